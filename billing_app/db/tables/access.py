@@ -1,0 +1,54 @@
+"""How callers prove who they are: service keys and browser sessions, both kept hashed."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant
+
+
+class ApiKey(SQLModel, table=True):
+    """A service's key: bound to one organization, or to the platform (no organization)."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        UniqueConstraint("key_hash"),
+        CheckConstraint("cardinality(scopes) > 0", name="has_scope"),
+        Index("ix_api_keys_organization_id", "organization_id"),
+    )
+
+    id: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)]
+    )
+    name: str = Field(max_length=255)
+    key_hash: bytes = Field(sa_type=LargeBinary)
+    hint: str = Field(max_length=16)
+    scopes: list[str] = Field(sa_type=ARRAY(String))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    organization_id: str | None = Field(default=None, foreign_key="organizations.id")
+    created_at: datetime = instant()
+    expires_at: datetime | None = instant(nullable=True)
+    revoked_at: datetime | None = instant(nullable=True)
+
+
+class Session(SQLModel, table=True):
+    """A browser that signed in. The cookie holds the token; only its hash is here."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_user_id", "user_id"),)
+
+    token_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    user_id: str = Field(foreign_key="users.id")
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    revoked_at: datetime | None = instant(nullable=True)
+    user_agent: str = Field(default="", max_length=255)

@@ -1,0 +1,77 @@
+"""Who there is: organizations, users, memberships, and the accounts that hold balances."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import AccountKind, Role
+
+
+class Organization(SQLModel, table=True):
+    __tablename__ = "organizations"
+
+    id: str = Field(primary_key=True, max_length=255)
+    name: str = Field(max_length=255)
+    created_at: datetime = instant()
+
+
+class User(SQLModel, table=True):
+    """A person. Without e-mail: known only by the id under which a service consumes."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_email_folded", text("lower(email)"), unique=True),
+        CheckConstraint(
+            "(email IS NULL) = (password_hash IS NULL)", name="email_and_password_together"
+        ),
+    )
+
+    id: str = Field(primary_key=True, max_length=255)
+    name: str = Field(default="", max_length=255)
+    email: str | None = Field(default=None, max_length=320)
+    password_hash: str | None = None
+    created_at: datetime = instant()
+
+
+class Membership(SQLModel, table=True):
+    __tablename__ = "memberships"
+    __table_args__ = (one_of("role", Role), Index("ix_memberships_user_id", "user_id"))
+
+    organization_id: str = Field(primary_key=True, foreign_key="organizations.id")
+    user_id: str = Field(primary_key=True, foreign_key="users.id")
+    role: str
+    created_at: datetime = instant()
+
+
+class Account(SQLModel, table=True):
+    """Whoever holds a balance: a user of the public organization, or an organization.
+
+    `id` is random and positive, so that it says nothing about how many accounts there are and
+    spreads evenly when the schema is distributed.
+    """
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        one_of("kind", AccountKind),
+        CheckConstraint("(kind = 'user') = (user_id IS NOT NULL)", name="user_when_kind_user"),
+        Index(
+            "uq_accounts_organization",
+            "organization_id",
+            unique=True,
+            postgresql_where=text("kind = 'organization'"),
+        ),
+        Index(
+            "uq_accounts_user",
+            "user_id",
+            unique=True,
+            postgresql_where=text("kind = 'user'"),
+        ),
+    )
+
+    id: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    kind: str
+    organization_id: str = Field(foreign_key="organizations.id")
+    user_id: str | None = Field(default=None, foreign_key="users.id")
+    created_at: datetime = instant()

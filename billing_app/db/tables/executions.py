@@ -1,0 +1,141 @@
+"""The ledger, what is held against it, and the answers already given."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import EventKind, ReservationStatus
+
+
+class ExecutionEvent(SQLModel, table=True):
+    """One plan's part of an execution event; append-only (a trigger refuses changes).
+
+    An event that spans plans has one row for each. `number` is the event's time in
+    microseconds since 1970, raised where needed so that it is unique within the account.
+    No foreign key to the plan: its check would cost the hot path more than the insert, and
+    `billing_app verify` finds what it would (docs/decisions/0003).
+    """
+
+    __tablename__ = "execution_events"
+    __table_args__ = (
+        one_of("kind", EventKind),
+        CheckConstraint(
+            "CASE kind WHEN 'refund' THEN executions < 0 WHEN 'adjustment' THEN executions <> 0"
+            " ELSE executions > 0 END",
+            name="sign_fits_kind",
+        ),
+        CheckConstraint("kind <> 'refund' OR refers_to IS NOT NULL", name="refund_refers"),
+        Index(
+            "ix_execution_events_refers_to",
+            "account_id",
+            "refers_to",
+            postgresql_where=text("refers_to IS NOT NULL"),
+        ),
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    number: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    plan_sequence: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    kind: str
+    executions: int = Field(sa_type=BigInteger)
+    plan_used_after: int = Field(sa_type=BigInteger)
+    remaining_after: int = Field(sa_type=BigInteger)
+    workflow: str = ""
+    user_id: str = ""
+    idempotency_key: str = ""
+    api_key_id: int | None = Field(default=None, sa_type=BigInteger)
+    refers_to: int | None = Field(default=None, sa_type=BigInteger)
+    reason: str = ""
+    occurred_at: datetime = instant()
+
+
+class Reservation(SQLModel, table=True):
+    """Executions held for a run that has begun."""
+
+    __tablename__ = "reservations"
+    __table_args__ = (
+        one_of("status", ReservationStatus),
+        CheckConstraint("executions > 0", name="executions_positive"),
+        CheckConstraint(
+            "(status = 'committed') = (event_number IS NOT NULL)", name="event_when_committed"
+        ),
+        Index(
+            "ix_reservations_held",
+            "account_id",
+            "expires_at",
+            postgresql_where=text("status = 'held'"),
+        ),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    number: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    status: str
+    executions: int = Field(sa_type=BigInteger)
+    workflow: str = ""
+    user_id: str = ""
+    idempotency_key: str = ""
+    api_key_id: int | None = Field(default=None, sa_type=BigInteger)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    settled_at: datetime | None = instant(nullable=True)
+    event_number: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class ReservationHold(SQLModel, table=True):
+    """What a reservation holds of one plan."""
+
+    __tablename__ = "reservation_holds"
+    __table_args__ = (
+        CheckConstraint("executions > 0", name="executions_positive"),
+        ForeignKeyConstraint(
+            ["account_id", "reservation_number"],
+            ["reservations.account_id", "reservations.number"],
+            name="fk_reservation_holds_reservation",
+        ),
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    reservation_number: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    plan_sequence: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    executions: int = Field(sa_type=BigInteger)
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """An answer that was given, to be given again byte for byte.
+
+    `key` begins with the namespace: `k:` for a caller's Idempotency-Key, others for
+    operations that are idempotent by what they name.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    key: str = Field(primary_key=True, sa_type=String(collation="C"))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    request_hash: bytes = Field(sa_type=LargeBinary)
+    answer: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = instant()

@@ -1,0 +1,58 @@
+"""The plan catalogue: offers in immutable versions."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import Interval, Overage
+
+
+class Offer(SQLModel, table=True):
+    __tablename__ = "offers"
+    __table_args__ = (UniqueConstraint("code"),)
+
+    id: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)]
+    )
+    code: str = Field(max_length=64)
+    position: int = 0
+    visible: bool = True
+    archived_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant()
+
+
+class OfferVersion(SQLModel, table=True):
+    """What was sold. A row never changes once it is there; a new price is a new version."""
+
+    __tablename__ = "offer_versions"
+    __table_args__ = (
+        UniqueConstraint("offer_id", "version"),
+        one_of("interval", Interval),
+        one_of("overage", Overage),
+        CheckConstraint("executions > 0", name="executions_positive"),
+        CheckConstraint("price_minor >= 0", name="price_not_negative"),
+        CheckConstraint("trial_days >= 0", name="trial_days_not_negative"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+        CheckConstraint(
+            "(overage = 'soft') = (overage_unit_price_minor IS NOT NULL)",
+            name="unit_price_when_soft",
+        ),
+    )
+
+    id: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)]
+    )
+    offer_id: int = Field(foreign_key="offers.id", sa_type=BigInteger)
+    version: int
+    name: str = Field(max_length=255)
+    description: str = ""
+    executions: int = Field(sa_type=BigInteger)
+    price_minor: int = Field(sa_type=BigInteger)
+    currency: str = Field(max_length=3)
+    interval: str
+    trial_days: int = 0
+    overage: str
+    overage_unit_price_minor: int | None = Field(default=None, sa_type=BigInteger)
+    created_at: datetime = instant()

@@ -1,0 +1,52 @@
+"""What an account holds: plans in a queue by sequence."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import EndReason, PlanSource, PlanType
+
+
+class Plan(SQLModel, table=True):
+    """So many executions for an account, used in the order of `sequence`.
+
+    `ended_at` is set when the last execution is used, when the plan is cancelled, or when a
+    decision passes by after `ends_at`. A plan whose `ends_at` has passed is over in any case.
+    """
+
+    __tablename__ = "plans"
+    __table_args__ = (
+        one_of("type", PlanType),
+        one_of("source", PlanSource),
+        one_of("ended_because", EndReason),
+        CheckConstraint("executions >= 0", name="executions_not_negative"),
+        CheckConstraint(
+            "used >= 0 AND held >= 0 AND used + held <= executions", name="never_over_consumed"
+        ),
+        CheckConstraint("ends_at IS NULL OR ends_at > starts_at", name="ends_after_start"),
+        CheckConstraint("(ended_at IS NULL) = (ended_because IS NULL)", name="end_has_reason"),
+        Index(
+            "uq_plans_one_trial", "account_id", unique=True, postgresql_where=text("type = 'trial'")
+        ),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    account_id: int = Field(primary_key=True, foreign_key="accounts.id", sa_type=BigInteger)
+    sequence: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    type: str
+    name: str = Field(max_length=255)
+    source: str
+    offer_version_id: int | None = Field(
+        default=None, foreign_key="offer_versions.id", sa_type=BigInteger
+    )
+    executions: int = Field(sa_type=BigInteger)
+    used: int = Field(default=0, sa_type=BigInteger)
+    held: int = Field(default=0, sa_type=BigInteger)
+    starts_at: datetime = instant()
+    ends_at: datetime | None = instant(nullable=True)
+    began_at: datetime | None = instant(nullable=True)
+    ended_at: datetime | None = instant(nullable=True)
+    ended_because: str | None = None
+    created_at: datetime = instant()

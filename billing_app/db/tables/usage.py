@@ -1,0 +1,48 @@
+"""Usage by day, kept in the transaction of the event it counts."""
+
+from datetime import date
+
+from sqlalchemy import BigInteger, CheckConstraint
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import one_of
+from billing_app.db.words import DenialReason
+
+
+class DailyUsage(SQLModel, table=True):
+    """Executions used and refunded on a UTC day; used - refunded equals the day's events."""
+
+    __tablename__ = "daily_usage"
+    __table_args__ = (
+        CheckConstraint("used >= 0 AND refunded >= 0", name="not_negative"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    day: date = Field(primary_key=True)
+    workflow: str = Field(primary_key=True)
+    user_id: str = Field(primary_key=True)
+    used: int = Field(default=0, sa_type=BigInteger)
+    refunded: int = Field(default=0, sa_type=BigInteger)
+
+
+class DailyDenial(SQLModel, table=True):
+    """Requests denied on a UTC day, by reason."""
+
+    __tablename__ = "daily_denials"
+    __table_args__ = (
+        one_of("reason", DenialReason),
+        CheckConstraint("denied > 0", name="denied_positive"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    day: date = Field(primary_key=True)
+    workflow: str = Field(primary_key=True)
+    user_id: str = Field(primary_key=True)
+    reason: str = Field(primary_key=True)
+    denied: int = Field(sa_type=BigInteger)

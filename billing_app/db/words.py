@@ -1,0 +1,73 @@
+"""The words that columns hold, and the domain speaks."""
+
+from enum import StrEnum
+
+
+class AccountKind(StrEnum):
+    USER = "user"
+    ORGANIZATION = "organization"
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    BILLING_ADMIN = "billing_admin"
+    MEMBER = "member"
+
+
+class PlanType(StrEnum):
+    TRIAL = "trial"
+    PAID = "paid"
+
+
+class PlanSource(StrEnum):
+    TRIAL = "trial"
+    CONTRACT = "contract"
+    SUBSCRIPTION = "subscription"
+    PACK = "pack"
+    STAFF_GRANT = "staff_grant"
+
+
+class EndReason(StrEnum):
+    DEPLETED = "depleted"
+    PERIOD_ENDED = "period_ended"
+    CANCELLED = "cancelled"
+
+
+class EventKind(StrEnum):
+    CONSUME = "consume"
+    COMMIT = "commit"
+    REFUND = "refund"
+    ADJUSTMENT = "adjustment"
+
+
+class ReservationStatus(StrEnum):
+    HELD = "held"
+    COMMITTED = "committed"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class DenialReason(StrEnum):
+    INSUFFICIENT_EXECUTIONS = "insufficient_executions"
+    PLAN_NOT_FOUND = "plan_not_found"
+    TRIAL_ENDED = "trial_ended"
+    PAYMENT_PAST_DUE = "payment_past_due"
+    BUDGET_EXCEEDED = "budget_exceeded"
+
+
+class Interval(StrEnum):
+    MONTH = "month"
+    YEAR = "year"
+    ONCE = "once"
+
+
+class Overage(StrEnum):
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Scope(StrEnum):
+    EXECUTIONS = "executions"
+    PLANS_READ = "plans:read"
+    SUBSCRIPTIONS = "subscriptions"
+    STAFF = "staff"
