@@ -1,0 +1,85 @@
+"""Pages and API behind one address: which request belongs to which."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+
+from billing_app import routes
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class OneAddress:
+    """The ASGI app in front of pages and API: it sends each request to the one it belongs to.
+
+    A page that needs a session is answered with a redirect when the request brings no cookie at
+    all, so that nobody sees an empty page first; whether the cookie is worth anything is asked of
+    the session's row, on every event.
+    """
+
+    def __init__(self, *, pages: AsgiApp, api: AsgiApp) -> None:
+        self._pages = pages
+        self._api = api
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Route one connection."""
+        if scope["type"] != "http":
+            await self._pages(scope, receive, send)
+        elif routes.is_api(scope["path"]):
+            await self._api(scope, receive, send)
+        elif scope["path"] in routes.SIGNED_IN_PAGES and not session_token(
+            Headers(scope=scope).get("cookie", "")
+        ):
+            await _redirect_to_sign_in(scope, send)
+        else:
+            await self._pages(scope, receive, _with_page_headers(scope["path"], send))
+
+
+def _has_session_cookie(scope: Message) -> bool:
+    return bool(session_token(Headers(scope=scope).get("cookie", "")))
+
+
+def session_token(cookie_header: str) -> str:
+    """The session's token in a Cookie header; empty when there is none."""
+    return cookie_parser(cookie_header).get(routes.SESSION_COOKIE, "")
+
+
+async def _redirect_to_sign_in(scope: Message, send: Send) -> None:
+    path: str = scope["path"]
+    target = routes.SIGN_IN if path == routes.DASHBOARD else f"{routes.SIGN_IN}?next={quote(path)}"
+    headers = [
+        (b"location", target.encode()),
+        (b"cache-control", b"no-store"),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+PAGE_HEADERS: Final = [
+    (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'self'; object-src 'none'"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+def _with_page_headers(path: str, send: Send) -> Send:
+    # Vite names its files by content, so they never change; everything else is asked for anew.
+    immutable = path.startswith("/assets/")
+    cache = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", []), *PAGE_HEADERS]
+            if message["status"] < 400:
+                headers.append((b"cache-control", cache))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_with_headers

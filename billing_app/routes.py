@@ -1,0 +1,29 @@
+"""Every path of the pages and of the API, once."""
+
+from typing import Final
+
+DASHBOARD: Final = "/"
+OVERVIEW: Final = "/overview"
+USAGE: Final = "/usage"
+SIGN_IN: Final = "/sign-in"
+SIGN_UP: Final = "/sign-up"
+
+SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE)
+OPEN_PAGES: Final = (SIGN_IN, SIGN_UP)
+
+API_PREFIX: Final = "/billing"
+API_OTHER: Final = ("/healthz", "/readyz", "/metrics")
+
+SESSION_CREATE: Final = "/billing/session"
+SESSION_DELETE: Final = "/billing/session/delete"
+SESSION_DELETE_ALL: Final = "/billing/session/delete-all"
+USER_CREATE: Final = "/billing/users"
+USAGE_EXPORT: Final = "/billing/usage/export.csv"
+API_DOCS: Final = "/billing/docs"
+
+SESSION_COOKIE: Final = "billing_session"
+
+
+def is_api(path: str) -> bool:
+    """Whether a path belongs to the billing API, known or not: its 404 is JSON, never a page."""
+    return path == API_PREFIX or path.startswith(f"{API_PREFIX}/") or path in API_OTHER
