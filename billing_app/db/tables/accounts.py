@@ -10,7 +10,7 @@ from billing_app.db.words import AccountKind, Role
 
 
 class Organization(SQLModel, table=True):
-    __tablename__ = "organizations"
+    __tablename__ = "organizations"  # pyright: ignore[reportAssignmentType]
 
     id: str = Field(primary_key=True, max_length=255)
     name: str = Field(max_length=255)
@@ -20,7 +20,7 @@ class Organization(SQLModel, table=True):
 class User(SQLModel, table=True):
     """A person. Without e-mail: known only by the id under which a service consumes."""
 
-    __tablename__ = "users"
+    __tablename__ = "users"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index("uq_users_email_folded", text("lower(email)"), unique=True),
         CheckConstraint(
@@ -36,7 +36,7 @@ class User(SQLModel, table=True):
 
 
 class Membership(SQLModel, table=True):
-    __tablename__ = "memberships"
+    __tablename__ = "memberships"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (one_of("role", Role), Index("ix_memberships_user_id", "user_id"))
 
     organization_id: str = Field(primary_key=True, foreign_key="organizations.id")
@@ -52,7 +52,7 @@ class Account(SQLModel, table=True):
     spreads evenly when the schema is distributed.
     """
 
-    __tablename__ = "accounts"
+    __tablename__ = "accounts"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("kind", AccountKind),
         CheckConstraint("(kind = 'user') = (user_id IS NOT NULL)", name="user_when_kind_user"),

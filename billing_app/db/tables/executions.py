@@ -26,7 +26,7 @@ class ExecutionEvent(SQLModel, table=True):
     `billing_app verify` finds what it would (docs/decisions/0003).
     """
 
-    __tablename__ = "execution_events"
+    __tablename__ = "execution_events"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("kind", EventKind),
         CheckConstraint(
@@ -66,7 +66,7 @@ class ExecutionEvent(SQLModel, table=True):
 class Reservation(SQLModel, table=True):
     """Executions held for a run that has begun."""
 
-    __tablename__ = "reservations"
+    __tablename__ = "reservations"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("status", ReservationStatus),
         CheckConstraint("executions > 0", name="executions_positive"),
@@ -103,7 +103,7 @@ class Reservation(SQLModel, table=True):
 class ReservationHold(SQLModel, table=True):
     """What a reservation holds of one plan."""
 
-    __tablename__ = "reservation_holds"
+    __tablename__ = "reservation_holds"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         CheckConstraint("executions > 0", name="executions_positive"),
         ForeignKeyConstraint(
@@ -130,7 +130,7 @@ class IdempotencyKey(SQLModel, table=True):
     operations that are idempotent by what they name.
     """
 
-    __tablename__ = "idempotency_keys"
+    __tablename__ = "idempotency_keys"  # pyright: ignore[reportAssignmentType]
 
     account_id: int = Field(
         primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}

@@ -10,7 +10,7 @@ from billing_app.db.words import Interval, Overage
 
 
 class Offer(SQLModel, table=True):
-    __tablename__ = "offers"
+    __tablename__ = "offers"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (UniqueConstraint("code"),)
 
     id: int | None = Field(
@@ -26,7 +26,7 @@ class Offer(SQLModel, table=True):
 class OfferVersion(SQLModel, table=True):
     """What was sold. A row never changes once it is there; a new price is a new version."""
 
-    __tablename__ = "offer_versions"
+    __tablename__ = "offer_versions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         UniqueConstraint("offer_id", "version"),
         one_of("interval", Interval),

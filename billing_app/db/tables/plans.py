@@ -16,7 +16,7 @@ class Plan(SQLModel, table=True):
     decision passes by after `ends_at`. A plan whose `ends_at` has passed is over in any case.
     """
 
-    __tablename__ = "plans"
+    __tablename__ = "plans"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("type", PlanType),
         one_of("source", PlanSource),

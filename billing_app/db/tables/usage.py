@@ -12,7 +12,7 @@ from billing_app.db.words import DenialReason
 class DailyUsage(SQLModel, table=True):
     """Executions used and refunded on a UTC day; used - refunded equals the day's events."""
 
-    __tablename__ = "daily_usage"
+    __tablename__ = "daily_usage"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         CheckConstraint("used >= 0 AND refunded >= 0", name="not_negative"),
         {"postgresql_with": {"fillfactor": "70"}},
@@ -31,7 +31,7 @@ class DailyUsage(SQLModel, table=True):
 class DailyDenial(SQLModel, table=True):
     """Requests denied on a UTC day, by reason."""
 
-    __tablename__ = "daily_denials"
+    __tablename__ = "daily_denials"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("reason", DenialReason),
         CheckConstraint("denied > 0", name="denied_positive"),

@@ -1,0 +1,43 @@
+"""The billing API as one ASGI app: hot routes in front, FastAPI behind. Runs without Reflex."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from billing_app.api import errors, health, hot_routes, openapi, plans, receipts, sign_in, usage
+from billing_app.billing.accounts import ensure_public_organization
+from billing_app.composition import Services, get_services
+from billing_app.db.migrations import require_current
+from billing_app.routes import API_DOCS
+
+
+def create_app() -> "hot_routes.HotRoutes":
+    """The ASGI app. Connects to nothing until it starts or is asked."""
+    api = FastAPI(
+        title="Billing",
+        version="1",
+        docs_url=API_DOCS,
+        redoc_url=None,
+        openapi_url="/billing/openapi.json",
+        lifespan=_lifespan,
+    )
+    for module in (health, plans, usage, receipts, sign_in):
+        api.include_router(module.router)
+    errors.install(api)
+    openapi.install(api)
+    return hot_routes.HotRoutes(api, get_services)
+
+
+async def prepare(services: Services) -> None:
+    """Refuse a database that is behind (DatabaseBehindError); make what every start needs."""
+    require_current(services.database.url)
+    await ensure_public_organization(services.database, services.terms.public_organization_id)
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    services = get_services()
+    await prepare(services)
+    yield
+    await services.close()

@@ -1,0 +1,132 @@
+"""What the hot routes accept: structs that msgspec checks while it parses."""
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from billing_app.billing.errors import (
+    BillingError,
+    IdempotencyKeyRequiredError,
+    InvalidInputError,
+)
+from billing_app.billing.executions.requests import (
+    DEFAULT_HOLD_SECONDS,
+    MAX_EXECUTIONS,
+    MAX_HOLD_SECONDS,
+    Ask,
+    Caller,
+    Mode,
+)
+
+MAX_KEY_LENGTH: Final = 255
+MAX_ITEMS: Final = 1000
+
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$"
+_is_printable: Final = re.compile(_PRINTABLE).match
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE)]
+Label = Annotated[str, Meta(max_length=255, pattern=_PRINTABLE)]
+Executions = Annotated[int, Meta(ge=1, le=MAX_EXECUTIONS)]
+HoldSeconds = Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)]
+
+
+class CheckExecutions(msgspec.Struct, gc=False):
+    organization_id: Identifier
+    user_id: Identifier | None = None
+    executions: Executions = 1
+    mode: Mode = Mode.CHECK
+    workflow: Label | None = None
+    hold_seconds: HoldSeconds | None = None
+
+
+class CheckItem(CheckExecutions, gc=False):
+    idempotency_key: str | None = None
+
+
+class CheckBatch(msgspec.Struct, gc=False):
+    items: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class CommitReservation(msgspec.Struct, gc=False):
+    executions: Executions | None = None
+
+
+class RefundExecutions(msgspec.Struct, gc=False):
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_PRINTABLE)]
+    executions: Executions | None = None
+
+
+CHECK: Final = msgspec.json.Decoder(CheckExecutions)
+CHECK_BATCH: Final = msgspec.json.Decoder(CheckBatch)
+COMMIT: Final = msgspec.json.Decoder(CommitReservation)
+REFUND: Final = msgspec.json.Decoder(RefundExecutions)
+
+
+def ask_of(
+    body: CheckExecutions, key: str | None, caller: Caller, public_organization_id: str
+) -> Ask:
+    """Raises IdempotencyKeyRequiredError, InvalidInputError."""
+    if body.mode is Mode.CHECK:
+        key = ""
+    elif key is None:
+        raise IdempotencyKeyRequiredError(
+            f"Mode {body.mode} needs an Idempotency-Key of 1 to {MAX_KEY_LENGTH} characters."
+        )
+    else:
+        check_key(key)
+    if body.user_id is None and body.organization_id == public_organization_id:
+        raise InvalidInputError("user_id is required for the public organization.", field="user_id")
+    return Ask(
+        body.mode,
+        body.organization_id,
+        body.user_id or "",
+        body.executions,
+        body.workflow or "",
+        body.hold_seconds or DEFAULT_HOLD_SECONDS,
+        key,
+        caller,
+    )
+
+
+def item_of(
+    item: dict[str, Any], caller: Caller, public_organization_id: str
+) -> Ask | BillingError:
+    """One item of a batch, or what is wrong with it; the other items go on."""
+    try:
+        body = msgspec.convert(item, CheckItem)
+        return ask_of(body, body.idempotency_key, caller, public_organization_id)
+    except msgspec.ValidationError as error:
+        return invalid(error)
+    except BillingError as error:
+        return error
+
+
+def header_key(value: bytes) -> str:
+    """The header as text. Raises InvalidInputError."""
+    try:
+        return check_key(value.decode())
+    except UnicodeDecodeError:
+        raise _invalid_key() from None
+
+
+def check_key(key: str) -> str:
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not _is_printable(key):
+        raise _invalid_key()
+    return key
+
+
+def invalid(error: msgspec.ValidationError) -> InvalidInputError:
+    """`Expected int - at `$.executions`` becomes a detail and a field."""
+    message, _, place = str(error).partition(" - at `$")
+    field = place.strip("`.").removesuffix("`")
+    detail = f"{field}: {message}" if field else message
+    return InvalidInputError(detail, field=field or None)
+
+
+def _invalid_key() -> InvalidInputError:
+    return InvalidInputError(
+        f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable characters.",
+        field="idempotency_key",
+    )

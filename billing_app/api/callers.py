@@ -1,0 +1,64 @@
+"""Who calls a FastAPI route: a service by its key, or a person by the session cookie."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from billing_app.billing import sessions
+from billing_app.billing.accounts import find_account, list_accounts
+from billing_app.billing.actors import Actor, UserActor
+from billing_app.billing.errors import InvalidInputError, NotAuthenticatedError
+from billing_app.composition import Services, get_services
+from billing_app.routes import SESSION_COOKIE
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def authenticate(request: Request) -> Actor:
+    """Raises NotAuthenticatedError."""
+    services = get_services()
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return await services.keys.authenticate(secret.strip(), now())
+    token = request.cookies.get(SESSION_COOKIE)
+    person = await sessions.authenticate(services.database, token, now()) if token else None
+    if person is None:
+        raise NotAuthenticatedError("Send a key as Authorization: Bearer <key>, or sign in.")
+    return person
+
+
+ServicesNow = Annotated[Services, Depends(get_services)]
+ActorNow = Annotated[Actor, Depends(authenticate)]
+Now = Annotated[datetime, Depends(now)]
+Identifier = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+
+
+async def named_account(
+    services: ServicesNow,
+    actor: ActorNow,
+    organization_id: Identifier = None,
+    user_id: Identifier = None,
+    account_id: Identifier = None,
+) -> str:
+    """The account a request is about: by id, by organization (and user), or a person's only one."""
+    if account_id is not None:
+        return account_id
+    if organization_id is not None:
+        return await find_account(
+            services.database,
+            actor,
+            organization_id=organization_id,
+            user_id=user_id or "",
+            terms=services.terms,
+        )
+    if isinstance(actor, UserActor):
+        accounts = await list_accounts(services.database, actor)
+        if len(accounts) == 1:
+            return accounts[0].account_id
+    raise InvalidInputError("organization_id is required.", field="organization_id")
+
+
+AccountNow = Annotated[str, Depends(named_account)]

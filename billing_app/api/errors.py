@@ -1,0 +1,78 @@
+"""Makes FastAPI answer every error as a problem document."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from billing_app.api.problems import (
+    CONTENT_TYPE,
+    MethodNotAllowedError,
+    RouteNotFoundError,
+    UnexpectedError,
+    encode_problem,
+    retry_after_seconds,
+    status_of,
+)
+from billing_app.billing.errors import BillingError, CannotDecideError, InvalidInputError
+from billing_app.composition import get_services
+from billing_app.routes import UPGRADE
+
+log = structlog.get_logger(__name__)
+
+
+def install(api: FastAPI) -> None:
+    handlers: dict[type[Exception], Any] = {
+        BillingError: _billing_error,
+        RequestValidationError: _validation_error,
+        HTTPException: _http_exception,
+        OperationalError: _database_error,
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        api.add_exception_handler(kind, handler)
+
+
+def problem_response(error: BillingError) -> Response:
+    headers: dict[str, str] = {}
+    seconds = retry_after_seconds(error)
+    if seconds is not None:
+        headers["Retry-After"] = str(seconds)
+    if status_of(error) == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = encode_problem(error, get_services().settings.public_url + UPGRADE)
+    return Response(body, status_of(error), headers, CONTENT_TYPE)
+
+
+async def _billing_error(_: Request, error: BillingError) -> Response:
+    return problem_response(error)
+
+
+async def _validation_error(_: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    field = str(first["loc"][-1])
+    return problem_response(InvalidInputError(f"{field}: {first['msg']}", field=field))
+
+
+async def _http_exception(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:
+        return problem_response(RouteNotFoundError(f"There is no {request.url.path}."))
+    if error.status_code == 405:
+        return problem_response(MethodNotAllowedError())
+    if error.status_code < 500:
+        return problem_response(InvalidInputError(str(error.detail)))
+    return problem_response(UnexpectedError())
+
+
+async def _database_error(request: Request, error: OperationalError) -> Response:
+    log.warning("database_unavailable", path=request.url.path, error=str(error.orig))
+    return problem_response(CannotDecideError("The database is not reachable. Try again."))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request_failed", path=request.url.path, exc_info=error)
+    return problem_response(UnexpectedError())

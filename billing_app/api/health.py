@@ -1,0 +1,65 @@
+"""Is the process alive, can it decide, and how is it doing?"""
+
+import asyncio
+import os
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    generate_latest,
+    multiprocess,
+)
+
+from billing_app.api.callers import ServicesNow
+from billing_app.api.problems import TYPE_BASE, RouteNotFoundError
+from billing_app.billing.errors import BillingError
+from billing_app.db.migrations import DatabaseBehindError, require_current
+
+router = APIRouter()
+
+
+@router.get("/healthz", tags=["health"])
+async def alive() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", tags=["health"])
+async def ready(services: ServicesNow) -> JSONResponse:
+    """The database answers and has seen all migrations."""
+    checks = {"database": "ok", "migrations": "ok"}
+    try:
+        await asyncio.to_thread(require_current, services.database.url)
+    except DatabaseBehindError:
+        checks["migrations"] = "behind"
+    except Exception:
+        checks["database"] = "unreachable"
+    is_ready = set(checks.values()) == {"ok"}
+    content = {"status": "ready" if is_ready else "not ready", "checks": checks}
+    return JSONResponse(content, 200 if is_ready else 503)
+
+
+@router.get("/metrics", tags=["health"])
+async def metrics() -> Response:
+    """Prometheus text; of all workers when PROMETHEUS_MULTIPROC_DIR is set."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # pyright: ignore[reportUnknownMemberType]
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get(TYPE_BASE + "{code}", tags=["problems"])
+async def explain_problem(code: str) -> dict[str, Any]:
+    """What the `type` of a problem document points to."""
+    for kind in _kinds(BillingError):
+        if kind.code == code:
+            return {"code": code, "title": kind.title, "explanation": (kind.__doc__ or kind.title)}
+    raise RouteNotFoundError(f"No problem has the code {code}.")
+
+
+def _kinds(base: type[BillingError]) -> list[type[BillingError]]:
+    return [base, *(found for kind in base.__subclasses__() for found in _kinds(kind))]

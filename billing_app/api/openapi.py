@@ -1,0 +1,120 @@
+"""Adds the hot routes to FastAPI's OpenAPI document, from the structs that they parse with."""
+
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+
+from billing_app.api import bodies
+from billing_app.billing.executions.answers import CheckAnswer, RefundAnswer, SettleAnswer
+from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
+
+REFERENCE: Final = "#/components/schemas/{name}"
+KEY_HEADER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": bodies.MAX_KEY_LENGTH},
+}
+PROBLEM: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+    },
+}
+PROBLEM_STATUSES: Final = {
+    "401": "No identity",
+    "402": "Not enough executions",
+    "403": "Not yours",
+    "404": "Unknown",
+    "409": "State conflict",
+    "413": "Body over 1 MB",
+    "415": "Not JSON",
+    "422": "Bad input",
+    "503": "Cannot decide",
+}
+
+
+def install(api: FastAPI) -> None:
+    describe_rest = api.openapi
+
+    def describe() -> dict[str, Any]:
+        document = describe_rest()
+        if CHECK_EXECUTIONS not in document["paths"]:
+            _add_hot_routes(document)
+        return document
+
+    api.openapi = describe
+
+
+def _add_hot_routes(document: dict[str, Any]) -> None:
+    types = (
+        bodies.CheckExecutions,
+        bodies.CheckItem,
+        bodies.CommitReservation,
+        bodies.RefundExecutions,
+        CheckAnswer,
+        SettleAnswer,
+        RefundAnswer,
+    )
+    _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(schemas | {"Problem": PROBLEM})
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    item, result = _ref("CheckItem"), {"oneOf": [_ref("CheckAnswer"), _ref("Problem")]}
+    batch = _object(items={"type": "array", "items": item, "maxItems": bodies.MAX_ITEMS})
+    results = _object(results={"type": "array", "items": result})
+    document["paths"] |= {
+        CHECK_EXECUTIONS: _post(
+            "Check, consume or reserve executions", _ref("CheckExecutions"), _ref("CheckAnswer")
+        ),
+        CHECK_EXECUTIONS_BATCH: _post("Up to 1,000 at once, each decided alone", batch, results),
+        "/billing/reservations/{id}/commit": _post(
+            "Use what is held, or a part", _ref("CommitReservation"), _ref("SettleAnswer"), "id"
+        ),
+        "/billing/reservations/{id}/release": _post(
+            "Give back what is held", None, _ref("SettleAnswer"), "id"
+        ),
+        "/billing/executions/{event_id}/refund": _post(
+            "Give back executions", _ref("RefundExecutions"), _ref("RefundAnswer"), "event_id"
+        ),
+    }
+
+
+def _post(
+    summary: str, body: dict[str, Any] | None, answer: dict[str, Any], path_name: str = ""
+) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [KEY_HEADER]
+    if path_name:
+        schema = {"type": "string"}
+        parameters.append({"name": path_name, "in": "path", "required": True, "schema": schema})
+    problem = {"application/problem+json": {"schema": _ref("Problem")}}
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "tags": ["executions"],
+        "security": [{"key": []}],
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "Done", "content": {"application/json": {"schema": answer}}},
+            **{
+                status: {"description": description, "content": problem}
+                for status, description in PROBLEM_STATUSES.items()
+            },
+        },
+    }
+    if body is not None:
+        content = {"application/json": {"schema": body}}
+        operation["requestBody"] = {"required": not path_name, "content": content}
+    return {"post": operation}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": REFERENCE.format(name=name)}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}

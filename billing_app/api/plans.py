@@ -1,0 +1,53 @@
+"""Plans over HTTP: the one in force, and the history."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.billing import plans
+from billing_app.billing.errors import NotFoundError
+from billing_app.billing.paging import DEFAULT_LIMIT
+
+router = APIRouter(prefix="/billing/plans", tags=["plans"])
+
+
+class NoPlanError(NotFoundError):
+    code = "plan_not_found"
+    title = "This account holds no plan"
+
+
+@router.get("/current")
+async def current(
+    services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
+) -> dict[str, Any]:
+    """The plan in force, the account's numbers, and what comes next in the queue."""
+    found = await plans.read_current(services.database, actor, account_id, now)
+    if found.plan is None:
+        raise NoPlanError
+    return {
+        "account_id": found.account_id,
+        "plan": found.plan,
+        "executions_total": found.executions_total,
+        "executions_used": found.executions_used,
+        "executions_held": found.executions_held,
+        "executions_remaining": found.executions_remaining,
+        "period_end": found.period_end,
+        "upcoming": found.upcoming,
+    }
+
+
+@router.get("/history")
+async def history(
+    services: ServicesNow,
+    actor: ActorNow,
+    account_id: AccountNow,
+    now: Now,
+    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> dict[str, Any]:
+    """All plans, newest first: when and why each began and ended."""
+    page = await plans.read_history(
+        services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+    )
+    return {"items": page.items, "next_cursor": page.next_cursor}

@@ -1,0 +1,98 @@
+"""Errors as RFC 9457 problem documents; the one place that knows which status an error has."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from billing_app.billing import errors
+from billing_app.billing.errors import BillingError
+
+CONTENT_TYPE: Final = "application/problem+json"
+TYPE_BASE: Final = "/billing/problems/"
+
+STATUSES: Final[dict[type[BillingError], int]] = {
+    errors.InvalidInputError: 422,
+    errors.NotAuthenticatedError: 401,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.PlanNotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.DeniedError: 402,
+    errors.TooManyAttemptsError: 429,
+    errors.CannotDecideError: 503,
+}
+_encoder: Final = msgspec.json.Encoder()
+
+
+class ContentTypeError(BillingError):
+    code = "unsupported_media_type"
+    title = "The body must be application/json"
+
+
+class MalformedJsonError(BillingError):
+    code = "malformed_json"
+    title = "The body is not JSON"
+
+
+class BodyTooLargeError(BillingError):
+    code = "body_too_large"
+    title = "The body is over 1 MB"
+
+
+class RouteNotFoundError(BillingError):
+    code = "route_not_found"
+    title = "There is nothing here"
+
+
+class MethodNotAllowedError(BillingError):
+    code = "method_not_allowed"
+    title = "This method is not for this address"
+
+
+class UnexpectedError(BillingError):
+    code = "unexpected"
+    title = "Something went wrong on our side"
+
+
+EDGE_STATUSES: Final[dict[type[BillingError], int]] = {
+    ContentTypeError: 415,
+    MalformedJsonError: 422,
+    BodyTooLargeError: 413,
+    RouteNotFoundError: 404,
+    MethodNotAllowedError: 405,
+    UnexpectedError: 500,
+}
+
+
+def status_of(error: BillingError) -> int:
+    """The HTTP status of the nearest class that has one; 500 when none has."""
+    for kind in type(error).__mro__:
+        status = STATUSES.get(kind) or EDGE_STATUSES.get(kind)
+        if status is not None:
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def retry_after_seconds(error: BillingError) -> int | None:
+    seconds = getattr(error, "retry_after_seconds", None)
+    return seconds if isinstance(seconds, int) else None
+
+
+def problem_of(error: BillingError, upgrade_url: str) -> dict[str, Any]:
+    """The problem document; a denial also says where to upgrade."""
+    document: dict[str, Any] = {
+        "type": TYPE_BASE + error.code,
+        "title": error.title,
+        "status": status_of(error),
+        "detail": error.detail,
+        "code": error.code,
+        **error.facts,
+    }
+    if isinstance(error, errors.DeniedError):
+        document["upgrade_url"] = upgrade_url
+    return document
+
+
+def encode_problem(error: BillingError, upgrade_url: str) -> bytes:
+    return _encoder.encode(problem_of(error, upgrade_url))

@@ -1,0 +1,177 @@
+"""Signing up, in and out by plain HTML form posts, so that the cookie can be HttpOnly.
+
+Each answers 303 to a page. A post must come from our own pages (Origin), which with the
+SameSite cookie keeps other sites out.
+"""
+
+from typing import Annotated, Final
+from urllib.parse import urlencode, urlsplit
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse
+
+from billing_app.api.callers import Now, ServicesNow
+from billing_app.billing import sessions
+from billing_app.billing.errors import (
+    EmailTakenError,
+    ForbiddenError,
+    InvalidInputError,
+    NotAuthenticatedError,
+    TooManyAttemptsError,
+)
+from billing_app.billing.sessions import SignedIn
+from billing_app.composition import Services, get_services
+from billing_app.routes import (
+    DASHBOARD,
+    SESSION_COOKIE,
+    SESSION_CREATE,
+    SESSION_DELETE,
+    SESSION_DELETE_ALL,
+    SIGN_IN,
+    SIGN_UP,
+    USER_CREATE,
+)
+
+Text = Annotated[str, Form(max_length=2048)]
+SEE_OTHER: Final = 303
+
+
+class CrossSiteError(ForbiddenError):
+    code = "cross_site_post"
+    title = "This form must be sent from our own pages"
+
+
+def require_own_origin(request: Request) -> None:
+    """Raises CrossSiteError unless the browser says that the post comes from this site."""
+    origin = request.headers.get("origin")
+    host = request.headers.get("host", "")
+    own = {get_services().settings.public_url, f"http://{host}", f"https://{host}"}
+    if origin is None or origin not in own:
+        raise CrossSiteError
+
+
+router = APIRouter(tags=["sign-in"], dependencies=[Depends(require_own_origin)])
+
+
+@router.post(SESSION_CREATE, include_in_schema=False)
+async def sign_in(
+    request: Request,
+    services: ServicesNow,
+    now: Now,
+    email: Text = "",
+    password: Text = "",
+    next_page: Annotated[str, Form(alias="next", max_length=2048)] = DASHBOARD,
+) -> RedirectResponse:
+    try:
+        await services.attempts.check_sign_in(email.strip().lower(), _address(request))
+        signed_in = await _sign_in(request, services, email, password, now)
+    except TooManyAttemptsError:
+        return _back(SIGN_IN, "rate_limited", next_page)
+    except NotAuthenticatedError:
+        return _back(SIGN_IN, "invalid", next_page)
+    return _forward(services, signed_in, next_page)
+
+
+@router.post(USER_CREATE, include_in_schema=False)
+async def sign_up(
+    request: Request,
+    services: ServicesNow,
+    now: Now,
+    email: Text = "",
+    password: Text = "",
+    name: Text = "",
+) -> RedirectResponse:
+    try:
+        await services.attempts.check_sign_up(_address(request))
+        await sessions.sign_up(
+            services.database,
+            email=email,
+            password=password,
+            name=name,
+            terms=services.terms,
+            now=now,
+        )
+        signed_in = await _sign_in(request, services, email, password, now)
+    except TooManyAttemptsError:
+        return _back(SIGN_UP, "rate_limited")
+    except EmailTakenError:
+        return _back(SIGN_UP, "unavailable")
+    except InvalidInputError as error:
+        return _back(SIGN_UP, f"invalid_{error.facts.get('field', 'form')}")
+    return _forward(services, signed_in, DASHBOARD)
+
+
+@router.post(SESSION_DELETE, include_in_schema=False)
+async def sign_out(request: Request, services: ServicesNow, now: Now) -> RedirectResponse:
+    token = request.cookies.get(SESSION_COOKIE)
+    if token:
+        await sessions.sign_out(services.database, token, now)
+    return _out(services)
+
+
+@router.post(SESSION_DELETE_ALL, include_in_schema=False)
+async def sign_out_everywhere(
+    request: Request, services: ServicesNow, now: Now
+) -> RedirectResponse:
+    token = request.cookies.get(SESSION_COOKIE)
+    person = await sessions.authenticate(services.database, token, now) if token else None
+    if person is not None:
+        await sessions.sign_out_everywhere(services.database, person, now)
+    return _out(services)
+
+
+async def _sign_in(
+    request: Request, services: Services, email: str, password: str, now: Now
+) -> SignedIn:
+    return await sessions.sign_in(
+        services.database,
+        email=email,
+        password=password,
+        user_agent=request.headers.get("user-agent", ""),
+        session_days=services.settings.session_days,
+        now=now,
+    )
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
+    query = {"error": error}
+    if _is_local(next_page) and next_page != DASHBOARD:
+        query["next"] = next_page
+    return RedirectResponse(f"{page}?{urlencode(query)}", SEE_OTHER)
+
+
+def _forward(services: Services, signed_in: SignedIn, next_page: str) -> RedirectResponse:
+    response = RedirectResponse(next_page if _is_local(next_page) else DASHBOARD, SEE_OTHER)
+    response.set_cookie(
+        SESSION_COOKIE,
+        signed_in.token,
+        expires=signed_in.expires_at,
+        path="/",
+        secure=services.settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def _out(services: Services) -> RedirectResponse:
+    response = RedirectResponse(SIGN_IN, SEE_OTHER)
+    response.delete_cookie(
+        SESSION_COOKIE,
+        path="/",
+        secure=services.settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def _is_local(page: str) -> bool:
+    """A path of this site: no scheme, no host, no way to spell one."""
+    parts = urlsplit(page)
+    plain = page.startswith("/") and not page.startswith("//") and "\\" not in page
+    return plain and not parts.scheme and not parts.netloc

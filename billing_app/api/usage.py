@@ -1,0 +1,201 @@
+"""Usage over HTTP: sums, events, and the export."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.billing import usage
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.usage import Days, EventFilter, EventView, GroupBy
+from billing_app.db.words import EventKind
+
+router = APIRouter(prefix="/billing/usage", tags=["usage"])
+
+DEFAULT_DAYS: Final = 30
+COLUMNS: Final = (
+    "event_id",
+    "occurred_at",
+    "kind",
+    "executions",
+    "workflow",
+    "user_id",
+    "idempotency_key",
+    "plan_ids",
+    "remaining_after",
+    "refers_to",
+    "reason",
+)
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, YYYY-MM-DD")]
+Label = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+
+
+@router.get("")
+async def read_usage(
+    services: ServicesNow,
+    actor: ActorNow,
+    account_id: AccountNow,
+    now: Now,
+    first: Annotated[DayParameter, Query(alias="from")] = None,
+    last: Annotated[DayParameter, Query(alias="to")] = None,
+    group_by: GroupBy = GroupBy.DAY,
+) -> dict[str, Any]:
+    """Executions by day, workflow or user; the last 30 days unless told."""
+    days = days_of(first, last, now.date())
+    rows = await usage.read_usage(
+        services.database, actor, account_id, days=days, group_by=group_by
+    )
+    items = [
+        {
+            group_by.value: row.group,
+            "used": row.used,
+            "refunded": row.refunded,
+            "net": row.net,
+            "denied": row.denied,
+        }
+        for row in rows
+    ]
+    return {
+        "account_id": account_id,
+        "from": days.first,
+        "to": days.last,
+        "group_by": group_by,
+        "items": items,
+        "totals": {
+            "used": sum(row.used for row in rows),
+            "refunded": sum(row.refunded for row in rows),
+            "net": sum(row.net for row in rows),
+            "denied": sum(sum(row.denied.values()) for row in rows),
+        },
+    }
+
+
+@router.get("/events")
+async def list_events(
+    services: ServicesNow,
+    actor: ActorNow,
+    account_id: AccountNow,
+    now: Now,
+    kind: EventKind | None = None,
+    workflow: Label = None,
+    organization_id: Label = None,
+    user_id: Label = None,
+    first: Annotated[DayParameter, Query(alias="from")] = None,
+    last: Annotated[DayParameter, Query(alias="to")] = None,
+    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> dict[str, Any]:
+    """Events of the ledger, newest first."""
+    days = days_of(first, last, now.date()) if first or last else None
+    is_public = organization_id == services.terms.public_organization_id
+    by_user = None if is_public else user_id
+    where = EventFilter(kind=kind, workflow=workflow, user_id=by_user, days=days)
+    page = await usage.list_events(
+        services.database, actor, account_id, where=where, limit=limit, cursor=cursor
+    )
+    return {"items": [_item(event) for event in page.items], "next_cursor": page.next_cursor}
+
+
+@router.get("/export.csv", response_class=StreamingResponse)
+async def export(
+    services: ServicesNow,
+    actor: ActorNow,
+    account_id: AccountNow,
+    now: Now,
+    kind: EventKind | None = None,
+    workflow: Label = None,
+    organization_id: Label = None,
+    user_id: Label = None,
+    first: Annotated[DayParameter, Query(alias="from")] = None,
+    last: Annotated[DayParameter, Query(alias="to")] = None,
+) -> StreamingResponse:
+    """Events as CSV, newest first, streamed."""
+    days = days_of(first, last, now.date())
+    is_public = organization_id == services.terms.public_organization_id
+    by_user = None if is_public else user_id
+    where = EventFilter(kind=kind, workflow=workflow, user_id=by_user, days=days)
+    blocks = usage.export_events(services.database, actor, account_id, where)
+    first_block = await anext(blocks)
+    name = f"executions-{days.first}-{days.last}.csv"
+    return StreamingResponse(
+        _csv(first_block, blocks),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def days_of(first: str | None, last: str | None, today: date) -> Days:
+    """Raises InvalidInputError for what is no day."""
+    end = _day(last, "to") if last else today
+    start = _day(first, "from") if first else end - timedelta(days=DEFAULT_DAYS - 1)
+    return Days(start, end)
+
+
+def _day(text: str, field: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(f"{field} must be a day as YYYY-MM-DD.", field=field) from None
+    if not 1970 < day.year < 9000:
+        raise InvalidInputError(f"{field} is out of range.", field=field)
+    return day
+
+
+def _item(event: EventView) -> dict[str, Any]:
+    return {
+        "event_id": event.id,
+        "kind": event.kind,
+        "executions": event.executions,
+        "workflow": event.workflow or None,
+        "user_id": event.user_id or None,
+        "idempotency_key": event.idempotency_key or None,
+        "plan_ids": event.plan_ids,
+        "executions_remaining": event.remaining_after,
+        "refers_to": event.refers_to,
+        "reason": event.reason or None,
+        "occurred_at": event.occurred_at,
+    }
+
+
+async def _csv(
+    first_block: list[EventView], blocks: AsyncIterator[list[EventView]]
+) -> AsyncIterator[str]:
+    yield _lines([COLUMNS])
+    yield _lines([_row(event) for event in first_block])
+    async for block in blocks:
+        yield _lines([_row(event) for event in block])
+
+
+def _row(event: EventView) -> tuple[object, ...]:
+    return (
+        event.id,
+        event.occurred_at.isoformat(),
+        event.kind,
+        event.executions,
+        _as_text(event.workflow),
+        _as_text(event.user_id),
+        _as_text(event.idempotency_key),
+        " ".join(event.plan_ids),
+        event.remaining_after,
+        event.refers_to or "",
+        _as_text(event.reason),
+    )
+
+
+def _as_text(value: str) -> str:
+    """A leading apostrophe keeps spreadsheets from running a caller's text as a formula."""
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+
+
+def _lines(rows: list[tuple[object, ...]] | list[tuple[str, ...]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue()

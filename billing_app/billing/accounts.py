@@ -1,0 +1,220 @@
+"""Organizations, users and the accounts they hold."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlmodel import col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.actors import Actor, OperatorActor, UserActor, require_operator
+from billing_app.billing.errors import (
+    AccountNotFoundError,
+    ForbiddenError,
+    InvalidInputError,
+    OrganizationNotFoundError,
+    ScopeMissingError,
+    UserNotFoundError,
+)
+from billing_app.billing.trials import TrialTerms
+from billing_app.db.engine import Database
+from billing_app.db.tables import Account, Membership, Organization, Plan, User
+from billing_app.db.words import AccountKind, PlanSource, PlanType, Role, Scope
+
+READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account as its holder sees it; `role` is the viewer's, None for a service."""
+
+    account_id: str
+    organization_id: str
+    user_id: str | None
+    name: str
+    kind: AccountKind
+    role: Role | None
+
+
+async def list_accounts(database: Database, actor: UserActor) -> list[AccountView]:
+    """The accounts a person may see: their own trial first, then organizations by name."""
+    query = (
+        select(Account, Organization, Membership)
+        .join(Organization, col(Organization.id) == Account.organization_id)
+        .join(Membership, col(Membership.organization_id) == Account.organization_id)
+        .where(Membership.user_id == actor.user_id)
+        .where(
+            or_(
+                Account.kind == AccountKind.ORGANIZATION,
+                Account.user_id == actor.user_id,
+            )
+        )
+        .order_by(col(Account.kind).desc(), col(Organization.name))
+    )
+    async with database.reading() as session:
+        rows = (await session.exec(query)).all()
+    return [
+        AccountView(
+            account_id=ids.encode_account(account.id),
+            organization_id=account.organization_id,
+            user_id=account.user_id,
+            name=(actor.name or actor.email) if account.user_id else organization.name,
+            kind=AccountKind(account.kind),
+            role=Role(membership.role),
+        )
+        for account, organization, membership in rows
+    ]
+
+
+async def authorize_reading(session: AsyncSession, actor: Actor, account_id: str) -> Account:
+    """The account, when the actor may see it.
+
+    Raises AccountNotFoundError otherwise, so that nobody learns which accounts exist.
+    """
+    _require_reading(actor)
+    number = ids.decode_account(account_id)
+    account = await session.get(Account, number) if number is not None else None
+    if account is None or not await _may_read(session, actor, account):
+        raise AccountNotFoundError
+    return account
+
+
+async def find_account(
+    database: Database,
+    actor: Actor,
+    *,
+    organization_id: str,
+    user_id: str,
+    terms: TrialTerms,
+) -> str:
+    """The id of an organization's account, or of a public user's. Makes nothing.
+
+    Raises OrganizationNotFoundError, UserNotFoundError, ForbiddenError, InvalidInputError.
+    """
+    _require_reading(actor)
+    is_public = organization_id == terms.public_organization_id
+    if is_public and not user_id:
+        raise InvalidInputError("user_id is required for the public organization.", field="user_id")
+    _refuse_other_organization(actor, organization_id)
+    query = select(Account).where(Account.organization_id == organization_id)
+    query = query.where(
+        Account.user_id == user_id if is_public else Account.kind == AccountKind.ORGANIZATION
+    )
+    async with database.reading() as session:
+        account = (await session.exec(query)).first()
+        if account is None or not await _may_read(session, actor, account):
+            raise UserNotFoundError if is_public else OrganizationNotFoundError
+    return ids.encode_account(account.id)
+
+
+async def ensure_public_organization(database: Database, organization_id: str) -> None:
+    """Make the organization whose users hold trials, unless it is there."""
+    statement = text(
+        "INSERT INTO organizations (id, name, created_at) VALUES (:id, 'Public', now())"
+        " ON CONFLICT DO NOTHING"
+    )
+    async with database.transaction() as session:
+        await session.exec(statement, params={"id": organization_id})  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+async def create_organization(
+    database: Database, actor: OperatorActor, *, name: str, executions: int, now: datetime
+) -> str:
+    """Make an organization with one paid plan of so many executions; returns its id."""
+    require_operator(actor)
+    if not name.strip() or len(name) > 255:
+        raise InvalidInputError("A name of 1 to 255 characters is needed.", field="name")
+    organization_id = ids.new_id("org_")
+    account = Account(
+        id=ids.new_account_number(),
+        kind=AccountKind.ORGANIZATION,
+        organization_id=organization_id,
+        created_at=now,
+    )
+    async with database.transaction() as session:
+        session.add(Organization(id=organization_id, name=name.strip(), created_at=now))
+        await session.flush()
+        session.add(account)
+        await session.flush()
+        session.add(_contract_plan(account.id, sequence=1, executions=executions, now=now))
+    return organization_id
+
+
+async def add_plan(
+    database: Database,
+    actor: OperatorActor,
+    *,
+    organization_id: str,
+    executions: int,
+    now: datetime,
+    name: str = "Contract",
+    ends_at: datetime | None = None,
+) -> int:
+    """Queue one more paid plan for an organization; returns its sequence."""
+    require_operator(actor)
+    async with database.transaction() as session:
+        query = (
+            select(Account)
+            .where(Account.organization_id == organization_id)
+            .where(Account.kind == AccountKind.ORGANIZATION)
+            .with_for_update()
+        )
+        account = (await session.exec(query)).first()
+        if account is None:
+            raise OrganizationNotFoundError(organization_id=organization_id)
+        sequences = select(Plan.sequence).where(Plan.account_id == account.id)
+        sequence = max((await session.exec(sequences)).all(), default=0) + 1
+        plan = _contract_plan(account.id, sequence=sequence, executions=executions, now=now)
+        plan.name = name
+        plan.ends_at = ends_at
+        session.add(plan)
+    return sequence
+
+
+async def add_member(
+    session: AsyncSession, *, organization_id: str, user: User, role: Role, now: datetime
+) -> None:
+    """Make the user a member; the caller owns the transaction."""
+    session.add(
+        Membership(organization_id=organization_id, user_id=user.id, role=role, created_at=now)
+    )
+
+
+def _contract_plan(account_id: int, *, sequence: int, executions: int, now: datetime) -> Plan:
+    if not 0 < executions <= 10**15:
+        raise InvalidInputError("executions must be from 1 to 10^15.", field="executions")
+    return Plan(
+        account_id=account_id,
+        sequence=sequence,
+        type=PlanType.PAID,
+        name="Contract",
+        source=PlanSource.CONTRACT,
+        executions=executions,
+        starts_at=now,
+        created_at=now,
+    )
+
+
+def _require_reading(actor: Actor) -> None:
+    if isinstance(actor, (UserActor, OperatorActor)) or actor.scopes & READING_SCOPES:
+        return
+    raise ScopeMissingError(scope=Scope.PLANS_READ)
+
+
+def _refuse_other_organization(actor: Actor, organization_id: str) -> None:
+    if isinstance(actor, (UserActor, OperatorActor)) or actor.organization_id is None:
+        return
+    if actor.organization_id != organization_id:
+        raise ForbiddenError("This key belongs to another organization.")
+
+
+async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bool:
+    if isinstance(actor, OperatorActor):
+        return True
+    if not isinstance(actor, UserActor):
+        return actor.organization_id in (None, account.organization_id)
+    if account.kind == AccountKind.USER:
+        return account.user_id == actor.user_id
+    membership = await session.get(Membership, (account.organization_id, actor.user_id))
+    return membership is not None

@@ -1,0 +1,43 @@
+"""Who asks. Every service function that touches an account takes one and authorizes it."""
+
+from dataclasses import dataclass
+
+from billing_app.billing.errors import ForbiddenError, ScopeMissingError
+from billing_app.db.words import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class UserActor:
+    """A signed-in person, as of a session row that was checked for this very request."""
+
+    user_id: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceActor:
+    """A service key. `organization_id` None means the platform: every organization."""
+
+    key_id: int
+    scopes: frozenset[str]
+    organization_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorActor:
+    """Whoever runs commands on the server itself; may do everything."""
+
+
+Actor = UserActor | ServiceActor | OperatorActor
+
+
+def require_scope(actor: ServiceActor, scope: Scope) -> None:
+    """Raise ScopeMissingError unless the key carries the scope."""
+    if scope not in actor.scopes:
+        raise ScopeMissingError(scope=scope)
+
+
+def require_operator(actor: Actor) -> None:
+    if not isinstance(actor, OperatorActor):
+        raise ForbiddenError

@@ -1,0 +1,122 @@
+"""Service keys: shown once, kept as a hash, looked up through a cache of a few seconds."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from billing_app.billing.actors import OperatorActor, ServiceActor, require_operator
+from billing_app.billing.errors import (
+    InvalidInputError,
+    NotAuthenticatedError,
+    OrganizationNotFoundError,
+)
+from billing_app.db.engine import Database
+from billing_app.db.tables import ApiKey
+from billing_app.db.words import Scope
+
+KEY_PREFIX: Final = "bil_"
+HINT_LENGTH: Final = 12
+CACHE_SECONDS: Final = 3.0
+MAX_CACHED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """`secret` is known only here and now."""
+
+    id: int
+    secret: str
+
+
+async def create_key(
+    database: Database,
+    actor: OperatorActor,
+    *,
+    name: str,
+    scopes: frozenset[Scope],
+    organization_id: str | None,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make a key for an organization, or for the platform when `organization_id` is None."""
+    require_operator(actor)
+    if not name.strip() or not scopes:
+        raise InvalidInputError("A key needs a name and at least one scope.")
+    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    row = ApiKey(
+        name=name.strip(),
+        key_hash=hash_key(secret),
+        hint=secret[:HINT_LENGTH],
+        scopes=sorted(scopes),
+        organization_id=organization_id,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    try:
+        async with database.transaction() as session:
+            session.add(row)
+            await session.flush()
+    except IntegrityError:
+        raise OrganizationNotFoundError(organization_id=organization_id) from None
+    assert row.id is not None
+    return NewKey(id=row.id, secret=secret)
+
+
+async def revoke_key(
+    database: Database, actor: OperatorActor, *, key_id: int, now: datetime
+) -> bool:
+    """Stop a key within CACHE_SECONDS everywhere; False when there is no such live key."""
+    require_operator(actor)
+    async with database.transaction() as session:
+        row = await session.get(ApiKey, key_id, with_for_update=True)
+        if row is None or row.revoked_at is not None:
+            return False
+        row.revoked_at = now
+        session.add(row)
+    return True
+
+
+class KeyRing:
+    """Tells which service a key belongs to; asks the database once in CACHE_SECONDS a key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cached: dict[str, tuple[float, ServiceActor | None]] = {}
+
+    def cached(self, secret: str) -> ServiceActor | None:
+        """The actor when it is known and fresh; never asks the database."""
+        entry = self._cached.get(secret)
+        return entry[1] if entry and entry[0] > time.monotonic() else None
+
+    async def authenticate(self, secret: str, now: datetime) -> ServiceActor:
+        """Raises NotAuthenticatedError when the key is unknown, revoked or past its end."""
+        entry = self._cached.get(secret)
+        if entry is None or entry[0] <= time.monotonic():
+            entry = (time.monotonic() + CACHE_SECONDS, await self._look_up(secret, now))
+            if len(self._cached) >= MAX_CACHED:
+                self._cached.clear()
+            self._cached[secret] = entry
+        if entry[1] is None:
+            raise NotAuthenticatedError("This key is unknown, revoked or expired.")
+        return entry[1]
+
+    async def _look_up(self, secret: str, now: datetime) -> ServiceActor | None:
+        query = select(ApiKey).where(ApiKey.key_hash == hash_key(secret))
+        query = query.where(col(ApiKey.revoked_at).is_(None))
+        async with self._database.reading() as session:
+            row = (await session.exec(query)).first()
+        if row is None or (row.expires_at is not None and row.expires_at <= now):
+            return None
+        assert row.id is not None
+        return ServiceActor(row.id, frozenset(row.scopes), row.organization_id)
+
+
+def hash_key(secret: str) -> bytes:
+    """A key has 256 random bits, so that one round of SHA-256 suffices."""
+    return sha256(secret.encode()).digest()

@@ -1,0 +1,146 @@
+"""What a batch of decisions changes, as rows to be written in one transaction."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from billing_app.billing.executions.state import AccountState, Part, ReservationState
+from billing_app.db.words import DenialReason, EventKind, ReservationStatus
+
+
+class UsageKey(NamedTuple):
+    account_id: int
+    workflow: str
+    user_id: str
+
+
+class DenialKey(NamedTuple):
+    account_id: int
+    workflow: str
+    user_id: str
+    reason: DenialReason
+
+
+class EventRow(NamedTuple):
+    """Columns of `execution_events` in the order of the insert; `occurred_at` is the batch's."""
+
+    account_id: int
+    number: int
+    plan_sequence: int
+    kind: EventKind
+    executions: int
+    plan_used_after: int
+    remaining_after: int
+    workflow: str
+    user_id: str
+    idempotency_key: str
+    api_key_id: int | None
+    refers_to: int | None
+    reason: str
+
+
+class KeyRow(NamedTuple):
+    account_id: int
+    key: str
+    request_hash: bytes
+    answer: bytes
+
+
+class ReservationRow(NamedTuple):
+    account_id: int
+    number: int
+    executions: int
+    workflow: str
+    user_id: str
+    idempotency_key: str
+    api_key_id: int | None
+    expires_at: datetime
+
+
+class HoldRow(NamedTuple):
+    account_id: int
+    reservation_number: int
+    plan_sequence: int
+    executions: int
+
+
+class SettledRow(NamedTuple):
+    account_id: int
+    number: int
+    status: ReservationStatus
+    settled_at: datetime
+    event_number: int | None
+
+
+class EventFacts(msgspec.Struct, gc=False):
+    """What all rows of one event share."""
+
+    kind: EventKind
+    workflow: str
+    user_id: str
+    idempotency_key: str = ""
+    api_key_id: int | None = None
+    refers_to: int | None = None
+    reason: str = ""
+
+
+class Changes:
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.events: list[EventRow] = []
+        self.keys: list[KeyRow] = []
+        self.reservations: list[ReservationRow] = []
+        self.holds: list[HoldRow] = []
+        self.settled: list[SettledRow] = []
+        self.used: defaultdict[UsageKey, int] = defaultdict(int)
+        self.refunded: defaultdict[UsageKey, int] = defaultdict(int)
+        self.denied: defaultdict[DenialKey, int] = defaultdict(int)
+
+    def add_event(
+        self, account: AccountState, parts: list[Part], facts: EventFacts, remaining: int
+    ) -> int:
+        """Write an event with a row for each part (signed), and count it in its day."""
+        number = account.next_number(self.now)
+        for part in parts:
+            plan = account.plan(part.plan_sequence)
+            assert plan is not None
+            self.events.append(
+                EventRow(
+                    account.id,
+                    number,
+                    part.plan_sequence,
+                    facts.kind,
+                    part.executions,
+                    plan.used,
+                    remaining,
+                    facts.workflow,
+                    facts.user_id,
+                    facts.idempotency_key,
+                    facts.api_key_id,
+                    facts.refers_to,
+                    facts.reason,
+                )
+            )
+            self._count(UsageKey(account.id, facts.workflow, facts.user_id), part.executions)
+        return number
+
+    def settle(
+        self,
+        reservation: ReservationState,
+        status: ReservationStatus,
+        *,
+        at: datetime,
+        event_number: int | None = None,
+    ) -> None:
+        reservation.status = status
+        self.settled.append(
+            SettledRow(reservation.account_id, reservation.number, status, at, event_number)
+        )
+
+    def _count(self, key: UsageKey, executions: int) -> None:
+        if executions >= 0:
+            self.used[key] += executions
+        else:
+            self.refunded[key] -= executions

@@ -1,0 +1,23 @@
+"""What the hot path needs of an asyncpg connection, typed."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+
+class Row(Protocol):
+    def __getitem__(self, key: str | int | slice, /) -> Any: ...
+
+
+class Connection(Protocol):
+    async def fetch(self, query: str, *args: Any) -> Sequence[Row]: ...
+
+    async def execute(self, query: str, *args: Any) -> str: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+    def is_closed(self) -> bool: ...
+
+    def terminate(self) -> None: ...
+
+    async def close(self, *, timeout: float | None = None) -> None: ...

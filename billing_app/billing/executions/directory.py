@@ -1,0 +1,163 @@
+"""From the names that callers use to accounts; new public users get their trial on the way.
+
+What never changes (which account an organization or a user has) is kept in memory, bounded.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from billing_app.billing import ids, trials
+from billing_app.billing.errors import (
+    BillingError,
+    OrganizationNotFoundError,
+    UserNotFoundError,
+)
+from billing_app.billing.executions import statements
+from billing_app.billing.executions.connection import Connection
+from billing_app.billing.trials import TrialTerms
+
+MAX_KEPT: Final = 500_000
+ATTRIBUTION_SECONDS: Final = 5.0
+
+K = TypeVar("K")
+V = TypeVar("V")
+Target = tuple[str, str]
+
+
+class Directory:
+    """Targets are (organization id, user id); the user id may be empty for an organization."""
+
+    def __init__(self, terms: TrialTerms) -> None:
+        self.terms = terms
+        self._organizations: dict[str, int] = {}
+        self._users: dict[str, int] = {}
+        self._owners: dict[int, str] = {}
+        self._attributed: dict[Target, float] = {}
+
+    def known(self, target: Target) -> int | None:
+        """The account if it is known without asking the database."""
+        organization_id, user_id = target
+        if organization_id == self.terms.public_organization_id:
+            return self._users.get(user_id)
+        if user_id and self._attributed.get(target, 0.0) < time.monotonic():
+            return None
+        return self._organizations.get(organization_id)
+
+    async def resolve(
+        self, connection: Connection, targets: Iterable[Target]
+    ) -> dict[Target, int | BillingError]:
+        """Account ids, or the error that explains why there is none.
+
+        Runs in the caller's transaction, and may create users, accounts and trials in it.
+        Call `keep` with the result once that has committed.
+        """
+        found: dict[Target, int | BillingError] = {}
+        missing: list[Target] = []
+        for target in set(targets):
+            account_id = self.known(target)
+            if account_id is None:
+                missing.append(target)
+            else:
+                found[target] = account_id
+        if missing:
+            found.update(await self._look_up(connection, sorted(missing)))
+        return found
+
+    def keep(self, found: dict[Target, int | BillingError]) -> None:
+        valid_until = time.monotonic() + ATTRIBUTION_SECONDS
+        for (organization_id, user_id), account_id in found.items():
+            if isinstance(account_id, BillingError):
+                continue
+            if organization_id == self.terms.public_organization_id:
+                _put(self._users, user_id, account_id)
+            else:
+                _put(self._organizations, organization_id, account_id)
+                if user_id:
+                    self._attributed.setdefault((organization_id, user_id), valid_until)
+                    if self._attributed[organization_id, user_id] < time.monotonic():
+                        self._attributed[organization_id, user_id] = valid_until
+        if len(self._attributed) > MAX_KEPT:
+            self._attributed.clear()
+
+    async def owners(self, connection: Connection, account_ids: Iterable[int]) -> dict[int, str]:
+        """The organization of each account that exists."""
+        missing = [account_id for account_id in account_ids if account_id not in self._owners]
+        if missing:
+            for row in await connection.fetch(statements.ACCOUNT_OWNERS, missing):
+                _put(self._owners, row["id"], row["organization_id"])
+        return self._owners
+
+    async def _look_up(
+        self, connection: Connection, targets: list[Target]
+    ) -> dict[Target, int | BillingError]:
+        public = self.terms.public_organization_id
+        foreign = await self._users_of_others(connection, targets)
+        users = [user for organization, user in targets if organization == public]
+        allowed = [user for user in users if (public, user) not in foreign]
+        user_accounts = await self._user_accounts(connection, allowed)
+        organization_accounts = await self._organization_accounts(
+            connection, [organization for organization, _ in targets]
+        )
+        found: dict[Target, int | BillingError] = {}
+        for target in targets:
+            organization_id, user_id = target
+            if organization_id != public and organization_id not in organization_accounts:
+                found[target] = OrganizationNotFoundError(organization_id=organization_id)
+            elif target in foreign:
+                found[target] = UserNotFoundError(user_id=user_id)
+            elif organization_id == public:
+                found[target] = user_accounts[user_id]
+            else:
+                found[target] = organization_accounts[organization_id]
+        return found
+
+    async def _users_of_others(self, connection: Connection, targets: list[Target]) -> set[Target]:
+        named = [target for target in targets if target[1]]
+        if not named:
+            return set()
+        rows = await connection.fetch(
+            statements.USERS_OF_OTHERS,
+            [organization for organization, _ in named],
+            [user for _, user in named],
+            self.terms.public_organization_id,
+        )
+        return {(row["organization_id"], row["user_id"]) for row in rows}
+
+    async def _organization_accounts(
+        self, connection: Connection, organization_ids: list[str]
+    ) -> dict[str, int]:
+        rows = await connection.fetch(statements.ORGANIZATION_ACCOUNTS, list(set(organization_ids)))
+        return {row["organization_id"]: row["id"] for row in rows}
+
+    async def _user_accounts(self, connection: Connection, user_ids: list[str]) -> dict[str, int]:
+        if not user_ids:
+            return {}
+        accounts = await _fetch_user_accounts(connection, user_ids)
+        new = [user_id for user_id in user_ids if user_id not in accounts]
+        if new:
+            await self._enrol(connection, new)
+            accounts |= await _fetch_user_accounts(connection, new)
+        return accounts
+
+    async def _enrol(self, connection: Connection, user_ids: list[str]) -> None:
+        terms = self.terms
+        public = terms.public_organization_id
+        numbers = [ids.new_account_number() for _ in user_ids]
+        await connection.execute(trials.ENSURE_USERS, user_ids)
+        await connection.execute(trials.ENSURE_MEMBERSHIPS, public, user_ids)
+        await connection.execute(trials.ENSURE_ACCOUNTS, public, numbers, user_ids)
+        await connection.execute(
+            trials.ENSURE_TRIALS, trials.TRIAL_PLAN_NAME, terms.executions, terms.days, user_ids
+        )
+
+
+async def _fetch_user_accounts(connection: Connection, user_ids: list[str]) -> dict[str, int]:
+    rows = await connection.fetch(statements.USER_ACCOUNTS, user_ids)
+    return {row["user_id"]: row["id"] for row in rows}
+
+
+def _put(kept: dict[K, V], key: K, value: V) -> None:
+    if len(kept) >= MAX_KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value

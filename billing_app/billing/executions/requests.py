@@ -1,0 +1,86 @@
+"""What can be asked of the ledger."""
+
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+MAX_EXECUTIONS: Final = 1_000_000
+MAX_HOLD_SECONDS: Final = 7 * 24 * 3600
+DEFAULT_HOLD_SECONDS: Final = 900
+
+
+class Mode(StrEnum):
+    CHECK = "check"
+    CONSUME = "consume"
+    RESERVE = "reserve"
+
+
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """The key that asks; `organization_id` None is the platform."""
+
+    api_key_id: int | None
+    organization_id: str | None
+
+
+class Ask(msgspec.Struct, gc=False):
+    """Check, consume or reserve executions of an organization, or of a public user."""
+
+    mode: Mode
+    organization_id: str
+    user_id: str
+    executions: int
+    workflow: str
+    hold_seconds: int
+    idempotency_key: str
+    caller: Caller
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ when anything asked for differs. No field holds a NUL."""
+        return digest(
+            self.mode,
+            self.organization_id,
+            self.user_id,
+            self.executions,
+            self.workflow,
+            self.hold_seconds,
+        )
+
+
+class Commit(msgspec.Struct, gc=False):
+    """Use what a reservation holds, or a part of it; the rest is released."""
+
+    account_id: int
+    number: int
+    executions: int | None
+    caller: Caller
+
+
+class Release(msgspec.Struct, gc=False):
+    """Give back all that a reservation holds."""
+
+    account_id: int
+    number: int
+    caller: Caller
+
+
+class Refund(msgspec.Struct, gc=False):
+    """Give back executions of an event, all that is left of it by default."""
+
+    account_id: int
+    number: int
+    executions: int | None
+    reason: str
+    idempotency_key: str
+    caller: Caller
+
+    def fingerprint(self) -> bytes:
+        return digest("refund", self.number, self.executions, self.reason)
+
+
+Request = Ask | Commit | Release | Refund
+
+
+def digest(*parts: object) -> bytes:
+    return blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()

@@ -1,0 +1,82 @@
+"""Executions: check, consume, reserve, commit, release, refund.
+
+The service authorizes the caller and hands on to a lane; accounts named by id are authorized
+inside the decision, where their owner is known.
+"""
+
+from collections.abc import Sequence
+
+from billing_app.billing.actors import ServiceActor, require_scope
+from billing_app.billing.errors import BillingError, ForbiddenError
+from billing_app.billing.executions import store
+from billing_app.billing.executions.connection import Connection
+from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.group_commit import GroupCommit
+from billing_app.billing.executions.requests import Ask, Caller, Mode, Request
+from billing_app.billing.trials import TrialTerms
+from billing_app.db.words import Scope
+
+
+class Executions:
+    """One per process. Two lanes, each with a connection of its own: one writes, one looks."""
+
+    def __init__(self, database_url: str, terms: TrialTerms) -> None:
+        """`database_url` is `postgresql://…`. Nothing connects before the first request."""
+        self._directory = Directory(terms)
+
+        async def connect() -> Connection:
+            return await store.connect(database_url)
+
+        async def transact(connection: Connection, requests: Sequence[Request]) -> list[Decision]:
+            return await store.transact(connection, self._directory, requests)
+
+        async def look(connection: Connection, requests: Sequence[Request]) -> list[Decision]:
+            asks = [request for request in requests if isinstance(request, Ask)]
+            return await store.look(connection, self._directory, asks)
+
+        self._write = GroupCommit("write", connect, transact)
+        self._look = GroupCommit("look", connect, look)
+
+    async def decide(self, actor: ServiceActor, request: Request) -> Decision:
+        """Decide one request. Raises ScopeMissingError, ForbiddenError, CannotDecideError."""
+        require_scope(actor, Scope.EXECUTIONS)
+        refusal = _refusal(actor, request)
+        if refusal is not None:
+            return refusal
+        lane = self._look if self._is_look(request) else self._write
+        return (await lane.submit((request,)))[0]
+
+    async def decide_each(self, actor: ServiceActor, requests: Sequence[Request]) -> list[Decision]:
+        """Decide requests in order in one transaction, each on its own merits."""
+        require_scope(actor, Scope.EXECUTIONS)
+        refusals = [_refusal(actor, request) for request in requests]
+        allowed = [
+            request for request, refusal in zip(requests, refusals, strict=True) if refusal is None
+        ]
+        decided = iter(await self._write.submit(allowed) if allowed else [])
+        return [refusal or next(decided) for refusal in refusals]
+
+    async def close(self) -> None:
+        await self._write.close()
+        await self._look.close()
+
+    def _is_look(self, request: Request) -> bool:
+        return (
+            isinstance(request, Ask)
+            and request.mode is Mode.CHECK
+            and self._directory.known((request.organization_id, request.user_id)) is not None
+        )
+
+
+def caller_of(actor: ServiceActor) -> Caller:
+    return Caller(api_key_id=actor.key_id, organization_id=actor.organization_id)
+
+
+def _refusal(actor: ServiceActor, request: Request) -> BillingError | None:
+    """A key of one organization may name no other, whether that exists or not."""
+    if not isinstance(request, Ask) or actor.organization_id is None:
+        return None
+    if request.organization_id == actor.organization_id:
+        return None
+    return ForbiddenError("This key belongs to another organization.")

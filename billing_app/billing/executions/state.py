@@ -1,0 +1,152 @@
+"""What a decision is made from: the balances, as locked, and what is known of the requests."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from billing_app.billing.errors import BillingError
+from billing_app.db.words import EndReason
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class PlanBalance(msgspec.Struct):
+    """A plan's row. `moved`: used or held changed; `turned`: it began or ended."""
+
+    sequence: int
+    type: str
+    name: str
+    executions: int
+    used: int
+    held: int
+    starts_at: datetime
+    ends_at: datetime | None
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_because: str | None = None
+    moved: bool = False
+    turned: bool = False
+
+    @property
+    def remaining(self) -> int:
+        return self.executions - self.used - self.held
+
+    def is_usable(self, now: datetime) -> bool:
+        return (
+            self.ended_at is None
+            and self.starts_at <= now
+            and (self.ends_at is None or now < self.ends_at)
+        )
+
+    def hold(self, executions: int, now: datetime) -> None:
+        self.held += executions
+        self._begin(now)
+
+    def release(self, executions: int) -> None:
+        self.held -= executions
+        self.moved = True
+
+    def use(self, executions: int, now: datetime) -> None:
+        self.used += executions
+        self._begin(now)
+        if self.used == self.executions and self.ended_at is None:
+            self.end(now, EndReason.DEPLETED)
+
+    def give_back(self, executions: int, now: datetime) -> None:
+        """Return used executions; a plan that had ended only by being used up is open again."""
+        self.used -= executions
+        self.moved = True
+        in_period = self.ends_at is None or now < self.ends_at
+        if self.ended_because == EndReason.DEPLETED and in_period:
+            self.ended_at = self.ended_because = None
+            self.turned = True
+
+    def end(self, at: datetime, because: EndReason) -> None:
+        self.ended_at = at
+        self.ended_because = because
+        self.turned = True
+
+    def _begin(self, now: datetime) -> None:
+        self.moved = True
+        if self.began_at is None:
+            self.began_at = now
+            self.turned = True
+
+
+class AccountState(msgspec.Struct):
+    """An account with its plans in the order of their sequence; open ones at least.
+
+    `last_closed` explains a denial when no plan is open.
+    """
+
+    id: int
+    organization_id: str
+    plans: list[PlanBalance]
+    last_closed: PlanBalance | None = None
+    last_number: int = 0
+
+    def next_number(self, now: datetime) -> int:
+        """A number for an event or reservation: the time in microseconds, raised to be new."""
+        self.last_number = max(self.last_number + 1, (now - EPOCH) // MICROSECOND)
+        return self.last_number
+
+    def plan(self, sequence: int) -> PlanBalance | None:
+        return next((plan for plan in self.plans if plan.sequence == sequence), None)
+
+    def usable(self, now: datetime) -> list[PlanBalance]:
+        return [plan for plan in self.plans if plan.is_usable(now)]
+
+
+class KnownAnswer(msgspec.Struct, gc=False):
+    request_hash: bytes
+    answer: bytes
+
+
+class Part(msgspec.Struct, gc=False):
+    """Executions of one plan: held by a reservation, or used by an event less refunds."""
+
+    plan_sequence: int
+    executions: int
+
+
+class ReservationState(msgspec.Struct):
+    account_id: int
+    number: int
+    status: str
+    executions: int
+    expires_at: datetime
+    workflow: str
+    user_id: str
+    idempotency_key: str
+    holds: list[Part]
+
+
+class EventState(msgspec.Struct):
+    """A consume or commit. `parts` hold what is not refunded yet, by plan, first paid first."""
+
+    account_id: int
+    number: int
+    executions: int
+    workflow: str
+    user_id: str
+    parts: list[Part]
+
+
+class LedgerState(msgspec.Struct):
+    """Everything that one decision may look at; owned and changed by `decide`."""
+
+    now: datetime
+    accounts: dict[int, AccountState]
+    targets: dict[tuple[str, str], int | BillingError]
+    known: dict[tuple[int, str], KnownAnswer]
+    reservations: dict[tuple[int, int], ReservationState]
+    events: dict[tuple[int, int], EventState]
+
+    def account_id(self, organization_id: str, user_id: str) -> int | BillingError:
+        return self.targets[organization_id, user_id]
+
+    @classmethod
+    def empty(cls, now: datetime) -> "LedgerState":
+        return cls(now=now, accounts={}, targets={}, known={}, reservations={}, events={})

@@ -1,0 +1,155 @@
+"""The SQL of the hot path. Every statement names a list of accounts; locks are in sorted order."""
+
+from typing import Final
+
+LOCK_PLANS: Final = """
+SELECT account_id, sequence, type, name, executions, used, held,
+       starts_at, ends_at, began_at, ended_at, ended_because
+FROM plans
+WHERE account_id = ANY($1::bigint[])
+  AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
+ORDER BY account_id, sequence
+FOR UPDATE
+"""
+
+READ_PLANS: Final = LOCK_PLANS.replace("FOR UPDATE", "")
+
+LAST_CLOSED_PLANS: Final = """
+SELECT DISTINCT ON (account_id)
+       account_id, sequence, type, name, executions, used, held,
+       starts_at, ends_at, began_at, ended_at, ended_because
+FROM plans
+WHERE account_id = ANY($1::bigint[])
+ORDER BY account_id, sequence DESC
+"""
+
+KNOWN_KEYS: Final = """
+SELECT clock.now, known.account_id, known.key, known.request_hash, known.answer
+FROM (SELECT clock_timestamp() AS now) AS clock
+LEFT JOIN LATERAL (
+    SELECT k.account_id, k.key, k.request_hash, k.answer
+    FROM unnest($1::bigint[], $2::text[]) AS asked (account_id, key)
+    JOIN idempotency_keys AS k ON k.account_id = asked.account_id AND k.key = asked.key
+) AS known ON true
+"""
+
+RESERVATIONS: Final = """
+SELECT r.account_id, r.number, r.status, r.executions, r.expires_at, r.workflow, r.user_id,
+       r.idempotency_key, h.plan_sequence, h.executions AS held
+FROM (
+    SELECT number, account_id FROM reservations
+    WHERE account_id = ANY($1::bigint[]) AND status = 'held' AND expires_at <= $2
+    UNION
+    SELECT number, account_id FROM unnest($3::bigint[], $4::bigint[]) AS asked (account_id, number)
+) AS wanted
+JOIN reservations AS r ON r.account_id = wanted.account_id AND r.number = wanted.number
+JOIN reservation_holds AS h ON h.account_id = r.account_id AND h.reservation_number = r.number
+ORDER BY r.account_id, r.number, h.plan_sequence
+"""
+
+EVENTS: Final = """
+SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
+       coalesce((
+           SELECT -sum(refund.executions) FROM execution_events AS refund
+           WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
+             AND refund.kind = 'refund' AND refund.plan_sequence = e.plan_sequence
+       ), 0)::bigint AS refunded
+FROM unnest($1::bigint[], $2::bigint[]) AS asked (account_id, number)
+JOIN execution_events AS e ON e.account_id = asked.account_id AND e.number = asked.number
+WHERE e.kind IN ('consume', 'commit')
+ORDER BY e.account_id, e.number, e.plan_sequence
+"""
+
+APPLY: Final = """
+WITH moved AS (
+    UPDATE plans SET used = change.used, held = change.held
+    FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[])
+         AS change (account_id, sequence, used, held)
+    WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
+), events AS (
+    INSERT INTO execution_events (
+        account_id, number, plan_sequence, kind, executions, plan_used_after, remaining_after,
+        workflow, user_id, idempotency_key, api_key_id, refers_to, reason, occurred_at)
+    SELECT event.*, $5::timestamptz
+    FROM unnest($6::bigint[], $7::bigint[], $8::int[], $9::text[], $10::bigint[], $11::bigint[],
+                $12::bigint[], $13::text[], $14::text[], $15::text[], $16::bigint[],
+                $17::bigint[], $18::text[]) AS event
+), keys AS (
+    INSERT INTO idempotency_keys (account_id, key, request_hash, answer, created_at)
+    SELECT known.*, $5::timestamptz
+    FROM unnest($19::bigint[], $20::text[], $21::bytea[], $22::bytea[]) AS known
+)
+INSERT INTO daily_usage (account_id, day, workflow, user_id, used, refunded)
+SELECT account_id, ($5::timestamptz AT TIME ZONE 'UTC')::date, workflow, user_id, used, refunded
+FROM unnest($23::bigint[], $24::text[], $25::text[], $26::bigint[], $27::bigint[])
+     AS counted (account_id, workflow, user_id, used, refunded)
+ON CONFLICT (account_id, day, workflow, user_id) DO UPDATE
+SET used = daily_usage.used + excluded.used,
+    refunded = daily_usage.refunded + excluded.refunded
+"""
+
+TURN_PLANS: Final = """
+UPDATE plans SET used = change.used, held = change.held, began_at = change.began_at,
+                 ended_at = change.ended_at, ended_because = change.ended_because
+FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[],
+            $5::timestamptz[], $6::timestamptz[], $7::text[])
+     AS change (account_id, sequence, used, held, began_at, ended_at, ended_because)
+WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
+"""
+
+DENY: Final = """
+INSERT INTO daily_denials (account_id, day, workflow, user_id, reason, denied)
+SELECT account_id, ($1::timestamptz AT TIME ZONE 'UTC')::date, workflow, user_id, reason, denied
+FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+     AS counted (account_id, workflow, user_id, reason, denied)
+ON CONFLICT (account_id, day, workflow, user_id, reason) DO UPDATE
+SET denied = daily_denials.denied + excluded.denied
+"""
+
+RESERVE: Final = """
+INSERT INTO reservations (
+    account_id, number, status, executions, workflow, user_id, idempotency_key, api_key_id,
+    expires_at, created_at)
+SELECT held.account_id, held.number, 'held', held.executions, held.workflow, held.user_id,
+       held.idempotency_key, held.api_key_id, held.expires_at, $1::timestamptz
+FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+            $8::bigint[], $9::timestamptz[])
+     AS held (account_id, number, executions, workflow, user_id, idempotency_key, api_key_id,
+              expires_at)
+"""
+
+HOLD: Final = """
+INSERT INTO reservation_holds (account_id, reservation_number, plan_sequence, executions)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[])
+"""
+
+SETTLE: Final = """
+UPDATE reservations SET status = settled.status, settled_at = settled.at,
+                        event_number = settled.event_number
+FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::bigint[])
+     AS settled (account_id, number, status, at, event_number)
+WHERE reservations.account_id = settled.account_id AND reservations.number = settled.number
+"""
+
+ORGANIZATION_ACCOUNTS: Final = """
+SELECT organization_id, id FROM accounts
+WHERE kind = 'organization' AND organization_id = ANY($1::text[])
+"""
+
+USER_ACCOUNTS: Final = """
+SELECT user_id, id FROM accounts WHERE kind = 'user' AND user_id = ANY($1::text[])
+"""
+
+ACCOUNT_OWNERS: Final = "SELECT id, organization_id FROM accounts WHERE id = ANY($1::bigint[])"
+
+USERS_OF_OTHERS: Final = """
+SELECT asked.organization_id, asked.user_id
+FROM unnest($1::text[], $2::text[]) AS asked (organization_id, user_id)
+WHERE EXISTS (
+    SELECT FROM memberships AS m
+    WHERE m.user_id = asked.user_id AND m.organization_id <> $3
+) AND NOT EXISTS (
+    SELECT FROM memberships AS m
+    WHERE m.user_id = asked.user_id AND m.organization_id = asked.organization_id
+)
+"""

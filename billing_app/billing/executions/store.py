@@ -1,0 +1,265 @@
+"""One batch, one transaction: lock, look with a new snapshot, decide, apply, commit."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+
+from billing_app.billing.errors import BillingError
+from billing_app.billing.executions import statements
+from billing_app.billing.executions.changes import Changes
+from billing_app.billing.executions.connection import Connection, Row
+from billing_app.billing.executions.decide import Decision, client_key, decide, natural_key
+from billing_app.billing.executions.directory import Directory, Target
+from billing_app.billing.executions.requests import Ask, Commit, Mode, Refund, Release, Request
+from billing_app.billing.executions.state import (
+    AccountState,
+    EventState,
+    KnownAnswer,
+    LedgerState,
+    Part,
+    PlanBalance,
+    ReservationState,
+)
+
+SESSION_SETTINGS: Final = {
+    "application_name": "billing executions",
+    "timezone": "UTC",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "lock_timeout": "1000",
+    "statement_timeout": "5000",
+    "idle_in_transaction_session_timeout": "10000",
+}
+CONNECT_TIMEOUT_SECONDS: Final = 3.0
+COMMAND_TIMEOUT_SECONDS: Final = 8.0
+
+
+async def connect(url: str) -> Connection:
+    """A connection of the hot path's own. Small results by index: never plan for large ones."""
+    open_connection: Any = getattr(asyncpg, "connect")  # noqa: B009 - asyncpg has no types
+    return await open_connection(
+        url,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings=SESSION_SETTINGS,
+    )
+
+
+async def transact(
+    connection: Connection, directory: Directory, requests: Sequence[Request]
+) -> list[Decision]:
+    """Decide a batch and make it durable. Either all of its changes are committed or none."""
+    async with connection.transaction():
+        targets = await directory.resolve(connection, _targets(requests))
+        ledger = await _load(connection, directory, requests, targets)
+        decisions, changes = decide(requests, ledger)
+        await _apply(connection, ledger, changes)
+    directory.keep(targets)
+    return decisions
+
+
+async def look(connection: Connection, directory: Directory, asks: Sequence[Ask]) -> list[Decision]:
+    """Decide checks of accounts that `directory` knows: one read, no lock, no change."""
+    targets: dict[Target, int | BillingError] = {}
+    for ask in asks:
+        target = (ask.organization_id, ask.user_id)
+        account_id = directory.known(target)
+        if account_id is None:
+            return await transact(connection, directory, asks)
+        targets[target] = account_id
+    account_ids = sorted({account for account in targets.values() if isinstance(account, int)})
+    rows = await connection.fetch(statements.READ_PLANS, account_ids, [])
+    ledger = await _ledger(connection, directory, account_ids, rows, keys=[])
+    ledger.targets = targets
+    if any(row["held"] for row in rows):
+        ledger.reservations = await _reservations(connection, account_ids, ledger.now, [])
+    decisions, _ = decide(asks, ledger)
+    return decisions
+
+
+def _targets(requests: Iterable[Request]) -> set[Target]:
+    return {
+        (request.organization_id, request.user_id)
+        for request in requests
+        if isinstance(request, Ask)
+    }
+
+
+async def _load(
+    connection: Connection,
+    directory: Directory,
+    requests: Sequence[Request],
+    targets: dict[Target, int | BillingError],
+) -> LedgerState:
+    settles = [request for request in requests if isinstance(request, (Commit, Release))]
+    refunds = [request for request in requests if isinstance(request, Refund)]
+    with_closed = sorted({request.account_id for request in (*settles, *refunds)})
+    asked = {account for account in targets.values() if isinstance(account, int)}
+    account_ids = sorted(asked.union(with_closed))
+    rows = await connection.fetch(statements.LOCK_PLANS, account_ids, with_closed)
+    keys = _keys(requests, targets)
+    ledger = await _ledger(connection, directory, account_ids, rows, keys=keys)
+    ledger.targets = targets
+    if settles or any(row["held"] for row in rows):
+        wanted = [(request.account_id, request.number) for request in settles]
+        ledger.reservations = await _reservations(connection, account_ids, ledger.now, wanted)
+    if refunds:
+        ledger.events = await _events(connection, refunds)
+    return ledger
+
+
+def _keys(
+    requests: Sequence[Request], targets: dict[Target, int | BillingError]
+) -> list[tuple[int, str]]:
+    keys: list[tuple[int, str]] = []
+    for request in requests:
+        if not isinstance(request, Ask):
+            keys.append((request.account_id, natural_key(request)))
+        elif request.mode is not Mode.CHECK:
+            account_id = targets[request.organization_id, request.user_id]
+            if isinstance(account_id, int):
+                keys.append((account_id, client_key(request.idempotency_key)))
+    return keys
+
+
+async def _ledger(
+    connection: Connection,
+    directory: Directory,
+    account_ids: list[int],
+    rows: Sequence[Row],
+    *,
+    keys: list[tuple[int, str]],
+) -> LedgerState:
+    known = await connection.fetch(
+        statements.KNOWN_KEYS, [account for account, _ in keys], [key for _, key in keys]
+    )
+    owners = await directory.owners(connection, account_ids)
+    accounts = {
+        account_id: AccountState(account_id, owners[account_id], [])
+        for account_id in account_ids
+        if account_id in owners
+    }
+    for row in rows:
+        accounts[row[0]].plans.append(_plan(row))
+    without_plans = [account.id for account in accounts.values() if not account.plans]
+    if without_plans:
+        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, without_plans):
+            accounts[row[0]].last_closed = _plan(row)
+    ledger = LedgerState.empty(known[0][0])
+    ledger.accounts = accounts
+    ledger.known = {
+        (row[1], row[2]): KnownAnswer(row[3], row[4]) for row in known if row[1] is not None
+    }
+    return ledger
+
+
+def _plan(row: Row) -> PlanBalance:
+    return PlanBalance(
+        row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11]
+    )
+
+
+async def _reservations(
+    connection: Connection,
+    account_ids: list[int],
+    now: datetime,
+    wanted: list[tuple[int, int]],
+) -> dict[tuple[int, int], ReservationState]:
+    """Those whose time is over, and those that are to be settled."""
+    rows = await connection.fetch(
+        statements.RESERVATIONS,
+        account_ids,
+        now,
+        [account for account, _ in wanted],
+        [number for _, number in wanted],
+    )
+    found: dict[tuple[int, int], ReservationState] = {}
+    for row in rows:
+        state = found.setdefault((row[0], row[1]), ReservationState(*row[:8], holds=[]))
+        state.holds.append(Part(row["plan_sequence"], row["held"]))
+    return found
+
+
+async def _events(
+    connection: Connection, refunds: list[Refund]
+) -> dict[tuple[int, int], EventState]:
+    wanted = sorted({(refund.account_id, refund.number) for refund in refunds})
+    rows = await connection.fetch(
+        statements.EVENTS, [account for account, _ in wanted], [number for _, number in wanted]
+    )
+    found: dict[tuple[int, int], EventState] = {}
+    for row in rows:
+        state = found.setdefault(
+            (row[0], row[1]), EventState(row[0], row[1], 0, row[2], row[3], parts=[])
+        )
+        state.executions += row["executions"]
+        state.parts.append(Part(row["plan_sequence"], row["executions"] - row["refunded"]))
+    return found
+
+
+async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) -> None:
+    plans = [
+        (account_id, plan)
+        for account_id, account in ledger.accounts.items()
+        for plan in account.plans
+    ]
+    turned = [
+        (
+            account_id,
+            plan.sequence,
+            plan.used,
+            plan.held,
+            plan.began_at,
+            plan.ended_at,
+            plan.ended_because,
+        )
+        for account_id, plan in plans
+        if plan.turned
+    ]
+    moved = [
+        (account_id, plan.sequence, plan.used, plan.held)
+        for account_id, plan in plans
+        if plan.moved and not plan.turned
+    ]
+    if turned:
+        await connection.execute(statements.TURN_PLANS, *_columns(turned, 7))
+    if moved or changes.events or changes.keys:
+        await _apply_counts(connection, moved, changes)
+    await _apply_reservations(connection, changes)
+    if changes.denied:
+        denied = sorted((*key, count) for key, count in changes.denied.items())
+        await connection.execute(statements.DENY, changes.now, *_columns(denied, 5))
+
+
+async def _apply_counts(
+    connection: Connection, moved: list[tuple[int, int, int, int]], changes: Changes
+) -> None:
+    usage_keys = sorted(changes.used.keys() | changes.refunded.keys())
+    usage = [(*key, changes.used.get(key, 0), changes.refunded.get(key, 0)) for key in usage_keys]
+    await connection.execute(
+        statements.APPLY,
+        *_columns(moved, 4),
+        changes.now,
+        *_columns(changes.events, 13),
+        *_columns(changes.keys, 4),
+        *_columns(usage, 5),
+    )
+
+
+async def _apply_reservations(connection: Connection, changes: Changes) -> None:
+    if changes.reservations:
+        columns = _columns(changes.reservations, 8)
+        await connection.execute(statements.RESERVE, changes.now, *columns)
+        await connection.execute(statements.HOLD, *_columns(changes.holds, 4))
+    if changes.settled:
+        await connection.execute(statements.SETTLE, *_columns(changes.settled, 5))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
+    """Rows turned into `count` columns, for `unnest`."""
+    return list(zip(*rows, strict=True)) if rows else [()] * count

@@ -1,0 +1,59 @@
+"""Ids as callers see them: a prefix, the account in 16 hexadecimal digits, then a number.
+
+Because the account stands in front, a row is found by its account first, on any shard.
+"""
+
+import re
+import secrets
+from typing import Final
+
+ACCOUNT: Final = "acc_"
+EVENT: Final = "evt_"
+PLAN: Final = "pln_"
+RESERVATION: Final = "rsv_"
+
+MAX_NUMBER: Final = 2**63 - 1
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_BODY: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{1,16})?", re.ASCII)
+
+
+def new_account_number() -> int:
+    """A random positive number of 62 bits."""
+    return secrets.randbits(62) + 1
+
+
+def new_id(prefix: str) -> str:
+    """A random id for what is not under an account, such as `org_` and `usr_`."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+
+def encode_account(account_id: int) -> str:
+    return f"acc_{account_id:016x}"
+
+
+def encode(prefix: str, account_id: int, number: int) -> str:
+    """The id of one of the account's rows."""
+    return f"{prefix}{account_id:016x}{number:x}"
+
+
+def decode_account(text: str) -> int | None:
+    """The account's number, or None when this is no account id."""
+    pair = _split(ACCOUNT, text)
+    return pair[0] if pair and pair[1] is None else None
+
+
+def decode(prefix: str, text: str) -> tuple[int, int] | None:
+    """Account and number, or None when the text is no such id."""
+    pair = _split(prefix, text)
+    return (pair[0], pair[1]) if pair and pair[1] is not None else None
+
+
+def _split(prefix: str, text: str) -> tuple[int, int | None] | None:
+    match = _BODY.fullmatch(text[len(prefix) :]) if text.startswith(prefix) else None
+    if match is None:
+        return None
+    account = int(match[1], 16)
+    number = int(match[2], 16) if match[2] else None
+    if account > MAX_NUMBER or (number or 0) > MAX_NUMBER:
+        return None
+    return account, number

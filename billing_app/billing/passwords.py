@@ -1,0 +1,37 @@
+"""Passwords: argon2id, off the event loop, the same work whether or not there is a user."""
+
+import asyncio
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from billing_app.billing.errors import InvalidInputError
+
+MIN_LENGTH: Final = 10
+MAX_LENGTH: Final = 1024
+
+_hasher: Final = PasswordHasher()
+_NOBODY: Final = _hasher.hash("nobody has this password")
+
+
+async def hash_password(password: str) -> str:
+    """Raises InvalidInputError unless MIN_LENGTH to MAX_LENGTH characters."""
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        raise InvalidInputError(
+            f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password"
+        )
+    return await asyncio.to_thread(_hasher.hash, password)
+
+
+async def is_password(password: str, password_hash: str | None) -> bool:
+    """False for a wrong password and, after as long, for nobody's."""
+    matches = await asyncio.to_thread(_verify, password, password_hash or _NOBODY)
+    return matches and password_hash is not None
+
+
+def _verify(password: str, password_hash: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password[:MAX_LENGTH])
+    except (VerificationError, InvalidHashError):
+        return False

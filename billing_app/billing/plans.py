@@ -1,0 +1,243 @@
+"""What an account holds now, what comes next, and what it held before."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.accounts import authorize_reading
+from billing_app.billing.actors import Actor
+from billing_app.billing.executions.answers import balance_of
+from billing_app.billing.executions.state import AccountState, PlanBalance
+from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
+from billing_app.db.engine import Database
+from billing_app.db.tables import Account, Plan, Reservation, ReservationHold
+from billing_app.db.words import EndReason, PlanSource, PlanType, ReservationStatus
+
+
+class PlanState(StrEnum):
+    UPCOMING = "upcoming"
+    CURRENT = "current"
+    ENDED = "ended"
+
+
+class BeginReason(StrEnum):
+    FIRST_PLAN = "first_plan"
+    PREVIOUS_DEPLETED = "previous_depleted"
+    PREVIOUS_PERIOD_ENDED = "previous_period_ended"
+    PREVIOUS_CANCELLED = "previous_cancelled"
+    PREVIOUS_FULL = "previous_full"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan with its place in the queue. Times are aware UTC; None: not yet, or never."""
+
+    id: str
+    sequence: int
+    type: PlanType
+    name: str
+    source: PlanSource
+    state: PlanState
+    executions: int
+    used: int
+    held: int
+    remaining: int
+    starts_at: datetime
+    ends_at: datetime | None
+    began_at: datetime | None
+    began_because: BeginReason | None
+    ended_at: datetime | None
+    ended_because: EndReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentPlan:
+    """The plan in force with the account's sums over its usable plans.
+
+    `plan` is the last one that ended when none is usable, and None when there never was one.
+    """
+
+    account_id: str
+    plan: PlanView | None
+    executions_total: int
+    executions_used: int
+    executions_held: int
+    executions_remaining: int
+    period_end: datetime | None
+    upcoming: list[PlanView]
+
+
+async def read_current(
+    database: Database, actor: Actor, account_id: str, now: datetime
+) -> CurrentPlan:
+    """Raises AccountNotFoundError, ScopeMissingError. Changes nothing."""
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        views, balances = await _read_plans(session, account, now)
+    state = AccountState(account.id, account.organization_id, balances)
+    balance = balance_of(state, now)
+    current = [view for view in views if view.state is PlanState.CURRENT]
+    ended = [view for view in views if view.state is PlanState.ENDED]
+    return CurrentPlan(
+        account_id=account_id,
+        plan=(current or ended[-1:] or [None])[0],
+        executions_total=balance.total,
+        executions_used=balance.used,
+        executions_held=balance.held,
+        executions_remaining=balance.remaining,
+        period_end=balance.period_end,
+        upcoming=[view for view in views if view.state is PlanState.UPCOMING],
+    )
+
+
+async def read_history(
+    database: Database,
+    actor: Actor,
+    account_id: str,
+    *,
+    now: datetime,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[PlanView]:
+    """All plans, newest first: when and why each began and ended.
+
+    Raises AccountNotFoundError, ScopeMissingError, InvalidInputError.
+    """
+    check_limit(limit)
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        views, _ = await _read_plans(session, account, now)
+    before = _sequence_of(cursor, account.id) if cursor else None
+    older = [view for view in reversed(views) if before is None or view.sequence < before]
+    page = older[:limit]
+    return Page(items=page, next_cursor=page[-1].id if len(older) > limit else None)
+
+
+def timeline(
+    account_id: int, plans: list[PlanBalance], rows: list[Plan], now: datetime
+) -> list[PlanView]:
+    """Views of plans in the order of their sequence, with when and why each began and ended."""
+    views: list[PlanView] = []
+    has_current = False
+    for balance, row in zip(plans, rows, strict=True):
+        began_at, began_because = _beginning(balance, views, now)
+        ended_at, ended_because = _ending(balance, now)
+        if ended_at is not None:
+            state = PlanState.ENDED
+        elif not has_current and balance.is_usable(now) and balance.remaining:
+            state, has_current = PlanState.CURRENT, True
+        else:
+            state = PlanState.CURRENT if began_at and not has_current else PlanState.UPCOMING
+        views.append(
+            PlanView(
+                id=ids.encode(ids.PLAN, account_id, balance.sequence),
+                sequence=balance.sequence,
+                type=PlanType(balance.type),
+                name=balance.name,
+                source=PlanSource(row.source),
+                state=state,
+                executions=balance.executions,
+                used=balance.used,
+                held=balance.held,
+                remaining=balance.remaining if state is not PlanState.ENDED else 0,
+                starts_at=balance.starts_at,
+                ends_at=balance.ends_at,
+                began_at=began_at,
+                began_because=began_because,
+                ended_at=ended_at,
+                ended_because=ended_because,
+            )
+        )
+    return views
+
+
+def _ending(plan: PlanBalance, now: datetime) -> tuple[datetime | None, EndReason | None]:
+    if plan.ended_at is not None and plan.ended_because is not None:
+        return plan.ended_at, EndReason(plan.ended_because)
+    if plan.ends_at is not None and plan.ends_at <= now:
+        return plan.ends_at, EndReason.PERIOD_ENDED
+    return None, None
+
+
+def _beginning(
+    plan: PlanBalance, earlier: list[PlanView], now: datetime
+) -> tuple[datetime | None, BeginReason | None]:
+    """A plan begins when it is first used, or when every plan before it has ended."""
+    ends = [view.ended_at for view in earlier if view.ended_at is not None]
+    all_ended = len(ends) == len(earlier)
+    taken_over = max([plan.starts_at, *ends]) if all_ended else None
+    candidates = [at for at in (plan.began_at, taken_over) if at is not None and at <= now]
+    if not candidates:
+        return None, None
+    began_at = min(candidates)
+    if plan.ends_at is not None and plan.began_at is None and began_at >= plan.ends_at:
+        return None, None
+    return began_at, _begin_reason(earlier, all_ended=all_ended)
+
+
+def _begin_reason(earlier: list[PlanView], *, all_ended: bool) -> BeginReason:
+    if not earlier:
+        return BeginReason.FIRST_PLAN
+    if not all_ended:
+        return BeginReason.PREVIOUS_FULL
+    last = max(earlier, key=lambda view: (view.ended_at, view.sequence))
+    assert last.ended_because is not None
+    return {
+        EndReason.DEPLETED: BeginReason.PREVIOUS_DEPLETED,
+        EndReason.PERIOD_ENDED: BeginReason.PREVIOUS_PERIOD_ENDED,
+        EndReason.CANCELLED: BeginReason.PREVIOUS_CANCELLED,
+    }[last.ended_because]
+
+
+async def _read_plans(
+    session: AsyncSession, account: Account, now: datetime
+) -> tuple[list[PlanView], list[PlanBalance]]:
+    query = select(Plan).where(Plan.account_id == account.id).order_by(col(Plan.sequence))
+    rows = list((await session.exec(query)).all())
+    overdue = await _overdue_holds(session, account.id, now)
+    balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
+    return timeline(account.id, balances, rows, now), balances
+
+
+async def _overdue_holds(session: AsyncSession, account_id: int, now: datetime) -> dict[int, int]:
+    """By plan: what expired reservations still hold until the next decision frees it."""
+    query = (
+        select(ReservationHold.plan_sequence, func.sum(ReservationHold.executions))
+        .join(
+            Reservation,
+            (col(Reservation.account_id) == ReservationHold.account_id)
+            & (col(Reservation.number) == ReservationHold.reservation_number),
+        )
+        .where(Reservation.account_id == account_id)
+        .where(Reservation.status == ReservationStatus.HELD)
+        .where(Reservation.expires_at <= now)
+        .group_by(col(ReservationHold.plan_sequence))
+    )
+    return {sequence: int(held) for sequence, held in (await session.exec(query)).all()}
+
+
+def _balance(row: Plan, overdue: int) -> PlanBalance:
+    return PlanBalance(
+        sequence=row.sequence,
+        type=row.type,
+        name=row.name,
+        executions=row.executions,
+        used=row.used,
+        held=row.held - overdue,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        began_at=row.began_at,
+        ended_at=row.ended_at,
+        ended_because=row.ended_because,
+    )
+
+
+def _sequence_of(cursor: str, account_id: int) -> int:
+    pair = ids.decode(ids.PLAN, cursor)
+    if pair is None or pair[0] != account_id:
+        raise invalid_cursor()
+    return pair[1]

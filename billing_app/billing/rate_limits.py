@@ -1,0 +1,34 @@
+"""How often someone may try. Shared through Redis when it is configured, else per process."""
+
+from typing import Final
+
+from limits import parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from billing_app.billing.errors import TooManyAttemptsError
+
+SIGN_IN_BY_EMAIL: Final = parse("10/5minute")
+SIGN_IN_BY_ADDRESS: Final = parse("60/5minute")
+SIGN_UP_BY_ADDRESS: Final = parse("20/hour")
+RETRY_AFTER_SECONDS: Final = 300
+
+
+class AttemptLimits:
+    def __init__(self, redis_url: str | None) -> None:
+        storage: Storage = RedisStorage(f"async+{redis_url}") if redis_url else MemoryStorage()
+        self._limiter = MovingWindowRateLimiter(storage)
+
+    async def check_sign_in(self, email: str, address: str) -> None:
+        """Raises TooManyAttemptsError. Each call counts as an attempt."""
+        allowed = await self._limiter.hit(SIGN_IN_BY_EMAIL, "sign-in-email", email)
+        allowed &= await self._limiter.hit(SIGN_IN_BY_ADDRESS, "sign-in-address", address)
+        self._require(allowed)
+
+    async def check_sign_up(self, address: str) -> None:
+        """Raises TooManyAttemptsError."""
+        self._require(await self._limiter.hit(SIGN_UP_BY_ADDRESS, "sign-up", address))
+
+    def _require(self, allowed: bool) -> None:
+        if not allowed:
+            raise TooManyAttemptsError(retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -1,0 +1,52 @@
+"""The composition root: puts settings, database and services together, once per process."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from billing_app.billing.api_keys import KeyRing
+from billing_app.billing.executions.service import Executions
+from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.trials import TrialTerms
+from billing_app.db.embedded import database_url
+from billing_app.db.engine import Database
+from billing_app.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes and states call. Made without connecting; the first request connects."""
+
+    settings: Settings
+    database: Database
+    terms: TrialTerms
+    keys: KeyRing
+    executions: Executions
+    attempts: AttemptLimits
+
+    async def close(self) -> None:
+        await self.executions.close()
+        await self.database.dispose()
+
+
+def build_services(settings: Settings, url: str) -> Services:
+    database = Database(url)
+    terms = TrialTerms(
+        public_organization_id=settings.public_org_id,
+        executions=settings.trial_plan_executions,
+        days=settings.trial_plan_days,
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        terms=terms,
+        keys=KeyRing(database),
+        executions=Executions(url, terms),
+        attempts=AttemptLimits(settings.reflex_redis_url),
+    )
+
+
+@cache
+def get_services() -> Services:
+    """This process's services, on the configured database or the embedded one."""
+    settings = load_settings()
+    return build_services(settings, database_url(settings))
