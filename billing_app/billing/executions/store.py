@@ -51,12 +51,21 @@ async def connect(url: str) -> Connection:
 
 
 async def transact(
-    connection: Connection, directory: Directory, requests: Sequence[Request]
+    connection: Connection,
+    directory: Directory,
+    requests: Sequence[Request],
+    *,
+    at: datetime | None = None,
 ) -> list[Decision]:
-    """Decide a batch and make it durable. Either all of its changes are committed or none."""
+    """Decide a batch and make it durable. Either all of its changes are committed or none.
+
+    The time of a decision is the database's, taken after the locks; `at` puts it elsewhere,
+    for a history that is made up.
+    """
     async with connection.transaction():
         targets = await directory.resolve(connection, _targets(requests))
         ledger = await _load(connection, directory, requests, targets)
+        ledger.now = at or ledger.now
         decisions, changes = decide(requests, ledger)
         await _apply(connection, ledger, changes)
     directory.keep(targets)
