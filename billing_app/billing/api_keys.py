@@ -24,6 +24,7 @@ KEY_PREFIX: Final = "bil_"
 HINT_LENGTH: Final = 12
 CACHE_SECONDS: Final = 3.0
 MAX_CACHED: Final = 10_000
+MAX_LISTED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,18 @@ class NewKey:
 
     id: int
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A key as lists show it; `hint` is how it begins."""
+
+    id: int
+    name: str
+    hint: str
+    scopes: list[str]
+    organization_id: str | None
+    revoked: bool
 
 
 async def create_key(
@@ -82,6 +95,25 @@ async def revoke_key(
     return True
 
 
+async def list_keys(database: Database, actor: OperatorActor) -> list[KeyView]:
+    """The newest MAX_LISTED keys, newest first."""
+    require_operator(actor)
+    query = select(ApiKey).order_by(col(ApiKey.id).desc()).limit(MAX_LISTED)
+    async with database.reading() as session:
+        rows = (await session.exec(query)).all()
+    return [
+        KeyView(
+            id=row.id or 0,
+            name=row.name,
+            hint=row.hint,
+            scopes=row.scopes,
+            organization_id=row.organization_id,
+            revoked=row.revoked_at is not None,
+        )
+        for row in rows
+    ]
+
+
 class KeyRing:
     """Tells which service a key belongs to; asks the database once in CACHE_SECONDS a key."""
 
@@ -98,7 +130,7 @@ class KeyRing:
         """Raises NotAuthenticatedError when the key is unknown, revoked or past its end."""
         entry = self._cached.get(secret)
         if entry is None or entry[0] <= time.monotonic():
-            entry = (time.monotonic() + CACHE_SECONDS, await self._look_up(secret, now))
+            entry = (time.monotonic() + CACHE_SECONDS, await self.find(secret, now))
             if len(self._cached) >= MAX_CACHED:
                 self._cached.clear()
             self._cached[secret] = entry
@@ -106,7 +138,8 @@ class KeyRing:
             raise NotAuthenticatedError("This key is unknown, revoked or expired.")
         return entry[1]
 
-    async def _look_up(self, secret: str, now: datetime) -> ServiceActor | None:
+    async def find(self, secret: str, now: datetime) -> ServiceActor | None:
+        """The actor of a live key as the database has it now, or None."""
         query = select(ApiKey).where(ApiKey.key_hash == hash_key(secret))
         query = query.where(col(ApiKey.revoked_at).is_(None))
         async with self._database.reading() as session:

@@ -1,0 +1,5 @@
+"""`python -m billing_app`."""
+
+from billing_app.cli import main
+
+main()

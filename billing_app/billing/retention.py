@@ -1,0 +1,42 @@
+"""Removes what is past its retention: old answers and sessions. The ledger stays."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+
+from billing_app.db.engine import Database
+
+BLOCK_ROWS: Final = 10_000
+SESSION_GRACE_DAYS: Final = 30
+
+OLD_KEYS: Final = """
+DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM idempotency_keys WHERE created_at < :before LIMIT :rows))
+"""
+OLD_SESSIONS: Final = """
+DELETE FROM sessions WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sessions WHERE expires_at < :before LIMIT :rows))
+"""
+
+
+async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
+    """Forget answers older than the retention; a key that old would be decided afresh."""
+    return await _purge(database, OLD_KEYS, now - timedelta(days=retention_days))
+
+
+async def purge_sessions(database: Database, *, now: datetime) -> int:
+    """Forget sessions that ended SESSION_GRACE_DAYS ago."""
+    return await _purge(database, OLD_SESSIONS, now - timedelta(days=SESSION_GRACE_DAYS))
+
+
+async def _purge(database: Database, statement: str, before: datetime) -> int:
+    removed = 0
+    while True:
+        async with database.transaction() as session:
+            connection = await session.connection()
+            values = {"before": before, "rows": BLOCK_ROWS}
+            result = await connection.execute(text(statement), values)
+        removed += result.rowcount
+        if result.rowcount < BLOCK_ROWS:
+            return removed

@@ -1,0 +1,110 @@
+"""Recomputes every balance from the ledger, for anyone who wants to be sure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+
+from billing_app.billing import ids
+from billing_app.db.engine import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two figures that should be one. `where` names the plan or the day."""
+
+    account_id: str
+    what: str
+    where: str
+    expected: int
+    found: int
+
+
+USED: Final = """
+SELECT coalesce(p.account_id, e.account_id), 'plan used',
+       'plan ' || coalesce(p.sequence, e.plan_sequence),
+       coalesce(e.used, 0)::bigint, coalesce(p.used, 0)
+FROM plans AS p
+FULL JOIN (
+    SELECT account_id, plan_sequence, sum(executions) AS used
+    FROM execution_events GROUP BY account_id, plan_sequence
+) AS e ON e.account_id = p.account_id AND e.plan_sequence = p.sequence
+WHERE coalesce(e.used, 0) <> coalesce(p.used, 0) OR p.sequence IS NULL
+"""
+
+HELD: Final = """
+SELECT p.account_id, 'plan held', 'plan ' || p.sequence, coalesce(h.held, 0)::bigint, p.held
+FROM plans AS p
+LEFT JOIN (
+    SELECT h.account_id, h.plan_sequence, sum(h.executions) AS held
+    FROM reservation_holds AS h
+    JOIN reservations AS r ON r.account_id = h.account_id AND r.number = h.reservation_number
+    WHERE r.status = 'held' GROUP BY h.account_id, h.plan_sequence
+) AS h ON h.account_id = p.account_id AND h.plan_sequence = p.sequence
+WHERE coalesce(h.held, 0) <> p.held
+"""
+
+DAILY: Final = """
+SELECT coalesce(d.account_id, e.account_id), figure.what,
+       coalesce(d.day, e.day) || ' ' || coalesce(d.workflow, e.workflow) || ' '
+           || coalesce(d.user_id, e.user_id),
+       figure.expected::bigint, figure.found
+FROM daily_usage AS d
+FULL JOIN (
+    SELECT account_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, workflow, user_id,
+           coalesce(sum(executions) FILTER (WHERE executions > 0), 0) AS used,
+           coalesce(-sum(executions) FILTER (WHERE executions < 0), 0) AS refunded
+    FROM execution_events GROUP BY 1, 2, 3, 4
+) AS e USING (account_id, day, workflow, user_id)
+CROSS JOIN LATERAL (VALUES
+    ('daily used', coalesce(e.used, 0), coalesce(d.used, 0)),
+    ('daily refunded', coalesce(e.refunded, 0), coalesce(d.refunded, 0))
+) AS figure (what, expected, found)
+WHERE figure.expected <> figure.found
+"""
+
+RUNNING: Final = """
+SELECT account_id, 'plan used after event', number || ' plan ' || plan_sequence,
+       running::bigint, plan_used_after
+FROM (
+    SELECT account_id, number, plan_sequence, plan_used_after,
+           sum(executions) OVER (
+               PARTITION BY account_id, plan_sequence ORDER BY number) AS running
+    FROM execution_events
+) AS chain
+WHERE running <> plan_used_after
+"""
+
+REFUNDED: Final = """
+SELECT e.account_id, 'refunded over event', e.number || ' plan ' || e.plan_sequence,
+       e.executions, r.refunded::bigint
+FROM (
+    SELECT account_id, refers_to, plan_sequence, -sum(executions) AS refunded
+    FROM execution_events WHERE kind = 'refund' GROUP BY 1, 2, 3
+) AS r
+LEFT JOIN execution_events AS e
+    ON e.account_id = r.account_id AND e.number = r.refers_to
+       AND e.plan_sequence = r.plan_sequence
+WHERE e.executions IS NULL OR r.refunded > e.executions
+"""
+
+CHECKS: Final = (USED, HELD, DAILY, RUNNING, REFUNDED)
+MAX_DIFFERENCES: Final = 1000
+
+
+async def verify(database: Database) -> list[Difference]:
+    """All differences between balances, daily rows and the ledger, in one snapshot.
+
+    At most MAX_DIFFERENCES of each kind; an empty list means that everything agrees.
+    """
+    differences: list[Difference] = []
+    async with database.reading() as session:
+        connection = await session.connection()
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for check in CHECKS:
+            rows = await connection.execute(text(f"{check} LIMIT {MAX_DIFFERENCES}"))
+            differences.extend(
+                Difference(ids.encode_account(row[0] or 0), row[1], row[2], row[3] or 0, row[4])
+                for row in rows.all()
+            )
+    return differences

@@ -1,0 +1,313 @@
+"""The command line: start things, make keys and organizations, verify, replay."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+from rich.console import Console
+
+from billing_app.billing.actors import OperatorActor
+from billing_app.billing.errors import BillingError
+from billing_app.composition import Services, build_services
+from billing_app.db import migrations
+from billing_app.db.embedded import database_url
+from billing_app.db.words import Scope
+from billing_app.settings import SettingsError, enter_demo, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The billing app: plans, exact counting of executions, pages, API.",
+)
+keys_app = typer.Typer(no_args_is_help=True, help="Keys of services.")
+accounts_app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(accounts_app, name="accounts")
+
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535)]
+WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes.")]
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 3000
+EXIT_REFUSED: Final = 2
+
+Result = TypeVar("Result")
+out = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is one line on stderr, not a trace."""
+    from billing_app.replay import ReplayError
+    from billing_app.serving import ServingError
+
+    refused = (
+        SettingsError,
+        migrations.DatabaseBehindError,
+        BillingError,
+        ReplayError,
+        ServingError,
+    )
+    try:
+        app()
+    except refused as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_REFUSED)
+
+
+@app.command()
+def serve(
+    host: HostOption = DEFAULT_HOST, port: PortOption = DEFAULT_PORT, workers: WorkersOption = 1
+) -> None:
+    """Serve pages and API."""
+    from billing_app import serving
+
+    _prepare_to_serve(workers)
+    serving.serve(host, port, workers)
+
+
+@app.command()
+def api(
+    host: HostOption = DEFAULT_HOST, port: PortOption = DEFAULT_PORT, workers: WorkersOption = 1
+) -> None:
+    """Serve the API alone, without the pages."""
+    from billing_app import serving
+
+    _prepare_to_serve(workers)
+    serving.serve_api(host, port, workers)
+
+
+@app.command()
+def worker() -> None:
+    """Run background work: retention, the nightly comparison of ledger and balances."""
+    url = _resolve_database()
+    migrations.require_current(url)
+    from billing_app.jobs.worker import run_worker
+
+    run_worker(url)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    url = _resolve_database()
+    migrations.upgrade(url)
+    out.print(f"The database is at revision {migrations.head_revision()}.")
+
+
+@app.command()
+def seed(
+    demo: Annotated[bool, typer.Option("--demo", help="The demo's people and history.")] = False,
+) -> None:
+    """Fill the database with demo data, once."""
+    if not demo:
+        raise typer.BadParameter("Say --demo: there is no other data to seed.")
+    enter_demo()
+    migrations.upgrade(_resolve_database())
+    _run(_seed_and_show)
+
+
+@app.command()
+def demo(
+    host: HostOption = DEFAULT_HOST,
+    port: PortOption = DEFAULT_PORT,
+    api_only: Annotated[bool, typer.Option("--api-only", help="Without the pages.")] = False,
+) -> None:
+    """Start everything on an embedded PostgreSQL with demo data."""
+    from billing_app import serving
+
+    os.environ.setdefault("PUBLIC_URL", f"http://localhost:{port}")
+    enter_demo()
+    out.print("Starting PostgreSQL (embedded), migrating, seeding demo data")
+    migrations.upgrade(_resolve_database())
+    if not api_only:
+        serving.build_pages()
+    _run(_seed_and_show)
+    _prepare_to_serve(workers=1)
+    (serving.serve_api if api_only else serving.serve)(host, port, 1)
+
+
+@app.command()
+def verify() -> None:
+    """Recompute every balance from the ledger; exit 1 and list the differences if there are any."""
+    from billing_app.billing.verification import verify as find_differences
+
+    differences = _run(lambda services: find_differences(services.database))
+    for found in differences:
+        out.print(
+            f"{found.account_id} {found.what}, {found.where}:"
+            f" expected {found.expected}, found {found.found}"
+        )
+    if differences:
+        raise typer.Exit(1)
+    out.print("Every balance equals its ledger.")
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="CSV; one row is one execution.")],
+    organization: Annotated[str, typer.Option(help="Whose executions.")],
+    base_url: Annotated[str, typer.Option(help="Where the API is.")],
+    key: Annotated[str, typer.Option(help="A key with the scope executions.")],
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="1: as recorded; default: at once.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=512)] = 32,
+) -> None:
+    """Send one consume for each row; can be stopped and run again without counting twice."""
+    from billing_app.replay import Target
+    from billing_app.replay import replay as send
+
+    target = Target(base_url=base_url.rstrip("/"), api_key=key, organization_id=organization)
+    counts = asyncio.run(send(file, target, speed=speed, concurrency=concurrency))
+    out.print(f"accepted {counts.accepted}  denied {counts.denied}  replayed {counts.replayed}")
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
+    organization: Annotated[str | None, typer.Option(help="The organization it is for.")] = None,
+    platform: Annotated[bool, typer.Option("--platform", help="For all organizations.")] = False,
+) -> None:
+    """Make a key and print it, once, alone on its line."""
+    from billing_app.billing import api_keys
+
+    if (organization is None) is not platform:
+        raise typer.BadParameter("Give either --organization ID or --platform.")
+    made = _run(
+        lambda services: api_keys.create_key(
+            services.database,
+            OperatorActor(),
+            name=name,
+            scopes=frozenset(scope),
+            organization_id=organization,
+            now=_now(),
+        )
+    )
+    print(made.secret)
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[int, typer.Argument(help="The number in `keys list`.")]) -> None:
+    """Stop a key; it is refused everywhere within 5 seconds."""
+    from billing_app.billing import api_keys
+
+    revoked = _run(
+        lambda services: api_keys.revoke_key(
+            services.database, OperatorActor(), key_id=key_id, now=_now()
+        )
+    )
+    if not revoked:
+        raise typer.BadParameter(f"There is no live key {key_id}.")
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Show keys, newest first, without their secrets."""
+    from billing_app.billing import api_keys
+
+    for found in _run(lambda services: api_keys.list_keys(services.database, OperatorActor())):
+        out.print(
+            f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
+            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'live'}"
+        )
+
+
+@accounts_app.command("create-organization")
+def create_organization(
+    name: Annotated[str, typer.Argument()],
+    executions: Annotated[int, typer.Option(help="Of its first paid plan.")],
+) -> None:
+    """Make an organization with a paid plan and print its id, alone on its line."""
+    from billing_app.billing import accounts
+
+    organization_id = _run(
+        lambda services: accounts.create_organization(
+            services.database, OperatorActor(), name=name, executions=executions, now=_now()
+        )
+    )
+    print(organization_id)
+
+
+@accounts_app.command("add-plan")
+def add_plan(
+    organization: Annotated[str, typer.Argument(help="The organization's id.")],
+    executions: Annotated[int, typer.Option()],
+    name: Annotated[str, typer.Option()] = "Contract",
+) -> None:
+    """Queue one more paid plan; prints its place in the queue."""
+    from billing_app.billing import accounts
+
+    sequence = _run(
+        lambda services: accounts.add_plan(
+            services.database,
+            OperatorActor(),
+            organization_id=organization,
+            executions=executions,
+            name=name,
+            now=_now(),
+        )
+    )
+    print(sequence)
+
+
+def _run(work: Callable[[Services], Awaitable[Result]]) -> Result:
+    """Do the work with services of its own, on a database that is not behind."""
+
+    async def with_services() -> Result:
+        url = _resolve_database()
+        migrations.require_current(url)
+        services = build_services(load_settings(), url)
+        try:
+            return await work(services)
+        finally:
+            await services.close()
+
+    return asyncio.run(with_services())
+
+
+def _resolve_database() -> str:
+    """The database's URL, also for child processes; starts the embedded server if need be."""
+    url = database_url(load_settings())
+    os.environ["DATABASE_URL"] = url
+    load_settings.cache_clear()
+    return url
+
+
+def _prepare_to_serve(workers: int) -> None:
+    from billing_app.api.app import prepare
+
+    if workers > 1:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="billing-"))
+    _run(prepare)
+
+
+async def _seed_and_show(services: Services) -> None:
+    from billing_app.api.app import prepare
+    from billing_app.demo import PASSWORD, seed_demo
+
+    await prepare(services)
+    made = await seed_demo(services, _now())
+    address = services.settings.public_url
+    out.print(f"\n  {address}\n")
+    for email, who in made.sign_ins:
+        out.print(f"  Sign in as {email}  password: {PASSWORD}  ({who})")
+    out.print(
+        f"\n  curl {address}/billing/plans/check-executions \\\n"
+        f"    -H 'Authorization: Bearer {made.key}' \\\n"
+        "    -H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s)-$RANDOM\" \\\n"
+        f'    -d \'{{"organization_id": "{made.organization_id}",'
+        ' "mode": "consume", "workflow": "support-triage"}\'\n'
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,239 @@
+"""The demo's data: two people, an organization with months of history, and a key.
+
+Made once, by the same rules as everything else: the history is decided hour by hour in the past.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlmodel import select
+
+from billing_app.billing import sessions
+from billing_app.billing.accounts import add_member, create_organization
+from billing_app.billing.actors import OperatorActor
+from billing_app.billing.api_keys import create_key
+from billing_app.billing.errors import EmailTakenError
+from billing_app.billing.executions import store
+from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
+from billing_app.billing.passwords import hash_password
+from billing_app.composition import Services
+from billing_app.db.tables import Account, Organization, Plan, User
+from billing_app.db.words import AccountKind, PlanSource, PlanType, Role, Scope
+
+PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
+TRIAL_EMAIL: Final = "ada@example.com"
+OWNER_EMAIL: Final = "owner@northwind.example"
+OWNER_ID: Final = "usr_demo_owner"
+ORGANIZATION_NAME: Final = "Northwind"
+KEY_FILE: Final = "demo-key"
+HISTORY_DAYS: Final = 96
+TRIAL_DAYS: Final = 12
+WORKFLOWS: Final = (
+    ("invoice-extraction", 0.42),
+    ("support-triage", 0.27),
+    ("nightly-report", 0.17),
+    ("lead-enrichment", 0.14),
+)
+PEOPLE: Final = ("mira", "jonas", "aiko", "tomas")
+HOURS: Final = (7, 9, 10, 12, 14, 15, 17, 21)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the terminal shows."""
+
+    organization_id: str
+    key: str
+    sign_ins: tuple[tuple[str, str], ...]
+
+
+async def seed_demo(services: Services, now: datetime) -> Demo:
+    """Make the demo data unless it is there."""
+    async with services.database.reading() as session:
+        owner = await session.get(User, OWNER_ID)
+    if owner is None:
+        await _seed_trial(services, now)
+        await _seed_organization(services, now)
+    return Demo(
+        organization_id=await _organization_id(services),
+        key=await _key(services, now),
+        sign_ins=(
+            (TRIAL_EMAIL, "a person on the trial plan"),
+            (OWNER_EMAIL, f"the owner of {ORGANIZATION_NAME}, on paid plans"),
+        ),
+    )
+
+
+async def _seed_trial(services: Services, now: datetime) -> None:
+    try:
+        user_id = await sessions.sign_up(
+            services.database,
+            email=TRIAL_EMAIL,
+            password=PASSWORD,
+            name="Ada Lovelace",
+            terms=services.terms,
+            now=now - timedelta(days=TRIAL_DAYS),
+        )
+    except EmailTakenError:
+        return
+    public = services.terms.public_organization_id
+    generator = random.Random(1815)  # noqa: S311
+    await _make_history(
+        services, _asks(generator, public, user_id, now, days=TRIAL_DAYS, per_hour=7.0)
+    )
+
+
+async def _seed_organization(services: Services, now: datetime) -> None:
+    began = now - timedelta(days=HISTORY_DAYS)
+    organization_id = await create_organization(
+        services.database,
+        OperatorActor(),
+        name=ORGANIZATION_NAME,
+        executions=40_000,
+        now=began,
+    )
+    await _queue_plans(services, organization_id, began)
+    generator = random.Random(1912)  # noqa: S311
+    await _make_history(
+        services, _asks(generator, organization_id, "", now, days=HISTORY_DAYS, per_hour=110.0)
+    )
+    await _make_owner(services, organization_id, began)
+
+
+async def _queue_plans(services: Services, organization_id: str, began: datetime) -> None:
+    plans = (
+        (2, "Growth, autumn", PlanSource.SUBSCRIPTION, 30_000, 62),
+        (3, "Growth, winter", PlanSource.SUBSCRIPTION, 60_000, HISTORY_DAYS + 21),
+        (4, "Extra pack", PlanSource.PACK, 10_000, None),
+    )
+    query = (
+        select(Account)
+        .where(Account.organization_id == organization_id)
+        .where(Account.kind == AccountKind.ORGANIZATION)
+    )
+    async with services.database.transaction() as session:
+        account = (await session.exec(query)).one()
+        for sequence, name, source, executions, ends_after_days in plans:
+            session.add(
+                Plan(
+                    account_id=account.id,
+                    sequence=sequence,
+                    type=PlanType.PAID,
+                    name=name,
+                    source=source,
+                    executions=executions,
+                    starts_at=began,
+                    ends_at=began + timedelta(days=ends_after_days) if ends_after_days else None,
+                    created_at=began,
+                )
+            )
+
+
+async def _make_owner(services: Services, organization_id: str, now: datetime) -> None:
+    owner = User(
+        id=OWNER_ID,
+        name="Grace Hopper",
+        email=OWNER_EMAIL,
+        password_hash=await hash_password(PASSWORD),
+        created_at=now,
+    )
+    async with services.database.transaction() as session:
+        session.add(owner)
+        await session.flush()
+        await add_member(
+            session, organization_id=organization_id, user=owner, role=Role.OWNER, now=now
+        )
+
+
+def _asks(
+    generator: random.Random,
+    organization_id: str,
+    user_id: str,
+    now: datetime,
+    *,
+    days: int,
+    per_hour: float,
+) -> Iterator[tuple[datetime, list[Ask]]]:
+    """Batches of consumes, hour by hour: fewer at week-ends, a few more each week."""
+    names = [name for name, _ in WORKFLOWS]
+    weights = [weight for _, weight in WORKFLOWS]
+    for day in range(days, -1, -1):
+        for hour in HOURS:
+            at = (now - timedelta(days=day)).replace(hour=hour, minute=11, second=day % 60)
+            if at >= now:
+                continue
+            busy = 0.35 if at.weekday() >= 5 else 1.0
+            mean = per_hour * busy * (1.15 - day / days * 0.4) * generator.uniform(0.7, 1.3)
+            asks = [
+                Ask(
+                    mode=Mode.CONSUME,
+                    organization_id=organization_id,
+                    user_id=user_id or generator.choice(PEOPLE),
+                    executions=executions,
+                    workflow=workflow,
+                    hold_seconds=DEFAULT_HOLD_SECONDS,
+                    idempotency_key=f"demo-{at:%Y%m%d%H}-{workflow}",
+                    caller=Caller(api_key_id=None, organization_id=None),
+                )
+                for workflow, executions in _shares(generator, names, weights, max(1, round(mean)))
+            ]
+            yield at, asks
+
+
+def _shares(
+    generator: random.Random, names: list[str], weights: list[float], total: int
+) -> list[tuple[str, int]]:
+    counts = dict.fromkeys(names, 0)
+    for name in generator.choices(names, weights, k=total):
+        counts[name] += 1
+    return [(name, count) for name, count in counts.items() if count]
+
+
+async def _make_history(services: Services, batches: Iterator[tuple[datetime, list[Ask]]]) -> None:
+    directory = Directory(services.terms)
+    connection = await store.connect(services.database.url)
+    try:
+        for at, asks in batches:
+            await store.transact(connection, directory, asks, at=at)
+    finally:
+        await connection.close(timeout=1)
+
+
+async def _organization_id(services: Services) -> str:
+    query = select(Organization.id).where(Organization.name == ORGANIZATION_NAME)
+    async with services.database.reading() as session:
+        return (await session.exec(query.order_by(Organization.id))).first() or ""
+
+
+async def _key(services: Services, now: datetime) -> str:
+    """The key of earlier starts when it still works."""
+    file = services.settings.data_directory / KEY_FILE
+    secret = _read(file)
+    if secret and await services.keys.find(secret, now) is not None:
+        return secret
+    key = await create_key(
+        services.database,
+        OperatorActor(),
+        name="Demo",
+        scopes=frozenset({Scope.EXECUTIONS, Scope.PLANS_READ}),
+        organization_id=None,
+        now=now,
+    )
+    _write(file, key.secret)
+    return key.secret
+
+
+def _read(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""
+
+
+def _write(file: Path, secret: str) -> None:
+    """Only the owner of the file can read it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(secret)

@@ -1,0 +1,84 @@
+"""Background work that survives a crash: DBOS workflows on a schedule, in the same PostgreSQL.
+
+Reservations expire and plans take over without it; it only cleans up and checks.
+"""
+
+import signal
+import threading
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from dbos import DBOS, DBOSConfig, ScheduleInput
+
+from billing_app.billing.retention import purge_answers, purge_sessions
+from billing_app.billing.verification import verify
+from billing_app.composition import get_services
+
+APPLICATION_NAME: Final = "billing"
+HOURLY: Final = "7 * * * *"
+NIGHTLY: Final = "23 3 * * *"
+
+log = structlog.get_logger(__name__)
+
+
+@DBOS.step()
+async def remove_old_answers(now: datetime) -> int:
+    services = get_services()
+    days = services.settings.idempotency_retention_days
+    return await purge_answers(services.database, now=now, retention_days=days)
+
+
+@DBOS.step()
+async def remove_old_sessions(now: datetime) -> int:
+    return await purge_sessions(get_services().database, now=now)
+
+
+@DBOS.step()
+async def compare_ledger() -> int:
+    differences = await verify(get_services().database)
+    for difference in differences:
+        log.error("ledger_difference", difference=repr(difference))
+    return len(differences)
+
+
+@DBOS.workflow()
+async def clean_up(scheduled_at: datetime, _context: Any) -> None:
+    """Hourly: forget what is past its retention."""
+    answers = await remove_old_answers(scheduled_at)
+    sessions = await remove_old_sessions(scheduled_at)
+    log.info("cleaned_up", answers=answers, sessions=sessions)
+
+
+@DBOS.workflow()
+async def check_ledger(_scheduled_at: datetime, _context: Any) -> None:
+    """Nightly: recompute every balance from the ledger, and log what differs."""
+    log.info("ledger_checked", differences=await compare_ledger())
+
+
+SCHEDULES: Final[list[ScheduleInput]] = [
+    {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
+    {"schedule_name": "check-ledger", "workflow_fn": check_ledger, "schedule": NIGHTLY},
+]
+
+
+def run_worker(database_url: str) -> None:
+    """Run scheduled work until SIGTERM or SIGINT. Several workers share it safely."""
+    launch(database_url)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.info("worker_started", schedules=len(SCHEDULES))
+    stop.wait()
+    DBOS.destroy()
+
+
+def launch(database_url: str) -> None:
+    """Start DBOS on the app's database (schema `dbos`) and register the schedules."""
+    config: DBOSConfig = {
+        "name": APPLICATION_NAME,
+        "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
+    }
+    DBOS(config=config)
+    DBOS.launch()
+    DBOS.apply_schedules(SCHEDULES)

@@ -1,0 +1,170 @@
+"""Replays a recorded trace against a running server: one consume for each row of a CSV file.
+
+Each row's key is made of the file's name and the row's number, so that a replay can be stopped
+and run again without counting twice.
+"""
+
+import asyncio
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import httpx
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from billing_app.routes import CHECK_EXECUTIONS
+
+TIME_COLUMN: Final = "TIMESTAMP"
+MAX_ATTEMPTS: Final = 8
+FIRST_WAIT_SECONDS: Final = 0.2
+TIMEOUT_SECONDS: Final = 30.0
+PASSING_STATUSES: Final = frozenset({429, 502, 503, 504})
+
+
+class ReplayError(Exception):
+    """The replay cannot go on; the message is for the person at the terminal."""
+
+
+@dataclass(slots=True)
+class Counts:
+    accepted: int = 0
+    denied: int = 0
+    replayed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    base_url: str
+    api_key: str
+    organization_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`after_seconds` counts from the first row; 0 when the file has no times."""
+
+    number: int
+    after_seconds: float
+
+
+async def replay(file: Path, target: Target, *, speed: float | None, concurrency: int) -> Counts:
+    """Send every row. `speed` 1 keeps the recorded pace, 10 is ten times faster, None at once.
+
+    Raises ReplayError.
+    """
+    rows = list(read_rows(file))
+    counts = Counts()
+    bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    headers = {"Authorization": f"Bearer {target.api_key}"}
+    with bar:
+        task = bar.add_task(f"Replaying {file.name}", total=len(rows))
+        async with httpx.AsyncClient(
+            base_url=target.base_url, headers=headers, limits=limits, timeout=TIMEOUT_SECONDS
+        ) as client:
+            sender = _Sender(client, target.organization_id, file.name, counts)
+            await _send_all(
+                rows, sender, lambda: bar.advance(task), speed=speed, concurrency=concurrency
+            )
+    return counts
+
+
+async def _send_all(
+    rows: list[Row],
+    sender: "_Sender",
+    done: Callable[[], None],
+    *,
+    speed: float | None,
+    concurrency: int,
+) -> None:
+    waiting: asyncio.Queue[Row | None] = asyncio.Queue(maxsize=concurrency)
+
+    async def feed() -> None:
+        started = asyncio.get_running_loop().time()
+        for row in rows:
+            if speed is not None:
+                due = started + row.after_seconds / speed
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
+            await waiting.put(row)
+        for _ in range(concurrency):
+            await waiting.put(None)
+
+    async def send() -> None:
+        while (row := await waiting.get()) is not None:
+            await sender.send(row)
+            done()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(feed())
+            for _ in range(concurrency):
+                group.create_task(send())
+    except* ReplayError as errors:
+        raise errors.exceptions[0] from None
+
+
+def read_rows(file: Path) -> Iterator[Row]:
+    """Raises ReplayError when there is no such file or a time cannot be read."""
+    try:
+        with file.open(newline="") as lines:
+            first: datetime | None = None
+            for number, record in enumerate(csv.DictReader(lines), start=1):
+                at = _time_of(record, number)
+                first = first or at
+                yield Row(number, (at - first).total_seconds() if at and first else 0.0)
+    except OSError as error:
+        raise ReplayError(f"{file}: {error.strerror}") from None
+
+
+class _Sender:
+    def __init__(
+        self, client: httpx.AsyncClient, organization_id: str, name: str, counts: Counts
+    ) -> None:
+        self._client = client
+        self._organization_id = organization_id
+        self._name = name
+        self._counts = counts
+
+    async def send(self, row: Row) -> None:
+        """Send a row until it is decided, and count the outcome. Raises ReplayError."""
+        self._count(await self._answer(row))
+
+    async def _answer(self, row: Row) -> httpx.Response:
+        body = {"organization_id": self._organization_id, "mode": "consume"}
+        headers = {"Idempotency-Key": f"{self._name}:{row.number}"}
+        problem = ""
+        for attempt in range(MAX_ATTEMPTS):
+            try:
+                answer = await self._client.post(CHECK_EXECUTIONS, json=body, headers=headers)
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__} {error}".strip()
+            else:
+                if answer.status_code not in PASSING_STATUSES:
+                    return answer
+                problem = f"status {answer.status_code}"
+            await asyncio.sleep(FIRST_WAIT_SECONDS * 2**attempt)
+        raise ReplayError(f"Row {row.number}: no answer ({problem}). Run again to go on.")
+
+    def _count(self, answer: httpx.Response) -> None:
+        if answer.status_code == 200:
+            if answer.headers.get("Idempotency-Replayed") == "true":
+                self._counts.replayed += 1
+            else:
+                self._counts.accepted += 1
+        elif answer.status_code == 402:
+            self._counts.denied += 1
+        else:
+            raise ReplayError(f"The server answered {answer.status_code}: {answer.text[:300]}")
+
+
+def _time_of(record: dict[str, str], number: int) -> datetime | None:
+    text = record.get(TIME_COLUMN)
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text[:26])
+    except ValueError:
+        raise ReplayError(f"Row {number}: {TIME_COLUMN} is not a time: {text}") from None
