@@ -1,6 +1,8 @@
 """Pages and API behind one address: which request belongs to which."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -39,6 +41,18 @@ class OneAddress:
             await _redirect_to_sign_in(scope, send)
         else:
             await self._pages(scope, receive, _with_page_headers(scope["path"], send))
+
+
+def _needs_session(path: str) -> bool:
+    return (path.rstrip("/") or "/") in routes.SIGNED_IN_PAGES
+
+
+def _as_built(scope: Message) -> Message:
+    """The scope with the path that the build's file of a page has, which saves a redirect."""
+    path: str = scope["path"]
+    if path in (*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES) and path != routes.DASHBOARD:
+        return {**scope, "path": f"{path}/", "raw_path": f"{path}/".encode()}
+    return scope
 
 
 def _has_session_cookie(scope: Message) -> bool:
@@ -83,3 +97,42 @@ def _with_page_headers(path: str, send: Send) -> Send:
         await send(message)
 
     return send_with_headers
+
+
+def lifespan_of(app: AsgiApp) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """The start and stop of an ASGI app that is mounted, where nobody else runs them.
+
+    Raises RuntimeError with the app's own words when it refuses to start.
+    """
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        incoming: asyncio.Queue[Message] = asyncio.Queue()
+        outgoing: asyncio.Queue[Message] = asyncio.Queue()
+        scope: Message = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+        task = asyncio.create_task(app(scope, incoming.get, outgoing.put))
+        await _lifespan_step("startup", task, incoming, outgoing)
+        try:
+            yield
+        finally:
+            await _lifespan_step("shutdown", task, incoming, outgoing)
+            await task
+
+    return lifespan
+
+
+async def _lifespan_step(
+    step: str,
+    task: asyncio.Task[None],
+    incoming: asyncio.Queue[Message],
+    outgoing: asyncio.Queue[Message],
+) -> None:
+    await incoming.put({"type": f"lifespan.{step}"})
+    answer = asyncio.create_task(outgoing.get())
+    await asyncio.wait({answer, task}, return_when=asyncio.FIRST_COMPLETED)
+    if not answer.done():
+        answer.cancel()
+        raise RuntimeError(f"The API ended during {step}") from task.exception()
+    message = answer.result()
+    if message["type"] == f"lifespan.{step}.failed":
+        raise RuntimeError(message.get("message", f"The API failed during {step}"))

@@ -1,0 +1,48 @@
+"""The Reflex app: pages added, API mounted, nothing else."""
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.api.app import create_app
+from billing_app.one_address import OneAddress, lifespan_of
+from billing_app.pages.billing_dashboard import billing_dashboard
+from billing_app.pages.billing_overview import billing_overview
+from billing_app.pages.sign_in import sign_in
+from billing_app.pages.sign_up import sign_up
+from billing_app.pages.usage_stats import usage_stats
+from billing_app.states.billing_dashboard import BillingDashboardState
+from billing_app.states.billing_overview import BillingOverviewState
+from billing_app.states.door import DoorState
+from billing_app.states.session import SessionGuard
+from billing_app.states.usage_stats import UsageStatsState
+
+api = create_app()
+app = rx.App(
+    stylesheets=["/billing.css"],
+    html_lang="en",
+    head_components=[rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml")],
+    api_transformer=lambda pages: OneAddress(pages=pages, api=api),
+)
+app.add_middleware(SessionGuard())
+app.register_lifespan_task(lifespan_of(api))
+
+app.add_page(
+    billing_dashboard,
+    route=routes.DASHBOARD,
+    title="Dashboard · Billing",
+    on_load=[BillingDashboardState.load, BillingDashboardState.watch],
+)
+app.add_page(
+    billing_overview,
+    route=routes.OVERVIEW,
+    title="Plans · Billing",
+    on_load=[BillingOverviewState.load, BillingOverviewState.watch],
+)
+app.add_page(
+    usage_stats,
+    route=routes.USAGE,
+    title="Usage · Billing",
+    on_load=[UsageStatsState.load, UsageStatsState.watch],
+)
+app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=DoorState.load)
+app.add_page(sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=DoorState.load)

@@ -1,0 +1,1 @@
+"""Parts that pages share. They are given values and know no state; the look is in assets/."""

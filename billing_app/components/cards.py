@@ -1,0 +1,59 @@
+"""The head of a page and the cards it is made of."""
+
+import reflex as rx
+
+from billing_app.components.numbers import Words
+
+
+def page_head(title: Words, note: Words, *actions: rx.Component) -> rx.Component:
+    """What this page is, and what can be done with it as a whole."""
+    return rx.el.header(
+        rx.el.div(
+            rx.el.h1(title, class_name="page-title"),
+            rx.el.p(note, class_name="page-note"),
+        ),
+        rx.el.div(*actions, class_name="page-actions"),
+        class_name="page-head",
+    )
+
+
+def live_mark(*, is_broken: rx.Var[bool]) -> rx.Component:
+    """Says that the numbers move by themselves, or that they can't at the moment."""
+    return rx.el.span(
+        rx.cond(is_broken, "Reconnecting", "Live"),
+        class_name=rx.cond(is_broken, "live broken", "live"),
+        role="status",
+    )
+
+
+def card(
+    *body: rx.Component,
+    title: Words = "",
+    note: Words | None = None,
+    actions: list[rx.Component] | None = None,
+    flush: bool = False,
+) -> rx.Component:
+    """A titled surface; `flush` lets a table reach its edges."""
+    head = rx.el.div(
+        rx.el.div(
+            rx.el.h2(title, class_name="card-title"),
+            rx.fragment() if note is None else rx.el.p(note, class_name="card-note"),
+        ),
+        rx.el.div(*(actions or []), class_name="controls"),
+        class_name="card-head",
+    )
+    return rx.el.section(
+        head if isinstance(title, rx.Var) or title else rx.fragment(),
+        rx.el.div(*body, class_name="card-body flush" if flush else "card-body"),
+        class_name="card",
+    )
+
+
+def bare_card(*body: rx.Component) -> rx.Component:
+    """A surface whose content brings its own spacing."""
+    return rx.el.section(*body, class_name="card")
+
+
+def columns(*cards: rx.Component, even: bool = False) -> rx.Component:
+    """Cards side by side where there is room."""
+    return rx.el.div(*cards, class_name="columns even" if even else "columns")

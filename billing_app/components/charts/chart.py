@@ -1,0 +1,43 @@
+"""How a figure stands on a page."""
+
+import plotly.graph_objects as go
+import reflex as rx
+from plotly.graph_objs.layout import Template
+
+from billing_app.components.charts.template import DARK_TEMPLATE, LIGHT_TEMPLATE
+from billing_app.components.numbers import Words
+
+
+def chart(figure: rx.Var[go.Figure], *, label: Words, height_px: int) -> rx.Component:
+    """A figure in the colours of the reader's mode; `label` says in words what it shows."""
+    colours = rx.color_mode_cond(
+        light=rx.Var.create(LIGHT_TEMPLATE), dark=rx.Var.create(DARK_TEMPLATE)
+    )
+    return rx.el.div(
+        rx.plotly.basic(
+            data=figure,
+            template=colours.to(Template),
+            config={"displayModeBar": False, "responsive": True},
+            class_name="chart-plot",
+            style={"height": f"{height_px}px", "width": "100%"},
+        ),
+        class_name="chart",
+        role="img",
+        style={"minHeight": f"{height_px}px"},
+        custom_attrs={"aria-label": label},
+    )
+
+
+def legend(keys: rx.Var[list]) -> rx.Component:
+    """Names the series of a chart; each key has a name, a total and its colour slot."""
+    return rx.el.ul(
+        rx.foreach(
+            keys,
+            lambda key: rx.el.li(
+                rx.el.span(class_name=f"swatch s{key.slot}"),
+                key.name,
+                rx.el.strong(key.total),
+            ),
+        ),
+        class_name="legend",
+    )

@@ -1,0 +1,102 @@
+"""Figures of executions over days."""
+
+from typing import Final
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from billing_app.components.charts.template import LIMIT_COLOUR, base_layout
+
+MAX_SERIES: Final = 6
+OTHERS: Final = "Others"
+UNNAMED: Final = "Not named"
+
+
+def by_day_and_group(
+    frame: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp
+) -> pd.DataFrame:
+    """Every day from first to last by group, most used group first; small groups are summed.
+
+    `frame` has the columns day, group, executions. More than MAX_SERIES groups keep the largest
+    ones and put the rest together as OTHERS, last.
+    """
+    days = pd.date_range(first, last, freq="D")
+    if frame.empty:
+        return pd.DataFrame(index=days)
+    table = frame.pivot_table(index="day", columns="group", values="executions", aggfunc="sum")
+    table.index = pd.DatetimeIndex(table.index)
+    table = table.reindex(days).fillna(0).astype("int64")
+    table = table.rename(columns={"": UNNAMED})
+    order = table.sum().sort_values(ascending=False, kind="stable").index
+    table = table[order]
+    if len(order) > MAX_SERIES:
+        others = table[order[MAX_SERIES:]].sum(axis="columns")
+        table = table[order[:MAX_SERIES]].assign(**{OTHERS: others})
+    return table
+
+
+def executions_per_day(table: pd.DataFrame) -> go.Figure:
+    """Stacked bars: a row of `table` is a day, a column is a group, in the order of the stack."""
+    days = _days(table)
+    bars = [
+        go.Bar(
+            name=str(group),
+            x=days,
+            y=table[group].tolist(),
+            hovertemplate="%{y:,}",
+            marker={"line": {"width": 0}},
+        )
+        for group in table.columns
+    ]
+    figure = go.Figure(bars, base_layout())
+    figure.update_layout(barmode="relative")
+    _date_axis(figure, days)
+    figure.update_yaxes(tickformat="~s")
+    return figure
+
+
+def cumulative_against_limit(table: pd.DataFrame, *, limit: int | None) -> go.Figure:
+    """The running sum of all groups, and the executions of the plans as a line to stay below."""
+    days = _days(table)
+    totals = table.sum(axis="columns").cumsum().astype("int64").tolist()
+    area = go.Scatter(
+        name="Executions so far",
+        x=days,
+        y=totals,
+        mode="lines",
+        line={"width": 2, "shape": "linear"},
+        fill="tozeroy",
+        fillcolor="rgba(110, 106, 222, 0.14)",
+        hovertemplate="%{y:,}",
+    )
+    figure = go.Figure([area], base_layout())
+    if limit is not None and days:
+        figure.add_trace(_limit_line(days, limit))
+    _date_axis(figure, days)
+    figure.update_yaxes(tickformat="~s")
+    return figure
+
+
+def _limit_line(days: list[str], limit: int) -> go.Scatter:
+    return go.Scatter(
+        name="Limit",
+        x=days,
+        y=[limit] * len(days),
+        mode="lines",
+        line={"width": 1.5, "dash": "dot", "color": LIMIT_COLOUR},
+        hovertemplate="%{y:,}",
+    )
+
+
+def _days(table: pd.DataFrame) -> list[str]:
+    return [day.date().isoformat() for day in pd.DatetimeIndex(table.index)]
+
+
+def _date_axis(figure: go.Figure, days: list[str]) -> None:
+    spans_years = len(days) > 120
+    figure.update_xaxes(
+        type="date",
+        tickformat="%b %Y" if spans_years else "%-d %b",
+        hoverformat="%A, %-d %B %Y",
+        nticks=6,
+    )

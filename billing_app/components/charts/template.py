@@ -1,0 +1,84 @@
+"""One look for every figure, in light and in dark."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import plotly.graph_objects as go
+
+FONT: Final = 'Inter, -apple-system, BlinkMacSystemFont, "Segoe UI", sans-serif'
+LIMIT_COLOUR: Final = "#e5484d"
+TEXT_PX: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours of a figure; `series` are the CSS variables --series-0..6 in the same order."""
+
+    series: tuple[str, ...]
+    ink: str
+    grid: str
+    surface: str
+    line: str
+
+
+LIGHT: Final = Palette(
+    series=("#5b5bd6", "#0d9bc4", "#2f9d83", "#dd9a1f", "#c2489c", "#7a6bb0", "#b9bbc6"),
+    ink="#60646c",
+    grid="rgba(0, 9, 50, 0.07)",
+    surface="#ffffff",
+    line="rgba(0, 9, 50, 0.14)",
+)
+DARK: Final = Palette(
+    series=("#7b79f0", "#3cb8de", "#3fb897", "#efb24a", "#e06bb8", "#a79bdc", "#6f737d"),
+    ink="#b0b4ba",
+    grid="rgba(221, 234, 248, 0.08)",
+    surface="#212225",
+    line="rgba(221, 234, 248, 0.16)",
+)
+
+
+def template(palette: Palette) -> go.layout.Template:
+    """The template of one colour mode; figures carry data and no colours of their own."""
+    axis = {
+        "showline": False,
+        "zeroline": False,
+        "ticks": "",
+        "gridcolor": palette.grid,
+        "tickfont": {"color": palette.ink, "size": TEXT_PX},
+        "automargin": False,
+        "fixedrange": True,
+    }
+    layout = go.Layout(
+        colorway=list(palette.series),
+        font={"family": FONT, "size": TEXT_PX, "color": palette.ink},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={
+            "bgcolor": palette.surface,
+            "bordercolor": palette.line,
+            "font": {"family": FONT, "size": TEXT_PX, "color": palette.ink},
+            "namelength": 28,
+        },
+        xaxis={**axis, "showgrid": False},
+        yaxis={**axis, "rangemode": "tozero", "nticks": 5},
+    )
+    return go.layout.Template(layout=layout)
+
+
+LIGHT_TEMPLATE: Final = template(LIGHT)
+DARK_TEMPLATE: Final = template(DARK)
+
+
+def base_layout(*, left_px: int = 44) -> go.Layout:
+    """What every figure's layout shares and no template can hold."""
+    return go.Layout(
+        template=None,
+        autosize=True,
+        margin={"l": left_px, "r": 8, "t": 8, "b": 28},
+        showlegend=False,
+        hovermode="x unified",
+        dragmode=False,
+        bargap=0.28,
+        barcornerradius=3,
+        separators=".,",
+    )

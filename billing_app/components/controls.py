@@ -1,0 +1,139 @@
+"""Things to press and to fill in."""
+
+from collections.abc import Sequence
+
+import reflex as rx
+
+from billing_app.components.numbers import Words
+
+Handler = rx.EventHandler | rx.event.EventCallback
+
+
+def segments(
+    label: str,
+    choices: Sequence[tuple[str, str]],
+    *,
+    chosen: rx.Var[str],
+    on_choose: Handler,
+) -> rx.Component:
+    """One of a few choices, given as (value, words)."""
+    return rx.el.div(
+        *[
+            rx.el.button(
+                words,
+                type="button",
+                class_name="segment",
+                on_click=on_choose(value),
+                custom_attrs={"aria-pressed": rx.cond(chosen == value, "true", "false")},
+            )
+            for value, words in choices
+        ],
+        class_name="segments",
+        role="group",
+        custom_attrs={"aria-label": label},
+    )
+
+
+def select(
+    label: str,
+    *,
+    options: rx.Component | list[rx.Component],
+    value: rx.Var[str],
+    on_change: Handler,
+) -> rx.Component:
+    """The browser's own select with a name for screen readers."""
+    return rx.el.select(
+        *(options if isinstance(options, list) else [options]),
+        value=value,
+        on_change=on_change,
+        class_name="select",
+        custom_attrs={"aria-label": label},
+    )
+
+
+def date_range(
+    *,
+    first: rx.Var[str],
+    last: rx.Var[str],
+    latest: rx.Var[str],
+    on_first: Handler,
+    on_last: Handler,
+) -> rx.Component:
+    """Two days as the browser's date fields (YYYY-MM-DD, UTC days)."""
+    return rx.el.div(
+        _day("From", value=first, latest=latest, on_change=on_first),
+        _day("to", value=last, latest=latest, on_change=on_last),
+        class_name="controls",
+    )
+
+
+def _day(
+    label: str, *, value: rx.Var[str], latest: rx.Var[str], on_change: Handler
+) -> rx.Component:
+    return rx.el.label(
+        label,
+        rx.el.input(type="date", value=value, max=latest, on_change=on_change, class_name="input"),
+        class_name="field-inline",
+    )
+
+
+def pager(
+    words: Words,
+    *,
+    has_newer: rx.Var[bool],
+    has_older: rx.Var[bool],
+    on_newer: Handler,
+    on_older: Handler,
+) -> rx.Component:
+    """Moves through a list that the server pages, newest first."""
+    return rx.el.nav(
+        rx.el.span(words, class_name="number"),
+        rx.el.div(
+            _page_button("Newer", enabled=has_newer, on_click=on_newer),
+            _page_button("Older", enabled=has_older, on_click=on_older),
+            class_name="pager-buttons",
+        ),
+        class_name="pager",
+        custom_attrs={"aria-label": "Pages"},
+    )
+
+
+def _page_button(words: str, *, enabled: rx.Var[bool], on_click: Handler) -> rx.Component:
+    return rx.el.button(
+        words, type="button", class_name="button small", disabled=~enabled, on_click=on_click
+    )
+
+
+def text_field(
+    *, name: str, label: str, kind: str, autocomplete: str, hint: str = "", **attributes: object
+) -> rx.Component:
+    """A labelled field of a form that the browser itself sends."""
+    hint_id = f"{name}-hint"
+    described = {"aria-describedby": hint_id} if hint else {}
+    return rx.el.div(
+        rx.el.label(label, html_for=name, class_name="field-label"),
+        rx.el.input(
+            id=name,
+            name=name,
+            type=kind,
+            auto_complete=autocomplete,
+            required=True,
+            class_name="input",
+            custom_attrs=described,
+            **attributes,
+        ),
+        rx.el.p(hint, id=hint_id, class_name="field-hint") if hint else rx.fragment(),
+        class_name="field",
+    )
+
+
+class NativeForm(rx.el.Div):
+    """A form that the browser posts itself: `rx.form` always prevents that."""
+
+    tag = "form"
+
+    action: rx.Var[str]
+    method: rx.Var[str]
+
+
+native_form = NativeForm.create

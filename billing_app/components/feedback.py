@@ -1,0 +1,46 @@
+"""What a page shows when it has nothing, not yet, or something to say."""
+
+import reflex as rx
+
+from billing_app.components.numbers import Tone, Words
+
+
+def notice(*, tone: Tone, title: Words, words: Words) -> rx.Component:
+    """Something the reader should know now; `tone` is "", "warning" or "bad"."""
+    return rx.el.div(
+        rx.icon("triangle-alert", aria_hidden="true"),
+        rx.el.div(
+            rx.el.p(title, class_name="notice-title"),
+            rx.el.p(words, class_name="notice-words"),
+        ),
+        class_name=f"notice {tone}",
+        role="status",
+    )
+
+
+def empty(*, icon: str, title: str, words: str) -> rx.Component:
+    """Nothing is here, and what would bring something."""
+    return rx.el.div(
+        rx.icon(icon, aria_hidden="true"),
+        rx.el.p(title, class_name="empty-title"),
+        rx.el.p(words, class_name="empty-words"),
+        class_name="empty",
+    )
+
+
+def bone(height_px: int, *, width: str = "100%") -> rx.Component:
+    """A grey shape where something will be."""
+    return rx.el.div(class_name="bone", style={"height": f"{height_px}px", "width": width})
+
+
+def page_bones() -> rx.Component:
+    """The shape of a page while its first numbers are on their way."""
+    return rx.el.div(
+        rx.el.div(bone(28, width="180px"), class_name="page-head"),
+        rx.el.div(bone(232), bone(232), class_name="columns"),
+        bone(320),
+        bone(240),
+        rx.el.span("Loading", class_name="visually-hidden", role="status"),
+        class_name="main-inner",
+        custom_attrs={"aria-busy": "true"},
+    )

@@ -1,0 +1,46 @@
+"""Tables: a head, rows bound to a list, and what stands there when the list is empty."""
+
+from collections.abc import Callable, Sequence
+
+import reflex as rx
+
+
+def table(
+    label: str,
+    heads: Sequence[str],
+    *,
+    rows: rx.Var[list],
+    row: Callable[[rx.Var], rx.Component],
+    when_empty: rx.Component,
+    right: Sequence[str] = (),
+    wide_only: Sequence[str] = (),
+) -> rx.Component:
+    """A table of `rows`; heads named in `right` stand right, in `wide_only` not on phones."""
+    return rx.cond(
+        rows.length() > 0,
+        rx.el.div(
+            rx.el.table(
+                rx.el.thead(
+                    rx.el.tr(*[_head(name, right=right, wide_only=wide_only) for name in heads])
+                ),
+                rx.el.tbody(rx.foreach(rows, row)),
+                class_name="table",
+                custom_attrs={"aria-label": label},
+            ),
+            class_name="table-scroll",
+            tab_index=0,
+            role="region",
+            custom_attrs={"aria-label": label},
+        ),
+        when_empty,
+    )
+
+
+def _head(name: str, *, right: Sequence[str], wide_only: Sequence[str]) -> rx.Component:
+    classes = ["right"] * (name in right) + ["wide-only"] * (name in wide_only)
+    return rx.el.th(name, class_name=" ".join(classes), scope="col")
+
+
+def cell(content: rx.Var | str | rx.Component, classes: str = "") -> rx.Component:
+    """A table cell; classes: right, soft, strong, wrap, clip, wide-only."""
+    return rx.el.td(content, class_name=classes)

@@ -1,0 +1,157 @@
+"""BillingDashboard: where am I."""
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
+from billing_app.components.charts.chart import chart, legend
+from billing_app.components.feedback import empty, notice
+from billing_app.components.numbers import badge, meter, stat, stats
+from billing_app.components.tables import cell, table
+from billing_app.pages.frame import frame
+from billing_app.states.billing_dashboard import BillingDashboardState as State
+from billing_app.states.views import EventRow
+
+CHART_HEIGHT_PX = 260
+
+
+def billing_dashboard() -> rx.Component:
+    """What is left, how fast it goes, what happened last."""
+    return frame(
+        rx.fragment(
+            page_head("Dashboard", State.account.name, live_mark(is_broken=State.is_broken)),
+            _warning(),
+            columns(_balance(), _stats()),
+            _chart(),
+            _events(),
+        ),
+        path=routes.DASHBOARD,
+        is_ready=State.is_ready,
+        is_broken=State.is_broken,
+        has_account=State.has_account,
+        on_account=State.load,
+    )
+
+
+def _warning() -> rx.Component:
+    balance = State.balance
+    return rx.cond(
+        balance.warning_title != "",
+        notice(
+            tone=rx.cond(balance.tone == "spent", "bad", "warning"),
+            title=balance.warning_title,
+            words=balance.warning_words,
+        ),
+    )
+
+
+def _balance() -> rx.Component:
+    balance = State.balance
+    return bare_card(
+        rx.cond(
+            balance.has_plan,
+            rx.el.div(
+                rx.el.div(
+                    rx.el.h2(balance.plan_name, class_name="card-title"),
+                    badge(balance.plan_type, "accent"),
+                    class_name="balance-plan",
+                ),
+                rx.el.div(
+                    rx.el.span(balance.remaining, class_name="balance-number", id="remaining"),
+                    rx.el.span(balance.of_total, class_name="balance-of"),
+                    class_name="balance-figure",
+                ),
+                _pace(),
+                meter(
+                    used_percent=balance.used_percent,
+                    held_percent=balance.held_percent,
+                    tone=balance.tone,
+                    label="Executions used",
+                ),
+                rx.el.div(
+                    rx.el.span(balance.used_words, class_name="number"),
+                    rx.cond(balance.held != "", rx.el.span(balance.held, class_name="number")),
+                    rx.el.span(balance.period),
+                    class_name="balance-foot",
+                ),
+                class_name="balance",
+            ),
+            empty(
+                icon="package-open",
+                title="No plan yet",
+                words="As soon as this account has a plan, what is left of it stands here.",
+            ),
+        )
+    )
+
+
+def _pace() -> rx.Component:
+    return rx.el.p(
+        rx.el.strong(State.balance.pace),
+        rx.cond(State.balance.runs_out != "", f", {State.balance.runs_out}", ""),
+        class_name="balance-words",
+    )
+
+
+def _stats() -> rx.Component:
+    return bare_card(
+        stats(
+            stat("Today", State.today.value, State.today.hint),
+            stat("Pace", State.pace.value, State.pace.hint),
+            stat("This month", State.month.value, State.month.hint),
+            stat("Refused", State.denied.value, State.denied.hint),
+        )
+    )
+
+
+def _chart() -> rx.Component:
+    return card(
+        rx.cond(
+            State.keys.length() > 0,
+            rx.fragment(
+                chart(State.figure, label=State.chart_words, height_px=CHART_HEIGHT_PX),
+                legend(State.keys),
+            ),
+            empty(
+                icon="chart-column",
+                title="No executions in the last 30 days",
+                words="The first one appears here a second after it happens.",
+            ),
+        ),
+        title="Executions per day",
+        note="Last 30 days by workflow",
+        actions=[rx.link("All usage", href=routes.USAGE, class_name="text-link")],
+    )
+
+
+def _events() -> rx.Component:
+    return card(
+        table(
+            "Last executions",
+            ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Left after"),
+            rows=State.events,
+            row=_event,
+            right=("Executions", "Left after"),
+            wide_only=("User", "Left after"),
+            when_empty=empty(
+                icon="activity",
+                title="Nothing has run yet",
+                words="Send a consume to the API and watch it arrive.",
+            ),
+        ),
+        title="Last executions",
+        actions=[rx.link("All events", href=f"{routes.USAGE}#events", class_name="text-link")],
+        flush=True,
+    )
+
+
+def _event(row: rx.Var[EventRow]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.at, "soft"),
+        cell(row.workflow, "strong clip"),
+        cell(row.user, "soft clip wide-only"),
+        cell(badge(row.kind, row.tone)),
+        cell(row.executions, "right strong"),
+        cell(row.remaining, "right soft wide-only"),
+        key=row.event_id,
+    )

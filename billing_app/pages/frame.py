@@ -1,0 +1,223 @@
+"""What surrounds every page of a signed-in viewer: navigation, account, person, theme."""
+
+from typing import Final
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.components.controls import native_form
+from billing_app.components.feedback import empty, page_bones
+from billing_app.states.session import START_AFRESH, SessionState
+from billing_app.states.views import AccountChoice
+
+PAGES: Final = (
+    (routes.DASHBOARD, "Dashboard", "layout-dashboard"),
+    (routes.OVERVIEW, "Plans", "layers"),
+    (routes.USAGE, "Usage", "chart-column"),
+)
+# The tab forgets its state with the session, so that the next person starts with none.
+FORGET: Final = START_AFRESH.split(";", maxsplit=1)[0]
+
+
+def frame(
+    content: rx.Component,
+    *,
+    path: str,
+    is_ready: rx.Var[bool],
+    is_broken: rx.Var[bool],
+    has_account: rx.Var[bool],
+    on_account: rx.EventHandler,
+) -> rx.Component:
+    """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
+    return rx.fragment(
+        rx.el.a("Skip to content", href="#content", class_name="skip-link"),
+        rx.el.div(
+            _side(path, on_account),
+            _top_bar(on_account),
+            rx.el.main(
+                rx.cond(
+                    is_ready,
+                    rx.cond(
+                        has_account, rx.el.div(content, class_name="main-inner"), _no_account()
+                    ),
+                    rx.cond(is_broken, _unreadable(), page_bones()),
+                ),
+                id="content",
+                class_name="main",
+                tab_index=-1,
+            ),
+            _tab_bar(path),
+            class_name="frame",
+        ),
+    )
+
+
+def brand() -> rx.Component:
+    """The product's mark and name."""
+    return rx.el.span(
+        rx.image(src="/mark.svg", alt="", class_name="brand-mark"), "Billing", class_name="brand"
+    )
+
+
+def colour_mode_button() -> rx.Component:
+    """Switches between light and dark."""
+    return rx.el.button(
+        rx.color_mode_cond(light=rx.icon("moon"), dark=rx.icon("sun")),
+        type="button",
+        class_name="icon-button",
+        on_click=rx.toggle_color_mode,
+        custom_attrs={"aria-label": "Switch between light and dark"},
+    )
+
+
+def _side(path: str, on_account: rx.EventHandler) -> rx.Component:
+    return rx.el.div(
+        brand(),
+        _account_menu(on_account, outlined=True),
+        _navigation(path, "Main"),
+        rx.el.div(
+            rx.el.div(colour_mode_button()),
+            _person_menu(with_name=True),
+            class_name="side-foot",
+        ),
+        class_name="side",
+    )
+
+
+def _top_bar(on_account: rx.EventHandler) -> rx.Component:
+    return rx.el.header(
+        _account_menu(on_account, outlined=False),
+        rx.el.div(class_name="spacer"),
+        colour_mode_button(),
+        _person_menu(with_name=False),
+        class_name="top-bar",
+    )
+
+
+def _tab_bar(path: str) -> rx.Component:
+    return rx.el.div(_navigation(path, "Main, at the bottom", in_bar=True))
+
+
+def _navigation(path: str, label: str, *, in_bar: bool = False) -> rx.Component:
+    return rx.el.nav(
+        *[
+            rx.link(
+                rx.icon(icon, aria_hidden="true"),
+                name,
+                href=target,
+                class_name="navigation-link",
+                underline="none",
+                custom_attrs={"aria-current": "page"} if target == path else {},
+            )
+            for target, name, icon in PAGES
+        ],
+        class_name="tab-bar" if in_bar else "navigation",
+        custom_attrs={"aria-label": label},
+    )
+
+
+def _account_menu(on_account: rx.EventHandler, *, outlined: bool) -> rx.Component:
+    account = SessionState.account
+    return rx.dropdown_menu.root(
+        rx.dropdown_menu.trigger(
+            rx.el.button(
+                rx.el.span(account.initials, class_name="avatar square", aria_hidden="true"),
+                rx.el.span(
+                    rx.el.span(account.name, class_name="menu-title"),
+                    rx.el.span(account.kind, class_name="menu-note"),
+                    class_name="menu-text",
+                ),
+                rx.icon("chevrons-up-down", aria_hidden="true"),
+                type="button",
+                class_name="menu-button outlined" if outlined else "menu-button",
+                custom_attrs={"aria-label": f"Account: {account.name}"},
+            )
+        ),
+        rx.dropdown_menu.content(
+            rx.el.div("Accounts", class_name="menu-label"),
+            rx.foreach(SessionState.accounts, lambda choice: _account_item(choice, on_account)),
+            min_width="220px",
+        ),
+    )
+
+
+def _account_item(choice: rx.Var[AccountChoice], on_account: rx.EventHandler) -> rx.Component:
+    is_chosen = choice.account_id == SessionState.account.account_id
+    return rx.dropdown_menu.item(
+        choice.name,
+        rx.cond(is_chosen, rx.icon("check", size=14, aria_hidden="true")),
+        on_click=[SessionState.choose_account(choice.account_id), on_account],
+    )
+
+
+def _person_menu(*, with_name: bool) -> rx.Component:
+    viewer = SessionState.viewer
+    text = rx.el.span(
+        rx.el.span(viewer.name, class_name="menu-title"),
+        rx.el.span(viewer.email, class_name="menu-note"),
+        class_name="menu-text",
+    )
+    return rx.dropdown_menu.root(
+        rx.dropdown_menu.trigger(
+            rx.el.button(
+                rx.el.span(viewer.initials, class_name="avatar", aria_hidden="true"),
+                text if with_name else rx.fragment(),
+                rx.icon("ellipsis", aria_hidden="true") if with_name else rx.fragment(),
+                type="button",
+                class_name="menu-button" if with_name else "menu-button person",
+                custom_attrs={"aria-label": f"Signed in as {viewer.email}"},
+            )
+        ),
+        rx.dropdown_menu.content(
+            rx.el.div(viewer.email, class_name="menu-label"),
+            rx.dropdown_menu.item(rx.link("API reference", href=routes.API_DOCS, is_external=True)),
+            rx.dropdown_menu.separator(),
+            _leave("Sign out", routes.SESSION_DELETE),
+            _leave("Sign out everywhere", routes.SESSION_DELETE_ALL),
+            min_width="220px",
+        ),
+    )
+
+
+def _leave(words: str, action: str) -> rx.Component:
+    """A menu item that posts a form, so that the server clears the cookie and loads a new page."""
+    form_id = action.strip("/").replace("/", "-")
+    return rx.dropdown_menu.item(
+        words,
+        on_click=rx.call_script(f"{FORGET}; document.getElementById('{form_id}').submit()"),
+    )
+
+
+def leave_forms() -> rx.Component:
+    """The forms that the person's menu submits; they stay when the menu closes."""
+    return rx.fragment(
+        *[
+            native_form(
+                id=action.strip("/").replace("/", "-"), action=action, method="post", hidden=True
+            )
+            for action in (routes.SESSION_DELETE, routes.SESSION_DELETE_ALL)
+        ]
+    )
+
+
+def _unreadable() -> rx.Component:
+    return rx.el.div(
+        empty(
+            icon="cloud-off",
+            title="The numbers can't be read right now",
+            words="The server does not answer. This page tries again every few seconds.",
+        ),
+        class_name="card",
+        role="alert",
+    )
+
+
+def _no_account() -> rx.Component:
+    return rx.el.div(
+        empty(
+            icon="users",
+            title="You have no account yet",
+            words="Ask the owner of your organization to make you a member.",
+        ),
+        class_name="card",
+    )

@@ -1,0 +1,26 @@
+"""Signing in."""
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.components.controls import text_field
+from billing_app.pages.door import door
+from billing_app.states.door import DoorState
+
+
+def sign_in() -> rx.Component:
+    """E-mail address and password, posted to the API, which sets the cookie."""
+    return door(
+        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+        text_field(
+            name="password", label="Password", kind="password", autocomplete="current-password"
+        ),
+        rx.el.input(type="hidden", name="next", value=DoorState.next_page, read_only=True),
+        title="Sign in",
+        words="See what is left, what ran, and what comes next.",
+        action=routes.SESSION_CREATE,
+        submit="Sign in",
+        foot=rx.fragment(
+            "New here? ", rx.link("Start a trial", href=routes.SIGN_UP, class_name="text-link")
+        ),
+    )

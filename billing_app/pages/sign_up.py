@@ -1,0 +1,31 @@
+"""Signing up on the public organization, which starts the trial."""
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.billing.passwords import MIN_LENGTH
+from billing_app.components.controls import text_field
+from billing_app.pages.door import door
+
+
+def sign_up() -> rx.Component:
+    """Name, e-mail address and password; the trial begins at once."""
+    return door(
+        text_field(name="name", label="Name", kind="text", autocomplete="name", max_length=255),
+        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+        text_field(
+            name="password",
+            label="Password",
+            kind="password",
+            autocomplete="new-password",
+            hint=f"At least {MIN_LENGTH} characters",
+            min_length=MIN_LENGTH,
+        ),
+        title="Start a trial",
+        words="Your trial begins at once. No card is needed.",
+        action=routes.USER_CREATE,
+        submit="Create account",
+        foot=rx.fragment(
+            "Already here? ", rx.link("Sign in", href=routes.SIGN_IN, class_name="text-link")
+        ),
+    )

@@ -1,0 +1,246 @@
+"""UsageStats: how much, when, by which workflow and by whom."""
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.billing.usage import GroupBy
+from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
+from billing_app.components.charts.chart import chart, legend
+from billing_app.components.controls import date_range, pager, segments, select
+from billing_app.components.feedback import empty, notice
+from billing_app.components.numbers import badge, stat, stats
+from billing_app.components.tables import cell, table
+from billing_app.db.words import EventKind
+from billing_app.pages.frame import frame
+from billing_app.states.usage_stats import ALL, NAMED_PREFIX, UNNAMED
+from billing_app.states.usage_stats import UsageStatsState as State
+from billing_app.states.views import DayRow, EventRow
+from billing_app.states.words import KINDS
+
+CHART_HEIGHT_PX = 300
+SMALL_CHART_HEIGHT_PX = 240
+PRESETS = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year"))
+GROUPS = ((GroupBy.WORKFLOW.value, "Workflow"), (GroupBy.USER.value, "User"))
+
+
+def usage_stats() -> rx.Component:
+    """Charts and tables of a chosen range of days."""
+    return frame(
+        rx.fragment(
+            page_head("Usage", State.account.name, live_mark(is_broken=State.is_broken)),
+            _range(),
+            rx.cond(
+                State.range_problem != "",
+                notice(tone="warning", title="No such range", words=State.range_problem),
+            ),
+            _totals(),
+            _per_day(),
+            columns(_cumulative(), _days(), even=True),
+            _events(),
+        ),
+        path=routes.USAGE,
+        is_ready=State.is_ready,
+        is_broken=State.is_broken,
+        has_account=State.has_account,
+        on_account=State.load,
+    )
+
+
+def _range() -> rx.Component:
+    return rx.el.div(
+        segments("Range of days", PRESETS, chosen=State.preset, on_choose=State.choose_preset),
+        date_range(
+            first=State.first_day,
+            last=State.last_day,
+            latest=State.today,
+            on_first=State.choose_first,
+            on_last=State.choose_last,
+        ),
+        class_name="controls",
+    )
+
+
+def _totals() -> rx.Component:
+    return bare_card(
+        stats(
+            stat("Executions", State.total.value, State.total.hint),
+            stat("Average", State.average.value, State.average.hint),
+            stat("Busiest day", State.peak.value, State.peak.hint),
+            stat("Refused", State.denied.value, State.denied.hint),
+            in_row=True,
+        )
+    )
+
+
+def _per_day() -> rx.Component:
+    return card(
+        rx.cond(
+            State.keys.length() > 0,
+            rx.fragment(
+                chart(
+                    State.figure,
+                    label=f"Executions per day by {State.group_by}, {State.total.value} in all",
+                    height_px=CHART_HEIGHT_PX,
+                ),
+                legend(State.keys),
+            ),
+            _no_executions(),
+        ),
+        title="Executions per day",
+        note="UTC days, refunds taken off",
+        actions=[segments("Stack by", GROUPS, chosen=State.group_by, on_choose=State.choose_group)],
+    )
+
+
+def _cumulative() -> rx.Component:
+    return card(
+        rx.cond(
+            State.keys.length() > 0,
+            chart(
+                State.cumulative,
+                label=f"Executions added up: {State.total.value}. {State.limit_words}",
+                height_px=SMALL_CHART_HEIGHT_PX,
+            ),
+            _no_executions(),
+        ),
+        title="Added up, against the limit",
+        note=State.limit_words,
+    )
+
+
+def _no_executions() -> rx.Component:
+    return empty(
+        icon="chart-column",
+        title="No executions in these days",
+        words="Choose a longer range, or wait for the next run.",
+    )
+
+
+def _days() -> rx.Component:
+    return card(
+        table(
+            "Days",
+            ("Day", "Used", "Refunded", "Net", "Refused"),
+            rows=State.days,
+            row=_day,
+            right=("Used", "Refunded", "Net", "Refused"),
+            wide_only=("Used",),
+            when_empty=_no_executions(),
+        ),
+        rx.cond(
+            State.has_older_days | (State.days_page > 1),
+            pager(
+                f"Page {State.days_page}",
+                has_newer=State.days_page > 1,
+                has_older=State.has_older_days,
+                on_newer=State.show_newer_days,
+                on_older=State.show_older_days,
+            ),
+        ),
+        title="Days",
+        note="Only days with something in them",
+        flush=True,
+    )
+
+
+def _day(row: rx.Var[DayRow]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.day),
+        cell(row.used, "right soft wide-only"),
+        cell(row.refunded, "right soft"),
+        cell(row.net, "right strong"),
+        cell(row.denied, "right soft"),
+        key=row.day,
+    )
+
+
+def _events() -> rx.Component:
+    return rx.el.div(
+        card(
+            table(
+                "Events",
+                ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Left after"),
+                rows=State.events,
+                row=_event,
+                right=("Executions", "Left after"),
+                wide_only=("User", "Left after"),
+                when_empty=empty(
+                    icon="search",
+                    title="No events match",
+                    words="Take a filter away or choose other days.",
+                ),
+            ),
+            rx.cond(
+                State.has_older_events | (State.events_page > 1),
+                pager(
+                    f"Page {State.events_page}",
+                    has_newer=State.events_page > 1,
+                    has_older=State.has_older_events,
+                    on_newer=State.show_newer_events,
+                    on_older=State.show_older_events,
+                ),
+            ),
+            title="Events",
+            note="The ledger of these days, newest first",
+            actions=_filters(),
+            flush=True,
+        ),
+        id="events",
+    )
+
+
+def _filters() -> list[rx.Component]:
+    return [
+        select(
+            "Workflow",
+            options=_options("All workflows", State.workflows),
+            value=State.workflow,
+            on_change=State.filter_workflow,
+        ),
+        select(
+            "User",
+            options=_options("All users", State.users),
+            value=State.user,
+            on_change=State.filter_user,
+        ),
+        select(
+            "Kind",
+            options=[
+                rx.el.option("All kinds", value=ALL),
+                *[rx.el.option(KINDS[kind], value=kind.value) for kind in EventKind],
+            ],
+            value=State.kind,
+            on_change=State.filter_kind,
+        ),
+        rx.el.a(
+            rx.icon("download", aria_hidden="true"),
+            "CSV",
+            href=State.export_url,
+            class_name="button",
+            download=True,
+        ),
+    ]
+
+
+def _options(all_words: str, values: rx.Var[list[str]]) -> list[rx.Component]:
+    return [
+        rx.el.option(all_words, value=ALL),
+        rx.foreach(
+            values,
+            lambda value: rx.el.option(
+                rx.cond(value == NAMED_PREFIX, UNNAMED, value[len(NAMED_PREFIX) :]), value=value
+            ),
+        ),
+    ]
+
+
+def _event(row: rx.Var[EventRow]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.at, "soft"),
+        cell(row.workflow, "strong clip"),
+        cell(row.user, "soft clip wide-only"),
+        cell(badge(row.kind, row.tone)),
+        cell(row.executions, "right strong"),
+        cell(row.remaining, "right soft wide-only"),
+        key=row.event_id,
+    )

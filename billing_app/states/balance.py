@@ -1,0 +1,152 @@
+"""From the plan in force and the pace to what pages say about it."""
+
+from datetime import datetime
+
+from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
+from billing_app.billing.usage import Pace
+from billing_app.states import words
+from billing_app.states.views import BalanceView, PlanFacts, PlanRow
+
+WARNING_PERCENT = 80
+
+
+def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView:
+    """What is left, how long it lasts, and a warning when it gets scarce."""
+    plan = current.plan
+    if plan is None:
+        return BalanceView()
+    total = current.executions_total
+    taken = current.executions_used + current.executions_held
+    tone = _tone(taken, total, remaining=current.executions_remaining)
+    title, explanation = _warning(current, pace, tone)
+    return BalanceView(
+        has_plan=True,
+        plan_name=plan.name,
+        plan_type=words.PLAN_TYPES[plan.type],
+        remaining=words.number(current.executions_remaining),
+        of_total=f"of {words.counted(total, 'execution')} left",
+        pace=_pace(current, pace),
+        runs_out=_runs_out(current, pace),
+        period=_period(current, now),
+        used_words=f"{words.number(current.executions_used)} used",
+        held=f"{words.number(current.executions_held)} on hold" if current.executions_held else "",
+        used_percent=_percent(current.executions_used, total),
+        held_percent=_percent(current.executions_held, total),
+        tone=tone,
+        warning_title=title,
+        warning_words=explanation,
+    )
+
+
+def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:
+    """The plan in force, in detail."""
+    plan = current.plan
+    if plan is None:
+        return PlanFacts()
+    began = plan.began_at or plan.starts_at
+    return PlanFacts(
+        name=plan.name,
+        type=words.PLAN_TYPES[plan.type],
+        source=words.SOURCES[plan.source],
+        executions=words.number(plan.executions),
+        used=words.number(plan.used),
+        held=words.number(plan.held),
+        remaining=words.number(plan.remaining),
+        began=words.day(began),
+        ends=words.day(plan.ends_at) if plan.ends_at else "No end date",
+        period_words=_period_words(plan, now),
+        period_percent=_period_percent(plan, now),
+        has_end=plan.ends_at is not None,
+    )
+
+
+def plan_row(plan: PlanView) -> PlanRow:
+    """A plan with when and why it began and ended."""
+    began = words.moment(plan.began_at) if plan.began_at else ""
+    ended = words.moment(plan.ended_at) if plan.ended_at else ""
+    state, tone = {
+        PlanState.CURRENT: ("In use", "accent"),
+        PlanState.UPCOMING: ("Next", ""),
+        PlanState.ENDED: ("Ended", ""),
+    }[plan.state]
+    return PlanRow(
+        plan_id=plan.id,
+        name=plan.name,
+        type=words.PLAN_TYPES[plan.type],
+        state=state,
+        tone=tone,
+        executions=words.number(plan.executions),
+        used=words.number(plan.used),
+        began=_joined(began, words.BEGIN_REASONS.get(plan.began_because)),
+        ended=_joined(ended, words.END_REASONS.get(plan.ended_because)),
+        note=_queue_note(plan),
+    )
+
+
+def _tone(taken: int, total: int, *, remaining: int) -> str:
+    if remaining <= 0:
+        return "spent"
+    return "warning" if taken * 100 >= total * WARNING_PERCENT else ""
+
+
+def _warning(current: CurrentPlan, pace: Pace, tone: str) -> tuple[str, str]:
+    if tone == "spent":
+        if current.executions_held and current.executions_used < current.executions_total:
+            return "All executions are used or on hold", "New runs wait until held ones finish."
+        return "All executions are used", "New runs are refused until there is another plan."
+    if tone == "warning":
+        taken = current.executions_used + current.executions_held
+        percent = taken * 100 // current.executions_total
+        lasts = words.days_left(pace) or "there has been no use in the last week"
+        return f"{percent} % of the executions are used", f"What is left lasts {lasts}."
+    return "", ""
+
+
+def _pace(current: CurrentPlan, pace: Pace) -> str:
+    if not current.executions_remaining:
+        return "Nothing left"
+    return words.days_left(pace).capitalize() or "No use in the last 7 days"
+
+
+def _runs_out(current: CurrentPlan, pace: Pace) -> str:
+    if not current.executions_remaining or pace.runs_out_on is None:
+        return ""
+    if current.period_end and current.period_end.date() < pace.runs_out_on:
+        return "lasts beyond the end of the period"
+    return f"runs out on {words.short_day(pace.runs_out_on)}"
+
+
+def _period(current: CurrentPlan, now: datetime) -> str:
+    if current.period_end is None:
+        return "No end date"
+    verb = "Ends" if current.period_end > now else "Ended"
+    return f"{verb} {words.day(current.period_end)}"
+
+
+def _period_words(plan: PlanView, now: datetime) -> str:
+    if plan.ends_at is None:
+        return "Stays until its executions are used"
+    left = (plan.ends_at - now).days
+    return f"{words.counted(left, 'day')} left" if left >= 0 else "Over"
+
+
+def _period_percent(plan: PlanView, now: datetime) -> float:
+    if plan.ends_at is None:
+        return 0.0
+    whole = (plan.ends_at - plan.starts_at).total_seconds()
+    return _percent((now - plan.starts_at).total_seconds(), whole)
+
+
+def _queue_note(plan: PlanView) -> str:
+    if plan.state is PlanState.CURRENT:
+        return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left"
+    ends = f", ends {words.day(plan.ends_at)}" if plan.ends_at else ""
+    return f"Takes over by itself{ends}"
+
+
+def _joined(at: str, reason: str | None) -> str:
+    return f"{at} · {reason}" if at and reason else at
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(max(0.0, min(100.0, 100 * part / whole)), 2) if whole else 0.0

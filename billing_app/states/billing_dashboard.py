@@ -1,0 +1,83 @@
+"""What the dashboard shows."""
+
+from datetime import UTC, datetime, timedelta
+
+import plotly.graph_objects as go
+
+from billing_app.billing import plans, usage
+from billing_app.billing.actors import UserActor
+from billing_app.billing.usage import DailyRow, Days, GroupBy, Pace
+from billing_app.components.charts.executions import executions_per_day
+from billing_app.composition import get_services
+from billing_app.states import words
+from billing_app.states.balance import balance_view
+from billing_app.states.live import LivePage
+from billing_app.states.session import SessionState
+from billing_app.states.usage_views import days_table, event_row, series_keys
+from billing_app.states.views import AccountChoice, BalanceView, EventRow, SeriesKey, StatView
+
+CHART_DAYS = 30
+RECENT_EVENTS = 8
+
+
+class BillingDashboardState(LivePage, SessionState):
+    """Where am I: what is left, how fast it goes, what happened last."""
+
+    balance: BalanceView = BalanceView()
+    today: StatView = StatView()
+    pace: StatView = StatView()
+    month: StatView = StatView()
+    denied: StatView = StatView()
+    figure: go.Figure = go.Figure()
+    keys: list[SeriesKey] = []
+    chart_words: str = ""
+    events: list[EventRow] = []
+    _drawn: tuple[str, list[DailyRow]] | None = None
+
+    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+        database, account_id = get_services().database, account.account_id
+        now = datetime.now(UTC)
+        today = now.date()
+        days = Days(today - timedelta(days=CHART_DAYS - 1), today)
+        current = await plans.read_current(database, actor, account_id, now)
+        rows = await usage.read_daily(
+            database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
+        )
+        recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
+        lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
+        pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
+        self._show(
+            balance=balance_view(current, pace, now),
+            events=[event_row(event) for event in recent.items],
+        )
+        self._show_numbers(rows, days, pace)
+        self._draw(account_id, rows, days)
+
+    def _show_numbers(self, rows: list[DailyRow], days: Days, pace: Pace) -> None:
+        today = [row for row in rows if row.day == days.last]
+        denied = sum(row.denied for row in rows)
+        net = sum(row.used - row.refunded for row in rows)
+        runs = "requests refused, 30 days" if denied else "nothing refused, 30 days"
+        self._show(
+            today=StatView(words.number(_net(today)), "executions since midnight UTC"),
+            pace=StatView(words.per_day(pace), "executions a day, last 7 days"),
+            month=StatView(words.number(net), "executions, last 30 days"),
+            denied=StatView(words.number(denied), runs),
+        )
+
+    def _draw(self, account_id: str, rows: list[DailyRow], days: Days) -> None:
+        drawn = (f"{account_id} {days.last}", rows)
+        if self._drawn == drawn:
+            return
+        self._drawn = drawn
+        table = days_table(rows, days.first, days.last)
+        self.figure = executions_per_day(table)
+        total = words.number(sum(row.used - row.refunded for row in rows))
+        self._show(
+            keys=series_keys(table),
+            chart_words=f"Executions per day by workflow over {CHART_DAYS} days, {total} in all",
+        )
+
+
+def _net(rows: list[DailyRow]) -> int:
+    return sum(row.used - row.refunded for row in rows)

@@ -1,0 +1,67 @@
+"""What the overview of plans shows."""
+
+from datetime import UTC, datetime
+
+import reflex as rx
+
+from billing_app.billing import plans
+from billing_app.billing.actors import UserActor
+from billing_app.composition import get_services
+from billing_app.states.balance import plan_facts, plan_row
+from billing_app.states.live import LivePage
+from billing_app.states.session import SessionState
+from billing_app.states.views import AccountChoice, PlanFacts, PlanRow
+
+HISTORY_ROWS = 10
+
+
+class BillingOverviewState(LivePage, SessionState):
+    """The plan in force, what comes next, and what there was."""
+
+    has_plan: bool = False
+    facts: PlanFacts = PlanFacts()
+    queue: list[PlanRow] = []
+    history: list[PlanRow] = []
+    page_number: int = 1
+    has_older: bool = False
+    _cursors: list[str | None] = [None]
+    _next_cursor: str | None = None
+    _listed: str = ""
+
+    @rx.event
+    async def show_older(self) -> None:
+        """The next page of the history."""
+        if self._next_cursor is not None:
+            self._cursors = [*self._cursors, self._next_cursor]
+            await self._refresh()
+
+    @rx.event
+    async def show_newer(self) -> None:
+        """The page before."""
+        if len(self._cursors) > 1:
+            self._cursors = self._cursors[:-1]
+            await self._refresh()
+
+    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+        database, now = get_services().database, datetime.now(UTC)
+        if self._listed != account.account_id:
+            self._listed, self._cursors = account.account_id, [None]
+        current = await plans.read_current(database, actor, account.account_id, now)
+        history = await plans.read_history(
+            database,
+            actor,
+            account.account_id,
+            now=now,
+            limit=HISTORY_ROWS,
+            cursor=self._cursors[-1],
+        )
+        in_force = [current.plan] if current.plan else []
+        self._next_cursor = history.next_cursor
+        self._show(
+            has_plan=current.plan is not None,
+            facts=plan_facts(current, now),
+            queue=[plan_row(plan) for plan in [*in_force, *current.upcoming]],
+            history=[plan_row(plan) for plan in history.items],
+            page_number=len(self._cursors),
+            has_older=history.next_cursor is not None,
+        )

@@ -1,0 +1,75 @@
+"""Pages whose numbers move by themselves."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import reflex as rx
+import structlog
+from reflex.event import EventSpec
+
+from billing_app.billing.actors import UserActor
+from billing_app.states.session import leave_for_sign_in
+from billing_app.states.views import AccountChoice
+
+POLL_SECONDS = 1.5
+BACK_OFF_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class LivePage(rx.State, mixin=True):
+    """Reads when the page opens, and again while it is open.
+
+    A page's state inherits from this and from SessionState, and says in `_read` what to read.
+    """
+
+    is_ready: bool = False
+    is_broken: bool = False
+    has_account: bool = True
+
+    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+        """Ask the billing service and `_show` the answers."""
+        raise NotImplementedError
+
+    @rx.event
+    async def load(self) -> EventSpec | None:
+        """The page was opened, or another account was chosen."""
+        self._visit += 1
+        return await self._refresh()
+
+    @rx.event(background=True)
+    async def watch(self) -> AsyncGenerator[EventSpec]:
+        """Refresh until the tab closes, goes to another page, or the session ends."""
+        async with self:
+            visit, token = self._visit, self.router.session.client_token
+        while await _is_connected(token):
+            await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else POLL_SECONDS)
+            async with self:
+                if self._visit != visit:
+                    return
+                leave = await self._refresh()
+            if leave is not None:
+                yield leave
+                return
+
+    async def _refresh(self) -> EventSpec | None:
+        try:
+            actor = await self._actor()
+            if actor is None:
+                return leave_for_sign_in(self.router.url.path)
+            account = await self._settle(actor)
+            if account is not None:
+                await self._read(actor, account)
+        except Exception:
+            # Whatever it is, the page keeps what it shows, says so, and tries again.
+            log.exception("page_read_failed", page=type(self).__name__)
+            self._show(is_broken=True)
+        else:
+            self._show(is_broken=False, is_ready=True, has_account=account is not None)
+        return None
+
+
+async def _is_connected(token: str) -> bool:
+    """Whether the tab is still there, on whichever worker its socket is."""
+    namespace = rx.utils.prerequisites.get_app().app.event_namespace
+    return await namespace._token_manager.is_token_connected(token)  # noqa: SLF001

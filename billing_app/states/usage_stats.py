@@ -1,0 +1,278 @@
+"""What the usage page shows."""
+
+from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlencode
+
+import plotly.graph_objects as go
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app import routes
+from billing_app.billing import plans, usage
+from billing_app.billing.actors import UserActor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.usage import DailyRow, Days, EventFilter, GroupBy
+from billing_app.components.charts.executions import (
+    UNNAMED,
+    cumulative_against_limit,
+    executions_per_day,
+)
+from billing_app.composition import get_services
+from billing_app.db.words import EventKind
+from billing_app.states import words
+from billing_app.states.live import LivePage
+from billing_app.states.session import SessionState
+from billing_app.states.usage_views import day_rows, days_table, event_row, series_keys
+from billing_app.states.views import AccountChoice, DayRow, EventRow, SeriesKey, StatView
+
+EVENT_ROWS = 20
+DAY_ROWS = 10
+DEFAULT_DAYS = 30
+ALL = "all"
+NAMED_PREFIX = "="
+
+
+class UsageStatsState(LivePage, SessionState):
+    """How much, when, by which workflow and by whom."""
+
+    preset: str = "30"
+    first_day: str = ""
+    last_day: str = ""
+    today: str = ""
+    group_by: str = GroupBy.WORKFLOW.value
+    range_problem: str = ""
+
+    total: StatView = StatView()
+    average: StatView = StatView()
+    peak: StatView = StatView()
+    denied: StatView = StatView()
+    figure: go.Figure = go.Figure()
+    cumulative: go.Figure = go.Figure()
+    keys: list[SeriesKey] = []
+    limit_words: str = ""
+    days: list[DayRow] = []
+    days_page: int = 1
+    has_older_days: bool = False
+
+    events: list[EventRow] = []
+    events_page: int = 1
+    has_older_events: bool = False
+    kind: str = ALL
+    workflow: str = ALL
+    user: str = ALL
+    workflows: list[str] = []
+    users: list[str] = []
+    export_url: str = ""
+
+    _cursors: list[str | None] = [None]
+    _next_cursor: str | None = None
+    _drawn: tuple[object, ...] = ()
+    _listed: str = ""
+
+    @rx.event
+    async def choose_preset(self, days: str) -> EventSpec | None:
+        """The last so many days."""
+        self.preset = days
+        self.last_day = self.first_day = ""
+        return await self._from_the_start()
+
+    @rx.event
+    async def choose_first(self, day: str) -> EventSpec | None:
+        """The range begins on this day (YYYY-MM-DD)."""
+        self.preset, self.first_day = "", day
+        return await self._from_the_start()
+
+    @rx.event
+    async def choose_last(self, day: str) -> EventSpec | None:
+        """The range ends on this day (YYYY-MM-DD)."""
+        self.preset, self.last_day = "", day
+        return await self._from_the_start()
+
+    @rx.event
+    async def choose_group(self, group_by: str) -> EventSpec | None:
+        """Stack by workflow or by user."""
+        self.group_by = GroupBy.USER if group_by == GroupBy.USER else GroupBy.WORKFLOW
+        return await self._refresh()
+
+    @rx.event
+    async def filter_kind(self, kind: str) -> EventSpec | None:
+        """Only events of this kind."""
+        self.kind = kind
+        return await self._from_the_start()
+
+    @rx.event
+    async def filter_workflow(self, workflow: str) -> EventSpec | None:
+        """Only events of this workflow."""
+        self.workflow = workflow
+        return await self._from_the_start()
+
+    @rx.event
+    async def filter_user(self, user: str) -> EventSpec | None:
+        """Only events of this user."""
+        self.user = user
+        return await self._from_the_start()
+
+    @rx.event
+    async def show_older_events(self) -> EventSpec | None:
+        """The next page of events."""
+        if self._next_cursor is None:
+            return None
+        self._cursors = [*self._cursors, self._next_cursor]
+        return await self._refresh()
+
+    @rx.event
+    async def show_newer_events(self) -> EventSpec | None:
+        """The page before."""
+        if len(self._cursors) == 1:
+            return None
+        self._cursors = self._cursors[:-1]
+        return await self._refresh()
+
+    @rx.event
+    async def show_older_days(self) -> EventSpec | None:
+        """The next page of days."""
+        self.days_page += 1
+        return await self._refresh()
+
+    @rx.event
+    async def show_newer_days(self) -> EventSpec | None:
+        """The page before."""
+        self.days_page = max(1, self.days_page - 1)
+        return await self._refresh()
+
+    async def _from_the_start(self) -> EventSpec | None:
+        self._cursors, self.days_page = [None], 1
+        return await self._refresh()
+
+    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+        now = datetime.now(UTC)
+        self._show(today=now.date().isoformat())
+        if self._listed != account.account_id:
+            self._listed, self._cursors, self.days_page = account.account_id, [None], 1
+            self._show(workflow=ALL, user=ALL, kind=ALL)
+        try:
+            days = self._range(now.date())
+        except (ValueError, InvalidInputError) as problem:
+            self._show(range_problem=_range_problem(problem))
+            return
+        self._show(
+            range_problem="", first_day=days.first.isoformat(), last_day=days.last.isoformat()
+        )
+        await self._read_charts(actor, account, days, now)
+        await self._read_events(actor, account, days)
+
+    def _range(self, today: date) -> Days:
+        """Raises ValueError for what is no day, InvalidInputError for what is no range."""
+        if self.preset:
+            count = int(self.preset)
+            return Days(today - timedelta(days=count - 1), today)
+        last = date.fromisoformat(self.last_day) if self.last_day else today
+        first = date.fromisoformat(self.first_day) if self.first_day else last
+        return Days(first, last)
+
+    async def _read_charts(
+        self, actor: UserActor, account: AccountChoice, days: Days, now: datetime
+    ) -> None:
+        database, account_id = get_services().database, account.account_id
+        by_workflow = await usage.read_daily(
+            database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
+        )
+        by_user = await usage.read_daily(
+            database, actor, account_id, days=days, group_by=GroupBy.USER
+        )
+        current = await plans.read_current(database, actor, account_id, now)
+        limit = current.executions_total if current.plan else None
+        self._show(
+            workflows=_groups(by_workflow, keep=self.workflow),
+            users=_groups(by_user, keep=self.user),
+        )
+        self._show_totals(by_workflow, days)
+        rows = by_user if self.group_by == GroupBy.USER else by_workflow
+        drawn = (account_id, days, limit, rows)
+        if self._drawn != drawn:
+            self._drawn = drawn
+            self._draw(rows, days, limit)
+        self._show_days(by_workflow)
+
+    def _draw(self, rows: list[DailyRow], days: Days, limit: int | None) -> None:
+        table = days_table(rows, days.first, days.last)
+        self.figure = executions_per_day(table)
+        self.cumulative = cumulative_against_limit(table, limit=limit)
+        total = f"The plans in force hold {words.number(limit or 0)}"
+        self._show(keys=series_keys(table), limit_words=total if limit else "No plan in force")
+
+    def _show_totals(self, rows: list[DailyRow], days: Days) -> None:
+        count = (days.last - days.first).days + 1
+        net = sum(row.used - row.refunded for row in rows)
+        refunded = sum(row.refunded for row in rows)
+        by_day: dict[date, int] = {}
+        for row in rows:
+            by_day[row.day] = by_day.get(row.day, 0) + row.used - row.refunded
+        best = max(by_day, key=lambda day: by_day[day], default=None)
+        self._show(
+            total=StatView(words.number(net), f"after {words.number(refunded)} refunded"),
+            average=StatView(words.number(round(net / count)), "executions a day"),
+            peak=StatView(
+                words.number(by_day[best]) if best else "0",
+                words.short_day(best) if best else "no executions",
+            ),
+            denied=StatView(words.number(sum(row.denied for row in rows)), "requests refused"),
+        )
+
+    def _show_days(self, rows: list[DailyRow]) -> None:
+        all_days = day_rows(rows)
+        start = (self.days_page - 1) * DAY_ROWS
+        self._show(
+            days=all_days[start : start + DAY_ROWS],
+            has_older_days=len(all_days) > start + DAY_ROWS,
+        )
+
+    async def _read_events(self, actor: UserActor, account: AccountChoice, days: Days) -> None:
+        where = EventFilter(
+            kind=EventKind(self.kind) if self.kind in set(EventKind) else None,
+            workflow=_named(self.workflow),
+            user_id=_named(self.user),
+            days=days,
+        )
+        page = await usage.list_events(
+            get_services().database,
+            actor,
+            account.account_id,
+            where=where,
+            limit=EVENT_ROWS,
+            cursor=self._cursors[-1],
+        )
+        self._next_cursor = page.next_cursor
+        self._show(
+            events=[event_row(event) for event in page.items],
+            events_page=len(self._cursors),
+            has_older_events=page.next_cursor is not None,
+            export_url=_export_url(account, where),
+        )
+
+
+def _groups(rows: list[DailyRow], *, keep: str) -> list[str]:
+    """Values for a filter's choices, the one chosen included."""
+    found = {NAMED_PREFIX + row.group for row in rows} | ({keep} - {ALL})
+    return sorted(found)
+
+
+def _named(choice: str) -> str | None:
+    return choice.removeprefix(NAMED_PREFIX) if choice.startswith(NAMED_PREFIX) else None
+
+
+def _range_problem(problem: Exception) -> str:
+    if isinstance(problem, InvalidInputError):
+        return "The first day must not come after the last one, and at most ten years fit."
+    return "Choose a first and a last day."
+
+
+def _export_url(account: AccountChoice, where: EventFilter) -> str:
+    assert where.days is not None
+    query = {"from": where.days.first.isoformat(), "to": where.days.last.isoformat()}
+    optional = {"kind": where.kind, "workflow": where.workflow, "event_user_id": where.user_id}
+    query |= {name: str(value) for name, value in optional.items() if value is not None}
+    return f"{routes.USAGE_EXPORT}?{account.export_query}&{urlencode(query)}"
+
+
+__all__ = ["ALL", "NAMED_PREFIX", "UNNAMED", "UsageStatsState"]

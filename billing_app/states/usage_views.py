@@ -1,0 +1,74 @@
+"""From rows of usage to charts, keys and table rows."""
+
+from datetime import date
+from typing import Final
+
+import pandas as pd
+
+from billing_app.billing.usage import DailyRow, EventView
+from billing_app.components.charts.executions import MAX_SERIES, OTHERS, UNNAMED, by_day_and_group
+from billing_app.db.words import EventKind
+from billing_app.states import words
+from billing_app.states.views import DayRow, EventRow, SeriesKey
+
+KIND_TONES: Final = {
+    EventKind.CONSUME: "",
+    EventKind.COMMIT: "accent",
+    EventKind.REFUND: "good",
+    EventKind.ADJUSTMENT: "warning",
+}
+
+
+def days_table(rows: list[DailyRow], first: date, last: date) -> pd.DataFrame:
+    """Net executions: a row for each day, a column for each group."""
+    frame = pd.DataFrame(
+        [(row.day, row.group, row.used - row.refunded) for row in rows],
+        columns=["day", "group", "executions"],
+    )
+    return by_day_and_group(frame, first=pd.Timestamp(first), last=pd.Timestamp(last))
+
+
+def series_keys(table: pd.DataFrame) -> list[SeriesKey]:
+    """The chart's key, in the order of its stack."""
+    return [
+        SeriesKey(
+            name=str(group),
+            total=words.number(int(table[group].sum())),
+            slot=MAX_SERIES if group == OTHERS else slot,
+        )
+        for slot, group in enumerate(table.columns)
+    ]
+
+
+def day_rows(rows: list[DailyRow]) -> list[DayRow]:
+    """A row for each day that has anything, newest first."""
+    days: dict[date, list[DailyRow]] = {}
+    for row in rows:
+        days.setdefault(row.day, []).append(row)
+    return [_day_row(day, days[day]) for day in sorted(days, reverse=True)]
+
+
+def event_row(event: EventView) -> EventRow:
+    """An event of the ledger as a table shows it."""
+    return EventRow(
+        event_id=event.id,
+        at=words.exact_moment(event.occurred_at),
+        workflow=event.workflow or UNNAMED,
+        user=event.user_id or "—",
+        executions=words.number(event.executions),
+        kind=words.KINDS[event.kind],
+        tone=KIND_TONES[event.kind],
+        remaining=words.number(event.remaining_after),
+    )
+
+
+def _day_row(day: date, rows: list[DailyRow]) -> DayRow:
+    used = sum(row.used for row in rows)
+    refunded = sum(row.refunded for row in rows)
+    return DayRow(
+        day=f"{words.short_day(day)} {day.year}",
+        used=words.number(used),
+        refunded=words.number(refunded),
+        net=words.number(used - refunded),
+        denied=words.number(sum(row.denied for row in rows)),
+    )

@@ -1,0 +1,92 @@
+"""Numbers, days and reasons in plain words."""
+
+from datetime import date, datetime
+from typing import Final
+
+from billing_app.billing.plans import BeginReason
+from billing_app.billing.usage import Pace
+from billing_app.db.words import EndReason, EventKind, PlanSource, PlanType
+
+NEVER_SOON_DAYS: Final = 365
+
+PLAN_TYPES: Final = {PlanType.TRIAL: "Trial", PlanType.PAID: "Paid"}
+SOURCES: Final = {
+    PlanSource.TRIAL: "Trial for new users",
+    PlanSource.CONTRACT: "Contract",
+    PlanSource.SUBSCRIPTION: "Subscription period",
+    PlanSource.PACK: "Executions bought once",
+    PlanSource.STAFF_GRANT: "Granted by support",
+}
+KINDS: Final = {
+    EventKind.CONSUME: "Used",
+    EventKind.COMMIT: "Used after hold",
+    EventKind.REFUND: "Refunded",
+    EventKind.ADJUSTMENT: "Adjusted",
+}
+BEGIN_REASONS: Final = {
+    BeginReason.FIRST_PLAN: "the first plan",
+    BeginReason.PREVIOUS_DEPLETED: "the plan before was used up",
+    BeginReason.PREVIOUS_PERIOD_ENDED: "the period before ended",
+    BeginReason.PREVIOUS_CANCELLED: "the plan before was cancelled",
+    BeginReason.PREVIOUS_FULL: "the plan before had nothing free",
+}
+END_REASONS: Final = {
+    EndReason.DEPLETED: "all executions used",
+    EndReason.PERIOD_ENDED: "its period ended",
+    EndReason.CANCELLED: "cancelled",
+}
+
+
+def number(value: int) -> str:
+    """12,345"""
+    return f"{value:,}".replace("-", "\N{MINUS SIGN}")
+
+
+def counted(value: int, noun: str) -> str:
+    """1 execution, 2 executions"""
+    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
+
+
+def day(value: date) -> str:
+    """4 December 2025"""
+    return f"{value.day} {value:%B %Y}"
+
+
+def short_day(value: date) -> str:
+    """Thu 4 Dec"""
+    return f"{value:%a} {value.day} {value:%b}"
+
+
+def moment(value: datetime) -> str:
+    """4 Dec 2025, 14:03 (UTC)"""
+    return f"{value.day} {value:%b %Y, %H:%M}"
+
+
+def exact_moment(value: datetime) -> str:
+    """4 Dec, 14:03:22 (UTC)"""
+    return f"{value.day} {value:%b, %H:%M:%S}"
+
+
+def per_day(pace: Pace) -> str:
+    """The pace as a number a person would say."""
+    if pace.executions_per_day >= 10 or pace.executions_per_day == 0:
+        return number(round(pace.executions_per_day))
+    return f"{pace.executions_per_day:.1f}"
+
+
+def days_left(pace: Pace) -> str:
+    """How long it lasts: "about 9 days at this pace"; empty when there is no pace."""
+    if pace.executions_per_day <= 0:
+        return ""
+    if pace.days_left is None or pace.days_left > NEVER_SOON_DAYS:
+        return "more than a year at this pace"
+    if pace.days_left < 1:
+        return "less than a day at this pace"
+    return f"about {counted(pace.days_left, 'day')} at this pace"
+
+
+def initials(name: str) -> str:
+    """AL for Ada Lovelace; the first letter of an address."""
+    parts = [part for part in name.replace("@", " ").split() if part]
+    letters = [parts[0][0], *([parts[-1][0]] if len(parts) > 1 and "@" not in name else [])]
+    return "".join(letters).upper() if parts else "?"
