@@ -1,0 +1,95 @@
+"""Money in integer minor units: what a price costs, and the one place that rounds.
+
+Amounts are rounded half away from zero, once per invoice line. Everything before that is exact
+(Fraction), so a proration is exact to the second.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from billing_app.stripe_sandbox.errors import Json
+
+ZERO_DECIMAL = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()
+)
+MINIMUM_CHARGE = {"gbp": 30, "jpy": 50}
+_DEFAULT_MINIMUM = 50
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
+
+
+def minimum_charge(currency: str) -> int:
+    """Smaller amounts are not charged but carried over in the customer's balance."""
+    return MINIMUM_CHARGE.get(currency, _DEFAULT_MINIMUM)
+
+
+def round_minor(amount: Fraction) -> int:
+    """Half away from zero."""
+    whole = int(abs(amount) + Fraction(1, 2))
+    return whole if amount >= 0 else -whole
+
+
+def share(amount: int, part_seconds: int, whole_seconds: int) -> int:
+    """The part of an amount that belongs to a part of its period, rounded once."""
+    if whole_seconds <= 0:
+        return 0
+    return round_minor(Fraction(amount * max(part_seconds, 0), whole_seconds))
+
+
+def text(amount: int, currency: str) -> str:
+    """`$12.34`, `¥500`, `12.34 SEK`."""
+    exponent = 0 if currency in ZERO_DECIMAL else 2
+    sign = "-" if amount < 0 else ""
+    figure = f"{abs(amount) / 10**exponent:,.{exponent}f}"
+    symbol = _SYMBOLS.get(currency)
+    return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {currency.upper()}"
+
+
+def price_amount(price: Json, quantity: int | Decimal) -> int:
+    """What `quantity` units of a price cost."""
+    units = _transformed(price, Fraction(quantity))
+    if price["billing_scheme"] == "tiered":
+        return round_minor(_tiered(price, units))
+    return round_minor(Fraction(price["unit_amount_decimal"] or "0") * units)
+
+
+def _transformed(price: Json, units: Fraction) -> Fraction:
+    rule = price.get("transform_quantity")
+    if not rule:
+        return units
+    packages = units / rule["divide_by"]
+    floor = packages.numerator // packages.denominator
+    return Fraction(floor + (1 if rule["round"] == "up" and packages > floor else 0))
+
+
+def _tiered(price: Json, units: Fraction) -> Fraction:
+    graduated = price["tiers_mode"] == "graduated"
+    total, below = Fraction(0), Fraction(0)
+    for tier in price["_tiers"]:
+        top = Fraction(tier["up_to"]) if tier["up_to"] is not None else None
+        last = top is None or units <= top
+        in_tier = (units if last or top is None else top) - below
+        unit = Fraction(tier["unit_amount_decimal"] or "0")
+        flat = Fraction(tier["flat_amount_decimal"] or "0")
+        if graduated:
+            total += unit * in_tier + flat
+        elif last:
+            return unit * units + flat
+        if last:
+            break
+        below = top or below
+    return total
+
+
+def spread(amount: int, weights: Sequence[int]) -> list[int]:
+    """Splits an amount over weights to the cent: the parts add up to it exactly."""
+    whole = sum(weights)
+    if whole <= 0:
+        return [0 for _ in weights]
+    parts = [amount * weight // whole for weight in weights]
+    remainders = sorted(
+        range(len(weights)), key=lambda i: (-(amount * weights[i] % whole), i)
+    )
+    for index in remainders[: amount - sum(parts)]:
+        parts[index] += 1
+    return parts

@@ -1,0 +1,278 @@
+"""What happens when a person submits the checkout page.
+
+A declined card leaves the failed payment on record and nothing else: no subscription, no open
+invoice; the session stays open for another card. A card that asks for 3-D Secure leaves an
+incomplete subscription that the challenge completes or ends.
+"""
+
+from dataclasses import dataclass
+
+from billing_app.stripe_sandbox.errors import Json, StripeError
+from billing_app.stripe_sandbox.resources import (
+    cards,
+    collection,
+    invoicing,
+    payment_intents,
+    setup_intents,
+    subscriptions,
+)
+from billing_app.stripe_sandbox.resources.customers import new_customer
+from billing_app.stripe_sandbox.resources.payment_methods import attach, new_card
+from billing_app.stripe_sandbox.resources.subscription_ends import expire_incomplete
+from billing_app.stripe_sandbox.resources.subscriptions import add_extra_items
+from billing_app.stripe_sandbox.world import World
+
+
+@dataclass(frozen=True)
+class CardInput:
+    """What the person typed."""
+
+    number: str
+    exp_month: int
+    exp_year: int
+    email: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the person goes next: `done`, `challenge` (with its url), or `declined`."""
+
+    kind: str
+    text: str = ""
+
+
+def submit(world: World, identifier: str, card: CardInput) -> Outcome:
+    try:
+        with world.store.savepoint():
+            return _submit(world, identifier, card)
+    except StripeError as error:
+        return Outcome("declined", error.error["message"])
+
+
+def _submit(world: World, identifier: str, card: CardInput) -> Outcome:
+    session = world.store.edit(identifier)
+    if session["status"] != "open":
+        return Outcome("done")
+    customer = _customer(world, session, card)
+    billing = {"email": card.email or None, "name": card.name or None}
+    expiry = (card.exp_month, card.exp_year)
+    method = new_card(world, card.number, expiry, billing=billing)
+    _note_details(session, customer, card)
+    if session["mode"] == "payment":
+        return _pay(world, session, customer, method)
+    if session["mode"] == "setup" or not session["amount_total"]:
+        return _save_card(world, session, customer, method)
+    return _subscribe(world, session, customer, method)
+
+
+def _customer(world: World, session: Json, card: CardInput) -> Json | None:
+    found = world.store.find(session["customer"])
+    if found or session["customer_creation"] == "if_required":
+        return found
+    email = card.email or session["customer_email"]
+    customer = new_customer(world, {"email": email, "name": card.name or None})
+    session["customer"] = customer["id"]
+    return customer
+
+
+def _note_details(session: Json, customer: Json | None, card: CardInput) -> None:
+    known = customer or {}
+    session["customer_details"] = {
+        "address": None,
+        "business_name": None,
+        "email": card.email or session["customer_email"] or known.get("email"),
+        "individual_name": None,
+        "name": card.name or known.get("name"),
+        "phone": known.get("phone"),
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }
+
+
+def _now(world: World, session: Json) -> int:
+    return world.now(world.store.find(session["customer"]))
+
+
+def _pay(world: World, session: Json, customer: Json | None, method: Json) -> Outcome:
+    data = session["_data"]["payment_intent_data"]
+    if session["payment_intent"] is None:
+        intent = payment_intents.new_intent(
+            world,
+            session["amount_total"],
+            session["currency"],
+            customer,
+            description=data.get("description"),
+            metadata=data.get("metadata") or {},
+            setup_future_usage=data.get("setup_future_usage"),
+        )
+        session["payment_intent"] = intent["id"]
+    intent = world.store.edit(session["payment_intent"])
+    intent["payment_method"] = method["id"]
+    declined = payment_intents.attempt(world, intent["id"])
+    return _after_payment(world, session, intent, declined)
+
+
+def _after_payment(
+    world: World, session: Json, intent: Json, declined: cards.Decline | None
+) -> Outcome:
+    if declined:
+        return Outcome("declined", declined.message)
+    if intent["status"] == "requires_action":
+        return _challenge(session, intent)
+    return _complete(world, session)
+
+
+def _challenge(session: Json, intent: Json) -> Outcome:
+    session["_challenge"] = intent["id"]
+    return Outcome("challenge", intent["next_action"]["redirect_to_url"]["url"])
+
+
+def _save_card(world: World, session: Json, customer: Json | None, method: Json) -> Outcome:
+    """Setup mode, and subscriptions with nothing due today."""
+    data = session["_data"]["setup_intent_data"]
+    intent = setup_intents.new_setup_intent(world, customer, {"metadata": data.get("metadata")})
+    intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
+    if session["mode"] == "setup":
+        session["setup_intent"] = intent["id"]
+    session["_setup"] = intent["id"]
+    declined = setup_intents.attempt_setup(world, intent["id"])
+    if declined:
+        return Outcome("declined", declined.message)
+    if intent["status"] == "requires_action":
+        return _challenge(session, intent)
+    return _after_setup(world, session, intent)
+
+
+def _after_setup(world: World, session: Json, intent: Json) -> Outcome:
+    if session["mode"] == "setup":
+        return _complete(world, session)
+    customer = world.store.get(session["customer"])
+    method = world.store.get(intent["payment_method"])
+    return _subscribe(world, session, customer, method)
+
+
+def _subscribe(world: World, session: Json, customer: Json | None, method: Json) -> Outcome:
+    assert customer is not None
+    method["customer"] = customer["id"]
+    subscription = _create_subscription(world, session, customer, method)
+    session["_waiting_subscription"] = subscription["id"]
+    invoice = world.store.find(subscription["latest_invoice"])
+    if invoice and invoice["status"] == "open":
+        now = _now(world, session)
+        declined = collection.collect(world, invoice["id"], now, off_session=False)
+        intent = world.store.get(invoice["_intent"])
+        if declined:
+            kept = payment_intents.attempt_on_record(world, intent["id"])
+            keep = kept | _people(world, session)
+            raise cards.card_error(declined, keep=keep)
+        if intent["status"] == "requires_action":
+            return _challenge(session, intent)
+    world.emit("payment_method.attached", method, now=_now(world, session))
+    method["_set_up"] = True
+    return _complete(world, session)
+
+
+def _people(world: World, session: Json) -> frozenset[str]:
+    """The customer that the page made, and its event: a second try uses it again."""
+    made = session["customer"]
+    events = world.store.all("event", lambda e: e["data"]["object"].get("id") == made)
+    created = [e["id"] for e in events if e["type"] == "customer.created"]
+    return frozenset([made, *created]) if session["customer_creation"] == "always" else frozenset()
+
+
+def _create_subscription(
+    world: World, session: Json, customer: Json, method: Json
+) -> Json:
+    recurring = [row for row in session["_lines"] if row["price"]["recurring"]]
+    once = [row for row in session["_lines"] if not row["price"]["recurring"]]
+    data = session["_data"]["subscription_data"]
+    wanted = ("billing_cycle_anchor", "billing_mode", "description", "metadata",
+              "proration_behavior", "trial_end", "trial_period_days", "trial_settings")  # fmt: skip
+    params = {name: data[name] for name in wanted if name in data}
+    params |= {
+        "customer": customer["id"],
+        "items": [_as_item(row) for row in recurring],
+        "add_invoice_items": [_as_item(row) for row in once],
+        "default_payment_method": method["id"],
+        "discounts": session["_discounts"],
+        "payment_behavior": "default_incomplete",
+    }
+    return subscriptions.create(world, params)
+
+
+def _as_item(row: Json) -> Json:
+    quantity = {} if row["quantity"] is None else {"quantity": row["quantity"]}
+    return {"price": row["price"]["id"], **quantity}
+
+
+def _complete(world: World, session: Json) -> Outcome:
+    now = _now(world, session)
+    waiting = world.store.find(session.get("_waiting_subscription"))
+    if waiting:
+        session |= {"subscription": waiting["id"], "invoice": waiting["latest_invoice"]}
+    if session["mode"] == "payment" and session["_invoice_creation"].get("enabled"):
+        session["invoice"] = _invoice_for_payment(world, session, now)
+    session |= {
+        "status": "complete",
+        "payment_status": "no_payment_required" if session["mode"] == "setup" else "paid",
+        "url": None,
+        "_challenge": None,
+    }
+    if session["mode"] == "subscription" and not session["amount_total"]:
+        session["payment_status"] = "no_payment_required"
+    world.emit("checkout.session.completed", session, now=now)
+    return Outcome("done")
+
+
+def _invoice_for_payment(world: World, session: Json, now: int) -> str | None:
+    """`invoice_creation`: a paid invoice as the receipt of a one-time payment."""
+    customer = world.store.find(session["customer"])
+    if customer is None:
+        return None
+    entries = [_as_item(row) for row in session["_lines"]]
+    invoice = invoicing.new_invoice(
+        world, customer, reason="manual", now=now, currency=session["currency"]
+    )
+    add_extra_items(world, {"id": None}, customer, entries, now)
+    invoicing.pull_pending_items(world, invoice)
+    invoicing.total_up(world, invoice, now)
+    world.emit("invoice.created", invoice, now=now)
+    invoicing.finalize(world, invoice["id"], now)
+    if invoice["status"] == "open":
+        collection.pay_with(world, invoice["id"], session["payment_intent"], now)
+    return invoice["id"]
+
+
+def after_challenge(world: World, identifier: str) -> Outcome:
+    """The person came back from the 3-D Secure page."""
+    session = world.store.edit(identifier)
+    if session["status"] != "open":
+        return Outcome("done")
+    intent = world.store.find(session.get("_challenge"))
+    if intent is None:
+        return Outcome("declined", "")
+    if intent["status"] == "succeeded":
+        if intent["object"] == "setup_intent":
+            return _after_setup(world, session, intent)
+        return _after_paid_challenge(world, session)
+    error = intent.get("last_payment_error") or intent.get("last_setup_error") or {}
+    _give_up(world, session)
+    return Outcome("declined", error.get("message", ""))
+
+
+def _after_paid_challenge(world: World, session: Json) -> Outcome:
+    waiting = world.store.find(session.get("_waiting_subscription"))
+    if waiting:
+        customer = world.store.get(waiting["customer"])
+        method = world.store.edit(waiting["default_payment_method"])
+        method |= {"customer": None, "_set_up": True}
+        attach(world, method["id"], customer)
+    return _complete(world, session)
+
+
+def _give_up(world: World, session: Json) -> None:
+    waiting = world.store.find(session.get("_waiting_subscription"))
+    if waiting and waiting["status"] == "incomplete":
+        expire_incomplete(world, waiting["id"], _now(world, session))
+    session |= {"_waiting_subscription": None, "_challenge": None}

@@ -1,0 +1,208 @@
+"""Billing meters, their events, and the usage they add up to.
+
+Source: https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+
+from billing_app.stripe_sandbox.dates import DAY_SECONDS, HOUR_SECONDS
+from billing_app.stripe_sandbox.errors import Json, invalid, wrong_state
+from billing_app.stripe_sandbox.registry import page, route
+from billing_app.stripe_sandbox.resources.common import apply_fields
+from billing_app.stripe_sandbox.world import World, public
+
+_OLDEST_SECONDS = 35 * DAY_SECONDS
+_AHEAD_SECONDS = 300
+_WINDOW_SECONDS = {"day": DAY_SECONDS, "hour": HOUR_SECONDS}
+
+
+@route("POST", "/v1/billing/meters", "billing.MeterCreateParams")
+def create(world: World, params: Json) -> Json:
+    name = params["event_name"]
+    if any(world.store.all("billing.meter", lambda m: m["event_name"] == name and _active(m))):
+        raise invalid(f"A meter with event_name {name} already exists.", param="event_name")
+    now = world.real_now()
+    mapping = {"event_payload_key": "stripe_customer_id", "type": "by_id"}
+    meter = world.create(
+        "billing.meter",
+        created=now,
+        updated=now,
+        customer_mapping=mapping | (params.get("customer_mapping") or {}),
+        default_aggregation=params["default_aggregation"],
+        display_name=params["display_name"],
+        event_name=name,
+        event_time_window=params.get("event_time_window"),
+        status="active",
+        value_settings={"event_payload_key": "value"} | (params.get("value_settings") or {}),
+    )
+    world.emit("billing.meter.created", meter)
+    return meter
+
+
+def _active(meter: Json) -> bool:
+    return meter["status"] == "active"
+
+
+@route("GET", "/v1/billing/meters", "billing.MeterListParams")
+def list_all(world: World, params: Json) -> Json:
+    status = params.get("status")
+    rows = world.store.all("billing.meter", lambda m: status in (None, m["status"]))
+    return page(params, rows, "/v1/billing/meters")
+
+
+@route("GET", "/v1/billing/meters/{id}")
+def retrieve(world: World, params: Json, identifier: str) -> Json:
+    return world.store.get(identifier, "billing.meter")
+
+
+@route("POST", "/v1/billing/meters/{id}", "billing.MeterUpdateParams")
+def update(world: World, params: Json, identifier: str) -> Json:
+    world.store.get(identifier, "billing.meter")
+    meter = world.store.edit(identifier)
+    apply_fields(meter, params, ("display_name",))
+    world.emit_update("billing.meter", meter)
+    return meter
+
+
+@route("POST", "/v1/billing/meters/{id}/deactivate")
+def deactivate(world: World, params: Json, identifier: str) -> Json:
+    return _switch(world, identifier, "inactive", "deactivated")
+
+
+@route("POST", "/v1/billing/meters/{id}/reactivate")
+def reactivate(world: World, params: Json, identifier: str) -> Json:
+    return _switch(world, identifier, "active", "reactivated")
+
+
+def _switch(world: World, identifier: str, status: str, event: str) -> Json:
+    if world.store.get(identifier, "billing.meter")["status"] == status:
+        raise wrong_state(f"The meter is already {status}.", "billing_meter_status")
+    meter = world.store.edit(identifier)
+    meter["status"] = status
+    moment = world.real_now() if status == "inactive" else None
+    meter["status_transitions"]["deactivated_at"] = moment
+    world.emit(f"billing.meter.{event}", meter)
+    return meter
+
+
+def _meter_named(world: World, name: str) -> Json:
+    for meter in world.store.all("billing.meter", lambda m: m["event_name"] == name):
+        if _active(meter):
+            return meter
+    raise invalid(
+        f"No active meter found for event_name {name}.", param="event_name", code="no_meter"
+    )
+
+
+def record(world: World, params: Json, object_name: str = "billing.meter_event") -> Json:
+    """Stores one usage event. An identifier counts once."""
+    meter = _meter_named(world, params["event_name"])
+    payload = params["payload"]
+    customer = world.store.find(payload.get(meter["customer_mapping"]["event_payload_key"]))
+    if customer is None or customer["object"] != "customer":
+        raise invalid("The meter event payload names no customer.", param="payload")
+    value = _value(meter, payload)
+    now = world.now(customer)
+    timestamp = params.get("timestamp", now)
+    if not now - _OLDEST_SECONDS <= timestamp <= now + _AHEAD_SECONDS:
+        raise invalid(
+            "Timestamp must be within the past 35 calendar days or up to 5 minutes in the future.",
+            param="timestamp",
+            code="timestamp_out_of_range",
+        )
+    identifier = params.get("identifier") or world.new_id("billing.meter_event")
+    if any(world.store.all("billing.meter_event", lambda e: e["identifier"] == identifier)):
+        raise invalid(
+            f"An event already exists with identifier {identifier}.",
+            param="identifier",
+            code="duplicate_meter_event",
+        )
+    event = world.draft(
+        "billing.meter_event",
+        created=now,
+        event_name=params["event_name"],
+        identifier=identifier,
+        payload=dict(payload),
+        timestamp=timestamp,
+        _meter=meter["id"],
+        _customer=customer["id"],
+        _value=str(value),
+    )
+    world.store.add(event)
+    answer = {key: val for key, val in public(event).items() if key != "id"}
+    return answer | {"object": object_name}
+
+
+def _value(meter: Json, payload: Json) -> Decimal:
+    if meter["default_aggregation"]["formula"] == "count":
+        return Decimal(1)
+    try:
+        return Decimal(payload[meter["value_settings"]["event_payload_key"]])
+    except (KeyError, InvalidOperation) as error:
+        raise invalid("The meter event payload holds no valid value.", param="payload") from error
+
+
+@route("POST", "/v1/billing/meter_events", "billing.MeterEventCreateParams")
+def create_event(world: World, params: Json) -> Json:
+    return record(world, params)
+
+
+@route("POST", "/v1/billing/meter_event_adjustments", "billing.MeterEventAdjustmentCreateParams")
+def create_adjustment(world: World, params: Json) -> Json:
+    identifier = (params.get("cancel") or {}).get("identifier")
+    for event in world.store.all("billing.meter_event", lambda e: e["identifier"] == identifier):
+        world.store.edit(event["id"])["_deleted"] = True
+        return {
+            "object": "billing.meter_event_adjustment",
+            "cancel": {"identifier": identifier},
+            "event_name": params["event_name"],
+            "livemode": False,
+            "status": "pending",
+            "type": "cancel",
+        }
+    raise invalid(f"No event found with identifier {identifier}.", param="cancel[identifier]")
+
+
+def _events(
+    world: World, meter: str, customer: str, start: int, end: int
+) -> Iterator[Json]:
+    return world.store.all(
+        "billing.meter_event",
+        lambda e: e["_meter"] == meter
+        and e["_customer"] == customer
+        and start <= e["timestamp"] < end
+        and not e.get("_deleted"),
+    )
+
+
+def usage(world: World, meter: str, customer: str, start: int, end: int) -> Decimal:
+    """The aggregated usage of [start, end)."""
+    events = sorted(_events(world, meter, customer, start, end), key=lambda e: e["timestamp"])
+    values = [Decimal(event["_value"]) for event in events]
+    if world.store.get(meter)["default_aggregation"]["formula"] == "last":
+        return values[-1] if values else Decimal(0)
+    return sum(values, Decimal(0))
+
+
+@route(
+    "GET", "/v1/billing/meters/{id}/event_summaries", "billing.MeterListEventSummariesParams"
+)
+def list_summaries(world: World, params: Json, identifier: str) -> Json:
+    world.store.get(identifier, "billing.meter")
+    start, end = params["start_time"], params["end_time"]
+    step = _WINDOW_SECONDS.get(params.get("value_grouping_window", ""), end - start)
+    rows = [
+        world.draft(
+            "billing.meter_event_summary",
+            aggregated_value=float(
+                usage(world, identifier, params["customer"], moment, min(moment + step, end))
+            ),
+            start_time=moment,
+            end_time=min(moment + step, end),
+            meter=identifier,
+        )
+        for moment in range(start, end, max(step, 1))
+    ]
+    limits = {key: value for key, value in params.items() if key == "limit"}
+    return page(limits, rows, f"/v1/billing/meters/{identifier}/event_summaries")

@@ -1,0 +1,373 @@
+"""Subscriptions: creating them, and the API's routes.
+
+Source: https://docs.stripe.com/api/subscriptions/create?api-version=2026-10-28.endive
+"""
+
+from billing_app.stripe_sandbox.dates import DAY_SECONDS, HOUR_SECONDS
+from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
+from billing_app.stripe_sandbox.registry import page, route
+from billing_app.stripe_sandbox.resources import (
+    cards,
+    collection,
+    coupons,
+    invoicing,
+    subscription_states,
+)
+from billing_app.stripe_sandbox.resources.common import merged_metadata
+from billing_app.stripe_sandbox.resources.customers import live_customer
+from billing_app.stripe_sandbox.resources.payment_intents import attempt_on_record
+from billing_app.stripe_sandbox.resources.prorations import is_metered, note_debits
+from billing_app.stripe_sandbox.resources.subscription_items import (
+    align,
+    cycle_lines,
+    items_of,
+    last_period_end,
+    new_item,
+    partial_line,
+    trial_lines,
+)
+from billing_app.stripe_sandbox.world import World, list_object
+
+INCOMPLETE_SECONDS = 23 * HOUR_SECONDS
+_UNSUPPORTED = (
+    "application_fee_percent", "backdate_start_date", "billing_cycle_anchor_config",
+    "billing_schedules", "billing_thresholds", "customer_account", "default_source",
+    "default_tax_rates", "on_behalf_of", "pending_invoice_item_interval", "transfer_data",
+)  # fmt: skip
+
+
+def refuse_unsupported(params: Json) -> None:
+    """The sandbox says what it cannot do rather than ignoring it."""
+    for name in _UNSUPPORTED:
+        if params.get(name):
+            raise invalid(f"The sandbox does not support {name}.", param=name)
+    if (params.get("automatic_tax") or {}).get("enabled"):
+        raise invalid("The sandbox computes no taxes.", param="automatic_tax[enabled]")
+
+
+def create(world: World, params: Json) -> Json:
+    """A subscription with its first invoice, which is attempted as `payment_behavior` says."""
+    refuse_unsupported(params)
+    customer = live_customer(world, params["customer"])
+    now = world.now(customer)
+    subscription = _draft(world, customer, params, now)
+    _start_trial(world, subscription, params, now)
+    _place_items(world, subscription, params, now)
+    subscription["discounts"] = coupons.redeem(
+        world, params.get("discounts") or [], customer, subscription=subscription["id"]
+    )
+    world.emit("customer.subscription.created", subscription, now=now)
+    _first_invoice(world, subscription, customer, params, now)
+    return world.store.get(subscription["id"])
+
+
+def _draft(world: World, customer: Json, params: Json, now: int) -> Json:
+    method = params.get("default_payment_method")
+    if method:
+        _check_method(world, method, customer)
+    identifier = world.new_id("subscription")
+    details = {"comment": None, "feedback": None, "feedback_option": None, "reason": None}
+    subscription = world.create(
+        "subscription",
+        id=identifier,
+        billing_cycle_anchor=now,
+        billing_mode=_billing_mode(params.get("billing_mode"), now),
+        cancellation_details=details,
+        collection_method=params.get("collection_method", "charge_automatically"),
+        created=now,
+        currency="usd",
+        customer=customer["id"],
+        days_until_due=params.get("days_until_due"),
+        default_payment_method=method,
+        default_tax_rates=[],
+        description=params.get("description"),
+        invoice_settings={
+            "account_tax_ids": None,
+            "custom_fields": None,
+            "description": None,
+            "footer": None,
+            "issuer": {"account": None, "type": "self"},
+        },
+        items=list_object([], f"/v1/subscription_items?subscription={identifier}"),
+        metadata=merged_metadata({}, params.get("metadata")),
+        payment_settings=_payment_settings(params.get("payment_settings")),
+        start_date=now,
+        status="incomplete",
+        test_clock=customer["test_clock"],
+        trial_settings=_trial_settings(params.get("trial_settings")),
+        _pending_update=None,
+    )
+    if subscription["collection_method"] == "send_invoice" and "days_until_due" not in params:
+        raise missing_param("days_until_due")
+    return subscription
+
+
+def _check_method(world: World, identifier: str, customer: Json) -> None:
+    method = world.store.get(identifier, "payment_method", param="default_payment_method")
+    if method["customer"] != customer["id"]:
+        raise invalid(
+            f"The customer does not have a payment method with the ID {identifier}. The payment "
+            "method must be attached to the customer.",
+            param="default_payment_method",
+            code="resource_missing",
+        )
+
+
+def _billing_mode(params: Json | None, now: int) -> Json:
+    kind = (params or {}).get("type", "flexible")
+    flexible = {"proration_discounts": "included"} | ((params or {}).get("flexible") or {})
+    return {
+        "type": kind,
+        "flexible": flexible if kind == "flexible" else None,
+        "updated_at": now if kind == "flexible" else None,
+    }
+
+
+def _payment_settings(params: Json | None) -> Json:
+    settings = {
+        "payment_method_options": None,
+        "payment_method_types": None,
+        "save_default_payment_method": "off",
+    }
+    wanted = params or {}
+    return settings | {key: wanted[key] for key in settings if wanted.get(key)}
+
+
+def _trial_settings(params: Json | None) -> Json:
+    behavior = {"billing_cycle_anchor": None, "missing_payment_method": "create_invoice"}
+    return {"end_behavior": behavior | ((params or {}).get("end_behavior") or {})}
+
+
+def _start_trial(world: World, subscription: Json, params: Json, now: int) -> None:
+    end = params.get("trial_end")
+    if "trial_period_days" in params and params["trial_period_days"]:
+        end = now + params["trial_period_days"] * DAY_SECONDS
+    if end in (None, "now"):
+        return
+    if not isinstance(end, int) or end <= now:
+        raise invalid("Invalid timestamp: must be an integer Unix timestamp in the future.",
+                      param="trial_end")  # fmt: skip
+    subscription |= {
+        "status": "trialing",
+        "trial_start": now,
+        "trial_end": end,
+        "billing_cycle_anchor": end,
+    }
+
+
+def _place_items(world: World, subscription: Json, params: Json, now: int) -> None:
+    if not params.get("items"):
+        raise missing_param("items")
+    items = [new_item(world, subscription, entry, now) for entry in params["items"]]
+    currencies = {item["price"]["currency"] for item in items}
+    if len(currencies) > 1:
+        raise invalid("All prices on a subscription must have the same currency.", param="items")
+    customer = world.store.get(subscription["customer"])
+    currency = currencies.pop()
+    if customer["currency"] not in (None, currency):
+        raise invalid(
+            "You cannot combine currencies on a single customer. This customer has an active "
+            f"subscription or balance in {customer['currency']}.",
+        )
+    subscription["currency"] = currency
+    subscription["items"]["data"] = items
+    anchor = params.get("billing_cycle_anchor")
+    if anchor:
+        if anchor <= now:
+            raise invalid("billing_cycle_anchor must be in the future.",
+                          param="billing_cycle_anchor")  # fmt: skip
+        subscription["billing_cycle_anchor"] = anchor
+    for item in items:
+        _first_period(subscription, item, now)
+    _apply_cancellation(subscription, params, now)
+
+
+def _first_period(subscription: Json, item: Json, now: int) -> None:
+    if subscription["status"] == "trialing":
+        item |= {"current_period_start": now, "current_period_end": subscription["trial_end"]}
+        return
+    align(subscription, item, now)
+    item["current_period_start"] = now
+
+
+def _apply_cancellation(subscription: Json, params: Json, now: int) -> None:
+    if params.get("cancel_at_period_end"):
+        subscription |= {
+            "cancel_at_period_end": True,
+            "cancel_at": last_period_end(subscription),
+            "canceled_at": now,
+        }
+    elif isinstance(params.get("cancel_at"), int):
+        subscription |= {"cancel_at": params["cancel_at"], "canceled_at": now}
+
+
+def _first_lines(
+    world: World, subscription: Json, params: Json, now: int
+) -> list[invoicing.Line]:
+    if subscription["status"] == "trialing":
+        return trial_lines(world, subscription)
+    licensed = [item for item in items_of(subscription) if not is_metered(item)]
+    if subscription["billing_cycle_anchor"] == now:
+        return cycle_lines(world, licensed)
+    if params.get("proration_behavior") == "none":
+        return []
+    return [partial_line(world, subscription, item, now) for item in licensed]
+
+
+def _first_invoice(
+    world: World, subscription: Json, customer: Json, params: Json, now: int
+) -> None:
+    lines = _first_lines(world, subscription, params, now)
+    extra = params.get("add_invoice_items") or []
+    if not lines and not extra:
+        status = "trialing" if subscription["status"] == "trialing" else "active"
+        subscription_states.change(world, subscription["id"], now, status=status)
+        return
+    invoice = invoicing.new_invoice(
+        world,
+        customer,
+        reason="subscription_create",
+        now=now,
+        currency=subscription["currency"],
+        subscription=subscription,
+    )
+    invoicing.add_lines(world, invoice, lines)
+    add_extra_items(world, subscription, customer, extra, now)
+    invoicing.pull_pending_items(world, invoice)
+    invoicing.total_up(world, invoice, now)
+    subscription["latest_invoice"] = invoice["id"]
+    close_lines(world, subscription, invoice)
+    world.emit("invoice.created", invoice, now=now)
+    invoicing.finalize(world, invoice["id"], now)
+    _pay_first_invoice(world, subscription["id"], invoice["id"], params, now)
+
+
+def add_extra_items(
+    world: World, subscription: Json, customer: Json, entries: list[Json], now: int
+) -> None:
+    """`add_invoice_items`: one-time amounts on the next invoice."""
+    from billing_app.stripe_sandbox import money
+    from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
+    from billing_app.stripe_sandbox.resources.invoice_items import new_item as new_invoice_item
+
+    for entry in entries:
+        data = entry.get("price_data")
+        price = inline_price(world, data) if data else price_of(world, entry["price"])
+        quantity = entry.get("quantity", 1)
+        new_invoice_item(
+            world,
+            customer,
+            amount=money.price_amount(price, quantity),
+            currency=price["currency"],
+            description=world.store.get(price["product"])["name"],
+            period=(now, now),
+            price=price,
+            quantity=quantity,
+            subscription=subscription["id"],
+        )
+
+
+def close_lines(world: World, subscription: Json, invoice: Json) -> None:
+    """After an invoice has its lines: remember the debits, drop discounts that count once."""
+    note_debits(subscription, invoice)
+    if any(line["discount_amounts"] for line in invoice["lines"]["data"]):
+        subscription["discounts"] = [
+            entry for entry in subscription["discounts"] if not coupons.is_once(world, entry)
+        ]
+
+
+def _pay_first_invoice(
+    world: World, subscription_id: str, invoice_id: str, params: Json, now: int
+) -> None:
+    behavior = params.get("payment_behavior", "allow_incomplete")
+    subscription = world.store.get(subscription_id)
+    if collection.settle_if_nothing_due(world, invoice_id, now):
+        return
+    if subscription["collection_method"] == "send_invoice":
+        subscription_states.change(world, subscription_id, now, status="active")
+        world.emit("invoice.sent", world.store.get(invoice_id), now=now)
+        return
+    if behavior == "default_incomplete":
+        return
+    declined = collection.collect(
+        world, invoice_id, now, off_session=bool(params.get("off_session"))
+    )
+    if behavior == "error_if_incomplete":
+        raise_if_unpaid(world, invoice_id, declined)
+
+
+def raise_if_unpaid(world: World, invoice_id: str, declined: cards.Decline | None) -> None:
+    """`error_if_incomplete`: the call fails with 402, only the attempt stays on record."""
+    invoice = world.store.get(invoice_id)
+    if invoice["status"] == "paid":
+        return
+    intent = world.store.get(invoice["_intent"])
+    if declined is None:
+        declined = cards.Decline(
+            "subscription_payment_intent_requires_action",
+            "",
+            "Payment for this subscription requires additional user action before it can be "
+            "completed successfully.",
+        )
+    if declined is collection.NO_METHOD:
+        raise invalid(
+            "This customer has no attached payment source or default payment method. Please "
+            "consider adding a default payment method.",
+            code="resource_missing",
+        )
+    raise cards.card_error(
+        declined,
+        keep=attempt_on_record(world, intent["id"]),
+        charge=intent["latest_charge"],
+    )
+
+
+@route("POST", "/v1/subscriptions", "SubscriptionCreateParams")
+def create_call(world: World, params: Json) -> Json:
+    return create(world, params)
+
+
+@route("GET", "/v1/subscriptions", "SubscriptionListParams")
+def list_all(world: World, params: Json) -> Json:
+    status = params.get("status")
+
+    def matches(subscription: Json) -> bool:
+        own = subscription["status"]
+        fits = {
+            None: own not in subscription_states.ENDED,
+            "all": True,
+            "ended": own in subscription_states.ENDED,
+        }.get(status, own == status)
+        prices = [item["price"]["id"] for item in items_of(subscription)]
+        return (
+            fits
+            and params.get("customer") in (None, subscription["customer"])
+            and params.get("test_clock") in (None, subscription["test_clock"])
+            and ("price" not in params or params["price"] in prices)
+        )
+
+    return page(params, world.store.all("subscription", matches), "/v1/subscriptions")
+
+
+@route("GET", "/v1/subscriptions/{subscription_exposed_id}")
+def retrieve(world: World, params: Json, identifier: str) -> Json:
+    return world.store.get(identifier, "subscription")
+
+
+@route("GET", "/v1/subscription_items", "SubscriptionItemListParams")
+def list_items(world: World, params: Json) -> Json:
+    subscription = world.store.get(params["subscription"], "subscription", param="subscription")
+    from billing_app.stripe_sandbox.registry import cut_page
+
+    return cut_page(params, items_of(subscription), "/v1/subscription_items")
+
+
+@route("DELETE", "/v1/subscriptions/{subscription_exposed_id}/discount")
+def delete_discount(world: World, params: Json, identifier: str) -> Json:
+    world.store.get(identifier, "subscription")
+    subscription = world.store.edit(identifier)
+    if not subscription["discounts"]:
+        raise invalid("No active discount for subscription.", code="resource_missing")
+    removed = subscription["discounts"].pop()
+    world.emit_update("customer.subscription", subscription)
+    return {"id": removed, "object": "discount", "deleted": True}

@@ -1,0 +1,156 @@
+"""The world a request acts on: the store, the time, the settings, and the events it causes."""
+
+import copy
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from billing_app.stripe_sandbox.contract.answers import problems_of_answer
+from billing_app.stripe_sandbox.contract.blank import blank
+from billing_app.stripe_sandbox.contract.sdk import API_VERSION
+from billing_app.stripe_sandbox.errors import Json
+from billing_app.stripe_sandbox.store import Store
+
+PREFIXES = {
+    "customer": "cus", "product": "prod", "price": "price", "coupon": "", "plan": "plan",
+    "promotion_code": "promo", "payment_method": "pm", "payment_intent": "pi",
+    "setup_intent": "seti", "subscription": "sub", "subscription_item": "si", "invoice": "in",
+    "line_item": "il", "item": "li", "invoiceitem": "ii", "charge": "ch", "refund": "re",
+    "dispute": "du", "checkout.session": "cs_test", "billing_portal.session": "bps",
+    "billing_portal.configuration": "bpc", "billing.meter": "mtr_test",
+    "billing.credit_grant": "credgr_test", "billing.credit_balance_transaction": "cbtxn_test",
+    "test_helpers.test_clock": "clock", "webhook_endpoint": "we", "event": "evt",
+    "discount": "di", "invoice_payment": "inpay", "subscription_schedule": "sub_sched",
+    "customer_balance_transaction": "cbtxn", "billing.meter_event": "mev",
+    "billing.meter_event_summary": "mtrusg_test",
+}  # fmt: skip
+
+
+@dataclass
+class Settings:
+    """What a Stripe account sets in its dashboard; changed at `POST /_sandbox/settings`."""
+
+    retry_days: list[int] = field(default_factory=lambda: [3, 5, 7])
+    after_last_retry: str = "cancel"  # cancel | unpaid | past_due
+    webhook_retry_seconds: list[float] = field(default_factory=lambda: [1.0, 5.0, 30.0, 120.0])
+    webhook_timeout_seconds: float = 10.0
+    rate_limit_per_second: int = 0  # 0: no limit
+    account_name: str = "Stripe sandbox"
+
+
+@dataclass
+class RequestContext:
+    """The API request that causes events, or None when time does."""
+
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass
+class World:
+    base_url: str
+    store: Store = field(default_factory=Store)
+    settings: Settings = field(default_factory=Settings)
+    context: RequestContext = field(default_factory=RequestContext)
+    violations: list[Json] = field(default_factory=list)
+    new_events: list[str] = field(default_factory=list)
+    skipped_seconds: int = 0
+
+    def real_now(self) -> int:
+        return int(time.time()) + self.skipped_seconds
+
+    def now(self, holder: Json | None = None) -> int:
+        """The time for a customer or anything on a test clock; else the sandbox's own time."""
+        clock_id = (holder or {}).get("test_clock")
+        clock = self.store.find(clock_id)
+        return clock["_now"] if clock else self.real_now()
+
+    def new_id(self, name: str) -> str:
+        prefix = PREFIXES[name]
+        return f"{prefix}_{secrets.token_hex(9)}" if prefix else secrets.token_hex(4)
+
+    def draft(self, name: str, **fields: Any) -> Json:
+        """A new object that is not stored."""
+        return blank(name) | {"id": self.new_id(name)} | fields
+
+    def create(self, name: str, **fields: Any) -> Json:
+        return self.store.add(self.draft(name, **fields))
+
+    def emit(
+        self,
+        kind: str,
+        subject: Json,
+        *,
+        previous: Json | None = None,
+        now: int | None = None,
+    ) -> None:
+        """Records an event with a snapshot of its object, to be sent to webhook endpoints."""
+        data: Json = {"object": public(subject)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event = self.create(
+            "event",
+            type=kind,
+            data=data,
+            api_version=API_VERSION,
+            created=self.now(subject) if now is None else now,
+            pending_webhooks=0,
+            request={
+                "id": self.context.request_id,
+                "idempotency_key": self.context.idempotency_key,
+            },
+        )
+        self.check_answer(data["object"], f"event {kind}")
+        self.check_answer(event, f"event {kind}")
+        self.new_events.append(event["id"])
+
+    def emit_update(self, kind: str, subject: Json, *, now: int | None = None) -> None:
+        """Emits `<kind>.updated` with what changed since the savepoint began; nothing if nothing."""
+        earlier = self.store.before(subject["id"])
+        changed = differences(public(earlier), public(subject)) if earlier else {}
+        if changed:
+            self.emit(f"{kind}.updated", subject, previous=changed, now=now)
+
+    def check_answer(self, answer: Json, where: str) -> None:
+        for problem in problems_of_answer(answer)[:20]:
+            self.violations.append({"where": where, "problem": problem})
+
+    def dump(self) -> Json:
+        return {
+            "objects": self.store.dump(),
+            "settings": asdict(self.settings),
+            "skipped_seconds": self.skipped_seconds,
+        }
+
+    def load(self, saved: Json) -> None:
+        self.store.load(saved["objects"])
+        self.settings = Settings(**saved["settings"])
+        self.skipped_seconds = saved["skipped_seconds"]
+
+
+def public(subject: Any) -> Any:
+    """A copy without the sandbox's own fields."""
+    if isinstance(subject, dict):
+        return {key: public(value) for key, value in subject.items() if not key.startswith("_")}
+    if isinstance(subject, list):
+        return [public(item) for item in subject]
+    return copy.copy(subject)
+
+
+def differences(earlier: Json, later: Json) -> Json:
+    """Stripe's `previous_attributes`: the earlier values of what changed, nested maps cut down."""
+    changed: Json = {}
+    for key in earlier.keys() | later.keys():
+        was, is_now = earlier.get(key), later.get(key)
+        if was == is_now:
+            continue
+        if isinstance(was, dict) and isinstance(is_now, dict) and was.get("object") != "list":
+            changed[key] = differences(was, is_now)
+        else:
+            changed[key] = was
+    return changed
+
+
+def list_object(data: list[Json], url: str) -> Json:
+    return {"object": "list", "data": data, "has_more": False, "url": url}
