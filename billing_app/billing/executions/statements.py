@@ -23,13 +23,20 @@ WHERE account_id = ANY($1::bigint[])
 ORDER BY account_id, sequence DESC
 """
 
+# OFFSET 0 keeps the look-up a look-up by index for each key: as a plain join, a plan made while
+# the table was empty walks the whole table for every batch until the next ANALYZE (measured:
+# 1,000 µs a request instead of 60).
 KNOWN_KEYS: Final = """
 SELECT clock.now, known.account_id, known.key, known.request_hash, known.answer
 FROM (SELECT clock_timestamp() AS now) AS clock
 LEFT JOIN LATERAL (
     SELECT k.account_id, k.key, k.request_hash, k.answer
     FROM unnest($1::bigint[], $2::text[]) AS asked (account_id, key)
-    JOIN idempotency_keys AS k ON k.account_id = asked.account_id AND k.key = asked.key
+    CROSS JOIN LATERAL (
+        SELECT account_id, key, request_hash, answer FROM idempotency_keys
+        WHERE account_id = asked.account_id AND key = asked.key
+        OFFSET 0
+    ) AS k
 ) AS known ON true
 """
 
