@@ -77,6 +77,7 @@ def launch(database_url: str) -> None:
     """Start DBOS on the app's database (schema `dbos`) and register the schedules."""
     config: DBOSConfig = {
         "name": APPLICATION_NAME,
+        "console_log_level": "WARNING",
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
     DBOS(config=config)

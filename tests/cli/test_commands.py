@@ -1,0 +1,135 @@
+"""The command line as an operator uses it."""
+
+import re
+import signal
+
+import httpx
+import psycopg
+import pytest
+
+from tests.conftest import create_database, server_environment
+from tests.processes import api_process, run_command, start_command
+
+
+@pytest.fixture
+def environment(own_database_url: str) -> dict[str, str]:
+    return server_environment(own_database_url)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("api", "TRIAL_PLAN_EXECUTIONS"), ("serve", "PUBLIC_ORG_ID")]
+)
+def test_a_missing_setting_stops_the_start_with_one_line(
+    environment: dict[str, str], command: str, name: str
+) -> None:
+    del environment[name]
+    ended = run_command(environment, command)
+    assert ended.returncode == 2
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert name in ended.stderr
+
+
+def test_a_malformed_setting_is_named(environment: dict[str, str]) -> None:
+    ended = run_command(environment | {"TRIAL_PLAN_EXECUTIONS": "many"}, "verify")
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "TRIAL_PLAN_EXECUTIONS" in ended.stderr
+
+
+def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(
+    server_url: str,
+) -> None:
+    environment = server_environment(create_database(server_url, "behind"))
+    for command in ("api", "serve", "worker"):
+        ended = run_command(environment, command)
+        assert ended.returncode == 2
+        assert "python -m billing_app migrate" in ended.stderr
+    assert run_command(environment, "migrate").returncode == 0
+    assert run_command(environment, "verify").returncode == 0
+
+
+def test_ids_and_keys_stand_alone_on_their_line(environment: dict[str, str]) -> None:
+    made = run_command(environment, "accounts", "create-organization", "Acme", "--executions", "7")
+    assert re.fullmatch(r"org_\w+\n", made.stdout)
+    organization = made.stdout.strip()
+    arguments = ("keys", "create", "--name", "n", "--scope", "executions")
+    for owner in (("--organization", organization), ("--platform",)):
+        key = run_command(environment, *arguments, *owner)
+        assert re.fullmatch(r"bil_[\w-]+\n", key.stdout)
+    assert run_command(environment, *arguments).returncode != 0
+    unknown = run_command(environment, *arguments, "--organization", "org_nobody")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert key.stdout.strip() not in run_command(environment, "keys", "list").stdout
+
+
+def test_a_revoked_key_is_refused(environment: dict[str, str]) -> None:
+    key = run_command(
+        environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
+    ).stdout.strip()
+    number = run_command(environment, "keys", "list").stdout.split()[0]
+    assert run_command(environment, "keys", "revoke", number).returncode == 0
+    assert run_command(environment, "keys", "revoke", number).returncode != 0
+    with api_process(environment) as base_url:
+        answer = httpx.post(
+            f"{base_url}/billing/plans/check-executions",
+            json={"organization_id": "any"},
+            headers={"Authorization": f"Bearer {key}"},
+        )
+    assert answer.status_code == 401
+
+
+def test_verify_names_what_differs(environment: dict[str, str], own_database_url: str) -> None:
+    run_command(environment, "accounts", "create-organization", "Acme", "--executions", "7")
+    assert run_command(environment, "verify").returncode == 0
+    with psycopg.connect(own_database_url) as connection:
+        connection.execute("UPDATE plans SET used = 3")
+    ended = run_command(environment, "verify")
+    assert ended.returncode == 1
+    assert "plan used, plan 1: expected 0, found 3" in ended.stdout
+
+
+def test_demo_data_is_made_once_and_agrees_with_its_ledger(environment: dict[str, str]) -> None:
+    first = run_command(environment, "seed", "--demo")
+    assert first.returncode == 0, first.stderr
+    assert "ada@example.com" in first.stdout
+    again = run_command(environment, "seed", "--demo")
+    assert again.returncode == 0
+    assert run_command(environment, "verify").returncode == 0
+
+
+def test_the_demo_refuses_a_live_stripe_key(environment: dict[str, str]) -> None:
+    for key in ("sk_live_secret123", "rk_live_secret123"):
+        ended = run_command(environment | {"STRIPE_SECRET_KEY": key}, "demo", "--api-only")
+        assert ended.returncode == 2
+        assert "secret123" not in ended.stdout + ended.stderr
+
+
+def test_several_workers_share_the_ledger_and_the_metrics(environment: dict[str, str]) -> None:
+    organization = run_command(
+        environment, "accounts", "create-organization", "Acme", "--executions", "50"
+    ).stdout.strip()
+    key = run_command(
+        environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
+    ).stdout.strip()
+    with api_process(environment, workers=3) as base_url:
+        statuses = [_consume(base_url, key, organization, number) for number in range(60)]
+        metrics = httpx.get(f"{base_url}/metrics").text
+    assert (statuses.count(200), statuses.count(402)) == (50, 10)
+    batches = re.findall(r'batch_requests_sum\{lane="write"\} ([\d.]+)', metrics)
+    assert sum(map(float, batches)) == 60
+
+
+def _consume(base_url: str, key: str, organization: str, number: int) -> int:
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": f"k{number}"}
+    body = {"organization_id": organization, "mode": "consume"}
+    address = f"{base_url}/billing/plans/check-executions"
+    return httpx.post(address, json=body, headers=headers).status_code
+
+
+def test_the_worker_runs_until_it_is_told_to_stop(environment: dict[str, str]) -> None:
+    process = start_command(environment, "worker")
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    assert any("worker_started" in line for line in lines)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0

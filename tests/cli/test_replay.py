@@ -1,0 +1,98 @@
+"""The real trace through the real server: 8,819 rows against plans of 5,000 and 3,000."""
+
+import csv
+import re
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import psycopg
+
+from tests.conftest import server_environment
+from tests.processes import api_process, run_command, start_command
+
+TRACE = Path(__file__).parent.parent / "data" / "azure_llm_inference_2023_code.csv"
+ROWS = 8819
+COUNTS = re.compile(r"accepted (\d+)  denied (\d+)  replayed (\d+)")
+
+
+def test_replaying_the_trace_counts_exactly_and_only_once(own_database_url: str) -> None:
+    environment = server_environment(own_database_url)
+    organization = run_command(
+        environment, "accounts", "create-organization", "Trace", "--executions", "5000"
+    ).stdout.strip()
+    run_command(environment, "accounts", "add-plan", organization, "--executions", "3000")
+    key = run_command(
+        environment, "keys", "create", "--name", "replay", "--scope", "executions", "--platform"
+    ).stdout.strip()
+    with api_process(environment, workers=2) as base_url:
+        arguments = _arguments(organization, base_url, key)
+        interrupted = _stop_early(environment, arguments, own_database_url)
+        assert 0 < interrupted < 8000
+
+        accepted, denied, replayed = _replay(environment, arguments)
+        assert (accepted + replayed, denied) == (8000, ROWS - 8000)
+        assert replayed >= interrupted
+        before = _ledger(own_database_url)
+        assert (before["executions"].sum(), len(before)) == (8000, 8000)
+
+        assert _replay(environment, arguments) == (0, ROWS - 8000, 8000)
+        pd.testing.assert_frame_equal(_ledger(own_database_url), before)
+        _check_usage(base_url, key, organization)
+    assert run_command(environment, "verify").returncode == 0
+
+
+def _check_usage(base_url: str, key: str, organization: str) -> None:
+    with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {key}"}) as client:
+        query = {"organization_id": organization}
+        usage = client.get("/billing/usage", params=query).json()
+        assert usage["totals"]["net"] == 8000
+        current = client.get("/billing/plans/current", params=query).json()
+        assert current["executions_remaining"] == 0
+        history = client.get("/billing/plans/history", params=query).json()["items"]
+        assert [(plan["used"], plan["ended_because"]) for plan in history] == [
+            (3000, "depleted"),
+            (5000, "depleted"),
+        ]
+        assert history[0]["began_because"] == "previous_depleted"
+        export = client.get("/billing/usage/export.csv", params=query, timeout=60).text
+    rows = list(csv.DictReader(export.splitlines()))
+    assert sum(int(row["executions"]) for row in rows) == 8000
+
+
+def _arguments(organization: str, base_url: str, key: str) -> tuple[str, ...]:
+    return (
+        *("replay", str(TRACE), "--organization", organization),
+        *("--base-url", base_url, "--key", key, "--concurrency", "64"),
+    )
+
+
+def _stop_early(environment: dict[str, str], arguments: tuple[str, ...], url: str) -> int:
+    """Start a replay, kill it on the way; returns how many executions were counted by then."""
+    process = start_command(environment, *arguments)
+    counted = 0
+    while counted < 300 and process.poll() is None:
+        time.sleep(0.05)
+        counted = len(_ledger(url))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return len(_ledger(url))
+
+
+def _replay(environment: dict[str, str], arguments: tuple[str, ...]) -> tuple[int, int, int]:
+    done = run_command(environment, *arguments, timeout_seconds=240)
+    assert done.returncode == 0, done.stderr
+    match = COUNTS.search(done.stdout)
+    assert match is not None, done.stdout
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def _ledger(url: str) -> pd.DataFrame:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT number, plan_sequence, executions, idempotency_key FROM execution_events"
+            " ORDER BY number, plan_sequence"
+        ).fetchall()
+    return pd.DataFrame(rows, columns=["number", "plan_sequence", "executions", "key"])
