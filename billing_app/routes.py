@@ -10,10 +10,13 @@ SIGN_UP: Final = "/sign-up"
 
 SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE)
 OPEN_PAGES: Final = (SIGN_IN, SIGN_UP)
+UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
 API_OTHER: Final = ("/healthz", "/readyz", "/metrics")
 
+CHECK_EXECUTIONS: Final = "/billing/plans/check-executions"
+CHECK_EXECUTIONS_BATCH: Final = "/billing/plans/check-executions/batch"
 SESSION_CREATE: Final = "/billing/session"
 SESSION_DELETE: Final = "/billing/session/delete"
 SESSION_DELETE_ALL: Final = "/billing/session/delete-all"

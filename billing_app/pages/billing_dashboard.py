@@ -7,10 +7,15 @@ from billing_app.components.cards import bare_card, card, columns, live_mark, pa
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.feedback import empty, notice
 from billing_app.components.numbers import badge, meter, stat, stats
-from billing_app.components.tables import cell, table
+from billing_app.components.tables import table
+from billing_app.pages.events import (
+    EVENT_HEADS,
+    EVENT_HEADS_RIGHT,
+    EVENT_HEADS_WIDE_ONLY,
+    event_row,
+)
 from billing_app.pages.frame import frame
 from billing_app.states.billing_dashboard import BillingDashboardState as State
-from billing_app.states.views import EventRow
 
 CHART_HEIGHT_PX = 260
 
@@ -62,11 +67,14 @@ def _balance() -> rx.Component:
                     class_name="balance-figure",
                 ),
                 _pace(),
-                meter(
-                    used_percent=balance.used_percent,
-                    held_percent=balance.held_percent,
-                    tone=balance.tone,
-                    label="Executions used",
+                rx.el.div(
+                    meter(
+                        used_percent=balance.used_percent,
+                        held_percent=balance.held_percent,
+                        tone=balance.tone,
+                        label="Executions used",
+                    ),
+                    class_name="balance-bar",
                 ),
                 rx.el.div(
                     rx.el.span(balance.used_words, class_name="number"),
@@ -98,7 +106,7 @@ def _stats() -> rx.Component:
         stats(
             stat("Today", State.today.value, State.today.hint),
             stat("Pace", State.pace.value, State.pace.hint),
-            stat("This month", State.month.value, State.month.hint),
+            stat("30 days", State.month.value, State.month.hint),
             stat("Refused", State.denied.value, State.denied.hint),
         )
     )
@@ -128,11 +136,11 @@ def _events() -> rx.Component:
     return card(
         table(
             "Last executions",
-            ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Left after"),
+            EVENT_HEADS,
             rows=State.events,
-            row=_event,
-            right=("Executions", "Left after"),
-            wide_only=("User", "Left after"),
+            row=event_row,
+            right=EVENT_HEADS_RIGHT,
+            wide_only=EVENT_HEADS_WIDE_ONLY,
             when_empty=empty(
                 icon="activity",
                 title="Nothing has run yet",
@@ -142,16 +150,4 @@ def _events() -> rx.Component:
         title="Last executions",
         actions=[rx.link("All events", href=f"{routes.USAGE}#events", class_name="text-link")],
         flush=True,
-    )
-
-
-def _event(row: rx.Var[EventRow]) -> rx.Component:
-    return rx.el.tr(
-        cell(row.at, "soft"),
-        cell(row.workflow, "strong clip"),
-        cell(row.user, "soft clip wide-only"),
-        cell(badge(row.kind, row.tone)),
-        cell(row.executions, "right strong"),
-        cell(row.remaining, "right soft wide-only"),
-        key=row.event_id,
     )

@@ -35,17 +35,13 @@ def _plan() -> rx.Component:
         rx.cond(
             State.has_plan,
             rx.fragment(
+                rx.el.div(_executions(), _period(), class_name="measures"),
                 facts(
                     ("Type", plan.type),
                     ("Comes from", plan.source),
-                    ("Executions", plan.executions),
-                    ("Left", plan.remaining),
-                    ("Used", plan.used),
-                    ("On hold", plan.held),
                     ("In use since", plan.began),
                     ("Ends", plan.ends),
                 ),
-                _period(),
             ),
             empty(
                 icon="package-open",
@@ -58,14 +54,25 @@ def _plan() -> rx.Component:
     )
 
 
+def _executions() -> rx.Component:
+    plan = State.facts
+    return _measure(
+        "Executions",
+        plan.left + plan.held,
+        meter(
+            used_percent=plan.used_percent,
+            held_percent=plan.held_percent,
+            tone=plan.tone,
+            label="Executions of this plan that are used",
+        ),
+    )
+
+
 def _period() -> rx.Component:
     plan = State.facts
-    return rx.el.div(
-        rx.el.div(
-            rx.el.span("Billing period", class_name="stat-label"),
-            rx.el.span(plan.period_words, class_name="stat-label"),
-            class_name="period-words",
-        ),
+    return _measure(
+        "Billing period",
+        plan.period_words,
         rx.cond(
             plan.has_end,
             meter(
@@ -73,10 +80,14 @@ def _period() -> rx.Component:
                 held_percent=0,
                 tone="quiet",
                 label="Part of the billing period that has passed",
-                thin=True,
             ),
         ),
-        class_name="period",
+    )
+
+
+def _measure(name: str, words: rx.Var[str], bar: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.div(rx.el.span(name), rx.el.strong(words), class_name="measure-words"), bar
     )
 
 
@@ -148,7 +159,7 @@ def _past(plan: rx.Var[PlanRow]) -> rx.Component:
         cell(badge(plan.state, plan.tone)),
         cell(plan.used, "right"),
         cell(plan.executions, "right strong"),
-        cell(rx.cond(plan.began != "", plan.began, "Not yet"), "soft wrap"),
+        cell(plan.began, "soft wrap"),
         cell(rx.cond(plan.ended != "", plan.ended, "—"), "soft wrap"),
         key=plan.plan_id,
     )

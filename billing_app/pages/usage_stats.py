@@ -8,17 +8,23 @@ from billing_app.components.cards import bare_card, card, columns, live_mark, pa
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import date_range, pager, segments, select
 from billing_app.components.feedback import empty, notice
-from billing_app.components.numbers import badge, stat, stats
+from billing_app.components.numbers import stat, stats
 from billing_app.components.tables import cell, table
 from billing_app.db.words import EventKind
+from billing_app.pages.events import (
+    EVENT_HEADS,
+    EVENT_HEADS_RIGHT,
+    EVENT_HEADS_WIDE_ONLY,
+    event_row,
+)
 from billing_app.pages.frame import frame
 from billing_app.states.usage_stats import ALL, NAMED_PREFIX, UNNAMED
 from billing_app.states.usage_stats import UsageStatsState as State
-from billing_app.states.views import DayRow, EventRow
+from billing_app.states.views import DayRow
 from billing_app.states.words import KINDS
 
 CHART_HEIGHT_PX = 300
-SMALL_CHART_HEIGHT_PX = 240
+SMALL_CHART_HEIGHT_PX = 322
 PRESETS = (("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year"))
 GROUPS = ((GroupBy.WORKFLOW.value, "Workflow"), (GroupBy.USER.value, "User"))
 
@@ -97,14 +103,14 @@ def _cumulative() -> rx.Component:
         rx.cond(
             State.keys.length() > 0,
             chart(
-                State.cumulative,
-                label=f"Executions added up: {State.total.value}. {State.limit_words}",
+                State.added_up,
+                label=f"{State.cumulative_title}: {State.cumulative_words}",
                 height_px=SMALL_CHART_HEIGHT_PX,
             ),
             _no_executions(),
         ),
-        title="Added up, against the limit",
-        note=State.limit_words,
+        title=State.cumulative_title,
+        note=State.cumulative_words,
     )
 
 
@@ -159,11 +165,11 @@ def _events() -> rx.Component:
         card(
             table(
                 "Events",
-                ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Left after"),
+                EVENT_HEADS,
                 rows=State.events,
-                row=_event,
-                right=("Executions", "Left after"),
-                wide_only=("User", "Left after"),
+                row=event_row,
+                right=EVENT_HEADS_RIGHT,
+                wide_only=EVENT_HEADS_WIDE_ONLY,
                 when_empty=empty(
                     icon="search",
                     title="No events match",
@@ -232,15 +238,3 @@ def _options(all_words: str, values: rx.Var[list[str]]) -> list[rx.Component]:
             ),
         ),
     ]
-
-
-def _event(row: rx.Var[EventRow]) -> rx.Component:
-    return rx.el.tr(
-        cell(row.at, "soft"),
-        cell(row.workflow, "strong clip"),
-        cell(row.user, "soft clip wide-only"),
-        cell(badge(row.kind, row.tone)),
-        cell(row.executions, "right strong"),
-        cell(row.remaining, "right soft wide-only"),
-        key=row.event_id,
-    )

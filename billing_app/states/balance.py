@@ -48,10 +48,11 @@ def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:
         name=plan.name,
         type=words.PLAN_TYPES[plan.type],
         source=words.SOURCES[plan.source],
-        executions=words.number(plan.executions),
-        used=words.number(plan.used),
-        held=words.number(plan.held),
-        remaining=words.number(plan.remaining),
+        left=f"{words.number(plan.remaining)} of {words.number(plan.executions)} left",
+        held=f", {words.number(plan.held)} on hold" if plan.held else "",
+        used_percent=_percent(plan.used, plan.executions),
+        held_percent=_percent(plan.held, plan.executions),
+        tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
         began=words.day(began),
         ends=words.day(plan.ends_at) if plan.ends_at else "No end date",
         period_words=_period_words(plan, now),
@@ -77,7 +78,7 @@ def plan_row(plan: PlanView) -> PlanRow:
         tone=tone,
         executions=words.number(plan.executions),
         used=words.number(plan.used),
-        began=_joined(began, words.BEGIN_REASONS.get(plan.began_because)),
+        began=_joined(began, words.BEGIN_REASONS.get(plan.began_because)) or _not_begun(plan),
         ended=_joined(ended, words.END_REASONS.get(plan.ended_because)),
         note=_queue_note(plan),
     )
@@ -142,6 +143,10 @@ def _queue_note(plan: PlanView) -> str:
         return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left"
     ends = f", ends {words.day(plan.ends_at)}" if plan.ends_at else ""
     return f"Takes over by itself{ends}"
+
+
+def _not_begun(plan: PlanView) -> str:
+    return "Never used" if plan.state is PlanState.ENDED else "Not yet"
 
 
 def _joined(at: str, reason: str | None) -> str:

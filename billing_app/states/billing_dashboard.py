@@ -13,7 +13,7 @@ from billing_app.states import words
 from billing_app.states.balance import balance_view
 from billing_app.states.live import LivePage
 from billing_app.states.session import SessionState
-from billing_app.states.usage_views import days_table, event_row, series_keys
+from billing_app.states.usage_views import days_table, event_rows, series_keys
 from billing_app.states.views import AccountChoice, BalanceView, EventRow, SeriesKey, StatView
 
 CHART_DAYS = 30
@@ -48,7 +48,7 @@ class BillingDashboardState(LivePage, SessionState):
         pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
         self._show(
             balance=balance_view(current, pace, now),
-            events=[event_row(event) for event in recent.items],
+            events=event_rows(recent.items, self.events),
         )
         self._show_numbers(rows, days, pace)
         self._draw(account_id, rows, days)
@@ -57,12 +57,11 @@ class BillingDashboardState(LivePage, SessionState):
         today = [row for row in rows if row.day == days.last]
         denied = sum(row.denied for row in rows)
         net = sum(row.used - row.refunded for row in rows)
-        runs = "requests refused, 30 days" if denied else "nothing refused, 30 days"
         self._show(
-            today=StatView(words.number(_net(today)), "executions since midnight UTC"),
-            pace=StatView(words.per_day(pace), "executions a day, last 7 days"),
-            month=StatView(words.number(net), "executions, last 30 days"),
-            denied=StatView(words.number(denied), runs),
+            today=StatView(words.number(_net(today)), "since midnight UTC"),
+            pace=StatView(words.per_day(pace), "a day, last 7 days"),
+            month=StatView(words.number(net), "executions in all"),
+            denied=StatView(words.number(denied), "in the last 30 days"),
         )
 
     def _draw(self, account_id: str, rows: list[DailyRow], days: Days) -> None:

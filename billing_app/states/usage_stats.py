@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
 
+import pandas as pd
 import plotly.graph_objects as go
 import reflex as rx
 from reflex.event import EventSpec
@@ -11,10 +12,11 @@ from billing_app import routes
 from billing_app.billing import plans, usage
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.plans import CurrentPlan
 from billing_app.billing.usage import DailyRow, Days, EventFilter, GroupBy
 from billing_app.components.charts.executions import (
     UNNAMED,
-    cumulative_against_limit,
+    cumulative,
     executions_per_day,
 )
 from billing_app.composition import get_services
@@ -22,11 +24,11 @@ from billing_app.db.words import EventKind
 from billing_app.states import words
 from billing_app.states.live import LivePage
 from billing_app.states.session import SessionState
-from billing_app.states.usage_views import day_rows, days_table, event_row, series_keys
+from billing_app.states.usage_views import day_rows, days_table, event_rows, series_keys
 from billing_app.states.views import AccountChoice, DayRow, EventRow, SeriesKey, StatView
 
 EVENT_ROWS = 20
-DAY_ROWS = 10
+DAY_ROWS = 7
 DEFAULT_DAYS = 30
 ALL = "all"
 NAMED_PREFIX = "="
@@ -47,9 +49,10 @@ class UsageStatsState(LivePage, SessionState):
     peak: StatView = StatView()
     denied: StatView = StatView()
     figure: go.Figure = go.Figure()
-    cumulative: go.Figure = go.Figure()
+    added_up: go.Figure = go.Figure()
     keys: list[SeriesKey] = []
-    limit_words: str = ""
+    cumulative_title: str = ""
+    cumulative_words: str = ""
     days: list[DayRow] = []
     days_page: int = 1
     has_older_days: bool = False
@@ -181,25 +184,44 @@ class UsageStatsState(LivePage, SessionState):
             database, actor, account_id, days=days, group_by=GroupBy.USER
         )
         current = await plans.read_current(database, actor, account_id, now)
-        limit = current.executions_total if current.plan else None
         self._show(
             workflows=_groups(by_workflow, keep=self.workflow),
             users=_groups(by_user, keep=self.user),
         )
         self._show_totals(by_workflow, days)
         rows = by_user if self.group_by == GroupBy.USER else by_workflow
-        drawn = (account_id, days, limit, rows)
+        drawn = (account_id, days, current, rows)
         if self._drawn != drawn:
             self._drawn = drawn
-            self._draw(rows, days, limit)
+            self._draw(rows, days, current, now.date())
         self._show_days(by_workflow)
 
-    def _draw(self, rows: list[DailyRow], days: Days, limit: int | None) -> None:
+    def _draw(self, rows: list[DailyRow], days: Days, current: CurrentPlan, today: date) -> None:
         table = days_table(rows, days.first, days.last)
         self.figure = executions_per_day(table)
-        self.cumulative = cumulative_against_limit(table, limit=limit)
-        total = f"The plans in force hold {words.number(limit or 0)}"
-        self._show(keys=series_keys(table), limit_words=total if limit else "No plan in force")
+        self._show(keys=series_keys(table))
+        if current.plan is not None and current.plan.began_at and days.last == today:
+            since = max(days.first, current.plan.began_at.date())
+            self._draw_against_limit(table, current, since)
+        else:
+            self.added_up = cumulative(table)
+            self._show(
+                cumulative_title="Added up",
+                cumulative_words=f"{self.total.value} executions over these days",
+            )
+
+    def _draw_against_limit(self, table: pd.DataFrame, current: CurrentPlan, since: date) -> None:
+        """The plans in force: the line ends today at what is used of them."""
+        table = table.loc[pd.Timestamp(since) :]
+        before = current.executions_used - int(table.to_numpy().sum())
+        self.added_up = cumulative(
+            table, already_used=max(0, before), limit=current.executions_total
+        )
+        used, total = words.number(current.executions_used), words.number(current.executions_total)
+        self._show(
+            cumulative_title="Used of the plans in force",
+            cumulative_words=f"{used} of {total} executions, since {words.day(since)} here",
+        )
 
     def _show_totals(self, rows: list[DailyRow], days: Days) -> None:
         count = (days.last - days.first).days + 1
@@ -244,7 +266,7 @@ class UsageStatsState(LivePage, SessionState):
         )
         self._next_cursor = page.next_cursor
         self._show(
-            events=[event_row(event) for event in page.items],
+            events=event_rows(page.items, self.events),
             events_page=len(self._cursors),
             has_older_events=page.next_cursor is not None,
             export_url=_export_url(account, where),

@@ -1,5 +1,6 @@
 """From rows of usage to charts, keys and table rows."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -48,8 +49,22 @@ def day_rows(rows: list[DailyRow]) -> list[DayRow]:
     return [_day_row(day, days[day]) for day in sorted(days, reverse=True)]
 
 
-def event_row(event: EventView) -> EventRow:
-    """An event of the ledger as a table shows it."""
+def event_rows(events: list[EventView], shown: list[EventRow]) -> list[EventRow]:
+    """What a table shows; the very list it shows already when nothing came.
+
+    `is_new` marks what came above the rows that were there.
+    """
+    if [event.id for event in events] == [row.event_id for row in shown]:
+        return shown
+    rows = [_event_row(event) for event in events]
+    if not shown:
+        return rows
+    tops = [index for index, row in enumerate(rows) if row.event_id == shown[0].event_id]
+    count_new = tops[0] if tops else 0
+    return [replace(row, is_new=index < count_new) for index, row in enumerate(rows)]
+
+
+def _event_row(event: EventView) -> EventRow:
     return EventRow(
         event_id=event.id,
         at=words.exact_moment(event.occurred_at),

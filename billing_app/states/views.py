@@ -64,6 +64,7 @@ class EventRow:
     kind: str
     tone: str
     remaining: str
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,11 @@ class PlanFacts:
     name: str = ""
     type: str = ""
     source: str = ""
-    executions: str = ""
-    used: str = ""
+    left: str = ""
     held: str = ""
-    remaining: str = ""
+    used_percent: float = 0.0
+    held_percent: float = 0.0
+    tone: str = ""
     began: str = ""
     ends: str = ""
     period_words: str = ""

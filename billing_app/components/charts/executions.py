@@ -55,14 +55,16 @@ def executions_per_day(table: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def cumulative_against_limit(table: pd.DataFrame, *, limit: int | None) -> go.Figure:
-    """The running sum of all groups, and the executions of the plans as a line to stay below."""
+def cumulative(
+    table: pd.DataFrame, *, already_used: int = 0, limit: int | None = None
+) -> go.Figure:
+    """The running sum of all groups on top of `already_used`, and the limit to stay below."""
     days = _days(table)
-    totals = table.sum(axis="columns").cumsum().astype("int64").tolist()
+    sums = table.sum(axis="columns").cumsum().astype("int64") + already_used
     area = go.Scatter(
         name="Executions so far",
         x=days,
-        y=totals,
+        y=sums.tolist(),
         mode="lines",
         line={"width": 2, "shape": "linear"},
         fill="tozeroy",

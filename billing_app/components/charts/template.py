@@ -22,14 +22,14 @@ class Palette:
 
 
 LIGHT: Final = Palette(
-    series=("#5b5bd6", "#0d9bc4", "#2f9d83", "#dd9a1f", "#c2489c", "#7a6bb0", "#b9bbc6"),
+    series=("#5b5bd6", "#9ba6f2", "#37b0a0", "#f2bb55", "#e184ad", "#8a8f9c", "#d0d3da"),
     ink="#60646c",
     grid="rgba(0, 9, 50, 0.07)",
     surface="#ffffff",
     line="rgba(0, 9, 50, 0.14)",
 )
 DARK: Final = Palette(
-    series=("#7b79f0", "#3cb8de", "#3fb897", "#efb24a", "#e06bb8", "#a79bdc", "#6f737d"),
+    series=("#7d7bf2", "#5560ad", "#2f9d8f", "#d3a044", "#bd6890", "#838894", "#4b4e57"),
     ink="#b0b4ba",
     grid="rgba(221, 234, 248, 0.08)",
     surface="#212225",
@@ -59,8 +59,8 @@ def template(palette: Palette) -> go.layout.Template:
             "font": {"family": FONT, "size": TEXT_PX, "color": palette.ink},
             "namelength": 28,
         },
-        xaxis={**axis, "showgrid": False},
-        yaxis={**axis, "rangemode": "tozero", "nticks": 5},
+        xaxis={**axis, "showgrid": False, "ticklabelstandoff": 8},
+        yaxis={**axis, "rangemode": "tozero", "nticks": 5, "ticklabelstandoff": 8},
     )
     return go.layout.Template(layout=layout)
 
@@ -69,12 +69,12 @@ LIGHT_TEMPLATE: Final = template(LIGHT)
 DARK_TEMPLATE: Final = template(DARK)
 
 
-def base_layout(*, left_px: int = 44) -> go.Layout:
+def base_layout(*, left_px: int = 40) -> go.Layout:
     """What every figure's layout shares and no template can hold."""
     return go.Layout(
         template=None,
         autosize=True,
-        margin={"l": left_px, "r": 8, "t": 8, "b": 28},
+        margin={"l": left_px, "r": 8, "t": 12, "b": 32},
         showlegend=False,
         hovermode="x unified",
         dragmode=False,

@@ -1,0 +1,25 @@
+"""Rows of events, which the dashboard and the usage page share."""
+
+import reflex as rx
+
+from billing_app.components.numbers import badge
+from billing_app.components.tables import cell
+from billing_app.states.views import EventRow
+
+EVENT_HEADS = ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Left after")
+EVENT_HEADS_RIGHT = ("Executions", "Left after")
+EVENT_HEADS_WIDE_ONLY = ("User", "Kind", "Left after")
+
+
+def event_row(row: rx.Var[EventRow]) -> rx.Component:
+    """An event; one that came while the page was open is marked for a moment."""
+    return rx.el.tr(
+        cell(row.at, "soft"),
+        cell(row.workflow, "strong clip"),
+        cell(row.user, "soft clip wide-only"),
+        cell(rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind), "soft wide-only"),
+        cell(row.executions, "right strong"),
+        cell(row.remaining, "right soft wide-only"),
+        key=row.event_id,
+        class_name=rx.cond(row.is_new, "arrived", ""),
+    )
