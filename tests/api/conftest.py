@@ -1,0 +1,1 @@
+import tests.billing.profiles  # noqa: F401

@@ -1,0 +1,150 @@
+"""What store.py does with PostgreSQL, done with dicts: loads the same, writes the same."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from billing_app.billing import ids
+from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.changes import Changes, EventRow
+from billing_app.billing.executions.decide import Accepted, Decision, decide
+from billing_app.billing.executions.requests import Commit, Refund, Release, Request
+from billing_app.billing.executions.state import (
+    AccountState,
+    EventState,
+    KnownAnswer,
+    LedgerState,
+    Part,
+    PlanBalance,
+    ReservationState,
+)
+from billing_app.db.words import EventKind, ReservationStatus
+
+
+class MemoryLedger:
+    """Accounts 1, 2, … belong to the organizations org, org2, …"""
+
+    def __init__(self, *accounts: list[PlanBalance]) -> None:
+        self.plans = {
+            number: {plan.sequence: plan for plan in plans}
+            for number, plans in enumerate(accounts, 1)
+        }
+        self.known: dict[tuple[int, str], KnownAnswer] = {}
+        self.reservations: dict[tuple[int, int], ReservationState] = {}
+        self.events: list[EventRow] = []
+        self.numbers: set[tuple[int, int]] = set()
+        self.denied: dict[str, int] = {}
+
+    def decide(self, requests: Sequence[Request], now: datetime) -> list[Decision]:
+        """Decide a batch and keep its changes, as one transaction would."""
+        ledger = self._load(requests, now)
+        decisions, changes = decide(requests, ledger)
+        self._apply(ledger, changes)
+        return decisions
+
+    def one(self, request: Request, now: datetime) -> Decision:
+        return self.decide([request], now)[0]
+
+    def accept(self, request: Request, now: datetime) -> dict[str, object]:
+        """Decide one that must be allowed; returns its answer."""
+        decision = self.one(request, now)
+        assert isinstance(decision, Accepted), decision
+        return msgspec.json.decode(decision.answer)
+
+    def refuse(self, request: Request, now: datetime) -> BillingError:
+        decision = self.one(request, now)
+        assert isinstance(decision, BillingError), decision
+        return decision
+
+    def parts(self, event_id: str) -> list[tuple[int, int]]:
+        """(plan's sequence, executions) of an event."""
+        pair = ids.decode(ids.EVENT, event_id)
+        return [
+            (row.plan_sequence, row.executions)
+            for row in self.events
+            if (row.account_id, row.number) == pair
+        ]
+
+    def _load(self, requests: Sequence[Request], now: datetime) -> LedgerState:
+        ledger = LedgerState.empty(now)
+        with_closed = {r.account_id for r in requests if isinstance(r, Commit | Release | Refund)}
+        for number, plans in self.plans.items():
+            organization_id = "org" if number == 1 else f"org{number}"
+            copies = [msgspec.structs.replace(plan) for _, plan in sorted(plans.items())]
+            loaded = [p for p in copies if p.ended_at is None or number in with_closed]
+            account = AccountState(number, organization_id, loaded)
+            account.last_closed = copies[-1] if copies and not loaded else None
+            ledger.accounts[number] = account
+            ledger.targets[organization_id, ""] = number
+        ledger.known = dict(self.known)
+        ledger.reservations = {
+            key: msgspec.structs.replace(
+                reservation, holds=[msgspec.structs.replace(part) for part in reservation.holds]
+            )
+            for key, reservation in self.reservations.items()
+            if reservation.status == ReservationStatus.HELD or key[0] in with_closed
+        }
+        ledger.events = self._events()
+        return ledger
+
+    def _events(self) -> dict[tuple[int, int], EventState]:
+        found: dict[tuple[int, int], EventState] = {}
+        for row in self.events:
+            key = (row.account_id, row.number)
+            if row.kind in (EventKind.CONSUME, EventKind.COMMIT):
+                state = found.setdefault(
+                    key, EventState(*key, 0, row.workflow, row.user_id, parts=[])
+                )
+                state.executions += row.executions
+                refunded = sum(
+                    other.executions
+                    for other in self.events
+                    if other.kind == EventKind.REFUND
+                    and (other.account_id, other.refers_to) == key
+                    and other.plan_sequence == row.plan_sequence
+                )
+                state.parts.append(Part(row.plan_sequence, row.executions + refunded))
+        return found
+
+    def _apply(self, ledger: LedgerState, changes: Changes) -> None:
+        """Only what is flagged as changed is written, as in the store."""
+        for account in ledger.accounts.values():
+            for plan in account.plans:
+                kept = self.plans[account.id][plan.sequence]
+                if plan.moved or plan.turned:
+                    kept.used, kept.held = plan.used, plan.held
+                if plan.turned:
+                    kept.began_at, kept.ended_at = plan.began_at, plan.ended_at
+                    kept.ended_because = plan.ended_because
+        self._number({(row.account_id, row.number) for row in changes.events})
+        self._number({(row.account_id, row.number) for row in changes.reservations})
+        self.events.extend(changes.events)
+        for row in changes.keys:
+            assert (row.account_id, row.key) not in self.known
+            self.known[row.account_id, row.key] = KnownAnswer(row.request_hash, row.answer)
+        for row in changes.reservations:
+            holds = [
+                Part(hold.plan_sequence, hold.executions)
+                for hold in changes.holds
+                if (hold.account_id, hold.reservation_number) == (row.account_id, row.number)
+            ]
+            self.reservations[row.account_id, row.number] = ReservationState(
+                row.account_id,
+                row.number,
+                ReservationStatus.HELD,
+                row.executions,
+                row.expires_at,
+                row.workflow,
+                row.user_id,
+                row.idempotency_key,
+                holds,
+            )
+        for row in changes.settled:
+            self.reservations[row.account_id, row.number].status = row.status
+        for key, count in changes.denied.items():
+            self.denied[key.reason] = self.denied.get(key.reason, 0) + count
+
+    def _number(self, new: set[tuple[int, int]]) -> None:
+        assert not new & self.numbers, "a number was given twice"
+        self.numbers |= new

@@ -1,0 +1,195 @@
+"""The rules of counting once more, by brute force: each execution is a unit that someone holds.
+
+Slow, and with no sum anywhere that could be wrong: what a plan has used is how many of its
+units say so. `decide` and the whole service are compared with it.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from billing_app.db.words import EndReason
+
+FREE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an answer says; `code` is empty when allowed, `parts` are (sequence, executions)."""
+
+    code: str = ""
+    replayed: bool = False
+    executions: int = 0
+    remaining: int | None = None
+    parts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(slots=True)
+class ModelPlan:
+    sequence: int
+    units: list[str]
+    starts_at: datetime
+    ends_at: datetime | None
+    closed: EndReason | None = None
+
+    def is_usable(self, now: datetime) -> bool:
+        begun = self.starts_at <= now
+        return self.closed is None and begun and (self.ends_at is None or now < self.ends_at)
+
+    def count(self, owner: str) -> int:
+        return sum(unit.startswith(owner) for unit in self.units)
+
+    @property
+    def used(self) -> int:
+        return self.count("event")
+
+    @property
+    def held(self) -> int:
+        return self.count("reservation")
+
+
+@dataclass(slots=True)
+class ModelReservation:
+    executions: int
+    expires_at: datetime
+    status: str = "held"
+    settled_as: tuple[str, int] | None = None
+    answer: Outcome | None = None
+
+
+@dataclass(slots=True)
+class ModelAccount:
+    plans: list[ModelPlan]
+    reservations: list[ModelReservation] = field(default_factory=list)
+    events: list[int] = field(default_factory=list)
+    keys: dict[str, tuple[object, Outcome]] = field(default_factory=dict)
+
+    def consume(self, executions: int, key: str, body: object, now: datetime) -> Outcome:
+        refusal = self._refusal(executions, key, ("consume", executions, body), now)
+        if refusal:
+            return refusal
+        parts = self._mark(self._free_units(now)[:executions], f"event {len(self.events)}")
+        self.events.append(executions)
+        outcome = Outcome("", False, executions, self.remaining(now), parts)
+        self.keys[key] = (("consume", executions, body), outcome)
+        return outcome
+
+    def reserve(
+        self, executions: int, key: str, body: object, hold: timedelta, now: datetime
+    ) -> Outcome:
+        refusal = self._refusal(executions, key, ("reserve", executions, body), now)
+        if refusal:
+            return refusal
+        owner = f"reservation {len(self.reservations)}"
+        parts = self._mark(self._free_units(now)[:executions], owner)
+        self.reservations.append(ModelReservation(executions, now + hold))
+        outcome = Outcome("", False, executions, self.remaining(now), parts)
+        self.keys[key] = (("reserve", executions, body), outcome)
+        return outcome
+
+    def check(self, executions: int, now: datetime) -> Outcome:
+        self.pass_time(now)
+        if self.remaining(now) < executions:
+            return self._denial(now)
+        return Outcome("", False, executions, self.remaining(now))
+
+    def settle(self, index: int, executions: int | None, action: str, now: datetime) -> Outcome:
+        """Commit (all when None) or release one reservation."""
+        self.pass_time(now)
+        if index >= len(self.reservations):
+            return Outcome("reservation_not_found")
+        reservation = self.reservations[index]
+        wanted = reservation.executions if executions is None else executions
+        wanted = 0 if action == "release" else wanted
+        if reservation.settled_as == (action, wanted):
+            assert reservation.answer is not None
+            return replace(reservation.answer, replayed=True)
+        if reservation.status != "held":
+            expired = reservation.status == "expired"
+            return Outcome("reservation_expired" if expired else "reservation_settled")
+        if wanted > reservation.executions:
+            return Outcome("invalid_input")
+        units = self._units(f"reservation {index}")
+        self._mark(units, FREE)
+        parts = self._mark(units[:wanted], f"event {len(self.events)}") if wanted else ()
+        if wanted:
+            self.events.append(wanted)
+        reservation.status = "committed" if wanted else "released"
+        reservation.settled_as = (action, wanted)
+        reservation.answer = Outcome("", False, wanted, self.remaining(now), parts)
+        return reservation.answer
+
+    def refund(
+        self, index: int, executions: int | None, key: str, reason: str, now: datetime
+    ) -> Outcome:
+        self.pass_time(now)
+        if index >= len(self.events) or self.events[index] < 0:
+            return Outcome("execution_not_found")
+        body = ("refund", index, executions, reason)
+        known = self.keys.get(key or str(body))
+        if known:
+            return self._again(known, body)
+        units = self._units(f"event {index}")
+        wanted = len(units) if executions is None else executions
+        if wanted > self.events[index]:
+            return Outcome("invalid_input")
+        if wanted > len(units) or not units:
+            return Outcome("refund_exceeds_event")
+        parts = self._mark(units[len(units) - wanted :], FREE)
+        for plan, _ in units:
+            in_period = plan.ends_at is None or now < plan.ends_at
+            gave_back = any(sequence == plan.sequence for sequence, _ in parts)
+            if gave_back and plan.closed is EndReason.DEPLETED and in_period:
+                plan.closed = None
+        self.events.append(-wanted)
+        taken = tuple((sequence, -count) for sequence, count in parts)
+        outcome = Outcome("", False, wanted, self.remaining(now), taken)
+        self.keys[key or str(body)] = (body, outcome)
+        return outcome
+
+    def remaining(self, now: datetime) -> int:
+        return len(self._free_units(now))
+
+    def pass_time(self, now: datetime) -> None:
+        """Free what has expired, close what is over and holds nothing."""
+        for index, reservation in enumerate(self.reservations):
+            if reservation.status == "held" and reservation.expires_at <= now:
+                reservation.status = "expired"
+                self._mark(self._units(f"reservation {index}"), FREE)
+        for plan in self.plans:
+            over = plan.ends_at is not None and plan.ends_at <= now
+            if over and plan.closed is None and not plan.held:
+                plan.closed = EndReason.PERIOD_ENDED
+
+    def _refusal(self, executions: int, key: str, body: object, now: datetime) -> Outcome | None:
+        self.pass_time(now)
+        known = self.keys.get(key)
+        if known:
+            return self._again(known, body)
+        return self._denial(now) if self.remaining(now) < executions else None
+
+    def _again(self, known: tuple[object, Outcome], body: object) -> Outcome:
+        first_body, outcome = known
+        if first_body != body:
+            return Outcome("idempotency_key_reused")
+        return replace(outcome, replayed=True)
+
+    def _denial(self, now: datetime) -> Outcome:
+        code = "insufficient_executions" if self.plans else "plan_not_found"
+        return Outcome(code, remaining=self.remaining(now))
+
+    def _free_units(self, now: datetime) -> list[tuple[ModelPlan, int]]:
+        usable = [plan for plan in self.plans if plan.is_usable(now)]
+        return [(p, i) for p in usable for i, unit in enumerate(p.units) if unit == FREE]
+
+    def _units(self, owner: str) -> list[tuple[ModelPlan, int]]:
+        return [(p, i) for p in self.plans for i, unit in enumerate(p.units) if unit == owner]
+
+    def _mark(self, units: list[tuple[ModelPlan, int]], owner: str) -> tuple[tuple[int, int], ...]:
+        """Give the units to an owner; returns how many of each plan. A plan all used closes."""
+        parts: dict[int, int] = {}
+        for plan, index in units:
+            plan.units[index] = owner
+            parts[plan.sequence] = parts.get(plan.sequence, 0) + 1
+            if plan.closed is None and plan.units and plan.used == len(plan.units):
+                plan.closed = EndReason.DEPLETED
+        return tuple(sorted(parts.items()))

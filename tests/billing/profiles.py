@@ -1,0 +1,23 @@
+"""How long Hypothesis looks: `HYPOTHESIS_PROFILE=thorough pytest` looks for long."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_common = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
+}
+settings.register_profile("quick", max_examples=100, stateful_step_count=25, **_common)
+settings.register_profile("thorough", max_examples=3000, stateful_step_count=60, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def examples(share: float) -> int:
+    """So many examples of a test that is dearer than others."""
+    return max(1, int(settings().max_examples * share))
