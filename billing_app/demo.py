@@ -94,7 +94,7 @@ async def _seed_organization(services: Services, now: datetime) -> None:
         services.database,
         OperatorActor(),
         name=ORGANIZATION_NAME,
-        executions=40_000,
+        executions=22_000,
         now=began,
     )
     await _queue_plans(services, organization_id, began)
@@ -164,7 +164,9 @@ def _asks(
     weights = [weight for _, weight in WORKFLOWS]
     for day in range(days, -1, -1):
         for hour in HOURS:
-            at = (now - timedelta(days=day)).replace(hour=hour, minute=11, second=day % 60)
+            at = (now - timedelta(days=day)).replace(
+                hour=hour, minute=generator.randrange(60), second=generator.randrange(60)
+            )
             if at >= now:
                 continue
             busy = 0.35 if at.weekday() >= 5 else 1.0
