@@ -70,11 +70,11 @@ class World:
         prefix = PREFIXES[name]
         return f"{prefix}_{secrets.token_hex(9)}" if prefix else secrets.token_hex(4)
 
-    def draft(self, name: str, **fields: Any) -> Json:
+    def draft(self, name: str, /, **fields: Any) -> Json:
         """A new object that is not stored."""
         return blank(name) | {"id": self.new_id(name)} | fields
 
-    def create(self, name: str, **fields: Any) -> Json:
+    def create(self, name: str, /, **fields: Any) -> Json:
         return self.store.add(self.draft(name, **fields))
 
     def emit(

@@ -1,0 +1,42 @@
+"""`python -m billing_app.stripe_sandbox --port 12111`: runs the sandbox on loopback."""
+
+import argparse
+from pathlib import Path
+
+import uvicorn
+
+from billing_app.stripe_sandbox.app import Sandbox
+from billing_app.stripe_sandbox.resources.events import new_endpoint
+
+HOST = "127.0.0.1"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="billing_app.stripe_sandbox", description=__doc__)
+    parser.add_argument("--port", type=int, default=12111)
+    parser.add_argument("--data", type=Path, help="keep the state in this file over restarts")
+    parser.add_argument("--public-url", help="base of page links, if not the loopback address")
+    parser.add_argument("--webhook-url", help="send all events to this address")
+    parser.add_argument("--webhook-secret", help="sign those events with this secret")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
+    base_url = arguments.public_url or f"http://{HOST}:{arguments.port}"
+    sandbox = Sandbox(base_url.rstrip("/"), arguments.data)
+    if arguments.webhook_url:
+        _listen(sandbox, arguments.webhook_url, arguments.webhook_secret)
+    uvicorn.run(
+        sandbox.asgi(), host=HOST, port=arguments.port, log_level="warning", access_log=False
+    )
+
+
+def _listen(sandbox: Sandbox, url: str, secret: str | None) -> None:
+    store = sandbox.world.store
+    if not any(store.all("webhook_endpoint", lambda e: e["url"] == url)):
+        new_endpoint(sandbox.world, {"url": url, "enabled_events": ["*"]}, secret)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The Stripe stand-in, proved over real HTTP with the real SDK."""

@@ -1,0 +1,46 @@
+"""Starts one sandbox process for all of these tests and watches that nothing breaks the contract."""
+
+from collections.abc import Iterator
+
+import pytest
+from stripe import StripeClient
+
+from tests.stripe_sandbox.running import Hooks, Sandbox, free_port
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    running = Sandbox(free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> StripeClient:
+    return sandbox.client()
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    receiver = Hooks()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(autouse=True)
+def contract_is_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails the test whose requests or answers broke Stripe's contract."""
+    if "sandbox" not in request.fixturenames and "client" not in request.fixturenames:
+        yield
+        return
+    sandbox: Sandbox = request.getfixturevalue("sandbox")
+    sandbox.take_violations()
+    yield
+    sandbox.http.delete("/_sandbox/faults")
+    violations = sandbox.take_violations()
+    if "breaks_contract" not in request.keywords:
+        assert violations == []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "breaks_contract: sends bad parameters on purpose")
