@@ -11,6 +11,8 @@
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 PORT ?= 3000
+# Playwright brings an event loop of its own; strict options would refuse the absent plugin's.
+WITHOUT_ASYNCIO := -p no:asyncio -o addopts=-q -W ignore::pytest.PytestConfigWarning
 
 .PHONY: run api setup test lint bench browser
 
@@ -34,7 +36,7 @@ test: setup browser
 	echo "Tests without a browser"; \
 	$(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/benchmarks || status=$$?; \
 	echo "Tests in a browser"; \
-	$(PYTHON) -m pytest tests/pages -p no:asyncio || status=$$?; \
+	$(PYTHON) -m pytest tests/pages $(WITHOUT_ASYNCIO) || status=$$?; \
 	exit $$status
 
 lint: setup

@@ -1,0 +1,116 @@
+"""The numbers are right, and move while executions happen."""
+
+import re
+import secrets
+
+from playwright.sync_api import Page, StorageState, expect
+
+from billing_app import routes
+from tests.pages.conftest import OpenContext, RunningApp, open_page
+
+MOVES_WITHIN_MS = 5_000
+
+
+def remaining(page: Page) -> int:
+    return int(page.locator("#remaining").inner_text().replace(",", ""))
+
+
+def test_the_dashboard_moves_without_a_reload(
+    open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
+) -> None:
+    page = open_page(open_context(session=owner_session), routes.DASHBOARD)
+    loads: list[str] = []
+    page.on("load", lambda loaded: loads.append(loaded.url))
+    before = remaining(page)
+    workflow = f"live-{secrets.token_hex(3)}"
+    answer = running_app.consume(17, workflow=workflow, key=workflow)
+    left = f"{before - 17:,}"
+    expect(page.locator("#remaining")).to_have_text(left, timeout=MOVES_WITHIN_MS)
+    newest = page.get_by_role("row").filter(has_text=workflow)
+    expect(newest).to_contain_text("17")
+    expect(newest).to_contain_text(left)
+    expect(page.locator(".legend")).to_contain_text(workflow)
+    assert answer["executions_remaining"] == before - 17
+    assert loads == []
+
+
+def test_usage_counts_what_the_ledger_counts(
+    open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
+) -> None:
+    page = open_page(open_context(session=owner_session), routes.USAGE)
+    workflow = f"exact-{secrets.token_hex(3)}"
+    for number in range(3):
+        running_app.consume(5, workflow=workflow, key=f"{workflow}-{number}")
+    expect(page.locator(".legend li").filter(has_text=workflow)).to_contain_text(
+        "15", timeout=MOVES_WITHIN_MS
+    )
+    page.get_by_label("Workflow", exact=True).select_option(f"={workflow}")
+    rows = page.get_by_role("table", name="Events").get_by_role("row")
+    expect(rows).to_have_count(4)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    lines = download.value.path().read_text().splitlines()
+    assert len(lines) == 4
+    assert all(workflow in line for line in lines[1:])
+
+
+def test_ranges_groups_and_pages_answer(
+    open_context: OpenContext, owner_session: StorageState
+) -> None:
+    page = open_page(open_context(session=owner_session), routes.USAGE)
+    page.get_by_role("button", name="90 days").click()
+    expect(page.get_by_role("button", name="90 days")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="User", exact=True).click()
+    expect(page.locator(".legend")).to_contain_text("mira")
+    days = page.locator(".card").filter(has=page.get_by_role("heading", name="Days", exact=True))
+    first_day = days.locator("tbody tr td").first.inner_text()
+    days.get_by_role("button", name="Older").click()
+    expect(days.get_by_text("Page 2")).to_be_visible()
+    assert days.locator("tbody tr td").first.inner_text() != first_day
+    events = page.locator("#events")
+    events.get_by_role("button", name="Older").click()
+    expect(events.get_by_text("Page 2")).to_be_visible()
+    events.get_by_role("button", name="Newer").click()
+    expect(events.get_by_text("Page 1")).to_be_visible()
+    page.get_by_label("From").fill("2050-01-01")
+    expect(page.get_by_text("No such range")).to_be_visible()
+
+
+def test_the_chart_is_drawn(open_context: OpenContext, owner_session: StorageState) -> None:
+    page = open_page(open_context(session=owner_session), routes.DASHBOARD)
+    expect(page.locator(".chart .bars path").first).to_be_attached()
+    expect(
+        page.get_by_role("img", name=re.compile("Executions per day by workflow"))
+    ).to_be_visible()
+
+
+def test_the_overview_shows_queue_and_history(
+    open_context: OpenContext, owner_session: StorageState
+) -> None:
+    page = open_page(open_context(session=owner_session), routes.OVERVIEW)
+    queue = page.locator(".queue-item")
+    expect(queue).to_have_count(2)
+    expect(queue.first).to_contain_text("In use")
+    expect(queue.last).to_contain_text("Extra pack")
+    history = page.get_by_role("table", name="Plan history")
+    expect(history.get_by_role("row").filter(has_text="Contract")).to_contain_text("the first plan")
+
+
+def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: StorageState) -> None:
+    page = open_page(open_context(session=trial_session), routes.DASHBOARD)
+    expect(page.locator("#remaining")).to_have_text("0")
+    expect(page.get_by_text("All executions are used", exact=True)).to_be_visible()
+
+
+def test_leaving_a_page_ends_its_polling(
+    open_context: OpenContext, owner_session: StorageState
+) -> None:
+    """From page to page inside one tab; the last page alone keeps moving."""
+    page = open_page(open_context(session=owner_session), routes.DASHBOARD)
+    navigation = page.get_by_role("navigation", name="Main", exact=True)
+    navigation.get_by_role("link", name="Plans").click()
+    expect(page.get_by_role("heading", name="Plans", exact=True)).to_be_visible()
+    navigation.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+    navigation.get_by_role("link", name="Dashboard").click()
+    expect(page.locator("#remaining")).to_be_visible()

@@ -1,0 +1,98 @@
+"""Who gets in, who is kept out, and what leaving means."""
+
+import secrets
+
+from playwright.sync_api import Page, StorageState, expect
+
+from billing_app import routes
+from billing_app.demo import OWNER_EMAIL
+from tests.pages.conftest import OpenContext, open_page, sign_in
+
+
+def test_a_page_without_a_session_leads_to_sign_in_and_back(open_context: OpenContext) -> None:
+    page = open_context().new_page()
+    page.goto(routes.USAGE)
+    expect(page).to_have_url(f"{_base(page)}{routes.SIGN_IN}?next=/usage")
+    page.wait_for_load_state("networkidle")
+    page.get_by_label("E-mail").fill(OWNER_EMAIL)
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+    expect(page).to_have_url(f"{_base(page)}{routes.USAGE}")
+
+
+def test_a_wrong_password_and_an_unknown_address_say_the_same(open_context: OpenContext) -> None:
+    page = open_context().new_page()
+    for email in (OWNER_EMAIL, "nobody@example.com"):
+        page.goto(routes.SIGN_IN)
+        page.get_by_label("E-mail").fill(email)
+        page.get_by_label("Password").fill("not the password")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+
+
+def test_signing_up_starts_the_trial(open_context: OpenContext) -> None:
+    page = open_context().new_page()
+    page.goto(routes.SIGN_UP)
+    page.get_by_label("Name").fill("Mary Shelley")
+    page.get_by_label("E-mail").fill(f"mary-{secrets.token_hex(4)}@example.com")
+    page.get_by_label("Password").fill("a creature of my own")
+    page.get_by_role("button", name="Create account").click()
+    expect(page.locator("#remaining")).to_have_text("100")
+    expect(page.get_by_text("of 100 executions left")).to_be_visible()
+    expect(page.get_by_text("Nothing has run yet")).to_be_visible()
+
+
+def test_signing_out_forgets_what_was_shown(open_context: OpenContext) -> None:
+    context = open_context()
+    page = context.new_page()
+    sign_in(page, OWNER_EMAIL)
+    frames: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(str(f))))
+    page.get_by_role("button", name="Signed in as").click()
+    page.get_by_role("menuitem", name="Sign out", exact=True).click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.wait_for_timeout(1000)
+    assert all(cookie["name"] != routes.SESSION_COOKIE for cookie in context.cookies())
+    assert not any("Northwind" in frame or OWNER_EMAIL in frame for frame in frames)
+    page.goto(routes.DASHBOARD)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_signing_out_everywhere_ends_another_browser(open_context: OpenContext) -> None:
+    here, there = open_context().new_page(), open_context().new_page()
+    sign_in(here, OWNER_EMAIL)
+    sign_in(there, OWNER_EMAIL)
+    here.get_by_role("button", name="Signed in as").click()
+    here.get_by_role("menuitem", name="Sign out everywhere").click()
+    expect(here.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(there.get_by_role("heading", name="Sign in")).to_be_visible(timeout=8_000)
+
+
+def test_the_next_person_in_a_tab_starts_with_nothing(
+    open_context: OpenContext, trial_session: StorageState
+) -> None:
+    """The tab keeps its token; the cookie is another person's."""
+    context = open_context()
+    page = context.new_page()
+    sign_in(page, OWNER_EMAIL)
+    cookies = trial_session.get("cookies", [])
+    context.add_cookies([dict(cookie) for cookie in cookies])  # pyright: ignore[reportArgumentType]
+    frames: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(str(f))))
+    page.reload()
+    expect(page.locator(".page-note")).to_have_text("Ada Lovelace")
+    assert not any(OWNER_EMAIL in frame for frame in frames)
+
+
+def test_an_account_that_is_not_mine_cannot_be_chosen(
+    open_context: OpenContext, trial_session: StorageState
+) -> None:
+    """The list of accounts is the service's answer; the browser's word counts for nothing."""
+    page = open_page(open_context(session=trial_session), routes.DASHBOARD)
+    page.get_by_role("button", name="Account: Ada Lovelace").click()
+    expect(page.get_by_role("menuitem")).to_have_count(1)
+
+
+def _base(page: Page) -> str:
+    return page.evaluate("location.origin")
