@@ -81,6 +81,8 @@ async def read_current(
     state = AccountState(account.id, account.organization_id, balances)
     balance = balance_of(state, now)
     current = [view for view in views if view.state is PlanState.CURRENT]
+    # A plan that is held to the last execution is in force too; the one that pays next is shown.
+    current.sort(key=lambda view: not view.remaining)
     ended = [view for view in views if view.state is PlanState.ENDED]
     return CurrentPlan(
         account_id=account_id,
