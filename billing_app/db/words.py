@@ -31,6 +31,7 @@ class EndReason(StrEnum):
     DEPLETED = "depleted"
     PERIOD_ENDED = "period_ended"
     CANCELLED = "cancelled"
+    REPLACED = "replaced"
 
 
 class EventKind(StrEnum):
@@ -71,3 +72,44 @@ class Scope(StrEnum):
     PLANS_READ = "plans:read"
     SUBSCRIPTIONS = "subscriptions"
     STAFF = "staff"
+
+
+class SubscriptionStatus(StrEnum):
+    """The provider's words; all but the last two are live."""
+
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    UNPAID = "unpaid"
+    INCOMPLETE = "incomplete"
+    PAUSED = "paused"
+    INCOMPLETE_EXPIRED = "incomplete_expired"
+    CANCELED = "canceled"
+
+
+class CheckoutStatus(StrEnum):
+    CREATING = "creating"
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+
+
+class InvoiceStatus(StrEnum):
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    UNCOLLECTIBLE = "uncollectible"
+    VOID = "void"
+
+
+class WriteState(StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class WebhookState(StrEnum):
+    RECEIVED = "received"
+    PROCESSED = "processed"
+    FAILED = "failed"
+    DEAD = "dead"

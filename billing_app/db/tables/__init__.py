@@ -9,23 +9,39 @@ from billing_app.db.tables.executions import (
     ReservationHold,
 )
 from billing_app.db.tables.offers import Offer, OfferVersion
+from billing_app.db.tables.payments import (
+    Checkout,
+    Invoice,
+    OfferPrice,
+    ProviderCustomer,
+    ProviderWrite,
+    Subscription,
+    WebhookEvent,
+)
 from billing_app.db.tables.plans import Plan
 from billing_app.db.tables.usage import DailyDenial, DailyUsage
 
 __all__ = [
     "Account",
     "ApiKey",
+    "Checkout",
     "DailyDenial",
     "DailyUsage",
     "ExecutionEvent",
     "IdempotencyKey",
+    "Invoice",
     "Membership",
     "Offer",
+    "OfferPrice",
     "OfferVersion",
     "Organization",
     "Plan",
+    "ProviderCustomer",
+    "ProviderWrite",
     "Reservation",
     "ReservationHold",
     "Session",
+    "Subscription",
     "User",
+    "WebhookEvent",
 ]

@@ -1,6 +1,7 @@
 """What an account holds: plans in a queue by sequence."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
@@ -8,9 +9,15 @@ from sqlmodel import Field, SQLModel
 from billing_app.db.columns import instant, one_of
 from billing_app.db.words import EndReason, PlanSource, PlanType
 
+QUEUE_PRIORITY: Final = 100
+PACK_PRIORITY: Final = 200
+
 
 class Plan(SQLModel, table=True):
-    """So many executions for an account, used in the order of `sequence`.
+    """So many executions for an account, used in the order of `priority`, then `sequence`.
+
+    `source_reference` names what it was made for (an invoice), so that it is made once.
+    From `suspended_at` on nothing new is taken from it: its payment is overdue.
 
     `ended_at` is set when the last execution is used, when the plan is cancelled, or when a
     decision passes by after `ends_at`. A plan whose `ends_at` has passed is over in any case.
@@ -30,6 +37,13 @@ class Plan(SQLModel, table=True):
         Index(
             "uq_plans_one_trial", "account_id", unique=True, postgresql_where=text("type = 'trial'")
         ),
+        Index(
+            "uq_plans_source_reference",
+            "account_id",
+            "source_reference",
+            unique=True,
+            postgresql_where=text("source_reference IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -38,6 +52,8 @@ class Plan(SQLModel, table=True):
     type: str
     name: str = Field(max_length=255)
     source: str
+    source_reference: str | None = Field(default=None, max_length=255)
+    priority: int = Field(default=QUEUE_PRIORITY, sa_column_kwargs={"server_default": "100"})
     offer_version_id: int | None = Field(
         default=None, foreign_key="offer_versions.id", sa_type=BigInteger
     )
@@ -47,6 +63,7 @@ class Plan(SQLModel, table=True):
     starts_at: datetime = instant()
     ends_at: datetime | None = instant(nullable=True)
     began_at: datetime | None = instant(nullable=True)
+    suspended_at: datetime | None = instant(nullable=True)
     ended_at: datetime | None = instant(nullable=True)
     ended_because: str | None = None
     created_at: datetime = instant()

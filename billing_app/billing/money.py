@@ -1,0 +1,35 @@
+"""Money: integer minor units and an ISO currency. The one place that rounds, and says which way."""
+
+from typing import Final
+
+DEFAULT_EXPONENT: Final = 2
+EXPONENTS: Final = {
+    **dict.fromkeys(
+        ("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF").split(), 0
+    ),
+    **dict.fromkeys(("BHD JOD KWD OMR TND").split(), 3),
+}
+
+
+def exponent_of(currency: str) -> int:
+    """Decimal places of the minor unit (docs.stripe.com/currencies)."""
+    return EXPONENTS.get(currency.upper(), DEFAULT_EXPONENT)
+
+
+def share_rounded_down(amount_minor: int, part: int, whole: int) -> int:
+    """`amount * part / whole`, rounded down: what is given back is never more than was paid.
+
+    0 <= part <= whole, whole > 0.
+    """
+    assert 0 <= part <= whole
+    assert whole > 0
+    return amount_minor * part // whole
+
+
+def in_words(amount_minor: int, currency: str) -> str:
+    """`1,234.50 USD`; a negative amount has its sign in front."""
+    exponent = exponent_of(currency)
+    sign = "-" if amount_minor < 0 else ""
+    whole, rest = divmod(abs(amount_minor), 10**exponent)
+    decimals = f".{rest:0{exponent}d}" if exponent else ""
+    return f"{sign}{whole:,}{decimals} {currency.upper()}"

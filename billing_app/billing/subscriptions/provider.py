@@ -1,0 +1,218 @@
+"""What billing needs of a payment provider, and the facts it gets back. Stripe is one.
+
+Every call that writes takes an idempotency key: the same key and parameters give the first
+result again. Amounts are integer minor units; times are aware UTC.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from billing_app.billing.errors import BillingError
+from billing_app.db.words import Interval, InvoiceStatus, SubscriptionStatus
+
+
+class PaymentDeclinedError(BillingError):
+    """The bank refused. Nothing was charged."""
+
+    code = "payment_declined"
+    title = "The payment was declined"
+
+    def __init__(self, *, reason: str, words: str) -> None:
+        super().__init__(words, decline_reason=reason)
+
+
+class PaymentProviderUnavailableError(BillingError):
+    """The provider gave no clear answer. What it did is found out, never guessed."""
+
+    code = "payment_provider_unavailable"
+    title = "The payment provider does not answer"
+    retry_after_seconds = 5
+
+
+class PaymentProviderFailedError(BillingError):
+    """The provider refused the request for what it was."""
+
+    code = "payment_provider_failed"
+    title = "The payment provider refused the request"
+
+
+class NotAtProviderError(BillingError):
+    """The provider knows no such object."""
+
+    code = "not_at_provider"
+    title = "The payment provider knows no such object"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTerms:
+    """What a price is made of. `reference` marks it at the provider, once for ever."""
+
+    reference: str
+    name: str
+    description: str
+    amount_minor: int
+    currency: str
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFacts:
+    product_id: str
+    price_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutFacts:
+    """`status` is `open`, `complete` or `expired`."""
+
+    provider_id: str
+    customer_id: str
+    status: str
+    url: str | None
+    subscription_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionFacts:
+    provider_id: str
+    customer_id: str
+    status: SubscriptionStatus
+    price_id: str
+    next_price_id: str | None
+    period_start: datetime
+    period_end: datetime
+    cancel_at_period_end: bool
+    ended_at: datetime | None
+    latest_invoice_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceFacts:
+    """`price_id` and the period are those of the subscription line; None without one."""
+
+    provider_id: str
+    customer_id: str
+    subscription_id: str | None
+    number: str
+    status: InvoiceStatus
+    billing_reason: str
+    currency: str
+    amount_due_minor: int
+    amount_paid_minor: int
+    price_id: str | None
+    period_start: datetime | None
+    period_end: datetime | None
+    attempts: int
+    page_url: str
+    pdf_url: str
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewLine:
+    description: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewFacts:
+    """What an invoice would say, to the minor unit."""
+
+    currency: str
+    amount_due_minor: int
+    lines: list[PreviewLine]
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """The value of what was paid for and not used; positive."""
+
+    amount_minor: int
+    currency: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """An event of the provider's log, for catching up."""
+
+    id: str
+    type: str
+    object_id: str
+    customer_id: str
+    occurred_at: datetime
+    payload: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethodFacts:
+    """For showing: `card` `Visa` `4242`, 12/2030."""
+
+    brand: str
+    last4: str
+    expires: str
+
+
+class PaymentProvider(Protocol):
+    """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
+    NotAtProviderError."""
+
+    async def ensure_price(self, terms: PriceTerms, *, key: str) -> PriceFacts: ...
+
+    async def create_customer(
+        self, *, account_id: str, name: str, email: str | None, key: str
+    ) -> str: ...
+
+    async def payment_method(self, customer_id: str) -> PaymentMethodFacts | None: ...
+
+    async def create_checkout(
+        self,
+        *,
+        customer_id: str,
+        price_id: str,
+        is_subscription: bool,
+        success_url: str,
+        cancel_url: str,
+        key: str,
+    ) -> CheckoutFacts: ...
+
+    async def expire_checkout(self, provider_id: str) -> CheckoutFacts: ...
+
+    async def create_subscription(
+        self, *, customer_id: str, price_id: str, key: str
+    ) -> SubscriptionFacts: ...
+
+    async def preview_change(
+        self, *, subscription_id: str, price_id: str, credit: Credit | None
+    ) -> PreviewFacts: ...
+
+    async def change_now(
+        self, *, subscription_id: str, price_id: str, credit: Credit | None, key: str
+    ) -> SubscriptionFacts: ...
+
+    async def change_at_period_end(
+        self, *, subscription_id: str, price_id: str, key: str
+    ) -> SubscriptionFacts: ...
+
+    async def cancel_at_period_end(
+        self, subscription_id: str, *, key: str
+    ) -> SubscriptionFacts: ...
+
+    async def cancel_now(self, subscription_id: str, *, key: str) -> SubscriptionFacts: ...
+
+    async def resume(self, subscription_id: str, *, key: str) -> SubscriptionFacts: ...
+
+    async def portal_url(self, *, customer_id: str, return_url: str) -> str: ...
+
+    async def subscription(self, provider_id: str) -> SubscriptionFacts: ...
+
+    async def invoice(self, provider_id: str) -> InvoiceFacts: ...
+
+    async def checkout(self, provider_id: str) -> CheckoutFacts: ...
+
+    async def subscriptions_of(self, customer_id: str) -> list[SubscriptionFacts]: ...
+
+    async def invoices_of(self, customer_id: str) -> list[InvoiceFacts]: ...
+
+    async def events_since(self, since: datetime) -> list[EventFacts]: ...

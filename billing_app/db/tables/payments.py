@@ -1,0 +1,204 @@
+"""What the payment provider holds for us, mirrored; what we asked of it; what it told us."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import (
+    CheckoutStatus,
+    InvoiceStatus,
+    SubscriptionStatus,
+    WebhookState,
+    WriteState,
+)
+
+LIVE_STATUSES = "('trialing', 'active', 'past_due', 'unpaid', 'incomplete', 'paused')"
+
+
+class ProviderCustomer(SQLModel, table=True):
+    """The account's one customer at the provider."""
+
+    __tablename__ = "provider_customers"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index("uq_provider_customers_customer_id", "customer_id", unique=True),)
+
+    account_id: int = Field(
+        primary_key=True,
+        foreign_key="accounts.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    customer_id: str = Field(max_length=255)
+    created_at: datetime = instant()
+
+
+class OfferPrice(SQLModel, table=True):
+    """The provider's price of an offer version."""
+
+    __tablename__ = "offer_prices"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index("uq_offer_prices_price_id", "price_id", unique=True),)
+
+    offer_version_id: int = Field(
+        primary_key=True,
+        foreign_key="offer_versions.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    product_id: str = Field(max_length=255)
+    price_id: str = Field(max_length=255)
+    created_at: datetime = instant()
+
+
+class Subscription(SQLModel, table=True):
+    """A subscription as the provider last told us; at most one live for an account."""
+
+    __tablename__ = "subscriptions"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("status", SubscriptionStatus),
+        Index("uq_subscriptions_provider_id", "account_id", "provider_id", unique=True),
+        Index(
+            "uq_subscriptions_one_live",
+            "account_id",
+            unique=True,
+            postgresql_where=text(f"status IN {LIVE_STATUSES}"),
+        ),
+    )
+
+    account_id: int = Field(
+        primary_key=True,
+        foreign_key="accounts.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    number: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    provider_id: str = Field(max_length=255)
+    status: str
+    offer_version_id: int = Field(foreign_key="offer_versions.id", sa_type=BigInteger)
+    next_offer_version_id: int | None = Field(
+        default=None, foreign_key="offer_versions.id", sa_type=BigInteger
+    )
+    period_start: datetime = instant()
+    period_end: datetime = instant()
+    cancel_at_period_end: bool = False
+    past_due_since: datetime | None = instant(nullable=True)
+    ended_at: datetime | None = instant(nullable=True)
+    synced_at: datetime = instant()
+    created_at: datetime = instant()
+
+
+class Checkout(SQLModel, table=True):
+    """A page at the provider where somebody may pay; at most one open for an account."""
+
+    __tablename__ = "checkouts"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("status", CheckoutStatus),
+        Index(
+            "uq_checkouts_one_open",
+            "account_id",
+            unique=True,
+            postgresql_where=text("status IN ('creating', 'open')"),
+        ),
+    )
+
+    account_id: int = Field(
+        primary_key=True,
+        foreign_key="accounts.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    number: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    status: str
+    offer_version_id: int = Field(foreign_key="offer_versions.id", sa_type=BigInteger)
+    success_url: str
+    cancel_url: str
+    provider_id: str | None = Field(default=None, max_length=255)
+    url: str | None = None
+    created_at: datetime = instant()
+
+
+class Invoice(SQLModel, table=True):
+    """An invoice as the provider last told us."""
+
+    __tablename__ = "invoices"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("status", InvoiceStatus),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+    )
+
+    account_id: int = Field(
+        primary_key=True,
+        foreign_key="accounts.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    provider_id: str = Field(primary_key=True, max_length=255)
+    subscription_provider_id: str | None = Field(default=None, max_length=255)
+    number: str = ""
+    status: str
+    billing_reason: str = ""
+    currency: str = Field(max_length=3)
+    amount_due_minor: int = Field(sa_type=BigInteger)
+    amount_paid_minor: int = Field(sa_type=BigInteger)
+    page_url: str = ""
+    pdf_url: str = ""
+    issued_at: datetime = instant()
+    synced_at: datetime = instant()
+
+
+class ProviderWrite(SQLModel, table=True):
+    """What we asked of the provider, under which key, written before we asked.
+
+    A row that stays `pending` was interrupted: asking again with the same key is safe, and
+    reconciliation does.
+    """
+
+    __tablename__ = "provider_writes"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("state", WriteState),
+        Index(
+            "ix_provider_writes_pending", "account_id", postgresql_where=text("state = 'pending'")
+        ),
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    key: str = Field(primary_key=True, max_length=255)
+    operation: str = Field(max_length=64)
+    parameters: dict[str, Any] = Field(sa_type=JSONB)
+    state: str
+    result_id: str | None = Field(default=None, max_length=255)
+    problem: str | None = None
+    created_at: datetime = instant()
+    finished_at: datetime | None = instant(nullable=True)
+
+
+class WebhookEvent(SQLModel, table=True):
+    """An event that the provider sent and signed; stored before it is answered."""
+
+    __tablename__ = "webhook_events"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("state", WebhookState),
+        Index(
+            "ix_webhook_events_open", "received_at", postgresql_where=text("state <> 'processed'")
+        ),
+    )
+
+    id: str = Field(primary_key=True, max_length=255)
+    type: str = Field(max_length=128)
+    object_id: str = Field(default="", max_length=255)
+    customer_id: str = Field(default="", max_length=255)
+    payload: dict[str, Any] = Field(sa_type=JSONB)
+    state: str
+    attempts: int = 0
+    problem: str | None = None
+    occurred_at: datetime = instant()
+    received_at: datetime = instant()
+    finished_at: datetime | None = instant(nullable=True)
