@@ -23,7 +23,7 @@ async def current(
 ) -> dict[str, Any]:
     """The plan in force, the account's numbers, and what comes next in the queue."""
     found = await plans.read_current(services.database, actor, account_id, now)
-    if found.plan is None:
+    if found.plan is None and not found.upcoming:
         raise NoPlanError
     return {
         "account_id": found.account_id,

@@ -58,7 +58,7 @@ class PlanView:
 class CurrentPlan:
     """The plan in force with the account's sums over its usable plans.
 
-    `plan` is the last one that ended when none is usable, and None when there never was one.
+    `plan` is the last one that ended when none is usable, and None when none has begun yet.
     """
 
     account_id: str
