@@ -1,0 +1,390 @@
+"""The whole service on real PostgreSQL against brute force, in any order of operations."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from billing_app.billing import ids
+from billing_app.billing.accounts import add_plan
+from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
+from billing_app.billing.executions.service import Executions
+from billing_app.billing.plans import PlanState, PlanView, read_current, read_history
+from billing_app.billing.trials import TrialTerms
+from billing_app.billing.usage import Days, GroupBy, list_events, read_daily
+from billing_app.billing.verification import verify
+from billing_app.db.engine import Database
+from billing_app.db.words import EndReason
+from tests.billing.model import ModelAccount, ModelPlan, Outcome
+from tests.billing.profiles import examples
+from tests.conftest import PUBLIC
+from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE, Holder, ask, connect, organization
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+HOLD = timedelta(seconds=900)
+NOWHERE = 2**40
+T = TypeVar("T")
+
+BALANCES = """
+SELECT p.sequence, p.used, p.held - coalesce((
+           SELECT sum(h.executions) FROM reservation_holds AS h
+           JOIN reservations AS r ON r.account_id = h.account_id AND r.number = h.reservation_number
+           WHERE h.account_id = p.account_id AND h.plan_sequence = p.sequence
+             AND r.status = 'held' AND r.expires_at <= $2), 0)::bigint,
+       coalesce(p.ended_because, CASE WHEN p.ends_at <= $2 THEN 'period_ended' END)
+FROM plans AS p WHERE p.account_id = $1 ORDER BY p.sequence
+"""
+PARTS = """
+SELECT plan_sequence, executions FROM execution_events WHERE account_id = $1 AND number = $2
+UNION ALL
+SELECT plan_sequence, executions FROM reservation_holds
+WHERE account_id = $1 AND reservation_number = $3
+ORDER BY 1
+"""
+
+
+@dataclass
+class Service:
+    """The real thing, with an event loop of its own; one for all examples."""
+
+    runner: asyncio.Runner
+    executions: Executions
+    database: Database
+    connection: Any
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self.run(self.connection.fetch(query, *values))]
+
+    def execute(self, query: str, *values: object) -> None:
+        self.run(self.connection.execute(query, *values))
+
+
+@dataclass
+class Tenant:
+    """One account: its model, and the ids that the service gave to what the model numbers."""
+
+    holder: Holder
+    model: ModelAccount
+    reservations: list[int] = field(default_factory=list)
+    events: list[int] = field(default_factory=list)
+    is_touched: bool = True
+
+
+@dataclass(frozen=True)
+class Operation:
+    kind: str
+    tenant: int
+    executions: int | None
+    key: str = ""
+    body: str = ""
+    index: int = 0
+
+
+tenants = st.integers(0, 1)
+few = st.integers(1, 6)
+indexes = st.integers(0, 5)
+asks = st.builds(
+    Operation,
+    kind=st.sampled_from(["consume", "consume", "reserve", "check"]),
+    tenant=tenants,
+    executions=few,
+    key=st.sampled_from("abcdefghijkl"),
+    body=st.sampled_from(["", "", "", "other"]),
+)
+followers = st.builds(
+    Operation,
+    kind=st.sampled_from(["commit", "commit", "release", "refund", "refund"]),
+    tenant=tenants,
+    executions=st.none() | few,
+    key=st.sampled_from(["", "", "a", "z"]),
+    body=st.sampled_from(["wrong", "late"]),
+    index=indexes,
+)
+operations = st.one_of(asks, asks, followers)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    service: Service
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tenants = [self._tenant(5, 4), self._tenant(7)]
+
+    @rule(operation=operations)
+    def one(self, operation: Operation) -> None:
+        decided = self._decide(PLATFORM_SERVICE, [operation], together=False)
+        assert decided == self._expect([operation])
+
+    @rule(batch=st.lists(operations, min_size=1, max_size=6))
+    def in_one_batch(self, batch: list[Operation]) -> None:
+        decided = self._decide(PLATFORM_SERVICE, batch, together=True)
+        assert decided == self._expect(batch)
+
+    @rule(batch=st.lists(operations.filter(lambda o: o.kind != "check"), min_size=2, max_size=6))
+    def at_the_same_time(self, batch: list[Operation]) -> None:
+        decided = self._decide(PLATFORM_SERVICE, batch, together=False)
+        assert decided == self._expect(batch)
+
+    @rule(operation=asks, times=st.integers(2, 4))
+    def the_same_request_at_the_same_time(self, operation: Operation, times: int) -> None:
+        batch = [operation] * times
+        decided = self._decide(PLATFORM_SERVICE, batch, together=False)
+        if operation.kind != "check":
+            assert decided == self._expect(batch)
+
+    @rule(tenant=tenants, index=indexes)
+    def a_hold_runs_out(self, tenant: int, index: int) -> None:
+        account = self._touch(tenant)
+        if index >= len(account.reservations):
+            return
+        now = datetime.now(UTC)
+        self.service.execute(
+            "UPDATE reservations SET expires_at = $3 WHERE account_id = $1 AND number = $2",
+            account.holder.account_number,
+            account.reservations[index],
+            now,
+        )
+        account.model.reservations[index].expires_at = now
+
+    @rule(tenant=tenants, executions=few)
+    def a_plan_is_added(self, tenant: int, executions: int) -> None:
+        account = self._touch(tenant)
+        now = datetime.now(UTC)
+        sequence = self.service.run(
+            add_plan(
+                self.service.database,
+                OPERATOR,
+                organization_id=account.holder.organization_id,
+                executions=executions,
+                now=now,
+            )
+        )
+        account.model.plans.append(ModelPlan(sequence, [""] * executions, now, None))
+
+    @rule(tenant=tenants, index=st.integers(0, 3), end=st.booleans())
+    def a_period_ends_or_is_put_off(self, tenant: int, index: int, *, end: bool) -> None:
+        """Its start moves to tomorrow or its end to now; only an open plan's does."""
+        account = self._touch(tenant)
+        if index >= len(account.model.plans):
+            return
+        plan = account.model.plans[index]
+        now = datetime.now(UTC)
+        account.model.pass_time(now)
+        if plan.closed or plan.held or plan.ends_at:
+            return
+        if end:
+            plan.starts_at, plan.ends_at = now - timedelta(days=1), now
+        elif plan.used == 0:
+            plan.starts_at = now + timedelta(days=1)
+        self.service.execute(
+            "UPDATE plans SET starts_at = $3, ends_at = $4 WHERE account_id = $1 AND sequence = $2",
+            account.holder.account_number,
+            plan.sequence,
+            plan.starts_at,
+            plan.ends_at,
+        )
+
+    @rule(tenant=tenants, index=st.integers(0, 3))
+    def a_put_off_plan_starts(self, tenant: int, index: int) -> None:
+        account = self._touch(tenant)
+        now = datetime.now(UTC)
+        if index < len(account.model.plans) and account.model.plans[index].starts_at > now:
+            plan = account.model.plans[index]
+            plan.starts_at = now
+            self.service.execute(
+                "UPDATE plans SET starts_at = $3 WHERE account_id = $1 AND sequence = $2",
+                account.holder.account_number,
+                plan.sequence,
+                now,
+            )
+
+    @invariant()
+    def balances_and_views_are_the_models(self) -> None:
+        for tenant in self.tenants:
+            if tenant.is_touched:
+                tenant.is_touched = False
+                now = datetime.now(UTC)
+                tenant.model.pass_time(now)
+                balances = [
+                    (p.sequence, p.used, p.held, _ended(p, now)) for p in tenant.model.plans
+                ]
+                assert self.service.rows(BALANCES, tenant.holder.account_number, now) == balances
+                self.service.run(self._check_views(tenant, now))
+
+    def teardown(self) -> None:
+        assert self.service.run(verify(self.service.database)) == []
+
+    async def _check_views(self, tenant: Tenant, now: datetime) -> None:
+        database, account_id = self.service.database, tenant.holder.account_id
+        history = await read_history(database, OPERATOR, account_id, now=now)
+        current = await read_current(database, OPERATOR, account_id, now)
+        remaining = tenant.model.remaining(now)
+        assert current.executions_remaining == remaining
+        begun = [plan for plan in tenant.model.plans if plan.starts_at <= now]
+        assert (current.plan is not None) == bool(begun)
+        assert [view.sequence for view in history.items] == [
+            plan.sequence for plan in reversed(tenant.model.plans)
+        ]
+        for view, plan in zip(reversed(history.items), tenant.model.plans, strict=True):
+            _check_plan_view(view, plan, now)
+        free = [p for p in tenant.model.plans if p.is_usable(now) and "" in p.units]
+        if free:  # what is shown as in force is what the next execution is taken from
+            assert current.plan is not None
+            assert current.plan.sequence == free[0].sequence
+            shown = {current.plan.sequence} | {view.sequence for view in current.upcoming}
+            assert shown >= {plan.sequence for plan in free}
+        today = now.date()
+        days = Days(today - timedelta(days=1), today)
+        daily = await read_daily(database, OPERATOR, account_id, days=days, group_by=GroupBy.DAY)
+        events = await list_events(database, OPERATOR, account_id, limit=200)
+        used = sum(plan.used for plan in tenant.model.plans)
+        assert sum(row.used - row.refunded for row in daily) == used
+        assert sum(event.executions for event in events.items) == used
+
+    def _touch(self, index: int) -> Tenant:
+        self.tenants[index].is_touched = True
+        return self.tenants[index]
+
+    def _tenant(self, *executions: int) -> Tenant:
+        holder = organization(self.service.database.url, *executions)
+        now = datetime.now(UTC) - timedelta(hours=1)
+        plans = [ModelPlan(n, [""] * count, now, None) for n, count in enumerate(executions, 1)]
+        return Tenant(holder, ModelAccount(plans))
+
+    def _decide(self, actor: Any, batch: list[Operation], *, together: bool) -> list[Outcome]:
+        requests = [self._request(operation) for operation in batch]
+
+        async def decide() -> Sequence[Decision]:
+            if together:
+                return await self.service.executions.decide_each(actor, requests)
+            waiting = [self.service.executions.decide(actor, request) for request in requests]
+            return await asyncio.gather(*waiting)
+
+        decisions = self.service.run(decide())
+        return [
+            self._outcome(operation, decision)
+            for operation, decision in zip(batch, decisions, strict=True)
+        ]
+
+    def _request(self, operation: Operation) -> Request:
+        tenant = self._touch(operation.tenant)
+        account = tenant.holder.account_number
+        if operation.kind in {"consume", "reserve", "check"}:
+            assert operation.executions is not None
+            return ask(
+                Mode(operation.kind),
+                operation.executions,
+                operation.key,
+                organization_id=tenant.holder.organization_id,
+                workflow=operation.body,
+            )
+        made = tenant.events if operation.kind == "refund" else tenant.reservations
+        number = made[operation.index] if operation.index < len(made) else NOWHERE
+        if operation.kind == "commit":
+            return Commit(account, number, operation.executions, PLATFORM)
+        if operation.kind == "release":
+            return Release(account, number, PLATFORM)
+        return Refund(
+            account, number, operation.executions, operation.body, operation.key, PLATFORM
+        )
+
+    def _outcome(self, operation: Operation, decision: Decision) -> Outcome:
+        tenant = self.tenants[operation.tenant]
+        if isinstance(decision, BillingError):
+            remaining: Any = decision.facts.get("executions_remaining")
+            return Outcome(decision.code, remaining=remaining)
+        answer = msgspec.json.decode(decision.answer)
+        event = ids.decode(ids.EVENT, answer["event_id"] or "")
+        held = None
+        if answer.get("mode") == "reserve":
+            held = ids.decode(ids.RESERVATION, answer["reservation"]["id"])
+        _remember(tenant.events, event)
+        _remember(tenant.reservations, held)
+        event_number, held_number = event[1] if event else None, held[1] if held else None
+        account = tenant.holder.account_number
+        parts = self.service.rows(PARTS, account, event_number, held_number)
+        executions, remaining = answer["executions"], answer["executions_remaining"]
+        return Outcome("", decision.replayed, executions, remaining, tuple(parts))
+
+    def _expect(self, batch: list[Operation]) -> list[Outcome]:
+        now = datetime.now(UTC)
+        # A caller learns an id with the answer: within a batch only earlier ones can be named.
+        known = [(len(t.model.reservations), len(t.model.events)) for t in self.tenants]
+        return [self._expect_one(operation, known[operation.tenant], now) for operation in batch]
+
+    def _expect_one(self, operation: Operation, known: tuple[int, int], now: datetime) -> Outcome:
+        model = self.tenants[operation.tenant].model
+        executions, key, body = operation.executions, operation.key, operation.body
+        reservations, events = known
+        if operation.kind == "refund":
+            index = operation.index if operation.index < events else NOWHERE
+            return model.refund(index, executions, key, body, now)
+        if operation.kind in {"commit", "release"}:
+            index = operation.index if operation.index < reservations else NOWHERE
+            return model.settle(index, executions, operation.kind, now)
+        assert executions is not None
+        if operation.kind == "check":
+            return model.check(executions, now)
+        if operation.kind == "reserve":
+            return model.reserve(executions, key, body, HOLD, now)
+        return model.consume(executions, key, body, now)
+
+
+def _check_plan_view(view: PlanView, plan: ModelPlan, now: datetime) -> None:
+    because = _ended(plan, now)
+    assert (view.used, view.held, view.ended_because) == (plan.used, plan.held, because)
+    assert (view.state is PlanState.ENDED) == (because is not None)
+    assert (view.ended_at is None) == (because is None)
+    assert (view.began_at is None) == (view.began_because is None)
+    if plan.used or plan.held:
+        assert view.began_at is not None
+    if plan.starts_at > now:
+        assert view.state is PlanState.UPCOMING
+
+
+def _ended(plan: ModelPlan, now: datetime) -> EndReason | None:
+    over = plan.ends_at is not None and plan.ends_at <= now
+    return plan.closed or (EndReason.PERIOD_ENDED if over else None)
+
+
+def _remember(numbers: list[int], pair: tuple[int, int] | None) -> None:
+    if pair is not None and pair[1] not in numbers:
+        numbers.append(pair[1])
+
+
+@pytest.fixture
+def service(own_database_url: str) -> Iterator[Service]:
+    from billing_app.billing.executions import store
+
+    terms = TrialTerms(public_organization_id=PUBLIC, executions=10, days=None)
+    with asyncio.Runner() as runner:
+        connection = runner.run(store.connect(own_database_url))
+        database = Database(own_database_url)
+        executions = Executions(own_database_url, terms)
+        yield Service(runner, executions, database, connection)
+        runner.run(executions.close())
+        runner.run(database.dispose())
+        runner.run(connection.close(timeout=1))
+
+
+def test_any_interleaving_agrees_with_brute_force(service: Service) -> None:
+    # What survives a crash is another test's; here it only takes time.
+    with connect(service.database.url) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # pyright: ignore[reportArgumentType, reportCallIssue]
+    machine = type("Machine", (LedgerMachine,), {"service": service})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples(0.25), phases=PHASES)
+    )
