@@ -1,8 +1,18 @@
-"""The SQL of the hot path. Every statement names a list of accounts; locks are in sorted order."""
+"""The SQL of the hot path. Every statement names a list of accounts; locks are in sorted order.
 
+Statements marked so take each array as its text, bytes in it as base64 (arrays.py).
+"""
+
+import re
 from typing import Final
 
-LOCK_PLANS: Final = """
+
+def _arrays_as_text(statement: str) -> str:
+    """`$1::bigint[]` as `$1::text::bigint[]`: the driver sends text, PostgreSQL reads the array."""
+    return re.sub(r"(\$\d+)::(\w+\[\])", r"\1::text::\2", statement)
+
+
+LOCK_PLANS: Final = _arrays_as_text("""
 SELECT account_id, sequence, type, name, executions, used, held,
        starts_at, ends_at, began_at, ended_at, ended_because
 FROM plans
@@ -10,23 +20,23 @@ WHERE account_id = ANY($1::bigint[])
   AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
 ORDER BY account_id, sequence
 FOR UPDATE
-"""
+""")
 
 READ_PLANS: Final = LOCK_PLANS.replace("FOR UPDATE", "")
 
-LAST_CLOSED_PLANS: Final = """
+LAST_CLOSED_PLANS: Final = _arrays_as_text("""
 SELECT DISTINCT ON (account_id)
        account_id, sequence, type, name, executions, used, held,
        starts_at, ends_at, began_at, ended_at, ended_because
 FROM plans
 WHERE account_id = ANY($1::bigint[])
 ORDER BY account_id, sequence DESC
-"""
+""")
 
 # OFFSET 0 keeps the look-up a look-up by index for each key: as a plain join, a plan made while
 # the table was empty walks the whole table for every batch until the next ANALYZE (measured:
 # 1,000 µs a request instead of 60).
-KNOWN_KEYS: Final = """
+KNOWN_KEYS: Final = _arrays_as_text("""
 SELECT clock.now, known.account_id, known.key, known.request_hash, known.answer
 FROM (SELECT clock_timestamp() AS now) AS clock
 LEFT JOIN LATERAL (
@@ -38,9 +48,9 @@ LEFT JOIN LATERAL (
         OFFSET 0
     ) AS k
 ) AS known ON true
-"""
+""")
 
-RESERVATIONS: Final = """
+RESERVATIONS: Final = _arrays_as_text("""
 SELECT r.account_id, r.number, r.status, r.executions, r.expires_at, r.workflow, r.user_id,
        r.idempotency_key, h.plan_sequence, h.executions AS held
 FROM (
@@ -52,9 +62,9 @@ FROM (
 JOIN reservations AS r ON r.account_id = wanted.account_id AND r.number = wanted.number
 JOIN reservation_holds AS h ON h.account_id = r.account_id AND h.reservation_number = r.number
 ORDER BY r.account_id, r.number, h.plan_sequence
-"""
+""")
 
-EVENTS: Final = """
+EVENTS: Final = _arrays_as_text("""
 SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
        coalesce((
            SELECT -sum(refund.executions) FROM execution_events AS refund
@@ -65,9 +75,9 @@ FROM unnest($1::bigint[], $2::bigint[]) AS asked (account_id, number)
 JOIN execution_events AS e ON e.account_id = asked.account_id AND e.number = asked.number
 WHERE e.kind IN ('consume', 'commit')
 ORDER BY e.account_id, e.number, e.plan_sequence
-"""
+""")
 
-APPLY: Final = """
+APPLY: Final = _arrays_as_text("""
 WITH moved AS (
     UPDATE plans SET used = change.used, held = change.held
     FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[])
@@ -83,8 +93,10 @@ WITH moved AS (
                 $17::bigint[], $18::text[]) AS event
 ), keys AS (
     INSERT INTO idempotency_keys (account_id, key, request_hash, answer, created_at)
-    SELECT known.*, $5::timestamptz
-    FROM unnest($19::bigint[], $20::text[], $21::bytea[], $22::bytea[]) AS known
+    SELECT account_id, key, decode(request_hash, 'base64'), decode(answer, 'base64'),
+           $5::timestamptz
+    FROM unnest($19::bigint[], $20::text[], $21::text[], $22::text[])
+         AS known (account_id, key, request_hash, answer)
 )
 INSERT INTO daily_usage (account_id, day, workflow, user_id, used, refunded)
 SELECT account_id, ($5::timestamptz AT TIME ZONE 'UTC')::date, workflow, user_id, used, refunded
@@ -93,27 +105,27 @@ FROM unnest($23::bigint[], $24::text[], $25::text[], $26::bigint[], $27::bigint[
 ON CONFLICT (account_id, day, workflow, user_id) DO UPDATE
 SET used = daily_usage.used + excluded.used,
     refunded = daily_usage.refunded + excluded.refunded
-"""
+""")
 
-TURN_PLANS: Final = """
+TURN_PLANS: Final = _arrays_as_text("""
 UPDATE plans SET used = change.used, held = change.held, began_at = change.began_at,
                  ended_at = change.ended_at, ended_because = change.ended_because
 FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[],
             $5::timestamptz[], $6::timestamptz[], $7::text[])
      AS change (account_id, sequence, used, held, began_at, ended_at, ended_because)
 WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
-"""
+""")
 
-DENY: Final = """
+DENY: Final = _arrays_as_text("""
 INSERT INTO daily_denials (account_id, day, workflow, user_id, reason, denied)
 SELECT account_id, ($1::timestamptz AT TIME ZONE 'UTC')::date, workflow, user_id, reason, denied
 FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[])
      AS counted (account_id, workflow, user_id, reason, denied)
 ON CONFLICT (account_id, day, workflow, user_id, reason) DO UPDATE
 SET denied = daily_denials.denied + excluded.denied
-"""
+""")
 
-RESERVE: Final = """
+RESERVE: Final = _arrays_as_text("""
 INSERT INTO reservations (
     account_id, number, status, executions, workflow, user_id, idempotency_key, api_key_id,
     expires_at, created_at)
@@ -123,20 +135,20 @@ FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7
             $8::bigint[], $9::timestamptz[])
      AS held (account_id, number, executions, workflow, user_id, idempotency_key, api_key_id,
               expires_at)
-"""
+""")
 
-HOLD: Final = """
+HOLD: Final = _arrays_as_text("""
 INSERT INTO reservation_holds (account_id, reservation_number, plan_sequence, executions)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[])
-"""
+""")
 
-SETTLE: Final = """
+SETTLE: Final = _arrays_as_text("""
 UPDATE reservations SET status = settled.status, settled_at = settled.at,
                         event_number = settled.event_number
 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::bigint[])
      AS settled (account_id, number, status, at, event_number)
 WHERE reservations.account_id = settled.account_id AND reservations.number = settled.number
-"""
+""")
 
 ORGANIZATION_ACCOUNTS: Final = """
 SELECT organization_id, id FROM accounts

@@ -8,6 +8,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions import statements
+from billing_app.billing.executions.arrays import array, columns
 from billing_app.billing.executions.changes import Changes
 from billing_app.billing.executions.connection import Connection, Row
 from billing_app.billing.executions.decide import Decision, client_key, decide, natural_key
@@ -82,7 +83,7 @@ async def look(connection: Connection, directory: Directory, asks: Sequence[Ask]
             return await transact(connection, directory, asks)
         targets[target] = account_id
     account_ids = sorted({account for account in targets.values() if isinstance(account, int)})
-    rows = await connection.fetch(statements.READ_PLANS, account_ids, [])
+    rows = await connection.fetch(statements.READ_PLANS, array(account_ids), array([]))
     ledger = await _ledger(connection, directory, account_ids, rows, keys=[])
     ledger.targets = targets
     if any(row["held"] for row in rows):
@@ -110,7 +111,7 @@ async def _load(
     with_closed = sorted({request.account_id for request in (*settles, *refunds)})
     asked = {account for account in targets.values() if isinstance(account, int)}
     account_ids = sorted(asked.union(with_closed))
-    rows = await connection.fetch(statements.LOCK_PLANS, account_ids, with_closed)
+    rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed))
     keys = _keys(requests, targets)
     ledger = await _ledger(connection, directory, account_ids, rows, keys=keys)
     ledger.targets = targets
@@ -144,9 +145,7 @@ async def _ledger(
     *,
     keys: list[tuple[int, str]],
 ) -> LedgerState:
-    known = await connection.fetch(
-        statements.KNOWN_KEYS, [account for account, _ in keys], [key for _, key in keys]
-    )
+    known = await connection.fetch(statements.KNOWN_KEYS, *columns(keys, 2))
     owners = await directory.owners(connection, account_ids)
     accounts = {
         account_id: AccountState(account_id, owners[account_id], [])
@@ -157,7 +156,7 @@ async def _ledger(
         accounts[row[0]].plans.append(_plan(row))
     without_plans = [account.id for account in accounts.values() if not account.plans]
     if without_plans:
-        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, without_plans):
+        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_plans)):
             accounts[row[0]].last_closed = _plan(row)
     ledger = LedgerState.empty(known[0][0])
     ledger.accounts = accounts
@@ -182,10 +181,9 @@ async def _reservations(
     """Those whose time is over, and those that are to be settled."""
     rows = await connection.fetch(
         statements.RESERVATIONS,
-        account_ids,
+        array(account_ids),
         now,
-        [account for account, _ in wanted],
-        [number for _, number in wanted],
+        *columns(wanted, 2),
     )
     found: dict[tuple[int, int], ReservationState] = {}
     for row in rows:
@@ -198,9 +196,7 @@ async def _events(
     connection: Connection, refunds: list[Refund]
 ) -> dict[tuple[int, int], EventState]:
     wanted = sorted({(refund.account_id, refund.number) for refund in refunds})
-    rows = await connection.fetch(
-        statements.EVENTS, [account for account, _ in wanted], [number for _, number in wanted]
-    )
+    rows = await connection.fetch(statements.EVENTS, *columns(wanted, 2))
     found: dict[tuple[int, int], EventState] = {}
     for row in rows:
         state = found.setdefault(
@@ -236,13 +232,13 @@ async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) 
         if plan.moved and not plan.turned
     ]
     if turned:
-        await connection.execute(statements.TURN_PLANS, *_columns(turned, 7))
+        await connection.execute(statements.TURN_PLANS, *columns(turned, 7))
     if moved or changes.events or changes.keys:
         await _apply_counts(connection, moved, changes)
     await _apply_reservations(connection, changes)
     if changes.denied:
         denied = sorted((*key, count) for key, count in changes.denied.items())
-        await connection.execute(statements.DENY, changes.now, *_columns(denied, 5))
+        await connection.execute(statements.DENY, changes.now, *columns(denied, 5))
 
 
 async def _apply_counts(
@@ -252,23 +248,18 @@ async def _apply_counts(
     usage = [(*key, changes.used.get(key, 0), changes.refunded.get(key, 0)) for key in usage_keys]
     await connection.execute(
         statements.APPLY,
-        *_columns(moved, 4),
+        *columns(moved, 4),
         changes.now,
-        *_columns(changes.events, 13),
-        *_columns(changes.keys, 4),
-        *_columns(usage, 5),
+        *columns(changes.events, 13),
+        *columns(changes.keys, 4),
+        *columns(usage, 5),
     )
 
 
 async def _apply_reservations(connection: Connection, changes: Changes) -> None:
     if changes.reservations:
-        columns = _columns(changes.reservations, 8)
-        await connection.execute(statements.RESERVE, changes.now, *columns)
-        await connection.execute(statements.HOLD, *_columns(changes.holds, 4))
+        reservations = columns(changes.reservations, 8)
+        await connection.execute(statements.RESERVE, changes.now, *reservations)
+        await connection.execute(statements.HOLD, *columns(changes.holds, 4))
     if changes.settled:
-        await connection.execute(statements.SETTLE, *_columns(changes.settled, 5))
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
-    """Rows turned into `count` columns, for `unnest`."""
-    return list(zip(*rows, strict=True)) if rows else [()] * count
+        await connection.execute(statements.SETTLE, *columns(changes.settled, 5))
