@@ -49,7 +49,7 @@ class Sandbox:
         self.process.terminate()
         self.process.wait(timeout=10)
 
-    def control(self, path: str, **body: Any) -> dict[str, Any]:
+    def control(self, path: str, /, **body: Any) -> dict[str, Any]:
         response = self.http.post(f"/_sandbox/{path}", json=body)
         assert response.status_code < 300, response.text
         return response.json()

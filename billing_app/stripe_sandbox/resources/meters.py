@@ -186,7 +186,7 @@ def usage(world: World, meter: str, customer: str, start: int, end: int) -> Deci
 
 
 @route(
-    "GET", "/v1/billing/meters/{id}/event_summaries", "billing.MeterListEventSummariesParams"
+    "GET", "/v1/billing/meters/{id}/event_summaries", "billing.MeterEventSummaryListParams"
 )
 def list_summaries(world: World, params: Json, identifier: str) -> Json:
     world.store.get(identifier, "billing.meter")

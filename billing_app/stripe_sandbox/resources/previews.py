@@ -59,10 +59,11 @@ def _rehearse(world: World, params: Json) -> str:
     if details.get("cancel_now"):
         return _rehearse_cancel(world, target, details)
     changes = _changes(details)
+    latest_before = subscription["latest_invoice"]
     if changes:
         _rehearse_update(world, target, changes)
         latest = world.store.get(target)["latest_invoice"]
-        if latest != subscription["latest_invoice"] and not world.store.before(latest):
+        if latest != latest_before:
             return latest
     return _rehearse_renewal(world, target)
 
