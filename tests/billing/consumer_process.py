@@ -1,0 +1,67 @@
+"""One of several processes that ask at the same time: `python -m tests.billing.consumer_process`.
+
+For each job (JSON) on stdin: says it is ready, starts when told, prints what it got (JSON).
+"""
+
+import asyncio
+import base64
+import json
+import sys
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.requests import Mode
+from billing_app.billing.executions.service import Executions
+from billing_app.billing.trials import TrialTerms
+from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
+from tests.factories import PLATFORM_SERVICE, ask
+
+
+async def run(job: dict[str, Any]) -> dict[str, Any]:
+    terms = TrialTerms(PUBLIC, TRIAL_EXECUTIONS, days=None)
+    executions = Executions(job["url"], terms)
+    groups = [[_ask(item) for item in group] for group in job["groups"]]
+    warm = ask(Mode.CHECK, 1, organization_id=job["warm"])
+    await executions.decide(PLATFORM_SERVICE, warm)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    at_once = asyncio.Semaphore(job["at_once"])
+
+    async def decide(group: list[Any]) -> list[Decision]:
+        async with at_once:
+            if len(group) == 1:
+                return [await executions.decide(PLATFORM_SERVICE, group[0])]
+            return await executions.decide_each(PLATFORM_SERVICE, group)
+
+    with capture_logs() as logs:
+        decided = await asyncio.gather(*[decide(group) for group in groups])
+    await executions.close()
+    return {
+        "results": [_result(decision) for group in decided for decision in group],
+        "troubles": [log["event"] for log in logs],
+    }
+
+
+def _ask(item: dict[str, Any]) -> Any:
+    return ask(
+        Mode.CONSUME,
+        item["executions"],
+        item["key"],
+        organization_id=item["organization_id"],
+        user_id=item.get("user_id", ""),
+    )
+
+
+def _result(decision: Decision) -> dict[str, Any]:
+    if isinstance(decision, BillingError):
+        return {"code": decision.code, "replayed": False, "answer": ""}
+    answer = base64.b64encode(decision.answer).decode()
+    return {"code": "", "replayed": decision.replayed, "answer": answer}
+
+
+if __name__ == "__main__":
+    for line in iter(sys.stdin.readline, ""):
+        print(json.dumps(asyncio.run(run(json.loads(line)))), flush=True)
