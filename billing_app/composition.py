@@ -6,6 +6,8 @@ from functools import cache
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.subscriptions.provider import PaymentProvider
+from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
@@ -22,6 +24,8 @@ class Services:
     keys: KeyRing
     executions: Executions
     attempts: AttemptLimits
+    provider: PaymentProvider
+    subscriptions: Subscriptions
 
     async def close(self) -> None:
         await self.executions.close()
@@ -30,6 +34,7 @@ class Services:
 
 def build_services(settings: Settings, url: str) -> Services:
     database = Database(url)
+    provider = _provider(settings)
     terms = TrialTerms(
         public_organization_id=settings.public_org_id,
         executions=settings.trial_plan_executions,
@@ -42,7 +47,20 @@ def build_services(settings: Settings, url: str) -> Services:
         keys=KeyRing(database),
         executions=Executions(url, terms),
         attempts=AttemptLimits(settings.reflex_redis_url),
+        provider=provider,
+        subscriptions=Subscriptions(database, provider, grace_days=settings.payment_grace_days),
     )
+
+
+def _provider(settings: Settings) -> PaymentProvider:
+    """Stripe, or nobody: without a key everything but paying works."""
+    if settings.stripe_secret_key is None:
+        from billing_app.payments.unconfigured import NoProvider
+
+        return NoProvider()
+    from billing_app.payments.gateway import StripeGateway
+
+    return StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
 
 
 @cache

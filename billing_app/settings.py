@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     public_url: str = "http://localhost:3000"
     stripe_secret_key: SecretStr | None = None
     stripe_webhook_secret: SecretStr | None = None
+    stripe_api_base: str | None = None
+    payment_grace_days: int = Field(default=7, ge=0, le=90)
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)

@@ -5,7 +5,18 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from billing_app.api import errors, health, hot_routes, openapi, plans, receipts, sign_in, usage
+from billing_app.api import (
+    errors,
+    health,
+    hot_routes,
+    openapi,
+    plans,
+    receipts,
+    sign_in,
+    subscriptions,
+    usage,
+    webhooks,
+)
 from billing_app.billing.accounts import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
@@ -22,7 +33,7 @@ def create_app() -> "hot_routes.HotRoutes":
         openapi_url="/billing/openapi.json",
         lifespan=_lifespan,
     )
-    for module in (health, plans, usage, receipts, sign_in):
+    for module in (health, plans, usage, receipts, subscriptions, webhooks, sign_in):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

@@ -7,6 +7,8 @@ import msgspec
 
 from billing_app.billing import errors
 from billing_app.billing.errors import BillingError
+from billing_app.billing.subscriptions import provider
+from billing_app.payments.signatures import SignatureError
 
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_BASE: Final = "/billing/problems/"
@@ -21,6 +23,11 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     errors.DeniedError: 402,
     errors.TooManyAttemptsError: 429,
     errors.CannotDecideError: 503,
+    provider.PaymentDeclinedError: 402,
+    provider.PaymentProviderUnavailableError: 502,
+    provider.PaymentProviderFailedError: 502,
+    provider.NotAtProviderError: 502,
+    SignatureError: 400,
 }
 _encoder: Final = msgspec.json.Encoder()
 

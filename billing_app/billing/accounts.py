@@ -8,7 +8,14 @@ from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.actors import Actor, OperatorActor, UserActor, require_operator
+from billing_app.billing.actors import (
+    Actor,
+    OperatorActor,
+    ServiceActor,
+    UserActor,
+    require_operator,
+    require_scope,
+)
 from billing_app.billing.errors import (
     AccountNotFoundError,
     ForbiddenError,
@@ -22,6 +29,7 @@ from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Membership, Organization, Plan, User
 from billing_app.db.words import AccountKind, PlanSource, PlanType, Role, Scope
 
+MANAGING_ROLES = frozenset({Role.OWNER, Role.BILLING_ADMIN})
 READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
 
 
@@ -77,6 +85,28 @@ async def authorize_reading(session: AsyncSession, actor: Actor, account_id: str
     account = await session.get(Account, number) if number is not None else None
     if account is None or not await _may_read(session, actor, account):
         raise AccountNotFoundError
+    return account
+
+
+async def authorize_managing(
+    session: AsyncSession, actor: Actor, account_id: str, *, reading: bool = False
+) -> Account:
+    """The account, when the actor may buy, change and cancel for it.
+
+    That is the person whose trial it is, an owner or billing admin of the organization, or a key
+    with the scope `subscriptions`; `reading` lets members look. Raises AccountNotFoundError when
+    the actor may not even see it, ForbiddenError or ScopeMissingError otherwise.
+    """
+    number = ids.decode_account(account_id)
+    account = await session.get(Account, number) if number is not None else None
+    if account is None or not await _may_read(session, actor, account):
+        raise AccountNotFoundError
+    if isinstance(actor, ServiceActor):
+        require_scope(actor, Scope.SUBSCRIPTIONS)
+    elif isinstance(actor, UserActor) and account.kind == AccountKind.ORGANIZATION and not reading:
+        membership = await session.get(Membership, (account.organization_id, actor.user_id))
+        if membership is None or membership.role not in MANAGING_ROLES:
+            raise ForbiddenError("Owners and billing admins can do this.")
     return account
 
 

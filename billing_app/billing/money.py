@@ -3,12 +3,11 @@
 from typing import Final
 
 DEFAULT_EXPONENT: Final = 2
-EXPONENTS: Final = {
-    **dict.fromkeys(
-        ("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF").split(), 0
-    ),
-    **dict.fromkeys(("BHD JOD KWD OMR TND").split(), 3),
-}
+WITHOUT_DECIMALS: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF"
+WITH_THREE_DECIMALS: Final = "BHD JOD KWD OMR TND"
+EXPONENTS: Final = dict.fromkeys(WITHOUT_DECIMALS.split(), 0) | dict.fromkeys(
+    WITH_THREE_DECIMALS.split(), 3
+)
 
 
 def exponent_of(currency: str) -> int:

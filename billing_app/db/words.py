@@ -113,3 +113,8 @@ class WebhookState(StrEnum):
     PROCESSED = "processed"
     FAILED = "failed"
     DEAD = "dead"
+
+
+class When(StrEnum):
+    NOW = "now"
+    PERIOD_END = "period_end"

@@ -6,14 +6,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from billing_app.billing.executions.state import AccountState, Part, ReservationState
+from billing_app.billing.executions.state import (
+    EPOCH,
+    MICROSECOND,
+    AccountState,
+    PlanBalance,
+    ReservationState,
+)
 from billing_app.db.words import DenialReason, EventKind, ReservationStatus
 
+UsageKey = tuple[int, str, str]
+"""Account, workflow, user."""
 
-class UsageKey(NamedTuple):
-    account_id: int
-    workflow: str
-    user_id: str
+Share = tuple[PlanBalance, int]
+"""A plan's part of an event; negative when it is given back."""
 
 
 class DenialKey(NamedTuple):
@@ -23,7 +29,7 @@ class DenialKey(NamedTuple):
     reason: DenialReason
 
 
-class EventRow(NamedTuple):
+class EventRow(msgspec.Struct, gc=False):
     """Columns of `execution_events` in the order of the insert; `occurred_at` is the batch's."""
 
     account_id: int
@@ -41,7 +47,7 @@ class EventRow(NamedTuple):
     reason: str
 
 
-class KeyRow(NamedTuple):
+class KeyRow(msgspec.Struct, gc=False):
     account_id: int
     key: str
     request_hash: bytes
@@ -89,6 +95,7 @@ class EventFacts(msgspec.Struct, gc=False):
 class Changes:
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.now_microseconds = (now - EPOCH) // MICROSECOND
         self.events: list[EventRow] = []
         self.keys: list[KeyRow] = []
         self.reservations: list[ReservationRow] = []
@@ -99,20 +106,18 @@ class Changes:
         self.denied: defaultdict[DenialKey, int] = defaultdict(int)
 
     def add_event(
-        self, account: AccountState, parts: list[Part], facts: EventFacts, remaining: int
+        self, account: AccountState, shares: list[Share], facts: EventFacts, remaining: int
     ) -> int:
-        """Write an event with a row for each part (signed), and count it in its day."""
-        number = account.next_number(self.now)
-        for part in parts:
-            plan = account.plan(part.plan_sequence)
-            assert plan is not None
+        """Write an event with a row for each plan's share, and count it in its day."""
+        number = account.next_number(self.now_microseconds)
+        for plan, executions in shares:
             self.events.append(
                 EventRow(
                     account.id,
                     number,
-                    part.plan_sequence,
+                    plan.sequence,
                     facts.kind,
-                    part.executions,
+                    executions,
                     plan.used,
                     remaining,
                     facts.workflow,
@@ -123,7 +128,7 @@ class Changes:
                     facts.reason,
                 )
             )
-            self._count(UsageKey(account.id, facts.workflow, facts.user_id), part.executions)
+            self._count((account.id, facts.workflow, facts.user_id), executions)
         return number
 
     def settle(

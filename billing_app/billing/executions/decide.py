@@ -6,6 +6,7 @@ request sees what the ones before it in the batch left.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,7 @@ from billing_app.billing.errors import (
     TrialEndedError,
 )
 from billing_app.billing.executions.answers import (
+    Balance,
     CheckAnswer,
     RefundAnswer,
     ReservationBrief,
@@ -41,12 +43,14 @@ from billing_app.billing.executions.changes import (
     HoldRow,
     KeyRow,
     ReservationRow,
+    Share,
 )
 from billing_app.billing.executions.requests import (
+    CHECK,
+    CONSUME,
     Ask,
     Caller,
     Commit,
-    Mode,
     Refund,
     Release,
     Request,
@@ -60,8 +64,11 @@ from billing_app.billing.executions.state import (
     Part,
     PlanBalance,
     ReservationState,
+    remaining_of,
 )
 from billing_app.db.words import DenialReason, EndReason, EventKind, PlanType, ReservationStatus
+
+_CONSUMED: Final = EventKind.CONSUME
 
 
 class Accepted(msgspec.Struct, gc=False):
@@ -130,7 +137,7 @@ def _ask(ask: Ask, ledger: LedgerState, changes: Changes) -> Decision:
     if isinstance(account_id, BillingError):
         return account_id
     account = ledger.accounts[account_id]
-    if ask.mode is Mode.CHECK:
+    if ask.mode is CHECK:
         return _check(ask, account, ledger.now)
     key = client_key(ask.idempotency_key)
     fingerprint = ask.fingerprint()
@@ -138,12 +145,12 @@ def _ask(ask: Ask, ledger: LedgerState, changes: Changes) -> Decision:
     if known is not None:
         return _replay(known, fingerprint)
     usable = account.usable(ledger.now)
-    if sum(plan.remaining for plan in usable) < ask.executions:
+    if remaining_of(usable) < ask.executions:
         error = _denial(ask, account, ledger.now)
         reason = DenialReason(error.code)
         changes.denied[DenialKey(account.id, ask.workflow, ask.user_id, reason)] += 1
         return error
-    act = _consume if ask.mode is Mode.CONSUME else _reserve
+    act = _consume if ask.mode is CONSUME else _reserve
     answer = act(ask, account, usable, changes)
     return _remember(ledger, changes, account.id, key, fingerprint, answer)
 
@@ -169,36 +176,31 @@ def _remember(
 
 def _check(ask: Ask, account: AccountState, now: datetime) -> Decision:
     usable = account.usable(now)
-    if sum(plan.remaining for plan in usable) < ask.executions:
+    if remaining_of(usable) < ask.executions:
         return _denial(ask, account, now)
     current = next(plan for plan in usable if plan.remaining)
-    return Accepted(_answer(ask, account, current, now))
+    return Accepted(_answer(ask, account, current, balance_of(account, now)))
 
 
 def _consume(ask: Ask, account: AccountState, usable: list[PlanBalance], changes: Changes) -> bytes:
     now = changes.now
-    parts = _take(usable, ask.executions)
-    for plan, part in _with_plans(account, parts):
-        plan.use(part.executions, now)
+    shares = _take(usable, ask.executions)
+    for plan, executions in shares:
+        plan.use(executions, now)
     facts = EventFacts(
-        kind=EventKind.CONSUME,
-        workflow=ask.workflow,
-        user_id=ask.user_id,
-        idempotency_key=ask.idempotency_key,
-        api_key_id=ask.caller.api_key_id,
+        _CONSUMED, ask.workflow, ask.user_id, ask.idempotency_key, ask.caller.api_key_id
     )
-    number = changes.add_event(account, parts, facts, balance_of(account, now).remaining)
-    paying = account.plan(parts[-1].plan_sequence)
-    assert paying is not None
-    return _answer(ask, account, paying, now, event_number=number)
+    balance = balance_of(account, now)
+    number = changes.add_event(account, shares, facts, balance.remaining)
+    return _answer(ask, account, shares[-1][0], balance, event_number=number)
 
 
 def _reserve(ask: Ask, account: AccountState, usable: list[PlanBalance], changes: Changes) -> bytes:
     now = changes.now
-    parts = _take(usable, ask.executions)
-    for plan, part in _with_plans(account, parts):
-        plan.hold(part.executions, now)
-    number = account.next_number(now)
+    shares = _take(usable, ask.executions)
+    for plan, executions in shares:
+        plan.hold(executions, now)
+    number = account.next_number(changes.now_microseconds)
     expires_at = now + timedelta(seconds=ask.hold_seconds)
     changes.reservations.append(
         ReservationRow(
@@ -213,52 +215,50 @@ def _reserve(ask: Ask, account: AccountState, usable: list[PlanBalance], changes
         )
     )
     changes.holds.extend(
-        HoldRow(account.id, number, part.plan_sequence, part.executions) for part in parts
+        HoldRow(account.id, number, plan.sequence, executions) for plan, executions in shares
     )
-    paying = account.plan(parts[-1].plan_sequence)
-    assert paying is not None
     brief = ReservationBrief(ids.encode(ids.RESERVATION, account.id, number), expires_at)
-    return _answer(ask, account, paying, now, reservation=brief)
+    balance = balance_of(account, now)
+    return _answer(ask, account, shares[-1][0], balance, reservation=brief)
 
 
-def _take(usable: list[PlanBalance], executions: int) -> list[Part]:
+def _take(usable: list[PlanBalance], executions: int) -> list[Share]:
     """Split executions over plans in the order of the queue. They suffice."""
-    parts: list[Part] = []
+    shares: list[Share] = []
     for plan in usable:
         taken = min(plan.remaining, executions)
         if taken:
-            parts.append(Part(plan.sequence, taken))
+            shares.append((plan, taken))
             executions -= taken
         if not executions:
             break
     assert executions == 0
-    return parts
+    return shares
 
 
-def _with_plans(account: AccountState, parts: list[Part]) -> list[tuple[PlanBalance, Part]]:
-    pairs: list[tuple[PlanBalance, Part]] = []
+def _shares(account: AccountState, parts: list[Part]) -> list[Share]:
+    shares: list[Share] = []
     for part in parts:
         plan = account.plan(part.plan_sequence)
         assert plan is not None
-        pairs.append((plan, part))
-    return pairs
+        shares.append((plan, part.executions))
+    return shares
 
 
 def _free(account: AccountState, holds: list[Part]) -> None:
-    for plan, part in _with_plans(account, holds):
-        plan.release(part.executions)
+    for plan, executions in _shares(account, holds):
+        plan.release(executions)
 
 
 def _answer(
     ask: Ask,
     account: AccountState,
     plan: PlanBalance,
-    now: datetime,
+    balance: Balance,
     *,
     event_number: int | None = None,
     reservation: ReservationBrief | None = None,
 ) -> bytes:
-    balance = balance_of(account, now)
     event_id = ids.encode(ids.EVENT, account.id, event_number) if event_number else None
     return encode(
         CheckAnswer(
@@ -281,8 +281,9 @@ def _answer(
 def _denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:
     usable = account.usable(now)
     last = account.plans[-1] if account.plans else account.last_closed
-    remaining = sum(plan.remaining for plan in usable)
-    period_end = (usable[0] if usable else last).ends_at if usable or last else None
+    remaining = remaining_of(usable)
+    current = usable[0] if usable else last
+    period_end = current.ends_at if current else None
     if last is None:
         kind, detail = PlanNotFoundError, "This account holds no plan."
     elif not usable and _is_ended_trial(last, now):
@@ -313,7 +314,7 @@ def _settle(request: Commit | Release, ledger: LedgerState, changes: Changes) ->
         return ReservationNotFoundError()
     executions = _to_commit(request, reservation)
     key = natural_key(request)
-    fingerprint = digest(type(request).__name__, executions)
+    fingerprint = digest(type(request).__name__, str(executions))
     known = ledger.known.get((account.id, key))
     if known is not None and known.request_hash == fingerprint:
         return Accepted(known.answer, replayed=True)
@@ -355,9 +356,9 @@ def _settle_held(
     _free(account, reservation.holds)
     event_number = None
     if executions:
-        parts = _first_of(reservation.holds, executions)
-        for plan, part in _with_plans(account, parts):
-            plan.use(part.executions, now)
+        shares = _shares(account, _first_of(reservation.holds, executions))
+        for plan, used in shares:
+            plan.use(used, now)
         facts = EventFacts(
             kind=EventKind.COMMIT,
             workflow=reservation.workflow,
@@ -366,7 +367,8 @@ def _settle_held(
             api_key_id=caller.api_key_id,
             refers_to=reservation.number,
         )
-        event_number = changes.add_event(account, parts, facts, balance_of(account, now).remaining)
+        remaining = balance_of(account, now).remaining
+        event_number = changes.add_event(account, shares, facts, remaining)
     status = ReservationStatus.COMMITTED if executions else ReservationStatus.RELEASED
     changes.settle(reservation, status, at=now, event_number=event_number)
     return _settle_answer(account, reservation, executions, event_number, now)
@@ -444,8 +446,9 @@ def _refund_event(
     """Give back to the plans that paid, the one that paid last first."""
     now = changes.now
     parts = _first_of(event.parts[::-1], executions)
-    for plan, part in _with_plans(account, parts):
-        plan.give_back(part.executions, now)
+    shares = _shares(account, parts)
+    for plan, used in shares:
+        plan.give_back(used, now)
     event.parts = _subtract(event.parts, parts)
     facts = EventFacts(
         kind=EventKind.REFUND,
@@ -456,9 +459,9 @@ def _refund_event(
         refers_to=event.number,
         reason=request.reason,
     )
-    negative = [Part(part.plan_sequence, -part.executions) for part in parts]
-    number = changes.add_event(account, negative, facts, balance_of(account, now).remaining)
     balance = balance_of(account, now)
+    given_back = [(plan, -used) for plan, used in shares]
+    number = changes.add_event(account, given_back, facts, balance.remaining)
     return encode(
         RefundAnswer(
             ids.encode(ids.EVENT, account.id, number),

@@ -17,6 +17,11 @@ class Mode(StrEnum):
     RESERVE = "reserve"
 
 
+# Python 3.11 takes 0.3 µs to find a member through its class; here it is found once.
+CHECK: Final = Mode.CHECK
+CONSUME: Final = Mode.CONSUME
+
+
 class Caller(msgspec.Struct, frozen=True, gc=False):
     """The key that asks; `organization_id` None is the platform."""
 
@@ -42,9 +47,9 @@ class Ask(msgspec.Struct, gc=False):
             self.mode,
             self.organization_id,
             self.user_id,
-            self.executions,
+            str(self.executions),
             self.workflow,
-            self.hold_seconds,
+            str(self.hold_seconds),
         )
 
 
@@ -76,11 +81,11 @@ class Refund(msgspec.Struct, gc=False):
     caller: Caller
 
     def fingerprint(self) -> bytes:
-        return digest("refund", self.number, self.executions, self.reason)
+        return digest("refund", str(self.number), str(self.executions), self.reason)
 
 
 Request = Ask | Commit | Release | Refund
 
 
-def digest(*parts: object) -> bytes:
-    return blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()
+def digest(*parts: str) -> bytes:
+    return blake2b("\0".join(parts).encode(), digest_size=16).digest()

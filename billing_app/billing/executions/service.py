@@ -13,7 +13,7 @@ from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decide import Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.group_commit import GroupCommit
-from billing_app.billing.executions.requests import Ask, Caller, Mode, Request
+from billing_app.billing.executions.requests import CHECK, Ask, Caller, Request
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.words import Scope
 
@@ -64,7 +64,7 @@ class Executions:
     def _is_look(self, request: Request) -> bool:
         return (
             isinstance(request, Ask)
-            and request.mode is Mode.CHECK
+            and request.mode is CHECK
             and self._directory.known((request.organization_id, request.user_id)) is not None
         )
 

@@ -87,16 +87,25 @@ class AccountState(msgspec.Struct):
     last_closed: PlanBalance | None = None
     last_number: int = 0
 
-    def next_number(self, now: datetime) -> int:
-        """A number for an event or reservation: the time in microseconds, raised to be new."""
-        self.last_number = max(self.last_number + 1, (now - EPOCH) // MICROSECOND)
+    def next_number(self, at_microseconds: int) -> int:
+        """A number for an event or reservation: the time since 1970, raised to be new."""
+        self.last_number = max(self.last_number + 1, at_microseconds)
         return self.last_number
 
     def plan(self, sequence: int) -> PlanBalance | None:
-        return next((plan for plan in self.plans if plan.sequence == sequence), None)
+        for plan in self.plans:
+            if plan.sequence == sequence:
+                return plan
+        return None
 
     def usable(self, now: datetime) -> list[PlanBalance]:
         return [plan for plan in self.plans if plan.is_usable(now)]
+
+
+def remaining_of(plans: list[PlanBalance]) -> int:
+    if len(plans) == 1:
+        return plans[0].remaining
+    return sum([plan.remaining for plan in plans])
 
 
 class KnownAnswer(msgspec.Struct, gc=False):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from msgspec.structs import astuple
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions import statements
@@ -13,7 +14,7 @@ from billing_app.billing.executions.changes import Changes
 from billing_app.billing.executions.connection import Connection, Row
 from billing_app.billing.executions.decide import Decision, client_key, decide, natural_key
 from billing_app.billing.executions.directory import Directory, Target
-from billing_app.billing.executions.requests import Ask, Commit, Mode, Refund, Release, Request
+from billing_app.billing.executions.requests import CHECK, Ask, Commit, Refund, Release, Request
 from billing_app.billing.executions.state import (
     AccountState,
     EventState,
@@ -130,7 +131,7 @@ def _keys(
     for request in requests:
         if not isinstance(request, Ask):
             keys.append((request.account_id, natural_key(request)))
-        elif request.mode is not Mode.CHECK:
+        elif request.mode is not CHECK:
             account_id = targets[request.organization_id, request.user_id]
             if isinstance(account_id, int):
                 keys.append((account_id, client_key(request.idempotency_key)))
@@ -167,9 +168,7 @@ async def _ledger(
 
 
 def _plan(row: Row) -> PlanBalance:
-    return PlanBalance(
-        row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11]
-    )
+    return PlanBalance(*row[1:])
 
 
 async def _reservations(
@@ -250,8 +249,8 @@ async def _apply_counts(
         statements.APPLY,
         *columns(moved, 4),
         changes.now,
-        *columns(changes.events, 13),
-        *columns(changes.keys, 4),
+        *columns([astuple(event) for event in changes.events], 13),
+        *columns([astuple(key) for key in changes.keys], 4),
         *columns(usage, 5),
     )
 

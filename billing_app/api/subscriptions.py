@@ -1,0 +1,157 @@
+"""Subscriptions, the portal, and the offers that can be bought, over HTTP."""
+
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.billing import catalogue
+from billing_app.billing.accounts import find_account
+from billing_app.billing.actors import Actor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.subscriptions.service import ChangePreview, SubscriptionView
+from billing_app.composition import Services
+from billing_app.db.words import When
+from billing_app.routes import OVERVIEW
+
+router = APIRouter(prefix="/billing", tags=["subscriptions"])
+
+MAX_URL_LENGTH: Final = 2000
+Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+OfferCode = Annotated[str, Field(min_length=1, max_length=64)]
+Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class Subscribe(Body):
+    organization_id: Identifier
+    user_id: Identifier | None = None
+    offer: OfferCode
+    success_url: Url | None = None
+    cancel_url: Url | None = None
+
+
+class Change(Body):
+    offer: OfferCode
+    when: Annotated[When, Field(strict=False)] = When.NOW
+
+
+class Preview(Body):
+    offer: OfferCode
+
+
+class OpenPortal(Body):
+    organization_id: Identifier
+    user_id: Identifier | None = None
+    return_url: Url
+
+
+@router.get("/offers")
+async def list_offers(services: ServicesNow) -> dict[str, Any]:
+    """What can be bought. Open to all."""
+    return {"items": await catalogue.list_offers(services.database)}
+
+
+@router.post("/subscriptions", status_code=201)
+async def subscribe(
+    body: Subscribe, services: ServicesNow, actor: ActorNow, now: Now
+) -> dict[str, Any]:
+    """Subscribe with the card on file, else give the checkout where to pay."""
+    account_id = await _account(services, actor, body.organization_id, body.user_id)
+    overview = services.settings.public_url + OVERVIEW
+    begun = await services.subscriptions.begin(
+        actor,
+        account_id,
+        offer_code=body.offer,
+        success_url=_own_url(services, body.success_url, f"{overview}?checkout=done"),
+        cancel_url=_own_url(services, body.cancel_url, f"{overview}?checkout=left"),
+        now=now,
+    )
+    return {"subscription": begun.subscription, "checkout_url": begun.checkout_url}
+
+
+@router.get("/subscriptions/current")
+async def current(
+    services: ServicesNow, actor: ActorNow, account_id: AccountNow
+) -> dict[str, SubscriptionView | None]:
+    """The account's live subscription, or null."""
+    return {"subscription": await services.subscriptions.read(actor, account_id)}
+
+
+@router.put("/subscriptions/{subscription_id}")
+async def change(
+    subscription_id: str, body: Change, services: ServicesNow, actor: ActorNow, now: Now
+) -> SubscriptionView:
+    """Change the offer now, charged at once, or when the period ends."""
+    return await services.subscriptions.change(
+        actor, subscription_id, offer_code=body.offer, when=body.when, now=now
+    )
+
+
+@router.post("/subscriptions/{subscription_id}/preview")
+async def preview(
+    subscription_id: str, body: Preview, services: ServicesNow, actor: ActorNow, now: Now
+) -> ChangePreview:
+    """What changing now would cost, exactly."""
+    return await services.subscriptions.preview(
+        actor, subscription_id, offer_code=body.offer, now=now
+    )
+
+
+@router.delete("/subscriptions/{subscription_id}")
+async def cancel(
+    subscription_id: str,
+    services: ServicesNow,
+    actor: ActorNow,
+    now: Now,
+    when: Annotated[When, Query()] = When.PERIOD_END,
+) -> SubscriptionView:
+    """Cancel when the period ends, or at once."""
+    return await services.subscriptions.cancel(actor, subscription_id, when=when, now=now)
+
+
+@router.post("/subscriptions/{subscription_id}/resume")
+async def resume(
+    subscription_id: str, services: ServicesNow, actor: ActorNow, now: Now
+) -> SubscriptionView:
+    """Take back a cancellation or change that waits for the end of the period."""
+    return await services.subscriptions.resume(actor, subscription_id, now=now)
+
+
+@router.post("/portal-sessions")
+async def open_portal(
+    body: OpenPortal, services: ServicesNow, actor: ActorNow, now: Now
+) -> dict[str, str]:
+    """The provider's page for cards and invoices of the account's own customer."""
+    return_url = _own_url(services, body.return_url, "")
+    account_id = await _account(services, actor, body.organization_id, body.user_id)
+    url = await services.subscriptions.portal_url(actor, account_id, return_url=return_url, now=now)
+    return {"url": url}
+
+
+async def _account(
+    services: Services, actor: Actor, organization_id: str, user_id: str | None
+) -> str:
+    return await find_account(
+        services.database,
+        actor,
+        organization_id=organization_id,
+        user_id=user_id or "",
+        terms=services.terms,
+    )
+
+
+def _own_url(services: Services, url: str | None, default: str) -> str:
+    """Only our own site is a place to come back to. Raises InvalidInputError."""
+    if url is None:
+        return default
+    own = urlsplit(services.settings.public_url)
+    given = urlsplit(url)
+    if (given.scheme, given.netloc) != (own.scheme, own.netloc):
+        raise InvalidInputError(f"The address must be on {own.scheme}://{own.netloc}.", field="url")
+    return url

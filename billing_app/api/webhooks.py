@@ -1,0 +1,28 @@
+"""Where Stripe sends events: 200 only once an event is durable."""
+
+from fastapi import APIRouter, Request
+
+from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.problems import BodyTooLargeError
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.payments import signatures, webhooks
+from billing_app.routes import STRIPE_WEBHOOKS
+
+router = APIRouter(tags=["webhooks"])
+
+MAX_EVENT_BYTES = 1_000_000
+
+
+@router.post(STRIPE_WEBHOOKS)
+async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str, bool]:
+    """Check the signature on the raw body, store the event once, have it processed."""
+    secret = services.settings.stripe_webhook_secret
+    if secret is None:
+        raise PaymentProviderUnavailableError("STRIPE_WEBHOOK_SECRET is not set.")
+    body = await request.body()
+    if len(body) > MAX_EVENT_BYTES:
+        raise BodyTooLargeError
+    signature = request.headers.get("stripe-signature", "")
+    facts = signatures.read_event(body, signature, secret.get_secret_value())
+    is_new = await webhooks.store_event(services.database, facts, now)
+    return {"received": True, "duplicate": not is_new}

@@ -1,0 +1,73 @@
+"""The account's one customer, and an offer's one price, at the provider: made lazily, once.
+
+The keys are made of what the object is for, so that two requests that race ask for the same
+object and get the same one. Nothing is ever matched by e-mail.
+"""
+
+from datetime import datetime
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+from billing_app.billing import ids
+from billing_app.billing.catalogue import OfferView
+from billing_app.billing.subscriptions.provider import PaymentProvider, PriceTerms
+from billing_app.db.engine import Database
+from billing_app.db.tables import Account, OfferPrice, Organization, ProviderCustomer, User
+
+
+async def ensure_customer(
+    database: Database, provider: PaymentProvider, account: Account, now: datetime
+) -> str:
+    """The customer's id at the provider."""
+    async with database.reading() as session:
+        row = await session.get(ProviderCustomer, account.id)
+        if row is not None:
+            return row.customer_id
+        user = await session.get(User, account.user_id) if account.user_id else None
+        organization = await session.get(Organization, account.organization_id)
+    assert organization is not None
+    account_id = ids.encode_account(account.id)
+    customer_id = await provider.create_customer(
+        account_id=account_id,
+        name=(user.name or user.id) if user else organization.name,
+        email=user.email if user else None,
+        key=f"customer-{account_id}",
+    )
+    values = {"account_id": account.id, "customer_id": customer_id, "created_at": now}
+    async with database.transaction() as session:
+        await session.exec(insert(ProviderCustomer).values(values).on_conflict_do_nothing())  # pyright: ignore[reportCallIssue, reportArgumentType]
+    async with database.reading() as session:
+        row = await session.get(ProviderCustomer, account.id)
+    assert row is not None
+    return row.customer_id
+
+
+async def ensure_price(
+    database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
+) -> str:
+    """The price's id at the provider."""
+    query = select(OfferPrice.price_id).where(col(OfferPrice.offer_version_id) == offer.version_id)
+    async with database.reading() as session:
+        known = (await session.exec(query)).first()
+    if known is not None:
+        return known
+    reference = f"{offer.code}-v{offer.version}"
+    terms = PriceTerms(
+        reference=reference,
+        name=offer.name,
+        description=offer.description,
+        amount_minor=offer.price_minor,
+        currency=offer.currency,
+        interval=offer.interval,
+    )
+    facts = await provider.ensure_price(terms, key=f"offer-{reference}")
+    values = {
+        "offer_version_id": offer.version_id,
+        "product_id": facts.product_id,
+        "price_id": facts.price_id,
+        "created_at": now,
+    }
+    async with database.transaction() as session:
+        await session.exec(insert(OfferPrice).values(values).on_conflict_do_nothing())  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return facts.price_id

@@ -1,0 +1,36 @@
+"""Stands where the payment provider would, when no key is set."""
+
+from typing import Any, Final, Never
+
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+
+PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
+
+
+class NoProvider:
+    """Implements billing's PaymentProvider by saying that there is none."""
+
+    async def _refuse(self, *_: Any, **__: Any) -> Never:
+        raise PaymentProviderUnavailableError(
+            "Payments are not set up: STRIPE_SECRET_KEY is missing."
+        )
+
+    ensure_price = _refuse
+    create_customer = _refuse
+    payment_method = _refuse
+    create_checkout = _refuse
+    expire_checkout = _refuse
+    create_subscription = _refuse
+    preview_change = _refuse
+    change_now = _refuse
+    change_at_period_end = _refuse
+    cancel_at_period_end = _refuse
+    cancel_now = _refuse
+    resume = _refuse
+    portal_url = _refuse
+    subscription = _refuse
+    invoice = _refuse
+    checkout = _refuse
+    subscriptions_of = _refuse
+    invoices_of = _refuse
+    events_since = _refuse

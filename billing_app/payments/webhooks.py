@@ -1,0 +1,135 @@
+"""Stripe's events: checked, stored once, and applied by handlers that fetch the object anew.
+
+Order and duplicates do not matter then (docs.stripe.com/webhooks). Types that no handler knows
+are stored and left alone.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+from billing_app.billing.errors import BillingError
+from billing_app.billing.subscriptions.provider import EventFacts, NotAtProviderError
+from billing_app.billing.subscriptions.service import Subscriptions
+from billing_app.db.engine import Database
+from billing_app.db.tables import WebhookEvent
+from billing_app.db.words import WebhookState
+from billing_app.payments import translate
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[Subscriptions, str, datetime], Awaitable[object]]
+HANDLERS: Final[dict[str, Handler]] = {}
+
+
+async def store_event(database: Database, facts: EventFacts, now: datetime) -> bool:
+    """Keep an event before it is answered; False when it was there."""
+    values = {
+        "id": facts.id,
+        "type": facts.type,
+        "object_id": facts.object_id,
+        "customer_id": facts.customer_id,
+        "payload": facts.payload,
+        "state": WebhookState.RECEIVED,
+        "attempts": 0,
+        "occurred_at": facts.occurred_at,
+        "received_at": now,
+    }
+    statement = insert(WebhookEvent).values(values).on_conflict_do_nothing()
+    async with database.transaction() as session:
+        result = await (await session.connection()).execute(statement)
+    return result.rowcount == 1
+
+
+async def process_event(
+    database: Database, subscriptions: Subscriptions, event_id: str, now: datetime
+) -> None:
+    """Apply a stored event and mark it. Passes on what a handler raises, after noting it."""
+    async with database.transaction() as session:
+        row = await session.get(WebhookEvent, event_id, with_for_update=True)
+        if row is None or row.state == WebhookState.PROCESSED:
+            return
+        row.attempts += 1
+        session.add(row)
+    facts = translate.event_facts_of(row.payload)
+    handler = HANDLERS.get(facts.type)
+    try:
+        if handler is not None:
+            await handler(subscriptions, facts.object_id, now)
+    except NotAtProviderError:
+        log.warning("webhook_object_gone", event_type=facts.type, object_id=facts.object_id)
+    except Exception as error:
+        problem = error.code if isinstance(error, BillingError) else type(error).__name__
+        await mark(database, event_id, WebhookState.FAILED, now, problem=problem)
+        raise
+    await mark(database, event_id, WebhookState.PROCESSED, now)
+
+
+async def mark(
+    database: Database,
+    event_id: str,
+    state: WebhookState,
+    now: datetime,
+    *,
+    problem: str | None = None,
+) -> None:
+    async with database.transaction() as session:
+        row = await session.get(WebhookEvent, event_id, with_for_update=True)
+        assert row is not None
+        row.state = state
+        row.problem = problem
+        row.finished_at = now if state is not WebhookState.FAILED else None
+        session.add(row)
+
+
+async def waiting_events(database: Database, before: datetime) -> list[WebhookEvent]:
+    """Stored before then and neither processed nor given up; oldest first, at most 500."""
+    query = (
+        select(WebhookEvent)
+        .where(col(WebhookEvent.state).in_((WebhookState.RECEIVED, WebhookState.FAILED)))
+        .where(WebhookEvent.received_at < before)
+        .order_by(col(WebhookEvent.received_at))
+        .limit(500)
+    )
+    async with database.reading() as session:
+        return list((await session.exec(query)).all())
+
+
+def _handle(handler: Handler, *types: str) -> None:
+    HANDLERS.update(dict.fromkeys(types, handler))
+
+
+_handle(
+    Subscriptions.sync_checkout,
+    "checkout.session.completed",
+    "checkout.session.expired",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+)
+_handle(
+    Subscriptions.sync_subscription,
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.trial_will_end",
+    "customer.subscription.pending_update_applied",
+    "customer.subscription.pending_update_expired",
+)
+_handle(
+    Subscriptions.sync_invoice,
+    "invoice.created",
+    "invoice.finalized",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "invoice.updated",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+)
