@@ -30,19 +30,19 @@ app.add_page(
     billing_dashboard,
     route=routes.DASHBOARD,
     title="Dashboard · Billing",
-    on_load=[BillingDashboardState.load, BillingDashboardState.watch],
+    on_load=BillingDashboardState.load,
 )
 app.add_page(
     billing_overview,
     route=routes.OVERVIEW,
     title="Plans · Billing",
-    on_load=[BillingOverviewState.load, BillingOverviewState.watch],
+    on_load=BillingOverviewState.load,
 )
 app.add_page(
     usage_stats,
     route=routes.USAGE,
     title="Usage · Billing",
-    on_load=[UsageStatsState.load, UsageStatsState.watch],
+    on_load=UsageStatsState.load,
 )
 app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=DoorState.load)
 app.add_page(sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=DoorState.load)

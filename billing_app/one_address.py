@@ -35,12 +35,11 @@ class OneAddress:
             await self._pages(scope, receive, send)
         elif routes.is_api(scope["path"]):
             await self._api(scope, receive, send)
-        elif scope["path"] in routes.SIGNED_IN_PAGES and not session_token(
-            Headers(scope=scope).get("cookie", "")
-        ):
+        elif _needs_session(scope["path"]) and not _has_session_cookie(scope):
             await _redirect_to_sign_in(scope, send)
         else:
-            await self._pages(scope, receive, _with_page_headers(scope["path"], send))
+            send = _with_page_headers(scope["path"], send)
+            await self._pages(_as_built(scope), receive, send)
 
 
 def _needs_session(path: str) -> bool:
@@ -65,7 +64,7 @@ def session_token(cookie_header: str) -> str:
 
 
 async def _redirect_to_sign_in(scope: Message, send: Send) -> None:
-    path: str = scope["path"]
+    path: str = scope["path"].rstrip("/") or routes.DASHBOARD
     target = routes.SIGN_IN if path == routes.DASHBOARD else f"{routes.SIGN_IN}?next={quote(path)}"
     headers = [
         (b"location", target.encode()),

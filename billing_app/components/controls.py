@@ -136,4 +136,14 @@ class NativeForm(rx.el.Div):
     method: rx.Var[str]
 
 
+class NativeLink(rx.el.Div):
+    """A link that the browser follows itself: Reflex's own takes local paths for pages."""
+
+    tag = "a"
+
+    href: rx.Var[str]
+    download: rx.Var[bool]
+
+
 native_form = NativeForm.create
+native_link = NativeLink.create

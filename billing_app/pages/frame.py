@@ -5,7 +5,7 @@ from typing import Final
 import reflex as rx
 
 from billing_app import routes
-from billing_app.components.controls import native_form
+from billing_app.components.controls import native_form, native_link
 from billing_app.components.feedback import empty, page_bones
 from billing_app.states.session import START_AFRESH, SessionState
 from billing_app.states.views import AccountChoice
@@ -30,7 +30,7 @@ def frame(
 ) -> rx.Component:
     """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
     return rx.fragment(
-        rx.el.a("Skip to content", href="#content", class_name="skip-link"),
+        native_link("Skip to content", href="#content", class_name="skip-link"),
         rx.el.div(
             _side(path, on_account),
             _top_bar(on_account),
@@ -49,6 +49,7 @@ def frame(
             _tab_bar(path),
             class_name="frame",
         ),
+        _leave_forms(),
     )
 
 
@@ -188,7 +189,7 @@ def _leave(words: str, action: str) -> rx.Component:
     )
 
 
-def leave_forms() -> rx.Component:
+def _leave_forms() -> rx.Component:
     """The forms that the person's menu submits; they stay when the menu closes."""
     return rx.fragment(
         *[

@@ -6,7 +6,7 @@ from billing_app import routes
 from billing_app.billing.usage import GroupBy
 from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
 from billing_app.components.charts.chart import chart, legend
-from billing_app.components.controls import date_range, pager, segments, select
+from billing_app.components.controls import date_range, native_link, pager, segments, select
 from billing_app.components.feedback import empty, notice
 from billing_app.components.numbers import stat, stats
 from billing_app.components.tables import cell, table
@@ -218,7 +218,7 @@ def _filters() -> list[rx.Component]:
             value=State.kind,
             on_change=State.filter_kind,
         ),
-        rx.el.a(
+        native_link(
             rx.icon("download", aria_hidden="true"),
             "CSV",
             href=State.export_url,

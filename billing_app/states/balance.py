@@ -113,7 +113,7 @@ def _runs_out(current: CurrentPlan, pace: Pace) -> str:
     if not current.executions_remaining or pace.runs_out_on is None:
         return ""
     if current.period_end and current.period_end.date() < pace.runs_out_on:
-        return "lasts beyond the end of the period"
+        return "more than the period lasts"
     return f"runs out on {words.short_day(pace.runs_out_on)}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import reflex as rx
 import structlog
-from reflex.event import EventSpec
+from reflex.event import EventHandler, EventSpec
 
 from billing_app.billing.actors import UserActor
 from billing_app.states.session import leave_for_sign_in
@@ -32,10 +32,13 @@ class LivePage(rx.State, mixin=True):
         raise NotImplementedError
 
     @rx.event
-    async def load(self) -> EventSpec | None:
+    async def load(self) -> EventSpec | EventHandler | None:
         """The page was opened, or another account was chosen."""
         self._visit += 1
-        return await self._refresh()
+        leave = await self._refresh()
+        # Chained rather than listed beside `load`: the events of a page's opening don't wait
+        # for each other, and the watch must see this visit's number.
+        return leave or type(self).watch
 
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec]:

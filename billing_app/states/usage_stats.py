@@ -220,7 +220,7 @@ class UsageStatsState(LivePage, SessionState):
         used, total = words.number(current.executions_used), words.number(current.executions_total)
         self._show(
             cumulative_title="Used of the plans in force",
-            cumulative_words=f"{used} of {total} executions, since {words.day(since)} here",
+            cumulative_words=f"{used} of {total} executions",
         )
 
     def _show_totals(self, rows: list[DailyRow], days: Days) -> None:

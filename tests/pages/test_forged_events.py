@@ -1,18 +1,29 @@
 """Anyone can open a socket and send events: without a session they get nothing."""
 
 import json
+import re
 import secrets
 import time
 
 import pytest
-from playwright.sync_api import StorageState
+from playwright.sync_api import StorageState, WebSocket
+from reflex.state import BaseState
 from simple_websocket import Client, ConnectionClosed
 
 from billing_app import routes
 from billing_app.demo import OWNER_EMAIL
+from billing_app.states.billing_dashboard import BillingDashboardState
+from billing_app.states.billing_overview import BillingOverviewState
+from billing_app.states.session import SessionState
+from billing_app.states.usage_stats import UsageStatsState
 from tests.pages.conftest import OpenContext, RunningApp, open_page
 
-LISTEN_SECONDS = 3.0
+STATES: dict[str, type[BaseState]] = {
+    routes.DASHBOARD: BillingDashboardState,
+    routes.OVERVIEW: BillingOverviewState,
+    routes.USAGE: UsageStatsState,
+}
+LISTEN_MS = 2500
 SECRETS = ("Northwind", OWNER_EMAIL, "Growth", "invoice-extraction")
 
 
@@ -24,37 +35,45 @@ def recorded(
     sent: list[str] = []
     received: list[str] = []
 
-    def listen(socket: object) -> None:
-        socket.on("framesent", lambda frame: sent.append(str(frame)))  # pyright: ignore[reportAttributeAccessIssue]
-        socket.on("framereceived", lambda frame: received.append(str(frame)))  # pyright: ignore[reportAttributeAccessIssue]
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: sent.append(str(frame)))
+        socket.on("framereceived", lambda frame: received.append(str(frame)))
 
     context.on("page", lambda page: page.on("websocket", listen))
     page = open_page(context, path)
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(LISTEN_MS)
     token = page.evaluate("sessionStorage.getItem('token')")
     context.close()
-    return token, [frame for frame in sent if frame.startswith("42")], received
+    return token, [frame for frame in sent if frame.startswith("4")], received
+
+
+def forged(state: type[BaseState], handler: str, path: str, **payload: object) -> str:
+    """The frame of an event that a page never sends by itself."""
+    event = {
+        "name": f"{state.get_full_name()}.{handler}",
+        "payload": payload,
+        "router_data": {"pathname": path, "query": {}, "asPath": path},
+    }
+    return "42/_event," + json.dumps(["event", event])
 
 
 def replay(running_app: RunningApp, token: str, frames: list[str]) -> str:
     """Send the frames from a socket without a cookie; everything that came back."""
     address = running_app.base_url.replace("http", "ws", 1)
-    origin = {"Origin": running_app.base_url}
     socket = Client.connect(
-        f"{address}/_event/?token={token}&EIO=4&transport=websocket", headers=origin
+        f"{address}/_event/?token={token}&EIO=4&transport=websocket",
+        headers={"Origin": running_app.base_url},
     )
     assert isinstance(socket, Client)
     answers: list[str] = []
     try:
-        socket.send("40/_event,")
         for frame in frames:
             socket.send(frame)
-        end = time.monotonic() + LISTEN_SECONDS
+            time.sleep(0.2)
+        end = time.monotonic() + LISTEN_MS / 1000
         while time.monotonic() < end:
             answer = socket.receive(timeout=0.2)
-            if answer == "2":
-                socket.send("3")
-            elif answer is not None:
+            if answer is not None:
                 answers.append(str(answer))
     except ConnectionClosed:
         pass
@@ -63,17 +82,58 @@ def replay(running_app: RunningApp, token: str, frames: list[str]) -> str:
     return "\n".join(answers)
 
 
-@pytest.mark.parametrize("path", routes.SIGNED_IN_PAGES)
+@pytest.mark.parametrize("path", STATES)
 def test_events_without_a_session_get_nothing(
     open_context: OpenContext, running_app: RunningApp, owner_session: StorageState, path: str
 ) -> None:
     token, frames, received = recorded(open_context, owner_session, path)
-    assert frames
     assert any(word in "\n".join(received) for word in SECRETS)
+    account_ids = re.findall(r"acc_\w+", "\n".join(received))
+    frames += [
+        forged(SessionState, "choose_account", path, account_id=account_ids[0]),
+        forged(STATES[path], "load", path),
+        forged(STATES[path], "watch", path),
+    ]
     for forged_token in (secrets.token_hex(16), token):
         answers = replay(running_app, forged_token, frames)
-        assert answers
+        assert "sign-in" in answers or "sessionStorage.clear()" in answers
         assert not [word for word in SECRETS if word in answers]
+
+
+def test_another_persons_account_is_not_shown(
+    open_context: OpenContext,
+    running_app: RunningApp,
+    owner_session: StorageState,
+    trial_session: StorageState,
+) -> None:
+    """A person signed in, who asks for an account that is not theirs."""
+    _, _, received = recorded(open_context, owner_session, routes.DASHBOARD)
+    account_id = re.findall(r"acc_\w+", "\n".join(received))[0]
+    page = open_page(open_context(session=trial_session), routes.DASHBOARD)
+    cookie = trial_session.get("cookies", [])[0]
+    address = running_app.base_url.replace("http", "ws", 1)
+    socket = Client.connect(
+        f"{address}/_event/?token={secrets.token_hex(16)}&EIO=4&transport=websocket",
+        headers={
+            "Origin": running_app.base_url,
+            "Cookie": f"{cookie.get('name')}={cookie.get('value')}",
+        },
+    )
+    assert isinstance(socket, Client)
+    socket.send("40/_event,")
+    for frame in (
+        forged(SessionState, "choose_account", routes.DASHBOARD, account_id=account_id),
+        forged(BillingDashboardState, "load", routes.DASHBOARD),
+    ):
+        time.sleep(0.3)
+        socket.send(frame)
+    answers = ""
+    while (answer := socket.receive(timeout=2)) is not None:
+        answers += str(answer)
+    socket.close()
+    page.close()
+    assert "Ada Lovelace" in answers
+    assert not [word for word in SECRETS[:3] if word in answers]
 
 
 def test_a_foreign_page_cannot_open_the_socket(running_app: RunningApp) -> None:
