@@ -18,6 +18,7 @@ from billing_app.billing.errors import (
     IdempotencyKeyReusedError,
     InsufficientExecutionsError,
     InvalidInputError,
+    PaymentPastDueError,
     PlanNotFoundError,
     RefundExceedsError,
     ReservationExpiredError,
@@ -286,12 +287,21 @@ def _denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:
     period_end = current.ends_at if current else None
     if last is None:
         kind, detail = PlanNotFoundError, "This account holds no plan."
+    elif _has_suspended(account, now):
+        kind, detail = PaymentPastDueError, "A payment is overdue. Pay it, and runs go on at once."
     elif not usable and _is_ended_trial(last, now):
         kind, detail = TrialEndedError, f"The trial ended at {period_end}."
     else:
         kind = InsufficientExecutionsError
         detail = f"{remaining:,} executions are left, {ask.executions:,} were requested."
     return kind(detail, remaining=remaining, requested=ask.executions, period_end=period_end)
+
+
+def _has_suspended(account: AccountState, now: datetime) -> bool:
+    return any(
+        plan.is_in_period(now) and plan.is_suspended(now) and plan.remaining
+        for plan in account.plans
+    )
 
 
 def _is_ended_trial(plan: PlanBalance, now: datetime) -> bool:

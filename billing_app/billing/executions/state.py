@@ -26,6 +26,8 @@ class PlanBalance(msgspec.Struct):
     began_at: datetime | None = None
     ended_at: datetime | None = None
     ended_because: str | None = None
+    priority: int = 100
+    suspended_at: datetime | None = None
     moved: bool = False
     turned: bool = False
 
@@ -33,12 +35,19 @@ class PlanBalance(msgspec.Struct):
     def remaining(self) -> int:
         return self.executions - self.used - self.held
 
-    def is_usable(self, now: datetime) -> bool:
+    def is_in_period(self, now: datetime) -> bool:
         return (
             self.ended_at is None
             and self.starts_at <= now
             and (self.ends_at is None or now < self.ends_at)
         )
+
+    def is_suspended(self, now: datetime) -> bool:
+        """Its payment is overdue, and the days of grace are over."""
+        return self.suspended_at is not None and self.suspended_at <= now
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.is_in_period(now) and not self.is_suspended(now)
 
     def hold(self, executions: int, now: datetime) -> None:
         self.held += executions
@@ -99,13 +108,21 @@ class AccountState(msgspec.Struct):
         return None
 
     def usable(self, now: datetime) -> list[PlanBalance]:
-        return [plan for plan in self.plans if plan.is_usable(now)]
+        """In the order in which they are used."""
+        plans = [plan for plan in self.plans if plan.is_usable(now)]
+        if len(plans) > 1:
+            plans.sort(key=_queue_order)
+        return plans
 
 
 def remaining_of(plans: list[PlanBalance]) -> int:
     if len(plans) == 1:
         return plans[0].remaining
     return sum([plan.remaining for plan in plans])
+
+
+def _queue_order(plan: PlanBalance) -> tuple[int, int]:
+    return plan.priority, plan.sequence
 
 
 class KnownAnswer(msgspec.Struct, gc=False):

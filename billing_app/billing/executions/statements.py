@@ -14,7 +14,7 @@ def _arrays_as_text(statement: str) -> str:
 
 LOCK_PLANS: Final = _arrays_as_text("""
 SELECT account_id, sequence, type, name, executions, used, held,
-       starts_at, ends_at, began_at, ended_at, ended_because
+       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at
 FROM plans
 WHERE account_id = ANY($1::bigint[])
   AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
@@ -27,7 +27,7 @@ READ_PLANS: Final = LOCK_PLANS.replace("FOR UPDATE", "")
 LAST_CLOSED_PLANS: Final = _arrays_as_text("""
 SELECT DISTINCT ON (account_id)
        account_id, sequence, type, name, executions, used, held,
-       starts_at, ends_at, began_at, ended_at, ended_because
+       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at
 FROM plans
 WHERE account_id = ANY($1::bigint[])
 ORDER BY account_id, sequence DESC
