@@ -151,6 +151,30 @@ def verify() -> None:
 
 
 @app.command()
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, change nothing.")] = False,
+) -> None:
+    """Compare with the payment provider, name each difference, heal it."""
+    from billing_app.payments.reconciliation import reconcile as compare
+
+    found = _run(
+        lambda services: compare(
+            services.database,
+            services.provider,
+            services.subscriptions,
+            now=_now(),
+            dry_run=dry_run,
+        )
+    )
+    for difference in found:
+        out.print(
+            f"{difference.account_id} {difference.what} {difference.provider_id}:"
+            f" here {difference.ours}, there {difference.theirs}"
+        )
+    out.print(f"{len(found)} differences, {'none' if dry_run else 'all'} healed.")
+
+
+@app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="CSV; one row is one execution.")],
     organization: Annotated[str, typer.Option(help="Whose executions.")],

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.problems import BodyTooLargeError
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.jobs import webhooks as jobs
 from billing_app.payments import signatures, webhooks
 from billing_app.routes import STRIPE_WEBHOOKS
 
@@ -25,4 +26,5 @@ async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str
     signature = request.headers.get("stripe-signature", "")
     facts = signatures.read_event(body, signature, secret.get_secret_value())
     is_new = await webhooks.store_event(services.database, facts, now)
+    await jobs.enqueue(services.database.url, facts.id, facts.customer_id)
     return {"received": True, "duplicate": not is_new}

@@ -7,11 +7,13 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import col, select
 
 from billing_app.billing.actors import OperatorActor, ServiceActor, require_operator
 from billing_app.billing.errors import (
+    CannotDecideError,
     InvalidInputError,
     NotAuthenticatedError,
     OrganizationNotFoundError,
@@ -24,6 +26,7 @@ KEY_PREFIX: Final = "bil_"
 HINT_LENGTH: Final = 12
 CACHE_SECONDS: Final = 3.0
 MAX_CACHED: Final = 10_000
+UNREACHABLE: Final = (OperationalError, PoolTimeoutError)
 MAX_LISTED: Final = 200
 
 
@@ -127,10 +130,15 @@ class KeyRing:
         return entry[1] if entry and entry[0] > time.monotonic() else None
 
     async def authenticate(self, secret: str, now: datetime) -> ServiceActor:
-        """Raises NotAuthenticatedError when the key is unknown, revoked or past its end."""
+        """Raises NotAuthenticatedError when the key is unknown, revoked or past its end, and
+        CannotDecideError when the database cannot say."""
         entry = self._cached.get(secret)
         if entry is None or entry[0] <= time.monotonic():
-            entry = (time.monotonic() + CACHE_SECONDS, await self.find(secret, now))
+            try:
+                found = await self.find(secret, now)
+            except UNREACHABLE:
+                raise CannotDecideError("The database is not reachable. Try again.") from None
+            entry = (time.monotonic() + CACHE_SECONDS, found)
             if len(self._cached) >= MAX_CACHED:
                 self._cached.clear()
             self._cached[secret] = entry

@@ -149,6 +149,11 @@ class TooManyAttemptsError(BillingError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class PaymentPastDueError(DeniedError):
+    code = "payment_past_due"
+    title = "A payment is overdue"
+
+
 class CannotDecideError(BillingError):
     """The database could not answer in time. Nothing is known to have been counted; a retry
     with the same key is safe."""

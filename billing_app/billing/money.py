@@ -5,7 +5,7 @@ from typing import Final
 DEFAULT_EXPONENT: Final = 2
 WITHOUT_DECIMALS: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF"
 WITH_THREE_DECIMALS: Final = "BHD JOD KWD OMR TND"
-EXPONENTS: Final = dict.fromkeys(WITHOUT_DECIMALS.split(), 0) | dict.fromkeys(
+EXPONENTS: Final[dict[str, int]] = dict.fromkeys(WITHOUT_DECIMALS.split(), 0) | dict.fromkeys(
     WITH_THREE_DECIMALS.split(), 3
 )
 

@@ -29,6 +29,7 @@ class BeginReason(StrEnum):
     PREVIOUS_DEPLETED = "previous_depleted"
     PREVIOUS_PERIOD_ENDED = "previous_period_ended"
     PREVIOUS_CANCELLED = "previous_cancelled"
+    PREVIOUS_REPLACED = "previous_replaced"
     PREVIOUS_FULL = "previous_full"
 
 
@@ -114,7 +115,8 @@ async def read_history(
         account = await authorize_reading(session, actor, account_id)
         views, _ = await _read_plans(session, account, now)
     before = _sequence_of(cursor, account.id) if cursor else None
-    older = [view for view in reversed(views) if before is None or view.sequence < before]
+    views.sort(key=lambda view: -view.sequence)
+    older = [view for view in views if before is None or view.sequence < before]
     page = older[:limit]
     return Page(items=page, next_cursor=page[-1].id if len(older) > limit else None)
 
@@ -122,7 +124,7 @@ async def read_history(
 def timeline(
     account_id: int, plans: list[PlanBalance], rows: list[Plan], now: datetime
 ) -> list[PlanView]:
-    """Views of plans in the order of their sequence, with when and why each began and ended."""
+    """Views of plans in the order of use, with when and why each began and ended."""
     views: list[PlanView] = []
     has_current = False
     for balance, row in zip(plans, rows, strict=True):
@@ -192,13 +194,15 @@ def _begin_reason(earlier: list[PlanView], *, all_ended: bool) -> BeginReason:
         EndReason.DEPLETED: BeginReason.PREVIOUS_DEPLETED,
         EndReason.PERIOD_ENDED: BeginReason.PREVIOUS_PERIOD_ENDED,
         EndReason.CANCELLED: BeginReason.PREVIOUS_CANCELLED,
+        EndReason.REPLACED: BeginReason.PREVIOUS_REPLACED,
     }[last.ended_because]
 
 
 async def _read_plans(
     session: AsyncSession, account: Account, now: datetime
 ) -> tuple[list[PlanView], list[PlanBalance]]:
-    query = select(Plan).where(Plan.account_id == account.id).order_by(col(Plan.sequence))
+    query = select(Plan).where(Plan.account_id == account.id)
+    query = query.order_by(col(Plan.priority), col(Plan.sequence))
     rows = list((await session.exec(query)).all())
     overdue = await _overdue_holds(session, account.id, now)
     balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
@@ -235,6 +239,8 @@ def _balance(row: Plan, overdue: int) -> PlanBalance:
         began_at=row.began_at,
         ended_at=row.ended_at,
         ended_because=row.ended_because,
+        priority=row.priority,
+        suspended_at=row.suspended_at,
     )
 
 

@@ -14,8 +14,11 @@ from dbos import DBOS, DBOSConfig, ScheduleInput
 from billing_app.billing.retention import purge_answers, purge_sessions
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
+from billing_app.jobs import reconciliation, webhooks
 
-APPLICATION_NAME: Final = "billing"
+# One version for all releases: work that an older worker began goes on in a newer one.
+APPLICATION_VERSION: Final = "1"
+EACH_MINUTE: Final = "* * * * *"
 HOURLY: Final = "7 * * * *"
 NIGHTLY: Final = "23 3 * * *"
 
@@ -58,6 +61,16 @@ async def check_ledger(_scheduled_at: datetime, _context: Any) -> None:
 
 SCHEDULES: Final[list[ScheduleInput]] = [
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
+    {
+        "schedule_name": "sweep-webhooks",
+        "workflow_fn": webhooks.sweep_webhooks,
+        "schedule": EACH_MINUTE,
+    },
+    {
+        "schedule_name": "reconcile",
+        "workflow_fn": reconciliation.reconcile_hourly,
+        "schedule": HOURLY,
+    },
     {"schedule_name": "check-ledger", "workflow_fn": check_ledger, "schedule": NIGHTLY},
 ]
 
@@ -76,10 +89,12 @@ def run_worker(database_url: str) -> None:
 def launch(database_url: str) -> None:
     """Start DBOS on the app's database (schema `dbos`) and register the schedules."""
     config: DBOSConfig = {
-        "name": APPLICATION_NAME,
+        "name": webhooks.APPLICATION_NAME,
+        "application_version": APPLICATION_VERSION,
         "console_log_level": "WARNING",
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
     DBOS(config=config)
     DBOS.launch()
+    webhooks.register_queue()
     DBOS.apply_schedules(SCHEDULES)

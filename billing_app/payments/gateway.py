@@ -171,7 +171,7 @@ class StripeGateway:
             "subscription": subscription_id,
             "subscription_details": {
                 "items": [{"id": item_id, "price": price_id}],
-                "billing_cycle_anchor": "now",
+                "billing_cycle_anchor": {"type": "now"},
                 "proration_behavior": "none",
             },
         }

@@ -87,10 +87,10 @@ async def mark(
 
 
 async def waiting_events(database: Database, before: datetime) -> list[WebhookEvent]:
-    """Stored before then and neither processed nor given up; oldest first, at most 500."""
+    """Stored before then and never tried; oldest first, at most 500."""
     query = (
         select(WebhookEvent)
-        .where(col(WebhookEvent.state).in_((WebhookState.RECEIVED, WebhookState.FAILED)))
+        .where(WebhookEvent.state == WebhookState.RECEIVED)
         .where(WebhookEvent.received_at < before)
         .order_by(col(WebhookEvent.received_at))
         .limit(500)

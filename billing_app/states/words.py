@@ -28,12 +28,14 @@ BEGIN_REASONS: Final = {
     BeginReason.PREVIOUS_DEPLETED: "the plan before was used up",
     BeginReason.PREVIOUS_PERIOD_ENDED: "the period before ended",
     BeginReason.PREVIOUS_CANCELLED: "the plan before was cancelled",
+    BeginReason.PREVIOUS_REPLACED: "replaced the plan before",
     BeginReason.PREVIOUS_FULL: "the plan before had nothing free",
 }
 END_REASONS: Final = {
     EndReason.DEPLETED: "all executions used",
     EndReason.PERIOD_ENDED: "its period ended",
     EndReason.CANCELLED: "cancelled",
+    EndReason.REPLACED: "replaced by another plan",
 }
 
 

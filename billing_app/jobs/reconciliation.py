@@ -1,0 +1,33 @@
+"""Reconciliation on a schedule."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from dbos import DBOS
+
+from billing_app.composition import get_services
+from billing_app.payments.reconciliation import reconcile
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_SECONDS: Final = 3000.0
+
+
+@DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
+async def reconcile_all(now: datetime) -> int:
+    services = get_services()
+    if services.settings.stripe_secret_key is None:
+        return 0
+    found = await reconcile(
+        services.database, services.provider, services.subscriptions, now=now, dry_run=False
+    )
+    for difference in found:
+        log.warning("reconciled", difference=repr(difference))
+    return len(found)
+
+
+@DBOS.workflow()
+async def reconcile_hourly(scheduled_at: datetime, _context: Any) -> None:
+    """Compare with the payment provider, and heal."""
+    log.info("reconciliation_done", differences=await reconcile_all(scheduled_at))

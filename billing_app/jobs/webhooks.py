@@ -1,0 +1,107 @@
+"""Webhook events as durable workflows: one for each event id, one at a time for each customer.
+
+The stored event is the source of truth: what could not be enqueued, or was interrupted, is found
+by the sweep. What fails again and again is set aside as dead, to be replayed by staff.
+"""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+import structlog
+from dbos import DBOS, DBOSClient, EnqueueOptions
+
+from billing_app.composition import get_services
+from billing_app.db.words import WebhookState
+from billing_app.payments import webhooks
+
+APPLICATION_NAME: Final = "billing"
+QUEUE: Final = "webhooks"
+WORKFLOW: Final = "process_webhook"
+MAX_ATTEMPTS: Final = 8
+FIRST_RETRY_SECONDS: Final = 1.0
+BACKOFF: Final = 2.5
+POLLING_SECONDS: Final = 0.25
+PARALLEL: Final = 8
+SWEEP_AFTER: Final = timedelta(seconds=30)
+
+log = structlog.get_logger(__name__)
+
+
+@DBOS.step(
+    retries_allowed=True,
+    max_attempts=MAX_ATTEMPTS,
+    interval_seconds=FIRST_RETRY_SECONDS,
+    backoff_rate=BACKOFF,
+)
+async def apply_event(event_id: str) -> None:
+    services = get_services()
+    await webhooks.process_event(services.database, services.subscriptions, event_id, _now())
+
+
+@DBOS.step()
+async def set_aside(event_id: str, problem: str) -> None:
+    services = get_services()
+    await webhooks.mark(services.database, event_id, WebhookState.DEAD, _now(), problem=problem)
+
+
+@DBOS.workflow(name=WORKFLOW)
+async def process_webhook(event_id: str) -> None:
+    """Apply an event; after MAX_ATTEMPTS failures it is dead."""
+    try:
+        await apply_event(event_id)
+    except Exception as error:
+        log.exception("webhook_dead", event_id=event_id)
+        await set_aside(event_id, type(error).__name__)
+
+
+@DBOS.step()
+async def enqueue_waiting(before: datetime) -> int:
+    services = get_services()
+    rows = await webhooks.waiting_events(services.database, before)
+    for row in rows:
+        await enqueue(services.database.url, row.id, row.customer_id)
+    return len(rows)
+
+
+@DBOS.workflow()
+async def sweep_webhooks(scheduled_at: datetime, _context: Any) -> None:
+    """Each minute: enqueue what was stored and never taken up."""
+    await enqueue_waiting(scheduled_at - SWEEP_AFTER)
+
+
+def register_queue() -> None:
+    """To be called once DBOS is launched."""
+    DBOS.register_queue(
+        QUEUE,
+        worker_concurrency=PARALLEL,
+        partition_concurrency=1,
+        polling_interval_sec=POLLING_SECONDS,
+    )
+
+
+async def enqueue(database_url: str, event_id: str, customer_id: str) -> None:
+    """Have a stored event processed soon. Without a worker's tables it waits for the sweep."""
+    try:
+        await _client(database_url).enqueue_async(_options(event_id, customer_id), event_id)
+    except Exception as error:
+        log.warning("webhook_not_enqueued", event_id=event_id, error=type(error).__name__)
+
+
+def _options(workflow_id: str, customer_id: str) -> EnqueueOptions:
+    return {
+        "queue_name": QUEUE,
+        "workflow_name": WORKFLOW,
+        "workflow_id": workflow_id,
+        "queue_partition_key": customer_id or "none",
+    }
+
+
+@cache
+def _client(database_url: str) -> DBOSClient:
+    url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return DBOSClient(system_database_url=url, application_name=APPLICATION_NAME)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
