@@ -1,4 +1,4 @@
-"""Puts the sandbox together: the API, the pages, the control endpoints, and what runs beside them."""
+"""Puts the sandbox together: the API, the pages, the control endpoints, and what runs beside."""
 
 import asyncio
 import contextlib

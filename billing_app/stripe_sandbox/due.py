@@ -29,7 +29,9 @@ class Due:
 def run_due(world: World, clock: str | None, until: int) -> int:
     """Lets everything due up to `until` happen. Returns how many things did."""
     for step in range(_MAX_STEPS):
-        due = min(_all_due(world, clock, until), default=None, key=lambda d: (d.at, d.rank, d.identifier))
+        due = min(
+            _all_due(world, clock, until), default=None, key=lambda d: (d.at, d.rank, d.identifier)
+        )
         if due is None:
             return step
         _move_clock(world, clock, due.at)

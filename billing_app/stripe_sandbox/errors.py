@@ -45,5 +45,12 @@ def no_such(name: str, identifier: str, param: str = "id") -> StripeError:
     )
 
 
+def check_url(value: str | None, param: str) -> None:
+    """Refuses what is not a web address; pages link to it."""
+    if value and not value.startswith(("http://", "https://")):
+        message = "Invalid URL: an explicit scheme must be provided."
+        raise invalid(message, param=param, code="url_invalid")
+
+
 def wrong_state(message: str, code: str) -> StripeError:
     return StripeError(400, "invalid_request_error", message, code=code)

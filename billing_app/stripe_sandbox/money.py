@@ -11,7 +11,24 @@ from fractions import Fraction
 from billing_app.stripe_sandbox.errors import Json
 
 ZERO_DECIMAL = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    ]
 )
 MINIMUM_CHARGE = {"gbp": 30, "jpy": 50}
 _DEFAULT_MINIMUM = 50
@@ -87,9 +104,7 @@ def spread(amount: int, weights: Sequence[int]) -> list[int]:
     if whole <= 0:
         return [0 for _ in weights]
     parts = [amount * weight // whole for weight in weights]
-    remainders = sorted(
-        range(len(weights)), key=lambda i: (-(amount * weights[i] % whole), i)
-    )
+    remainders = sorted(range(len(weights)), key=lambda i: (-(amount * weights[i] % whole), i))
     for index in remainders[: amount - sum(parts)]:
         parts[index] += 1
     return parts

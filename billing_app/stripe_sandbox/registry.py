@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from billing_app.stripe_sandbox.contract.params import BadParam, read_params
+from billing_app.stripe_sandbox.contract.params import BadParamError, read_params
 from billing_app.stripe_sandbox.contract.sdk import params_class
 from billing_app.stripe_sandbox.errors import Json, StripeError
 from billing_app.stripe_sandbox.world import World
@@ -59,7 +59,7 @@ def read(world: World, entry: Route, data: Json) -> Json:
         if entry.params is None:
             return _only_expand(data)
         return read_params(params_class(entry.params), data)
-    except BadParam as error:
+    except BadParamError as error:
         where = f"request {entry.method} {entry.path}"
         world.violations.append({"where": where, "problem": error.message})
         raise StripeError(
@@ -75,7 +75,7 @@ def _only_expand(data: Json) -> Json:
     for name in data:
         if name != "expand":
             message = f"Received unknown parameter: {name}"
-            raise BadParam("parameter_unknown", name, message)
+            raise BadParamError("parameter_unknown", name, message)
     return data
 
 

@@ -106,7 +106,7 @@ class World:
         self.new_events.append(event["id"])
 
     def emit_update(self, kind: str, subject: Json, *, now: int | None = None) -> None:
-        """Emits `<kind>.updated` with what changed since the savepoint began; nothing if nothing."""
+        """Emits `<kind>.updated` with what changed since the savepoint began, if anything did."""
         earlier = self.store.before(subject["id"])
         changed = differences(public(earlier), public(subject)) if earlier else {}
         if changed:

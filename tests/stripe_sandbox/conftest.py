@@ -1,4 +1,4 @@
-"""Starts one sandbox process for all of these tests and watches that nothing breaks the contract."""
+"""Starts one sandbox process for these tests and watches that nothing breaks the contract."""
 
 from collections.abc import Iterator
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 import stripe
 from stripe import StripeClient
@@ -347,9 +348,54 @@ def test_coupons_count_once_or_for_months(client: StripeClient) -> None:
     made = subscribe(
         client, who, price(client, 1000).id, discounts=[{"coupon": once.id}, {"coupon": months.id}]
     )
-    bills = []
     for _ in range(3):
         advance(client, watch, period(client, made.id)[1] + 2 * HOUR)
-    for invoice in client.v1.invoices.list({"customer": who}).data[::-1]:
-        bills.append(invoice.amount_paid)
-    assert bills == [650, 900, 1000, 1000]
+    bills = [row.amount_paid for row in client.v1.invoices.list({"customer": who}).data]
+    assert bills == [1000, 1000, 900, 650]
+
+
+def test_renewal_that_needs_the_customer(client: StripeClient) -> None:
+    watch = clock(client, JAN_31)
+    who = customer(client, on=watch)
+    made = subscribe(client, who, price(client, 1000).id)
+    use_card(client, who, "pm_card_authenticationRequired")
+    advance(client, watch, period(client, made.id)[1] + HOUR)
+    assert status(client, made.id) == "past_due"
+    invoice = client.v1.invoices.list({"customer": who, "limit": 1}).data[0]
+    expanded = client.v1.invoices.retrieve(
+        invoice.id, {"expand": ["payments.data.payment.payment_intent"]}
+    )
+    assert expanded.payments is not None
+    intent = expanded.payments.data[0].payment.payment_intent
+    assert isinstance(intent, stripe.PaymentIntent)
+    assert intent.status == "requires_action"
+    assert intent.next_action is not None
+    assert intent.next_action.redirect_to_url is not None
+    httpx.post(str(intent.next_action.redirect_to_url.url), data={"result": "approve"})
+    assert client.v1.invoices.retrieve(invoice.id).status == "paid"
+    assert status(client, made.id) == "active"
+
+
+def test_free_to_paid_starts_a_new_cycle(client: StripeClient) -> None:
+    watch = clock(client, JAN_31)
+    who = customer(client, on=watch)
+    made = subscribe(client, who, price(client, 0).id)
+    paid = price(client, 1000)
+    advance(client, watch, JAN_31 + 5 * DAY)
+    item = made["items"].data[0].id
+    changed = client.v1.subscriptions.update(made.id, {"items": [{"id": item, "price": paid.id}]})
+    assert changed.billing_cycle_anchor == JAN_31 + 5 * DAY
+    assert totals(client, who).paid == 1000
+
+
+def test_invoice_to_be_sent(client: StripeClient) -> None:
+    watch = clock(client, JAN_31)
+    who = customer(client, card=None, on=watch)
+    terms = {"collection_method": "send_invoice", "days_until_due": 14}
+    made = subscribe(client, who, price(client, 1000).id, **terms, expand=["latest_invoice"])
+    invoice = made.latest_invoice
+    assert isinstance(invoice, stripe.Invoice)
+    assert (made.status, invoice.status) == ("active", "open")
+    assert invoice.due_date == JAN_31 + 14 * DAY
+    paid = client.v1.invoices.pay(invoice.id, {"paid_out_of_band": True})
+    assert (paid.status, paid.amount_paid) == ("paid", 0)

@@ -15,7 +15,7 @@ from billing_app.stripe_sandbox import resources
 from billing_app.stripe_sandbox.contract import sdk
 from billing_app.stripe_sandbox.contract.answers import problems_of_answer
 from billing_app.stripe_sandbox.contract.blank import blank
-from billing_app.stripe_sandbox.contract.params import BadParam, read_params
+from billing_app.stripe_sandbox.contract.params import BadParamError, read_params
 from billing_app.stripe_sandbox.registry import ROUTES
 
 assert resources
@@ -98,7 +98,11 @@ def test_routes_are_the_sdks_own_with_its_parameters() -> None:
         declared = calls[key]
         if route.params is None:
             package = _package_of(route.path)
-            fields = set(sdk.param_fields(sdk.params_class(f"{package}{declared}"))) if declared else set()
+            fields = (
+                set(sdk.param_fields(sdk.params_class(f"{package}{declared}")))
+                if declared
+                else set()
+            )
             assert fields <= without_fields, key
         else:
             assert route.params.split(".")[-1] == declared, key
@@ -139,10 +143,8 @@ def test_answers_are_checked() -> None:
         ("SubscriptionUpdateParams", {"off_session": "1"}, "", "off_session"),
     ],
 )  # fmt: skip
-def test_params_are_checked(
-    params: str, data: dict[str, object], code: str, param: str
-) -> None:
-    with pytest.raises(BadParam) as refused:
+def test_params_are_checked(params: str, data: dict[str, object], code: str, param: str) -> None:
+    with pytest.raises(BadParamError) as refused:
         read_params(sdk.params_class(params), data)
     assert (refused.value.code, refused.value.param) == (code, param)
 

@@ -44,9 +44,7 @@ def test_a_subscription_tells_its_story_signed(
         "customer.subscription.updated",
     ]
     assert [kind for kind in seen if kind in story and kind != "customer.updated"] == story
-    updated = next(
-        e for e in hooks.events(secret) if e.type == "customer.subscription.updated"
-    )
+    updated = next(e for e in hooks.events(secret) if e.type == "customer.subscription.updated")
     assert updated.data.previous_attributes is not None
     assert updated.data.previous_attributes.to_dict() == {"status": "incomplete"}
     assert updated.api_version == "2026-10-28.endive"
@@ -142,9 +140,7 @@ def test_a_receiver_that_is_away(client: StripeClient, sandbox: Sandbox) -> None
     client.v1.webhook_endpoints.delete(endpoint.id)
 
 
-def test_endpoint_with_a_known_secret(
-    client: StripeClient, sandbox: Sandbox, hooks: Hooks
-) -> None:
+def test_endpoint_with_a_known_secret(client: StripeClient, sandbox: Sandbox, hooks: Hooks) -> None:
     made = sandbox.control("webhook_endpoints", url=hooks.url, secret="whsec_known")
     client.v1.customers.create({})
     settle(sandbox)

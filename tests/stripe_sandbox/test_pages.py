@@ -87,9 +87,7 @@ def test_subscription_paid(client: StripeClient) -> None:
 
 
 @pytest.mark.parametrize(("number", "words"), [(DECLINED, "declined"), (POOR, "insufficient")])
-def test_a_decline_leaves_nothing_open(
-    client: StripeClient, number: str, words: str
-) -> None:
+def test_a_decline_leaves_nothing_open(client: StripeClient, number: str, words: str) -> None:
     who = customer(client, card=None)
     session = checkout(client, price(client, 2000).id, customer=who)
     refused = type_card(str(session.url), number)
@@ -271,7 +269,9 @@ def test_portal(client: StripeClient) -> None:
     assert changed["items"].data[0].price.id == bigger.id
     new_card = {"action": "add_card", "number": "5555 5555 5555 4444", "expiry": "11/39"}
     assert httpx.post(url, data=new_card).status_code == 303
-    default = client.v1.customers.retrieve(who, {"expand": ["invoice_settings.default_payment_method"]})
+    default = client.v1.customers.retrieve(
+        who, {"expand": ["invoice_settings.default_payment_method"]}
+    )
     assert default.invoice_settings is not None
     method = default.invoice_settings.default_payment_method
     assert isinstance(method, stripe.PaymentMethod)
@@ -326,9 +326,7 @@ def test_a_person_pays(client: StripeClient, sandbox: Sandbox, scheme: Any, widt
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-dev-shm-usage"],
         )
-        page = browser.new_page(
-            color_scheme=scheme, viewport={"width": width, "height": 900}
-        )
+        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
         page.goto(str(session.url))
         page.get_by_label("Card number").fill("4000000000003220")
         page.get_by_label("Expires").fill("12 / 34")

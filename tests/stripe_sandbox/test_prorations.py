@@ -86,9 +86,7 @@ def test_one_change_is_exact_to_the_second(
         max_size=5,
     )
 )
-def test_any_changes_add_up(
-    client: StripeClient, steps: list[tuple[int, int, str]]
-) -> None:
+def test_any_changes_add_up(client: StripeClient, steps: list[tuple[int, int, str]]) -> None:
     """Whatever is changed when: what was billed is what was used, give or take the rounding."""
     amounts = [999, 2_000, 4_999, 33_333]
     watch = clock(client)

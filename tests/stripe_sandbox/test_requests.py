@@ -129,10 +129,14 @@ def test_rate_limit(client: StripeClient, sandbox: Sandbox) -> None:
     sandbox.control("settings", rate_limit_per_second=3)
     try:
         with pytest.raises(stripe.RateLimitError):
-            for _ in range(6):
-                client.v1.customers.list({"limit": 1})
+            _list_often(client)
     finally:
         sandbox.control("settings", rate_limit_per_second=0)
+
+
+def _list_often(client: StripeClient) -> None:
+    for _ in range(6):
+        client.v1.customers.list({"limit": 1})
 
 
 def test_pages(client: StripeClient) -> None:

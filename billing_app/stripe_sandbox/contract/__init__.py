@@ -1,1 +1,1 @@
-"""Stripe's own types, read from the installed SDK: what a request may hold and what an answer must."""
+"""Stripe's own types, read from the installed SDK: what requests may and answers must hold."""

@@ -72,10 +72,9 @@ def _value(kind: Any, value: Any, path: str) -> Problems:
     elif sdk.is_untyped(kind) or origin is dict:
         if not isinstance(value, dict):
             yield f"{path}: expected a map"
-    elif origin in (list, typing.List):  # noqa: UP006 - the SDK uses typing.List
-        yield from _items(get_args(kind)[0], value, path)
-    elif inspect.isclass(origin) and issubclass(origin, ListObject):
-        yield from _list_object(get_args(kind)[0], value, path)
+    elif origin is list or (inspect.isclass(origin) and issubclass(origin, ListObject)):
+        check = _items if origin is list else _list_object
+        yield from check(get_args(kind)[0], value, path)
     elif inspect.isclass(kind) and issubclass(kind, StripeObject):
         yield from _nested(kind, value, path)
     elif kind in _SCALARS and not _SCALARS[kind](value):

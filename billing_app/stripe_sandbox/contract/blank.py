@@ -53,7 +53,9 @@ def _blank_object(name: str) -> dict[str, Any]:
 
 def _is_type_hash(cls: type, name: str) -> bool:
     members = sdk.union_members(sdk.answer_fields(cls)[name])
-    return any(inspect.isclass(m) and m.__qualname__.startswith(f"{cls.__name__}.") for m in members)
+    return any(
+        inspect.isclass(m) and m.__qualname__.startswith(f"{cls.__name__}.") for m in members
+    )
 
 
 def blank_nested(name: str, *path: str) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def blank_nested(name: str, *path: str) -> dict[str, Any]:
     for field in path:
         kind = sdk.answer_fields(cls)[field]
         members = sdk.union_members(kind) if get_origin(kind) in sdk.UNIONS else (kind,)
-        if get_origin(members[0]) in (list,):
+        if get_origin(members[0]) is list:
             members = get_args(members[0])
         cls = members[0]
     return copy.deepcopy(_blank_fields(cls))
@@ -82,13 +84,11 @@ def _empty(kind: Any) -> Any:
     origin = get_origin(kind)
     if sdk.is_optional(kind):
         return None
-    if sdk.is_untyped(kind):
-        return {}
-    if origin is list:
-        return []
+    if sdk.is_untyped(kind) or origin is list:
+        return [] if origin is list else {}
     if origin is Literal and len(get_args(kind)) == 1:
         return get_args(kind)[0]
-    if inspect.isclass(origin) and issubclass(origin, ListObject):
+    if origin is ListObject:
         return _MISSING
     if inspect.isclass(kind) and issubclass(kind, StripeObject) and "." in kind.__qualname__:
         return _blank_fields(kind)

@@ -13,7 +13,7 @@ _INTEGER = re.compile(r"-?\d{1,18}\Z")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 
 
-class BadParam(Exception):
+class BadParamError(Exception):
     """A parameter that Stripe would refuse. `code` is Stripe's; `param` is in its bracket form."""
 
     def __init__(self, code: str, param: str, message: str) -> None:
@@ -22,7 +22,7 @@ class BadParam(Exception):
 
 
 def read_params(params: type, data: dict[str, Any]) -> dict[str, Any]:
-    """The typed parameters: numbers and booleans parsed, enums checked. Raises BadParam."""
+    """The typed parameters: numbers and booleans parsed, enums checked. Raises BadParamError."""
     return _typed_dict(params, data, "")
 
 
@@ -32,16 +32,18 @@ def _join(path: str, name: str | int) -> str:
 
 def _typed_dict(params: type, value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadParam("parameter_invalid_empty" if value == "" else "", path, "Invalid object")
+        raise BadParamError(
+            "parameter_invalid_empty" if value == "" else "", path, "Invalid object"
+        )
     declared = sdk.param_fields(params)
     for name in value:
         if name not in declared and name != "expand":
             full = _join(path, name)
-            raise BadParam("parameter_unknown", full, f"Received unknown parameter: {full}")
+            raise BadParamError("parameter_unknown", full, f"Received unknown parameter: {full}")
     for name, (required, _) in declared.items():
         if required and name not in value:
             full = _join(path, name)
-            raise BadParam("parameter_missing", full, f"Missing required param: {full}.")
+            raise BadParamError("parameter_missing", full, f"Missing required param: {full}.")
     result = {
         name: _value(kind, value[name], _join(path, name))
         for name, (_, kind) in declared.items()
@@ -60,60 +62,64 @@ def _value(kind: Any, value: Any, path: str) -> Any:
         return _typed_dict(kind, value, path)
     if origin in sdk.UNIONS:
         return _first_fitting(sdk.union_members(kind), value, path)
-    if origin is Literal:
-        return _literal(get_args(kind), value, path)
-    if origin in (list, typing.List):  # noqa: UP006 - the SDK uses typing.List
-        if not isinstance(value, list):
-            raise BadParam("", path, f"Invalid array: {path}")
-        return [_value(get_args(kind)[0], item, _join(path, i)) for i, item in enumerate(value)]
-    if origin in (dict, typing.Dict) or sdk.is_untyped(kind):  # noqa: UP006
-        return _map(value, path)
-    return _scalar(kind, value, path)
+    read = _list if origin is list else _map if _is_map(kind) else _scalar
+    return _literal(kind, value, path) if origin is Literal else read(kind, value, path)
 
 
-def _map(value: Any, path: str) -> dict[str, str]:
+def _is_map(kind: Any) -> bool:
+    return get_origin(kind) is dict or sdk.is_untyped(kind)
+
+
+def _list(kind: Any, value: Any, path: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadParamError("", path, f"Invalid array: {path}")
+    return [_value(get_args(kind)[0], item, _join(path, i)) for i, item in enumerate(value)]
+
+
+def _map(kind: Any, value: Any, path: str) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise BadParam("", path, f"Invalid hash: {path}")
+        raise BadParamError("", path, f"Invalid hash: {path}")
     for key, item in value.items():
         if isinstance(item, dict | list):
-            raise BadParam("", _join(path, key), "Metadata values must be strings")
+            raise BadParamError("", _join(path, key), "Metadata values must be strings")
     return {key: "" if item is None else str(item) for key, item in value.items()}
 
 
-def _literal(allowed: tuple[Any, ...], value: Any, path: str) -> Any:
+def _literal(kind: Any, value: Any, path: str) -> Any:
+    allowed = get_args(kind)
     if value in allowed:
         return value
     if value in ("true", "false") and (value == "true") in allowed:
         return value == "true"
     options = ", ".join(str(option) for option in allowed)
-    raise BadParam("", path, f"Invalid {path}: must be one of {options}")
+    raise BadParamError("", path, f"Invalid {path}: must be one of {options}")
 
 
 def _scalar(kind: Any, value: Any, path: str) -> Any:
     if isinstance(value, dict | list):
-        raise BadParam("", path, f"Invalid string: {path}")
+        raise BadParamError("", path, f"Invalid string: {path}")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if kind is int:
         if not _INTEGER.match(text):
-            raise BadParam("parameter_invalid_integer", path, f"Invalid integer: {text}")
+            raise BadParamError("parameter_invalid_integer", path, f"Invalid integer: {text}")
         return int(text)
     if kind in (float, Decimal):
         if not _NUMBER.match(text):
-            raise BadParam("", path, f"Invalid decimal: {text}")
+            raise BadParamError("", path, f"Invalid decimal: {text}")
         return float(text) if kind is float else Decimal(text)
     if kind is bool:
         if text not in ("true", "false"):
-            raise BadParam("", path, f"Invalid boolean: {text}")
+            raise BadParamError("", path, f"Invalid boolean: {text}")
         return text == "true"
     return text
 
 
 def _first_fitting(members: tuple[Any, ...], value: Any, path: str) -> Any:
-    failures: list[BadParam] = []
+    failures: list[BadParamError] = []
     for member in members:
         try:
             return _value(member, value, path)
-        except BadParam as error:
+        except BadParamError as error:
             failures.append(error)
     nested = [error for error in failures if error.param != path]
     raise (nested or failures)[-1]

@@ -54,7 +54,12 @@ def _type_checking_imports(module_name: str) -> Mapping[str, Any]:
 @cache
 def _module_names(module_name: str) -> dict[str, Any]:
     module = sys.modules[module_name]
-    return {**vars(typing), "Literal": Literal, **_type_checking_imports(module_name), **vars(module)}
+    return {
+        **vars(typing),
+        "Literal": Literal,
+        **_type_checking_imports(module_name),
+        **vars(module),
+    }
 
 
 def _enclosing_names(cls: type) -> dict[str, Any]:
@@ -76,11 +81,11 @@ def _resolve(annotation: Any, names: dict[str, Any]) -> Any:
     if not arguments or origin is Literal:
         return annotation
     resolved = tuple(_resolve(argument, names) for argument in arguments)
-    if origin in UNIONS:
-        return Union[resolved]
+    if origin is None or origin in UNIONS:
+        return Union[resolved]  # noqa: UP007 - the members are known at run time only
     if origin in (typing.NotRequired, typing.Required) or str(origin).endswith("Required"):
         return resolved[0]
-    return origin[resolved if len(resolved) > 1 else resolved[0]]
+    return origin[resolved[0] if len(resolved) == 1 else resolved]
 
 
 def _is_internal(name: str, annotation: Any) -> bool:
@@ -93,7 +98,7 @@ def answer_fields(cls: type) -> Mapping[str, Any]:
     """Field name as sent over the wire -> type, for a class of an answer."""
     names = {**_module_names(cls.__module__), **_enclosing_names(cls)}
     fields: dict[str, Any] = {}
-    for name, annotation in cls.__dict__.get("__annotations__", {}).items():
+    for name, annotation in inspect.get_annotations(cls).items():
         if not _is_internal(name, annotation):
             fields[name.removesuffix("_")] = _resolve(annotation, names)
     return fields
@@ -105,7 +110,7 @@ def param_fields(params: type) -> Mapping[str, tuple[bool, Any]]:
     names = {**vars(typing), "Literal": Literal, **vars(sys.modules[params.__module__])}
     required = getattr(params, "__required_keys__", frozenset())
     fields: dict[str, tuple[bool, Any]] = {}
-    for name, annotation in params.__annotations__.items():
+    for name, annotation in inspect.get_annotations(params).items():
         if name in REQUEST_OPTIONS:
             continue
         text = annotation.__forward_arg__ if isinstance(annotation, typing.ForwardRef) else ""

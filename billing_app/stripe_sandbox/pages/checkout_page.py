@@ -90,7 +90,8 @@ def _summary(session: Json) -> str:
     if session["cancel_url"]:
         back = f'<p><a href="{escape(session["cancel_url"])}">Go back without paying</a></p>'
     heading = "Save a card" if session["mode"] == "setup" else "Due today"
-    return f"<section><h1>{heading}</h1>{due}{trial}<dl>{rows}</dl>{_code_form(session)}{back}</section>"
+    code = _code_form(session)
+    return f"<section><h1>{heading}</h1>{due}{trial}<dl>{rows}</dl>{code}{back}</section>"
 
 
 def _code_form(session: Json) -> str:
@@ -99,7 +100,8 @@ def _code_form(session: Json) -> str:
     return (
         '<form method="post"><label for="promotion_code">Promotion code</label>'
         '<input id="promotion_code" name="promotion_code" autocomplete="off">'
-        '<div class="actions"><button name="action" value="promotion">Apply code</button></div></form>'
+        '<div class="actions"><button name="action" value="promotion">Apply code</button>'
+        "</div></form>"
     )
 
 
@@ -115,6 +117,7 @@ def _row_text(entry: Json) -> str:
 
 
 def _form(session: Json, problem: str, form: dict[str, str]) -> str:
+    name = escape(form.get("name", ""))
     email = form.get("email") or session["customer_email"] or ""
     ask_email = ""
     if session["customer"] is None:
@@ -126,7 +129,7 @@ def _form(session: Json, problem: str, form: dict[str, str]) -> str:
         '<section class="card"><h2 style="margin-top:0">Pay with card</h2>'
         f'{layout.alert(problem)}<form method="post">{ask_email}{layout.card_fields(problem)}'
         '<label for="name">Name on card</label>'
-        f'<input id="name" name="name" autocomplete="cc-name" value="{escape(form.get("name", ""))}">'
+        f'<input id="name" name="name" autocomplete="cc-name" value="{name}">'
         f'<button class="main-action">{_VERBS[session["mode"]]}</button></form></section>'
     )
 

@@ -77,9 +77,11 @@ def _pdf_lines(invoice: Json) -> list[tuple[str, str]]:
         (f"Date of issue: {day_text(invoice['effective_at'])}", invoice["status"]),
         ("", ""),
     ]
-    for line in invoice["lines"]["data"]:
-        lines.append((line["description"] or "", money.text(line["amount"], currency)))
-    return [*lines, ("", ""), *_totals(invoice)]
+    rows = [
+        (line["description"] or "", money.text(line["amount"], currency))
+        for line in invoice["lines"]["data"]
+    ]
+    return [*lines, *rows, ("", ""), *_totals(invoice)]
 
 
 def _totals(invoice: Json) -> list[tuple[str, str]]:
@@ -111,7 +113,8 @@ def _page(invoice: Json, problem: str = "") -> Response:
         f"{day_text(invoice['effective_at'])}</p>"
         f'<p><a href="/invoices/{invoice["id"]}/pdf">Download PDF</a></p></section>'
         '<section class="card"><div class="scroll"><table><thead><tr><th scope="col">Item</th>'
-        f'<th scope="col" class="number">Amount</th></tr></thead><tbody>{lines}</tbody></table></div>'
+        '<th scope="col" class="number">Amount</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
         f"<dl>{totals}</dl>{_payment(invoice, problem)}</section></div>"
     )
     return layout.document(f"Invoice {invoice['number']}", body, 402 if problem else 200)

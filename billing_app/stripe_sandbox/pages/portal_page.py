@@ -87,7 +87,9 @@ def _price_text(world: World, price: Json) -> str:
     recurring = price["recurring"]
     if price["unit_amount"] is None:
         return name
-    return f"{name}, {money.text(price['unit_amount'], price['currency'])} / {recurring['interval']}"
+    return (
+        f"{name}, {money.text(price['unit_amount'], price['currency'])} / {recurring['interval']}"
+    )
 
 
 def _subscription(world: World, session: Json, subscription: Json) -> str:
@@ -123,7 +125,8 @@ def _change_form(world: World, session: Json, subscription: Json, hidden: str) -
     return (
         f'<form method="post">{hidden}<label for="{identifier}">Change plan to</label>'
         f'<select id="{identifier}" name="price">{options}</select>'
-        '<div class="actions"><button name="action" value="change">Change plan</button></div></form>'
+        '<div class="actions"><button name="action" value="change">Change plan</button></div>'
+        "</form>"
     )
 
 
@@ -160,12 +163,14 @@ def _cards(world: World, session: Json) -> str:
 
 def _card(method: Json, *, is_default: bool) -> str:
     card = method["card"]
-    text = f"{card['brand'].title()} ending in {card['last4']}, {card['exp_month']:02d}/{card['exp_year']}"
+    expiry = f"{card['exp_month']:02d}/{card['exp_year']}"
+    text = f"{card['brand'].title()} ending in {card['last4']}, {expiry}"
     hidden = layout.hidden(method=method["id"])
     mark = '<span class="good"> (default)</span>' if is_default else ""
     make = "" if is_default else _button(hidden, "default_card", "Make default")
     remove = _button(hidden, "remove_card", "Remove")
-    return f'<div><p style="margin:0">{escape(text)}{mark}</p><div class="actions">{make}{remove}</div></div>'
+    buttons = f'<div class="actions">{make}{remove}</div>'
+    return f'<div><p style="margin:0">{escape(text)}{mark}</p>{buttons}</div>'
 
 
 def _invoices(world: World, session: Json) -> str:
@@ -182,9 +187,10 @@ def _invoices(world: World, session: Json) -> str:
         f'<td class="number">{escape(money.text(row["total"], row["currency"]))}</td></tr>'
         for row in rows
     )
-    head = '<tr><th scope="col">Invoice</th><th scope="col">Date</th><th scope="col">Status</th>' \
-           '<th scope="col" class="number">Total</th></tr>'  # fmt: skip
+    titles = ("Invoice", "Date", "Status")
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    head += '<th scope="col" class="number">Total</th>'
     return (
         '<h2>Invoices</h2><section class="card"><div class="scroll"><table>'
-        f"<thead>{head}</thead><tbody>{body}</tbody></table></div></section>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
     )

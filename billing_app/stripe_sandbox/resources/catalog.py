@@ -144,9 +144,7 @@ def _recurring(world: World, params: Json | None) -> Json | None:
     recurring = blank_nested("price", "recurring") | {"interval_count": 1, "usage_type": "licensed"}
     recurring |= params
     if recurring["usage_type"] == "metered" and not recurring.get("meter"):
-        raise invalid(
-            "Metered prices must be backed by a meter.", param="recurring[meter]"
-        )
+        raise invalid("Metered prices must be backed by a meter.", param="recurring[meter]")
     if recurring.get("meter"):
         world.store.get(recurring["meter"], "billing.meter", param="recurring[meter]")
     return recurring
@@ -166,7 +164,7 @@ def _tier(tier: Json) -> Json:
 
 def _free_lookup_key(world: World, params: Json) -> str | None:
     key = params.get("lookup_key") or None
-    taken = list(world.store.all("price", lambda p: key and p["lookup_key"] == key))
+    taken = list(world.store.all("price", lambda p: key is not None and p["lookup_key"] == key))
     if taken and not params.get("transfer_lookup_key"):
         raise invalid(
             f"A price (`{taken[0]['id']}`) already uses that lookup key.", param="lookup_key"
@@ -231,9 +229,10 @@ def retrieve_price(world: World, params: Json, identifier: str) -> Json:
 @route("POST", "/v1/prices/{price}", "PriceUpdateParams")
 def update_price(world: World, params: Json, identifier: str) -> Json:
     world.store.get(identifier, "price")
-    if params.get("lookup_key") and world.store.get(identifier)["lookup_key"] != params[
-        "lookup_key"
-    ]:
+    if (
+        params.get("lookup_key")
+        and world.store.get(identifier)["lookup_key"] != params["lookup_key"]
+    ):
         _free_lookup_key(world, params)
     price = world.store.edit(identifier)
     apply_fields(price, params, ("active", "lookup_key", "nickname", "tax_behavior"))

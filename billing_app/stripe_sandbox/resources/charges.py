@@ -55,10 +55,14 @@ def _card_details(method: Json) -> Json:
     card = method["card"]
     same = ("brand", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4")
     details = blank_nested("charge", "payment_method_details", "card")
-    return details | {name: card[name] for name in same} | {
-        "checks": dict(card["checks"]),
-        "network": card["brand"],
-    }
+    return (
+        details
+        | {name: card[name] for name in same}
+        | {
+            "checks": dict(card["checks"]),
+            "network": card["brand"],
+        }
+    )
 
 
 @includable("charge", "refunds")

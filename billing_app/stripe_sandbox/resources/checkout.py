@@ -6,7 +6,7 @@ Source: https://docs.stripe.com/api/checkout/sessions?api-version=2026-10-28.end
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.contract.blank import blank, blank_nested
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
-from billing_app.stripe_sandbox.errors import Json, invalid, missing_param, wrong_state
+from billing_app.stripe_sandbox.errors import Json, check_url, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import cut_page, page, route
 from billing_app.stripe_sandbox.render import includable
 from billing_app.stripe_sandbox.resources import coupons, invoicing
@@ -17,9 +17,18 @@ from billing_app.stripe_sandbox.resources.subscription_ends import expire_incomp
 from billing_app.stripe_sandbox.world import World, list_object, public
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 1_800, DAY_SECONDS
-_PLAIN = ("allow_promotion_codes", "billing_address_collection", "cancel_url",
-          "client_reference_id", "customer", "customer_email", "locale", "payment_method_collection",
-          "submit_type", "success_url")  # fmt: skip
+_PLAIN = (
+    "allow_promotion_codes",
+    "billing_address_collection",
+    "cancel_url",
+    "client_reference_id",
+    "customer",
+    "customer_email",
+    "locale",
+    "payment_method_collection",
+    "submit_type",
+    "success_url",
+)
 
 
 @route("POST", "/v1/checkout/sessions", "checkout.SessionCreateParams")
@@ -69,6 +78,8 @@ def _check(world: World, params: Json, mode: str) -> None:
         raise invalid("The sandbox has the hosted page only.", param="ui_mode")
     if not params.get("success_url"):
         raise missing_param("success_url")
+    for name in ("success_url", "cancel_url"):
+        check_url(params.get(name), name)
     if mode != "setup" and not params.get("line_items"):
         raise missing_param("line_items")
     if params.get("customer"):
@@ -138,7 +149,9 @@ def _add_up(world: World, session: Json) -> None:
     """Totals as the page shows them: discounts off, nothing due today for recurring in a trial."""
     if session["mode"] == "setup":
         return
-    rows = [row for row in session["_lines"] if not (is_trial(session) and row["price"]["recurring"])]
+    rows = [
+        row for row in session["_lines"] if not (is_trial(session) and row["price"]["recurring"])
+    ]
     lines = [
         {
             "amount": row["amount_subtotal"],
@@ -212,9 +225,7 @@ def update(world: World, params: Json, identifier: str) -> Json:
     return session
 
 
-@route(
-    "GET", "/v1/checkout/sessions/{session}/line_items", "checkout.SessionListLineItemsParams"
-)
+@route("GET", "/v1/checkout/sessions/{session}/line_items", "checkout.SessionLineItemListParams")
 def list_line_items(world: World, params: Json, identifier: str) -> Json:
     rows = world.store.get(identifier, "checkout.session")["_lines"]
     return cut_page(params, rows, f"/v1/checkout/sessions/{identifier}/line_items")
@@ -225,7 +236,7 @@ def expire_call(world: World, params: Json, identifier: str) -> Json:
     session = world.store.get(identifier, "checkout.session")
     if session["status"] != "open":
         raise wrong_state(
-            "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout "
+            'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout '
             f"Session has a status of `{session['status']}`.",
             "checkout_session_not_open",
         )

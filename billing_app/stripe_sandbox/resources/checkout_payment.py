@@ -181,9 +181,7 @@ def _people(world: World, session: Json) -> frozenset[str]:
     return frozenset([made, *created]) if session["customer_creation"] == "always" else frozenset()
 
 
-def _create_subscription(
-    world: World, session: Json, customer: Json, method: Json
-) -> Json:
+def _create_subscription(world: World, session: Json, customer: Json, method: Json) -> Json:
     recurring = [row for row in session["_lines"] if row["price"]["recurring"]]
     once = [row for row in session["_lines"] if not row["price"]["recurring"]]
     data = session["_data"]["subscription_data"]

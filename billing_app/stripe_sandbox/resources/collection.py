@@ -49,7 +49,7 @@ def collect(
     off_session: bool,
     method: str | None = None,
 ) -> Decline | None:
-    """Charges an open invoice. Returns why it was declined; None if paid or waiting for a person."""
+    """Charges an open invoice. Returns a decline; None if paid or waiting for a person."""
     invoice = world.store.edit(identifier)
     invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
     chosen = method or method_to_charge(world, invoice)
@@ -85,9 +85,7 @@ def note_failure(world: World, identifier: str, now: int) -> None:
         _give_up(world, subscription["id"], identifier, now)
 
 
-def _next_attempt(
-    world: World, invoice: Json, subscription: Json | None, now: int
-) -> int | None:
+def _next_attempt(world: World, invoice: Json, subscription: Json | None, now: int) -> int | None:
     delays = world.settings.retry_days
     index = invoice["attempt_count"] - 1
     if subscription is None or not invoice["auto_advance"] or index >= len(delays):
@@ -111,9 +109,7 @@ def retry(world: World, identifier: str, now: int) -> None:
     collect(world, identifier, now, off_session=True)
 
 
-def mark_paid(
-    world: World, identifier: str, now: int, *, out_of_band: bool = False
-) -> Json:
+def mark_paid(world: World, identifier: str, now: int, *, out_of_band: bool = False) -> Json:
     """Closes an invoice as paid and lets its subscription live."""
     invoice = world.store.edit(identifier)
     due = invoice["amount_due"]

@@ -8,7 +8,7 @@ from billing_app.stripe_sandbox.dates import add_intervals
 from billing_app.stripe_sandbox.errors import Json, invalid
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.render import deleted, includable
-from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
+from billing_app.stripe_sandbox.resources.common import apply_fields, remove
 from billing_app.stripe_sandbox.world import World
 
 
@@ -126,9 +126,7 @@ def _redeemable(world: World, identifier: str, now: int) -> Json:
     return world.store.edit(identifier)
 
 
-def redeem(
-    world: World, entries: Sequence[Json] | str, customer: Json, **holder: str
-) -> list[str]:
+def redeem(world: World, entries: Sequence[Json] | str, customer: Json, **holder: str) -> list[str]:
     """Turns `discounts` parameters into stored discounts; returns their ids."""
     if isinstance(entries, str):
         return []
@@ -186,8 +184,10 @@ def discount_lines(world: World, lines: Sequence[Json], discounts: Sequence[Json
 def _applies(coupon: Json, line: Json) -> bool:
     details = (line["pricing"] or {}).get("price_details") or {}
     products = coupon.get("_products")
-    return line["discountable"] and _net(line) > 0 and (
-        not products or details.get("product") in products
+    return (
+        line["discountable"]
+        and _net(line) > 0
+        and (not products or details.get("product") in products)
     )
 
 

@@ -111,9 +111,7 @@ def apply_to(world: World, invoice: Json, now: int) -> None:
             left -= _apply(world, invoice, line, grant, left, now)
 
 
-def _apply(
-    world: World, invoice: Json, line: Json, grant: Json, left: int, now: int
-) -> int:
+def _apply(world: World, invoice: Json, line: Json, grant: Json, left: int, now: int) -> int:
     off = sum(entry["amount"] for entry in line["discount_amounts"])
     used = sum(entry["amount"] for entry in line["pretax_credit_amounts"])
     amount = min(left, line["amount"] - off - used)
@@ -185,9 +183,7 @@ def _changed(world: World, grant: Json) -> Json:
     return grant
 
 
-@route(
-    "GET", "/v1/billing/credit_balance_summary", "billing.CreditBalanceSummaryRetrieveParams"
-)
+@route("GET", "/v1/billing/credit_balance_summary", "billing.CreditBalanceSummaryRetrieveParams")
 def summary(world: World, params: Json) -> Json:
     if "customer" not in params:
         raise missing_param("customer")

@@ -48,10 +48,14 @@ def _method_details(charge: Json) -> Json:
     card = {"brand": brand, "case_type": "chargeback", "network": brand}
     fields = blank("dispute")["payment_method_details"] or {}
     names = ("amazon_pay", "klarna", "paypal")
-    return fields | dict.fromkeys(names) | {
-        "type": "card",
-        "card": {**card, "network_reason_code": "10.4"},
-    }
+    return (
+        fields
+        | dict.fromkeys(names)
+        | {
+            "type": "card",
+            "card": {**card, "network_reason_code": "10.4"},
+        }
+    )
 
 
 def _close(world: World, dispute: Json, status: str) -> None:

@@ -3,7 +3,7 @@
 import secrets
 
 from billing_app.stripe_sandbox.contract.sdk import API_VERSION
-from billing_app.stripe_sandbox.errors import Json, invalid
+from billing_app.stripe_sandbox.errors import Json, check_url, invalid
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources.common import apply_fields, remove
 from billing_app.stripe_sandbox.world import World
@@ -48,8 +48,7 @@ def new_endpoint(world: World, params: Json, secret: str | None = None) -> Json:
 
 @route("POST", "/v1/webhook_endpoints", "WebhookEndpointCreateParams")
 def create_endpoint(world: World, params: Json) -> Json:
-    if not params["url"].startswith(("http://", "https://")):
-        raise invalid("Invalid URL: an explicit scheme must be provided.", param="url")
+    check_url(params["url"], "url")
     endpoint = new_endpoint(world, params)
     return {**endpoint, "secret": endpoint["_secret"]}
 

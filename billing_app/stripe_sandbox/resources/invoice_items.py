@@ -7,57 +7,51 @@ from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
 from billing_app.stripe_sandbox.resources.common import apply_fields, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.invoicing import (
-    add_lines,
+    Line,
     pricing_of,
     pull_pending_items,
     total_up,
 )
 from billing_app.stripe_sandbox.world import World
 
-__all__ = ["add_lines", "new_item"]
-
 
 def new_item(
     world: World,
     customer: Json,
+    line: Line,
     *,
-    amount: int,
     currency: str,
-    description: str | None,
-    period: tuple[int, int],
-    price: Json | None = None,
-    quantity: int = 1,
     subscription: str | None = None,
-    subscription_item: str | None = None,
-    proration: bool = False,
-    credited: Json | None = None,
-    discountable: bool = True,
-    metadata: Json | None = None,
 ) -> Json:
+    """Stores a line that waits for an invoice; `line.item` is the subscription item it concerns."""
     item = world.create(
         "invoiceitem",
-        amount=amount,
+        amount=line.amount,
         currency=currency,
         customer=customer["id"],
         date=world.now(customer),
-        description=description,
-        discountable=discountable and not proration,
+        description=line.description,
+        discountable=line.discountable and not line.proration,
         discounts=[],
-        metadata=dict(metadata or {}),
-        net_amount=amount,
-        parent=_parent(subscription, subscription_item),
-        period={"start": period[0], "end": period[1]},
-        pricing=pricing_of(price),
-        proration=proration,
-        proration_details={"credited_items": None, "discount_amounts": []} if proration else None,
-        quantity=quantity,
-        quantity_decimal=str(quantity),
+        metadata=dict(line.metadata or {}),
+        net_amount=line.amount,
+        parent=_parent(subscription, line.item),
+        period={"start": line.start, "end": line.end},
+        pricing=pricing_of(line.price),
+        proration=line.proration,
+        proration_details=_proration_details() if line.proration else None,
+        quantity=line.quantity,
+        quantity_decimal=str(line.quantity),
         tax_rates=[],
         test_clock=customer["test_clock"],
-        _credited=credited,
+        _credited=line.credited,
     )
     world.emit("invoiceitem.created", item, now=item["date"])
     return item
+
+
+def _proration_details() -> Json:
+    return {"credited_items": None, "discount_amounts": []}
 
 
 def _parent(subscription: str | None, subscription_item: str | None) -> Json | None:
@@ -84,18 +78,19 @@ def create(world: World, params: Json) -> Json:
     amount = _amount(price, quantity, params)
     now = world.now(customer)
     period = params.get("period") or {"start": now, "end": now}
-    item = new_item(
-        world,
-        customer,
+    line = Line(
         amount=amount,
-        currency=(price or params).get("currency") or customer["currency"] or "usd",
         description=params.get("description"),
-        period=(period["start"], period["end"]),
+        start=period["start"],
+        end=period["end"],
         price=price,
         quantity=quantity,
-        subscription=params.get("subscription"),
         discountable=params.get("discountable", amount > 0),
         metadata=params.get("metadata") or None,
+    )
+    currency = (price or params).get("currency") or customer["currency"] or "usd"
+    item = new_item(
+        world, customer, line, currency=currency, subscription=params.get("subscription")
     )
     if "invoice" in params:
         _put_on_draft(world, params["invoice"], item)
@@ -133,9 +128,11 @@ def list_all(world: World, params: Json) -> Json:
     pending = params.get("pending")
     rows = world.store.all(
         "invoiceitem",
-        lambda i: customer in (None, i["customer"])
-        and invoice in (None, i["invoice"])
-        and pending in (None, i["invoice"] is None),
+        lambda i: (
+            customer in (None, i["customer"])
+            and invoice in (None, i["invoice"])
+            and pending in (None, i["invoice"] is None)
+        ),
     )
     return page(params, rows, "/v1/invoiceitems")
 

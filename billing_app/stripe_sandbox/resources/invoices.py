@@ -53,13 +53,10 @@ def list_all(world: World, params: Json) -> Json:
 
     def matches(invoice: Json) -> bool:
         details = (invoice["parent"] or {}).get("subscription_details") or {}
-        return (
-            all(
-                params.get(name) in (None, invoice[name])
-                for name in ("customer", "status", "collection_method")
-            )
-            and wanted in (None, details.get("subscription"))
-        )
+        return all(
+            params.get(name) in (None, invoice[name])
+            for name in ("customer", "status", "collection_method")
+        ) and wanted in (None, details.get("subscription"))
 
     return page(params, world.store.all("invoice", matches), "/v1/invoices")
 
@@ -165,9 +162,7 @@ def void_call(world: World, params: Json, identifier: str) -> Json:
 @route("POST", "/v1/invoices/{invoice}/mark_uncollectible")
 def mark_uncollectible_call(world: World, params: Json, identifier: str) -> Json:
     invoice = _open_invoice(world, identifier, "mark as uncollectible")
-    return collection.mark_uncollectible(
-        world, identifier, world.now(invoice), "user_forgiven"
-    )
+    return collection.mark_uncollectible(world, identifier, world.now(invoice), "user_forgiven")
 
 
 @route("POST", "/v1/invoices/{invoice}/send")
@@ -185,9 +180,11 @@ def list_payments(world: World, params: Json) -> Json:
     intent = (params.get("payment") or {}).get("payment_intent")
     rows = world.store.all(
         "invoice_payment",
-        lambda p: invoice in (None, p["invoice"])
-        and status in (None, p["status"])
-        and intent in (None, p["payment"].get("payment_intent")),
+        lambda p: (
+            invoice in (None, p["invoice"])
+            and status in (None, p["status"])
+            and intent in (None, p["payment"].get("payment_intent"))
+        ),
     )
     return page(params, rows, "/v1/invoice_payments")
 

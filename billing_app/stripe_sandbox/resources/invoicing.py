@@ -22,7 +22,7 @@ class Line:
     """A line to be put on an invoice. `item` is the subscription item it bills, if any."""
 
     amount: int
-    description: str
+    description: str | None
     start: int
     end: int
     price: Json | None = None
@@ -207,7 +207,7 @@ def _line_of_item(world: World, item: Json) -> Line:
     details = (item["parent"] or {}).get("subscription_details") or {}
     return Line(
         amount=item["amount"],
-        description=item["description"] or "",
+        description=item["description"],
         start=item["period"]["start"],
         end=item["period"]["end"],
         price=world.store.find(price),
@@ -232,9 +232,9 @@ def total_up(world: World, invoice: Json, now: int) -> None:
         {"discount": entry["id"], "amount": _total_off(lines, entry["id"])} for entry in running
     ]
     off = sum(entry["amount"] for entry in invoice["total_discount_amounts"])
-    credits = sum(entry["amount"] for entry in invoice["total_pretax_credit_amounts"])
+    credited = sum(entry["amount"] for entry in invoice["total_pretax_credit_amounts"])
     subtotal = sum(line["amount"] for line in lines)
-    total = subtotal - off - credits
+    total = subtotal - off - credited
     invoice |= {
         "subtotal": subtotal,
         "subtotal_excluding_tax": subtotal,

@@ -164,15 +164,15 @@ def create_adjustment(world: World, params: Json) -> Json:
     raise invalid(f"No event found with identifier {identifier}.", param="cancel[identifier]")
 
 
-def _events(
-    world: World, meter: str, customer: str, start: int, end: int
-) -> Iterator[Json]:
+def _events(world: World, meter: str, customer: str, start: int, end: int) -> Iterator[Json]:
     return world.store.all(
         "billing.meter_event",
-        lambda e: e["_meter"] == meter
-        and e["_customer"] == customer
-        and start <= e["timestamp"] < end
-        and not e.get("_deleted"),
+        lambda e: (
+            e["_meter"] == meter
+            and e["_customer"] == customer
+            and start <= e["timestamp"] < end
+            and not e.get("_deleted")
+        ),
     )
 
 
@@ -185,13 +185,12 @@ def usage(world: World, meter: str, customer: str, start: int, end: int) -> Deci
     return sum(values, Decimal(0))
 
 
-@route(
-    "GET", "/v1/billing/meters/{id}/event_summaries", "billing.MeterEventSummaryListParams"
-)
+@route("GET", "/v1/billing/meters/{id}/event_summaries", "billing.MeterEventSummaryListParams")
 def list_summaries(world: World, params: Json, identifier: str) -> Json:
     world.store.get(identifier, "billing.meter")
     start, end = params["start_time"], params["end_time"]
-    step = _WINDOW_SECONDS.get(params.get("value_grouping_window", ""), end - start)
+    window = params.get("value_grouping_window")
+    step: int = _WINDOW_SECONDS[window] if window else end - start
     rows = [
         world.draft(
             "billing.meter_event_summary",

@@ -104,9 +104,9 @@ def _attached(world: World, customer: str | None, kind: str | None) -> list[Json
     return list(
         world.store.all(
             "payment_method",
-            lambda m: customer is not None
-            and m["customer"] == customer
-            and kind in (None, m["type"]),
+            lambda m: (
+                customer is not None and m["customer"] == customer and kind in (None, m["type"])
+            ),
         )
     )
 

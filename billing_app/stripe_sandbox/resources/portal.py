@@ -1,7 +1,7 @@
 """Customer portal: configurations and sessions. What a person does there is in portal_actions."""
 
 from billing_app.stripe_sandbox.contract.blank import blank
-from billing_app.stripe_sandbox.errors import Json, missing_param
+from billing_app.stripe_sandbox.errors import Json, check_url, missing_param
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
@@ -36,9 +36,7 @@ def _merged(base: Json, change: Json) -> Json:
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merged(merged[key], value) if nested else None if value == "" else value
     for product in merged.get("products") or []:
-        product.setdefault(
-            "adjustable_quantity", {"enabled": False, "maximum": None, "minimum": 0}
-        )
+        product.setdefault("adjustable_quantity", {"enabled": False, "maximum": None, "minimum": 0})
     return merged
 
 
@@ -78,9 +76,7 @@ def default_configuration(world: World) -> Json:
     return new_configuration(world, {"features": everything}, is_default=True)
 
 
-@route(
-    "POST", "/v1/billing_portal/configurations", "billing_portal.ConfigurationCreateParams"
-)
+@route("POST", "/v1/billing_portal/configurations", "billing_portal.ConfigurationCreateParams")
 def create_configuration(world: World, params: Json) -> Json:
     configuration = new_configuration(world, params)
     world.emit("billing_portal.configuration.created", configuration)
@@ -122,6 +118,7 @@ def update_configuration(world: World, params: Json, identifier: str) -> Json:
 def create_session(world: World, params: Json) -> Json:
     if not params.get("customer"):
         raise missing_param("customer")
+    check_url(params.get("return_url"), "return_url")
     customer = live_customer(world, params["customer"])
     if params.get("configuration"):
         configuration = world.store.get(

@@ -65,9 +65,11 @@ def keep(world: World, session: Json, identifier: str) -> None:
     if subscription["schedule"]:
         schedules.release_call(world, {}, subscription["schedule"])
     if subscription["cancel_at"] is not None:
-        changes = {"cancel_at_period_end": False} if subscription["cancel_at_period_end"] else {
-            "cancel_at": ""
-        }
+        changes = (
+            {"cancel_at_period_end": False}
+            if subscription["cancel_at_period_end"]
+            else {"cancel_at": ""}
+        )
         subscription_updates.update(world, identifier, changes)
 
 

@@ -61,10 +61,9 @@ def credit_unused(world: World, subscription: Json, item: Json, at: int) -> None
         amount = -money.share(debit["amount"], debit["end"] - max(at, debit["start"]), whole)
         if amount:
             text = f"Unused time on {_quantity_text(item)}{name_of(world, item['price'])}"
-            _add(
-                world, subscription, item, amount, f"{text} after {day_text(at)}",
-                (at, debit["end"]), _credited(debit),
-            )  # fmt: skip
+            words = f"{text} after {day_text(at)}"
+            line = _proration(item, amount, words, (at, debit["end"]), _credited(debit))
+            _add(world, subscription, line)
     item["_debits"] = []
 
 
@@ -90,34 +89,30 @@ def debit_remaining(world: World, subscription: Json, item: Json, at: int) -> No
     amount = money.share(net_price(world, subscription, item, at), end - at, end - start)
     if amount:
         text = f"Remaining time on {_quantity_text(item)}{name_of(world, item['price'])}"
-        _add(world, subscription, item, amount, f"{text} after {day_text(at)}", (at, end), None)
-    item["_debits"] = [
-        {"amount": amount, "start": at, "end": end, "invoice": None, "line": None}
-    ]
+        words = f"{text} after {day_text(at)}"
+        _add(world, subscription, _proration(item, amount, words, (at, end), None))
+    item["_debits"] = [{"amount": amount, "start": at, "end": end, "invoice": None, "line": None}]
 
 
-def _add(
-    world: World,
-    subscription: Json,
-    item: Json,
-    amount: int,
-    description: str,
-    period: tuple[int, int],
-    credited: Json | None,
-) -> None:
+def _add(world: World, subscription: Json, line: invoicing.Line) -> None:
     from billing_app.stripe_sandbox.resources.invoice_items import new_item
 
-    new_item(
-        world,
-        world.store.get(subscription["customer"], "customer"),
+    customer = world.store.get(subscription["customer"], "customer")
+    currency, identifier = subscription["currency"], subscription["id"]
+    new_item(world, customer, line, currency=currency, subscription=identifier)
+
+
+def _proration(
+    item: Json, amount: int, description: str, period: tuple[int, int], credited: Json | None
+) -> invoicing.Line:
+    return invoicing.Line(
         amount=amount,
-        currency=subscription["currency"],
         description=description,
-        period=period,
+        start=period[0],
+        end=period[1],
         price=item["price"],
         quantity=item["quantity"],
-        subscription=subscription["id"],
-        subscription_item=item["id"],
+        item=item["id"],
         proration=True,
         credited=credited,
     )

@@ -1,111 +1,23 @@
-"""Subscription schedules: phases that change a subscription at set times (a downgrade at period end).
+"""Subscription schedules: phases that change a subscription at set times.
 
 Source: https://docs.stripe.com/billing/subscriptions/subscription-schedules
 """
 
-from billing_app.stripe_sandbox.contract.blank import blank_nested
-from billing_app.stripe_sandbox.dates import add_intervals
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources import coupons, subscription_updates, subscriptions
-from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
+from billing_app.stripe_sandbox.resources.schedule_phases import (
+    default_settings,
+    new_phase,
+    phases_from,
+)
 from billing_app.stripe_sandbox.resources.subscription_ends import cancel_now
 from billing_app.stripe_sandbox.resources.subscription_items import items_of, period_end
 from billing_app.stripe_sandbox.world import World
 
 _UNSUPPORTED = ("pause_schedules",)
-
-
-def _default_settings(params: Json | None) -> Json:
-    settings = blank_nested("subscription_schedule", "default_settings") | {
-        "billing_cycle_anchor": "automatic",
-        "collection_method": "charge_automatically",
-    }
-    settings["invoice_settings"]["issuer"]["type"] = "self"
-    settings["automatic_tax"] = {"disabled_reason": None, "enabled": False, "liability": None}
-    plain = ("billing_cycle_anchor", "collection_method", "default_payment_method", "description")
-    apply_fields(settings, params or {}, plain)
-    settings.pop("metadata", None)
-    return settings
-
-
-def _item(world: World, params: Json) -> Json:
-    if "price_data" in params:
-        price = inline_price(world, params["price_data"])
-    else:
-        identifier = params.get("price") or params.get("plan")
-        if not identifier:
-            raise missing_param("phases[0][items][0][price]")
-        price = price_of(world, identifier, "phases[0][items][0][price]")
-    metered = price["recurring"]["usage_type"] == "metered"
-    return blank_nested("subscription_schedule", "phases", "items") | {
-        "discounts": [],
-        "metadata": params.get("metadata") or {},
-        "plan": price["id"],
-        "price": price["id"],
-        "quantity": None if metered else params.get("quantity", 1),
-    }
-
-
-def _phase(world: World, params: Json, start: int, schedule: Json) -> Json:
-    items = [_item(world, entry) for entry in params["items"]]
-    phase = blank_nested("subscription_schedule", "phases") | {
-        "add_invoice_items": [],
-        "currency": world.store.get(items[0]["price"])["currency"],
-        "default_tax_rates": [],
-        "discounts": [_discount(entry) for entry in params.get("discounts") or []],
-        "items": items,
-        "metadata": params.get("metadata") or {},
-        "proration_behavior": params.get("proration_behavior", "create_prorations"),
-        "start_date": start,
-        "end_date": _end_date(world, params, items, start, schedule),
-    }
-    plain = ("billing_cycle_anchor", "collection_method", "default_payment_method", "description")
-    for name in plain:
-        if name in params:
-            phase[name] = params[name]
-    if params.get("trial"):
-        phase["trial_end"] = phase["end_date"]
-    elif isinstance(params.get("trial_end"), int):
-        phase["trial_end"] = params["trial_end"]
-    return phase
-
-
-def _discount(entry: Json) -> Json:
-    return {"coupon": None, "discount": None, "promotion_code": None} | entry
-
-
-def _end_date(
-    world: World, params: Json, items: list[Json], start: int, schedule: Json
-) -> int:
-    end = params.get("end_date")
-    if end == "now":
-        return world.now(schedule)
-    if isinstance(end, int):
-        if end <= start:
-            raise invalid("The phase's end_date must be after its start_date.",
-                          param="phases[0][end_date]")  # fmt: skip
-        return end
-    recurring = world.store.get(items[0]["price"])["recurring"]
-    length = params.get("duration") or recurring
-    return add_intervals(start, length["interval"], length.get("interval_count") or 1)
-
-
-def _phases(world: World, schedule: Json, entries: list[Json], start: int) -> list[Json]:
-    phases: list[Json] = []
-    moment = start
-    for index, entry in enumerate(entries):
-        given = entry.get("start_date")
-        if index and isinstance(given, int) and given != moment:
-            raise invalid(
-                "Phases must be contiguous: each start_date must be the end_date before it.",
-                param=f"phases[{index}][start_date]",
-            )
-        phases.append(_phase(world, entry, moment, schedule))
-        moment = phases[-1]["end_date"]
-    return phases
 
 
 @route("POST", "/v1/subscription_schedules", "SubscriptionScheduleCreateParams")
@@ -120,7 +32,9 @@ def create(world: World, params: Json) -> Json:
     now = world.now(customer)
     start = params.get("start_date", now)
     schedule = _new_schedule(world, customer, params, now)
-    schedule["phases"] = _phases(world, schedule, params["phases"], now if start == "now" else start)
+    schedule["phases"] = phases_from(
+        world, schedule, params["phases"], now if start == "now" else start
+    )
     world.emit("subscription_schedule.created", schedule, now=now)
     if schedule["phases"][0]["start_date"] <= now:
         advance(world, schedule["id"], now)
@@ -135,7 +49,7 @@ def _new_schedule(world: World, customer: Json, params: Json, now: int) -> Json:
         billing_mode={"flexible": flexible, "type": mode, "updated_at": now},
         created=now,
         customer=customer["id"],
-        default_settings=_default_settings(params.get("default_settings")),
+        default_settings=default_settings(params.get("default_settings")),
         end_behavior=params.get("end_behavior", "release"),
         metadata=merged_metadata({}, params.get("metadata")),
         pause_schedules=[],
@@ -171,7 +85,7 @@ def _from_subscription(world: World, params: Json) -> Json:
     if subscription["status"] == "trialing":
         entry["trial_end"] = subscription["trial_end"]
     schedule |= {
-        "phases": [_phase(world, entry, start, schedule)],
+        "phases": [new_phase(world, entry, start, schedule)],
         "status": "active",
         "subscription": identifier,
         "current_phase": {"start_date": start, "end_date": end},
@@ -204,7 +118,7 @@ def update(world: World, params: Json, identifier: str) -> Json:
     now = world.now(schedule)
     apply_fields(schedule, params, ("end_behavior",))
     if "default_settings" in params:
-        schedule["default_settings"] = _default_settings(params["default_settings"])
+        schedule["default_settings"] = default_settings(params["default_settings"])
     if params.get("phases"):
         _replace_phases(world, schedule, params, now)
     world.emit_update("subscription_schedule", schedule, now=now)
@@ -215,9 +129,9 @@ def _replace_phases(world: World, schedule: Json, params: Json, now: int) -> Non
     entries = params["phases"]
     if schedule["status"] == "not_started":
         given = entries[0].get("start_date", schedule["phases"][0]["start_date"])
-        schedule["phases"] = _phases(world, schedule, entries, now if given == "now" else given)
+        schedule["phases"] = phases_from(world, schedule, entries, now if given == "now" else given)
         return
-    past = [phase for phase in schedule["phases"][: schedule["_phase"]]]
+    past = schedule["phases"][: schedule["_phase"]]
     current = schedule["phases"][schedule["_phase"]]
     given = entries[0].get("start_date")
     if past and given == past[0]["start_date"]:
@@ -227,7 +141,7 @@ def _replace_phases(world: World, schedule: Json, params: Json, now: int) -> Non
             "You can not modify the start date of the current phase.",
             param="phases[0][start_date]",
         )
-    renewed = _phases(world, schedule, entries, current["start_date"])
+    renewed = phases_from(world, schedule, entries, current["start_date"])
     if renewed[0]["end_date"] <= now and len(renewed) > 1 and entries[0].get("end_date") != "now":
         raise invalid("The current phase must end in the future.", param="phases[0][end_date]")
     schedule["phases"] = past + renewed
@@ -281,7 +195,9 @@ def _start(world: World, schedule: Json, now: int) -> None:
         "discounts": [_given(entry) for entry in phase["discounts"]],
         "off_session": True,
     }
-    method = phase["default_payment_method"] or schedule["default_settings"]["default_payment_method"]
+    method = (
+        phase["default_payment_method"] or schedule["default_settings"]["default_payment_method"]
+    )
     if method:
         params["default_payment_method"] = method
     if phase["trial_end"]:
@@ -373,9 +289,7 @@ def _release(world: World, schedule: Json, now: int) -> None:
     world.emit("subscription_schedule.released", schedule, now=now)
 
 
-@route(
-    "POST", "/v1/subscription_schedules/{schedule}/release", "SubscriptionScheduleReleaseParams"
-)
+@route("POST", "/v1/subscription_schedules/{schedule}/release", "SubscriptionScheduleReleaseParams")
 def release_call(world: World, params: Json, identifier: str) -> Json:
     schedule = _open_schedule(world, identifier)
     _release(world, schedule, world.now(schedule))

@@ -194,9 +194,7 @@ def _restart(world: World, identifier: str, now: int, whole: bool, params: Json)
     return subscription
 
 
-def _resume_invoice(
-    world: World, subscription: Json, lines: list[invoicing.Line], now: int
-) -> str:
+def _resume_invoice(world: World, subscription: Json, lines: list[invoicing.Line], now: int) -> str:
     invoice = invoicing.new_invoice(
         world,
         world.store.get(subscription["customer"]),

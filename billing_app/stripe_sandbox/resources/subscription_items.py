@@ -136,9 +136,7 @@ def trial_lines(world: World, subscription: Json) -> list[Line]:
     ]
 
 
-def usage_lines(
-    world: World, subscription: Json, items: Iterable[Json], until: int
-) -> list[Line]:
+def usage_lines(world: World, subscription: Json, items: Iterable[Json], until: int) -> list[Line]:
     """Lines that bill metered items for the usage of their period, in arrears."""
     lines = []
     for item in items:

@@ -5,13 +5,10 @@ Source: https://docs.stripe.com/billing/subscriptions/change and the docstring o
 goes from free to paid, or a trial starts or ends.
 """
 
-from dataclasses import dataclass
-
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.errors import Json, invalid
 from billing_app.stripe_sandbox.registry import route
 from billing_app.stripe_sandbox.resources import (
-    collection,
     coupons,
     invoicing,
     subscription_states,
@@ -34,27 +31,15 @@ from billing_app.stripe_sandbox.resources.subscription_items import (
     usage_lines,
 )
 from billing_app.stripe_sandbox.resources.subscriptions import (
-    INCOMPLETE_SECONDS,
     add_extra_items,
-    close_lines,
-    raise_if_unpaid,
     refuse_unsupported,
 )
+from billing_app.stripe_sandbox.resources.update_invoices import Moment, invoice_change
 from billing_app.stripe_sandbox.world import World, public
 
 _PLAIN = ("collection_method", "days_until_due", "default_payment_method", "description")
 _AFTER_END = frozenset({"metadata", "cancellation_details"})
 _WHILE_INCOMPLETE = _AFTER_END | {"default_payment_method", "description", "payment_settings"}
-_KEPT_BACK = ("items", "billing_cycle_anchor", "trial_end", "trial_start", "discounts")
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """`now` is the time of the change, `prorated_at` the time prorations are reckoned from."""
-
-    now: int
-    prorated_at: int
-    proration_behavior: str
 
 
 @route("POST", "/v1/subscriptions/{subscription_exposed_id}", "SubscriptionUpdateParams")
@@ -63,7 +48,7 @@ def update_call(world: World, params: Json, identifier: str) -> Json:
 
 
 def update(world: World, identifier: str, params: Json) -> Json:
-    """Applies the change; what it makes due is invoiced and collected as `payment_behavior` says."""
+    """Applies the change; what that makes due is collected as `payment_behavior` says."""
     subscription = world.store.get(identifier, "subscription")
     refuse_unsupported(params)
     _check_allowed(world, subscription, params)
@@ -73,10 +58,10 @@ def update(world: World, identifier: str, params: Json) -> Json:
 def update_at(world: World, identifier: str, params: Json, now: int) -> Json:
     """The change a schedule makes at a time; a period that ends just then has no unused rest."""
     behavior = params.get("proration_behavior", "create_prorations")
-    return _update(world, identifier, params, _Moment(now, now, behavior))
+    return _update(world, identifier, params, Moment(now, now, behavior))
 
 
-def _update(world: World, identifier: str, params: Json, moment: _Moment) -> Json:
+def _update(world: World, identifier: str, params: Json, moment: Moment) -> Json:
     subscription = world.store.edit(identifier)
     _apply_plain(world, subscription, params)
     _apply_cancellation(subscription, params, moment)
@@ -87,7 +72,7 @@ def _update(world: World, identifier: str, params: Json, moment: _Moment) -> Jso
     customer = world.store.get(subscription["customer"])
     add_extra_items(world, subscription, customer, added, moment.now)
     if reset or moment.proration_behavior == "always_invoice":
-        _invoice_change(world, identifier, lines, params, moment)
+        invoice_change(world, identifier, lines, params, moment)
     return world.store.get(identifier)
 
 
@@ -112,7 +97,7 @@ def _check_allowed(world: World, subscription: Json, params: Json) -> None:
         )
 
 
-def _moment(world: World, subscription: Json, params: Json) -> _Moment:
+def _moment(world: World, subscription: Json, params: Json) -> Moment:
     now = world.now(subscription)
     at = params.get("proration_date", now)
     start = min(item["current_period_start"] for item in items_of(subscription))
@@ -121,7 +106,7 @@ def _moment(world: World, subscription: Json, params: Json) -> _Moment:
             "Cannot specify proration_date outside of current subscription period.",
             param="proration_date",
         )
-    return _Moment(now, at, params.get("proration_behavior", "create_prorations"))
+    return Moment(now, at, params.get("proration_behavior", "create_prorations"))
 
 
 def _apply_plain(world: World, subscription: Json, params: Json) -> None:
@@ -135,7 +120,9 @@ def _apply_plain(world: World, subscription: Json, params: Json) -> None:
     if "pause_collection" in params:
         pause = params["pause_collection"]
         subscription["pause_collection"] = (
-            {"behavior": pause["behavior"], "resumes_at": pause.get("resumes_at")} if pause else None
+            {"behavior": pause["behavior"], "resumes_at": pause.get("resumes_at")}
+            if pause
+            else None
         )
     if params.get("discounts") or params.get("discounts") == "":
         customer = world.store.get(subscription["customer"])
@@ -144,13 +131,8 @@ def _apply_plain(world: World, subscription: Json, params: Json) -> None:
         )
 
 
-def _apply_cancellation(subscription: Json, params: Json, moment: _Moment) -> None:
-    wanted = params.get("cancel_at")
-    at = {
-        "max_period_end": last_period_end(subscription),
-        "min_period_end": period_end(subscription),
-        "": None,
-    }.get(wanted, wanted)
+def _apply_cancellation(subscription: Json, params: Json, moment: Moment) -> None:
+    at = _cancel_time(subscription, params.get("cancel_at"))
     if params.get("cancel_at_period_end"):
         _set_cancellation(subscription, last_period_end(subscription), moment.now, at_end=True)
     elif params.get("cancel_at_period_end") is False and subscription["cancel_at_period_end"]:
@@ -160,6 +142,14 @@ def _apply_cancellation(subscription: Json, params: Json, moment: _Moment) -> No
             raise invalid("cancel_at must be in the future.", param="cancel_at")
         _set_cancellation(subscription, at, moment.now, at_end=False)
         subscription["_cancel_prorates"] = moment.proration_behavior != "none"
+
+
+def _cancel_time(subscription: Json, wanted: int | str | None) -> int | None:
+    if isinstance(wanted, int):
+        return wanted
+    if wanted == "min_period_end":
+        return period_end(subscription)
+    return last_period_end(subscription) if wanted else None
 
 
 def _set_cancellation(subscription: Json, at: int | None, now: int, *, at_end: bool) -> None:
@@ -177,7 +167,7 @@ def _set_cancellation(subscription: Json, at: int | None, now: int, *, at_end: b
 
 
 def _apply_items(
-    world: World, subscription: Json, params: Json, moment: _Moment
+    world: World, subscription: Json, params: Json, moment: Moment
 ) -> tuple[list[invoicing.Line], bool]:
     """Applies items, anchor and trial. Returns the lines to bill at once and whether to."""
     ends_trial = params.get("trial_end") == "now" and subscription["status"] == "trialing"
@@ -285,7 +275,7 @@ def _changed_ids(subscription: Json, after: list[Json]) -> set[str]:
 
 
 def _usage_of_removed(
-    world: World, subscription: Json, after: list[Json], moment: _Moment, *, resets: bool
+    world: World, subscription: Json, after: list[Json], moment: Moment, *, resets: bool
 ) -> list[invoicing.Line]:
     kept = {(item["id"], item["price"]["id"]) for item in after}
     gone = [
@@ -297,9 +287,7 @@ def _usage_of_removed(
     return [line for line in lines if line.amount]
 
 
-def _put_items(
-    subscription: Json, after: list[Json], moment: _Moment, *, trialing: bool
-) -> None:
+def _put_items(subscription: Json, after: list[Json], moment: Moment, *, trialing: bool) -> None:
     subscription["items"]["data"] = after
     for item in after:
         if "current_period_end" in item:
@@ -312,7 +300,7 @@ def _put_items(
             item["current_period_start"] = moment.now
 
 
-def _restart_cycle(world: World, subscription: Json, moment: _Moment) -> list[invoicing.Line]:
+def _restart_cycle(world: World, subscription: Json, moment: Moment) -> list[invoicing.Line]:
     subscription["billing_cycle_anchor"] = moment.now
     if subscription["status"] == "trialing":
         subscription |= {"status": "active", "trial_end": moment.now}
@@ -321,7 +309,7 @@ def _restart_cycle(world: World, subscription: Json, moment: _Moment) -> list[in
     return cycle_lines(world, items_of(subscription))
 
 
-def _set_trial(world: World, subscription: Json, end: int, moment: _Moment) -> None:
+def _set_trial(world: World, subscription: Json, end: int, moment: Moment) -> None:
     if end <= moment.now:
         raise invalid("trial_end must be in the future.", param="trial_end")
     if subscription["status"] != "trialing":
@@ -332,85 +320,3 @@ def _set_trial(world: World, subscription: Json, end: int, moment: _Moment) -> N
     subscription |= {"trial_end": end, "billing_cycle_anchor": end, "_trial_warned": False}
     for item in items_of(subscription):
         item |= {"current_period_start": moment.now, "current_period_end": end}
-
-
-def _invoice_change(
-    world: World, identifier: str, lines: list[invoicing.Line], params: Json, moment: _Moment
-) -> None:
-    subscription = world.store.edit(identifier)
-    invoice = invoicing.new_invoice(
-        world,
-        world.store.get(subscription["customer"]),
-        reason="subscription_update",
-        now=moment.now,
-        currency=subscription["currency"],
-        subscription=subscription,
-    )
-    invoicing.add_lines(world, invoice, lines)
-    invoicing.pull_pending_items(world, invoice)
-    if not invoice["lines"]["data"]:
-        world.store.remove(invoice["id"])
-        return
-    invoicing.total_up(world, invoice, moment.now)
-    details = invoice["parent"]["subscription_details"]
-    details["subscription_proration_date"] = moment.prorated_at
-    close_lines(world, subscription, invoice)
-    subscription["latest_invoice"] = invoice["id"]
-    world.emit("invoice.created", invoice, now=moment.now)
-    invoicing.finalize(world, invoice["id"], moment.now)
-    _collect_change(world, identifier, invoice["id"], params, moment)
-
-
-def _collect_change(
-    world: World, identifier: str, invoice_id: str, params: Json, moment: _Moment
-) -> None:
-    behavior = params.get("payment_behavior", "allow_incomplete")
-    if collection.settle_if_nothing_due(world, invoice_id, moment.now):
-        return
-    subscription = world.store.get(identifier)
-    if subscription["collection_method"] == "send_invoice":
-        return
-    if behavior == "default_incomplete":
-        if subscription["status"] == "active":
-            subscription_states.change(world, identifier, moment.now, status="past_due")
-        return
-    if behavior == "pending_if_incomplete":
-        _collect_or_hold_back(world, identifier, invoice_id, moment)
-        return
-    off_session = bool(params.get("off_session"))
-    declined = collection.collect(world, invoice_id, moment.now, off_session=off_session)
-    if behavior == "error_if_incomplete":
-        raise_if_unpaid(world, invoice_id, declined)
-
-
-def _collect_or_hold_back(
-    world: World, identifier: str, invoice_id: str, moment: _Moment
-) -> None:
-    """`pending_if_incomplete`: the change waits until its invoice is paid."""
-    after = world.store.get(identifier)
-    values = {name: after[name] for name in (*_KEPT_BACK, "status")}
-    expires_at = moment.now + INCOMPLETE_SECONDS
-    subscription = world.store.restore(identifier)
-    subscription |= {
-        "latest_invoice": invoice_id,
-        "_pending_update": {"invoice": invoice_id, "values": values, "expires_at": expires_at},
-    }
-    collection.collect(world, invoice_id, moment.now, off_session=False)
-    if world.store.get(invoice_id)["status"] == "paid":
-        return
-    subscription_states.change(
-        world,
-        identifier,
-        moment.now,
-        pending_update={
-            "billing_cycle_anchor": None,
-            "cancel_at_period_end": None,
-            "discount": None,
-            "discounts": None,
-            "expires_at": expires_at,
-            "metadata": None,
-            "subscription_items": public(values["items"]["data"]),
-            "trial_end": None,
-            "trial_from_plan": None,
-        },
-    )

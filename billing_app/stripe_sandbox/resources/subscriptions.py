@@ -140,7 +140,7 @@ def _trial_settings(params: Json | None) -> Json:
 
 def _start_trial(world: World, subscription: Json, params: Json, now: int) -> None:
     end = params.get("trial_end")
-    if "trial_period_days" in params and params["trial_period_days"]:
+    if params.get("trial_period_days"):
         end = now + params["trial_period_days"] * DAY_SECONDS
     if end in (None, "now"):
         return
@@ -201,9 +201,7 @@ def _apply_cancellation(subscription: Json, params: Json, now: int) -> None:
         subscription |= {"cancel_at": params["cancel_at"], "canceled_at": now}
 
 
-def _first_lines(
-    world: World, subscription: Json, params: Json, now: int
-) -> list[invoicing.Line]:
+def _first_lines(world: World, subscription: Json, params: Json, now: int) -> list[invoicing.Line]:
     if subscription["status"] == "trialing":
         return trial_lines(world, subscription)
     licensed = [item for item in items_of(subscription) if not is_metered(item)]
@@ -254,16 +252,16 @@ def add_extra_items(
         data = entry.get("price_data")
         price = inline_price(world, data) if data else price_of(world, entry["price"])
         quantity = entry.get("quantity", 1)
-        new_invoice_item(
-            world,
-            customer,
+        line = invoicing.Line(
             amount=money.price_amount(price, quantity),
-            currency=price["currency"],
             description=world.store.get(price["product"])["name"],
-            period=(now, now),
+            start=now,
+            end=now,
             price=price,
             quantity=quantity,
-            subscription=subscription["id"],
+        )
+        new_invoice_item(
+            world, customer, line, currency=price["currency"], subscription=subscription["id"]
         )
 
 
@@ -333,11 +331,9 @@ def list_all(world: World, params: Json) -> Json:
 
     def matches(subscription: Json) -> bool:
         own = subscription["status"]
-        fits = {
-            None: own not in subscription_states.ENDED,
-            "all": True,
-            "ended": own in subscription_states.ENDED,
-        }.get(status, own == status)
+        ended = own in subscription_states.ENDED
+        special = {None: own != "canceled" and not ended, "all": True, "ended": ended}
+        fits = special.get(status, own == status)
         prices = [item["price"]["id"] for item in items_of(subscription)]
         return (
             fits

@@ -79,7 +79,9 @@ def advance(world: World, params: Json, identifier: str) -> Json:
 def _furthest(world: World, clock: Json) -> int:
     start = clock["frozen_time"]
     ends = [
-        add_intervals(start, recurring["interval"], _INTERVALS_AT_ONCE * recurring["interval_count"])
+        add_intervals(
+            start, recurring["interval"], _INTERVALS_AT_ONCE * recurring["interval_count"]
+        )
         for subscription in world.store.all("subscription")
         if subscription["test_clock"] == clock["id"] and subscription["status"] not in ENDED
         for recurring in (item["price"]["recurring"] for item in items_of(subscription))
