@@ -58,7 +58,10 @@ def _balance() -> rx.Component:
             rx.el.div(
                 rx.el.div(
                     rx.el.h2(balance.plan_name, class_name="card-title"),
-                    badge(balance.plan_type, "accent"),
+                    rx.cond(
+                        balance.plan_name != balance.plan_type,
+                        badge(balance.plan_type, "accent"),
+                    ),
                     class_name="balance-plan",
                 ),
                 rx.el.div(

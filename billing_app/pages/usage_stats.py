@@ -20,6 +20,7 @@ from billing_app.pages.events import (
 from billing_app.pages.frame import frame
 from billing_app.states.usage_stats import ALL, NAMED_PREFIX, UNNAMED
 from billing_app.states.usage_stats import UsageStatsState as State
+from billing_app.states.usage_views import YOU
 from billing_app.states.views import DayRow
 from billing_app.states.words import KINDS
 
@@ -229,12 +230,14 @@ def _filters() -> list[rx.Component]:
 
 
 def _options(all_words: str, values: rx.Var[list[str]]) -> list[rx.Component]:
-    return [
-        rx.el.option(all_words, value=ALL),
-        rx.foreach(
-            values,
-            lambda value: rx.el.option(
-                rx.cond(value == NAMED_PREFIX, UNNAMED, value[len(NAMED_PREFIX) :]), value=value
-            ),
-        ),
-    ]
+    return [rx.el.option(all_words, value=ALL), rx.foreach(values, _option)]
+
+
+def _option(value: rx.Var[str]) -> rx.Component:
+    words = rx.match(
+        value,
+        (NAMED_PREFIX, UNNAMED),
+        (State.viewer_choice, YOU),
+        value[len(NAMED_PREFIX) :],
+    )
+    return rx.el.option(words, value=value)

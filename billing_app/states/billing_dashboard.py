@@ -48,7 +48,7 @@ class BillingDashboardState(LivePage, SessionState):
         pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
         self._show(
             balance=balance_view(current, pace, now),
-            events=event_rows(recent.items, self.events),
+            events=event_rows(recent.items, self.events, actor),
         )
         self._show_numbers(rows, days, pace)
         self._draw(account_id, rows, days)

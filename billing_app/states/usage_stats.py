@@ -24,7 +24,13 @@ from billing_app.db.words import EventKind
 from billing_app.states import words
 from billing_app.states.live import LivePage
 from billing_app.states.session import SessionState
-from billing_app.states.usage_views import day_rows, days_table, event_rows, series_keys
+from billing_app.states.usage_views import (
+    day_rows,
+    days_table,
+    event_rows,
+    named_users,
+    series_keys,
+)
 from billing_app.states.views import AccountChoice, DayRow, EventRow, SeriesKey, StatView
 
 EVENT_ROWS = 20
@@ -65,6 +71,7 @@ class UsageStatsState(LivePage, SessionState):
     user: str = ALL
     workflows: list[str] = []
     users: list[str] = []
+    viewer_choice: str = ""
     export_url: str = ""
 
     _cursors: list[str | None] = [None]
@@ -187,9 +194,10 @@ class UsageStatsState(LivePage, SessionState):
         self._show(
             workflows=_groups(by_workflow, keep=self.workflow),
             users=_groups(by_user, keep=self.user),
+            viewer_choice=NAMED_PREFIX + actor.user_id,
         )
         self._show_totals(by_workflow, days)
-        rows = by_user if self.group_by == GroupBy.USER else by_workflow
+        rows = named_users(by_user, actor) if self.group_by == GroupBy.USER else by_workflow
         drawn = (account_id, days, current, rows)
         if self._drawn != drawn:
             self._drawn = drawn
@@ -266,7 +274,7 @@ class UsageStatsState(LivePage, SessionState):
         )
         self._next_cursor = page.next_cursor
         self._show(
-            events=event_rows(page.items, self.events),
+            events=event_rows(page.items, self.events, actor),
             events_page=len(self._cursors),
             has_older_events=page.next_cursor is not None,
             export_url=_export_url(account, where),

@@ -6,12 +6,14 @@ from typing import Final
 
 import pandas as pd
 
+from billing_app.billing.actors import UserActor
 from billing_app.billing.usage import DailyRow, EventView
 from billing_app.components.charts.executions import MAX_SERIES, OTHERS, UNNAMED, by_day_and_group
 from billing_app.db.words import EventKind
 from billing_app.states import words
 from billing_app.states.views import DayRow, EventRow, SeriesKey
 
+YOU: Final = "You"
 KIND_TONES: Final = {
     EventKind.CONSUME: "",
     EventKind.COMMIT: "accent",
@@ -49,14 +51,24 @@ def day_rows(rows: list[DailyRow]) -> list[DayRow]:
     return [_day_row(day, days[day]) for day in sorted(days, reverse=True)]
 
 
-def event_rows(events: list[EventView], shown: list[EventRow]) -> list[EventRow]:
+def named_users(rows: list[DailyRow], viewer: UserActor) -> list[DailyRow]:
+    """Rows by user, with the viewer's own id as a word."""
+    return [replace(row, group=person(row.group, viewer)) for row in rows]
+
+
+def person(user_id: str, viewer: UserActor) -> str:
+    """You, another's id, or nothing."""
+    return YOU if user_id == viewer.user_id else user_id
+
+
+def event_rows(events: list[EventView], shown: list[EventRow], viewer: UserActor) -> list[EventRow]:
     """What a table shows; the very list it shows already when nothing came.
 
     `is_new` marks what came above the rows that were there.
     """
     if [event.id for event in events] == [row.event_id for row in shown]:
         return shown
-    rows = [_event_row(event) for event in events]
+    rows = [_event_row(event, viewer) for event in events]
     if not shown:
         return rows
     tops = [index for index, row in enumerate(rows) if row.event_id == shown[0].event_id]
@@ -64,12 +76,12 @@ def event_rows(events: list[EventView], shown: list[EventRow]) -> list[EventRow]
     return [replace(row, is_new=index < count_new) for index, row in enumerate(rows)]
 
 
-def _event_row(event: EventView) -> EventRow:
+def _event_row(event: EventView, viewer: UserActor) -> EventRow:
     return EventRow(
         event_id=event.id,
         at=words.exact_moment(event.occurred_at),
         workflow=event.workflow or UNNAMED,
-        user=event.user_id or "—",
+        user=person(event.user_id, viewer) or "—",
         executions=words.number(event.executions),
         kind=words.KINDS[event.kind],
         tone=KIND_TONES[event.kind],

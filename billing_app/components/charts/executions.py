@@ -42,7 +42,8 @@ def executions_per_day(table: pd.DataFrame) -> go.Figure:
         go.Bar(
             name=str(group),
             x=days,
-            y=table[group].tolist(),
+            # A day without executions has no bar, and no line in the hover's list either.
+            y=[count or None for count in table[group].tolist()],
             hovertemplate="%{y:,}",
             marker={"line": {"width": 0}},
         )

@@ -47,6 +47,7 @@ def template(palette: Palette) -> go.layout.Template:
         "tickfont": {"color": palette.ink, "size": TEXT_PX},
         "automargin": False,
         "fixedrange": True,
+        "showspikes": False,
     }
     layout = go.Layout(
         colorway=list(palette.series),
