@@ -122,6 +122,7 @@ def demo(
 ) -> None:
     """Start everything on an embedded PostgreSQL with demo data."""
     from billing_app import serving
+    from billing_app.demo_processes import demo_processes
 
     os.environ.setdefault("PUBLIC_URL", f"http://localhost:{port}")
     enter_demo()
@@ -129,9 +130,10 @@ def demo(
     migrations.upgrade(_resolve_database())
     if not api_only:
         serving.build_pages()
-    _run(_seed_and_show)
     _prepare_to_serve(workers=1)
-    (serving.serve_api if api_only else serving.serve)(host, port, 1)
+    with demo_processes(load_settings(), port):
+        _run(_seed_and_show)
+        (serving.serve_api if api_only else serving.serve)(host, port, 1)
 
 
 @app.command()

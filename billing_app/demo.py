@@ -16,6 +16,7 @@ from billing_app.billing import sessions
 from billing_app.billing.accounts import add_member, create_organization
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.api_keys import create_key
+from billing_app.billing.catalogue import OfferTakenError, OfferTerms, publish_offer
 from billing_app.billing.errors import EmailTakenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.directory import Directory
@@ -23,7 +24,7 @@ from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, C
 from billing_app.billing.passwords import hash_password
 from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
-from billing_app.db.words import AccountKind, PlanSource, PlanType, Role, Scope
+from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
 TRIAL_EMAIL: Final = "ada@example.com"
@@ -39,6 +40,17 @@ WORKFLOWS: Final = (
     ("nightly-report", 0.17),
     ("lead-enrichment", 0.14),
 )
+OFFERS: Final = {
+    "starter": OfferTerms("Starter", "For one product", 5_000, 1_900, "USD", Interval.MONTH),
+    "growth": OfferTerms("Growth", "For a team", 30_000, 7_900, "USD", Interval.MONTH),
+    "scale": OfferTerms("Scale", "For a company", 150_000, 29_900, "USD", Interval.MONTH),
+    "growth-yearly": OfferTerms(
+        "Growth, yearly", "Two months free", 360_000, 79_000, "USD", Interval.YEAR
+    ),
+    "pack-10k": OfferTerms(
+        "Extra pack", "10,000 executions that do not end", 10_000, 2_900, "USD", Interval.ONCE
+    ),
+}
 PEOPLE: Final = ("mira", "jonas", "aiko", "tomas")
 HOURS: Final = (7, 9, 10, 12, 14, 15, 17, 21)
 
@@ -57,6 +69,7 @@ async def seed_demo(services: Services, now: datetime) -> Demo:
     async with services.database.reading() as session:
         owner = await session.get(User, OWNER_ID)
     if owner is None:
+        await _seed_offers(services, now)
         await _seed_trial(services, now)
         await _seed_organization(services, now)
     return Demo(
@@ -67,6 +80,14 @@ async def seed_demo(services: Services, now: datetime) -> Demo:
             (OWNER_EMAIL, f"the owner of {ORGANIZATION_NAME}, on paid plans"),
         ),
     )
+
+
+async def _seed_offers(services: Services, now: datetime) -> None:
+    for code, terms in OFFERS.items():
+        try:
+            await publish_offer(services.database, OperatorActor(), code=code, terms=terms, now=now)
+        except OfferTakenError:
+            continue
 
 
 async def _seed_trial(services: Services, now: datetime) -> None:
@@ -107,9 +128,9 @@ async def _seed_organization(services: Services, now: datetime) -> None:
 
 async def _queue_plans(services: Services, organization_id: str, began: datetime) -> None:
     plans = (
-        (2, "Growth, autumn", PlanSource.SUBSCRIPTION, 30_000, 62),
-        (3, "Growth, winter", PlanSource.SUBSCRIPTION, 60_000, HISTORY_DAYS + 21),
-        (4, "Extra pack", PlanSource.PACK, 10_000, None),
+        (2, "Contract, autumn", PlanSource.CONTRACT, 30_000, 62),
+        (3, "Contract, winter", PlanSource.CONTRACT, 60_000, HISTORY_DAYS + 21),
+        (4, "Extra executions", PlanSource.STAFF_GRANT, 10_000, None),
     )
     query = (
         select(Account)

@@ -13,6 +13,11 @@ DEMO_DEFAULTS: Final = {
     "PUBLIC_ORG_ID": "public",
     "PUBLIC_URL": "http://localhost:3000",
 }
+SANDBOX_DEFAULTS: Final = {
+    "STRIPE_SECRET_KEY": "sk_test_sandbox",
+    "STRIPE_WEBHOOK_SECRET": "whsec_sandbox",
+    "STRIPE_API_BASE": "http://127.0.0.1:12111",
+}
 DEMO_FLAG: Final = "BILLING_DEMO"
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_")
 
@@ -63,6 +68,11 @@ class Settings(BaseSettings):
     def secure_cookies(self) -> bool:
         return self.public_url.startswith("https://")
 
+    @property
+    def uses_sandbox(self) -> bool:
+        """Payments go to the project's own Stripe sandbox on this machine."""
+        return self.stripe_api_base is not None
+
 
 def enter_demo() -> None:
     """Fill what the environment lacks with the demo's values, for this process and its children.
@@ -73,6 +83,8 @@ def enter_demo() -> None:
         raise SettingsError(["STRIPE_SECRET_KEY: the demo refuses a live key"])
     for name, value in DEMO_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if "STRIPE_SECRET_KEY" not in os.environ:
+        os.environ.update(SANDBOX_DEFAULTS)
     os.environ[DEMO_FLAG] = "1"
     load_settings.cache_clear()
 

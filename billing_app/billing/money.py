@@ -5,9 +5,10 @@ from typing import Final
 DEFAULT_EXPONENT: Final = 2
 WITHOUT_DECIMALS: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF"
 WITH_THREE_DECIMALS: Final = "BHD JOD KWD OMR TND"
-EXPONENTS: Final[dict[str, int]] = dict.fromkeys(WITHOUT_DECIMALS.split(), 0) | dict.fromkeys(
-    WITH_THREE_DECIMALS.split(), 3
-)
+EXPONENTS: Final[dict[str, int]] = {
+    **{str(code): 0 for code in WITHOUT_DECIMALS.split()},
+    **{str(code): 3 for code in WITH_THREE_DECIMALS.split()},
+}
 
 
 def exponent_of(currency: str) -> int:
