@@ -15,6 +15,12 @@ def sandbox() -> Iterator[Sandbox]:
     running.stop()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def empty_sandbox(sandbox: Sandbox) -> None:
+    """Each file starts with nothing, so that none grows slow on what others left."""
+    sandbox.control("reset")
+
+
 @pytest.fixture
 def client(sandbox: Sandbox) -> StripeClient:
     return sandbox.client()

@@ -23,7 +23,7 @@ from tests.stripe_sandbox.factories import (
 )
 
 QUICK = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -66,7 +66,7 @@ def test_one_change_is_exact_to_the_second(
     left = Fraction(FEBRUARY - second, FEBRUARY)
     credit, debit = half_up(old * left), half_up(new * left)
     amounts = [line.amount for line in changed.latest_invoice.lines.data]
-    assert amounts == [amount for amount in (-credit, debit) if amount]
+    assert amounts == [-credit, debit]
     assert [line.amount for line in preview.lines.data] == amounts
     assert preview.total == changed.latest_invoice.total == debit - credit
     assert preview.amount_due == changed.latest_invoice.amount_due

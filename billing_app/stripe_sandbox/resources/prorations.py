@@ -59,11 +59,10 @@ def credit_unused(world: World, subscription: Json, item: Json, at: int) -> None
     for debit in _debits(world, subscription, item, at):
         whole = debit["end"] - debit["start"]
         amount = -money.share(debit["amount"], debit["end"] - max(at, debit["start"]), whole)
-        if amount:
-            text = f"Unused time on {_quantity_text(item)}{name_of(world, item['price'])}"
-            words = f"{text} after {day_text(at)}"
-            line = _proration(item, amount, words, (at, debit["end"]), _credited(debit))
-            _add(world, subscription, line)
+        text = f"Unused time on {_quantity_text(item)}{name_of(world, item['price'])}"
+        words = f"{text} after {day_text(at)}"
+        line = _proration(item, amount, words, (at, debit["end"]), _credited(debit))
+        _add(world, subscription, line)
     item["_debits"] = []
 
 
@@ -87,10 +86,9 @@ def debit_remaining(world: World, subscription: Json, item: Json, at: int) -> No
         return
     start, end = full_period(subscription, item, at)
     amount = money.share(net_price(world, subscription, item, at), end - at, end - start)
-    if amount:
-        text = f"Remaining time on {_quantity_text(item)}{name_of(world, item['price'])}"
-        words = f"{text} after {day_text(at)}"
-        _add(world, subscription, _proration(item, amount, words, (at, end), None))
+    text = f"Remaining time on {_quantity_text(item)}{name_of(world, item['price'])}"
+    words = f"{text} after {day_text(at)}"
+    _add(world, subscription, _proration(item, amount, words, (at, end), None))
     item["_debits"] = [{"amount": amount, "start": at, "end": end, "invoice": None, "line": None}]
 
 
