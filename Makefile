@@ -4,7 +4,7 @@
 #   make run      the demo on http://localhost:3000 (sets everything up first)
 #   make test     every test, the browser's included
 #   make setup    the environment in .venv alone
-#   make api      the API alone, without the pages
+#   make api      the API alone, without the pages, on the same demo data
 #   make lint     ruff, pyright, the import contract
 #   make bench    the benchmarks
 
@@ -20,7 +20,7 @@ run: setup
 	@$(PYTHON) -m billing_app demo --port $(PORT)
 
 api: setup
-	@$(PYTHON) -m billing_app api --port $(PORT)
+	@$(PYTHON) -m billing_app demo --api-only --port $(PORT)
 
 setup: $(STAMP)
 

@@ -149,6 +149,7 @@ def _reflex_environment(host: str, port: int) -> dict[str, str]:
         f"http://{host}:{port}",
     }
     return {
+        "REFLEX_STATE_MANAGER_MODE": "redis" if load_settings().reflex_redis_url else "memory",
         "REFLEX_ENV_MODE": "prod",
         "REFLEX_TELEMETRY_ENABLED": "false",
         "REFLEX_CHECK_LATEST_VERSION": "false",

@@ -171,7 +171,9 @@ def _person_menu(*, with_name: bool) -> rx.Component:
         ),
         rx.dropdown_menu.content(
             rx.el.div(viewer.email, class_name="menu-label"),
-            rx.dropdown_menu.item(rx.link("API reference", href=routes.API_DOCS, is_external=True)),
+            rx.dropdown_menu.item(
+                "API reference", on_click=rx.redirect(routes.API_DOCS, is_external=True)
+            ),
             rx.dropdown_menu.separator(),
             _leave("Sign out", routes.SESSION_DELETE),
             _leave("Sign out everywhere", routes.SESSION_DELETE_ALL),
