@@ -25,6 +25,6 @@ async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str
         raise BodyTooLargeError
     signature = request.headers.get("stripe-signature", "")
     facts = signatures.read_event(body, signature, secret.get_secret_value())
-    is_new = await webhooks.store_event(services.database, facts, now)
-    await jobs.enqueue(services.database.url, facts.id, facts.customer_id)
-    return {"received": True, "duplicate": not is_new}
+    if await webhooks.store_event(services.database, facts, now):
+        await jobs.enqueue(services.database.url, facts.id, facts.customer_id)
+    return {"received": True}

@@ -27,14 +27,16 @@ HANDLERS: Final[dict[str, Handler]] = {}
 
 
 async def store_event(database: Database, facts: EventFacts, now: datetime) -> bool:
-    """Keep an event before it is answered; False when it was there."""
+    """Keep an event before it is answered; False when there is nothing to do for it: it was
+    there, or no handler knows its type."""
+    is_known = facts.type in HANDLERS
     values = {
         "id": facts.id,
         "type": facts.type,
         "object_id": facts.object_id,
         "customer_id": facts.customer_id,
         "payload": facts.payload,
-        "state": WebhookState.RECEIVED,
+        "state": WebhookState.RECEIVED if is_known else WebhookState.PROCESSED,
         "attempts": 0,
         "occurred_at": facts.occurred_at,
         "received_at": now,
@@ -42,7 +44,7 @@ async def store_event(database: Database, facts: EventFacts, now: datetime) -> b
     statement = insert(WebhookEvent).values(values).on_conflict_do_nothing()
     async with database.transaction() as session:
         result = await (await session.connection()).execute(statement)
-    return result.rowcount == 1
+    return is_known and result.rowcount == 1
 
 
 async def process_event(
