@@ -14,15 +14,14 @@ HOUR = 3_600
 def price(
     client: StripeClient, amount: int, interval: str = "month", name: str = "Plan", **more: Any
 ) -> stripe.Price:
-    return client.v1.prices.create(
-        {
-            "currency": "usd",
-            "unit_amount": amount,
-            "recurring": {"interval": interval},
-            "product_data": {"name": name},
-            **more,
-        }
-    )
+    params: Any = {
+        "currency": "usd",
+        "unit_amount": amount,
+        "recurring": {"interval": interval},
+        "product_data": {"name": name},
+        **more,
+    }
+    return client.v1.prices.create(params)
 
 
 def clock(client: StripeClient, at: int = JAN_31) -> str:
@@ -36,7 +35,7 @@ def advance(client: StripeClient, identifier: str, to: int) -> None:
 def customer(
     client: StripeClient, card: str | None = "pm_card_visa", on: str | None = None, **more: Any
 ) -> str:
-    params: dict[str, Any] = {"email": "ada@example.com", "name": "Ada", **more}
+    params: Any = {"email": "ada@example.com", "name": "Ada", **more}
     if on:
         params["test_clock"] = on
     made = client.v1.customers.create(params).id
@@ -47,13 +46,13 @@ def customer(
 
 def use_card(client: StripeClient, identifier: str, card: str) -> str:
     method = client.v1.payment_methods.attach(card, {"customer": identifier}).id
-    settings = {"default_payment_method": method}
-    client.v1.customers.update(identifier, {"invoice_settings": settings})
+    client.v1.customers.update(identifier, {"invoice_settings": {"default_payment_method": method}})
     return method
 
 
 def subscribe(client: StripeClient, who: str, what: str, **more: Any) -> stripe.Subscription:
-    return client.v1.subscriptions.create({"customer": who, "items": [{"price": what}], **more})
+    params: Any = {"customer": who, "items": [{"price": what}], **more}
+    return client.v1.subscriptions.create(params)
 
 
 def data(thing: Any) -> dict[str, Any]:

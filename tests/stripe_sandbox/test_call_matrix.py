@@ -81,7 +81,7 @@ def test_coupons(client: StripeClient) -> None:
 
 def test_payment_methods(client: StripeClient) -> None:
     who = customer(client, card=None)
-    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}
+    card: Any = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}
     method = client.v1.payment_methods.create({"type": "card", "card": card})
     assert method.card is not None
     assert (method.card.brand, method.card.last4) == ("visa", "4242")
@@ -89,7 +89,7 @@ def test_payment_methods(client: StripeClient) -> None:
     assert client.v1.customers.payment_methods.list(who).data[0].id == method.id
     assert client.v1.customers.payment_methods.retrieve(who, method.id).id == method.id
     assert client.v1.payment_methods.list({"customer": who, "type": "card"}).data
-    billing = {"billing_details": {"name": "Ada"}}
+    billing: Any = {"billing_details": {"name": "Ada"}}
     assert client.v1.payment_methods.update(method.id, billing).billing_details.name == "Ada"
     assert client.v1.payment_methods.detach(method.id).customer is None
 
@@ -145,7 +145,7 @@ def test_disputes(client: StripeClient, sandbox: Sandbox) -> None:
     made = sandbox.control("disputes", charge=paid.latest_charge, reason="fraudulent")
     assert client.v1.disputes.retrieve(made["id"]).status == "needs_response"
     assert client.v1.charges.retrieve(str(paid.latest_charge)).disputed
-    evidence = {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
+    evidence: Any = {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
     assert client.v1.disputes.update(made["id"], evidence).status == "won"
     assert client.v1.disputes.list({"charge": str(paid.latest_charge)}).data
     by_card = customer(client, card="pm_card_createDispute")

@@ -248,9 +248,8 @@ def test_hosted_invoice_and_pdf(client: StripeClient) -> None:
 
 
 def portal(client: StripeClient, who: str, **more: Any) -> str:
-    return client.v1.billing_portal.sessions.create(
-        {"customer": who, "return_url": "http://127.0.0.1:9/back", **more}
-    ).url
+    params: Any = {"customer": who, "return_url": "http://127.0.0.1:9/back", **more}
+    return client.v1.billing_portal.sessions.create(params).url
 
 
 def test_portal(client: StripeClient) -> None:

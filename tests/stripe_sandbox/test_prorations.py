@@ -36,7 +36,8 @@ def half_up(amount: Fraction) -> int:
 
 def move(client: StripeClient, made: stripe.Subscription, to: str, **more: Any) -> Any:
     item = client.v1.subscriptions.retrieve(made.id)["items"].data[0].id
-    return client.v1.subscriptions.update(made.id, {"items": [{"id": item, "price": to}], **more})
+    params: Any = {"items": [{"id": item, "price": to}], **more}
+    return client.v1.subscriptions.update(made.id, params)
 
 
 @QUICK

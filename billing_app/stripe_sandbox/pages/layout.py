@@ -29,7 +29,7 @@ dl{margin:0}.row{display:flex;justify-content:space-between;gap:1rem;padding:.4r
 label{display:block;font-weight:600;margin:.9rem 0 .25rem}
 input,select{width:100%;font:inherit;color:inherit;background:var(--bg);
 border:1px solid var(--line);border-radius:8px;padding:.65rem .75rem;min-height:44px}
-.pair{display:grid;grid-template-columns:1fr 1fr;gap:.75rem}
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:.75rem;align-items:end}
 button,.button{display:inline-block;font:inherit;font-weight:600;border-radius:8px;cursor:pointer;
 border:1px solid var(--line);background:var(--card);color:var(--ink);padding:.6rem 1rem;
 min-height:44px;text-decoration:none}
