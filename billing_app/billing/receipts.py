@@ -12,7 +12,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import AccountNotFoundError, EventNotFoundError
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, ApiKey, ExecutionEvent, Plan
-from billing_app.db.words import EventKind
+from billing_app.db.words import EndReason, EventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _receipt(
         organization_id=account.organization_id,
         executions=executions,
         executions_refunded=-sum(refund.executions for refund in refunds),
-        executions_remaining_before=event.remaining_after + _freed(kind, executions),
+        executions_remaining_before=event.remaining_after + _taken(own),
         executions_remaining_after=event.remaining_after,
         parts=[_part(account.id, part, plan) for part, plan in own],
         workflow=event.workflow or None,
@@ -137,9 +137,29 @@ def _receipt(
     )
 
 
-def _freed(kind: EventKind, executions: int) -> int:
-    """A commit takes from what was held, so that it leaves what remains as it was."""
-    return 0 if kind is EventKind.COMMIT else executions
+def _taken(own: list[tuple[ExecutionEvent, Plan]]) -> int:
+    """What an event took from what remains; negative when it gave back.
+
+    A commit takes from what was held. A refund gives back to what remains only where the plan
+    still counted.
+    """
+    event = own[0][0]
+    if event.kind == EventKind.COMMIT:
+        return 0
+    is_refund = event.kind == EventKind.REFUND
+    return sum(
+        part.executions for part, plan in own if not is_refund or _counted(plan, event.occurred_at)
+    )
+
+
+def _counted(plan: Plan, at: datetime) -> bool:
+    """Whether the plan's executions could be used then."""
+    ends = (plan.ends_at, plan.suspended_at, _cancelled_at(plan))
+    return plan.starts_at <= at and all(end is None or at < end for end in ends)
+
+
+def _cancelled_at(plan: Plan) -> datetime | None:
+    return plan.ended_at if plan.ended_because == EndReason.CANCELLED else None
 
 
 def _part(account_id: int, part: ExecutionEvent, plan: Plan) -> PaidPart:
