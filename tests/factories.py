@@ -106,6 +106,15 @@ def add_plan(
         )
 
 
+def end_plan(url: str, holder: Holder, sequence: int) -> None:
+    """Its period is over as of now."""
+    with connect(url) as connection:
+        connection.execute(
+            "UPDATE plans SET ends_at = clock_timestamp() WHERE account_id = %s AND sequence = %s",
+            [holder.account_number, sequence],
+        )
+
+
 def public_organization(url: str) -> None:
     with connect(url) as connection:
         connection.execute(
