@@ -1,0 +1,1 @@
+"""What the targets of the hot path are measured with: `python -m tests.benchmarks` (make bench)."""

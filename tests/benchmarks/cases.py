@@ -1,0 +1,282 @@
+"""The cases: what is sent to what, how often, and what is concluded."""
+
+import itertools
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.bed import HOT_ORGANIZATION, Bed
+from tests.benchmarks.history import History, made_history
+from tests.benchmarks.load import Load, Result
+from tests.benchmarks.processes import BenchmarkError, Server, send, serving
+from tests.benchmarks.table import Median, Report
+
+NAIVE: Final = ("naive-async", "naive-sync")
+TARGETS: Final = {("many", 64): 20, ("many", 256): 30, ("hot", 64): 35, ("hot", 256): 60}
+WARM_UP_SECONDS: Final = 1.0
+BATCH_ITEMS: Final = 50
+BATCH_CLIENTS: Final = 8
+PGBENCH_CLIENTS: Final = (1, 8, 64)
+ALONE_REQUESTS: Final = 1000
+
+Accounts = Literal["many", "hot"]
+Cell = tuple[str, Accounts, int]
+"""App, accounts, clients."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How long and how often; which ASGI server."""
+
+    seconds: float
+    rounds: int
+    server: str
+    events: int
+
+
+class Cases:
+    """Runs loads on one bed and counts what the database counted against what was answered."""
+
+    def __init__(self, bed: Bed, plan: Plan, report: Report) -> None:
+        self.bed = bed
+        self.plan = plan
+        self.report = report
+        self._runs = itertools.count()
+        self._tails: dict[tuple[str, str], list[str]] = {}
+
+    def start(self, app: str) -> AbstractContextManager[Server]:
+        return serving(app, self.plan.server, self.bed.environment)
+
+    def consume(self, server: Server, accounts: Accounts, clients: int) -> Result:
+        """Raises BenchmarkError when the plans' sum differs from the answers."""
+        return self._counted(
+            server,
+            clients,
+            head=requests.consume_head(self.bed.secret),
+            tails=self._organizations(accounts, requests.consume_tails),
+            kind="keyed",
+        )
+
+    def consume_batches(self, server: Server, accounts: Accounts) -> Result:
+        return self._counted(
+            server,
+            BATCH_CLIENTS,
+            head=requests.batch_head(self.bed.secret),
+            tails=self._organizations(accounts, requests.batch_tails),
+            kind="batch",
+        )
+
+    def check(self, server: Server, accounts: Accounts, clients: int) -> Result:
+        return self._send(
+            server,
+            clients,
+            head=requests.check_head(self.bed.secret),
+            tails=self._organizations(accounts, requests.check_tails),
+            kind="plain",
+        )
+
+    def _organizations(
+        self, accounts: Accounts, make: Callable[[list[str]], list[str]]
+    ) -> list[str]:
+        return make(self.bed.many if accounts == "many" else [HOT_ORGANIZATION])
+
+    def _counted(
+        self,
+        server: Server,
+        clients: int,
+        *,
+        head: str,
+        tails: list[str],
+        kind: Literal["keyed", "batch"],
+    ) -> Result:
+        before = self.bed.executions_used()
+        result = self._send(server, clients, head=head, tails=tails, kind=kind)
+        counted = self.bed.executions_used() - before
+        answered = result.accepted_in_all * (BATCH_ITEMS if kind == "batch" else 1)
+        if server.app != "bare" and counted != answered:
+            raise BenchmarkError(f"{server.app}: {answered} accepted, but {counted} counted.")
+        return result
+
+    def _send(
+        self,
+        server: Server,
+        clients: int,
+        *,
+        head: str,
+        tails: list[str],
+        kind: Literal["keyed", "plain", "batch"],
+    ) -> Result:
+        self.bed.settle()
+        return send(
+            Load(
+                port=server.port,
+                clients=clients,
+                seconds=self.plan.seconds,
+                warm_up_seconds=WARM_UP_SECONDS,
+                head=head,
+                tails=tails,
+                kind=kind,
+                batch_items=BATCH_ITEMS,
+                run=f"r{next(self._runs)}",
+                server_pid=server.pid,
+                database_pid=self.bed.postmaster_pid,
+            )
+        )
+
+
+def consume(cases: Cases) -> None:
+    """Our route against the naive ones and the bare one, on many accounts and on a hot one."""
+    found: defaultdict[Cell, list[Result]] = defaultdict(list)
+    apps = ("ours", *NAIVE)
+    grid: list[tuple[Accounts, int]] = [("many", 64), ("many", 256), ("hot", 64), ("hot", 256)]
+    for _ in range(cases.plan.rounds):
+        for app in (*apps, "bare"):
+            with cases.start(app) as server:
+                for accounts, clients in grid if app != "bare" else grid[2:]:
+                    result = cases.consume(server, accounts, clients)
+                    found[app, accounts, clients].append(result)
+    medians: dict[Cell, Median] = {}
+    for cell, results in sorted(found.items(), key=_by_cell):
+        app, accounts, clients = cell
+        medians[cell] = cases.report.cell(f"{app}, {accounts}, {clients} clients", results)
+    for accounts, clients in grid:
+        _conclude(cases.report, medians, accounts, clients)
+
+
+def _by_cell(item: tuple[Cell, list[Result]]) -> tuple[str, int, bool, str]:
+    app, accounts, clients = item[0]
+    return accounts, clients, app != "ours", app
+
+
+def _conclude(
+    report: Report, medians: dict[Cell, Median], accounts: Accounts, clients: int
+) -> None:
+    ours = medians["ours", accounts, clients]
+    naive = max(medians[app, accounts, clients].per_second for app in NAIVE)
+    where = f"{accounts}, {clients} clients"
+    target = TARGETS[accounts, clients]
+    report.at_least(f"{where}: against the faster naive route", ours.per_second / naive, target)
+    bare = medians["bare", "hot", clients]
+    report.at_least(f"{where}: of a bare route", ours.per_second / bare.per_second, 0.3)
+    if clients == 64:
+        report.at_most(f"{where}: p99", ours.p99_ms, 40)
+
+
+def sql(cases: Cases) -> None:
+    """Our route against pgbench with its best number of clients, on the hot account."""
+    ours: list[Result] = []
+    found: defaultdict[int, list[float]] = defaultdict(list)
+    with cases.start("ours") as server, tempfile.TemporaryDirectory() as directory:
+        for _ in range(cases.plan.rounds):
+            ours.append(cases.consume(server, "hot", 64))
+            for clients in PGBENCH_CLIENTS:
+                cases.bed.settle()
+                per_second = pgbench.run(
+                    cases.bed,
+                    clients=clients,
+                    seconds=cases.plan.seconds,
+                    directory=Path(directory),
+                )
+                found[clients].append(per_second)
+    medians = {clients: statistics.median(values) for clients, values in found.items()}
+    cell = cases.report.cell("ours, hot, 64 clients (beside pgbench)", ours)
+    best = max(medians.values())
+    cases.report.at_least("hot: against pgbench at its best", cell.per_second / best, 3)
+    per_clients = ", ".join(f"{n} clients {value:,.0f}/s" for n, value in medians.items())
+    cases.report.note(f"pgbench, same statements, one transaction each: {per_clients}")
+
+
+def lone(cases: Cases) -> None:
+    """One client: the transaction and the bare route, and no waiting on top."""
+    ours: list[Result] = []
+    bare: list[Result] = []
+    transactions_ms: list[float] = []
+    with cases.start("ours") as our_server, cases.start("bare") as bare_server:
+        for number in range(cases.plan.rounds):
+            ours.append(cases.consume(our_server, "hot", 1))
+            bare.append(cases.consume(bare_server, "hot", 1))
+            transactions_ms.append(
+                alone.transaction_ms(cases.bed, run=f"alone-{number}", count=ALONE_REQUESTS)
+            )
+    cell = cases.report.cell("ours, hot, 1 client", ours)
+    floor = cases.report.cell("bare, 1 client", bare)
+    transaction_ms = statistics.median(transactions_ms)
+    ratio = cell.p50_ms / (transaction_ms + floor.p50_ms)
+    cases.report.at_most("1 client: p50 over transaction + bare route", ratio, 1.25, "x")
+    cases.report.note(f"A transaction with one request takes {transaction_ms:.2f} ms (p50).")
+
+
+def batch(cases: Cases) -> None:
+    """Batches of 50 against single requests, per execution."""
+    for accounts in ("many", "hot"):
+        singles: list[Result] = []
+        batches: list[Result] = []
+        with cases.start("ours") as server:
+            for _ in range(cases.plan.rounds):
+                singles.append(cases.consume(server, accounts, 64))
+                batches.append(cases.consume_batches(server, accounts))
+        single = cases.report.cell(f"single, {accounts}, 64 clients", singles)
+        name = f"batches of {BATCH_ITEMS}, {accounts}, {BATCH_CLIENTS} clients"
+        cell = cases.report.cell(name, batches)
+        ratio = cell.per_second * BATCH_ITEMS / single.per_second
+        cases.report.at_least(f"{accounts}: batch of {BATCH_ITEMS} per execution", ratio, 4)
+
+
+def check(cases: Cases) -> None:
+    """mode=check, which locks and changes nothing."""
+    for accounts in ("many", "hot"):
+        with cases.start("ours") as server:
+            results = [cases.check(server, accounts, 64) for _ in range(cases.plan.rounds)]
+        cases.report.cell(f"check, {accounts}, 64 clients", results)
+
+
+def reads(cases: Cases) -> None:
+    """Current plan and usage by day over a year, beside millions of events."""
+    with made_history(cases.bed, cases.plan.events) as history:
+        cases.report.note(
+            f"{history.events:,} events made in {history.fill_seconds:.0f} s; the account that is"
+            f" read has {history.heavy_events:,} and {history.heavy_daily_rows:,} daily rows."
+        )
+        environment = {**cases.bed.environment, "DATABASE_URL": history.url}
+        with serving("ours", cases.plan.server, environment) as server:
+            _read(cases, server, history)
+        sums = [history.sum_of_events_ms() for _ in range(cases.plan.rounds)]
+    cases.report.note(f"The same sums from the events: {statistics.median(sums):,.0f} ms (p50).")
+
+
+def _read(cases: Cases, server: Server, history: History) -> None:
+    span = f"from={history.first}&to={history.last}&group_by=day"
+    paths = {
+        "current plan": "/billing/plans/current?organization_id=org_heavy",
+        "usage by day, 1 year": f"/billing/usage?organization_id=org_heavy&{span}",
+    }
+    for name, path in paths.items():
+        load = Load(
+            port=server.port,
+            clients=1,
+            seconds=cases.plan.seconds,
+            warm_up_seconds=WARM_UP_SECONDS,
+            head=requests.get_head(path, history.secret),
+            tails=["\r\n"],
+            kind="plain",
+            server_pid=server.pid,
+            database_pid=cases.bed.postmaster_pid,
+        )
+        median = cases.report.cell(name, [send(load) for _ in range(cases.plan.rounds)])
+        cases.report.at_most(f"{name}: p50", median.p50_ms, 20)
+
+
+ALL: Final[dict[str, Callable[[Cases], None]]] = {
+    "consume": consume,
+    "sql": sql,
+    "lone": lone,
+    "batch": batch,
+    "check": check,
+    "reads": reads,
+}

@@ -1,0 +1,88 @@
+"""One app on one ASGI server, as a process of its own: `python -m tests.benchmarks.serve`."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any, Final
+
+APPS: Final = ("ours", "bare", "naive-async", "naive-sync")
+SERVERS: Final = ("uvicorn", "granian")
+
+
+def ours() -> Any:
+    from billing_app.api.app import create_app
+
+    return create_app()
+
+
+def bare() -> Any:
+    from tests.benchmarks.bare import app
+
+    return app
+
+
+def naive_async() -> Any:
+    from tests.benchmarks.naive import create_app
+
+    return create_app(is_async=True)
+
+
+def naive_sync() -> Any:
+    from tests.benchmarks.naive import create_app
+
+    return create_app(is_async=False)
+
+
+FACTORIES: Final[dict[str, Callable[[], Any]]] = {
+    "ours": ours,
+    "bare": bare,
+    "naive-async": naive_async,
+    "naive-sync": naive_sync,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("app", choices=APPS)
+    parser.add_argument("server", choices=SERVERS)
+    parser.add_argument("port", type=int)
+    arguments = parser.parse_args()
+    run = _run_uvicorn if arguments.server == "uvicorn" else _run_granian
+    run(arguments.app, arguments.port)
+
+
+def _run_uvicorn(app: str, port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        FACTORIES[app],
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _run_granian(app: str, port: int) -> None:
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    Server(
+        target=f"tests.benchmarks.serve:{FACTORIES[app].__name__}",
+        factory=True,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=1,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()
