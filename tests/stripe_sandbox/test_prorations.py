@@ -16,6 +16,7 @@ from tests.stripe_sandbox.factories import (
     advance,
     clock,
     customer,
+    data,
     price,
     subscribe,
     totals,
@@ -296,3 +297,22 @@ def test_pending_update_waits_for_its_payment(client: StripeClient) -> None:
     client.v1.invoices.pay(held.latest_invoice.id)
     done = client.v1.subscriptions.retrieve(made.id)
     assert (done.pending_update, done["items"].data[0].price.unit_amount) == (None, 9000)
+
+
+def test_a_preview_counts_its_own_items_and_leaves_none_behind(client: StripeClient) -> None:
+    who = customer(client)
+    made = subscribe(client, who, price(client, 1000).id)
+    item_id = data(made)["items"]["data"][0]["id"]
+    preview: Any = {
+        "subscription": made.id,
+        "subscription_details": {
+            "items": [{"id": item_id, "price": price(client, 4000).id}],
+            "billing_cycle_anchor": {"type": "now"},
+            "proration_behavior": "none",
+        },
+        "invoice_items": [{"amount": -600, "currency": "usd", "description": "unused"}],
+    }
+    shown = client.v1.invoices.create_preview(preview)
+    assert shown.amount_due == 3400
+    assert [line.amount for line in shown.lines.data] == [4000, -600]
+    assert client.v1.invoice_items.list({"customer": who}).data == []

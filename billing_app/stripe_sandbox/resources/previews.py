@@ -7,6 +7,7 @@ Source: https://docs.stripe.com/api/invoices/create_preview?api-version=2026-10-
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
 from billing_app.stripe_sandbox.registry import route
 from billing_app.stripe_sandbox.resources import (
+    invoice_items,
     invoicing,
     renewals,
     subscription_states,
@@ -47,6 +48,7 @@ def create_preview(world: World, params: Json) -> Json:
 
 
 def _rehearse(world: World, params: Json) -> str:
+    _add_items(world, params)
     details = params.get("subscription_details") or {}
     schedule = world.store.find(params.get("schedule"))
     target = params.get("subscription") or (schedule or {}).get("subscription")
@@ -66,6 +68,14 @@ def _rehearse(world: World, params: Json) -> str:
         if latest != latest_before:
             return latest
     return _rehearse_renewal(world, target)
+
+
+def _add_items(world: World, params: Json) -> None:
+    """`invoice_items`: amounts that are on the previewed invoice alone."""
+    target = world.store.find(params.get("subscription"))
+    customer = params.get("customer") or (target or {}).get("customer")
+    for item in params.get("invoice_items") or []:
+        invoice_items.create(world, {"customer": customer, "currency": "usd"} | item)
 
 
 def _changes(details: Json) -> Json:
