@@ -23,7 +23,8 @@ from billing_app.billing.executions.requests import (
 MAX_KEY_LENGTH: Final = 255
 MAX_ITEMS: Final = 1000
 
-_PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$"
+# `$` alone would let a last line break pass; `\Z` is unknown to OpenAPI's dialect.
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
 _is_printable: Final = re.compile(_PRINTABLE).match
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE)]

@@ -37,8 +37,8 @@ def install(api: FastAPI) -> None:
         api.add_exception_handler(kind, handler)
 
 
-def problem_response(error: BillingError) -> Response:
-    headers: dict[str, str] = {}
+def problem_response(error: BillingError, allow: str | None = None) -> Response:
+    headers: dict[str, str] = {} if allow is None else {"Allow": allow}
     seconds = retry_after_seconds(error)
     if seconds is not None:
         headers["Retry-After"] = str(seconds)
@@ -62,7 +62,7 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         return problem_response(RouteNotFoundError(f"There is no {request.url.path}."))
     if error.status_code == 405:
-        return problem_response(MethodNotAllowedError())
+        return problem_response(MethodNotAllowedError(), (error.headers or {}).get("Allow"))
     if error.status_code < 500:
         return problem_response(InvalidInputError(str(error.detail)))
     return problem_response(UnexpectedError())

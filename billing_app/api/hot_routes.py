@@ -4,6 +4,7 @@ They stand in front of the FastAPI app and answer in a fraction of its time; Ope
 them from the same structs (openapi.py).
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ class HotRoutes:
     def __init__(self, app: ASGIApp, services: Callable[[], Services]) -> None:
         self._app = app
         self._services = services
+        self._asked: dict[str, asyncio.Task[ServiceActor]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +86,7 @@ class HotRoutes:
     ) -> None:
         services = self._services()
         try:
-            call = await _read_call(scope, receive, services)
+            call = await self._read_call(scope, receive, services)
             decision = await answer(call)
         except BillingError as error:
             decision = error
@@ -92,6 +94,44 @@ class HotRoutes:
             log.exception("hot_route_failed", path=scope["path"])
             decision = UnexpectedError()
         await _send(decision, send, services)
+
+    async def _read_call(self, scope: Scope, receive: Receive, services: Services) -> "_Call":
+        authorization = key = content_type = b""
+        has_key = False
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"idempotency-key":
+                key, has_key = value, True
+            elif name == b"content-type":
+                content_type = value
+        actor = await self._authenticate(authorization, services)
+        if scope["method"] != "POST":
+            raise MethodNotAllowedError
+        return _Call(
+            services,
+            actor,
+            scope["path"],
+            bodies.header_key(key) if has_key else None,
+            content_type.lower(),
+            await _read_body(receive),
+        )
+
+    async def _authenticate(self, authorization: bytes, services: Services) -> ServiceActor:
+        if authorization[: len(BEARER)].lower() != BEARER:
+            raise NotAuthenticatedError("Send the header Authorization: Bearer <key>.")
+        secret = authorization[len(BEARER) :].strip().decode("latin-1")
+        actor = services.keys.cached(secret)
+        if actor is not None:
+            return actor
+        # Each time the cache forgets a key, all of its requests under way would ask at once: 256 look-ups
+        # take a second. The first one asks, the others wait for its answer.
+        asked = self._asked.get(secret)
+        if asked is None:
+            asked = asyncio.create_task(services.keys.authenticate(secret, datetime.now(UTC)))
+            asked.add_done_callback(lambda _: self._asked.pop(secret, None))
+            self._asked[secret] = asked
+        return await asyncio.shield(asked)
 
     async def _check(self, call: "_Call") -> Decision:
         body = call.decode(bodies.CHECK)
@@ -141,7 +181,7 @@ class _Call(msgspec.Struct, gc=False):
         """Raises ContentTypeError, MalformedJsonError, InvalidInputError."""
         if optional and not self.body:
             return decoder.decode(b"{}")
-        if not self.content_type.startswith(b"application/json"):
+        if self.content_type.split(b";", 1)[0].rstrip() != b"application/json":
             raise ContentTypeError
         try:
             return decoder.decode(self.body)
@@ -149,39 +189,6 @@ class _Call(msgspec.Struct, gc=False):
             raise bodies.invalid(error) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedJsonError(f"The body is not JSON: {error}") from None
-
-
-async def _read_call(scope: Scope, receive: Receive, services: Services) -> _Call:
-    authorization = key = content_type = b""
-    has_key = False
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            authorization = value
-        elif name == b"idempotency-key":
-            key, has_key = value, True
-        elif name == b"content-type":
-            content_type = value
-    actor = await _authenticate(authorization, services)
-    if scope["method"] != "POST":
-        raise MethodNotAllowedError
-    return _Call(
-        services,
-        actor,
-        scope["path"],
-        bodies.header_key(key) if has_key else None,
-        content_type.lower(),
-        await _read_body(receive),
-    )
-
-
-async def _authenticate(authorization: bytes, services: Services) -> ServiceActor:
-    if authorization[: len(BEARER)].lower() != BEARER:
-        raise NotAuthenticatedError("Send the header Authorization: Bearer <key>.")
-    secret = authorization[len(BEARER) :].strip().decode("latin-1")
-    actor = services.keys.cached(secret)
-    if actor is not None:
-        return actor
-    return await services.keys.authenticate(secret, datetime.now(UTC))
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -247,5 +254,7 @@ async def _send(decision: Decision, send: Send, services: Services) -> None:
             headers.append((b"retry-after", b"%d" % seconds))
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        elif status == 405:
+            headers.append((b"allow", b"POST"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
@@ -32,6 +33,7 @@ COLUMNS: Final = (
     "refers_to",
     "reason",
 )
+DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, YYYY-MM-DD")]
@@ -141,7 +143,7 @@ def days_of(first: str | None, last: str | None, today: date) -> Days:
 
 def _day(text: str, field: str) -> date:
     try:
-        day = date.fromisoformat(text)
+        day = date.fromisoformat(text if DAY.fullmatch(text) else "")
     except ValueError:
         raise InvalidInputError(f"{field} must be a day as YYYY-MM-DD.", field=field) from None
     if not 1970 < day.year < 9000:
