@@ -1,9 +1,11 @@
 """The Reflex app: pages added, API mounted, nothing else."""
 
 import reflex as rx
+from starlette.types import ASGIApp
 
 from billing_app import routes
 from billing_app.api.app import create_app
+from billing_app.components.feedback import connection_lost
 from billing_app.one_address import OneAddress, lifespan_of
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
@@ -17,11 +19,19 @@ from billing_app.states.session import SessionGuard
 from billing_app.states.usage_stats import UsageStatsState
 
 api = create_app()
+
+
+def behind_one_address(pages: ASGIApp) -> ASGIApp:
+    """The pages with the API beside them."""
+    return OneAddress(pages=pages, api=api)
+
+
 app = rx.App(
     stylesheets=["/billing.css"],
     html_lang="en",
     head_components=[rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml")],
-    api_transformer=lambda pages: OneAddress(pages=pages, api=api),
+    extra_app_wraps={(5, "Overlay"): lambda _: connection_lost()},
+    api_transformer=behind_one_address,
 )
 app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))

@@ -1,20 +1,16 @@
 """Pages and API behind one address: which request belongs to which."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from billing_app import routes
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class OneAddress:
@@ -25,11 +21,11 @@ class OneAddress:
     the session's row, on every event.
     """
 
-    def __init__(self, *, pages: AsgiApp, api: AsgiApp) -> None:
+    def __init__(self, *, pages: ASGIApp, api: ASGIApp) -> None:
         self._pages = pages
         self._api = api
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one connection."""
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
@@ -46,7 +42,7 @@ def _needs_session(path: str) -> bool:
     return (path.rstrip("/") or "/") in routes.SIGNED_IN_PAGES
 
 
-def _as_built(scope: Message) -> Message:
+def _as_built(scope: Scope) -> Scope:
     """The scope with the path that the build's file of a page has, which saves a redirect."""
     path: str = scope["path"]
     if path in (*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES) and path != routes.DASHBOARD:
@@ -54,7 +50,7 @@ def _as_built(scope: Message) -> Message:
     return scope
 
 
-def _has_session_cookie(scope: Message) -> bool:
+def _has_session_cookie(scope: Scope) -> bool:
     return bool(session_token(Headers(scope=scope).get("cookie", "")))
 
 
@@ -63,7 +59,7 @@ def session_token(cookie_header: str) -> str:
     return cookie_parser(cookie_header).get(routes.SESSION_COOKIE, "")
 
 
-async def _redirect_to_sign_in(scope: Message, send: Send) -> None:
+async def _redirect_to_sign_in(scope: Scope, send: Send) -> None:
     path: str = scope["path"].rstrip("/") or routes.DASHBOARD
     target = routes.SIGN_IN if path == routes.DASHBOARD else f"{routes.SIGN_IN}?next={quote(path)}"
     headers = [
@@ -98,7 +94,7 @@ def _with_page_headers(path: str, send: Send) -> Send:
     return send_with_headers
 
 
-def lifespan_of(app: AsgiApp) -> Callable[[], AbstractAsyncContextManager[None]]:
+def lifespan_of(app: ASGIApp) -> Callable[[], AbstractAsyncContextManager[None]]:
     """The start and stop of an ASGI app that is mounted, where nobody else runs them.
 
     Raises RuntimeError with the app's own words when it refuses to start.
@@ -108,8 +104,12 @@ def lifespan_of(app: AsgiApp) -> Callable[[], AbstractAsyncContextManager[None]]
     async def lifespan() -> AsyncGenerator[None]:
         incoming: asyncio.Queue[Message] = asyncio.Queue()
         outgoing: asyncio.Queue[Message] = asyncio.Queue()
-        scope: Message = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-        task = asyncio.create_task(app(scope, incoming.get, outgoing.put))
+        scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+
+        async def run() -> None:
+            await app(scope, incoming.get, outgoing.put)
+
+        task = asyncio.create_task(run())
         await _lifespan_step("startup", task, incoming, outgoing)
         try:
             yield

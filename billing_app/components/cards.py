@@ -1,6 +1,7 @@
 """The head of a page and the cards it is made of."""
 
 import reflex as rx
+from reflex_components_core.core.banner import has_connection_errors
 
 from billing_app.components.numbers import Words
 
@@ -19,9 +20,10 @@ def page_head(title: Words, note: Words, *actions: rx.Component) -> rx.Component
 
 def live_mark(*, is_broken: rx.Var[bool]) -> rx.Component:
     """Says that the numbers move by themselves, or that they can't at the moment."""
+    is_waiting = is_broken | has_connection_errors
     return rx.el.span(
-        rx.cond(is_broken, "Reconnecting", "Live"),
-        class_name=rx.cond(is_broken, "live broken", "live"),
+        rx.cond(is_waiting, "Reconnecting", "Live"),
+        class_name=rx.cond(is_waiting, "live broken", "live"),
         role="status",
     )
 

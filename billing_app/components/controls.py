@@ -1,12 +1,15 @@
 """Things to press and to fill in."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import reflex as rx
 
 from billing_app.components.numbers import Words
 
-Handler = rx.EventHandler | rx.event.EventCallback
+# Reflex types a handler by its arguments, and none of its types fits all that is passed here.
+Handler = Any
+FieldKind = Literal["email", "password", "text"]
 
 
 def segments(
@@ -105,7 +108,7 @@ def _page_button(words: str, *, enabled: rx.Var[bool], on_click: Handler) -> rx.
 
 
 def text_field(
-    *, name: str, label: str, kind: str, autocomplete: str, hint: str = "", **attributes: object
+    *, name: str, label: str, kind: FieldKind, autocomplete: str, hint: str = "", **attributes: Any
 ) -> rx.Component:
     """A labelled field of a form that the browser itself sends."""
     hint_id = f"{name}-hint"

@@ -1,6 +1,7 @@
 """What a page shows when it has nothing, not yet, or something to say."""
 
 import reflex as rx
+from reflex_components_core.core.banner import has_too_many_connection_errors
 
 from billing_app.components.numbers import Tone, Words
 
@@ -25,6 +26,19 @@ def empty(*, icon: str, title: str, words: str) -> rx.Component:
         rx.el.p(title, class_name="empty-title"),
         rx.el.p(words, class_name="empty-words"),
         class_name="empty",
+    )
+
+
+def connection_lost() -> rx.Component:
+    """Says on any page that the server can't be reached; goes away when it can."""
+    return rx.cond(
+        has_too_many_connection_errors,
+        rx.el.div(
+            rx.icon("cloud-off", aria_hidden="true"),
+            "No connection to the server. Trying again.",
+            class_name="connection-lost",
+            role="status",
+        ),
     )
 
 

@@ -26,8 +26,8 @@ def stats(*items: rx.Component, in_row: bool = False) -> rx.Component:
 
 def meter(
     *,
-    used_percent: rx.Var[float],
-    held_percent: rx.Var[float],
+    used_percent: rx.Var[float] | float,
+    held_percent: rx.Var[float] | float,
     tone: Tone,
     label: Words,
     thin: bool = False,

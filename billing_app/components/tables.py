@@ -1,16 +1,18 @@
 """Tables: a head, rows bound to a list, and what stands there when the list is empty."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import reflex as rx
+from reflex.vars import ArrayVar
 
 
 def table(
     label: str,
     heads: Sequence[str],
     *,
-    rows: rx.Var[list],
-    row: Callable[[rx.Var], rx.Component],
+    rows: ArrayVar[Any],
+    row: Callable[[Any], rx.Component],
     when_empty: rx.Component,
     right: Sequence[str] = (),
     wide_only: Sequence[str] = (),

@@ -1,6 +1,7 @@
 """BillingOverview: the plan in force, what comes next, what there was."""
 
 import reflex as rx
+from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.components.cards import card, columns, live_mark, page_head
@@ -58,7 +59,7 @@ def _executions() -> rx.Component:
     plan = State.facts
     return _measure(
         "Executions",
-        plan.left + plan.held,
+        plan.left,
         meter(
             used_percent=plan.used_percent,
             held_percent=plan.held_percent,
@@ -107,7 +108,7 @@ def _queue() -> rx.Component:
     )
 
 
-def _queued(plan: rx.Var[PlanRow]) -> rx.Component:
+def _queued(plan: ObjectVar[PlanRow]) -> rx.Component:
     return rx.el.li(
         rx.el.span(class_name="queue-dot", aria_hidden="true"),
         rx.el.div(
@@ -152,7 +153,7 @@ def _history() -> rx.Component:
     )
 
 
-def _past(plan: rx.Var[PlanRow]) -> rx.Component:
+def _past(plan: ObjectVar[PlanRow]) -> rx.Component:
     return rx.el.tr(
         cell(plan.name, "strong"),
         cell(plan.type, "soft wide-only"),

@@ -1,6 +1,7 @@
 """Rows of events, which the dashboard and the usage page share."""
 
 import reflex as rx
+from reflex.vars import ObjectVar
 
 from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
@@ -11,7 +12,7 @@ EVENT_HEADS_RIGHT = ("Executions", "Left after")
 EVENT_HEADS_WIDE_ONLY = ("User", "Kind", "Left after")
 
 
-def event_row(row: rx.Var[EventRow]) -> rx.Component:
+def event_row(row: ObjectVar[EventRow]) -> rx.Component:
     """An event; one that came while the page was open is marked for a moment."""
     return rx.el.tr(
         cell(row.at, "soft"),

@@ -3,9 +3,10 @@
 from typing import Final
 
 import reflex as rx
+from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.components.controls import native_form, native_link
+from billing_app.components.controls import Handler, native_form, native_link
 from billing_app.components.feedback import empty, page_bones
 from billing_app.states.session import START_AFRESH, SessionState
 from billing_app.states.views import AccountChoice
@@ -26,7 +27,7 @@ def frame(
     is_ready: rx.Var[bool],
     is_broken: rx.Var[bool],
     has_account: rx.Var[bool],
-    on_account: rx.EventHandler,
+    on_account: Handler,
 ) -> rx.Component:
     """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
     return rx.fragment(
@@ -71,7 +72,7 @@ def colour_mode_button() -> rx.Component:
     )
 
 
-def _side(path: str, on_account: rx.EventHandler) -> rx.Component:
+def _side(path: str, on_account: Handler) -> rx.Component:
     return rx.el.div(
         brand(),
         _account_menu(on_account, outlined=True),
@@ -85,7 +86,7 @@ def _side(path: str, on_account: rx.EventHandler) -> rx.Component:
     )
 
 
-def _top_bar(on_account: rx.EventHandler) -> rx.Component:
+def _top_bar(on_account: Handler) -> rx.Component:
     return rx.el.header(
         _account_menu(on_account, outlined=False),
         rx.el.div(class_name="spacer"),
@@ -117,7 +118,7 @@ def _navigation(path: str, label: str, *, in_bar: bool = False) -> rx.Component:
     )
 
 
-def _account_menu(on_account: rx.EventHandler, *, outlined: bool) -> rx.Component:
+def _account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
     account = SessionState.account
     return rx.dropdown_menu.root(
         rx.dropdown_menu.trigger(
@@ -142,7 +143,7 @@ def _account_menu(on_account: rx.EventHandler, *, outlined: bool) -> rx.Componen
     )
 
 
-def _account_item(choice: rx.Var[AccountChoice], on_account: rx.EventHandler) -> rx.Component:
+def _account_item(choice: ObjectVar[AccountChoice], on_account: Handler) -> rx.Component:
     is_chosen = choice.account_id == SessionState.account.account_id
     return rx.dropdown_menu.item(
         choice.name,

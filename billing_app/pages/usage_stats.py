@@ -1,6 +1,9 @@
 """UsageStats: how much, when, by which workflow and by whom."""
 
+from collections.abc import Sequence
+
 import reflex as rx
+from reflex.vars import ArrayVar, ObjectVar, StringVar
 
 from billing_app import routes
 from billing_app.billing.usage import GroupBy
@@ -150,7 +153,7 @@ def _days() -> rx.Component:
     )
 
 
-def _day(row: rx.Var[DayRow]) -> rx.Component:
+def _day(row: ObjectVar[DayRow]) -> rx.Component:
     return rx.el.tr(
         cell(row.day),
         cell(row.used, "right soft wide-only"),
@@ -229,11 +232,11 @@ def _filters() -> list[rx.Component]:
     ]
 
 
-def _options(all_words: str, values: rx.Var[list[str]]) -> list[rx.Component]:
+def _options(all_words: str, values: ArrayVar[Sequence[str]]) -> list[rx.Component]:
     return [rx.el.option(all_words, value=ALL), rx.foreach(values, _option)]
 
 
-def _option(value: rx.Var[str]) -> rx.Component:
+def _option(value: StringVar[str]) -> rx.Component:
     words = rx.match(
         value,
         (NAMED_PREFIX, UNNAMED),

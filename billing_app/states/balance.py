@@ -48,8 +48,7 @@ def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:
         name=plan.name,
         type=words.PLAN_TYPES[plan.type],
         source=words.SOURCES[plan.source],
-        left=f"{words.number(plan.remaining)} of {words.number(plan.executions)} left",
-        held=f", {words.number(plan.held)} on hold" if plan.held else "",
+        left=_left(plan),
         used_percent=_percent(plan.used, plan.executions),
         held_percent=_percent(plan.held, plan.executions),
         tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
@@ -78,8 +77,8 @@ def plan_row(plan: PlanView) -> PlanRow:
         tone=tone,
         executions=words.number(plan.executions),
         used=words.number(plan.used),
-        began=_joined(began, words.BEGIN_REASONS.get(plan.began_because)) or _not_begun(plan),
-        ended=_joined(ended, words.END_REASONS.get(plan.ended_because)),
+        began=_joined(began, words.begin_reason(plan.began_because)) or _not_begun(plan),
+        ended=_joined(ended, words.end_reason(plan.ended_because)),
         note=_queue_note(plan),
     )
 
@@ -145,11 +144,16 @@ def _queue_note(plan: PlanView) -> str:
     return f"Takes over by itself{ends}"
 
 
+def _left(plan: PlanView) -> str:
+    held = f", {words.number(plan.held)} on hold" if plan.held else ""
+    return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left{held}"
+
+
 def _not_begun(plan: PlanView) -> str:
     return "Never used" if plan.state is PlanState.ENDED else "Not yet"
 
 
-def _joined(at: str, reason: str | None) -> str:
+def _joined(at: str, reason: str) -> str:
     return f"{at} · {reason}" if at and reason else at
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import plotly.graph_objects as go
+import reflex as rx
 
 from billing_app.billing import plans, usage
 from billing_app.billing.actors import UserActor
@@ -23,15 +24,15 @@ RECENT_EVENTS = 8
 class BillingDashboardState(LivePage, SessionState):
     """Where am I: what is left, how fast it goes, what happened last."""
 
-    balance: BalanceView = BalanceView()
-    today: StatView = StatView()
-    pace: StatView = StatView()
-    month: StatView = StatView()
-    denied: StatView = StatView()
-    figure: go.Figure = go.Figure()
-    keys: list[SeriesKey] = []
-    chart_words: str = ""
-    events: list[EventRow] = []
+    balance: rx.Field[BalanceView] = rx.field(default_factory=BalanceView)
+    today: rx.Field[StatView] = rx.field(default_factory=StatView)
+    pace: rx.Field[StatView] = rx.field(default_factory=StatView)
+    month: rx.Field[StatView] = rx.field(default_factory=StatView)
+    denied: rx.Field[StatView] = rx.field(default_factory=StatView)
+    figure: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
+    keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
+    chart_words: rx.Field[str] = rx.field("")
+    events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
     _drawn: tuple[str, list[DailyRow]] | None = None
 
     async def _read(self, actor: UserActor, account: AccountChoice) -> None:

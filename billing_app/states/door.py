@@ -23,8 +23,8 @@ UNKNOWN: Final = "That did not work. Please try again."
 class DoorState(SessionState):
     """The message, and where to go once signed in."""
 
-    message: str = ""
-    next_page: str = routes.DASHBOARD
+    message: rx.Field[str] = rx.field("")
+    next_page: rx.Field[str] = rx.field(routes.DASHBOARD)
 
     @rx.event
     async def load(self) -> EventSpec | None:

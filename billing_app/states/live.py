@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 import reflex as rx
 import structlog
-from reflex.event import EventHandler, EventSpec
+from reflex.event import EventCallback, EventSpec
+from reflex.utils.prerequisites import get_app
 
 from billing_app.billing.actors import UserActor
-from billing_app.states.session import leave_for_sign_in
+from billing_app.states.session import SessionState, leave_for_sign_in
 from billing_app.states.views import AccountChoice
 
 POLL_SECONDS = 1.5
@@ -17,22 +19,29 @@ BACK_OFF_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 
-class LivePage(rx.State, mixin=True):
+if TYPE_CHECKING:
+    Page = SessionState
+else:
+    # Reflex copies the vars of a mixin only when it stands on rx.State itself.
+    Page = rx.State
+
+
+class LivePage(Page, mixin=True):
     """Reads when the page opens, and again while it is open.
 
     A page's state inherits from this and from SessionState, and says in `_read` what to read.
     """
 
-    is_ready: bool = False
-    is_broken: bool = False
-    has_account: bool = True
+    is_ready: rx.Field[bool] = rx.field(False)
+    is_broken: rx.Field[bool] = rx.field(False)
+    has_account: rx.Field[bool] = rx.field(True)
 
     async def _read(self, actor: UserActor, account: AccountChoice) -> None:
         """Ask the billing service and `_show` the answers."""
         raise NotImplementedError
 
     @rx.event
-    async def load(self) -> EventSpec | EventHandler | None:
+    async def load(self) -> EventSpec | EventCallback[()] | None:
         """The page was opened, or another account was chosen."""
         self._visit += 1
         leave = await self._refresh()
@@ -74,5 +83,5 @@ class LivePage(rx.State, mixin=True):
 
 async def _is_connected(token: str) -> bool:
     """Whether the tab is still there, on whichever worker its socket is."""
-    namespace = rx.utils.prerequisites.get_app().app.event_namespace
+    namespace = get_app().app.event_namespace
     return await namespace._token_manager.is_token_connected(token)  # noqa: SLF001

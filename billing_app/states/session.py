@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 import reflex as rx
 from reflex.event import Event, EventSpec
-from reflex.middleware import Middleware
+from reflex.middleware.middleware import Middleware
 from reflex.state import BaseState, StateUpdate
 
 from billing_app import routes
@@ -25,9 +25,9 @@ START_AFRESH = "window.sessionStorage.clear(); window.location.reload()"
 class SessionState(rx.State):
     """The viewer, the accounts they may see, and the one they look at."""
 
-    viewer: Viewer = Viewer()
-    accounts: list[AccountChoice] = []
-    account: AccountChoice = AccountChoice()
+    viewer: rx.Field[Viewer] = rx.field(default_factory=Viewer)
+    accounts: rx.Field[list[AccountChoice]] = rx.field(default_factory=list)
+    account: rx.Field[AccountChoice] = rx.field(default_factory=AccountChoice)
     _owner_id: str = ""
     _account_id: str = ""
     _visit: int = 0

@@ -43,38 +43,38 @@ NAMED_PREFIX = "="
 class UsageStatsState(LivePage, SessionState):
     """How much, when, by which workflow and by whom."""
 
-    preset: str = "30"
-    first_day: str = ""
-    last_day: str = ""
-    today: str = ""
-    group_by: str = GroupBy.WORKFLOW.value
-    range_problem: str = ""
+    preset: rx.Field[str] = rx.field("30")
+    first_day: rx.Field[str] = rx.field("")
+    last_day: rx.Field[str] = rx.field("")
+    today: rx.Field[str] = rx.field("")
+    group_by: rx.Field[str] = rx.field(GroupBy.WORKFLOW.value)
+    range_problem: rx.Field[str] = rx.field("")
 
-    total: StatView = StatView()
-    average: StatView = StatView()
-    peak: StatView = StatView()
-    denied: StatView = StatView()
-    figure: go.Figure = go.Figure()
-    added_up: go.Figure = go.Figure()
-    keys: list[SeriesKey] = []
-    cumulative_title: str = ""
-    cumulative_words: str = ""
-    days: list[DayRow] = []
-    days_page: int = 1
-    has_older_days: bool = False
+    total: rx.Field[StatView] = rx.field(default_factory=StatView)
+    average: rx.Field[StatView] = rx.field(default_factory=StatView)
+    peak: rx.Field[StatView] = rx.field(default_factory=StatView)
+    denied: rx.Field[StatView] = rx.field(default_factory=StatView)
+    figure: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
+    added_up: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
+    keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
+    cumulative_title: rx.Field[str] = rx.field("")
+    cumulative_words: rx.Field[str] = rx.field("")
+    days: rx.Field[list[DayRow]] = rx.field(default_factory=list)
+    days_page: rx.Field[int] = rx.field(1)
+    has_older_days: rx.Field[bool] = rx.field(False)
 
-    events: list[EventRow] = []
-    events_page: int = 1
-    has_older_events: bool = False
-    kind: str = ALL
-    workflow: str = ALL
-    user: str = ALL
-    workflows: list[str] = []
-    users: list[str] = []
-    viewer_choice: str = ""
-    export_url: str = ""
+    events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
+    events_page: rx.Field[int] = rx.field(1)
+    has_older_events: rx.Field[bool] = rx.field(False)
+    kind: rx.Field[str] = rx.field(ALL)
+    workflow: rx.Field[str] = rx.field(ALL)
+    user: rx.Field[str] = rx.field(ALL)
+    workflows: rx.Field[list[str]] = rx.field(default_factory=list)
+    users: rx.Field[list[str]] = rx.field(default_factory=list)
+    viewer_choice: rx.Field[str] = rx.field("")
+    export_url: rx.Field[str] = rx.field("")
 
-    _cursors: list[str | None] = [None]
+    _cursors: tuple[str, ...] = ()
     _next_cursor: str | None = None
     _drawn: tuple[object, ...] = ()
     _listed: str = ""
@@ -127,13 +127,13 @@ class UsageStatsState(LivePage, SessionState):
         """The next page of events."""
         if self._next_cursor is None:
             return None
-        self._cursors = [*self._cursors, self._next_cursor]
+        self._cursors = (*self._cursors, self._next_cursor)
         return await self._refresh()
 
     @rx.event
     async def show_newer_events(self) -> EventSpec | None:
         """The page before."""
-        if len(self._cursors) == 1:
+        if not self._cursors:
             return None
         self._cursors = self._cursors[:-1]
         return await self._refresh()
@@ -151,14 +151,14 @@ class UsageStatsState(LivePage, SessionState):
         return await self._refresh()
 
     async def _from_the_start(self) -> EventSpec | None:
-        self._cursors, self.days_page = [None], 1
+        self._cursors, self.days_page = (), 1
         return await self._refresh()
 
     async def _read(self, actor: UserActor, account: AccountChoice) -> None:
         now = datetime.now(UTC)
         self._show(today=now.date().isoformat())
         if self._listed != account.account_id:
-            self._listed, self._cursors, self.days_page = account.account_id, [None], 1
+            self._listed, self._cursors, self.days_page = account.account_id, (), 1
             self._show(workflow=ALL, user=ALL, kind=ALL)
         try:
             days = self._range(now.date())
@@ -270,12 +270,12 @@ class UsageStatsState(LivePage, SessionState):
             account.account_id,
             where=where,
             limit=EVENT_ROWS,
-            cursor=self._cursors[-1],
+            cursor=self._cursors[-1] if self._cursors else None,
         )
         self._next_cursor = page.next_cursor
         self._show(
             events=event_rows(page.items, self.events, actor),
-            events_page=len(self._cursors),
+            events_page=len(self._cursors) + 1,
             has_older_events=page.next_cursor is not None,
             export_url=_export_url(account, where),
         )

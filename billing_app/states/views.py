@@ -111,7 +111,6 @@ class PlanFacts:
     type: str = ""
     source: str = ""
     left: str = ""
-    held: str = ""
     used_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""

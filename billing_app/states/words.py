@@ -39,6 +39,16 @@ END_REASONS: Final = {
 }
 
 
+def begin_reason(reason: BeginReason | None) -> str:
+    """Why a plan began; empty when it has not."""
+    return BEGIN_REASONS[reason] if reason else ""
+
+
+def end_reason(reason: EndReason | None) -> str:
+    """Why a plan ended; empty when it has not."""
+    return END_REASONS[reason] if reason else ""
+
+
 def number(value: int) -> str:
     """12,345"""
     return f"{value:,}".replace("-", "\N{MINUS SIGN}")

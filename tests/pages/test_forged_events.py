@@ -57,14 +57,20 @@ def forged(state: type[BaseState], handler: str, path: str, **payload: object) -
     return "42/_event," + json.dumps(["event", event])
 
 
-def replay(running_app: RunningApp, token: str, frames: list[str]) -> str:
-    """Send the frames from a socket without a cookie; everything that came back."""
+def connect(running_app: RunningApp, token: str, headers: dict[str, str]) -> Client:
+    """A bare socket to where the pages' events go."""
     address = running_app.base_url.replace("http", "ws", 1)
     socket = Client.connect(
         f"{address}/_event/?token={token}&EIO=4&transport=websocket",
-        headers={"Origin": running_app.base_url},
+        headers=[(name.encode(), value.encode()) for name, value in headers.items()],
     )
     assert isinstance(socket, Client)
+    return socket
+
+
+def replay(running_app: RunningApp, token: str, frames: list[str]) -> str:
+    """Send the frames from a socket without a cookie; everything that came back."""
+    socket = connect(running_app, token, {"Origin": running_app.base_url})
     answers: list[str] = []
     try:
         for frame in frames:
@@ -111,15 +117,11 @@ def test_another_persons_account_is_not_shown(
     account_id = re.findall(r"acc_\w+", "\n".join(received))[0]
     page = open_page(open_context(session=trial_session), routes.DASHBOARD)
     cookie = trial_session.get("cookies", [])[0]
-    address = running_app.base_url.replace("http", "ws", 1)
-    socket = Client.connect(
-        f"{address}/_event/?token={secrets.token_hex(16)}&EIO=4&transport=websocket",
-        headers={
-            "Origin": running_app.base_url,
-            "Cookie": f"{cookie.get('name')}={cookie.get('value')}",
-        },
-    )
-    assert isinstance(socket, Client)
+    headers = {
+        "Origin": running_app.base_url,
+        "Cookie": f"{cookie.get('name')}={cookie.get('value')}",
+    }
+    socket = connect(running_app, secrets.token_hex(16), headers)
     socket.send("40/_event,")
     for frame in (
         forged(SessionState, "choose_account", routes.DASHBOARD, account_id=account_id),
@@ -137,12 +139,8 @@ def test_another_persons_account_is_not_shown(
 
 
 def test_a_foreign_page_cannot_open_the_socket(running_app: RunningApp) -> None:
-    address = running_app.base_url.replace("http", "ws", 1)
     with pytest.raises(Exception, match=r"(?i)40[03]|closed|reject"):
-        Client.connect(
-            f"{address}/_event/?token=x&EIO=4&transport=websocket",
-            headers={"Origin": "https://evil.example"},
-        )
+        connect(running_app, "x", {"Origin": "https://evil.example"})
 
 
 def test_the_cookie_never_reaches_the_page(

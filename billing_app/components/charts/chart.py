@@ -1,8 +1,11 @@
 """How a figure stands on a page."""
 
+from typing import Any
+
 import plotly.graph_objects as go
 import reflex as rx
 from plotly.graph_objs.layout import Template
+from reflex.vars import ArrayVar
 
 from billing_app.components.charts.template import DARK_TEMPLATE, LIGHT_TEMPLATE
 from billing_app.components.numbers import Words
@@ -28,7 +31,7 @@ def chart(figure: rx.Var[go.Figure], *, label: Words, height_px: int) -> rx.Comp
     )
 
 
-def legend(keys: rx.Var[list]) -> rx.Component:
+def legend(keys: ArrayVar[Any]) -> rx.Component:
     """Names the series of a chart; each key has a name, a total and its colour slot."""
     return rx.el.ul(
         rx.foreach(

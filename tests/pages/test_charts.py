@@ -1,0 +1,128 @@
+"""Figures and words: pure functions of what they are given."""
+
+from datetime import UTC, date, datetime
+
+import pandas as pd
+import pytest
+
+from billing_app.billing.actors import UserActor
+from billing_app.billing.usage import DailyRow, EventView, Pace
+from billing_app.components.charts.executions import (
+    MAX_SERIES,
+    OTHERS,
+    UNNAMED,
+    by_day_and_group,
+    cumulative,
+    executions_per_day,
+)
+from billing_app.db.words import EventKind
+from billing_app.states import words
+from billing_app.states.usage_views import day_rows, days_table, event_rows, series_keys
+
+FIRST, LAST = date(2026, 3, 1), date(2026, 3, 5)
+VIEWER = UserActor("usr_me", "Me", "me@example.com")
+
+
+def rows(*counts: tuple[int, str, int]) -> list[DailyRow]:
+    """(day of March, group, used)."""
+    return [DailyRow(date(2026, 3, day), group, used, 0, 0) for day, group, used in counts]
+
+
+def test_every_day_of_the_range_is_there_and_nothing_is_lost() -> None:
+    table = days_table(rows((1, "a", 3), (4, "b", 5), (4, "", 1)), FIRST, LAST)
+    assert list(table.columns) == ["b", "a", UNNAMED]
+    assert len(table) == 5
+    assert int(table.to_numpy().sum()) == 9
+
+
+def test_small_groups_are_put_together_last() -> None:
+    many = rows(*[(1, f"w{number:02}", 100 - number) for number in range(MAX_SERIES + 4)])
+    table = days_table(many, FIRST, LAST)
+    assert len(table.columns) == MAX_SERIES + 1
+    assert table.columns[-1] == OTHERS
+    assert int(table.to_numpy().sum()) == sum(row.used for row in many)
+    assert series_keys(table)[-1].slot == MAX_SERIES
+
+
+def test_no_rows_make_an_empty_figure() -> None:
+    table = by_day_and_group(
+        pd.DataFrame(columns=["day", "group", "executions"]),
+        first=pd.Timestamp(FIRST),
+        last=pd.Timestamp(LAST),
+    )
+    assert len(executions_per_day(table).data) == 0
+    assert list(cumulative(table).data[0].y) == [0] * 5
+
+
+def test_bars_stand_for_the_table_and_skip_days_without() -> None:
+    figure = executions_per_day(days_table(rows((2, "a", 7)), FIRST, LAST))
+    assert list(figure.data[0].y) == [None, 7, None, None, None]
+    assert figure.data[0].x[1] == "2026-03-02"
+
+
+def test_the_sum_starts_at_what_was_used_and_the_limit_is_a_line() -> None:
+    table = days_table(rows((1, "a", 2), (5, "a", 4)), FIRST, LAST)
+    line, limit = cumulative(table, already_used=10, limit=50).data
+    assert list(line.y) == [12, 12, 12, 12, 16]
+    assert set(limit.y) == {50}
+
+
+def test_days_are_summed_newest_first() -> None:
+    found = day_rows(rows((1, "a", 1200), (2, "a", 1), (2, "b", 2)))
+    assert [(row.day, row.net) for row in found] == [
+        ("Mon 2 Mar 2026", "3"),
+        ("Sun 1 Mar 2026", "1,200"),
+    ]
+
+
+def event(number: int, user_id: str = "") -> EventView:
+    return EventView(
+        id=f"evt_{number}",
+        kind=EventKind.CONSUME,
+        executions=1,
+        workflow="w",
+        user_id=user_id,
+        idempotency_key="",
+        plan_ids=[],
+        remaining_after=10,
+        refers_to=None,
+        reason="",
+        occurred_at=datetime(2026, 3, 1, 14, 3, 22, tzinfo=UTC),
+        number=number,
+    )
+
+
+def test_only_what_came_since_is_marked_as_new() -> None:
+    shown = event_rows([event(2), event(1)], [], VIEWER)
+    assert not any(row.is_new for row in shown)
+    moved = event_rows([event(4), event(3), event(2)], shown, VIEWER)
+    assert [row.is_new for row in moved] == [True, True, False]
+    assert event_rows([event(4), event(3), event(2)], moved, VIEWER) is moved
+
+
+def test_my_own_id_is_a_word() -> None:
+    [mine, other] = event_rows([event(2, "usr_me"), event(1, "usr_x")], [], VIEWER)
+    assert (mine.user, other.user) == ("You", "usr_x")
+
+
+@pytest.mark.parametrize(
+    ("pace", "said"),
+    [
+        (Pace(0.0, None, None), ""),
+        (Pace(40.0, 9, LAST), "about 9 days at this pace"),
+        (Pace(40.0, 1, LAST), "about 1 day at this pace"),
+        (Pace(40.0, 0, LAST), "less than a day at this pace"),
+        (Pace(0.5, 4000, LAST), "more than a year at this pace"),
+        (Pace(0.5, None, None), "more than a year at this pace"),
+    ],
+)
+def test_how_long_it_lasts_in_plain_words(pace: Pace, said: str) -> None:
+    assert words.days_left(pace) == said
+
+
+def test_numbers_and_names_as_people_write_them() -> None:
+    assert words.number(-1234567) == "\N{MINUS SIGN}1,234,567"
+    assert words.counted(1, "execution") == "1 execution"
+    assert words.day(date(2025, 12, 4)) == "4 December 2025"
+    assert words.initials("Ada Lovelace") == "AL"
+    assert words.initials("ada@example.com") == "A"
