@@ -124,8 +124,8 @@ class HotRoutes:
         actor = services.keys.cached(secret)
         if actor is not None:
             return actor
-        # Each time the cache forgets a key, all of its requests under way would ask at once: 256 look-ups
-        # take a second. The first one asks, the others wait for its answer.
+        # Each time the cache forgets a key, all of its requests under way would ask at once, and
+        # 256 look-ups take a second. The first one asks, the others wait for its answer.
         asked = self._asked.get(secret)
         if asked is None:
             asked = asyncio.create_task(services.keys.authenticate(secret, datetime.now(UTC)))
