@@ -47,8 +47,8 @@ async def sign_up(
     Raises InvalidInputError, EmailTakenError.
     """
     email = clean_email(email)
-    if len(name) > 255:
-        raise InvalidInputError("A name has at most 255 characters.", field="name")
+    if len(name) > 255 or "\0" in name:
+        raise InvalidInputError("A name has at most 255 characters, and no NUL.", field="name")
     user = User(
         id=ids.new_id("usr_"),
         name=name.strip(),
@@ -76,7 +76,8 @@ async def sign_in(
     now: datetime,
 ) -> SignedIn:
     """Raises NotAuthenticatedError, the same for an unknown address and a wrong password."""
-    query = select(User).where(func.lower(User.email) == email.strip().lower())
+    address = email.strip().lower().replace("\0", " ")  # nobody's, and PostgreSQL takes no NUL
+    query = select(User).where(func.lower(User.email) == address)
     async with database.reading() as session:
         user = (await session.exec(query)).first()
     if not await is_password(password, user.password_hash if user else None) or user is None:
