@@ -1,0 +1,151 @@
+"""Signing up, in and out by form posts, over real HTTP."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from billing_app.billing import ids
+from billing_app.routes import (
+    DASHBOARD,
+    SESSION_COOKIE,
+    SESSION_CREATE,
+    SESSION_DELETE,
+    SESSION_DELETE_ALL,
+    SIGN_IN,
+    SIGN_UP,
+    USER_CREATE,
+)
+from tests.api.server import ApiServer
+from tests.conftest import TRIAL_EXECUTIONS
+from tests.factories import counts
+
+PASSWORD = "correct horse battery"
+
+
+class Browser:
+    """Posts forms as a browser on our own pages would."""
+
+    def __init__(self, url: str) -> None:
+        self.client = httpx.Client(base_url=url, headers={"Origin": url}, timeout=20)
+
+    def post(self, path: str, **form: str) -> httpx.Response:
+        return self.client.post(path, data=form)
+
+    def current(self) -> httpx.Response:
+        return self.client.get("/billing/plans/current")
+
+
+@pytest.fixture
+def browser(server: ApiServer) -> Browser:
+    return Browser(server.url)
+
+
+@pytest.fixture
+def email() -> str:
+    return f"{ids.new_id('')}@example.com"
+
+
+def went_to(response: httpx.Response) -> str:
+    assert response.status_code == 303, response.text
+    return response.headers["location"]
+
+
+def test_sign_up_gives_a_trial_and_a_session(browser: Browser, email: str) -> None:
+    assert browser.current().status_code == 401
+    response = browser.post(USER_CREATE, email=email, password=PASSWORD, name="Ada")
+    assert went_to(response) == DASHBOARD
+    cookie = response.headers["set-cookie"].lower()
+    assert cookie.startswith(f"{SESSION_COOKIE}=")
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    current = browser.current().json()
+    assert current["plan"]["type"] == "trial"
+    assert current["executions_total"] == TRIAL_EXECUTIONS
+
+
+def test_sign_in_gives_no_hint_whether_the_address_exists(browser: Browser, email: str) -> None:
+    browser.post(USER_CREATE, email=email, password=PASSWORD)
+    wrong = browser.post(SESSION_CREATE, email=email, password="something else")
+    unknown = browser.post(SESSION_CREATE, email=f"no-{email}", password=PASSWORD)
+    assert went_to(wrong) == went_to(unknown) == f"{SIGN_IN}?error=invalid"
+    assert wrong.content == unknown.content
+    right = browser.post(SESSION_CREATE, email=email.upper(), password=PASSWORD)
+    assert went_to(right) == DASHBOARD
+
+
+def test_sign_out_ends_this_session_and_everywhere_ends_all(server: ApiServer, email: str) -> None:
+    first, second, third = (Browser(server.url) for _ in range(3))
+    first.post(USER_CREATE, email=email, password=PASSWORD)
+    for other in (second, third):
+        other.post(SESSION_CREATE, email=email, password=PASSWORD)
+    token: Any = first.client.cookies[SESSION_COOKIE]
+    assert went_to(first.post(SESSION_DELETE)) == SIGN_IN
+    first.client.cookies.set(SESSION_COOKIE, token)
+    assert [b.current().status_code for b in (first, second, third)] == [401, 200, 200]
+    second.post(SESSION_DELETE_ALL)
+    assert [b.current().status_code for b in (second, third)] == [401, 401]
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        ({"email": "x", "password": PASSWORD}, "invalid_email"),
+        ({"email": "a@b.cd\0", "password": PASSWORD}, "invalid_email"),
+        ({"email": "a@b.cd", "password": "short"}, "invalid_password"),
+        ({"email": "a@b.cd", "password": PASSWORD, "name": "n" * 256}, "invalid_name"),
+        ({"email": "a@b.cd", "password": PASSWORD, "name": "a\0b"}, "invalid_name"),
+    ],
+)
+def test_bad_sign_up(
+    browser: Browser, api_database_url: str, form: dict[str, str], error: str
+) -> None:
+    before = counts(api_database_url)
+    assert went_to(browser.post(USER_CREATE, **form)) == f"{SIGN_UP}?error={error}"
+    assert counts(api_database_url) == before
+
+
+def test_an_address_that_is_taken(browser: Browser, email: str, api_database_url: str) -> None:
+    browser.post(USER_CREATE, email=email, password=PASSWORD)
+    before = counts(api_database_url)
+    again = browser.post(USER_CREATE, email=email.upper(), password=PASSWORD)
+    assert went_to(again) == f"{SIGN_UP}?error=unavailable"
+    assert counts(api_database_url) == before
+
+
+def test_bad_sign_in(browser: Browser) -> None:
+    for form in ({}, {"email": "a\0b@c.de", "password": "x"}, {"password": "p" * 2000}):
+        assert went_to(browser.post(SESSION_CREATE, **form)) == f"{SIGN_IN}?error=invalid"
+    too_long = browser.post(SESSION_CREATE, email="e" * 3000)
+    assert too_long.status_code == 422
+
+
+def test_the_next_page_is_ours(browser: Browser, email: str) -> None:
+    browser.post(USER_CREATE, email=email, password=PASSWORD)
+    for page, forward in (
+        ("/usage", "/usage"),
+        ("//evil.test", DASHBOARD),
+        ("https://evil.test", DASHBOARD),
+        ("/\\evil.test", DASHBOARD),
+    ):
+        form = {"email": email, "password": PASSWORD, "next": page}
+        assert went_to(browser.post(SESSION_CREATE, **form)) == forward
+
+
+@pytest.mark.parametrize("path", [SESSION_CREATE, USER_CREATE, SESSION_DELETE, SESSION_DELETE_ALL])
+@pytest.mark.parametrize("origin", ["", "https://evil.test", "null"])
+def test_other_sites_cannot_post(anyone: httpx.Client, path: str, origin: str) -> None:
+    headers = {"Origin": origin} if origin else {}
+    response = anyone.post(path, data={"email": "a@b.cd", "password": PASSWORD}, headers=headers)
+    assert response.status_code == 403
+    assert response.json()["code"] == "cross_site_post"
+
+
+def test_a_person_sees_no_other_account(browser: Browser, server: ApiServer, email: str) -> None:
+    browser.post(USER_CREATE, email=email, password=PASSWORD)
+    other = Browser(server.url)
+    other.post(USER_CREATE, email=f"b{email}", password=PASSWORD)
+    theirs = other.current().json()["account_id"]
+    for path in ("plans/current", "plans/history", "usage", "usage/events", "usage/export.csv"):
+        response = browser.client.get(f"/billing/{path}", params={"account_id": theirs})
+        assert response.status_code == 404, path
