@@ -1,8 +1,11 @@
 """Figures and words: pure functions of what they are given."""
 
+import json
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from billing_app.billing.actors import UserActor
@@ -21,6 +24,11 @@ from billing_app.states.usage_views import day_rows, days_table, event_rows, ser
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 5)
 VIEWER = UserActor("usr_me", "Me", "me@example.com")
+
+
+def traces(figure: go.Figure) -> list[dict[str, Any]]:
+    """The figure's data as plotly.js gets it."""
+    return json.loads(figure.to_json() or "")["data"]
 
 
 def rows(*counts: tuple[int, str, int]) -> list[DailyRow]:
@@ -50,21 +58,21 @@ def test_no_rows_make_an_empty_figure() -> None:
         first=pd.Timestamp(FIRST),
         last=pd.Timestamp(LAST),
     )
-    assert len(executions_per_day(table).data) == 0
-    assert list(cumulative(table).data[0].y) == [0] * 5
+    assert traces(executions_per_day(table)) == []
+    assert traces(cumulative(table))[0]["y"] == [0] * 5
 
 
 def test_bars_stand_for_the_table_and_skip_days_without() -> None:
-    figure = executions_per_day(days_table(rows((2, "a", 7)), FIRST, LAST))
-    assert list(figure.data[0].y) == [None, 7, None, None, None]
-    assert figure.data[0].x[1] == "2026-03-02"
+    [bars] = traces(executions_per_day(days_table(rows((2, "a", 7)), FIRST, LAST)))
+    assert bars["y"] == [None, 7, None, None, None]
+    assert bars["x"][1] == "2026-03-02"
 
 
 def test_the_sum_starts_at_what_was_used_and_the_limit_is_a_line() -> None:
     table = days_table(rows((1, "a", 2), (5, "a", 4)), FIRST, LAST)
-    line, limit = cumulative(table, already_used=10, limit=50).data
-    assert list(line.y) == [12, 12, 12, 12, 16]
-    assert set(limit.y) == {50}
+    line, limit = traces(cumulative(table, already_used=10, limit=50))
+    assert line["y"] == [12, 12, 12, 12, 16]
+    assert set(limit["y"]) == {50}
 
 
 def test_days_are_summed_newest_first() -> None:

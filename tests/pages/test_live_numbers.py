@@ -91,7 +91,7 @@ def test_the_overview_shows_queue_and_history(
     queue = page.locator(".queue-item")
     expect(queue).to_have_count(2)
     expect(queue.first).to_contain_text("In use")
-    expect(queue.last).to_contain_text("Extra pack")
+    expect(queue.last).to_contain_text("Takes over by itself")
     history = page.get_by_role("table", name="Plan history")
     expect(history.get_by_role("row").filter(has_text="Contract")).to_contain_text("the first plan")
 
