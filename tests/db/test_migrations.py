@@ -1,0 +1,233 @@
+"""The schema: there and back, what it refuses, and how it is keyed."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import errors
+
+from billing_app.db import migrations
+from billing_app.db.migrations import DatabaseBehindError
+from billing_app.db.tables import Plan
+from tests.api.server import ApiServer
+from tests.conftest import create_database, server_environment
+from tests.factories import connect, organization
+
+MakeDatabase = Callable[[], str]
+# From what the provider names to whose it is: asked once a webhook, never by the hot path.
+LOOK_UPS = ["uq_provider_customers_customer_id"]
+ADVICE = "python -m billing_app migrate"
+
+
+@pytest.fixture
+def empty_database_url(server_url: str, request: pytest.FixtureRequest) -> str:
+    return create_database(server_url, f"empty_{abs(hash(request.node.name)) % 10**8}")
+
+
+@pytest.fixture
+def ledger(own_database_url: str) -> Any:
+    """A connection to a database with one event of 3 of 10 executions."""
+    holder = organization(own_database_url, 10)
+    with connect(own_database_url) as connection:
+        connection.execute(
+            "INSERT INTO execution_events (account_id, number, plan_sequence, kind, executions,"
+            " plan_used_after, remaining_after, workflow, user_id, idempotency_key, reason,"
+            " occurred_at) VALUES (%s, 1, 1, 'consume', 3, 3, 7, '', '', '', '', now())",
+            [holder.account_number],
+        )
+        yield connection
+
+
+def tables_of(url: str) -> set[str]:
+    with connect(url) as connection:
+        rows = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND relkind IN ('r', 'p', 'v', 'S', 'm')"
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def functions_of(url: str) -> list[Any]:
+    with connect(url) as connection:
+        return connection.execute(
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        ).fetchall()
+
+
+def test_up_down_and_up_again(empty_database_url: str) -> None:
+    url, configuration = empty_database_url, migrations.alembic_config(empty_database_url)
+    migrations.upgrade(url)
+    migrations.require_current(url)
+    first = tables_of(url)
+    assert Plan.__tablename__ in first
+    command.check(configuration)
+    command.downgrade(configuration, "base")
+    assert tables_of(url) == {"alembic_version"}
+    assert functions_of(url) == []
+    migrations.upgrade(url)
+    assert tables_of(url) == first
+    command.check(configuration)
+
+
+def test_each_migration_can_be_taken_back(empty_database_url: str) -> None:
+    configuration = migrations.alembic_config(empty_database_url)
+    command.upgrade(configuration, "head")
+    command.downgrade(configuration, "-1")
+    with pytest.raises(DatabaseBehindError, match=ADVICE):
+        migrations.require_current(empty_database_url)
+    command.upgrade(configuration, "head")
+    migrations.require_current(empty_database_url)
+
+
+def test_an_empty_database_is_behind(empty_database_url: str) -> None:
+    with pytest.raises(DatabaseBehindError, match=ADVICE):
+        migrations.require_current(empty_database_url)
+
+
+def test_the_api_refuses_to_start_on_a_database_that_is_behind(empty_database_url: str) -> None:
+    server = ApiServer(empty_database_url)
+    try:
+        with pytest.raises(AssertionError, match=ADVICE):
+            server.start()
+        assert not server.is_running()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("arguments", [["api", "--port", "1"], ["verify"], ["worker"]])
+def test_the_command_line_refuses_a_database_that_is_behind(
+    empty_database_url: str, arguments: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "billing_app", *arguments],
+        env=server_environment(empty_database_url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    (line,) = done.stderr.strip().splitlines()
+    assert ADVICE in line
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE execution_events SET executions = 4",
+        "DELETE FROM execution_events",
+        "TRUNCATE execution_events",
+        "DELETE FROM execution_events WHERE false",
+        "TRUNCATE offer_versions CASCADE",
+        "DELETE FROM offer_versions",
+        "UPDATE offer_versions SET price_minor = 1",
+    ],
+)
+def test_what_is_append_only_refuses_changes(
+    ledger: "psycopg.Connection[Any]", statement: str
+) -> None:
+    with pytest.raises(psycopg.IntegrityError, match="append-only"):
+        ledger.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert ledger.execute("SELECT executions FROM execution_events").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "used = 11",
+        "held = 11",
+        "used = 6, held = 5",
+        "used = -1",
+        "held = -1",
+        "executions = -1",
+        "used = 10, executions = 9",
+        "ends_at = starts_at",
+        "ended_at = now()",
+        "ended_because = 'depleted'",
+        "ended_because = 'bored', ended_at = now()",
+        "type = 'free'",
+        "source = 'sky'",
+    ],
+)
+def test_a_plan_cannot_be_over_consumed_or_bent(
+    ledger: "psycopg.Connection[Any]", change: str
+) -> None:
+    with pytest.raises(errors.CheckViolation):
+        ledger.execute(f"UPDATE plans SET {change}")  # pyright: ignore[reportArgumentType, reportCallIssue]  # noqa: S608
+
+
+def test_a_plan_may_be_used_and_held_to_the_last_execution(
+    ledger: "psycopg.Connection[Any]",
+) -> None:
+    ledger.execute("UPDATE plans SET used = 6, held = 4")
+
+
+@pytest.mark.parametrize(
+    ("kind", "executions", "refers_to"),
+    [
+        ("consume", 0, None),
+        ("consume", -1, None),
+        ("commit", -1, 1),
+        ("refund", 1, 1),
+        ("refund", 0, 1),
+        ("refund", -1, None),
+        ("adjustment", 0, None),
+        ("gift", 1, None),
+    ],
+)
+def test_an_event_has_the_sign_of_its_kind(
+    ledger: "psycopg.Connection[Any]", kind: str, executions: int, refers_to: int | None
+) -> None:
+    with pytest.raises(errors.CheckViolation):
+        ledger.execute(
+            "INSERT INTO execution_events (account_id, number, plan_sequence, kind, executions,"
+            " plan_used_after, remaining_after, workflow, user_id, idempotency_key, reason,"
+            " refers_to, occurred_at)"
+            " VALUES (1, 2, 1, %s, %s, 0, 0, '', '', '', '', %s, now())",
+            [kind, executions, refers_to],
+        )
+
+
+def test_one_trial_and_one_account_for_each(ledger: "psycopg.Connection[Any]") -> None:
+    ledger.execute("UPDATE plans SET type = 'trial'")
+    copy = (
+        "INSERT INTO plans (account_id, sequence, type, name, source, executions, used, held,"
+        " starts_at, created_at) SELECT account_id, 2, type, name, source, executions, 0, 0,"
+        " starts_at, created_at FROM plans"
+    )
+    with pytest.raises(errors.UniqueViolation):
+        ledger.execute(copy)
+    with pytest.raises(errors.UniqueViolation):
+        ledger.execute(
+            "INSERT INTO accounts (id, kind, organization_id, created_at)"
+            " SELECT id + 1, kind, organization_id, created_at FROM accounts"
+        )
+
+
+def test_every_key_and_index_of_an_accounts_rows_is_led_by_the_account(
+    own_database_url: str,
+) -> None:
+    with connect(own_database_url) as connection:
+        rows = connection.execute(
+            "SELECT c.relname, i.relname, a.attname FROM pg_index AS x"
+            " JOIN pg_class AS c ON c.oid = x.indrelid JOIN pg_class AS i ON i.oid = x.indexrelid"
+            " LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = x.indkey[0]"
+            " WHERE c.relnamespace = 'public'::regnamespace AND EXISTS ("
+            "   SELECT FROM pg_attribute AS own WHERE own.attrelid = c.oid"
+            "   AND own.attname = 'account_id' AND NOT own.attisdropped)"
+        ).fetchall()
+    keyed = {row[0] for row in rows}
+    assert keyed >= {
+        "plans",
+        "execution_events",
+        "reservations",
+        "reservation_holds",
+        "idempotency_keys",
+        "daily_usage",
+        "daily_denials",
+    }
+    assert [row[1] for row in rows if row[2] != "account_id"] == LOOK_UPS
