@@ -12,6 +12,9 @@ from billing_app.billing.errors import (
     InvalidInputError,
 )
 from billing_app.billing.executions.requests import (
+    CHECK as MODE_CHECK,
+)
+from billing_app.billing.executions.requests import (
     DEFAULT_HOLD_SECONDS,
     MAX_EXECUTIONS,
     MAX_HOLD_SECONDS,
@@ -68,15 +71,13 @@ REFUND: Final = msgspec.json.Decoder(RefundExecutions)
 def ask_of(
     body: CheckExecutions, key: str | None, caller: Caller, public_organization_id: str
 ) -> Ask:
-    """Raises IdempotencyKeyRequiredError, InvalidInputError."""
-    if body.mode is Mode.CHECK:
+    """`key` has passed check_key. Raises IdempotencyKeyRequiredError, InvalidInputError."""
+    if body.mode is MODE_CHECK:
         key = ""
     elif key is None:
         raise IdempotencyKeyRequiredError(
             f"Mode {body.mode} needs an Idempotency-Key of 1 to {MAX_KEY_LENGTH} characters."
         )
-    else:
-        check_key(key)
     if body.user_id is None and body.organization_id == public_organization_id:
         raise InvalidInputError("user_id is required for the public organization.", field="user_id")
     return Ask(
@@ -97,7 +98,10 @@ def item_of(
     """One item of a batch, or what is wrong with it; the other items go on."""
     try:
         body = msgspec.convert(item, CheckItem)
-        return ask_of(body, body.idempotency_key, caller, public_organization_id)
+        key = body.idempotency_key
+        if key is not None and body.mode is not MODE_CHECK:
+            check_key(key)
+        return ask_of(body, key, caller, public_organization_id)
     except msgspec.ValidationError as error:
         return invalid(error)
     except BillingError as error:

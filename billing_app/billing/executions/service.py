@@ -5,6 +5,7 @@ inside the decision, where their owner is known.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from billing_app.billing.actors import ServiceActor, require_scope
 from billing_app.billing.errors import BillingError, ForbiddenError
@@ -16,6 +17,8 @@ from billing_app.billing.executions.group_commit import GroupCommit
 from billing_app.billing.executions.requests import CHECK, Ask, Caller, Request
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.words import Scope
+
+_NEEDED: Final = Scope.EXECUTIONS
 
 
 class Executions:
@@ -40,7 +43,7 @@ class Executions:
 
     async def decide(self, actor: ServiceActor, request: Request) -> Decision:
         """Decide one request. Raises ScopeMissingError, ForbiddenError, CannotDecideError."""
-        require_scope(actor, Scope.EXECUTIONS)
+        require_scope(actor, _NEEDED)
         refusal = _refusal(actor, request)
         if refusal is not None:
             return refusal
@@ -49,7 +52,7 @@ class Executions:
 
     async def decide_each(self, actor: ServiceActor, requests: Sequence[Request]) -> list[Decision]:
         """Decide requests in order in one transaction, each on its own merits."""
-        require_scope(actor, Scope.EXECUTIONS)
+        require_scope(actor, _NEEDED)
         refusals = [_refusal(actor, request) for request in requests]
         allowed = [
             request for request, refusal in zip(requests, refusals, strict=True) if refusal is None

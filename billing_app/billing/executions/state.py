@@ -47,7 +47,13 @@ class PlanBalance(msgspec.Struct):
         return self.suspended_at is not None and self.suspended_at <= now
 
     def is_usable(self, now: datetime) -> bool:
-        return self.is_in_period(now) and not self.is_suspended(now)
+        """In its period and not suspended; written out, because every decision asks it often."""
+        return (
+            self.ended_at is None
+            and self.starts_at <= now
+            and (self.ends_at is None or now < self.ends_at)
+            and (self.suspended_at is None or now < self.suspended_at)
+        )
 
     def hold(self, executions: int, now: datetime) -> None:
         self.held += executions
