@@ -65,6 +65,7 @@ from billing_app.billing.executions.state import (
     Part,
     PlanBalance,
     ReservationState,
+    queue_order,
     remaining_of,
 )
 from billing_app.db.words import DenialReason, EndReason, EventKind, PlanType, ReservationStatus
@@ -366,7 +367,7 @@ def _settle_held(
     _free(account, reservation.holds)
     event_number = None
     if executions:
-        shares = _shares(account, _first_of(reservation.holds, executions))
+        shares = _shares(account, _first_of(_as_paid(account, reservation.holds), executions))
         for plan, used in shares:
             plan.use(used, now)
         facts = EventFacts(
@@ -382,6 +383,12 @@ def _settle_held(
     status = ReservationStatus.COMMITTED if executions else ReservationStatus.RELEASED
     changes.settle(reservation, status, at=now, event_number=event_number)
     return _settle_answer(account, reservation, executions, event_number, now)
+
+
+def _as_paid(account: AccountState, parts: list[Part]) -> list[Part]:
+    """In the order in which the plans were used; parts are kept in that of their sequence."""
+    plans = {plan.sequence: plan for plan in account.plans}
+    return sorted(parts, key=lambda part: queue_order(plans[part.plan_sequence]))
 
 
 def _first_of(parts: list[Part], executions: int) -> list[Part]:
@@ -455,7 +462,7 @@ def _refund_event(
 ) -> bytes:
     """Give back to the plans that paid, the one that paid last first."""
     now = changes.now
-    parts = _first_of(event.parts[::-1], executions)
+    parts = _first_of(_as_paid(account, event.parts)[::-1], executions)
     shares = _shares(account, parts)
     for plan, used in shares:
         plan.give_back(used, now)

@@ -117,7 +117,7 @@ class AccountState(msgspec.Struct):
         """In the order in which they are used."""
         plans = [plan for plan in self.plans if plan.is_usable(now)]
         if len(plans) > 1:
-            plans.sort(key=_queue_order)
+            plans.sort(key=queue_order)
         return plans
 
 
@@ -127,7 +127,7 @@ def remaining_of(plans: list[PlanBalance]) -> int:
     return sum([plan.remaining for plan in plans])
 
 
-def _queue_order(plan: PlanBalance) -> tuple[int, int]:
+def queue_order(plan: PlanBalance) -> tuple[int, int]:
     return plan.priority, plan.sequence
 
 
