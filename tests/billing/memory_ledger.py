@@ -90,7 +90,7 @@ class MemoryLedger:
 
     def _events(self) -> dict[tuple[int, int], EventState]:
         found: dict[tuple[int, int], EventState] = {}
-        for row in self.events:
+        for row in sorted(self.events, key=lambda row: row.plan_sequence):
             key = (row.account_id, row.number)
             if row.kind in (EventKind.CONSUME, EventKind.COMMIT):
                 state = found.setdefault(
@@ -126,7 +126,7 @@ class MemoryLedger:
         for row in changes.reservations:
             holds = [
                 Part(hold.plan_sequence, hold.executions)
-                for hold in changes.holds
+                for hold in sorted(changes.holds, key=lambda hold: hold.plan_sequence)
                 if (hold.account_id, hold.reservation_number) == (row.account_id, row.number)
             ]
             self.reservations[row.account_id, row.number] = ReservationState(

@@ -29,11 +29,19 @@ class ModelPlan:
     units: list[str]
     starts_at: datetime
     ends_at: datetime | None
+    priority: int = 100
+    suspended_at: datetime | None = None
     closed: EndReason | None = None
 
-    def is_usable(self, now: datetime) -> bool:
+    def is_in_period(self, now: datetime) -> bool:
         begun = self.starts_at <= now
         return self.closed is None and begun and (self.ends_at is None or now < self.ends_at)
+
+    def is_suspended(self, now: datetime) -> bool:
+        return self.suspended_at is not None and self.suspended_at <= now
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.is_in_period(now) and not self.is_suspended(now)
 
     def count(self, owner: str) -> int:
         return sum(unit.startswith(owner) for unit in self.units)
@@ -174,15 +182,22 @@ class ModelAccount:
         return replace(outcome, replayed=True)
 
     def _denial(self, now: datetime) -> Outcome:
-        code = "insufficient_executions" if self.plans else "plan_not_found"
+        overdue = [p for p in self.plans if p.is_in_period(now) and p.is_suspended(now)]
+        if not self.plans:
+            code = "plan_not_found"
+        elif any(FREE in plan.units for plan in overdue):
+            code = "payment_past_due"
+        else:
+            code = "insufficient_executions"
         return Outcome(code, remaining=self.remaining(now))
 
     def _free_units(self, now: datetime) -> list[tuple[ModelPlan, int]]:
-        usable = [plan for plan in self.plans if plan.is_usable(now)]
-        return [(p, i) for p in usable for i, unit in enumerate(p.units) if unit == FREE]
+        return [(plan, i) for plan, i in self._units(FREE) if plan.is_usable(now)]
 
     def _units(self, owner: str) -> list[tuple[ModelPlan, int]]:
-        return [(p, i) for p in self.plans for i, unit in enumerate(p.units) if unit == owner]
+        """In the order in which plans are used."""
+        queue = sorted(self.plans, key=lambda plan: (plan.priority, plan.sequence))
+        return [(p, i) for p in queue for i, unit in enumerate(p.units) if unit == owner]
 
     def _mark(self, units: list[tuple[ModelPlan, int]], owner: str) -> tuple[tuple[int, int], ...]:
         """Give the units to an owner; returns how many of each plan. A plan all used closes."""

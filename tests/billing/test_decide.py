@@ -29,6 +29,8 @@ class PlanDraw:
     executions: int
     starts_second: int
     lasts_seconds: int | None
+    priority: int = 100
+    overdue_second: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ plan_draws = st.builds(
     executions=st.integers(0, 9),
     starts_second=st.sampled_from([-1, -1, -1, -5, 3, 7]),
     lasts_seconds=st.none() | st.integers(1, 10).map(lambda number: number * 2),
+    priority=st.sampled_from([100, 100, 100, 50]),
+    overdue_second=st.sampled_from([None, None, None, -1, 3]),
 )
 accounts = st.lists(st.lists(plan_draws, max_size=4), min_size=1, max_size=3)
 account_numbers = st.integers(0, 2)
@@ -161,7 +165,14 @@ class ModelRun:
         self.accounts = [
             ModelAccount(
                 [
-                    ModelPlan(p.sequence, [""] * p.executions, p.starts_at, p.ends_at)
+                    ModelPlan(
+                        p.sequence,
+                        [""] * p.executions,
+                        p.starts_at,
+                        p.ends_at,
+                        p.priority,
+                        p.suspended_at,
+                    )
                     for p in _plans(plans)
                 ]
             )
@@ -277,8 +288,14 @@ def _plans(drawn: list[PlanDraw]) -> list[PlanBalance]:
     for sequence, draw in enumerate(drawn, 1):
         starts_at = NOW + timedelta(seconds=draw.starts_second)
         lasts = draw.lasts_seconds
-        ends_at = None if lasts is None else starts_at + timedelta(seconds=lasts)
-        plans.append(plan(sequence, draw.executions, starts_at=starts_at, ends_at=ends_at))
+        overdue = draw.overdue_second
+        more: dict[str, Any] = {
+            "starts_at": starts_at,
+            "ends_at": None if lasts is None else starts_at + timedelta(seconds=lasts),
+            "priority": draw.priority,
+            "suspended_at": None if overdue is None else NOW + timedelta(seconds=overdue),
+        }
+        plans.append(plan(sequence, draw.executions, **more))
     return plans
 
 

@@ -13,6 +13,7 @@ from billing_app.billing.errors import (
     IdempotencyKeyReusedError,
     InsufficientExecutionsError,
     InvalidInputError,
+    PaymentPastDueError,
     PlanNotFoundError,
     RefundExceedsError,
     ReservationExpiredError,
@@ -445,3 +446,41 @@ def test_what_follows_a_run_carries_its_workflow() -> None:
     ledger.accept(Refund(1, number, 1, "why", "", PLATFORM), LATER + 2 * SECOND)
     assert {row.workflow for row in ledger.events} == {"w"}
     assert [row.executions for row in ledger.events] == [5, 4, -1]
+
+
+def two_with_the_second_first() -> MemoryLedger:
+    return MemoryLedger([plan(1, 3), plan(2, 3, priority=50)])
+
+
+def test_a_plan_of_more_priority_is_used_first() -> None:
+    ledger = two_with_the_second_first()
+    answer = consume(ledger, 5, "k")
+    assert sorted(ledger.parts(answer["event_id"])) == [(1, 2), (2, 3)]
+    assert answer["plan"]["name"] == "Plan 1"
+
+
+def test_a_refund_gives_back_to_the_plan_that_paid_last_whatever_its_sequence() -> None:
+    ledger = two_with_the_second_first()
+    number = event_number(consume(ledger, 5, "k"))
+    answer: Any = ledger.accept(Refund(1, number, 2, "part", "", PLATFORM), LATER)
+    assert ledger.parts(answer["event_id"]) == [(1, -2)]
+
+
+def test_a_part_is_committed_from_the_plan_that_is_used_first() -> None:
+    ledger = two_with_the_second_first()
+    number = reserve(ledger, 5, "k")
+    answer: Any = ledger.accept(Commit(1, number, 3, PLATFORM), LATER)
+    assert ledger.parts(answer["event_id"]) == [(2, 3)]
+
+
+def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds() -> None:
+    ledger = MemoryLedger([plan(1, 5, suspended_at=LATER)])
+    number = reserve(ledger, 3, "k")
+    error = ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER)
+    assert isinstance(error, PaymentPastDueError)
+    assert error.facts["executions_remaining"] == 0
+    assert ledger.denied == {"payment_past_due": 1}
+    answer: Any = ledger.accept(Commit(1, number, 2, PLATFORM), LATER + SECOND)
+    assert ledger.parts(answer["event_id"]) == [(1, 2)]
+    ledger.plans[1][1].suspended_at = None
+    consume(ledger, 3, "m", LATER + 2 * SECOND)

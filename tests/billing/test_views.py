@@ -1,0 +1,135 @@
+"""Pure views: the pace of use, and the timeline of plans."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.executions.state import PlanBalance
+from billing_app.billing.plans import BeginReason, PlanState, PlanView, timeline
+from billing_app.billing.usage import MAX_DAYS, DailyRow, Days, Pace, pace_of
+from billing_app.db.tables import Plan
+from billing_app.db.words import EndReason
+from tests.factories import NOW, plan
+
+TODAY = date(2026, 3, 10)
+HOUR = timedelta(hours=1)
+
+
+def used(days_ago: int, executions: int, refunded: int = 0) -> DailyRow:
+    return DailyRow(TODAY - timedelta(days=days_ago), "", executions, refunded, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "remaining", "expected"),
+    [
+        ([], 100, Pace(0.0, None, None)),
+        ([used(0, 5, 5)], 100, Pace(0.0, None, None)),
+        ([used(1, 5, 9)], 100, Pace(0.0, None, None)),
+        ([used(0, 10)], 100, Pace(10.0, 10, TODAY + timedelta(days=10))),
+        ([used(0, 10)], 0, Pace(10.0, 0, TODAY)),
+        ([used(0, 10)], 9, Pace(10.0, 0, TODAY)),
+        ([used(6, 7), used(0, 7)], 20, Pace(2.0, 10, TODAY + timedelta(days=10))),
+        ([used(1, 10, 2)], 8, Pace(4.0, 2, TODAY + timedelta(days=2))),
+        ([used(0, 1)], MAX_DAYS + 1, Pace(1.0, None, None)),
+        ([DailyRow(TODAY, "", 0, 0, 9)], 5, Pace(0.0, None, None)),
+        ([DailyRow(TODAY - timedelta(days=6), "", 0, 0, 9), used(0, 4)], 4,
+         Pace(4.0, 1, TODAY + timedelta(days=1))),
+    ],
+)  # fmt: skip
+def test_pace(rows: list[DailyRow], remaining: int, expected: Pace) -> None:
+    assert pace_of(rows, remaining=remaining, today=TODAY) == expected
+
+
+def test_days_are_in_order_and_not_too_many() -> None:
+    Days(TODAY, TODAY)
+    Days(TODAY - timedelta(days=MAX_DAYS - 1), TODAY)
+    for first in (TODAY + timedelta(days=1), TODAY - timedelta(days=MAX_DAYS)):
+        with pytest.raises(InvalidInputError):
+            Days(first, TODAY)
+
+
+def views(*plans: PlanBalance) -> list[PlanView]:
+    rows = [Plan(source="contract") for _ in plans]  # pyright: ignore[reportCallIssue]
+    return timeline(1, list(plans), rows, NOW)
+
+
+def states(*plans: PlanBalance) -> list[PlanState]:
+    return [view.state for view in views(*plans)]
+
+
+def ended(sequence: int, because: EndReason, hours_ago: int, **more: Any) -> PlanBalance:
+    values: dict[str, Any] = {
+        "used": 5 if because is EndReason.DEPLETED else 2,
+        "began_at": NOW - 20 * HOUR,
+        "ended_at": NOW - hours_ago * HOUR,
+        "ended_because": because,
+    }
+    return plan(sequence, 5, **(values | more))
+
+
+def test_no_plans_no_timeline() -> None:
+    assert views() == []
+
+
+def test_the_first_plan_begins_at_its_start() -> None:
+    (view,) = views(plan(1, 5))
+    assert view.state is PlanState.CURRENT
+    assert (view.began_at, view.began_because) == (view.starts_at, BeginReason.FIRST_PLAN)
+    assert (view.ended_at, view.ended_because) == (None, None)
+    assert view.remaining == 5
+
+
+def test_plans_wait_in_the_queue() -> None:
+    assert states(plan(1, 5), plan(2, 5), plan(3, 5)) == [
+        PlanState.CURRENT,
+        PlanState.UPCOMING,
+        PlanState.UPCOMING,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("because", "reason"),
+    [
+        (EndReason.DEPLETED, BeginReason.PREVIOUS_DEPLETED),
+        (EndReason.PERIOD_ENDED, BeginReason.PREVIOUS_PERIOD_ENDED),
+        (EndReason.CANCELLED, BeginReason.PREVIOUS_CANCELLED),
+    ],
+)
+def test_the_next_begins_when_the_one_before_ends(because: EndReason, reason: BeginReason) -> None:
+    first, second = views(ended(1, because, 3), plan(2, 5))
+    assert first.state is PlanState.ENDED
+    assert first.remaining == 0
+    assert (first.ended_at, first.ended_because) == (NOW - 3 * HOUR, because)
+    assert second.state is PlanState.CURRENT
+    assert (second.began_at, second.began_because) == (NOW - 3 * HOUR, reason)
+
+
+def test_a_period_that_is_over_ends_a_plan_before_any_decision_writes_it_down() -> None:
+    first, second = views(plan(1, 5, ends_at=NOW), plan(2, 5))
+    assert (first.state, first.ended_because) == (PlanState.ENDED, EndReason.PERIOD_ENDED)
+    assert first.ended_at == NOW
+    assert (second.state, second.began_at) == (PlanState.CURRENT, NOW)
+    last = plan(1, 5, ends_at=NOW + timedelta(microseconds=1))
+    assert states(last) == [PlanState.CURRENT]
+
+
+def test_a_plan_that_is_held_to_the_last_execution_lets_the_next_begin() -> None:
+    first, second = views(
+        plan(1, 5, held=5, began_at=NOW - HOUR), plan(2, 5, used=1, began_at=NOW - HOUR)
+    )
+    assert first.state is PlanState.CURRENT
+    assert second.state is PlanState.CURRENT
+    assert second.began_because is BeginReason.PREVIOUS_FULL
+
+
+def test_a_plan_whose_start_is_to_come_waits() -> None:
+    (view,) = views(plan(1, 5, starts_at=NOW + HOUR))
+    assert (view.state, view.began_at) == (PlanState.UPCOMING, None)
+
+
+def test_a_plan_that_ended_before_its_turn_never_began() -> None:
+    view = views(plan(1, 5), plan(2, 5, ends_at=NOW - HOUR))[1]
+    assert view.state is PlanState.ENDED
+    assert (view.began_at, view.began_because) == (None, None)
