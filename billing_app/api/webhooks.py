@@ -20,11 +20,19 @@ async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str
     secret = services.settings.stripe_webhook_secret
     if secret is None:
         raise PaymentProviderUnavailableError("STRIPE_WEBHOOK_SECRET is not set.")
-    body = await request.body()
-    if len(body) > MAX_EVENT_BYTES:
-        raise BodyTooLargeError
+    body = await _bounded_body(request)
     signature = request.headers.get("stripe-signature", "")
     facts = signatures.read_event(body, signature, secret.get_secret_value())
     if await webhooks.store_event(services.database, facts, now):
         await jobs.enqueue(services.database.url, facts.id, facts.customer_id)
     return {"received": True}
+
+
+async def _bounded_body(request: Request) -> bytes:
+    """Raises BodyTooLargeError before more than that is held in memory."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_EVENT_BYTES:
+            raise BodyTooLargeError
+    return bytes(body)

@@ -36,7 +36,8 @@ log = structlog.get_logger(__name__)
 )
 async def apply_event(event_id: str) -> None:
     services = get_services()
-    await webhooks.process_event(services.database, services.subscriptions, event_id, _now())
+    syncing = services.subscriptions.syncing
+    await webhooks.process_event(services.database, syncing, event_id, _now())
 
 
 @DBOS.step()

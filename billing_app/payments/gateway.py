@@ -17,16 +17,18 @@ from stripe import StripeClient
 from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
     Credit,
+    CustomerFacts,
     EventFacts,
-    InvoiceFacts,
     NotAtProviderError,
+    OurCustomer,
+    PaymentDeclinedError,
     PaymentMethodFacts,
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
     PreviewFacts,
     PriceFacts,
     PriceTerms,
-    SubscriptionFacts,
+    Reversal,
 )
 from billing_app.db.words import Interval
 from billing_app.payments import declines, translate
@@ -38,6 +40,15 @@ RATE_LIMIT_WAIT_SECONDS: Final = 0.4
 PAGE_SIZE: Final = 100
 MAX_LISTED: Final = 10_000
 ACCOUNT_METADATA: Final = "billing_account"
+PORTAL_METADATA: Final = "billing_portal"
+PORTAL_VERSION: Final = "1"
+# Plans are changed by our own rules: the portal would credit time that was not used, not value.
+PORTAL_FEATURES: Final[dict[str, Any]] = {
+    "invoice_history": {"enabled": True},
+    "payment_method_update": {"enabled": True},
+    "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+    "subscription_update": {"enabled": False},
+}
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
@@ -62,6 +73,7 @@ class StripeGateway:
         found = await _asked(lambda: prices.list_async(query))  # pyright: ignore[reportArgumentType]
         if found.data:
             price = found.data[0]
+            _require_same(price, terms)
             return PriceFacts(product_id=str(price.product), price_id=price.id)
         product = {"name": terms.name, "metadata": {"offer_version": terms.reference}}
         if terms.description:
@@ -147,21 +159,20 @@ class StripeGateway:
         return translate.checkout_facts(session)
 
     async def create_subscription(
-        self, *, customer_id: str, price_id: str, key: str
-    ) -> SubscriptionFacts:
+        self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
+    ) -> str:
         """Charge the payment method on file. A decline makes no subscription."""
-        method_id = await self._default_method_id(customer_id)
         body: dict[str, Any] = {
             "customer": customer_id,
             "items": [{"price": price_id}],
             "payment_behavior": "error_if_incomplete",
+            "default_payment_method": payment_method_id,
+            "metadata": {translate.WRITE_METADATA: key},
         }
-        if method_id:
-            body["default_payment_method"] = method_id
         made = await _asked(
             lambda: self._client.v1.subscriptions.create_async(body, _options(key))  # pyright: ignore[reportArgumentType]
         )
-        return await self.subscription(made.id)
+        return made.id
 
     async def preview_change(
         self, *, subscription_id: str, price_id: str, credit: Credit | None
@@ -183,13 +194,12 @@ class StripeGateway:
 
     async def change_now(
         self, *, subscription_id: str, price_id: str, credit: Credit | None, key: str
-    ) -> SubscriptionFacts:
+    ) -> None:
         """A new period at the new price begins now; the credit is taken off its first invoice.
 
         The credit is a coupon for once, so that it applies in the very call that changes: a
         decline changes nothing and leaves no credit behind.
         """
-        await self._release_schedule(subscription_id, key=key)
         item_id = await self._item_id(subscription_id)
         body: dict[str, Any] = {
             "items": [{"id": item_id, "price": price_id}],
@@ -199,103 +209,84 @@ class StripeGateway:
             "cancel_at_period_end": False,
         }
         if credit is not None:
-            coupon_id = await self._coupon(credit, key=key)
-            body["discounts"] = [{"coupon": coupon_id}]
-        await _asked(
-            lambda: self._client.v1.subscriptions.update_async(
-                subscription_id,
-                body,  # pyright: ignore[reportArgumentType]
-                _options(f"{key}:update"),
-            )
-        )
-        return await self.subscription(subscription_id)
+            body["discounts"] = [{"coupon": await self._coupon(credit, key=key)}]
+        given_up = await self._release_schedule(subscription_id, key=key)
+        try:
+            await self._update(subscription_id, body, key=key)
+        except PaymentDeclinedError:
+            if given_up is not None:
+                await self._schedule(subscription_id, given_up, key=f"{key}:again")
+            raise
 
     async def change_at_period_end(
-        self, *, subscription_id: str, price_id: str, key: str
-    ) -> SubscriptionFacts:
+        self, *, subscription_id: str, price_id: str, interval: Interval, key: str
+    ) -> None:
         """A schedule keeps the price until the period ends, then puts the other in its place."""
-        await self._release_schedule(subscription_id, key=key)
-        schedules = self._client.v1.subscription_schedules
-        schedule = await _asked(
-            lambda: schedules.create_async(
-                {"from_subscription": subscription_id}, _options(f"{key}:schedule")
-            )
-        )
-        current = schedule.phases[0]
-        kept = [{"price": _reference(item.price), "quantity": 1} for item in current.items]
-        body: dict[str, Any] = {
-            "end_behavior": "release",
+        found = await _asked(lambda: self._client.v1.subscriptions.retrieve_async(subscription_id))
+        if found.cancel_at_period_end:
+            await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
+        phase: dict[str, Any] = {
+            "items": [{"price": price_id, "quantity": 1}],
             "proration_behavior": "none",
-            "phases": [
-                {"items": kept, "start_date": current.start_date, "end_date": current.end_date},
-                {
-                    "items": [{"price": price_id, "quantity": 1}],
-                    "proration_behavior": "none",
-                    "duration": {"interval": "month", "interval_count": 1},
-                },
-            ],
+            "duration": {"interval": str(interval), "interval_count": 1},
         }
-        await _asked(
-            lambda: schedules.update_async(schedule.id, body, _options(f"{key}:phases"))  # pyright: ignore[reportArgumentType]
-        )
-        return await self.subscription(subscription_id)
+        await self._schedule(subscription_id, phase, key=key)
 
-    async def cancel_at_period_end(self, subscription_id: str, *, key: str) -> SubscriptionFacts:
+    async def cancel_at_period_end(self, subscription_id: str, *, key: str) -> None:
         await self._release_schedule(subscription_id, key=key)
         await self._update(subscription_id, {"cancel_at_period_end": True}, key=key)
-        return await self.subscription(subscription_id)
 
-    async def cancel_now(self, subscription_id: str, *, key: str) -> SubscriptionFacts:
+    async def cancel_now(self, subscription_id: str, *, key: str) -> None:
         """End at once. Nothing is given back by itself."""
         await _asked(
             lambda: self._client.v1.subscriptions.cancel_async(
                 subscription_id, {"prorate": False, "invoice_now": False}, _options(key)
             )
         )
-        return await self.subscription(subscription_id)
 
-    async def resume(self, subscription_id: str, *, key: str) -> SubscriptionFacts:
+    async def resume(self, subscription_id: str, *, key: str) -> None:
         """Take back a cancellation, or a change, that waits for the end of the period."""
         await self._release_schedule(subscription_id, key=key)
         await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
-        return await self.subscription(subscription_id)
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str:
+        configuration_id = await self._portal_configuration()
         session = await _asked(
             lambda: self._client.v1.billing_portal.sessions.create_async(
-                {"customer": customer_id, "return_url": return_url}
+                {
+                    "customer": customer_id,
+                    "return_url": return_url,
+                    "configuration": configuration_id,
+                }
             )
         )
         return session.url
 
-    async def subscription(self, provider_id: str) -> SubscriptionFacts:
-        found = await _asked(
-            lambda: self._client.v1.subscriptions.retrieve_async(
-                provider_id, {"expand": ["schedule"]}
-            )
+    async def customer_facts(self, customer_id: str) -> CustomerFacts:
+        of_customer = {"customer": customer_id, "limit": PAGE_SIZE}
+        subscriptions = of_customer | {"status": "all", "expand": ["data.schedule"]}
+        invoices = of_customer | {"expand": ["data.payments"]}
+        client = self._client.v1
+        found = await _all(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
+        billed = await _all(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
+        reversals = await self._reversals(customer_id) if billed else {}
+        return CustomerFacts(
+            customer_id=customer_id,
+            subscriptions=[translate.subscription_facts(row) for row in reversed(found)],
+            invoices=[translate.invoice_facts(row, reversals) for row in reversed(billed)],
         )
-        return translate.subscription_facts(found)
 
-    async def invoice(self, provider_id: str) -> InvoiceFacts:
-        found = await _asked(lambda: self._client.v1.invoices.retrieve_async(provider_id))
-        return translate.invoice_facts(found)
+    async def customer_of_charge(self, charge_id: str) -> str:
+        charge = await _asked(lambda: self._client.v1.charges.retrieve_async(charge_id))
+        return _reference(charge.customer) if charge.customer else ""
 
-    async def subscriptions_of(self, customer_id: str) -> list[SubscriptionFacts]:
-        """All, ended ones included, newest first."""
-        query = {
-            "customer": customer_id,
-            "status": "all",
-            "limit": PAGE_SIZE,
-            "expand": ["data.schedule"],
-        }
-        rows = await _all(lambda: self._client.v1.subscriptions.list_async(query))  # pyright: ignore[reportArgumentType]
-        return [translate.subscription_facts(row) for row in rows]
-
-    async def invoices_of(self, customer_id: str) -> list[InvoiceFacts]:
-        """All, newest first."""
-        query = {"customer": customer_id, "limit": PAGE_SIZE}
-        rows = await _all(lambda: self._client.v1.invoices.list_async(query))  # pyright: ignore[reportArgumentType]
-        return [translate.invoice_facts(row) for row in rows]
+    async def our_customers(self) -> list[OurCustomer]:
+        rows = await _all(lambda: self._client.v1.customers.list_async({"limit": PAGE_SIZE}))
+        return [
+            OurCustomer(row.id, translate.metadata(row)[ACCOUNT_METADATA])
+            for row in rows
+            if ACCOUNT_METADATA in translate.metadata(row)
+        ]
 
     async def events_since(self, since: datetime) -> list[EventFacts]:
         """Stripe keeps events for 30 days (docs.stripe.com/api/events)."""
@@ -303,11 +294,73 @@ class StripeGateway:
         rows = await _all(lambda: self._client.v1.events.list_async(query))  # pyright: ignore[reportArgumentType]
         return [translate.event_facts(row) for row in rows]
 
+    async def _reversals(self, customer_id: str) -> dict[str, Reversal]:
+        """What became of payments that do not stand, by payment intent."""
+        query = {"customer": customer_id, "limit": PAGE_SIZE}
+        found: dict[str, Reversal] = {}
+        for charge in await _all(lambda: self._client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]
+            if charge.payment_intent and (charge.refunded or charge.disputed):
+                intent_id = _reference(charge.payment_intent)
+                reversal = translate.reversal(charge, await self._disputes(intent_id))
+                if reversal is not None:
+                    found[intent_id] = reversal
+        return found
+
+    async def _disputes(self, intent_id: str) -> list[Any]:
+        query = {"payment_intent": intent_id, "limit": PAGE_SIZE}
+        return await _all(lambda: self._client.v1.disputes.list_async(query))  # pyright: ignore[reportArgumentType]
+
+    async def _portal_configuration(self) -> str:
+        """The portal without plan changes; found by our mark, else made."""
+        configurations = self._client.v1.billing_portal.configurations
+        rows = await _all(lambda: configurations.list_async({"active": True, "limit": PAGE_SIZE}))
+        for row in rows:
+            if translate.metadata(row).get(PORTAL_METADATA) == PORTAL_VERSION:
+                return row.id
+        body: dict[str, Any] = {
+            "features": PORTAL_FEATURES,
+            "metadata": {PORTAL_METADATA: PORTAL_VERSION},
+        }
+        key = f"portal-configuration-{PORTAL_VERSION}"
+        made = await _asked(lambda: configurations.create_async(body, _options(key)))  # pyright: ignore[reportArgumentType]
+        return made.id
+
+    async def _schedule(
+        self, subscription_id: str, next_phase: dict[str, Any], *, key: str
+    ) -> None:
+        """Let a phase follow the current one. A schedule that is there is used, so that doing it
+        again after an interruption comes to the same."""
+        schedules = self._client.v1.subscription_schedules
+        found = await _asked(lambda: self._client.v1.subscriptions.retrieve_async(subscription_id))
+        if found.schedule is not None:
+            schedule_id = _reference(found.schedule)
+            schedule = await _asked(lambda: schedules.retrieve_async(schedule_id))
+        else:
+            schedule = await _asked(
+                lambda: schedules.create_async(
+                    {"from_subscription": subscription_id}, _options(f"{key}:schedule")
+                )
+            )
+        current = translate.current_phase(schedule)
+        kept = [{"price": _reference(item.price), "quantity": 1} for item in current.items]
+        body: dict[str, Any] = {
+            "end_behavior": "release",
+            "proration_behavior": "none",
+            "phases": [
+                {"items": kept, "start_date": current.start_date, "end_date": current.end_date},
+                next_phase,
+            ],
+        }
+        await _asked(
+            lambda: schedules.update_async(schedule.id, body, _options(f"{key}:phases"))  # pyright: ignore[reportArgumentType]
+        )
+
     async def _update(self, subscription_id: str, body: dict[str, Any], *, key: str) -> None:
+        marked = body | {"metadata": {translate.WRITE_METADATA: key}}
         await _asked(
             lambda: self._client.v1.subscriptions.update_async(
                 subscription_id,
-                body,  # pyright: ignore[reportArgumentType]
+                marked,  # pyright: ignore[reportArgumentType]
                 _options(f"{key}:update"),
             )
         )
@@ -316,16 +369,6 @@ class StripeGateway:
         found = await _asked(lambda: self._client.v1.subscriptions.retrieve_async(subscription_id))
         items: Any = found.items
         return items.data[0].id
-
-    async def _default_method_id(self, customer_id: str) -> str | None:
-        customer = await _asked(lambda: self._client.v1.customers.retrieve_async(customer_id))
-        settings = customer.invoice_settings
-        if settings is not None and settings.default_payment_method is not None:
-            return None
-        methods = await _asked(
-            lambda: self._client.v1.customers.payment_methods.list_async(customer_id, {"limit": 1})
-        )
-        return methods.data[0].id if methods.data else None
 
     async def _coupon(self, credit: Credit, *, key: str) -> str:
         body: dict[str, Any] = {
@@ -340,16 +383,27 @@ class StripeGateway:
         )
         return made.id
 
-    async def _release_schedule(self, subscription_id: str, *, key: str) -> None:
+    async def _release_schedule(self, subscription_id: str, *, key: str) -> dict[str, Any] | None:
+        """Give up what waits for the end of the period; returns the phase that would have come."""
+        schedules = self._client.v1.subscription_schedules
         found = await _asked(lambda: self._client.v1.subscriptions.retrieve_async(subscription_id))
         if found.schedule is None:
-            return
+            return None
         schedule_id = _reference(found.schedule)
+        schedule = await _asked(lambda: schedules.retrieve_async(schedule_id))
         await _asked(
-            lambda: self._client.v1.subscription_schedules.release_async(
+            lambda: schedules.release_async(
                 schedule_id, None, _options(f"{key}:release:{schedule_id}")
             )
         )
+        following = translate.next_phase(schedule)
+        if following is None:
+            return None
+        return {
+            "items": [{"price": _reference(item.price), "quantity": 1} for item in following.items],
+            "proration_behavior": "none",
+            "end_date": following.end_date,
+        }
 
 
 async def _asked(call: Callable[[], Awaitable[Result]]) -> Result:
@@ -362,7 +416,7 @@ async def _asked(call: Callable[[], Awaitable[Result]]) -> Result:
             await asyncio.sleep(wait_seconds)
         except stripe.CardError as error:
             raise declines.declined(error) from None
-        except (stripe.APIConnectionError, stripe.APIError) as error:
+        except (stripe.APIConnectionError, stripe.APIError, stripe.IdempotencyError) as error:
             log.warning("stripe_unavailable", error=type(error).__name__, code=error.http_status)
             raise PaymentProviderUnavailableError from None
         except stripe.InvalidRequestError as error:
@@ -389,6 +443,16 @@ async def _all(first_page: Callable[[], Awaitable[Any]]) -> list[Any]:
 
 def _options(key: str) -> Any:
     return {"idempotency_key": key}
+
+
+def _require_same(price: Any, terms: PriceTerms) -> None:
+    """A price under our reference that sells something else is never used."""
+    interval = price.recurring.interval if price.recurring else Interval.ONCE
+    theirs = (price.unit_amount, price.currency.upper(), interval)
+    if theirs != (terms.amount_minor, terms.currency, terms.interval):
+        raise PaymentProviderFailedError(
+            "The payment provider has another price under this name.", reference=terms.reference
+        )
 
 
 def _reference(value: Any) -> str:

@@ -1,41 +1,68 @@
 """Compares our rows with the payment provider and heals what is safe: what webhooks missed.
 
-For each customer of ours: its subscriptions, invoices and the plans that should follow them;
-then checkouts that are still open here; then intents whose outcome is not known.
+Events missed since the last run are stored first, so that none is lost if this run is cut off.
+Then for each customer of ours its subscriptions, invoices and the plans that follow them, then
+checkouts that are still open here, then intents whose outcome is not known, then customers that
+carry our mark and are not known here.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.subscriptions.apply import version_of_price
+from billing_app.billing.subscriptions import writes
+from billing_app.billing.subscriptions.apply import (
+    ENDED,
+    invoice_values,
+    live_subscription,
+    versions_of_prices,
+)
+from billing_app.billing.subscriptions.customers import keep_customer
+from billing_app.billing.subscriptions.following import plans_of
 from billing_app.billing.subscriptions.provider import (
-    InvoiceFacts,
+    CustomerFacts,
+    EventFacts,
     NotAtProviderError,
     PaymentProvider,
     SubscriptionFacts,
 )
 from billing_app.billing.subscriptions.service import Subscriptions
+from billing_app.billing.subscriptions.standings import Standing, Worth, standings
 from billing_app.db.engine import Database
-from billing_app.db.tables import Checkout, Invoice, Plan, ProviderCustomer, Subscription
-from billing_app.db.words import CheckoutStatus, InvoiceStatus
+from billing_app.db.tables import (
+    Account,
+    Checkout,
+    Invoice,
+    Plan,
+    ProviderCustomer,
+    ProviderWrite,
+    Reconciliation,
+    Subscription,
+    WebhookEvent,
+)
+from billing_app.db.words import CheckoutStatus, InvoiceStatus, WriteState
+from billing_app.payments import webhooks
 
 BLOCK_ROWS: Final = 200
+KEPT_EVENTS: Final = timedelta(days=30)
+OVERLAP: Final = timedelta(minutes=10)
+NOTHING: Final = "missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the provider says, and what we had. `healed` False: only told, in a dry run."""
+    """What the provider says, and what we had. `healed` False: only told."""
 
     account_id: str
     what: str
     provider_id: str
     theirs: str
     ours: str
-    healed: bool
+    healed: bool = False
 
 
 async def reconcile(
@@ -46,14 +73,17 @@ async def reconcile(
     now: datetime,
     dry_run: bool,
 ) -> list[Difference]:
-    """All differences, healed unless `dry_run`. Raises what the provider raises."""
+    """All differences, healed where that is safe unless `dry_run`. Raises what the provider
+    raises."""
     run = _Run(database, provider, subscriptions, now, dry_run)
-    after = 0
-    while customers := await _customers(database, after):
-        for customer in customers:
-            await run.customer(customer)
-        after = customers[-1].account_id
+    missed = await run.events()
+    await run.customers()
     await run.checkouts()
+    await run.intents()
+    await run.unknown_customers()
+    if not dry_run:
+        await webhooks.process_missed(database, subscriptions.syncing, missed, now)
+        await run.remember()
     return run.differences
 
 
@@ -73,13 +103,25 @@ class _Run:
         self._dry_run = dry_run
         self.differences: list[Difference] = []
 
-    async def customer(self, customer: ProviderCustomer) -> None:
-        account_id = ids.encode_account(customer.account_id)
-        # Oldest first: a plan that replaces another needs that one to be there.
-        for facts in reversed(await self._provider.subscriptions_of(customer.customer_id)):
-            await self._subscription(account_id, customer.account_id, facts)
-        for facts in reversed(await self._provider.invoices_of(customer.customer_id)):
-            await self._invoice(account_id, customer.account_id, facts)
+    async def events(self) -> list[EventFacts]:
+        """Store the events that never came; oldest first."""
+        since = await self._events_from()
+        events = sorted(await self._provider.events_since(since), key=lambda each: each.occurred_at)
+        known = await self._known_events([event.id for event in events])
+        missed = [event for event in events if event.id not in known]
+        for event in missed:
+            if not self._dry_run:
+                await webhooks.store_event(self._database, event, self._now)
+            if event.type in webhooks.HANDLERS:
+                self._note("", "event", event.id, event.type, NOTHING, healed=not self._dry_run)
+        return missed
+
+    async def customers(self) -> None:
+        after = 0
+        while customers := await _customers(self._database, after):
+            for customer in customers:
+                await self._customer(customer)
+            after = customers[-1].account_id
 
     async def checkouts(self) -> None:
         query = (
@@ -92,49 +134,120 @@ class _Run:
         for row in rows:
             await self._checkout(row)
 
-    async def _subscription(
-        self, account_id: str, account_number: int, facts: SubscriptionFacts
-    ) -> None:
-        query = (
-            select(Subscription)
-            .where(Subscription.account_id == account_number)
-            .where(Subscription.provider_id == facts.provider_id)
-        )
+    async def intents(self) -> None:
+        """Those that can no longer be on their way are settled."""
         async with self._database.reading() as session:
-            row = (await session.exec(query)).first()
-            version_id = await version_of_price(session, facts.price_id)
-        theirs = (
-            f"{facts.status} offer version {version_id} until {facts.period_end.isoformat()}"
-            f" cancels {facts.cancel_at_period_end}"
-        )
-        ours = (
-            f"{row.status} offer version {row.offer_version_id} until {row.period_end.isoformat()}"
-            f" cancels {row.cancel_at_period_end}"
-            if row
-            else "missing"
-        )
-        if version_id is None or theirs == ours:
-            return
-        self._note(account_id, "subscription", facts.provider_id, theirs, ours)
-        if not self._dry_run:
-            await self._subscriptions.absorb(facts, self._now)
+            rows = [
+                row
+                for row in await writes.all_pending(session)
+                if not writes.may_still_arrive(row, self._now)
+            ]
+            customers = {
+                row.account_id: await session.get(ProviderCustomer, row.account_id) for row in rows
+            }
+        for row in rows:
+            await self._intent(row, customers[row.account_id])
 
-    async def _invoice(self, account_id: str, account_number: int, facts: InvoiceFacts) -> None:
-        query = select(Plan.sequence).where(
-            Plan.account_id == account_number, Plan.source_reference == facts.provider_id
-        )
+    async def unknown_customers(self) -> None:
+        """A customer that carries our mark and is not known here was made just before a crash."""
+        for found in await self._provider.our_customers():
+            number = ids.decode_account(found.account_id)
+            async with self._database.reading() as session:
+                account = await session.get(Account, number) if number is not None else None
+                known = await session.get(ProviderCustomer, number) if account else None
+            if known is not None and known.customer_id == found.customer_id:
+                continue
+            safe = account is not None and known is None and not self._dry_run
+            if safe and account is not None:
+                await keep_customer(self._database, account.id, found.customer_id, self._now)
+                await self._subscriptions.syncing.customer(found.customer_id, self._now)
+            ours = known.customer_id if known else NOTHING
+            theirs = found.customer_id
+            self._note(found.account_id, "customer", theirs, theirs, ours, healed=safe)
+
+    async def remember(self) -> None:
+        healed = sum(difference.healed for difference in self.differences)
+        async with self._database.transaction() as session:
+            await session.merge(
+                Reconciliation(
+                    began_at=self._now,
+                    finished_at=self._now,
+                    differences=len(self.differences),
+                    healed=healed,
+                )
+            )
+
+    async def _events_from(self) -> datetime:
+        query = select(Reconciliation.began_at).order_by(col(Reconciliation.began_at).desc())
         async with self._database.reading() as session:
-            row = await session.get(Invoice, (account_number, facts.provider_id))
-            has_plan = (await session.exec(query)).first() is not None
-            version_id = await version_of_price(session, facts.price_id) if facts.price_id else None
-        wants_plan = facts.status is InvoiceStatus.PAID and version_id is not None
-        theirs = f"{facts.status} {facts.amount_paid_minor} plan {wants_plan or has_plan}"
-        ours = f"{row.status} {row.amount_paid_minor} plan {has_plan}" if row else "missing"
-        if theirs == ours:
+            last = (await session.exec(query.limit(1))).first()
+        earliest = self._now - KEPT_EVENTS
+        return max(earliest, last - OVERLAP) if last else earliest
+
+    async def _known_events(self, event_ids: list[str]) -> set[str]:
+        async with self._database.reading() as session:
+            query = select(WebhookEvent.id).where(col(WebhookEvent.id).in_(event_ids))
+            return set((await session.exec(query)).all())
+
+    async def _customer(self, customer: ProviderCustomer) -> None:
+        try:
+            facts = await self._provider.customer_facts(customer.customer_id)
+        except NotAtProviderError:
+            account_id = ids.encode_account(customer.account_id)
+            customer_id = customer.customer_id
+            self._note(account_id, "customer", customer_id, NOTHING, customer_id, healed=False)
             return
-        self._note(account_id, "invoice", facts.provider_id, theirs, ours)
-        if not self._dry_run:
-            await self._subscriptions.absorb_invoice(facts, self._now)
+        found = await self._compare(customer.account_id, facts)
+        if found and not self._dry_run:
+            await self._subscriptions.syncing.customer(customer.customer_id, self._now)
+            left = {
+                (each.what, each.provider_id)
+                for each in await self._compare(customer.account_id, facts)
+            }
+            found = [
+                replace(each, healed=(each.what, each.provider_id) not in left) for each in found
+            ]
+        self.differences.extend(found)
+
+    async def _compare(self, account_id: int, facts: CustomerFacts) -> list[Difference]:
+        async with self._database.reading() as session:
+            ours = await _read_ours(session, account_id)
+            versions = await versions_of_prices(session, facts)
+            live = await live_subscription(session, account_id)
+        account = ids.encode_account(account_id)
+        found: list[Difference] = []
+        for theirs in facts.subscriptions:
+            if theirs.price_id in versions:
+                row = ours.subscriptions.get(theirs.provider_id)
+                said, had = _say_theirs(theirs, versions), _say_ours(row)
+                if row is None and theirs.status not in ENDED and live is not None:
+                    had = f"another is live: {live.provider_id}"
+                if said != had:
+                    found.append(Difference(account, "subscription", theirs.provider_id, said, had))
+        grace_days = self._subscriptions.syncing.grace_days
+        for invoice, standing in standings(facts.invoices, grace_days=grace_days):
+            row = ours.invoices.get(invoice.provider_id)
+            plan = ours.plans.get(invoice.provider_id)
+            wants = invoice.price_id in versions and (
+                invoice.status is not InvoiceStatus.VOID or plan is not None
+            )
+            same_row = row is not None and all(
+                getattr(row, name) == value for name, value in invoice_values(invoice).items()
+            )
+            said = f"{invoice.status} {invoice.amount_paid_minor}"
+            had = f"{row.status} {row.amount_paid_minor}" if row else NOTHING
+            planned, held = _say_standing(standing if wants else None), _say_plan(plan, standing)
+            if not same_row or planned != held:
+                found.append(
+                    Difference(
+                        account,
+                        "invoice",
+                        invoice.provider_id,
+                        f"{said}, {planned}",
+                        f"{had}, {held}",
+                    )
+                )
+        return found
 
     async def _checkout(self, row: Checkout) -> None:
         assert row.provider_id is not None
@@ -144,15 +257,96 @@ class _Run:
             return
         if facts.status == row.status:
             return
-        account_id = ids.encode_account(row.account_id)
-        self._note(account_id, "checkout", row.provider_id, facts.status, row.status)
         if not self._dry_run:
-            await self._subscriptions.sync_checkout(row.provider_id, self._now)
+            await self._subscriptions.syncing.checkout(row.provider_id, self._now)
+        account_id = ids.encode_account(row.account_id)
+        said, had = facts.status, row.status
+        self._note(account_id, "checkout", row.provider_id, said, had, healed=not self._dry_run)
 
-    def _note(self, account_id: str, what: str, provider_id: str, theirs: str, ours: str) -> None:
-        self.differences.append(
-            Difference(account_id, what, provider_id, theirs, ours, healed=not self._dry_run)
-        )
+    async def _intent(self, row: ProviderWrite, customer: ProviderCustomer | None) -> None:
+        state = WriteState.PENDING
+        if customer is not None and not self._dry_run:
+            intents = self._subscriptions.intents
+            state = await intents.settle_again(row, customer.customer_id, self._now)
+        account_id = ids.encode_account(row.account_id)
+        healed = state is not WriteState.PENDING
+        said = str(state) if healed else "not looked up"
+        self._note(account_id, "intent", row.key, said, str(row.state), healed=healed)
+
+    def _note(
+        self, account_id: str, what: str, provider_id: str, theirs: str, ours: str, *, healed: bool
+    ) -> None:
+        self.differences.append(Difference(account_id, what, provider_id, theirs, ours, healed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """What we hold for an account, by the provider's ids."""
+
+    subscriptions: dict[str, Subscription]
+    invoices: dict[str, Invoice]
+    plans: dict[str | None, Plan]
+
+
+async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
+    held = select(Subscription).where(Subscription.account_id == account_id)
+    billed = select(Invoice).where(Invoice.account_id == account_id)
+    return _Ours(
+        {row.provider_id: row for row in (await session.exec(held)).all()},
+        {row.provider_id: row for row in (await session.exec(billed)).all()},
+        {plan.source_reference: plan for plan in await plans_of(session, account_id)},
+    )
+
+
+def _say_theirs(facts: SubscriptionFacts, versions: dict[str, int]) -> str:
+    version_id = versions[facts.price_id]
+    following = versions.get(facts.next_price_id or "")
+    cancels = facts.cancel_at_period_end and facts.status not in ENDED
+    return _say(
+        facts.status,
+        version_id,
+        following if following != version_id else None,
+        facts.period_end,
+        cancels=cancels,
+    )
+
+
+def _say_ours(row: Subscription | None) -> str:
+    if row is None:
+        return NOTHING
+    return _say(
+        row.status,
+        row.offer_version_id,
+        row.next_offer_version_id,
+        row.period_end,
+        cancels=row.cancel_at_period_end,
+    )
+
+
+def _say(
+    status: str, version_id: int, following: int | None, period_end: datetime, *, cancels: bool
+) -> str:
+    then = f", then {following}" if following else ""
+    ends = ", cancels" if cancels else ""
+    return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
+
+
+def _say_standing(standing: Standing | None) -> str:
+    if standing is None or standing.worth is Worth.NOTHING:
+        return "no plan"
+    if standing.worth is Worth.ENDED:
+        return "a plan that ended"
+    stops_at = standing.stops_at
+    return f"a plan until {stops_at.isoformat()}" if stops_at else "a plan"
+
+
+def _say_plan(plan: Plan | None, standing: Standing) -> str:
+    """A plan that ended by itself still is the plan that was paid for."""
+    if plan is None:
+        return "no plan"
+    if standing.worth is Worth.ENDED and plan.ended_at is not None:
+        return "a plan that ended"
+    return f"a plan until {plan.suspended_at.isoformat()}" if plan.suspended_at else "a plan"
 
 
 async def _customers(database: Database, after: int) -> list[ProviderCustomer]:

@@ -3,8 +3,9 @@
 Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/sessions/object.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
@@ -13,9 +14,17 @@ from billing_app.billing.subscriptions.provider import (
     PaymentMethodFacts,
     PreviewFacts,
     PreviewLine,
+    Reversal,
+    ReversalKind,
     SubscriptionFacts,
 )
 from billing_app.db.words import InvoiceStatus, SubscriptionStatus
+
+WRITE_METADATA: Final = "billing_write"
+# Inquiries take no money (docs.stripe.com/disputes/how-disputes-work).
+NO_DISPUTE: Final = frozenset(
+    {"won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed"}
+)
 
 
 def subscription_facts(subscription: Any) -> SubscriptionFacts:
@@ -31,12 +40,13 @@ def subscription_facts(subscription: Any) -> SubscriptionFacts:
         period_end=instant(item.current_period_end),
         cancel_at_period_end=bool(subscription.cancel_at_period_end or subscription.cancel_at),
         ended_at=instant(subscription.ended_at) if subscription.ended_at else None,
-        latest_invoice_id=_id(subscription.latest_invoice) or None,
+        write_key=metadata(subscription).get(WRITE_METADATA, ""),
     )
 
 
-def invoice_facts(invoice: Any) -> InvoiceFacts:
-    line = _subscription_line(invoice)
+def invoice_facts(invoice: Any, reversals: Mapping[str, Reversal]) -> InvoiceFacts:
+    """`reversals`: of the customer's payments, by payment intent. `payments` is expanded."""
+    line = _bought_line(invoice)
     issued_at = invoice.status_transitions.finalized_at or invoice.created
     return InvoiceFacts(
         provider_id=invoice.id or "",
@@ -51,7 +61,9 @@ def invoice_facts(invoice: Any) -> InvoiceFacts:
         price_id=_price_of(line) if line else None,
         period_start=instant(line.period.start) if line else None,
         period_end=instant(line.period.end) if line else None,
+        is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
+        reversal=_reversal_of(invoice, reversals),
         page_url=invoice.hosted_invoice_url or "",
         pdf_url=invoice.invoice_pdf or "",
         issued_at=instant(issued_at),
@@ -79,8 +91,9 @@ def preview_facts(invoice: Any) -> PreviewFacts:
 def payment_method_facts(method: Any) -> PaymentMethodFacts:
     card = method.card
     if card is None:
-        return PaymentMethodFacts(brand=method.type, last4="", expires="")
+        return PaymentMethodFacts(method.id, brand=method.type, last4="", expires="")
     return PaymentMethodFacts(
+        provider_id=method.id,
         brand=(card.display_brand or card.brand).replace("_", " ").title(),
         last4=card.last4,
         expires=f"{card.exp_month:02d}/{card.exp_year}",
@@ -89,7 +102,7 @@ def payment_method_facts(method: Any) -> PaymentMethodFacts:
 
 def event_facts(event: Any) -> EventFacts:
     """Takes an event of the SDK; `payload` is its plain JSON."""
-    return event_facts_of(event.to_dict())
+    return event_facts_of(event.to_dict(for_json=True))
 
 
 def event_facts_of(payload: dict[str, Any]) -> EventFacts:
@@ -105,6 +118,12 @@ def event_facts_of(payload: dict[str, Any]) -> EventFacts:
     )
 
 
+def metadata(found: Any) -> dict[str, str]:
+    """What we noted on an object."""
+    noted = found.metadata
+    return dict(noted.to_dict() if hasattr(noted, "to_dict") else noted or {})
+
+
 def instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -115,14 +134,46 @@ def _id(reference: Any) -> str:
     return reference.id
 
 
-def _next_price(subscription: Any) -> str | None:
-    schedule = subscription.schedule
-    if schedule is None or isinstance(schedule, str) or schedule.current_phase is None:
+def current_phase(schedule: Any) -> Any:
+    start = schedule.current_phase.start_date
+    return next(phase for phase in schedule.phases if phase.start_date == start)
+
+
+def next_phase(schedule: Any) -> Any | None:
+    """The phase that follows the current one; None: nothing waits."""
+    if schedule.current_phase is None:
         return None
     end = schedule.current_phase.end_date
-    for phase in schedule.phases:
-        if phase.start_date >= end:
-            return _id(phase.items[0].price)
+    return next((phase for phase in schedule.phases if phase.start_date >= end), None)
+
+
+def reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
+    """What became of a charge that is refunded or disputed; None: its payment stands."""
+    open_ones = [dispute for dispute in disputes if dispute.status not in NO_DISPUTE]
+    for dispute in open_ones:
+        if dispute.status == "lost":
+            return Reversal(ReversalKind.DISPUTE_LOST, instant(dispute.created))
+    if charge.refunded:
+        return Reversal(ReversalKind.REFUNDED, instant(charge.created))
+    if open_ones:
+        return Reversal(ReversalKind.DISPUTED, instant(open_ones[0].created))
+    return None
+
+
+def _next_price(subscription: Any) -> str | None:
+    schedule = subscription.schedule
+    if schedule is None or isinstance(schedule, str):
+        return None
+    phase = next_phase(schedule)
+    return _id(phase.items[0].price) if phase is not None else None
+
+
+def _reversal_of(invoice: Any, reversals: Mapping[str, Reversal]) -> Reversal | None:
+    payments: list[Any] = invoice.payments.data if invoice.payments else []
+    for payment in payments:
+        found = reversals.get(_id(payment.payment.payment_intent))
+        if found is not None:
+            return found
     return None
 
 
@@ -132,14 +183,17 @@ def _subscription_of(invoice: Any) -> str | None:
     return _id(details.subscription) if details is not None else None
 
 
-def _subscription_line(invoice: Any) -> Any | None:
-    """The line of the period that the invoice bills: not a proration, the latest end."""
+def _bought_line(invoice: Any) -> Any | None:
+    """The line of what the invoice sells: of a subscription, the period that it bills (not a
+    proration, the latest end); without a subscription, the line of a pack's price."""
+    wanted = "subscription_item_details" if _subscription_of(invoice) else "invoice_item_details"
     lines = [
         line
         for line in invoice.lines.data
         if line.parent is not None
-        and line.parent.type == "subscription_item_details"
-        and not line.parent.subscription_item_details.proration
+        and line.parent.type == wanted
+        and not getattr(line.parent, wanted).proration
+        and _price_of(line)
     ]
     return max(lines, key=lambda line: line.period.end) if lines else None
 

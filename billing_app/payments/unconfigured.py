@@ -11,9 +11,7 @@ class NoProvider:
     """Implements billing's PaymentProvider by saying that there is none."""
 
     async def _refuse(self, *_: Any, **__: Any) -> Never:
-        raise PaymentProviderUnavailableError(
-            "Payments are not set up: STRIPE_SECRET_KEY is missing."
-        )
+        raise PaymentProviderUnavailableError(PROBLEM)
 
     ensure_price = _refuse
     create_customer = _refuse
@@ -28,9 +26,8 @@ class NoProvider:
     cancel_now = _refuse
     resume = _refuse
     portal_url = _refuse
-    subscription = _refuse
-    invoice = _refuse
     checkout = _refuse
-    subscriptions_of = _refuse
-    invoices_of = _refuse
+    customer_facts = _refuse
+    customer_of_charge = _refuse
+    our_customers = _refuse
     events_since = _refuse

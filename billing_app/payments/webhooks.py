@@ -6,7 +6,7 @@ are stored and left alone.
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from sqlalchemy.dialects.postgresql import insert
@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.provider import EventFacts, NotAtProviderError
-from billing_app.billing.subscriptions.service import Subscriptions
+from billing_app.billing.subscriptions.syncing import Syncing
 from billing_app.db.engine import Database
 from billing_app.db.tables import WebhookEvent
 from billing_app.db.words import WebhookState
@@ -22,7 +22,7 @@ from billing_app.payments import translate
 
 log = structlog.get_logger(__name__)
 
-Handler = Callable[[Subscriptions, str, datetime], Awaitable[object]]
+Handler = Callable[[Syncing, EventFacts, datetime], Awaitable[object]]
 HANDLERS: Final[dict[str, Handler]] = {}
 
 
@@ -47,9 +47,7 @@ async def store_event(database: Database, facts: EventFacts, now: datetime) -> b
     return is_known and result.rowcount == 1
 
 
-async def process_event(
-    database: Database, subscriptions: Subscriptions, event_id: str, now: datetime
-) -> None:
+async def process_event(database: Database, syncing: Syncing, event_id: str, now: datetime) -> None:
     """Apply a stored event and mark it. Passes on what a handler raises, after noting it."""
     async with database.transaction() as session:
         row = await session.get(WebhookEvent, event_id, with_for_update=True)
@@ -61,7 +59,7 @@ async def process_event(
     handler = HANDLERS.get(facts.type)
     try:
         if handler is not None:
-            await handler(subscriptions, facts.object_id, now)
+            await handler(syncing, facts, now)
     except NotAtProviderError:
         log.warning("webhook_object_gone", event_type=facts.type, object_id=facts.object_id)
     except Exception as error:
@@ -69,6 +67,26 @@ async def process_event(
         await mark(database, event_id, WebhookState.FAILED, now, problem=problem)
         raise
     await mark(database, event_id, WebhookState.PROCESSED, now)
+
+
+async def process_missed(
+    database: Database, syncing: Syncing, events: list[EventFacts], now: datetime
+) -> None:
+    """Apply stored events of which many may be about the same: a customer is fetched once for
+    all of its events, since what is fetched is newer than each of them."""
+    last_of: dict[tuple[Handler, str], str] = {}
+    for event in events:
+        if event.type in HANDLERS:
+            handler = HANDLERS[event.type]
+            subject = event.object_id if handler is on_checkout else event.customer_id
+            last_of[handler, subject or event.object_id] = event.id
+    wanted = set(last_of.values())
+    for event in events:
+        if event.id in wanted:
+            await process_event(database, syncing, event.id, now)
+    for event in events:
+        if event.type in HANDLERS and event.id not in wanted:
+            await mark(database, event.id, WebhookState.PROCESSED, now)
 
 
 async def mark(
@@ -101,19 +119,25 @@ async def waiting_events(database: Database, before: datetime) -> list[WebhookEv
         return list((await session.exec(query)).all())
 
 
-def _handle(handler: Handler, *types: str) -> None:
-    HANDLERS.update(dict.fromkeys(types, handler))
+def _handles(*types: str) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(types, handler))
+        return handler
+
+    return register
 
 
-_handle(
-    Subscriptions.sync_checkout,
+@_handles(
     "checkout.session.completed",
     "checkout.session.expired",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
 )
-_handle(
-    Subscriptions.sync_subscription,
+async def on_checkout(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+    await syncing.checkout(event.object_id, now)
+
+
+@_handles(
     "customer.subscription.created",
     "customer.subscription.updated",
     "customer.subscription.deleted",
@@ -123,8 +147,11 @@ _handle(
     "customer.subscription.pending_update_applied",
     "customer.subscription.pending_update_expired",
 )
-_handle(
-    Subscriptions.sync_invoice,
+async def on_subscription(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+    await syncing.customer(event.customer_id, now)
+
+
+@_handles(
     "invoice.created",
     "invoice.finalized",
     "invoice.paid",
@@ -135,3 +162,36 @@ _handle(
     "invoice.voided",
     "invoice.marked_uncollectible",
 )
+async def on_invoice(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+    await syncing.customer(event.customer_id, now)
+
+
+@_handles("charge.refunded")
+async def on_refund(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+    """A payment that was given back in full ends its plan."""
+    await syncing.customer(event.customer_id, now)
+
+
+@_handles(
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
+async def on_dispute(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+    """A dispute names its charge alone. While it is open the plan is suspended; lost, it ends."""
+    found = cast("dict[str, dict[str, object]]", event.payload["data"])["object"]
+    await syncing.charge(str(found["charge"]), now)
+
+
+@_handles(
+    "payment_method.attached",
+    "payment_method.detached",
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+)
+async def on_payment_method(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+    """Cards are not kept here; a new one may be what an overdue invoice was waiting for."""
+    if event.customer_id:
+        await syncing.customer(event.customer_id, now)

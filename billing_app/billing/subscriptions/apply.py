@@ -1,45 +1,64 @@
-"""Applies what the provider says to our rows: idempotent, in any order, as often as it comes.
-
-Facts are always fetched afresh, so that the newest state wins whatever event brought it.
+"""Applies what a customer has at the provider to our rows: idempotent, whole, always from facts
+that were fetched afresh, so that neither the order nor the number of events matters.
 """
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
-from sqlmodel import col, select, update
+import structlog
+from sqlalchemy import String, literal_column
+from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.subscriptions.following import Follower, plans_of
 from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
+    CustomerFacts,
     InvoiceFacts,
     SubscriptionFacts,
 )
-from billing_app.billing.subscriptions.rules import executions_after_change
-from billing_app.billing.subscriptions.writes import quoted_unused
 from billing_app.db.tables import (
     Account,
     Checkout,
     Invoice,
     OfferPrice,
-    Plan,
     ProviderCustomer,
     Subscription,
 )
-from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
-from billing_app.db.words import (
-    CheckoutStatus,
-    EndReason,
-    InvoiceStatus,
-    PlanSource,
-    PlanType,
-    SubscriptionStatus,
-)
+from billing_app.db.words import CheckoutStatus, SubscriptionStatus
 
-RENEWAL: Final = "subscription_cycle"
-CHANGE: Final = "subscription_update"
-OVERDUE: Final = frozenset({InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE})
-GIVEN_UP: Final = frozenset({InvoiceStatus.VOID})
+ENDED = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
+OVERDUE = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID})
+
+log = structlog.get_logger(__name__)
+
+
+async def mark_of(session: AsyncSession, customer_id: str) -> str | None:
+    """Changes each time the customer's facts are applied; None: not a customer of ours."""
+    query = select(literal_column("xmin::text", String))
+    query = query.where(col(ProviderCustomer.customer_id) == customer_id)
+    return (await session.exec(query)).first()
+
+
+async def apply_customer(
+    session: AsyncSession, facts: CustomerFacts, *, mark: str, grace_days: int, now: datetime
+) -> bool:
+    """Mirror subscriptions and invoices, and let plans follow.
+
+    False, and nothing is changed, when others applied theirs since `mark` was read: these facts
+    may be older than what is there.
+    """
+    account = await lock_account_of(session, facts.customer_id)
+    if account is None or await mark_of(session, facts.customer_id) != mark:
+        return False
+    await _move_mark(session, facts.customer_id)
+    versions = await versions_of_prices(session, facts)
+    await _subscriptions(session, account.id, facts, versions, now)
+    await _invoices(session, account.id, facts, now)
+    plans = await plans_of(session, account.id)
+    follower = Follower(session, account.id, plans, versions, now)
+    await follower.follow(facts, grace_days=grace_days)
+    return True
 
 
 async def lock_account_of(session: AsyncSession, customer_id: str) -> Account | None:
@@ -53,237 +72,13 @@ async def lock_account_of(session: AsyncSession, customer_id: str) -> Account | 
     return (await session.exec(query)).first()
 
 
-async def apply_subscription(
-    session: AsyncSession, facts: SubscriptionFacts, now: datetime
-) -> Subscription | None:
-    """Mirror a subscription; None when customer or price is not ours."""
-    account = await lock_account_of(session, facts.customer_id)
-    version_id = await version_of_price(session, facts.price_id)
-    if account is None or version_id is None:
-        return None
+async def live_subscription(session: AsyncSession, account_id: int) -> Subscription | None:
     query = (
         select(Subscription)
-        .where(Subscription.account_id == account.id)
-        .where(Subscription.provider_id == facts.provider_id)
+        .where(Subscription.account_id == account_id)
+        .where(col(Subscription.status).not_in(ENDED))
     )
-    row = (await session.exec(query)).first()
-    if row is None:
-        row = Subscription(
-            account_id=account.id,
-            number=int(now.timestamp() * 1_000_000),
-            provider_id=facts.provider_id,
-            status=facts.status,
-            offer_version_id=version_id,
-            period_start=facts.period_start,
-            period_end=facts.period_end,
-            synced_at=now,
-            created_at=now,
-        )
-    await _mirror(session, row, facts, version_id, now)
-    session.add(row)
-    await session.flush()
-    if facts.status is SubscriptionStatus.CANCELED:
-        await _end_plans_of(session, account.id, facts, now)
-    return row
-
-
-async def _mirror(
-    session: AsyncSession,
-    row: Subscription,
-    facts: SubscriptionFacts,
-    version_id: int,
-    now: datetime,
-) -> None:
-    row.status = facts.status
-    row.offer_version_id = version_id
-    next_version_id = (
-        await version_of_price(session, facts.next_price_id) if facts.next_price_id else None
-    )
-    row.next_offer_version_id = next_version_id if next_version_id != version_id else None
-    row.period_start = facts.period_start
-    row.period_end = facts.period_end
-    row.cancel_at_period_end = facts.cancel_at_period_end
-    row.ended_at = facts.ended_at
-    row.synced_at = now
-    overdue = facts.status in {SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID}
-    row.past_due_since = (row.past_due_since or now) if overdue else None
-
-
-async def apply_invoice(
-    session: AsyncSession, facts: InvoiceFacts, *, grace_days: int, now: datetime
-) -> Invoice | None:
-    """Mirror an invoice and let plans follow it; None when the customer is not ours."""
-    account = await lock_account_of(session, facts.customer_id)
-    if account is None:
-        return None
-    row = await session.get(Invoice, (account.id, facts.provider_id)) or Invoice(
-        account_id=account.id,
-        provider_id=facts.provider_id,
-        currency=facts.currency,
-        status=facts.status,
-        amount_due_minor=0,
-        amount_paid_minor=0,
-        issued_at=facts.issued_at,
-        synced_at=now,
-    )
-    row.subscription_provider_id = facts.subscription_id
-    row.number = facts.number
-    row.status = facts.status
-    row.billing_reason = facts.billing_reason
-    row.amount_due_minor = facts.amount_due_minor
-    row.amount_paid_minor = facts.amount_paid_minor
-    row.page_url = facts.page_url
-    row.pdf_url = facts.pdf_url
-    row.issued_at = facts.issued_at
-    row.synced_at = now
-    session.add(row)
-    await session.flush()
-    version_id = await version_of_price(session, facts.price_id) if facts.price_id else None
-    if version_id is not None:
-        offer = await offer_version(session, version_id)
-        await _let_plans_follow(session, account.id, facts, offer, grace_days, now)
-    return row
-
-
-async def _let_plans_follow(
-    session: AsyncSession,
-    account_id: int,
-    facts: InvoiceFacts,
-    offer: OfferView,
-    grace_days: int,
-    now: datetime,
-) -> None:
-    """Paid makes the period's plan; an overdue renewal makes it for the days of grace."""
-    if facts.status is InvoiceStatus.PAID:
-        await _ensure_plan(session, account_id, facts, offer, now)
-        await _suspend(session, account_id, facts.provider_id, None)
-    elif facts.status in OVERDUE and facts.billing_reason == RENEWAL and facts.attempts:
-        await _ensure_plan(session, account_id, facts, offer, now)
-        failed_at = max(facts.issued_at, facts.period_start or facts.issued_at)
-        stops_at = failed_at + timedelta(days=grace_days)
-        await _suspend(session, account_id, facts.provider_id, stops_at)
-    elif facts.status in GIVEN_UP:
-        await _end(
-            session,
-            account_id,
-            EndReason.CANCELLED,
-            now,
-            Plan.source_reference == facts.provider_id,
-        )
-
-
-async def _ensure_plan(
-    session: AsyncSession,
-    account_id: int,
-    facts: InvoiceFacts,
-    offer: OfferView,
-    now: datetime,
-) -> None:
-    """One plan for an invoice, whoever comes first. The account is locked."""
-    plans = list((await session.exec(select(Plan).where(Plan.account_id == account_id))).all())
-    if any(plan.source_reference == facts.provider_id for plan in plans):
-        return
-    executions = offer.executions
-    if facts.billing_reason == CHANGE:
-        executions = await _replace(session, plans, facts, offer, now)
-    session.add(
-        Plan(
-            account_id=account_id,
-            sequence=max((plan.sequence for plan in plans), default=0) + 1,
-            type=PlanType.PAID,
-            name=offer.name,
-            source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
-            source_reference=facts.provider_id,
-            priority=QUEUE_PRIORITY if offer.is_subscription else PACK_PRIORITY,
-            offer_version_id=offer.version_id,
-            executions=executions,
-            starts_at=facts.period_start if offer.is_subscription and facts.period_start else now,
-            ends_at=facts.period_end if offer.is_subscription else None,
-            created_at=now,
-        )
-    )
-    await session.flush()
-
-
-async def _replace(
-    session: AsyncSession,
-    plans: list[Plan],
-    facts: InvoiceFacts,
-    offer: OfferView,
-    now: datetime,
-) -> int:
-    """End the plan that the change replaces; returns the executions of the new one.
-
-    What was used since the quote was credited as unused, and counts against the new plan.
-    """
-    old = next(
-        (
-            plan
-            for plan in sorted(plans, key=lambda plan: -plan.sequence)
-            if plan.source == PlanSource.SUBSCRIPTION and plan.ended_at is None
-        ),
-        None,
-    )
-    if old is None:
-        return offer.executions
-    locked = await session.get(
-        Plan, (old.account_id, old.sequence), with_for_update=True, populate_existing=True
-    )
-    assert locked is not None
-    unused = locked.executions - locked.used - locked.held
-    quoted = await quoted_unused(session, locked.account_id, locked.sequence)
-    locked.ended_at = now
-    locked.ended_because = EndReason.REPLACED
-    session.add(locked)
-    return executions_after_change(
-        offer, quoted_unused=unused if quoted is None else quoted, unused=unused
-    )
-
-
-async def _suspend(
-    session: AsyncSession, account_id: int, reference: str, at: datetime | None
-) -> None:
-    statement = (
-        update(Plan)
-        .where(col(Plan.account_id) == account_id)
-        .where(col(Plan.source_reference) == reference)
-        .where(col(Plan.suspended_at).is_distinct_from(at))
-        .values(suspended_at=at)
-    )
-    await session.exec(statement)
-
-
-async def _end_plans_of(
-    session: AsyncSession, account_id: int, facts: SubscriptionFacts, now: datetime
-) -> None:
-    """A subscription that ended before its period was over takes its plan along."""
-    references = (
-        select(Invoice.provider_id)
-        .where(Invoice.account_id == account_id)
-        .where(Invoice.subscription_provider_id == facts.provider_id)
-    )
-    await _end(
-        session,
-        account_id,
-        EndReason.CANCELLED,
-        facts.ended_at or now,
-        col(Plan.source_reference).in_(references),
-        col(Plan.ends_at) > (facts.ended_at or now),
-    )
-
-
-async def _end(
-    session: AsyncSession, account_id: int, because: EndReason, at: datetime, *where: Any
-) -> None:
-    statement = (
-        update(Plan)
-        .where(col(Plan.account_id) == account_id)
-        .where(col(Plan.ended_at).is_(None))
-        .values(ended_at=at, ended_because=because)
-    )
-    for condition in where:
-        statement = statement.where(condition)
-    await session.exec(statement)
+    return (await session.exec(query)).first()
 
 
 async def apply_checkout(session: AsyncSession, facts: CheckoutFacts) -> None:
@@ -302,6 +97,109 @@ async def apply_checkout(session: AsyncSession, facts: CheckoutFacts) -> None:
         session.add(row)
 
 
-async def version_of_price(session: AsyncSession, price_id: str) -> int | None:
-    query = select(OfferPrice.offer_version_id).where(OfferPrice.price_id == price_id)
-    return (await session.exec(query)).first()
+async def versions_of_prices(session: AsyncSession, facts: CustomerFacts) -> dict[str, int]:
+    """The offer versions of all prices that the facts name; prices that are not ours are left."""
+    named = {invoice.price_id for invoice in facts.invoices}
+    for subscription in facts.subscriptions:
+        named |= {subscription.price_id, subscription.next_price_id}
+    query = select(OfferPrice.price_id, OfferPrice.offer_version_id)
+    query = query.where(col(OfferPrice.price_id).in_([name for name in named if name]))
+    return dict((await session.exec(query)).all())
+
+
+async def _move_mark(session: AsyncSession, customer_id: str) -> None:
+    statement = (
+        update(ProviderCustomer)
+        .where(col(ProviderCustomer.customer_id) == customer_id)
+        .values(customer_id=customer_id)
+    )
+    await session.exec(statement)
+
+
+async def _subscriptions(
+    session: AsyncSession,
+    account_id: int,
+    facts: CustomerFacts,
+    versions: dict[str, int],
+    now: datetime,
+) -> None:
+    query = select(Subscription).where(Subscription.account_id == account_id)
+    rows = {row.provider_id: row for row in (await session.exec(query)).all()}
+    number = max([int(now.timestamp() * 1_000_000), *(row.number + 1 for row in rows.values())])
+    # Ended ones first, so that an older one makes room before a newer one is live.
+    live_id = _kept_live(facts, rows)
+    for found in sorted(facts.subscriptions, key=lambda each: each.status not in ENDED):
+        if found.price_id not in versions:
+            continue
+        if found.status not in ENDED and found.provider_id != live_id:
+            log.error("second_subscription", provider_id=found.provider_id, first=live_id)
+            continue
+        row = rows.get(found.provider_id)
+        if row is None:
+            row = Subscription(account_id=account_id, number=number, created_at=now)  # pyright: ignore[reportCallIssue]
+            number += 1
+        _change(session, row, _subscription_values(found, versions, row, now), now)
+        await session.flush()
+
+
+def _kept_live(facts: CustomerFacts, rows: dict[str, Subscription]) -> str | None:
+    """The one that is live here already, else the oldest: an account has one."""
+    live = [found.provider_id for found in facts.subscriptions if found.status not in ENDED]
+    known = [each for each in live if each in rows and rows[each].status not in ENDED]
+    return next(iter([*known, *live]), None)
+
+
+def _subscription_values(
+    found: SubscriptionFacts, versions: dict[str, int], row: Subscription, now: datetime
+) -> dict[str, Any]:
+    version_id = versions[found.price_id]
+    next_version_id = versions.get(found.next_price_id or "")
+    return {
+        "provider_id": found.provider_id,
+        "status": str(found.status),
+        "offer_version_id": version_id,
+        "next_offer_version_id": next_version_id if next_version_id != version_id else None,
+        "period_start": found.period_start,
+        "period_end": found.period_end,
+        "cancel_at_period_end": found.cancel_at_period_end and found.status not in ENDED,
+        "past_due_since": (row.past_due_since or now) if found.status in OVERDUE else None,
+        "ended_at": found.ended_at,
+    }
+
+
+async def _invoices(
+    session: AsyncSession, account_id: int, facts: CustomerFacts, now: datetime
+) -> None:
+    query = select(Invoice).where(Invoice.account_id == account_id)
+    rows = {row.provider_id: row for row in (await session.exec(query)).all()}
+    for found in facts.invoices:
+        row = rows.get(found.provider_id)
+        if row is None:
+            row = Invoice(account_id=account_id, provider_id=found.provider_id)  # pyright: ignore[reportCallIssue]
+        _change(session, row, invoice_values(found), now)
+    await session.flush()
+
+
+def invoice_values(found: InvoiceFacts) -> dict[str, Any]:
+    return {
+        "subscription_provider_id": found.subscription_id,
+        "number": found.number,
+        "status": str(found.status),
+        "billing_reason": found.billing_reason,
+        "currency": found.currency,
+        "amount_due_minor": found.amount_due_minor,
+        "amount_paid_minor": found.amount_paid_minor,
+        "page_url": found.page_url,
+        "pdf_url": found.pdf_url,
+        "issued_at": found.issued_at,
+    }
+
+
+def _change(session: AsyncSession, row: SQLModel, values: dict[str, Any], now: datetime) -> None:
+    """Write a row only when it says something else."""
+    changed = {name for name, value in values.items() if getattr(row, name, None) != value}
+    if changed or getattr(row, "synced_at", None) is None:
+        for name in changed:
+            setattr(row, name, values[name])
+        setattr(row, "synced_at", now)  # noqa: B010 - every mirrored row has it
+        session.add(row)

@@ -34,13 +34,20 @@ async def ensure_customer(
         email=user.email if user else None,
         key=f"customer-{account_id}",
     )
-    values = {"account_id": account.id, "customer_id": customer_id, "created_at": now}
-    async with database.transaction() as session:
-        await session.exec(insert(ProviderCustomer).values(values).on_conflict_do_nothing())  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await keep_customer(database, account.id, customer_id, now)
     async with database.reading() as session:
         row = await session.get(ProviderCustomer, account.id)
     assert row is not None
     return row.customer_id
+
+
+async def keep_customer(
+    database: Database, account_id: int, customer_id: str, now: datetime
+) -> None:
+    """Write the account's customer down, unless it has one."""
+    values = {"account_id": account_id, "customer_id": customer_id, "created_at": now}
+    async with database.transaction() as session:
+        await session.exec(insert(ProviderCustomer).values(values).on_conflict_do_nothing())  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def ensure_price(

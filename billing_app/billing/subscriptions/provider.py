@@ -6,6 +6,7 @@ result again. Amounts are integer minor units; times are aware UTC.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from billing_app.billing.errors import BillingError
@@ -75,6 +76,8 @@ class CheckoutFacts:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionFacts:
+    """`write_key` is that of our last write that it carries; "" when it carries none."""
+
     provider_id: str
     customer_id: str
     status: SubscriptionStatus
@@ -84,12 +87,30 @@ class SubscriptionFacts:
     period_end: datetime
     cancel_at_period_end: bool
     ended_at: datetime | None
-    latest_invoice_id: str | None
+    write_key: str
+
+
+class ReversalKind(StrEnum):
+    """What became of a payment: given back in full, in dispute, or lost in one."""
+
+    REFUNDED = "refunded"
+    DISPUTED = "disputed"
+    DISPUTE_LOST = "dispute_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    kind: ReversalKind
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFacts:
-    """`price_id` and the period are those of the subscription line; None without one."""
+    """`price_id` and the period are those of what was bought; None when it is nothing we know.
+
+    `is_collecting`: the provider goes on to collect it by itself. `attempts` counts the
+    attempts to charge it. `reversal`: None while its payment stands.
+    """
 
     provider_id: str
     customer_id: str
@@ -103,10 +124,29 @@ class InvoiceFacts:
     price_id: str | None
     period_start: datetime | None
     period_end: datetime | None
+    is_collecting: bool
     attempts: int
+    reversal: Reversal | None
     page_url: str
     pdf_url: str
     issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFacts:
+    """All that a customer has, each list oldest first."""
+
+    customer_id: str
+    subscriptions: list[SubscriptionFacts]
+    invoices: list[InvoiceFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class OurCustomer:
+    """A customer that carries our mark: the account that it was made for."""
+
+    customer_id: str
+    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +189,7 @@ class EventFacts:
 class PaymentMethodFacts:
     """For showing: `card` `Visa` `4242`, 12/2030."""
 
+    provider_id: str
     brand: str
     last4: str
     expires: str
@@ -180,8 +221,8 @@ class PaymentProvider(Protocol):
     async def expire_checkout(self, provider_id: str) -> CheckoutFacts: ...
 
     async def create_subscription(
-        self, *, customer_id: str, price_id: str, key: str
-    ) -> SubscriptionFacts: ...
+        self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
+    ) -> str: ...
 
     async def preview_change(
         self, *, subscription_id: str, price_id: str, credit: Credit | None
@@ -189,30 +230,26 @@ class PaymentProvider(Protocol):
 
     async def change_now(
         self, *, subscription_id: str, price_id: str, credit: Credit | None, key: str
-    ) -> SubscriptionFacts: ...
+    ) -> None: ...
 
     async def change_at_period_end(
-        self, *, subscription_id: str, price_id: str, key: str
-    ) -> SubscriptionFacts: ...
+        self, *, subscription_id: str, price_id: str, interval: Interval, key: str
+    ) -> None: ...
 
-    async def cancel_at_period_end(
-        self, subscription_id: str, *, key: str
-    ) -> SubscriptionFacts: ...
+    async def cancel_at_period_end(self, subscription_id: str, *, key: str) -> None: ...
 
-    async def cancel_now(self, subscription_id: str, *, key: str) -> SubscriptionFacts: ...
+    async def cancel_now(self, subscription_id: str, *, key: str) -> None: ...
 
-    async def resume(self, subscription_id: str, *, key: str) -> SubscriptionFacts: ...
+    async def resume(self, subscription_id: str, *, key: str) -> None: ...
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str: ...
 
-    async def subscription(self, provider_id: str) -> SubscriptionFacts: ...
-
-    async def invoice(self, provider_id: str) -> InvoiceFacts: ...
-
     async def checkout(self, provider_id: str) -> CheckoutFacts: ...
 
-    async def subscriptions_of(self, customer_id: str) -> list[SubscriptionFacts]: ...
+    async def customer_facts(self, customer_id: str) -> CustomerFacts: ...
 
-    async def invoices_of(self, customer_id: str) -> list[InvoiceFacts]: ...
+    async def customer_of_charge(self, charge_id: str) -> str: ...
+
+    async def our_customers(self) -> list[OurCustomer]: ...
 
     async def events_since(self, since: datetime) -> list[EventFacts]: ...

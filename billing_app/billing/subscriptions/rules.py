@@ -11,6 +11,11 @@ from billing_app.billing.money import share_rounded_down
 from billing_app.billing.subscriptions.provider import Credit
 
 
+class SubscriptionExistsError(ConflictError):
+    code = "subscription_exists"
+    title = "There is a subscription already"
+
+
 class SameOfferError(ConflictError):
     code = "same_offer"
     title = "The subscription is on this offer already"
@@ -26,13 +31,23 @@ class CurrencyDiffersError(ConflictError):
     title = "A subscription keeps its currency"
 
 
-def credit_for(old: OfferView, *, bought: int, unused: int) -> Credit | None:
-    """The value of `unused` of `bought` executions at the old price; None when it is nothing."""
-    amount_minor = share_rounded_down(old.price_minor, unused, bought) if bought else 0
+class PaymentOverdueError(ConflictError):
+    code = "payment_overdue"
+    title = "A payment is overdue"
+
+
+def credit_for(offer: OfferView, *, unused: int) -> Credit | None:
+    """The value of `unused` executions at the offer's price; None when it is nothing.
+
+    Measured against what the offer sells, not against what the plan holds: a plan that was made
+    smaller, because some of it had been credited already, is worth less accordingly.
+    """
+    bought = max(offer.executions, unused)
+    amount_minor = share_rounded_down(offer.price_minor, unused, bought)
     if amount_minor == 0:
         return None
     description = f"{unused:,} of {bought:,} executions unused"
-    return Credit(amount_minor=amount_minor, currency=old.currency, description=description)
+    return Credit(amount_minor=amount_minor, currency=offer.currency, description=description)
 
 
 def require_change_now(old: OfferView, new: OfferView, credit: Credit | None) -> None:

@@ -1,27 +1,38 @@
 """Asking the provider to change something, so that a crash at any point loses and doubles nothing.
 
-The intent and its key are committed before the call, the outcome after it. An intent that stays
-pending was interrupted or got no clear answer: it is asked again with the same key, by the next
-try of the same thing or by reconciliation.
+The intent, with its key and everything that it takes to carry it out, is committed before the
+call, the outcome after it. An intent that stays pending was interrupted or got no clear answer:
+what came of it is looked up at the provider, by whoever asks next or by reconciliation.
 """
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Any, Final, TypeVar
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.errors import BillingError, ConflictError
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
-from billing_app.db.engine import Database
+from billing_app.billing.errors import ConflictError
+from billing_app.billing.subscriptions.provider import Credit, CustomerFacts, PaymentProvider
 from billing_app.db.tables import ProviderWrite
-from billing_app.db.words import WriteState
+from billing_app.db.words import Interval, SubscriptionStatus, WriteState
 
-CHANGE_NOW: Final = "change_now"
+# A call that was cut off may still arrive at the provider; after this it no longer will.
+IN_FLIGHT: Final = timedelta(minutes=5)
 
-Result = TypeVar("Result")
+
+class Operation(StrEnum):
+    SUBSCRIBE = "subscribe"
+    CHANGE_NOW = "change_now"
+    CHANGE_AT_PERIOD_END = "change_at_period_end"
+    CANCEL_NOW = "cancel_now"
+    CANCEL_AT_PERIOD_END = "cancel_period_end"
+    RESUME = "resume"
+
+
+# Money is never taken for a request whose sender has long gone away.
+CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW})
 
 
 class WritePendingError(ConflictError):
@@ -30,36 +41,30 @@ class WritePendingError(ConflictError):
     retry_after_seconds = 5
 
 
-async def write(
-    database: Database,
-    *,
-    account_id: int,
-    operation: str,
-    parameters: dict[str, Any],
-    now: datetime,
-    act: Callable[[str, dict[str, Any]], Awaitable[Result]],
-    result_id: Callable[[Result], str],
-) -> Result:
-    """Do `act(key, parameters)` under a persisted key; what it raises is passed on.
-
-    An interrupted intent of the same operation is taken up with its own key and parameters when
-    it names the same target, else WritePendingError is raised.
-    """
-    row = await _intend(
-        database, account_id=account_id, operation=operation, parameters=parameters, now=now
+def new_intent(
+    account_id: int, operation: Operation, parameters: dict[str, Any], now: datetime
+) -> ProviderWrite:
+    return ProviderWrite(
+        account_id=account_id,
+        key=ids.new_id(f"{operation}-"),
+        operation=operation,
+        parameters=parameters,
+        state=WriteState.PENDING,
+        created_at=now,
     )
-    try:
-        result = await act(row.key, row.parameters)
-    except PaymentProviderUnavailableError:
-        raise
-    except BillingError as error:
-        await _finish(database, row, WriteState.FAILED, now, problem=error.code)
-        raise
-    await _finish(database, row, WriteState.DONE, now, result_id=result_id(result))
-    return result
 
 
-async def pending_writes(session: AsyncSession) -> list[ProviderWrite]:
+async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderWrite]:
+    query = (
+        select(ProviderWrite)
+        .where(ProviderWrite.account_id == account_id)
+        .where(ProviderWrite.state == WriteState.PENDING)
+        .order_by(col(ProviderWrite.created_at))
+    )
+    return list((await session.exec(query)).all())
+
+
+async def all_pending(session: AsyncSession) -> list[ProviderWrite]:
     query = select(ProviderWrite).where(ProviderWrite.state == WriteState.PENDING)
     return list((await session.exec(query.order_by(col(ProviderWrite.created_at)))).all())
 
@@ -69,7 +74,7 @@ async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: i
     query = (
         select(ProviderWrite)
         .where(ProviderWrite.account_id == account_id)
-        .where(ProviderWrite.operation == CHANGE_NOW)
+        .where(ProviderWrite.operation == Operation.CHANGE_NOW)
         .where(ProviderWrite.state != WriteState.FAILED)
         .order_by(col(ProviderWrite.created_at).desc())
     )
@@ -79,53 +84,67 @@ async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: i
     return None
 
 
-async def _intend(
-    database: Database,
-    *,
-    account_id: int,
-    operation: str,
-    parameters: dict[str, Any],
-    now: datetime,
-) -> ProviderWrite:
-    query = (
-        select(ProviderWrite)
-        .where(ProviderWrite.account_id == account_id)
-        .where(ProviderWrite.operation == operation)
-        .where(ProviderWrite.state == WriteState.PENDING)
-        .with_for_update()
+async def carry_out(provider: PaymentProvider, row: ProviderWrite) -> None:
+    """Ask the provider for what the intent says, under its key. Raises what the provider raises."""
+    key, told = row.key, row.parameters
+    match Operation(row.operation):
+        case Operation.SUBSCRIBE:
+            await provider.create_subscription(
+                customer_id=told["customer_id"],
+                price_id=told["price_id"],
+                payment_method_id=told["payment_method_id"],
+                key=key,
+            )
+        case Operation.CHANGE_NOW:
+            await provider.change_now(
+                subscription_id=told["subscription_id"],
+                price_id=told["price_id"],
+                credit=Credit(**told["credit"]) if told["credit"] else None,
+                key=key,
+            )
+        case Operation.CHANGE_AT_PERIOD_END:
+            await provider.change_at_period_end(
+                subscription_id=told["subscription_id"],
+                price_id=told["price_id"],
+                interval=Interval(told["interval"]),
+                key=key,
+            )
+        case Operation.CANCEL_NOW:
+            await provider.cancel_now(told["subscription_id"], key=key)
+        case Operation.CANCEL_AT_PERIOD_END:
+            await provider.cancel_at_period_end(told["subscription_id"], key=key)
+        case Operation.RESUME:
+            await provider.resume(told["subscription_id"], key=key)
+
+
+def is_done(row: ProviderWrite, facts: CustomerFacts) -> bool:
+    """Does what the customer has show that the intent was carried out?"""
+    told = row.parameters
+    if row.operation == Operation.SUBSCRIBE:
+        return any(found.write_key == row.key for found in facts.subscriptions)
+    found = next(
+        (each for each in facts.subscriptions if each.provider_id == told["subscription_id"]), None
     )
-    async with database.transaction() as session:
-        row = (await session.exec(query)).first()
-        if row is not None:
-            if row.parameters.get("target") != parameters.get("target"):
-                raise WritePendingError
-            return row
-        row = ProviderWrite(
-            account_id=account_id,
-            key=ids.new_id(f"{operation}-"),
-            operation=operation,
-            parameters=parameters,
-            state=WriteState.PENDING,
-            created_at=now,
-        )
-        session.add(row)
-    return row
+    if found is None:
+        return False
+    match Operation(row.operation):
+        case Operation.CHANGE_AT_PERIOD_END:
+            return found.next_price_id == told["price_id"]
+        case Operation.CANCEL_NOW:
+            return found.status is SubscriptionStatus.CANCELED
+        case Operation.CANCEL_AT_PERIOD_END:
+            return found.cancel_at_period_end or found.status is SubscriptionStatus.CANCELED
+        case _:
+            return found.write_key == row.key
 
 
-async def _finish(
-    database: Database,
-    row: ProviderWrite,
-    state: WriteState,
-    now: datetime,
-    *,
-    result_id: str | None = None,
-    problem: str | None = None,
+def may_still_arrive(row: ProviderWrite, now: datetime) -> bool:
+    return now - row.created_at < IN_FLIGHT
+
+
+def finish(
+    row: ProviderWrite, state: WriteState, now: datetime, *, problem: str | None = None
 ) -> None:
-    async with database.transaction() as session:
-        kept = await session.get(ProviderWrite, (row.account_id, row.key))
-        assert kept is not None
-        kept.state = state
-        kept.result_id = result_id
-        kept.problem = problem
-        kept.finished_at = now
-        session.add(kept)
+    row.state = state
+    row.problem = problem
+    row.finished_at = now

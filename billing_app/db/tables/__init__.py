@@ -15,6 +15,7 @@ from billing_app.db.tables.payments import (
     OfferPrice,
     ProviderCustomer,
     ProviderWrite,
+    Reconciliation,
     Subscription,
     WebhookEvent,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Plan",
     "ProviderCustomer",
     "ProviderWrite",
+    "Reconciliation",
     "Reservation",
     "ReservationHold",
     "Session",

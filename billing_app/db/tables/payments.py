@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -202,3 +202,14 @@ class WebhookEvent(SQLModel, table=True):
     occurred_at: datetime = instant()
     received_at: datetime = instant()
     finished_at: datetime | None = instant(nullable=True)
+
+
+class Reconciliation(SQLModel, table=True):
+    """A comparison with the provider that went through; the next one takes up events from here."""
+
+    __tablename__ = "reconciliations"  # pyright: ignore[reportAssignmentType]
+
+    began_at: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))  # pyright: ignore[reportArgumentType]
+    finished_at: datetime = instant()
+    differences: int
+    healed: int

@@ -1,0 +1,139 @@
+"""The account's one open checkout: a page at the provider where somebody may pay."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.provider import (
+    CheckoutFacts,
+    PaymentProvider,
+    PaymentProviderFailedError,
+)
+from billing_app.billing.subscriptions.rules import SubscriptionExistsError
+from billing_app.billing.subscriptions.syncing import Syncing
+from billing_app.billing.subscriptions.writes import WritePendingError, pending_of
+from billing_app.db.engine import Database
+from billing_app.db.tables import Account, Checkout
+from billing_app.db.words import CheckoutStatus
+
+OPEN = (CheckoutStatus.CREATING, CheckoutStatus.OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where the person goes after paying, and when they do not."""
+
+    success: str
+    cancel: str
+
+
+class Checkouts:
+    def __init__(self, database: Database, provider: PaymentProvider, syncing: Syncing) -> None:
+        self._database = database
+        self._provider = provider
+        self._syncing = syncing
+
+    async def settle(
+        self, account_id: int, customer_id: str, *, keep_version_id: int | None, now: datetime
+    ) -> str | None:
+        """The address of the open checkout when it is for the version to keep; closes another.
+
+        One that was paid meanwhile is applied first, so that what it bought is known.
+        """
+        row = await self._open(account_id)
+        if row is None:
+            return None
+        if row.provider_id is None:
+            row = await self._create(row, customer_id, now)
+        assert row.provider_id is not None
+        if await self._syncing.checkout(row.provider_id, now) != CheckoutStatus.OPEN:
+            return None
+        if row.offer_version_id == keep_version_id:
+            return row.url
+        await self._provider.expire_checkout(row.provider_id)
+        await self._syncing.checkout(row.provider_id, now)
+        return None
+
+    async def open(
+        self, account_id: int, customer_id: str, offer: OfferView, urls: Urls, now: datetime
+    ) -> str:
+        """The address of a new checkout, or of the one that somebody else opened just now."""
+        row = await self._intend(account_id, offer, urls, now)
+        if row.provider_id is None:
+            row = await self._create(row, customer_id, now)
+        if row.offer_version_id != offer.version_id:
+            raise WritePendingError("Another checkout was opened just now. Try again.")
+        return row.url or row.cancel_url
+
+    async def _open(self, account_id: int) -> Checkout | None:
+        async with self._database.reading() as session:
+            return await open_checkout(session, account_id)
+
+    async def _intend(
+        self, account_id: int, offer: OfferView, urls: Urls, now: datetime
+    ) -> Checkout:
+        async with self._database.transaction() as session:
+            await session.get(Account, account_id, with_for_update=True)
+            if await pending_of(session, account_id):
+                raise WritePendingError
+            if offer.is_subscription and await live_subscription(session, account_id):
+                raise SubscriptionExistsError
+            existing = await open_checkout(session, account_id)
+            if existing is not None:
+                return existing
+            row = Checkout(
+                account_id=account_id,
+                number=int(now.timestamp() * 1_000_000),
+                status=CheckoutStatus.CREATING,
+                offer_version_id=offer.version_id,
+                success_url=urls.success,
+                cancel_url=urls.cancel,
+                created_at=now,
+            )
+            session.add(row)
+        return row
+
+    async def _create(self, row: Checkout, customer_id: str, now: datetime) -> Checkout:
+        """Make at the provider what the row says; interrupted and done again, it is the same."""
+        async with self._database.reading() as session:
+            offer = await offer_version(session, row.offer_version_id)
+        price_id = await ensure_price(self._database, self._provider, offer, now)
+        try:
+            facts = await self._provider.create_checkout(
+                customer_id=customer_id,
+                price_id=price_id,
+                is_subscription=offer.is_subscription,
+                success_url=row.success_url,
+                cancel_url=row.cancel_url,
+                key=f"checkout-{row.account_id:x}-{row.number:x}",
+            )
+        except PaymentProviderFailedError:
+            await self._keep(row, None)
+            raise
+        return await self._keep(row, facts)
+
+    async def _keep(self, row: Checkout, facts: CheckoutFacts | None) -> Checkout:
+        """Write down what the provider made; None: nothing, and another may be opened."""
+        async with self._database.transaction() as session:
+            kept = await session.get(Checkout, (row.account_id, row.number), with_for_update=True)
+            assert kept is not None
+            if kept.status == CheckoutStatus.CREATING:
+                kept.status = CheckoutStatus(facts.status) if facts else CheckoutStatus.EXPIRED
+                kept.provider_id = facts.provider_id if facts else None
+                kept.url = facts.url if facts else None
+                session.add(kept)
+        return kept
+
+
+async def open_checkout(session: AsyncSession, account_id: int) -> Checkout | None:
+    query = (
+        select(Checkout)
+        .where(Checkout.account_id == account_id)
+        .where(col(Checkout.status).in_(OPEN))
+    )
+    return (await session.exec(query)).first()

@@ -1,0 +1,154 @@
+"""Plans follow money: makes, suspends and ends plans as the standings of invoices say.
+
+The caller holds the account's lock and owns the transaction. Done again, it changes nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.subscriptions.provider import (
+    CustomerFacts,
+    InvoiceFacts,
+    SubscriptionFacts,
+)
+from billing_app.billing.subscriptions.rules import executions_after_change
+from billing_app.billing.subscriptions.standings import CHANGE, Standing, Worth, standings
+from billing_app.billing.subscriptions.writes import quoted_unused
+from billing_app.db.tables import Plan
+from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
+from billing_app.db.words import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
+
+
+@dataclass
+class Follower:
+    """One pass over a customer's invoices, oldest first. `plans`: all that the account has."""
+
+    session: AsyncSession
+    account_id: int
+    plans: list[Plan]
+    versions: dict[str, int]
+    now: datetime
+
+    async def follow(self, facts: CustomerFacts, *, grace_days: int) -> None:
+        for invoice, standing in standings(facts.invoices, grace_days=grace_days):
+            await self._invoice(invoice, standing)
+        for subscription in facts.subscriptions:
+            if subscription.status is SubscriptionStatus.CANCELED:
+                await self._end_with(subscription, facts.invoices)
+
+    async def _invoice(self, invoice: InvoiceFacts, standing: Standing) -> None:
+        version_id = self.versions.get(invoice.price_id or "")
+        if version_id is None or standing.worth is Worth.NOTHING:
+            return
+        plan = self._plan_of(invoice)
+        if plan is None:
+            if invoice.status is InvoiceStatus.VOID:
+                return
+            plan = await self._make(invoice, await offer_version(self.session, version_id))
+        if plan.suspended_at != standing.stops_at:
+            await self._suspend(invoice.provider_id, standing.stops_at)
+        if standing.worth is Worth.ENDED and plan.ended_at is None:
+            reference = Plan.source_reference == invoice.provider_id
+            await self._end(EndReason.CANCELLED, self.now, reference)
+
+    def _plan_of(self, invoice: InvoiceFacts) -> Plan | None:
+        return next(
+            (plan for plan in self.plans if plan.source_reference == invoice.provider_id), None
+        )
+
+    async def _make(self, invoice: InvoiceFacts, offer: OfferView) -> Plan:
+        executions = offer.executions
+        if invoice.billing_reason == CHANGE:
+            executions = await self._replace(invoice, offer)
+        plan = Plan(
+            account_id=self.account_id,
+            sequence=max((plan.sequence for plan in self.plans), default=0) + 1,
+            type=PlanType.PAID,
+            name=offer.name,
+            source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
+            source_reference=invoice.provider_id,
+            priority=QUEUE_PRIORITY if offer.is_subscription else PACK_PRIORITY,
+            offer_version_id=offer.version_id,
+            executions=executions,
+            starts_at=(invoice.period_start if offer.is_subscription else None)
+            or invoice.issued_at,
+            ends_at=invoice.period_end if offer.is_subscription else None,
+            created_at=self.now,
+        )
+        self.session.add(plan)
+        await self.session.flush()
+        self.plans.append(plan)
+        return plan
+
+    async def _replace(self, invoice: InvoiceFacts, offer: OfferView) -> int:
+        """End the plan that the change replaces; returns the executions of the new one.
+
+        What was used since the quote was credited as unused, and counts against the new plan,
+        even when that used the old one up.
+        """
+        old = max(
+            (plan for plan in self.plans if plan.source == PlanSource.SUBSCRIPTION),
+            key=lambda plan: plan.sequence,
+            default=None,
+        )
+        if old is None or invoice.period_start is None:
+            return offer.executions
+        locked = await self.session.get(
+            Plan, (old.account_id, old.sequence), with_for_update=True, populate_existing=True
+        )
+        assert locked is not None
+        is_running = locked.ends_at is None or locked.ends_at > invoice.period_start
+        if locked.ended_at is None and is_running:
+            locked.ended_at = self.now
+            locked.ended_because = EndReason.REPLACED
+            self.session.add(locked)
+        unused = locked.executions - locked.used - locked.held
+        quoted = await quoted_unused(self.session, locked.account_id, locked.sequence)
+        return executions_after_change(
+            offer, quoted_unused=unused if quoted is None else quoted, unused=unused
+        )
+
+    async def _suspend(self, reference: str, at: datetime | None) -> None:
+        statement = (
+            update(Plan)
+            .where(col(Plan.account_id) == self.account_id)
+            .where(col(Plan.source_reference) == reference)
+            .values(suspended_at=at)
+        )
+        await self.session.exec(statement)
+
+    async def _end_with(
+        self, subscription: SubscriptionFacts, invoices: list[InvoiceFacts]
+    ) -> None:
+        """A subscription that ended before its period was over takes its plan along."""
+        ended_at = subscription.ended_at or self.now
+        references = [
+            invoice.provider_id
+            for invoice in invoices
+            if invoice.subscription_id == subscription.provider_id
+        ]
+        of_subscription = col(Plan.source_reference).in_(references)
+        await self._end(
+            EndReason.CANCELLED, ended_at, of_subscription, col(Plan.ends_at) > ended_at
+        )
+
+    async def _end(self, because: EndReason, at: datetime, *where: Any) -> None:
+        statement = (
+            update(Plan)
+            .where(col(Plan.account_id) == self.account_id)
+            .where(col(Plan.ended_at).is_(None))
+            .values(ended_at=at, ended_because=because)
+        )
+        for condition in where:
+            statement = statement.where(condition)
+        await self.session.exec(statement)
+
+
+async def plans_of(session: AsyncSession, account_id: int) -> list[Plan]:
+    query = select(Plan).where(Plan.account_id == account_id).order_by(col(Plan.sequence))
+    return list((await session.exec(query)).all())

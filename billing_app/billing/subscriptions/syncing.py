@@ -1,0 +1,55 @@
+"""Brings our rows to where the provider is, for one customer at a time."""
+
+from datetime import datetime
+from typing import Final
+
+from billing_app.billing.errors import ConflictError
+from billing_app.billing.subscriptions import apply
+from billing_app.billing.subscriptions.provider import CustomerFacts, PaymentProvider
+from billing_app.db.engine import Database
+
+ATTEMPTS: Final = 10
+
+
+class SyncContendedError(ConflictError):
+    code = "sync_contended"
+    title = "The subscription is being changed by others"
+    retry_after_seconds = 2
+
+
+class Syncing:
+    def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
+        self._database = database
+        self._provider = provider
+        self.grace_days = grace_days
+
+    async def customer(self, customer_id: str, now: datetime) -> CustomerFacts | None:
+        """Fetch all that a customer has and apply it; None when the customer is not ours.
+
+        Facts that others overtook while they were fetched are fetched again, so that an old
+        answer never covers a newer one. Raises SyncContendedError after ATTEMPTS.
+        """
+        for _ in range(ATTEMPTS):
+            async with self._database.reading() as session:
+                mark = await apply.mark_of(session, customer_id)
+            if mark is None:
+                return None
+            facts = await self._provider.customer_facts(customer_id)
+            async with self._database.transaction() as session:
+                if await apply.apply_customer(
+                    session, facts, mark=mark, grace_days=self.grace_days, now=now
+                ):
+                    return facts
+        raise SyncContendedError(customer_id=customer_id)
+
+    async def checkout(self, provider_id: str, now: datetime) -> str:
+        """Fetch a checkout and what came of it, and apply both; returns its status."""
+        facts = await self._provider.checkout(provider_id)
+        async with self._database.transaction() as session:
+            await apply.apply_checkout(session, facts)
+        await self.customer(facts.customer_id, now)
+        return facts.status
+
+    async def charge(self, charge_id: str, now: datetime) -> None:
+        """Fetch what the customer of a charge has, and apply it."""
+        await self.customer(await self._provider.customer_of_charge(charge_id), now)
