@@ -82,8 +82,9 @@ async def read_current(
     state = AccountState(account.id, account.organization_id, balances)
     balance = balance_of(state, now)
     current = [view for view in views if view.state is PlanState.CURRENT]
-    # A plan that is held to the last execution is in force too; the one that pays next is shown.
-    current.sort(key=lambda view: not view.remaining)
+    # One that is held to the last execution or overdue is in force too: show who pays next.
+    paying = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
+    current.sort(key=lambda view: view.sequence != paying)
     ended = [view for view in views if view.state is PlanState.ENDED]
     return CurrentPlan(
         account_id=account_id,
