@@ -32,6 +32,7 @@ class ModelPlan:
     priority: int = 100
     suspended_at: datetime | None = None
     closed: EndReason | None = None
+    has_begun: bool = False
 
     def is_in_period(self, now: datetime) -> bool:
         begun = self.starts_at <= now
@@ -204,6 +205,7 @@ class ModelAccount:
         parts: dict[int, int] = {}
         for plan, index in units:
             plan.units[index] = owner
+            plan.has_begun = True
             parts[plan.sequence] = parts.get(plan.sequence, 0) + 1
             if plan.closed is None and plan.units and plan.used == len(plan.units):
                 plan.closed = EndReason.DEPLETED

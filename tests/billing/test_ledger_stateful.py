@@ -158,8 +158,8 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         account.model.reservations[index].expires_at = now
 
-    @rule(tenant=tenants, executions=few)
-    def a_plan_is_added(self, tenant: int, executions: int) -> None:
+    @rule(tenant=tenants, executions=few, priority=st.sampled_from([100, 100, 50]))
+    def a_plan_is_added(self, tenant: int, executions: int, priority: int) -> None:
         account = self._touch(tenant)
         now = datetime.now(UTC)
         sequence = self.service.run(
@@ -171,7 +171,26 @@ class LedgerMachine(RuleBasedStateMachine):
                 now=now,
             )
         )
-        account.model.plans.append(ModelPlan(sequence, [""] * executions, now, None))
+        self.service.execute(
+            "UPDATE plans SET priority = $3 WHERE account_id = $1 AND sequence = $2",
+            account.holder.account_number,
+            sequence,
+            priority,
+        )
+        account.model.plans.append(ModelPlan(sequence, [""] * executions, now, None, priority))
+
+    @rule(tenant=tenants, index=st.integers(0, 3))
+    def a_payment_is_overdue_or_made(self, tenant: int, index: int) -> None:
+        account = self._touch(tenant)
+        if index < len(account.model.plans):
+            plan = account.model.plans[index]
+            plan.suspended_at = None if plan.suspended_at else datetime.now(UTC)
+            self.service.execute(
+                "UPDATE plans SET suspended_at = $3 WHERE account_id = $1 AND sequence = $2",
+                account.holder.account_number,
+                plan.sequence,
+                plan.suspended_at,
+            )
 
     @rule(tenant=tenants, index=st.integers(0, 3), end=st.booleans())
     def a_period_ends_or_is_put_off(self, tenant: int, index: int, *, end: bool) -> None:
@@ -186,7 +205,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         if end:
             plan.starts_at, plan.ends_at = now - timedelta(days=1), now
-        elif plan.used == 0:
+        elif not plan.has_begun:
             plan.starts_at = now + timedelta(days=1)
         self.service.execute(
             "UPDATE plans SET starts_at = $3, ends_at = $4 WHERE account_id = $1 AND sequence = $2",
@@ -240,6 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for view, plan in zip(reversed(history.items), tenant.model.plans, strict=True):
             _check_plan_view(view, plan, now)
         free = [p for p in tenant.model.plans if p.is_usable(now) and "" in p.units]
+        free.sort(key=lambda plan: (plan.priority, plan.sequence))
         if free:  # what is shown as in force is what the next execution is taken from
             assert current.plan is not None
             assert current.plan.sequence == free[0].sequence
