@@ -260,10 +260,18 @@ class Bed:
         self._seen |= {event.id for event in fresh}
         return fresh
 
-    async def deliver(self, events: Iterable[EventFacts] | None = None) -> None:
-        """Webhooks, one after another: stored, then processed."""
+    async def deliver(self) -> None:
+        """All webhooks that are out, each customer's at once."""
+        events = self.missed()
+        for event in events:
+            await webhooks.store_event(self.services.database, event, self.now)
         syncing = self.services.subscriptions.syncing
-        for event in self.missed() if events is None else events:
+        await webhooks.process_missed(self.services.database, syncing, events, self.now)
+
+    async def deliver_each(self, events: Iterable[EventFacts]) -> None:
+        """Webhooks one after another in this order, as often as they stand there."""
+        syncing = self.services.subscriptions.syncing
+        for event in events:
             await webhooks.store_event(self.services.database, event, self.now)
             await webhooks.process_event(self.services.database, syncing, event.id, self.now)
 
