@@ -2,9 +2,11 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
+# Without the phase that explains a failure: it costs minutes where an example takes a second.
 _common = {
+    "phases": (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     "deadline": None,
     "print_blob": True,
     "suppress_health_check": [

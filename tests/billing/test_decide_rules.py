@@ -347,6 +347,33 @@ def test_a_reservation_is_honoured_though_its_plan_has_ended() -> None:
     assert (kept.ended_at, kept.ended_because) == (LATER, EndReason.PERIOD_ENDED)
 
 
+def test_a_plan_that_holds_something_takes_no_more_from_its_end_on() -> None:
+    ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
+    reserve(ledger, 6, "k")
+    assert isinstance(ledger.refuse(ask(Mode.CHECK, 1), LATER), InsufficientExecutionsError)
+    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER), InsufficientExecutionsError)
+
+
+def test_a_hold_that_outlives_its_plan_is_freed_when_it_expires() -> None:
+    ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
+    reserve(ledger, 6, "k", hold_seconds=60)
+    ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER + SECOND)
+    assert balances(ledger) == [(0, 6)]
+    ledger.refuse(ask(Mode.CONSUME, 1, "m"), NOW + 60 * SECOND)
+    assert balances(ledger) == [(0, 0)]
+    assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
+
+
+def test_no_more_than_is_left_of_an_event_can_be_refunded() -> None:
+    ledger = ledger_of(9)
+    number = event_number(consume(ledger, 6, "k"))
+    ledger.accept(Refund(1, number, 4, "most", "", PLATFORM), LATER)
+    error = ledger.refuse(Refund(1, number, 3, "more", "", PLATFORM), LATER + SECOND)
+    assert isinstance(error, RefundExceedsError)
+    assert error.facts["executions_refundable"] == 2
+    assert balances(ledger) == [(2, 0)]
+
+
 def test_a_refund_reopens_a_plan_that_was_used_up() -> None:
     ledger = ledger_of(5)
     answer = consume(ledger, 5, "k")
