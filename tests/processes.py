@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 40.0
+START_SECONDS = 120.0
 
 
 def run_command(

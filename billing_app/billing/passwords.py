@@ -1,6 +1,7 @@
 """Passwords: argon2id, off the event loop, the same work whether or not there is a user."""
 
 import asyncio
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -12,7 +13,6 @@ MIN_LENGTH: Final = 10
 MAX_LENGTH: Final = 1024
 
 _hasher: Final = PasswordHasher()
-_NOBODY: Final = _hasher.hash("nobody has this password")
 
 
 async def hash_password(password: str) -> str:
@@ -26,12 +26,17 @@ async def hash_password(password: str) -> str:
 
 async def is_password(password: str, password_hash: str | None) -> bool:
     """False for a wrong password and, after as long, for nobody's."""
-    matches = await asyncio.to_thread(_verify, password, password_hash or _NOBODY)
+    matches = await asyncio.to_thread(_verify, password, password_hash)
     return matches and password_hash is not None
 
 
-def _verify(password: str, password_hash: str) -> bool:
+def _verify(password: str, password_hash: str | None) -> bool:
     try:
-        return _hasher.verify(password_hash, password[:MAX_LENGTH])
+        return _hasher.verify(password_hash or _nobodys_hash(), password[:MAX_LENGTH])
     except (VerificationError, InvalidHashError):
         return False
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _hasher.hash("nobody has this password")

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import psycopg
+import pytest
 
 from tests.conftest import server_environment
 from tests.processes import api_process, run_command, start_command
@@ -18,6 +19,7 @@ ROWS = 8819
 COUNTS = re.compile(r"accepted (\d+)  denied (\d+)  replayed (\d+)")
 
 
+@pytest.mark.timeout(1200)
 def test_replaying_the_trace_counts_exactly_and_only_once(own_database_url: str) -> None:
     environment = server_environment(own_database_url)
     organization = run_command(
@@ -82,7 +84,7 @@ def _stop_early(environment: dict[str, str], arguments: tuple[str, ...], url: st
 
 
 def _replay(environment: dict[str, str], arguments: tuple[str, ...]) -> tuple[int, int, int]:
-    done = run_command(environment, *arguments, timeout_seconds=240)
+    done = run_command(environment, *arguments, timeout_seconds=500)
     assert done.returncode == 0, done.stderr
     match = COUNTS.search(done.stdout)
     assert match is not None, done.stdout
