@@ -24,8 +24,8 @@ from tests.api.server import ApiServer
 from tests.conftest import create_database
 from tests.factories import Holder, api_key, connect, organization
 
-CLIENTS = 16
-KEYS_PER_CLIENT = 40
+CLIENTS = 12
+KEYS_PER_CLIENT = 30
 TOTAL = CLIENTS * KEYS_PER_CLIENT
 KILL_AFTER = TOTAL // 4
 MAX_ATTEMPTS = 1000
