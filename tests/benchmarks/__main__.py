@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(cases.ALL), metavar="NAME")
     parser.add_argument("--seconds", type=float, help="of each measured window")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--server", choices=SERVERS, default="uvicorn")
+    parser.add_argument("--server", choices=SERVERS, default="granian")
     parser.add_argument("--events", type=int, help="of the database that reads look at")
     return parser.parse_args()
 
