@@ -30,4 +30,6 @@ SESSION_COOKIE: Final = "billing_session"
 def is_api(path: str) -> bool:
     """Whether a path belongs to the billing API, known or not: its 404 is JSON, never a page."""
     return path == API_PREFIX or path.startswith(f"{API_PREFIX}/") or path in API_OTHER
+
+
 STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"

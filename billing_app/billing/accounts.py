@@ -12,6 +12,7 @@ from billing_app.billing.actors import (
     Actor,
     OperatorActor,
     ServiceActor,
+    StaffActor,
     UserActor,
     require_operator,
     require_scope,
@@ -103,6 +104,8 @@ async def authorize_managing(
         raise AccountNotFoundError
     if isinstance(actor, ServiceActor):
         require_scope(actor, Scope.SUBSCRIPTIONS)
+    elif isinstance(actor, StaffActor) and not reading:
+        raise ForbiddenError("Staff change an account through the console's own actions.")
     elif isinstance(actor, UserActor) and account.kind == AccountKind.ORGANIZATION and not reading:
         membership = await session.get(Membership, (account.organization_id, actor.user_id))
         if membership is None or membership.role not in MANAGING_ROLES:
@@ -227,22 +230,22 @@ def _contract_plan(account_id: int, *, sequence: int, executions: int, now: date
 
 
 def _require_reading(actor: Actor) -> None:
-    if isinstance(actor, (UserActor, OperatorActor)) or actor.scopes & READING_SCOPES:
+    if not isinstance(actor, ServiceActor) or actor.scopes & READING_SCOPES:
         return
     raise ScopeMissingError(scope=Scope.PLANS_READ)
 
 
 def _refuse_other_organization(actor: Actor, organization_id: str) -> None:
-    if isinstance(actor, (UserActor, OperatorActor)) or actor.organization_id is None:
+    if not isinstance(actor, ServiceActor) or actor.organization_id is None:
         return
     if actor.organization_id != organization_id:
         raise ForbiddenError("This key belongs to another organization.")
 
 
 async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bool:
-    if isinstance(actor, OperatorActor):
+    if isinstance(actor, (OperatorActor, StaffActor)):
         return True
-    if not isinstance(actor, UserActor):
+    if isinstance(actor, ServiceActor):
         return actor.organization_id in (None, account.organization_id)
     if account.kind == AccountKind.USER:
         return account.user_id == actor.user_id

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from billing_app.billing.errors import ForbiddenError, ScopeMissingError
-from billing_app.db.words import Scope
+from billing_app.db.words import Scope, StaffRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,20 @@ class OperatorActor:
     """Whoever runs commands on the server itself; may do everything."""
 
 
-Actor = UserActor | ServiceActor | OperatorActor
+@dataclass(frozen=True, slots=True)
+class StaffActor:
+    """Somebody of the house with their role, or a service key with the scope `staff`.
+
+    As of a row that was checked for this very request. `actor_id` is a user id, or `key:` and
+    the key's number.
+    """
+
+    actor_id: str
+    name: str
+    role: StaffRole
+
+
+Actor = UserActor | ServiceActor | OperatorActor | StaffActor
 
 
 def require_scope(actor: ServiceActor, scope: Scope) -> None:

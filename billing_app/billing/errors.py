@@ -154,6 +154,21 @@ class PaymentPastDueError(DeniedError):
     title = "A payment is overdue"
 
 
+class BudgetExceededError(DeniedError):
+    code = "budget_exceeded"
+    title = "The limit for executions beyond the plan is reached"
+
+
+class PlanPausedError(DeniedError):
+    code = "plan_paused"
+    title = "The plan is paused"
+
+
+class AccountBlockedError(DeniedError):
+    code = "account_blocked"
+    title = "The account is blocked"
+
+
 class CannotDecideError(BillingError):
     """The database could not answer in time. Nothing is known to have been counted; a retry
     with the same key is safe."""

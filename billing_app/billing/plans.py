@@ -242,6 +242,8 @@ def _balance(row: Plan, overdue: int) -> PlanBalance:
         ended_because=row.ended_because,
         priority=row.priority,
         suspended_at=row.suspended_at,
+        paused_at=row.paused_at,
+        blocked_at=row.blocked_at,
     )
 
 

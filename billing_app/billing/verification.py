@@ -63,6 +63,21 @@ CROSS JOIN LATERAL (VALUES
 WHERE figure.expected <> figure.found
 """
 
+OVERAGE: Final = """
+SELECT coalesce(d.account_id, e.account_id), 'daily overage',
+       coalesce(d.day, e.day) || ' plan ' || coalesce(d.plan_sequence, e.plan_sequence),
+       coalesce(e.net, 0)::bigint, coalesce(d.used - d.refunded, 0)
+FROM daily_overage AS d
+FULL JOIN (
+    SELECT e.account_id, e.plan_sequence, (e.occurred_at AT TIME ZONE 'UTC')::date AS day,
+           sum(e.executions) AS net
+    FROM execution_events AS e
+    JOIN plans AS p ON p.account_id = e.account_id AND p.sequence = e.plan_sequence
+    WHERE p.source = 'overage' GROUP BY 1, 2, 3
+) AS e USING (account_id, plan_sequence, day)
+WHERE coalesce(e.net, 0) <> coalesce(d.used - d.refunded, 0)
+"""
+
 RUNNING: Final = """
 SELECT account_id, 'plan used after event', number || ' plan ' || plan_sequence,
        running::bigint, plan_used_after
@@ -88,7 +103,7 @@ LEFT JOIN execution_events AS e
 WHERE e.executions IS NULL OR r.refunded > e.executions
 """
 
-CHECKS: Final = (USED, HELD, DAILY, RUNNING, REFUNDED)
+CHECKS: Final = (USED, HELD, DAILY, OVERAGE, RUNNING, REFUNDED)
 MAX_DIFFERENCES: Final = 1000
 
 

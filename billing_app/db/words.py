@@ -14,6 +14,14 @@ class Role(StrEnum):
     MEMBER = "member"
 
 
+class StaffRole(StrEnum):
+    """What somebody of the house may do; each includes the ones before."""
+
+    SUPPORT = "support"
+    BILLING = "billing"
+    ADMIN = "admin"
+
+
 class PlanType(StrEnum):
     TRIAL = "trial"
     PAID = "paid"
@@ -24,6 +32,7 @@ class PlanSource(StrEnum):
     CONTRACT = "contract"
     SUBSCRIPTION = "subscription"
     PACK = "pack"
+    OVERAGE = "overage"
     STAFF_GRANT = "staff_grant"
 
 
@@ -54,6 +63,8 @@ class DenialReason(StrEnum):
     TRIAL_ENDED = "trial_ended"
     PAYMENT_PAST_DUE = "payment_past_due"
     BUDGET_EXCEEDED = "budget_exceeded"
+    PLAN_PAUSED = "plan_paused"
+    ACCOUNT_BLOCKED = "account_blocked"
 
 
 class Interval(StrEnum):

@@ -35,6 +35,7 @@ class MemoryLedger:
         self.events: list[EventRow] = []
         self.numbers: set[tuple[int, int]] = set()
         self.denied: dict[str, int] = {}
+        self.overage: dict[tuple[int, int], int] = {}
 
     def decide(self, requests: Sequence[Request], now: datetime) -> list[Decision]:
         """Decide a batch and keep its changes, as one transaction would."""
@@ -142,6 +143,13 @@ class MemoryLedger:
             )
         for row in changes.settled:
             self.reservations[row.account_id, row.number].status = row.status
+        self._count(changes)
+
+    def _count(self, changes: Changes) -> None:
+        for key, count in changes.overage_used.items():
+            self.overage[key] = self.overage.get(key, 0) + count
+        for key, count in changes.overage_refunded.items():
+            self.overage[key] -= count
         for key, count in changes.denied.items():
             self.denied[key.reason] = self.denied.get(key.reason, 0) + count
 

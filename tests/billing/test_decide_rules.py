@@ -30,6 +30,7 @@ from billing_app.billing.executions.requests import (
     Refund,
     Release,
 )
+from billing_app.db.tables.plans import OVERAGE_PRIORITY
 from billing_app.db.words import EndReason, EventKind, PlanType, ReservationStatus
 from tests.billing.memory_ledger import MemoryLedger
 from tests.factories import NOW, PLATFORM, ask, plan
@@ -511,3 +512,36 @@ def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds()
     assert ledger.parts(answer["event_id"]) == [(1, 2)]
     ledger.plans[1][1].suspended_at = None
     consume(ledger, 3, "m", LATER + 2 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"), [("paused_at", "plan_paused"), ("blocked_at", "account_blocked")]
+)
+def test_a_plan_that_staff_stopped_gives_nothing_and_says_why(stop: str, code: str) -> None:
+    ledger = MemoryLedger([plan(1, 10, **{stop: NOW - SECOND})])
+    assert ledger.refuse(ask(Mode.CONSUME, 1, "a"), NOW).code == code
+    assert (balances(ledger), ledger.denied) == ([(0, 0)], {code: 1})
+
+
+def test_a_reservation_is_honoured_when_its_plan_is_stopped_meanwhile() -> None:
+    ledger = MemoryLedger([plan(1, 10)])
+    number = reserve(ledger, 4, "a")
+    ledger.plans[1][1].paused_at = ledger.plans[1][1].blocked_at = NOW
+    ledger.accept(Commit(1, number, 3, PLATFORM), LATER)
+    assert balances(ledger) == [(3, 0)]
+
+
+def test_overage_pays_last_and_says_so_when_it_is_used_up() -> None:
+    ledger = MemoryLedger([plan(1, 10), plan(2, 5, priority=OVERAGE_PRIORITY), plan(3, 3)])
+    answer = consume(ledger, 12, "a")
+    assert ledger.parts(answer["event_id"]) == [(1, 10), (3, 2)]
+    answer = consume(ledger, 6, "b", at=LATER)
+    assert ledger.parts(answer["event_id"]) == [(3, 1), (2, 5)]
+    assert ledger.refuse(ask(Mode.CONSUME, 1, "c"), LATER).code == "budget_exceeded"
+    assert ledger.overage == {(1, 2): 5}
+    pair = ids.decode(ids.EVENT, answer["event_id"])
+    assert pair is not None
+    refunded = Refund(1, pair[1], 2, "failed", "", PLATFORM)
+    ledger.accept(refunded, LATER + SECOND)
+    assert ledger.overage == {(1, 2): 3}
+    assert ledger.plans[1][2].ended_at is None

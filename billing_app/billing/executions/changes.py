@@ -18,6 +18,9 @@ from billing_app.db.words import DenialReason, EventKind, ReservationStatus
 UsageKey = tuple[int, str, str]
 """Account, workflow, user."""
 
+OverageKey = tuple[int, int]
+"""Account, plan sequence."""
+
 Share = tuple[PlanBalance, int]
 """A plan's part of an event; negative when it is given back."""
 
@@ -103,6 +106,8 @@ class Changes:
         self.settled: list[SettledRow] = []
         self.used: defaultdict[UsageKey, int] = defaultdict(int)
         self.refunded: defaultdict[UsageKey, int] = defaultdict(int)
+        self.overage_used: defaultdict[OverageKey, int] = defaultdict(int)
+        self.overage_refunded: defaultdict[OverageKey, int] = defaultdict(int)
         self.denied: defaultdict[DenialKey, int] = defaultdict(int)
 
     def add_event(
@@ -129,6 +134,8 @@ class Changes:
                 )
             )
             self._count((account.id, facts.workflow, facts.user_id), executions)
+            if plan.is_overage:
+                self._count_overage((account.id, plan.sequence), executions)
         return number
 
     def settle(
@@ -149,3 +156,9 @@ class Changes:
             self.used[key] += executions
         else:
             self.refunded[key] -= executions
+
+    def _count_overage(self, key: OverageKey, executions: int) -> None:
+        if executions >= 0:
+            self.overage_used[key] += executions
+        else:
+            self.overage_refunded[key] -= executions

@@ -12,7 +12,9 @@ import msgspec
 
 from billing_app.billing import ids
 from billing_app.billing.errors import (
+    AccountBlockedError,
     BillingError,
+    BudgetExceededError,
     DeniedError,
     EventNotFoundError,
     IdempotencyKeyReusedError,
@@ -20,6 +22,7 @@ from billing_app.billing.errors import (
     InvalidInputError,
     PaymentPastDueError,
     PlanNotFoundError,
+    PlanPausedError,
     RefundExceedsError,
     ReservationExpiredError,
     ReservationNotFoundError,
@@ -288,8 +291,8 @@ def _denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:
     period_end = current.ends_at if current else None
     if last is None:
         kind, detail = PlanNotFoundError, "This account holds no plan."
-    elif _has_suspended(account, now):
-        kind, detail = PaymentPastDueError, "A payment is overdue. Pay it, and runs go on at once."
+    elif (stop := _stop(account, now)) is not None:
+        kind, detail = stop
     elif not usable and _is_ended_trial(last, now):
         kind, detail = TrialEndedError, f"The trial ended at {period_end}."
     else:
@@ -298,11 +301,19 @@ def _denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:
     return kind(detail, remaining=remaining, requested=ask.executions, period_end=period_end)
 
 
-def _has_suspended(account: AccountState, now: datetime) -> bool:
-    return any(
-        plan.is_in_period(now) and plan.is_suspended(now) and plan.remaining
-        for plan in account.plans
-    )
+def _stop(account: AccountState, now: datetime) -> tuple[type[DeniedError], str] | None:
+    """Why a plan that has executions left gives none; or that even overage is used up."""
+    in_period = [plan for plan in account.plans if plan.is_in_period(now)]
+    stopped = [plan for plan in in_period if plan.remaining]
+    if any(plan.blocked_at is not None for plan in in_period):
+        return AccountBlockedError, "This account is blocked. Ask support."
+    if any(plan.is_suspended(now) for plan in stopped):
+        return PaymentPastDueError, "A payment is overdue. Pay it, and runs go on at once."
+    if any(plan.paused_at is not None for plan in stopped):
+        return PlanPausedError, "The plan is paused. Ask support to resume it."
+    if any(plan.is_overage for plan in in_period):
+        return BudgetExceededError, "The limit for executions beyond the plan is reached."
+    return None
 
 
 def _is_ended_trial(plan: PlanBalance, now: datetime) -> bool:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from billing_app.billing.errors import BillingError
+from billing_app.db.tables.plans import OVERAGE_PRIORITY
 from billing_app.db.words import EndReason
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,12 +29,19 @@ class PlanBalance(msgspec.Struct):
     ended_because: str | None = None
     priority: int = 100
     suspended_at: datetime | None = None
+    paused_at: datetime | None = None
+    blocked_at: datetime | None = None
     moved: bool = False
     turned: bool = False
 
     @property
     def remaining(self) -> int:
         return self.executions - self.used - self.held
+
+    @property
+    def is_overage(self) -> bool:
+        """Its executions are paid for afterwards; used up, it explains denials to its end."""
+        return self.priority == OVERAGE_PRIORITY
 
     def is_in_period(self, now: datetime) -> bool:
         return (
@@ -47,12 +55,14 @@ class PlanBalance(msgspec.Struct):
         return self.suspended_at is not None and self.suspended_at <= now
 
     def is_usable(self, now: datetime) -> bool:
-        """In its period and not suspended; written out, because every decision asks it often."""
+        """In its period and not stopped; written out, because every decision asks it often."""
         return (
             self.ended_at is None
             and self.starts_at <= now
             and (self.ends_at is None or now < self.ends_at)
             and (self.suspended_at is None or now < self.suspended_at)
+            and self.paused_at is None
+            and self.blocked_at is None
         )
 
     def hold(self, executions: int, now: datetime) -> None:
@@ -66,7 +76,7 @@ class PlanBalance(msgspec.Struct):
     def use(self, executions: int, now: datetime) -> None:
         self.used += executions
         self._begin(now)
-        if self.used == self.executions and self.ended_at is None:
+        if self.used == self.executions and self.ended_at is None and not self.is_overage:
             self.end(now, EndReason.DEPLETED)
 
     def give_back(self, executions: int, now: datetime) -> None:

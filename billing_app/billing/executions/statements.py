@@ -14,7 +14,8 @@ def _arrays_as_text(statement: str) -> str:
 
 LOCK_PLANS: Final = _arrays_as_text("""
 SELECT account_id, sequence, type, name, executions, used, held,
-       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at
+       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
+       paused_at, blocked_at
 FROM plans
 WHERE account_id = ANY($1::bigint[])
   AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
@@ -27,7 +28,8 @@ READ_PLANS: Final = LOCK_PLANS.replace("FOR UPDATE", "")
 LAST_CLOSED_PLANS: Final = _arrays_as_text("""
 SELECT DISTINCT ON (account_id)
        account_id, sequence, type, name, executions, used, held,
-       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at
+       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
+       paused_at, blocked_at
 FROM plans
 WHERE account_id = ANY($1::bigint[])
 ORDER BY account_id, sequence DESC
@@ -114,6 +116,16 @@ FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[],
             $5::timestamptz[], $6::timestamptz[], $7::text[])
      AS change (account_id, sequence, used, held, began_at, ended_at, ended_because)
 WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
+""")
+
+COUNT_OVERAGE: Final = _arrays_as_text("""
+INSERT INTO daily_overage (account_id, plan_sequence, day, used, refunded)
+SELECT account_id, plan_sequence, ($1::timestamptz AT TIME ZONE 'UTC')::date, used, refunded
+FROM unnest($2::bigint[], $3::int[], $4::bigint[], $5::bigint[])
+     AS counted (account_id, plan_sequence, used, refunded)
+ON CONFLICT (account_id, plan_sequence, day) DO UPDATE
+SET used = daily_overage.used + excluded.used,
+    refunded = daily_overage.refunded + excluded.refunded
 """)
 
 DENY: Final = _arrays_as_text("""

@@ -235,6 +235,7 @@ async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) 
     if moved or changes.events or changes.keys:
         await _apply_counts(connection, moved, changes)
     await _apply_reservations(connection, changes)
+    await _apply_overage(connection, changes)
     if changes.denied:
         denied = sorted((*key, count) for key, count in changes.denied.items())
         await connection.execute(statements.DENY, changes.now, *columns(denied, 5))
@@ -253,6 +254,16 @@ async def _apply_counts(
         *columns([astuple(key) for key in changes.keys], 4),
         *columns(usage, 5),
     )
+
+
+async def _apply_overage(connection: Connection, changes: Changes) -> None:
+    keys = sorted(changes.overage_used.keys() | changes.overage_refunded.keys())
+    if keys:
+        counted = [
+            (*key, changes.overage_used.get(key, 0), changes.overage_refunded.get(key, 0))
+            for key in keys
+        ]
+        await connection.execute(statements.COUNT_OVERAGE, changes.now, *columns(counted, 4))
 
 
 async def _apply_reservations(connection: Connection, changes: Changes) -> None:

@@ -20,13 +20,16 @@ from billing_app.db.tables.payments import (
     WebhookEvent,
 )
 from billing_app.db.tables.plans import Plan
-from billing_app.db.tables.usage import DailyDenial, DailyUsage
+from billing_app.db.tables.staff import AuditEntry, StaffMember
+from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 
 __all__ = [
     "Account",
     "ApiKey",
+    "AuditEntry",
     "Checkout",
     "DailyDenial",
+    "DailyOverage",
     "DailyUsage",
     "ExecutionEvent",
     "IdempotencyKey",
@@ -43,6 +46,7 @@ __all__ = [
     "Reservation",
     "ReservationHold",
     "Session",
+    "StaffMember",
     "Subscription",
     "User",
     "WebhookEvent",

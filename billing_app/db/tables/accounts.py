@@ -48,6 +48,8 @@ class Membership(SQLModel, table=True):
 class Account(SQLModel, table=True):
     """Whoever holds a balance: a user of the public organization, or an organization.
 
+    While `blocked_at` stands nothing new is allowed; the database copies it to the plans.
+
     `id` is random and positive, so that it says nothing about how many accounts there are and
     spreads evenly when the schema is distributed.
     """
@@ -74,4 +76,5 @@ class Account(SQLModel, table=True):
     kind: str
     organization_id: str = Field(foreign_key="organizations.id")
     user_id: str | None = Field(default=None, foreign_key="users.id")
+    blocked_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant()

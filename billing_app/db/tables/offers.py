@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
+from billing_app.db.tables.plans import QUEUE_PRIORITY
 from billing_app.db.words import Interval, Overage
 
 
@@ -24,7 +25,12 @@ class Offer(SQLModel, table=True):
 
 
 class OfferVersion(SQLModel, table=True):
-    """What was sold. A row never changes once it is there; a new price is a new version."""
+    """What was sold. A row never changes once it is there; a new price is a new version.
+
+    A pack's plan ends after `valid_days` (None: never). Plans are used in the order of their
+    `priority`. With `overage` soft, executions beyond the plan cost `overage_unit_price_minor`
+    for each `overage_unit_executions` begun, up to `overage_limit_executions` in a period.
+    """
 
     __tablename__ = "offer_versions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -39,6 +45,9 @@ class OfferVersion(SQLModel, table=True):
             "(overage = 'soft') = (overage_unit_price_minor IS NOT NULL)",
             name="unit_price_when_soft",
         ),
+        CheckConstraint("overage_unit_executions > 0", name="overage_unit_positive"),
+        CheckConstraint("overage_limit_executions > 0", name="overage_limit_positive"),
+        CheckConstraint("valid_days > 0", name="valid_days_positive"),
     )
 
     id: int | None = Field(
@@ -55,4 +64,10 @@ class OfferVersion(SQLModel, table=True):
     trial_days: int = 0
     overage: str
     overage_unit_price_minor: int | None = Field(default=None, sa_type=BigInteger)
+    overage_unit_executions: int = Field(
+        default=1, sa_type=BigInteger, sa_column_kwargs={"server_default": "1"}
+    )
+    overage_limit_executions: int | None = Field(default=None, sa_type=BigInteger)
+    valid_days: int | None = None
+    priority: int = Field(default=QUEUE_PRIORITY, sa_column_kwargs={"server_default": "100"})
     created_at: datetime = instant()

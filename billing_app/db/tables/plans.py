@@ -11,13 +11,16 @@ from billing_app.db.words import EndReason, PlanSource, PlanType
 
 QUEUE_PRIORITY: Final = 100
 PACK_PRIORITY: Final = 200
+# Executions beyond all that was bought, paid for afterwards.
+OVERAGE_PRIORITY: Final = 1000
 
 
 class Plan(SQLModel, table=True):
     """So many executions for an account, used in the order of `priority`, then `sequence`.
 
     `source_reference` names what it was made for (an invoice), so that it is made once.
-    From `suspended_at` on nothing new is taken from it: its payment is overdue.
+    From `suspended_at` on nothing new is taken from it: its payment is overdue. Nor while it is
+    `paused_at` (by staff), or its account is blocked: `blocked_at` is that of the account.
 
     `ended_at` is set when the last execution is used, when the plan is cancelled, or when a
     decision passes by after `ends_at`. A plan whose `ends_at` has passed is over in any case.
@@ -64,6 +67,8 @@ class Plan(SQLModel, table=True):
     ends_at: datetime | None = instant(nullable=True)
     began_at: datetime | None = instant(nullable=True)
     suspended_at: datetime | None = instant(nullable=True)
+    paused_at: datetime | None = instant(nullable=True)
+    blocked_at: datetime | None = instant(nullable=True)
     ended_at: datetime | None = instant(nullable=True)
     ended_because: str | None = None
     created_at: datetime = instant()

@@ -28,6 +28,24 @@ class DailyUsage(SQLModel, table=True):
     refunded: int = Field(default=0, sa_type=BigInteger)
 
 
+class DailyOverage(SQLModel, table=True):
+    """Executions beyond what was bought, on a UTC day: those of a plan whose source is overage."""
+
+    __tablename__ = "daily_overage"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        CheckConstraint("used >= 0 AND refunded >= 0", name="not_negative"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    plan_sequence: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    day: date = Field(primary_key=True)
+    used: int = Field(default=0, sa_type=BigInteger)
+    refunded: int = Field(default=0, sa_type=BigInteger)
+
+
 class DailyDenial(SQLModel, table=True):
     """Requests denied on a UTC day, by reason."""
 

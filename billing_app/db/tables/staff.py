@@ -1,0 +1,59 @@
+"""Who works here, and what they did."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Identity, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import StaffRole
+
+
+class StaffMember(SQLModel, table=True):
+    """A user with a role of the house, until `removed_at`."""
+
+    __tablename__ = "staff_members"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (one_of("role", StaffRole),)
+
+    user_id: str = Field(primary_key=True, foreign_key="users.id")
+    role: str
+    added_at: datetime = instant()
+    removed_at: datetime | None = instant(nullable=True)
+
+
+class AuditEntry(SQLModel, table=True):
+    """What staff did and why; append-only (a trigger refuses changes).
+
+    Written in the transaction of what it tells. `subject` names what was changed within the
+    account, or outside of any; `before` and `after` are its figures. An entry that undoes
+    another names it, and each is undone at most once.
+    """
+
+    __tablename__ = "audit_entries"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("role", StaffRole),
+        Index("ix_audit_entries_account_id", "account_id", "id"),
+        Index(
+            "uq_audit_entries_undoes",
+            "undoes",
+            unique=True,
+            postgresql_where=text("undoes IS NOT NULL"),
+        ),
+    )
+
+    id: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)]
+    )
+    at: datetime = instant()
+    actor_id: str = Field(max_length=255)
+    actor_name: str = Field(max_length=255)
+    role: str
+    action: str = Field(max_length=64)
+    account_id: int | None = Field(default=None, sa_type=BigInteger)
+    subject: str = Field(default="", max_length=255)
+    reason: str
+    before: dict[str, Any] = Field(sa_type=JSONB)
+    after: dict[str, Any] = Field(sa_type=JSONB)
+    undoes: int | None = Field(default=None, foreign_key="audit_entries.id", sa_type=BigInteger)
