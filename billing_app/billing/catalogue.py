@@ -12,9 +12,13 @@ from billing_app.billing.actors import OperatorActor, require_operator
 from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.db.engine import Database
 from billing_app.db.tables import Offer, OfferVersion
+from billing_app.db.tables.plans import OVERAGE_PRIORITY, PACK_PRIORITY, QUEUE_PRIORITY
 from billing_app.db.words import Interval, Overage
 
 MAX_OFFERS: Final = 200
+# docs.stripe.com/billing/subscriptions/trials
+MAX_TRIAL_DAYS: Final = 730
+MAX_VALID_DAYS: Final = 3_650
 
 
 class OfferUnknownError(InvalidInputError):
@@ -28,8 +32,23 @@ class OfferTakenError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
+class OverageTerms:
+    """A soft limit: executions beyond the plan cost `unit_price_minor` for each
+    `unit_executions` begun, up to `limit_executions` in a period (None: no limit of the offer's).
+    """
+
+    unit_price_minor: int
+    unit_executions: int = 1
+    limit_executions: int | None = None
+
+    def cost_minor(self, executions: int) -> int:
+        """What so many executions of one period cost: units begun, rounded up."""
+        return -(-max(0, executions) // self.unit_executions) * self.unit_price_minor
+
+
+@dataclass(frozen=True, slots=True)
 class OfferView:
-    """One version of an offer; `price_minor` is for one interval."""
+    """One version of an offer; `price_minor` is for one interval. `overage` None: a hard limit."""
 
     code: str
     version: int
@@ -40,6 +59,10 @@ class OfferView:
     price_minor: int
     currency: str
     interval: Interval
+    overage: OverageTerms | None
+    valid_days: int | None
+    priority: int
+    trial_days: int
 
     @property
     def is_subscription(self) -> bool:
@@ -48,7 +71,11 @@ class OfferView:
 
 @dataclass(frozen=True, slots=True)
 class OfferTerms:
-    """What a new version says."""
+    """What a new version says.
+
+    `overage` and `trial_days` are a subscription's, `valid_days` a pack's (None: it does not
+    end). `priority` None: subscriptions are used before packs.
+    """
 
     name: str
     description: str
@@ -56,6 +83,10 @@ class OfferTerms:
     price_minor: int
     currency: str
     interval: Interval
+    overage: OverageTerms | None = None
+    valid_days: int | None = None
+    priority: int | None = None
+    trial_days: int = 0
 
 
 async def publish_offer(
@@ -63,8 +94,7 @@ async def publish_offer(
 ) -> OfferView:
     """Make an offer with its first version. Raises OfferTakenError, InvalidInputError."""
     require_operator(actor)
-    if terms.executions < 1 or terms.price_minor < 0 or not terms.name.strip():
-        raise InvalidInputError("An offer needs a name, executions and a price.")
+    check_terms(terms)
     offer = Offer(code=code, created_at=now)
     try:
         async with database.transaction() as session:
@@ -77,6 +107,28 @@ async def publish_offer(
     except IntegrityError:
         raise OfferTakenError(offer=code) from None
     return _view(offer, version)
+
+
+def check_terms(terms: OfferTerms) -> None:
+    """Raises InvalidInputError for what no version may say."""
+    is_pack = terms.interval is Interval.ONCE
+    if terms.executions < 1 or terms.price_minor < 0 or not terms.name.strip():
+        raise InvalidInputError("An offer needs a name, executions and a price.")
+    if is_pack and (terms.overage is not None or terms.trial_days):
+        raise InvalidInputError("Only a subscription has a soft limit or days of trial.")
+    if terms.valid_days is not None and not (is_pack and 1 <= terms.valid_days <= MAX_VALID_DAYS):
+        raise InvalidInputError(f"Only a pack ends, after 1 to {MAX_VALID_DAYS} days.")
+    if not 0 <= terms.trial_days <= MAX_TRIAL_DAYS:
+        raise InvalidInputError(f"A trial has at most {MAX_TRIAL_DAYS} days.")
+    if terms.priority is not None and not 1 <= terms.priority < OVERAGE_PRIORITY:
+        raise InvalidInputError(f"A priority is 1 to {OVERAGE_PRIORITY - 1}.")
+    overage = terms.overage
+    if overage is not None and not (
+        overage.unit_price_minor > 0
+        and overage.unit_executions > 0
+        and (overage.limit_executions is None or overage.limit_executions > 0)
+    ):
+        raise InvalidInputError("A soft limit needs a positive price, unit and limit.")
 
 
 async def list_offers(database: Database) -> list[OfferView]:
@@ -118,6 +170,8 @@ async def offer_version(session: AsyncSession, version_id: int) -> OfferView:
 
 
 def _version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> OfferVersion:
+    overage = terms.overage
+    usual = PACK_PRIORITY if terms.interval is Interval.ONCE else QUEUE_PRIORITY
     return OfferVersion(
         offer_id=offer_id,
         version=number,
@@ -127,7 +181,13 @@ def _version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> Of
         price_minor=terms.price_minor,
         currency=terms.currency,
         interval=terms.interval,
-        overage=Overage.HARD,
+        trial_days=terms.trial_days,
+        overage=Overage.SOFT if overage else Overage.HARD,
+        overage_unit_price_minor=overage.unit_price_minor if overage else None,
+        overage_unit_executions=overage.unit_executions if overage else 1,
+        overage_limit_executions=overage.limit_executions if overage else None,
+        valid_days=terms.valid_days,
+        priority=usual if terms.priority is None else terms.priority,
         created_at=now,
     )
 
@@ -144,4 +204,18 @@ def _view(offer: Offer, version: OfferVersion) -> OfferView:
         price_minor=version.price_minor,
         currency=version.currency,
         interval=Interval(version.interval),
+        overage=_overage(version),
+        valid_days=version.valid_days,
+        priority=version.priority,
+        trial_days=version.trial_days,
+    )
+
+
+def _overage(version: OfferVersion) -> OverageTerms | None:
+    if version.overage_unit_price_minor is None:
+        return None
+    return OverageTerms(
+        unit_price_minor=version.overage_unit_price_minor,
+        unit_executions=version.overage_unit_executions,
+        limit_executions=version.overage_limit_executions,
     )

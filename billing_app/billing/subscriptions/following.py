@@ -4,7 +4,7 @@ The caller holds the account's lock and owns the transaction. Done again, it cha
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel import col, select, update
@@ -20,7 +20,6 @@ from billing_app.billing.subscriptions.rules import executions_after_change
 from billing_app.billing.subscriptions.standings import CHANGE, Standing, Worth, standings
 from billing_app.billing.subscriptions.writes import quoted_unused
 from billing_app.db.tables import Plan
-from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
 from billing_app.db.words import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 
 
@@ -72,12 +71,12 @@ class Follower:
             name=offer.name,
             source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
             source_reference=invoice.provider_id,
-            priority=QUEUE_PRIORITY if offer.is_subscription else PACK_PRIORITY,
+            priority=offer.priority,
             offer_version_id=offer.version_id,
             executions=executions,
             starts_at=(invoice.period_start if offer.is_subscription else None)
             or invoice.issued_at,
-            ends_at=invoice.period_end if offer.is_subscription else None,
+            ends_at=_ends_at(invoice, offer),
             created_at=self.now,
         )
         self.session.add(plan)
@@ -147,6 +146,13 @@ class Follower:
         for condition in where:
             statement = statement.where(condition)
         await self.session.exec(statement)
+
+
+def _ends_at(invoice: InvoiceFacts, offer: OfferView) -> datetime | None:
+    if offer.is_subscription:
+        return invoice.period_end
+    days = offer.valid_days
+    return invoice.issued_at + timedelta(days=days) if days is not None else None
 
 
 async def plans_of(session: AsyncSession, account_id: int) -> list[Plan]:

@@ -1,0 +1,105 @@
+"""Packs: when they end, in which order they are used, and what a catalogue entry may say."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from billing_app.billing.catalogue import (
+    OfferTerms,
+    OverageTerms,
+    check_terms,
+    list_offers,
+    publish_offer,
+)
+from billing_app.billing.errors import InvalidInputError
+from billing_app.db.words import Interval
+from tests.factories import OPERATOR
+from tests.payments.bed import DAY, Bed, accepted, type_card
+
+PACK = OfferTerms("Pack", "", 100, 500, "USD", Interval.ONCE)
+
+
+async def publish(bed: Bed, code: str, **terms: Any) -> None:
+    said = OfferTerms(
+        **{
+            "name": code,
+            "description": "",
+            "executions": 100,
+            "price_minor": 500,
+            "currency": "USD",
+            "interval": Interval.ONCE,
+        }
+        | terms
+    )
+    await publish_offer(bed.services.database, OPERATOR, code=code, terms=said, now=bed.now)
+
+
+async def buy(bed: Bed, code: str) -> None:
+    assert type_card((await bed.begin(code)).checkout_url).status_code in (200, 303)
+    await bed.deliver()
+
+
+async def test_a_pack_ends_after_its_days_and_is_used_in_the_order_of_its_priority(
+    bed: Bed,
+) -> None:
+    await publish(bed, "lasting")
+    await publish(bed, "first", priority=50, valid_days=30)
+    await buy(bed, "lasting")
+    await buy(bed, "first")
+    lasting, first = bed.plans()
+    assert (lasting["priority"], lasting["ends_at"]) == (200, None)
+    assert first["priority"] == 50
+    assert first["ends_at"] == first["starts_at"] + timedelta(days=30)
+    accepted(await bed.use(60))
+    assert [plan["used"] for plan in bed.plans()] == [0, 60]
+    bed.skip(31 * DAY)
+    accepted(await bed.use(100))
+    assert [plan["used"] for plan in bed.plans()] == [100, 60]
+    assert await bed.denied() == "insufficient_executions"
+
+
+async def test_a_subscription_is_used_before_packs_unless_a_pack_says_otherwise(bed: Bed) -> None:
+    await publish(bed, "first", priority=50)
+    await publish(bed, "later", priority=150)
+    await bed.subscribed("starter")
+    await buy(bed, "later")
+    await buy(bed, "first")
+    accepted(await bed.use(5_150))
+    assert {plan["name"]: plan["used"] for plan in bed.plans()} == {
+        "first": 100,
+        "Starter": 5_000,
+        "later": 50,
+    }
+
+
+async def test_the_catalogue_tells_the_terms_of_a_soft_limit(bed: Bed) -> None:
+    soft = OverageTerms(unit_price_minor=40, unit_executions=100, limit_executions=1_000)
+    await publish(bed, "soft", interval=Interval.MONTH, overage=soft, trial_days=14)
+    found = {offer.code: offer for offer in await list_offers(bed.services.database)}["soft"]
+    assert (found.overage, found.trial_days, found.priority) == (soft, 14, 100)
+    assert [soft.cost_minor(used) for used in (0, 1, 100, 101)] == [0, 40, 40, 80]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"overage": OverageTerms(1)},
+        {"trial_days": 1},
+        {"valid_days": 0},
+        {"interval": Interval.MONTH, "valid_days": 30},
+        {"interval": Interval.MONTH, "trial_days": 731},
+        {"interval": Interval.MONTH, "overage": OverageTerms(0)},
+        {"interval": Interval.MONTH, "overage": OverageTerms(1, 0)},
+        {"interval": Interval.MONTH, "overage": OverageTerms(1, 1, 0)},
+        {"priority": 1_000},
+        {"priority": 0},
+        {"executions": 0},
+        {"name": " "},
+    ],
+)
+def test_terms_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
+    values = {name: getattr(PACK, name) for name in OfferTerms.__slots__}
+    check_terms(OfferTerms(**values))
+    with pytest.raises(InvalidInputError):
+        check_terms(OfferTerms(**values | change))
