@@ -45,6 +45,11 @@ class AccountView:
     kind: AccountKind
     role: Role | None
 
+    @property
+    def may_manage(self) -> bool:
+        """May the viewer buy, change and cancel? Each such call is authorized by itself."""
+        return self.user_id is not None or self.role in MANAGING_ROLES
+
 
 async def list_accounts(database: Database, actor: UserActor) -> list[AccountView]:
     """The accounts a person may see: their own trial first, then organizations by name."""
@@ -74,6 +79,26 @@ async def list_accounts(database: Database, actor: UserActor) -> list[AccountVie
         )
         for account, organization, membership in rows
     ]
+
+
+async def list_managers(database: Database, actor: Actor, account_id: str) -> list[str]:
+    """The names of those who may buy, change and cancel for an organization, by name.
+
+    Raises AccountNotFoundError.
+    """
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        if account.user_id is not None:
+            return []
+        query = (
+            select(User)
+            .join(Membership, col(Membership.user_id) == User.id)
+            .where(Membership.organization_id == account.organization_id)
+            .where(col(Membership.role).in_(MANAGING_ROLES))
+            .order_by(col(User.name), col(User.id))
+        )
+        users = (await session.exec(query)).all()
+    return [user.name or user.email or user.id for user in users]
 
 
 async def authorize_reading(session: AsyncSession, actor: Actor, account_id: str) -> Account:

@@ -81,9 +81,11 @@ def checkout_facts(session: Any) -> CheckoutFacts:
 
 
 def preview_facts(invoice: Any) -> PreviewFacts:
+    bought = _bought_line(invoice)
     return PreviewFacts(
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
+        period_end=instant(bought.period.end) if bought else None,
         lines=[PreviewLine(line.description or "", line.amount) for line in invoice.lines.data],
     )
 

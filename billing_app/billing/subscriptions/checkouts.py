@@ -18,7 +18,7 @@ from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.billing.subscriptions.syncing import Syncing
 from billing_app.billing.subscriptions.writes import WritePendingError, pending_of
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, Checkout
+from billing_app.db.tables import Account, Checkout, Plan
 from billing_app.db.words import CheckoutStatus
 
 OPEN = (CheckoutStatus.CREATING, CheckoutStatus.OPEN)
@@ -30,6 +30,17 @@ class Urls:
 
     success: str
     cancel: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutView:
+    """`url` leads to paying while it is open. `is_paid`: what it sells is there as a plan."""
+
+    offer: OfferView
+    status: CheckoutStatus
+    url: str | None
+    created_at: datetime
+    is_paid: bool
 
 
 class Checkouts:
@@ -137,3 +148,29 @@ async def open_checkout(session: AsyncSession, account_id: int) -> Checkout | No
         .where(col(Checkout.status).in_(OPEN))
     )
     return (await session.exec(query)).first()
+
+
+async def last_checkout(session: AsyncSession, account_id: int) -> CheckoutView | None:
+    query = (
+        select(Checkout)
+        .where(Checkout.account_id == account_id)
+        .order_by(col(Checkout.number).desc())
+        .limit(1)
+    )
+    row = (await session.exec(query)).first()
+    if row is None:
+        return None
+    bought = (
+        select(Plan.sequence)
+        .where(Plan.account_id == account_id)
+        .where(Plan.offer_version_id == row.offer_version_id)
+        .where(Plan.created_at >= row.created_at)
+    )
+    status = CheckoutStatus(row.status)
+    return CheckoutView(
+        offer=await offer_version(session, row.offer_version_id),
+        status=status,
+        url=row.url if status is CheckoutStatus.OPEN else None,
+        created_at=row.created_at,
+        is_paid=(await session.exec(bought)).first() is not None,
+    )

@@ -157,10 +157,11 @@ class PreviewLine:
 
 @dataclass(frozen=True, slots=True)
 class PreviewFacts:
-    """What an invoice would say, to the minor unit."""
+    """What an invoice would say, to the minor unit; `period_end` is that of what it sells."""
 
     currency: str
     amount_due_minor: int
+    period_end: datetime | None
     lines: list[PreviewLine]
 
 

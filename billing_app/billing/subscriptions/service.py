@@ -8,37 +8,41 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import OfferView, find_offer, offer_version
-from billing_app.billing.errors import ConflictError, InvalidInputError, NotFoundError
+from billing_app.billing.errors import InvalidInputError, NotFoundError
 from billing_app.billing.subscriptions.apply import ENDED, live_subscription
-from billing_app.billing.subscriptions.checkouts import Checkouts, Urls, open_checkout
+from billing_app.billing.subscriptions.checkouts import (
+    Checkouts,
+    CheckoutView,
+    Urls,
+    last_checkout,
+    open_checkout,
+)
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.intents import Intents, Wanted
 from billing_app.billing.subscriptions.provider import (
-    Credit,
     PaymentDeclinedError,
     PaymentMethodFacts,
     PaymentProvider,
-    PreviewLine,
 )
-from billing_app.billing.subscriptions.rules import (
-    PaymentOverdueError,
-    SubscriptionExistsError,
-    credit_for,
-    require_change_now,
-    require_other_offer,
+from billing_app.billing.subscriptions.quotes import (
+    ChangePreview,
+    SubscriptionEndedError,
+    fresh,
+    make_quote,
+    quote_json,
 )
+from billing_app.billing.subscriptions.rules import SubscriptionExistsError, require_other_offer
 from billing_app.billing.subscriptions.syncing import Syncing
 from billing_app.billing.subscriptions.writes import Operation, WritePendingError
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, Plan, ProviderCustomer, Subscription
-from billing_app.db.words import PlanSource, SubscriptionStatus, When
+from billing_app.db.tables import Account, ProviderCustomer, Subscription
+from billing_app.db.words import SubscriptionStatus, When
 
 SUBSCRIPTION: Final = "sub_"
 # The bank wants the customer to confirm: a checkout is where they can.
@@ -50,11 +54,6 @@ CONFIRM: Final = frozenset(
 class SubscriptionNotFoundError(NotFoundError):
     code = "subscription_not_found"
     title = "No such subscription"
-
-
-class SubscriptionEndedError(ConflictError):
-    code = "subscription_ended"
-    title = "The subscription has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +80,6 @@ class Begun:
     checkout_url: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePreview:
-    """What changing now would cost, to the minor unit, and what happens to the executions."""
-
-    offer: OfferView
-    currency: str
-    amount_due_minor: int
-    credit_minor: int
-    executions_unused: int
-    executions_after: int
-    lines: list[PreviewLine]
-
-
-@dataclass(frozen=True, slots=True)
-class _Quote:
-    """What a change now is decided on."""
-
-    plan_sequence: int
-    unused: int
-    credit: Credit | None
-
-
 class Subscriptions:
     def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
         self._database = database
@@ -127,12 +104,14 @@ class Subscriptions:
         success_url: str,
         cancel_url: str,
         now: datetime,
+        through_checkout: bool = False,
     ) -> Begun:
         """Subscribe, or buy a pack: at once with the card on file, else through a checkout.
 
+        `through_checkout`: nobody agreed to charge a card on file, so none is. Asked again, an open
+        checkout of the same offer is given again, and an interrupted subscribing is taken up.
         Raises OfferUnknownError, SubscriptionExistsError, PaymentDeclinedError and what the
-        provider raises. Asked again, an open checkout of the same offer is given again, and an
-        interrupted subscribing is taken up.
+        provider raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
@@ -145,7 +124,7 @@ class Subscriptions:
             await self._refuse_second(account.id)
         price_id = await ensure_price(self._database, self._provider, offer, now)
         method = await self._provider.payment_method(customer_id)
-        direct = offer.is_subscription and method is not None
+        direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.settle(
             account.id,
             customer_id,
@@ -173,9 +152,9 @@ class Subscriptions:
         managed = await self._managed(actor, subscription_id)
         await self.intents.settle(managed.account_id, await self._customer_id(managed), now)
         async with self._database.reading() as session:
-            row = await _fresh(session, managed)
+            row = await fresh(session, managed)
             new = await _offer_to_change_to(session, offer_code)
-            quote = await _quote(session, row, new, now)
+            quote = await make_quote(session, row, new, now)
         price_id = await ensure_price(self._database, self._provider, new, now)
         facts = await self._provider.preview_change(
             subscription_id=row.provider_id, price_id=price_id, credit=quote.credit
@@ -187,13 +166,27 @@ class Subscriptions:
             credit_minor=quote.credit.amount_minor if quote.credit else 0,
             executions_unused=quote.unused,
             executions_after=new.executions,
+            period_end=facts.period_end,
             lines=facts.lines,
+            plan_sequence=quote.plan_sequence,
+            quoted_at=now,
         )
 
     async def change(
-        self, actor: Actor, subscription_id: str, *, offer_code: str, when: When, now: datetime
+        self,
+        actor: Actor,
+        subscription_id: str,
+        *,
+        offer_code: str,
+        when: When,
+        now: datetime,
+        agreed: ChangePreview | None = None,
     ) -> SubscriptionView:
-        """Change now (charged at once, a new period begins) or when the period ends."""
+        """Change now (charged at once, a new period begins) or when the period ends.
+
+        `agreed` is the preview that somebody said yes to: what it says is charged, whatever was
+        used since, or QuoteOutdatedError is raised.
+        """
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
             new = await _offer_to_change_to(session, offer_code)
@@ -205,10 +198,11 @@ class Subscriptions:
             price_id = await ensure_price(self._database, self._provider, new, now)
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
-                row = await _fresh(session, managed)
+                row = await fresh(session, managed)
                 told = {"subscription_id": row.provider_id, "price_id": price_id}
                 if is_now:
-                    return told | _quote_json(await _quote(session, row, new, now))
+                    quote = await make_quote(session, row, new, now, agreed=agreed)
+                    return told | quote_json(quote)
                 require_other_offer(await offer_version(session, row.offer_version_id), new)
                 return told | {"interval": str(new.interval)}
 
@@ -237,6 +231,21 @@ class Subscriptions:
             account = await authorize_managing(session, actor, account_id)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         return await self._provider.portal_url(customer_id=customer_id, return_url=return_url)
+
+    async def last_checkout(self, actor: Actor, account_id: str) -> CheckoutView | None:
+        """The account's newest checkout and what came of it. Asks nobody but the database."""
+        async with self._database.reading() as session:
+            account = await authorize_managing(session, actor, account_id, reading=True)
+            return await last_checkout(session, account.id)
+
+    async def settle_checkout(self, actor: Actor, account_id: str, *, now: datetime) -> None:
+        """Ask the provider what became of an open checkout, and apply it: somebody came back
+        from it, perhaps before its event did."""
+        async with self._database.reading() as session:
+            account = await authorize_managing(session, actor, account_id)
+            row = await open_checkout(session, account.id)
+        if row is not None and row.provider_id is not None:
+            await self.syncing.checkout(row.provider_id, now)
 
     async def _subscribe(
         self,
@@ -269,7 +278,7 @@ class Subscriptions:
         if not await self.intents.settle(managed.account_id, customer_id, now, wanted=wanted):
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
-                row = await _fresh(session, managed)
+                row = await fresh(session, managed)
                 return {"subscription_id": row.provider_id}
 
             await self.intents.carry_out(managed.account_id, customer_id, wanted, decide, now)
@@ -315,57 +324,6 @@ async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
     if not offer.is_subscription:
         raise InvalidInputError("A pack is bought, not changed to.", field="offer")
     return offer
-
-
-async def _fresh(session: AsyncSession, managed: Subscription) -> Subscription:
-    """The row as it is now. Raises SubscriptionEndedError."""
-    row = await session.get(
-        Subscription, (managed.account_id, managed.number), populate_existing=True
-    )
-    assert row is not None
-    if row.status in ENDED:
-        raise SubscriptionEndedError
-    return row
-
-
-async def _quote(session: AsyncSession, row: Subscription, new: OfferView, now: datetime) -> _Quote:
-    """What is unused of the period's plan, and its value.
-
-    Raises PaymentOverdueError when that plan is not paid for, SameOfferError, CurrencyDiffersError,
-    ChangeLosesValueError.
-    """
-    old = await offer_version(session, row.offer_version_id)
-    require_other_offer(old, new)
-    if row.past_due_since is not None:
-        raise PaymentOverdueError("Pay the open invoice first; then the plan can be changed.")
-    query = (
-        select(Plan)
-        .where(Plan.account_id == row.account_id)
-        .where(Plan.source == PlanSource.SUBSCRIPTION)
-        .where(Plan.ends_at == row.period_end)
-        .where(col(Plan.ends_at) > now)
-        .order_by(col(Plan.sequence).desc())
-    )
-    plan = (await session.exec(query)).first()
-    if plan is None:
-        return _Quote(0, 0, None)
-    if plan.suspended_at is not None:
-        raise PaymentOverdueError("The payment of this period is open or disputed.")
-    unused = 0 if plan.ended_at else plan.executions - plan.used - plan.held
-    credit = credit_for(old, unused=unused)
-    require_change_now(old, new, credit)
-    return _Quote(plan.sequence, unused, credit)
-
-
-def _quote_json(quote: _Quote) -> dict[str, Any]:
-    credit = quote.credit
-    told: dict[str, Any] = {"plan_sequence": quote.plan_sequence, "unused": quote.unused}
-    told["credit"] = credit and {
-        "amount_minor": credit.amount_minor,
-        "currency": credit.currency,
-        "description": credit.description,
-    }
-    return told
 
 
 async def _view(session: AsyncSession, row: Subscription) -> SubscriptionView:

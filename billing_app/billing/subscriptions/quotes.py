@@ -1,0 +1,135 @@
+"""What a change now is decided on: what is unused, its value, and what somebody agreed to."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.errors import ConflictError
+from billing_app.billing.subscriptions.apply import ENDED
+from billing_app.billing.subscriptions.provider import Credit, PreviewLine
+from billing_app.billing.subscriptions.rules import (
+    PaymentOverdueError,
+    credit_for,
+    require_change_now,
+    require_other_offer,
+)
+from billing_app.db.tables import Plan, Subscription
+from billing_app.db.words import EndReason, PlanSource
+
+QUOTE_STANDS: Final = timedelta(minutes=15)
+
+
+class SubscriptionEndedError(ConflictError):
+    code = "subscription_ended"
+    title = "The subscription has ended"
+
+
+class QuoteOutdatedError(ConflictError):
+    code = "quote_outdated"
+    title = "The preview is no longer right"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePreview:
+    """What changing now would cost, to the minor unit, and what happens to the executions.
+
+    `period_end` is the end of the period that would begin. It is of the plan `plan_sequence` at
+    `quoted_at`.
+    """
+
+    offer: OfferView
+    currency: str
+    amount_due_minor: int
+    credit_minor: int
+    executions_unused: int
+    executions_after: int
+    period_end: datetime | None
+    lines: list[PreviewLine]
+    plan_sequence: int
+    quoted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a change now is decided on."""
+
+    plan_sequence: int
+    unused: int
+    credit: Credit | None
+
+
+async def make_quote(
+    session: AsyncSession,
+    row: Subscription,
+    new: OfferView,
+    now: datetime,
+    *,
+    agreed: ChangePreview | None = None,
+) -> Quote:
+    """What is unused of the period's plan, and its value; or what was `agreed`.
+
+    Raises PaymentOverdueError when that plan is not paid for, SameOfferError, CurrencyDiffersError,
+    ChangeLosesValueError, QuoteOutdatedError.
+    """
+    old = await offer_version(session, row.offer_version_id)
+    require_other_offer(old, new)
+    if row.past_due_since is not None:
+        raise PaymentOverdueError("Pay the open invoice first; then the plan can be changed.")
+    query = (
+        select(Plan)
+        .where(Plan.account_id == row.account_id)
+        .where(Plan.source == PlanSource.SUBSCRIPTION)
+        .where(Plan.ends_at == row.period_end)
+        .where(col(Plan.ends_at) > now)
+        .order_by(col(Plan.sequence).desc())
+    )
+    plan = (await session.exec(query)).first()
+    if plan is not None and plan.suspended_at is not None:
+        raise PaymentOverdueError("The payment of this period is open or disputed.")
+    unused = plan.executions - plan.used - plan.held if plan and not plan.ended_at else 0
+    if agreed is not None:
+        unused = _agreed_unused(agreed, new, plan, unused=unused, now=now)
+    credit = credit_for(old, unused=unused)
+    require_change_now(old, new, credit)
+    return Quote(plan.sequence if plan else 0, unused, credit)
+
+
+def quote_json(quote: Quote) -> dict[str, Any]:
+    credit = quote.credit
+    told: dict[str, Any] = {"plan_sequence": quote.plan_sequence, "unused": quote.unused}
+    told["credit"] = credit and {
+        "amount_minor": credit.amount_minor,
+        "currency": credit.currency,
+        "description": credit.description,
+    }
+    return told
+
+
+async def fresh(session: AsyncSession, managed: Subscription) -> Subscription:
+    """The row as it is now. Raises SubscriptionEndedError."""
+    row = await session.get(
+        Subscription, (managed.account_id, managed.number), populate_existing=True
+    )
+    assert row is not None
+    if row.status in ENDED:
+        raise SubscriptionEndedError
+    return row
+
+
+def _agreed_unused(
+    agreed: ChangePreview, new: OfferView, plan: Plan | None, *, unused: int, now: datetime
+) -> int:
+    """The quoted number stands: what was used since counts against the new plan, as far as that
+    reaches (see executions_after_change). Raises QuoteOutdatedError."""
+    quoted = (agreed.plan_sequence, agreed.offer.version_id)
+    is_same = quoted == (plan.sequence if plan else 0, new.version_id)
+    was_taken_away = plan is not None and plan.ended_because not in {None, EndReason.DEPLETED}
+    used_since = agreed.executions_unused - unused
+    is_late = now - agreed.quoted_at > QUOTE_STANDS
+    if not is_same or was_taken_away or is_late or used_since > new.executions:
+        raise QuoteOutdatedError(offer=new.code)
+    return max(agreed.executions_unused, unused)

@@ -1,0 +1,80 @@
+"""What somebody said yes to is what is charged."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from billing_app.billing.subscriptions.quotes import (
+    QUOTE_STANDS,
+    ChangePreview,
+    QuoteOutdatedError,
+)
+from billing_app.db.words import When
+from tests.factories import OPERATOR
+from tests.payments.bed import Bed, accepted
+
+
+async def agree(bed: Bed, preview: ChangePreview) -> None:
+    found = await bed.live()
+    await bed.services.subscriptions.change(
+        OPERATOR,
+        found.id,
+        offer_code=preview.offer.code,
+        when=When.NOW,
+        now=bed.now,
+        agreed=preview,
+    )
+
+
+async def test_the_shown_amount_is_charged_and_what_was_used_since_counts(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    preview = await bed.preview("growth")
+    assert preview.period_end is not None
+    assert preview.period_end > (await bed.live()).period_end - timedelta(minutes=1)
+    accepted(await bed.use(1_300))
+    await agree(bed, preview)
+    assert bed.charged_minor() == 1_900 + preview.amount_due_minor
+    assert [plan["executions"] for plan in bed.plans()] == [5_000, 30_000 - 1_300]
+
+
+async def test_the_plan_used_up_after_the_preview_earns_nothing(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    preview = await bed.preview("growth")
+    accepted(await bed.use(5_000))
+    await agree(bed, preview)
+    paid = bed.charged_minor()
+    assert paid == 7_900, "no more and no less than the new offer's price in all"
+    assert sum(plan["executions"] for plan in bed.plans()) - 5_000 == 25_000
+
+
+async def test_an_old_quote_does_not_stand(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    preview = await bed.preview("growth")
+    for outdated in (
+        replace(preview, quoted_at=bed.now - QUOTE_STANDS - timedelta(seconds=1)),
+        replace(preview, plan_sequence=preview.plan_sequence + 1),
+        replace(preview, offer=replace(preview.offer, version_id=0)),
+    ):
+        with pytest.raises(QuoteOutdatedError):
+            await agree(bed, outdated)
+    assert bed.charged_minor() == 1_900
+
+
+async def test_more_than_the_new_plan_holds_was_used_meanwhile(bed: Bed) -> None:
+    await bed.subscribed("scale")
+    accepted(await bed.use(141_000))
+    preview = await bed.preview("starter")
+    accepted(await bed.use(6_000))
+    with pytest.raises(QuoteOutdatedError):
+        await agree(bed, preview)
+
+
+async def test_a_refund_takes_the_quote_along(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    preview = await bed.preview("growth")
+    (charge,) = bed.charges()
+    bed.client.v1.refunds.create({"charge": charge.id})
+    await bed.deliver()
+    with pytest.raises(QuoteOutdatedError):
+        await agree(bed, preview)
