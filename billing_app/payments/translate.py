@@ -20,6 +20,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.words import InvoiceStatus, SubscriptionStatus
 
+ACCOUNT_METADATA: Final = "billing_account"
 WRITE_METADATA: Final = "billing_write"
 # Inquiries take no money (docs.stripe.com/disputes/how-disputes-work).
 NO_DISPUTE: Final = frozenset(

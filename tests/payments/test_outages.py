@@ -7,12 +7,12 @@ import pytest
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.billing.subscriptions.writes import IN_FLIGHT, WritePendingError
 from billing_app.db.words import When
-from billing_app.payments import gateway
+from billing_app.payments import calls
 from billing_app.payments.gateway import StripeGateway
 from tests.payments.bed import Bed, accepted
 from tests.stripe_sandbox.running import KEY
 
-TRIES = gateway.NETWORK_RETRIES + 1
+TRIES = calls.NETWORK_RETRIES + 1
 FAULTS = [
     ("status", "before"),
     ("status", "after"),
@@ -26,7 +26,7 @@ FAULTS = [
 @pytest.fixture
 def impatient(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Bed:
     """A gateway that gives up after half a second."""
-    monkeypatch.setattr(gateway, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "TIMEOUT_SECONDS", 0.5)
     quick = StripeGateway(KEY, bed.sandbox.url)
     subscriptions = bed.services.subscriptions
     parts = (subscriptions, subscriptions.syncing, subscriptions.intents, subscriptions._checkouts)

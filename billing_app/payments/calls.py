@@ -1,0 +1,87 @@
+"""How Stripe is asked: time-outs, retries, and its errors as billing's.
+
+The SDK retries connection failures and 5xx with the same key; 429 is retried here
+(docs.stripe.com/rate-limits).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import stripe
+import structlog
+from stripe import StripeClient
+
+from billing_app.billing.subscriptions.provider import (
+    NotAtProviderError,
+    PaymentProviderFailedError,
+    PaymentProviderUnavailableError,
+)
+from billing_app.payments import declines
+
+TIMEOUT_SECONDS: Final = 20
+NETWORK_RETRIES: Final = 2
+RATE_LIMIT_ATTEMPTS: Final = 5
+RATE_LIMIT_WAIT_SECONDS: Final = 0.4
+PAGE_SIZE: Final = 100
+MAX_LISTED: Final = 10_000
+
+Result = TypeVar("Result")
+log = structlog.get_logger(__name__)
+
+
+class StripeCalls:
+    """One client for all topics of the gateway."""
+
+    def __init__(self, secret_key: str, api_base: str | None = None) -> None:
+        """`api_base` points to another address than Stripe's: the sandbox's."""
+        self.client = StripeClient(
+            secret_key,
+            base_addresses={"api": api_base} if api_base else None,
+            max_network_retries=NETWORK_RETRIES,
+            http_client=stripe.HTTPXClient(timeout=TIMEOUT_SECONDS),
+        )
+
+
+async def asked(call: Callable[[], Awaitable[Result]]) -> Result:
+    """Call Stripe; its errors become billing's. 429 waits and asks again, a few times."""
+    for attempt in range(RATE_LIMIT_ATTEMPTS):
+        try:
+            return await call()
+        except stripe.RateLimitError:
+            wait_seconds = RATE_LIMIT_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
+            await asyncio.sleep(wait_seconds)
+        except stripe.CardError as error:
+            raise declines.declined(error) from None
+        except (stripe.APIConnectionError, stripe.APIError, stripe.IdempotencyError) as error:
+            log.warning("stripe_unavailable", error=type(error).__name__, code=error.http_status)
+            raise PaymentProviderUnavailableError from None
+        except stripe.InvalidRequestError as error:
+            if error.code == "resource_missing":
+                raise NotAtProviderError(param=str(error.param)) from None  # pyright: ignore[reportUnknownArgumentType]
+            log.warning("stripe_refused", code=error.code, param=error.param)
+            raise PaymentProviderFailedError(error.user_message or "", reason=error.code) from None
+        except stripe.StripeError as error:
+            log.warning("stripe_failed", error=type(error).__name__, code=error.http_status)
+            raise PaymentProviderFailedError(reason=type(error).__name__) from None
+    raise PaymentProviderUnavailableError("The payment provider is busy.")
+
+
+async def all_rows(first_page: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """All rows of a list, at most MAX_LISTED."""
+    page = await asked(first_page)
+    rows: list[Any] = list(page.data)
+    while page.has_more and len(rows) < MAX_LISTED:
+        current = page
+        page = await asked(lambda current=current: current.next_page_async())
+        rows.extend(page.data)
+    return rows
+
+
+def options(key: str) -> Any:
+    return {"idempotency_key": key}
+
+
+def reference(value: Any) -> str:
+    return value if isinstance(value, str) else value.id

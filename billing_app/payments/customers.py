@@ -1,0 +1,117 @@
+"""Customers at Stripe: their cards, the portal, and the pages where they pay."""
+
+from typing import Any, Final
+
+from billing_app.billing.subscriptions.provider import (
+    CheckoutFacts,
+    PaymentMethodFacts,
+    PaymentProviderFailedError,
+)
+from billing_app.payments import translate
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options
+
+PORTAL_METADATA: Final = "billing_portal"
+PORTAL_VERSION: Final = "1"
+# Plans are changed by our own rules: the portal would credit time that was not used, not value.
+PORTAL_FEATURES: Final[dict[str, Any]] = {
+    "invoice_history": {"enabled": True},
+    "payment_method_update": {"enabled": True},
+    "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+    "subscription_update": {"enabled": False},
+}
+
+
+class Customers(StripeCalls):
+    async def create_customer(
+        self, *, account_id: str, name: str, email: str | None, key: str
+    ) -> str:
+        body: dict[str, Any] = {"name": name, "metadata": {translate.ACCOUNT_METADATA: account_id}}
+        if email:
+            body["email"] = email
+        made = await asked(
+            lambda: self.client.v1.customers.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
+        )
+        return made.id
+
+    async def payment_method(self, customer_id: str) -> PaymentMethodFacts | None:
+        """The default one, else the newest card."""
+        customer = await asked(
+            lambda: self.client.v1.customers.retrieve_async(
+                customer_id, {"expand": ["invoice_settings.default_payment_method"]}
+            )
+        )
+        settings = customer.invoice_settings
+        if settings is not None and settings.default_payment_method is not None:
+            return translate.payment_method_facts(settings.default_payment_method)
+        methods = await asked(
+            lambda: self.client.v1.customers.payment_methods.list_async(customer_id, {"limit": 1})
+        )
+        return translate.payment_method_facts(methods.data[0]) if methods.data else None
+
+    async def portal_url(self, *, customer_id: str, return_url: str) -> str:
+        configuration_id = await self._portal_configuration()
+        session = await asked(
+            lambda: self.client.v1.billing_portal.sessions.create_async(
+                {
+                    "customer": customer_id,
+                    "return_url": return_url,
+                    "configuration": configuration_id,
+                }
+            )
+        )
+        return session.url
+
+    async def _portal_configuration(self) -> str:
+        """The portal without plan changes; found by our mark, else made."""
+        configurations = self.client.v1.billing_portal.configurations
+        rows = await all_rows(
+            lambda: configurations.list_async({"active": True, "limit": PAGE_SIZE})
+        )
+        for row in rows:
+            if translate.metadata(row).get(PORTAL_METADATA) == PORTAL_VERSION:
+                return row.id
+        body: dict[str, Any] = {
+            "features": PORTAL_FEATURES,
+            "metadata": {PORTAL_METADATA: PORTAL_VERSION},
+        }
+        key = f"portal-configuration-{PORTAL_VERSION}"
+        made = await asked(lambda: configurations.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
+        return made.id
+
+    async def create_checkout(
+        self,
+        *,
+        customer_id: str,
+        price_id: str,
+        is_subscription: bool,
+        success_url: str,
+        cancel_url: str,
+        key: str,
+    ) -> CheckoutFacts:
+        body: dict[str, Any] = {
+            "mode": "subscription" if is_subscription else "payment",
+            "customer": customer_id,
+            "line_items": [{"price": price_id, "quantity": 1}],
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+        }
+        if not is_subscription:
+            body["invoice_creation"] = {"enabled": True}
+        session = await asked(
+            lambda: self.client.v1.checkout.sessions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
+        )
+        return translate.checkout_facts(session)
+
+    async def expire_checkout(self, provider_id: str) -> CheckoutFacts:
+        """Close an open checkout; one that has ended by itself stays as it ended."""
+        try:
+            session = await asked(
+                lambda: self.client.v1.checkout.sessions.expire_async(provider_id)
+            )
+        except PaymentProviderFailedError:
+            return await self.checkout(provider_id)
+        return translate.checkout_facts(session)
+
+    async def checkout(self, provider_id: str) -> CheckoutFacts:
+        session = await asked(lambda: self.client.v1.checkout.sessions.retrieve_async(provider_id))
+        return translate.checkout_facts(session)

@@ -1,0 +1,63 @@
+"""What Stripe has: all of a customer, all customers, the log of events."""
+
+from datetime import datetime
+from typing import Any
+
+from billing_app.billing.subscriptions.provider import (
+    CustomerFacts,
+    EventFacts,
+    OurCustomer,
+    Reversal,
+)
+from billing_app.payments import translate
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, reference
+
+
+class Facts(StripeCalls):
+    async def customer_facts(self, customer_id: str) -> CustomerFacts:
+        of_customer = {"customer": customer_id, "limit": PAGE_SIZE}
+        subscriptions = of_customer | {"status": "all", "expand": ["data.schedule"]}
+        invoices = of_customer | {"expand": ["data.payments"]}
+        client = self.client.v1
+        found = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
+        billed = await all_rows(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
+        reversals = await self._reversals(customer_id) if billed else {}
+        return CustomerFacts(
+            customer_id=customer_id,
+            subscriptions=[translate.subscription_facts(row) for row in reversed(found)],
+            invoices=[translate.invoice_facts(row, reversals) for row in reversed(billed)],
+        )
+
+    async def customer_of_charge(self, charge_id: str) -> str:
+        charge = await asked(lambda: self.client.v1.charges.retrieve_async(charge_id))
+        return reference(charge.customer) if charge.customer else ""
+
+    async def our_customers(self) -> list[OurCustomer]:
+        rows = await all_rows(lambda: self.client.v1.customers.list_async({"limit": PAGE_SIZE}))
+        return [
+            OurCustomer(row.id, translate.metadata(row)[translate.ACCOUNT_METADATA])
+            for row in rows
+            if translate.ACCOUNT_METADATA in translate.metadata(row)
+        ]
+
+    async def events_since(self, since: datetime) -> list[EventFacts]:
+        """Stripe keeps events for 30 days (docs.stripe.com/api/events)."""
+        query = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+        rows = await all_rows(lambda: self.client.v1.events.list_async(query))  # pyright: ignore[reportArgumentType]
+        return [translate.event_facts(row) for row in rows]
+
+    async def _reversals(self, customer_id: str) -> dict[str, Reversal]:
+        """What became of payments that do not stand, by payment intent."""
+        query = {"customer": customer_id, "limit": PAGE_SIZE}
+        found: dict[str, Reversal] = {}
+        for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]
+            if charge.payment_intent and (charge.refunded or charge.disputed):
+                intent_id = reference(charge.payment_intent)
+                reversal = translate.reversal(charge, await self._disputes(intent_id))
+                if reversal is not None:
+                    found[intent_id] = reversal
+        return found
+
+    async def _disputes(self, intent_id: str) -> list[Any]:
+        query = {"payment_intent": intent_id, "limit": PAGE_SIZE}
+        return await all_rows(lambda: self.client.v1.disputes.list_async(query))  # pyright: ignore[reportArgumentType]
