@@ -17,7 +17,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.composition import Services, build_services
 from billing_app.db import migrations
 from billing_app.db.embedded import database_url
-from billing_app.db.words import Scope
+from billing_app.db.words import Scope, StaffRole
 from billing_app.settings import SettingsError, enter_demo, load_settings
 
 app = typer.Typer(
@@ -29,7 +29,9 @@ app = typer.Typer(
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of services.")
 accounts_app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
 app.add_typer(keys_app, name="keys")
+staff_app = typer.Typer(no_args_is_help=True, help="People of the house and their roles.")
 app.add_typer(accounts_app, name="accounts")
+app.add_typer(staff_app, name="staff")
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535)]
@@ -202,6 +204,9 @@ def create_key(
     scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
     organization: Annotated[str | None, typer.Option(help="The organization it is for.")] = None,
     platform: Annotated[bool, typer.Option("--platform", help="For all organizations.")] = False,
+    role: Annotated[
+        StaffRole | None, typer.Option(help="Of a key with the scope staff; billing by default.")
+    ] = None,
 ) -> None:
     """Make a key and print it, once, alone on its line."""
     from billing_app.billing import api_keys
@@ -216,6 +221,7 @@ def create_key(
             scopes=frozenset(scope),
             organization_id=organization,
             now=_now(),
+            staff_role=role or (StaffRole.BILLING if Scope.STAFF in scope else None),
         )
     )
     print(made.secret)
@@ -244,6 +250,7 @@ def list_keys() -> None:
         out.print(
             f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
             f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'live'}"
+            f"  {found.staff_role or ''}"
         )
 
 
@@ -283,6 +290,53 @@ def add_plan(
         )
     )
     print(sequence)
+
+
+ReasonOption = Annotated[str, typer.Option(help="For the audit log.")]
+
+
+@staff_app.command("add")
+def add_staff(
+    email: Annotated[str, typer.Argument()],
+    role: Annotated[StaffRole, typer.Option()],
+    reason: ReasonOption = "Added on the command line",
+) -> None:
+    """Give somebody a role, or another one. Prints the password of a new user, once."""
+    from billing_app.billing.staff import members
+
+    added = _run(
+        lambda services: members.add_member(
+            services.database, OperatorActor(), email=email, role=role, reason=reason, now=_now()
+        )
+    )
+    if added.password is not None:
+        print(added.password)
+
+
+@staff_app.command("remove")
+def remove_staff(
+    email: Annotated[str, typer.Argument()],
+    reason: ReasonOption = "Removed on the command line",
+) -> None:
+    """Take somebody's role away at once; the last admin stays."""
+    from billing_app.billing.staff import members
+
+    async def remove(services: Services) -> None:
+        found = await members.find_member(services.database, OperatorActor(), email=email)
+        await members.remove_member(
+            services.database, OperatorActor(), user_id=found.user_id, reason=reason, now=_now()
+        )
+
+    _run(remove)
+
+
+@staff_app.command("list")
+def list_staff() -> None:
+    """Show everybody with a role."""
+    from billing_app.billing.staff import members
+
+    for found in _run(lambda services: members.list_members(services.database, OperatorActor())):
+        out.print(f"{found.email}  {found.role}  since {found.added_at:%Y-%m-%d}")
 
 
 def _run(work: Callable[[Services], Awaitable[Result]]) -> Result:

@@ -22,14 +22,17 @@ from billing_app.billing.executions import store
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
 from billing_app.billing.passwords import hash_password
+from billing_app.billing.staff import members
 from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
-from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope
+from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
 TRIAL_EMAIL: Final = "ada@example.com"
 OWNER_EMAIL: Final = "owner@northwind.example"
 OWNER_ID: Final = "usr_demo_owner"
+STAFF_EMAIL: Final = "staff@billing.example"
+STAFF_ID: Final = "usr_demo_staff"
 ORGANIZATION_NAME: Final = "Northwind"
 KEY_FILE: Final = "demo-key"
 HISTORY_DAYS: Final = 96
@@ -72,12 +75,14 @@ async def seed_demo(services: Services, now: datetime) -> Demo:
         await _seed_offers(services, now)
         await _seed_trial(services, now)
         await _seed_organization(services, now)
+    await _seed_staff(services, now)
     return Demo(
         organization_id=await _organization_id(services),
         key=await _key(services, now),
         sign_ins=(
             (TRIAL_EMAIL, "a person on the trial plan"),
             (OWNER_EMAIL, f"the owner of {ORGANIZATION_NAME}, on paid plans"),
+            (STAFF_EMAIL, "an admin of the house"),
         ),
     )
 
@@ -106,6 +111,29 @@ async def _seed_trial(services: Services, now: datetime) -> None:
     generator = random.Random(1815)  # noqa: S311
     await _make_history(
         services, _asks(generator, public, user_id, now, days=TRIAL_DAYS, per_hour=7.0)
+    )
+
+
+async def _seed_staff(services: Services, now: datetime) -> None:
+    async with services.database.reading() as session:
+        if await session.get(User, STAFF_ID) is not None:
+            return
+    person = User(
+        id=STAFF_ID,
+        name="Margaret Hamilton",
+        email=STAFF_EMAIL,
+        password_hash=await hash_password(PASSWORD),
+        created_at=now,
+    )
+    async with services.database.transaction() as session:
+        session.add(person)
+    await members.add_member(
+        services.database,
+        OperatorActor(),
+        email=STAFF_EMAIL,
+        role=StaffRole.ADMIN,
+        reason="The demo's admin",
+        now=now,
     )
 
 

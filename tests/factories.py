@@ -3,16 +3,17 @@
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import psycopg
 
 from billing_app.billing import ids
-from billing_app.billing.actors import OperatorActor, ServiceActor
+from billing_app.billing.actors import OperatorActor, ServiceActor, StaffActor, UserActor
 from billing_app.billing.api_keys import hash_key
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
 from billing_app.billing.executions.state import PlanBalance
-from billing_app.db.words import PlanSource, PlanType, Scope
+from billing_app.db.words import PlanSource, PlanType, Scope, StaffRole
 from tests.conftest import PUBLIC
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -158,6 +159,52 @@ def api_key(
                 organization_id,
                 expires_at,
             ],
+        )
+    return secret
+
+
+def person(url: str, name: str = "Ada") -> UserActor:
+    """A user with an address and a password that nobody knows."""
+    user_id = ids.new_id("usr_")
+    email = f"{user_id}@example.com"
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO users (id, name, email, password_hash, created_at)"
+            " VALUES (%s, %s, %s, 'x', now())",
+            [user_id, name, email],
+        )
+    return UserActor(user_id, name, email)
+
+
+def staff_member(url: str, role: StaffRole) -> StaffActor:
+    """Somebody of the house with a role."""
+    somebody = person(url, f"Our {role}")
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO staff_members (user_id, role, added_at) VALUES (%s, %s, now())",
+            [somebody.user_id, role],
+        )
+    return StaffActor(somebody.user_id, somebody.name, role)
+
+
+def session_token(url: str, user_id: str) -> str:
+    """What the cookie of a signed-in browser holds."""
+    token = secrets.token_urlsafe(32)
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO sessions (token_hash, user_id, created_at, expires_at, user_agent)"
+            " VALUES (%s, %s, now(), now() + interval '1 day', '')",
+            [sha256(token.encode()).digest(), user_id],
+        )
+    return token
+
+
+def staff_key(url: str, role: StaffRole) -> str:
+    """A key of the platform with the scope `staff` and a role; returns the secret."""
+    secret = api_key(url, Scope.STAFF)
+    with connect(url) as connection:
+        connection.execute(
+            "UPDATE api_keys SET staff_role = %s WHERE key_hash = %s", [role, hash_key(secret)]
         )
     return secret
 

@@ -13,6 +13,7 @@ from billing_app.api import (
     plans,
     receipts,
     sign_in,
+    staff,
     subscriptions,
     usage,
     webhooks,
@@ -33,7 +34,8 @@ def create_app() -> "hot_routes.HotRoutes":
         openapi_url="/billing/openapi.json",
         lifespan=_lifespan,
     )
-    for module in (health, plans, usage, receipts, subscriptions, webhooks, sign_in):
+    customers = (health, plans, usage, receipts, subscriptions, webhooks, sign_in)
+    for module in (*customers, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from billing_app.api.own_site import require_own_write
 from billing_app.billing import sessions
 from billing_app.billing.accounts import find_account, list_accounts
 from billing_app.billing.actors import Actor, UserActor
@@ -18,15 +19,21 @@ def now() -> datetime:
 
 
 async def authenticate(request: Request) -> Actor:
-    """Raises NotAuthenticatedError."""
+    """Raises NotAuthenticatedError; for a write that a cookie vouches for, CrossSiteError."""
     services = get_services()
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return await services.keys.authenticate(secret.strip(), now())
+    return await signed_in(request, services)
+
+
+async def signed_in(request: Request, services: Services) -> UserActor:
+    """The person of the session cookie. Raises as `authenticate`."""
     token = request.cookies.get(SESSION_COOKIE)
     person = await sessions.authenticate(services.database, token, now()) if token else None
     if person is None:
         raise NotAuthenticatedError("Send a key as Authorization: Bearer <key>, or sign in.")
+    require_own_write(request)
     return person
 
 

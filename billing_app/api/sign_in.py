@@ -11,16 +11,16 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.own_site import require_own_origin
 from billing_app.billing import sessions
 from billing_app.billing.errors import (
     EmailTakenError,
-    ForbiddenError,
     InvalidInputError,
     NotAuthenticatedError,
     TooManyAttemptsError,
 )
 from billing_app.billing.sessions import SignedIn
-from billing_app.composition import Services, get_services
+from billing_app.composition import Services
 from billing_app.routes import (
     DASHBOARD,
     SESSION_COOKIE,
@@ -34,20 +34,6 @@ from billing_app.routes import (
 
 Text = Annotated[str, Form(max_length=2048)]
 SEE_OTHER: Final = 303
-
-
-class CrossSiteError(ForbiddenError):
-    code = "cross_site_post"
-    title = "This form must be sent from our own pages"
-
-
-def require_own_origin(request: Request) -> None:
-    """Raises CrossSiteError unless the browser says that the post comes from this site."""
-    origin = request.headers.get("origin")
-    host = request.headers.get("host", "")
-    own = {get_services().settings.public_url, f"http://{host}", f"https://{host}"}
-    if origin is None or origin not in own:
-        raise CrossSiteError
 
 
 router = APIRouter(tags=["sign-in"], dependencies=[Depends(require_own_origin)])

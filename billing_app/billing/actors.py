@@ -17,11 +17,16 @@ class UserActor:
 
 @dataclass(frozen=True, slots=True)
 class ServiceActor:
-    """A service key. `organization_id` None means the platform: every organization."""
+    """A service key. `organization_id` None means the platform: every organization.
+
+    `staff_role` is what a key with the scope `staff` may do.
+    """
 
     key_id: int
     scopes: frozenset[str]
     organization_id: str | None
+    name: str = ""
+    staff_role: StaffRole | None = None
 
 
 @dataclass(frozen=True, slots=True)

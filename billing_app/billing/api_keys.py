@@ -20,7 +20,7 @@ from billing_app.billing.errors import (
 )
 from billing_app.db.engine import Database
 from billing_app.db.tables import ApiKey
-from billing_app.db.words import Scope
+from billing_app.db.words import Scope, StaffRole
 
 KEY_PREFIX: Final = "bil_"
 HINT_LENGTH: Final = 12
@@ -47,6 +47,7 @@ class KeyView:
     hint: str
     scopes: list[str]
     organization_id: str | None
+    staff_role: str | None
     revoked: bool
 
 
@@ -59,11 +60,20 @@ async def create_key(
     organization_id: str | None,
     now: datetime,
     expires_at: datetime | None = None,
+    staff_role: StaffRole | None = None,
 ) -> NewKey:
-    """Make a key for an organization, or for the platform when `organization_id` is None."""
+    """Make a key for an organization, or for the platform when `organization_id` is None.
+
+    A key with the scope `staff` is the platform's, and has a role. Raises InvalidInputError,
+    OrganizationNotFoundError.
+    """
     require_operator(actor)
     if not name.strip() or not scopes:
         raise InvalidInputError("A key needs a name and at least one scope.")
+    if (Scope.STAFF in scopes) is not (staff_role is not None):
+        raise InvalidInputError("The scope staff goes with a role, and no other does.")
+    if staff_role is not None and organization_id is not None:
+        raise InvalidInputError("A key with the scope staff is the platform's.")
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(
         name=name.strip(),
@@ -71,6 +81,7 @@ async def create_key(
         hint=secret[:HINT_LENGTH],
         scopes=sorted(scopes),
         organization_id=organization_id,
+        staff_role=staff_role,
         created_at=now,
         expires_at=expires_at,
     )
@@ -111,6 +122,7 @@ async def list_keys(database: Database, actor: OperatorActor) -> list[KeyView]:
             hint=row.hint,
             scopes=row.scopes,
             organization_id=row.organization_id,
+            staff_role=row.staff_role,
             revoked=row.revoked_at is not None,
         )
         for row in rows
@@ -155,7 +167,10 @@ class KeyRing:
         if row is None or (row.expires_at is not None and row.expires_at <= now):
             return None
         assert row.id is not None
-        return ServiceActor(row.id, frozenset(row.scopes), row.organization_id)
+        role = StaffRole(row.staff_role) if row.staff_role else None
+        return ServiceActor(
+            row.id, frozenset(row.scopes), row.organization_id, name=row.name, staff_role=role
+        )
 
 
 def hash_key(secret: str) -> bytes:

@@ -20,7 +20,13 @@ from tests.factories import connect, organization
 MakeDatabase = Callable[[], str]
 # From what the provider names to whose it is: asked once a webhook, never by the hot path.
 # The audit log also tells of what is no account's.
-LOOK_UPS = ["pk_audit_entries", "uq_audit_entries_undoes", "uq_provider_customers_customer_id"]
+LOOK_UPS = [
+    "ix_audit_entries_actor_id",
+    "pk_audit_entries",
+    "uq_audit_entries_request_key",
+    "uq_audit_entries_undoes",
+    "uq_provider_customers_customer_id",
+]
 ADVICE = "python -m billing_app migrate"
 
 

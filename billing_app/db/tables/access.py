@@ -14,16 +14,25 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from billing_app.db.columns import instant
+from billing_app.db.columns import instant, one_of
+from billing_app.db.words import StaffRole
 
 
 class ApiKey(SQLModel, table=True):
-    """A service's key: bound to one organization, or to the platform (no organization)."""
+    """A service's key: bound to one organization, or to the platform (no organization).
+
+    `staff_role` is what a key with the scope `staff` may do; such a key is the platform's.
+    """
 
     __tablename__ = "api_keys"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         UniqueConstraint("key_hash"),
         CheckConstraint("cardinality(scopes) > 0", name="has_scope"),
+        one_of("staff_role", StaffRole),
+        CheckConstraint(
+            "staff_role IS NULL OR (organization_id IS NULL AND 'staff' = ANY (scopes))",
+            name="staff_of_platform",
+        ),
         Index("ix_api_keys_organization_id", "organization_id"),
     )
 
@@ -35,6 +44,7 @@ class ApiKey(SQLModel, table=True):
     hint: str = Field(max_length=16)
     scopes: list[str] = Field(sa_type=ARRAY(String))  # pyright: ignore[reportArgumentType, reportCallIssue]
     organization_id: str | None = Field(default=None, foreign_key="organizations.id")
+    staff_role: str | None = None
     created_at: datetime = instant()
     expires_at: datetime | None = instant(nullable=True)
     revoked_at: datetime | None = instant(nullable=True)

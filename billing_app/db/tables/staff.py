@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Identity, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, LargeBinary, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -28,13 +28,23 @@ class AuditEntry(SQLModel, table=True):
 
     Written in the transaction of what it tells. `subject` names what was changed within the
     account, or outside of any; `before` and `after` are its figures. An entry that undoes
-    another names it, and each is undone at most once.
+    another names it, and each is undone at most once. `request_key` is the caller's: the same
+    one by the same person is the same deed, `request_hash` tells whether it was asked alike.
     """
 
     __tablename__ = "audit_entries"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("role", StaffRole),
         Index("ix_audit_entries_account_id", "account_id", "id"),
+        Index("ix_audit_entries_actor_id", "actor_id", "id"),
+        CheckConstraint("(request_key IS NULL) = (request_hash IS NULL)", name="request_whole"),
+        Index(
+            "uq_audit_entries_request_key",
+            "actor_id",
+            "request_key",
+            unique=True,
+            postgresql_where=text("request_key IS NOT NULL"),
+        ),
         Index(
             "uq_audit_entries_undoes",
             "undoes",
@@ -57,3 +67,5 @@ class AuditEntry(SQLModel, table=True):
     before: dict[str, Any] = Field(sa_type=JSONB)
     after: dict[str, Any] = Field(sa_type=JSONB)
     undoes: int | None = Field(default=None, foreign_key="audit_entries.id", sa_type=BigInteger)
+    request_key: str | None = Field(default=None, max_length=255)
+    request_hash: bytes | None = Field(default=None, sa_type=LargeBinary)

@@ -1,0 +1,62 @@
+"""Who of the staff calls: somebody signed in, or a service key with the scope `staff`."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from billing_app.api.callers import now, signed_in
+from billing_app.billing.actors import StaffActor, require_scope
+from billing_app.billing.errors import ForbiddenError, NotAuthenticatedError
+from billing_app.billing.staff.audit import MAX_REASON_LENGTH
+from billing_app.billing.staff.members import staff_actor
+from billing_app.composition import Services, get_services
+from billing_app.db.words import Scope
+
+ADMIN_PREFIX = "/billing/admin"
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": words, "content": {"application/problem+json": {}}}
+    for status, words in {
+        401: "No identity",
+        403: "Not of the staff, the role does not allow it, or over the role's limit",
+        404: "Unknown",
+        409: "The state has moved on; the figures say how",
+        422: "Bad input; a reason is always needed",
+    }.items()
+}
+
+Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON_LENGTH)]
+
+
+class Because(BaseModel):
+    """What every change of the staff says."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    reason: Reason
+
+
+async def authenticate_staff(request: Request) -> StaffActor:
+    """The role is read afresh for each request. Raises NotAuthenticatedError, ForbiddenError."""
+    services = get_services()
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return await _of_key(services, secret.strip())
+    person = await signed_in(request, services)
+    actor = await staff_actor(services.database, person)
+    if actor is None:
+        raise ForbiddenError("Only staff can do this.")
+    return actor
+
+
+async def _of_key(services: Services, secret: str) -> StaffActor:
+    key = await services.keys.find(secret, now())
+    if key is None:
+        raise NotAuthenticatedError("This key is unknown, revoked or expired.")
+    require_scope(key, Scope.STAFF)
+    if key.staff_role is None:
+        raise ForbiddenError("This key has no role of the staff.")
+    return StaffActor(f"key:{key.key_id}", key.name, key.staff_role)
+
+
+StaffNow = Annotated[StaffActor, Depends(authenticate_staff)]

@@ -1,0 +1,76 @@
+"""The staff themselves over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.billing.staff import members
+from billing_app.billing.staff.permissions import LIMITS, Action, may
+from billing_app.db.words import StaffRole
+
+router = APIRouter(prefix=ADMIN_PREFIX, tags=["staff"], responses=PROBLEMS)
+
+Role = Annotated[StaffRole, Field(strict=False)]
+
+
+class AddMember(Because):
+    email: Annotated[str, Field(min_length=3, max_length=320)]
+    role: Role
+
+
+class ChangeRole(Because):
+    role: Role
+
+
+@router.get("/me")
+async def me(actor: StaffNow) -> dict[str, Any]:
+    """Who you are, what your role may do, and up to how many executions."""
+    limits = LIMITS[actor.role]
+    return {
+        "actor_id": actor.actor_id,
+        "name": actor.name,
+        "role": actor.role,
+        "actions": [action for action in Action if may(actor.role, action)],
+        "limit_executions": limits.each,
+        "limit_executions_per_day": limits.per_day,
+    }
+
+
+@router.get("/staff")
+async def list_members(services: ServicesNow, actor: StaffNow) -> dict[str, Any]:
+    """Everybody with a role."""
+    return {"items": await members.list_members(services.database, actor)}
+
+
+@router.post("/staff", status_code=201)
+async def add_member(
+    body: AddMember, services: ServicesNow, actor: StaffNow, now: Now
+) -> dict[str, Any]:
+    """Give somebody a role; `password` is shown once, and null for somebody who had one."""
+    added = await members.add_member(
+        services.database, actor, email=body.email, role=body.role, reason=body.reason, now=now
+    )
+    return {"user_id": added.user_id, "password": added.password}
+
+
+@router.put("/staff/{user_id}", status_code=204)
+async def change_role(
+    user_id: str, body: ChangeRole, services: ServicesNow, actor: StaffNow, now: Now
+) -> None:
+    """Another role; the last admin keeps theirs."""
+    await members.change_role(
+        services.database, actor, user_id=user_id, role=body.role, reason=body.reason, now=now
+    )
+
+
+@router.post("/staff/{user_id}/remove", status_code=204)
+async def remove_member(
+    user_id: str, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+) -> None:
+    """Take the role away; the last admin stays."""
+    await members.remove_member(
+        services.database, actor, user_id=user_id, reason=body.reason, now=now
+    )

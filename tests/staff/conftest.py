@@ -1,0 +1,67 @@
+"""Services on a database of their own for these tests, somebody of each role, and the API on it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import httpx
+import pytest
+
+import tests.billing.profiles  # noqa: F401
+from billing_app.billing.actors import StaffActor
+from billing_app.composition import Services, build_services
+from billing_app.db.words import StaffRole
+from billing_app.routes import SESSION_COOKIE
+from billing_app.settings import Settings
+from tests.api.server import ApiServer
+from tests.conftest import create_database
+from tests.factories import public_organization, session_token, staff_member
+
+Staff = dict[StaffRole, StaffActor]
+
+
+@pytest.fixture(scope="session")
+def staff_url(server_url: str, database_template: str) -> str:
+    url = create_database(server_url, "staff", database_template)
+    public_organization(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def staff(staff_url: str) -> Staff:
+    return {role: staff_member(staff_url, role) for role in StaffRole}
+
+
+@pytest.fixture(scope="session")
+async def house(settings: Settings, staff_url: str) -> AsyncIterator[Services]:
+    built = build_services(settings, staff_url)
+    yield built
+    await built.close()
+
+
+@pytest.fixture(scope="session")
+def staff_server(staff_url: str) -> Iterator[ApiServer]:
+    started = ApiServer(staff_url)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def browser_of(staff_server: ApiServer, staff_url: str) -> Iterator[Callable[[str], httpx.Client]]:
+    """A browser on our own pages, signed in as this user."""
+    opened: list[httpx.Client] = []
+
+    def browser(user_id: str) -> httpx.Client:
+        client = httpx.Client(
+            base_url=staff_server.url,
+            headers={"Origin": staff_server.url},
+            cookies={SESSION_COOKIE: session_token(staff_url, user_id)},
+            timeout=30,
+        )
+        opened.append(client)
+        return client
+
+    yield browser
+    for client in opened:
+        client.close()
