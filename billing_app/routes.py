@@ -8,6 +8,15 @@ USAGE: Final = "/usage"
 SIGN_IN: Final = "/sign-in"
 SIGN_UP: Final = "/sign-up"
 
+STAFF: Final = "/staff"
+STAFF_CUSTOMERS: Final = "/staff/customers"
+STAFF_CUSTOMER: Final = "/staff/customers/[account]"
+STAFF_OFFERS: Final = "/staff/offers"
+STAFF_OFFER: Final = "/staff/offers/[code]"
+STAFF_OPERATIONS: Final = "/staff/operations"
+STAFF_TEAM: Final = "/staff/team"
+STAFF_AUDIT: Final = "/staff/audit"
+
 SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE)
 OPEN_PAGES: Final = (SIGN_IN, SIGN_UP)
 UPGRADE: Final = OVERVIEW
@@ -25,6 +34,11 @@ USAGE_EXPORT: Final = "/billing/usage/export.csv"
 API_DOCS: Final = "/billing/docs"
 
 SESSION_COOKIE: Final = "billing_session"
+
+
+def staff_customer(account_id: str) -> str:
+    """The console's page of an account."""
+    return f"{STAFF_CUSTOMERS}/{account_id}"
 
 
 def is_api(path: str) -> bool:

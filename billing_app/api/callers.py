@@ -1,17 +1,19 @@
 """Who calls a FastAPI route: a service by its key, or a person by the session cookie."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
 
 from billing_app.api.own_site import require_own_write
-from billing_app.billing import sessions
-from billing_app.billing.accounts import find_account, list_accounts
-from billing_app.billing.actors import Actor, UserActor
+from billing_app.billing.accounts import ReadOnlyError, find_account, list_accounts
+from billing_app.billing.actors import Actor, UserActor, ViewingActor
 from billing_app.billing.errors import InvalidInputError, NotAuthenticatedError
+from billing_app.billing.staff.viewing import Visitor, visit
 from billing_app.composition import Services, get_services
 from billing_app.routes import SESSION_COOKIE
+
+READING_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 def now() -> datetime:
@@ -19,22 +21,32 @@ def now() -> datetime:
 
 
 async def authenticate(request: Request) -> Actor:
-    """Raises NotAuthenticatedError; for a write that a cookie vouches for, CrossSiteError."""
+    """Raises NotAuthenticatedError; for a write that a cookie vouches for, CrossSiteError, and
+    ReadOnlyError while staff look at an account as its holder does."""
     services = get_services()
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return await services.keys.authenticate(secret.strip(), now())
-    return await signed_in(request, services)
+    visitor = await visiting(request, services)
+    if visitor.view is not None and request.method not in READING_METHODS:
+        raise ReadOnlyError
+    return visitor.actor
 
 
 async def signed_in(request: Request, services: Services) -> UserActor:
-    """The person of the session cookie. Raises as `authenticate`."""
+    """The person of the session cookie, whatever they look at. Raises as `visiting`."""
+    return (await visiting(request, services)).person
+
+
+async def visiting(request: Request, services: Services) -> Visitor:
+    """Whose cookie it is. Raises NotAuthenticatedError; CrossSiteError for a write of another
+    site's page."""
     token = request.cookies.get(SESSION_COOKIE)
-    person = await sessions.authenticate(services.database, token, now()) if token else None
-    if person is None:
+    visitor = await visit(services.database, token, now()) if token else None
+    if visitor is None:
         raise NotAuthenticatedError("Send a key as Authorization: Bearer <key>, or sign in.")
     require_own_write(request)
-    return person
+    return visitor
 
 
 ServicesNow = Annotated[Services, Depends(get_services)]
@@ -61,7 +73,7 @@ async def named_account(
             user_id=user_id or "",
             terms=services.terms,
         )
-    if isinstance(actor, UserActor):
+    if isinstance(actor, (UserActor, ViewingActor)):
         accounts = await list_accounts(services.database, actor)
         if len(accounts) == 1:
             return accounts[0].account_id

@@ -11,9 +11,11 @@ from billing_app.billing import ids
 from billing_app.billing.actors import (
     Actor,
     OperatorActor,
+    PersonActor,
     ServiceActor,
     StaffActor,
     UserActor,
+    ViewingActor,
     require_operator,
     require_scope,
 )
@@ -51,8 +53,18 @@ class AccountView:
         return self.user_id is not None or self.role in MANAGING_ROLES
 
 
-async def list_accounts(database: Database, actor: UserActor) -> list[AccountView]:
-    """The accounts a person may see: their own trial first, then organizations by name."""
+class ReadOnlyError(ForbiddenError):
+    code = "read_only"
+    title = "You look at this account read only"
+
+
+async def list_accounts(database: Database, actor: PersonActor) -> list[AccountView]:
+    """The accounts a person may see: their own trial first, then organizations by name.
+
+    To staff who look at an account as its holder does, there is that one.
+    """
+    if isinstance(actor, ViewingActor):
+        return [await _viewed(database, actor)]
     query = (
         select(Account, Organization, Membership)
         .join(Organization, col(Organization.id) == Account.organization_id)
@@ -129,6 +141,8 @@ async def authorize_managing(
         raise AccountNotFoundError
     if isinstance(actor, ServiceActor):
         require_scope(actor, Scope.SUBSCRIPTIONS)
+    elif isinstance(actor, ViewingActor) and not reading:
+        raise ReadOnlyError
     elif isinstance(actor, StaffActor) and not reading:
         raise ForbiddenError("Staff change an account through the console's own actions.")
     elif isinstance(actor, UserActor) and account.kind == AccountKind.ORGANIZATION and not reading:
@@ -254,6 +268,19 @@ def _contract_plan(account_id: int, *, sequence: int, executions: int, now: date
     )
 
 
+async def _viewed(database: Database, actor: ViewingActor) -> AccountView:
+    async with database.reading() as session:
+        account = await session.get_one(Account, actor.account_number)
+    return AccountView(
+        account_id=ids.encode_account(account.id),
+        organization_id=account.organization_id,
+        user_id=account.user_id,
+        name=actor.holder,
+        kind=AccountKind(account.kind),
+        role=Role.OWNER,
+    )
+
+
 def _require_reading(actor: Actor) -> None:
     if not isinstance(actor, ServiceActor) or actor.scopes & READING_SCOPES:
         return
@@ -270,6 +297,8 @@ def _refuse_other_organization(actor: Actor, organization_id: str) -> None:
 async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bool:
     if isinstance(actor, (OperatorActor, StaffActor)):
         return True
+    if isinstance(actor, ViewingActor):
+        return account.id == actor.account_number
     if isinstance(actor, ServiceActor):
         return actor.organization_id in (None, account.organization_id)
     if account.kind == AccountKind.USER:

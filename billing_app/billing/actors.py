@@ -1,6 +1,7 @@
 """Who asks. Every service function that touches an account takes one and authorizes it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from billing_app.billing.errors import ForbiddenError, ScopeMissingError
 from billing_app.db.words import Scope, StaffRole
@@ -47,7 +48,21 @@ class StaffActor:
     role: StaffRole
 
 
-Actor = UserActor | ServiceActor | OperatorActor | StaffActor
+@dataclass(frozen=True, slots=True)
+class ViewingActor:
+    """Staff who look at one account as its holder does: they may read it, and change nothing.
+
+    As of a row that was checked for this very request. `holder` is the account's name.
+    """
+
+    staff: StaffActor
+    account_number: int
+    holder: str
+    until: datetime
+
+
+PersonActor = UserActor | ViewingActor
+Actor = UserActor | ServiceActor | OperatorActor | StaffActor | ViewingActor
 
 
 def require_scope(actor: ServiceActor, scope: Scope) -> None:

@@ -84,7 +84,7 @@ async def sign_in(
         raise NotAuthenticatedError("The e-mail address or the password is wrong.")
     token = secrets.token_urlsafe(32)
     row = Session(
-        token_hash=_hash(token),
+        token_hash=hash_token(token),
         user_id=user.id,
         created_at=now,
         expires_at=now + timedelta(days=session_days),
@@ -100,7 +100,7 @@ async def authenticate(database: Database, token: str, now: datetime) -> UserAct
     query = (
         select(User)
         .join(Session, col(Session.user_id) == User.id)
-        .where(Session.token_hash == _hash(token))
+        .where(Session.token_hash == hash_token(token))
         .where(col(Session.revoked_at).is_(None))
         .where(Session.expires_at > now)
     )
@@ -111,7 +111,7 @@ async def authenticate(database: Database, token: str, now: datetime) -> UserAct
 
 async def sign_out(database: Database, token: str, now: datetime) -> None:
     """End this session; nothing happens when it has ended already."""
-    await _revoke(database, col(Session.token_hash) == _hash(token), now)
+    await _revoke(database, col(Session.token_hash) == hash_token(token), now)
 
 
 async def sign_out_everywhere(database: Database, actor: UserActor, now: datetime) -> None:
@@ -159,5 +159,6 @@ async def _revoke(database: Database, condition: object, now: datetime) -> None:
         await session.exec(statement)
 
 
-def _hash(token: str) -> bytes:
+def hash_token(token: str) -> bytes:
+    """What the database knows of a token."""
     return sha256(token.encode()).digest()

@@ -12,6 +12,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 
 from billing_app.billing.retention import purge_answers, purge_sessions
+from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
 from billing_app.jobs import reconciliation, webhooks
@@ -38,6 +39,11 @@ async def remove_old_sessions(now: datetime) -> int:
 
 
 @DBOS.step()
+async def end_views(now: datetime) -> int:
+    return await end_old_views(get_services().database, now)
+
+
+@DBOS.step()
 async def compare_ledger() -> int:
     differences = await verify(get_services().database)
     for difference in differences:
@@ -51,6 +57,14 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     answers = await remove_old_answers(scheduled_at)
     sessions = await remove_old_sessions(scheduled_at)
     log.info("cleaned_up", answers=answers, sessions=sessions)
+
+
+@DBOS.workflow()
+async def end_staff_views(scheduled_at: datetime, _context: Any) -> None:
+    """Each minute: write down that staff stopped looking at an account as its holder."""
+    ended = await end_views(scheduled_at)
+    if ended:
+        log.info("staff_views_ended", views=ended)
 
 
 @DBOS.workflow()
@@ -70,6 +84,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule_name": "reconcile",
         "workflow_fn": reconciliation.reconcile_hourly,
         "schedule": HOURLY,
+    },
+    {
+        "schedule_name": "end-staff-views",
+        "workflow_fn": end_staff_views,
+        "schedule": EACH_MINUTE,
     },
     {"schedule_name": "check-ledger", "workflow_fn": check_ledger, "schedule": NIGHTLY},
 ]

@@ -32,6 +32,7 @@ def frame(
     """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
+        rx.cond(SessionState.viewing_words != "", _viewing()),
         rx.el.div(
             _side(path, on_account),
             _top_bar(on_account),
@@ -51,6 +52,20 @@ def frame(
             class_name="frame",
         ),
         _leave_forms(),
+    )
+
+
+def _viewing() -> rx.Component:
+    """Above every page that staff see as the account's holder does."""
+    return rx.el.div(
+        rx.icon("eye", aria_hidden="true"),
+        rx.el.p(SessionState.viewing_words),
+        rx.el.button(
+            "End", type="button", class_name="button small", on_click=SessionState.end_view
+        ),
+        class_name="viewing",
+        role="region",
+        custom_attrs={"aria-label": "View as customer"},
     )
 
 

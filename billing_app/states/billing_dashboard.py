@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import reflex as rx
 
 from billing_app.billing import plans, usage
-from billing_app.billing.actors import UserActor
+from billing_app.billing.actors import PersonActor
 from billing_app.billing.usage import DailyRow, Days, GroupBy, Pace
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
@@ -35,7 +35,7 @@ class BillingDashboardState(LivePage, SessionState):
     events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
     _drawn: tuple[str, list[DailyRow]] | None = None
 
-    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+    async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         database, account_id = get_services().database, account.account_id
         now = datetime.now(UTC)
         today = now.date()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import reflex as rx
 
 from billing_app.billing import plans
-from billing_app.billing.actors import UserActor
+from billing_app.billing.actors import PersonActor
 from billing_app.composition import get_services
 from billing_app.states.balance import plan_facts, plan_row
 from billing_app.states.live import LivePage
@@ -42,7 +42,7 @@ class BillingOverviewState(LivePage, SessionState):
             self._cursors = self._cursors[:-1]
             await self._refresh()
 
-    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+    async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         database, now = get_services().database, datetime.now(UTC)
         if self._listed != account.account_id:
             self._listed, self._cursors = account.account_id, ()

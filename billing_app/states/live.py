@@ -9,8 +9,8 @@ import structlog
 from reflex.event import EventCallback, EventSpec
 from reflex.utils.prerequisites import get_app
 
-from billing_app.billing.actors import UserActor
-from billing_app.states.session import SessionState, leave_for_sign_in
+from billing_app.billing.actors import PersonActor
+from billing_app.states.session import SessionState
 from billing_app.states.views import AccountChoice
 
 POLL_SECONDS = 1.5
@@ -36,7 +36,7 @@ class LivePage(Page, mixin=True):
     is_broken: rx.Field[bool] = rx.field(False)
     has_account: rx.Field[bool] = rx.field(True)
 
-    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+    async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         """Ask the billing service and `_show` the answers."""
         raise NotImplementedError
 
@@ -67,8 +67,9 @@ class LivePage(Page, mixin=True):
     async def _refresh(self) -> EventSpec | None:
         try:
             actor = await self._actor()
-            if actor is None:
-                return leave_for_sign_in(self.router.url.path)
+            leave = self._leave(actor)
+            if actor is None or leave is not None:
+                return leave
             account = await self._settle(actor)
             if account is not None:
                 await self._read(actor, account)

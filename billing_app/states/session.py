@@ -1,5 +1,6 @@
 """Who is looking: asked of the session's row on every event, never remembered."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -10,12 +11,15 @@ from reflex.middleware.middleware import Middleware
 from reflex.state import BaseState, StateUpdate
 
 from billing_app import routes
-from billing_app.billing import accounts, sessions
+from billing_app.billing import accounts, ids
 from billing_app.billing.accounts import AccountView
-from billing_app.billing.actors import UserActor
+from billing_app.billing.actors import PersonActor, UserActor
+from billing_app.billing.staff import viewing
+from billing_app.billing.staff.viewing import Visitor
 from billing_app.composition import get_services
 from billing_app.db.engine import Database
 from billing_app.one_address import session_token
+from billing_app.states import words
 from billing_app.states.views import AccountChoice, Viewer
 from billing_app.states.words import initials
 
@@ -28,6 +32,8 @@ class SessionState(rx.State):
     viewer: rx.Field[Viewer] = rx.field(default_factory=Viewer)
     accounts: rx.Field[list[AccountChoice]] = rx.field(default_factory=list)
     account: rx.Field[AccountChoice] = rx.field(default_factory=AccountChoice)
+    is_staff: rx.Field[bool] = rx.field(False)
+    viewing_words: rx.Field[str] = rx.field("")
     _owner_id: str = ""
     _account_id: str = ""
     _visit: int = 0
@@ -37,23 +43,54 @@ class SessionState(rx.State):
         """Look at another account; whether it may be seen is decided when it is read."""
         self._account_id = account_id
 
-    async def _actor(self) -> UserActor | None:
-        token = session_token(self.router.headers.cookie)
-        if not token:
+    @rx.event
+    async def end_view(self) -> EventSpec | None:
+        """Stop looking at an account as its holder does, and go back to it in the console."""
+        visitor = await self._visitor()
+        if visitor is None or visitor.staff is None:
             return None
-        return await sessions.authenticate(_database(), token, datetime.now(UTC))
+        account_id = await viewing.end_view(
+            _database(), visitor.staff, self._token(), datetime.now(UTC)
+        )
+        return go_afresh(routes.staff_customer(account_id)) if account_id else None
 
-    async def _settle(self, actor: UserActor) -> AccountChoice | None:
+    def _token(self) -> str:
+        return session_token(self.router.headers.cookie)
+
+    async def _visitor(self) -> Visitor | None:
+        token = self._token()
+        return await viewing.visit(_database(), token, datetime.now(UTC)) if token else None
+
+    async def _actor(self) -> PersonActor | None:
+        visitor = await self._visitor()
+        if visitor is None:
+            return None
+        name = visitor.person.name or visitor.person.email
+        self._show(
+            viewer=Viewer(name=name, email=visitor.person.email, initials=initials(name)),
+            is_staff=visitor.staff is not None,
+        )
+        return visitor.actor
+
+    def _leave(self, actor: PersonActor | None) -> EventSpec | None:
+        """Where a tab goes that was shown what somebody else may see; None when it stays."""
+        if actor is None:
+            return leave_for_sign_in(self.router.url.path)
+        if not self._owner_id or self._owner_id == _owner_id(actor):
+            return None
+        _, _, viewed = self._owner_id.partition(" ")
+        return go_afresh(routes.staff_customer(viewed)) if viewed else rx.call_script(START_AFRESH)
+
+    async def _settle(self, actor: PersonActor) -> AccountChoice | None:
         """Bring viewer and accounts up to date; the chosen account, or the first one."""
-        self._owner_id = actor.user_id
-        name = actor.name or actor.email
+        self._owner_id = _owner_id(actor)
         choices = [_choice(view) for view in await accounts.list_accounts(_database(), actor)]
         chosen = [choice for choice in choices if choice.account_id == self._account_id]
         account = (chosen or choices or [None])[0]
         self._show(
-            viewer=Viewer(name=name, email=actor.email, initials=initials(name)),
             accounts=choices,
             account=account or AccountChoice(),
+            viewing_words=_viewing_words(actor, account),
         )
         return account
 
@@ -76,11 +113,9 @@ class SessionGuard(Middleware):
         session = await state.get_state(SessionState)
         if not session._owner_id:  # noqa: SLF001
             return None
-        actor = await session._actor()  # noqa: SLF001
-        if actor is not None and actor.user_id == session._owner_id:  # noqa: SLF001
-            return None
-        afresh = Event.from_event_type(rx.call_script(START_AFRESH))
-        return StateUpdate(events=afresh)
+        visitor = await session._visitor()  # noqa: SLF001
+        leave = session._leave(visitor.actor) if visitor else rx.call_script(START_AFRESH)  # noqa: SLF001
+        return None if leave is None else StateUpdate(events=Event.from_event_type(leave))
 
 
 def leave_for_sign_in(path: str) -> EventSpec:
@@ -88,6 +123,29 @@ def leave_for_sign_in(path: str) -> EventSpec:
     back = f"?next={quote(path)}" if path not in ("", routes.DASHBOARD) else ""
     target = f"{routes.SIGN_IN}{back}"
     return rx.call_script(f"window.sessionStorage.clear(); window.location.assign('{target}')")
+
+
+def go_afresh(path: str) -> EventSpec:
+    """Load a page anew, without what this tab was shown."""
+    return rx.call_script(
+        f"window.sessionStorage.clear(); window.location.assign({json.dumps(path)})"
+    )
+
+
+def _owner_id(actor: PersonActor) -> str:
+    """Who a tab's state belongs to: a person, or staff and the account they look at."""
+    if isinstance(actor, UserActor):
+        return actor.user_id
+    return f"{actor.staff.actor_id} {ids.encode_account(actor.account_number)}"
+
+
+def _viewing_words(actor: PersonActor, account: AccountChoice | None) -> str:
+    """What staff are told who look at an account as its holder does; empty for others."""
+    if isinstance(actor, UserActor) or account is None:
+        return ""
+    holder = "its owner does" if account.is_organization else "its holder does"
+    until = words.time_of_day(actor.until)
+    return f"You see {account.name} as {holder}, read only, until {until} UTC"
 
 
 def _database() -> Database:
@@ -102,6 +160,7 @@ def _choice(view: AccountView) -> AccountChoice:
         account_id=view.account_id,
         name=view.name,
         kind="Trial account" if view.user_id else "Organization",
+        is_organization=view.user_id is None,
         initials=initials(view.name),
         export_query=urlencode(query),
     )

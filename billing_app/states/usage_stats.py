@@ -10,7 +10,7 @@ from reflex.event import EventSpec
 
 from billing_app import routes
 from billing_app.billing import plans, usage
-from billing_app.billing.actors import UserActor
+from billing_app.billing.actors import PersonActor, UserActor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.plans import CurrentPlan
 from billing_app.billing.usage import DailyRow, Days, EventFilter, GroupBy
@@ -154,7 +154,7 @@ class UsageStatsState(LivePage, SessionState):
         self._cursors, self.days_page = (), 1
         return await self._refresh()
 
-    async def _read(self, actor: UserActor, account: AccountChoice) -> None:
+    async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         now = datetime.now(UTC)
         self._show(today=now.date().isoformat())
         if self._listed != account.account_id:
@@ -181,7 +181,7 @@ class UsageStatsState(LivePage, SessionState):
         return Days(first, last)
 
     async def _read_charts(
-        self, actor: UserActor, account: AccountChoice, days: Days, now: datetime
+        self, actor: PersonActor, account: AccountChoice, days: Days, now: datetime
     ) -> None:
         database, account_id = get_services().database, account.account_id
         by_workflow = await usage.read_daily(
@@ -194,7 +194,7 @@ class UsageStatsState(LivePage, SessionState):
         self._show(
             workflows=_groups(by_workflow, keep=self.workflow),
             users=_groups(by_user, keep=self.user),
-            viewer_choice=NAMED_PREFIX + actor.user_id,
+            viewer_choice=_viewer_choice(actor),
         )
         self._show_totals(by_workflow, days)
         rows = named_users(by_user, actor) if self.group_by == GroupBy.USER else by_workflow
@@ -257,7 +257,7 @@ class UsageStatsState(LivePage, SessionState):
             has_older_days=len(all_days) > start + DAY_ROWS,
         )
 
-    async def _read_events(self, actor: UserActor, account: AccountChoice, days: Days) -> None:
+    async def _read_events(self, actor: PersonActor, account: AccountChoice, days: Days) -> None:
         where = EventFilter(
             kind=EventKind(self.kind) if self.kind in set(EventKind) else None,
             workflow=_named(self.workflow),
@@ -285,6 +285,10 @@ def _groups(rows: list[DailyRow], *, keep: str) -> list[str]:
     """Values for a filter's choices, the one chosen included."""
     found = {NAMED_PREFIX + row.group for row in rows} | ({keep} - {ALL})
     return sorted(found)
+
+
+def _viewer_choice(actor: PersonActor) -> str:
+    return NAMED_PREFIX + actor.user_id if isinstance(actor, UserActor) else ""
 
 
 def _named(choice: str) -> str | None:

@@ -74,6 +74,11 @@ def moment(value: datetime) -> str:
     return f"{value.day} {value:%b %Y, %H:%M}"
 
 
+def time_of_day(value: datetime) -> str:
+    """14:03 (UTC)"""
+    return f"{value:%H:%M}"
+
+
 def exact_moment(value: datetime) -> str:
     """4 Dec, 14:03:22 (UTC)"""
     return f"{value.day} {value:%b, %H:%M:%S}"

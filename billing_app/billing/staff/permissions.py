@@ -16,6 +16,7 @@ class Action(StrEnum):
 
     READ = "read"
     VIEW_AS_CUSTOMER = "view_as_customer"
+    END_VIEW = "end_view_as_customer"
     GRANT = "grant_executions"
     REFUND = "refund_executions"
     ADJUST = "adjust_executions"
@@ -36,6 +37,7 @@ class Action(StrEnum):
 LEAST: Final[dict[Action, StaffRole]] = {
     Action.READ: StaffRole.SUPPORT,
     Action.VIEW_AS_CUSTOMER: StaffRole.SUPPORT,
+    Action.END_VIEW: StaffRole.SUPPORT,
     Action.GRANT: StaffRole.SUPPORT,
     Action.REFUND: StaffRole.BILLING,
     Action.ADJUST: StaffRole.BILLING,

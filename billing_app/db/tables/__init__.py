@@ -20,7 +20,7 @@ from billing_app.db.tables.payments import (
     WebhookEvent,
 )
 from billing_app.db.tables.plans import Plan
-from billing_app.db.tables.staff import AuditEntry, StaffMember
+from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "ReservationHold",
     "Session",
     "StaffMember",
+    "StaffView",
     "Subscription",
     "User",
     "WebhookEvent",

@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, LargeBinary, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -21,6 +29,24 @@ class StaffMember(SQLModel, table=True):
     role: str
     added_at: datetime = instant()
     removed_at: datetime | None = instant(nullable=True)
+
+
+class StaffView(SQLModel, table=True):
+    """A session through which staff look at an account as its holder does, until `until`.
+
+    The row goes when the view ends; when and why it began and ended is in the audit log.
+    """
+
+    __tablename__ = "staff_views"  # pyright: ignore[reportAssignmentType]
+
+    token_hash: bytes = Field(
+        sa_type=LargeBinary,
+        primary_key=True,
+        sa_column_args=[ForeignKey("sessions.token_hash", ondelete="CASCADE")],
+    )
+    account_id: int = Field(sa_type=BigInteger, foreign_key="accounts.id")
+    entry_id: int = Field(sa_type=BigInteger, foreign_key="audit_entries.id")
+    until: datetime = instant()
 
 
 class AuditEntry(SQLModel, table=True):

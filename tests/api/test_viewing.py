@@ -1,0 +1,89 @@
+"""View as customer by cookie: what the account's holder may read, and no write."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from billing_app.billing import ids
+from billing_app.billing.sessions import hash_token
+from billing_app.routes import SESSION_COOKIE, USER_CREATE
+from tests.api.server import ApiServer
+from tests.factories import Holder, connect, counts, organization
+
+WRITES: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/billing/subscriptions", {"organization_id": "{organization}", "offer": "x"}),
+    ("PUT", "/billing/subscriptions/sub_1", {"offer": "x", "when": "now"}),
+    ("POST", "/billing/subscriptions/sub_1/preview", {"offer": "x"}),
+    ("DELETE", "/billing/subscriptions/sub_1", {}),
+    ("POST", "/billing/subscriptions/sub_1/resume", {}),
+    ("POST", "/billing/portal-sessions", {"organization_id": "{organization}", "return_url": "/"}),
+]
+
+
+@pytest.fixture
+def viewed(api_database_url: str) -> Holder:
+    return organization(api_database_url, 10)
+
+
+@pytest.fixture
+def viewer(server: ApiServer, api_database_url: str, viewed: Holder) -> httpx.Client:
+    """The browser of somebody of the house who looks at the account."""
+    client = httpx.Client(base_url=server.url, headers={"Origin": server.url}, timeout=20)
+    email = f"{ids.new_id('')}@example.com"
+    client.post(USER_CREATE, data={"email": email, "password": "correct horse battery"})
+    token_hash = hash_token(client.cookies[SESSION_COOKIE])
+    with connect(api_database_url) as connection:
+        connection.execute(
+            "INSERT INTO staff_members (user_id, role, added_at)"
+            " SELECT user_id, 'support', now() FROM sessions WHERE token_hash = %s",
+            [token_hash],
+        )
+        connection.execute(
+            "WITH entry AS (INSERT INTO audit_entries (at, actor_id, actor_name, role, action,"
+            " account_id, subject, reason, before, after)"
+            " VALUES (now(), 'x', 'x', 'support', 'view_as_customer', %s, '', 'x', '{}', '{}')"
+            " RETURNING id, account_id)"
+            " INSERT INTO staff_views (token_hash, account_id, entry_id, until)"
+            " SELECT %s, account_id, id, now() + interval '30 minutes' FROM entry",
+            [viewed.account_number, token_hash],
+        )
+    return client
+
+
+def test_reads_are_the_holders(viewer: httpx.Client, viewed: Holder) -> None:
+    current = viewer.get("/billing/plans/current")
+    assert current.status_code == 200, current.text
+    assert current.json()["account_id"] == viewed.account_id
+    assert current.json()["executions_remaining"] == 10
+
+
+def test_another_account_is_not_found(
+    viewer: httpx.Client, api_database_url: str, viewed: Holder
+) -> None:
+    other = organization(api_database_url, 10)
+    for query in ({"organization_id": other.organization_id}, {"account_id": other.account_id}):
+        assert viewer.get("/billing/plans/current", params=query).status_code == 404
+
+
+def test_no_write_is_taken(viewer: httpx.Client, api_database_url: str, viewed: Holder) -> None:
+    before = counts(api_database_url)
+    for method, path, body in WRITES:
+        told = {
+            name: value.format(organization=viewed.organization_id) for name, value in body.items()
+        }
+        answer = viewer.request(method, path, json=told)
+        assert (answer.status_code, answer.json()["code"]) == (403, "read_only"), path
+    assert counts(api_database_url) == before
+
+
+def test_when_it_is_over_the_cookie_is_the_persons_own_again(
+    viewer: httpx.Client, api_database_url: str, viewed: Holder
+) -> None:
+    with connect(api_database_url) as connection:
+        connection.execute(
+            "UPDATE staff_views SET until = %s WHERE account_id = %s",
+            [datetime.now(UTC), viewed.account_number],
+        )
+    assert viewer.get("/billing/plans/current").json()["account_id"] != viewed.account_id
