@@ -105,7 +105,7 @@ class EventView:
 
 
 GROUP_COLUMNS: Final = {
-    GroupBy.DAY: "day::text",
+    GroupBy.DAY: "day",
     GroupBy.WORKFLOW: "workflow",
     GroupBy.USER: "user_id",
 }
@@ -125,10 +125,10 @@ async def read_usage(
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         values = {"account": account.id, "first": days.first, "last": days.last}
-        usage = {row[0]: (row[1], row[2]) for row in await _all(session, counted, values)}
+        usage = {str(row[0]): (row[1], row[2]) for row in await _all(session, counted, values)}
         denials: dict[str, dict[str, int]] = {}
         for group, reason, count in await _all(session, denied, values):
-            denials.setdefault(group, {})[reason] = count
+            denials.setdefault(str(group), {})[reason] = count
     groups = sorted(usage.keys() | denials.keys())
     return [UsageRow(group, *usage.get(group, (0, 0)), denials.get(group, {})) for group in groups]
 
