@@ -19,10 +19,11 @@ from tests.factories import connect, organization
 
 MakeDatabase = Callable[[], str]
 # From what the provider names to whose it is: asked once a webhook, never by the hot path.
-# The audit log also tells of what is no account's.
+# The audit log also tells of what is no account's; staff type words and look for accounts.
 # A view is a session's.
 LOOK_UPS = [
     "ix_audit_entries_actor_id",
+    "ix_search_words_word",
     "pk_audit_entries",
     "pk_staff_views",
     "uq_audit_entries_request_key",

@@ -20,6 +20,7 @@ from billing_app.db.tables.payments import (
     WebhookEvent,
 )
 from billing_app.db.tables.plans import Plan
+from billing_app.db.tables.search import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 
@@ -45,6 +46,7 @@ __all__ = [
     "Reconciliation",
     "Reservation",
     "ReservationHold",
+    "SearchWord",
     "Session",
     "StaffMember",
     "StaffView",

@@ -70,6 +70,8 @@ class Account(SQLModel, table=True):
             unique=True,
             postgresql_where=text("kind = 'user'"),
         ),
+        Index("ix_accounts_created_at", "created_at", "id"),
+        Index("ix_accounts_blocked", "id", postgresql_where=text("blocked_at IS NOT NULL")),
     )
 
     id: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})

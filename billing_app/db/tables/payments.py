@@ -65,6 +65,11 @@ class Subscription(SQLModel, table=True):
             unique=True,
             postgresql_where=text(f"status IN {LIVE_STATUSES}"),
         ),
+        Index(
+            "ix_subscriptions_past_due",
+            "account_id",
+            postgresql_where=text("past_due_since IS NOT NULL"),
+        ),
     )
 
     account_id: int = Field(
