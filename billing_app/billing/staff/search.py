@@ -6,8 +6,6 @@ order's own index is walked until the page is full, and at most MAX_EXAMINED row
 takes long, whatever is asked. At worst it is short, and its cursor goes on where it stopped.
 """
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +16,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import invalid_cursor
+from billing_app.billing.paging import decode_cursor, encode_cursor, invalid_cursor
 from billing_app.db.words import AccountKind
 
 MAX_QUERY_LENGTH: Final = 200
@@ -113,7 +111,7 @@ async def find_accounts(
     sort = where.sort or Sort.WORD
     if sort is Sort.WORD and not words:
         sort = Sort.NEWEST
-    after = _decode(cursor, sort) if cursor else None
+    after = _place(cursor, sort) if cursor else None
     values: dict[str, Any] = {"now": now, "limit": limit + 1, "examined": MAX_EXAMINED}
     for n, word in enumerate(words):
         values |= {f"low{n}": word, f"high{n}": word + LAST_LETTER}
@@ -128,7 +126,9 @@ async def find_accounts(
     following = places[-1] if len(rows) > limit else None
     if following is None and few is None:
         following = await _end_of_walk(session, sort, values)
-    return Found([place.account_id for place in places], _encode(following) if following else None)
+    return Found(
+        [place.account_id for place in places], encode_cursor(following) if following else None
+    )
 
 
 async def _fold(session: AsyncSession, query: str) -> list[str]:
@@ -262,18 +262,10 @@ def _order(sort: Sort, key: str, tie: str = "account.id") -> str:
     return f"{key}{direction}, {tie}{direction}"
 
 
-def _encode(place: Place) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
-
-
-def _decode(cursor: str, sort: Sort) -> Place:
-    padded = cursor + "=" * (-len(cursor) % 4)
-    try:
-        place = msgspec.json.decode(base64.urlsafe_b64decode(padded.encode("ascii")), type=Place)
-    except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError):
-        raise invalid_cursor() from None
+def _place(cursor: str, sort: Sort) -> Place:
+    place = decode_cursor(cursor, Place)
     is_whole = place.sort is sort and (sort is Sort.WORD or place.at is not None)
-    if not is_whole or "\0" in place.word or not 0 <= place.account_id < 2**63:
+    if not is_whole or not 0 <= place.account_id < 2**63:
         raise invalid_cursor()
     return place
 

@@ -1,0 +1,126 @@
+"""Customers as staff find them: a row for each account, with what it holds right now."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.actors import Actor
+from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit
+from billing_app.billing.staff.permissions import require_staff
+from billing_app.billing.staff.search import IS_USABLE, CustomerFilter, find_accounts
+from billing_app.db.engine import Database
+from billing_app.db.words import AccountKind, PlanSource, PlanType, SubscriptionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """An account in a list. `name` is the person's or the organization's; "" for a user that a
+    service named. The figures are of the plans that are usable now, without executions beyond.
+
+    `plan_name` and `plan_type` are of the plan that pays next; None: nothing is usable.
+    """
+
+    account_id: str
+    kind: AccountKind
+    name: str
+    email: str
+    organization_id: str
+    user_id: str | None
+    customer_id: str | None
+    plan_name: str | None
+    plan_type: PlanType | None
+    executions: int
+    executions_used: int
+    executions_held: int
+    subscription_status: SubscriptionStatus | None
+    past_due_since: datetime | None
+    blocked_at: datetime | None
+    created_at: datetime
+
+    @property
+    def executions_remaining(self) -> int:
+        return self.executions - self.executions_used - self.executions_held
+
+
+ROWS: Final = f"""
+SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
+       account.created_at, customer.customer_id,
+       CASE account.kind WHEN 'user' THEN holder.name ELSE firm.name END AS name,
+       coalesce(holder.email, '') AS email, held.*, owed.status, owed.past_due_since
+FROM accounts AS account
+JOIN organizations AS firm ON firm.id = account.organization_id
+LEFT JOIN users AS holder ON holder.id = account.user_id
+LEFT JOIN provider_customers AS customer ON customer.account_id = account.id
+LEFT JOIN LATERAL (
+    SELECT status, past_due_since FROM subscriptions AS subscription
+    WHERE subscription.account_id = account.id AND subscription.ended_at IS NULL
+    ORDER BY number DESC LIMIT 1
+) AS owed ON true
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum(plan.executions), 0)::bigint AS executions,
+           coalesce(sum(plan.used), 0)::bigint AS used,
+           coalesce(sum(plan.held), 0)::bigint AS held,
+           (array_agg(plan.name ORDER BY plan.priority, plan.sequence))[1] AS plan_name,
+           (array_agg(plan.type ORDER BY plan.priority, plan.sequence))[1] AS plan_type
+    FROM plans AS plan
+    WHERE plan.account_id = account.id AND plan.source <> '{PlanSource.OVERAGE}' AND {IS_USABLE}
+) AS held ON true
+WHERE account.id = ANY(:ids)
+"""  # noqa: S608
+
+
+async def search_customers(
+    database: Database,
+    actor: Actor,
+    where: CustomerFilter,
+    *,
+    now: datetime,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[CustomerRow]:
+    """Accounts in the order that `where` asks for. For staff.
+
+    A page may be short and have a cursor all the same: the search goes on there. Raises
+    ForbiddenError, InvalidInputError.
+    """
+    require_staff(actor)
+    check_limit(limit)
+    async with database.reading() as session:
+        found = await find_accounts(session, where, now=now, limit=limit, cursor=cursor)
+        rows = await read_customers(session, found.account_ids, now)
+    return Page(rows, found.next_cursor)
+
+
+async def read_customers(
+    session: AsyncSession, account_ids: list[int], now: datetime
+) -> list[CustomerRow]:
+    """A row for each of the accounts that exists, in their order."""
+    connection = await session.connection()
+    found = await connection.execute(text(ROWS), {"ids": account_ids, "now": now})
+    rows = {row.id: _row(row) for row in found.all()}
+    return [rows[account_id] for account_id in account_ids if account_id in rows]
+
+
+def _row(row: Any) -> CustomerRow:
+    return CustomerRow(
+        account_id=ids.encode_account(row.id),
+        kind=AccountKind(row.kind),
+        name=row.name,
+        email=row.email,
+        organization_id=row.organization_id,
+        user_id=row.user_id,
+        customer_id=row.customer_id,
+        plan_name=row.plan_name,
+        plan_type=PlanType(row.plan_type) if row.plan_type else None,
+        executions=row.executions,
+        executions_used=row.used,
+        executions_held=row.held,
+        subscription_status=SubscriptionStatus(row.status) if row.status else None,
+        past_due_since=row.past_due_since,
+        blocked_at=row.blocked_at,
+        created_at=row.created_at,
+    )

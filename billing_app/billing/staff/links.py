@@ -1,0 +1,15 @@
+"""Where staff look things up at the payment provider."""
+
+from typing import Protocol
+
+
+class ProviderLinks(Protocol):
+    """Addresses of the provider's own pages for staff; "" where it has none."""
+
+    def customer(self, customer_id: str) -> str: ...
+
+    def subscription(self, subscription_id: str) -> str: ...
+
+    def invoice(self, invoice_id: str) -> str: ...
+
+    def event(self, event_id: str) -> str: ...
