@@ -212,6 +212,12 @@ def upgrade() -> None:
         )
     op.create_index("ix_accounts_created_at", "accounts", ["created_at", "id"])
     op.create_index(
+        "ix_accounts_organizations_created_at",
+        "accounts",
+        ["created_at", "id"],
+        postgresql_where=sa.text("kind = 'organization'"),
+    )
+    op.create_index(
         "ix_accounts_blocked",
         "accounts",
         ["id"],
@@ -228,6 +234,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_subscriptions_past_due", "subscriptions")
     op.drop_index("ix_accounts_blocked", "accounts")
+    op.drop_index("ix_accounts_organizations_created_at", "accounts")
     op.drop_index("ix_accounts_created_at", "accounts")
     for table, event, _ in TRIGGERS:
         op.execute(f"DROP TRIGGER {table}_{event}_search_words ON {table}")

@@ -30,6 +30,7 @@ SET work_mem = '256MB';
 SELECT setseed(0.4);
 CREATE TEMPORARY TABLE made AS
 SELECT n, (random() * 4e18)::bigint + 1 AS account, substr(md5(n::text), 1, 16) AS mark,
+       n * 7919::bigint % ({people} + {organizations}) * interval '1 second' AS age,
        firsts[1 + floor(cardinality(firsts) * random() ^ 2)::int] AS first_name,
        initcap(parts[1 + floor(cardinality(parts) * random() ^ 2)::int]
                || parts[1 + floor(cardinality(parts) * random())::int]
@@ -41,19 +42,19 @@ ANALYZE made;
 INSERT INTO organizations (id, name, created_at) VALUES ('public', 'Public', now());
 INSERT INTO organizations (id, name, created_at)
 SELECT 'org_' || mark, last_name || ' ' || (ARRAY['GmbH', 'Ltd', 'S.A.', 'Inc', 'AS'])[1 + n % 5],
-       now() - n * interval '1 second'
+       now() - age
 FROM made WHERE n > {people};
 INSERT INTO users (id, name, email, password_hash, created_at)
 SELECT 'usr_' || mark, first_name || ' ' || last_name,
        search_fold(first_name || '.' || last_name) || n
        || (ARRAY['@gmail.com', '@example.org', '@web.de', '@mail.example.net'])[1 + n % 4],
-       'x', now() - n * interval '1 second'
+       'x', now() - age
 FROM made;
 INSERT INTO accounts (id, kind, organization_id, user_id, created_at)
-SELECT account, 'user', 'public', 'usr_' || mark, now() - n * interval '1 second'
+SELECT account, 'user', 'public', 'usr_' || mark, now() - age
 FROM made WHERE n <= {people};
 INSERT INTO accounts (id, kind, organization_id, created_at)
-SELECT account, 'organization', 'org_' || mark, now() - n * interval '1 second'
+SELECT account, 'organization', 'org_' || mark, now() - age
 FROM made WHERE n > {people};
 INSERT INTO memberships (organization_id, user_id, role, created_at)
 SELECT 'public', 'usr_' || mark, 'member', now() FROM made WHERE n <= {people};

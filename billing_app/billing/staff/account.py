@@ -23,7 +23,7 @@ from billing_app.billing.paging import (
 )
 from billing_app.billing.staff.customers import CustomerRow, read_customers
 from billing_app.billing.staff.links import ProviderLinks
-from billing_app.billing.staff.permissions import require_staff
+from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.subscriptions.invoices import InvoiceView, list_invoices
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
@@ -119,7 +119,7 @@ async def read_identity(
     database: Database, links: ProviderLinks, actor: Actor, account_id: str, now: datetime
 ) -> AccountIdentity:
     """Raises ForbiddenError, AccountNotFoundError."""
-    require_staff(actor)
+    require(actor, Action.READ)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         (row,) = await read_customers(session, [account.id], now)
@@ -143,7 +143,7 @@ async def list_people(
 ) -> Page[Person]:
     """Members by user id; of a trial's account its person. Raises as read_identity,
     InvalidInputError."""
-    require_staff(actor)
+    require(actor, Action.READ)
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
@@ -169,7 +169,7 @@ async def list_reservations(
     cursor: str | None = None,
 ) -> Page[ReservationView]:
     """Held ones first, then newest first. Raises as read_identity, InvalidInputError."""
-    require_staff(actor)
+    require(actor, Action.READ)
     check_limit(limit)
     after = decode_cursor(cursor, tuple[bool, int]) if cursor else (True, None)
     async with database.reading() as session:
@@ -192,7 +192,7 @@ async def list_subscriptions(
     database: Database, links: ProviderLinks, actor: Actor, account_id: str
 ) -> list[SubscriptionRow]:
     """The newest first, at most DEFAULT_LIMIT. Raises as read_identity."""
-    require_staff(actor)
+    require(actor, Action.READ)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         query = (
@@ -215,7 +215,7 @@ async def list_account_invoices(
     cursor: str | None = None,
 ) -> Page[InvoiceRow]:
     """Newest first, drafts left out. Raises as read_identity, InvalidInputError."""
-    require_staff(actor)
+    require(actor, Action.READ)
     page = await list_invoices(database, actor, account_id, limit=limit, cursor=cursor)
     return Page([InvoiceRow(row, links.invoice(row.id)) for row in page.items], page.next_cursor)
 
@@ -230,7 +230,7 @@ async def list_account_keys(
 ) -> Page[AccountKey]:
     """Keys of an organization, newest first; a person's trial has none. Raises as
     read_identity, InvalidInputError."""
-    require_staff(actor)
+    require(actor, Action.READ)
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit
-from billing_app.billing.staff.permissions import require_staff
+from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.staff.search import IS_USABLE, CustomerFilter, find_accounts
 from billing_app.db.engine import Database
 from billing_app.db.words import AccountKind, PlanSource, PlanType, SubscriptionStatus
@@ -87,7 +87,7 @@ async def search_customers(
     A page may be short and have a cursor all the same: the search goes on there. Raises
     ForbiddenError, InvalidInputError.
     """
-    require_staff(actor)
+    require(actor, Action.READ)
     check_limit(limit)
     async with database.reading() as session:
         found = await find_accounts(session, where, now=now, limit=limit, cursor=cursor)

@@ -26,8 +26,14 @@ class Action(StrEnum):
     RESUME = "resume_plan"
     BLOCK = "block_account"
     UNBLOCK = "unblock_account"
-    OPERATE = "operate"
-    EDIT_OFFERS = "edit_offers"
+    SIGN_OUT = "sign_out_everywhere"
+    REPLAY_EVENT = "replay_event"
+    RECONCILE = "reconcile"
+    RETRY_JOB = "retry_job"
+    EDIT_OFFER = "edit_offer"
+    PUBLISH_OFFER = "publish_offer"
+    ARCHIVE_OFFER = "archive_offer"
+    UNARCHIVE_OFFER = "unarchive_offer"
     ADD_STAFF = "add_staff"
     CHANGE_ROLE = "change_role"
     REMOVE_STAFF = "remove_staff"
@@ -47,8 +53,14 @@ LEAST: Final[dict[Action, StaffRole]] = {
     Action.RESUME: StaffRole.BILLING,
     Action.BLOCK: StaffRole.BILLING,
     Action.UNBLOCK: StaffRole.BILLING,
-    Action.OPERATE: StaffRole.BILLING,
-    Action.EDIT_OFFERS: StaffRole.ADMIN,
+    Action.SIGN_OUT: StaffRole.SUPPORT,
+    Action.REPLAY_EVENT: StaffRole.BILLING,
+    Action.RECONCILE: StaffRole.BILLING,
+    Action.RETRY_JOB: StaffRole.BILLING,
+    Action.EDIT_OFFER: StaffRole.ADMIN,
+    Action.PUBLISH_OFFER: StaffRole.ADMIN,
+    Action.ARCHIVE_OFFER: StaffRole.ADMIN,
+    Action.UNARCHIVE_OFFER: StaffRole.ADMIN,
     Action.ADD_STAFF: StaffRole.ADMIN,
     Action.CHANGE_ROLE: StaffRole.ADMIN,
     Action.REMOVE_STAFF: StaffRole.ADMIN,

@@ -16,12 +16,10 @@ from billing_app.billing.paging import (
     decode_cursor,
     encode_cursor,
 )
-from billing_app.billing.staff.audit import Deed, record
-from billing_app.billing.staff.permissions import require_staff
+from billing_app.billing.staff.audit import Deed, clean_reason, record
+from billing_app.billing.staff.permissions import Action, require
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Membership, Session, User
-
-SIGN_OUT_EVERYWHERE = "sign_out_everywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ async def list_account_sessions(
 
     Raises ForbiddenError, AccountNotFoundError, InvalidInputError.
     """
-    require_staff(actor)
+    require(actor, Action.READ)
     check_limit(limit)
     offset = decode_cursor(cursor, int) if cursor else 0
     async with database.reading() as session:
@@ -93,7 +91,7 @@ async def sign_out_person(
 
     Raises ForbiddenError, AccountNotFoundError, UserNotFoundError, InvalidInputError.
     """
-    staff = require_staff(actor)
+    staff, reason = require(actor, Action.SIGN_OUT), clean_reason(reason)
     async with database.transaction() as session:
         account = await authorize_reading(session, actor, account_id)
         await _require_person(session, account, user_id)
@@ -105,7 +103,7 @@ async def sign_out_person(
         )
         ended = (await (await session.connection()).execute(statement)).rowcount
         deed = Deed(
-            action=SIGN_OUT_EVERYWHERE,
+            action=Action.SIGN_OUT,
             reason=reason,
             account_id=account.id,
             subject=user_id,

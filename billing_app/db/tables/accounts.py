@@ -71,6 +71,12 @@ class Account(SQLModel, table=True):
             postgresql_where=text("kind = 'user'"),
         ),
         Index("ix_accounts_created_at", "created_at", "id"),
+        Index(
+            "ix_accounts_organizations_created_at",
+            "created_at",
+            "id",
+            postgresql_where=text("kind = 'organization'"),
+        ),
         Index("ix_accounts_blocked", "id", postgresql_where=text("blocked_at IS NOT NULL")),
     )
 
