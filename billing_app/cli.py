@@ -18,7 +18,7 @@ from billing_app.composition import Services, build_services
 from billing_app.db import migrations
 from billing_app.db.embedded import database_url
 from billing_app.db.words import Scope, StaffRole
-from billing_app.settings import SettingsError, enter_demo, load_settings
+from billing_app.settings import SettingsError, enter_demo, enter_demo_of_data, load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +71,7 @@ def serve(
     """Serve pages and API."""
     from billing_app import serving
 
-    _prepare_to_serve(workers)
+    _prepare_to_serve(host, port, workers)
     serving.serve(host, port, workers)
 
 
@@ -82,7 +82,7 @@ def api(
     """Serve the API alone, without the pages."""
     from billing_app import serving
 
-    _prepare_to_serve(workers)
+    _prepare_to_serve(host, port, workers)
     serving.serve_api(host, port, workers)
 
 
@@ -99,6 +99,7 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
+    enter_demo_of_data()
     url = _resolve_database()
     migrations.upgrade(url)
     out.print(f"The database is at revision {migrations.head_revision()}.")
@@ -122,18 +123,20 @@ def demo(
     port: PortOption = DEFAULT_PORT,
     api_only: Annotated[bool, typer.Option("--api-only", help="Without the pages.")] = False,
 ) -> None:
-    """Start everything on an embedded PostgreSQL with demo data."""
+    """Start everything with demo data, on an embedded PostgreSQL unless DATABASE_URL is set."""
     from billing_app import serving
     from billing_app.demo_processes import demo_processes
 
-    os.environ.setdefault("PUBLIC_URL", f"http://localhost:{port}")
-    enter_demo()
-    out.print("Starting PostgreSQL (embedded), migrating, seeding demo data")
+    serving.require_free(host, port)
+    enter_demo(port)
+    own = load_settings().database_url is None
+    server = "Starting PostgreSQL (embedded)" if own else "Using the PostgreSQL of DATABASE_URL"
+    out.print(f"{server}, migrating, seeding demo data")
     migrations.upgrade(_resolve_database())
     if not api_only:
         serving.build_pages()
-    _prepare_to_serve(workers=1)
-    with demo_processes(load_settings(), port):
+    _prepare_to_serve(host, port, workers=1)
+    with demo_processes(port):
         _run(_seed_and_show)
         (serving.serve_api if api_only else serving.serve)(host, port, 1)
 
@@ -143,7 +146,7 @@ def verify() -> None:
     """Recompute every balance from the ledger; exit 1 and list the differences if there are any."""
     from billing_app.billing.verification import verify as find_differences
 
-    differences = _run(lambda services: find_differences(services.database))
+    differences = _look_after(lambda services: find_differences(services.database))
     for found in differences:
         out.print(
             f"{found.account_id} {found.what}, {found.where}:"
@@ -161,7 +164,7 @@ def reconcile(
     """Compare with the payment provider, name each difference, heal it."""
     from billing_app.payments.reconciliation import reconcile as compare
 
-    found = _run(
+    found = _look_after(
         lambda services: compare(
             services.database,
             services.provider,
@@ -213,7 +216,7 @@ def create_key(
 
     if (organization is None) is not platform:
         raise typer.BadParameter("Give either --organization ID or --platform.")
-    made = _run(
+    made = _look_after(
         lambda services: api_keys.create_key(
             services.database,
             OperatorActor(),
@@ -232,7 +235,7 @@ def revoke_key(key_id: Annotated[int, typer.Argument(help="The number in `keys l
     """Stop a key; it is refused everywhere within 5 seconds."""
     from billing_app.billing import api_keys
 
-    revoked = _run(
+    revoked = _look_after(
         lambda services: api_keys.revoke_key(
             services.database, OperatorActor(), key_id=key_id, now=_now()
         )
@@ -246,7 +249,8 @@ def list_keys() -> None:
     """Show keys, newest first, without their secrets."""
     from billing_app.billing import api_keys
 
-    for found in _run(lambda services: api_keys.list_keys(services.database, OperatorActor())):
+    keys = _look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
+    for found in keys:
         out.print(
             f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
             f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'live'}"
@@ -262,7 +266,7 @@ def create_organization(
     """Make an organization with a paid plan and print its id, alone on its line."""
     from billing_app.billing import accounts
 
-    organization_id = _run(
+    organization_id = _look_after(
         lambda services: accounts.create_organization(
             services.database, OperatorActor(), name=name, executions=executions, now=_now()
         )
@@ -279,7 +283,7 @@ def add_plan(
     """Queue one more paid plan; prints its place in the queue."""
     from billing_app.billing import accounts
 
-    sequence = _run(
+    sequence = _look_after(
         lambda services: accounts.add_plan(
             services.database,
             OperatorActor(),
@@ -304,7 +308,7 @@ def add_staff(
     """Give somebody a role, or another one. Prints the password of a new user, once."""
     from billing_app.billing.staff import members
 
-    added = _run(
+    added = _look_after(
         lambda services: members.add_member(
             services.database, OperatorActor(), email=email, role=role, reason=reason, now=_now()
         )
@@ -327,7 +331,7 @@ def remove_staff(
             services.database, OperatorActor(), user_id=found.user_id, reason=reason, now=_now()
         )
 
-    _run(remove)
+    _look_after(remove)
 
 
 @staff_app.command("list")
@@ -335,8 +339,16 @@ def list_staff() -> None:
     """Show everybody with a role."""
     from billing_app.billing.staff import members
 
-    for found in _run(lambda services: members.list_members(services.database, OperatorActor())):
+    for found in _look_after(
+        lambda services: members.list_members(services.database, OperatorActor())
+    ):
         out.print(f"{found.email}  {found.role}  since {found.added_at:%Y-%m-%d}")
+
+
+def _look_after(work: Callable[[Services], Awaitable[Result]]) -> Result:
+    """Do the work on the configured database, or without settings on the demo's."""
+    enter_demo_of_data()
+    return _run(work)
 
 
 def _run(work: Callable[[Services], Awaitable[Result]]) -> Result:
@@ -362,12 +374,14 @@ def _resolve_database() -> str:
     return url
 
 
-def _prepare_to_serve(workers: int) -> None:
+def _prepare_to_serve(host: str, port: int, workers: int) -> None:
     from billing_app.api.app import prepare
+    from billing_app.serving import require_free
 
     if workers > 1:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="billing-"))
     _run(prepare)
+    require_free(host, port)
 
 
 async def _seed_and_show(services: Services) -> None:

@@ -26,6 +26,7 @@ from billing_app.billing.staff import members
 from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
+from billing_app.settings import DEMO_KEY_FILE
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
 TRIAL_EMAIL: Final = "ada@example.com"
@@ -34,7 +35,6 @@ OWNER_ID: Final = "usr_demo_owner"
 STAFF_EMAIL: Final = "staff@billing.example"
 STAFF_ID: Final = "usr_demo_staff"
 ORGANIZATION_NAME: Final = "Northwind"
-KEY_FILE: Final = "demo-key"
 HISTORY_DAYS: Final = 96
 TRIAL_DAYS: Final = 12
 WORKFLOWS: Final = (
@@ -263,7 +263,7 @@ async def _organization_id(services: Services) -> str:
 
 async def _key(services: Services, now: datetime) -> str:
     """The key of earlier starts when it still works."""
-    file = services.settings.data_directory / KEY_FILE
+    file = services.settings.data_directory / DEMO_KEY_FILE
     secret = _read(file)
     if secret and await services.keys.find(secret, now) is not None:
         return secret

@@ -1,24 +1,89 @@
-"""What the demo runs beside the app: the Stripe sandbox and a worker, ended with it."""
+"""What the demo runs beside the app: the Stripe sandbox and a worker, ended with it.
 
+Run as a module (`python -m billing_app.demo_processes MODULE …`) it is such a process: it runs
+MODULE and ends when its standard input does, so that it cannot outlive a demo that was killed.
+"""
+
+import fcntl
+import os
+import runpy
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Final, TextIO
 from urllib.parse import urlsplit
 
 from billing_app.routes import STRIPE_WEBHOOKS
-from billing_app.settings import Settings
+from billing_app.serving import ServingError, is_free
+from billing_app.settings import (
+    DEMO_SANDBOX_FILE,
+    SANDBOX_ADDRESS,
+    Settings,
+    load_settings,
+    use_sandbox_at,
+)
 
-STOP_SECONDS = 10
+HOST: Final = "127.0.0.1"
+STOP_SECONDS: Final = 10
+START_SECONDS: Final = 60
+RETRY_SECONDS: Final = 0.1
 
 
 @contextmanager
-def demo_processes(settings: Settings, port: int) -> Iterator[None]:
-    """The sandbox where payments go, unless a real test key is set, and a worker."""
+def demo_processes(port: int) -> Iterator[None]:
+    """The sandbox where payments go, unless a real test key is set, and a worker.
+
+    A second demo on the same data shares those of the first. Raises ServingError when the
+    sandbox does not start.
+    """
+    settings = load_settings()
+    settings.data_directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        if settings.uses_sandbox:
-            stack.enter_context(_process(_sandbox_command(settings, port)))
-        stack.enter_context(_process(["billing_app", "worker"]))
+        file = stack.enter_context((settings.data_directory / DEMO_SANDBOX_FILE).open("a+"))
+        remembered = _read(file)
+        if not _is_first(file):
+            if settings.uses_sandbox and remembered:
+                use_sandbox_at(remembered)
+            print("Another demo runs on this data; they share its payments and its worker.")
+        else:
+            if settings.uses_sandbox:
+                _use_free_address(settings, remembered, file)
+                stack.enter_context(_sandbox(load_settings(), port))
+            stack.enter_context(_process(["billing_app", "worker"]))
+        yield
+
+
+def _is_first(file: TextIO) -> bool:
+    """Whether no other process holds the file; holds it from now on then."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _use_free_address(settings: Settings, remembered: str, file: TextIO) -> None:
+    """Where the sandbox listened last time, since its pages were linked there; else as set, else
+    on any free port."""
+    wanted = settings.stripe_api_base or SANDBOX_ADDRESS
+    candidates = [remembered, wanted] if wanted == SANDBOX_ADDRESS else [wanted]
+    free = (address for address in candidates if address and is_free(HOST, _port(address)))
+    address = next(free, None) or f"http://{HOST}:{_any_free_port()}"
+    file.truncate(0)
+    file.write(address)
+    file.flush()
+    use_sandbox_at(address)
+
+
+@contextmanager
+def _sandbox(settings: Settings, port: int) -> Iterator[None]:
+    with _process(_sandbox_command(settings, port)) as process:
+        _wait_until_listening(process, _port(settings.stripe_api_base or ""))
         yield
 
 
@@ -26,21 +91,65 @@ def _sandbox_command(settings: Settings, port: int) -> list[str]:
     secret = settings.stripe_webhook_secret
     return [
         "billing_app.stripe_sandbox",
-        *("--port", str(urlsplit(settings.stripe_api_base or "").port)),
+        *("--port", str(_port(settings.stripe_api_base or ""))),
         *("--data", str(settings.data_directory / "stripe-sandbox.json")),
-        *("--webhook-url", f"http://127.0.0.1:{port}{STRIPE_WEBHOOKS}"),
+        *("--webhook-url", f"http://{HOST}:{port}{STRIPE_WEBHOOKS}"),
         *("--webhook-secret", secret.get_secret_value() if secret else ""),
     ]
 
 
+def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+    raise ServingError(f"The Stripe sandbox did not start on {HOST}:{port}; its words are above.")
+
+
 @contextmanager
-def _process(module_and_arguments: list[str]) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-m", *module_and_arguments])  # noqa: S603
+def _process(module_and_arguments: list[str]) -> "Iterator[subprocess.Popen[bytes]]":
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "billing_app.demo_processes", *module_and_arguments],
+        stdin=subprocess.PIPE,
+    )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _read(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip()
+
+
+def _port(address: str) -> int:
+    port = urlsplit(address).port
+    if port is None:
+        raise ServingError(f"STRIPE_API_BASE has no port: {address}")
+    return port
+
+
+def _any_free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return listener.getsockname()[1]
+
+
+def _end_with_standard_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -6,14 +6,20 @@ Nothing here imports Reflex at module level, so that the API alone never loads i
 import hashlib
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from billing_app.settings import load_settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD_DIRECTORY: Final = ROOT / ".web" / "build"
@@ -31,12 +37,37 @@ PAGE_SOURCES: Final = (
     "rxconfig.py",
 )
 STOP_TIMEOUT_SECONDS: Final = 5
-PAGES_TARGET: Final = "billing_app.billing_app:app"
-API_TARGET: Final = "billing_app.api.app:create_app"
+PAGES_TARGET: Final = "billing_app.serving:pages_worker"
+API_TARGET: Final = "billing_app.serving:api_worker"
+PORT_WAIT_SECONDS: Final = 5.0
+PORT_RETRY_SECONDS: Final = 0.2
 
 
 class ServingError(Exception):
     """The app cannot start; the message is one line that says what to do."""
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises ServingError when another program listens there: two servers would share the port,
+    and each request would reach one of them by chance. A server that is ending gets its time."""
+    deadline = time.monotonic() + PORT_WAIT_SECONDS
+    while not is_free(host, port):
+        if time.monotonic() > deadline:
+            raise ServingError(
+                f"Cannot listen on {host}:{port}: it is taken, or not yours."
+                " Choose another port: --port N (with make: PORT=N)."
+            )
+        time.sleep(PORT_RETRY_SECONDS)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError:
+        return False
+    return True
 
 
 def serve(host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> None:
@@ -57,6 +88,35 @@ def serve(host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> None:
 def serve_api(host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> None:
     """Serve the API alone until interrupted."""
     _run_server(API_TARGET, host=host, port=port, workers=workers)
+
+
+def pages_worker() -> "ASGIApp":
+    """Pages and API in a worker process."""
+    _end_with_parent()
+    from billing_app.billing_app import app
+
+    return app()
+
+
+def api_worker() -> "ASGIApp":
+    """The API in a worker process."""
+    _end_with_parent()
+    from billing_app.api.app import create_app
+
+    return create_app()
+
+
+def _end_with_parent() -> None:
+    """A worker whose server was killed would go on unseen, and keep the port."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _run_server(target: str, *, host: str, port: int, workers: int) -> None:

@@ -5,19 +5,24 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEMO_DEFAULTS: Final = {
     "TRIAL_PLAN_EXECUTIONS": "1000",
     "PUBLIC_ORG_ID": "public",
-    "PUBLIC_URL": "http://localhost:3000",
 }
+SANDBOX_ADDRESS: Final = "http://127.0.0.1:12111"
 SANDBOX_DEFAULTS: Final = {
     "STRIPE_SECRET_KEY": "sk_test_sandbox",
     "STRIPE_WEBHOOK_SECRET": "whsec_sandbox",
-    "STRIPE_API_BASE": "http://127.0.0.1:12111",
+    "STRIPE_API_BASE": SANDBOX_ADDRESS,
 }
+DEMO_KEY_FILE: Final = "demo-key"
+DEMO_SANDBOX_FILE: Final = "demo-sandbox"
+DATA_DIRECTORY: Final = Path(".data")
+ENV_FILE: Final = ".env"
 DEMO_FLAG: Final = "BILLING_DEMO"
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_")
 
@@ -33,13 +38,13 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """What the operator decides. Field names are the environment's, in lower case."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
 
     trial_plan_executions: int = Field(ge=0, le=1_000_000_000)
     public_org_id: str = Field(min_length=1, max_length=255)
     trial_plan_days: int | None = Field(default=None, ge=1, le=3650)
     database_url: str | None = None
-    data_directory: Path = Path(".data")
+    data_directory: Path = DATA_DIRECTORY
     public_url: str = "http://localhost:3000"
     stripe_secret_key: SecretStr | None = None
     stripe_webhook_secret: SecretStr | None = None
@@ -74,18 +79,46 @@ class Settings(BaseSettings):
         return self.stripe_api_base is not None
 
 
-def enter_demo() -> None:
-    """Fill what the environment lacks with the demo's values, for this process and its children.
+def enter_demo(port: int = 3000) -> None:
+    """Fill what the environment and .env lack with the demo's values, for this process and its
+    children.
 
     Raises SettingsError when a live Stripe key is set: the demo never touches real money.
     """
-    if os.environ.get("STRIPE_SECRET_KEY", "").startswith(LIVE_KEY_PREFIXES):
+    given = _given()
+    secret_key = given.get("STRIPE_SECRET_KEY", "")
+    if secret_key.startswith(LIVE_KEY_PREFIXES):
         raise SettingsError(["STRIPE_SECRET_KEY: the demo refuses a live key"])
-    for name, value in DEMO_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    if "STRIPE_SECRET_KEY" not in os.environ:
-        os.environ.update(SANDBOX_DEFAULTS)
+    defaults = DEMO_DEFAULTS | {"PUBLIC_URL": f"http://localhost:{port}"}
+    if not secret_key:
+        defaults |= SANDBOX_DEFAULTS
+    os.environ.update({name: value for name, value in defaults.items() if not given.get(name)})
     os.environ[DEMO_FLAG] = "1"
+    load_settings.cache_clear()
+
+
+def enter_demo_of_data() -> None:
+    """Enter the demo when the embedded database is the demo's, so that commands that look after
+    it need no settings."""
+    given = _given()
+    directory = Path(given.get("DATA_DIRECTORY") or DATA_DIRECTORY)
+    if given.get("DATABASE_URL") or not (directory / DEMO_KEY_FILE).exists():
+        return
+    enter_demo()
+    sandbox_file = directory / DEMO_SANDBOX_FILE
+    if load_settings().uses_sandbox and sandbox_file.exists():
+        use_sandbox_at(sandbox_file.read_text())
+
+
+def _given() -> dict[str, str]:
+    """What the environment says, and .env where it is silent; names in upper case."""
+    given = {name.upper(): value or "" for name, value in dotenv_values(ENV_FILE).items()}
+    return given | {name.upper(): value for name, value in os.environ.items()}
+
+
+def use_sandbox_at(address: str) -> None:
+    """Send payments to a sandbox that listens elsewhere, also those of child processes."""
+    os.environ["STRIPE_API_BASE"] = address
     load_settings.cache_clear()
 
 

@@ -9,6 +9,7 @@ from billing_app.stripe_sandbox.app import Sandbox
 from billing_app.stripe_sandbox.resources.events import new_endpoint
 
 HOST = "127.0.0.1"
+DESCRIPTION = "Given on the command line"
 
 
 def _arguments() -> argparse.Namespace:
@@ -33,9 +34,15 @@ def main() -> None:
 
 
 def _listen(sandbox: Sandbox, url: str, secret: str | None) -> None:
+    """Events go to `url`, and no longer to where an earlier command line sent them."""
     store = sandbox.world.store
+    endpoints = list(store.all("webhook_endpoint", lambda e: e["description"] == DESCRIPTION))
+    for earlier in endpoints:
+        if earlier["url"] != url:
+            store.remove(earlier["id"])
     if not any(store.all("webhook_endpoint", lambda e: e["url"] == url)):
-        new_endpoint(sandbox.world, {"url": url, "enabled_events": ["*"]}, secret)
+        wanted = {"url": url, "enabled_events": ["*"], "description": DESCRIPTION}
+        new_endpoint(sandbox.world, wanted, secret)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ import psycopg
 import pytest
 
 from tests.conftest import create_database, server_environment
-from tests.processes import api_process, run_command, start_command
+from tests.processes import (
+    api_process,
+    free_port,
+    run_command,
+    start_command,
+    wait_until_ready,
+)
 
 
 @pytest.fixture
@@ -116,6 +122,18 @@ def test_several_workers_share_the_ledger_and_the_metrics(environment: dict[str,
     assert (statuses.count(200), statuses.count(402)) == (50, 10)
     batches = re.findall(r'batch_requests_sum\{lane="write"\} ([\d.]+)', metrics)
     assert sum(map(float, batches)) == 60
+
+
+def test_a_killed_server_leaves_nobody_on_its_port(environment: dict[str, str]) -> None:
+    port = free_port()
+    arguments = ("api", "--port", str(port), "--workers", "2")
+    for _ in range(2):
+        process = start_command(environment, *arguments)
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _consume(base_url: str, key: str, organization: str, number: int) -> int:

@@ -1,0 +1,128 @@
+"""The demo as a person starts it: on taken ports, twice, killed, and looked after from outside."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.processes import free_port, run_command, start_command, wait_until_ready
+
+SETTINGS = ("DATABASE_URL", "TRIAL_PLAN_EXECUTIONS", "PUBLIC_ORG_ID", "STRIPE_SECRET_KEY")
+GONE_SECONDS = 20.0
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """No settings at all, a data directory of its own."""
+    tmp_path.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return kept | {"DATA_DIRECTORY": str(tmp_path / "data")}
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port where somebody else answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_the_demo_makes_its_own_way(environment: dict[str, str], taken_port: int) -> None:
+    wanted = {"STRIPE_API_BASE": f"http://127.0.0.1:{taken_port}"}
+    port = free_port()
+    process = start_command(environment | wanted, "demo", "--api-only", "--port", str(port))
+    base_url = f"http://localhost:{port}"
+    try:
+        wait_until_ready(base_url, process)
+        sandbox = Path(environment["DATA_DIRECTORY"], "demo-sandbox").read_text()
+        assert urlsplit(sandbox).port != taken_port
+        assert httpx.get(sandbox).status_code < 500
+        _refuse_a_second_one_on_the_same_port(environment, port)
+        _share_with_a_second_one_on_another_port(environment)
+        assert run_command(environment, "verify").returncode == 0
+        _consume(environment, base_url)
+    finally:
+        process.kill()
+        process.wait()
+    _wait_until_gone(sandbox)
+    _stop_postgres(environment)
+
+
+def _refuse_a_second_one_on_the_same_port(environment: dict[str, str], port: int) -> None:
+    ended = run_command(environment, "demo", "--api-only", "--port", str(port))
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert f":{port}" in ended.stderr
+
+
+def _share_with_a_second_one_on_another_port(environment: dict[str, str]) -> None:
+    port = free_port()
+    process = start_command(environment, "demo", "--api-only", "--port", str(port))
+    try:
+        wait_until_ready(f"http://localhost:{port}", process)
+        _consume(environment, f"http://localhost:{port}")
+    finally:
+        process.terminate()
+        output = process.communicate(timeout=30)[0]
+    assert "share" in output
+
+
+def _consume(environment: dict[str, str], base_url: str) -> None:
+    """With a new key, as its owner would who has no settings either."""
+    made = run_command(
+        environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
+    )
+    answer = httpx.post(
+        f"{base_url}/billing/plans/check-executions",
+        json={"organization_id": "public", "user_id": "somebody", "mode": "consume"},
+        headers={"Authorization": f"Bearer {made.stdout.strip()}", "Idempotency-Key": base_url},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def _wait_until_gone(address: str) -> None:
+    deadline = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(address, timeout=1)
+        except httpx.ConnectError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the sandbox outlived its demo")
+
+
+def _stop_postgres(environment: dict[str, str]) -> None:
+    """What the killed process could not do."""
+    directory = Path(environment["DATA_DIRECTORY"], "postgres")
+    postmaster = int((directory / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGINT)
+
+
+def test_the_demo_minds_env_files(environment: dict[str, str], tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    (tmp_path / ".env").write_text("trial_plan_executions=7\nSTRIPE_SECRET_KEY=sk_live_1\n")
+    program = (
+        "from billing_app.settings import SettingsError, enter_demo, load_settings\n"
+        "import os\n"
+        "try:\n    enter_demo()\nexcept SettingsError as error:\n    print(error)\n"
+        "os.environ['STRIPE_SECRET_KEY'] = ''\nenter_demo(3001)\n"
+        "print(load_settings().trial_plan_executions, load_settings().public_url)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.splitlines() == [
+        "STRIPE_SECRET_KEY: the demo refuses a live key",
+        "7 http://localhost:3001",
+    ]
