@@ -10,6 +10,7 @@ from billing_app.api import (
     health,
     hot_routes,
     openapi,
+    overage,
     plans,
     receipts,
     sign_in,
@@ -34,7 +35,7 @@ def create_app() -> "hot_routes.HotRoutes":
         openapi_url="/billing/openapi.json",
         lifespan=_lifespan,
     )
-    customers = (health, plans, usage, receipts, subscriptions, webhooks, sign_in)
+    customers = (health, plans, usage, receipts, subscriptions, overage, webhooks, sign_in)
     for module in (*customers, *staff.modules):
         api.include_router(module.router)
     errors.install(api)

@@ -34,6 +34,7 @@ async def current(
         "executions_remaining": found.executions_remaining,
         "period_end": found.period_end,
         "upcoming": found.upcoming,
+        "overage": found.overage,
     }
 
 

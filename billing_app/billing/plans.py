@@ -12,6 +12,7 @@ from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.answers import balance_of
 from billing_app.billing.executions.state import AccountState, PlanBalance
+from billing_app.billing.overage.reading import OverageView, read_overage
 from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Plan, Reservation, ReservationHold
@@ -57,7 +58,8 @@ class PlanView:
 
 @dataclass(frozen=True, slots=True)
 class CurrentPlan:
-    """The plan in force with the account's sums over its usable plans.
+    """The plan in force with the account's sums over its usable plans; `overage` tells of what
+    may be used beyond them.
 
     `plan` is the last one that ended when none is usable, and None when none has begun yet.
     """
@@ -70,6 +72,7 @@ class CurrentPlan:
     executions_remaining: int
     period_end: datetime | None
     upcoming: list[PlanView]
+    overage: OverageView | None
 
 
 async def read_current(
@@ -79,6 +82,9 @@ async def read_current(
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         views, balances = await _read_plans(session, account, now)
+        overage = await read_overage(session, account.id, now)
+    views = [view for view in views if view.source is not PlanSource.OVERAGE]
+    balances = [balance for balance in balances if not balance.is_overage]
     state = AccountState(account.id, account.organization_id, balances)
     balance = balance_of(state, now)
     current = [view for view in views if view.state is PlanState.CURRENT]
@@ -95,6 +101,7 @@ async def read_current(
         executions_remaining=balance.remaining,
         period_end=balance.period_end,
         upcoming=[view for view in views if view.state is PlanState.UPCOMING],
+        overage=overage,
     )
 
 
@@ -107,7 +114,8 @@ async def read_history(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[PlanView]:
-    """All plans, newest first: when and why each began and ended.
+    """All plans, newest first: when and why each began and ended. Overage that was never used
+    is left out.
 
     Raises AccountNotFoundError, ScopeMissingError, InvalidInputError.
     """
@@ -116,6 +124,7 @@ async def read_history(
         account = await authorize_reading(session, actor, account_id)
         views, _ = await _read_plans(session, account, now)
     before = _sequence_of(cursor, account.id) if cursor else None
+    views = [view for view in views if view.source is not PlanSource.OVERAGE or view.began_at]
     views.sort(key=lambda view: -view.sequence)
     older = [view for view in views if before is None or view.sequence < before]
     page = older[:limit]
@@ -125,39 +134,66 @@ async def read_history(
 def timeline(
     account_id: int, plans: list[PlanBalance], rows: list[Plan], now: datetime
 ) -> list[PlanView]:
-    """Views of plans in the order of use, with when and why each began and ended."""
+    """Views of plans in the order of use, with when and why each began and ended.
+
+    Overage stands beside the queue: it comes last, and is nobody's predecessor.
+    """
     views: list[PlanView] = []
+    beside: list[PlanView] = []
     has_current = False
     for balance, row in zip(plans, rows, strict=True):
+        if balance.is_overage:
+            beside.append(_overage_view(account_id, balance, now))
+            continue
         began_at, began_because = _beginning(balance, views, now)
-        ended_at, ended_because = _ending(balance, now)
-        if ended_at is not None:
+        if _ending(balance, now)[0] is not None:
             state = PlanState.ENDED
         elif not has_current and balance.is_usable(now) and balance.remaining:
             state, has_current = PlanState.CURRENT, True
         else:
             state = PlanState.CURRENT if began_at and not has_current else PlanState.UPCOMING
-        views.append(
-            PlanView(
-                id=ids.encode(ids.PLAN, account_id, balance.sequence),
-                sequence=balance.sequence,
-                type=PlanType(balance.type),
-                name=balance.name,
-                source=PlanSource(row.source),
-                state=state,
-                executions=balance.executions,
-                used=balance.used,
-                held=balance.held,
-                remaining=balance.remaining if state is not PlanState.ENDED else 0,
-                starts_at=balance.starts_at,
-                ends_at=balance.ends_at,
-                began_at=began_at,
-                began_because=began_because,
-                ended_at=ended_at,
-                ended_because=ended_because,
-            )
-        )
-    return views
+        begun = (began_at, began_because)
+        views.append(_plan_view(account_id, balance, PlanSource(row.source), state, begun, now))
+    return [*views, *beside]
+
+
+def _overage_view(account_id: int, balance: PlanBalance, now: datetime) -> PlanView:
+    """In force for its whole period; begun when it was first used."""
+    ended_at, _ = _ending(balance, now)
+    state = PlanState.UPCOMING if balance.starts_at > now else PlanState.CURRENT
+    state = PlanState.ENDED if ended_at is not None else state
+    because = BeginReason.PREVIOUS_DEPLETED if balance.began_at else None
+    begun = (balance.began_at, because)
+    return _plan_view(account_id, balance, PlanSource.OVERAGE, state, begun, now)
+
+
+def _plan_view(
+    account_id: int,
+    balance: PlanBalance,
+    source: PlanSource,
+    state: PlanState,
+    begun: tuple[datetime | None, BeginReason | None],
+    now: datetime,
+) -> PlanView:
+    ended_at, ended_because = _ending(balance, now)
+    return PlanView(
+        id=ids.encode(ids.PLAN, account_id, balance.sequence),
+        sequence=balance.sequence,
+        type=PlanType(balance.type),
+        name=balance.name,
+        source=source,
+        state=state,
+        executions=balance.executions,
+        used=balance.used,
+        held=balance.held,
+        remaining=balance.remaining if state is not PlanState.ENDED else 0,
+        starts_at=balance.starts_at,
+        ends_at=balance.ends_at,
+        began_at=begun[0],
+        began_because=begun[1],
+        ended_at=ended_at,
+        ended_because=ended_because,
+    )
 
 
 def _ending(plan: PlanBalance, now: datetime) -> tuple[datetime | None, EndReason | None]:

@@ -119,6 +119,13 @@ class WriteState(StrEnum):
     FAILED = "failed"
 
 
+class ReportState(StrEnum):
+    """Of what is told to the provider: on its way, or known to be there."""
+
+    PENDING = "pending"
+    DONE = "done"
+
+
 class WebhookState(StrEnum):
     RECEIVED = "received"
     PROCESSED = "processed"

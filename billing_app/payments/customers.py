@@ -83,6 +83,8 @@ class Customers(StripeCalls):
         *,
         customer_id: str,
         price_id: str,
+        overage_price_id: str | None,
+        trial_days: int,
         is_subscription: bool,
         success_url: str,
         cancel_url: str,
@@ -95,6 +97,10 @@ class Customers(StripeCalls):
             "success_url": success_url,
             "cancel_url": cancel_url,
         }
+        if overage_price_id is not None:
+            body["line_items"].append({"price": overage_price_id})
+        if trial_days:
+            body["subscription_data"] = {"trial_period_days": trial_days}
         if not is_subscription:
             body["invoice_creation"] = {"enabled": True}
         session = await asked(

@@ -1,26 +1,44 @@
 """What an offer is at Stripe: a product with a price."""
 
-from typing import Any
+from typing import Any, Final
 
+from billing_app.billing.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
     PaymentProviderFailedError,
     PriceFacts,
     PriceTerms,
 )
 from billing_app.db.words import Interval
-from billing_app.payments.calls import StripeCalls, asked, options
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options, reference
+
+METER_EVENT: Final = "billing_overage_executions"
 
 
 class Prices(StripeCalls):
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> PriceFacts:
-        """The price whose lookup key is the reference; made with its product if need be."""
-        prices = self.client.v1.prices
-        query = {"lookup_keys": [terms.reference], "limit": 1}
-        found = await asked(lambda: prices.list_async(query))  # pyright: ignore[reportArgumentType]
-        if found.data:
-            price = found.data[0]
-            _require_same(price, terms)
-            return PriceFacts(product_id=str(price.product), price_id=price.id)
+        """The price whose lookup key is the reference, made with its product if need be; the same
+        for overage."""
+        price = await self._found(terms.reference)
+        if price is None:
+            price = await self._make_price(terms, key=key)
+        _require_same(price, terms)
+        overage_price_id = None
+        if terms.overage is not None:
+            overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
+        return PriceFacts(reference(price.product), price.id, overage_price_id)
+
+    async def meter_id(self) -> str | None:
+        """The app's meter, which counts executions beyond plans; None: nothing was sold so yet."""
+        meters = self.client.v1.billing.meters
+        rows = await all_rows(lambda: meters.list_async({"status": "active", "limit": PAGE_SIZE}))
+        return next((row.id for row in rows if row.event_name == METER_EVENT), None)
+
+    async def _found(self, lookup_key: str) -> Any | None:
+        query = {"lookup_keys": [lookup_key], "limit": 1}
+        found = await asked(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
+        return found.data[0] if found.data else None
+
+    async def _make_price(self, terms: PriceTerms, *, key: str) -> Any:
         product = {"name": terms.name, "metadata": {"offer_version": terms.reference}}
         if terms.description:
             product["description"] = terms.description
@@ -31,12 +49,61 @@ class Prices(StripeCalls):
         }
         if terms.interval is not Interval.ONCE:
             body["recurring"] = {"interval": terms.interval.value}
+        return await self._create(product, body, key=key)
+
+    async def _ensure_overage_price(
+        self, terms: PriceTerms, overage: OverageTerms, *, key: str
+    ) -> str:
+        name = f"{terms.reference}-overage"
+        price = await self._found(name)
+        if price is None:
+            product = {"name": f"{terms.name}: executions beyond the plan"}
+            body: dict[str, Any] = {
+                "lookup_key": name,
+                "currency": terms.currency.lower(),
+                "unit_amount": overage.unit_price_minor,
+                "recurring": {
+                    "interval": terms.interval.value,
+                    "usage_type": "metered",
+                    "meter": await self.meter_id() or await self._make_meter(),
+                },
+            }
+            if overage.unit_executions > 1:
+                body["transform_quantity"] = {"divide_by": overage.unit_executions, "round": "up"}
+            price = await self._create(product, body, key=f"{key}:overage")
+        _require_same_overage(price, terms, overage)
+        return price.id
+
+    async def _make_meter(self) -> str:
+        body: dict[str, Any] = {
+            "display_name": "Executions beyond the plan",
+            "event_name": METER_EVENT,
+            "default_aggregation": {"formula": "sum"},
+        }
+        meters = self.client.v1.billing.meters
+        key = f"meter-{METER_EVENT}"
+        made = await asked(lambda: meters.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
+        return made.id
+
+    async def _create(self, product: dict[str, Any], price: dict[str, Any], *, key: str) -> Any:
         made = await asked(
             lambda: self.client.v1.products.create_async(product, options(f"{key}:product"))  # pyright: ignore[reportArgumentType]
         )
-        body["product"] = made.id
-        price = await asked(lambda: prices.create_async(body, options(f"{key}:price")))  # pyright: ignore[reportArgumentType]
-        return PriceFacts(product_id=made.id, price_id=price.id)
+        body = price | {"product": made.id}
+        return await asked(
+            lambda: self.client.v1.prices.create_async(body, options(f"{key}:price"))  # pyright: ignore[reportArgumentType]
+        )
+
+
+def _require_same_overage(price: Any, terms: PriceTerms, overage: OverageTerms) -> None:
+    unit = price.transform_quantity.divide_by if price.transform_quantity else 1
+    theirs = (price.unit_amount, price.currency.upper(), unit, price.recurring.usage_type)
+    ours = (overage.unit_price_minor, terms.currency, overage.unit_executions, "metered")
+    if theirs != ours:
+        raise PaymentProviderFailedError(
+            "The payment provider has another overage price under this name.",
+            reference=terms.reference,
+        )
 
 
 def _require_same(price: Any, terms: PriceTerms) -> None:

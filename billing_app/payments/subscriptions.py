@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from billing_app.billing.subscriptions.provider import Credit, PaymentDeclinedError, PreviewFacts
+from billing_app.billing.subscriptions.provider import (
+    Change,
+    Credit,
+    OverageCharge,
+    PaymentDeclinedError,
+    PreviewFacts,
+)
 from billing_app.db.words import Interval
 from billing_app.payments import translate
 from billing_app.payments.calls import StripeCalls, asked, options, reference
@@ -10,57 +16,68 @@ from billing_app.payments.calls import StripeCalls, asked, options, reference
 
 class Subscriptions(StripeCalls):
     async def create_subscription(
-        self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
+        self,
+        *,
+        customer_id: str,
+        price_id: str,
+        overage_price_id: str | None,
+        trial_days: int,
+        payment_method_id: str,
+        key: str,
     ) -> str:
         """Charge the payment method on file. A decline makes no subscription."""
         body: dict[str, Any] = {
             "customer": customer_id,
-            "items": [{"price": price_id}],
+            "items": [{"price": price} for price in (price_id, overage_price_id) if price],
             "payment_behavior": "error_if_incomplete",
             "default_payment_method": payment_method_id,
             "metadata": {translate.WRITE_METADATA: key},
         }
+        if trial_days:
+            body["trial_period_days"] = trial_days
         made = await asked(
             lambda: self.client.v1.subscriptions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )
         return made.id
 
-    async def preview_change(
-        self, *, subscription_id: str, price_id: str, credit: Credit | None
-    ) -> PreviewFacts:
-        item_id = await self._item_id(subscription_id)
-        body: dict[str, Any] = {
-            "subscription": subscription_id,
-            "subscription_details": {
-                "items": [{"id": item_id, "price": price_id}],
-                "billing_cycle_anchor": {"type": "now"},
-                "proration_behavior": "none",
-            },
+    async def preview_change(self, subscription_id: str, change: Change) -> PreviewFacts:
+        found = await self._retrieve(subscription_id)
+        details: dict[str, Any] = {
+            "items": _changed_items(found, change.price_id, change.overage_price_id),
+            "billing_cycle_anchor": {"type": "now"},
+            "proration_behavior": "none",
         }
-        if credit is not None:
-            item = {"amount": -credit.amount_minor, "currency": credit.currency.lower()}
-            body["invoice_items"] = [item | {"description": credit.description}]
+        if found.status == "trialing":
+            details["trial_end"] = "now"
+        extra = _preview_items(change)
+        body: dict[str, Any] = {"subscription": subscription_id, "subscription_details": details}
+        if extra:
+            body["invoice_items"] = extra
         preview = await asked(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
         return translate.preview_facts(preview)
 
-    async def change_now(
-        self, *, subscription_id: str, price_id: str, credit: Credit | None, key: str
-    ) -> None:
+    async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None:
         """A new period at the new price begins now; the credit is taken off its first invoice.
 
         The credit is a coupon for once, so that it applies in the very call that changes: a
-        decline changes nothing and leaves no credit behind.
+        decline changes nothing and leaves no credit behind. What was used beyond the plan is
+        billed in that call too: without prorations a metered price that goes bills nothing
+        (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
-        item_id = await self._item_id(subscription_id)
+        found = await self._retrieve(subscription_id)
         body: dict[str, Any] = {
-            "items": [{"id": item_id, "price": price_id}],
+            "items": _changed_items(found, change.price_id, change.overage_price_id),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             "cancel_at_period_end": False,
         }
-        if credit is not None:
-            body["discounts"] = [{"coupon": await self._coupon(credit, key=key)}]
+        if found.status == "trialing":
+            body["trial_end"] = "now"
+        if change.overage is not None:
+            body["add_invoice_items"] = [await self._overage_item(change.overage)]
+        if change.credit is not None:
+            body["discounts"] = [{"coupon": await self._coupon(change.credit, key=key)}]
         given_up = await self._release_schedule(subscription_id, key=key)
         try:
             await self._update(subscription_id, body, key=key)
@@ -70,15 +87,29 @@ class Subscriptions(StripeCalls):
             raise
 
     async def change_at_period_end(
-        self, *, subscription_id: str, price_id: str, interval: Interval, key: str
+        self,
+        *,
+        subscription_id: str,
+        price_id: str,
+        overage_price_id: str | None,
+        interval: Interval,
+        key: str,
     ) -> None:
-        """A schedule keeps the price until the period ends, then puts the other in its place."""
-        found = await asked(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
+        """A schedule keeps the price until the period ends, then puts the other in its place.
+
+        A metered price that goes bills its usage only with prorations on; at the end of a period
+        there is nothing else to prorate.
+        """
+        found = await self._retrieve(subscription_id)
         if found.cancel_at_period_end:
             await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
+        items: list[dict[str, Any]] = [{"price": price_id, "quantity": 1}]
+        if overage_price_id is not None:
+            items.append({"price": overage_price_id})
+        is_metered = bool(translate.metered_items(found))
         phase: dict[str, Any] = {
-            "items": [{"price": price_id, "quantity": 1}],
-            "proration_behavior": "none",
+            "items": items,
+            "proration_behavior": "create_prorations" if is_metered else "none",
             "duration": {"interval": str(interval), "interval_count": 1},
         }
         await self._schedule(subscription_id, phase, key=key)
@@ -88,10 +119,12 @@ class Subscriptions(StripeCalls):
         await self._update(subscription_id, {"cancel_at_period_end": True}, key=key)
 
     async def cancel_now(self, subscription_id: str, *, key: str) -> None:
-        """End at once. Nothing is given back by itself."""
+        """End at once. Nothing is given back by itself; what a meter counted is billed."""
+        found = await self._retrieve(subscription_id)
+        invoice_now = bool(translate.metered_items(found))
         await asked(
             lambda: self.client.v1.subscriptions.cancel_async(
-                subscription_id, {"prorate": False, "invoice_now": False}, options(key)
+                subscription_id, {"prorate": False, "invoice_now": invoice_now}, options(key)
             )
         )
 
@@ -106,7 +139,7 @@ class Subscriptions(StripeCalls):
         """Let a phase follow the current one. A schedule that is there is used, so that doing it
         again after an interruption comes to the same."""
         schedules = self.client.v1.subscription_schedules
-        found = await asked(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
+        found = await self._retrieve(subscription_id)
         if found.schedule is not None:
             schedule_id = reference(found.schedule)
             schedule = await asked(lambda: schedules.retrieve_async(schedule_id))
@@ -117,14 +150,17 @@ class Subscriptions(StripeCalls):
                 )
             )
         current = translate.current_phase(schedule)
-        kept = [{"price": reference(item.price), "quantity": 1} for item in current.items]
+        kept: dict[str, Any] = {
+            "items": translate.phase_items(current),
+            "start_date": current.start_date,
+            "end_date": current.end_date,
+        }
+        if current.trial_end:
+            kept["trial_end"] = current.trial_end
         body: dict[str, Any] = {
             "end_behavior": "release",
             "proration_behavior": "none",
-            "phases": [
-                {"items": kept, "start_date": current.start_date, "end_date": current.end_date},
-                next_phase,
-            ],
+            "phases": [kept, next_phase],
         }
         await asked(
             lambda: schedules.update_async(schedule.id, body, options(f"{key}:phases"))  # pyright: ignore[reportArgumentType]
@@ -140,10 +176,20 @@ class Subscriptions(StripeCalls):
             )
         )
 
-    async def _item_id(self, subscription_id: str) -> str:
-        found = await asked(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
-        items: Any = found.items
-        return items.data[0].id
+    async def _retrieve(self, subscription_id: str) -> Any:
+        return await asked(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
+
+    async def _overage_item(self, overage: OverageCharge) -> dict[str, Any]:
+        price = await asked(lambda: self.client.v1.prices.retrieve_async(overage.price_id))
+        return {
+            "price_data": {
+                "currency": overage.currency.lower(),
+                "product": reference(price.product),
+                "unit_amount": overage.amount_minor,
+            },
+            "quantity": 1,
+            "metadata": {translate.OVERAGE_METADATA: str(overage.plan_sequence)},
+        }
 
     async def _coupon(self, credit: Credit, *, key: str) -> str:
         body: dict[str, Any] = {
@@ -161,7 +207,7 @@ class Subscriptions(StripeCalls):
     async def _release_schedule(self, subscription_id: str, *, key: str) -> dict[str, Any] | None:
         """Give up what waits for the end of the period; returns the phase that would have come."""
         schedules = self.client.v1.subscription_schedules
-        found = await asked(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
+        found = await self._retrieve(subscription_id)
         if found.schedule is None:
             return None
         schedule_id = reference(found.schedule)
@@ -175,7 +221,34 @@ class Subscriptions(StripeCalls):
         if following is None:
             return None
         return {
-            "items": [{"price": reference(item.price), "quantity": 1} for item in following.items],
-            "proration_behavior": "none",
+            "items": translate.phase_items(following),
+            "proration_behavior": following.proration_behavior,
             "end_date": following.end_date,
         }
+
+
+def _changed_items(
+    subscription: Any, price_id: str, overage_price_id: str | None
+) -> list[dict[str, Any]]:
+    """The plan's item gets the new price; what is metered goes, and comes anew with its price."""
+    items: list[dict[str, Any]] = [
+        {"id": translate.licensed_item(subscription).id, "price": price_id}
+    ]
+    gone = translate.metered_items(subscription)
+    items.extend({"id": item.id, "deleted": True} for item in gone)
+    if overage_price_id is not None:
+        items.append({"price": overage_price_id})
+    return items
+
+
+def _preview_items(change: Change) -> list[dict[str, Any]]:
+    """What the change credits and bills besides its price."""
+    items: list[dict[str, Any]] = []
+    if change.credit is not None:
+        amount = {"amount": -change.credit.amount_minor, "currency": change.credit.currency.lower()}
+        items.append(amount | {"description": change.credit.description})
+    if change.overage is not None:
+        overage = change.overage
+        amount = {"amount": overage.amount_minor, "currency": overage.currency.lower()}
+        items.append(amount | {"description": overage.description})
+    return items

@@ -11,6 +11,7 @@ from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
     EventFacts,
     InvoiceFacts,
+    InvoiceLine,
     PaymentMethodFacts,
     PreviewFacts,
     PreviewLine,
@@ -22,6 +23,7 @@ from billing_app.db.words import InvoiceStatus, SubscriptionStatus
 
 ACCOUNT_METADATA: Final = "billing_account"
 WRITE_METADATA: Final = "billing_write"
+OVERAGE_METADATA: Final = "billing_overage_of_plan"
 # Inquiries take no money (docs.stripe.com/disputes/how-disputes-work).
 NO_DISPUTE: Final = frozenset(
     {"won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed"}
@@ -30,7 +32,7 @@ NO_DISPUTE: Final = frozenset(
 
 def subscription_facts(subscription: Any) -> SubscriptionFacts:
     """The period stands on the item; a schedule, expanded, tells what price comes next."""
-    item = subscription.items.data[0]
+    item = licensed_item(subscription)
     return SubscriptionFacts(
         provider_id=subscription.id,
         customer_id=_id(subscription.customer),
@@ -60,8 +62,11 @@ def invoice_facts(invoice: Any, reversals: Mapping[str, Reversal]) -> InvoiceFac
         amount_due_minor=invoice.amount_due,
         amount_paid_minor=invoice.amount_paid,
         price_id=_price_of(line) if line else None,
+        bought_minor=line.amount if line else None,
         period_start=instant(line.period.start) if line else None,
         period_end=instant(line.period.end) if line else None,
+        lines=[_line(line) for line in invoice.lines.data],
+        write_key=metadata(invoice).get(WRITE_METADATA, ""),
         is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
         reversal=_reversal_of(invoice, reversals),
@@ -137,6 +142,27 @@ def _id(reference: Any) -> str:
     return reference.id
 
 
+def licensed_item(subscription: Any) -> Any:
+    """The item of the plan itself; the other one meters what goes beyond it."""
+    return next(item for item in subscription.items.data if not is_metered(item))
+
+
+def metered_items(subscription: Any) -> list[Any]:
+    return [item for item in subscription.items.data if is_metered(item)]
+
+
+def is_metered(item: Any) -> bool:
+    return item.price.recurring.usage_type == "metered"
+
+
+def phase_items(phase: Any) -> list[dict[str, Any]]:
+    """A phase's items as they are given to Stripe: what is metered has no quantity."""
+    return [
+        {"price": _id(item.price)} | ({"quantity": item.quantity} if item.quantity else {})
+        for item in phase.items
+    ]
+
+
 def current_phase(schedule: Any) -> Any:
     start = schedule.current_phase.start_date
     return next(phase for phase in schedule.phases if phase.start_date == start)
@@ -199,6 +225,16 @@ def _bought_line(invoice: Any) -> Any | None:
         and _price_of(line)
     ]
     return max(lines, key=lambda line: line.period.end) if lines else None
+
+
+def _line(line: Any) -> InvoiceLine:
+    plan_sequence = metadata(line).get(OVERAGE_METADATA)
+    return InvoiceLine(
+        price_id=_price_of(line),
+        amount_minor=line.amount,
+        period_start=instant(line.period.start),
+        overage_of=int(plan_sequence) if plan_sequence else None,
+    )
 
 
 def _price_of(line: Any) -> str | None:

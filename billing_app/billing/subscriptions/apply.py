@@ -10,6 +10,7 @@ from sqlalchemy import String, literal_column
 from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.subscriptions.following import Follower, plans_of
 from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
@@ -58,6 +59,7 @@ async def apply_customer(
     plans = await plans_of(session, account.id)
     follower = Follower(session, account.id, plans, versions, now)
     await follower.follow(facts, grace_days=grace_days)
+    await keep_bills(session, account.id, facts.invoices, follower.plans)
     return True
 
 

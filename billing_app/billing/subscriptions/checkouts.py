@@ -18,7 +18,7 @@ from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.billing.subscriptions.syncing import Syncing
 from billing_app.billing.subscriptions.writes import WritePendingError, pending_of
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, Checkout, Plan
+from billing_app.db.tables import Account, Checkout, Plan, Subscription
 from billing_app.db.words import CheckoutStatus
 
 OPEN = (CheckoutStatus.CREATING, CheckoutStatus.OPEN)
@@ -113,11 +113,14 @@ class Checkouts:
         """Make at the provider what the row says; interrupted and done again, it is the same."""
         async with self._database.reading() as session:
             offer = await offer_version(session, row.offer_version_id)
-        price_id = await ensure_price(self._database, self._provider, offer, now)
+            trial_days = await trial_days_of(session, row.account_id, offer)
+        price = await ensure_price(self._database, self._provider, offer, now)
         try:
             facts = await self._provider.create_checkout(
                 customer_id=customer_id,
-                price_id=price_id,
+                price_id=price.price_id,
+                overage_price_id=price.overage_price_id,
+                trial_days=trial_days,
                 is_subscription=offer.is_subscription,
                 success_url=row.success_url,
                 cancel_url=row.cancel_url,
@@ -139,6 +142,14 @@ class Checkouts:
                 kept.url = facts.url if facts else None
                 session.add(kept)
         return kept
+
+
+async def trial_days_of(session: AsyncSession, account_id: int, offer: OfferView) -> int:
+    """The offer's days of trial, for an account that never had a subscription; else 0."""
+    if not offer.trial_days:
+        return 0
+    query = select(Subscription.number).where(Subscription.account_id == account_id)
+    return 0 if (await session.exec(query)).first() is not None else offer.trial_days
 
 
 async def open_checkout(session: AsyncSession, account_id: int) -> Checkout | None:

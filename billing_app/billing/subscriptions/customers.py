@@ -7,11 +7,10 @@ object and get the same one. Nothing is ever matched by e-mail.
 from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
 
 from billing_app.billing import ids
 from billing_app.billing.catalogue import OfferView
-from billing_app.billing.subscriptions.provider import PaymentProvider, PriceTerms
+from billing_app.billing.subscriptions.provider import PaymentProvider, PriceFacts, PriceTerms
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, OfferPrice, Organization, ProviderCustomer, User
 
@@ -52,13 +51,12 @@ async def keep_customer(
 
 async def ensure_price(
     database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
-) -> str:
-    """The price's id at the provider."""
-    query = select(OfferPrice.price_id).where(col(OfferPrice.offer_version_id) == offer.version_id)
+) -> PriceFacts:
+    """The offer's prices at the provider: with a soft limit, a metered one beside its own."""
     async with database.reading() as session:
-        known = (await session.exec(query)).first()
-    if known is not None:
-        return known
+        known = await session.get(OfferPrice, offer.version_id)
+    if known is not None and (known.overage_price_id is not None or offer.overage is None):
+        return PriceFacts(known.product_id, known.price_id, known.overage_price_id)
     reference = f"{offer.code}-v{offer.version}"
     terms = PriceTerms(
         reference=reference,
@@ -67,14 +65,19 @@ async def ensure_price(
         amount_minor=offer.price_minor,
         currency=offer.currency,
         interval=offer.interval,
+        overage=offer.overage,
     )
     facts = await provider.ensure_price(terms, key=f"offer-{reference}")
     values = {
-        "offer_version_id": offer.version_id,
         "product_id": facts.product_id,
         "price_id": facts.price_id,
-        "created_at": now,
+        "overage_price_id": facts.overage_price_id,
     }
+    statement = (
+        insert(OfferPrice)
+        .values(offer_version_id=offer.version_id, created_at=now, **values)
+        .on_conflict_do_update(index_elements=["offer_version_id"], set_=values)
+    )
     async with database.transaction() as session:
-        await session.exec(insert(OfferPrice).values(values).on_conflict_do_nothing())  # pyright: ignore[reportCallIssue, reportArgumentType]
-    return facts.price_id
+        await (await session.connection()).execute(statement)
+    return facts

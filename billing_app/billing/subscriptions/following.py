@@ -11,6 +11,8 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.overage.limits import spending_limit
+from billing_app.billing.overage.rules import allowed_executions, reference_of
 from billing_app.billing.subscriptions.provider import (
     CustomerFacts,
     InvoiceFacts,
@@ -20,6 +22,7 @@ from billing_app.billing.subscriptions.rules import executions_after_change
 from billing_app.billing.subscriptions.standings import CHANGE, Standing, Worth, standings
 from billing_app.billing.subscriptions.writes import quoted_unused
 from billing_app.db.tables import Plan
+from billing_app.db.tables.plans import OVERAGE_PRIORITY
 from billing_app.db.words import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 
 
@@ -44,29 +47,29 @@ class Follower:
         version_id = self.versions.get(invoice.price_id or "")
         if version_id is None or standing.worth is Worth.NOTHING:
             return
-        plan = self._plan_of(invoice)
+        plan = self._plan_of(invoice.provider_id)
+        offer = await offer_version(self.session, version_id)
         if plan is None:
             if invoice.status is InvoiceStatus.VOID:
                 return
-            plan = await self._make(invoice, await offer_version(self.session, version_id))
+            plan = await self._make(invoice, offer)
+        beside = self._plan_of(reference_of(invoice.provider_id))
+        if beside is None and _allows_overage(invoice, offer):
+            await self._make_overage(invoice, offer, plan)
         if plan.suspended_at != standing.stops_at:
             await self._suspend(invoice.provider_id, standing.stops_at)
         if standing.worth is Worth.ENDED and plan.ended_at is None:
-            reference = Plan.source_reference == invoice.provider_id
-            await self._end(EndReason.CANCELLED, self.now, reference)
+            references = col(Plan.source_reference).in_(_references(invoice.provider_id))
+            await self._end(EndReason.CANCELLED, self.now, references)
 
-    def _plan_of(self, invoice: InvoiceFacts) -> Plan | None:
-        return next(
-            (plan for plan in self.plans if plan.source_reference == invoice.provider_id), None
-        )
+    def _plan_of(self, reference: str) -> Plan | None:
+        return next((plan for plan in self.plans if plan.source_reference == reference), None)
 
     async def _make(self, invoice: InvoiceFacts, offer: OfferView) -> Plan:
         executions = offer.executions
         if invoice.billing_reason == CHANGE:
             executions = await self._replace(invoice, offer)
-        plan = Plan(
-            account_id=self.account_id,
-            sequence=max((plan.sequence for plan in self.plans), default=0) + 1,
+        return await self._add(
             type=PlanType.PAID,
             name=offer.name,
             source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
@@ -77,7 +80,32 @@ class Follower:
             starts_at=(invoice.period_start if offer.is_subscription else None)
             or invoice.issued_at,
             ends_at=_ends_at(invoice, offer),
+        )
+
+    async def _make_overage(self, invoice: InvoiceFacts, offer: OfferView, plan: Plan) -> None:
+        """What may be used beyond the plan of a period, and is paid for afterwards."""
+        assert offer.overage is not None
+        limit = await spending_limit(self.session, self.account_id)
+        await self._add(
+            type=PlanType.PAID,
+            name=offer.name,
+            source=PlanSource.OVERAGE,
+            source_reference=reference_of(invoice.provider_id),
+            priority=OVERAGE_PRIORITY,
+            offer_version_id=offer.version_id,
+            executions=allowed_executions(offer.overage, offer.currency, limit),
+            starts_at=plan.starts_at,
+            ends_at=plan.ends_at,
+            ended_at=plan.ended_at if plan.ended_because != EndReason.DEPLETED else None,
+            ended_because=plan.ended_because if plan.ended_because != EndReason.DEPLETED else None,
+        )
+
+    async def _add(self, **values: Any) -> Plan:
+        plan = Plan(
+            account_id=self.account_id,
+            sequence=max((plan.sequence for plan in self.plans), default=0) + 1,
             created_at=self.now,
+            **values,
         )
         self.session.add(plan)
         await self.session.flush()
@@ -106,6 +134,9 @@ class Follower:
             locked.ended_at = self.now
             locked.ended_because = EndReason.REPLACED
             self.session.add(locked)
+        if is_running and locked.source_reference:
+            beside = Plan.source_reference == reference_of(locked.source_reference)
+            await self._end(EndReason.REPLACED, self.now, beside)
         unused = locked.executions - locked.used - locked.held
         quoted = await quoted_unused(self.session, locked.account_id, locked.sequence)
         return executions_after_change(
@@ -116,7 +147,7 @@ class Follower:
         statement = (
             update(Plan)
             .where(col(Plan.account_id) == self.account_id)
-            .where(col(Plan.source_reference) == reference)
+            .where(col(Plan.source_reference).in_(_references(reference)))
             .values(suspended_at=at)
         )
         await self.session.exec(statement)
@@ -127,9 +158,10 @@ class Follower:
         """A subscription that ended before its period was over takes its plan along."""
         ended_at = subscription.ended_at or self.now
         references = [
-            invoice.provider_id
+            reference
             for invoice in invoices
             if invoice.subscription_id == subscription.provider_id
+            for reference in _references(invoice.provider_id)
         ]
         of_subscription = col(Plan.source_reference).in_(references)
         await self._end(
@@ -153,6 +185,18 @@ def _ends_at(invoice: InvoiceFacts, offer: OfferView) -> datetime | None:
         return invoice.period_end
     days = offer.valid_days
     return invoice.issued_at + timedelta(days=days) if days is not None else None
+
+
+def _references(invoice_id: str) -> list[str]:
+    """Of the plan of an invoice, and of the overage beside it."""
+    return [invoice_id, reference_of(invoice_id)]
+
+
+def _allows_overage(invoice: InvoiceFacts, offer: OfferView) -> bool:
+    """A period that is paid for; during a trial the provider bills no usage."""
+    is_trial = offer.price_minor > 0 and invoice.bought_minor == 0
+    is_paid = invoice.status is InvoiceStatus.PAID and invoice.reversal is None
+    return offer.overage is not None and is_paid and not is_trial
 
 
 async def plans_of(session: AsyncSession, account_id: int) -> list[Plan]:

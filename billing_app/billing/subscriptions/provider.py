@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from billing_app.billing.catalogue import OverageTerms
 from billing_app.billing.errors import BillingError
 from billing_app.db.words import Interval, InvoiceStatus, SubscriptionStatus
 
@@ -47,7 +48,8 @@ class NotAtProviderError(BillingError):
 
 @dataclass(frozen=True, slots=True)
 class PriceTerms:
-    """What a price is made of. `reference` marks it at the provider, once for ever."""
+    """What a price is made of. `reference` marks it at the provider, once for ever. With
+    `overage` it has a second one beside it, for what a meter counts."""
 
     reference: str
     name: str
@@ -55,12 +57,14 @@ class PriceTerms:
     amount_minor: int
     currency: str
     interval: Interval
+    overage: OverageTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PriceFacts:
     product_id: str
     price_id: str
+    overage_price_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +109,19 @@ class Reversal:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """`overage_of`: the plan whose overage it is, when we said so; None: the price tells."""
+
+    price_id: str | None
+    amount_minor: int
+    period_start: datetime
+    overage_of: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceFacts:
-    """`price_id` and the period are those of what was bought; None when it is nothing we know.
+    """`price_id`, its price `bought_minor` and the period are those of what was bought; None when
+    it is nothing we know. `write_key` is that of our write that made it; "" when none did.
 
     `is_collecting`: the provider goes on to collect it by itself. `attempts` counts the
     attempts to charge it. `reversal`: None while its payment stands.
@@ -122,8 +137,11 @@ class InvoiceFacts:
     amount_due_minor: int
     amount_paid_minor: int
     price_id: str | None
+    bought_minor: int | None
     period_start: datetime | None
     period_end: datetime | None
+    lines: list[InvoiceLine]
+    write_key: str
     is_collecting: bool
     attempts: int
     reversal: Reversal | None
@@ -175,6 +193,34 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class OverageCharge:
+    """Overage of a plan that a change ends: what it costs so far, billed with the change.
+
+    `price_id` is its metered price, which bills nothing of it then.
+    """
+
+    plan_sequence: int
+    price_id: str
+    executions: int
+    amount_minor: int
+    currency: str
+
+    @property
+    def description(self) -> str:
+        return f"{self.executions:,} executions beyond the plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a subscription is changed to now: its prices, what is credited and what is billed."""
+
+    price_id: str
+    overage_price_id: str | None
+    credit: Credit | None
+    overage: OverageCharge | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventFacts:
     """An event of the provider's log, for catching up."""
 
@@ -213,6 +259,8 @@ class PaymentProvider(Protocol):
         *,
         customer_id: str,
         price_id: str,
+        overage_price_id: str | None,
+        trial_days: int,
         is_subscription: bool,
         success_url: str,
         cancel_url: str,
@@ -222,19 +270,28 @@ class PaymentProvider(Protocol):
     async def expire_checkout(self, provider_id: str) -> CheckoutFacts: ...
 
     async def create_subscription(
-        self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
+        self,
+        *,
+        customer_id: str,
+        price_id: str,
+        overage_price_id: str | None,
+        trial_days: int,
+        payment_method_id: str,
+        key: str,
     ) -> str: ...
 
-    async def preview_change(
-        self, *, subscription_id: str, price_id: str, credit: Credit | None
-    ) -> PreviewFacts: ...
+    async def preview_change(self, subscription_id: str, change: Change) -> PreviewFacts: ...
 
-    async def change_now(
-        self, *, subscription_id: str, price_id: str, credit: Credit | None, key: str
-    ) -> None: ...
+    async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None: ...
 
     async def change_at_period_end(
-        self, *, subscription_id: str, price_id: str, interval: Interval, key: str
+        self,
+        *,
+        subscription_id: str,
+        price_id: str,
+        overage_price_id: str | None,
+        interval: Interval,
+        key: str,
     ) -> None: ...
 
     async def cancel_at_period_end(self, subscription_id: str, *, key: str) -> None: ...

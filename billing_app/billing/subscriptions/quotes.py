@@ -1,6 +1,6 @@
 """What a change now is decided on: what is unused, its value, and what somebody agreed to."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -9,16 +9,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.catalogue import OfferView, offer_version
 from billing_app.billing.errors import ConflictError
+from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.subscriptions.apply import ENDED
-from billing_app.billing.subscriptions.provider import Credit, PreviewLine
+from billing_app.billing.subscriptions.provider import Credit, OverageCharge, PreviewLine
 from billing_app.billing.subscriptions.rules import (
     PaymentOverdueError,
     credit_for,
     require_change_now,
     require_other_offer,
 )
-from billing_app.db.tables import Plan, Subscription
-from billing_app.db.words import EndReason, PlanSource
+from billing_app.db.tables import OfferPrice, Plan, Subscription
+from billing_app.db.words import EndReason, PlanSource, SubscriptionStatus
 
 QUOTE_STANDS: Final = timedelta(minutes=15)
 
@@ -37,6 +38,7 @@ class QuoteOutdatedError(ConflictError):
 class ChangePreview:
     """What changing now would cost, to the minor unit, and what happens to the executions.
 
+    `overage_minor` is what was used beyond the plan so far; it is billed with the change.
     `period_end` is the end of the period that would begin. It is of the plan `plan_sequence` at
     `quoted_at`.
     """
@@ -45,6 +47,8 @@ class ChangePreview:
     currency: str
     amount_due_minor: int
     credit_minor: int
+    overage_minor: int
+    overage_executions: int
     executions_unused: int
     executions_after: int
     period_end: datetime | None
@@ -60,6 +64,7 @@ class Quote:
     plan_sequence: int
     unused: int
     credit: Credit | None
+    overage: OverageCharge | None
 
 
 async def make_quote(
@@ -70,7 +75,8 @@ async def make_quote(
     *,
     agreed: ChangePreview | None = None,
 ) -> Quote:
-    """What is unused of the period's plan, and its value; or what was `agreed`.
+    """What is unused of the period's plan, its value, and what was used beyond it; or what was
+    `agreed`. A period of trial cost nothing: nothing of it is credited.
 
     Raises PaymentOverdueError when that plan is not paid for, SameOfferError, CurrencyDiffersError,
     ChangeLosesValueError, QuoteOutdatedError.
@@ -93,9 +99,11 @@ async def make_quote(
     unused = plan.executions - plan.used - plan.held if plan and not plan.ended_at else 0
     if agreed is not None:
         unused = _agreed_unused(agreed, new, plan, unused=unused, now=now)
-    credit = credit_for(old, unused=unused)
+    is_trial = row.status == SubscriptionStatus.TRIALING
+    credit = None if is_trial else credit_for(old, unused=unused)
     require_change_now(old, new, credit)
-    return Quote(plan.sequence if plan else 0, unused, credit)
+    overage = await _overage_charge(session, plan, old, agreed) if plan else None
+    return Quote(plan.sequence if plan else 0, unused, credit, overage)
 
 
 def quote_json(quote: Quote) -> dict[str, Any]:
@@ -106,7 +114,34 @@ def quote_json(quote: Quote) -> dict[str, Any]:
         "currency": credit.currency,
         "description": credit.description,
     }
+    told["overage"] = asdict(quote.overage) if quote.overage else None
     return told
+
+
+async def _overage_charge(
+    session: AsyncSession, plan: Plan, offer: OfferView, agreed: ChangePreview | None
+) -> OverageCharge | None:
+    """What the overage beside a plan costs so far, or cost when it was agreed; what is used later
+    is settled on the next invoice."""
+    query = (
+        select(Plan)
+        .where(Plan.account_id == plan.account_id)
+        .where(Plan.source_reference == reference_of(plan.source_reference or ""))
+    )
+    beside = (await session.exec(query)).first()
+    price = await session.get(OfferPrice, offer.version_id)
+    if beside is None or offer.overage is None or price is None or price.overage_price_id is None:
+        return None
+    executions = agreed.overage_executions if agreed else beside.used
+    if executions == 0:
+        return None
+    return OverageCharge(
+        plan_sequence=beside.sequence,
+        price_id=price.overage_price_id,
+        executions=executions,
+        amount_minor=offer.overage.cost_minor(executions),
+        currency=offer.currency,
+    )
 
 
 async def fresh(session: AsyncSession, managed: Subscription) -> Subscription:

@@ -22,13 +22,16 @@ from billing_app.billing.subscriptions.checkouts import (
     Urls,
     last_checkout,
     open_checkout,
+    trial_days_of,
 )
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.intents import Intents, Wanted
 from billing_app.billing.subscriptions.provider import (
+    Change,
     PaymentDeclinedError,
     PaymentMethodFacts,
     PaymentProvider,
+    PriceFacts,
 )
 from billing_app.billing.subscriptions.quotes import (
     ChangePreview,
@@ -122,7 +125,7 @@ class Subscriptions:
             return Begun(await self.read(actor, account_id), None)
         if offer.is_subscription:
             await self._refuse_second(account.id)
-        price_id = await ensure_price(self._database, self._provider, offer, now)
+        price = await ensure_price(self._database, self._provider, offer, now)
         method = await self._provider.payment_method(customer_id)
         direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.settle(
@@ -137,7 +140,7 @@ class Subscriptions:
             await self._refuse_second(account.id)
         if direct and method is not None:
             try:
-                await self._subscribe(account, customer_id, wanted, price_id, method, now)
+                await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
                 return Begun(await self.read(actor, account_id), None)
             except PaymentDeclinedError as error:
                 if error.facts["decline_reason"] not in CONFIRM:
@@ -155,15 +158,16 @@ class Subscriptions:
             row = await fresh(session, managed)
             new = await _offer_to_change_to(session, offer_code)
             quote = await make_quote(session, row, new, now)
-        price_id = await ensure_price(self._database, self._provider, new, now)
-        facts = await self._provider.preview_change(
-            subscription_id=row.provider_id, price_id=price_id, credit=quote.credit
-        )
+        price = await ensure_price(self._database, self._provider, new, now)
+        change = Change(price.price_id, price.overage_price_id, quote.credit, quote.overage)
+        facts = await self._provider.preview_change(row.provider_id, change)
         return ChangePreview(
             offer=new,
             currency=facts.currency,
             amount_due_minor=facts.amount_due_minor,
             credit_minor=quote.credit.amount_minor if quote.credit else 0,
+            overage_minor=quote.overage.amount_minor if quote.overage else 0,
+            overage_executions=quote.overage.executions if quote.overage else 0,
             executions_unused=quote.unused,
             executions_after=new.executions,
             period_end=facts.period_end,
@@ -195,11 +199,12 @@ class Subscriptions:
         wanted = Wanted(operation, f"{managed.provider_id} {new.version_id}")
         customer_id = await self._customer_id(managed)
         if not await self.intents.settle(managed.account_id, customer_id, now, wanted=wanted):
-            price_id = await ensure_price(self._database, self._provider, new, now)
+            price = await ensure_price(self._database, self._provider, new, now)
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
                 row = await fresh(session, managed)
-                told = {"subscription_id": row.provider_id, "price_id": price_id}
+                told = {"subscription_id": row.provider_id, "price_id": price.price_id}
+                told |= {"overage_price_id": price.overage_price_id}
                 if is_now:
                     quote = await make_quote(session, row, new, now, agreed=agreed)
                     return told | quote_json(quote)
@@ -252,10 +257,12 @@ class Subscriptions:
         account: Account,
         customer_id: str,
         wanted: Wanted,
-        price_id: str,
+        bought: tuple[OfferView, PriceFacts],
         method: PaymentMethodFacts,
         now: datetime,
     ) -> None:
+        offer, price = bought
+
         async def decide(session: AsyncSession) -> dict[str, Any]:
             if await live_subscription(session, account.id):
                 raise SubscriptionExistsError
@@ -263,7 +270,9 @@ class Subscriptions:
                 raise WritePendingError
             return {
                 "customer_id": customer_id,
-                "price_id": price_id,
+                "price_id": price.price_id,
+                "overage_price_id": price.overage_price_id,
+                "trial_days": await trial_days_of(session, account.id, offer),
                 "payment_method_id": method.provider_id,
             }
 

@@ -14,7 +14,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.errors import ConflictError
-from billing_app.billing.subscriptions.provider import Credit, CustomerFacts, PaymentProvider
+from billing_app.billing.subscriptions.provider import (
+    Change,
+    Credit,
+    CustomerFacts,
+    OverageCharge,
+    PaymentProvider,
+)
 from billing_app.db.tables import ProviderWrite
 from billing_app.db.words import Interval, SubscriptionStatus, WriteState
 
@@ -92,20 +98,18 @@ async def carry_out(provider: PaymentProvider, row: ProviderWrite) -> None:
             await provider.create_subscription(
                 customer_id=told["customer_id"],
                 price_id=told["price_id"],
+                overage_price_id=told.get("overage_price_id"),
+                trial_days=told.get("trial_days", 0),
                 payment_method_id=told["payment_method_id"],
                 key=key,
             )
         case Operation.CHANGE_NOW:
-            await provider.change_now(
-                subscription_id=told["subscription_id"],
-                price_id=told["price_id"],
-                credit=Credit(**told["credit"]) if told["credit"] else None,
-                key=key,
-            )
+            await provider.change_now(told["subscription_id"], _change(told), key=key)
         case Operation.CHANGE_AT_PERIOD_END:
             await provider.change_at_period_end(
                 subscription_id=told["subscription_id"],
                 price_id=told["price_id"],
+                overage_price_id=told.get("overage_price_id"),
                 interval=Interval(told["interval"]),
                 key=key,
             )
@@ -115,6 +119,16 @@ async def carry_out(provider: PaymentProvider, row: ProviderWrite) -> None:
             await provider.cancel_at_period_end(told["subscription_id"], key=key)
         case Operation.RESUME:
             await provider.resume(told["subscription_id"], key=key)
+
+
+def _change(told: dict[str, Any]) -> Change:
+    credit, overage = told["credit"], told.get("overage")
+    return Change(
+        price_id=told["price_id"],
+        overage_price_id=told.get("overage_price_id"),
+        credit=Credit(**credit) if credit else None,
+        overage=OverageCharge(**overage) if overage else None,
+    )
 
 
 def is_done(row: ProviderWrite, facts: CustomerFacts) -> bool:

@@ -9,6 +9,13 @@ from billing_app.db.tables.executions import (
     ReservationHold,
 )
 from billing_app.db.tables.offers import Offer, OfferVersion
+from billing_app.db.tables.overage import (
+    MeterReport,
+    OverageBill,
+    OverageLimit,
+    OverageSettlement,
+    TopUp,
+)
 from billing_app.db.tables.payments import (
     Checkout,
     Invoice,
@@ -36,10 +43,14 @@ __all__ = [
     "IdempotencyKey",
     "Invoice",
     "Membership",
+    "MeterReport",
     "Offer",
     "OfferPrice",
     "OfferVersion",
     "Organization",
+    "OverageBill",
+    "OverageLimit",
+    "OverageSettlement",
     "Plan",
     "ProviderCustomer",
     "ProviderWrite",
@@ -51,6 +62,7 @@ __all__ = [
     "StaffMember",
     "StaffView",
     "Subscription",
+    "TopUp",
     "User",
     "WebhookEvent",
 ]

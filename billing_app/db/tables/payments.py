@@ -36,7 +36,7 @@ class ProviderCustomer(SQLModel, table=True):
 
 
 class OfferPrice(SQLModel, table=True):
-    """The provider's price of an offer version."""
+    """The provider's price of an offer version, and the metered one of its overage."""
 
     __tablename__ = "offer_prices"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("uq_offer_prices_price_id", "price_id", unique=True),)
@@ -49,6 +49,7 @@ class OfferPrice(SQLModel, table=True):
     )
     product_id: str = Field(max_length=255)
     price_id: str = Field(max_length=255)
+    overage_price_id: str | None = Field(default=None, max_length=255)
     created_at: datetime = instant()
 
 
@@ -169,6 +170,12 @@ class ProviderWrite(SQLModel, table=True):
         one_of("state", WriteState),
         Index(
             "ix_provider_writes_pending", "account_id", postgresql_where=text("state = 'pending'")
+        ),
+        Index(
+            "uq_provider_writes_one_top_up",
+            "account_id",
+            unique=True,
+            postgresql_where=text("operation = 'top_up' AND state = 'pending'"),
         ),
     )
 

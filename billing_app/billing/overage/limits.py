@@ -1,0 +1,115 @@
+"""What an account wants to spend on executions beyond its plan, at most, in a period."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.accounts import authorize_managing
+from billing_app.billing.actors import Actor
+from billing_app.billing.catalogue import offer_version
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
+from billing_app.db.engine import Database
+from billing_app.db.tables import Account, OverageLimit, Plan
+from billing_app.db.words import PlanSource
+
+MAX_LIMIT_MINOR: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class OverageLimitView:
+    """`limit_minor` None: only the offer's own limit holds."""
+
+    account_id: str
+    limit_minor: int | None
+    currency: str | None
+    updated_at: datetime | None
+
+
+async def read_overage_limit(database: Database, actor: Actor, account_id: str) -> OverageLimitView:
+    """Raises AccountNotFoundError."""
+    async with database.reading() as session:
+        account = await authorize_managing(session, actor, account_id, reading=True)
+        row = await session.get(OverageLimit, account.id)
+    return _view(account_id, row)
+
+
+async def set_overage_limit(
+    database: Database,
+    actor: Actor,
+    account_id: str,
+    *,
+    limit_minor: int | None,
+    currency: str,
+    now: datetime,
+) -> OverageLimitView:
+    """Set the limit, also of the running period; None takes it away, 0 allows nothing.
+
+    Below what is used or held already, nothing more is allowed. Raises AccountNotFoundError,
+    ForbiddenError, ScopeMissingError, InvalidInputError.
+    """
+    if limit_minor is not None and not 0 <= limit_minor <= MAX_LIMIT_MINOR:
+        raise InvalidInputError(f"A limit is 0 to {MAX_LIMIT_MINOR}.", field="limit_minor")
+    if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
+        raise InvalidInputError("A currency is three capital letters.", field="currency")
+    async with database.transaction() as session:
+        account = await authorize_managing(session, actor, account_id)
+        await session.get(Account, account.id, with_for_update=True)
+        row = await _keep(session, account.id, limit_minor, currency, now)
+        await _fit_running_plans(session, account.id, now)
+    return _view(account_id, row)
+
+
+async def spending_limit(session: AsyncSession, account_id: int) -> SpendingLimit | None:
+    row = await session.get(OverageLimit, account_id)
+    return SpendingLimit(row.limit_minor, row.currency) if row else None
+
+
+async def _keep(
+    session: AsyncSession, account_id: int, limit_minor: int | None, currency: str, now: datetime
+) -> OverageLimit | None:
+    row = await session.get(OverageLimit, account_id)
+    if limit_minor is None:
+        if row is not None:
+            await session.delete(row)
+            await session.flush()
+        return None
+    values = {"limit_minor": limit_minor, "currency": currency, "updated_at": now}
+    statement = (
+        insert(OverageLimit)
+        .values(account_id=account_id, **values)
+        .on_conflict_do_update(index_elements=["account_id"], set_=values)
+    )
+    await (await session.connection()).execute(statement)
+    return await session.get(OverageLimit, account_id, populate_existing=True)
+
+
+async def _fit_running_plans(session: AsyncSession, account_id: int, now: datetime) -> None:
+    """Give overage plans that run, or will, what is allowed now; never less than is taken."""
+    query = (
+        select(Plan)
+        .where(Plan.account_id == account_id)
+        .where(Plan.source == PlanSource.OVERAGE)
+        .where(col(Plan.ended_at).is_(None))
+        .where(col(Plan.ends_at) > now)
+        .order_by(col(Plan.sequence))
+        .with_for_update()
+    )
+    limit = await spending_limit(session, account_id)
+    for plan in (await session.exec(query)).all():
+        assert plan.offer_version_id is not None
+        offer = await offer_version(session, plan.offer_version_id)
+        assert offer.overage is not None
+        allowed = allowed_executions(offer.overage, offer.currency, limit)
+        plan.executions = max(allowed, plan.used + plan.held)
+        session.add(plan)
+
+
+def _view(account_id: str, row: OverageLimit | None) -> OverageLimitView:
+    if row is None:
+        return OverageLimitView(account_id, None, None, None)
+    return OverageLimitView(account_id, row.limit_minor, row.currency, row.updated_at)

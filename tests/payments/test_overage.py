@@ -1,0 +1,143 @@
+"""Executions beyond the plan: allowed to a limit, shown, and paid for to the unit."""
+
+import pytest
+
+from billing_app.billing.catalogue import OfferTerms, OverageTerms, publish_offer
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.overage.limits import (
+    OverageLimitView,
+    read_overage_limit,
+    set_overage_limit,
+)
+from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
+from billing_app.billing.plans import read_history
+from billing_app.db.words import Interval, PlanSource, When
+from tests.factories import OPERATOR
+from tests.payments.bed import DAY, Bed, accepted
+
+UNIT = OverageTerms(unit_price_minor=50, unit_executions=100)
+SOFT = OfferTerms("Soft", "", 1_000, 1_000, "USD", Interval.MONTH, overage=UNIT)
+SOFTER = OfferTerms(
+    "Softer", "", 5_000, 4_000, "USD", Interval.MONTH, overage=OverageTerms(30, 100, 2_000)
+)
+
+
+@pytest.fixture
+async def soft(bed: Bed) -> Bed:
+    for code, terms in (("soft", SOFT), ("softer", SOFTER)):
+        await publish_offer(bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now)
+    return bed
+
+
+async def limit(bed: Bed, limit_minor: int | None, currency: str = "USD") -> OverageLimitView:
+    return await set_overage_limit(
+        bed.services.database,
+        OPERATOR,
+        bed.holder.account_id,
+        limit_minor=limit_minor,
+        currency=currency,
+        now=bed.now,
+    )
+
+
+@pytest.mark.parametrize(
+    ("terms", "limited", "expected"),
+    [
+        (OverageTerms(50, 100), None, 1_000_000_000),
+        (OverageTerms(50, 100, 700), None, 700),
+        (OverageTerms(50, 100, 700), SpendingLimit(149, "USD"), 200),
+        (OverageTerms(50, 100, 700), SpendingLimit(10_000, "USD"), 700),
+        (OverageTerms(50, 100), SpendingLimit(49, "USD"), 0),
+        (OverageTerms(50, 100), SpendingLimit(0, "USD"), 0),
+        (OverageTerms(1), SpendingLimit(7, "EUR"), 0),
+    ],
+)
+def test_what_is_allowed(terms: OverageTerms, limited: SpendingLimit | None, expected: int) -> None:
+    assert allowed_executions(terms, "USD", limited) == expected
+
+
+async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: Bed) -> None:
+    await soft.subscribed("soft")
+    await limit(soft, 100)
+    accepted(await soft.use(1_050))
+    current = await soft.current()
+    assert current.plan is not None
+    assert current.executions_remaining == 0
+    assert current.upcoming == []
+    seen = current.overage
+    assert seen is not None
+    assert (seen.executions_used, seen.executions_limit, seen.executions_remaining) == (
+        50,
+        200,
+        150,
+    )
+    assert (seen.cost_minor, seen.currency, seen.limit_minor) == (50, "USD", 100)
+    accepted(await soft.use(150))
+    assert await soft.denied() == "budget_exceeded"
+    await limit(soft, None)
+    assert await soft.denied() == ""
+
+
+async def test_a_limit_below_what_is_used_allows_nothing_more(soft: Bed) -> None:
+    await soft.subscribed("soft")
+    accepted(await soft.use(1_300))
+    await limit(soft, 50)
+    assert soft.plans()[1]["executions"] == 300
+    assert await soft.denied() == "budget_exceeded"
+    await limit(soft, 200)
+    accepted(await soft.use(100))
+    assert await soft.denied() == "budget_exceeded"
+
+
+async def test_a_limit_in_another_currency_allows_nothing(soft: Bed) -> None:
+    await limit(soft, 10_000, "EUR")
+    await soft.subscribed("soft")
+    accepted(await soft.use(1_000))
+    assert await soft.denied() == "budget_exceeded"
+
+
+async def test_the_overage_plan_goes_with_its_periods_plan(soft: Bed) -> None:
+    found = await soft.subscribed("soft")
+    (plan, beside) = soft.plans()
+    assert (beside["source"], beside["priority"]) == ("overage", 1_000)
+    assert beside["source_reference"] == f"{plan['source_reference']}:overage"
+    assert (beside["starts_at"], beside["ends_at"]) == (plan["starts_at"], plan["ends_at"])
+    accepted(await soft.use(1_010))
+    await soft.change("softer")
+    ends = [(plan["source"], plan["ended_because"]) for plan in soft.plans()]
+    assert ends == [
+        ("subscription", "depleted"),
+        ("overage", "replaced"),
+        ("subscription", None),
+        ("overage", None),
+    ]
+    assert soft.plans()[3]["executions"] == 2_000
+    await soft.cancel(When.NOW)
+    assert [plan["ended_because"] for plan in soft.plans()[2:]] == ["cancelled", "cancelled"]
+    assert await soft.denied() == "insufficient_executions"
+    assert found.offer.code == "soft"
+
+
+async def test_overage_disturbs_no_other_plans_story(soft: Bed) -> None:
+    await soft.subscribed("soft")
+    accepted(await soft.use(1_001))
+    soft.skip(32 * DAY)
+    await soft.deliver()
+    page = await read_history(
+        soft.services.database, OPERATOR, soft.holder.account_id, now=soft.now
+    )
+    told = [(view.source, view.state, view.began_because) for view in page.items]
+    assert told == [
+        (PlanSource.SUBSCRIPTION, "current", "previous_depleted"),
+        (PlanSource.OVERAGE, "ended", "previous_depleted"),
+        (PlanSource.SUBSCRIPTION, "ended", "first_plan"),
+    ]
+
+
+async def test_a_limit_is_set_by_who_manages_the_account(soft: Bed) -> None:
+    assert await limit(soft, 500) == await read_overage_limit(
+        soft.services.database, OPERATOR, soft.holder.account_id
+    )
+    for limit_minor, currency in ((-1, "USD"), (1, "usd"), (1, "U1D"), (10**13, "USD")):
+        with pytest.raises(InvalidInputError):
+            await limit(soft, limit_minor, currency)
