@@ -6,6 +6,8 @@ from functools import cache
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.staff.moves import Moves
+from billing_app.billing.staff.undo import Undoing
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.trials import TrialTerms
@@ -26,6 +28,8 @@ class Services:
     attempts: AttemptLimits
     provider: PaymentProvider
     subscriptions: Subscriptions
+    moves: Moves
+    undoing: Undoing
 
     async def close(self) -> None:
         await self.executions.close()
@@ -40,15 +44,20 @@ def build_services(settings: Settings, url: str) -> Services:
         executions=settings.trial_plan_executions,
         days=settings.trial_plan_days,
     )
+    executions = Executions(url, terms)
+    subscriptions = Subscriptions(database, provider, grace_days=settings.payment_grace_days)
+    moves = Moves(database, provider, subscriptions.intents)
     return Services(
         settings=settings,
         database=database,
         terms=terms,
         keys=KeyRing(database),
-        executions=Executions(url, terms),
+        executions=executions,
         attempts=AttemptLimits(settings.reflex_redis_url),
         provider=provider,
-        subscriptions=Subscriptions(database, provider, grace_days=settings.payment_grace_days),
+        subscriptions=subscriptions,
+        moves=moves,
+        undoing=Undoing(database, executions, moves),
     )
 
 

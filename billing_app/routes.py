@@ -46,4 +46,5 @@ def is_api(path: str) -> bool:
     return path == API_PREFIX or path.startswith(f"{API_PREFIX}/") or path in API_OTHER
 
 
+ACCOUNT_HISTORY: Final = "/billing/account-history"
 STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"

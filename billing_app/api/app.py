@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from billing_app.api import (
+    account_history,
     errors,
     health,
     hot_routes,
@@ -35,8 +36,9 @@ def create_app() -> "hot_routes.HotRoutes":
         openapi_url="/billing/openapi.json",
         lifespan=_lifespan,
     )
-    customers = (health, plans, usage, receipts, subscriptions, overage, webhooks, sign_in)
-    for module in (*customers, *staff.modules):
+    reading = (health, plans, usage, receipts, account_history)
+    paying = (subscriptions, overage, webhooks)
+    for module in (*reading, *paying, sign_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

@@ -99,6 +99,16 @@ class RefundExceedsError(ConflictError):
     title = "More than there is to refund"
 
 
+class PlanUnknownError(NotFoundError):
+    code = "plan_unknown"
+    title = "No such plan"
+
+
+class AdjustmentExceedsError(ConflictError):
+    code = "adjustment_exceeds_plan"
+    title = "The plan has not so many executions to move"
+
+
 class EmailTakenError(ConflictError):
     code = "email_taken"
     title = "This e-mail address has an account"

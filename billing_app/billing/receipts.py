@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -13,6 +14,8 @@ from billing_app.billing.errors import AccountNotFoundError, EventNotFoundError
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, ApiKey, ExecutionEvent, Plan
 from billing_app.db.words import EndReason, EventKind
+
+CORRECTIONS: Final = (EventKind.REFUND, EventKind.ADJUSTMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class PaidPart:
 
 @dataclass(frozen=True, slots=True)
 class RefundLine:
+    """What was given back; negative: a refund, or a part of one, was taken back."""
+
     event_id: str
     executions: int
     reason: str
@@ -97,7 +102,7 @@ async def _rows(
             or_(
                 ExecutionEvent.number == number,
                 (col(ExecutionEvent.refers_to) == number)
-                & (col(ExecutionEvent.kind) == EventKind.REFUND),
+                & (col(ExecutionEvent.kind).in_(CORRECTIONS)),
             )
         )
         .order_by(col(ExecutionEvent.number), col(ExecutionEvent.plan_sequence))
@@ -140,15 +145,15 @@ def _receipt(
 def _taken(own: list[tuple[ExecutionEvent, Plan]]) -> int:
     """What an event took from what remains; negative when it gave back.
 
-    A commit takes from what was held. A refund gives back to what remains only where the plan
-    still counted.
+    A commit takes from what was held. A correction moves what remains only where the plan still
+    counted.
     """
     event = own[0][0]
     if event.kind == EventKind.COMMIT:
         return 0
-    is_refund = event.kind == EventKind.REFUND
+    corrects = event.kind in CORRECTIONS
     return sum(
-        part.executions for part, plan in own if not is_refund or _counted(plan, event.occurred_at)
+        part.executions for part, plan in own if not corrects or _counted(plan, event.occurred_at)
     )
 
 

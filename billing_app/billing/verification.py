@@ -91,16 +91,18 @@ WHERE running <> plan_used_after
 """
 
 REFUNDED: Final = """
-SELECT e.account_id, 'refunded over event', e.number || ' plan ' || e.plan_sequence,
+SELECT r.account_id, 'refunded over event', r.refers_to || ' plan ' || r.plan_sequence,
        e.executions, r.refunded::bigint
 FROM (
     SELECT account_id, refers_to, plan_sequence, -sum(executions) AS refunded
-    FROM execution_events WHERE kind = 'refund' GROUP BY 1, 2, 3
+    FROM execution_events
+    WHERE kind IN ('refund', 'adjustment') AND refers_to IS NOT NULL GROUP BY 1, 2, 3
 ) AS r
 LEFT JOIN execution_events AS e
     ON e.account_id = r.account_id AND e.number = r.refers_to
        AND e.plan_sequence = r.plan_sequence
-WHERE e.executions IS NULL OR r.refunded > e.executions
+WHERE e.executions IS NULL
+   OR r.refunded NOT BETWEEN least(e.executions, 0) AND greatest(e.executions, 0)
 """
 
 CHECKS: Final = (USED, HELD, DAILY, OVERAGE, RUNNING, REFUNDED)

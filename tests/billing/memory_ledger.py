@@ -9,7 +9,7 @@ from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.changes import Changes, EventRow
 from billing_app.billing.executions.decide import Accepted, Decision, decide
-from billing_app.billing.executions.requests import Commit, Refund, Release, Request
+from billing_app.billing.executions.requests import Ask, Request
 from billing_app.billing.executions.state import (
     AccountState,
     EventState,
@@ -69,7 +69,7 @@ class MemoryLedger:
 
     def _load(self, requests: Sequence[Request], now: datetime) -> LedgerState:
         ledger = LedgerState.empty(now)
-        with_closed = {r.account_id for r in requests if isinstance(r, Commit | Release | Refund)}
+        with_closed = {r.account_id for r in requests if not isinstance(r, Ask)}
         for number, plans in self.plans.items():
             organization_id = "org" if number == 1 else f"org{number}"
             copies = [msgspec.structs.replace(plan) for _, plan in sorted(plans.items())]
@@ -101,7 +101,7 @@ class MemoryLedger:
                 refunded = sum(
                     other.executions
                     for other in self.events
-                    if other.kind == EventKind.REFUND
+                    if other.kind in (EventKind.REFUND, EventKind.ADJUSTMENT)
                     and (other.account_id, other.refers_to) == key
                     and other.plan_sequence == row.plan_sequence
                 )

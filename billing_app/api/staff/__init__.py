@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from billing_app.api.staff import members
+from billing_app.api.staff import audit, members, repairs
 
-modules: Final = (members,)
+modules: Final = (members, repairs, audit)

@@ -84,7 +84,18 @@ class RefundAnswer(msgspec.Struct, gc=False):
     period_end: datetime | None
 
 
-Answer = CheckAnswer | SettleAnswer | RefundAnswer
+class AdjustAnswer(msgspec.Struct, gc=False):
+    event_id: str
+    executions: int
+    account_id: str
+    executions_total: int
+    executions_used: int
+    executions_held: int
+    executions_remaining: int
+    period_end: datetime | None
+
+
+Answer = CheckAnswer | SettleAnswer | RefundAnswer | AdjustAnswer
 
 
 def encode(answer: Answer) -> bytes:

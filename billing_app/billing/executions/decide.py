@@ -29,6 +29,7 @@ from billing_app.billing.errors import (
     ReservationSettledError,
     TrialEndedError,
 )
+from billing_app.billing.executions.adjusting import adjust
 from billing_app.billing.executions.answers import (
     Balance,
     CheckAnswer,
@@ -52,6 +53,7 @@ from billing_app.billing.executions.changes import (
 from billing_app.billing.executions.requests import (
     CHECK,
     CONSUME,
+    Adjust,
     Ask,
     Caller,
     Commit,
@@ -99,6 +101,9 @@ def _decide_one(request: Request, ledger: LedgerState, changes: Changes) -> Deci
         return _ask(request, ledger, changes)
     if isinstance(request, Refund):
         return _refund(request, ledger, changes)
+    if isinstance(request, Adjust):
+        answer = adjust(request, ledger, changes)
+        return answer if isinstance(answer, BillingError) else Accepted(answer)
     return _settle(request, ledger, changes)
 
 
@@ -448,6 +453,7 @@ def _refund(request: Refund, ledger: LedgerState, changes: Changes) -> Decision:
     known = ledger.known.get((account.id, key))
     if known is not None:
         return _replay(known, fingerprint)
+    _leave_out_taken_back(account, event)
     refundable = sum(part.executions for part in event.parts)
     executions = refundable if request.executions is None else request.executions
     if executions > event.executions:
@@ -505,6 +511,14 @@ def _refund_event(
             balance.period_end,
         )
     )
+
+
+def _leave_out_taken_back(account: AccountState, event: EventState) -> None:
+    """No more is given back than the plan has used: an adjustment may have been there first."""
+    for part in event.parts:
+        plan = account.plan(part.plan_sequence)
+        assert plan is not None
+        part.executions = min(part.executions, plan.used)
 
 
 def _subtract(parts: list[Part], refunded: list[Part]) -> list[Part]:

@@ -84,7 +84,22 @@ class Refund(msgspec.Struct, gc=False):
         return digest("refund", str(self.number), str(self.executions), self.reason)
 
 
-Request = Ask | Commit | Release | Refund
+class Adjust(msgspec.Struct, gc=False):
+    """Staff's correction of what plans have used: more, or fewer when negative.
+
+    `parts` are (plan sequence, executions), each plan once. `refers_to` is the event that it
+    corrects: a consume or commit whose refund it takes back, or an adjustment that it undoes.
+    """
+
+    account_id: int
+    parts: list[tuple[int, int]]
+    reason: str
+    workflow: str = ""
+    user_id: str = ""
+    refers_to: int | None = None
+
+
+Request = Ask | Commit | Release | Refund | Adjust
 
 
 def digest(*parts: str) -> bytes:

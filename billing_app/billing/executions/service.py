@@ -4,21 +4,40 @@ The service authorizes the caller and hands on to a lane; accounts named by id a
 inside the decision, where their owner is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import structlog
+
 from billing_app.billing.actors import ServiceActor, require_scope
-from billing_app.billing.errors import BillingError, ForbiddenError
+from billing_app.billing.errors import BillingError, CannotDecideError, ForbiddenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decide import Decision
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.group_commit import GroupCommit
-from billing_app.billing.executions.requests import CHECK, Ask, Caller, Request
+from billing_app.billing.executions.group_commit import LOST_CONNECTION, PASSING, GroupCommit
+from billing_app.billing.executions.requests import CHECK, Adjust, Ask, Caller, Refund, Request
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.words import Scope
 
 _NEEDED: Final = Scope.EXECUTIONS
+
+log = structlog.get_logger(__name__)
+
+
+class Ledger:
+    """An open transaction on the ledger: what is decided and what else is written in it is
+    committed together."""
+
+    def __init__(self, connection: Connection, directory: Directory) -> None:
+        self.connection = connection
+        self._directory = directory
+
+    async def decide(self, requests: Sequence[Refund | Adjust]) -> list[Decision]:
+        """Correct accounts that the caller may correct. Refused ones change nothing."""
+        return await store.decide_beside(self.connection, self._directory, requests)
 
 
 class Executions:
@@ -26,6 +45,7 @@ class Executions:
 
     def __init__(self, database_url: str, terms: TrialTerms) -> None:
         """`database_url` is `postgresql://…`. Nothing connects before the first request."""
+        self._database_url = database_url
         self._directory = Directory(terms)
 
         async def connect() -> Connection:
@@ -59,6 +79,25 @@ class Executions:
         ]
         decided = iter(await self._write.submit(allowed) if allowed else [])
         return [refusal or next(decided) for refusal in refusals]
+
+    @asynccontextmanager
+    async def ledger(self) -> AsyncGenerator[Ledger]:
+        """A transaction of its own, committed when the block ends, rolled back when it raises.
+
+        Raises CannotDecideError when the database does not answer in time.
+        """
+        try:
+            connection = await store.connect(self._database_url)
+        except LOST_CONNECTION:
+            raise CannotDecideError("The database is not reachable. Try again.") from None
+        try:
+            async with connection.transaction():
+                yield Ledger(connection, self._directory)
+        except (*LOST_CONNECTION, *PASSING, asyncpg.LockNotAvailableError) as error:
+            log.warning("repair_undecided", error=repr(error))
+            raise CannotDecideError("The database could not answer. Try again.") from None
+        finally:
+            await connection.close(timeout=1)
 
     async def close(self) -> None:
         await self._write.close()

@@ -71,7 +71,8 @@ SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executi
        coalesce((
            SELECT -sum(refund.executions) FROM execution_events AS refund
            WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
-             AND refund.kind = 'refund' AND refund.plan_sequence = e.plan_sequence
+             AND refund.kind IN ('refund', 'adjustment')
+             AND refund.plan_sequence = e.plan_sequence
        ), 0)::bigint AS refunded
 FROM unnest($1::bigint[], $2::bigint[]) AS asked (account_id, number)
 JOIN execution_events AS e ON e.account_id = asked.account_id AND e.number = asked.number

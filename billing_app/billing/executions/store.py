@@ -14,7 +14,15 @@ from billing_app.billing.executions.changes import Changes
 from billing_app.billing.executions.connection import Connection, Row
 from billing_app.billing.executions.decide import Decision, client_key, decide, natural_key
 from billing_app.billing.executions.directory import Directory, Target
-from billing_app.billing.executions.requests import CHECK, Ask, Commit, Refund, Release, Request
+from billing_app.billing.executions.requests import (
+    CHECK,
+    Adjust,
+    Ask,
+    Commit,
+    Refund,
+    Release,
+    Request,
+)
 from billing_app.billing.executions.state import (
     AccountState,
     EventState,
@@ -66,11 +74,29 @@ async def transact(
     """
     async with connection.transaction():
         targets = await directory.resolve(connection, _targets(requests))
-        ledger = await _load(connection, directory, requests, targets)
-        ledger.now = at or ledger.now
-        decisions, changes = decide(requests, ledger)
-        await _apply(connection, ledger, changes)
+        decisions = await _decide(connection, directory, requests, targets, at)
     directory.keep(targets)
+    return decisions
+
+
+async def decide_beside(
+    connection: Connection, directory: Directory, requests: Sequence[Refund | Adjust]
+) -> list[Decision]:
+    """Decide in the caller's transaction, beside what else it writes; the caller commits."""
+    return await _decide(connection, directory, requests, {}, None)
+
+
+async def _decide(
+    connection: Connection,
+    directory: Directory,
+    requests: Sequence[Request],
+    targets: dict[Target, int | BillingError],
+    at: datetime | None,
+) -> list[Decision]:
+    ledger = await _load(connection, directory, requests, targets)
+    ledger.now = at or ledger.now
+    decisions, changes = decide(requests, ledger)
+    await _apply(connection, ledger, changes)
     return decisions
 
 
@@ -107,9 +133,10 @@ async def _load(
     requests: Sequence[Request],
     targets: dict[Target, int | BillingError],
 ) -> LedgerState:
-    settles = [request for request in requests if isinstance(request, (Commit, Release))]
-    refunds = [request for request in requests if isinstance(request, Refund)]
-    with_closed = sorted({request.account_id for request in (*settles, *refunds)})
+    others = [request for request in requests if not isinstance(request, Ask)]
+    settles = [request for request in others if isinstance(request, (Commit, Release))]
+    refunds = [request for request in others if isinstance(request, Refund)]
+    with_closed = sorted({request.account_id for request in others})
     asked = {account for account in targets.values() if isinstance(account, int)}
     account_ids = sorted(asked.union(with_closed))
     rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed))
@@ -129,12 +156,13 @@ def _keys(
 ) -> list[tuple[int, str]]:
     keys: list[tuple[int, str]] = []
     for request in requests:
-        if not isinstance(request, Ask):
+        if isinstance(request, Ask):
+            if request.mode is not CHECK:
+                account_id = targets[request.organization_id, request.user_id]
+                if isinstance(account_id, int):
+                    keys.append((account_id, client_key(request.idempotency_key)))
+        elif not isinstance(request, Adjust):
             keys.append((request.account_id, natural_key(request)))
-        elif request.mode is not CHECK:
-            account_id = targets[request.organization_id, request.user_id]
-            if isinstance(account_id, int):
-                keys.append((account_id, client_key(request.idempotency_key)))
     return keys
 
 

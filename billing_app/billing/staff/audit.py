@@ -24,6 +24,8 @@ class Deed:
     before: dict[str, Any] = field(default_factory=dict[str, Any])
     after: dict[str, Any] = field(default_factory=dict[str, Any])
     undoes: int | None = None
+    request_key: str | None = None
+    request_hash: bytes | None = None
 
 
 async def record(session: AsyncSession, actor: StaffActor, deed: Deed, now: datetime) -> AuditEntry:
@@ -31,7 +33,15 @@ async def record(session: AsyncSession, actor: StaffActor, deed: Deed, now: date
 
     Raises InvalidInputError without a reason.
     """
-    entry = AuditEntry(
+    entry = entry_of(actor, deed, now)
+    session.add(entry)
+    await session.flush()
+    return entry
+
+
+def entry_of(actor: StaffActor, deed: Deed, now: datetime) -> AuditEntry:
+    """The entry, not written yet. Raises InvalidInputError without a reason."""
+    return AuditEntry(
         at=now,
         actor_id=actor.actor_id,
         actor_name=actor.name,
@@ -43,10 +53,9 @@ async def record(session: AsyncSession, actor: StaffActor, deed: Deed, now: date
         before=deed.before,
         after=deed.after,
         undoes=deed.undoes,
+        request_key=deed.request_key,
+        request_hash=deed.request_hash,
     )
-    session.add(entry)
-    await session.flush()
-    return entry
 
 
 def clean_reason(reason: str) -> str:

@@ -26,6 +26,7 @@ class Action(StrEnum):
     RESUME = "resume_plan"
     BLOCK = "block_account"
     UNBLOCK = "unblock_account"
+    UNDO = "undo"
     SIGN_OUT = "sign_out_everywhere"
     REPLAY_EVENT = "replay_event"
     RECONCILE = "reconcile"
@@ -39,7 +40,7 @@ class Action(StrEnum):
     REMOVE_STAFF = "remove_staff"
 
 
-# The lowest role that may; undoing takes the role of what is undone.
+# The lowest role that may. Undoing also takes the role, and the limit, of what is undone.
 LEAST: Final[dict[Action, StaffRole]] = {
     Action.READ: StaffRole.SUPPORT,
     Action.VIEW_AS_CUSTOMER: StaffRole.SUPPORT,
@@ -53,6 +54,7 @@ LEAST: Final[dict[Action, StaffRole]] = {
     Action.RESUME: StaffRole.BILLING,
     Action.BLOCK: StaffRole.BILLING,
     Action.UNBLOCK: StaffRole.BILLING,
+    Action.UNDO: StaffRole.SUPPORT,
     Action.SIGN_OUT: StaffRole.SUPPORT,
     Action.REPLAY_EVENT: StaffRole.BILLING,
     Action.RECONCILE: StaffRole.BILLING,
@@ -65,6 +67,19 @@ LEAST: Final[dict[Action, StaffRole]] = {
     Action.CHANGE_ROLE: StaffRole.ADMIN,
     Action.REMOVE_STAFF: StaffRole.ADMIN,
 }
+
+REPAIRS: Final = (
+    Action.GRANT,
+    Action.REFUND,
+    Action.ADJUST,
+    Action.EXTEND_TRIAL,
+    Action.MOVE_OFFER,
+    Action.PAUSE,
+    Action.RESUME,
+    Action.BLOCK,
+    Action.UNBLOCK,
+)
+UNDOABLE: Final = frozenset(REPAIRS)
 
 
 @dataclass(frozen=True, slots=True)
