@@ -43,8 +43,10 @@ async def store_event(database: Database, facts: EventFacts, now: datetime) -> b
     }
     statement = insert(WebhookEvent).values(values).on_conflict_do_nothing()
     async with database.transaction() as session:
-        result = await (await session.connection()).execute(statement)
-    return is_known and result.rowcount == 1
+        connection = await session.connection()
+        stored = await connection.execute(statement.returning(col(WebhookEvent.id)))
+        is_new = stored.first() is not None
+    return is_known and is_new
 
 
 async def process_event(database: Database, syncing: Syncing, event_id: str, now: datetime) -> None:
