@@ -221,6 +221,10 @@ class Bed:
         rows = self.rows("SELECT customer_id FROM provider_customers")
         return rows[0][0]
 
+    def _query(self) -> Any:
+        """All of our customer's; a Stripe account may have others."""
+        return {"customer": self.customer_id(), "limit": 100}
+
     def use_card(self, token: str) -> str:
         """Put a test card on file, for what comes next and for the subscription."""
         who = self.customer_id()
@@ -233,17 +237,17 @@ class Bed:
 
     def charges(self) -> list[stripe.Charge]:
         """Those that took money, oldest first."""
-        found = self.client.v1.charges.list({"limit": 100}).auto_paging_iter()
+        found = self.client.v1.charges.list(self._query()).auto_paging_iter()
         return [charge for charge in found if charge.paid][::-1]
 
     def charged_minor(self) -> int:
         return sum(charge.amount for charge in self.charges())
 
     def invoices(self) -> list[stripe.Invoice]:
-        return list(self.client.v1.invoices.list({"limit": 100}).auto_paging_iter())[::-1]
+        return list(self.client.v1.invoices.list(self._query()).auto_paging_iter())[::-1]
 
     def subscriptions(self, status: Any = "all") -> list[stripe.Subscription]:
-        query: Any = {"status": status, "limit": 100}
+        query: Any = self._query() | {"status": status}
         return list(self.client.v1.subscriptions.list(query).auto_paging_iter())
 
     def skip(self, seconds: float) -> None:

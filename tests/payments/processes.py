@@ -1,0 +1,98 @@
+"""The API and the worker as processes of their own, to be killed, with webhooks over HTTP."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+import httpx
+
+from billing_app.db.words import Scope
+from tests import factories
+from tests.api.server import ApiServer
+from tests.payments.bed import PUBLIC_URL, SECRET, Bed
+from tests.processes import start_command
+from tests.stripe_sandbox.running import KEY
+
+WEBHOOKS = "/billing/webhooks/stripe"
+WAIT_SECONDS = 60.0
+
+
+class Site:
+    """The app as it runs in production, on the bed's database and sandbox."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self.api = ApiServer(bed.url)
+        self.api.environment |= {
+            "PUBLIC_URL": PUBLIC_URL,
+            "STRIPE_SECRET_KEY": KEY,
+            "STRIPE_WEBHOOK_SECRET": SECRET,
+            "STRIPE_API_BASE": bed.sandbox.url,
+        }
+        self.key = factories.api_key(bed.url, *Scope)
+        self._worker: subprocess.Popen[str] | None = None
+
+    def start_api(self) -> None:
+        self.api.start()
+
+    def listen(self) -> None:
+        """From now on the sandbox sends its events here."""
+        sandbox = self.bed.sandbox
+        sandbox.control("webhook_endpoints", url=self.api.url + WEBHOOKS, secret=SECRET)
+        sandbox.control("settings", webhook_retry_seconds=[0.5] * 60)
+
+    def start_worker(self) -> None:
+        """Returns once it takes up work."""
+        self._worker = start_command(self.api.environment, "worker")
+        assert self._worker.stdout is not None
+        said: list[str] = []
+        for line in self._worker.stdout:
+            said.append(line)
+            if "worker_started" in line:
+                break
+        else:
+            raise AssertionError("".join(said))
+        threading.Thread(target=self._worker.stdout.read, daemon=True).start()
+
+    def kill_worker(self) -> None:
+        assert self._worker is not None
+        os.kill(self._worker.pid, signal.SIGKILL)
+        self._worker.wait()
+
+    def stop(self) -> None:
+        self.api.stop()
+        if self._worker is not None and self._worker.poll() is None:
+            self.kill_worker()
+
+    def ask(self, method: str, path: str, timeout_seconds: float = 40.0, **body: Any) -> Any:
+        return httpx.request(
+            method,
+            self.api.url + path,
+            headers={"Authorization": f"Bearer {self.key}"},
+            json=body or None,
+            timeout=timeout_seconds,
+        )
+
+    def subscribe(self, offer: str) -> httpx.Response:
+        organization_id = self.bed.holder.organization_id
+        return self.ask(
+            "POST", "/billing/subscriptions", organization_id=organization_id, offer=offer
+        )
+
+    def current_id(self) -> str:
+        path = f"/billing/subscriptions/current?account_id={self.bed.holder.account_id}"
+        return self.ask("GET", path).json()["subscription"]["id"]
+
+    def wait_for(self, query: str, wanted: Any) -> None:
+        """Until the database says so."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        found = None
+        while time.monotonic() < deadline:
+            found = self.bed.rows(query)
+            if found == [(wanted,)]:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{query}: {found}, not {wanted}")

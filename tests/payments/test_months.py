@@ -1,0 +1,192 @@
+"""Fourteen months on Stripe's test clock: trial, checkout, renewals, a failure, grace, a block,
+payment, and the end. The only file that needs nothing of the stand-in but the API, so that with
+STRIPE_TEST_KEY it runs against Stripe itself."""
+
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from stripe import StripeClient
+
+from billing_app.billing import ids
+from billing_app.billing.executions.requests import Mode
+from billing_app.composition import build_services
+from billing_app.db.words import When
+from billing_app.payments.gateway import ACCOUNT_METADATA
+from billing_app.settings import Settings
+from tests import factories
+from tests.conftest import PUBLIC
+from tests.payments.bed import DAY, GRACE_DAYS, HOUR, OFFERS, Bed, accepted, commit_of
+from tests.stripe_sandbox.running import Sandbox
+
+REAL_KEY = os.environ.get("STRIPE_TEST_KEY", "")
+START = datetime(2027, 1, 31, 10, tzinfo=UTC)
+MONTH_ENDS = [
+    "2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31", "2027-06-30", "2027-07-31",
+    "2027-08-31", "2027-09-30", "2027-10-31", "2027-11-30", "2027-12-31", "2028-01-31",
+    "2028-02-29", "2028-03-31",
+]  # fmt: skip
+
+
+class ClockedBed(Bed):
+    """A bed whose customer lives on a test clock."""
+
+    clock_id = ""
+
+    async def start(self) -> None:
+        clocks = self.client.v1.test_helpers.test_clocks
+        self.frozen = START
+        self.clock_id = clocks.create({"frozen_time": int(START.timestamp())}).id
+        params: Any = {
+            "name": "Acme",
+            "test_clock": self.clock_id,
+            "metadata": {ACCOUNT_METADATA: self.holder.account_id},
+        }
+        customer = self.client.v1.customers.create(params)
+        with factories.connect(self.url) as connection:
+            connection.execute(
+                "INSERT INTO provider_customers (account_id, customer_id, created_at)"
+                " VALUES (%s, %s, now())",
+                [self.holder.account_number, customer.id],
+            )
+
+    def advance(self, to: datetime) -> None:
+        clocks = self.client.v1.test_helpers.test_clocks
+        clocks.advance(self.clock_id, {"frozen_time": int(to.timestamp())})
+        while clocks.retrieve(self.clock_id).status != "ready":
+            pass
+        self.frozen = to
+
+    async def after(self, to: datetime) -> None:
+        self.advance(to)
+        await self.services.subscriptions.syncing.customer(self.customer_id(), self.now)
+
+
+@pytest.fixture
+async def clocked(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[ClockedBed]:
+    opened = ClockedBed(sandbox, own_database_url)
+    if REAL_KEY:
+        _use_stripe_itself(opened)
+    await opened.open()
+    await opened.start()
+    yield opened
+    opened.client.v1.test_helpers.test_clocks.delete(opened.clock_id)
+    await opened.close()
+
+
+def _use_stripe_itself(bed: ClockedBed) -> None:
+    assert REAL_KEY.startswith(("sk_test_", "rk_test_")), "only a test key, ever"
+    values: dict[str, Any] = {"stripe_secret_key": REAL_KEY, "payment_grace_days": GRACE_DAYS}
+    settings = Settings(trial_plan_executions=1, public_org_id=PUBLIC, **values)
+    bed.services = build_services(settings, bed.url)
+    bed.client = StripeClient(REAL_KEY, max_network_retries=3)
+
+
+async def test_fourteen_months(clocked: ClockedBed) -> None:
+    bed = clocked
+    assert await bed.denied() == "plan_not_found"
+    bed.use_card("pm_card_visa")
+    begun = await bed.begin("starter")
+    assert begun.subscription is not None
+    found, ends = begun.subscription, []
+    for month in range(14):
+        ends.append(found.period_end.date().isoformat())
+        accepted(await bed.use(month + 1))
+        await bed.after(found.period_end + timedelta(hours=2))
+        found = await bed.live()
+        assert found.status == "active"
+        assert (await bed.current()).executions_remaining == OFFERS["starter"].executions
+    assert ends == MONTH_ENDS
+    plans = bed.plans()
+    assert [plan["used"] for plan in plans] == [*range(1, 15), 0]
+    for earlier, later in pairwise(plans):
+        assert earlier["ends_at"] == later["starts_at"], "no gap and no overlap"
+    assert sum(invoice.amount_paid for invoice in bed.invoices()) == 15 * 1_900
+
+
+async def test_failure_grace_block_payment_and_the_end(clocked: ClockedBed) -> None:
+    bed = clocked
+    bed.use_card("pm_card_visa")
+    first = (await bed.begin("starter")).subscription
+    assert first is not None
+    bed.use_card("pm_card_chargeCustomerFail")
+    failed_at = first.period_end + timedelta(hours=1)
+    await bed.after(failed_at + timedelta(hours=1))
+    overdue = await bed.live()
+    assert (overdue.status, overdue.past_due_since is not None) == ("past_due", True)
+    assert await bed.denied() == "", "the plan can be used in the days of grace"
+    (stops_at,) = [plan["suspended_at"] for plan in bed.plans() if plan["suspended_at"]]
+    assert abs(stops_at - failed_at - timedelta(days=GRACE_DAYS)) < timedelta(minutes=5)
+    held = accepted(await bed.use(50, Mode.RESERVE))
+    bed.frozen = stops_at - timedelta(seconds=1)
+    running = accepted(await bed.use(20, Mode.RESERVE))
+    bed.frozen = stops_at
+    assert await bed.denied() == "payment_past_due"
+    accepted(await bed.decide(commit_of(running)))
+    assert held["allowed"]
+    assert (await bed.current()).executions_used == 20
+    await bed.after(stops_at + timedelta(hours=1))
+    assert await bed.denied() == "payment_past_due"
+    bed.use_card("pm_card_visa")
+    (owed,) = [invoice for invoice in bed.invoices() if invoice.status == "open"]
+    bed.client.v1.invoices.pay(str(owed.id))
+    await bed.services.subscriptions.syncing.customer(bed.customer_id(), bed.now)
+    assert await bed.denied() == ""
+    assert (await bed.live()).past_due_since is None
+    await bed.cancel(When.PERIOD_END)
+    end = (await bed.live()).period_end
+    await bed.after(end + timedelta(hours=2))
+    assert await bed.subscription() is None
+    assert await bed.denied() == "insufficient_executions"
+
+
+async def test_grace_is_given_once_however_many_renewals_stay_unpaid(clocked: ClockedBed) -> None:
+    bed = clocked
+    if REAL_KEY:
+        pytest.skip("the account's own retry settings decide")
+    bed.sandbox.control("settings", after_last_retry="past_due")
+    bed.use_card("pm_card_visa")
+    first = (await bed.begin("starter")).subscription
+    assert first is not None
+    bed.use_card("pm_card_chargeCustomerFail")
+    end = first.period_end
+    for _ in range(3):
+        await bed.after(end + timedelta(hours=2))
+        end = (await bed.live()).period_end
+    suspended = [plan["suspended_at"] for plan in bed.plans() if plan["suspended_at"]]
+    assert len(suspended) == 3
+    assert len(set(suspended)) == 1
+    assert await bed.denied() == "payment_past_due"
+
+
+async def test_retries_given_up_end_the_plan(clocked: ClockedBed) -> None:
+    bed = clocked
+    bed.use_card("pm_card_visa")
+    first = (await bed.begin("starter")).subscription
+    assert first is not None
+    bed.use_card("pm_card_chargeCustomerFail")
+    await bed.after(first.period_end + timedelta(seconds=17 * DAY + 2 * HOUR))
+    assert await bed.subscription() is None
+    assert await bed.denied() != ""
+    assert bed.plans()[-1]["ended_because"] == "cancelled"
+
+
+async def test_trial_then_paid(clocked: ClockedBed) -> None:
+    """Whoever holds a trial keeps it beside what they buy; the trial is used first."""
+    bed = clocked
+    with factories.connect(bed.url) as connection:
+        connection.execute(
+            "INSERT INTO plans (account_id, sequence, type, name, source, executions, used, held,"
+            " starts_at, created_at) VALUES (%s, 1, 'trial', 'Trial', 'trial', 10, 0, 0, %s, %s)",
+            [bed.holder.account_number, START - timedelta(days=1), START],
+        )
+    accepted(await bed.use(10))
+    assert await bed.denied() == "insufficient_executions"
+    bed.use_card("pm_card_visa")
+    begun = await bed.begin("growth")
+    assert begun.subscription is not None
+    assert ids.decode_account(begun.subscription.account_id) == bed.holder.account_number
+    assert (await bed.current()).executions_remaining == 30_000
