@@ -6,7 +6,9 @@ and run again without counting twice.
 
 import asyncio
 import csv
+import ssl
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,29 +60,31 @@ async def replay(file: Path, target: Target, *, speed: float | None, concurrency
     rows = list(read_rows(file))
     counts = Counts()
     bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-    headers = {"Authorization": f"Bearer {target.api_key}"}
-    with bar:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(one) for one in _clients(target, concurrency)]
+        senders = [_Sender(client, target.organization_id, file.name, counts) for client in clients]
+        stack.enter_context(bar)
         task = bar.add_task(f"Replaying {file.name}", total=len(rows))
-        async with httpx.AsyncClient(
-            base_url=target.base_url, headers=headers, limits=limits, timeout=TIMEOUT_SECONDS
-        ) as client:
-            sender = _Sender(client, target.organization_id, file.name, counts)
-            await _send_all(
-                rows, sender, lambda: bar.advance(task), speed=speed, concurrency=concurrency
-            )
+        await _send_all(rows, senders, lambda: bar.advance(task), speed=speed)
     return counts
 
 
+def _clients(target: Target, count: int) -> Iterator[httpx.AsyncClient]:
+    """A client for each connection: httpx looks through all of a pool's for each request."""
+    context = ssl.create_default_context()
+    for _ in range(count):
+        yield httpx.AsyncClient(
+            base_url=target.base_url,
+            headers={"Authorization": f"Bearer {target.api_key}"},
+            timeout=TIMEOUT_SECONDS,
+            verify=context,
+        )
+
+
 async def _send_all(
-    rows: list[Row],
-    sender: "_Sender",
-    done: Callable[[], None],
-    *,
-    speed: float | None,
-    concurrency: int,
+    rows: list[Row], senders: list["_Sender"], done: Callable[[], None], *, speed: float | None
 ) -> None:
-    waiting: asyncio.Queue[Row | None] = asyncio.Queue(maxsize=concurrency)
+    waiting: asyncio.Queue[Row | None] = asyncio.Queue(maxsize=len(senders))
 
     async def feed() -> None:
         started = asyncio.get_running_loop().time()
@@ -89,10 +93,10 @@ async def _send_all(
                 due = started + row.after_seconds / speed
                 await asyncio.sleep(due - asyncio.get_running_loop().time())
             await waiting.put(row)
-        for _ in range(concurrency):
+        for _ in senders:
             await waiting.put(None)
 
-    async def send() -> None:
+    async def send(sender: _Sender) -> None:
         while (row := await waiting.get()) is not None:
             await sender.send(row)
             done()
@@ -100,8 +104,8 @@ async def _send_all(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(feed())
-            for _ in range(concurrency):
-                group.create_task(send())
+            for sender in senders:
+                group.create_task(send(sender))
     except* ReplayError as errors:
         raise errors.exceptions[0] from None
 
