@@ -15,7 +15,7 @@ from billing_app.billing import ids
 from billing_app.billing.executions.requests import Mode
 from billing_app.composition import build_services
 from billing_app.db.words import When
-from billing_app.payments.gateway import ACCOUNT_METADATA
+from billing_app.payments.translate import ACCOUNT_METADATA
 from billing_app.settings import Settings
 from tests import factories
 from tests.conftest import PUBLIC
