@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from billing_app.api import (
     account_history,
     errors,
+    head,
     health,
     hot_routes,
     openapi,
@@ -35,6 +36,7 @@ def create_app() -> "hot_routes.HotRoutes":
         redoc_url=None,
         openapi_url="/billing/openapi.json",
         lifespan=_lifespan,
+        redirect_slashes=False,
     )
     reading = (health, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, webhooks)
@@ -42,7 +44,7 @@ def create_app() -> "hot_routes.HotRoutes":
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)
-    return hot_routes.HotRoutes(api, get_services)
+    return hot_routes.HotRoutes(head.HeadAsGet(api), get_services)
 
 
 async def prepare(services: Services) -> None:

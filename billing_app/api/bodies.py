@@ -29,6 +29,7 @@ MAX_ITEMS: Final = 1000
 # `$` alone would let a last line break pass; `\Z` is unknown to OpenAPI's dialect.
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
 _is_printable: Final = re.compile(_PRINTABLE).match
+_missing_field: Final = re.compile(r"Object missing required field `(\w+)`").fullmatch
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE)]
 Label = Annotated[str, Meta(max_length=255, pattern=_PRINTABLE)]
@@ -125,6 +126,9 @@ def check_key(key: str) -> str:
 def invalid(error: msgspec.ValidationError) -> InvalidInputError:
     """`Expected int - at `$.executions`` becomes a detail and a field."""
     message, _, place = str(error).partition(" - at `$")
+    missing = _missing_field(message)
+    if missing:
+        return InvalidInputError(f"{missing[1]} is required.", field=missing[1])
     field = place.strip("`.").removesuffix("`")
     detail = f"{field}: {message}" if field else message
     return InvalidInputError(detail, field=field or None)

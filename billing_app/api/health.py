@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -13,10 +14,14 @@ from prometheus_client import (
     multiprocess,
 )
 
-from billing_app.api.callers import ServicesNow
+from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.problems import TYPE_BASE, RouteNotFoundError
 from billing_app.billing.errors import BillingError
+from billing_app.composition import Services
 from billing_app.db.migrations import DatabaseBehindError, require_current
+from billing_app.jobs.liveness import is_worker_alive
+
+OK: Final = "ok"
 
 router = APIRouter()
 
@@ -28,18 +33,25 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz", tags=["health"])
-async def ready(services: ServicesNow) -> JSONResponse:
-    """The database answers and has seen all migrations."""
-    checks = {"database": "ok", "migrations": "ok"}
+async def ready(services: ServicesNow, now: Now) -> JSONResponse:
+    """The database answers and has seen all migrations. Whether a worker does the scheduled work
+    is told as well, but executions are decided without one."""
+    checks = await _checks(services, now)
+    is_ready = checks["database"] == checks["migrations"] == OK
+    content = {"status": "ready" if is_ready else "not ready", "checks": checks}
+    return JSONResponse(content, 200 if is_ready else 503)
+
+
+async def _checks(services: Services, now: datetime) -> dict[str, str]:
+    checks = {"database": OK, "migrations": OK, "jobs": "unknown"}
     try:
         await asyncio.to_thread(require_current, services.database.url)
+        checks["jobs"] = OK if await is_worker_alive(services.database, now) else "no worker"
     except DatabaseBehindError:
         checks["migrations"] = "behind"
     except Exception:
         checks["database"] = "unreachable"
-    is_ready = set(checks.values()) == {"ok"}
-    content = {"status": "ready" if is_ready else "not ready", "checks": checks}
-    return JSONResponse(content, 200 if is_ready else 503)
+    return checks
 
 
 @router.get("/metrics", tags=["health"])

@@ -105,9 +105,9 @@ class HotRoutes:
                 key, has_key = value, True
             elif name == b"content-type":
                 content_type = value
-        actor = await self._authenticate(authorization, services)
         if scope["method"] != "POST":
             raise MethodNotAllowedError
+        actor = await self._authenticate(authorization, services)
         return _Call(
             services,
             actor,

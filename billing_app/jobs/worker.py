@@ -22,6 +22,7 @@ APPLICATION_VERSION: Final = "1"
 EACH_MINUTE: Final = "* * * * *"
 HOURLY: Final = "7 * * * *"
 NIGHTLY: Final = "23 3 * * *"
+SWEEP: Final = "sweep-webhooks"
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ async def check_ledger(_scheduled_at: datetime, _context: Any) -> None:
 SCHEDULES: Final[list[ScheduleInput]] = [
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
     {
-        "schedule_name": "sweep-webhooks",
+        "schedule_name": SWEEP,
         "workflow_fn": webhooks.sweep_webhooks,
         "schedule": EACH_MINUTE,
     },
@@ -117,3 +118,5 @@ def launch(database_url: str) -> None:
     DBOS.launch()
     webhooks.register_queue()
     DBOS.apply_schedules(SCHEDULES)
+    # What arrived while no worker ran need not wait for the next minute.
+    DBOS.trigger_schedule(SWEEP)

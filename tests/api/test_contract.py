@@ -439,11 +439,24 @@ def test_health_and_metrics(anyone: httpx.Client, service: httpx.Client, holder:
     ready = anyone.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["status"] == "ready"
-    assert set(ready.json()["checks"].values()) == {"ok"}
+    checks = ready.json()["checks"]
+    assert (checks["database"], checks["migrations"]) == ("ok", "ok")
+    assert checks["jobs"] == "no worker"
     done(ask(service, holder, "consume", 1, "k"))
     metrics = anyone.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "billing_execution_batch_requests_bucket" in metrics.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/billing/openapi.json", "/billing/plans/current"]
+)
+def test_head_is_get_without_the_body(service: httpx.Client, holder: Holder, path: str) -> None:
+    params = {"organization_id": holder.organization_id}
+    response = service.head(path, params=params)
+    assert (response.status_code, response.content) == (200, b"")
+    content_type = service.get(path, params=params).headers["content-type"]
+    assert response.headers["content-type"] == content_type
 
 
 def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:

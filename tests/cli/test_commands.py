@@ -1,12 +1,17 @@
 """The command line as an operator uses it."""
 
+import asyncio
 import re
 import signal
+import time
+from datetime import UTC, datetime
 
 import httpx
 import psycopg
 import pytest
 
+from billing_app.db.engine import Database
+from billing_app.jobs.liveness import STALE_AFTER, is_worker_alive
 from tests.conftest import create_database, server_environment
 from tests.processes import (
     api_process,
@@ -15,6 +20,8 @@ from tests.processes import (
     start_command,
     wait_until_ready,
 )
+
+ALIVE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -143,11 +150,21 @@ def _consume(base_url: str, key: str, organization: str, number: int) -> int:
     return httpx.post(address, json=body, headers=headers).status_code
 
 
-def test_the_worker_runs_until_it_is_told_to_stop(environment: dict[str, str]) -> None:
+async def test_the_worker_runs_until_it_is_told_to_stop(
+    environment: dict[str, str], own_database_url: str
+) -> None:
+    database = Database(own_database_url)
+    assert not await is_worker_alive(database, datetime.now(UTC))
     process = start_command(environment, "worker")
     assert process.stdout is not None
     lines = iter(process.stdout.readline, "")
     assert any("worker_started" in line for line in lines)
+    deadline = time.monotonic() + ALIVE_SECONDS
+    while not await is_worker_alive(database, datetime.now(UTC)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 0
+    assert not await is_worker_alive(database, datetime.now(UTC) + STALE_AFTER)
+    await database.dispose()
