@@ -11,11 +11,13 @@ from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
+from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.door import DoorState
 from billing_app.states.session import SessionGuard
+from billing_app.states.staff.team import StaffTeamState
 from billing_app.states.usage_stats import UsageStatsState
 
 api = create_app()
@@ -53,6 +55,9 @@ app.add_page(
     route=routes.USAGE,
     title="Usage · Billing",
     on_load=UsageStatsState.load,
+)
+app.add_page(
+    staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load
 )
 app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=DoorState.load)
 app.add_page(sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=DoorState.load)

@@ -12,6 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from billing_app import routes
 
+# The build's file for pages whose address has a name in it; the browser finds the page by itself.
+ANY_PAGE: Final = "/404.html"
+
+PAGES_IN_FOLDERS: Final = frozenset(
+    {*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES, *routes.STAFF_PAGES} - {routes.DASHBOARD}
+)
+
 
 class OneAddress:
     """The ASGI app in front of pages and API: it sends each request to the one it belongs to.
@@ -39,13 +46,16 @@ class OneAddress:
 
 
 def _needs_session(path: str) -> bool:
-    return (path.rstrip("/") or "/") in routes.SIGNED_IN_PAGES
+    page = path.rstrip("/") or "/"
+    return page in routes.SIGNED_IN_PAGES or routes.is_staff_page(page)
 
 
 def _as_built(scope: Scope) -> Scope:
     """The scope with the path that the build's file of a page has, which saves a redirect."""
     path: str = scope["path"]
-    if path in (*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES) and path != routes.DASHBOARD:
+    if routes.is_staff_page_of_one(path):
+        return {**scope, "path": ANY_PAGE, "raw_path": ANY_PAGE.encode()}
+    if path in PAGES_IN_FOLDERS:
         return {**scope, "path": f"{path}/", "raw_path": f"{path}/".encode()}
     return scope
 

@@ -17,6 +17,14 @@ STAFF_OPERATIONS: Final = "/staff/operations"
 STAFF_TEAM: Final = "/staff/team"
 STAFF_AUDIT: Final = "/staff/audit"
 
+STAFF_PAGES: Final = (
+    STAFF,
+    STAFF_CUSTOMERS,
+    STAFF_OFFERS,
+    STAFF_OPERATIONS,
+    STAFF_TEAM,
+    STAFF_AUDIT,
+)
 SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE)
 OPEN_PAGES: Final = (SIGN_IN, SIGN_UP)
 UPGRADE: Final = OVERVIEW
@@ -34,6 +42,17 @@ USAGE_EXPORT: Final = "/billing/usage/export.csv"
 API_DOCS: Final = "/billing/docs"
 
 SESSION_COOKIE: Final = "billing_session"
+
+
+def is_staff_page(path: str) -> bool:
+    """Whether a page belongs to the staff console, known or not."""
+    return path == STAFF or path.startswith(f"{STAFF}/")
+
+
+def is_staff_page_of_one(path: str) -> bool:
+    """Whether it is the page of one customer or one offer."""
+    folder, _, name = path.rstrip("/").rpartition("/")
+    return bool(name) and folder in (STAFF_CUSTOMERS, STAFF_OFFERS)
 
 
 def staff_customer(account_id: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing_app.billing.errors import ForbiddenError, ScopeMissingError
-from billing_app.db.words import Scope, StaffRole
+from billing_app.db.words import AccountKind, Scope, StaffRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class ViewingActor:
 
     staff: StaffActor
     account_number: int
+    kind: AccountKind
     holder: str
     until: datetime
 

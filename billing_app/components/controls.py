@@ -87,13 +87,15 @@ def pager(
     has_older: rx.Var[bool],
     on_newer: Handler,
     on_older: Handler,
+    words_back: str = "Newer",
+    words_on: str = "Older",
 ) -> rx.Component:
-    """Moves through a list that the server pages, newest first."""
+    """Moves through a list that the server pages."""
     return rx.el.nav(
         rx.el.span(words, class_name="number"),
         rx.el.div(
-            _page_button("Newer", enabled=has_newer, on_click=on_newer),
-            _page_button("Older", enabled=has_older, on_click=on_older),
+            _page_button(words_back, enabled=has_newer, on_click=on_newer),
+            _page_button(words_on, enabled=has_older, on_click=on_older),
             class_name="pager-buttons",
         ),
         class_name="pager",

@@ -19,12 +19,15 @@ def notice(*, tone: Tone, title: Words, words: Words) -> rx.Component:
     )
 
 
-def empty(*, icon: str, title: str, words: str) -> rx.Component:
+def empty(
+    *, icon: str, title: Words, words: Words, action: rx.Component | None = None
+) -> rx.Component:
     """Nothing is here, and what would bring something."""
     return rx.el.div(
         rx.icon(icon, aria_hidden="true"),
         rx.el.p(title, class_name="empty-title"),
         rx.el.p(words, class_name="empty-words"),
+        rx.fragment() if action is None else rx.el.div(action, class_name="empty-action"),
         class_name="empty",
     )
 

@@ -16,6 +16,7 @@ def table(
     when_empty: rx.Component,
     right: Sequence[str] = (),
     wide_only: Sequence[str] = (),
+    dense: bool = False,
 ) -> rx.Component:
     """A table of `rows`; heads named in `right` stand right, in `wide_only` not on phones."""
     return rx.cond(
@@ -26,7 +27,7 @@ def table(
                     rx.el.tr(*[_head(name, right=right, wide_only=wide_only) for name in heads])
                 ),
                 rx.el.tbody(rx.foreach(rows, row)),
-                class_name="table",
+                class_name="table dense" if dense else "table",
                 custom_attrs={"aria-label": label},
             ),
             class_name="table-scroll",

@@ -16,6 +16,7 @@ PAGES: Final = (
     (routes.OVERVIEW, "Plans", "layers"),
     (routes.USAGE, "Usage", "chart-column"),
 )
+Pages = tuple[tuple[str, str, str], ...]
 # The tab forgets its state with the session, so that the next person starts with none.
 FORGET: Final = START_AFRESH.split(";", maxsplit=1)[0]
 
@@ -32,7 +33,7 @@ def frame(
     """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
-        rx.cond(SessionState.viewing_words != "", _viewing()),
+        viewing_banner(),
         rx.el.div(
             _side(path, on_account),
             _top_bar(on_account),
@@ -42,7 +43,7 @@ def frame(
                     rx.cond(
                         has_account, rx.el.div(content, class_name="main-inner"), _no_account()
                     ),
-                    rx.cond(is_broken, _unreadable(), page_bones()),
+                    rx.cond(is_broken, unreadable(), page_bones()),
                 ),
                 id="content",
                 class_name="main",
@@ -51,21 +52,24 @@ def frame(
             _tab_bar(path),
             class_name="frame",
         ),
-        _leave_forms(),
+        leave_forms(),
     )
 
 
-def _viewing() -> rx.Component:
-    """Above every page that staff see as the account's holder does."""
-    return rx.el.div(
-        rx.icon("eye", aria_hidden="true"),
-        rx.el.p(SessionState.viewing_words),
-        rx.el.button(
-            "End", type="button", class_name="button small", on_click=SessionState.end_view
+def viewing_banner() -> rx.Component:
+    """Above every page while staff see an account as its holder does."""
+    return rx.cond(
+        SessionState.viewing_words != "",
+        rx.el.div(
+            rx.icon("eye", aria_hidden="true"),
+            rx.el.p(SessionState.viewing_words),
+            rx.el.button(
+                "End", type="button", class_name="button small", on_click=SessionState.end_view
+            ),
+            class_name="viewing",
+            role="region",
+            custom_attrs={"aria-label": "View as customer"},
         ),
-        class_name="viewing",
-        role="region",
-        custom_attrs={"aria-label": "View as customer"},
     )
 
 
@@ -91,10 +95,10 @@ def _side(path: str, on_account: Handler) -> rx.Component:
     return rx.el.div(
         brand(),
         _account_menu(on_account, outlined=True),
-        _navigation(path, "Main"),
+        navigation(PAGES, path, "Main", _console_link()),
         rx.el.div(
             rx.el.div(colour_mode_button()),
-            _person_menu(with_name=True),
+            person_menu(with_name=True),
             class_name="side-foot",
         ),
         class_name="side",
@@ -106,16 +110,19 @@ def _top_bar(on_account: Handler) -> rx.Component:
         _account_menu(on_account, outlined=False),
         rx.el.div(class_name="spacer"),
         colour_mode_button(),
-        _person_menu(with_name=False),
+        person_menu(with_name=False),
         class_name="top-bar",
     )
 
 
 def _tab_bar(path: str) -> rx.Component:
-    return rx.el.div(_navigation(path, "Main, at the bottom", in_bar=True))
+    return rx.el.div(navigation(PAGES, path, "Main, at the bottom", in_bar=True))
 
 
-def _navigation(path: str, label: str, *, in_bar: bool = False) -> rx.Component:
+def navigation(
+    pages: Pages, path: str, label: str, *more: rx.Component, in_bar: bool = False
+) -> rx.Component:
+    """Links to the pages; the one of `path` is marked."""
     return rx.el.nav(
         *[
             rx.link(
@@ -126,10 +133,25 @@ def _navigation(path: str, label: str, *, in_bar: bool = False) -> rx.Component:
                 underline="none",
                 custom_attrs={"aria-current": "page"} if target == path else {},
             )
-            for target, name, icon in PAGES
+            for target, name, icon in pages
         ],
+        *more,
         class_name="tab-bar" if in_bar else "navigation",
         custom_attrs={"aria-label": label},
+    )
+
+
+def _console_link() -> rx.Component:
+    """For staff alone."""
+    return rx.cond(
+        SessionState.is_staff,
+        rx.link(
+            rx.icon("headset", aria_hidden="true"),
+            "Staff console",
+            href=routes.STAFF,
+            class_name="navigation-link apart",
+            underline="none",
+        ),
     )
 
 
@@ -167,7 +189,8 @@ def _account_item(choice: ObjectVar[AccountChoice], on_account: Handler) -> rx.C
     )
 
 
-def _person_menu(*, with_name: bool) -> rx.Component:
+def person_menu(*, with_name: bool) -> rx.Component:
+    """Who is signed in, and the way out."""
     viewer = SessionState.viewer
     text = rx.el.span(
         rx.el.span(viewer.name, class_name="menu-title"),
@@ -187,6 +210,10 @@ def _person_menu(*, with_name: bool) -> rx.Component:
         ),
         rx.dropdown_menu.content(
             rx.el.div(viewer.email, class_name="menu-label"),
+            rx.cond(
+                SessionState.is_staff,
+                rx.dropdown_menu.item("Staff console", on_click=rx.redirect(routes.STAFF)),
+            ),
             rx.dropdown_menu.item(
                 "API reference", on_click=rx.redirect(routes.API_DOCS, is_external=True)
             ),
@@ -207,7 +234,7 @@ def _leave(words: str, action: str) -> rx.Component:
     )
 
 
-def _leave_forms() -> rx.Component:
+def leave_forms() -> rx.Component:
     """The forms that the person's menu submits; they stay when the menu closes."""
     return rx.fragment(
         *[
@@ -219,7 +246,8 @@ def _leave_forms() -> rx.Component:
     )
 
 
-def _unreadable() -> rx.Component:
+def unreadable() -> rx.Component:
+    """The server does not answer."""
     return rx.el.div(
         empty(
             icon="cloud-off",
@@ -233,10 +261,19 @@ def _unreadable() -> rx.Component:
 
 def _no_account() -> rx.Component:
     return rx.el.div(
-        empty(
-            icon="users",
-            title="You have no account yet",
-            words="Ask the owner of your organization to make you a member.",
+        rx.cond(
+            SessionState.is_staff,
+            empty(
+                icon="headset",
+                title="You have no account of your own",
+                words="You are of the staff: customers are in the console.",
+                action=rx.link("Open the staff console", href=routes.STAFF, class_name="button"),
+            ),
+            empty(
+                icon="users",
+                title="You have no account yet",
+                words="Ask the owner of your organization to make you a member.",
+            ),
         ),
         class_name="card",
     )

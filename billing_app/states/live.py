@@ -54,7 +54,7 @@ class LivePage(Page, mixin=True):
         """Refresh until the tab closes, goes to another page, or the session ends."""
         async with self:
             visit, token = self._visit, self.router.session.client_token
-        while await _is_connected(token):
+        while await is_connected(token):
             await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else POLL_SECONDS)
             async with self:
                 if self._visit != visit:
@@ -82,7 +82,7 @@ class LivePage(Page, mixin=True):
         return None
 
 
-async def _is_connected(token: str) -> bool:
+async def is_connected(token: str) -> bool:
     """Whether the tab is still there, on whichever worker its socket is."""
     namespace = get_app().app.event_namespace
     return await namespace._token_manager.is_token_connected(token)  # noqa: SLF001

@@ -13,11 +13,12 @@ from reflex.state import BaseState, StateUpdate
 from billing_app import routes
 from billing_app.billing import accounts, ids
 from billing_app.billing.accounts import AccountView
-from billing_app.billing.actors import PersonActor, UserActor
+from billing_app.billing.actors import PersonActor, UserActor, ViewingActor
 from billing_app.billing.staff import viewing
 from billing_app.billing.staff.viewing import Visitor
 from billing_app.composition import get_services
 from billing_app.db.engine import Database
+from billing_app.db.words import AccountKind
 from billing_app.one_address import session_token
 from billing_app.states import words
 from billing_app.states.views import AccountChoice, Viewer
@@ -65,12 +66,20 @@ class SessionState(rx.State):
         visitor = await self._visitor()
         if visitor is None:
             return None
+        self._greet(visitor)
+        return visitor.actor
+
+    def _greet(self, visitor: Visitor) -> None:
         name = visitor.person.name or visitor.person.email
         self._show(
             viewer=Viewer(name=name, email=visitor.person.email, initials=initials(name)),
             is_staff=visitor.staff is not None,
+            viewing_words=_viewing_words(visitor.view) if visitor.view else "",
         )
-        return visitor.actor
+
+    def _owns(self, actor: PersonActor) -> None:
+        """From now on this tab's state is theirs."""
+        self._owner_id = _owner_id(actor)
 
     def _leave(self, actor: PersonActor | None) -> EventSpec | None:
         """Where a tab goes that was shown what somebody else may see; None when it stays."""
@@ -83,14 +92,13 @@ class SessionState(rx.State):
 
     async def _settle(self, actor: PersonActor) -> AccountChoice | None:
         """Bring viewer and accounts up to date; the chosen account, or the first one."""
-        self._owner_id = _owner_id(actor)
+        self._owns(actor)
         choices = [_choice(view) for view in await accounts.list_accounts(_database(), actor)]
         chosen = [choice for choice in choices if choice.account_id == self._account_id]
         account = (chosen or choices or [None])[0]
         self._show(
             accounts=choices,
             account=account or AccountChoice(),
-            viewing_words=_viewing_words(actor, account),
         )
         return account
 
@@ -139,13 +147,11 @@ def _owner_id(actor: PersonActor) -> str:
     return f"{actor.staff.actor_id} {ids.encode_account(actor.account_number)}"
 
 
-def _viewing_words(actor: PersonActor, account: AccountChoice | None) -> str:
-    """What staff are told who look at an account as its holder does; empty for others."""
-    if isinstance(actor, UserActor) or account is None:
-        return ""
-    holder = "its owner does" if account.is_organization else "its holder does"
-    until = words.time_of_day(actor.until)
-    return f"You see {account.name} as {holder}, read only, until {until} UTC"
+def _viewing_words(view: ViewingActor) -> str:
+    """What staff are told who look at an account as its holder does."""
+    holder = "its owner does" if view.kind is AccountKind.ORGANIZATION else "its holder does"
+    until = words.time_of_day(view.until)
+    return f"You see {view.holder} as {holder}, read only, until {until} UTC"
 
 
 def _database() -> Database:
@@ -160,7 +166,6 @@ def _choice(view: AccountView) -> AccountChoice:
         account_id=view.account_id,
         name=view.name,
         kind="Trial account" if view.user_id else "Organization",
-        is_organization=view.user_id is None,
         initials=initials(view.name),
         export_query=urlencode(query),
     )

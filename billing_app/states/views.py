@@ -19,7 +19,6 @@ class AccountChoice:
     account_id: str = ""
     name: str = ""
     kind: str = ""
-    is_organization: bool = False
     initials: str = ""
     export_query: str = ""
 

@@ -90,7 +90,9 @@ async def test_staff_of_any_role_see_the_account_and_it_is_written_down(
     who = colleague(services, role)
     actor = await begin(services, who, holder, now)
     until = now + timedelta(minutes=VIEW_MINUTES)
-    assert actor == ViewingActor(who.actor, holder.account_number, "Acme", until)
+    assert actor == ViewingActor(
+        who.actor, holder.account_number, AccountKind.ORGANIZATION, "Acme", until
+    )
     (account,) = await list_accounts(services.database, actor)
     assert (account.account_id, account.name, account.kind) == (
         holder.account_id,

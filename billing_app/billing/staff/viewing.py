@@ -28,7 +28,7 @@ from billing_app.db.tables import (
     StaffView,
     User,
 )
-from billing_app.db.words import StaffRole
+from billing_app.db.words import AccountKind, StaffRole
 
 VIEW_MINUTES: Final = 30
 MAX_ENDED: Final = 500
@@ -158,13 +158,14 @@ async def _visitor(
     staff = StaffActor(user.id, user.name or user.email or "", StaffRole(member.role))
     if view is None:
         return Visitor(person, staff, None)
-    holder = await _holder_name(session, view.account_id)
-    return Visitor(person, staff, ViewingActor(staff, view.account_id, holder, view.until))
+    return Visitor(person, staff, await _viewing(session, staff, view))
 
 
-async def _holder_name(session: AsyncSession, account_number: int) -> str:
-    account = await session.get_one(Account, account_number)
+async def _viewing(session: AsyncSession, staff: StaffActor, view: StaffView) -> ViewingActor:
+    account = await session.get_one(Account, view.account_id)
     if account.user_id is None:
-        return (await session.get_one(Organization, account.organization_id)).name
-    user = await session.get_one(User, account.user_id)
-    return user.name or user.email or user.id
+        holder = (await session.get_one(Organization, account.organization_id)).name
+    else:
+        user = await session.get_one(User, account.user_id)
+        holder = user.name or user.email or user.id
+    return ViewingActor(staff, account.id, AccountKind(account.kind), holder, view.until)

@@ -1,0 +1,132 @@
+"""What asks before something is done: a dialog with a form, its fields, and the yes."""
+
+from typing import Any, Literal
+
+import reflex as rx
+
+from billing_app.components.controls import Handler
+from billing_app.components.feedback import notice
+from billing_app.components.numbers import Words
+
+FieldKind = Literal["text", "number", "date", "datetime-local", "email"]
+
+
+def dialog(
+    *body: rx.Component, title: Words, words: Words, is_open: rx.Var[bool], on_close: Handler
+) -> rx.Component:
+    """Over the page, until it is closed; Escape closes it."""
+    return rx.dialog.root(
+        rx.dialog.content(
+            rx.dialog.title(title, class_name="dialog-title"),
+            rx.dialog.description(words, class_name="dialog-words"),
+            *body,
+            class_name="dialog",
+        ),
+        open=is_open,
+        on_open_change=lambda _: on_close,
+    )
+
+
+def problem_in(words: rx.Var[str]) -> rx.Component:
+    """Why it was refused, inside the dialog."""
+    return rx.cond(words != "", notice(tone="bad", title=words, words=""))
+
+
+def field(
+    label: Words,
+    name: str,
+    *,
+    kind: FieldKind = "text",
+    hint: Words = "",
+    value: Words | None = None,
+    is_required: bool = True,
+    **attributes: Any,
+) -> rx.Component:
+    """A labelled field of a dialog's form; `value` is what stands there first."""
+    identity = f"field-{name}"
+    first = {} if value is None else {"default_value": value}
+    return _labelled(
+        label,
+        identity,
+        hint,
+        rx.el.input(
+            id=identity,
+            name=name,
+            type=kind,
+            required=is_required,
+            auto_complete="off",
+            class_name="input",
+            custom_attrs=_described(identity, hint),
+            **first,
+            **attributes,
+        ),
+    )
+
+
+def choice_field(
+    label: Words,
+    name: str,
+    options: list[rx.Component],
+    *,
+    hint: Words = "",
+    value: Words | None = None,
+    **attributes: Any,
+) -> rx.Component:
+    """A labelled choice of a dialog's form."""
+    identity = f"field-{name}"
+    first = {} if value is None else {"default_value": value}
+    return _labelled(
+        label,
+        identity,
+        hint,
+        rx.el.select(
+            *options,
+            id=identity,
+            name=name,
+            class_name="select",
+            custom_attrs=_described(identity, hint),
+            **first,
+            **attributes,
+        ),
+    )
+
+
+def reason_field(hint: Words = "The customer sees it in their history.") -> rx.Component:
+    """Why: every change of the staff says it."""
+    return _labelled(
+        "Reason",
+        "field-reason",
+        hint,
+        rx.el.textarea(
+            id="field-reason",
+            name="reason",
+            required=True,
+            max_length=500,
+            rows="2",
+            class_name="input area",
+            custom_attrs=_described("field-reason", hint),
+        ),
+    )
+
+
+def dialog_foot(*buttons: rx.Component) -> rx.Component:
+    return rx.el.div(*buttons, class_name="dialog-foot")
+
+
+def _labelled(label: Words, identity: str, hint: Words, control: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=identity, class_name="field-label"),
+        control,
+        rx.el.p(hint, id=f"{identity}-hint", class_name="field-hint")
+        if _is_said(hint)
+        else rx.fragment(),
+        class_name="field",
+    )
+
+
+def _described(identity: str, hint: Words) -> dict[str, str]:
+    return {"aria-describedby": f"{identity}-hint"} if _is_said(hint) else {}
+
+
+def _is_said(words: Words) -> bool:
+    return isinstance(words, rx.Var) or bool(words)

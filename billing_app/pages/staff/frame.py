@@ -1,0 +1,141 @@
+"""What surrounds every page of the console: the customers' frame, with the staff's own pages."""
+
+from typing import Any, Final
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.components.controls import native_link
+from billing_app.components.feedback import empty, page_bones
+from billing_app.components.numbers import Words, badge
+from billing_app.pages.frame import (
+    brand,
+    colour_mode_button,
+    leave_forms,
+    navigation,
+    person_menu,
+    unreadable,
+    viewing_banner,
+)
+
+PAGES: Final = (
+    (routes.STAFF, "Overview", "gauge"),
+    (routes.STAFF_CUSTOMERS, "Customers", "users"),
+    (routes.STAFF_OFFERS, "Offers", "tags"),
+    (routes.STAFF_OPERATIONS, "Operations", "activity"),
+    (routes.STAFF_AUDIT, "Audit", "scroll-text"),
+    (routes.STAFF_TEAM, "Team", "shield-check"),
+)
+
+
+def console(content: rx.Component, *, path: str, state: Any) -> rx.Component:
+    """The page of `path`; to others than staff there is none."""
+    return rx.fragment(
+        native_link("Skip to content", href="#content", class_name="skip-link"),
+        viewing_banner(),
+        rx.cond(state.is_hidden, not_found(), _page(content, path, state)),
+        leave_forms(),
+    )
+
+
+def not_found(what: Words = "There is no such page") -> rx.Component:
+    """What others than staff see, and staff for what does not exist."""
+    return rx.el.main(
+        empty(
+            icon="compass",
+            title=what,
+            words="The address may be mistyped, or the page may have moved.",
+            action=rx.link("To the dashboard", href=routes.DASHBOARD, class_name="button"),
+        ),
+        rx.el.h1("Not found", class_name="visually-hidden"),
+        id="content",
+        class_name="lonely",
+        tab_index=-1,
+    )
+
+
+def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
+    return rx.el.div(
+        _side(path, state),
+        rx.el.header(
+            brand(),
+            badge("Staff", "accent"),
+            rx.el.div(class_name="spacer"),
+            colour_mode_button(),
+            person_menu(with_name=False),
+            class_name="top-bar",
+        ),
+        rx.el.main(
+            rx.cond(
+                state.is_ready,
+                rx.el.div(_said(state), content, class_name="main-inner"),
+                rx.cond(state.is_broken, unreadable(), page_bones()),
+            ),
+            id="content",
+            class_name="main",
+            tab_index=-1,
+        ),
+        rx.el.div(navigation(PAGES, path, "Console, at the bottom", in_bar=True)),
+        class_name="frame console",
+    )
+
+
+def _side(path: str, state: Any) -> rx.Component:
+    return rx.el.div(
+        rx.el.div(brand(), badge("Staff", "accent"), class_name="side-brand"),
+        navigation(PAGES, path, "Console"),
+        rx.el.div(
+            rx.link(
+                rx.icon("arrow-left", aria_hidden="true"),
+                "Customer pages",
+                href=routes.DASHBOARD,
+                class_name="navigation-link",
+                underline="none",
+            ),
+            rx.el.div(
+                colour_mode_button(),
+                badge(state.role),
+                class_name="side-row",
+            ),
+            person_menu(with_name=True),
+            class_name="side-foot",
+        ),
+        class_name="side",
+    )
+
+
+def _said(state: Any) -> rx.Component:
+    """What became of the last action, with the way to take it back."""
+    said = state.said
+    return rx.cond(
+        said.words != "",
+        rx.el.div(
+            rx.cond(
+                said.is_bad,
+                rx.icon("triangle-alert", aria_hidden="true"),
+                rx.icon("circle-check", aria_hidden="true"),
+            ),
+            rx.el.p(said.words, class_name="notice-title grow"),
+            rx.cond(
+                said.undo != "",
+                rx.el.button(
+                    rx.icon("undo-2", aria_hidden="true"),
+                    "Undo",
+                    type="button",
+                    class_name="button small",
+                    on_click=state.undo(said.undo),
+                )
+                if hasattr(state, "undo")
+                else rx.fragment(),
+            ),
+            rx.el.button(
+                rx.icon("x", aria_hidden="true"),
+                type="button",
+                class_name="icon-button",
+                on_click=state.dismiss,
+                custom_attrs={"aria-label": "Dismiss"},
+            ),
+            class_name=rx.cond(said.is_bad, "notice said bad", "notice said good"),
+            role="status",
+        ),
+    )

@@ -1,0 +1,135 @@
+"""What every page of the staff console has: who asks, what they may do, what was done last."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import reflex as rx
+import structlog
+from reflex.event import EventCallback, EventSpec
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import BillingError
+from billing_app.billing.staff.permissions import Action, may
+from billing_app.states.live import is_connected
+from billing_app.states.session import SessionState, leave_for_sign_in
+
+BACK_OFF_SECONDS = 10.0
+FAILED = "The server could not do this. Nothing was changed; try again."
+
+Result = TypeVar("Result")
+log = structlog.get_logger(__name__)
+
+if TYPE_CHECKING:
+    Page = SessionState
+else:
+    # Reflex copies the vars of a mixin only when it stands on rx.State itself.
+    Page = rx.State
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What became of the last action; `undo` is the audit entry that a button takes back."""
+
+    words: str = ""
+    undo: str = ""
+    is_bad: bool = False
+
+
+class StaffPage(Page, mixin=True):
+    """Reads when the page opens and every `refresh_seconds` while it is open.
+
+    A page's state inherits from this and from SessionState, and says in `_read` what to read. To
+    others than staff the page is hidden; what they may do is decided by the services all the same.
+    """
+
+    refresh_seconds: ClassVar[float] = 5.0
+
+    is_ready: rx.Field[bool] = rx.field(False)
+    is_broken: rx.Field[bool] = rx.field(False)
+    is_hidden: rx.Field[bool] = rx.field(False)
+    role: rx.Field[str] = rx.field("")
+    allowed: rx.Field[list[str]] = rx.field(default_factory=list)
+    said: rx.Field[Said] = rx.field(default_factory=Said)
+
+    async def _read(self, staff: StaffActor) -> None:
+        """Ask the services and `_show` the answers."""
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        """The page was opened: take what its address says."""
+
+    @rx.event
+    async def load(self) -> EventSpec | EventCallback[()] | None:
+        """The page was opened."""
+        self._visit += 1
+        self._show(said=Said())
+        self._open()
+        leave = await self._refresh()
+        return leave or type(self).watch
+
+    @rx.event(background=True)
+    async def watch(self) -> AsyncGenerator[EventSpec]:
+        """Refresh until the tab closes, goes to another page, or the session ends."""
+        async with self:
+            visit, token = self._visit, self.router.session.client_token
+        while await is_connected(token):
+            await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else self.refresh_seconds)
+            async with self:
+                if self._visit != visit:
+                    return
+                leave = await self._refresh()
+            if leave is not None:
+                yield leave
+                return
+
+    @rx.event
+    def dismiss(self) -> None:
+        """What was said last was read."""
+        self._show(said=Said())
+
+    async def _staff(self) -> tuple[StaffActor | None, EventSpec | None]:
+        """Who asks when they are of the staff right now; or where the tab goes."""
+        visitor = await self._visitor()
+        leave = self._leave(visitor.actor if visitor else None)
+        if visitor is None or leave is not None:
+            return None, leave or leave_for_sign_in(self.router.url.path)
+        self._greet(visitor)
+        self._owns(visitor.actor)
+        staff = visitor.staff
+        if staff is not None:
+            allowed = [action.value for action in Action if may(staff.role, action)]
+            self._show(role=staff.role.value, allowed=allowed)
+        self._show(is_hidden=staff is None)
+        return staff, None
+
+    async def _refresh(self) -> EventSpec | None:
+        try:
+            staff, leave = await self._staff()
+            if staff is not None:
+                await self._read(staff)
+        except Exception:
+            # Whatever it is, the page keeps what it shows, says so, and tries again.
+            log.exception("page_read_failed", page=type(self).__name__)
+            self._show(is_broken=True)
+            return None
+        self._show(is_broken=False, is_ready=True)
+        return leave
+
+    async def _ask(
+        self, work: Callable[[StaffActor, datetime], Awaitable[Result]]
+    ) -> Result | None:
+        """What the service answers, or None: then it is said why."""
+        try:
+            staff, _ = await self._staff()
+            if staff is None:
+                return None
+            return await work(staff, datetime.now(UTC))
+        except BillingError as error:
+            self._show(said=Said(error.detail, is_bad=True))
+        except Exception:
+            log.exception("staff_action_failed", page=type(self).__name__)
+            self._show(said=Said(FAILED, is_bad=True))
+        return None

@@ -1,0 +1,131 @@
+"""Who works here, with which role."""
+
+from datetime import datetime
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff import members
+from billing_app.billing.staff.members import Added, MemberView
+from billing_app.composition import get_services
+from billing_app.db.words import StaffRole
+from billing_app.states import words
+from billing_app.states.session import SessionState
+from billing_app.states.staff.page import Said, StaffPage
+from billing_app.states.staff.views import MemberRow
+
+ADD, CHANGE, REMOVE = "add", "change", "remove"
+
+
+class StaffTeamState(StaffPage, SessionState):
+    """Members, and the dialog that is open."""
+
+    rows: rx.Field[list[MemberRow]] = rx.field(default_factory=list)
+    dialog: rx.Field[str] = rx.field("")
+    chosen: rx.Field[str] = rx.field("")
+    chosen_name: rx.Field[str] = rx.field("")
+    chosen_role: rx.Field[str] = rx.field("")
+    password: rx.Field[str] = rx.field("")
+
+    @rx.event
+    def ask(self, dialog: str, user_id: str) -> None:
+        """Open the dialog that adds, changes or removes."""
+        row = next((row for row in self.rows if row.user_id == user_id), None)
+        self._show(
+            dialog=dialog if dialog in {ADD, CHANGE, REMOVE} else "",
+            chosen=row.user_id if row else "",
+            chosen_name=(row.name or row.email) if row else "",
+            chosen_role=row.role if row else StaffRole.SUPPORT.value,
+            said=Said(),
+            password="",
+        )
+
+    @rx.event
+    def close(self) -> None:
+        """Nothing is done."""
+        self._show(dialog="", password="", said=Said())
+
+    @rx.event
+    async def add(self, form: dict[str, Any]) -> EventSpec | None:
+        """Give somebody a role."""
+
+        async def work(staff: StaffActor, now: datetime) -> Added:
+            return await members.add_member(
+                get_services().database,
+                staff,
+                email=str(form.get("email", "")),
+                role=_role(form),
+                reason=str(form.get("reason", "")),
+                now=now,
+            )
+
+        added = await self._ask(work)
+        if added is None:
+            return None
+        self._show(dialog="", password=added.password or "")
+        return await self._done("They are of the staff now.")
+
+    @rx.event
+    async def change(self, form: dict[str, Any]) -> EventSpec | None:
+        """Another role for the one that was chosen."""
+        user_id = self.chosen
+
+        async def work(staff: StaffActor, now: datetime) -> bool:
+            await members.change_role(
+                get_services().database,
+                staff,
+                user_id=user_id,
+                role=_role(form),
+                reason=str(form.get("reason", "")),
+                now=now,
+            )
+            return True
+
+        if not await self._ask(work):
+            return None
+        return await self._done(f"{self.chosen_name} has the role {_role(form)} now.")
+
+    @rx.event
+    async def remove(self, form: dict[str, Any]) -> EventSpec | None:
+        """The one that was chosen is of the staff no more."""
+        user_id = self.chosen
+
+        async def work(staff: StaffActor, now: datetime) -> bool:
+            await members.remove_member(
+                get_services().database,
+                staff,
+                user_id=user_id,
+                reason=str(form.get("reason", "")),
+                now=now,
+            )
+            return True
+
+        if not await self._ask(work):
+            return None
+        return await self._done(f"{self.chosen_name} is of the staff no more.")
+
+    async def _done(self, told: str) -> EventSpec | None:
+        self._show(dialog="", said=Said(told))
+        return await self._refresh()
+
+    async def _read(self, staff: StaffActor) -> None:
+        found = await members.list_members(get_services().database, staff)
+        self._show(rows=[_row(member, staff) for member in found])
+
+
+def _role(form: dict[str, Any]) -> StaffRole:
+    role = str(form.get("role", ""))
+    return StaffRole(role) if role in set(StaffRole) else StaffRole.SUPPORT
+
+
+def _row(member: MemberView, staff: StaffActor) -> MemberRow:
+    return MemberRow(
+        user_id=member.user_id,
+        name=member.name or member.email,
+        email=member.email,
+        role=member.role.value,
+        added=words.day(member.added_at),
+        is_viewer=member.user_id == staff.actor_id,
+    )
