@@ -11,12 +11,14 @@ from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
+from billing_app.pages.staff.customers import staff_customers
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.door import DoorState
 from billing_app.states.session import SessionGuard
+from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.team import StaffTeamState
 from billing_app.states.usage_stats import UsageStatsState
 
@@ -55,6 +57,12 @@ app.add_page(
     route=routes.USAGE,
     title="Usage · Billing",
     on_load=UsageStatsState.load,
+)
+app.add_page(
+    staff_customers,
+    route=routes.STAFF_CUSTOMERS,
+    title="Customers · Staff console",
+    on_load=StaffCustomersState.load,
 )
 app.add_page(
     staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load

@@ -27,9 +27,9 @@ def dialog(
     )
 
 
-def problem_in(words: rx.Var[str]) -> rx.Component:
-    """Why it was refused, inside the dialog."""
-    return rx.cond(words != "", notice(tone="bad", title=words, words=""))
+def problem_in(said: Any) -> rx.Component:
+    """Why it was refused, inside the dialog; `said` is what a StaffPage says."""
+    return rx.cond(said.is_bad, notice(tone="bad", title=said.words, words=""))
 
 
 def field(

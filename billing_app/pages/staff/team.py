@@ -6,6 +6,7 @@ from reflex.vars import ObjectVar
 from billing_app import routes
 from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import card, page_head
+from billing_app.components.controls import Handler
 from billing_app.components.dialogs import (
     choice_field,
     dialog,
@@ -88,7 +89,7 @@ def _member(row: ObjectVar[MemberRow]) -> rx.Component:
     return rx.el.tr(
         cell(rx.fragment(row.name, rx.cond(row.is_viewer, " (you)", "")), "strong"),
         cell(row.email, "soft clip"),
-        cell(badge(row.role, rx.match(row.role, ("admin", "accent"), ("billing", "good"), ""))),
+        cell(badge(row.role, rx.cond(row.role == StaffRole.ADMIN.value, "accent", ""))),
         cell(row.added, "soft wide-only"),
         cell(
             rx.cond(
@@ -105,7 +106,7 @@ def _member(row: ObjectVar[MemberRow]) -> rx.Component:
     )
 
 
-def _row_button(words: str, whom: rx.Var[str], on_click: rx.EventSpec) -> rx.Component:
+def _row_button(words: str, whom: rx.Var[str], on_click: Handler) -> rx.Component:
     return rx.el.button(
         words,
         type="button",
@@ -118,7 +119,7 @@ def _row_button(words: str, whom: rx.Var[str], on_click: rx.EventSpec) -> rx.Com
 def _add() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(rx.cond(State.said.is_bad, State.said.words, "")),
+            problem_in(State.said),
             field("E-mail", "email", kind="email", hint="Who is new here gets a password."),
             _role_field(),
             reason_field(NOT_SHOWN),
@@ -136,7 +137,7 @@ def _add() -> rx.Component:
 def _change() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(rx.cond(State.said.is_bad, State.said.words, "")),
+            problem_in(State.said),
             _role_field(),
             reason_field(NOT_SHOWN),
             _foot("Change role"),
@@ -153,7 +154,7 @@ def _change() -> rx.Component:
 def _remove() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(rx.cond(State.said.is_bad, State.said.words, "")),
+            problem_in(State.said),
             reason_field(NOT_SHOWN),
             _foot("Remove", is_danger=True),
             on_submit=State.remove,
@@ -167,7 +168,9 @@ def _remove() -> rx.Component:
 
 
 def _role_field() -> rx.Component:
-    options = [rx.el.option(words, value=role.value) for role, words in ROLES.items()]
+    options: list[rx.Component] = [
+        rx.el.option(words, value=role.value) for role, words in ROLES.items()
+    ]
     return choice_field("Role", "role", options, value=State.chosen_role)
 
 
