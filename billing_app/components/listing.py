@@ -10,6 +10,7 @@ from reflex.vars import ArrayVar, NumberVar
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler, pager, select
 from billing_app.components.numbers import Words
+from billing_app.components.tables import head_words
 
 SEARCH_DELAY_MS: Final = 250
 
@@ -149,7 +150,7 @@ def _table(
 
 def _head(column: Column, paging: Paging) -> rx.Component:
     if not column.sorts or paging.sort is None:
-        return rx.el.th(column.name, class_name=column.classes, scope="col")
+        return rx.el.th(head_words(column.name), class_name=column.classes, scope="col")
     first, other = column.sorts[0], column.sorts[-1]
     is_first, is_other = paging.sort == first, paging.sort == other
     mark = rx.cond(is_first, "arrow-down", rx.cond(is_other, "arrow-up", "arrow-up-down"))

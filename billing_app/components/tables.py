@@ -1,10 +1,12 @@
 """Tables: a head, rows bound to a list, and what stands there when the list is empty."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import reflex as rx
 from reflex.vars import ArrayVar
+
+ACTIONS: Final = "Actions"
 
 
 def table(
@@ -41,7 +43,12 @@ def table(
 
 def _head(name: str, *, right: Sequence[str], wide_only: Sequence[str]) -> rx.Component:
     classes = ["right"] * (name in right) + ["wide-only"] * (name in wide_only)
-    return rx.el.th(name, class_name=" ".join(classes), scope="col")
+    return rx.el.th(head_words(name), class_name=" ".join(classes), scope="col")
+
+
+def head_words(name: str) -> rx.Component | str:
+    """The head of a column of buttons is for screen readers alone."""
+    return rx.el.span(name, class_name="visually-hidden") if name == ACTIONS else name
 
 
 def cell(content: rx.Var | str | rx.Component, classes: str = "") -> rx.Component:

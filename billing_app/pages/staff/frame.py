@@ -81,7 +81,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
 
 
 def _side(path: str, state: Any) -> rx.Component:
-    return rx.el.div(
+    return rx.el.aside(
         rx.el.div(brand(), badge("Staff", "accent"), class_name="side-brand"),
         navigation(PAGES, path, "Console"),
         rx.el.div(
@@ -101,6 +101,7 @@ def _side(path: str, state: Any) -> rx.Component:
             class_name="side-foot",
         ),
         class_name="side",
+        custom_attrs={"aria-label": "Staff console"},
     )
 
 

@@ -17,7 +17,7 @@ from billing_app.components.dialogs import (
 )
 from billing_app.components.feedback import empty
 from billing_app.components.numbers import badge
-from billing_app.components.tables import cell, table
+from billing_app.components.tables import ACTIONS, cell, table
 from billing_app.db.words import StaffRole
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff.team import ADD, CHANGE, REMOVE
@@ -73,10 +73,10 @@ def _members() -> rx.Component:
     return card(
         table(
             "Members",
-            ("Name", "E-mail", "Role", "Since", ""),
+            ("Name", "E-mail", "Role", "Since", ACTIONS),
             rows=State.rows,
             row=_member,
-            right=("",),
+            right=(ACTIONS,),
             wide_only=("Since",),
             when_empty=empty(icon="users", title="Nobody yet", words="An admin adds people."),
             dense=True,
