@@ -42,6 +42,7 @@ from billing_app.billing.subscriptions.intents import Intents, Wanted
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderUnavailableError,
+    PriceFacts,
 )
 from billing_app.billing.subscriptions.quotes import fresh, make_quote, quote_json
 from billing_app.billing.subscriptions.rules import require_other_offer
@@ -116,13 +117,13 @@ class Moves:
                 return view_of(known)
             new = await _find_version(session, offer_code, version)
             subscription = await _live(session, number)
-        price_id = await ensure_price(self._database, self._provider, new, now)
+        price = await ensure_price(self._database, self._provider, new, now)
         operation = Operation.CHANGE_NOW if when is When.NOW else Operation.CHANGE_AT_PERIOD_END
         wanted = Wanted(operation, f"{subscription.provider_id} {new.version_id}")
 
         async def decide(session: AsyncSession) -> _Step:
             row = await fresh(session, subscription)
-            told = await _told(session, row, new, price_id, when, now)
+            told = await _told(session, row, new, price, when, now)
             return _Step(wanted, told, await _moved(session, row, new, when))
 
         return await self._carry_out(order, wanted, decide, now)
@@ -139,10 +140,10 @@ class Moves:
             earlier = await offer_version(session, earlier_id) if earlier_id else None
         told: dict[str, Any] = {"subscription_id": subscription.provider_id}
         if earlier is not None:
-            price_id = await ensure_price(self._database, self._provider, earlier, now)
+            price = await ensure_price(self._database, self._provider, earlier, now)
             target = f"{subscription.provider_id} {earlier.version_id}"
             wanted = Wanted(Operation.CHANGE_AT_PERIOD_END, target)
-            told |= {"price_id": price_id, "interval": str(earlier.interval)}
+            told |= _prices(price) | {"interval": str(earlier.interval)}
         else:
             cancels = entry.before["cancel_at_period_end"]
             operation = Operation.CANCEL_AT_PERIOD_END if cancels else Operation.RESUME
@@ -254,17 +255,21 @@ async def _told(
     session: AsyncSession,
     row: Subscription,
     new: OfferView,
-    price_id: str,
+    price: PriceFacts,
     when: When,
     now: datetime,
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"subscription_id": row.provider_id, "price_id": price_id}
+    told = {"subscription_id": row.provider_id} | _prices(price)
     if when is When.NOW:
         return told | quote_json(await make_quote(session, row, new, now))
     require_other_offer(await offer_version(session, row.offer_version_id), new)
     if row.next_offer_version_id == new.version_id:
         raise AlreadySoError(f"It moves to {new.name} when the period ends already.")
     return told | {"interval": str(new.interval)}
+
+
+def _prices(price: PriceFacts) -> dict[str, Any]:
+    return {"price_id": price.price_id, "overage_price_id": price.overage_price_id}
 
 
 async def _moved(session: AsyncSession, row: Subscription, new: OfferView, when: When) -> Done:

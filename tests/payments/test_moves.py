@@ -1,0 +1,170 @@
+"""Staff move a subscription to another version: at Stripe, with an entry, and back."""
+
+from typing import Any
+
+import pytest
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.catalogue import OfferUnknownError
+from billing_app.billing.errors import AccountNotFoundError, InvalidInputError
+from billing_app.billing.staff import audit_log, undo
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.history import read_account_history
+from billing_app.billing.staff.moves import MoveInForceError, NoSubscriptionError
+from billing_app.billing.staff.repairs import AlreadySoError
+from billing_app.billing.subscriptions.provider import (
+    PaymentDeclinedError,
+    PaymentProviderUnavailableError,
+)
+from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOfferError
+from billing_app.db.words import StaffRole, When
+from tests import factories
+from tests.factories import OPERATOR
+from tests.payments.bed import DAY, Bed
+
+WHY = "Their contract says so"
+
+
+@pytest.fixture
+def billing(own_database_url: str) -> StaffActor:
+    return factories.staff_member(own_database_url, StaffRole.BILLING)
+
+
+async def move(bed: Bed, actor: StaffActor, offer: str, **more: Any) -> EntryView:
+    values: dict[str, Any] = {"offer_code": offer, "reason": WHY, "now": bed.now}
+    return await bed.services.moves.move_offer(actor, bed.holder.account_id, **values | more)
+
+
+async def take_back(bed: Bed, actor: StaffActor, entry: EntryView) -> EntryView:
+    return await undo.undo(bed.services.undoing, actor, entry.id, reason="No", now=bed.now)
+
+
+async def entries(bed: Bed) -> list[tuple[str, str]]:
+    page = await audit_log.list_entries(
+        bed.services.database, OPERATOR, account_id=bed.holder.account_id
+    )
+    return [(entry.action, entry.reason) for entry in page.items]
+
+
+def second_version(bed: Bed, code: str, price_minor: int) -> None:
+    """Version 2 of an offer, dearer; who bought the first stays on it."""
+    with factories.connect(bed.url) as connection:
+        connection.execute(
+            "INSERT INTO offer_versions (offer_id, version, name, description, executions,"
+            " price_minor, currency, interval, overage, trial_days, overage_unit_executions,"
+            " priority, created_at)"
+            " SELECT offer_id, 2, name, '', executions, %s, currency, interval, 'hard', 0, 1,"
+            " priority, now() FROM offer_versions JOIN offers ON offers.id = offer_id"
+            " WHERE code = %s",
+            [price_minor, code],
+        )
+
+
+async def test_a_move_waits_for_the_end_of_the_period(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    second_version(bed, "starter", 2_900)
+    entry = await move(bed, billing, "starter", version=2)
+    assert (entry.before["offer"], entry.after["when"]) == ("Starter", "period_end")
+    waiting = await bed.live()
+    assert (waiting.offer.version, waiting.next_offer and waiting.next_offer.version) == (1, 2)
+    with pytest.raises(AlreadySoError):
+        await move(bed, billing, "starter", version=2)
+    bed.skip(32 * DAY)
+    await bed.deliver()
+    assert (await bed.live()).offer.version == 2
+    assert bed.charged_minor() == 1_900 + 2_900
+    with pytest.raises(MoveInForceError):
+        await take_back(bed, billing, entry)
+    assert await entries(bed) == [("move_offer", WHY)]
+    history = await read_account_history(bed.services.database, OPERATOR, bed.holder.account_id)
+    assert history.items[0].what == "Moved from Starter to Starter when the period ends"
+
+
+async def test_a_move_that_waits_is_taken_back(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    first = await move(bed, billing, "growth")
+    second = await move(bed, billing, "scale")
+    with pytest.raises(MoveInForceError):
+        await take_back(bed, billing, first)
+    undone = await take_back(bed, billing, second)
+    assert undone.undoes == second.id
+    waiting = await bed.live()
+    assert waiting.next_offer is not None
+    assert waiting.next_offer.code == "growth"
+    await take_back(bed, billing, first)
+    assert (await bed.live()).next_offer is None
+    bed.skip(32 * DAY)
+    await bed.deliver()
+    assert (await bed.live()).offer.code == "starter"
+
+
+async def test_a_cancellation_that_waited_waits_again(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    await bed.cancel(When.PERIOD_END)
+    entry = await move(bed, billing, "growth")
+    assert not (await bed.live()).cancel_at_period_end
+    await take_back(bed, billing, entry)
+    assert (await bed.live()).cancel_at_period_end
+
+
+async def test_a_move_now_charges_the_difference(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    entry = await move(bed, billing, "growth", when=When.NOW)
+    assert (await bed.live()).offer.code == "growth"
+    assert bed.charged_minor() == 7_900
+    with pytest.raises(MoveInForceError):
+        await take_back(bed, billing, entry)
+
+
+async def test_a_refused_card_undoes_the_move(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    bed.use_card("pm_card_chargeCustomerFail")
+    with pytest.raises(PaymentDeclinedError):
+        await move(bed, billing, "growth", when=When.NOW)
+    assert (await bed.live()).offer.code == "starter"
+    assert await entries(bed) == [
+        ("undo", "The payment provider refused: The payment was declined"),
+        ("move_offer", WHY),
+    ]
+
+
+async def test_when_stripe_is_down_the_move_is_repeated_and_told_once(
+    bed: Bed, billing: StaffActor
+) -> None:
+    await bed.subscribed("starter")
+    await move(bed, billing, "growth")
+    await take_back(bed, billing, await move(bed, billing, "scale"))
+    bed.sandbox.control(
+        "faults", kind="status", path="/v1/subscription_schedules*", times=9, status=503
+    )
+    with pytest.raises(PaymentProviderUnavailableError):
+        await move(bed, billing, "scale")
+    bed.sandbox.http.delete("/_sandbox/faults")
+    before = await entries(bed)
+    entry = await move(bed, billing, "scale")
+    assert entry.after["offer"] == "Scale"
+    assert await entries(bed) == before
+    waiting = await bed.live()
+    assert waiting.next_offer is not None
+    assert waiting.next_offer.code == "scale"
+
+
+async def test_what_cannot_be_moved(bed: Bed, billing: StaffActor) -> None:
+    with pytest.raises(NoSubscriptionError):
+        await move(bed, billing, "growth")
+    await bed.subscribed("starter")
+    for offer, error in (
+        ("nothing", OfferUnknownError),
+        ("pack", InvalidInputError),
+        ("starter", SameOfferError),
+        ("euros", CurrencyDiffersError),
+    ):
+        with pytest.raises(error):
+            await move(bed, billing, offer)
+    with pytest.raises(OfferUnknownError):
+        await move(bed, billing, "starter", version=9)
+    with pytest.raises(AccountNotFoundError):
+        await bed.services.moves.move_offer(
+            billing, "acc_" + "f" * 16, offer_code="growth", reason=WHY, now=bed.now
+        )
+    assert await entries(bed) == []
