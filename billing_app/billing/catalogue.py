@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import OperatorActor, require_operator
+from billing_app.billing.currencies import check_chargeable, check_currency
 from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.db.engine import Database
 from billing_app.db.tables import Offer, OfferVersion
@@ -16,6 +17,10 @@ from billing_app.db.tables.plans import OVERAGE_PRIORITY, PACK_PRIORITY, QUEUE_P
 from billing_app.db.words import Interval, Overage
 
 MAX_OFFERS: Final = 200
+MAX_DESCRIPTION_LENGTH: Final = 1_000
+MAX_OFFER_EXECUTIONS: Final = 10**12
+# docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+MAX_PRICE_MINOR: Final = 99_999_999
 # docs.stripe.com/billing/subscriptions/trials
 MAX_TRIAL_DAYS: Final = 730
 MAX_VALID_DAYS: Final = 3_650
@@ -101,7 +106,7 @@ async def publish_offer(
             session.add(offer)
             await session.flush()
             assert offer.id is not None
-            version = _version(offer.id, 1, terms, now)
+            version = new_version(offer.id, 1, terms, now)
             session.add(version)
             await session.flush()
     except IntegrityError:
@@ -110,25 +115,51 @@ async def publish_offer(
 
 
 def check_terms(terms: OfferTerms) -> None:
-    """Raises InvalidInputError for what no version may say."""
+    """Raises InvalidInputError, with the field, for what no version may say."""
+    _require(
+        "name",
+        1 <= len(terms.name.strip()) <= 250 and "\0" not in terms.name,
+        "A name of 1 to 250 characters is needed.",
+    )
+    told = terms.description
+    _require(
+        "description",
+        len(told) <= MAX_DESCRIPTION_LENGTH and "\0" not in told,
+        "A description has at most 1,000 characters.",
+    )
+    _require_number("executions", terms.executions, 1, MAX_OFFER_EXECUTIONS)
+    _require_number("price_minor", terms.price_minor, 0, MAX_PRICE_MINOR)
+    check_currency(terms.currency)
+    check_chargeable(terms.price_minor, terms.currency, field="price_minor")
     is_pack = terms.interval is Interval.ONCE
-    if terms.executions < 1 or terms.price_minor < 0 or not terms.name.strip():
-        raise InvalidInputError("An offer needs a name, executions and a price.")
-    if is_pack and (terms.overage is not None or terms.trial_days):
-        raise InvalidInputError("Only a subscription has a soft limit or days of trial.")
-    if terms.valid_days is not None and not (is_pack and 1 <= terms.valid_days <= MAX_VALID_DAYS):
-        raise InvalidInputError(f"Only a pack ends, after 1 to {MAX_VALID_DAYS} days.")
-    if not 0 <= terms.trial_days <= MAX_TRIAL_DAYS:
-        raise InvalidInputError(f"A trial has at most {MAX_TRIAL_DAYS} days.")
-    if terms.priority is not None and not 1 <= terms.priority < OVERAGE_PRIORITY:
-        raise InvalidInputError(f"A priority is 1 to {OVERAGE_PRIORITY - 1}.")
-    overage = terms.overage
-    if overage is not None and not (
-        overage.unit_price_minor > 0
-        and overage.unit_executions > 0
-        and (overage.limit_executions is None or overage.limit_executions > 0)
-    ):
-        raise InvalidInputError("A soft limit needs a positive price, unit and limit.")
+    if terms.priority is not None:
+        _require_number("priority", terms.priority, 1, OVERAGE_PRIORITY - 1)
+    _require_number("trial_days", terms.trial_days, 0, 0 if is_pack else MAX_TRIAL_DAYS)
+    if terms.valid_days is not None:
+        _require("valid_days", is_pack, "Only a pack ends after days.")
+        _require_number("valid_days", terms.valid_days, 1, MAX_VALID_DAYS)
+    if terms.overage is not None:
+        _require("overage", not is_pack, "Only a subscription has a soft limit.")
+        _check_overage(terms.overage, terms.currency)
+
+
+def _check_overage(overage: OverageTerms, currency: str) -> None:
+    _require_number("overage_unit_price_minor", overage.unit_price_minor, 1, MAX_PRICE_MINOR)
+    check_chargeable(overage.unit_price_minor, currency, field="overage_unit_price_minor")
+    _require_number("overage_unit_executions", overage.unit_executions, 1, MAX_OFFER_EXECUTIONS)
+    if overage.limit_executions is not None:
+        _require_number(
+            "overage_limit_executions", overage.limit_executions, 1, MAX_OFFER_EXECUTIONS
+        )
+
+
+def _require_number(field: str, value: int, least: int, most: int) -> None:
+    _require(field, least <= value <= most, f"{field} must be from {least} to {most}.")
+
+
+def _require(field: str, is_so: bool, detail: str) -> None:
+    if not is_so:
+        raise InvalidInputError(detail, field=field)
 
 
 async def list_offers(database: Database) -> list[OfferView]:
@@ -169,7 +200,8 @@ async def offer_version(session: AsyncSession, version_id: int) -> OfferView:
     return _view(offer, version)
 
 
-def _version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> OfferVersion:
+def new_version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> OfferVersion:
+    """A row that says what the terms say; they have passed check_terms."""
     overage = terms.overage
     usual = PACK_PRIORITY if terms.interval is Interval.ONCE else QUEUE_PRIORITY
     return OfferVersion(
@@ -189,6 +221,21 @@ def _version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> Of
         valid_days=terms.valid_days,
         priority=usual if terms.priority is None else terms.priority,
         created_at=now,
+    )
+
+
+def terms_of(version: OfferVersion) -> OfferTerms:
+    return OfferTerms(
+        name=version.name,
+        description=version.description,
+        executions=version.executions,
+        price_minor=version.price_minor,
+        currency=version.currency,
+        interval=Interval(version.interval),
+        overage=_overage(version),
+        valid_days=version.valid_days,
+        priority=version.priority,
+        trial_days=version.trial_days,
     )
 
 

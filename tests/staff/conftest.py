@@ -14,6 +14,8 @@ from billing_app.settings import Settings
 from tests.api.server import ApiServer
 from tests.conftest import create_database
 from tests.factories import public_organization, session_token, staff_member
+from tests.payments.conftest import bed, sandbox, sandbox_process  # noqa: F401
+from tests.payments.test_outages import impatient  # noqa: F401
 
 Staff = dict[StaffRole, StaffActor]
 

@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from billing_app.api.staff import audit, members, repairs
+from billing_app.api.staff import audit, members, offers, repairs
 
-modules: Final = (members, repairs, audit)
+modules: Final = (members, repairs, audit, offers)

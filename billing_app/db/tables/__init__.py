@@ -8,7 +8,7 @@ from billing_app.db.tables.executions import (
     Reservation,
     ReservationHold,
 )
-from billing_app.db.tables.offers import Offer, OfferVersion
+from billing_app.db.tables.offers import Offer, OfferDraft, OfferVersion
 from billing_app.db.tables.overage import (
     MeterReport,
     OverageBill,
@@ -45,6 +45,7 @@ __all__ = [
     "Membership",
     "MeterReport",
     "Offer",
+    "OfferDraft",
     "OfferPrice",
     "OfferVersion",
     "Organization",

@@ -11,6 +11,11 @@ from billing_app.db.words import Interval, Overage
 
 
 class Offer(SQLModel, table=True):
+    """An entry of the catalogue. It can be bought once it has a version and is not archived.
+
+    `published_revision` is the draft's that the newest version says; 0: no draft's.
+    """
+
     __tablename__ = "offers"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (UniqueConstraint("code"),)
 
@@ -20,6 +25,7 @@ class Offer(SQLModel, table=True):
     code: str = Field(max_length=64)
     position: int = 0
     visible: bool = True
+    published_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     archived_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant()
 
@@ -71,3 +77,44 @@ class OfferVersion(SQLModel, table=True):
     valid_days: int | None = None
     priority: int = Field(default=QUEUE_PRIORITY, sa_column_kwargs={"server_default": "100"})
     created_at: datetime = instant()
+
+
+class OfferDraft(SQLModel, table=True):
+    """What an offer shall say next, a row for each edit: the newest is the draft.
+
+    Older rows tell what somebody changed while another was editing.
+    """
+
+    __tablename__ = "offer_drafts"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        one_of("interval", Interval),
+        one_of("overage", Overage),
+        CheckConstraint("executions > 0", name="executions_positive"),
+        CheckConstraint("price_minor >= 0", name="price_not_negative"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+        CheckConstraint(
+            "(overage = 'soft') = (overage_unit_price_minor IS NOT NULL)",
+            name="unit_price_when_soft",
+        ),
+    )
+
+    offer_id: int = Field(primary_key=True, foreign_key="offers.id", sa_type=BigInteger)
+    revision: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    name: str = Field(max_length=255)
+    description: str = ""
+    executions: int = Field(sa_type=BigInteger)
+    price_minor: int = Field(sa_type=BigInteger)
+    currency: str = Field(max_length=3)
+    interval: str
+    trial_days: int
+    overage: str
+    overage_unit_price_minor: int | None = Field(default=None, sa_type=BigInteger)
+    overage_unit_executions: int = Field(sa_type=BigInteger)
+    overage_limit_executions: int | None = Field(default=None, sa_type=BigInteger)
+    valid_days: int | None = None
+    priority: int
+    position: int
+    visible: bool
+    edited_by: str = Field(max_length=255)
+    edited_by_name: str = Field(max_length=255)
+    edited_at: datetime = instant()

@@ -1,0 +1,187 @@
+"""The catalogue for staff over HTTP: drafts, publishing, archiving, who is on which version."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.billing.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.staff import offers, publishing
+from billing_app.billing.staff.drafts import DraftFields
+from billing_app.billing.staff.offers import OfferDetail, OfferState
+from billing_app.db.words import Interval, Overage
+
+UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    502: {
+        "description": "Stripe did not answer or refused; nothing is published, ask again",
+        "content": {"application/problem+json": {}},
+    }
+}
+router = APIRouter(prefix=f"{ADMIN_PREFIX}/offers", tags=["staff: offers"], responses=PROBLEMS)
+
+MAX_CODE_LENGTH = 64
+
+
+class Draft(Because):
+    """All that an offer says. With `overage` soft a unit price is needed."""
+
+    name: str
+    description: str = ""
+    executions: int
+    price_minor: int
+    currency: str
+    interval: Annotated[Interval, Field(strict=False)]
+    trial_days: int = 0
+    overage: Annotated[Overage, Field(strict=False)] = Overage.HARD
+    overage_unit_price_minor: int | None = None
+    overage_unit_executions: int = 1
+    overage_limit_executions: int | None = None
+    valid_days: int | None = None
+    priority: int | None = None
+    position: int = 0
+    visible: bool = True
+
+    def fields(self) -> DraftFields:
+        terms = OfferTerms(
+            name=self.name,
+            description=self.description,
+            executions=self.executions,
+            price_minor=self.price_minor,
+            currency=self.currency,
+            interval=self.interval,
+            overage=self._overage(),
+            valid_days=self.valid_days,
+            priority=self.priority,
+            trial_days=self.trial_days,
+        )
+        return DraftFields(terms, self.position, self.visible)
+
+    def _overage(self) -> OverageTerms | None:
+        if self.overage is Overage.HARD:
+            return None
+        if self.overage_unit_price_minor is None:
+            raise InvalidInputError(
+                "A soft limit needs a unit price.", field="overage_unit_price_minor"
+            )
+        return OverageTerms(
+            self.overage_unit_price_minor,
+            self.overage_unit_executions,
+            self.overage_limit_executions,
+        )
+
+
+class NewOffer(Draft):
+    code: str
+
+
+class Edit(Draft):
+    """`revision` is that of the draft which was edited."""
+
+    revision: int
+
+
+class Publish(Because):
+    """`revision` is that of the draft which somebody looked at."""
+
+    revision: int
+
+
+@router.get("")
+async def list_offers(
+    services: ServicesNow, actor: StaffNow, now: Now, state: OfferState | None = None
+) -> dict[str, Any]:
+    """All offers, drafts and archived ones included, in the catalogue's order."""
+    rows = await offers.list_staff_offers(services.database, actor, now=now, state=state)
+    return {"items": rows}
+
+
+@router.post("", status_code=201)
+async def create(body: NewOffer, services: ServicesNow, actor: StaffNow, now: Now) -> OfferDetail:
+    """A new offer as a draft."""
+    return await publishing.create_offer(
+        services.database,
+        actor,
+        code=body.code,
+        fields=body.fields(),
+        reason=body.reason,
+        now=now,
+    )
+
+
+@router.get("/{code}")
+async def read(code: str, services: ServicesNow, actor: StaffNow, now: Now) -> OfferDetail:
+    """One offer with its draft and all its versions."""
+    return await offers.read_offer(services.database, actor, code, now)
+
+
+@router.put("/{code}")
+async def edit(
+    code: str, body: Edit, services: ServicesNow, actor: StaffNow, now: Now
+) -> OfferDetail:
+    """Save an edit. 409 names what others changed since `revision`, with both values."""
+    return await publishing.edit_offer(
+        services.database,
+        actor,
+        code,
+        revision=body.revision,
+        fields=body.fields(),
+        reason=body.reason,
+        now=now,
+    )
+
+
+@router.post("/{code}/publish", responses=UNAVAILABLE)
+async def publish(
+    code: str, body: Publish, services: ServicesNow, actor: StaffNow, now: Now
+) -> OfferDetail:
+    """Make the draft the newest version. Asked again it is published once."""
+    return await publishing.publish_draft(
+        services.database,
+        services.provider,
+        actor,
+        code,
+        revision=body.revision,
+        reason=body.reason,
+        now=now,
+    )
+
+
+@router.post("/{code}/archive")
+async def archive(
+    code: str, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+) -> OfferDetail:
+    """Sell it no longer; who bought it keeps it."""
+    return await publishing.archive_offer(
+        services.database, actor, code, reason=body.reason, now=now
+    )
+
+
+@router.post("/{code}/unarchive")
+async def unarchive(
+    code: str, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+) -> OfferDetail:
+    """Sell it again."""
+    return await publishing.unarchive_offer(
+        services.database, actor, code, reason=body.reason, now=now
+    )
+
+
+@router.get("/{code}/versions/{version}/accounts")
+async def accounts_on(
+    code: str,
+    version: int,
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> dict[str, Any]:
+    """Who is on a version: by a live subscription, or a plan made from it."""
+    page = await offers.list_accounts_on(
+        services.database, actor, code, version, now=now, limit=limit, cursor=cursor
+    )
+    return {"items": page.items, "next_cursor": page.next_cursor}
