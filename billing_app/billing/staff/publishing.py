@@ -226,6 +226,7 @@ def _price(code: str, draft: DraftView) -> PriceTerms:
         amount_minor=terms.price_minor,
         currency=terms.currency,
         interval=terms.interval,
+        overage=terms.overage,
     )
 
 
@@ -235,6 +236,7 @@ def _price_row(version_id: int | None, facts: PriceFacts, now: datetime) -> Offe
         offer_version_id=version_id,
         product_id=facts.product_id,
         price_id=facts.price_id,
+        overage_price_id=facts.overage_price_id,
         created_at=now,
     )
 
