@@ -1,5 +1,6 @@
 """Subscriptions, the portal, and the offers that can be bought, over HTTP."""
 
+import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from billing_app.routes import OVERVIEW
 router = APIRouter(prefix="/billing", tags=["subscriptions"])
 
 MAX_URL_LENGTH: Final = 2000
+# Browsers drop some of these and read others as slashes.
+NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f\\]")
 Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 OfferCode = Annotated[str, Field(min_length=1, max_length=64)]
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
@@ -68,8 +71,12 @@ async def subscribe(
         actor,
         account_id,
         offer_code=body.offer,
-        success_url=_own_url(services, body.success_url, f"{overview}?checkout=done"),
-        cancel_url=_own_url(services, body.cancel_url, f"{overview}?checkout=left"),
+        success_url=_own_url(
+            services, body.success_url, field="success_url", default=f"{overview}?checkout=done"
+        ),
+        cancel_url=_own_url(
+            services, body.cancel_url, field="cancel_url", default=f"{overview}?checkout=left"
+        ),
         now=now,
     )
     return {"subscription": begun.subscription, "checkout_url": begun.checkout_url}
@@ -128,7 +135,7 @@ async def open_portal(
     body: OpenPortal, services: ServicesNow, actor: ActorNow, now: Now
 ) -> dict[str, str]:
     """The provider's page for cards and invoices of the account's own customer."""
-    return_url = _own_url(services, body.return_url, "")
+    return_url = _own_url(services, body.return_url, field="return_url")
     account_id = await _account(services, actor, body.organization_id, body.user_id)
     url = await services.subscriptions.portal_url(actor, account_id, return_url=return_url, now=now)
     return {"url": url}
@@ -146,12 +153,19 @@ async def _account(
     )
 
 
-def _own_url(services: Services, url: str | None, default: str) -> str:
+def _own_url(services: Services, url: str | None, *, field: str, default: str = "") -> str:
     """Only our own site is a place to come back to. Raises InvalidInputError."""
     if url is None:
         return default
     own = urlsplit(services.settings.public_url)
-    given = urlsplit(url)
-    if (given.scheme, given.netloc) != (own.scheme, own.netloc):
-        raise InvalidInputError(f"The address must be on {own.scheme}://{own.netloc}.", field="url")
+    try:
+        given = urlsplit(url)
+    except ValueError:
+        given = None
+    is_ours = given is not None and (given.scheme, given.netloc) == (own.scheme, own.netloc)
+    if not is_ours or NOT_IN_URLS.search(url):
+        raise InvalidInputError(
+            f"{field} must be on {own.scheme}://{own.netloc}, where people come back to.",
+            field=field,
+        )
     return url

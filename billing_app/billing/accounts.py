@@ -34,6 +34,7 @@ from billing_app.db.words import AccountKind, PlanSource, PlanType, Role, Scope
 
 MANAGING_ROLES = frozenset({Role.OWNER, Role.BILLING_ADMIN})
 READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
+FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,8 @@ async def find_account(
 
     Raises OrganizationNotFoundError, UserNotFoundError, ForbiddenError, InvalidInputError.
     """
-    _require_reading(actor)
+    if isinstance(actor, ServiceActor) and not actor.scopes & FINDING_SCOPES:
+        raise ScopeMissingError(scope=Scope.PLANS_READ)
     is_public = organization_id == terms.public_organization_id
     if is_public and not user_id:
         raise InvalidInputError("user_id is required for the public organization.", field="user_id")
