@@ -1,10 +1,17 @@
 """A sandbox process for these tests, emptied for each; what breaks Stripe's contract fails."""
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
-from tests.payments.bed import Bed
+from billing_app.billing.catalogue import publish_offer
+from billing_app.composition import build_services
+from tests.conftest import create_database
+from tests.factories import OPERATOR
+from tests.payments.bed import OFFERS, Bed, payment_settings
+from tests.payments.shop import Shop
 from tests.stripe_sandbox.running import Sandbox, free_port
 
 
@@ -28,3 +35,22 @@ async def bed(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[Bed]:
     opened = await Bed(sandbox, own_database_url).open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="module")
+async def shop(
+    sandbox_process: Sandbox, server_url: str, database_template: str
+) -> AsyncIterator[Shop]:
+    sandbox_process.control("reset")
+    url = create_database(server_url, f"shop_{uuid.uuid4().hex[:8]}", database_template)
+    services = build_services(payment_settings(sandbox_process), url)
+    for code, terms in OFFERS.items():
+        await publish_offer(
+            services.database, OPERATOR, code=code, terms=terms, now=datetime.now(UTC)
+        )
+    await services.close()
+    opened = Shop(sandbox_process, url)
+    try:
+        yield opened.start()
+    finally:
+        opened.stop()

@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ class Shop:
         assert self._worker.stdout is not None
         for line in self._worker.stdout:
             if "worker_started" in line:
+                threading.Thread(target=self._worker.stdout.read, daemon=True).start()
                 return self
         raise AssertionError("the worker did not start")
 

@@ -1,23 +1,16 @@
 """The contract of `/billing/subscriptions…` and the portal over real HTTP, with what people and
 programs get wrong, and at the same time."""
 
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from billing_app.billing.catalogue import publish_offer
-from billing_app.composition import build_services
 from billing_app.db.words import Scope
-from tests.conftest import create_database
-from tests.factories import OPERATOR
 from tests.payments.bed import (
-    OFFERS,
     PUBLIC_URL,
     look,
-    payment_settings,
     type_card,
 )
 from tests.payments.shop import (
@@ -29,7 +22,6 @@ from tests.payments.shop import (
     codes,
     problem,
 )
-from tests.stripe_sandbox.running import Sandbox
 
 ELSEWHERE = [
     "https://evil.example/billing",
@@ -59,25 +51,6 @@ WRONG_BODIES: list[Any] = [
     "starter",
     None,
 ]
-
-
-@pytest.fixture(scope="module")
-async def shop(
-    sandbox_process: Sandbox, server_url: str, database_template: str
-) -> AsyncIterator[Shop]:
-    sandbox_process.control("reset")
-    url = create_database(server_url, "shop", database_template)
-    services = build_services(payment_settings(sandbox_process), url)
-    for code, terms in OFFERS.items():
-        await publish_offer(
-            services.database, OPERATOR, code=code, terms=terms, now=datetime.now(UTC)
-        )
-    await services.close()
-    opened = Shop(sandbox_process, url)
-    try:
-        yield opened.start()
-    finally:
-        opened.stop()
 
 
 @pytest.fixture
