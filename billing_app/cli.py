@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
+import psycopg
 import typer
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.errors import BillingError
@@ -40,6 +42,7 @@ WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes.")]
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 3000
 EXIT_REFUSED: Final = 2
+EXIT_INTERRUPTED: Final = 130
 
 Result = TypeVar("Result")
 out = Console(highlight=False, soft_wrap=True)
@@ -61,6 +64,10 @@ def main() -> None:
         app()
     except refused as error:
         print(error, file=sys.stderr)
+        sys.exit(EXIT_REFUSED)
+    except (psycopg.OperationalError, OperationalError) as error:
+        reason = str(error).splitlines()[0]
+        print(f"The database does not answer: {reason}", file=sys.stderr)
         sys.exit(EXIT_REFUSED)
 
 
@@ -193,12 +200,16 @@ def replay(
     concurrency: Annotated[int, typer.Option(min=1, max=512)] = 32,
 ) -> None:
     """Send one consume for each row; can be stopped and run again without counting twice."""
-    from billing_app.replay import Target
+    from billing_app.replay import ReplayStoppedError, Target
     from billing_app.replay import replay as send
 
     target = Target(base_url=base_url.rstrip("/"), api_key=key, organization_id=organization)
-    counts = asyncio.run(send(file, target, speed=speed, concurrency=concurrency))
-    out.print(f"accepted {counts.accepted}  denied {counts.denied}  replayed {counts.replayed}")
+    try:
+        counts = asyncio.run(send(file, target, speed=speed, concurrency=concurrency))
+    except ReplayStoppedError as stopped:
+        out.print(f"{stopped.counts}\n{stopped}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    out.print(str(counts))
 
 
 @keys_app.command("create")

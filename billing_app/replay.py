@@ -30,11 +30,22 @@ class ReplayError(Exception):
     """The replay cannot go on; the message is for the person at the terminal."""
 
 
+class ReplayStoppedError(Exception):
+    """Somebody interrupted the replay; `counts` are those of the rows that were answered."""
+
+    def __init__(self, counts: "Counts") -> None:
+        super().__init__("Stopped. Run again to go on: nothing is counted twice.")
+        self.counts = counts
+
+
 @dataclass(slots=True)
 class Counts:
     accepted: int = 0
     denied: int = 0
     replayed: int = 0
+
+    def __str__(self) -> str:
+        return f"accepted {self.accepted}  denied {self.denied}  replayed {self.replayed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +66,10 @@ class Row:
 async def replay(file: Path, target: Target, *, speed: float | None, concurrency: int) -> Counts:
     """Send every row. `speed` 1 keeps the recorded pace, 10 is ten times faster, None at once.
 
-    Raises ReplayError.
+    Raises ReplayError, and ReplayStoppedError when it is cancelled.
     """
+    if not target.base_url.startswith(("http://", "https://")):
+        raise ReplayError(f"The base URL must start with http:// or https://: {target.base_url}")
     rows = list(read_rows(file))
     counts = Counts()
     bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -65,7 +78,10 @@ async def replay(file: Path, target: Target, *, speed: float | None, concurrency
         senders = [_Sender(client, target.organization_id, file.name, counts) for client in clients]
         stack.enter_context(bar)
         task = bar.add_task(f"Replaying {file.name}", total=len(rows))
-        await _send_all(rows, senders, lambda: bar.advance(task), speed=speed)
+        try:
+            await _send_all(rows, senders, lambda: bar.advance(task), speed=speed)
+        except asyncio.CancelledError:
+            raise ReplayStoppedError(counts) from None
     return counts
 
 
@@ -111,7 +127,7 @@ async def _send_all(
 
 
 def read_rows(file: Path) -> Iterator[Row]:
-    """Raises ReplayError when there is no such file or a time cannot be read."""
+    """Raises ReplayError when there is no such CSV file or a time cannot be read."""
     try:
         with file.open(newline="") as lines:
             first: datetime | None = None
@@ -121,6 +137,8 @@ def read_rows(file: Path) -> Iterator[Row]:
                 yield Row(number, (at - first).total_seconds() if at and first else 0.0)
     except OSError as error:
         raise ReplayError(f"{file}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ReplayError(f"{file} is not a CSV file in UTF-8: {error}") from None
 
 
 class _Sender:
@@ -138,7 +156,7 @@ class _Sender:
 
     async def _answer(self, row: Row) -> httpx.Response:
         body = {"organization_id": self._organization_id, "mode": "consume"}
-        headers = {"Idempotency-Key": f"{self._name}:{row.number}"}
+        headers = {b"Idempotency-Key": f"{self._name}:{row.number}".encode()}
         problem = ""
         for attempt in range(MAX_ATTEMPTS):
             try:

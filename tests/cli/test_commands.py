@@ -60,6 +60,15 @@ def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(
     assert run_command(environment, "verify").returncode == 0
 
 
+def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]) -> None:
+    away = {"DATABASE_URL": "postgresql://somebody:secret@127.0.0.1:1/billing"}
+    for command in ("api", "migrate"):
+        ended = run_command(environment | away, command)
+        assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+        assert "database does not answer" in ended.stderr
+        assert "secret" not in ended.stderr
+
+
 def test_ids_and_keys_stand_alone_on_their_line(environment: dict[str, str]) -> None:
     made = run_command(environment, "accounts", "create-organization", "Acme", "--executions", "7")
     assert re.fullmatch(r"org_\w+\n", made.stdout)

@@ -46,6 +46,39 @@ def test_replaying_the_trace_counts_exactly_and_only_once(own_database_url: str)
     assert run_command(environment, "verify").returncode == 0
 
 
+@pytest.fixture
+def odd_file(tmp_path: Path) -> Path:
+    """A trace of three rows without times, whose name is no ASCII."""
+    file = tmp_path / "läufe 1.csv"
+    file.write_text("a,b\n1,2\n3,4\n5,6\n")
+    return file
+
+
+def test_odd_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
+    environment = server_environment(own_database_url)
+    organization = run_command(
+        environment, "accounts", "create-organization", "Odd", "--executions", "2"
+    ).stdout.strip()
+    key = run_command(
+        environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
+    ).stdout.strip()
+    with api_process(environment) as base_url:
+        arguments = ("--organization", organization, "--base-url", base_url, "--key", key)
+        done = run_command(environment, "replay", str(odd_file), *arguments)
+        assert "accepted 2  denied 1  replayed 0" in done.stdout
+    odd_file.write_bytes(b"\xff\xfe\x00")
+    for arguments, word in (
+        ((str(odd_file), "--base-url", base_url), "CSV"),
+        ((str(odd_file.parent), "--base-url", base_url), "directory"),
+        ((str(TRACE), "--base-url", "localhost:3000"), "http://"),
+    ):
+        refused = run_command(
+            environment, "replay", *arguments, "--organization", organization, "--key", key
+        )
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert word in refused.stderr
+
+
 def _check_usage(base_url: str, key: str, organization: str) -> None:
     with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {key}"}) as client:
         query = {"organization_id": organization}
@@ -72,14 +105,16 @@ def _arguments(organization: str, base_url: str, key: str) -> tuple[str, ...]:
 
 
 def _stop_early(environment: dict[str, str], arguments: tuple[str, ...], url: str) -> int:
-    """Start a replay, kill it on the way; returns how many executions were counted by then."""
+    """Start a replay, interrupt it on the way; returns how many executions were counted by then."""
     process = start_command(environment, *arguments)
     counted = 0
     while counted < 300 and process.poll() is None:
         time.sleep(0.05)
         counted = len(_ledger(url))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert COUNTS.search(output), output
     return len(_ledger(url))
 
 
