@@ -95,21 +95,22 @@ async def list_accounts(database: Database, actor: PersonActor) -> list[AccountV
 
 
 async def list_managers(database: Database, actor: Actor, account_id: str) -> list[str]:
-    """The names of those who may buy, change and cancel for an organization, by name.
+    """The names of those who may buy, change and cancel for an account, by name.
 
     Raises AccountNotFoundError.
     """
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        if account.user_id is not None:
-            return []
         query = (
             select(User)
             .join(Membership, col(Membership.user_id) == User.id)
             .where(Membership.organization_id == account.organization_id)
-            .where(col(Membership.role).in_(MANAGING_ROLES))
             .order_by(col(User.name), col(User.id))
         )
+        if account.user_id is not None:
+            query = query.where(User.id == account.user_id)
+        else:
+            query = query.where(col(Membership.role).in_(MANAGING_ROLES))
         users = (await session.exec(query)).all()
     return [user.name or user.email or user.id for user in users]
 

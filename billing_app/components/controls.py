@@ -12,6 +12,32 @@ Handler = Any
 FieldKind = Literal["email", "password", "text"]
 
 
+def press_button(
+    words: Words,
+    *,
+    name: Words,
+    pending: rx.Var[str],
+    on_press: Handler,
+    look: Words = "",
+    label: Words | None = None,
+) -> rx.Component:
+    """Starts something slow: while anything is `pending` it can't be pressed, and the one that
+    was says so. `look`: "strong", "danger", "quiet", "small"; `label`: for screen readers."""
+    is_mine = pending == name
+    named: dict[str, Any] = {"aria-busy": rx.cond(is_mine, "true", "false")}
+    if label is not None:
+        named["aria-label"] = label
+    return rx.el.button(
+        rx.cond(is_mine, rx.el.span(class_name="spinner", aria_hidden="true"), rx.fragment()),
+        words,
+        type="button",
+        class_name=f"button {look}",
+        disabled=pending != "",
+        on_click=on_press,
+        custom_attrs=named,
+    )
+
+
 def segments(
     label: str,
     choices: Sequence[tuple[str, str]],

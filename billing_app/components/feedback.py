@@ -1,21 +1,47 @@
 """What a page shows when it has nothing, not yet, or something to say."""
 
+from typing import Any
+
 import reflex as rx
 from reflex_components_core.core.banner import has_too_many_connection_errors
 
 from billing_app.components.numbers import Tone, Words
 
 
-def notice(*, tone: Tone, title: Words, words: Words) -> rx.Component:
-    """Something the reader should know now; `tone` is "", "warning" or "bad"."""
+def notice(
+    *, tone: Tone, title: Words, words: Words, actions: list[rx.Component] | None = None
+) -> rx.Component:
+    """Something the reader should know now; `tone` is "", "good", "warning" or "bad"."""
     return rx.el.div(
-        rx.icon("triangle-alert", aria_hidden="true"),
+        _tone_icon(tone),
         rx.el.div(
             rx.el.p(title, class_name="notice-title"),
             rx.el.p(words, class_name="notice-words"),
+            class_name="notice-text",
         ),
+        rx.el.div(*actions, class_name="notice-actions") if actions else rx.fragment(),
         class_name=f"notice {tone}",
         role="status",
+    )
+
+
+def _tone_icon(tone: Tone) -> rx.Component:
+    warning = rx.icon("triangle-alert", aria_hidden="true")
+    good = rx.icon("circle-check", aria_hidden="true")
+    if isinstance(tone, str):
+        return good if tone == "good" else warning
+    calm = rx.icon("info", aria_hidden="true")
+    return rx.cond(tone == "good", good, rx.cond(tone == "", calm, warning))
+
+
+def dismiss_button(on_press: Any) -> rx.Component:
+    """Takes a notice away once it was read."""
+    return rx.el.button(
+        rx.icon("x", aria_hidden="true"),
+        type="button",
+        class_name="icon-button",
+        on_click=on_press,
+        custom_attrs={"aria-label": "Dismiss"},
     )
 
 

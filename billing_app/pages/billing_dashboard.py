@@ -46,6 +46,7 @@ def _warning() -> rx.Component:
             tone=rx.cond(balance.tone == "spent", "bad", "warning"),
             title=balance.warning_title,
             words=balance.warning_words,
+            actions=[rx.link("See plans", href=routes.OVERVIEW, class_name="button")],
         ),
     )
 

@@ -5,12 +5,15 @@ from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.components.cards import card, columns, live_mark, page_head
-from billing_app.components.controls import pager
-from billing_app.components.feedback import empty
+from billing_app.components.controls import native_link, pager, press_button
+from billing_app.components.feedback import dismiss_button, empty, notice
 from billing_app.components.numbers import badge, facts, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
+from billing_app.pages.invoices import payment
+from billing_app.pages.offers import offers
 from billing_app.states.billing_overview import BillingOverviewState as State
+from billing_app.states.deal import DealState
 from billing_app.states.views import PlanRow
 
 
@@ -19,7 +22,10 @@ def billing_overview() -> rx.Component:
     return frame(
         rx.fragment(
             page_head("Plans", State.account.name, live_mark(is_broken=State.is_broken)),
+            _news(),
             columns(_plan(), _queue()),
+            offers(),
+            payment(),
             _history(),
         ),
         path=routes.OVERVIEW,
@@ -27,6 +33,32 @@ def billing_overview() -> rx.Component:
         is_broken=State.is_broken,
         has_account=State.has_account,
         on_account=State.load,
+    )
+
+
+def _news() -> rx.Component:
+    """What came of a checkout, or of what was agreed to."""
+    news, done = State.news, DealState.done
+    go_on = rx.cond(news.url != "", native_link(news.url_words, href=news.url, class_name="button"))
+    return rx.fragment(
+        rx.cond(
+            done.title != "",
+            notice(
+                tone=done.tone,
+                title=done.title,
+                words=done.words,
+                actions=[dismiss_button(DealState.dismiss_done)],
+            ),
+        ),
+        rx.cond(
+            news.title != "",
+            notice(
+                tone=news.tone,
+                title=news.title,
+                words=news.words,
+                actions=[go_on, dismiss_button(State.dismiss)],
+            ),
+        ),
     )
 
 
@@ -43,6 +75,7 @@ def _plan() -> rx.Component:
                     ("In use since", plan.began),
                     ("Ends", plan.ends),
                 ),
+                _terms(),
             ),
             empty(
                 icon="package-open",
@@ -52,6 +85,54 @@ def _plan() -> rx.Component:
         ),
         title=rx.cond(State.has_plan, plan.name, "Current plan"),
         note="Current plan",
+    )
+
+
+def _terms() -> rx.Component:
+    """The subscription's price and end, and what can be done about them."""
+    terms = State.terms
+    return rx.cond(
+        terms.name != "",
+        rx.el.div(
+            rx.el.div(
+                rx.el.p(rx.el.strong(terms.name), f", {terms.price}"),
+                rx.el.p(terms.words, class_name="soft"),
+            ),
+            rx.cond(
+                State.account.may_manage,
+                rx.el.div(
+                    rx.cond(terms.take_back != "", _take_back()),
+                    rx.cond(terms.may_cancel, _cancel()),
+                    class_name="controls",
+                ),
+            ),
+            class_name="terms",
+        ),
+        rx.el.div(
+            rx.el.p("This plan does not renew.", class_name="soft"),
+            native_link("See plans", href="#plans", class_name="text-link"),
+            class_name="terms",
+        ),
+    )
+
+
+def _take_back() -> rx.Component:
+    return press_button(
+        State.terms.take_back,
+        name="take_back",
+        pending=DealState.pending,
+        on_press=DealState.take_back,
+        look="strong",
+    )
+
+
+def _cancel() -> rx.Component:
+    return press_button(
+        "Cancel plan",
+        name="cancel",
+        pending=DealState.pending,
+        on_press=DealState.ask_cancel,
+        look="small",
     )
 
 

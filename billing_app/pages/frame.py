@@ -6,8 +6,10 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.components.controls import Handler, native_form, native_link
-from billing_app.components.feedback import empty, page_bones
+from billing_app.components.controls import Handler, native_form, native_link, press_button
+from billing_app.components.feedback import empty, notice, page_bones
+from billing_app.pages.deal import deal_dialog
+from billing_app.states.deal import DealState
 from billing_app.states.session import START_AFRESH, SessionState
 from billing_app.states.views import AccountChoice
 
@@ -41,7 +43,9 @@ def frame(
                 rx.cond(
                     is_ready,
                     rx.cond(
-                        has_account, rx.el.div(content, class_name="main-inner"), _no_account()
+                        has_account,
+                        rx.el.div(_banner(), content, class_name="main-inner"),
+                        _no_account(),
                     ),
                     rx.cond(is_broken, unreadable(), page_bones()),
                 ),
@@ -52,6 +56,7 @@ def frame(
             _tab_bar(path),
             class_name="frame",
         ),
+        deal_dialog(),
         leave_forms(),
     )
 
@@ -70,6 +75,33 @@ def viewing_banner() -> rx.Component:
             role="region",
             custom_attrs={"aria-label": "View as customer"},
         ),
+    )
+
+
+def _banner() -> rx.Component:
+    """Why runs are refused, or soon will be, and the way to pay; gone once it is paid."""
+    banner = SessionState.banner
+    pay = rx.cond(
+        banner.page_url != "",
+        native_link(
+            banner.pay_words,
+            href=banner.page_url,
+            class_name="button strong",
+            custom_attrs={"target": "_blank", "rel": "noopener"},
+        ),
+    )
+    portal = rx.cond(
+        banner.has_portal,
+        press_button(
+            "Change the card",
+            name="portal",
+            pending=DealState.pending,
+            on_press=DealState.open_portal,
+        ),
+    )
+    return rx.cond(
+        banner.title != "",
+        notice(tone=banner.tone, title=banner.title, words=banner.words, actions=[pay, portal]),
     )
 
 

@@ -1,22 +1,40 @@
 """What the overview of plans shows."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 import reflex as rx
+from reflex.event import EventCallback, EventSpec
 
-from billing_app.billing import plans
+from billing_app import routes
+from billing_app.billing import catalogue, plans
 from billing_app.billing.actors import PersonActor
+from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.composition import get_services
+from billing_app.db.words import Interval
+from billing_app.states import payments
 from billing_app.states.balance import plan_facts, plan_row
+from billing_app.states.card import CardState
+from billing_app.states.deal import DealState
 from billing_app.states.live import LivePage
 from billing_app.states.session import SessionState
-from billing_app.states.views import AccountChoice, PlanFacts, PlanRow
+from billing_app.states.views import (
+    AccountChoice,
+    InvoiceRow,
+    Message,
+    OfferItem,
+    PlanFacts,
+    PlanRow,
+    SubscriptionTerms,
+)
 
-HISTORY_ROWS = 10
+HISTORY_ROWS: Final = 10
+INVOICE_ROWS: Final = 6
+CHECKOUT_ANSWERS: Final = ("done", "left")
 
 
 class BillingOverviewState(LivePage, SessionState):
-    """The plan in force, what comes next, and what there was."""
+    """The plan in force, what comes next, what can be bought, and what there was."""
 
     has_plan: rx.Field[bool] = rx.field(False)
     facts: rx.Field[PlanFacts] = rx.field(default_factory=PlanFacts)
@@ -24,9 +42,22 @@ class BillingOverviewState(LivePage, SessionState):
     history: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     page_number: rx.Field[int] = rx.field(1)
     has_older: rx.Field[bool] = rx.field(False)
+    terms: rx.Field[SubscriptionTerms] = rx.field(default_factory=SubscriptionTerms)
+    interval: rx.Field[str] = rx.field(Interval.MONTH.value)
+    has_intervals: rx.Field[bool] = rx.field(False)
+    offers: rx.Field[list[OfferItem]] = rx.field(default_factory=list)
+    packs: rx.Field[list[OfferItem]] = rx.field(default_factory=list)
+    can_pay: rx.Field[bool] = rx.field(True)
+    news: rx.Field[Message] = rx.field(default_factory=Message)
+    invoices: rx.Field[list[InvoiceRow]] = rx.field(default_factory=list)
+    invoice_page: rx.Field[int] = rx.field(1)
+    has_older_invoices: rx.Field[bool] = rx.field(False)
     _cursors: tuple[str, ...] = ()
     _next_cursor: str | None = None
+    _invoice_cursors: tuple[str, ...] = ()
+    _next_invoice_cursor: str | None = None
     _listed: str = ""
+    _chosen_interval: str = ""
 
     @rx.event
     async def show_older(self) -> None:
@@ -42,26 +73,108 @@ class BillingOverviewState(LivePage, SessionState):
             self._cursors = self._cursors[:-1]
             await self._refresh()
 
+    @rx.event
+    async def show_older_invoices(self) -> None:
+        """The next page of the invoices."""
+        if self._next_invoice_cursor is not None:
+            self._invoice_cursors = (*self._invoice_cursors, self._next_invoice_cursor)
+            await self._refresh()
+
+    @rx.event
+    async def show_newer_invoices(self) -> None:
+        """The page before."""
+        if self._invoice_cursors:
+            self._invoice_cursors = self._invoice_cursors[:-1]
+            await self._refresh()
+
+    @rx.event
+    async def choose_interval(self, interval: str) -> None:
+        """Show what is paid monthly, or yearly."""
+        if interval in payments.INTERVALS:
+            self._chosen_interval = interval
+            await self._refresh()
+
+    @rx.event
+    def dismiss(self) -> EventSpec:
+        """The outcome of the checkout was read: forget it, and the address that told of it."""
+        self.news = Message()
+        return rx.redirect(routes.OVERVIEW, replace=True)
+
+    def _beside(self) -> list[EventCallback[()]]:
+        settle = [DealState.settle_checkout] if self._checkout_answer() == "done" else []
+        return [CardState.ask, *settle]
+
+    def _checkout_answer(self) -> str:
+        answer = self.router.url.query_parameters.get("checkout", "")
+        return answer if answer in CHECKOUT_ANSWERS else ""
+
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
-        database, now = get_services().database, datetime.now(UTC)
+        now = datetime.now(UTC)
         if self._listed != account.account_id:
-            self._listed, self._cursors = account.account_id, ()
+            self._listed, self._chosen_interval = account.account_id, ""
+            self._cursors = self._invoice_cursors = ()
+        database = get_services().database
         current = await plans.read_current(database, actor, account.account_id, now)
+        in_force = [current.plan] if current.plan else []
+        self._show(
+            has_plan=current.plan is not None,
+            facts=plan_facts(current, now),
+            queue=[plan_row(plan) for plan in [*in_force, *current.upcoming]],
+        )
+        await self._read_history(actor, account, now)
+        await self._read_offers(actor, account, current, now)
+        await self._read_invoices(actor, account)
+
+    async def _read_history(
+        self, actor: PersonActor, account: AccountChoice, now: datetime
+    ) -> None:
         history = await plans.read_history(
-            database,
+            get_services().database,
             actor,
             account.account_id,
             now=now,
             limit=HISTORY_ROWS,
             cursor=self._cursors[-1] if self._cursors else None,
         )
-        in_force = [current.plan] if current.plan else []
         self._next_cursor = history.next_cursor
         self._show(
-            has_plan=current.plan is not None,
-            facts=plan_facts(current, now),
-            queue=[plan_row(plan) for plan in [*in_force, *current.upcoming]],
             history=[plan_row(plan) for plan in history.items],
             page_number=len(self._cursors) + 1,
             has_older=history.next_cursor is not None,
+        )
+
+    async def _read_offers(
+        self, actor: PersonActor, account: AccountChoice, current: plans.CurrentPlan, now: datetime
+    ) -> None:
+        services, account_id = get_services(), account.account_id
+        offers = await catalogue.list_offers(services.database)
+        subscription = await services.subscriptions.read(actor, account_id)
+        checkout = await services.subscriptions.last_checkout(actor, account_id)
+        standing = payments.Standing(subscription, checkout)
+        intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
+        interval = self._chosen_interval or payments.interval_of(subscription, intervals)
+        items = {offer: payments.offer_item(offer, standing) for offer in offers}
+        self._show(
+            terms=payments.terms_of(subscription, current),
+            interval=interval,
+            has_intervals=len(intervals) > 1,
+            offers=[item for offer, item in items.items() if offer.interval == interval],
+            packs=[item for offer, item in items.items() if not offer.is_subscription],
+            can_pay=services.settings.stripe_secret_key is not None,
+            news=payments.returned(self._checkout_answer(), checkout, now),
+        )
+
+    async def _read_invoices(self, actor: PersonActor, account: AccountChoice) -> None:
+        page = await list_invoices(
+            get_services().database,
+            actor,
+            account.account_id,
+            limit=INVOICE_ROWS,
+            cursor=self._invoice_cursors[-1] if self._invoice_cursors else None,
+        )
+        self._next_invoice_cursor = page.next_cursor
+        self._show(
+            invoices=[payments.invoice_row(invoice) for invoice in page.items],
+            invoice_page=len(self._invoice_cursors) + 1,
+            has_older_invoices=page.next_cursor is not None,
         )

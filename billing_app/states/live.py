@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import reflex as rx
@@ -40,14 +41,18 @@ class LivePage(Page, mixin=True):
         """Ask the billing service and `_show` the answers."""
         raise NotImplementedError
 
+    def _beside(self) -> list[EventCallback[()]]:
+        """What else begins when the page opens: slow questions, asked in the background."""
+        return []
+
     @rx.event
-    async def load(self) -> EventSpec | EventCallback[()] | None:
+    async def load(self) -> EventSpec | list[EventCallback[()]]:
         """The page was opened, or another account was chosen."""
         self._visit += 1
         leave = await self._refresh()
         # Chained rather than listed beside `load`: the events of a page's opening don't wait
         # for each other, and the watch must see this visit's number.
-        return leave or type(self).watch
+        return leave or [type(self).watch, *self._beside()]
 
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec]:
@@ -72,6 +77,7 @@ class LivePage(Page, mixin=True):
                 return leave
             account = await self._settle(actor)
             if account is not None:
+                await self._tell(actor, account, datetime.now(UTC))
                 await self._read(actor, account)
         except Exception:
             # Whatever it is, the page keeps what it shows, says so, and tries again.

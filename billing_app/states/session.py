@@ -16,13 +16,15 @@ from billing_app.billing.accounts import AccountView
 from billing_app.billing.actors import PersonActor, UserActor, ViewingActor
 from billing_app.billing.staff import viewing
 from billing_app.billing.staff.viewing import Visitor
+from billing_app.billing.subscriptions.stops import read_stop
 from billing_app.composition import get_services
 from billing_app.db.engine import Database
 from billing_app.db.words import AccountKind
 from billing_app.one_address import session_token
 from billing_app.states import words
-from billing_app.states.views import AccountChoice, Viewer
-from billing_app.states.words import initials
+from billing_app.states.banner import banner_of
+from billing_app.states.views import AccountChoice, Banner, Viewer
+from billing_app.states.words import initials, listed
 
 START_AFRESH = "window.sessionStorage.clear(); window.location.reload()"
 
@@ -35,6 +37,8 @@ class SessionState(rx.State):
     account: rx.Field[AccountChoice] = rx.field(default_factory=AccountChoice)
     is_staff: rx.Field[bool] = rx.field(False)
     viewing_words: rx.Field[str] = rx.field("")
+    banner: rx.Field[Banner] = rx.field(default_factory=Banner)
+    managers: rx.Field[str] = rx.field("")
     _owner_id: str = ""
     _account_id: str = ""
     _visit: int = 0
@@ -93,7 +97,8 @@ class SessionState(rx.State):
     async def _settle(self, actor: PersonActor) -> AccountChoice | None:
         """Bring viewer and accounts up to date; the chosen account, or the first one."""
         self._owns(actor)
-        choices = [_choice(view) for view in await accounts.list_accounts(_database(), actor)]
+        views = await accounts.list_accounts(_database(), actor)
+        choices = [_choice(actor, view) for view in views]
         chosen = [choice for choice in choices if choice.account_id == self._account_id]
         account = (chosen or choices or [None])[0]
         self._show(
@@ -101,6 +106,16 @@ class SessionState(rx.State):
             account=account or AccountChoice(),
         )
         return account
+
+    async def _tell(self, actor: PersonActor, account: AccountChoice, now: datetime) -> None:
+        """What stands above every page: who may manage, and why runs stop or soon will."""
+        names: list[str] = []
+        if not account.may_manage:
+            names = await accounts.list_managers(_database(), actor, account.account_id)
+        stop = await read_stop(_database(), actor, account.account_id, now)
+        managers = listed(names)
+        banner = banner_of(stop, may_manage=account.may_manage, managers=managers)
+        self._show(managers=managers, banner=banner)
 
     def _show(self, **values: Any) -> None:
         """Set what differs, so that only that is sent."""
@@ -158,14 +173,15 @@ def _database() -> Database:
     return get_services().database
 
 
-def _choice(view: AccountView) -> AccountChoice:
+def _choice(actor: PersonActor, view: AccountView) -> AccountChoice:
     query = {"organization_id": view.organization_id}
     if view.user_id:
         query["user_id"] = view.user_id
     return AccountChoice(
         account_id=view.account_id,
         name=view.name,
-        kind="Trial account" if view.user_id else "Organization",
+        kind="Personal account" if view.user_id else "Organization",
         initials=initials(view.name),
         export_query=urlencode(query),
+        may_manage=isinstance(actor, UserActor) and view.may_manage,
     )

@@ -21,6 +21,7 @@ class AccountChoice:
     kind: str = ""
     initials: str = ""
     export_query: str = ""
+    may_manage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +120,121 @@ class PlanFacts:
     period_words: str = ""
     period_percent: float = 0.0
     has_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """Why runs are refused, or soon will be. `page_url` is where the open invoice is paid."""
+
+    tone: str = ""
+    title: str = ""
+    words: str = ""
+    pay_words: str = ""
+    page_url: str = ""
+    has_portal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OfferItem:
+    """An offer with what can be done with it: `action` is a button's words, `mark` a badge's."""
+
+    code: str
+    name: str
+    description: str
+    executions: str
+    price: str
+    interval: str
+    unit_price: str
+    action: str
+    mark: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionTerms:
+    """What the subscription costs and what happens at the end of its period."""
+
+    name: str = ""
+    price: str = ""
+    words: str = ""
+    take_back: str = ""
+    may_cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CardOnFile:
+    """`state` is "", "asking", "known", "none" or "unavailable"."""
+
+    state: str = ""
+    words: str = ""
+    expires: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRow:
+    """An invoice; its addresses are the payment provider's."""
+
+    invoice_id: str
+    number: str
+    issued: str
+    amount: str
+    status: str
+    tone: str
+    page_words: str
+    page_url: str
+    pdf_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to tell; `url` leads on, with `url_words` on it."""
+
+    tone: str = ""
+    title: str = ""
+    words: str = ""
+    url: str = ""
+    url_words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a change."""
+
+    name: str = ""
+    price: str = ""
+    executions: str = ""
+    ends: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AmountLine:
+    """A line of what is charged."""
+
+    words: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to go on, with its consequence; `yes` stands on the button that agrees to it.
+
+    `ends`: when what comes after a change begins or ends.
+    """
+
+    value: str
+    title: str
+    words: str
+    yes: str
+    ends: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """What the viewer is asked to agree to. `no` stands on the button that leaves all as it is."""
+
+    kind: str = ""
+    title: str = ""
+    words: str = ""
+    no: str = ""
+    before: Side = Side()
+    after: Side = Side()

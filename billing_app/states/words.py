@@ -3,9 +3,18 @@
 from datetime import date, datetime
 from typing import Final
 
+from billing_app.billing.catalogue import OfferView
+from billing_app.billing.money import exponent_of
 from billing_app.billing.plans import BeginReason
 from billing_app.billing.usage import Pace
-from billing_app.db.words import EndReason, EventKind, PlanSource, PlanType
+from billing_app.db.words import (
+    EndReason,
+    EventKind,
+    Interval,
+    InvoiceStatus,
+    PlanSource,
+    PlanType,
+)
 
 NEVER_SOON_DAYS: Final = 365
 
@@ -16,6 +25,15 @@ SOURCES: Final = {
     PlanSource.SUBSCRIPTION: "Subscription period",
     PlanSource.PACK: "Executions bought once",
     PlanSource.STAFF_GRANT: "Granted by support",
+}
+SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£"}
+INTERVALS: Final = {Interval.MONTH: "month", Interval.YEAR: "year"}
+INVOICE_STATUSES: Final = {
+    InvoiceStatus.DRAFT: "Draft",
+    InvoiceStatus.OPEN: "Unpaid",
+    InvoiceStatus.PAID: "Paid",
+    InvoiceStatus.UNCOLLECTIBLE: "Unpaid",
+    InvoiceStatus.VOID: "Void",
 }
 KINDS: Final = {
     EventKind.CONSUME: "Used",
@@ -57,6 +75,30 @@ def number(value: int) -> str:
 def counted(value: int, noun: str) -> str:
     """1 execution, 2 executions"""
     return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
+
+
+def money(amount_minor: int, currency: str) -> str:
+    """$1,234.50; 1,235 JPY; a negative amount has its sign in front."""
+    exponent = exponent_of(currency)
+    whole, rest = divmod(abs(amount_minor), 10**exponent)
+    amount = f"{whole:,}.{rest:0{exponent}d}" if exponent else f"{whole:,}"
+    symbol = SYMBOLS.get(currency)
+    sign = "\N{MINUS SIGN}" if amount_minor < 0 else ""
+    return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency}"
+
+
+def price(offer: OfferView) -> str:
+    """$79.00 a month; $29.00 for a pack."""
+    amount = money(offer.price_minor, offer.currency)
+    interval = INTERVALS.get(offer.interval)
+    return f"{amount} a {interval}" if interval else amount
+
+
+def listed(names: list[str]) -> str:
+    """Ada; Ada or Grace; Ada, Grace or Mary"""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def day(value: date) -> str:

@@ -16,11 +16,13 @@ from tests.conftest import create_database, server_environment
 from tests.factories import api_key, connect
 from tests.pages.browser import find_browser
 from tests.processes import free_port, run_command, start_command, wait_until_ready
+from tests.stripe_sandbox.running import KEY, Sandbox
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
 WAIT_MS = 15_000
+WEBHOOK_SECRET = "whsec_pages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class RunningApp:
     database_url: str
     organization_id: str
     key: str
+    sandbox: Sandbox
 
     def consume(self, executions: int, *, workflow: str, key: str) -> dict[str, object]:
         """What a service does; returns the answer."""
@@ -50,22 +53,33 @@ class RunningApp:
 
 @pytest.fixture(scope="session")
 def running_app(server_url: str, database_template: str) -> Iterator[RunningApp]:
-    """`python -m billing_app serve` on demo data."""
+    """`python -m billing_app serve` on demo data, with a worker, and the sandbox for payments."""
     url = create_database(server_url, "pages", database_template)
     port = free_port()
     base_url = f"http://localhost:{port}"
-    environment = server_environment(url, PUBLIC_URL=base_url)
+    hooks = ("--webhook-url", base_url + routes.STRIPE_WEBHOOKS)
+    sandbox = Sandbox(free_port(), *hooks, "--webhook-secret", WEBHOOK_SECRET)
+    environment = server_environment(
+        url,
+        PUBLIC_URL=base_url,
+        STRIPE_SECRET_KEY=KEY,
+        STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
+        STRIPE_API_BASE=sandbox.url,
+    )
     seeded = run_command(environment, "seed", "--demo")
     assert seeded.returncode == 0, seeded.stderr
     build_pages()
     process = start_command(environment, "serve", "--port", str(port))
+    worker = start_command(environment, "worker")
     try:
         wait_until_ready(base_url, process)
         key = api_key(url, Scope.EXECUTIONS)
-        yield RunningApp(base_url, url, _organization_id(url), key)
+        yield RunningApp(base_url, url, _organization_id(url), key, sandbox)
     finally:
-        process.terminate()
-        process.communicate(timeout=20)
+        for started in (worker, process):
+            started.terminate()
+            started.communicate(timeout=20)
+        sandbox.stop()
 
 
 def _organization_id(url: str) -> str:

@@ -1,0 +1,107 @@
+"""The card on file and the invoices; both are kept by Stripe, and shown here."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app.components.cards import card
+from billing_app.components.controls import native_link, pager, press_button
+from billing_app.components.numbers import badge
+from billing_app.components.tables import cell, table
+from billing_app.states.billing_overview import BillingOverviewState as State
+from billing_app.states.card import CardState
+from billing_app.states.deal import DealState
+from billing_app.states.views import InvoiceRow
+
+HEADS = ("Date", "Number", "Amount", "Status", "")
+OUTSIDE = {"target": "_blank", "rel": "noopener"}
+
+
+def payment() -> rx.Component:
+    """What the next payment is taken from, and every invoice so far."""
+    return card(
+        _method(),
+        table(
+            "Invoices",
+            HEADS,
+            rows=State.invoices,
+            row=_invoice,
+            right=("Amount",),
+            wide_only=("Number",),
+            when_empty=rx.el.p(
+                "No invoices yet. The first one stands here after the first payment.",
+                class_name="card-foot",
+            ),
+        ),
+        rx.cond(
+            State.has_older_invoices | (State.invoice_page > 1),
+            pager(
+                f"Page {State.invoice_page}",
+                has_newer=State.invoice_page > 1,
+                has_older=State.has_older_invoices,
+                on_newer=State.show_newer_invoices,
+                on_older=State.show_older_invoices,
+            ),
+        ),
+        title="Payment",
+        note="Cards and invoices are kept by Stripe",
+        actions=[
+            rx.cond(
+                State.account.may_manage & State.can_pay,
+                press_button(
+                    "Manage at Stripe",
+                    name="portal",
+                    pending=DealState.pending,
+                    on_press=DealState.open_portal,
+                ),
+            )
+        ],
+        flush=True,
+    )
+
+
+def _method() -> rx.Component:
+    card_on_file = CardState.card
+    return rx.el.div(
+        rx.icon("credit-card", aria_hidden="true"),
+        rx.el.div(
+            rx.el.p(card_on_file.words, class_name="method-words"),
+            rx.cond(card_on_file.expires != "", rx.el.p(card_on_file.expires, class_name="soft")),
+        ),
+        rx.cond(
+            card_on_file.state == "unavailable",
+            rx.el.button(
+                "Try again", type="button", class_name="button small", on_click=CardState.ask
+            ),
+        ),
+        class_name=f"method {card_on_file.state}",
+        role="status",
+    )
+
+
+def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
+    return rx.el.tr(
+        cell(invoice.issued, "strong"),
+        cell(invoice.number, "soft wide-only"),
+        cell(invoice.amount, "right strong"),
+        cell(badge(invoice.status, invoice.tone)),
+        cell(
+            rx.el.div(
+                _link(invoice.page_words, invoice.page_url, invoice.number),
+                _link("PDF", invoice.pdf_url, invoice.number),
+                class_name="row-links",
+            )
+        ),
+        key=invoice.invoice_id,
+    )
+
+
+def _link(words: rx.Var[str] | str, url: rx.Var[str], number: rx.Var[str]) -> rx.Component:
+    return rx.cond(
+        url != "",
+        native_link(
+            words,
+            href=url,
+            class_name="text-link",
+            custom_attrs={**OUTSIDE, "aria-label": f"{words}: invoice {number}"},
+        ),
+    )

@@ -1,0 +1,178 @@
+"""What a viewer is asked to agree to, each way with its consequence before the yes."""
+
+from typing import Final
+
+from billing_app.billing.catalogue import OfferView
+from billing_app.billing.plans import PlanView
+from billing_app.billing.subscriptions.provider import PaymentMethodFacts
+from billing_app.billing.subscriptions.quotes import ChangePreview
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.db.words import When
+from billing_app.states import words
+from billing_app.states.payments import is_smaller
+from billing_app.states.views import AmountLine, Choice, Deal, Message, Side
+
+SUBSCRIBE: Final = "subscribe"
+CHANGE: Final = "change"
+CANCEL: Final = "cancel"
+NOW: Final = When.NOW.value
+AT_PERIOD_END: Final = When.PERIOD_END.value
+
+
+def subscribing(offer: OfferView, method: PaymentMethodFacts) -> tuple[Deal, list[Choice]]:
+    """The card on file is charged: say so first."""
+    amount, interval = words.money(offer.price_minor, offer.currency), _interval(offer)
+    card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
+    deal = Deal(
+        kind=SUBSCRIBE,
+        title=f"Subscribe to {offer.name}",
+        words=f"{amount} is charged to your {card} today, and again each {interval}"
+        " until you cancel.",
+        no="Not now",
+        after=side(offer),
+    )
+    count = words.counted(offer.executions, "execution")
+    consequence = f"{count} are yours at once. What you have now stays, and is used first."
+    return deal, [Choice(NOW, "", consequence, f"Pay {amount}")]
+
+
+def changing(
+    subscription: SubscriptionView, offer: OfferView, plan: PlanView | None
+) -> tuple[Deal, list[Choice]]:
+    """Both sides; and the change that waits for the end of the period, which costs nothing yet."""
+    end = words.day(subscription.period_end)
+    deal = Deal(
+        kind=CHANGE,
+        title=f"Change to {offer.name}",
+        words="Nothing happens before you say yes.",
+        no=f"Stay on {subscription.offer.name}",
+        before=side(subscription.offer, ends=f"Ends {end}"),
+        after=side(offer),
+    )
+    left = words.counted(plan.remaining if plan else 0, "execution")
+    later = Choice(
+        AT_PERIOD_END,
+        f"On {end}",
+        f"Nothing is charged today. You keep your {left} until then; what is still unused that day"
+        f" ends with the period. From then on {words.price(offer)}.",
+        f"Change on {end}",
+        ends=f"Begins {end}",
+    )
+    return deal, [later]
+
+
+def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choice:
+    """What the preview says, to the cent."""
+    due = words.money(preview.amount_due_minor, preview.currency)
+    until = f" until {words.day(preview.period_end)}" if preview.period_end else ""
+    count = words.counted(preview.executions_after, "execution")
+    return Choice(
+        NOW,
+        "Now",
+        f"{due} is charged to your card today. A new period begins with {count}{until}."
+        f" {_unused(subscription, preview)}",
+        f"Pay {due} and change now",
+        ends=f"Ends {words.day(preview.period_end)}" if preview.period_end else "",
+    )
+
+
+def lines_of(preview: ChangePreview) -> list[AmountLine]:
+    """The lines of the invoice, and their sum last."""
+    lines = [
+        AmountLine(line.description, words.money(line.amount_minor, preview.currency))
+        for line in preview.lines
+    ]
+    due = words.money(preview.amount_due_minor, preview.currency)
+    return [*lines, AmountLine("Charged today", due)]
+
+
+def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:
+    return not is_smaller(offer, subscription.offer)
+
+
+def cancelling(
+    subscription: SubscriptionView, plan: PlanView | None, *, elsewhere: int
+) -> tuple[Deal, list[Choice]]:
+    """`elsewhere`: executions of other plans, which a cancellation leaves alone."""
+    name, end = subscription.offer.name, words.day(subscription.period_end)
+    left = plan.remaining if plan else 0
+    counted = words.counted(left, "execution")
+    rest = f" {words.counted(elsewhere, 'execution')} of other plans stay." if elsewhere else ""
+    then = " Then they go on." if elsewhere else " Then new runs are refused."
+    later = Choice(
+        AT_PERIOD_END,
+        f"On {end}",
+        f"You keep {counted} until {end}, and nothing more is charged.{rest or then}"
+        " You can take this back until then.",
+        f"Cancel on {end}",
+    )
+    now = Choice(
+        NOW,
+        "Now",
+        f"You lose {counted} at once, and nothing is paid back. Runs that have begun are finished."
+        f"{rest}",
+        f"Cancel now and lose {counted}" if left else "Cancel now",
+    )
+    deal = Deal(
+        kind=CANCEL,
+        title=f"Cancel {name}",
+        words=f"{name} is paid until {end}.",
+        no=f"Keep {name}",
+    )
+    return deal, [later, now]
+
+
+def subscribed(subscription: SubscriptionView) -> Message:
+    offer = subscription.offer
+    amount = words.money(offer.price_minor, offer.currency)
+    count = words.counted(offer.executions, "execution")
+    return Message("good", f"{offer.name} is active", f"{amount} was charged. {count} are yours.")
+
+
+def changed(subscription: SubscriptionView, preview: ChangePreview | None) -> Message:
+    """`preview`: what was agreed to; None when the change waits."""
+    following = subscription.next_offer
+    if following is not None or preview is None:
+        name = following.name if following else subscription.offer.name
+        title = f"{name} begins on {words.day(subscription.period_end)}"
+        return Message("good", title, "Nothing was charged. You can take this back until then.")
+    due = words.money(preview.amount_due_minor, preview.currency)
+    return Message("good", f"You are on {subscription.offer.name} now", f"{due} was charged.")
+
+
+def cancelled(subscription: SubscriptionView) -> Message:
+    name = subscription.offer.name
+    if subscription.ended_at is not None:
+        return Message("good", f"{name} is cancelled", "Nothing more is charged.")
+    title = f"{name} ends on {words.day(subscription.period_end)}"
+    return Message("good", title, "Nothing more is charged. You can take this back until then.")
+
+
+def resumed(subscription: SubscriptionView) -> Message:
+    end = words.day(subscription.period_end)
+    return Message("good", f"{subscription.offer.name} goes on", f"It renews on {end}.")
+
+
+def side(offer: OfferView, *, ends: str = "") -> Side:
+    count = words.counted(offer.executions, "execution")
+    return Side(
+        name=offer.name,
+        price=words.price(offer),
+        executions=f"{count} a {_interval(offer)}" if offer.is_subscription else count,
+        ends=ends,
+    )
+
+
+def _unused(subscription: SubscriptionView, preview: ChangePreview) -> str:
+    name = subscription.offer.name
+    if not preview.executions_unused:
+        return f"Nothing of {name} is left to credit."
+    unused = words.counted(preview.executions_unused, "execution")
+    credit = words.money(preview.credit_minor, preview.currency)
+    return (
+        f"The {unused} that you have not used of {name} end; their value, {credit}, is taken off."
+    )
+
+
+def _interval(offer: OfferView) -> str:
+    return words.INTERVALS.get(offer.interval, "")

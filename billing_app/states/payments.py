@@ -1,0 +1,200 @@
+"""From offers, the subscription, invoices and checkouts to what the overview says about them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing_app.billing.catalogue import OfferView
+from billing_app.billing.money import share_rounded_down
+from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.checkouts import CheckoutView
+from billing_app.billing.subscriptions.invoices import InvoiceView
+from billing_app.billing.subscriptions.provider import PaymentMethodFacts
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.db.words import CheckoutStatus, Interval, InvoiceStatus, PlanSource
+from billing_app.states import words
+from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
+
+UNIT_EXECUTIONS: Final = 1_000
+INTERVALS: Final = (Interval.MONTH.value, Interval.YEAR.value)
+# How long after a checkout its outcome is news to who comes back from it.
+NEWS: Final = timedelta(hours=1)
+INVOICE_TONES: Final = {
+    InvoiceStatus.PAID: "good",
+    InvoiceStatus.OPEN: "warning",
+    InvoiceStatus.UNCOLLECTIBLE: "bad",
+}
+UNAVAILABLE: Final = CardOnFile(
+    state="unavailable",
+    words="Stripe does not answer right now, so the card on file can't be shown. "
+    "Everything else on this page is up to date.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an account has of what can be bought."""
+
+    subscription: SubscriptionView | None
+    checkout: CheckoutView | None
+
+    def is_open(self, offer: OfferView) -> bool:
+        found = self.checkout
+        return (
+            found is not None
+            and found.status is CheckoutStatus.OPEN
+            and found.offer.version_id == offer.version_id
+        )
+
+
+def offer_item(offer: OfferView, standing: Standing) -> OfferItem:
+    """An offer with the one thing that can be done with it."""
+    subscription = standing.subscription
+    current = subscription.offer if subscription and offer.is_subscription else None
+    following = subscription.next_offer if subscription else None
+    is_current = current is not None and current.code == offer.code
+    mark, action = "", _action(offer, current)
+    if is_current:
+        mark, action = "Your plan", ""
+    elif following is not None and following.code == offer.code and subscription:
+        mark, action = f"From {words.day(subscription.period_end)}", ""
+    elif standing.is_open(offer):
+        action = "Continue to pay"
+    return OfferItem(
+        code=offer.code,
+        name=offer.name,
+        description=offer.description,
+        executions=_executions(offer),
+        price=words.money(offer.price_minor, offer.currency),
+        interval=_per(offer),
+        unit_price=_unit_price(offer),
+        action=action,
+        mark=mark,
+        is_current=is_current,
+    )
+
+
+def interval_of(subscription: SubscriptionView | None, sold: set[str]) -> str:
+    """What is paid now, else monthly, unless only the other is sold."""
+    if subscription is not None:
+        return str(subscription.offer.interval)
+    preferred = Interval.MONTH.value
+    return preferred if preferred in sold else next(iter(sorted(sold)), preferred)
+
+
+def is_smaller(offer: OfferView, than: OfferView) -> bool:
+    """Does it give fewer executions a month? Then it waits for the end of the period."""
+    months = {Interval.MONTH: 1, Interval.YEAR: 12}
+    return offer.executions * months[than.interval] < than.executions * months[offer.interval]
+
+
+def period_plan(current: CurrentPlan, subscription: SubscriptionView) -> PlanView | None:
+    """The plan that the subscription's running period gives."""
+    in_force = [current.plan] if current.plan else []
+    for plan in [*in_force, *current.upcoming]:
+        is_of_period = plan.source is PlanSource.SUBSCRIPTION
+        if is_of_period and plan.ends_at == subscription.period_end:
+            return plan if plan.state is not PlanState.ENDED else None
+    return None
+
+
+def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> SubscriptionTerms:
+    """What it costs, and what happens when the period ends."""
+    if subscription is None:
+        return SubscriptionTerms()
+    end = words.day(subscription.period_end)
+    explained, take_back = f"Renews on {end}.", ""
+    if subscription.cancel_at_period_end:
+        plan = period_plan(current, subscription)
+        left = words.counted(plan.remaining if plan else 0, "execution")
+        explained, take_back = f"Ends on {end}. You keep {left} until then.", "Keep the plan"
+    elif subscription.next_offer is not None:
+        following = subscription.next_offer
+        explained = f"Changes to {following.name} ({words.price(following)}) on {end}."
+        take_back = f"Stay on {subscription.offer.name}"
+    elif subscription.past_due_since is not None:
+        explained = f"The payment of this period is open. It ends on {end}."
+    return SubscriptionTerms(
+        name=subscription.offer.name,
+        price=words.price(subscription.offer),
+        words=explained,
+        take_back=take_back,
+        may_cancel=not subscription.cancel_at_period_end,
+    )
+
+
+def invoice_row(invoice: InvoiceView) -> InvoiceRow:
+    is_open = invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
+    return InvoiceRow(
+        invoice_id=invoice.id,
+        number=invoice.number or "—",
+        issued=words.day(invoice.issued_at),
+        amount=words.money(invoice.amount_due_minor, invoice.currency),
+        status=words.INVOICE_STATUSES[invoice.status],
+        tone=INVOICE_TONES.get(invoice.status, ""),
+        page_words="Pay" if is_open else "View",
+        page_url=invoice.page_url,
+        pdf_url=invoice.pdf_url,
+    )
+
+
+def card_on_file(method: PaymentMethodFacts | None) -> CardOnFile:
+    if method is None:
+        return CardOnFile(state="none", words="No card on file")
+    ending = f" ending in {method.last4}" if method.last4 else ""
+    expires = f"Expires {method.expires}" if method.expires else ""
+    return CardOnFile(state="known", words=f"{method.brand}{ending}", expires=expires)
+
+
+def returned(answer: str, checkout: CheckoutView | None, now: datetime) -> Message:
+    """What to say to somebody who comes back from a checkout: `answer` is "done" or "left"."""
+    if checkout is None or not answer or now - checkout.created_at > NEWS:
+        return Message()
+    name = checkout.offer.name
+    if checkout.is_paid:
+        count = words.counted(checkout.offer.executions, "execution")
+        return Message("good", f"Paid: {name} is active", f"{count} are yours from now on.")
+    if answer == "done":
+        return Message(
+            "",
+            "Your payment is being confirmed",
+            f"Stripe has not told us yet. {name} appears here by itself within a minute.",
+        )
+    if checkout.status is CheckoutStatus.OPEN:
+        return Message(
+            "",
+            "You left without paying",
+            f"Nothing was charged. The checkout for {name} stays open.",
+            url=checkout.url or "",
+            url_words="Continue to pay",
+        )
+    return Message("", "The checkout has ended", "Nothing was charged. Choose a plan to go on.")
+
+
+def _action(offer: OfferView, current: OfferView | None) -> str:
+    if not offer.is_subscription:
+        return "Buy"
+    return f"Change to {offer.name}" if current else f"Choose {offer.name}"
+
+
+def _executions(offer: OfferView) -> str:
+    count = words.counted(offer.executions, "execution")
+    if not offer.is_subscription and offer.valid_days:
+        return f"{count}, for {words.counted(offer.valid_days, 'day')}"
+    return f"{count}{' a' if offer.is_subscription else ''}{_interval(offer)}"
+
+
+def _interval(offer: OfferView) -> str:
+    name = words.INTERVALS.get(offer.interval)
+    return f" {name}" if name else ""
+
+
+def _per(offer: OfferView) -> str:
+    return f"/{_interval(offer)}" if offer.is_subscription else "once"
+
+
+def _unit_price(offer: OfferView) -> str:
+    amount_minor = share_rounded_down(
+        offer.price_minor * UNIT_EXECUTIONS, 1, max(1, offer.executions)
+    )
+    return f"{words.money(amount_minor, offer.currency)} per {words.number(UNIT_EXECUTIONS)}"

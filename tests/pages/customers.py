@@ -1,0 +1,122 @@
+"""People who pay: signed up through the page, paying at the sandbox's own pages."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from billing_app import routes
+from billing_app.billing import ids
+from tests.factories import connect
+from tests.pages.conftest import OpenContext, RunningApp
+
+VISA, DECLINED, POOR, CHALLENGED = (
+    "4242424242424242",
+    "4000000000000002",
+    "4000000000009995",
+    "4000000000003220",
+)
+TOLD_WITHIN_MS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Somebody on a trial of their own, with a browser on their overview."""
+
+    context: BrowserContext
+    page: Page
+    email: str
+    user_id: str
+    account_number: int
+    app: RunningApp
+
+    @property
+    def account_id(self) -> str:
+        return ids.encode_account(self.account_number)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database has of this account; `%s` stands for its number."""
+        with connect(self.app.database_url) as connection:
+            return connection.execute(query, [self.account_number]).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def new_customer(open_context: OpenContext, app: RunningApp, **look: Any) -> Customer:
+    context = open_context(**look)
+    page = context.new_page()
+    email = f"{secrets.token_hex(6)}@example.com"
+    page.goto(routes.SIGN_UP)
+    page.get_by_label("Name").fill("Mary Shelley")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill("a creature of my own")
+    page.get_by_role("button", name="Create account").click()
+    page.locator("#remaining").wait_for()
+    with connect(app.database_url) as connection:
+        row = connection.execute(
+            "SELECT u.id, a.id FROM users u JOIN accounts a ON a.user_id = u.id WHERE u.email = %s",
+            [email],
+        ).fetchone()
+    assert row is not None
+    open_overview(page)
+    return Customer(context, page, email, row[0], row[1], app)
+
+
+def open_overview(page: Page) -> None:
+    page.goto(routes.OVERVIEW)
+    page.locator(".offers").wait_for()
+
+
+def type_card(page: Page, number: str, button: str) -> None:
+    """On the sandbox's checkout or invoice page."""
+    page.locator("input[name=number]").fill(number)
+    page.locator("input[name=expiry]").fill("12 / 34")
+    page.locator("input[name=cvc]").fill("123")
+    if page.locator("input[name=name]").count():
+        page.locator("input[name=name]").fill("Mary Shelley")
+    page.get_by_role("button", name=button).click()
+
+
+def subscribe(customer: Customer, offer: str, number: str = VISA) -> None:
+    """From the overview through the checkout and back, until the plan is there."""
+    page = customer.page
+    page.get_by_role("button", name=f"Choose {offer}").click()
+    page.wait_for_url("**/checkout/**")
+    type_card(page, number, "Subscribe")
+    page.wait_for_url("**/overview?checkout=done")
+    expect(page.get_by_text(f"Paid: {offer} is active")).to_be_visible(timeout=TOLD_WITHIN_MS)
+
+
+def on_test_clock(customer: Customer, *, days_ago: int) -> str:
+    """Give the account a customer whose time began so many days ago; the clock's id."""
+    client = customer.app.sandbox.client()
+    began = int((datetime.now(UTC) - timedelta(days=days_ago)).timestamp())
+    clock = client.v1.test_helpers.test_clocks.create({"frozen_time": began})
+    made = client.v1.customers.create(
+        {"test_clock": clock.id, "metadata": {"billing_account": customer.account_id}}
+    )
+    with connect(customer.app.database_url) as connection:
+        connection.execute(
+            "INSERT INTO provider_customers (account_id, customer_id, created_at)"
+            " VALUES (%s, %s, now())",
+            [customer.account_number, made.id],
+        )
+    return clock.id
+
+
+def fail_the_renewal(customer: Customer, clock_id: str) -> None:
+    """The card on file stops working, and the period ends."""
+    client = customer.app.sandbox.client()
+    ((customer_id,),) = customer.rows(
+        "SELECT customer_id FROM provider_customers WHERE account_id = %s"
+    )
+    method = client.v1.payment_methods.attach(
+        "pm_card_chargeCustomerFail", {"customer": customer_id}
+    ).id
+    client.v1.customers.update(
+        customer_id, {"invoice_settings": {"default_payment_method": method}}
+    )
+    (found,) = client.v1.subscriptions.list({"customer": customer_id}).data
+    client.v1.subscriptions.update(found.id, {"default_payment_method": method})
+    after_end = found["items"].data[0].current_period_end + 2 * 3_600
+    client.v1.test_helpers.test_clocks.advance(clock_id, {"frozen_time": after_end})

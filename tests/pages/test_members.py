@@ -1,0 +1,168 @@
+"""Who may not manage sees everything and changes nothing, by button or by forged event."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from reflex.state import BaseState
+
+from billing_app import routes
+from billing_app.db.words import Role
+from billing_app.states.billing_overview import BillingOverviewState
+from billing_app.states.deal import DealState
+from billing_app.states.session import SessionState
+from tests.factories import Holder, connect, organization
+from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.customers import Customer, new_customer, open_overview, subscribe
+from tests.pages.test_forged_events import connect as connect_socket
+from tests.pages.test_forged_events import forged
+
+QUIET_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """An organization that pays, with its owner."""
+
+    holder: Holder
+    owner: Customer
+
+
+def join(app: RunningApp, customer: Customer, holder: Holder, role: Role) -> None:
+    with connect(app.database_url) as connection:
+        connection.execute(
+            "INSERT INTO memberships (organization_id, user_id, role, created_at)"
+            " VALUES (%s, %s, %s, now())",
+            [holder.organization_id, customer.user_id, role],
+        )
+
+
+def look_at(page: Page, name: str) -> None:
+    open_overview(page)
+    page.get_by_role("button", name="Account: Mary Shelley").first.click()
+    page.get_by_role("menuitem", name=name).click()
+    expect(page.locator(".page-note")).to_have_text(name)
+
+
+@pytest.fixture
+def house(open_context: OpenContext, running_app: RunningApp) -> House:
+    holder = organization(running_app.database_url)
+    owner = new_customer(open_context, running_app)
+    join(running_app, owner, holder, Role.OWNER)
+    look_at(owner.page, "Acme")
+    subscribe(owner, "Starter")
+    return House(holder, owner)
+
+
+def everything(app: RunningApp, holder: Holder) -> list[Any]:
+    """What a forged event could have moved, at Stripe's side and at ours."""
+    with connect(app.database_url) as connection:
+        queries = (
+            "subscriptions WHERE account_id = %s",
+            "provider_writes WHERE account_id = %s",
+            "checkouts WHERE account_id = %s",
+            "provider_customers WHERE account_id = %s",
+        )
+        found = [
+            connection.execute(f"SELECT * FROM {query}", [holder.account_number]).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue] # noqa: S608
+            for query in queries
+        ]
+    writes = [
+        (request["method"], request["path"])
+        for request in app.sandbox.requests()
+        if request["method"] != "GET"
+    ]
+    return [*found, writes]
+
+
+def attack(app: RunningApp, attacker: Customer, frames: list[str], token: str = "") -> str:
+    """Send the frames over a socket with the attacker's own cookie; all that came back."""
+    cookie = attacker.context.cookies()[0]
+    headers = {
+        "Origin": app.base_url,
+        "Cookie": f"{cookie.get('name')}={cookie.get('value')}",
+    }
+    socket = connect_socket(app, token or secrets.token_hex(16), headers)
+    socket.send("40/_event,")
+    answers = ""
+    try:
+        for frame in frames:
+            time.sleep(0.4)
+            socket.send(frame)
+        end = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < end:
+            answers += str(socket.receive(timeout=0.3) or "")
+    finally:
+        socket.close()
+    return answers
+
+
+def every_deed(account_id: str) -> list[str]:
+    def event(state: type[BaseState], handler: str, **payload: object) -> str:
+        return forged(state, handler, routes.OVERVIEW, **payload)
+
+    return [
+        event(SessionState, "choose_account", account_id=account_id),
+        event(BillingOverviewState, "load"),
+        event(DealState, "choose", offer_code="scale"),
+        event(DealState, "choose_when", value="period_end"),
+        event(DealState, "agree"),
+        event(DealState, "close"),
+        event(DealState, "choose", offer_code="pack-10k"),
+        event(DealState, "use_checkout"),
+        event(DealState, "close"),
+        event(DealState, "ask_cancel"),
+        event(DealState, "choose_when", value="now"),
+        event(DealState, "agree"),
+        event(DealState, "close"),
+        event(DealState, "take_back"),
+        event(DealState, "open_portal"),
+        event(DealState, "settle_checkout"),
+    ]
+
+
+def test_a_member_sees_all_and_who_may(
+    open_context: OpenContext, running_app: RunningApp, house: House
+) -> None:
+    member = new_customer(open_context, running_app)
+    join(running_app, member, house.holder, Role.MEMBER)
+    look_at(member.page, "Acme")
+    page = member.page
+    expect(page.get_by_text("Mary Shelley can change the plan and pay for Acme.")).to_be_visible()
+    expect(page.locator(".terms")).to_contain_text("Renews on")
+    expect(page.locator(".method")).to_contain_text("Visa ending in 4242")
+    expect(page.get_by_role("table", name="Invoices")).to_contain_text("Paid")
+    for name in ("Change to", "Cancel plan", "Buy", "Manage at Stripe"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_forged_events_of_a_member_do_nothing(
+    open_context: OpenContext, running_app: RunningApp, house: House
+) -> None:
+    member = new_customer(open_context, running_app)
+    join(running_app, member, house.holder, Role.MEMBER)
+    before = everything(running_app, house.holder)
+    answers = attack(running_app, member, every_deed(house.holder.account_id))
+    assert "Acme" in answers, "a member may look"
+    assert "You may not do this" in answers
+    assert "/portal/" not in answers
+    assert "/checkout/" not in answers
+    assert everything(running_app, house.holder) == before
+
+
+def test_forged_events_of_a_stranger_do_nothing(
+    open_context: OpenContext, running_app: RunningApp, house: House
+) -> None:
+    stranger = new_customer(open_context, running_app)
+    token = house.owner.page.evaluate("sessionStorage.getItem('token')")
+    before = everything(running_app, house.holder)
+    # Into the owner's own tab; and into a tab of the stranger's, where all deeds are their own.
+    answers = attack(running_app, stranger, every_deed(house.holder.account_id), token)
+    assert "Acme" not in answers
+    assert everything(running_app, house.holder)[:4] == before[:4]
+    answers = attack(running_app, stranger, every_deed(house.holder.account_id))
+    assert "Acme" not in answers
+    assert everything(running_app, house.holder)[:4] == before[:4]
