@@ -6,6 +6,7 @@ from functools import cache
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.staff.links import ProviderLinks
 from billing_app.billing.staff.moves import Moves
 from billing_app.billing.staff.undo import Undoing
 from billing_app.billing.subscriptions.provider import PaymentProvider
@@ -30,6 +31,7 @@ class Services:
     subscriptions: Subscriptions
     moves: Moves
     undoing: Undoing
+    links: ProviderLinks
 
     async def close(self) -> None:
         await self.executions.close()
@@ -58,6 +60,7 @@ def build_services(settings: Settings, url: str) -> Services:
         subscriptions=subscriptions,
         moves=moves,
         undoing=Undoing(database, executions, moves),
+        links=_links(settings),
     )
 
 
@@ -70,6 +73,13 @@ def _provider(settings: Settings) -> PaymentProvider:
     from billing_app.payments.gateway import StripeGateway
 
     return StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+
+
+def _links(settings: Settings) -> ProviderLinks:
+    from billing_app.payments.dashboard import Dashboard
+
+    key = settings.stripe_secret_key
+    return Dashboard(key.get_secret_value() if key else None, settings.stripe_api_base)
 
 
 @cache

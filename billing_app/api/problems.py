@@ -7,6 +7,7 @@ import msgspec
 
 from billing_app.billing import errors
 from billing_app.billing.errors import BillingError
+from billing_app.billing.staff.jobs import JobsUnavailableError
 from billing_app.billing.subscriptions import provider
 from billing_app.payments.signatures import SignatureError
 
@@ -23,6 +24,7 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     errors.DeniedError: 402,
     errors.TooManyAttemptsError: 429,
     errors.CannotDecideError: 503,
+    JobsUnavailableError: 503,
     provider.PaymentDeclinedError: 402,
     provider.PaymentProviderUnavailableError: 502,
     provider.PaymentProviderFailedError: 502,

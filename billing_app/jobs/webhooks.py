@@ -61,7 +61,7 @@ async def enqueue_waiting(before: datetime) -> int:
     services = get_services()
     rows = await webhooks.waiting_events(services.database, before)
     for row in rows:
-        await enqueue(services.database.url, row.id, row.customer_id)
+        await enqueue(services.database.url, row.id, row.customer_id, replay=row.replays)
     return len(rows)
 
 
@@ -81,25 +81,28 @@ def register_queue() -> None:
     )
 
 
-async def enqueue(database_url: str, event_id: str, customer_id: str) -> None:
+async def enqueue(database_url: str, event_id: str, customer_id: str, *, replay: int = 0) -> None:
     """Have a stored event processed soon. Without a worker's tables it waits for the sweep."""
+    how = options(event_id, customer_id, replay=replay)
     try:
-        await _client(database_url).enqueue_async(_options(event_id, customer_id), event_id)
+        await client(database_url).enqueue_async(how, event_id)
     except Exception as error:
         log.warning("webhook_not_enqueued", event_id=event_id, error=type(error).__name__)
 
 
-def _options(workflow_id: str, customer_id: str) -> EnqueueOptions:
+def options(event_id: str, customer_id: str, *, replay: int) -> EnqueueOptions:
+    """A workflow runs once for its id: a replay has one of its own."""
     return {
         "queue_name": QUEUE,
         "workflow_name": WORKFLOW,
-        "workflow_id": workflow_id,
+        "workflow_id": f"{event_id}:replay-{replay}" if replay else event_id,
         "queue_partition_key": customer_id or "none",
     }
 
 
 @cache
-def _client(database_url: str) -> DBOSClient:
+def client(database_url: str) -> DBOSClient:
+    """To enqueue and to look with; it connects when it is first used."""
     url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     return DBOSClient(system_database_url=url, application_name=APPLICATION_NAME)
 

@@ -15,7 +15,7 @@ from billing_app.billing.retention import purge_answers, purge_sessions
 from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
-from billing_app.jobs import reconciliation, webhooks
+from billing_app.jobs import reconciliation, staff, webhooks
 
 # One version for all releases: work that an older worker began goes on in a newer one.
 APPLICATION_VERSION: Final = "1"
@@ -117,6 +117,7 @@ def launch(database_url: str) -> None:
     DBOS(config=config)
     DBOS.launch()
     webhooks.register_queue()
+    staff.register_queue()
     DBOS.apply_schedules(SCHEDULES)
     # What arrived while no worker ran need not wait for the next minute.
     DBOS.trigger_schedule(SWEEP)

@@ -6,7 +6,7 @@ checkouts that are still open here, then intents whose outcome is not known, the
 carry our mark and are not known here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -50,6 +50,7 @@ from billing_app.payments import webhooks
 BLOCK_ROWS: Final = 200
 KEPT_EVENTS: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=10)
+KEPT_DIFFERENCES: Final = 1_000
 NOTHING: Final = "missing"
 
 
@@ -83,7 +84,7 @@ async def reconcile(
     await run.unknown_customers()
     if not dry_run:
         await webhooks.process_missed(database, subscriptions.syncing, missed, now)
-        await run.remember()
+    await run.remember()
     return run.differences
 
 
@@ -172,13 +173,19 @@ class _Run:
                 Reconciliation(
                     began_at=self._now,
                     finished_at=self._now,
+                    dry_run=self._dry_run,
                     differences=len(self.differences),
                     healed=healed,
+                    found=[asdict(each) for each in self.differences[:KEPT_DIFFERENCES]],
                 )
             )
 
     async def _events_from(self) -> datetime:
-        query = select(Reconciliation.began_at).order_by(col(Reconciliation.began_at).desc())
+        query = (
+            select(Reconciliation.began_at)
+            .where(col(Reconciliation.dry_run).is_(False))
+            .order_by(col(Reconciliation.began_at).desc())
+        )
         async with self._database.reading() as session:
             last = (await session.exec(query.limit(1))).first()
         earliest = self._now - KEPT_EVENTS

@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from billing_app.api.staff import audit, members, offers, repairs
+from billing_app.api.staff import audit, customers, jobs, members, offers, repairs, webhooks
 
-modules: Final = (members, repairs, audit, offers)
+modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs)

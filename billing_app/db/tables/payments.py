@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, false, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -193,7 +193,10 @@ class ProviderWrite(SQLModel, table=True):
 
 
 class WebhookEvent(SQLModel, table=True):
-    """An event that the provider sent and signed; stored before it is answered."""
+    """An event that the provider sent and signed; stored before it is answered.
+
+    `replays` counts how often staff had it processed anew.
+    """
 
     __tablename__ = "webhook_events"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -201,6 +204,8 @@ class WebhookEvent(SQLModel, table=True):
         Index(
             "ix_webhook_events_open", "received_at", postgresql_where=text("state <> 'processed'")
         ),
+        Index("ix_webhook_events_received_at", "received_at", "id"),
+        Index("ix_webhook_events_customer_id", "customer_id", "received_at", "id"),
     )
 
     id: str = Field(primary_key=True, max_length=255)
@@ -210,6 +215,7 @@ class WebhookEvent(SQLModel, table=True):
     payload: dict[str, Any] = Field(sa_type=JSONB)
     state: str
     attempts: int = 0
+    replays: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     problem: str | None = None
     occurred_at: datetime = instant()
     received_at: datetime = instant()
@@ -217,11 +223,16 @@ class WebhookEvent(SQLModel, table=True):
 
 
 class Reconciliation(SQLModel, table=True):
-    """A comparison with the provider that went through; the next one takes up events from here."""
+    """A comparison with the provider that went through; the next one takes up events from here,
+    unless it was a dry run. `found` has the differences, the first of them when they are many."""
 
     __tablename__ = "reconciliations"  # pyright: ignore[reportAssignmentType]
 
     began_at: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))  # pyright: ignore[reportArgumentType]
     finished_at: datetime = instant()
+    dry_run: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     differences: int
     healed: int
+    found: list[dict[str, Any]] = Field(
+        sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'::jsonb")}
+    )

@@ -1,0 +1,263 @@
+"""Customers for staff over HTTP: finding them, and an account's page part by part."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.usage import DayParameter, days_of
+from billing_app.billing import plans, usage
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.plans import CurrentPlan
+from billing_app.billing.staff import account, audit_log, customers, events, sessions
+from billing_app.billing.staff.account import AccountIdentity
+from billing_app.billing.staff.events import EventQuery
+from billing_app.billing.staff.search import CustomerFilter, PlanFilter, Sort
+from billing_app.billing.usage import EventFilter, GroupBy
+from billing_app.db.words import AccountKind, EventKind
+
+router = APIRouter(
+    prefix=f"{ADMIN_PREFIX}/customers", tags=["staff: customers"], responses=PROBLEMS
+)
+
+Limit = Annotated[int, Query()]
+Cursor = Annotated[str | None, Query(max_length=1_000)]
+Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class SignOut(Because):
+    user_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+
+
+@router.get("")
+async def search(
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    query: str = "",
+    kind: AccountKind | None = None,
+    plan: PlanFilter | None = None,
+    past_due: bool | None = None,
+    blocked: bool | None = None,
+    sort: Sort | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Any word's beginning: of names, e-mail addresses, organizations, Stripe and account ids.
+
+    A page may be short and have a cursor all the same: the search goes on there.
+    """
+    where = CustomerFilter(
+        query=query, kind=kind, plan=plan, past_due=past_due, blocked=blocked, sort=sort
+    )
+    return _listed(
+        await customers.search_customers(
+            services.database, actor, where, now=now, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}")
+async def identity(
+    account_id: str, services: ServicesNow, actor: StaffNow, now: Now
+) -> AccountIdentity:
+    """Whose account it is, and what it holds."""
+    return await account.read_identity(services.database, services.links, actor, account_id, now)
+
+
+@router.get("/{account_id}/balance")
+async def balance(account_id: str, services: ServicesNow, actor: StaffNow, now: Now) -> CurrentPlan:
+    """The plan in force, the account's sums, and the queue."""
+    return await plans.read_current(services.database, actor, account_id, now)
+
+
+@router.get("/{account_id}/plans")
+async def list_plans(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """All plans, newest first."""
+    return _listed(
+        await plans.read_history(
+            services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}/usage")
+async def daily_usage(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    first: Annotated[DayParameter, Query(alias="from")] = None,
+    last: Annotated[DayParameter, Query(alias="to")] = None,
+    group_by: GroupBy = GroupBy.DAY,
+) -> dict[str, Any]:
+    """By day, of the last 30 days unless said otherwise."""
+    days = days_of(first, last, now.date())
+    rows = await usage.read_daily(
+        services.database, actor, account_id, days=days, group_by=group_by
+    )
+    return {"items": rows}
+
+
+@router.get("/{account_id}/events")
+async def ledger(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    kind: EventKind | None = None,
+    workflow: Text = None,
+    user_id: Text = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """The ledger, newest first."""
+    where = EventFilter(kind=kind, workflow=workflow, user_id=user_id)
+    return _listed(
+        await usage.list_events(
+            services.database, actor, account_id, where=where, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}/reservations")
+async def reservations(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Held ones first, then newest first."""
+    return _listed(
+        await account.list_reservations(
+            services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}/subscriptions")
+async def subscriptions(account_id: str, services: ServicesNow, actor: StaffNow) -> dict[str, Any]:
+    """Live and ended ones, with Stripe's page for each."""
+    rows = await account.list_subscriptions(services.database, services.links, actor, account_id)
+    return {"items": rows}
+
+
+@router.get("/{account_id}/invoices")
+async def invoices(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Newest first, with Stripe's page for each."""
+    return _listed(
+        await account.list_account_invoices(
+            services.database, services.links, actor, account_id, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}/webhooks")
+async def received(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """What Stripe sent about the account's customer, newest first."""
+    where = EventQuery(account_id=account_id)
+    return _listed(
+        await events.list_received(
+            services.database, services.links, actor, where, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}/keys")
+async def keys(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Service keys of the account's organization, newest first."""
+    return _listed(
+        await account.list_account_keys(
+            services.database, actor, account_id, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.get("/{account_id}/people")
+async def people(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Whoever may sign in for the account."""
+    return _listed(
+        await account.list_people(services.database, actor, account_id, limit=limit, cursor=cursor)
+    )
+
+
+@router.get("/{account_id}/sessions")
+async def list_sessions(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Browsers in which the account's people are signed in, newest first."""
+    return _listed(
+        await sessions.list_account_sessions(
+            services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.post("/{account_id}/sign-out")
+async def sign_out(
+    account_id: str, body: SignOut, services: ServicesNow, actor: StaffNow, now: Now
+) -> dict[str, int]:
+    """End every session of somebody of the account."""
+    ended = await sessions.sign_out_person(
+        services.database, actor, account_id, user_id=body.user_id, reason=body.reason, now=now
+    )
+    return {"sessions_ended": ended}
+
+
+@router.get("/{account_id}/audit")
+async def audit(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """What staff did to the account, newest first."""
+    return _listed(
+        await audit_log.list_entries(
+            services.database, actor, account_id=account_id, limit=limit, cursor=cursor
+        )
+    )
+
+
+def _listed(page: Page[Any]) -> dict[str, Any]:
+    return {"items": page.items, "next_cursor": page.next_cursor}

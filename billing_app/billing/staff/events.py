@@ -1,0 +1,198 @@
+"""What the payment provider sent us, as staff see it, and processing anew what is set aside."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import tuple_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.accounts import authorize_reading
+from billing_app.billing.actors import Actor
+from billing_app.billing.errors import ConflictError, NotFoundError
+from billing_app.billing.paging import (
+    DEFAULT_LIMIT,
+    Page,
+    check_limit,
+    decode_cursor,
+    encode_cursor,
+)
+from billing_app.billing.staff.audit import Deed, clean_reason, record
+from billing_app.billing.staff.jobs import BackgroundJobs
+from billing_app.billing.staff.links import ProviderLinks
+from billing_app.billing.staff.permissions import Action, require
+from billing_app.db.engine import Database
+from billing_app.db.tables import ProviderCustomer, WebhookEvent
+from billing_app.db.words import WebhookState
+
+
+class ReceivedEventNotFoundError(NotFoundError):
+    code = "event_not_found"
+    title = "No such event"
+
+
+class EventNotDeadError(ConflictError):
+    code = "event_not_dead"
+    title = "Only an event that was set aside is replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events; None leaves all. `account_id`: those of the account's customer."""
+
+    state: WebhookState | None = None
+    type: str | None = None
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """An event without its payload. `problem` is why it failed last."""
+
+    id: str
+    type: str
+    object_id: str
+    customer_id: str
+    account_id: str | None
+    state: WebhookState
+    attempts: int
+    replays: int
+    problem: str
+    occurred_at: datetime
+    received_at: datetime
+    finished_at: datetime | None
+    provider_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """`payload` is the event as it was sent and signed."""
+
+    event: ReceivedEvent
+    payload: dict[str, Any]
+
+
+async def list_received(
+    database: Database,
+    links: ProviderLinks,
+    actor: Actor,
+    where: EventQuery | None = None,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[ReceivedEvent]:
+    """Newest first. Raises ForbiddenError, AccountNotFoundError, InvalidInputError."""
+    require(actor, Action.READ)
+    check_limit(limit)
+    where = where or EventQuery()
+    query = select(WebhookEvent, ProviderCustomer.account_id).join(
+        ProviderCustomer,
+        col(ProviderCustomer.customer_id) == WebhookEvent.customer_id,
+        isouter=True,
+    )
+    if where.state is not None:
+        query = query.where(WebhookEvent.state == where.state)
+    if where.type is not None:
+        query = query.where(WebhookEvent.type == where.type)
+    if cursor is not None:
+        place = decode_cursor(cursor, tuple[datetime, str])
+        query = query.where(tuple_(col(WebhookEvent.received_at), col(WebhookEvent.id)) < place)
+    query = query.order_by(col(WebhookEvent.received_at).desc(), col(WebhookEvent.id).desc())
+    async with database.reading() as session:
+        if where.account_id is not None:
+            customer_id = await _customer_id(session, actor, where.account_id)
+            if customer_id is None:
+                return Page([], None)
+            query = query.where(WebhookEvent.customer_id == customer_id)
+        rows = list((await session.exec(query.limit(limit + 1))).all())
+    events = [_view(links, row, number) for row, number in rows[:limit]]
+    following = (events[-1].received_at, events[-1].id) if len(rows) > limit else None
+    return Page(events, encode_cursor(following) if following else None)
+
+
+async def read_received(
+    database: Database, links: ProviderLinks, actor: Actor, event_id: str
+) -> EventDetail:
+    """Raises ForbiddenError, ReceivedEventNotFoundError."""
+    require(actor, Action.READ)
+    async with database.reading() as session:
+        row = await _find(session, event_id)
+        number = await _account_of(session, row)
+    return EventDetail(_view(links, row, number), row.payload)
+
+
+async def replay_event(
+    database: Database,
+    jobs: BackgroundJobs,
+    actor: Actor,
+    event_id: str,
+    *,
+    reason: str,
+    now: datetime,
+) -> str:
+    """Have an event that was set aside processed anew, by a job whose id is returned. Audited.
+
+    Raises ForbiddenError, ReceivedEventNotFoundError, EventNotDeadError, JobsUnavailableError,
+    InvalidInputError.
+    """
+    staff, reason = require(actor, Action.REPLAY_EVENT), clean_reason(reason)
+    async with database.transaction() as session:
+        row = await _find(session, event_id, lock=True)
+        if row.state != WebhookState.DEAD:
+            raise EventNotDeadError(f"This event is {row.state}.", state=row.state)
+        before = {"state": row.state, "problem": row.problem, "replays": row.replays}
+        row.state, row.problem, row.finished_at = WebhookState.RECEIVED, None, None
+        row.replays += 1
+        session.add(row)
+        job_id = await jobs.process_event(session, row.id, row.customer_id, replay=row.replays)
+        deed = Deed(
+            Action.REPLAY_EVENT,
+            reason,
+            account_id=await _account_of(session, row),
+            subject=row.id,
+            before=before,
+            after={"state": row.state, "replays": row.replays, "job_id": job_id},
+        )
+        await record(session, staff, deed, now)
+    return job_id
+
+
+async def _find(session: AsyncSession, event_id: str, *, lock: bool = False) -> WebhookEvent:
+    row = None
+    if "\0" not in event_id:
+        row = await session.get(WebhookEvent, event_id, with_for_update=lock)
+    if row is None:
+        raise ReceivedEventNotFoundError
+    return row
+
+
+async def _customer_id(session: AsyncSession, actor: Actor, account_id: str) -> str | None:
+    account = await authorize_reading(session, actor, account_id)
+    customer = await session.get(ProviderCustomer, account.id)
+    return customer.customer_id if customer else None
+
+
+async def _account_of(session: AsyncSession, row: WebhookEvent) -> int | None:
+    query = select(ProviderCustomer.account_id)
+    query = query.where(ProviderCustomer.customer_id == row.customer_id)
+    return (await session.exec(query)).first()
+
+
+def _view(links: ProviderLinks, row: WebhookEvent, number: int | None) -> ReceivedEvent:
+    return ReceivedEvent(
+        id=row.id,
+        type=row.type,
+        object_id=row.object_id,
+        customer_id=row.customer_id,
+        account_id=ids.encode_account(number) if number is not None else None,
+        state=WebhookState(row.state),
+        attempts=row.attempts,
+        replays=row.replays,
+        problem=row.problem or "",
+        occurred_at=row.occurred_at,
+        received_at=row.received_at,
+        finished_at=row.finished_at,
+        provider_url=links.event(row.id),
+    )

@@ -1,0 +1,155 @@
+"""What staff see of the background work, and what they start: billing's BackgroundJobs by DBOS."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, TypeVar
+
+from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.staff.jobs import (
+    RETRY,
+    JobNotFoundError,
+    JobState,
+    JobsUnavailableError,
+    JobView,
+)
+from billing_app.composition import get_services
+from billing_app.jobs import webhooks
+from billing_app.jobs.reconciliation import RECONCILE_NOW
+
+QUEUE: Final = "staff"
+PARALLEL: Final = 2
+POLLING_SECONDS: Final = 1.0
+STATUSES: Final[dict[JobState, list[str]]] = {
+    JobState.WAITING: ["ENQUEUED", "DELAYED"],
+    JobState.RUNNING: ["PENDING"],
+    JobState.FINISHED: ["SUCCESS"],
+    JobState.FAILED: ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+    JobState.CANCELLED: ["CANCELLED"],
+}
+STATES: Final = {status: state for state, each in STATUSES.items() for status in each}
+MAX_TEXT_LENGTH: Final = 500
+
+Result = TypeVar("Result")
+
+
+class DbosJobs:
+    """Implements billing's BackgroundJobs on the workflows in the app's own database."""
+
+    def __init__(self, client: DBOSClient) -> None:
+        self._client = client
+
+    async def list(
+        self, *, state: JobState | None, name: str | None, limit: int, offset: int
+    ) -> list[JobView]:
+        rows = await _asked(
+            lambda: self._client.list_workflows_async(
+                status=STATUSES[state] if state else None,
+                name=name,
+                limit=limit,
+                offset=offset,
+                sort_desc=True,
+                load_output=False,
+            )
+        )
+        failed = [row.workflow_id for row in rows if STATES[row.status] is JobState.FAILED]
+        problems = await self._problems(failed)
+        return [_view(row, problems.get(row.workflow_id, "")) for row in rows]
+
+    async def find(self, job_id: str) -> JobView | None:
+        row = await self._find(job_id)
+        return _view(row, str(row.error or "")) if row else None
+
+    async def run_again(self, session: AsyncSession, job_id: str, *, new_id: str) -> None:
+        row = await self._find(job_id)
+        if row is None or row.input is None:
+            raise JobNotFoundError
+        options: EnqueueOptions = {
+            "queue_name": QUEUE,
+            "workflow_name": row.name,
+            "workflow_id": new_id,
+        }
+        if row.queue_name == webhooks.QUEUE and row.queue_partition_key:
+            options["queue_name"] = webhooks.QUEUE
+            options["queue_partition_key"] = row.queue_partition_key
+        await self._enqueue(session, options, *row.input["args"], **row.input["kwargs"])
+
+    async def process_event(
+        self, session: AsyncSession, event_id: str, customer_id: str, *, replay: int
+    ) -> str:
+        options = webhooks.options(event_id, customer_id, replay=replay)
+        await self._enqueue(session, options, event_id)
+        return str(options.get("workflow_id"))
+
+    async def reconcile(
+        self, session: AsyncSession, *, job_id: str, dry_run: bool, now: datetime
+    ) -> None:
+        options: EnqueueOptions = {
+            "queue_name": QUEUE,
+            "workflow_name": RECONCILE_NOW,
+            "workflow_id": job_id,
+        }
+        await self._enqueue(session, options, now, dry_run)
+
+    async def _enqueue(
+        self, session: AsyncSession, options: EnqueueOptions, *args: Any, **kwargs: Any
+    ) -> None:
+        """In the caller's transaction: DBOS keeps its tables in the same database."""
+
+        def enqueue(inner: Any) -> Any:
+            return self._client.enqueue_in_transaction(inner, options, *args, **kwargs)
+
+        await _asked(lambda: session.run_sync(enqueue))
+
+    async def _find(self, job_id: str) -> WorkflowStatus | None:
+        rows = await _asked(lambda: self._client.list_workflows_async(workflow_ids=[job_id]))
+        return rows[0] if rows else None
+
+    async def _problems(self, job_ids: "list[str]") -> dict[str, str]:
+        if not job_ids:
+            return {}
+        rows = await _asked(lambda: self._client.list_workflows_async(workflow_ids=job_ids))
+        return {row.workflow_id: str(row.error or "") for row in rows}
+
+
+def register_queue() -> None:
+    """To be called once DBOS is launched."""
+    DBOS.register_queue(QUEUE, worker_concurrency=PARALLEL, polling_interval_sec=POLLING_SECONDS)
+
+
+@cache
+def get_jobs() -> DbosJobs:
+    """On this process's database."""
+    return DbosJobs(webhooks.client(get_services().database.url))
+
+
+async def _asked(call: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Raises JobsUnavailableError when DBOS has no tables here yet, or they cannot be reached."""
+    try:
+        return await call()
+    except (ProgrammingError, OperationalError):
+        raise JobsUnavailableError("Start a worker: python -m billing_app worker.") from None
+
+
+def _view(row: WorkflowStatus, problem: str) -> JobView:
+    arguments = row.input["args"] if row.input else ()
+    return JobView(
+        id=row.workflow_id,
+        name=row.name,
+        state=STATES[row.status],
+        queue=row.queue_name or "",
+        subject=", ".join(str(each) for each in arguments if each is not None)[:MAX_TEXT_LENGTH],
+        problem=problem[:MAX_TEXT_LENGTH],
+        attempts=row.recovery_attempts or 0,
+        retry_of=row.workflow_id.removesuffix(RETRY) if row.workflow_id.endswith(RETRY) else None,
+        created_at=_time(row.created_at),
+        updated_at=_time(row.updated_at),
+        finished_at=_time(row.completed_at) if row.completed_at else None,
+    )
+
+
+def _time(milliseconds: int | None) -> datetime:
+    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
