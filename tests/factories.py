@@ -209,6 +209,38 @@ def staff_key(url: str, role: StaffRole) -> str:
     return secret
 
 
+def trial(url: str, user_id: str, executions: int) -> Holder:
+    """A trial without an end for a user who is there."""
+    holder = Holder(PUBLIC, ids.new_account_number())
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO memberships (organization_id, user_id, role, created_at)"
+            " VALUES (%s, %s, 'member', now()) ON CONFLICT DO NOTHING",
+            [PUBLIC, user_id],
+        )
+        connection.execute(
+            "INSERT INTO accounts (id, kind, organization_id, user_id, created_at)"
+            " VALUES (%s, 'user', %s, %s, now())",
+            [holder.account_number, PUBLIC, user_id],
+        )
+        connection.execute(
+            "INSERT INTO plans (account_id, sequence, type, name, source, executions, starts_at,"
+            " used, held, created_at) VALUES (%s, 1, 'trial', 'Trial', 'trial', %s,"
+            " now() - interval '1 day', 0, 0, now())",
+            [holder.account_number, executions],
+        )
+    return holder
+
+
+def membership(url: str, organization_id: str, user_id: str, role: str = "member") -> None:
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO memberships (organization_id, user_id, role, created_at)"
+            " VALUES (%s, %s, %s, now())",
+            [organization_id, user_id, role],
+        )
+
+
 def counts(url: str) -> dict[str, int]:
     """Rows of every table, and the sums of all balances: what a refused request leaves alone."""
     with connect(url) as connection:

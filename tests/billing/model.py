@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from billing_app.db.words import EndReason
 
 FREE = ""
+NO_PLAN = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class ModelAccount:
     plans: list[ModelPlan]
     reservations: list[ModelReservation] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
+    refundable: dict[int, dict[int, int]] = field(default_factory=dict)
+    refunds: dict[int, tuple[int, tuple[tuple[int, int], ...]]] = field(default_factory=dict)
     keys: dict[str, tuple[object, Outcome]] = field(default_factory=dict)
 
     def consume(self, executions: int, key: str, body: object, now: datetime) -> Outcome:
@@ -77,6 +80,7 @@ class ModelAccount:
         if refusal:
             return refusal
         parts = self._mark(self._free_units(now)[:executions], f"event {len(self.events)}")
+        self.refundable[len(self.events)] = dict(parts)
         self.events.append(executions)
         outcome = Outcome("", False, executions, self.remaining(now), parts)
         self.keys[key] = (("consume", executions, body), outcome)
@@ -121,6 +125,7 @@ class ModelAccount:
         self._mark(units, FREE)
         parts = self._mark(units[:wanted], f"event {len(self.events)}") if wanted else ()
         if wanted:
+            self.refundable[len(self.events)] = dict(parts)
             self.events.append(wanted)
         reservation.status = "committed" if wanted else "released"
         reservation.settled_as = (action, wanted)
@@ -131,29 +136,78 @@ class ModelAccount:
         self, index: int, executions: int | None, key: str, reason: str, now: datetime
     ) -> Outcome:
         self.pass_time(now)
-        if index >= len(self.events) or self.events[index] < 0:
+        if index not in self.refundable:
             return Outcome("execution_not_found")
         body = ("refund", index, executions, reason)
         known = self.keys.get(key or str(body))
         if known:
             return self._again(known, body)
-        units = self._units(f"event {index}")
+        units = self._to_give_back(index)
         wanted = len(units) if executions is None else executions
         if wanted > self.events[index]:
             return Outcome("invalid_input")
         if wanted > len(units) or not units:
             return Outcome("refund_exceeds_event")
-        parts = self._mark(units[len(units) - wanted :], FREE)
-        for plan, _ in units:
-            in_period = plan.ends_at is None or now < plan.ends_at
-            gave_back = any(sequence == plan.sequence for sequence, _ in parts)
-            if gave_back and plan.closed is EndReason.DEPLETED and in_period:
-                plan.closed = None
+        parts = self._give_back(units[len(units) - wanted :], now)
+        for sequence, count in parts:
+            self.refundable[index][sequence] -= count
+        self.refunds[len(self.events)] = (index, parts)
         self.events.append(-wanted)
         taken = tuple((sequence, -count) for sequence, count in parts)
         outcome = Outcome("", False, wanted, self.remaining(now), taken)
         self.keys[key or str(body)] = (body, outcome)
         return outcome
+
+    def adjust(self, sequence: int, executions: int, now: datetime) -> Outcome:
+        """Staff say that a plan has used more, or fewer when negative."""
+        return self._adjust(((sequence, executions),), now)
+
+    def take_back(self, index: int, now: datetime) -> Outcome:
+        """Staff undo a refund: its executions are used again, and can be refunded again."""
+        event, parts = self.refunds.get(index, (0, ((NO_PLAN, 1),)))
+        outcome = self._adjust(parts, now)
+        if not outcome.code:
+            for sequence, count in parts:
+                self.refundable[event][sequence] += count
+        return outcome
+
+    def _adjust(self, parts: tuple[tuple[int, int], ...], now: datetime) -> Outcome:
+        self.pass_time(now)
+        plans = {plan.sequence: plan for plan in self.plans}
+        for sequence, executions in parts:
+            if sequence not in plans:
+                return Outcome("plan_unknown")
+            free, used = plans[sequence].units.count(FREE), plans[sequence].used
+            if executions > free or -executions > used:
+                return Outcome("adjustment_exceeds_plan", remaining=free)
+        for sequence, executions in parts:
+            plan = plans[sequence]
+            if executions > 0:
+                free_units = [unit for unit in self._units(FREE) if unit[0] is plan]
+                self._mark(free_units[:executions], f"event {len(self.events)}")
+            else:
+                self._give_back(_used_units(plan)[:-executions], now)
+        self.events.append(0)
+        total = sum(executions for _, executions in parts)
+        return Outcome("", False, total, self.remaining(now), tuple(sorted(parts)))
+
+    def _to_give_back(self, index: int) -> list[tuple[ModelPlan, int]]:
+        """Units for what an event has left to refund, in the order of use: which of a plan's
+        used ones does not matter, but there are no more than those."""
+        queue = sorted(self.plans, key=lambda plan: (plan.priority, plan.sequence))
+        left = self.refundable[index]
+        return [unit for plan in queue for unit in _used_units(plan)[: left.get(plan.sequence, 0)]]
+
+    def _give_back(
+        self, units: list[tuple[ModelPlan, int]], now: datetime
+    ) -> tuple[tuple[int, int], ...]:
+        """A plan that had ended only by being used up is open again."""
+        parts = self._mark(units, FREE)
+        for plan in {id(plan): plan for plan, _ in units}.values():
+            in_period = plan.ends_at is None or now < plan.ends_at
+            if plan.closed is EndReason.DEPLETED and in_period:
+                plan.closed = None
+        return parts
 
     def remaining(self, now: datetime) -> int:
         return len(self._free_units(now))
@@ -210,3 +264,7 @@ class ModelAccount:
             if plan.closed is None and plan.units and plan.used == len(plan.units):
                 plan.closed = EndReason.DEPLETED
         return tuple(sorted(parts.items()))
+
+
+def _used_units(plan: ModelPlan) -> list[tuple[ModelPlan, int]]:
+    return [(plan, index) for index, unit in enumerate(plan.units) if unit.startswith("event")]

@@ -12,11 +12,18 @@ from hypothesis import strategies as st
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decide import Decision
-from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
+from billing_app.billing.executions.requests import (
+    Adjust,
+    Commit,
+    Mode,
+    Refund,
+    Release,
+    Request,
+)
 from billing_app.billing.executions.state import PlanBalance
-from billing_app.db.words import EndReason
+from billing_app.db.words import EndReason, EventKind
 from tests.billing.memory_ledger import MemoryLedger
-from tests.billing.model import ModelAccount, ModelPlan, Outcome
+from tests.billing.model import NO_PLAN, ModelAccount, ModelPlan, Outcome
 from tests.factories import NOW, PLATFORM, ask, plan
 
 CHUNK = timedelta(milliseconds=10)
@@ -78,7 +85,17 @@ followers = st.builds(
     body=st.sampled_from(["wrong", "late"]),
     index=st.integers(0, 6),
 )
-operations = st.lists(st.one_of(asks, asks, followers), min_size=1, max_size=8)
+# `index` is a plan's place when staff adjust, and an event's when they take a refund back.
+corrections = st.builds(
+    Operation,
+    kind=st.sampled_from(["adjust", "adjust", "take_back"]),
+    account=account_numbers,
+    executions=st.integers(-7, 7).filter(bool),
+    index=st.integers(0, 6),
+)
+operations = st.lists(
+    st.one_of(asks, asks, followers, followers, corrections), min_size=1, max_size=8
+)
 rounds = st.lists(st.tuples(st.integers(0, 3), operations), min_size=1, max_size=6)
 cuts = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
@@ -90,6 +107,7 @@ class Run:
         self.ledger = MemoryLedger(*[_plans(plans) for plans in drawn])
         self.cut = cut
         self.made: dict[str, list[int]] = {}
+        self.taken_back: set[tuple[int, int]] = set()
 
     def round(self, second: float, operations: list[Operation]) -> list[Outcome]:
         requests = [self._request(operation) for operation in operations]
@@ -129,6 +147,11 @@ class Run:
                 workflow=operation.body,
                 hold_seconds=operation.hold_seconds,
             )
+        if operation.kind == "adjust":
+            assert operation.executions is not None
+            return Adjust(number, [(operation.index + 1, operation.executions)], "")
+        if operation.kind == "take_back":
+            return self._take_back(number, operation.index)
         kind = "event" if operation.kind == "refund" else "reservation"
         made = self.made.get(f"{kind} {number}", [])
         target = made[operation.index] if operation.index < len(made) else NOWHERE
@@ -137,6 +160,20 @@ class Run:
         if operation.kind == "release":
             return Release(number, target, PLATFORM)
         return Refund(number, target, operation.executions, operation.body, operation.key, PLATFORM)
+
+    def _take_back(self, account: int, index: int) -> Adjust:
+        """Each refund once: that is for the audit log to see to."""
+        made = self.made.get(f"event {account}", [])
+        number = made[index] if index < len(made) else NOWHERE
+        rows = [
+            row
+            for row in self.ledger.events
+            if (row.account_id, row.number, row.kind) == (account, number, EventKind.REFUND)
+            and (account, number) not in self.taken_back
+        ]
+        self.taken_back.add((account, number))
+        parts = [(row.plan_sequence, -row.executions) for row in rows] or [(NO_PLAN, 1)]
+        return Adjust(account, parts, "", refers_to=rows[0].refers_to if rows else None)
 
     def _outcome(self, decision: Decision) -> Outcome:
         if isinstance(decision, BillingError):
@@ -178,6 +215,7 @@ class ModelRun:
             )
             for plans in drawn
         ]
+        self.taken_back: set[tuple[int, int]] = set()
 
     def round(self, second: float, operations: list[Operation]) -> list[Outcome]:
         now = NOW + timedelta(seconds=second)
@@ -206,6 +244,14 @@ class ModelRun:
                 case "refund":
                     index = operation.index if operation.index < events else NOWHERE
                     outcome = account.refund(index, executions, key, operation.body, now)
+                case "adjust":
+                    assert executions is not None
+                    outcome = account.adjust(operation.index + 1, executions, now)
+                case "take_back":
+                    index = operation.index if operation.index < events else NOWHERE
+                    is_first = (number, index) not in self.taken_back
+                    self.taken_back.add((number, index))
+                    outcome = account.take_back(index if is_first else NOWHERE, now)
                 case action:
                     index = operation.index if operation.index < reservations else NOWHERE
                     outcome = account.settle(index, executions, action, now)

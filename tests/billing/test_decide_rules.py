@@ -24,6 +24,7 @@ from billing_app.billing.errors import (
 from billing_app.billing.executions.decide import Accepted
 from billing_app.billing.executions.requests import (
     MAX_EXECUTIONS,
+    Adjust,
     Caller,
     Commit,
     Mode,
@@ -69,6 +70,35 @@ def event_number(answer: Any) -> int:
 
 def balances(ledger: MemoryLedger) -> list[tuple[int, int]]:
     return [(plan.used, plan.held) for plan in ledger.plans[1].values()]
+
+
+def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
+    ledger = MemoryLedger([plan(1, 10)])
+    event_id = str(ledger.accept(ask(Mode.CONSUME, 6, "a"), NOW)["event_id"])
+    pair = ids.decode(ids.EVENT, event_id)
+    assert pair is not None
+    assert ledger.accept(Adjust(1, [(1, -4)], "wrong"), NOW + SECOND)["executions_used"] == 2
+    error = ledger.refuse(Refund(*pair, 3, "failed", "", PLATFORM), NOW + SECOND)
+    assert (error.code, error.facts["executions_refundable"]) == ("refund_exceeds_event", 2)
+    answer = ledger.accept(Refund(*pair, None, "failed", "", PLATFORM), NOW + 2 * SECOND)
+    assert (answer["executions"], answer["executions_used"]) == (2, 0)
+
+
+def test_an_adjustment_stays_within_its_plan_and_is_whole() -> None:
+    ledger = MemoryLedger([plan(1, 10), plan(2, 5)])
+    ledger.accept(ask(Mode.RESERVE, 3, "a"), NOW)
+    for parts, facts in (([(1, 8)], (0, 7)), ([(1, 7), (2, 6)], (0, 5)), ([(1, -1)], (0, 7))):
+        error = ledger.refuse(Adjust(1, parts, "wrong"), NOW)
+        used = (error.facts["executions_used"], error.facts["executions_remaining"])
+        assert (error.code, used) == ("adjustment_exceeds_plan", facts)
+    assert ledger.refuse(Adjust(1, [(3, 1)], "wrong"), NOW).code == "plan_unknown"
+    assert ledger.refuse(Adjust(9, [(1, 1)], "wrong"), NOW).code == "account_not_found"
+    assert ledger.plans[1][1].used == ledger.plans[1][2].used == 0
+    answer = ledger.accept(Adjust(1, [(1, 7), (2, 5)], "wrong"), NOW + SECOND)
+    assert (answer["executions"], answer["executions_remaining"]) == (12, 0)
+    assert ledger.plans[1][2].ended_because == EndReason.DEPLETED
+    ledger.accept(Adjust(1, [(2, -1)], "wrong"), NOW + 2 * SECOND)
+    assert ledger.plans[1][2].ended_because is None
 
 
 def test_a_consume_answers_with_the_numbers_after_it() -> None:

@@ -19,6 +19,11 @@ from billing_app.billing.executions.decide import Decision
 from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.plans import PlanState, PlanView, read_current, read_history
+from billing_app.billing.staff.adjustments import adjust_executions
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.refunds import refund_event
+from billing_app.billing.staff.undo import Undoing, undo
 from billing_app.billing.trials import TrialTerms
 from billing_app.billing.usage import Days, GroupBy, list_events, read_daily
 from billing_app.billing.verification import verify
@@ -32,6 +37,7 @@ from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE, Holder, ask, c
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 HOLD = timedelta(seconds=900)
 NOWHERE = 2**40
+NO_MOVES: Any = None
 T = TypeVar("T")
 
 BALANCES = """
@@ -79,7 +85,16 @@ class Tenant:
     model: ModelAccount
     reservations: list[int] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
+    repairs: list["Repair"] = field(default_factory=list)
     is_touched: bool = True
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What staff did, to be undone: its entry, and its place among the model's events."""
+
+    entry: EntryView
+    index: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,65 @@ class LedgerMachine(RuleBasedStateMachine):
         decided = self._decide(PLATFORM_SERVICE, batch, together=False)
         if operation.kind != "check":
             assert decided == self._expect(batch)
+
+    @rule(tenant=tenants, index=st.integers(0, 3), executions=st.integers(-6, 6).filter(bool))
+    def staff_adjust(self, tenant: int, index: int, executions: int) -> None:
+        account = self._touch(tenant)
+        plan_id = ids.encode(ids.PLAN, account.holder.account_number, index + 1)
+        about: dict[str, Any] = {"reason": "Wrong", "now": datetime.now(UTC)}
+        work = adjust_executions(
+            self.service.executions, OPERATOR, plan_id, used=executions, **about
+        )
+        expected = account.model.adjust(index + 1, executions, datetime.now(UTC))
+        self._repair(account, work, expected)
+
+    @rule(tenant=tenants, index=indexes, executions=st.none() | few)
+    def staff_refund(self, tenant: int, index: int, executions: int | None) -> None:
+        account = self._touch(tenant)
+        number = account.events[index] if index < len(account.events) else NOWHERE
+        event_id = ids.encode(ids.EVENT, account.holder.account_number, number)
+        about: dict[str, Any] = {"reason": "Failed", "now": datetime.now(UTC)}
+        work = refund_event(self.service.executions, OPERATOR, event_id, count=executions, **about)
+        key = f"staff {len(account.model.keys)}"
+        expected = account.model.refund(index, executions, key, "Failed", datetime.now(UTC))
+        self._repair(account, work, expected)
+
+    @rule(tenant=tenants, index=indexes)
+    def staff_undo(self, tenant: int, index: int) -> None:
+        account = self._touch(tenant)
+        if index >= len(account.repairs):
+            return
+        repair = account.repairs[index]
+        services: Any = Undoing(self.service.database, self.service.executions, NO_MOVES)
+        work = undo(services, OPERATOR, repair.entry.id, reason="No", now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        if repair.entry.action == Action.REFUND:
+            expected = account.model.take_back(repair.index, now)
+        else:
+            used: int = repair.entry.after["executions"]
+            sequence = ids.decode(ids.PLAN, repair.entry.subject)
+            assert sequence is not None
+            expected = account.model.adjust(sequence[1], -used, now)
+        if self._repair(account, work, expected):
+            account.repairs.pop()
+            account.repairs.remove(repair)
+
+    def _repair(
+        self, account: Tenant, work: Coroutine[Any, Any, EntryView], expected: Outcome
+    ) -> bool:
+        """Do it; True when it was done. The model must have come to the same."""
+        code, entry = "", None
+        try:
+            entry = self.service.run(work)
+        except BillingError as error:
+            code = error.code
+        assert code == expected.code
+        if entry is None:
+            return False
+        newest = "SELECT max(number) FROM execution_events WHERE account_id = $1"
+        account.events.append(self.service.rows(newest, account.holder.account_number)[0][0])
+        account.repairs.append(Repair(entry, len(account.events) - 1))
+        return True
 
     @rule(tenant=tenants, index=indexes)
     def a_hold_runs_out(self, tenant: int, index: int) -> None:

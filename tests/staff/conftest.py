@@ -7,13 +7,14 @@ import pytest
 
 import tests.billing.profiles  # noqa: F401
 from billing_app.billing.actors import StaffActor
+from billing_app.billing.catalogue import OfferTerms, publish_offer
 from billing_app.composition import Services, build_services
-from billing_app.db.words import StaffRole
+from billing_app.db.words import Interval, StaffRole
 from billing_app.routes import SESSION_COOKIE
 from billing_app.settings import Settings
 from tests.api.server import ApiServer
 from tests.conftest import create_database
-from tests.factories import public_organization, session_token, staff_member
+from tests.factories import NOW, OPERATOR, public_organization, session_token, staff_member
 from tests.payments.conftest import bed, sandbox, sandbox_process  # noqa: F401
 from tests.payments.test_outages import impatient  # noqa: F401
 
@@ -35,6 +36,8 @@ def staff(staff_url: str) -> Staff:
 @pytest.fixture(scope="session")
 async def house(settings: Settings, staff_url: str) -> AsyncIterator[Services]:
     built = build_services(settings, staff_url)
+    terms = OfferTerms("Growth", "", 30_000, 7_900, "USD", Interval.MONTH)
+    await publish_offer(built.database, OPERATOR, code="growth", terms=terms, now=NOW)
     yield built
     await built.close()
 

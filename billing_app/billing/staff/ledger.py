@@ -13,7 +13,9 @@ from billing_app.billing.executions.decide import Decision
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.staff.audit import entry_of
 from billing_app.billing.staff.audit_log import EntryView, view_of
+from billing_app.billing.staff.permissions import OwnAccountError, may_repair_own
 from billing_app.billing.staff.repairs import (
+    IS_OWN,
     AlreadyUndoneError,
     Done,
     IdempotencyKeyReusedError,
@@ -27,6 +29,7 @@ LOCK_ACCOUNT: Final = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE"
 LOCK_ALL_PLANS: Final = """
 SELECT sequence FROM plans WHERE account_id = $1 ORDER BY sequence FOR UPDATE
 """
+OWN: Final = IS_OWN.format(account="$1", actor="$2")
 COLUMNS: Final = (
     "at, actor_id, actor_name, role, action, account_id, subject, reason, before, after, undoes,"
     " request_key, request_hash"
@@ -55,6 +58,7 @@ async def repair_ledger(
     async with executions.ledger() as ledger:
         if not await ledger.connection.fetch(LOCK_ACCOUNT, order.account_id):
             raise AccountNotFoundError
+        await _refuse_own(ledger, order)
         known = await _known(ledger, order)
         if known is not None:
             return view_of(known)
@@ -79,6 +83,13 @@ def event_number(event_id: str) -> int:
     pair = ids.decode(ids.EVENT, event_id)
     assert pair is not None
     return pair[1]
+
+
+async def _refuse_own(ledger: Ledger, order: Order) -> None:
+    if may_repair_own(order.actor.role):
+        return
+    if await ledger.connection.fetch(OWN, order.account_id, order.actor.actor_id):
+        raise OwnAccountError
 
 
 async def _known(ledger: Ledger, order: Order) -> AuditEntry | None:

@@ -34,6 +34,7 @@ from billing_app.billing.staff.repairs import (
     deed_of,
     known_entry,
     moment,
+    refuse_own,
     refuse_second_undo,
 )
 from billing_app.billing.subscriptions.apply import live_subscription
@@ -112,6 +113,7 @@ class Moves:
         order = Order(staff, Action.MOVE_OFFER, number, reason, key, asked)
         check_order(order)
         async with self._database.reading() as session:
+            await refuse_own(session, order)
             known = await known_entry(session, order)
             if known is not None:
                 return view_of(known)
@@ -133,6 +135,7 @@ class Moves:
         waits again. Raises MoveInForceError, and what `move_offer` raises."""
         check_order(order)
         async with self._database.reading() as session:
+            await refuse_own(session, order)
             await refuse_second_undo(session, order)
             subscription = await _live(session, order.account_id)
             _require_waiting(subscription, entry)

@@ -106,6 +106,11 @@ class StaffRoleMissingError(ForbiddenError):
     title = "Your role does not allow this"
 
 
+class OwnAccountError(ForbiddenError):
+    code = "own_account"
+    title = "Somebody else must do this to your own account"
+
+
 class OverLimitError(ForbiddenError):
     code = "over_role_limit"
     title = "This is over the limit of your role"
@@ -135,6 +140,11 @@ def require_staff(actor: Actor, least: StaffRole = StaffRole.SUPPORT) -> StaffAc
             f"This takes the role {least}; yours is {actor.role}.", role_needed=least
         )
     return actor
+
+
+def may_repair_own(role: StaffRole) -> bool:
+    """Whether somebody may repair an account that they hold, or are a member of."""
+    return role is StaffRole.ADMIN
 
 
 def require_within_limit(actor: StaffActor, executions: int, *, done_today: int = 0) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -26,11 +26,19 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.staff.audit import Deed, clean_reason, record
 from billing_app.billing.staff.audit_log import EntryView, view_of
-from billing_app.billing.staff.permissions import MAX_EXECUTIONS
+from billing_app.billing.staff.permissions import MAX_EXECUTIONS, OwnAccountError, may_repair_own
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, AuditEntry, Plan
 
-MAX_KEY_LENGTH = 255
+MAX_KEY_LENGTH: Final = 255
+
+IS_OWN: Final = """
+SELECT 1 FROM accounts AS a WHERE a.id = {account} AND (
+    a.user_id = {actor} OR a.kind = 'organization' AND EXISTS (
+        SELECT FROM memberships AS m
+        WHERE m.organization_id = a.organization_id AND m.user_id = {actor}))
+"""
+OWN: Final = text(IS_OWN.format(account=":account", actor=":actor"))
 
 
 class AlreadySoError(ConflictError):
@@ -87,6 +95,7 @@ async def repair(database: Database, order: Order, change: Change, now: datetime
             account = await session.get(Account, order.account_id, with_for_update=True)
             if account is None:
                 raise AccountNotFoundError
+            await refuse_own(session, order)
             known = await known_entry(session, order)
             if known is not None:
                 return view_of(known)
@@ -142,6 +151,17 @@ async def known_entry(session: AsyncSession, order: Order) -> AuditEntry | None:
     if entry is not None and entry.request_hash != order.fingerprint():
         raise IdempotencyKeyReusedError
     return entry
+
+
+async def refuse_own(session: AsyncSession, order: Order) -> None:
+    """Raises OwnAccountError when the actor holds the account, or is a member of its
+    organization, and is no admin."""
+    if may_repair_own(order.actor.role):
+        return
+    values = {"account": order.account_id, "actor": order.actor.actor_id}
+    connection = await session.connection()
+    if (await connection.execute(OWN, values)).first() is not None:
+        raise OwnAccountError
 
 
 async def refuse_second_undo(session: AsyncSession, order: Order) -> None:

@@ -1,0 +1,442 @@
+"""Every function of the staff, and how it is called: what the permission tests go through.
+
+A new public function in billing/staff that takes an `actor` needs a case here; a new route under
+/billing/admin needs one in routes_of. The tests say so when one is missing.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from billing_app.billing import ids
+from billing_app.billing import staff as staff_package
+from billing_app.billing.actors import Actor, StaffActor
+from billing_app.billing.catalogue import OfferTerms
+from billing_app.billing.staff import (
+    account,
+    adjustments,
+    audit_log,
+    customers,
+    grants,
+    history,
+    members,
+    offers,
+    publishing,
+    refunds,
+    sessions,
+    stopping,
+    trials,
+    undo,
+    viewing,
+)
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.drafts import DraftFields
+from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.refunds import EventRange
+from billing_app.billing.staff.search import CustomerFilter
+from billing_app.composition import Services
+from billing_app.db.words import Interval, StaffRole
+from billing_app.payments.dashboard import Dashboard
+from tests import factories
+from tests.factories import OPERATOR, connect
+from tests.staff.house import WHY, Customer
+
+WORKFLOW = "broken"
+FIELDS = DraftFields(OfferTerms("Team", "", 1_000, 2_500, "EUR", Interval.MONTH))
+OTHER_FIELDS = replace(FIELDS, position=9)
+LINKS = Dashboard(None)
+
+
+@dataclass
+class Scene:
+    """Accounts that one person holds, each ready for something to be done to it."""
+
+    house: Services
+    holder_id: str
+    customer: Customer
+    blocked: Customer
+    trial: Customer
+    event_id: str
+    entry: EntryView
+    member_id: str
+    draft: str
+    archived: str
+    began: datetime
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def url(self) -> str:
+        return self.house.database.url
+
+    @property
+    def range(self) -> EventRange:
+        return EventRange(WORKFLOW, self.began, self.now + timedelta(minutes=1))
+
+    @property
+    def because(self) -> dict[str, Any]:
+        return {"reason": WHY, "now": self.now}
+
+    def token(self, actor: Actor) -> str:
+        user_id = actor.actor_id if isinstance(actor, StaffActor) else self.holder_id
+        return factories.session_token(self.url, user_id)
+
+    async def viewing_token(self, actor: Actor) -> str:
+        token = self.token(actor)
+        if isinstance(actor, StaffActor):
+            await viewing.begin_view(
+                self.house.database, actor, token, self.customer.id, **self.because
+            )
+        return token
+
+
+async def make_scene(house: Services, holder_id: str) -> Scene:
+    """Plan 1 in use, plan 2 paused; one event to refund; a grant to undo; a support member."""
+    url = house.database.url
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    customer, blocked = (Customer(house, factories.organization(url, 100, 50)) for _ in range(2))
+    for each in (customer, blocked):
+        factories.membership(url, each.holder.organization_id, holder_id, "owner")
+    answer = await customer.use(7, workflow=WORKFLOW)
+    with connect(url) as connection:
+        number = [customer.holder.account_number]
+        query = "UPDATE plans SET paused_at = now() WHERE account_id = %s AND sequence = 2"
+        connection.execute(query, number)
+        number = [blocked.holder.account_number]
+        connection.execute("UPDATE accounts SET blocked_at = now() WHERE id = %s", number)
+    entry = await grants.grant_executions(
+        house.database, OPERATOR, customer.id, executions=5, reason=WHY, now=datetime.now(UTC)
+    )
+    with connect(url) as connection:
+        found = connection.execute(
+            "SELECT id FROM accounts WHERE user_id = %s", [holder_id]
+        ).fetchone()
+    holder = (
+        factories.Holder(factories.PUBLIC, found[0])
+        if found
+        else factories.trial(url, holder_id, 100)
+    )
+    draft, archived = await _make_draft(house), await _make_draft(house)
+    with connect(url) as connection:
+        connection.execute("UPDATE offers SET archived_at = now() WHERE code = %s", [archived])
+    return Scene(
+        draft=draft,
+        archived=archived,
+        house=house,
+        holder_id=holder_id,
+        customer=customer,
+        blocked=blocked,
+        trial=Customer(house, holder, holder_id),
+        event_id=answer["event_id"],
+        entry=entry,
+        member_id=factories.staff_member(url, StaffRole.SUPPORT).actor_id,
+        began=began,
+    )
+
+
+async def _make_draft(house: Services) -> str:
+    """An offer that is a draft yet, in revision 1."""
+    code = ids.new_id("offer-")
+    await publishing.create_offer(
+        house.database, OPERATOR, code=code, fields=FIELDS, reason=WHY, now=datetime.now(UTC)
+    )
+    return code
+
+
+Call = Callable[[Scene, Actor], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`action` None: whoever may read the account. `changes`: rows, and so the audit log."""
+
+    action: Action | None
+    call: Call
+    changes: bool = True
+    is_repair: bool = False
+
+
+def reads(call: Call) -> Case:
+    return Case(Action.READ, call, changes=False)
+
+
+def repairs(action: Action, call: Call) -> Case:
+    return Case(action, call, is_repair=True)
+
+
+CASES: dict[str, Case] = {
+    "account.list_account_invoices": reads(
+        lambda s, a: account.list_account_invoices(s.house.database, LINKS, a, s.customer.id)
+    ),
+    "account.list_account_keys": reads(
+        lambda s, a: account.list_account_keys(s.house.database, a, s.customer.id)
+    ),
+    "account.list_people": reads(
+        lambda s, a: account.list_people(s.house.database, a, s.customer.id)
+    ),
+    "account.list_reservations": reads(
+        lambda s, a: account.list_reservations(s.house.database, a, s.customer.id, now=s.now)
+    ),
+    "account.list_subscriptions": reads(
+        lambda s, a: account.list_subscriptions(s.house.database, LINKS, a, s.customer.id)
+    ),
+    "account.read_identity": reads(
+        lambda s, a: account.read_identity(s.house.database, LINKS, a, s.customer.id, s.now)
+    ),
+    "adjustments.adjust_executions": repairs(
+        Action.ADJUST,
+        lambda s, a: adjustments.adjust_executions(
+            s.house.executions, a, s.customer.plan_id(), used=-2, **s.because
+        ),
+    ),
+    "audit_log.list_entries": reads(lambda s, a: audit_log.list_entries(s.house.database, a)),
+    "customers.search_customers": reads(
+        lambda s, a: customers.search_customers(s.house.database, a, CustomerFilter(), now=s.now)
+    ),
+    "grants.grant_executions": repairs(
+        Action.GRANT,
+        lambda s, a: grants.grant_executions(
+            s.house.database, a, s.customer.id, executions=3, **s.because
+        ),
+    ),
+    "history.read_account_history": Case(
+        None,
+        lambda s, a: history.read_account_history(s.house.database, a, s.customer.id),
+        changes=False,
+    ),
+    "members.add_member": Case(
+        Action.ADD_STAFF,
+        lambda s, a: members.add_member(
+            s.house.database,
+            a,
+            email=f"{ids.new_id('new')}@our.house",
+            role=StaffRole.SUPPORT,
+            **s.because,
+        ),
+    ),
+    "members.change_role": Case(
+        Action.CHANGE_ROLE,
+        lambda s, a: members.change_role(
+            s.house.database, a, user_id=s.member_id, role=StaffRole.BILLING, **s.because
+        ),
+    ),
+    "members.find_member": reads(
+        lambda s, a: members.find_member(s.house.database, a, email=f"{s.member_id}@example.com")
+    ),
+    "members.list_members": reads(lambda s, a: members.list_members(s.house.database, a)),
+    "members.remove_member": Case(
+        Action.REMOVE_STAFF,
+        lambda s, a: members.remove_member(s.house.database, a, user_id=s.member_id, **s.because),
+    ),
+    # It finds no subscription: that a move changes rows together is for tests/payments.
+    "moves.Moves.move_offer": Case(
+        Action.MOVE_OFFER,
+        lambda s, a: s.house.moves.move_offer(a, s.customer.id, offer_code="growth", **s.because),
+        changes=False,
+        is_repair=True,
+    ),
+    "offers.list_accounts_on": reads(
+        lambda s, a: offers.list_accounts_on(s.house.database, a, "growth", 1, now=s.now)
+    ),
+    "offers.list_staff_offers": reads(
+        lambda s, a: offers.list_staff_offers(s.house.database, a, now=s.now)
+    ),
+    "offers.read_offer": reads(lambda s, a: offers.read_offer(s.house.database, a, s.draft, s.now)),
+    "publishing.archive_offer": Case(
+        Action.ARCHIVE_OFFER,
+        lambda s, a: publishing.archive_offer(s.house.database, a, s.draft, **s.because),
+    ),
+    "publishing.create_offer": Case(
+        Action.EDIT_OFFER,
+        lambda s, a: publishing.create_offer(
+            s.house.database, a, code=ids.new_id("new-"), fields=FIELDS, **s.because
+        ),
+    ),
+    "publishing.edit_offer": Case(
+        Action.EDIT_OFFER,
+        lambda s, a: publishing.edit_offer(
+            s.house.database,
+            a,
+            s.draft,
+            revision=1,
+            fields=OTHER_FIELDS,
+            **s.because,
+        ),
+    ),
+    # Nobody is there to make the price: that publishing is whole is for test_offers.py.
+    "publishing.publish_draft": Case(
+        Action.PUBLISH_OFFER,
+        lambda s, a: publishing.publish_draft(
+            s.house.database, s.house.provider, a, s.draft, revision=1, **s.because
+        ),
+        changes=False,
+    ),
+    "publishing.unarchive_offer": Case(
+        Action.UNARCHIVE_OFFER,
+        lambda s, a: publishing.unarchive_offer(s.house.database, a, s.archived, **s.because),
+    ),
+    "refunds.preview_range": Case(
+        Action.REFUND,
+        lambda s, a: refunds.preview_range(s.house.database, a, s.customer.id, s.range),
+        changes=False,
+    ),
+    "refunds.refund_event": repairs(
+        Action.REFUND,
+        lambda s, a: refunds.refund_event(s.house.executions, a, s.event_id, **s.because),
+    ),
+    "refunds.refund_range": repairs(
+        Action.REFUND,
+        lambda s, a: refunds.refund_range(
+            s.house.executions, a, s.customer.id, s.range, **s.because
+        ),
+    ),
+    "sessions.list_account_sessions": reads(
+        lambda s, a: sessions.list_account_sessions(s.house.database, a, s.customer.id, now=s.now)
+    ),
+    "sessions.sign_out_person": Case(
+        Action.SIGN_OUT,
+        lambda s, a: sessions.sign_out_person(
+            s.house.database, a, s.customer.id, user_id=s.holder_id, **s.because
+        ),
+    ),
+    "stopping.block_account": repairs(
+        Action.BLOCK,
+        lambda s, a: stopping.block_account(s.house.database, a, s.customer.id, **s.because),
+    ),
+    "stopping.pause_plan": repairs(
+        Action.PAUSE,
+        lambda s, a: stopping.pause_plan(s.house.database, a, s.customer.plan_id(1), **s.because),
+    ),
+    "stopping.resume_plan": repairs(
+        Action.RESUME,
+        lambda s, a: stopping.resume_plan(s.house.database, a, s.customer.plan_id(2), **s.because),
+    ),
+    "stopping.unblock_account": repairs(
+        Action.UNBLOCK,
+        lambda s, a: stopping.unblock_account(s.house.database, a, s.blocked.id, **s.because),
+    ),
+    "trials.extend_trial": repairs(
+        Action.EXTEND_TRIAL,
+        lambda s, a: trials.extend_trial(
+            s.house.database, a, s.trial.id, executions=5, **s.because
+        ),
+    ),
+    "undo.undo": repairs(
+        Action.UNDO, lambda s, a: undo.undo(s.house.undoing, a, s.entry.id, **s.because)
+    ),
+}
+
+
+async def _begin_view(scene: Scene, actor: Actor) -> Any:
+    token = scene.token(actor)
+    return await viewing.begin_view(
+        scene.house.database, actor, token, scene.customer.id, **scene.because
+    )
+
+
+async def _end_view(scene: Scene, actor: Actor) -> Any:
+    token = await scene.viewing_token(actor)
+    return await viewing.end_view(scene.house.database, actor, token, scene.now)
+
+
+CASES |= {
+    "viewing.begin_view": Case(Action.VIEW_AS_CUSTOMER, _begin_view),
+    "viewing.end_view": Case(Action.END_VIEW, _end_view),
+}
+
+
+def functions_of_staff() -> set[str]:
+    """All public functions and methods of billing/staff that take an actor and authorize it."""
+    found: set[str] = set()
+    for module_info in pkgutil.walk_packages(staff_package.__path__, f"{staff_package.__name__}."):
+        module = importlib.import_module(module_info.name)
+        for name, thing in _public(vars(module), module.__name__):
+            for path, function in _functions(name, thing):
+                parameter = inspect.signature(function).parameters.get("actor")
+                if parameter is not None and parameter.annotation == Actor:
+                    found.add(f"{module.__name__.removeprefix(staff_package.__name__)[1:]}.{path}")
+    return found - {"permissions.require", "permissions.require_staff"}
+
+
+def _public(things: dict[str, Any], module: str) -> list[tuple[str, Any]]:
+    return [
+        (name, thing)
+        for name, thing in things.items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module
+    ]
+
+
+def _functions(name: str, thing: Any) -> list[tuple[str, Any]]:
+    if inspect.isfunction(thing):
+        return [(name, thing)]
+    if not inspect.isclass(thing):
+        return []
+    return [
+        (f"{name}.{path}", function)
+        for path, function in vars(thing).items()
+        if inspect.isfunction(function) and not path.startswith("_")
+    ]
+
+
+def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
+    """`METHOD /path` as OpenAPI has it → what it does, and a body that is right."""
+    because = {"reason": WHY}
+    span = {"since": scene.began.isoformat(), "until": scene.range.until.isoformat()}
+    found = {"workflow": WORKFLOW, **span}
+    offer: dict[str, Any] = {"name": "Team", "executions": 9, "price_minor": 900, **because}
+    offer |= {"currency": "EUR", "interval": "month"}
+    return {
+        "GET /me": (Action.READ, None),
+        "GET /staff": (Action.READ, None),
+        "POST /staff": (
+            Action.ADD_STAFF,
+            {"email": f"{ids.new_id('x')}@our.house", "role": "support", **because},
+        ),
+        "PUT /staff/{user_id}": (Action.CHANGE_ROLE, {"role": "billing", **because}),
+        "POST /staff/{user_id}/remove": (Action.REMOVE_STAFF, because),
+        "GET /audit": (Action.READ, None),
+        "POST /audit/{entry_id}/undo": (Action.UNDO, because),
+        "POST /accounts/{account_id}/grants": (Action.GRANT, {"executions": 3, **because}),
+        "POST /plans/{plan_id}/adjustments": (Action.ADJUST, {"executions": -2, **because}),
+        "POST /executions/{event_id}/refund": (Action.REFUND, because),
+        "POST /accounts/{account_id}/refunds/preview": (Action.REFUND, found),
+        "POST /accounts/{account_id}/refunds": (Action.REFUND, {**found, **because}),
+        "POST /accounts/{account_id}/trial": (Action.EXTEND_TRIAL, {"executions": 5, **because}),
+        "POST /accounts/{account_id}/offer": (Action.MOVE_OFFER, {"offer": "growth", **because}),
+        "POST /plans/{plan_id}/pause": (Action.PAUSE, because),
+        "POST /plans/{plan_id}/resume": (Action.RESUME, because),
+        "POST /accounts/{account_id}/block": (Action.BLOCK, because),
+        "POST /accounts/{account_id}/unblock": (Action.UNBLOCK, because),
+        "GET /offers": (Action.READ, None),
+        "POST /offers": (Action.EDIT_OFFER, {"code": ids.new_id("http-"), **offer}),
+        "GET /offers/{code}": (Action.READ, None),
+        "PUT /offers/{code}": (Action.EDIT_OFFER, {"revision": 1, **offer}),
+        "POST /offers/{code}/publish": (Action.PUBLISH_OFFER, {"revision": 1, **because}),
+        "POST /offers/{code}/archive": (Action.ARCHIVE_OFFER, because),
+        "POST /offers/{code}/unarchive": (Action.UNARCHIVE_OFFER, because),
+        "GET /offers/{code}/versions/{version}/accounts": (Action.READ, None),
+    }
+
+
+def address_of(scene: Scene, route: str) -> str:
+    """The path with the ids of the scene's things in it."""
+    path = route.partition(" ")[2]
+    account_id = scene.customer.id
+    if path.endswith("/trial"):
+        account_id = scene.trial.id
+    elif path.endswith("/unblock"):
+        account_id = scene.blocked.id
+    sequence = 2 if path.endswith("/resume") else 1
+    code = scene.archived if path.endswith("/unarchive") else scene.draft
+    return path.format(
+        account_id=account_id,
+        plan_id=scene.customer.plan_id(sequence),
+        event_id=scene.event_id,
+        entry_id=scene.entry.id,
+        user_id=scene.member_id,
+        code="growth" if path.endswith("/accounts") else code,
+        version=1,
+    )
