@@ -9,6 +9,7 @@ from billing_app.components.feedback import connection_lost
 from billing_app.one_address import OneAddress, lifespan_of
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
+from billing_app.pages.not_found import not_found
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
 from billing_app.pages.staff.customers import staff_customers
@@ -69,3 +70,4 @@ app.add_page(
 )
 app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=DoorState.load)
 app.add_page(sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=DoorState.load)
+app.add_page(not_found, route=routes.NOT_FOUND, title="No such page · Billing")

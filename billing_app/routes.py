@@ -7,6 +7,7 @@ OVERVIEW: Final = "/overview"
 USAGE: Final = "/usage"
 SIGN_IN: Final = "/sign-in"
 SIGN_UP: Final = "/sign-up"
+NOT_FOUND: Final = "404"  # Reflex's name for what stands where no page is
 
 STAFF: Final = "/staff"
 STAFF_CUSTOMERS: Final = "/staff/customers"

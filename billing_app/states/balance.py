@@ -24,7 +24,7 @@ def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView
         plan_name=plan.name,
         plan_type=words.PLAN_TYPES[plan.type],
         remaining=words.number(current.executions_remaining),
-        of_total=f"of {words.counted(total, 'execution')} left",
+        of_total=_of_total(current, now),
         pace=_pace(current, pace),
         runs_out=_runs_out(current, pace),
         period=_period(current, now),
@@ -36,6 +36,17 @@ def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView
         warning_title=title,
         warning_words=explanation,
     )
+
+
+def _of_total(current: CurrentPlan, now: datetime) -> str:
+    """The sum is of all plans that can be used now, which may be more than the one named."""
+    said = f"of {words.counted(current.executions_total, 'execution')} left"
+    waiting = [plan for plan in current.upcoming if _is_usable(plan, now)]
+    return f"{said} in {len(waiting) + 1} plans" if waiting else said
+
+
+def _is_usable(plan: PlanView, now: datetime) -> bool:
+    return plan.starts_at <= now and (plan.ends_at is None or plan.ends_at > now)
 
 
 def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:

@@ -75,6 +75,14 @@ def test_the_sum_starts_at_what_was_used_and_the_limit_is_a_line() -> None:
     assert set(limit["y"]) == {50}
 
 
+def test_the_sum_of_a_single_day_rises_from_the_day_before() -> None:
+    figure = cumulative(days_table(rows((1, "a", 7)), FIRST, FIRST), already_used=3)
+    [line] = traces(figure)
+    assert line["x"] == ["2026-02-28", "2026-03-01"]
+    assert line["y"] == [3, 10]
+    assert list(figure.layout.xaxis.tickvals) == ["2026-02-28", "2026-03-01"]
+
+
 def test_days_are_summed_newest_first() -> None:
     found = day_rows(rows((1, "a", 1200), (2, "a", 1), (2, "b", 2)))
     assert [(row.day, row.net) for row in found] == [

@@ -5,11 +5,25 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, StorageState, expect
 
 from billing_app import routes
-from tests.pages.conftest import ARTIFACTS, DESKTOP, PHONE, OpenContext, open_page
+from tests.pages.conftest import (
+    ARTIFACTS,
+    DESKTOP,
+    PHONE,
+    OpenContext,
+    RunningApp,
+    open_page,
+)
 
-PAGES = (*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES)
+NOWHERE = "/nowhere"
+PAGES = (*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES, NOWHERE)
+LONG_NAME = "a name of a workflow that goes on " * 7
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 GRAVE = ("serious", "critical")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _long_names(running_app: RunningApp) -> None:
+    running_app.consume(1, workflow=LONG_NAME, key="long name")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

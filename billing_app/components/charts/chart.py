@@ -38,7 +38,7 @@ def legend(keys: ArrayVar[Any]) -> rx.Component:
             keys,
             lambda key: rx.el.li(
                 rx.el.span(class_name=f"swatch s{key.slot}"),
-                key.name,
+                rx.el.span(key.name, class_name="legend-name", title=key.name),
                 rx.el.strong(key.total),
             ),
         ),

@@ -1,5 +1,6 @@
 """Figures of executions over days."""
 
+from datetime import date, timedelta
 from typing import Final
 
 import pandas as pd
@@ -10,6 +11,7 @@ from billing_app.components.charts.template import LIMIT_COLOUR, base_layout
 MAX_SERIES: Final = 6
 OTHERS: Final = "Others"
 UNNAMED: Final = "Not named"
+FEW_DAYS: Final = 6
 
 
 def by_day_and_group(
@@ -61,11 +63,15 @@ def cumulative(
 ) -> go.Figure:
     """The running sum of all groups on top of `already_used`, and the limit to stay below."""
     days = _days(table)
-    sums = table.sum(axis="columns").cumsum().astype("int64") + already_used
+    sums = (table.sum(axis="columns").cumsum().astype("int64") + already_used).tolist()
+    if len(days) == 1:
+        # One point is no line: it rises from where the day before ended.
+        days = [_day_before(days[0]), *days]
+        sums = [already_used, *sums]
     area = go.Scatter(
         name="Executions so far",
         x=days,
-        y=sums.tolist(),
+        y=sums,
         mode="lines",
         line={"width": 2, "shape": "linear"},
         fill="tozeroy",
@@ -95,6 +101,10 @@ def _days(table: pd.DataFrame) -> list[str]:
     return [day.date().isoformat() for day in pd.DatetimeIndex(table.index)]
 
 
+def _day_before(day: str) -> str:
+    return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+
+
 def _date_axis(figure: go.Figure, days: list[str]) -> None:
     spans_years = len(days) > 120
     figure.update_xaxes(
@@ -103,3 +113,6 @@ def _date_axis(figure: go.Figure, days: list[str]) -> None:
         hoverformat="%A, %-d %B %Y",
         nticks=6,
     )
+    if len(days) <= FEW_DAYS:
+        # Left alone, Plotly would divide the days and write each of them several times.
+        figure.update_xaxes(tickmode="array", tickvals=days)
