@@ -168,7 +168,10 @@ def verify() -> None:
 def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, change nothing.")] = False,
 ) -> None:
-    """Compare with the payment provider, name each difference, heal it."""
+    """Compare with the payment provider, name each difference, heal what is safe.
+
+    Exits with 1 when something is left.
+    """
     from billing_app.payments.reconciliation import reconcile as compare
 
     found = _look_after(
@@ -181,11 +184,13 @@ def reconcile(
         )
     )
     for difference in found:
-        out.print(
-            f"{difference.account_id} {difference.what} {difference.provider_id}:"
-            f" here {difference.ours}, there {difference.theirs}"
-        )
-    out.print(f"{len(found)} differences, {'none' if dry_run else 'all'} healed.")
+        about = f"{difference.account_id} {difference.what} {difference.provider_id}".strip()
+        done = " (healed)" if difference.healed else ""
+        out.print(f"{about}: here {difference.ours}, there {difference.theirs}{done}")
+    healed = sum(difference.healed for difference in found)
+    out.print(f"{len(found)} differences, {healed} healed, {len(found) - healed} left.")
+    if healed < len(found) and not dry_run:
+        raise typer.Exit(1)
 
 
 @app.command()

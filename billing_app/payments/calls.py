@@ -69,13 +69,15 @@ async def asked(call: Callable[[], Awaitable[Result]]) -> Result:
 
 
 async def all_rows(first_page: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """All rows of a list, at most MAX_LISTED."""
+    """All rows of a list, newest first, at most MAX_LISTED: what is cut off stands in the log."""
     page = await asked(first_page)
     rows: list[Any] = list(page.data)
     while page.has_more and len(rows) < MAX_LISTED:
         current = page
         page = await asked(lambda current=current: current.next_page_async())
         rows.extend(page.data)
+    if page.has_more:
+        log.error("stripe_list_cut", url=page.url, rows=len(rows))
     return rows
 
 

@@ -53,7 +53,8 @@ class Facts(StripeCalls):
         for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]
             if charge.payment_intent and (charge.refunded or charge.disputed):
                 intent_id = reference(charge.payment_intent)
-                reversal = translate.reversal(charge, await self._disputes(intent_id))
+                disputes = await self._disputes(intent_id) if charge.disputed else []
+                reversal = translate.reversal(charge, disputes)
                 if reversal is not None:
                     found[intent_id] = reversal
         return found

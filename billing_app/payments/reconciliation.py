@@ -6,64 +6,43 @@ checkouts that are still open here, then intents whose outcome is not known, the
 carry our mark and are not known here.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import writes
-from billing_app.billing.subscriptions.apply import (
-    ENDED,
-    invoice_values,
-    live_subscription,
-    versions_of_prices,
-)
 from billing_app.billing.subscriptions.customers import keep_customer
-from billing_app.billing.subscriptions.following import plans_of
 from billing_app.billing.subscriptions.provider import (
-    CustomerFacts,
     EventFacts,
     NotAtProviderError,
     PaymentProvider,
-    SubscriptionFacts,
+    PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.service import Subscriptions
-from billing_app.billing.subscriptions.standings import Standing, Worth, standings
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     Account,
     Checkout,
-    Invoice,
-    Plan,
     ProviderCustomer,
     ProviderWrite,
     Reconciliation,
-    Subscription,
     WebhookEvent,
 )
-from billing_app.db.words import CheckoutStatus, InvoiceStatus, WriteState
+from billing_app.db.words import CheckoutStatus, WriteState
 from billing_app.payments import webhooks
+from billing_app.payments.comparing import NOTHING, Difference, compare
+
+log = structlog.get_logger(__name__)
 
 BLOCK_ROWS: Final = 200
 KEPT_EVENTS: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=10)
 KEPT_DIFFERENCES: Final = 1_000
-NOTHING: Final = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What the provider says, and what we had. `healed` False: only told."""
-
-    account_id: str
-    what: str
-    provider_id: str
-    theirs: str
-    ours: str
-    healed: bool = False
 
 
 async def reconcile(
@@ -121,7 +100,7 @@ class _Run:
         after = 0
         while customers := await _customers(self._database, after):
             for customer in customers:
-                await self._customer(customer)
+                await self._customer_or_note(customer)
             after = customers[-1].account_id
 
     async def checkouts(self) -> None:
@@ -196,6 +175,19 @@ class _Run:
             query = select(WebhookEvent.id).where(col(WebhookEvent.id).in_(event_ids))
             return set((await session.exec(query)).all())
 
+    async def _customer_or_note(self, customer: ProviderCustomer) -> None:
+        """What is wrong with one customer keeps nobody from comparing the others."""
+        try:
+            await self._customer(customer)
+        except PaymentProviderUnavailableError:
+            raise
+        except Exception as error:
+            log.exception("reconciliation_failed", customer_id=customer.customer_id)
+            problem = error.code if isinstance(error, BillingError) else type(error).__name__
+            account_id = ids.encode_account(customer.account_id)
+            customer_id = customer.customer_id
+            self._note(account_id, "customer", customer_id, problem, customer_id, healed=False)
+
     async def _customer(self, customer: ProviderCustomer) -> None:
         try:
             facts = await self._provider.customer_facts(customer.customer_id)
@@ -204,57 +196,17 @@ class _Run:
             customer_id = customer.customer_id
             self._note(account_id, "customer", customer_id, NOTHING, customer_id, healed=False)
             return
-        found = await self._compare(customer.account_id, facts)
+        grace_days = self._subscriptions.syncing.grace_days
+        found = await compare(self._database, customer.account_id, facts, grace_days=grace_days)
         if found and not self._dry_run:
-            await self._subscriptions.syncing.customer(customer.customer_id, self._now)
-            left = {
-                (each.what, each.provider_id)
-                for each in await self._compare(customer.account_id, facts)
-            }
+            facts = await self._subscriptions.syncing.customer(customer.customer_id, self._now)
+            assert facts is not None
+            still = await compare(self._database, customer.account_id, facts, grace_days=grace_days)
+            left = {(each.what, each.provider_id) for each in still}
             found = [
                 replace(each, healed=(each.what, each.provider_id) not in left) for each in found
             ]
         self.differences.extend(found)
-
-    async def _compare(self, account_id: int, facts: CustomerFacts) -> list[Difference]:
-        async with self._database.reading() as session:
-            ours = await _read_ours(session, account_id)
-            versions = await versions_of_prices(session, facts)
-            live = await live_subscription(session, account_id)
-        account = ids.encode_account(account_id)
-        found: list[Difference] = []
-        for theirs in facts.subscriptions:
-            if theirs.price_id in versions:
-                row = ours.subscriptions.get(theirs.provider_id)
-                said, had = _say_theirs(theirs, versions), _say_ours(row)
-                if row is None and theirs.status not in ENDED and live is not None:
-                    had = f"another is live: {live.provider_id}"
-                if said != had:
-                    found.append(Difference(account, "subscription", theirs.provider_id, said, had))
-        grace_days = self._subscriptions.syncing.grace_days
-        for invoice, standing in standings(facts.invoices, grace_days=grace_days):
-            row = ours.invoices.get(invoice.provider_id)
-            plan = ours.plans.get(invoice.provider_id)
-            wants = invoice.price_id in versions and (
-                invoice.status is not InvoiceStatus.VOID or plan is not None
-            )
-            same_row = row is not None and all(
-                getattr(row, name) == value for name, value in invoice_values(invoice).items()
-            )
-            said = f"{invoice.status} {invoice.amount_paid_minor}"
-            had = f"{row.status} {row.amount_paid_minor}" if row else NOTHING
-            planned, held = _say_standing(standing if wants else None), _say_plan(plan, standing)
-            if not same_row or planned != held:
-                found.append(
-                    Difference(
-                        account,
-                        "invoice",
-                        invoice.provider_id,
-                        f"{said}, {planned}",
-                        f"{had}, {held}",
-                    )
-                )
-        return found
 
     async def _checkout(self, row: Checkout) -> None:
         assert row.provider_id is not None
@@ -284,76 +236,6 @@ class _Run:
         self, account_id: str, what: str, provider_id: str, theirs: str, ours: str, *, healed: bool
     ) -> None:
         self.differences.append(Difference(account_id, what, provider_id, theirs, ours, healed))
-
-
-@dataclass(frozen=True, slots=True)
-class _Ours:
-    """What we hold for an account, by the provider's ids."""
-
-    subscriptions: dict[str, Subscription]
-    invoices: dict[str, Invoice]
-    plans: dict[str | None, Plan]
-
-
-async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
-    held = select(Subscription).where(Subscription.account_id == account_id)
-    billed = select(Invoice).where(Invoice.account_id == account_id)
-    return _Ours(
-        {row.provider_id: row for row in (await session.exec(held)).all()},
-        {row.provider_id: row for row in (await session.exec(billed)).all()},
-        {plan.source_reference: plan for plan in await plans_of(session, account_id)},
-    )
-
-
-def _say_theirs(facts: SubscriptionFacts, versions: dict[str, int]) -> str:
-    version_id = versions[facts.price_id]
-    following = versions.get(facts.next_price_id or "")
-    cancels = facts.cancel_at_period_end and facts.status not in ENDED
-    return _say(
-        facts.status,
-        version_id,
-        following if following != version_id else None,
-        facts.period_end,
-        cancels=cancels,
-    )
-
-
-def _say_ours(row: Subscription | None) -> str:
-    if row is None:
-        return NOTHING
-    return _say(
-        row.status,
-        row.offer_version_id,
-        row.next_offer_version_id,
-        row.period_end,
-        cancels=row.cancel_at_period_end,
-    )
-
-
-def _say(
-    status: str, version_id: int, following: int | None, period_end: datetime, *, cancels: bool
-) -> str:
-    then = f", then {following}" if following else ""
-    ends = ", cancels" if cancels else ""
-    return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
-
-
-def _say_standing(standing: Standing | None) -> str:
-    if standing is None or standing.worth is Worth.NOTHING:
-        return "no plan"
-    if standing.worth is Worth.ENDED:
-        return "a plan that ended"
-    stops_at = standing.stops_at
-    return f"a plan until {stops_at.isoformat()}" if stops_at else "a plan"
-
-
-def _say_plan(plan: Plan | None, standing: Standing) -> str:
-    """A plan that ended by itself still is the plan that was paid for."""
-    if plan is None:
-        return "no plan"
-    if standing.worth is Worth.ENDED and plan.ended_at is not None:
-        return "a plan that ended"
-    return f"a plan until {plan.suspended_at.isoformat()}" if plan.suspended_at else "a plan"
 
 
 async def _customers(database: Database, after: int) -> list[ProviderCustomer]:

@@ -74,21 +74,27 @@ async def process_event(database: Database, syncing: Syncing, event_id: str, now
 async def process_missed(
     database: Database, syncing: Syncing, events: list[EventFacts], now: datetime
 ) -> None:
-    """Apply stored events of which many may be about the same: a customer is fetched once for
-    all of its events, since what is fetched is newer than each of them."""
-    last_of: dict[tuple[Handler, str], str] = {}
-    for event in events:
-        if event.type in HANDLERS:
-            handler = HANDLERS[event.type]
-            subject = event.object_id if handler is on_checkout else event.customer_id
-            last_of[handler, subject or event.object_id] = event.id
+    """Apply stored events of which many may be about the same: what they are about is fetched once
+    for all of them, since what is fetched is newer than each."""
+    known = [event for event in events if event.type in HANDLERS]
+    last_of = {_subject(event): event.id for event in known}
     wanted = set(last_of.values())
-    for event in events:
+    for event in known:
         if event.id in wanted:
             await process_event(database, syncing, event.id, now)
-    for event in events:
-        if event.type in HANDLERS and event.id not in wanted:
+    for event in known:
+        if event.id not in wanted:
             await mark(database, event.id, WebhookState.PROCESSED, now)
+
+
+def _subject(event: EventFacts) -> tuple[str, str]:
+    """What the handler of an event fetches."""
+    handler = HANDLERS[event.type]
+    if handler is on_checkout:
+        return "checkout", event.object_id
+    if handler is on_dispute:
+        return "charge", _disputed_charge(event)
+    return "customer", event.customer_id or event.object_id
 
 
 async def mark(
@@ -183,8 +189,14 @@ async def on_refund(syncing: Syncing, event: EventFacts, now: datetime) -> None:
 )
 async def on_dispute(syncing: Syncing, event: EventFacts, now: datetime) -> None:
     """A dispute names its charge alone. While it is open the plan is suspended; lost, it ends."""
+    charge_id = _disputed_charge(event)
+    if charge_id:
+        await syncing.charge(charge_id, now)
+
+
+def _disputed_charge(event: EventFacts) -> str:
     found = cast("dict[str, dict[str, object]]", event.payload["data"])["object"]
-    await syncing.charge(str(found["charge"]), now)
+    return str(found.get("charge") or "")
 
 
 @_handles(

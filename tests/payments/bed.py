@@ -132,6 +132,12 @@ class Bed:
             )
         return self
 
+    async def open_beside(self, first: "Bed") -> "Bed":
+        """Another customer of the same site."""
+        self._connection = await store.connect(self.url)
+        self.skipped_seconds = first.skipped_seconds
+        return self
+
     async def close(self) -> None:
         await self._connection.close(timeout=1)
         await self.services.close()
@@ -218,7 +224,10 @@ class Bed:
     # As Stripe
 
     def customer_id(self) -> str:
-        rows = self.rows("SELECT customer_id FROM provider_customers")
+        account = self.holder.account_number
+        rows = self.rows(
+            f"SELECT customer_id FROM provider_customers WHERE account_id = {account}"  # noqa: S608
+        )
         return rows[0][0]
 
     def _query(self) -> Any:

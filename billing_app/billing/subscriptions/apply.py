@@ -130,6 +130,8 @@ async def _subscriptions(
     number = max([int(now.timestamp() * 1_000_000), *(row.number + 1 for row in rows.values())])
     # Ended ones first, so that an older one makes room before a newer one is live.
     live_id = _kept_live(facts, rows)
+    if live_id is not None:
+        await _end_unknown(session, facts, rows, now)
     for found in sorted(facts.subscriptions, key=lambda each: each.status not in ENDED):
         if found.price_id not in versions:
             continue
@@ -142,6 +144,19 @@ async def _subscriptions(
             number += 1
         _change(session, row, _subscription_values(found, versions, row, now), now)
         await session.flush()
+
+
+async def _end_unknown(
+    session: AsyncSession, facts: CustomerFacts, rows: dict[str, Subscription], now: datetime
+) -> None:
+    """A live one that the provider no longer knows makes room for the one that is live there."""
+    theirs = {found.provider_id for found in facts.subscriptions}
+    for row in rows.values():
+        if row.provider_id not in theirs and row.status not in ENDED:
+            log.error("subscription_gone", provider_id=row.provider_id)
+            ended = {"status": str(SubscriptionStatus.CANCELED), "ended_at": now}
+            _change(session, row, ended, now)
+    await session.flush()
 
 
 def _kept_live(facts: CustomerFacts, rows: dict[str, Subscription]) -> str | None:
