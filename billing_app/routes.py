@@ -41,6 +41,7 @@ SESSION_DELETE_ALL: Final = "/billing/session/delete-all"
 USER_CREATE: Final = "/billing/users"
 USAGE_EXPORT: Final = "/billing/usage/export.csv"
 API_DOCS: Final = "/billing/docs"
+OPENAPI: Final = "/billing/openapi.json"
 
 SESSION_COOKIE: Final = "billing_session"
 

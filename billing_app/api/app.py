@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from billing_app.api import (
     account_history,
+    docs,
     errors,
     head,
     health,
@@ -24,7 +25,7 @@ from billing_app.api import (
 from billing_app.billing.accounts import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
-from billing_app.routes import API_DOCS
+from billing_app.routes import OPENAPI
 
 
 def create_app() -> "hot_routes.HotRoutes":
@@ -32,9 +33,9 @@ def create_app() -> "hot_routes.HotRoutes":
     api = FastAPI(
         title="Billing",
         version="1",
-        docs_url=API_DOCS,
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/billing/openapi.json",
+        openapi_url=OPENAPI,
         lifespan=_lifespan,
         redirect_slashes=False,
     )
@@ -44,6 +45,7 @@ def create_app() -> "hot_routes.HotRoutes":
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)
+    docs.install(api)
     return hot_routes.HotRoutes(head.HeadAsGet(api), get_services)
 
 

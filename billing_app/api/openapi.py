@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from billing_app.api import bodies
 from billing_app.billing.executions.answers import CheckAnswer, RefundAnswer, SettleAnswer
-from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
+from billing_app.routes import API_PREFIX, CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
 
 REFERENCE: Final = "#/components/schemas/{name}"
 KEY_HEADER: Final = {
@@ -38,6 +38,8 @@ PROBLEM_STATUSES: Final = {
     "503": "Cannot decide",
 }
 
+REST_PROBLEM_STATUSES: Final = ("401", "403", "404", "422", "503")
+
 
 def install(api: FastAPI) -> None:
     describe_rest = api.openapi
@@ -45,10 +47,26 @@ def install(api: FastAPI) -> None:
     def describe() -> dict[str, Any]:
         document = describe_rest()
         if CHECK_EXECUTIONS not in document["paths"]:
+            _add_problems(document)
             _add_hot_routes(document)
         return document
 
     api.openapi = describe
+
+
+def _add_problems(document: dict[str, Any]) -> None:
+    """FastAPI describes errors of its own, which this API never gives."""
+    problem = {"application/problem+json": {"schema": _ref("Problem")}}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            statuses = REST_PROBLEM_STATUSES if path.startswith(f"{API_PREFIX}/") else ()
+            operation["responses"].pop("422", None)
+            operation["responses"] |= {
+                status: {"description": PROBLEM_STATUSES[status], "content": problem}
+                for status in statuses
+            }
+    for name in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
 
 
 def _add_hot_routes(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -492,6 +493,9 @@ def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:
             assert operation["responses"], path
             given = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
             assert given == {part[1:-1] for part in path.split("/") if part.startswith("{")}, path
+    refused = document["paths"]["/billing/usage"]["get"]["responses"]["422"]
+    assert list(refused["content"]) == ["application/problem+json"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
     check = document["paths"][CHECK_EXECUTIONS]["post"]
     assert {"200", "401", "402", "403", "404", "422", "503"} <= set(check["responses"])
     fields = document["components"]["schemas"]["CheckAnswer"]["properties"]
@@ -503,6 +507,12 @@ def test_docs_are_a_page(anyone: httpx.Client) -> None:
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
     assert "/billing/openapi.json" in response.text
+    # It loads nothing from elsewhere: it must work where there is no internet.
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", response.text)
+    assert "<script" not in response.text
+    for path in anyone.get("/billing/openapi.json").json()["paths"]:
+        assert path in response.text
+    assert "from 1 to 1,000,000" in response.text
 
 
 def test_the_type_of_a_problem_can_be_followed(service: httpx.Client, holder: Holder) -> None:

@@ -1,0 +1,146 @@
+"""The API's description as a page: plain HTML made here, so that it also works without internet.
+
+FastAPI's own page loads its scripts from a host of somebody else.
+"""
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+
+from billing_app.routes import API_DOCS, OPENAPI
+
+Json = dict[str, Any]
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+FIRST_TAG: Final = "executions"
+LAST_TAGS: Final = ("health", "problems")
+STYLE: Final = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem 6rem; }
+code, .path { font-family: ui-monospace, monospace; font-size: .92em; overflow-wrap: anywhere; }
+details { border: 1px solid color-mix(in srgb, currentColor 20%, transparent);
+  border-radius: 8px; margin: .5rem 0; padding: .6rem .9rem; }
+summary { cursor: pointer; }
+.method { display: inline-block; min-width: 4rem; font-weight: 600; text-transform: uppercase; }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 1rem; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; }
+tr { border-top: 1px solid color-mix(in srgb, currentColor 12%, transparent); }
+h2 { margin-top: 2.5rem; } h3 { font-size: 1em; margin: 1rem 0 .25rem; }
+"""
+
+
+def install(api: FastAPI) -> None:
+    """Serve the page. Its content is that of the OpenAPI document at the time."""
+
+    @api.get(API_DOCS, include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(api.openapi()))
+
+
+def page(document: Json) -> str:
+    """The whole page of an OpenAPI document."""
+    title = escape(document["info"]["title"])
+    tags: dict[str, list[str]] = {}
+    for path, methods in document["paths"].items():
+        for method in METHODS:
+            if method in methods:
+                operation = methods[method]
+                tag = operation.get("tags", ["other"])[0]
+                tags.setdefault(tag, []).append(_operation(document, path, method, operation))
+    sections = "".join(
+        f"<h2>{escape(tag.capitalize())}</h2>{''.join(tags[tag])}"
+        for tag in sorted(tags, key=_place)
+    )
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title} API</title><style>{STYLE}</style></head><body><h1>{title} API</h1>"
+        f'<p>For programs: <a href="{OPENAPI}">{OPENAPI}</a>. Services send the header'
+        " <code>Authorization: Bearer &lt;key&gt;</code>. Errors are"
+        f" <code>application/problem+json</code>.</p>{sections}</body></html>"
+    )
+
+
+def _place(tag: str) -> int:
+    """What services call each time comes first, what only machines ask for last."""
+    return (tag in LAST_TAGS) - (tag == FIRST_TAG)
+
+
+def _operation(document: Json, path: str, method: str, operation: Json) -> str:
+    words = operation.get("description") or operation.get("summary", "")
+    parts = [f"<p>{escape(words)}</p>"]
+    parameters = [
+        (f"{given['name']} ({given['in']})", given["schema"], given.get("required", False))
+        for given in operation.get("parameters", [])
+    ]
+    parts.append(_fields(document, "Parameters", parameters))
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        parts.append(_schema(document, f"Body, {media_type}", content["schema"]))
+    for status, response in operation["responses"].items():
+        parts.append(_response(document, status, response))
+    return (
+        f'<details><summary><span class="method">{method}</span>'
+        f'<span class="path">{escape(path)}</span></summary>{"".join(parts)}</details>'
+    )
+
+
+def _response(document: Json, status: str, response: Json) -> str:
+    said = f"{status}: {response['description']}"
+    content = response.get("content", {}).get("application/json")
+    if status.startswith("2") and content:
+        return _schema(document, said, content["schema"])
+    return f"<h3>{escape(said)}</h3>"
+
+
+def _schema(document: Json, title: str, schema: Json) -> str:
+    found = _resolved(document, schema)
+    required = found.get("required", [])
+    fields = [(name, of, name in required) for name, of in found.get("properties", {}).items()]
+    return _fields(document, title, fields) or f"<h3>{escape(title)}</h3>"
+
+
+def _fields(document: Json, title: str, fields: list[tuple[str, Json, bool]]) -> str:
+    if not fields:
+        return ""
+    rows = "".join(
+        f"<tr><td><code>{escape(name)}</code></td>"
+        f"<td>{escape(' '.join(_words(document, schema)))}</td>"
+        f"<td>{'required' if required else ''}</td></tr>"
+        for name, schema, required in fields
+    )
+    return f"<h3>{escape(title)}</h3><table>{rows}</table>"
+
+
+def _words(document: Json, schema: Json) -> Iterator[str]:
+    """What a value may be, in a few words."""
+    found = _resolved(document, schema)
+    choices = found.get("anyOf") or found.get("oneOf")
+    if choices:
+        yield " or ".join(" ".join(_words(document, choice)) for choice in choices)
+    elif "enum" in found:
+        yield " or ".join(map(str, found["enum"]))
+    elif found.get("type") == "array":
+        yield "list of"
+        yield from _words(document, found.get("items", {}))
+    else:
+        yield str(found.get("title") if "properties" in found else found.get("type", "anything"))
+    limits = {"minimum": "from", "maximum": "to", "minLength": "at least", "maxLength": "at most"}
+    for name, word in limits.items():
+        if name in found:
+            yield f"{word} {found[name]:,}{' characters' if name.endswith('Length') else ''}"
+    if found.get("default") is not None:
+        yield f"(default {found['default']})"
+    if found.get("description") and "properties" not in found:
+        yield f"· {found['description']}"
+
+
+def _resolved(document: Json, schema: Json) -> Json:
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    found: Json = document
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    return found
