@@ -15,13 +15,16 @@ from billing_app.billing.retention import purge_answers, purge_sessions
 from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
-from billing_app.jobs import reconciliation, staff, webhooks
+from billing_app.jobs import metrics, reconciliation, staff, webhooks
 
 # One version for all releases: work that an older worker began goes on in a newer one.
 APPLICATION_VERSION: Final = "1"
 EACH_MINUTE: Final = "* * * * *"
 HOURLY: Final = "7 * * * *"
 NIGHTLY: Final = "23 3 * * *"
+EACH_TEN_MINUTES: Final = "*/10 * * * *"
+LATE_NIGHTLY: Final = "53 3 * * *"
+FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
 
 log = structlog.get_logger(__name__)
@@ -92,6 +95,16 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": EACH_MINUTE,
     },
     {"schedule_name": "check-ledger", "workflow_fn": check_ledger, "schedule": NIGHTLY},
+    {
+        "schedule_name": FIGURES,
+        "workflow_fn": metrics.refresh_figures,
+        "schedule": EACH_TEN_MINUTES,
+    },
+    {
+        "schedule_name": "recount-figures",
+        "workflow_fn": metrics.recount_figures,
+        "schedule": LATE_NIGHTLY,
+    },
 ]
 
 
@@ -121,3 +134,4 @@ def launch(database_url: str) -> None:
     DBOS.apply_schedules(SCHEDULES)
     # What arrived while no worker ran need not wait for the next minute.
     DBOS.trigger_schedule(SWEEP)
+    DBOS.trigger_schedule(FIGURES)

@@ -2,6 +2,15 @@
 
 from typing import Final
 
-from billing_app.api.staff import audit, customers, jobs, members, offers, repairs, webhooks
+from billing_app.api.staff import (
+    audit,
+    customers,
+    jobs,
+    members,
+    metrics,
+    offers,
+    repairs,
+    webhooks,
+)
 
-modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs)
+modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics)

@@ -27,12 +27,19 @@ from billing_app.db.tables.payments import (
     WebhookEvent,
 )
 from billing_app.db.tables.plans import Plan
+from billing_app.db.tables.platform import (
+    AccountNearLimit,
+    PlatformDay,
+    PlatformDenial,
+    PlatformRefresh,
+)
 from billing_app.db.tables.search import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 
 __all__ = [
     "Account",
+    "AccountNearLimit",
     "ApiKey",
     "AuditEntry",
     "Checkout",
@@ -53,6 +60,9 @@ __all__ = [
     "OverageLimit",
     "OverageSettlement",
     "Plan",
+    "PlatformDay",
+    "PlatformDenial",
+    "PlatformRefresh",
     "ProviderCustomer",
     "ProviderWrite",
     "Reconciliation",

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, false, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from billing_app.db.columns import instant, one_of
+from billing_app.db.columns import by_day, instant, one_of
 from billing_app.db.words import (
     CheckoutStatus,
     InvoiceStatus,
@@ -136,6 +136,7 @@ class Invoice(SQLModel, table=True):
     __table_args__ = (
         one_of("status", InvoiceStatus),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+        by_day("invoices", "issued_at", "timestamptz_minmax_multi_ops"),
     )
 
     account_id: int = Field(

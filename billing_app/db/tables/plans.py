@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
-from billing_app.db.columns import instant, one_of
+from billing_app.db.columns import by_day, instant, one_of
 from billing_app.db.words import EndReason, PlanSource, PlanType
 
 QUEUE_PRIORITY: Final = 100
@@ -47,6 +47,7 @@ class Plan(SQLModel, table=True):
             unique=True,
             postgresql_where=text("source_reference IS NOT NULL"),
         ),
+        by_day("plans", "created_at", "timestamptz_minmax_multi_ops"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 

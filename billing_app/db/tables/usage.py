@@ -5,7 +5,7 @@ from datetime import date
 from sqlalchemy import BigInteger, CheckConstraint
 from sqlmodel import Field, SQLModel
 
-from billing_app.db.columns import one_of
+from billing_app.db.columns import by_day, one_of
 from billing_app.db.words import DenialReason
 
 
@@ -15,6 +15,7 @@ class DailyUsage(SQLModel, table=True):
     __tablename__ = "daily_usage"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         CheckConstraint("used >= 0 AND refunded >= 0", name="not_negative"),
+        by_day("daily_usage", "day", "date_minmax_multi_ops"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -53,6 +54,7 @@ class DailyDenial(SQLModel, table=True):
     __table_args__ = (
         one_of("reason", DenialReason),
         CheckConstraint("denied > 0", name="denied_positive"),
+        by_day("daily_denials", "day", "date_minmax_multi_ops"),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
