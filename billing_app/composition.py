@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
+from billing_app import logs
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.rate_limits import AttemptLimits
@@ -39,6 +40,7 @@ class Services:
 
 
 def build_services(settings: Settings, url: str) -> Services:
+    logs.configure()
     database = Database(url)
     provider = _provider(settings)
     terms = TrialTerms(

@@ -24,7 +24,7 @@ DEMO_SANDBOX_FILE: Final = "demo-sandbox"
 DATA_DIRECTORY: Final = Path(".data")
 ENV_FILE: Final = ".env"
 DEMO_FLAG: Final = "BILLING_DEMO"
-LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_")
+LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
 
 
 class SettingsError(Exception):
@@ -86,7 +86,7 @@ def enter_demo(port: int = 3000) -> None:
     Raises SettingsError when a live Stripe key is set: the demo never touches real money.
     """
     given = _given()
-    secret_key = given.get("STRIPE_SECRET_KEY", "")
+    secret_key = given.get("STRIPE_SECRET_KEY", "").strip()
     if secret_key.startswith(LIVE_KEY_PREFIXES):
         raise SettingsError(["STRIPE_SECRET_KEY: the demo refuses a live key"])
     defaults = DEMO_DEFAULTS | {"PUBLIC_URL": f"http://localhost:{port}"}

@@ -130,6 +130,7 @@ class Control:
         self.world.settings, self.world.skipped_seconds = Settings(), 0
         self.world.violations.clear()
         self.api.keys.answers.clear()
+        self.api.log.clear()
         self.deliverer.faults.clear()
         self.deliverer.record.clear()
         return JSONResponse({"reset": True})
