@@ -44,8 +44,8 @@ class Change(Body):
     when: Annotated[When, Field(strict=False)] = When.NOW
 
 
-class Preview(Body):
-    offer: OfferCode
+class Preview(Change):
+    """A change that is only looked at."""
 
 
 class OpenPortal(Body):
@@ -104,9 +104,9 @@ async def change(
 async def preview(
     subscription_id: str, body: Preview, services: ServicesNow, actor: ActorNow, now: Now
 ) -> ChangePreview:
-    """What changing now would cost, exactly."""
+    """What the change would cost, exactly, and when."""
     return await services.subscriptions.preview(
-        actor, subscription_id, offer_code=body.offer, now=now
+        actor, subscription_id, offer_code=body.offer, when=body.when, now=now
     )
 
 

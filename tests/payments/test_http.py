@@ -119,7 +119,11 @@ def test_preview_then_change_charges_what_was_said(customer: Customer) -> None:
     assert changed.status_code == 200
     assert changed.json()["offer"]["code"] == "growth"
     assert customer.charged_minor() == 1_900 + 7_900 - credit
-    later = customer.http.put(path, json={"offer": "starter", "when": "period_end"})
+    plan_end = customer.current()["period_end"]
+    body = {"offer": "starter", "when": "period_end"}
+    told = customer.http.post(f"{path}/preview", json=body).json()
+    assert (told["amount_due_minor"], told["due_at"]) == (1_900, plan_end)
+    later = customer.http.put(path, json=body)
     assert later.json()["next_offer"]["code"] == "starter"
     assert later.json()["offer"]["code"] == "growth"
 

@@ -116,7 +116,7 @@ def _package_of(path: str) -> str:
 def test_answers_are_checked() -> None:
     customer = blank("customer") | {"id": "cus_1", "created": 1}
     assert problems_of_answer(customer) == []
-    assert "missing" in problems_of_answer({**customer, "created": None})[0] or True
+    assert problems_of_answer({**customer, "created": None})
     for change, words in [
         ({"created": "1"}, "expected int"),
         ({"balance": True}, "expected int"),

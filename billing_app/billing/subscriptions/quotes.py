@@ -55,6 +55,7 @@ class ChangePreview:
     lines: list[PreviewLine]
     plan_sequence: int
     quoted_at: datetime
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,29 @@ async def make_quote(
     require_change_now(old, new, credit)
     overage = await _overage_charge(session, plan, old, agreed) if plan else None
     return Quote(plan.sequence if plan else 0, unused, credit, overage)
+
+
+async def preview_later(
+    session: AsyncSession, row: Subscription, new: OfferView, now: datetime
+) -> ChangePreview:
+    """A change when the period ends: the new price is charged then, and nothing now. What is left
+    can be used until then. Raises SameOfferError, CurrencyDiffersError."""
+    require_other_offer(await offer_version(session, row.offer_version_id), new)
+    return ChangePreview(
+        offer=new,
+        currency=new.currency,
+        amount_due_minor=new.price_minor,
+        credit_minor=0,
+        overage_minor=0,
+        overage_executions=0,
+        executions_unused=0,
+        executions_after=new.executions,
+        period_end=None,
+        lines=[PreviewLine(new.name, new.price_minor)],
+        plan_sequence=0,
+        quoted_at=now,
+        due_at=row.period_end,
+    )
 
 
 def quote_json(quote: Quote) -> dict[str, Any]:

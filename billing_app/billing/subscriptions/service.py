@@ -38,6 +38,7 @@ from billing_app.billing.subscriptions.quotes import (
     SubscriptionEndedError,
     fresh,
     make_quote,
+    preview_later,
     quote_json,
 )
 from billing_app.billing.subscriptions.rules import SubscriptionExistsError, require_other_offer
@@ -149,14 +150,25 @@ class Subscriptions:
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
 
     async def preview(
-        self, actor: Actor, subscription_id: str, *, offer_code: str, now: datetime
+        self,
+        actor: Actor,
+        subscription_id: str,
+        *,
+        offer_code: str,
+        now: datetime,
+        when: When = When.NOW,
     ) -> ChangePreview:
-        """Raises SubscriptionNotFoundError, SameOfferError, ChangeLosesValueError, …"""
+        """What `change` would charge, and when.
+
+        Raises SubscriptionNotFoundError, SameOfferError, ChangeLosesValueError, …
+        """
         managed = await self._managed(actor, subscription_id)
         await self.intents.settle(managed.account_id, await self._customer_id(managed), now)
         async with self._database.reading() as session:
             row = await fresh(session, managed)
             new = await _offer_to_change_to(session, offer_code)
+            if when is When.PERIOD_END:
+                return await preview_later(session, row, new, now)
             quote = await make_quote(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
         change = Change(price.price_id, price.overage_price_id, quote.credit, quote.overage)
@@ -174,6 +186,7 @@ class Subscriptions:
             lines=facts.lines,
             plan_sequence=quote.plan_sequence,
             quoted_at=now,
+            due_at=now,
         )
 
     async def change(
