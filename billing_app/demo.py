@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from billing_app.billing import sessions
 from billing_app.billing.accounts import add_member, create_organization
@@ -26,7 +26,7 @@ from billing_app.billing.staff import members
 from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
-from billing_app.settings import DEMO_KEY_FILE
+from billing_app.settings import DEMO_KEY_FILE, SettingsError
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
 TRIAL_EMAIL: Final = "ada@example.com"
@@ -68,10 +68,11 @@ class Demo:
 
 
 async def seed_demo(services: Services, now: datetime) -> Demo:
-    """Make the demo data unless it is there."""
+    """Make the demo data unless it is there. Raises SettingsError on a database in real use."""
     async with services.database.reading() as session:
         owner = await session.get(User, OWNER_ID)
     if owner is None:
+        await _refuse_other_people(services)
         await _seed_offers(services, now)
         await _seed_trial(services, now)
         await _seed_organization(services, now)
@@ -85,6 +86,21 @@ async def seed_demo(services: Services, now: datetime) -> Demo:
             (STAFF_EMAIL, "an admin of the house"),
         ),
     )
+
+
+async def _refuse_other_people(services: Services) -> None:
+    """The demo's password is known to all, and one of its people is an admin."""
+    query = (
+        select(User.id)
+        .where(col(User.password_hash).is_not(None))
+        .where(col(User.email).not_in((TRIAL_EMAIL, OWNER_EMAIL, STAFF_EMAIL)))
+        .limit(1)
+    )
+    async with services.database.reading() as session:
+        if (await session.exec(query)).first() is not None:
+            raise SettingsError(
+                ["DATABASE_URL: people use this database already; the demo needs one of its own."]
+            )
 
 
 async def _seed_offers(services: Services, now: datetime) -> None:

@@ -17,6 +17,8 @@ from billing_app.settings import Settings
 
 TRIAL_EXECUTIONS = 100
 PUBLIC = "public"
+# The demo that a developer runs keeps its own.
+DATA_DIRECTORY = Path(tempfile.gettempdir()) / f"billing-tests-data-{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,7 @@ def server_url() -> Iterator[str]:
     directory.chmod(0o755)
     yield start_embedded(directory / "postgres")
     shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(DATA_DIRECTORY, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -77,5 +80,6 @@ def server_environment(database_url: str, **more: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "TRIAL_PLAN_EXECUTIONS": str(TRIAL_EXECUTIONS),
         "PUBLIC_ORG_ID": PUBLIC,
+        "DATA_DIRECTORY": str(DATA_DIRECTORY),
         **more,
     }

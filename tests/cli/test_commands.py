@@ -118,6 +118,22 @@ def test_demo_data_is_made_once_and_agrees_with_its_ledger(environment: dict[str
     assert run_command(environment, "verify").returncode == 0
 
 
+def test_the_demo_keeps_away_from_a_database_in_use(
+    environment: dict[str, str], own_database_url: str
+) -> None:
+    """Its password is known to all."""
+    with psycopg.connect(own_database_url) as connection:
+        connection.execute(
+            "INSERT INTO users (id, email, name, password_hash, created_at)"
+            " VALUES ('usr_real', 'real@example.com', 'Real', 'hash', now())"
+        )
+    ended = run_command(environment, "seed", "--demo")
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "people use this database" in ended.stderr
+    with psycopg.connect(own_database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
 def test_the_demo_refuses_a_live_stripe_key(environment: dict[str, str]) -> None:
     for key in ("sk_live_secret123", "rk_live_secret123"):
         ended = run_command(environment | {"STRIPE_SECRET_KEY": key}, "demo", "--api-only")
