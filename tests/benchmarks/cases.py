@@ -13,6 +13,7 @@ import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
 from tests.benchmarks.bed import HOT_ORGANIZATION, Bed
+from tests.benchmarks.finding import search
 from tests.benchmarks.history import History, made_history
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
@@ -289,4 +290,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "batch": batch,
     "check": check,
     "reads": reads,
+    "search": search,
 }
