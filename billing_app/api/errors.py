@@ -30,6 +30,7 @@ def install(api: FastAPI) -> None:
         BillingError: _billing_error,
         RequestValidationError: _validation_error,
         HTTPException: _http_exception,
+        UnicodeEncodeError: _unpaired_surrogate,
         OperationalError: _database_error,
         Exception: _unexpected,
     }
@@ -56,6 +57,11 @@ async def _validation_error(_: Request, error: RequestValidationError) -> Respon
     first = error.errors()[0]
     field = str(first["loc"][-1])
     return problem_response(InvalidInputError(f"{field}: {first['msg']}", field=field))
+
+
+async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:
+    """JSON can name halves of characters, which no text can have."""
+    return problem_response(InvalidInputError("The text has half of a character in it."))
 
 
 async def _http_exception(request: Request, error: HTTPException) -> Response:
