@@ -248,9 +248,14 @@ def test_usage_and_credits(client: StripeClient) -> None:
     )
     event = {"event_name": name, "payload": {"stripe_customer_id": who, "value": "3"}}
     client.v1.billing.meter_events.create({**event, "identifier": f"{name}-1"})  # type: ignore[arg-type]
-    with pytest.raises(stripe.InvalidRequestError):
+    with pytest.raises(stripe.InvalidRequestError, match="already exists with identifier") as again:
         client.v1.billing.meter_events.create({**event, "identifier": f"{name}-1"})  # type: ignore[arg-type]
-    now = int(time.time())
+    assert again.value.code is None
+    with pytest.raises(stripe.InvalidRequestError, match="minute boundaries"):
+        client.v1.billing.meters.event_summaries.list(
+            meter.id, {"customer": who, "start_time": 60, "end_time": 121}
+        )
+    now = int(time.time()) // 60 * 60
     summary = client.v1.billing.meters.event_summaries.list(
         meter.id, {"customer": who, "start_time": now - 60, "end_time": now + 60}
     )

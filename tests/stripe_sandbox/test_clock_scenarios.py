@@ -1,6 +1,7 @@
 """Life over months on a test clock: renewals, failures, trials, cancellation, schedules, usage."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -329,6 +330,78 @@ def test_metered_usage_is_billed_in_arrears_and_credits_apply(client: StripeClie
     advance(client, watch, period(client, made.id)[1] + 2 * HOUR)
     latest = client.v1.invoices.list({"customer": who}).data[0]
     assert (latest.subtotal, latest.total, latest.status) == (2001, 1701, "paid")
+
+
+def metered_subscription(client: StripeClient, watch: str, who: str) -> tuple[str, str, list[Any]]:
+    """A licensed item of 10.00 and a metered one of 0.10; the meter's event name."""
+    name = f"overage_{watch}"
+    meter = client.v1.billing.meters.create(
+        {"display_name": "Runs", "event_name": name, "default_aggregation": {"formula": "sum"}}
+    )
+    metered = client.v1.prices.create(
+        {
+            "currency": "usd",
+            "unit_amount": 10,
+            "recurring": {"interval": "month", "usage_type": "metered", "meter": meter.id},
+            "product_data": {"name": "Overage"},
+        }
+    )
+    items: Any = [{"price": price(client, 1000).id}, {"price": metered.id}]
+    made = client.v1.subscriptions.create({"customer": who, "items": items})
+    found: Any = made.items
+    return made.id, name, list(found.data)
+
+
+def count(client: StripeClient, name: str, who: str, value: int, at_seconds: int) -> None:
+    client.v1.billing.meter_events.create(
+        {
+            "event_name": name,
+            "payload": {"stripe_customer_id": who, "value": str(value)},
+            "timestamp": at_seconds,
+        }
+    )
+
+
+def test_a_draft_takes_up_usage_of_its_period_until_it_is_final(client: StripeClient) -> None:
+    watch = clock(client, JAN_31)
+    who = customer(client, on=watch)
+    subscription, name, _ = metered_subscription(client, watch, who)
+    count(client, name, who, 30, JAN_31)
+    end = period(client, subscription)[1]
+    advance(client, watch, end + 60)
+    draft = client.v1.invoices.list({"customer": who}).data[0]
+    assert (draft.status, draft.total) == ("draft", 1300)
+    count(client, name, who, 12, end - 1)
+    count(client, name, who, 5, end)
+    advance(client, watch, end + 2 * HOUR)
+    assert client.v1.invoices.retrieve(draft.id or "").total == 1420
+
+
+def test_more_given_back_than_used_bills_nothing(client: StripeClient) -> None:
+    watch = clock(client, JAN_31)
+    who = customer(client, on=watch)
+    subscription, name, _ = metered_subscription(client, watch, who)
+    count(client, name, who, -7, JAN_31)
+    advance(client, watch, period(client, subscription)[1] + 2 * HOUR)
+    assert client.v1.invoices.list({"customer": who}).data[0].total == 1000
+
+
+@pytest.mark.parametrize(("behavior", "waiting"), [("none", []), ("create_prorations", [300])])
+def test_a_metered_price_that_goes_leaves_its_usage_unless_nothing_is_prorated(
+    client: StripeClient, behavior: Any, waiting: list[int]
+) -> None:
+    watch = clock(client, JAN_31)
+    who = customer(client, on=watch)
+    subscription, name, items = metered_subscription(client, watch, who)
+    count(client, name, who, 30, JAN_31)
+    advance(client, watch, JAN_31 + 10 * HOUR)
+    gone: Any = [{"id": items[1].id, "deleted": True}]
+    client.v1.subscriptions.update(subscription, {"items": gone, "proration_behavior": behavior})
+    found = client.v1.invoice_items.list({"customer": who, "pending": True}).data
+    assert [item.amount for item in found] == waiting
+    advance(client, watch, period(client, subscription)[1] + 2 * HOUR)
+    billed = client.v1.invoices.list({"customer": who}).data[0]
+    assert billed.total == 1000 + sum(waiting)
 
 
 def test_clock_moves_two_intervals_at_most(client: StripeClient) -> None:

@@ -14,6 +14,7 @@ from billing_app.stripe_sandbox.world import World, public
 
 _OLDEST_SECONDS = 35 * DAY_SECONDS
 _AHEAD_SECONDS = 300
+_MINUTE_SECONDS = 60
 _WINDOW_SECONDS = {"day": DAY_SECONDS, "hour": HOUR_SECONDS}
 
 
@@ -96,7 +97,7 @@ def _meter_named(world: World, name: str) -> Json:
 
 
 def record(world: World, params: Json, object_name: str = "billing.meter_event") -> Json:
-    """Stores one usage event. An identifier counts once."""
+    """Stores one usage event. An identifier counts once within a day; the refusal has no code."""
     meter = _meter_named(world, params["event_name"])
     payload = params["payload"]
     customer = world.store.find(payload.get(meter["customer_mapping"]["event_payload_key"]))
@@ -112,12 +113,13 @@ def record(world: World, params: Json, object_name: str = "billing.meter_event")
             code="timestamp_out_of_range",
         )
     identifier = params.get("identifier") or world.new_id("billing.meter_event")
-    if any(world.store.all("billing.meter_event", lambda e: e["identifier"] == identifier)):
-        raise invalid(
-            f"An event already exists with identifier {identifier}.",
-            param="identifier",
-            code="duplicate_meter_event",
+    if any(
+        world.store.all(
+            "billing.meter_event",
+            lambda e: e["identifier"] == identifier and e["created"] > now - DAY_SECONDS,
         )
+    ):
+        raise invalid(f"An event already exists with identifier {identifier}.")
     event = world.draft(
         "billing.meter_event",
         created=now,
@@ -189,6 +191,8 @@ def usage(world: World, meter: str, customer: str, start: int, end: int) -> Deci
 def list_summaries(world: World, params: Json, identifier: str) -> Json:
     world.store.get(identifier, "billing.meter")
     start, end = params["start_time"], params["end_time"]
+    if start % _MINUTE_SECONDS or end % _MINUTE_SECONDS:
+        raise invalid("start_time and end_time must be aligned with minute boundaries.")
     window = params.get("value_grouping_window")
     step: int = _WINDOW_SECONDS[window] if window else end - start
     rows = [

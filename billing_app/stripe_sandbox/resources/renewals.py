@@ -14,6 +14,7 @@ from billing_app.stripe_sandbox.resources.subscription_items import (
     cycle_lines,
     items_of,
     period_end,
+    refresh_usage,
     usage_lines,
 )
 from billing_app.stripe_sandbox.resources.subscriptions import close_lines
@@ -108,7 +109,12 @@ def _hold_if_not_collecting(subscription: Json, invoice: Json) -> None:
 
 
 def finalize_due(world: World, identifier: str, now: int) -> None:
-    """A renewal's draft is an hour old: finalize and collect it, unless collection is paused."""
+    """A renewal's draft is an hour old: finalize and collect it, unless collection is paused.
+
+    What meters counted of its period meanwhile is on it
+    (docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period).
+    """
+    refresh_usage(world, identifier)
     invoice = invoicing.finalize(world, identifier, now)
     subscription = invoicing.subscription_of(world, invoice) or {}
     pause = subscription.get("pause_collection")

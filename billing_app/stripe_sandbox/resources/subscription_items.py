@@ -142,11 +142,36 @@ def usage_lines(world: World, subscription: Json, items: Iterable[Json], until: 
     for item in items:
         if not is_metered(item):
             continue
-        start = item["current_period_start"]
-        meter = item["price"]["recurring"]["meter"]
-        used = meters.usage(world, meter, subscription["customer"], start, until)
+        start = max(item["current_period_start"], item.get("_metered_from", 0))
+        used = usage_of(world, item["price"], subscription["customer"], (start, until))
         lines.append(_usage_line(world, item, used, start, until))
     return lines
+
+
+def usage_of(world: World, price: Json, customer: str, period: tuple[int, int]) -> Decimal:
+    """What a metered price bills for [start, end); more given back than used bills nothing."""
+    used = meters.usage(world, price["recurring"]["meter"], customer, *period)
+    return max(used, Decimal(0))
+
+
+def refresh_usage(world: World, identifier: str) -> None:
+    """Bring the metered lines of a draft to what was counted of their period by now."""
+    invoice = world.store.edit(identifier)
+    for line in invoice["lines"]["data"]:
+        details = line["parent"]["subscription_item_details"] or {}
+        price = world.store.find(((line["pricing"] or {}).get("price_details") or {}).get("price"))
+        if price is None or not details or details["invoice_item"] or not _is_usage(price):
+            continue
+        period = (line["period"]["start"], line["period"]["end"])
+        used = usage_of(world, price, invoice["customer"], period)
+        amount = money.price_amount(price, used)
+        text = f"{used:f} × {name_of(world, price)} ({_rate_text(price)})"  # noqa: RUF001
+        line |= {"amount": amount, "subtotal": amount, "description": text}
+        line |= {"quantity": int(used), "quantity_decimal": str(int(used))}
+
+
+def _is_usage(price: Json) -> bool:
+    return bool(price["recurring"]) and price["recurring"]["usage_type"] == "metered"
 
 
 def _usage_line(world: World, item: Json, used: Decimal, start: int, end: int) -> Line:

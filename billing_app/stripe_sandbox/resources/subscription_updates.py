@@ -14,6 +14,7 @@ from billing_app.stripe_sandbox.resources import (
     subscription_states,
 )
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
+from billing_app.stripe_sandbox.resources.invoice_items import new_item as new_invoice_item
 from billing_app.stripe_sandbox.resources.prorations import (
     credit_unused,
     debit_remaining,
@@ -190,7 +191,7 @@ def _apply_items(
         for item in items_of(subscription):
             if item["id"] in changed or resets:
                 credit_unused(world, subscription, item, moment.prorated_at)
-    lines = _usage_of_removed(world, subscription, after, moment, resets=resets)
+    lines = _usage_to_bill(world, subscription, after, moment, resets=resets)
     _put_items(subscription, after, moment, trialing=trialing)
     if resets:
         return lines + _restart_cycle(world, subscription, moment), True
@@ -274,17 +275,34 @@ def _changed_ids(subscription: Json, after: list[Json]) -> set[str]:
     return {item for item in everything if before.get(item) != later.get(item)}
 
 
-def _usage_of_removed(
+def _usage_to_bill(
     world: World, subscription: Json, after: list[Json], moment: Moment, *, resets: bool
 ) -> list[invoicing.Line]:
-    kept = {(item["id"], item["price"]["id"]) for item in after}
-    gone = [
-        item
-        for item in items_of(subscription)
-        if resets or (item["id"], item["price"]["id"]) not in kept
-    ]
-    lines = usage_lines(world, subscription, gone, moment.now)
-    return [line for line in lines if line.amount]
+    """Usage of metered prices that stay, when the period ends now. Those that go leave theirs as
+    an invoice item, unless nothing is prorated: then it is not billed at all.
+
+    Source: https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup
+    """
+    kept = _prices(after)
+    items = items_of(subscription)
+    gone = [item for item in items if (item["id"], item["price"]["id"]) not in kept]
+    if moment.proration_behavior != "none":
+        customer = world.store.get(subscription["customer"])
+        currency = subscription["currency"]
+        for line in usage_lines(world, subscription, gone, moment.now):
+            if line.amount:
+                new_invoice_item(
+                    world, customer, line, currency=currency, subscription=subscription["id"]
+                )
+    for item in after:
+        if is_metered(item) and (item["id"], item["price"]["id"]) not in _prices(items):
+            item["_metered_from"] = moment.now
+    stay = [item for item in items if resets and item not in gone]
+    return [line for line in usage_lines(world, subscription, stay, moment.now) if line.amount]
+
+
+def _prices(items: list[Json]) -> set[tuple[str, str]]:
+    return {(item["id"], item["price"]["id"]) for item in items}
 
 
 def _put_items(subscription: Json, after: list[Json], moment: Moment, *, trialing: bool) -> None:

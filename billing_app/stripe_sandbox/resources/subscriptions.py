@@ -259,6 +259,7 @@ def add_extra_items(
             end=now,
             price=price,
             quantity=quantity,
+            metadata=entry.get("metadata"),
         )
         new_invoice_item(
             world, customer, line, currency=price["currency"], subscription=subscription["id"]
