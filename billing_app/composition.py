@@ -6,12 +6,14 @@ from functools import cache
 from billing_app import logs
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
+from billing_app.billing.overage.settling import OverageSettlements
 from billing_app.billing.rate_limits import AttemptLimits
 from billing_app.billing.staff.links import ProviderLinks
 from billing_app.billing.staff.moves import Moves
 from billing_app.billing.staff.undo import Undoing
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
+from billing_app.billing.subscriptions.top_ups import TopUps
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
@@ -33,6 +35,8 @@ class Services:
     moves: Moves
     undoing: Undoing
     links: ProviderLinks
+    settlements: OverageSettlements
+    top_ups: TopUps
 
     async def close(self) -> None:
         await self.executions.close()
@@ -63,6 +67,8 @@ def build_services(settings: Settings, url: str) -> Services:
         moves=moves,
         undoing=Undoing(database, executions, moves),
         links=_links(settings),
+        settlements=OverageSettlements(database, provider, subscriptions.syncing),
+        top_ups=TopUps(database, provider, subscriptions.syncing),
     )
 
 

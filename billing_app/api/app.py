@@ -19,6 +19,7 @@ from billing_app.api import (
     sign_in,
     staff,
     subscriptions,
+    top_ups,
     usage,
     webhooks,
 )
@@ -40,7 +41,7 @@ def create_app() -> "hot_routes.HotRoutes":
         redirect_slashes=False,
     )
     reading = (health, plans, usage, receipts, account_history)
-    paying = (subscriptions, overage, webhooks)
+    paying = (subscriptions, overage, top_ups, webhooks)
     for module in (*reading, *paying, sign_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)

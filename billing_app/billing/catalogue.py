@@ -192,6 +192,19 @@ async def find_offer(session: AsyncSession, code: str) -> OfferView:
     return _view(*row)
 
 
+async def newest_version(session: AsyncSession, offer_id: int) -> tuple[OfferView, bool]:
+    """Of an offer that exists, and whether it can still be bought."""
+    query = (
+        select(Offer, OfferVersion)
+        .join(OfferVersion, col(OfferVersion.offer_id) == Offer.id)
+        .where(Offer.id == offer_id)
+        .order_by(col(OfferVersion.version).desc())
+        .limit(1)
+    )
+    offer, version = (await session.exec(query)).one()
+    return _view(offer, version), offer.archived_at is None
+
+
 async def offer_version(session: AsyncSession, version_id: int) -> OfferView:
     version = await session.get(OfferVersion, version_id)
     assert version is not None

@@ -15,12 +15,15 @@ from billing_app.billing.retention import purge_answers, purge_sessions
 from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
-from billing_app.jobs import metrics, reconciliation, staff, webhooks
+from billing_app.jobs import metrics, overage, reconciliation, staff, webhooks
 
 # One version for all releases: work that an older worker began goes on in a newer one.
 APPLICATION_VERSION: Final = "1"
 EACH_MINUTE: Final = "* * * * *"
+EACH_FIFTEEN_SECONDS: Final = "*/15 * * * * *"
+EACH_FIVE_MINUTES: Final = "*/5 * * * *"
 HOURLY: Final = "7 * * * *"
+HOURLY_LATER: Final = "37 * * * *"
 NIGHTLY: Final = "23 3 * * *"
 EACH_TEN_MINUTES: Final = "*/10 * * * *"
 LATE_NIGHTLY: Final = "53 3 * * *"
@@ -78,6 +81,17 @@ async def check_ledger(_scheduled_at: datetime, _context: Any) -> None:
 
 
 SCHEDULES: Final[list[ScheduleInput]] = [
+    {"schedule_name": "top-up", "workflow_fn": overage.top_up, "schedule": EACH_FIFTEEN_SECONDS},
+    {
+        "schedule_name": "tell-meter",
+        "workflow_fn": overage.tell_meter,
+        "schedule": EACH_FIVE_MINUTES,
+    },
+    {
+        "schedule_name": "settle-overage",
+        "workflow_fn": overage.settle_late_overage,
+        "schedule": HOURLY_LATER,
+    },
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
     {
         "schedule_name": SWEEP,

@@ -1,6 +1,6 @@
 """What an offer is at Stripe: a product with a price."""
 
-from typing import Any, Final
+from typing import Any
 
 from billing_app.billing.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
@@ -9,12 +9,11 @@ from billing_app.billing.subscriptions.provider import (
     PriceTerms,
 )
 from billing_app.db.words import Interval
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options, reference
+from billing_app.payments.calls import asked, options, reference
+from billing_app.payments.meters import Meters
 
-METER_EVENT: Final = "billing_overage_executions"
 
-
-class Prices(StripeCalls):
+class Prices(Meters):
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> PriceFacts:
         """The price whose lookup key is the reference, made with its product if need be; the same
         for overage."""
@@ -26,12 +25,6 @@ class Prices(StripeCalls):
         if terms.overage is not None:
             overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
         return PriceFacts(reference(price.product), price.id, overage_price_id)
-
-    async def meter_id(self) -> str | None:
-        """The app's meter, which counts executions beyond plans; None: nothing was sold so yet."""
-        meters = self.client.v1.billing.meters
-        rows = await all_rows(lambda: meters.list_async({"status": "active", "limit": PAGE_SIZE}))
-        return next((row.id for row in rows if row.event_name == METER_EVENT), None)
 
     async def _found(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}
@@ -65,7 +58,7 @@ class Prices(StripeCalls):
                 "recurring": {
                     "interval": terms.interval.value,
                     "usage_type": "metered",
-                    "meter": await self.meter_id() or await self._make_meter(),
+                    "meter": await self.meter_id() or await self.make_meter(),
                 },
             }
             if overage.unit_executions > 1:
@@ -73,17 +66,6 @@ class Prices(StripeCalls):
             price = await self._create(product, body, key=f"{key}:overage")
         _require_same_overage(price, terms, overage)
         return price.id
-
-    async def _make_meter(self) -> str:
-        body: dict[str, Any] = {
-            "display_name": "Executions beyond the plan",
-            "event_name": METER_EVENT,
-            "default_aggregation": {"formula": "sum"},
-        }
-        meters = self.client.v1.billing.meters
-        key = f"meter-{METER_EVENT}"
-        made = await asked(lambda: meters.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
-        return made.id
 
     async def _create(self, product: dict[str, Any], price: dict[str, Any], *, key: str) -> Any:
         made = await asked(

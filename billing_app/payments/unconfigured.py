@@ -28,6 +28,11 @@ class NoProvider:
     portal_url = _refuse
     checkout = _refuse
     customer_facts = _refuse
+    report_usage = _refuse
+    metered_usage = _refuse
+    buy_pack = _refuse
+    give_up_invoice = _refuse
+    settle_overage = _refuse
     customer_of_charge = _refuse
     our_customers = _refuse
     events_since = _refuse

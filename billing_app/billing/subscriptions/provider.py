@@ -193,6 +193,15 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """An amount that is billed late, or given back when it is negative."""
+
+    amount_minor: int
+    currency: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class OverageCharge:
     """Overage of a plan that a change ends: what it costs so far, billed with the change.
 
@@ -299,6 +308,22 @@ class PaymentProvider(Protocol):
     async def cancel_now(self, subscription_id: str, *, key: str) -> None: ...
 
     async def resume(self, subscription_id: str, *, key: str) -> None: ...
+
+    async def report_usage(
+        self, *, customer_id: str, executions: int, identifier: str, at: datetime
+    ) -> None: ...
+
+    async def metered_usage(self, customer_id: str, start: datetime, end: datetime) -> int: ...
+
+    async def buy_pack(
+        self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
+    ) -> None: ...
+
+    async def give_up_invoice(self, invoice_id: str) -> None: ...
+
+    async def settle_overage(
+        self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
+    ) -> None: ...
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str: ...
 

@@ -15,6 +15,7 @@ from billing_app.billing.accounts import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.errors import InvalidInputError, NotFoundError
+from billing_app.billing.overage.reporting import OverageReports
 from billing_app.billing.subscriptions.apply import ENDED, live_subscription
 from billing_app.billing.subscriptions.checkouts import (
     Checkouts,
@@ -91,6 +92,7 @@ class Subscriptions:
         self.syncing = Syncing(database, provider, grace_days=grace_days)
         self.intents = Intents(database, provider, self.syncing)
         self._checkouts = Checkouts(database, provider, self.syncing)
+        self.reports = OverageReports(database, provider)
 
     async def read(self, actor: Actor, account_id: str) -> SubscriptionView | None:
         """The live subscription of an account, or None. Asks nobody but the database."""
@@ -298,6 +300,9 @@ class Subscriptions:
         customer_id = await self._customer_id(managed)
         wanted = Wanted(operation, managed.provider_id)
         if not await self.intents.settle(managed.account_id, customer_id, now, wanted=wanted):
+            if operation is Operation.CANCEL_NOW:
+                # Its last invoice bills what the meter knows.
+                await self.reports.account(managed.account_id, now)
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
                 row = await fresh(session, managed)

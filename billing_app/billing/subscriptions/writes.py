@@ -22,7 +22,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
 )
 from billing_app.db.tables import ProviderWrite
-from billing_app.db.words import Interval, SubscriptionStatus, WriteState
+from billing_app.db.words import Interval, InvoiceStatus, SubscriptionStatus, WriteState
 
 # A call that was cut off may still arrive at the provider; after this it no longer will.
 IN_FLIGHT: Final = timedelta(minutes=5)
@@ -35,10 +35,13 @@ class Operation(StrEnum):
     CANCEL_NOW = "cancel_now"
     CANCEL_AT_PERIOD_END = "cancel_period_end"
     RESUME = "resume"
+    TOP_UP = "top_up"
 
 
+# What they make carries their key.
+BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
 # Money is never taken for a request whose sender has long gone away.
-CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW})
+CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
 
 
 class WritePendingError(ConflictError):
@@ -61,9 +64,11 @@ def new_intent(
 
 
 async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderWrite]:
+    """Those that a next one waits for. A top-up stands beside them, and settles itself."""
     query = (
         select(ProviderWrite)
         .where(ProviderWrite.account_id == account_id)
+        .where(ProviderWrite.operation != Operation.TOP_UP)
         .where(ProviderWrite.state == WriteState.PENDING)
         .order_by(col(ProviderWrite.created_at))
     )
@@ -72,6 +77,7 @@ async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderWri
 
 async def all_pending(session: AsyncSession) -> list[ProviderWrite]:
     query = select(ProviderWrite).where(ProviderWrite.state == WriteState.PENDING)
+    query = query.where(ProviderWrite.operation != Operation.TOP_UP)
     return list((await session.exec(query.order_by(col(ProviderWrite.created_at)))).all())
 
 
@@ -119,6 +125,13 @@ async def carry_out(provider: PaymentProvider, row: ProviderWrite) -> None:
             await provider.cancel_at_period_end(told["subscription_id"], key=key)
         case Operation.RESUME:
             await provider.resume(told["subscription_id"], key=key)
+        case Operation.TOP_UP:
+            await provider.buy_pack(
+                customer_id=told["customer_id"],
+                price_id=told["price_id"],
+                payment_method_id=told["payment_method_id"],
+                key=key,
+            )
 
 
 def _change(told: dict[str, Any]) -> Change:
@@ -134,8 +147,10 @@ def _change(told: dict[str, Any]) -> Change:
 def is_done(row: ProviderWrite, facts: CustomerFacts) -> bool:
     """Does what the customer has show that the intent was carried out?"""
     told = row.parameters
-    if row.operation == Operation.SUBSCRIBE:
-        return any(found.write_key == row.key for found in facts.subscriptions)
+    if row.operation in BEGINNING:
+        paid = [each for each in facts.invoices if each.status is InvoiceStatus.PAID]
+        begun = facts.subscriptions if row.operation == Operation.SUBSCRIBE else paid
+        return any(each.write_key == row.key for each in begun)
     found = next(
         (each for each in facts.subscriptions if each.provider_id == told["subscription_id"]), None
     )

@@ -1,0 +1,52 @@
+"""Auto top-up over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.billing.subscriptions.top_ups import MAX_CAP_MINOR, MAX_THRESHOLD, TopUpView
+
+router = APIRouter(prefix="/billing/top-up", tags=["top-up"])
+
+
+class SwitchOn(BaseModel):
+    """Buy `offer` when fewer than `threshold_executions` are left, for at most
+    `monthly_cap_minor` in a calendar month (UTC)."""
+
+    model_config = ConfigDict(strict=True)
+
+    offer: Annotated[str, Field(min_length=1, max_length=64)]
+    threshold_executions: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]
+    monthly_cap_minor: Annotated[int, Field(ge=1, le=MAX_CAP_MINOR)]
+
+
+@router.get("")
+async def read(
+    services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
+) -> dict[str, TopUpView | None]:
+    """The account's order, or null when it is switched off."""
+    return {"top_up": await services.top_ups.read(actor, account_id, now)}
+
+
+@router.put("")
+async def switch_on(
+    body: SwitchOn, services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
+) -> TopUpView:
+    """Switch it on, change it, or let it stand again after it was stopped."""
+    return await services.top_ups.switch_on(
+        actor,
+        account_id,
+        offer_code=body.offer,
+        threshold_executions=body.threshold_executions,
+        monthly_cap_minor=body.monthly_cap_minor,
+        now=now,
+    )
+
+
+@router.delete("", status_code=204)
+async def switch_off(services: ServicesNow, actor: ActorNow, account_id: AccountNow) -> Response:
+    """Buy nothing more. A purchase under way goes on."""
+    await services.top_ups.switch_off(actor, account_id)
+    return Response(status_code=204)

@@ -1,0 +1,327 @@
+"""Auto top-up: buys a pack with the card on file whenever too few executions are left.
+
+At most one is under way for an account, and a month's never cost more than the cap. What was
+interrupted is looked up at the provider, and what was not paid is given up there.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.accounts import authorize_managing
+from billing_app.billing.actors import Actor
+from billing_app.billing.catalogue import OfferView, find_offer, newest_version
+from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
+from billing_app.billing.money import in_words
+from billing_app.billing.subscriptions import writes
+from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.provider import (
+    CustomerFacts,
+    PaymentDeclinedError,
+    PaymentProvider,
+    PaymentProviderUnavailableError,
+)
+from billing_app.billing.subscriptions.syncing import Syncing
+from billing_app.billing.subscriptions.writes import Operation
+from billing_app.db.engine import Database
+from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderWrite, TopUp
+from billing_app.db.words import Interval, InvoiceStatus, WriteState
+
+MAX_THRESHOLD: Final = 1_000_000_000
+MAX_CAP_MINOR: Final = 10**12
+MAX_ACCOUNTS: Final = 100
+NO_CARD: Final = "There is no card on file."
+NOT_SOLD: Final = "The pack is no longer sold."
+REFUSED: Final = "The payment provider refused the purchase."
+
+NEEDED: Final = text("""
+SELECT t.account_id
+FROM top_ups AS t
+JOIN accounts AS a ON a.id = t.account_id
+WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
+  AND (CAST(:only AS bigint) IS NULL OR t.account_id = :only)
+  AND NOT EXISTS (
+      SELECT FROM provider_writes AS w
+      WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
+  AND t.threshold_executions > (
+      SELECT coalesce(sum(p.executions - p.used - p.held), 0) FROM plans AS p
+      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
+        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
+        AND (p.suspended_at IS NULL OR p.suspended_at > :now) AND p.paused_at IS NULL)
+ORDER BY t.updated_at LIMIT :most
+""")
+
+log = structlog.get_logger(__name__)
+
+
+class PaymentMethodMissingError(ConflictError):
+    code = "payment_method_missing"
+    title = "There is no card on file"
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpView:
+    """`spent_minor`: in this calendar month (UTC), purchases under way included.
+
+    `stopped_because`: in words for people; None while it stands.
+    """
+
+    account_id: str
+    offer: OfferView
+    threshold_executions: int
+    monthly_cap_minor: int
+    currency: str
+    spent_minor: int
+    stopped_because: str | None
+    updated_at: datetime
+
+
+class TopUps:
+    def __init__(self, database: Database, provider: PaymentProvider, syncing: Syncing) -> None:
+        self._database = database
+        self._provider = provider
+        self._syncing = syncing
+
+    async def read(self, actor: Actor, account_id: str, now: datetime) -> TopUpView | None:
+        """None: it is switched off. Raises AccountNotFoundError. Asks nobody but the database."""
+        async with self._database.reading() as session:
+            account = await authorize_managing(session, actor, account_id, reading=True)
+            row = await session.get(TopUp, account.id)
+            return await _view(session, account_id, row, now) if row else None
+
+    async def switch_on(
+        self,
+        actor: Actor,
+        account_id: str,
+        *,
+        offer_code: str,
+        threshold_executions: int,
+        monthly_cap_minor: int,
+        now: datetime,
+    ) -> TopUpView:
+        """Order it, or change the order; one that was stopped stands again.
+
+        Raises AccountNotFoundError, ForbiddenError, ScopeMissingError, OfferUnknownError,
+        InvalidInputError, PaymentMethodMissingError, and what the provider raises.
+        """
+        async with self._database.reading() as session:
+            account = await authorize_managing(session, actor, account_id)
+            offer = await find_offer(session, offer_code)
+            customer = await session.get(ProviderCustomer, account.id)
+        _check(offer, threshold_executions, monthly_cap_minor)
+        if customer is None or await self._provider.payment_method(customer.customer_id) is None:
+            raise PaymentMethodMissingError("Add a card first, then switch this on.")
+        async with self._database.transaction() as session:
+            await session.get(Account, account.id, with_for_update=True)
+            offers = await session.exec(select(Offer.id).where(Offer.code == offer_code))
+            row = await session.get(TopUp, account.id) or TopUp(account_id=account.id)  # pyright: ignore[reportCallIssue]
+            row.offer_id = offers.one() or 0
+            row.threshold_executions = threshold_executions
+            row.monthly_cap_minor = monthly_cap_minor
+            row.currency = offer.currency
+            row.stopped_because = None
+            row.updated_at = now
+            session.add(row)
+            await session.flush()
+            return await _view(session, account_id, row, now)
+
+    async def switch_off(self, actor: Actor, account_id: str) -> None:
+        """A purchase under way goes on. Raises what `switch_on` raises of the account."""
+        async with self._database.transaction() as session:
+            account = await authorize_managing(session, actor, account_id)
+            await session.get(Account, account.id, with_for_update=True)
+            row = await session.get(TopUp, account.id)
+            if row is not None:
+                await session.delete(row)
+
+    async def run(self, now: datetime) -> int:
+        """Settle what was interrupted, then buy where it is needed; returns what was bought."""
+        for row in await self._pending():
+            try:
+                await self._settle(row, now)
+            except BillingError as error:
+                log.warning("top_up_not_settled", account_id=row.account_id, code=error.code)
+        bought = 0
+        async with self._database.reading() as session:
+            accounts = await _needed(session, now)
+        for account_id in accounts:
+            try:
+                bought += await self.buy(account_id, now)
+            except BillingError as error:
+                log.warning("top_up_failed", account_id=account_id, code=error.code)
+        return bought
+
+    async def buy(self, account_id: int, now: datetime) -> bool:
+        """Buy a pack, unless the cap is reached or nothing is needed after all."""
+        async with self._database.reading() as session:
+            order = await session.get(TopUp, account_id)
+            if order is None:
+                return False
+            customer = await session.get(ProviderCustomer, account_id)
+            offer, is_sold = await newest_version(session, order.offer_id)
+        if not is_sold or offer.is_subscription or offer.currency != order.currency:
+            return await self._stop(account_id, NOT_SOLD, now)
+        method = await self._provider.payment_method(customer.customer_id) if customer else None
+        if customer is None or method is None:
+            return await self._stop(account_id, NO_CARD, now)
+        price = await ensure_price(self._database, self._provider, offer, now)
+        parameters: dict[str, Any] = {
+            "customer_id": customer.customer_id,
+            "price_id": price.price_id,
+            "payment_method_id": method.provider_id,
+            "amount_minor": offer.price_minor,
+        }
+        row = await self._intend(account_id, parameters, now)
+        return row is not None and await self._carry_out(row, now)
+
+    async def _intend(
+        self, account_id: int, parameters: dict[str, Any], now: datetime
+    ) -> ProviderWrite | None:
+        """The intent, written under the account's lock; None: not needed, or above the cap."""
+        async with self._database.transaction() as session:
+            await session.get(Account, account_id, with_for_update=True)
+            order = await session.get(TopUp, account_id)
+            if order is None or not await _needed(session, now, only=account_id):
+                return None
+            spent_minor = await _spent_minor(session, account_id, now)
+            if spent_minor + parameters["amount_minor"] > order.monthly_cap_minor:
+                return None
+            row = writes.new_intent(account_id, Operation.TOP_UP, parameters, now)
+            session.add(row)
+        return row
+
+    async def _carry_out(self, row: ProviderWrite, now: datetime) -> bool:
+        try:
+            await writes.carry_out(self._provider, row)
+        except PaymentProviderUnavailableError:
+            raise
+        except PaymentDeclinedError as error:
+            await self._finish(row, WriteState.FAILED, now, problem=error.code)
+            return await self._stop(row.account_id, error.detail, now)
+        except BillingError as error:
+            await self._give_up(row, now)
+            await self._finish(row, WriteState.FAILED, now, problem=error.code)
+            return await self._stop(row.account_id, REFUSED, now)
+        await self._syncing.customer(row.parameters["customer_id"], now)
+        await self._finish(row, WriteState.DONE, now)
+        return True
+
+    async def _settle(self, row: ProviderWrite, now: datetime) -> None:
+        """What became of a purchase whose sender is gone. One that is not paid is given up: the
+        next run decides afresh."""
+        facts = await self._syncing.customer(row.parameters["customer_id"], now)
+        if facts is not None and writes.is_done(row, facts):
+            await self._finish(row, WriteState.DONE, now)
+        elif not writes.may_still_arrive(row, now):
+            if await self._give_up(row, now):
+                await self._finish(row, WriteState.DONE, now)
+            else:
+                await self._finish(row, WriteState.FAILED, now, problem="interrupted")
+
+    async def _give_up(self, row: ProviderWrite, now: datetime) -> bool:
+        """Void what was made of it; True: it was paid all the same."""
+        customer_id = row.parameters["customer_id"]
+        facts = await self._syncing.customer(customer_id, now)
+        invoice_id = _invoice_of(row, facts)
+        if invoice_id is None:
+            return False
+        await self._provider.give_up_invoice(invoice_id)
+        facts = await self._syncing.customer(customer_id, now)
+        return facts is not None and writes.is_done(row, facts)
+
+    async def _pending(self) -> list[ProviderWrite]:
+        query = (
+            select(ProviderWrite)
+            .where(ProviderWrite.operation == Operation.TOP_UP)
+            .where(ProviderWrite.state == WriteState.PENDING)
+            .order_by(col(ProviderWrite.created_at))
+            .limit(MAX_ACCOUNTS)
+        )
+        async with self._database.reading() as session:
+            return list((await session.exec(query)).all())
+
+    async def _stop(self, account_id: int, because: str, now: datetime) -> bool:
+        """It rests until it is switched on again. Always False: nothing was bought."""
+        async with self._database.transaction() as session:
+            await session.get(Account, account_id, with_for_update=True)
+            row = await session.get(TopUp, account_id)
+            if row is not None:
+                row.stopped_because, row.updated_at = because, now
+                session.add(row)
+        return False
+
+    async def _finish(
+        self, row: ProviderWrite, state: WriteState, now: datetime, *, problem: str | None = None
+    ) -> None:
+        async with self._database.transaction() as session:
+            kept = await session.get(ProviderWrite, (row.account_id, row.key))
+            assert kept is not None
+            writes.finish(kept, state, now, problem=problem)
+            session.add(kept)
+
+
+def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) -> None:
+    if offer.interval is not Interval.ONCE:
+        raise InvalidInputError("Only a pack can be bought by itself.", field="offer")
+    if not 1 <= threshold_executions <= MAX_THRESHOLD:
+        raise InvalidInputError(
+            f"A threshold is 1 to {MAX_THRESHOLD:,}.", field="threshold_executions"
+        )
+    if not offer.price_minor <= monthly_cap_minor <= MAX_CAP_MINOR:
+        price = in_words(offer.price_minor, offer.currency)
+        raise InvalidInputError(
+            f"A cap is at least the price of {price}.", field="monthly_cap_minor"
+        )
+
+
+def _invoice_of(row: ProviderWrite, facts: CustomerFacts | None) -> str | None:
+    """The invoice that was made for it and is neither paid nor void."""
+    over = (InvoiceStatus.PAID, InvoiceStatus.VOID)
+    invoices = facts.invoices if facts else []
+    return next(
+        (
+            each.provider_id
+            for each in invoices
+            if each.write_key == row.key and each.status not in over
+        ),
+        None,
+    )
+
+
+async def _needed(session: AsyncSession, now: datetime, *, only: int | None = None) -> list[int]:
+    """Accounts with fewer executions left than they ordered, and no purchase under way."""
+    connection = await session.connection()
+    values = {"now": now, "only": only, "most": MAX_ACCOUNTS}
+    return [row[0] for row in await connection.execute(NEEDED, values)]
+
+
+async def _spent_minor(session: AsyncSession, account_id: int, now: datetime) -> int:
+    """Of this calendar month (UTC): all that is paid or may yet be."""
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    query = (
+        select(ProviderWrite)
+        .where(ProviderWrite.account_id == account_id)
+        .where(ProviderWrite.operation == Operation.TOP_UP)
+        .where(ProviderWrite.state != WriteState.FAILED)
+        .where(col(ProviderWrite.created_at) >= month)
+    )
+    return sum(int(row.parameters["amount_minor"]) for row in (await session.exec(query)).all())
+
+
+async def _view(session: AsyncSession, account_id: str, row: TopUp, now: datetime) -> TopUpView:
+    offer, _ = await newest_version(session, row.offer_id)
+    return TopUpView(
+        account_id=account_id,
+        offer=offer,
+        threshold_executions=row.threshold_executions,
+        monthly_cap_minor=row.monthly_cap_minor,
+        currency=row.currency,
+        spent_minor=await _spent_minor(session, row.account_id, now),
+        stopped_because=row.stopped_because,
+        updated_at=row.updated_at,
+    )

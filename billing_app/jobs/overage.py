@@ -1,0 +1,62 @@
+"""Overage and top-ups on a schedule; a run that was late acts on the time it has."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from dbos import DBOS
+
+from billing_app.composition import get_services
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_SECONDS: Final = 240.0
+
+
+@DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
+async def report_overage() -> int:
+    services = get_services()
+    if services.settings.stripe_secret_key is None:
+        return 0
+    return await services.subscriptions.reports.run(datetime.now(UTC))
+
+
+@DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
+async def settle_overage() -> int:
+    services = get_services()
+    if services.settings.stripe_secret_key is None:
+        return 0
+    return await services.settlements.run(datetime.now(UTC))
+
+
+@DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
+async def buy_top_ups() -> int:
+    services = get_services()
+    if services.settings.stripe_secret_key is None:
+        return 0
+    return await services.top_ups.run(datetime.now(UTC))
+
+
+@DBOS.workflow()
+async def tell_meter(_scheduled_at: datetime, _context: Any) -> None:
+    """Every few minutes: what was used beyond plans. A renewal's invoice is a draft for an hour,
+    so that the last of its period is on it."""
+    sent = await report_overage()
+    if sent:
+        log.info("overage_reported", reports=sent)
+
+
+@DBOS.workflow()
+async def settle_late_overage(_scheduled_at: datetime, _context: Any) -> None:
+    """Hourly: what came too late for its period's invoice."""
+    settled = await settle_overage()
+    if settled:
+        log.info("overage_settled", amounts=settled)
+
+
+@DBOS.workflow()
+async def top_up(_scheduled_at: datetime, _context: Any) -> None:
+    """Every few seconds: packs for accounts that ran low and ordered it so."""
+    bought = await buy_top_ups()
+    if bought:
+        log.info("topped_up", packs=bought)

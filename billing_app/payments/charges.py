@@ -1,0 +1,111 @@
+"""One-off amounts at Stripe: a pack bought with the card on file, and overage that is settled late.
+
+Each step has its own key, and each object carries our write's key, so that what was interrupted
+is found again and nothing is asked for twice.
+"""
+
+from typing import Any
+
+from billing_app.billing.subscriptions.provider import (
+    Correction,
+    NotAtProviderError,
+    PaymentDeclinedError,
+    PaymentProviderFailedError,
+)
+from billing_app.payments import translate
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options
+
+
+class Charges(StripeCalls):
+    async def buy_pack(
+        self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
+    ) -> None:
+        """Charge a pack to the card on file. A decline leaves no invoice that could be paid."""
+        body: dict[str, Any] = {
+            "customer": customer_id,
+            "auto_advance": False,
+            "default_payment_method": payment_method_id,
+            "pending_invoice_items_behavior": "exclude",
+            "metadata": {translate.WRITE_METADATA: key},
+        }
+        invoices = self.client.v1.invoices
+        made = await asked(lambda: invoices.create_async(body, options(f"{key}:invoice")))  # pyright: ignore[reportArgumentType]
+        item: dict[str, Any] = {
+            "customer": customer_id,
+            "invoice": made.id,
+            "pricing": {"price": price_id},
+            "quantity": 1,
+        }
+        items = self.client.v1.invoice_items
+        await asked(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
+        await asked(
+            lambda: invoices.finalize_invoice_async(
+                made.id, {"auto_advance": False}, options(f"{key}:finalize")
+            )
+        )
+        try:
+            await asked(
+                lambda: invoices.pay_async(made.id, {"off_session": True}, options(f"{key}:pay"))
+            )
+        except PaymentDeclinedError:
+            await self.give_up_invoice(made.id)
+            raise
+
+    async def give_up_invoice(self, invoice_id: str) -> None:
+        """Void what is not paid, so that it never will be; done before, it is done."""
+        invoices = self.client.v1.invoices
+        found = await asked(lambda: invoices.retrieve_async(invoice_id))
+        try:
+            if found.status == "draft":
+                await asked(lambda: invoices.delete_async(invoice_id))
+            elif found.status in ("open", "uncollectible"):
+                await asked(lambda: invoices.void_invoice_async(invoice_id))
+        except (PaymentProviderFailedError, NotAtProviderError):
+            pass
+
+    async def settle_overage(
+        self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
+    ) -> None:
+        """Put an amount, or a negative one, on the customer's next invoice.
+
+        With a payment method no invoice is to come by itself: one is made, and charged to it.
+        """
+        if not await self._has_item(customer_id, key):
+            item: dict[str, Any] = {
+                "customer": customer_id,
+                "amount": correction.amount_minor,
+                "currency": correction.currency.lower(),
+                "description": correction.description,
+                "metadata": {translate.WRITE_METADATA: key},
+            }
+            items = self.client.v1.invoice_items
+            await asked(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
+        if payment_method_id is None or await self._has_invoice(customer_id, key):
+            return
+        body: dict[str, Any] = {
+            "customer": customer_id,
+            "auto_advance": True,
+            "currency": correction.currency.lower(),
+            "default_payment_method": payment_method_id,
+            "pending_invoice_items_behavior": "include",
+            "metadata": {translate.WRITE_METADATA: key},
+        }
+        invoices = self.client.v1.invoices
+        made = await asked(lambda: invoices.create_async(body, options(f"{key}:invoice")))  # pyright: ignore[reportArgumentType]
+        await asked(
+            lambda: invoices.finalize_invoice_async(
+                made.id, {"auto_advance": True}, options(f"{key}:finalize")
+            )
+        )
+
+    async def _has_item(self, customer_id: str, key: str) -> bool:
+        query = {"customer": customer_id, "limit": PAGE_SIZE}
+        items = self.client.v1.invoice_items
+        rows = await all_rows(lambda: items.list_async(query))  # pyright: ignore[reportArgumentType]
+        return any(translate.metadata(row).get(translate.WRITE_METADATA) == key for row in rows)
+
+    async def _has_invoice(self, customer_id: str, key: str) -> bool:
+        query = {"customer": customer_id, "limit": PAGE_SIZE}
+        invoices = self.client.v1.invoices
+        rows = await all_rows(lambda: invoices.list_async(query))  # pyright: ignore[reportArgumentType]
+        return any(translate.metadata(row).get(translate.WRITE_METADATA) == key for row in rows)

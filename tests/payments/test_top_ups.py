@@ -1,0 +1,151 @@
+"""Auto top-up: bought when needed, once, never above the cap, and what interrupts it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.subscriptions import writes
+from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
+from tests.factories import OPERATOR
+from tests.payments.bed import DAY, Bed, accepted
+
+FIVE_MINUTES = writes.IN_FLIGHT.total_seconds()
+
+
+async def order(
+    bed: Bed, threshold: int = 1_000, cap_minor: int = 10_000, offer: str = "pack"
+) -> TopUpView:
+    return await bed.services.top_ups.switch_on(
+        OPERATOR,
+        bed.holder.account_id,
+        offer_code=offer,
+        threshold_executions=threshold,
+        monthly_cap_minor=cap_minor,
+        now=bed.now,
+    )
+
+
+async def seen(bed: Bed) -> TopUpView:
+    found = await bed.services.top_ups.read(OPERATOR, bed.holder.account_id, bed.now)
+    assert found is not None
+    return found
+
+
+async def run(bed: Bed) -> int:
+    return await bed.services.top_ups.run(bed.now)
+
+
+def packs(bed: Bed) -> list[dict[str, Any]]:
+    return [plan for plan in bed.plans() if plan["source"] == "pack"]
+
+
+@pytest.fixture
+async def low(bed: Bed) -> Bed:
+    """Subscribed with a card, and 500 executions left."""
+    await bed.subscribed("starter")
+    bed.use_card("pm_card_visa")
+    accepted(await bed.use(4_500))
+    return bed
+
+
+async def test_a_pack_is_bought_when_too_few_are_left(low: Bed) -> None:
+    await order(low, threshold=500)
+    assert await run(low) == 0
+    accepted(await low.use(1))
+    assert await run(low) == 1
+    assert [pack["executions"] for pack in packs(low)] == [10_000]
+    assert low.charged_minor() == 1_900 + 2_500
+    assert await run(low) == 0
+    await low.deliver()
+    assert len(packs(low)) == 1
+    assert (await seen(low)).spent_minor == 2_500
+
+
+async def test_the_cap_of_a_calendar_month_holds(low: Bed) -> None:
+    await order(low, threshold=100_000, cap_minor=5_999)
+    assert [await run(low) for _ in range(4)] == [1, 1, 0, 0]
+    assert (await seen(low)).spent_minor == 5_000
+    low.skip(DAY * 31)
+    assert (await seen(low)).spent_minor == 0
+    assert [await run(low) for _ in range(3)] == [1, 1, 0]
+    assert (await seen(low)).stopped_because is None
+
+
+async def test_concurrent_runs_never_exceed_the_cap(low: Bed) -> None:
+    await order(low, threshold=100_000, cap_minor=7_500)
+    for _ in range(3):
+        await asyncio.gather(*(run(low) for _ in range(3)))
+    assert low.charged_minor() == 1_900 + 7_500
+    assert len(packs(low)) == 3
+
+
+async def test_a_decline_stops_it_until_it_is_switched_on_again(low: Bed) -> None:
+    await order(low)
+    low.use_card("pm_card_chargeCustomerFail")
+    assert await run(low) == 0
+    stopped = (await seen(low)).stopped_because
+    assert stopped is not None
+    assert "declined" in stopped
+    assert [invoice.status for invoice in low.invoices()][-1] == "void"
+    low.use_card("pm_card_visa")
+    assert await run(low) == 0
+    assert (await order(low)).stopped_because is None
+    assert await run(low) == 1
+    assert low.charged_minor() == 1_900 + 2_500
+
+
+async def test_an_archived_pack_stops_it(low: Bed) -> None:
+    await order(low)
+    low.rows("UPDATE offers SET archived_at = now() WHERE code = 'pack' RETURNING 1")
+    assert await run(low) == 0
+    assert (await seen(low)).stopped_because == "The pack is no longer sold."
+
+
+async def test_it_can_be_switched_off(low: Bed) -> None:
+    await order(low)
+    await low.services.top_ups.switch_off(OPERATOR, low.holder.account_id)
+    assert await run(low) == 0
+    assert await low.services.top_ups.read(OPERATOR, low.holder.account_id, low.now) is None
+
+
+async def test_an_order_that_makes_no_sense_is_refused(low: Bed) -> None:
+    for bad in ({"threshold": 0}, {"cap_minor": 2_499}, {"offer": "starter"}, {"offer": "none"}):
+        with pytest.raises(InvalidInputError):
+            await order(low, **bad)  # pyright: ignore[reportArgumentType]
+
+
+async def test_it_needs_a_card(bed: Bed) -> None:
+    with pytest.raises(PaymentMethodMissingError):
+        await order(bed)
+
+
+async def test_overage_does_not_count_as_executions_left(low: Bed) -> None:
+    """Packs are cheaper than going beyond the plan: what is left is what was bought."""
+    low.rows(
+        "INSERT INTO plans (account_id, sequence, type, name, source, priority, executions, used,"
+        " held, starts_at, ends_at, created_at) SELECT account_id, 99, type, name, 'overage', 1000,"
+        " 1000000, 0, 0, starts_at, ends_at, created_at FROM plans LIMIT 1 RETURNING 1"
+    )
+    await order(low)
+    assert await run(low) == 1
+
+
+@pytest.mark.parametrize("step", ["invoices", "invoiceitems", "finalize", "pay"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_unclear_answer_is_looked_up_and_charged_once(
+    low: Bed, step: str, when: str
+) -> None:
+    await order(low)
+    path = {"finalize": "/v1/invoices/*/finalize", "pay": "/v1/invoices/*/pay"}
+    fault = {"kind": "reset", "when": when, "method": "POST", "times": 3}
+    low.sandbox.control("faults", **fault, path=path.get(step, f"/v1/{step}"))
+    assert await run(low) == 0
+    assert await run(low) == 0
+    was_paid = (step, when) == ("pay", "after")
+    low.skip(FIVE_MINUTES + 1)
+    assert await run(low) == (0 if was_paid else 1)
+    assert low.charged_minor() == 1_900 + 2_500
+    assert len(packs(low)) == 1
+    assert {invoice.status for invoice in low.invoices()} <= {"paid", "void"}
