@@ -4,6 +4,7 @@ Each step has its own key, and each object carries our write's key, so that what
 is found again and nothing is asked for twice.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from billing_app.billing.subscriptions.provider import (
@@ -55,20 +56,19 @@ class Charges(StripeCalls):
         """Void what is not paid, so that it never will be; done before, it is done."""
         invoices = self.client.v1.invoices
         found = await asked(lambda: invoices.retrieve_async(invoice_id))
-        try:
+        with suppress(PaymentProviderFailedError, NotAtProviderError):
             if found.status == "draft":
                 await asked(lambda: invoices.delete_async(invoice_id))
             elif found.status in ("open", "uncollectible"):
                 await asked(lambda: invoices.void_invoice_async(invoice_id))
-        except (PaymentProviderFailedError, NotAtProviderError):
-            pass
 
     async def settle_overage(
         self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
     ) -> None:
         """Put an amount, or a negative one, on the customer's next invoice.
 
-        With a payment method no invoice is to come by itself: one is made, and charged to it.
+        With a payment method no invoice is to come by itself: one is made, and charged to it. What
+        the bank declines stays open, and Stripe tries again.
         """
         if not await self._has_item(customer_id, key):
             item: dict[str, Any] = {
@@ -97,6 +97,10 @@ class Charges(StripeCalls):
                 made.id, {"auto_advance": True}, options(f"{key}:finalize")
             )
         )
+        with suppress(PaymentDeclinedError, PaymentProviderFailedError):
+            await asked(
+                lambda: invoices.pay_async(made.id, {"off_session": True}, options(f"{key}:pay"))
+            )
 
     async def _has_item(self, customer_id: str, key: str) -> bool:
         query = {"customer": customer_id, "limit": PAGE_SIZE}

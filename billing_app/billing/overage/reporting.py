@@ -41,19 +41,17 @@ OLDEST: Final = timedelta(days=34)
 MAX_ACCOUNTS: Final = 1_000
 
 UNTOLD: Final = text("""
-SELECT DISTINCT d.account_id
+SELECT account_id FROM meter_reports WHERE state = 'pending'
+UNION
+SELECT d.account_id
 FROM daily_overage AS d
 JOIN plans AS p ON p.account_id = d.account_id AND p.sequence = d.plan_sequence
 LEFT JOIN (
-    SELECT account_id, plan_sequence, day, sum(executions) AS executions,
-           bool_or(state = 'pending') AS is_pending
+    SELECT account_id, plan_sequence, day, sum(executions) AS executions
     FROM meter_reports WHERE day >= :since GROUP BY 1, 2, 3
-) AS r USING (account_id, plan_sequence, day)
-WHERE d.day >= :since AND (
-    r.is_pending
-    OR (d.used - d.refunded <> coalesce(r.executions, 0) AND p.ended_at IS NULL
-        AND p.ends_at > :closed)
-)
+) AS r ON r.account_id = d.account_id AND r.plan_sequence = d.plan_sequence AND r.day = d.day
+WHERE d.day >= :since AND p.ended_at IS NULL AND p.ends_at > :closed
+  AND d.used - d.refunded <> coalesce(r.executions, 0)
 ORDER BY 1 LIMIT :most
 """)
 
