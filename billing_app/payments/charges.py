@@ -80,27 +80,41 @@ class Charges(StripeCalls):
             }
             items = self.client.v1.invoice_items
             await asked(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
-        if payment_method_id is None or await self._has_invoice(customer_id, key):
-            return
+        if payment_method_id is not None:
+            await self._collect(customer_id, correction.currency, payment_method_id, key=key)
+
+    async def _collect(
+        self, customer_id: str, currency: str, payment_method_id: str, *, key: str
+    ) -> None:
+        """One invoice of all that waits for one; taken up where an earlier try was cut off."""
+        invoices = self.client.v1.invoices
         body: dict[str, Any] = {
             "customer": customer_id,
             "auto_advance": True,
-            "currency": correction.currency.lower(),
+            "currency": currency.lower(),
             "default_payment_method": payment_method_id,
             "pending_invoice_items_behavior": "include",
             "metadata": {translate.WRITE_METADATA: key},
         }
-        invoices = self.client.v1.invoices
-        made = await asked(lambda: invoices.create_async(body, options(f"{key}:invoice")))  # pyright: ignore[reportArgumentType]
-        await asked(
-            lambda: invoices.finalize_invoice_async(
-                made.id, {"auto_advance": True}, options(f"{key}:finalize")
+        found = await self._invoice_of(customer_id, key)
+        if found is None:
+            found = await asked(
+                lambda: invoices.create_async(body, options(f"{key}:invoice"))  # pyright: ignore[reportArgumentType]
             )
-        )
-        with suppress(PaymentDeclinedError, PaymentProviderFailedError):
-            await asked(
-                lambda: invoices.pay_async(made.id, {"off_session": True}, options(f"{key}:pay"))
+        identifier: str = found.id
+        if found.status == "draft":
+            found = await asked(
+                lambda: invoices.finalize_invoice_async(
+                    identifier, {"auto_advance": True}, options(f"{key}:finalize")
+                )
             )
+        if found.status == "open":
+            with suppress(PaymentDeclinedError, PaymentProviderFailedError):
+                await asked(
+                    lambda: invoices.pay_async(
+                        identifier, {"off_session": True}, options(f"{key}:pay")
+                    )
+                )
 
     async def _has_item(self, customer_id: str, key: str) -> bool:
         query = {"customer": customer_id, "limit": PAGE_SIZE}
@@ -108,8 +122,11 @@ class Charges(StripeCalls):
         rows = await all_rows(lambda: items.list_async(query))  # pyright: ignore[reportArgumentType]
         return any(translate.metadata(row).get(translate.WRITE_METADATA) == key for row in rows)
 
-    async def _has_invoice(self, customer_id: str, key: str) -> bool:
+    async def _invoice_of(self, customer_id: str, key: str) -> Any | None:
         query = {"customer": customer_id, "limit": PAGE_SIZE}
         invoices = self.client.v1.invoices
         rows = await all_rows(lambda: invoices.list_async(query))  # pyright: ignore[reportArgumentType]
-        return any(translate.metadata(row).get(translate.WRITE_METADATA) == key for row in rows)
+        carrying = (
+            row for row in rows if translate.metadata(row).get(translate.WRITE_METADATA) == key
+        )
+        return next(carrying, None)

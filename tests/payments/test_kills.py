@@ -71,7 +71,7 @@ async def test_killing_a_process_in_the_middle_of_each_write(bed: Bed, when: str
     """The same services in a process that dies while Stripe holds its answer back."""
 
     async def killed(path: str, act: Act, method: str = "POST") -> None:
-        await asyncio.to_thread(_kill_in_the_middle, bed, path, when, act, method)
+        await asyncio.to_thread(kill_in_the_middle, bed, path, when, act, method)
 
     for path in ("/v1/customers", "/v1/products", "/v1/prices", "/v1/checkout/sessions"):
         await killed(path, lambda each: each.begin("starter"))
@@ -115,7 +115,7 @@ async def test_killing_a_process_in_the_middle_of_each_write(bed: Bed, when: str
     assert bed.snapshot() == before
 
 
-def _kill_in_the_middle(bed: Bed, path: str, when: str, act: Act, method: str) -> None:
+def kill_in_the_middle(bed: Bed, path: str, when: str, act: Act, method: str) -> None:
     _hang(bed, path, when, HANG_SECONDS, method)
     process = multiprocessing.get_context("fork").Process(target=_in_child, args=(bed, act))
     process.start()

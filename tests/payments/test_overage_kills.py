@@ -1,0 +1,96 @@
+"""`kill -9` between the steps of reporting, settling and topping up: nothing lost or doubled."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from billing_app.billing.catalogue import publish_offer
+from billing_app.billing.executions.requests import Mode
+from billing_app.billing.subscriptions.writes import IN_FLIGHT
+from billing_app.db.words import When
+from tests.factories import OPERATOR
+from tests.payments.bed import HOUR, Bed, accepted, commit_of
+from tests.payments.test_kills import Act, kill_in_the_middle
+from tests.payments.test_overage import SOFT
+from tests.payments.test_reporting import begun, renew, report, settle
+from tests.payments.test_top_ups import order, packs, run
+
+WHEN = pytest.mark.parametrize("when", ["before", "after"])
+
+
+async def killed(bed: Bed, path: str, when: str, act: Act) -> None:
+    await asyncio.to_thread(kill_in_the_middle, bed, path, when, act, "POST")
+
+
+@pytest.fixture
+async def soft(bed: Bed) -> Bed:
+    await publish_offer(bed.services.database, OPERATOR, code="soft", terms=SOFT, now=bed.now)
+    await begun(bed, "soft")
+    bed.use_card("pm_card_visa")
+    return bed
+
+
+@WHEN
+async def test_a_report_that_is_cut_off_counts_once(soft: Bed, when: str) -> None:
+    accepted(await soft.use(1_101))
+    for _ in range(2):
+        await killed(soft, "/v1/billing/meter_events", when, report)
+    assert soft.rows("SELECT executions, state FROM meter_reports") == [(101, "pending")]
+    accepted(await soft.use(100))
+    assert await report(soft) == 2
+    assert soft.rows("SELECT executions, state FROM meter_reports ORDER BY number") == [
+        (101, "done"),
+        (100, "done"),
+    ]
+    await renew(soft)
+    assert soft.charged_minor() == 2_000 + 3 * 50
+
+
+@WHEN
+async def test_a_settlement_that_is_cut_off_bills_once(soft: Bed, when: str) -> None:
+    accepted(await soft.use(1_150))
+    await renew(soft, report_first=False)
+    soft.skip(HOUR)
+    await killed(soft, "/v1/invoiceitems", when, settle)
+    assert await settle(soft) == 1
+    assert await settle(soft) == 0
+    await renew(soft)
+    assert soft.charged_minor() == 3_000 + 100
+
+
+@WHEN
+@pytest.mark.parametrize("step", ["invoices", "invoiceitems", "invoices/*/finalize"])
+async def test_a_settlement_by_an_invoice_of_its_own_bills_once(
+    soft: Bed, step: str, when: str
+) -> None:
+    accepted(await soft.use(1_000))
+    held = accepted(await soft.use(150, Mode.RESERVE))
+    found = await soft.live()
+    await soft.services.subscriptions.cancel(OPERATOR, found.id, when=When.NOW, now=soft.now)
+    accepted(await soft.decide(commit_of(held)))
+    soft.skip(3 * HOUR)
+    await killed(soft, f"/v1/{step}", when, settle)
+    assert await settle(soft) == 1
+    assert await settle(soft) == 0
+    assert soft.charged_minor() == 1_000 + 100
+
+
+@WHEN
+@pytest.mark.parametrize(
+    "step", ["invoices", "invoiceitems", "invoices/*/finalize", "invoices/*/pay"]
+)
+async def test_a_top_up_that_is_cut_off_charges_once(bed: Bed, step: str, when: str) -> None:
+    await bed.subscribed("starter")
+    bed.use_card("pm_card_visa")
+    accepted(await bed.use(4_500))
+    await order(bed)
+    await killed(bed, f"/v1/{step}", when, run)
+    assert bed.rows("SELECT state FROM provider_writes") == [("pending",)]
+    assert await run(bed) == 0
+    bed.skip(IN_FLIGHT / timedelta(seconds=1) + 1)
+    await run(bed)
+    await run(bed)
+    assert bed.charged_minor() == 1_900 + 2_500
+    assert len(packs(bed)) == 1
+    assert bed.rows("SELECT count(*) FROM provider_writes WHERE state = 'pending'") == [(0,)]

@@ -1,0 +1,140 @@
+"""Random use, refunds, renewals and changes around a soft limit: Stripe takes what we count."""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from billing_app.billing.catalogue import publish_offer
+from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
+from billing_app.billing.verification import verify
+from billing_app.db.words import When
+from tests.conftest import create_database
+from tests.factories import OPERATOR
+from tests.payments.bed import DAY, HOUR, Bed, accepted
+from tests.payments.test_overage import SOFT, SOFTER
+from tests.payments.test_reporting import begun, give_back, report, settle
+from tests.stripe_sandbox.running import Sandbox
+
+NAMES = ["soft", "softer", "starter"]
+USE = st.tuples(st.just("use"), st.sampled_from([1, 99, 100, 640, 1_000, 2_345]))
+BACK = st.tuples(st.just("back"), st.integers(1, 700))
+WAIT = st.tuples(st.just("wait"), st.integers(1, 26))
+NOW = st.tuples(st.just("now"), st.sampled_from(NAMES))
+LATER = st.tuples(st.just("later"), st.sampled_from(NAMES))
+JOBS = st.tuples(st.sampled_from(["report", "report", "settle"]), st.just(0))
+ACTS = st.lists(st.one_of(USE, USE, BACK, WAIT, NOW, LATER, JOBS), min_size=5, max_size=14)
+
+# What was sold: prices of periods less what was credited, and overage of each period in units.
+SOLD = """
+SELECT coalesce(sum(CASE WHEN p.source = 'subscription' THEN v.price_minor
+    ELSE (p.used + v.overage_unit_executions - 1) / v.overage_unit_executions
+         * v.overage_unit_price_minor END), 0)
+  - (SELECT coalesce(sum((parameters -> 'credit' ->> 'amount_minor')::bigint), 0)
+     FROM provider_writes WHERE state = 'done' AND parameters ->> 'credit' IS NOT NULL)
+FROM plans AS p JOIN offer_versions AS v ON v.id = p.offer_version_id
+WHERE p.source IN ('subscription', 'overage')
+"""
+DAILY = "SELECT coalesce(sum(used - refunded), 0) FROM daily_overage"
+USED = "SELECT coalesce(sum(used), 0) FROM plans WHERE source = 'overage'"
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(acts=ACTS)
+async def test_money_at_stripe_is_our_count(
+    sandbox_process: Sandbox, server_url: str, database_template: str, acts: list[tuple[str, Any]]
+) -> None:
+    sandbox_process.control("reset")
+    name = f"overage_{next(_numbers)}"
+    url = await asyncio.to_thread(create_database, server_url, name, database_template)
+    bed = await Bed(sandbox_process, url).open()
+    try:
+        for code, terms in (("soft", SOFT), ("softer", SOFTER)):
+            await publish_offer(
+                bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now
+            )
+        await begun(bed, "soft")
+        bed.use_card("pm_card_visa")
+        events: list[dict[str, Any]] = []
+        for kind, what in acts:
+            await _act(bed, kind, what, events)
+        await _come_to_rest(bed)
+        assert bed.rows(DAILY) == bed.rows(USED)
+        assert await verify(bed.services.database) == []
+        assert _taken_minor(bed) == int(bed.rows(SOLD)[0][0])
+        assert sandbox_process.take_violations() == []
+    finally:
+        await bed.close()
+
+
+async def _act(bed: Bed, kind: str, what: Any, events: list[dict[str, Any]]) -> None:
+    if kind == "use":
+        decision = await bed.use(what)
+        if isinstance(decision, Accepted):
+            events.append(accepted(decision))
+    elif kind == "back" and events:
+        answer = events.pop()
+        await give_back(bed, answer, min(what, answer["executions"]))
+    elif kind == "wait":
+        await _wait(bed, timedelta(days=what))
+    elif kind in ("now", "later"):
+        with suppress(ChangeLosesValueError, SameOfferError):
+            await bed.change(what, When.NOW if kind == "now" else When.PERIOD_END)
+    elif kind == "report":
+        await report(bed)
+    elif kind == "settle":
+        await settle(bed)
+
+
+async def _wait(bed: Bed, time: timedelta) -> None:
+    """In steps, so that each renewal's draft is seen, as the schedule would."""
+    until = bed.now + time
+    while bed.now < until:
+        end = (await bed.live()).period_end
+        if bed.now < end < until:
+            bed.skip((end - bed.now).total_seconds() + 60)
+            await bed.deliver()
+            with suppress(BillingError):
+                await report(bed)
+            bed.skip(2 * HOUR)
+        else:
+            bed.skip((until - bed.now).total_seconds() + 1)
+        await bed.deliver()
+
+
+async def _come_to_rest(bed: Bed) -> None:
+    """Two more periods: what was late is settled, and on an invoice."""
+    for _ in range(2):
+        await report(bed)
+        await _wait(bed, (await bed.live()).period_end - bed.now + timedelta(hours=5))
+        await settle(bed)
+    bed.skip(DAY)
+    await bed.deliver()
+    assert await settle(bed) == 0
+
+
+def _taken_minor(bed: Bed) -> int:
+    """Charged, plus what is owed in the balance (less what is kept there), plus what waits."""
+    customer = bed.client.v1.customers.retrieve(bed.customer_id())
+    waiting = bed.client.v1.invoice_items.list({"customer": customer.id, "pending": True})
+    return bed.charged_minor() + customer.balance + sum(item.amount for item in waiting.data)
+
+
+def _counter() -> Any:
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+_numbers = _counter()
