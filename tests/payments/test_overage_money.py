@@ -127,7 +127,7 @@ def _taken_minor(bed: Bed) -> int:
     """Charged, plus what is owed in the balance (less what is kept there), plus what waits."""
     customer = bed.client.v1.customers.retrieve(bed.customer_id())
     waiting = bed.client.v1.invoice_items.list({"customer": customer.id, "pending": True})
-    return bed.charged_minor() + customer.balance + sum(item.amount for item in waiting.data)
+    return bed.charged_minor() + (customer.balance or 0) + sum(item.amount for item in waiting.data)
 
 
 def _counter() -> Any:
