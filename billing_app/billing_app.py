@@ -12,6 +12,8 @@ from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.not_found import not_found
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
+from billing_app.pages.staff.audit import staff_audit
+from billing_app.pages.staff.customer import staff_customer
 from billing_app.pages.staff.customers import staff_customers
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
@@ -19,6 +21,8 @@ from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.door import DoorState
 from billing_app.states.session import SessionGuard
+from billing_app.states.staff.audit import StaffAuditState
+from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.team import StaffTeamState
 from billing_app.states.usage_stats import UsageStatsState
@@ -64,6 +68,18 @@ app.add_page(
     route=routes.STAFF_CUSTOMERS,
     title="Customers · Staff console",
     on_load=StaffCustomersState.load,
+)
+app.add_page(
+    staff_customer,
+    route=routes.STAFF_CUSTOMER,
+    title="Customer · Staff console",
+    on_load=StaffCustomerState.load,
+)
+app.add_page(
+    staff_audit,
+    route=routes.STAFF_AUDIT,
+    title="Audit · Staff console",
+    on_load=StaffAuditState.load,
 )
 app.add_page(
     staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load

@@ -11,9 +11,9 @@ NOT_FOUND: Final = "404"  # Reflex's name for what stands where no page is
 
 STAFF: Final = "/staff"
 STAFF_CUSTOMERS: Final = "/staff/customers"
-STAFF_CUSTOMER: Final = "/staff/customers/[account]"
+STAFF_CUSTOMER: Final = "/staff/customers/[customer]"
 STAFF_OFFERS: Final = "/staff/offers"
-STAFF_OFFER: Final = "/staff/offers/[code]"
+STAFF_OFFER: Final = "/staff/offers/[offer_code]"
 STAFF_OPERATIONS: Final = "/staff/operations"
 STAFF_TEAM: Final = "/staff/team"
 STAFF_AUDIT: Final = "/staff/audit"

@@ -54,6 +54,7 @@ class PlanView:
     began_because: BeginReason | None
     ended_at: datetime | None
     ended_because: EndReason | None
+    paused_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,7 @@ def _plan_view(
         began_because=begun[1],
         ended_at=ended_at,
         ended_because=ended_because,
+        paused_at=balance.paused_at,
     )
 
 

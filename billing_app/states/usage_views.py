@@ -6,13 +6,14 @@ from typing import Final
 
 import pandas as pd
 
-from billing_app.billing.actors import PersonActor, UserActor
+from billing_app.billing.actors import PersonActor, StaffActor, UserActor
 from billing_app.billing.usage import DailyRow, EventView
 from billing_app.components.charts.executions import MAX_SERIES, OTHERS, UNNAMED, by_day_and_group
 from billing_app.db.words import EventKind
 from billing_app.states import words
 from billing_app.states.views import DayRow, EventRow, SeriesKey
 
+Reader = PersonActor | StaffActor
 YOU: Final = "You"
 KIND_TONES: Final = {
     EventKind.CONSUME: "",
@@ -51,20 +52,18 @@ def day_rows(rows: list[DailyRow]) -> list[DayRow]:
     return [_day_row(day, days[day]) for day in sorted(days, reverse=True)]
 
 
-def named_users(rows: list[DailyRow], viewer: PersonActor) -> list[DailyRow]:
+def named_users(rows: list[DailyRow], viewer: Reader) -> list[DailyRow]:
     """Rows by user, with the viewer's own id as a word."""
     return [replace(row, group=person(row.group, viewer)) for row in rows]
 
 
-def person(user_id: str, viewer: PersonActor) -> str:
+def person(user_id: str, viewer: Reader) -> str:
     """You, another's id, or nothing. Staff who look at an account are none of its people."""
     is_viewer = isinstance(viewer, UserActor) and user_id == viewer.user_id
     return YOU if is_viewer else user_id
 
 
-def event_rows(
-    events: list[EventView], shown: list[EventRow], viewer: PersonActor
-) -> list[EventRow]:
+def event_rows(events: list[EventView], shown: list[EventRow], viewer: Reader) -> list[EventRow]:
     """What a table shows; the very list it shows already when nothing came.
 
     `is_new` marks what came above the rows that were there.
@@ -79,7 +78,7 @@ def event_rows(
     return [replace(row, is_new=index < count_new) for index, row in enumerate(rows)]
 
 
-def _event_row(event: EventView, viewer: PersonActor) -> EventRow:
+def _event_row(event: EventView, viewer: Reader) -> EventRow:
     return EventRow(
         event_id=event.id,
         at=words.exact_moment(event.occurred_at),

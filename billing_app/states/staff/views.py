@@ -30,3 +30,149 @@ class CustomerLine:
     status: str
     tone: str
     since: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerHead:
+    """Whose account a page is about, and how it stands."""
+
+    account_id: str = ""
+    name: str = ""
+    kind: str = ""
+    email: str = ""
+    provider_id: str = ""
+    provider_url: str = ""
+    status: str = ""
+    tone: str = ""
+    since: str = ""
+    people: str = ""
+    is_blocked: bool = False
+    is_trial: bool = False
+    left: str = ""
+    of_total: str = ""
+    held: str = ""
+    used_percent: float = 0.0
+    held_percent: float = 0.0
+    meter_tone: str = ""
+    pace: str = ""
+    plan: str = ""
+    plan_note: str = ""
+    subscription: str = ""
+    subscription_note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """A plan of the queue or the history, with what can be done about it."""
+
+    plan_id: str
+    name: str
+    source: str
+    state: str
+    tone: str
+    used: str
+    held: str
+    executions: str
+    dates: str
+    is_paused: bool
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLine:
+    """A reservation."""
+
+    reservation_id: str
+    status: str
+    tone: str
+    executions: str
+    workflow: str
+    user: str
+    created: str
+    ends: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionLine:
+    """A subscription with the provider's own page."""
+
+    provider_id: str
+    provider_url: str
+    offer: str
+    price: str
+    status: str
+    tone: str
+    period: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """An invoice with the provider's own page."""
+
+    invoice_id: str
+    number: str
+    status: str
+    tone: str
+    amount: str
+    issued: str
+    page_url: str
+    provider_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookLine:
+    """An event that the provider sent."""
+
+    event_id: str
+    type: str
+    state: str
+    tone: str
+    received: str
+    attempts: str
+    account: str
+    account_id: str
+    error: str
+    provider_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A service key, never its secret."""
+
+    key_id: str
+    name: str
+    hint: str
+    scopes: str
+    state: str
+    tone: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """A browser that is signed in."""
+
+    row: str
+    user_id: str
+    person: str
+    browser: str
+    since: str
+    ends: str
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLine:
+    """An entry of the audit log."""
+
+    entry_id: str
+    at: str
+    who: str
+    role: str
+    what: str
+    figures: str
+    reason: str
+    account_id: str
+    is_undone: bool
+    can_undo: bool

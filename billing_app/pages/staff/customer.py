@@ -1,0 +1,178 @@
+"""One account: its head, its parts as tabs, and the menu of repairs."""
+
+from typing import Any
+
+import reflex as rx
+
+from billing_app import routes
+from billing_app.billing.staff.permissions import Action
+from billing_app.components.cards import bare_card
+from billing_app.components.controls import native_link
+from billing_app.components.numbers import badge, meter
+from billing_app.pages.staff import customer_parts as parts
+from billing_app.pages.staff.frame import console, not_found
+from billing_app.pages.staff.repairs import repair_dialogs
+from billing_app.states.staff import customer as names
+from billing_app.states.staff.customer import StaffCustomerState as State
+from billing_app.states.staff.repair_words import TITLES
+from billing_app.states.staff.repairs import VIEW
+
+TABS = (
+    (names.SUMMARY, "Summary", parts.summary),
+    (names.LEDGER, "Ledger", parts.ledger),
+    (names.HOLDS, "Reservations", parts.holds),
+    (names.MONEY, "Billing", parts.money),
+    (names.PEOPLE, "Access", parts.access),
+    (names.AUDIT, "Audit", parts.audit),
+)
+
+
+def staff_customer() -> rx.Component:
+    """How an account stands, and what can be done for it."""
+    return console(
+        rx.cond(
+            State.is_missing,
+            not_found("There is no such account"),
+            rx.fragment(_head(), _figures(), _tabs(), repair_dialogs()),
+        ),
+        path=routes.STAFF_CUSTOMERS,
+        state=State,
+    )
+
+
+def _head() -> rx.Component:
+    head = State.head
+    return rx.el.header(
+        rx.el.div(
+            rx.el.div(
+                rx.el.h1(head.name, class_name="page-title"),
+                badge(head.status, head.tone),
+                class_name="title-row",
+            ),
+            rx.el.p(
+                head.kind,
+                rx.cond(head.email != "", f" · {head.email}", ""),
+                f" · since {head.since}",
+                rx.cond(head.provider_id != "", _provider()),
+                class_name="page-note",
+            ),
+        ),
+        rx.el.div(
+            rx.el.button(
+                rx.icon("eye", aria_hidden="true"),
+                "View as customer",
+                type="button",
+                class_name="button",
+                on_click=State.ask(VIEW, "", ""),
+            ),
+            _menu(),
+            class_name="page-actions",
+        ),
+        class_name="page-head",
+    )
+
+
+def _provider() -> rx.Component:
+    head = State.head
+    return rx.fragment(
+        " · ",
+        rx.cond(
+            head.provider_url != "",
+            native_link(
+                head.provider_id,
+                href=head.provider_url,
+                class_name="text-link",
+                custom_attrs={"target": "_blank", "rel": "noreferrer"},
+            ),
+            rx.el.code(head.provider_id, class_name="code"),
+        ),
+    )
+
+
+def _menu() -> rx.Component:
+    head = State.head
+    return rx.dropdown_menu.root(
+        rx.dropdown_menu.trigger(
+            rx.el.button(
+                "Actions",
+                rx.icon("chevron-down", aria_hidden="true"),
+                type="button",
+                class_name="button strong",
+            )
+        ),
+        rx.dropdown_menu.content(
+            _item("grant", Action.GRANT),
+            _item("refund", Action.REFUND),
+            _item("refund_range", Action.REFUND),
+            _item("adjust", Action.ADJUST),
+            rx.cond(head.is_trial, _item("extend_trial", Action.EXTEND_TRIAL)),
+            rx.cond(State.subscriptions.length() > 0, _item("move", Action.MOVE_OFFER)),
+            rx.dropdown_menu.separator(),
+            rx.cond(
+                head.is_blocked,
+                _item("unblock", Action.UNBLOCK),
+                _item("block", Action.BLOCK, color="red"),
+            ),
+            min_width="220px",
+        ),
+    )
+
+
+def _item(kind: str, action: Action, **attributes: Any) -> rx.Component:
+    return rx.dropdown_menu.item(
+        TITLES[kind],
+        disabled=~State.allowed.contains(action.value),
+        on_click=State.ask(kind, "", ""),
+        **attributes,
+    )
+
+
+def _figures() -> rx.Component:
+    head = State.head
+    return bare_card(
+        rx.el.div(
+            _figure("Left", head.left, head.of_total, _meter()),
+            _figure("Lasts", head.pace, rx.cond(head.held != "", head.held, "Nothing on hold")),
+            _figure("Plan", head.plan, head.plan_note),
+            _figure("Subscription", head.subscription, head.subscription_note),
+            class_name="figures",
+        )
+    )
+
+
+def _figure(name: str, value: rx.Var[str], note: rx.Var[str], *more: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.div(name, class_name="stat-label"),
+        rx.el.div(value, class_name="figure-value"),
+        rx.el.div(note, class_name="stat-hint"),
+        *more,
+        class_name="figure",
+    )
+
+
+def _meter() -> rx.Component:
+    head = State.head
+    return rx.el.div(
+        meter(
+            used_percent=head.used_percent,
+            held_percent=head.held_percent,
+            tone=head.meter_tone,
+            label="Executions used",
+            thin=True,
+        ),
+        class_name="figure-meter",
+    )
+
+
+def _tabs() -> rx.Component:
+    return rx.tabs.root(
+        rx.tabs.list(
+            *[rx.tabs.trigger(words, value=name) for name, words, _ in TABS], class_name="tabs"
+        ),
+        *[
+            rx.tabs.content(rx.el.div(draw(), class_name="tab"), value=name)
+            for name, _, draw in TABS
+        ],
+        value=State.part,
+        on_change=State.choose_part,
+    )

@@ -1,0 +1,78 @@
+"""Rows of the audit log, which the account's page and the audit page share."""
+
+from typing import Final
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app import routes
+from billing_app.components.controls import Handler
+from billing_app.components.feedback import empty
+from billing_app.components.listing import Column
+from billing_app.components.numbers import badge
+from billing_app.components.tables import ACTIONS, cell
+from billing_app.states.staff.views import EntryLine
+
+ENTRY_COLUMNS: Final = (
+    Column("Time (UTC)"),
+    Column("Who", is_wide_only=True),
+    Column("What"),
+    Column("Reason", is_wide_only=True),
+    Column(ACTIONS, is_right=True),
+)
+
+
+def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool) -> rx.Component:
+    """Who did what and why, and a button that takes it back."""
+    return rx.el.tr(
+        cell(row.at, "soft"),
+        cell(rx.fragment(row.who, " ", badge(row.role)), "wide-only"),
+        cell(
+            rx.el.div(
+                rx.el.span(row.what, class_name="row-link"),
+                rx.cond(
+                    row.figures != "", rx.el.span(row.figures, class_name="row-note wide-only")
+                ),
+                _account(row) if with_account else rx.fragment(),
+                class_name="entry-what",
+            ),
+            "wrap",
+        ),
+        cell(row.reason, "soft wrap wide-only"),
+        cell(
+            rx.cond(
+                row.is_undone,
+                badge("Undone"),
+                rx.cond(
+                    row.can_undo,
+                    rx.el.button(
+                        rx.icon("undo-2", aria_hidden="true"),
+                        "Undo",
+                        type="button",
+                        class_name="button small",
+                        on_click=on_undo(row.entry_id),
+                        custom_attrs={"aria-label": f"Undo: {row.what}"},
+                    ),
+                ),
+            ),
+            "right",
+        ),
+        key=row.entry_id,
+    )
+
+
+def _account(row: ObjectVar[EntryLine]) -> rx.Component:
+    return rx.cond(
+        row.account_id != "",
+        rx.link(
+            "Open the account",
+            href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+            class_name="text-link",
+        ),
+    )
+
+
+def no_entries() -> rx.Component:
+    return empty(
+        icon="scroll-text", title="Nothing was done", words="Every action of the staff stands here."
+    )

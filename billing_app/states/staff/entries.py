@@ -1,0 +1,90 @@
+"""Entries of the audit log in words."""
+
+from typing import Any, Final
+
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.history import WORDS
+from billing_app.billing.staff.permissions import Action, may
+from billing_app.db.words import StaffRole
+from billing_app.states import words
+from billing_app.states.staff.views import EntryLine
+
+ACTIONS: Final[dict[str, str]] = {
+    Action.VIEW_AS_CUSTOMER: "Began to view as customer",
+    Action.END_VIEW: "Ended the view as customer",
+    Action.GRANT: "Granted executions",
+    Action.REFUND: "Refunded executions",
+    Action.ADJUST: "Adjusted executions",
+    Action.EXTEND_TRIAL: "Extended the trial",
+    Action.MOVE_OFFER: "Moved to another offer",
+    Action.PAUSE: "Paused a plan",
+    Action.RESUME: "Resumed a plan",
+    Action.BLOCK: "Blocked the account",
+    Action.UNBLOCK: "Unblocked the account",
+    Action.UNDO: "Took an earlier step back",
+    Action.SIGN_OUT: "Signed somebody out everywhere",
+    Action.REPLAY_EVENT: "Replayed a webhook",
+    Action.RECONCILE: "Ran the reconciliation",
+    Action.RETRY_JOB: "Retried a job",
+    Action.EDIT_OFFER: "Edited an offer's draft",
+    Action.PUBLISH_OFFER: "Published an offer",
+    Action.ARCHIVE_OFFER: "Archived an offer",
+    Action.UNARCHIVE_OFFER: "Took an offer out of the archive",
+    Action.ADD_STAFF: "Added somebody to the staff",
+    Action.CHANGE_ROLE: "Changed a role",
+    Action.REMOVE_STAFF: "Removed somebody from the staff",
+}
+MAX_FIGURES: Final = 4
+NAMELESS: Final = frozenset({"plan_id", "version_id", "next_version_id", "refunds", "event"})
+
+
+def entry_line(entry: EntryView, role: StaffRole) -> EntryLine:
+    """`can_undo` also says that the reader's role may."""
+    return EntryLine(
+        entry_id=entry.id,
+        at=words.exact_moment(entry.at),
+        who=entry.actor_name,
+        role=entry.role.value,
+        what=entry_words(entry),
+        figures=_figures(entry),
+        reason=entry.reason,
+        account_id=entry.account_id or "",
+        is_undone=entry.undone_by is not None,
+        can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
+    )
+
+
+def entry_words(entry: EntryView) -> str:
+    """What was done."""
+    write = WORDS.get(entry.action)
+    if write is not None:
+        return write(entry.before, entry.after)
+    return ACTIONS.get(entry.action, entry.action.replace("_", " ").capitalize())
+
+
+def _figures(entry: EntryView) -> str:
+    """What changed from what to what, as the entry keeps it."""
+    names = [name for name in {**entry.before, **entry.after} if name not in NAMELESS]
+    parts = [
+        f"{name.replace('_', ' ')}: {_change(entry.before.get(name), entry.after.get(name))}"
+        for name in names
+        if entry.before.get(name) != entry.after.get(name)
+    ]
+    return " · ".join(parts[:MAX_FIGURES])
+
+
+def _change(before: Any, after: Any) -> str:
+    if before is None:
+        return _value(after)
+    return f"{_value(before)} → {_value(after)}"
+
+
+def _value(value: Any) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return words.number(value)
+    text = str(value)
+    return text[:16].replace("T", " ") if text[:2] == "20" and text[10:11] == "T" else text[:60]

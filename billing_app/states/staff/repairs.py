@@ -1,0 +1,151 @@
+"""The desk where an account is repaired: a form, what it would change, the yes, and undoing."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app.billing import catalogue, ids
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.permissions import require
+from billing_app.billing.staff.sessions import sign_out_person
+from billing_app.composition import get_services
+from billing_app.states import words
+from billing_app.states.session import SessionState
+from billing_app.states.staff.orders import REPAIRS, Asked, Form
+from billing_app.states.staff.page import Said
+from billing_app.states.staff.repair_words import TITLES, WORDS
+
+if TYPE_CHECKING:
+    from billing_app.states.staff.page import StaffPage
+    from billing_app.states.staff.undo import Undoing
+
+    class Page(Undoing, StaffPage, SessionState): ...
+else:
+    # Reflex copies the vars of a mixin only when it stands on rx.State itself.
+    Page = rx.State
+
+VIEW, SIGN_OUT = "view", "sign_out"
+DIALOGS: Final = frozenset({*REPAIRS, VIEW, SIGN_OUT})
+HARSH: Final = frozenset({"pause", "block"})
+MAX_FIELD_LENGTH: Final = 600
+
+
+class RepairDesk(Page, mixin=True):
+    """One repair at a time. `consequence` stands there when the form was understood: then a yes
+    carries it out, once, however often it is pressed."""
+
+    dialog: rx.Field[str] = rx.field("")
+    title: rx.Field[str] = rx.field("")
+    explanation: rx.Field[str] = rx.field("")
+    is_repair: rx.Field[bool] = rx.field(False)
+    is_harsh: rx.Field[bool] = rx.field(False)
+    target: rx.Field[str] = rx.field("")
+    target_name: rx.Field[str] = rx.field("")
+    consequence: rx.Field[list[str]] = rx.field(default_factory=list)
+    workflows: rx.Field[list[str]] = rx.field(default_factory=list)
+    offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
+    _customer_id: str = ""
+    _form: Form = {}
+    _key: str = ""
+
+    @rx.event
+    async def ask(self, dialog: str, target: str, target_name: str) -> None:
+        """Open a dialog, about a plan, an event or a person when it is about one."""
+        self._put_away()
+        self._show(said=Said())
+        if dialog in DIALOGS:
+            self._show(
+                dialog=dialog,
+                title=TITLES.get(dialog, ""),
+                explanation=WORDS.get(dialog, ""),
+                is_repair=dialog in REPAIRS,
+                is_harsh=dialog in HARSH,
+                target=target[:255],
+                target_name=target_name[:255],
+            )
+        if dialog == "move":
+            found = await catalogue.list_offers(get_services().database)
+            offers = [
+                (offer.code, f"{offer.name}, {words.number(offer.executions)} executions")
+                for offer in found
+                if offer.is_subscription
+            ]
+            self._show(offers=offers)
+
+    @rx.event
+    def close(self) -> None:
+        """Nothing is done."""
+        self._put_away()
+        self._show(said=Said())
+
+    @rx.event
+    def back(self) -> None:
+        """To the form again."""
+        self._show(consequence=[], said=Said())
+
+    @rx.event
+    async def review(self, form: dict[str, Any]) -> None:
+        """Say what the repair would change."""
+        repair = REPAIRS.get(self.dialog)
+        if repair is None:
+            return
+        told = {str(name): str(value)[:MAX_FIELD_LENGTH] for name, value in form.items()}
+        account_id = self._customer_id
+
+        async def work(staff: StaffActor, now: datetime) -> list[str]:
+            require(staff, repair.action)
+            return await repair.foresee(Asked(staff, account_id, told, now))
+
+        self._show(said=Said())
+        consequence = await self._ask(work)
+        if consequence is not None:
+            self._form, self._key = told, ids.new_id("ui_")
+            self._show(consequence=consequence)
+
+    @rx.event
+    async def carry_out(self) -> EventSpec | None:
+        """Do what was reviewed."""
+        repair, form, key = REPAIRS.get(self.dialog), self._form, self._key
+        if repair is None or not key:
+            return None
+        account_id = self._customer_id
+
+        async def work(staff: StaffActor, now: datetime) -> EntryView:
+            return await repair.carry_out(Asked(staff, account_id, form, now), key)
+
+        self._show(said=Said())
+        entry = await self._ask(work)
+        return await self._told(entry) if entry is not None else None
+
+    @rx.event
+    async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
+        """End every session of the person that was chosen."""
+        account_id, user_id = self._customer_id, self.target
+
+        async def work(staff: StaffActor, now: datetime) -> int:
+            return await sign_out_person(
+                get_services().database,
+                staff,
+                account_id,
+                user_id=user_id,
+                reason=str(form.get("reason", "")),
+                now=now,
+            )
+
+        ended = await self._ask(work)
+        if ended is None:
+            return None
+        self._put_away()
+        self._show(said=Said(f"{words.counted(ended, 'session')} ended."))
+        return await self._refresh()
+
+    async def _told(self, entry: EntryView) -> EventSpec | None:
+        self._put_away()
+        return await self._tell(entry)
+
+    def _put_away(self) -> None:
+        self._form, self._key = {}, ""
+        self._show(dialog="", is_repair=False, target="", target_name="", consequence=[])

@@ -1,0 +1,49 @@
+"""Taking a repair back with one press."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff import undo as undoing
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.composition import get_services
+from billing_app.states.session import SessionState
+from billing_app.states.staff.entries import entry_words
+from billing_app.states.staff.page import Said
+
+if TYPE_CHECKING:
+    from billing_app.states.staff.page import StaffPage
+
+    class Page(StaffPage, SessionState): ...
+else:
+    # Reflex copies the vars of a mixin only when it stands on rx.State itself.
+    Page = rx.State
+
+UNDO_REASON: Final = "Undone from the console."
+
+
+class Undoing(Page, mixin=True):
+    """A page that shows entries of the audit log, or makes them."""
+
+    @rx.event
+    async def undo(self, entry_id: str) -> EventSpec | None:
+        """Take a repair back by one that compensates it."""
+
+        async def work(staff: StaffActor, now: datetime) -> EntryView:
+            return await undoing.undo(
+                get_services().undoing, staff, entry_id, reason=UNDO_REASON, now=now
+            )
+
+        self._show(said=Said())
+        entry = await self._ask(work)
+        return await self._tell(replace(entry, can_undo=False)) if entry is not None else None
+
+    async def _tell(self, entry: EntryView) -> EventSpec | None:
+        """Say what was done, and offer to take it back."""
+        told = f"{entry_words(entry)}. It stands in the audit log."
+        self._show(said=Said(told, undo=entry.id if entry.can_undo else ""))
+        return await self._refresh()
