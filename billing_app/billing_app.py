@@ -15,6 +15,8 @@ from billing_app.pages.sign_up import sign_up
 from billing_app.pages.staff.audit import staff_audit
 from billing_app.pages.staff.customer import staff_customer
 from billing_app.pages.staff.customers import staff_customers
+from billing_app.pages.staff.offer import staff_offer
+from billing_app.pages.staff.offers import staff_offers
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.states.billing_dashboard import BillingDashboardState
@@ -24,6 +26,7 @@ from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
+from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
 from billing_app.states.staff.team import StaffTeamState
 from billing_app.states.usage_stats import UsageStatsState
 
@@ -80,6 +83,18 @@ app.add_page(
     route=routes.STAFF_AUDIT,
     title="Audit · Staff console",
     on_load=StaffAuditState.load,
+)
+app.add_page(
+    staff_offers,
+    route=routes.STAFF_OFFERS,
+    title="Offers · Staff console",
+    on_load=StaffOffersState.load,
+)
+app.add_page(
+    staff_offer,
+    route=routes.STAFF_OFFER,
+    title="Offer · Staff console",
+    on_load=StaffOfferState.load,
 )
 app.add_page(
     staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load

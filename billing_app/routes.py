@@ -62,6 +62,11 @@ def staff_customer(account_id: str) -> str:
     return f"{STAFF_CUSTOMERS}/{account_id}"
 
 
+def staff_offer(code: str) -> str:
+    """The console's page of an offer."""
+    return f"{STAFF_OFFERS}/{code}"
+
+
 def is_api(path: str) -> bool:
     """Whether a path belongs to the billing API, known or not: its 404 is JSON, never a page."""
     return path == API_PREFIX or path.startswith(f"{API_PREFIX}/") or path in API_OTHER

@@ -102,7 +102,7 @@ def plan_line(plan: PlanView) -> PlanLine:
     state, tone = ("Paused", "warning") if is_paused else PLAN_STATES[plan.state]
     began = plan.began_at or plan.starts_at
     ends = words.day(plan.ends_at) if plan.ends_at else "no end"
-    ended = f"ended {words.day(plan.ended_at)}" if plan.ended_at else ends
+    ended = words.day(plan.ended_at) if plan.ended_at else ends
     return PlanLine(
         plan_id=plan.id,
         name=plan.name,

@@ -176,3 +176,69 @@ class EntryLine:
     account_id: str
     is_undone: bool
     can_undo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OfferLine:
+    """An offer in the list."""
+
+    code: str
+    name: str
+    state: str
+    tone: str
+    version: str
+    price: str
+    interval: str
+    executions: str
+    accounts: str
+    has_edits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLine:
+    """A published version of an offer."""
+
+    version: str
+    name: str
+    price: str
+    executions: str
+    published: str
+    price_id: str
+    accounts: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferPreview:
+    """The card of an offer as customers would see it."""
+
+    name: str = ""
+    description: str = ""
+    price: str = ""
+    interval: str = ""
+    executions: str = ""
+    beyond: str = ""
+    trial: str = ""
+    is_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLine:
+    """What somebody else made of a field meanwhile."""
+
+    field: str
+    before: str
+    theirs: str
+    yours: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class HolderLine:
+    """An account on a version of an offer."""
+
+    account_id: str
+    name: str
+    email: str
+    left: str
+    status: str
+    tone: str

@@ -1,0 +1,421 @@
+"""One offer: the draft beside the card that it becomes, its versions, and who is on them."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app import routes
+from billing_app.billing.staff.permissions import Action
+from billing_app.components.cards import card
+from billing_app.components.controls import Handler
+from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
+from billing_app.components.feedback import empty, notice
+from billing_app.components.numbers import badge
+from billing_app.components.tables import ACTIONS, cell, table
+from billing_app.db.words import Interval
+from billing_app.pages.staff.frame import console, not_found
+from billing_app.states.staff.offers import ARCHIVE, PUBLISH, SAVE, UNARCHIVE
+from billing_app.states.staff.offers import StaffOfferState as State
+from billing_app.states.staff.views import ChangeLine, HolderLine, VersionLine
+
+DELAY_MS = 200
+NOT_SHOWN = "It stands in the audit log."
+
+
+def staff_offer() -> rx.Component:
+    """Everybody of the staff may read; admins edit, publish and archive."""
+    return console(
+        rx.cond(
+            State.is_missing,
+            not_found("There is no such offer"),
+            rx.fragment(
+                _head(),
+                rx.cond(State.changes.length() > 0, _conflict()),
+                rx.el.div(_editor(), _beside(), class_name="columns"),
+                rx.cond(State.is_new, rx.fragment(), _versions()),
+                rx.cond(State.holders_of != "", _holders()),
+                _dialogs(),
+            ),
+        ),
+        path=routes.STAFF_OFFERS,
+        state=State,
+    )
+
+
+def _head() -> rx.Component:
+    return rx.el.header(
+        rx.el.div(
+            rx.el.div(
+                rx.el.h1(
+                    rx.cond(State.is_new, "New offer", State.form["name"]), class_name="page-title"
+                ),
+                badge(State.state, State.tone),
+                rx.cond(State.has_draft & ~State.is_new, badge("Not published", "warning")),
+                class_name="title-row",
+            ),
+            rx.el.p(
+                rx.cond(State.is_new, "It begins as a draft that nobody can buy", State.code),
+                rx.cond(State.edited_by != "", f" · last edited by {State.edited_by}", ""),
+                class_name="page-note",
+            ),
+        ),
+        rx.el.div(
+            _button(
+                "Save draft", SAVE, Action.EDIT_OFFER, ~State.is_edited | (State.problem != "")
+            ),
+            rx.cond(
+                State.is_new,
+                rx.fragment(),
+                rx.fragment(
+                    rx.cond(
+                        State.state == "Archived",
+                        _button("Unarchive", UNARCHIVE, Action.UNARCHIVE_OFFER, False),
+                        _button("Archive", ARCHIVE, Action.ARCHIVE_OFFER, False),
+                    ),
+                    _button(
+                        "Publish",
+                        PUBLISH,
+                        Action.PUBLISH_OFFER,
+                        ~State.has_draft | State.is_edited | (State.state == "Archived"),
+                        look="button strong",
+                    ),
+                ),
+            ),
+            class_name="page-actions",
+        ),
+        class_name="page-head",
+    )
+
+
+def _button(
+    words: str, name: str, action: Action, disabled: rx.Var[bool] | bool, look: str = "button"
+) -> rx.Component:
+    return rx.cond(
+        State.allowed.contains(action.value),
+        rx.el.button(
+            words, type="button", class_name=look, disabled=disabled, on_click=State.ask(name)
+        ),
+    )
+
+
+def _conflict() -> rx.Component:
+    """What the other changed, beside what was to be saved."""
+    return card(
+        table(
+            "Changes",
+            ("Field", "Before", "Theirs", "Yours", "By"),
+            rows=State.changes,
+            row=_change,
+            when_empty=rx.fragment(),
+            dense=True,
+        ),
+        rx.el.div(
+            rx.el.button(
+                "Take theirs", type="button", class_name="button", on_click=State.take_theirs
+            ),
+            rx.el.button(
+                "Keep mine", type="button", class_name="button strong", on_click=State.keep_mine
+            ),
+            class_name="dialog-foot card-foot",
+        ),
+        title="Somebody else edited this draft meanwhile",
+        note="Nothing of yours was saved. Take theirs, or keep yours and save again.",
+        flush=True,
+    )
+
+
+def _change(row: ObjectVar[ChangeLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.field, "strong"),
+        cell(row.before, "soft"),
+        cell(row.theirs),
+        cell(row.yours),
+        cell(row.by, "soft"),
+        key=row.field,
+    )
+
+
+def _editor() -> rx.Component:
+    may_edit = State.allowed.contains(Action.EDIT_OFFER.value)
+    is_pack = State.form["interval"] == Interval.ONCE.value
+    return card(
+        rx.el.fieldset(
+            rx.cond(State.is_new, _code()),
+            _field("Name", "name"),
+            _field("Description", "description"),
+            rx.el.div(
+                _choice(
+                    "Sold",
+                    "interval",
+                    (
+                        (Interval.MONTH.value, "By the month"),
+                        (Interval.YEAR.value, "By the year"),
+                        (Interval.ONCE.value, "Once, as a pack"),
+                    ),
+                ),
+                _field("Executions each time", "executions", mode="numeric"),
+                _field("Price", "price", mode="decimal"),
+                _field("Currency", "currency"),
+                class_name="fields",
+            ),
+            rx.cond(is_pack, _of_packs(), _of_subscriptions()),
+            rx.el.div(
+                _field(
+                    "Order of use", "priority", mode="numeric", hint="Lower first; empty: usual"
+                ),
+                _field("Place in the list", "position", mode="numeric"),
+                _choice(
+                    "Customers", "visible", (("yes", "See it"), ("no", "Don't see it in the list"))
+                ),
+                class_name="fields",
+            ),
+            disabled=~may_edit,
+            class_name="editor",
+        ),
+        title="Draft",
+        note="Customers stay on the version that they bought until they are moved",
+    )
+
+
+def _of_packs() -> rx.Component:
+    return rx.el.div(
+        _field("Days it lasts", "valid_days", mode="numeric", hint="Empty: it does not end"),
+        class_name="fields",
+    )
+
+
+def _of_subscriptions() -> rx.Component:
+    return rx.fragment(
+        rx.el.div(
+            _field("Days of trial", "trial_days", mode="numeric"),
+            _choice(
+                "When all are used",
+                "overage",
+                (("hard", "Stop"), ("soft", "Go on for a price")),
+            ),
+            class_name="fields",
+        ),
+        rx.cond(
+            State.form["overage"] == "soft",
+            rx.el.div(
+                _field("Price beyond the plan", "unit_price", mode="decimal"),
+                _field("For so many executions", "unit_executions", mode="numeric"),
+                _field(
+                    "At most beyond the plan",
+                    "limit_executions",
+                    mode="numeric",
+                    hint="Empty: no limit",
+                ),
+                class_name="fields",
+            ),
+        ),
+    )
+
+
+def _code() -> rx.Component:
+    return _labelled(
+        "Code",
+        "code",
+        "Lower-case letters, digits and hyphens; it stays for good",
+        rx.debounce_input(
+            rx.el.input(
+                id="offer-code", value=State.code, on_change=State.set_code, class_name="input"
+            ),
+            debounce_timeout=DELAY_MS,
+        ),
+    )
+
+
+def _field(label: str, name: str, *, mode: str = "text", hint: str = "") -> rx.Component:
+    return _labelled(
+        label,
+        name,
+        hint,
+        rx.debounce_input(
+            rx.el.input(
+                id=f"offer-{name}",
+                value=State.form[name],
+                on_change=lambda value: State.set_field(name, value),
+                input_mode=mode,
+                auto_complete="off",
+                class_name="input",
+            ),
+            debounce_timeout=DELAY_MS,
+        ),
+    )
+
+
+def _choice(label: str, name: str, choices: tuple[tuple[str, str], ...]) -> rx.Component:
+    return _labelled(
+        label,
+        name,
+        "",
+        rx.el.select(
+            *[rx.el.option(words, value=value) for value, words in choices],
+            id=f"offer-{name}",
+            value=State.form[name],
+            on_change=lambda value: State.set_field(name, value),
+            class_name="select",
+        ),
+    )
+
+
+def _labelled(label: str, name: str, hint: str, control: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=f"offer-{name}", class_name="field-label"),
+        control,
+        rx.el.p(hint, class_name="field-hint") if hint else rx.fragment(),
+        class_name="field",
+    )
+
+
+def _beside() -> rx.Component:
+    seen = State.preview
+    return card(
+        rx.cond(
+            State.problem != "",
+            notice(tone="warning", title="This can't be sold yet", words=State.problem),
+        ),
+        rx.el.div(
+            rx.el.div(
+                rx.el.h3(seen.name, class_name="offer-name"),
+                rx.cond(seen.trial != "", badge(seen.trial, "accent")),
+                class_name="offer-head",
+            ),
+            rx.el.p(
+                rx.el.span(seen.price, class_name="offer-price"),
+                rx.el.span(seen.interval, class_name="offer-interval"),
+            ),
+            rx.el.p(seen.executions, class_name="offer-executions"),
+            rx.el.p(seen.beyond, class_name="offer-note"),
+            rx.el.p(seen.description, class_name="offer-note"),
+            class_name="offer preview",
+            id="preview",
+        ),
+        rx.cond(
+            seen.is_hidden,
+            rx.el.p("Not in the list; whoever has its code can buy it.", class_name="field-hint"),
+        ),
+        title="As customers see it",
+        note="Changes while you type",
+    )
+
+
+def _versions() -> rx.Component:
+    return card(
+        table(
+            "Versions",
+            ("Version", "Name", "Price", "Executions", "Published (UTC)", "Accounts", ACTIONS),
+            rows=State.versions,
+            row=_version,
+            right=("Executions", "Accounts", ACTIONS),
+            wide_only=("Name", "Published (UTC)"),
+            when_empty=empty(
+                icon="tag", title="Nothing is published", words="Publishing makes version 1."
+            ),
+            dense=True,
+        ),
+        title="Versions",
+        note="A version never changes",
+        flush=True,
+    )
+
+
+def _version(row: ObjectVar[VersionLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.version, "strong"),
+        cell(row.name, "wide-only"),
+        cell(row.price),
+        cell(row.executions, "right"),
+        cell(row.published, "soft wide-only"),
+        cell(row.accounts, "right strong"),
+        cell(
+            rx.el.button(
+                rx.cond(State.holders_of == row.version, "Hide", "Who"),
+                type="button",
+                class_name="button small",
+                on_click=State.show_holders(row.version),
+                custom_attrs={"aria-label": f"Who is on version {row.version}"},
+            ),
+            "right",
+        ),
+        key=row.version,
+    )
+
+
+def _holders() -> rx.Component:
+    return card(
+        table(
+            "Accounts on this version",
+            ("Customer", "Left", "Status"),
+            rows=State.holders,
+            row=_holder,
+            right=("Left",),
+            when_empty=empty(icon="users", title="Nobody", words="No account is on this version."),
+            dense=True,
+        ),
+        title=f"On version {State.holders_of}",
+        flush=True,
+    )
+
+
+def _holder(row: ObjectVar[HolderLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(
+            rx.link(
+                rx.el.span(row.name, class_name="row-link"),
+                rx.cond(row.email != "", rx.el.span(row.email, class_name="row-note")),
+                href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+                underline="none",
+                class_name="row-title",
+            ),
+            "strong clip-wide",
+        ),
+        cell(row.left, "right"),
+        cell(badge(row.status, row.tone)),
+        key=row.account_id,
+    )
+
+
+def _dialogs() -> rx.Component:
+    seen = State.preview
+    price = f"{seen.price} {seen.interval} for {seen.executions}"
+    return rx.fragment(
+        _dialog(SAVE, "Save the draft", "Nobody sees it until it is published.", State.save),
+        _dialog(
+            PUBLISH,
+            "Publish this draft",
+            f"From now on {seen.name} is sold for {price}. Its product and price are made at"
+            " Stripe first. Customers stay on the version that they have.",
+            State.publish,
+        ),
+        _dialog(
+            ARCHIVE,
+            "Archive this offer",
+            "It is sold no longer. Whoever has it keeps it.",
+            State.archive,
+            is_danger=True,
+        ),
+        _dialog(UNARCHIVE, "Sell this offer again", "It joins the list again.", State.archive),
+    )
+
+
+def _dialog(
+    name: str, title: str, words: str | rx.Var[str], on_submit: Handler, *, is_danger: bool = False
+) -> rx.Component:
+    look = "button danger" if is_danger else "button strong"
+    return dialog(
+        rx.form(
+            problem_in(State.said),
+            reason_field(NOT_SHOWN),
+            dialog_foot(
+                rx.el.button("Cancel", type="button", class_name="button", on_click=State.close),
+                rx.el.button(title, type="submit", class_name=look),
+            ),
+            on_submit=on_submit,
+            class_name="dialog-form",
+        ),
+        title=title,
+        words=words,
+        is_open=State.dialog == name,
+        on_close=State.close,
+    )

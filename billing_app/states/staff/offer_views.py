@@ -1,0 +1,207 @@
+"""Offers between the form of the console and the catalogue's own terms."""
+
+from typing import Any, Final
+
+from billing_app.billing.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.money import exponent_of, in_words
+from billing_app.billing.staff.drafts import Change, DraftFields
+from billing_app.billing.staff.offers import OfferRow, OfferState, VersionRow
+from billing_app.db.words import Interval
+from billing_app.states import words
+from billing_app.states.staff.views import ChangeLine, OfferLine, OfferPreview, VersionLine
+
+Form = dict[str, str]
+MAX_DIGITS: Final = 14
+STATES: Final = {
+    OfferState.DRAFT: ("Draft", "warning"),
+    OfferState.PUBLISHED: ("On sale", "good"),
+    OfferState.ARCHIVED: ("Archived", ""),
+}
+EMPTY_FORM: Final[Form] = {
+    "name": "",
+    "description": "",
+    "executions": "10000",
+    "price": "29.00",
+    "currency": "USD",
+    "interval": Interval.MONTH.value,
+    "trial_days": "0",
+    "overage": "hard",
+    "unit_price": "",
+    "unit_executions": "1",
+    "limit_executions": "",
+    "valid_days": "",
+    "priority": "",
+    "position": "0",
+    "visible": "yes",
+}
+FIELD_WORDS: Final = {
+    "price_minor": "price",
+    "overage_unit_price_minor": "price beyond the plan",
+    "overage_unit_executions": "executions for that price",
+    "overage_limit_executions": "limit beyond the plan",
+    "visible": "whether it is shown",
+    "position": "place in the list",
+}
+
+
+def fields_of(form: Form) -> DraftFields:
+    """What the form says. Raises InvalidInputError naming the field."""
+    interval, currency = form.get("interval", ""), form.get("currency", "").strip().upper()
+    if interval not in set(Interval):
+        raise InvalidInputError("Choose month, year or once.", field="interval")
+    is_soft = form.get("overage") == "soft" and interval != Interval.ONCE
+    overage = None
+    if is_soft:
+        overage = OverageTerms(
+            unit_price_minor=_money(form, "unit_price", "The price beyond the plan", currency),
+            unit_executions=_number(form, "unit_executions", "Executions for that price"),
+            limit_executions=_maybe(form, "limit_executions", "The limit beyond the plan"),
+        )
+    is_pack = interval == Interval.ONCE
+    terms = OfferTerms(
+        name=form.get("name", ""),
+        description=form.get("description", ""),
+        executions=_number(form, "executions", "Executions"),
+        price_minor=_money(form, "price", "The price", currency),
+        currency=currency,
+        interval=Interval(interval),
+        overage=overage,
+        valid_days=_maybe(form, "valid_days", "Days it lasts") if is_pack else None,
+        priority=_maybe(form, "priority", "The order of use"),
+        trial_days=0 if is_pack else _maybe(form, "trial_days", "Days of trial") or 0,
+    )
+    position = _maybe(form, "position", "The place in the list") or 0
+    return DraftFields(terms, position, form.get("visible") == "yes")
+
+
+def form_of(fields: DraftFields) -> Form:
+    """The form that says these fields."""
+    terms, overage = fields.terms, fields.terms.overage
+    return {
+        "name": terms.name,
+        "description": terms.description,
+        "executions": str(terms.executions),
+        "price": _amount(terms.price_minor, terms.currency),
+        "currency": terms.currency,
+        "interval": terms.interval.value,
+        "trial_days": str(terms.trial_days),
+        "overage": "soft" if overage else "hard",
+        "unit_price": _amount(overage.unit_price_minor, terms.currency) if overage else "",
+        "unit_executions": str(overage.unit_executions) if overage else "1",
+        "limit_executions": _text(overage.limit_executions) if overage else "",
+        "valid_days": _text(terms.valid_days),
+        "priority": _text(terms.priority),
+        "position": str(fields.position),
+        "visible": "yes" if fields.visible else "no",
+    }
+
+
+def preview(fields: DraftFields) -> OfferPreview:
+    """The card that customers would see."""
+    terms, overage = fields.terms, fields.terms.overage
+    is_pack = terms.interval is Interval.ONCE
+    if overage is not None:
+        each = words.counted(overage.unit_executions, "execution")
+        beyond = f"Then {in_words(overage.unit_price_minor, terms.currency)} for {each}"
+    elif is_pack:
+        lasts = words.counted(terms.valid_days, "day") if terms.valid_days else ""
+        beyond = f"Lasts {lasts}" if lasts else "Does not end"
+    else:
+        beyond = "Stops when they are used"
+    return OfferPreview(
+        name=terms.name or "No name yet",
+        description=terms.description,
+        price=in_words(terms.price_minor, terms.currency),
+        interval="once" if is_pack else f"a {terms.interval}",
+        executions=words.counted(terms.executions, "execution"),
+        beyond=beyond,
+        trial=f"{words.counted(terms.trial_days, 'day')} free" if terms.trial_days else "",
+        is_hidden=not fields.visible,
+    )
+
+
+def offer_line(row: OfferRow) -> OfferLine:
+    state, tone = STATES[row.state]
+    terms = row.draft.fields.terms
+    return OfferLine(
+        code=row.code,
+        name=terms.name,
+        state=state,
+        tone=tone,
+        version=str(row.version) if row.version else "—",
+        price=in_words(terms.price_minor, terms.currency),
+        interval="once" if terms.interval is Interval.ONCE else f"a {terms.interval}",
+        executions=words.number(terms.executions),
+        accounts=words.number(row.accounts),
+        has_edits=row.has_edits and row.state is not OfferState.DRAFT,
+    )
+
+
+def version_line(row: VersionRow) -> VersionLine:
+    terms = row.terms
+    return VersionLine(
+        version=str(row.version),
+        name=terms.name,
+        price=in_words(terms.price_minor, terms.currency),
+        executions=words.number(terms.executions),
+        published=words.moment(row.published_at),
+        price_id=row.price_id or "",
+        accounts=words.number(row.accounts),
+    )
+
+
+def change_lines(changes: Any) -> list[ChangeLine]:
+    """What others changed, beside what was to be saved."""
+    found: list[Change] = list(changes) if isinstance(changes, list) else []
+    return [
+        ChangeLine(
+            field=FIELD_WORDS.get(change.field, change.field.replace("_", " ")).capitalize(),
+            before=_said(change.before),
+            theirs=_said(change.theirs),
+            yours=_said(change.yours),
+            by=f"{change.by}, {words.exact_moment(change.at)}",
+        )
+        for change in found
+    ]
+
+
+def _said(value: Any) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return words.number(value) if isinstance(value, int) else str(value)
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(form: Form, name: str, what: str) -> int:
+    text = form.get(name, "").strip().replace(",", "").replace(" ", "")
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+        raise InvalidInputError(f"{what}: give a whole number.", field=name)
+    return int(text)
+
+
+def _maybe(form: Form, name: str, what: str) -> int | None:
+    return _number(form, name, what) if form.get(name, "").strip() else None
+
+
+def _money(form: Form, name: str, what: str, currency: str) -> int:
+    """An amount as people write it, `29.00`, in minor units: exact, never through a float."""
+    text = form.get(name, "").strip().replace(",", "")
+    whole, _, decimals = text.partition(".")
+    exponent = exponent_of(currency) if currency else 2
+    digits = whole + decimals.ljust(exponent, "0")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS
+    if not whole or not is_number or len(decimals) > exponent:
+        raise InvalidInputError(f"{what}: give an amount such as 29.00.", field=name)
+    return int(digits)
+
+
+def _amount(minor: int, currency: str) -> str:
+    exponent = exponent_of(currency)
+    whole, rest = divmod(minor, 10**exponent)
+    return f"{whole}.{rest:0{exponent}d}" if exponent else str(whole)

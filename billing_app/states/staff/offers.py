@@ -1,0 +1,310 @@
+"""The catalogue: every offer, and the drafts of what shall be sold next."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import unquote
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app import routes
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.staff.drafts import OfferEditedError, check_draft
+from billing_app.billing.staff.offers import (
+    OfferDetail,
+    OfferNotFoundError,
+    OfferState,
+    list_accounts_on,
+    list_staff_offers,
+    read_offer,
+)
+from billing_app.billing.staff.publishing import (
+    archive_offer,
+    create_offer,
+    edit_offer,
+    publish_draft,
+    unarchive_offer,
+)
+from billing_app.composition import get_services
+from billing_app.states.session import SessionState
+from billing_app.states.staff import offer_views as draw
+from billing_app.states.staff.customers import customer_status
+from billing_app.states.staff.listing import ALL
+from billing_app.states.staff.page import Said, StaffPage
+from billing_app.states.staff.views import (
+    ChangeLine,
+    HolderLine,
+    OfferLine,
+    OfferPreview,
+    VersionLine,
+)
+from billing_app.states.words import number
+
+NEW: Final = "~new"
+SAVE, PUBLISH, ARCHIVE, UNARCHIVE, HOLDERS = "save", "publish", "archive", "unarchive", "holders"
+DIALOGS: Final = frozenset({SAVE, PUBLISH, ARCHIVE, UNARCHIVE})
+MAX_FIELD_LENGTH: Final = 2000
+HOLDER_ROWS: Final = 20
+
+
+class StaffOffersState(StaffPage, SessionState):
+    """The list, by state."""
+
+    refresh_seconds = 15.0
+
+    rows: rx.Field[list[OfferLine]] = rx.field(default_factory=list)
+    state: rx.Field[str] = rx.field(ALL)
+
+    @rx.event
+    async def choose_state(self, state: str) -> EventSpec | None:
+        """Only offers in this state."""
+        self._show(state=state if state in set(OfferState) else ALL)
+        return await self._refresh()
+
+    async def _read(self, staff: StaffActor) -> None:
+        found = await list_staff_offers(
+            get_services().database,
+            staff,
+            now=datetime.now(UTC),
+            state=OfferState(self.state) if self.state != ALL else None,
+        )
+        self._show(rows=[draw.offer_line(row) for row in found])
+
+
+class StaffOfferState(StaffPage, SessionState):
+    """One offer: the form of its draft, the card it would become, versions, and who is on them.
+
+    The form is the reader's own until it is saved; `revision` is the draft that it began with.
+    """
+
+    refresh_seconds = 10.0
+
+    is_missing: rx.Field[bool] = rx.field(False)
+    is_new: rx.Field[bool] = rx.field(False)
+    code: rx.Field[str] = rx.field("")
+    form: rx.Field[dict[str, str]] = rx.field(default_factory=dict)
+    preview: rx.Field[OfferPreview] = rx.field(default_factory=OfferPreview)
+    problem: rx.Field[str] = rx.field("")
+    is_edited: rx.Field[bool] = rx.field(False)
+    state: rx.Field[str] = rx.field("")
+    tone: rx.Field[str] = rx.field("")
+    has_draft: rx.Field[bool] = rx.field(False)
+    edited_by: rx.Field[str] = rx.field("")
+    changes: rx.Field[list[ChangeLine]] = rx.field(default_factory=list)
+    versions: rx.Field[list[VersionLine]] = rx.field(default_factory=list)
+    holders: rx.Field[list[HolderLine]] = rx.field(default_factory=list)
+    holders_of: rx.Field[str] = rx.field("")
+    dialog: rx.Field[str] = rx.field("")
+    _revision: int = 0
+    _loaded: str = ""
+
+    @rx.event
+    def set_field(self, name: str, value: str) -> None:
+        """What somebody types, seen in the card at once."""
+        if name in draw.EMPTY_FORM:
+            self.form = {**self.form, name: value[:MAX_FIELD_LENGTH]}
+            self._show(is_edited=True)
+            self._preview()
+
+    @rx.event
+    def set_code(self, code: str) -> None:
+        """The code of a new offer, which it keeps."""
+        if self.is_new:
+            self._show(code=code.strip().lower()[:64], is_edited=True)
+
+    @rx.event
+    def ask(self, dialog: str) -> None:
+        """Open the dialog that saves, publishes or archives."""
+        self._show(dialog=dialog if dialog in DIALOGS else "", said=Said())
+
+    @rx.event
+    def close(self) -> None:
+        """Nothing is done."""
+        self._show(dialog="", said=Said())
+
+    @rx.event
+    async def save(self, told: dict[str, Any]) -> EventSpec | None:
+        """Save the form as the draft; a conflict names what others changed."""
+        reason, code, is_new = str(told.get("reason", "")), self.code, self.is_new
+        form, revision = dict(self.form), self._revision
+
+        async def work(staff: StaffActor, now: datetime) -> OfferDetail | None:
+            fields, database = draw.fields_of(form), get_services().database
+            try:
+                if is_new:
+                    return await create_offer(
+                        database, staff, code=code, fields=fields, reason=reason, now=now
+                    )
+                return await edit_offer(
+                    database,
+                    staff,
+                    code,
+                    revision=revision,
+                    fields=fields,
+                    reason=reason,
+                    now=now,
+                )
+            except OfferEditedError as error:
+                self._conflict(error)
+                raise
+
+        saved = await self._ask(work)
+        if saved is None:
+            return None
+        self._take(saved)
+        self._show(
+            dialog="", said=Said("The draft is saved. Nobody sees it until it is published.")
+        )
+        return rx.redirect(routes.staff_offer(code)) if is_new else await self._refresh()
+
+    @rx.event
+    async def publish(self, told: dict[str, Any]) -> EventSpec | None:
+        """Sell what the draft says from now on."""
+        code, revision = self.code, self._revision
+
+        async def work(staff: StaffActor, now: datetime) -> OfferDetail:
+            services = get_services()
+            return await publish_draft(
+                services.database,
+                services.provider,
+                staff,
+                code,
+                revision=revision,
+                reason=str(told.get("reason", "")),
+                now=now,
+            )
+
+        done = await self._ask(work)
+        if done is None:
+            return None
+        self._take(done)
+        version = done.row.version
+        self._show(dialog="", said=Said(f"Version {version} is on sale."))
+        return await self._refresh()
+
+    @rx.event
+    async def archive(self, told: dict[str, Any]) -> EventSpec | None:
+        """Sell it no longer, or again."""
+        code, is_archiving = self.code, self.dialog == ARCHIVE
+
+        async def work(staff: StaffActor, now: datetime) -> OfferDetail:
+            change = archive_offer if is_archiving else unarchive_offer
+            reason = str(told.get("reason", ""))
+            return await change(get_services().database, staff, code, reason=reason, now=now)
+
+        if await self._ask(work) is None:
+            return None
+        words = "It is sold no longer." if is_archiving else "It is out of the archive."
+        self._show(dialog="", said=Said(words))
+        return await self._refresh()
+
+    @rx.event
+    async def take_theirs(self) -> EventSpec | None:
+        """Forget what was typed, and go on from the newest draft."""
+        self._loaded = ""
+        self._show(changes=[], said=Said())
+        return await self._refresh()
+
+    @rx.event
+    async def keep_mine(self) -> EventSpec | None:
+        """Go on with what was typed, on top of what others changed: saving takes their place."""
+        code = self.code
+
+        async def work(staff: StaffActor, now: datetime) -> OfferDetail:
+            return await read_offer(get_services().database, staff, code, now)
+
+        found = await self._ask(work)
+        if found is not None:
+            self._revision = found.row.draft.revision
+            self._show(changes=[], said=Said())
+        return None
+
+    @rx.event
+    async def show_holders(self, version: str) -> EventSpec | None:
+        """Who is on a version; again puts them away."""
+        self._show(holders_of="" if self.holders_of == version else version[:9], holders=[])
+        return await self._refresh()
+
+    def _open(self) -> None:
+        """The offer that the address names."""
+        code = unquote(self.router.url.path.rstrip("/").rpartition("/")[2])[:64]
+        if code != self._loaded or code == NEW:
+            self._loaded = ""
+            self._show(
+                is_new=code == NEW,
+                code="" if code == NEW else code,
+                form=dict(draw.EMPTY_FORM) if code == NEW else {},
+                changes=[],
+                versions=[],
+                holders=[],
+                holders_of="",
+                is_edited=False,
+                is_ready=False,
+                state="New",
+                tone="",
+                edited_by="",
+                has_draft=False,
+            )
+            self._preview()
+        self._show(dialog="")
+
+    async def _read(self, staff: StaffActor) -> None:
+        if self.is_new:
+            self._show(is_missing=False)
+            return
+        database, now = get_services().database, datetime.now(UTC)
+        try:
+            detail = await read_offer(database, staff, self.code, now)
+        except OfferNotFoundError:
+            self._show(is_missing=True)
+            return
+        self._show(is_missing=False)
+        if self._loaded != self.code:
+            self._take(detail)
+        self._show_detail(detail)
+        if self.holders_of.isdecimal():
+            page = await list_accounts_on(
+                database, staff, self.code, int(self.holders_of), now=now, limit=HOLDER_ROWS
+            )
+            self._show(
+                holders=[
+                    HolderLine(
+                        row.account_id,
+                        row.name or row.organization_id,
+                        row.email,
+                        number(row.executions_remaining),
+                        *customer_status(row),
+                    )
+                    for row in page.items
+                ]
+            )
+
+    def _take(self, detail: OfferDetail) -> None:
+        """The form begins anew with the newest draft."""
+        draft = detail.row.draft
+        self._loaded, self._revision = detail.row.code, draft.revision
+        self._show(form=draw.form_of(draft.fields), is_edited=False, changes=[])
+        self._preview()
+
+    def _show_detail(self, detail: OfferDetail) -> None:
+        state, tone = draw.STATES[detail.row.state]
+        draft = detail.row.draft
+        self._show(
+            state=state,
+            tone=tone,
+            has_draft=detail.row.has_edits or detail.row.version is None,
+            edited_by=draft.edited_by_name,
+            versions=[draw.version_line(row) for row in detail.versions],
+        )
+
+    def _conflict(self, error: OfferEditedError) -> None:
+        self._show(dialog="", changes=draw.change_lines(error.facts.get("changes")))
+
+    def _preview(self) -> None:
+        try:
+            fields = check_draft(draw.fields_of(self.form))
+        except InvalidInputError as error:
+            self._show(problem=error.detail)
+        else:
+            self._show(problem="", preview=draw.preview(fields))
