@@ -17,6 +17,8 @@ from billing_app.pages.staff.customer import staff_customer
 from billing_app.pages.staff.customers import staff_customers
 from billing_app.pages.staff.offer import staff_offer
 from billing_app.pages.staff.offers import staff_offers
+from billing_app.pages.staff.operations import staff_operations
+from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.states.billing_dashboard import BillingDashboardState
@@ -27,6 +29,8 @@ from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
+from billing_app.states.staff.operations import StaffOperationsState
+from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.team import StaffTeamState
 from billing_app.states.usage_stats import UsageStatsState
 
@@ -95,6 +99,18 @@ app.add_page(
     route=routes.STAFF_OFFER,
     title="Offer · Staff console",
     on_load=StaffOfferState.load,
+)
+app.add_page(
+    staff_operations,
+    route=routes.STAFF_OPERATIONS,
+    title="Operations · Staff console",
+    on_load=StaffOperationsState.load,
+)
+app.add_page(
+    staff_overview,
+    route=routes.STAFF,
+    title="Overview · Staff console",
+    on_load=StaffOverviewState.load,
 )
 app.add_page(
     staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load

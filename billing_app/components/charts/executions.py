@@ -58,6 +58,14 @@ def executions_per_day(table: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def counts_per_day(table: pd.DataFrame) -> go.Figure:
+    """Bars beside each other: a row of `table` is a day, a column is what was counted."""
+    figure = executions_per_day(table)
+    figure.update_layout(barmode="group")
+    figure.update_yaxes(tickformat="~d")
+    return figure
+
+
 def cumulative(
     table: pd.DataFrame, *, already_used: int = 0, limit: int | None = None
 ) -> go.Figure:

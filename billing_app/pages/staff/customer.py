@@ -22,6 +22,7 @@ TABS = (
     (names.LEDGER, "Ledger", parts.ledger),
     (names.HOLDS, "Reservations", parts.holds),
     (names.MONEY, "Billing", parts.money),
+    (names.WEBHOOKS, "Webhooks", parts.webhooks),
     (names.PEOPLE, "Access", parts.access),
     (names.AUDIT, "Audit", parts.audit),
 )

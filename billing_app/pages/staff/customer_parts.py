@@ -23,6 +23,7 @@ from billing_app.states.staff.views import (
     PlanLine,
     SessionLine,
     SubscriptionLine,
+    WebhookLine,
 )
 from billing_app.states.views import EventRow
 
@@ -280,6 +281,39 @@ def _outside(url: rx.Var[str], words: rx.Var[str]) -> rx.Component:
             custom_attrs={"target": "_blank", "rel": "noreferrer"},
         ),
         rx.el.code(words, class_name="code"),
+    )
+
+
+def webhooks() -> rx.Component:
+    """What Stripe sent about this account."""
+    return listing(
+        "Webhooks",
+        (
+            Column("Received (UTC)"),
+            Column("Type"),
+            Column("Event", is_wide_only=True),
+            Column("State"),
+            Column("Tries", is_right=True, is_wide_only=True),
+            Column("Problem", is_wide_only=True),
+        ),
+        rows=State.webhooks,
+        row=_webhook,
+        paging=paging_of(State),
+        when_empty=empty(
+            icon="webhook", title="Nothing came", words="Stripe has sent nothing about them."
+        ),
+    )
+
+
+def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.received, "soft"),
+        cell(row.type, "strong clip-wide"),
+        cell(_outside(row.provider_url, row.event_id), "soft wide-only"),
+        cell(badge(row.state, row.tone)),
+        cell(row.attempts, "right soft wide-only"),
+        cell(row.error, "soft clip wide-only"),
+        key=row.event_id,
     )
 
 

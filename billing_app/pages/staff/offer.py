@@ -1,5 +1,7 @@
 """One offer: the draft beside the card that it becomes, its versions, and who is on them."""
 
+from typing import Literal
+
 import reflex as rx
 from reflex.vars import ObjectVar
 
@@ -18,6 +20,7 @@ from billing_app.states.staff.offers import StaffOfferState as State
 from billing_app.states.staff.views import ChangeLine, HolderLine, VersionLine
 
 DELAY_MS = 200
+InputMode = Literal["text", "numeric", "decimal"]
 NOT_SHOWN = "It stands in the audit log."
 
 
@@ -225,7 +228,7 @@ def _code() -> rx.Component:
     )
 
 
-def _field(label: str, name: str, *, mode: str = "text", hint: str = "") -> rx.Component:
+def _field(label: str, name: str, *, mode: InputMode = "text", hint: str = "") -> rx.Component:
     return _labelled(
         label,
         name,

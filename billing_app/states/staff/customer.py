@@ -14,6 +14,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import AccountNotFoundError, InvalidInputError
 from billing_app.billing.staff import account as accounts
 from billing_app.billing.staff.audit_log import list_entries
+from billing_app.billing.staff.events import EventQuery, list_received
 from billing_app.billing.staff.sessions import list_account_sessions
 from billing_app.billing.staff.viewing import begin_view
 from billing_app.billing.usage import DailyRow, Days, GroupBy
@@ -23,6 +24,7 @@ from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
 from billing_app.states.staff.entries import entry_line
 from billing_app.states.staff.listing import Listing
+from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import RepairDesk
 from billing_app.states.staff.undo import Undoing
@@ -35,6 +37,7 @@ from billing_app.states.staff.views import (
     PlanLine,
     SessionLine,
     SubscriptionLine,
+    WebhookLine,
 )
 from billing_app.states.usage_views import days_table, event_rows, series_keys
 from billing_app.states.views import EventRow, SeriesKey
@@ -43,8 +46,8 @@ PART_ROWS: Final = 25
 MAX_PLANS: Final = 100
 CHART_DAYS: Final = 30
 SUMMARY, LEDGER, HOLDS = "summary", "ledger", "holds"
-MONEY, PEOPLE, AUDIT = "billing", "access", "audit"
-PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, PEOPLE, AUDIT)
+MONEY, WEBHOOKS, PEOPLE, AUDIT = "billing", "webhooks", "access", "audit"
+PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
 
 class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
@@ -62,6 +65,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     holds: rx.Field[list[HoldLine]] = rx.field(default_factory=list)
     subscriptions: rx.Field[list[SubscriptionLine]] = rx.field(default_factory=list)
     invoices: rx.Field[list[InvoiceLine]] = rx.field(default_factory=list)
+    webhooks: rx.Field[list[WebhookLine]] = rx.field(default_factory=list)
     service_keys: rx.Field[list[KeyLine]] = rx.field(default_factory=list)
     browsers: rx.Field[list[SessionLine]] = rx.field(default_factory=list)
     entries: rx.Field[list[EntryLine]] = rx.field(default_factory=list)
@@ -136,6 +140,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             LEDGER: self._read_ledger,
             HOLDS: self._read_holds,
             MONEY: self._read_money,
+            WEBHOOKS: self._read_webhooks,
             PEOPLE: self._read_access,
             AUDIT: self._read_audit,
         }
@@ -192,6 +197,19 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             cursor=self._cursor,
         )
         self._show(invoices=[draw.invoice_line(row) for row in page.items])
+        self._show_page(page)
+
+    async def _read_webhooks(self, staff: StaffActor) -> None:
+        services = get_services()
+        page = await list_received(
+            services.database,
+            services.links,
+            staff,
+            EventQuery(account_id=self._customer_id),
+            limit=PART_ROWS,
+            cursor=self._cursor,
+        )
+        self._show(webhooks=[webhook_line(event) for event in page.items])
         self._show_page(page)
 
     async def _read_access(self, staff: StaffActor) -> None:

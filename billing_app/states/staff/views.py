@@ -242,3 +242,42 @@ class HolderLine:
     left: str
     status: str
     tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonLine:
+    """A reconciliation with the payment provider."""
+
+    began: str
+    outcome: str
+    tone: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceLine:
+    """Something that the last reconciliation found."""
+
+    row: str
+    account_id: str
+    what: str
+    provider_id: str
+    theirs: str
+    ours: str
+    state: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """A background job."""
+
+    job_id: str
+    name: str
+    state: str
+    tone: str
+    subject: str
+    created: str
+    attempts: str
+    problem: str
+    can_retry: bool

@@ -1,0 +1,340 @@
+"""Operations: webhooks with dead letters, comparisons with Stripe, background jobs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app import routes
+from billing_app.billing.staff.permissions import Action
+from billing_app.components.cards import card, live_mark, page_head
+from billing_app.components.controls import Handler, native_link
+from billing_app.components.dialogs import (
+    choice_field,
+    dialog,
+    dialog_foot,
+    problem_in,
+    reason_field,
+)
+from billing_app.components.feedback import empty, notice
+from billing_app.components.listing import Column, filter_select, listing, paging_of
+from billing_app.components.numbers import badge
+from billing_app.components.tables import ACTIONS, cell, table
+from billing_app.db.words import WebhookState
+from billing_app.pages.staff.frame import console
+from billing_app.states.staff import operations as names
+from billing_app.states.staff.listing import ALL
+from billing_app.states.staff.operations import JOB_STATES, STATE, WEBHOOK_STATES
+from billing_app.states.staff.operations import StaffOperationsState as State
+from billing_app.states.staff.views import ComparisonLine, DifferenceLine, JobLine, WebhookLine
+
+NOT_SHOWN = "It stands in the audit log."
+
+
+def staff_operations() -> rx.Component:
+    """Three parts as tabs; each moves by itself."""
+    tabs = (
+        (names.WEBHOOKS, "Webhooks", _webhooks),
+        (names.COMPARING, "Reconciliation", _comparing),
+        (names.JOBS, "Jobs", _jobs),
+    )
+    return console(
+        rx.fragment(
+            page_head("Operations", "What runs by itself", live_mark(is_broken=State.is_broken)),
+            rx.tabs.root(
+                rx.tabs.list(
+                    *[rx.tabs.trigger(words, value=name) for name, words, _ in tabs],
+                    class_name="tabs",
+                ),
+                *[
+                    rx.tabs.content(rx.el.div(draw(), class_name="tab"), value=name)
+                    for name, _, draw in tabs
+                ],
+                value=State.part,
+                on_change=State.choose_part,
+            ),
+            _dialogs(),
+        ),
+        path=routes.STAFF_OPERATIONS,
+        state=State,
+    )
+
+
+def _webhooks() -> rx.Component:
+    return listing(
+        "Webhooks",
+        (
+            Column("Received (UTC)"),
+            Column("Type"),
+            Column("Event", is_wide_only=True),
+            Column("State"),
+            Column("Tries", is_right=True, is_wide_only=True),
+            Column("Problem", is_wide_only=True),
+            Column(ACTIONS, is_right=True),
+        ),
+        rows=State.webhooks,
+        row=_webhook,
+        paging=paging_of(State),
+        tools=(_state_filter(((ALL, "All states"), *_choices(WEBHOOK_STATES))),),
+        when_empty=empty(
+            icon="webhook", title="Nothing here", words="What Stripe sends comes here at once."
+        ),
+    )
+
+
+def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.received, "soft"),
+        cell(
+            rx.fragment(
+                row.type,
+                rx.cond(
+                    row.account_id != "",
+                    rx.fragment(
+                        " ",
+                        rx.link(
+                            "Account",
+                            href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+                            class_name="text-link",
+                        ),
+                    ),
+                ),
+            ),
+            "strong clip-wide",
+        ),
+        cell(_event_id(row), "soft wide-only"),
+        cell(badge(row.state, row.tone)),
+        cell(row.attempts, "right soft wide-only"),
+        cell(row.error, "soft clip wide-only"),
+        cell(
+            rx.cond(
+                row.state == WEBHOOK_STATES[WebhookState.DEAD][0],
+                _row_button(
+                    "Replay",
+                    row.event_id,
+                    State.ask(names.REPLAY, row.event_id),
+                    Action.REPLAY_EVENT,
+                ),
+            ),
+            "right",
+        ),
+        key=row.event_id,
+    )
+
+
+def _event_id(row: ObjectVar[WebhookLine]) -> rx.Component:
+    return rx.cond(
+        row.provider_url != "",
+        native_link(
+            row.event_id,
+            href=row.provider_url,
+            class_name="text-link",
+            custom_attrs={"target": "_blank", "rel": "noreferrer"},
+        ),
+        rx.el.code(row.event_id, class_name="code"),
+    )
+
+
+def _comparing() -> rx.Component:
+    return rx.fragment(
+        card(
+            table(
+                "Differences",
+                ("Account", "What", "Stripe's id", "There", "Here", "State"),
+                rows=State.differences,
+                row=_difference,
+                wide_only=("Stripe's id", "There"),
+                when_empty=empty(
+                    icon="scale",
+                    title="No differences in the last comparison",
+                    words="Stripe and this database say the same.",
+                ),
+                dense=True,
+            ),
+            title="What the last comparison found",
+            note=rx.cond(
+                State.last_began != "", f"Began {State.last_began} UTC", "None has run yet"
+            ),
+            actions=[
+                rx.cond(
+                    State.allowed.contains(Action.RECONCILE.value),
+                    rx.el.button(
+                        rx.icon("play", aria_hidden="true"),
+                        "Compare now",
+                        type="button",
+                        class_name="button",
+                        on_click=State.ask(names.RECONCILE, ""),
+                    ),
+                )
+            ],
+            flush=True,
+        ),
+        card(
+            table(
+                "Comparisons",
+                ("Began (UTC)", "Kind", "Outcome"),
+                rows=State.comparisons,
+                row=_comparison,
+                when_empty=empty(
+                    icon="history", title="None has run yet", words="One runs every hour."
+                ),
+                dense=True,
+            ),
+            title="Comparisons",
+            flush=True,
+        ),
+    )
+
+
+def _comparison(row: ObjectVar[ComparisonLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.began, "soft"),
+        cell(row.kind, "soft"),
+        cell(badge(row.outcome, row.tone)),
+        key=row.began,
+    )
+
+
+def _difference(row: ObjectVar[DifferenceLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(
+            rx.cond(
+                row.account_id != "",
+                rx.link(
+                    "Open the account",
+                    href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+                    class_name="text-link",
+                ),
+                "—",
+            )
+        ),
+        cell(row.what, "strong"),
+        cell(rx.el.code(row.provider_id, class_name="code"), "soft wide-only"),
+        cell(row.theirs, "wide-only"),
+        cell(row.ours),
+        cell(badge(row.state, row.tone)),
+        key=row.row,
+    )
+
+
+def _jobs() -> rx.Component:
+    return rx.fragment(
+        rx.cond(
+            State.has_no_worker,
+            notice(
+                tone="warning",
+                title="No worker has run on this database yet",
+                words="Start one: python -m billing_app worker",
+            ),
+        ),
+        listing(
+            "Jobs",
+            (
+                Column("Made (UTC)"),
+                Column("Job"),
+                Column("About", is_wide_only=True),
+                Column("State"),
+                Column("Problem", is_wide_only=True),
+                Column(ACTIONS, is_right=True),
+            ),
+            rows=State.jobs,
+            row=_job,
+            paging=paging_of(State),
+            tools=(_state_filter(((ALL, "All states"), *_choices(JOB_STATES))),),
+            when_empty=empty(
+                icon="cog", title="No jobs here", words="Background work comes here as it runs."
+            ),
+        ),
+    )
+
+
+def _job(row: ObjectVar[JobLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.created, "soft"),
+        cell(row.name, "strong clip-wide"),
+        cell(row.subject, "soft clip wide-only"),
+        cell(badge(row.state, row.tone)),
+        cell(row.problem, "soft clip-wide wide-only"),
+        cell(
+            rx.cond(
+                row.can_retry,
+                _row_button(
+                    "Retry", row.name, State.ask(names.RETRY, row.job_id), Action.RETRY_JOB
+                ),
+            ),
+            "right",
+        ),
+        key=row.job_id,
+    )
+
+
+def _choices(told: Mapping[Any, tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(state.value, words) for state, (words, _) in told.items()]
+
+
+def _state_filter(choices: tuple[tuple[str, str], ...]) -> rx.Component:
+    return filter_select(State, STATE, "State", choices, ALL)
+
+
+def _row_button(words: str, what: rx.Var[str], on_click: Handler, action: Action) -> rx.Component:
+    return rx.cond(
+        State.allowed.contains(action.value),
+        rx.el.button(
+            words,
+            type="button",
+            class_name="button small",
+            on_click=on_click,
+            custom_attrs={"aria-label": f"{words}: {what}"},
+        ),
+    )
+
+
+def _dialogs() -> rx.Component:
+    modes = [
+        rx.el.option("Heal what differs", value="heal"),
+        rx.el.option("Only tell what differs", value="tell"),
+    ]
+    return rx.fragment(
+        _dialog(
+            names.REPLAY,
+            "Replay the event",
+            "The object is fetched anew from Stripe and applied; doing it twice does no harm.",
+            State.replay,
+        ),
+        _dialog(
+            names.RECONCILE,
+            "Compare with Stripe",
+            "Every subscription, invoice and customer is compared in the background.",
+            State.reconcile,
+            choice_field("Then", "mode", [*modes]),
+        ),
+        _dialog(
+            names.RETRY,
+            "Retry the job",
+            "It runs anew as a job of its own, from the step that failed.",
+            State.retry,
+        ),
+    )
+
+
+def _dialog(
+    name: str, title: str, words: str, on_submit: Handler, *fields: rx.Component
+) -> rx.Component:
+    return dialog(
+        rx.form(
+            problem_in(State.said),
+            *fields,
+            reason_field(NOT_SHOWN),
+            dialog_foot(
+                rx.el.button("Cancel", type="button", class_name="button", on_click=State.close),
+                rx.el.button(title, type="submit", class_name="button strong"),
+            ),
+            on_submit=on_submit,
+            class_name="dialog-form",
+        ),
+        title=title,
+        words=words,
+        is_open=State.dialog == name,
+        on_close=State.close,
+    )

@@ -1,0 +1,238 @@
+"""What runs by itself: webhooks received, comparisons with the provider, background jobs."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.staff.events import EventQuery, ReceivedEvent, list_received, replay_event
+from billing_app.billing.staff.jobs import (
+    JobState,
+    JobsUnavailableError,
+    JobView,
+    list_jobs,
+    retry_job,
+)
+from billing_app.billing.staff.reconciliations import (
+    FoundDifference,
+    ReconciliationView,
+    list_reconciliations,
+    run_reconciliation,
+)
+from billing_app.composition import get_services
+from billing_app.db.words import WebhookState
+from billing_app.jobs.staff import get_jobs
+from billing_app.states import words
+from billing_app.states.session import SessionState
+from billing_app.states.staff.listing import Listing
+from billing_app.states.staff.page import Said, StaffPage
+from billing_app.states.staff.views import (
+    ComparisonLine,
+    DifferenceLine,
+    JobLine,
+    WebhookLine,
+)
+
+ROWS: Final = 25
+COMPARISONS: Final = 10
+STATE: Final = "state"
+WEBHOOKS, COMPARING, JOBS = "webhooks", "reconciliation", "jobs"
+PARTS: Final = (WEBHOOKS, COMPARING, JOBS)
+REPLAY, RECONCILE, RETRY = "replay", "reconcile", "retry"
+DIALOGS: Final = frozenset({REPLAY, RECONCILE, RETRY})
+WEBHOOK_STATES: Final = {
+    WebhookState.RECEIVED: ("Waiting", "accent"),
+    WebhookState.PROCESSED: ("Processed", "good"),
+    WebhookState.FAILED: ("Failing", "warning"),
+    WebhookState.DEAD: ("Dead letter", "bad"),
+}
+JOB_STATES: Final = {
+    JobState.WAITING: ("Waiting", ""),
+    JobState.RUNNING: ("Running", "accent"),
+    JobState.FINISHED: ("Finished", "good"),
+    JobState.FAILED: ("Failed", "bad"),
+    JobState.CANCELLED: ("Cancelled", "warning"),
+}
+MAX_PROBLEM_LENGTH: Final = 160
+
+
+class StaffOperationsState(Listing, StaffPage, SessionState):
+    """The part that is shown, and the dialog that is open."""
+
+    refresh_seconds = 3.0
+
+    part: rx.Field[str] = rx.field(WEBHOOKS)
+    webhooks: rx.Field[list[WebhookLine]] = rx.field(default_factory=list)
+    comparisons: rx.Field[list[ComparisonLine]] = rx.field(default_factory=list)
+    differences: rx.Field[list[DifferenceLine]] = rx.field(default_factory=list)
+    last_began: rx.Field[str] = rx.field("")
+    jobs: rx.Field[list[JobLine]] = rx.field(default_factory=list)
+    has_no_worker: rx.Field[bool] = rx.field(False)
+    dialog: rx.Field[str] = rx.field("")
+    target: rx.Field[str] = rx.field("")
+
+    @rx.event
+    async def choose_part(self, part: str) -> EventSpec | None:
+        """Look at another part."""
+        self._show(part=part if part in PARTS else WEBHOOKS, filters={})
+        self._start_over()
+        return await self._refresh()
+
+    @rx.event
+    def ask(self, dialog: str, target: str) -> None:
+        """Open the dialog that replays, compares or retries."""
+        known = dialog if dialog in DIALOGS else ""
+        self._show(dialog=known, target=target[:255], said=Said())
+
+    @rx.event
+    def close(self) -> None:
+        """Nothing is done."""
+        self._show(dialog="", said=Said())
+
+    @rx.event
+    async def replay(self, form: dict[str, Any]) -> EventSpec | None:
+        """Have a dead letter processed anew."""
+        event_id, reason = self.target, str(form.get("reason", ""))
+
+        async def work(staff: StaffActor, now: datetime) -> str:
+            database = get_services().database
+            return await replay_event(database, get_jobs(), staff, event_id, reason=reason, now=now)
+
+        return await self._carry_out(work, "It is processed anew.")
+
+    @rx.event
+    async def reconcile(self, form: dict[str, Any]) -> EventSpec | None:
+        """Compare with the provider in the background."""
+        reason, is_dry = str(form.get("reason", "")), form.get("mode") == "tell"
+
+        async def work(staff: StaffActor, now: datetime) -> str:
+            database = get_services().database
+            return await run_reconciliation(
+                database, get_jobs(), staff, dry_run=is_dry, reason=reason, now=now
+            )
+
+        return await self._carry_out(work, "The comparison runs; what it finds comes here.")
+
+    @rx.event
+    async def retry(self, form: dict[str, Any]) -> EventSpec | None:
+        """Run a failed job anew."""
+        job_id, reason = self.target, str(form.get("reason", ""))
+
+        async def work(staff: StaffActor, now: datetime) -> str:
+            database = get_services().database
+            return await retry_job(database, get_jobs(), staff, job_id, reason=reason, now=now)
+
+        return await self._carry_out(work, "The job runs anew.")
+
+    async def _carry_out(self, work: Any, told: str) -> EventSpec | None:
+        self._show(said=Said())
+        if await self._ask(work) is None:
+            return None
+        self._show(dialog="", said=Said(told))
+        return await self._refresh()
+
+    async def _read(self, staff: StaffActor) -> None:
+        read = {
+            WEBHOOKS: self._read_webhooks,
+            COMPARING: self._read_comparisons,
+            JOBS: self._read_jobs,
+        }
+        try:
+            await read[self.part](staff)
+        except InvalidInputError:
+            self._start_over()
+
+    async def _read_webhooks(self, staff: StaffActor) -> None:
+        services, state = get_services(), self.filters.get(STATE, "")
+        where = EventQuery(state=WebhookState(state) if state in set(WebhookState) else None)
+        page = await list_received(
+            services.database, services.links, staff, where, limit=ROWS, cursor=self._cursor
+        )
+        self._show(webhooks=[webhook_line(event) for event in page.items])
+        self._show_page(page)
+
+    async def _read_comparisons(self, staff: StaffActor) -> None:
+        page = await list_reconciliations(get_services().database, staff, limit=COMPARISONS)
+        lines = [_comparison(found) for found in page.items]
+        found = page.items[0].found if page.items else []
+        self._show(
+            comparisons=lines,
+            last_began=lines[0].began if lines else "",
+            differences=[_difference(each, place) for place, each in enumerate(found)],
+        )
+
+    async def _read_jobs(self, staff: StaffActor) -> None:
+        state = self.filters.get(STATE, "")
+        try:
+            page = await list_jobs(
+                get_jobs(),
+                staff,
+                state=JobState(state) if state in set(JobState) else None,
+                limit=ROWS,
+                cursor=self._cursor,
+            )
+        except JobsUnavailableError:
+            self._show(has_no_worker=True, jobs=[])
+            return
+        self._show(has_no_worker=False, jobs=[_job(job) for job in page.items])
+        self._show_page(page)
+
+
+def webhook_line(event: ReceivedEvent) -> WebhookLine:
+    state, tone = WEBHOOK_STATES[event.state]
+    return WebhookLine(
+        event_id=event.id,
+        type=event.type,
+        state=state,
+        tone=tone,
+        received=words.exact_moment(event.received_at),
+        attempts=words.number(event.attempts),
+        account="Open" if event.account_id else "",
+        account_id=event.account_id or "",
+        error=event.problem[:MAX_PROBLEM_LENGTH],
+        provider_url=event.provider_url,
+    )
+
+
+def _comparison(found: ReconciliationView) -> ComparisonLine:
+    if not found.differences:
+        outcome, tone = "No differences", "good"
+    elif found.dry_run:
+        outcome, tone = f"{words.counted(found.differences, 'difference')}, only told", "warning"
+    else:
+        left = found.differences - found.healed
+        told = words.counted(found.differences, "difference")
+        outcome, tone = f"{told}, {words.number(found.healed)} healed", "bad" if left else "accent"
+    kind = "Told only" if found.dry_run else "Healing"
+    return ComparisonLine(words.exact_moment(found.began_at), outcome, tone, kind)
+
+
+def _difference(found: FoundDifference, place: int) -> DifferenceLine:
+    return DifferenceLine(
+        row=f"{place} {found.provider_id}",
+        account_id=found.account_id,
+        what=found.what.replace("_", " "),
+        provider_id=found.provider_id,
+        theirs=found.theirs,
+        ours=found.ours,
+        state="Healed" if found.healed else "Open",
+        tone="good" if found.healed else "warning",
+    )
+
+
+def _job(job: JobView) -> JobLine:
+    state, tone = JOB_STATES[job.state]
+    return JobLine(
+        job_id=job.id,
+        name=job.name.replace("_", " "),
+        state=state,
+        tone=tone,
+        subject=job.subject,
+        created=words.exact_moment(job.created_at),
+        attempts=words.number(job.attempts),
+        problem=job.problem[:MAX_PROBLEM_LENGTH],
+        can_retry=job.state in {JobState.FAILED, JobState.CANCELLED},
+    )
