@@ -55,7 +55,7 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
             self._show(problem=error.detail)
         else:
             self._show(problem="")
-        self._show(rows=[_line(row) for row in page.items])
+        self._show(rows=[customer_line(row) for row in page.items])
         self._show_page(page)
 
     def _where(self) -> CustomerFilter:
@@ -71,7 +71,8 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
         )
 
 
-def _line(row: CustomerRow) -> CustomerLine:
+def customer_line(row: CustomerRow) -> CustomerLine:
+    """An account as a list shows it."""
     status, tone = customer_status(row)
     taken = row.executions_used + row.executions_held
     percent = 100 * taken / row.executions if row.executions else 0.0

@@ -281,3 +281,23 @@ class JobLine:
     attempts: str
     problem: str
     can_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformFigures:
+    """The figures of all accounts, in words; docs/metrics.md defines each."""
+
+    executions: str = ""
+    executions_note: str = ""
+    denied: str = ""
+    denied_note: str = ""
+    trials: str = ""
+    trials_note: str = ""
+    subscriptions: str = ""
+    subscriptions_note: str = ""
+    revenue: str = ""
+    revenue_note: str = ""
+    near: str = ""
+    near_note: str = ""
+    past_due: str = ""
+    past_due_note: str = ""

@@ -1,0 +1,163 @@
+"""Overview: how the whole is doing."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app import routes
+from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
+from billing_app.components.charts.chart import chart, legend
+from billing_app.components.controls import segments
+from billing_app.components.feedback import empty
+from billing_app.components.numbers import badge, meter, stat, stats
+from billing_app.components.tables import cell, table
+from billing_app.pages.staff.frame import console
+from billing_app.states.staff.overview import PRESETS
+from billing_app.states.staff.overview import StaffOverviewState as State
+from billing_app.states.staff.views import CustomerLine
+
+CHART_HEIGHT_PX = 240
+SMALL_CHART_HEIGHT_PX = 200
+
+
+def staff_overview() -> rx.Component:
+    """The figures of docs/metrics.md."""
+    return console(
+        rx.fragment(
+            page_head(
+                "Overview",
+                "All accounts together",
+                segments(
+                    "Days",
+                    [(days, f"{days} days") for days in PRESETS],
+                    chosen=State.preset,
+                    on_choose=State.choose_preset,
+                ),
+                live_mark(is_broken=State.is_broken),
+            ),
+            _numbers(),
+            _executions(),
+            columns(_denials(), _trials(), even=True),
+            _near(),
+        ),
+        path=routes.STAFF,
+        state=State,
+    )
+
+
+def _numbers() -> rx.Component:
+    numbers = State.numbers
+    return bare_card(
+        stats(
+            stat("Executions", numbers.executions, numbers.executions_note),
+            stat("Refused", numbers.denied, numbers.denied_note),
+            stat("Trials", numbers.trials, numbers.trials_note),
+            stat("Near their limit", numbers.near, numbers.near_note),
+            stat("Revenue this month", numbers.revenue, numbers.revenue_note),
+            stat("Subscriptions", numbers.subscriptions, numbers.subscriptions_note),
+            stat("Failed payments", numbers.past_due, numbers.past_due_note),
+            in_row=True,
+        )
+    )
+
+
+def _executions() -> rx.Component:
+    return card(
+        rx.cond(
+            State.has_executions,
+            chart(
+                State.executions,
+                label=f"Executions per day, {State.numbers.executions} in all",
+                height_px=CHART_HEIGHT_PX,
+            ),
+            _nothing("No executions in these days"),
+        ),
+        title="Executions per day",
+        note="UTC days, refunds taken off",
+    )
+
+
+def _denials() -> rx.Component:
+    return card(
+        rx.cond(
+            State.denial_keys.length() > 0,
+            rx.fragment(
+                chart(
+                    State.denials,
+                    label=f"Refused requests per day by reason, {State.numbers.denied} in all",
+                    height_px=SMALL_CHART_HEIGHT_PX,
+                ),
+                legend(State.denial_keys),
+            ),
+            _nothing("Nothing was refused"),
+        ),
+        title="Refused, by reason",
+        note="Requests per day",
+    )
+
+
+def _trials() -> rx.Component:
+    return card(
+        chart(
+            State.trials,
+            label="Trials started and converted per day",
+            height_px=SMALL_CHART_HEIGHT_PX,
+        ),
+        legend(State.trial_keys),
+        title="Trials",
+        note="Started, and first purchases of accounts that had one",
+    )
+
+
+def _nothing(title: str) -> rx.Component:
+    return empty(icon="chart-column", title=title, words="Choose a longer range of days.")
+
+
+def _near() -> rx.Component:
+    return card(
+        table(
+            "Near their limit",
+            ("Customer", "Plan", "Used", "Left", "Status"),
+            rows=State.near,
+            row=_account,
+            right=("Left",),
+            wide_only=("Plan",),
+            when_empty=empty(
+                icon="gauge",
+                title="Nobody is near their limit",
+                words="Accounts that used 80 % or more of what they have come here.",
+            ),
+            dense=True,
+        ),
+        title="Near their limit",
+        note="Those with the least left",
+        flush=True,
+    )
+
+
+def _account(row: ObjectVar[CustomerLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(
+            rx.link(
+                rx.el.span(row.name, class_name="row-link"),
+                rx.cond(row.email != "", rx.el.span(row.email, class_name="row-note")),
+                href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+                underline="none",
+                class_name="row-title",
+            ),
+            "strong clip-wide",
+        ),
+        cell(row.plan, "soft clip wide-only"),
+        cell(
+            meter(
+                used_percent=row.used_percent,
+                held_percent=0,
+                tone=row.meter_tone,
+                label=f"Executions of {row.name} that are used",
+                thin=True,
+            ),
+            "meter-cell",
+        ),
+        cell(row.remaining, "right"),
+        cell(badge(row.status, row.tone)),
+        key=row.account_id,
+    )

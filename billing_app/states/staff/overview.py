@@ -1,0 +1,143 @@
+"""The figures of all accounts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pandas as pd
+import plotly.graph_objects as go
+import reflex as rx
+from reflex.event import EventSpec
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.money import in_words
+from billing_app.billing.staff.metrics import (
+    DayFigures,
+    Money,
+    PlatformOverview,
+    list_near_limit,
+    read_overview,
+)
+from billing_app.billing.usage import Days
+from billing_app.components.charts.executions import counts_per_day, executions_per_day
+from billing_app.composition import get_services
+from billing_app.db.words import DenialReason
+from billing_app.states import words
+from billing_app.states.session import SessionState
+from billing_app.states.staff.customers import customer_line
+from billing_app.states.staff.page import StaffPage
+from billing_app.states.staff.views import CustomerLine, PlatformFigures
+from billing_app.states.usage_views import series_keys
+from billing_app.states.views import SeriesKey
+
+PRESETS: Final = ("7", "30", "90")
+NEAR_ROWS: Final = 8
+REASONS: Final[dict[str, str]] = {
+    DenialReason.INSUFFICIENT_EXECUTIONS: "Not enough left",
+    DenialReason.PLAN_NOT_FOUND: "No plan",
+    DenialReason.TRIAL_ENDED: "Trial ended",
+    DenialReason.PAYMENT_PAST_DUE: "Payment past due",
+    DenialReason.BUDGET_EXCEEDED: "Spending limit",
+    DenialReason.PLAN_PAUSED: "Plan paused",
+    DenialReason.ACCOUNT_BLOCKED: "Account blocked",
+}
+
+
+class StaffOverviewState(StaffPage, SessionState):
+    """Numbers, figures, and who is near their limit."""
+
+    refresh_seconds = 10.0
+
+    preset: rx.Field[str] = rx.field("30")
+    numbers: rx.Field[PlatformFigures] = rx.field(default_factory=PlatformFigures)
+    executions: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
+    denials: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
+    trials: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
+    denial_keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
+    trial_keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
+    has_executions: rx.Field[bool] = rx.field(False)
+    near: rx.Field[list[CustomerLine]] = rx.field(default_factory=list)
+    _drawn: list[DayFigures] | None = None
+
+    @rx.event
+    async def choose_preset(self, days: str) -> EventSpec | None:
+        """The last so many days."""
+        self._show(preset=days if days in PRESETS else "30")
+        return await self._refresh()
+
+    async def _read(self, staff: StaffActor) -> None:
+        database, now = get_services().database, datetime.now(UTC)
+        today = now.date()
+        days = Days(today - timedelta(days=int(self.preset) - 1), today)
+        found = await read_overview(database, staff, days, now)
+        near = await list_near_limit(database, staff, now=now, limit=NEAR_ROWS)
+        self._show(
+            numbers=_figures(found, self.preset),
+            near=[customer_line(row) for row in near.items],
+        )
+        if found.days != self._drawn:
+            self._drawn = found.days
+            self._draw(found.days)
+
+    def _draw(self, days: list[DayFigures]) -> None:
+        index = pd.DatetimeIndex([day.day for day in days])
+        used = pd.DataFrame({"Executions": [day.executions for day in days]}, index=index)
+        trials = pd.DataFrame(
+            {
+                "Started": [day.trials_started for day in days],
+                "Converted": [day.trials_converted for day in days],
+            },
+            index=index,
+        )
+        denied = _denials(days, index)
+        self.executions = executions_per_day(used)
+        self.denials = executions_per_day(denied)
+        self.trials = counts_per_day(trials)
+        self._show(
+            has_executions=bool(used.to_numpy().any()),
+            denial_keys=series_keys(denied),
+            trial_keys=series_keys(trials),
+        )
+
+
+def _denials(days: list[DayFigures], index: pd.DatetimeIndex) -> pd.DataFrame:
+    """A column for each reason that occurs, the most frequent first."""
+    sums: dict[str, int] = {}
+    for day in days:
+        for reason, count in day.denied.items():
+            sums[reason] = sums.get(reason, 0) + count
+    reasons = sorted(sums, key=lambda reason: -sums[reason])
+    columns = {
+        REASONS.get(reason, reason): [day.denied.get(reason, 0) for day in days]
+        for reason in reasons
+    }
+    return pd.DataFrame(columns, index=index)
+
+
+def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
+    executions = sum(day.executions for day in found.days)
+    denied = sum(sum(day.denied.values()) for day in found.days)
+    started = sum(day.trials_started for day in found.days)
+    converted = sum(day.trials_converted for day in found.days)
+    at = words.time_of_day(found.near_limit_at) if found.near_limit_at else ""
+    return PlatformFigures(
+        executions=words.number(executions),
+        executions_note=f"in {preset} days, {words.number(found.days[-1].executions)} today",
+        denied=words.number(denied),
+        denied_note=f"requests refused in {preset} days",
+        trials=words.number(started),
+        trials_note=f"started in {preset} days, {words.number(converted)} converted",
+        subscriptions=words.number(found.active_subscriptions),
+        subscriptions_note="active, on trial or past due",
+        revenue=_money(found.revenue),
+        revenue_note=f"paid on invoices of {found.month:%B}",
+        near=words.number(found.near_limit) if found.near_limit is not None else "—",
+        near_note=f"accounts at 80 % or more, as of {at} UTC" if at else "no worker has looked yet",
+        past_due=words.number(found.accounts_past_due),
+        past_due_note=f"accounts owe {_money(found.owed)}",
+    )
+
+
+def _money(amounts: list[Money]) -> str:
+    if not amounts:
+        return "nothing"
+    return ", ".join(in_words(money.amount_minor, money.currency) for money in amounts)
