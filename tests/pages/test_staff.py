@@ -1,0 +1,253 @@
+"""The console's main paths, with real services, a worker and the payment sandbox."""
+
+import re
+import secrets
+from datetime import UTC, datetime
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from billing_app import routes
+from billing_app.db.words import StaffRole
+from tests.factories import connect
+from tests.pages.conftest import (
+    ARTIFACTS,
+    DESKTOP,
+    PHONE,
+    OpenContext,
+    RunningApp,
+)
+from tests.pages.customers import TOLD_WITHIN_MS, new_customer
+from tests.pages.staff import expect_said, open_console
+from tests.pages.test_looks import grave_violations
+
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+WHY = "Their run failed on our side"
+
+
+def open_northwind(page: Page) -> None:
+    page.get_by_label("Search customers").fill("north")
+    page.get_by_role("link", name="Northwind").click()
+    expect(page.get_by_role("heading", name="Northwind", exact=True)).to_be_visible()
+
+
+def left(page: Page) -> int:
+    return int(page.locator(".figure-value").first.inner_text().replace(",", ""))
+
+
+def test_search_open_grant_and_undo(open_context: OpenContext, running_app: RunningApp) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    open_northwind(page)
+    before = left(page)
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Grant executions").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Executions").fill("700")
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_role("button", name="Review").click()
+    expect(dialog.locator("#consequence")).to_contain_text(
+        f"What is left rises from {before:,} to {before + 700:,}."
+    )
+    dialog.get_by_role("button", name="Grant executions").click()
+    expect_said(page, "700 executions granted")
+    expect(page.locator(".figure-value").first).to_have_text(f"{before + 700:,}")
+    page.locator(".notice.said").get_by_role("button", name="Undo").click()
+    expect(page.locator(".figure-value").first).to_have_text(f"{before:,}")
+    page.get_by_role("tab", name="Audit").click()
+    rows = page.get_by_role("table", name="Audit").get_by_role("row")
+    expect(rows.nth(2)).to_contain_text("700 executions granted")
+    expect(rows.nth(2)).to_contain_text("Undone")
+
+
+def test_what_is_refused_says_why_and_changes_nothing(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS, role=StaffRole.SUPPORT)
+    open_northwind(page)
+    before = left(page)
+    page.get_by_role("button", name="Actions").click()
+    adjust = page.get_by_role("menuitem", name="Adjust used executions")
+    expect(adjust).to_have_attribute("aria-disabled", "true")
+    page.get_by_role("menuitem", name="Grant executions").click()
+    dialog = page.get_by_role("dialog")
+    for executions, told in (
+        ("-5", "Give a whole number above 0."),
+        ("99999999999999", "Give a whole number above 0."),
+        ("5000", "The role support moves at most 1,000 executions at a time."),
+    ):
+        dialog.get_by_label("Executions").fill(executions)
+        dialog.get_by_label("Reason").fill(WHY)
+        dialog.get_by_role("button", name="Review").click()
+        if executions == "5000":
+            dialog.get_by_role("button", name="Grant executions").click()
+        expect(dialog).to_contain_text(told)
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert left(page) == before
+
+
+def test_a_draft_is_published_and_customers_see_it(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    code = f"team-{secrets.token_hex(3)}"
+    page = open_console(open_context, running_app, routes.STAFF_OFFERS)
+    page.get_by_role("link", name="New offer").click()
+    page.get_by_label("Code").fill(code)
+    page.get_by_label("Name", exact=True).fill("Team Nine")
+    page.get_by_label("Executions each time").fill("9000")
+    page.get_by_label("Price", exact=True).fill("39.50")
+    expect(page.locator("#preview")).to_contain_text("39.50 USD")
+    expect(page.locator("#preview")).to_contain_text("9,000 executions")
+    page.get_by_role("button", name="Save draft").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("A new size")
+    dialog.get_by_role("button", name="Save the draft").click()
+    page.wait_for_url(f"**{routes.staff_offer(code)}")
+    page.get_by_role("button", name="Publish").click()
+    dialog.get_by_label("Reason").fill("A new size")
+    dialog.get_by_role("button", name="Publish this draft").click()
+    expect_said(page, "Version 1 is on sale.")
+    expect(page.get_by_role("table", name="Versions")).to_contain_text("39.50 USD")
+    mary = new_customer(open_context, running_app)
+    mary.page.goto(routes.OVERVIEW)
+    expect(mary.page.locator(".offer").filter(has_text="Team Nine")).to_be_visible()
+    page.get_by_role("button", name="Archive").click()
+    dialog.get_by_label("Reason").fill("Only a test")
+    dialog.get_by_role("button", name="Archive this offer").click()
+    expect_said(page, "It is sold no longer.")
+
+
+def test_two_people_edit_one_draft(open_context: OpenContext, running_app: RunningApp) -> None:
+    path = routes.staff_offer("scale")
+    first = open_console(open_context, running_app, path)
+    second = open_console(open_context, running_app, path)
+    for page, words in ((first, "For companies"), (second, "For big companies")):
+        page.get_by_label("Description").fill(words)
+        page.get_by_role("button", name="Save draft").click()
+        page.get_by_role("dialog").get_by_label("Reason").fill("Better words")
+        page.get_by_role("dialog").get_by_role("button", name="Save the draft").click()
+        if page is first:
+            expect_said(page, "The draft is saved.")
+    changes = second.get_by_role("table", name="Changes")
+    expect(changes).to_contain_text("Description")
+    expect(changes).to_contain_text("For companies")
+    expect(changes).to_contain_text("For big companies")
+    second.get_by_role("button", name="Take theirs").click()
+    expect(second.get_by_label("Description")).to_have_value("For companies")
+
+
+def test_view_as_customer_and_its_end(open_context: OpenContext, running_app: RunningApp) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    open_northwind(page)
+    page.get_by_role("button", name="View as customer").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_role("button", name="View as customer").click()
+    banner = page.get_by_role("region", name="View as customer")
+    for path in routes.SIGNED_IN_PAGES:
+        page.goto(path)
+        expect(banner).to_contain_text(
+            re.compile(r"You see Northwind as its owner does, read only, until \d\d:\d\d UTC")
+        )
+    page.goto(routes.DASHBOARD)
+    expect(page.locator("#remaining")).to_be_visible()
+    assert grave_violations(page) == []
+    page.screenshot(path=ARTIFACTS / "viewing.png")
+    banner.get_by_role("button", name="End").click()
+    expect(page.get_by_role("heading", name="Northwind", exact=True)).to_be_visible()
+    expect(banner).to_be_hidden()
+    page.get_by_role("tab", name="Audit").click()
+    rows = page.get_by_role("table", name="Audit").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("Ended the view as customer")
+    expect(rows.nth(2)).to_contain_text(WHY)
+
+
+def test_an_open_page_leaves_when_the_view_is_over(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    open_northwind(page)
+    page.get_by_role("button", name="View as customer").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill(WHY)
+    page.get_by_role("dialog").get_by_role("button", name="View as customer").click()
+    expect(page.locator("#remaining")).to_be_visible()
+    with connect(running_app.database_url) as connection:
+        connection.execute("UPDATE staff_views SET until = now()")
+    expect(page.locator(".console")).to_be_visible(timeout=TOLD_WITHIN_MS)
+
+
+def test_a_dead_letter_is_replayed(open_context: OpenContext, running_app: RunningApp) -> None:
+    event_id = f"evt_dead{secrets.token_hex(4)}"
+    with connect(running_app.database_url) as connection:
+        columns = {
+            row[0]
+            for row in connection.execute(
+                "SELECT column_name FROM information_schema.columns"
+                " WHERE table_name = 'webhook_events'"
+            ).fetchall()
+        }
+        assert {"id", "type", "state", "problem"} <= columns
+        connection.execute(
+            "INSERT INTO webhook_events (id, type, object_id, customer_id, state, attempts,"
+            " problem, payload, occurred_at, received_at, finished_at)"
+            " VALUES (%s, 'customer.updated', 'cus_gone', 'cus_gone', 'dead', 8, 'It broke',"
+            " '{}', %s, %s, %s)",
+            [event_id, *[datetime.now(UTC)] * 3],
+        )
+    page = open_console(open_context, running_app, routes.STAFF_OPERATIONS)
+    page.get_by_label("State").select_option(label="Dead letter")
+    row = page.get_by_role("row").filter(has_text=event_id)
+    expect(row).to_contain_text("It broke")
+    row.get_by_role("button", name="Replay").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("It was our mistake")
+    page.get_by_role("dialog").get_by_role("button", name="Replay the event").click()
+    expect_said(page, "It is processed anew.")
+    expect(row).to_be_hidden()
+
+
+def test_others_find_no_console(open_context: OpenContext, running_app: RunningApp) -> None:
+    mary = new_customer(open_context, running_app)
+    for path in (*routes.STAFF_PAGES, routes.staff_customer(mary.account_id)):
+        mary.page.goto(path)
+        expect(mary.page.get_by_role("heading", name="Not found")).to_be_attached()
+        expect(mary.page.locator(".console")).to_have_count(0)
+    signed_out = open_context().new_page()
+    signed_out.goto(routes.STAFF_CUSTOMERS)
+    signed_out.wait_for_url(f"**{routes.SIGN_IN}**")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_pages_are_accessible_and_fit(
+    open_context: OpenContext, running_app: RunningApp, size: str, scheme: str
+) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    page = open_console(
+        open_context, running_app, routes.STAFF_CUSTOMERS, size=SIZES[size], scheme=scheme
+    )
+    open_northwind(page)
+    account = page.url
+    found: dict[str, list[str]] = {}
+    for path in (*routes.STAFF_PAGES, routes.staff_offer("growth"), account):
+        page.goto(path)
+        page.locator(".console h1").wait_for()
+        page.wait_for_load_state("networkidle")
+        name = "customer" if path == account else path.strip("/").replace("/", "-")
+        page.screenshot(path=ARTIFACTS / f"{name}-{size}-{scheme}.png", full_page=True)
+        found[name] = grave_violations(page)
+        if page.evaluate("document.documentElement.scrollWidth") > SIZES[size][0]:
+            found[name].append("wider than the screen")
+    assert found == {name: [] for name in found}
+
+
+def test_dialogs_work_by_keyboard(open_context: OpenContext, running_app: RunningApp) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    open_northwind(page)
+    page.get_by_role("button", name="Actions").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Executions")).to_be_focused()
+    assert grave_violations(page, within="[role=dialog]") == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
