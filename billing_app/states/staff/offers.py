@@ -152,11 +152,13 @@ class StaffOfferState(StaffPage, SessionState):
         saved = await self._ask(work)
         if saved is None:
             return None
+        if is_new:
+            return rx.redirect(routes.staff_offer(code))
         self._take(saved)
         self._show(
             dialog="", said=Said("The draft is saved. Nobody sees it until it is published.")
         )
-        return rx.redirect(routes.staff_offer(code)) if is_new else await self._refresh()
+        return await self._refresh()
 
     @rx.event
     async def publish(self, told: dict[str, Any]) -> EventSpec | None:
