@@ -12,6 +12,7 @@ from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
 from billing_app.pages.offers import offers
+from billing_app.pages.support import support
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.deal import DealState
 from billing_app.states.views import PlanRow
@@ -27,6 +28,7 @@ def billing_overview() -> rx.Component:
             offers(),
             payment(),
             _history(),
+            support(),
         ),
         path=routes.OVERVIEW,
         is_ready=State.is_ready,

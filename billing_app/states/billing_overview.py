@@ -18,6 +18,7 @@ from billing_app.states.card import CardState
 from billing_app.states.deal import DealState
 from billing_app.states.live import LivePage
 from billing_app.states.session import SessionState
+from billing_app.states.support import SupportState
 from billing_app.states.views import (
     AccountChoice,
     InvoiceRow,
@@ -102,7 +103,7 @@ class BillingOverviewState(LivePage, SessionState):
 
     def _beside(self) -> list[EventCallback[()]]:
         settle = [DealState.settle_checkout] if self._checkout_answer() == "done" else []
-        return [CardState.ask, *settle]
+        return [CardState.ask, SupportState.ask, *settle]
 
     def _checkout_answer(self) -> str:
         answer = self.router.url.query_parameters.get("checkout", "")

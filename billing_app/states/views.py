@@ -238,3 +238,14 @@ class Deal:
     no: str = ""
     before: Side = Side()
     after: Side = Side()
+
+
+@dataclass(frozen=True, slots=True)
+class SupportStep:
+    """Something that staff did to the account."""
+
+    step_id: str
+    at: str
+    what: str
+    reason: str
+    is_undone: bool

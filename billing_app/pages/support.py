@@ -1,0 +1,47 @@
+"""What support did to an account, for the page of plans."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app.components.cards import card
+from billing_app.components.controls import pager
+from billing_app.components.numbers import badge
+from billing_app.states.support import SupportState as State
+from billing_app.states.views import SupportStep
+
+
+def support() -> rx.Component:
+    """Stands there once there is something to tell."""
+    return rx.cond(
+        State.steps.length() > 0,
+        card(
+            rx.el.ol(rx.foreach(State.steps, _step), class_name="steps"),
+            rx.cond(
+                State.has_older_steps | (State.steps_page > 1),
+                pager(
+                    f"Page {State.steps_page}",
+                    has_newer=State.steps_page > 1,
+                    has_older=State.has_older_steps,
+                    on_newer=State.show_newer_steps,
+                    on_older=State.show_older_steps,
+                ),
+            ),
+            title="What support did",
+            note="Every step of ours that touched this account, and why",
+            flush=True,
+        ),
+    )
+
+
+def _step(step: ObjectVar[SupportStep]) -> rx.Component:
+    return rx.el.li(
+        rx.el.div(
+            rx.el.span(step.what, class_name="step-what"),
+            rx.cond(step.is_undone, badge("Taken back")),
+            class_name="balance-plan",
+        ),
+        rx.el.p(step.reason, class_name="step-why"),
+        rx.el.span(step.at, class_name="step-at"),
+        key=step.step_id,
+        class_name="step",
+    )
