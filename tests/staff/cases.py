@@ -1,7 +1,7 @@
 """Every function of the staff, and how it is called: what the permission tests go through.
 
-A new public function in billing/staff that takes an `actor` needs a case here; a new route under
-/billing/admin needs one in routes_of. The tests say so when one is missing.
+A new public function in billing/staff that takes an `actor` needs a case here, and a new route
+under /billing/admin a line in routes.py. The tests say so when one is missing.
 """
 
 import importlib
@@ -21,11 +21,14 @@ from billing_app.billing.staff import (
     adjustments,
     audit_log,
     customers,
+    events,
     grants,
     history,
+    jobs,
     members,
     offers,
     publishing,
+    reconciliations,
     refunds,
     sessions,
     stopping,
@@ -35,6 +38,7 @@ from billing_app.billing.staff import (
 )
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.drafts import DraftFields
+from billing_app.billing.staff.jobs import JobsUnavailableError
 from billing_app.billing.staff.permissions import Action
 from billing_app.billing.staff.refunds import EventRange
 from billing_app.billing.staff.search import CustomerFilter
@@ -48,6 +52,16 @@ from tests.staff.house import WHY, Customer
 WORKFLOW = "broken"
 FIELDS = DraftFields(OfferTerms("Team", "", 1_000, 2_500, "EUR", Interval.MONTH))
 OTHER_FIELDS = replace(FIELDS, position=9)
+
+
+class NoJobs:
+    """Nobody who would take a job."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise JobsUnavailableError
+
+
+NO_JOBS: Any = NoJobs()
 LINKS = Dashboard(None)
 
 
@@ -65,6 +79,7 @@ class Scene:
     member_id: str
     draft: str
     archived: str
+    dead_event: str
     began: datetime
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -123,6 +138,7 @@ async def make_scene(house: Services, holder_id: str) -> Scene:
     with connect(url) as connection:
         connection.execute("UPDATE offers SET archived_at = now() WHERE code = %s", [archived])
     return Scene(
+        dead_event=_dead_event(url),
         draft=draft,
         archived=archived,
         house=house,
@@ -135,6 +151,19 @@ async def make_scene(house: Services, holder_id: str) -> Scene:
         member_id=factories.staff_member(url, StaffRole.SUPPORT).actor_id,
         began=began,
     )
+
+
+def _dead_event(url: str) -> str:
+    """A webhook that was set aside."""
+    event_id = ids.new_id("evt_")
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO webhook_events (id, type, object_id, customer_id, payload, state,"
+            " attempts, replays, occurred_at, received_at)"
+            " VALUES (%s, 'invoice.paid', '', '', '{}', 'dead', 5, 0, now(), now())",
+            [event_id],
+        )
+    return event_id
 
 
 async def _make_draft(house: Services) -> str:
@@ -195,6 +224,33 @@ CASES: dict[str, Case] = {
     "audit_log.list_entries": reads(lambda s, a: audit_log.list_entries(s.house.database, a)),
     "customers.search_customers": reads(
         lambda s, a: customers.search_customers(s.house.database, a, CustomerFilter(), now=s.now)
+    ),
+    "events.list_received": reads(lambda s, a: events.list_received(s.house.database, LINKS, a)),
+    "events.read_received": reads(
+        lambda s, a: events.read_received(s.house.database, LINKS, a, s.dead_event)
+    ),
+    # No worker is there to take jobs: that they are audited is for test_webhooks_and_jobs.py.
+    "events.replay_event": Case(
+        Action.REPLAY_EVENT,
+        lambda s, a: events.replay_event(s.house.database, NO_JOBS, a, s.dead_event, **s.because),
+        changes=False,
+    ),
+    "jobs.list_jobs": reads(lambda _, a: jobs.list_jobs(NO_JOBS, a)),
+    "jobs.read_job": reads(lambda _, a: jobs.read_job(NO_JOBS, a, "job")),
+    "jobs.retry_job": Case(
+        Action.RETRY_JOB,
+        lambda s, a: jobs.retry_job(s.house.database, NO_JOBS, a, "job", **s.because),
+        changes=False,
+    ),
+    "reconciliations.list_reconciliations": reads(
+        lambda s, a: reconciliations.list_reconciliations(s.house.database, a)
+    ),
+    "reconciliations.run_reconciliation": Case(
+        Action.RECONCILE,
+        lambda s, a: reconciliations.run_reconciliation(
+            s.house.database, NO_JOBS, a, dry_run=True, **s.because
+        ),
+        changes=False,
     ),
     "grants.grant_executions": repairs(
         Action.GRANT,
@@ -379,64 +435,3 @@ def _functions(name: str, thing: Any) -> list[tuple[str, Any]]:
         for path, function in vars(thing).items()
         if inspect.isfunction(function) and not path.startswith("_")
     ]
-
-
-def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
-    """`METHOD /path` as OpenAPI has it → what it does, and a body that is right."""
-    because = {"reason": WHY}
-    span = {"since": scene.began.isoformat(), "until": scene.range.until.isoformat()}
-    found = {"workflow": WORKFLOW, **span}
-    offer: dict[str, Any] = {"name": "Team", "executions": 9, "price_minor": 900, **because}
-    offer |= {"currency": "EUR", "interval": "month"}
-    return {
-        "GET /me": (Action.READ, None),
-        "GET /staff": (Action.READ, None),
-        "POST /staff": (
-            Action.ADD_STAFF,
-            {"email": f"{ids.new_id('x')}@our.house", "role": "support", **because},
-        ),
-        "PUT /staff/{user_id}": (Action.CHANGE_ROLE, {"role": "billing", **because}),
-        "POST /staff/{user_id}/remove": (Action.REMOVE_STAFF, because),
-        "GET /audit": (Action.READ, None),
-        "POST /audit/{entry_id}/undo": (Action.UNDO, because),
-        "POST /accounts/{account_id}/grants": (Action.GRANT, {"executions": 3, **because}),
-        "POST /plans/{plan_id}/adjustments": (Action.ADJUST, {"executions": -2, **because}),
-        "POST /executions/{event_id}/refund": (Action.REFUND, because),
-        "POST /accounts/{account_id}/refunds/preview": (Action.REFUND, found),
-        "POST /accounts/{account_id}/refunds": (Action.REFUND, {**found, **because}),
-        "POST /accounts/{account_id}/trial": (Action.EXTEND_TRIAL, {"executions": 5, **because}),
-        "POST /accounts/{account_id}/offer": (Action.MOVE_OFFER, {"offer": "growth", **because}),
-        "POST /plans/{plan_id}/pause": (Action.PAUSE, because),
-        "POST /plans/{plan_id}/resume": (Action.RESUME, because),
-        "POST /accounts/{account_id}/block": (Action.BLOCK, because),
-        "POST /accounts/{account_id}/unblock": (Action.UNBLOCK, because),
-        "GET /offers": (Action.READ, None),
-        "POST /offers": (Action.EDIT_OFFER, {"code": ids.new_id("http-"), **offer}),
-        "GET /offers/{code}": (Action.READ, None),
-        "PUT /offers/{code}": (Action.EDIT_OFFER, {"revision": 1, **offer}),
-        "POST /offers/{code}/publish": (Action.PUBLISH_OFFER, {"revision": 1, **because}),
-        "POST /offers/{code}/archive": (Action.ARCHIVE_OFFER, because),
-        "POST /offers/{code}/unarchive": (Action.UNARCHIVE_OFFER, because),
-        "GET /offers/{code}/versions/{version}/accounts": (Action.READ, None),
-    }
-
-
-def address_of(scene: Scene, route: str) -> str:
-    """The path with the ids of the scene's things in it."""
-    path = route.partition(" ")[2]
-    account_id = scene.customer.id
-    if path.endswith("/trial"):
-        account_id = scene.trial.id
-    elif path.endswith("/unblock"):
-        account_id = scene.blocked.id
-    sequence = 2 if path.endswith("/resume") else 1
-    code = scene.archived if path.endswith("/unarchive") else scene.draft
-    return path.format(
-        account_id=account_id,
-        plan_id=scene.customer.plan_id(sequence),
-        event_id=scene.event_id,
-        entry_id=scene.entry.id,
-        user_id=scene.member_id,
-        code="growth" if path.endswith("/accounts") else code,
-        version=1,
-    )

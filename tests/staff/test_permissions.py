@@ -30,12 +30,11 @@ from tests.staff.cases import (
     CASES,
     Case,
     Scene,
-    address_of,
     functions_of_staff,
     make_scene,
-    routes_of,
 )
 from tests.staff.conftest import Staff
+from tests.staff.routes import address_of, routes_of
 
 Browser = Callable[[str], httpx.Client]
 PREFIX = "/billing/admin"

@@ -1,0 +1,100 @@
+"""Every route under /billing/admin, and what it takes; a new one needs a line here."""
+
+from typing import Any
+
+from billing_app.billing import ids
+from billing_app.billing.staff.permissions import Action
+from tests.staff.cases import WORKFLOW, Scene
+from tests.staff.house import WHY
+
+PARTS = (
+    "",
+    "/audit",
+    "/balance",
+    "/events",
+    "/invoices",
+    "/keys",
+    "/people",
+    "/plans",
+    "/reservations",
+    "/sessions",
+    "/subscriptions",
+    "/usage",
+    "/webhooks",
+)
+
+
+def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
+    """`METHOD /path` as OpenAPI has it → what it does, and a body that is right."""
+    because = {"reason": WHY}
+    span = {"since": scene.began.isoformat(), "until": scene.range.until.isoformat()}
+    found = {"workflow": WORKFLOW, **span}
+    offer: dict[str, Any] = {"name": "Team", "executions": 9, "price_minor": 900, **because}
+    offer |= {"currency": "EUR", "interval": "month"}
+    return {
+        "GET /me": (Action.READ, None),
+        "GET /staff": (Action.READ, None),
+        "POST /staff": (
+            Action.ADD_STAFF,
+            {"email": f"{ids.new_id('x')}@our.house", "role": "support", **because},
+        ),
+        "PUT /staff/{user_id}": (Action.CHANGE_ROLE, {"role": "billing", **because}),
+        "POST /staff/{user_id}/remove": (Action.REMOVE_STAFF, because),
+        "GET /audit": (Action.READ, None),
+        "POST /audit/{entry_id}/undo": (Action.UNDO, because),
+        "POST /accounts/{account_id}/grants": (Action.GRANT, {"executions": 3, **because}),
+        "POST /plans/{plan_id}/adjustments": (Action.ADJUST, {"executions": -2, **because}),
+        "POST /executions/{event_id}/refund": (Action.REFUND, because),
+        "POST /accounts/{account_id}/refunds/preview": (Action.REFUND, found),
+        "POST /accounts/{account_id}/refunds": (Action.REFUND, {**found, **because}),
+        "POST /accounts/{account_id}/trial": (Action.EXTEND_TRIAL, {"executions": 5, **because}),
+        "POST /accounts/{account_id}/offer": (Action.MOVE_OFFER, {"offer": "growth", **because}),
+        "POST /plans/{plan_id}/pause": (Action.PAUSE, because),
+        "POST /plans/{plan_id}/resume": (Action.RESUME, because),
+        "POST /accounts/{account_id}/block": (Action.BLOCK, because),
+        "POST /accounts/{account_id}/unblock": (Action.UNBLOCK, because),
+        "GET /offers": (Action.READ, None),
+        "POST /offers": (Action.EDIT_OFFER, {"code": ids.new_id("http-"), **offer}),
+        "GET /offers/{code}": (Action.READ, None),
+        "PUT /offers/{code}": (Action.EDIT_OFFER, {"revision": 1, **offer}),
+        "POST /offers/{code}/publish": (Action.PUBLISH_OFFER, {"revision": 1, **because}),
+        "POST /offers/{code}/archive": (Action.ARCHIVE_OFFER, because),
+        "POST /offers/{code}/unarchive": (Action.UNARCHIVE_OFFER, because),
+        "GET /offers/{code}/versions/{version}/accounts": (Action.READ, None),
+        "GET /customers": (Action.READ, None),
+        **{f"GET /customers/{{account_id}}{part}": (Action.READ, None) for part in PARTS},
+        "POST /customers/{account_id}/sign-out": (
+            Action.SIGN_OUT,
+            {"user_id": scene.holder_id, **because},
+        ),
+        "GET /webhooks": (Action.READ, None),
+        "GET /webhooks/{event_id}": (Action.READ, None),
+        "POST /webhooks/{event_id}/replay": (Action.REPLAY_EVENT, because),
+        "GET /reconciliations": (Action.READ, None),
+        "POST /reconciliations": (Action.RECONCILE, because),
+        "GET /jobs": (Action.READ, None),
+        "GET /jobs/{job_id}": (Action.READ, None),
+        "POST /jobs/{job_id}/retry": (Action.RETRY_JOB, because),
+    }
+
+
+def address_of(scene: Scene, route: str) -> str:
+    """The path with the ids of the scene's things in it."""
+    path = route.partition(" ")[2]
+    account_id = scene.customer.id
+    if path.endswith("/trial"):
+        account_id = scene.trial.id
+    elif path.endswith("/unblock"):
+        account_id = scene.blocked.id
+    sequence = 2 if path.endswith("/resume") else 1
+    code = scene.archived if path.endswith("/unarchive") else scene.draft
+    return path.format(
+        account_id=account_id,
+        plan_id=scene.customer.plan_id(sequence),
+        event_id=scene.dead_event if path.startswith("/webhooks") else scene.event_id,
+        job_id="job",
+        entry_id=scene.entry.id,
+        user_id=scene.member_id,
+        code="growth" if path.endswith("/accounts") else code,
+        version=1,
+    )
