@@ -4,8 +4,8 @@ from typing import Any
 
 from billing_app.billing import ids
 from billing_app.billing.staff.permissions import Action
-from tests.staff.cases import WORKFLOW, Scene
 from tests.staff.house import WHY
+from tests.staff.scene import WORKFLOW, Scene
 
 PARTS = (
     "",
@@ -72,6 +72,8 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
         "POST /webhooks/{event_id}/replay": (Action.REPLAY_EVENT, because),
         "GET /reconciliations": (Action.READ, None),
         "POST /reconciliations": (Action.RECONCILE, because),
+        "GET /metrics": (Action.READ, None),
+        "GET /metrics/near-limit": (Action.READ, None),
         "GET /jobs": (Action.READ, None),
         "GET /jobs/{job_id}": (Action.READ, None),
         "POST /jobs/{job_id}/retry": (Action.RETRY_JOB, because),

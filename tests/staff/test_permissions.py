@@ -29,12 +29,11 @@ from tests.factories import api_key, connect, person, staff_key, staff_member
 from tests.staff.cases import (
     CASES,
     Case,
-    Scene,
     functions_of_staff,
-    make_scene,
 )
 from tests.staff.conftest import Staff
 from tests.staff.routes import address_of, routes_of
+from tests.staff.scene import Scene, make_scene
 
 Browser = Callable[[str], httpx.Client]
 PREFIX = "/billing/admin"
@@ -65,33 +64,40 @@ def test_every_action_has_a_least_role_and_the_limits_grow() -> None:
     assert {case.action for case in CASES.values()} - {None} <= set(Action)
 
 
+@pytest.fixture(scope="session")
+async def others(house: Services, staff_url: str) -> Scene:
+    """For all cases: whoever is let in meets what earlier cases left, and that is no refusal."""
+    return await make_scene(house, person(staff_url).user_id)
+
+
+@pytest.fixture(scope="session")
+async def own(house: Services, staff: Staff) -> dict[StaffRole, Scene]:
+    return {role: await make_scene(house, staff[role].actor_id) for role in StaffRole}
+
+
 @names
-async def test_staff(house: Services, staff_url: str, name: str) -> None:
+async def test_staff(staff: Staff, others: Scene, own: dict[StaffRole, Scene], name: str) -> None:
     case = CASES[name]
-    others = await make_scene(house, person(staff_url).user_id)
     for role in StaffRole:
-        actor = staff_member(staff_url, role)
-        own = await make_scene(house, actor.actor_id)
+        actor = staff[role]
         is_allowed = case.action is None or allows(case.action, role)
         refused = None if is_allowed else StaffRoleMissingError
         assert await outcome(case, others, actor) is refused, (role, "others")
         if case.is_repair and is_allowed and role is not StaffRole.ADMIN:
             refused = OwnAccountError
-        assert await outcome(case, own, actor) is refused, (role, "own")
+        assert await outcome(case, own[role], actor) is refused, (role, "own")
 
 
 @names
-async def test_others(house: Services, staff_url: str, name: str) -> None:
+async def test_others(staff: Staff, staff_url: str, others: Scene, name: str) -> None:
     """Holders, strangers, service keys of any scope, and staff who look as a customer."""
-    case = CASES[name]
-    owner, stranger = person(staff_url), person(staff_url)
-    scene = await make_scene(house, owner.user_id)
-    admin = staff_member(staff_url, StaffRole.ADMIN)
+    case, scene = CASES[name], others
+    stranger, admin = person(staff_url), staff[StaffRole.ADMIN]
     number, until = scene.customer.holder.account_number, datetime.now(UTC) + timedelta(hours=1)
     all_scopes = frozenset(str(scope) for scope in Scope)
     organization_id = scene.customer.holder.organization_id
     actors: dict[str, Actor] = {
-        "owner": UserActor(owner.user_id, "", ""),
+        "owner": UserActor(scene.holder_id, "", ""),
         "stranger": stranger,
         "platform key": ServiceActor(1, all_scopes, None),
         "key with a role": ServiceActor(1, all_scopes, None, staff_role=StaffRole.ADMIN),
@@ -182,15 +188,15 @@ def _given(token: str) -> Callable[[Actor], Any]:
 
 
 @names
-async def test_a_refusal_changes_nothing(house: Services, staff_url: str, name: str) -> None:
+async def test_a_refusal_changes_nothing(
+    staff: Staff, staff_url: str, others: Scene, name: str
+) -> None:
     case = CASES[name]
     if case.action is None or allows(case.action, StaffRole.SUPPORT):
         return
-    scene = await make_scene(house, person(staff_url).user_id)
-    support = staff_member(staff_url, StaffRole.SUPPORT)
     before = Transactions(staff_url)
     with pytest.raises(StaffRoleMissingError):
-        await case.call(scene, support)
+        await case.call(others, staff[StaffRole.SUPPORT])
     assert Transactions(staff_url).found == before.found
 
 
@@ -226,10 +232,9 @@ async def test_each_route_over_http(
 ) -> None:
     scene = await make_scene(house, person(staff_url).user_id)
     for route, (action, _) in routes_of(scene).items():
-        fresh = await make_scene(house, person(staff_url).user_id)
         for role in StaffRole:
             for client in _clients_of(role, staff, browser_of, staff_server, staff_url):
-                answer = send(client, fresh, route)
+                answer = send(client, scene, route)
                 if allows(action, role):
                     assert answer.status_code not in {401, 403, 422, 500}, (route, answer.text)
                 else:

@@ -20,7 +20,14 @@ from billing_app.db.words import When
 Figures = dict[str, Any]
 
 BY: Final = "Support"
-SHOWN: Final = frozenset({*REPAIRS, Action.UNDO, Action.VIEW_AS_CUSTOMER})
+PLAIN_WORDS: Final[dict[str, str]] = {
+    Action.BLOCK: "Account blocked",
+    Action.UNBLOCK: "Account unblocked",
+    Action.UNDO: "An earlier step taken back",
+    Action.VIEW_AS_CUSTOMER: "Your pages were looked at, without changing anything",
+    Action.SIGN_OUT: "Somebody was signed out of all browsers",
+}
+SHOWN: Final = frozenset({*REPAIRS, *PLAIN_WORDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +148,4 @@ WORDS: Final[dict[str, Callable[[Figures, Figures], str]]] = {
     Action.MOVE_OFFER: _move_words,
     Action.PAUSE: lambda _, after: f"{after['name']} paused",
     Action.RESUME: lambda _, after: f"{after['name']} resumed",
-}
-PLAIN_WORDS: Final[dict[str, str]] = {
-    Action.BLOCK: "Account blocked",
-    Action.UNBLOCK: "Account unblocked",
-    Action.UNDO: "An earlier step taken back",
-    Action.VIEW_AS_CUSTOMER: "Your pages were looked at, without changing anything",
 }
