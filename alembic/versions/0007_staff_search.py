@@ -79,12 +79,20 @@ BEGIN
     SELECT account_id, word FROM search_words_of_accounts(ids) ON CONFLICT DO NOTHING;
 END $$
 """
+# A user's account has no customer and no members yet; their words take one statement whose plan is
+# kept, because services bring new users while they wait.
 ON_ACCOUNTS = """
 CREATE FUNCTION search_words_on_accounts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO search_words (account_id, word)
-    SELECT account_id, word FROM search_words_of_accounts(ARRAY(SELECT id FROM fresh))
+    SELECT fresh.id, words.word FROM fresh JOIN users AS holder ON holder.id = fresh.user_id,
+    search_words_of(concat_ws(' ', 'acc_' || lpad(to_hex(fresh.id), 16, '0'),
+                              holder.id, holder.name, holder.email)) AS words (word)
     ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT FROM fresh WHERE kind = 'organization') THEN
+        PERFORM refresh_search_words(
+            ARRAY(SELECT id FROM fresh WHERE kind = 'organization'));
+    END IF;
     RETURN NULL;
 END $$
 """
