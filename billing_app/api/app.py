@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from billing_app.api import (
     account_history,
+    body_limit,
     docs,
     errors,
     head,
@@ -47,7 +48,7 @@ def create_app() -> "hot_routes.HotRoutes":
     errors.install(api)
     openapi.install(api)
     docs.install(api)
-    return hot_routes.HotRoutes(head.HeadAsGet(api), get_services)
+    return hot_routes.HotRoutes(head.HeadAsGet(body_limit.BodyLimit(api)), get_services)
 
 
 async def prepare(services: Services) -> None:

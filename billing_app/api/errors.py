@@ -9,8 +9,12 @@ from fastapi.responses import Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from billing_app.api.body_limit import TOO_LARGE
 from billing_app.api.problems import (
     CONTENT_TYPE,
+    BodyTooLargeError,
+    ContentTypeError,
+    MalformedJsonError,
     MethodNotAllowedError,
     RouteNotFoundError,
     UnexpectedError,
@@ -53,8 +57,14 @@ async def _billing_error(_: Request, error: BillingError) -> Response:
     return problem_response(error)
 
 
-async def _validation_error(_: Request, error: RequestValidationError) -> Response:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return problem_response(
+            MalformedJsonError(f"The body is not JSON: {first['ctx']['error']}")
+        )
+    if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(request):
+        return problem_response(ContentTypeError())
     field = str(first["loc"][-1])
     return problem_response(InvalidInputError(f"{field}: {first['msg']}", field=field))
 
@@ -64,9 +74,16 @@ async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:
     return problem_response(InvalidInputError("The text has half of a character in it."))
 
 
+def _is_json(request: Request) -> bool:
+    content_type = request.headers.get("content-type", "")
+    return content_type.split(";", 1)[0].strip().lower() == "application/json"
+
+
 async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         return problem_response(RouteNotFoundError(f"There is no {request.url.path}."))
+    if error.status_code == TOO_LARGE:
+        return problem_response(BodyTooLargeError())
     if error.status_code == 405:
         return problem_response(MethodNotAllowedError(), (error.headers or {}).get("Allow"))
     if error.status_code < 500:

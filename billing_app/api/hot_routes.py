@@ -15,6 +15,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from billing_app.api import bodies
+from billing_app.api.body_limit import MAX_BODY_BYTES
 from billing_app.api.problems import (
     CONTENT_TYPE,
     BodyTooLargeError,
@@ -40,7 +41,6 @@ from billing_app.billing.executions.service import caller_of
 from billing_app.composition import Services
 from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, UPGRADE
 
-MAX_BODY_BYTES: Final = 1_000_000
 JSON: Final = (b"content-type", b"application/json")
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 BEARER: Final = b"bearer "

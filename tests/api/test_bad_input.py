@@ -243,8 +243,27 @@ def test_a_content_type_with_a_charset_is_right(service: httpx.Client, holder: H
     assert raw(service, content, "Application/JSON; charset=utf-8").status_code == 200
 
 
+SUBSCRIPTIONS = "/billing/subscriptions"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 422, "malformed_json"),
+        (b"[]", "application/json", 422, "invalid_input"),
+        (b"{}", "text/plain", 415, "unsupported_media_type"),
+        (b"offer=a", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+    ],
+)
+def test_bodies_of_other_routes_are_refused_alike(
+    service: httpx.Client, content: bytes, content_type: str, status: int, code: str
+) -> None:
+    headers = {"Content-Type": content_type}
+    refused(service.post(SUBSCRIPTIONS, content=content, headers=headers), status, code)
+
+
 @pytest.mark.parametrize("size", [1_000_001, 3_000_000])
-@pytest.mark.parametrize("path", [CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH])
+@pytest.mark.parametrize("path", [CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, SUBSCRIPTIONS])
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_a_body_over_1_mb(service: httpx.Client, path: str, size: int, *, is_chunked: bool) -> None:
     body = b'{"a": "' + b"x" * (size - 9) + b'"}'
