@@ -18,7 +18,7 @@ from tests.benchmarks.people import People, made_people
 if TYPE_CHECKING:
     from tests.benchmarks.cases import Cases
 
-REPEATS: Final = 20
+REPEATS: Final = 100
 TARGET_MS: Final = 100
 PAGE: Final = 50
 QUERIES: Final = {
@@ -59,9 +59,9 @@ def search(cases: "Cases") -> None:
             f" with indexes), made in {people.fill_seconds:.0f} s."
         )
         for name, times_ms in asyncio.run(_measure(people)).items():
-            p50, p99 = statistics.median(times_ms), max(times_ms)
-            cases.report.at_most(f"search, {name}: slowest of {REPEATS}", p99, TARGET_MS)
-            cases.report.note(f"search, {name}: {p50:.1f} ms (p50), {p99:.1f} ms (slowest)")
+            p50, p99 = statistics.median(times_ms), statistics.quantiles(times_ms, n=100)[98]
+            cases.report.at_most(f"search, {name}: p99", p99, TARGET_MS)
+            cases.report.note(f"search, {name}: {p50:.1f} ms (p50), {p99:.1f} ms (p99)")
         for like in LIKES:
             cases.report.note(
                 f"the same by ILIKE '{like}': {_ilike_ms(people, like):,.0f} ms (p50)"
