@@ -16,7 +16,12 @@ from billing_app.billing import sessions
 from billing_app.billing.accounts import add_member, create_organization
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.api_keys import create_key
-from billing_app.billing.catalogue import OfferTakenError, OfferTerms, publish_offer
+from billing_app.billing.catalogue import (
+    OfferTakenError,
+    OfferTerms,
+    OverageTerms,
+    publish_offer,
+)
 from billing_app.billing.errors import EmailTakenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.directory import Directory
@@ -46,7 +51,15 @@ WORKFLOWS: Final = (
 OFFERS: Final = {
     "starter": OfferTerms("Starter", "For one product", 5_000, 1_900, "USD", Interval.MONTH),
     "growth": OfferTerms("Growth", "For a team", 30_000, 7_900, "USD", Interval.MONTH),
-    "scale": OfferTerms("Scale", "For a company", 150_000, 29_900, "USD", Interval.MONTH),
+    "scale": OfferTerms(
+        "Scale",
+        "For a company",
+        150_000,
+        29_900,
+        "USD",
+        Interval.MONTH,
+        overage=OverageTerms(unit_price_minor=25, unit_executions=100, limit_executions=100_000),
+    ),
     "growth-yearly": OfferTerms(
         "Growth, yearly", "Two months free", 360_000, 79_000, "USD", Interval.YEAR
     ),

@@ -22,9 +22,13 @@ def press_button(
     label: Words | None = None,
 ) -> rx.Component:
     """Starts something slow: while anything is `pending` it can't be pressed, and the one that
-    was says so. `look`: "strong", "danger", "quiet", "small"; `label`: for screen readers."""
+    was says so. It keeps the focus, so that a dialog can give it back. `look`: "strong", "danger",
+    "quiet", "small"; `label`: for screen readers."""
     is_mine = pending == name
-    named: dict[str, Any] = {"aria-busy": rx.cond(is_mine, "true", "false")}
+    named: dict[str, Any] = {
+        "aria-busy": rx.cond(is_mine, "true", "false"),
+        "aria-disabled": rx.cond(pending != "", "true", "false"),
+    }
     if label is not None:
         named["aria-label"] = label
     return rx.el.button(
@@ -32,7 +36,6 @@ def press_button(
         words,
         type="button",
         class_name=f"button {look}",
-        disabled=pending != "",
         on_click=on_press,
         custom_attrs=named,
     )

@@ -1,6 +1,6 @@
 """What asks before something is done: a dialog with a form, its fields, and the yes."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import reflex as rx
 
@@ -9,6 +9,12 @@ from billing_app.components.feedback import notice
 from billing_app.components.numbers import Words
 
 FieldKind = Literal["text", "number", "date", "datetime-local", "email"]
+
+# Radix gives the focus back to its own trigger alone; these dialogs are opened by the server.
+GIVE_FOCUS_BACK: Final = {
+    "onOpenAutoFocus": rx.Var("() => { window.dialogOpener = document.activeElement; }"),
+    "onCloseAutoFocus": rx.Var("() => { window.dialogOpener?.focus(); }"),
+}
 
 
 def dialog(
@@ -21,6 +27,7 @@ def dialog(
             rx.dialog.description(words, class_name="dialog-words"),
             *body,
             class_name="dialog",
+            custom_attrs=GIVE_FOCUS_BACK,
         ),
         open=is_open,
         on_open_change=lambda _: on_close,

@@ -1,5 +1,7 @@
 """BillingOverview: the plan in force, what comes next, what there was."""
 
+from typing import Any
+
 import reflex as rx
 from reflex.vars import ObjectVar
 
@@ -11,10 +13,12 @@ from billing_app.components.numbers import badge, facts, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
+from billing_app.pages.limits import limits
 from billing_app.pages.offers import offers
 from billing_app.pages.support import support
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.deal import DealState
+from billing_app.states.limit import LimitState
 from billing_app.states.views import PlanRow
 
 
@@ -26,6 +30,7 @@ def billing_overview() -> rx.Component:
             _news(),
             columns(_plan(), _queue()),
             offers(),
+            limits(),
             payment(),
             _history(),
             support(),
@@ -40,27 +45,24 @@ def billing_overview() -> rx.Component:
 
 def _news() -> rx.Component:
     """What came of a checkout, or of what was agreed to."""
-    news, done = State.news, DealState.done
+    news = State.news
     go_on = rx.cond(news.url != "", native_link(news.url_words, href=news.url, class_name="button"))
     return rx.fragment(
-        rx.cond(
-            done.title != "",
-            notice(
-                tone=done.tone,
-                title=done.title,
-                words=done.words,
-                actions=[dismiss_button(DealState.dismiss_done)],
-            ),
-        ),
-        rx.cond(
-            news.title != "",
-            notice(
-                tone=news.tone,
-                title=news.title,
-                words=news.words,
-                actions=[go_on, dismiss_button(State.dismiss)],
-            ),
-        ),
+        *[
+            rx.cond(
+                each.of_account == State.account.account_id,
+                _told(each.done, dismiss_button(each.dismiss_done)),
+            )
+            for each in (DealState, LimitState)
+        ],
+        _told(news, go_on, dismiss_button(State.dismiss)),
+    )
+
+
+def _told(message: Any, *actions: rx.Component) -> rx.Component:
+    return rx.cond(
+        message.title != "",
+        notice(tone=message.tone, title=message.title, words=message.words, actions=list(actions)),
     )
 
 

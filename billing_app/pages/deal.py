@@ -9,9 +9,10 @@ from billing_app.components.controls import press_button
 from billing_app.components.dialogs import dialog, dialog_foot
 from billing_app.components.feedback import notice
 from billing_app.db.words import When
-from billing_app.states.deal import PREVIEW, YES
+from billing_app.states.deal import PREVIEW
 from billing_app.states.deal import DealState as State
 from billing_app.states.deals import CANCEL, CHANGE, SUBSCRIBE
+from billing_app.states.pressing import YES
 from billing_app.states.views import AmountLine, Choice
 
 

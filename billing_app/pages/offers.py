@@ -53,6 +53,7 @@ def _offer(offer: ObjectVar[OfferItem]) -> rx.Component:
         ),
         rx.el.p(offer.executions, class_name="offer-executions"),
         rx.el.p(f"{offer.description} · {offer.unit_price}", class_name="offer-note"),
+        rx.el.p(offer.beyond, class_name="offer-note"),
         rx.el.div(_button(offer, "wide"), class_name="offer-foot"),
         key=offer.code,
         class_name=rx.cond(offer.is_current, "offer current", "offer"),

@@ -104,6 +104,12 @@ def _warning(current: CurrentPlan, pace: Pace, tone: str) -> tuple[str, str]:
     if tone == "spent":
         if current.executions_held and current.executions_used < current.executions_total:
             return "All executions are used or on hold", "New runs wait until held ones finish."
+        if current.overage is not None and current.overage.executions_remaining:
+            cost = words.money(current.overage.cost_minor, current.overage.currency)
+            return (
+                "All executions of your plans are used",
+                f"Runs go on within your spending limit: {cost} beyond the plan so far.",
+            )
         return "All executions are used", "New runs are refused until there is another plan."
     if tone == "warning":
         taken = current.executions_used + current.executions_held

@@ -12,7 +12,7 @@ from billing_app.billing.actors import PersonActor
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.composition import get_services
 from billing_app.db.words import Interval
-from billing_app.states import payments
+from billing_app.states import limits, payments
 from billing_app.states.balance import plan_facts, plan_row
 from billing_app.states.card import CardState
 from billing_app.states.deal import DealState
@@ -22,11 +22,13 @@ from billing_app.states.support import SupportState
 from billing_app.states.views import (
     AccountChoice,
     InvoiceRow,
+    LimitView,
     Message,
     OfferItem,
     PlanFacts,
     PlanRow,
     SubscriptionTerms,
+    TopUpItem,
 )
 
 HISTORY_ROWS: Final = 10
@@ -48,6 +50,8 @@ class BillingOverviewState(LivePage, SessionState):
     has_intervals: rx.Field[bool] = rx.field(False)
     offers: rx.Field[list[OfferItem]] = rx.field(default_factory=list)
     packs: rx.Field[list[OfferItem]] = rx.field(default_factory=list)
+    limit: rx.Field[LimitView] = rx.field(default_factory=LimitView)
+    top_up: rx.Field[TopUpItem] = rx.field(default_factory=TopUpItem)
     can_pay: rx.Field[bool] = rx.field(True)
     news: rx.Field[Message] = rx.field(default_factory=Message)
     invoices: rx.Field[list[InvoiceRow]] = rx.field(default_factory=list)
@@ -154,13 +158,17 @@ class BillingOverviewState(LivePage, SessionState):
         standing = payments.Standing(subscription, checkout)
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
+        order = await services.top_ups.read(actor, account_id, now)
+        packs = [offer for offer in offers if not offer.is_subscription]
         items = {offer: payments.offer_item(offer, standing) for offer in offers}
         self._show(
+            limit=limits.limit_view(current.overage),
+            top_up=limits.top_up_item(order, packs),
             terms=payments.terms_of(subscription, current),
             interval=interval,
             has_intervals=len(intervals) > 1,
             offers=[item for offer, item in items.items() if offer.interval == interval],
-            packs=[item for offer, item in items.items() if not offer.is_subscription],
+            packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
             news=payments.returned(self._checkout_answer(), checkout, now),
         )

@@ -1,10 +1,9 @@
 """Buying, changing, cancelling and taking back: asked first, then carried out, pressed once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import reflex as rx
 import structlog
@@ -12,52 +11,34 @@ from reflex.event import EventSpec
 
 from billing_app import routes
 from billing_app.billing import catalogue, plans
-from billing_app.billing.actors import PersonActor
 from billing_app.billing.catalogue import OfferUnknownError, OfferView
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.invoices import read_payment_method
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.billing.subscriptions.quotes import ChangePreview, SubscriptionEndedError
 from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.words import When
 from billing_app.states import deals, payments
 from billing_app.states.deals import CANCEL, CHANGE, SUBSCRIBE
-from billing_app.states.problems import UNKNOWN, problem
+from billing_app.states.pressing import YES, Press, Pressing
 from billing_app.states.session import SessionState
 from billing_app.states.views import AmountLine, Choice, Deal, Message
 
 PREVIEW: Final = "preview"
-YES: Final = "yes"
 PATIENCE_SECONDS: Final = 15.0
 
-Result = TypeVar("Result")
 Events = AsyncGenerator[EventSpec]
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Press:
-    """Who pressed, and for which account; what they agree to was shown for that account."""
-
-    actor: PersonActor
-    account_id: str
-    now: datetime
-
-
-class DealState(SessionState):
+class DealState(Pressing, SessionState):
     """What the viewer is about to agree to. Whether they may is decided by the service."""
 
-    pending: rx.Field[str] = rx.field("")
-    is_open: rx.Field[bool] = rx.field(False)
     deal: rx.Field[Deal] = rx.field(default_factory=Deal)
     choices: rx.Field[list[Choice]] = rx.field(default_factory=list)
     chosen: rx.Field[Choice] = rx.field(default_factory=lambda: Choice("", "", "", ""))
     lines: rx.Field[list[AmountLine]] = rx.field(default_factory=list)
-    problem: rx.Field[Message] = rx.field(default_factory=Message)
-    done: rx.Field[Message] = rx.field(default_factory=Message)
     _offer_code: str = ""
-    _of_account: str = ""
     _subscription: SubscriptionView | None = None
     _preview: ChangePreview | None = None
 
@@ -138,65 +119,15 @@ class DealState(SessionState):
         except BillingError as error:
             log.warning("checkout_not_settled", code=error.code)
 
-    @rx.event
-    def close(self) -> None:
-        """No; while the yes is carried out, it can't be taken back any more."""
-        if self.pending != YES:
-            self._forget()
-
-    @rx.event
-    def dismiss_done(self) -> None:
-        """It was read."""
-        self.done = Message()
-
     def _forget(self) -> None:
         self._show(is_open=False, problem=Message())
         self._preview = None
 
-    async def _press(self, what: str) -> Press | None:
-        """Begin something slow; None while something else is under way, or without a session.
-
-        What is asked in a dialog belongs to the account that it was opened for.
-        """
-        async with self:
-            actor = await self._actor()
-            if actor is None or self.pending:
-                return None
-            account_id = self.account.account_id
-            is_stale = self.is_open and self._of_account != account_id
-            if is_stale:
-                self._forget()
-                return None
-            self._of_account = account_id
-            self._show(pending=what, problem=Message(), done=Message())
-        return Press(actor, account_id, datetime.now(UTC))
-
-    async def _try(
-        self,
-        call: Callable[..., Awaitable[Result]],
-        *given: object,
-        charges: bool = False,
-        **more: object,
-    ) -> Result | None:
-        """Carry out, say in people's words what went wrong, and let buttons be pressed again."""
-        found: Result | None = None
-        message = Message()
-        try:
-            found = await call(*given, **more)
-        except BillingError as error:
-            message = problem(error, charges=charges)
-        except TimeoutError:
-            message = problem(PaymentProviderUnavailableError(), charges=charges)
-        except Exception:
-            log.exception("deal_failed", call=getattr(call, "__name__", ""))
-            message = UNKNOWN
-        async with self:
-            self.pending = ""
-            if message.title:
-                if not self.is_open:
-                    self._show(deal=Deal(title=message.title), choices=[], lines=[], is_open=True)
-                self.problem = message
-        return found
+    def _show_problem(self, message: Message) -> None:
+        """In the dialog that is open, or in one of its own."""
+        if not self.is_open:
+            self._show(deal=Deal(title=message.title), choices=[], lines=[], is_open=True)
+        self.problem = message
 
     async def _open_for(self, press: Press, offer_code: str) -> Begun | None:
         services = get_services()
@@ -255,7 +186,10 @@ class DealState(SessionState):
         )
         plan = payments.period_plan(current, subscription)
         elsewhere = current.executions_remaining - (plan.remaining if plan else 0)
-        deal, choices = deals.cancelling(subscription, plan, elsewhere=max(0, elsewhere))
+        owed_minor = current.overage.cost_minor if current.overage else 0
+        deal, choices = deals.cancelling(
+            subscription, plan, elsewhere=max(0, elsewhere), owed_minor=owed_minor
+        )
         await self._open(deal, choices, subscription=subscription)
 
     async def _open(
@@ -331,8 +265,3 @@ class DealState(SessionState):
             return_url=services.settings.public_url + routes.OVERVIEW,
             now=press.now,
         )
-
-    async def _finish(self, done: Message) -> None:
-        async with self:
-            self._forget()
-            self._show(done=done)

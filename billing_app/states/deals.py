@@ -70,7 +70,7 @@ def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choi
         NOW,
         "Now",
         f"{due} is charged to your card today. A new period begins with {count}{until}."
-        f" {_unused(subscription, preview)}",
+        f" {_unused(subscription, preview)}{_beyond(preview.overage_minor, preview.currency)}",
         f"Pay {due} and change now",
         ends=f"Ends {words.day(preview.period_end)}" if preview.period_end else "",
     )
@@ -91,18 +91,20 @@ def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:
 
 
 def cancelling(
-    subscription: SubscriptionView, plan: PlanView | None, *, elsewhere: int
+    subscription: SubscriptionView, plan: PlanView | None, *, elsewhere: int, owed_minor: int
 ) -> tuple[Deal, list[Choice]]:
-    """`elsewhere`: executions of other plans, which a cancellation leaves alone."""
+    """`elsewhere`: executions of other plans, which a cancellation leaves alone; `owed_minor`:
+    for what was used beyond the plan."""
     name, end = subscription.offer.name, words.day(subscription.period_end)
     left = plan.remaining if plan else 0
     counted = words.counted(left, "execution")
     rest = f" {words.counted(elsewhere, 'execution')} of other plans stay." if elsewhere else ""
     then = " Then they go on." if elsewhere else " Then new runs are refused."
+    beyond = _beyond(owed_minor, subscription.offer.currency)
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
-        f"You keep {counted} until {end}, and nothing more is charged.{rest or then}"
+        f"You keep {counted} until {end}, and it does not renew.{rest or then}{beyond}"
         " You can take this back until then.",
         f"Cancel on {end}",
     )
@@ -110,7 +112,7 @@ def cancelling(
         NOW,
         "Now",
         f"You lose {counted} at once, and nothing is paid back. Runs that have begun are finished."
-        f"{rest}",
+        f"{rest}{beyond}",
         f"Cancel now and lose {counted}" if left else "Cancel now",
     )
     deal = Deal(
@@ -143,9 +145,9 @@ def changed(subscription: SubscriptionView, preview: ChangePreview | None) -> Me
 def cancelled(subscription: SubscriptionView) -> Message:
     name = subscription.offer.name
     if subscription.ended_at is not None:
-        return Message("good", f"{name} is cancelled", "Nothing more is charged.")
+        return Message("good", f"{name} is cancelled", "It does not renew.")
     title = f"{name} ends on {words.day(subscription.period_end)}"
-    return Message("good", title, "Nothing more is charged. You can take this back until then.")
+    return Message("good", title, "It does not renew. You can take this back until then.")
 
 
 def resumed(subscription: SubscriptionView) -> Message:
@@ -172,6 +174,13 @@ def _unused(subscription: SubscriptionView, preview: ChangePreview) -> str:
     return (
         f"The {unused} that you have not used of {name} end; their value, {credit}, is taken off."
     )
+
+
+def _beyond(cost_minor: int, currency: str) -> str:
+    """What was used beyond the plan is owed in any case."""
+    if not cost_minor:
+        return ""
+    return f" What was used beyond the plan, {words.money(cost_minor, currency)}, is billed too."
 
 
 def _interval(offer: OfferView) -> str:

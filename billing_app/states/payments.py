@@ -68,6 +68,7 @@ def offer_item(offer: OfferView, standing: Standing) -> OfferItem:
         price=words.money(offer.price_minor, offer.currency),
         interval=_per(offer),
         unit_price=_unit_price(offer),
+        beyond=_beyond(offer),
         action=action,
         mark=mark,
         is_current=is_current,
@@ -191,6 +192,15 @@ def _interval(offer: OfferView) -> str:
 
 def _per(offer: OfferView) -> str:
     return f"/{_interval(offer)}" if offer.is_subscription else "once"
+
+
+def _beyond(offer: OfferView) -> str:
+    """What happens after its last execution."""
+    if offer.overage is None:
+        return "Stops at the last execution"
+    each = offer.overage
+    price = words.unit_price(each.unit_price_minor, each.unit_executions, offer.currency)
+    return f"Then {price}"
 
 
 def _unit_price(offer: OfferView) -> str:

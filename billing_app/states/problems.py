@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from billing_app.billing.errors import BillingError
+from billing_app.billing.errors import BillingError, InvalidInputError
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
@@ -23,7 +23,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "payment_overdue": (
         "A payment is open",
-        "Pay the open invoice first; then the plan can be changed.",
+        "Pay the open invoice first; then the plan can be changed at once.",
     ),
     "subscription_exists": (
         "There is a plan already",
@@ -40,6 +40,10 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
         "The amounts have changed while you looked",
         "Nothing was charged. Open the preview again to see the new ones.",
     ),
+    "payment_method_missing": (
+        "There is no card on file",
+        "Add a card at Stripe first, then switch this on.",
+    ),
     "offer_unknown": ("This plan is no longer sold", "Choose another one."),
     "forbidden": ("You may not do this", "An owner or billing admin can."),
     "account_not_found": ("This account is not yours", "Choose one of your accounts."),
@@ -54,6 +58,8 @@ def problem(error: BillingError, *, charges: bool) -> Message:
         return Message("bad", "The payment was declined", explained, url_words=TO_PORTAL)
     if error.code == "payment_provider_unavailable":
         return Message("bad", "Stripe does not answer right now", _unclear(charges=charges))
+    if error.code == InvalidInputError.code:
+        return Message("bad", "This can't be used", error.detail)
     title, explained = WORDS.get(error.code, (error.title, AGAIN))
     return Message("bad", title, explained)
 

@@ -145,6 +145,7 @@ class OfferItem:
     price: str
     interval: str
     unit_price: str
+    beyond: str
     action: str
     mark: str
     is_current: bool
@@ -249,3 +250,32 @@ class SupportStep:
     what: str
     reason: str
     is_undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LimitView:
+    """What happens after the plan's last execution; `value` is the limit as it is typed."""
+
+    words: str = ""
+    used: str = ""
+    used_percent: float = 0.0
+    has_meter: bool = False
+    may_change: bool = False
+    currency: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpItem:
+    """The automatic top-up, or what it would be; numbers as they are typed."""
+
+    words: str = ""
+    action: str = ""
+    spent: str = ""
+    stopped: str = ""
+    is_on: bool = False
+    is_sold: bool = False
+    offer_code: str = ""
+    threshold: str = ""
+    cap: str = ""
+    currency: str = ""

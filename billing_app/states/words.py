@@ -94,6 +94,14 @@ def price(offer: OfferView) -> str:
     return f"{amount} a {interval}" if interval else amount
 
 
+def unit_price(amount_minor: int, executions: int, currency: str) -> str:
+    """$0.40 per 100 executions; $0.01 per execution"""
+    amount = money(amount_minor, currency)
+    if executions == 1:
+        return f"{amount} per execution"
+    return f"{amount} per {number(executions)} executions"
+
+
 def listed(names: list[str]) -> str:
     """Ada; Ada or Grace; Ada, Grace or Mary"""
     if len(names) < 2:

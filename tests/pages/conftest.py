@@ -6,7 +6,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    StorageState,
+    expect,
+    sync_playwright,
+)
 
 from billing_app import routes
 from billing_app.db.words import Scope
@@ -93,6 +100,7 @@ def _organization_id(url: str) -> str:
 def browser() -> Iterator[Browser]:
     path = find_browser()
     assert path is not None, "run `make test`, which finds or installs a browser"
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]

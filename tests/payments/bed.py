@@ -1,7 +1,6 @@
 """One account that can pay: the sandbox on one side, the app's services in this process on the
 other, and a database of its own. Time goes forward in the sandbox only; `now` follows it."""
 
-import os
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,6 @@ from typing import Any, Final
 
 import httpx
 import msgspec
-import pytest
 import stripe
 from stripe import StripeClient
 
@@ -63,20 +61,14 @@ OFFERS: Final = {
 }
 
 
-# With a key of Stripe's test mode the scenarios run there (docs/payments.md). The address is for
-# trying that way of running itself.
-STRIPE_TEST_KEY: Final = os.environ.get("STRIPE_TEST_KEY", "")
-STRIPE_TEST_BASE: Final = os.environ.get("STRIPE_TEST_API_BASE")
-
-
-def payment_settings(sandbox: Sandbox | None) -> Settings:
+def payment_settings(sandbox: Sandbox) -> Settings:
     values: dict[str, Any] = {
         "trial_plan_executions": TRIAL_EXECUTIONS,
         "public_org_id": PUBLIC,
         "public_url": PUBLIC_URL,
-        "stripe_secret_key": KEY if sandbox else STRIPE_TEST_KEY,
+        "stripe_secret_key": KEY,
         "stripe_webhook_secret": SECRET,
-        "stripe_api_base": sandbox.url if sandbox else STRIPE_TEST_BASE,
+        "stripe_api_base": sandbox.url,
         "payment_grace_days": GRACE_DAYS,
     }
     return Settings(**values)
@@ -85,8 +77,6 @@ def payment_settings(sandbox: Sandbox | None) -> Settings:
 def type_card(url: str | None, number: str = VISA) -> httpx.Response:
     """Pay on the checkout page; a bank that asks is answered yes."""
     assert url is not None
-    if STRIPE_TEST_KEY:
-        pytest.skip("Stripe's own checkout page wants a person")
     answer = submit_card(url, number)
     location = answer.headers.get("location", "")
     if "/challenge/" in location:
@@ -112,22 +102,13 @@ def answer_challenge(url: str, location: str, *, passed: bool) -> httpx.Response
     return httpx.get(base + back.headers["location"], timeout=20)
 
 
-def _client(sandbox: Sandbox | None) -> StripeClient:
-    if sandbox is not None:
-        return sandbox.client(max_network_retries=2)
-    assert STRIPE_TEST_KEY.startswith(("sk_test_", "rk_test_")), "only a test key, ever"
-    base: Any = {"api": STRIPE_TEST_BASE} if STRIPE_TEST_BASE else None
-    return StripeClient(STRIPE_TEST_KEY, base_addresses=base, max_network_retries=5)
-
-
 class Bed:
     """What a test does: as the customer, as Stripe, as time."""
 
-    def __init__(self, sandbox: Sandbox | None, url: str) -> None:
-        """Without a sandbox: on Stripe itself."""
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, url: str) -> None:
+        self.sandbox = sandbox
         self.url = url
-        self.client: StripeClient = _client(sandbox)
+        self.client: StripeClient = sandbox.client(max_network_retries=2)
         self.services: Services = build_services(payment_settings(sandbox), url)
         self.holder: Holder = factories.organization(url)
         self.skipped_seconds = 0
@@ -136,12 +117,6 @@ class Bed:
         self._connection: Any = None
         self._keys = 0
         self._seen: set[str] = set()
-
-    @property
-    def sandbox(self) -> Sandbox:
-        if self._sandbox is None:
-            pytest.skip("faults, settings and the log of requests are the stand-in's alone")
-        return self._sandbox
 
     @property
     def now(self) -> datetime:

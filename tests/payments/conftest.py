@@ -10,16 +10,13 @@ from billing_app.billing.catalogue import publish_offer
 from billing_app.composition import build_services
 from tests.conftest import create_database
 from tests.factories import OPERATOR
-from tests.payments.bed import OFFERS, STRIPE_TEST_KEY, Bed, payment_settings
-from tests.payments.clocked import ClockedBed
+from tests.payments.bed import OFFERS, Bed, payment_settings
 from tests.payments.shop import Shop
 from tests.stripe_sandbox.running import Sandbox, free_port
 
 
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[Sandbox]:
-    if STRIPE_TEST_KEY:
-        pytest.skip("this needs the stand-in itself: its faults, its pages or its processes")
     running = Sandbox(free_port())
     yield running
     running.stop()
@@ -34,13 +31,8 @@ def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def bed(request: pytest.FixtureRequest, own_database_url: str) -> AsyncIterator[Bed]:
-    if STRIPE_TEST_KEY:
-        opened = ClockedBed(None, own_database_url)
-        await opened.start(datetime.now(UTC))
-    else:
-        opened = Bed(request.getfixturevalue("sandbox"), own_database_url)
-    await opened.open()
+async def bed(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[Bed]:
+    opened = await Bed(sandbox, own_database_url).open()
     yield opened
     await opened.close()
 

@@ -1,27 +1,28 @@
 """Fourteen months on Stripe's test clock: trial, checkout, renewals, a failure, grace, a block,
-payment, and the end. With STRIPE_TEST_KEY it runs against Stripe itself."""
+payment, and the end. The only file that needs nothing of the stand-in but the API, so that with
+STRIPE_TEST_KEY it runs against Stripe itself."""
 
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from stripe import StripeClient
 
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Mode
+from billing_app.composition import build_services
 from billing_app.db.words import When
+from billing_app.payments.translate import ACCOUNT_METADATA
+from billing_app.settings import Settings
 from tests import factories
-from tests.payments.bed import (
-    DAY,
-    GRACE_DAYS,
-    HOUR,
-    OFFERS,
-    STRIPE_TEST_KEY,
-    accepted,
-    commit_of,
-)
-from tests.payments.clocked import ClockedBed
+from tests.conftest import PUBLIC
+from tests.payments.bed import DAY, GRACE_DAYS, HOUR, OFFERS, Bed, accepted, commit_of
+from tests.stripe_sandbox.running import Sandbox
 
+REAL_KEY = os.environ.get("STRIPE_TEST_KEY", "")
 START = datetime(2027, 1, 31, 10, tzinfo=UTC)
 MONTH_ENDS = [
     "2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31", "2027-06-30", "2027-07-31",
@@ -30,16 +31,58 @@ MONTH_ENDS = [
 ]  # fmt: skip
 
 
+class ClockedBed(Bed):
+    """A bed whose customer lives on a test clock."""
+
+    clock_id = ""
+
+    async def start(self) -> None:
+        clocks = self.client.v1.test_helpers.test_clocks
+        self.frozen = START
+        self.clock_id = clocks.create({"frozen_time": int(START.timestamp())}).id
+        params: Any = {
+            "name": "Acme",
+            "test_clock": self.clock_id,
+            "metadata": {ACCOUNT_METADATA: self.holder.account_id},
+        }
+        customer = self.client.v1.customers.create(params)
+        with factories.connect(self.url) as connection:
+            connection.execute(
+                "INSERT INTO provider_customers (account_id, customer_id, created_at)"
+                " VALUES (%s, %s, now())",
+                [self.holder.account_number, customer.id],
+            )
+
+    def advance(self, to: datetime) -> None:
+        clocks = self.client.v1.test_helpers.test_clocks
+        clocks.advance(self.clock_id, {"frozen_time": int(to.timestamp())})
+        while clocks.retrieve(self.clock_id).status != "ready":
+            pass
+        self.frozen = to
+
+    async def after(self, to: datetime) -> None:
+        self.advance(to)
+        await self.services.subscriptions.syncing.customer(self.customer_id(), self.now)
+
+
 @pytest.fixture
-async def clocked(
-    request: pytest.FixtureRequest, own_database_url: str
-) -> AsyncIterator[ClockedBed]:
-    sandbox = None if STRIPE_TEST_KEY else request.getfixturevalue("sandbox")
+async def clocked(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[ClockedBed]:
     opened = ClockedBed(sandbox, own_database_url)
+    if REAL_KEY:
+        _use_stripe_itself(opened)
     await opened.open()
-    await opened.start(START)
+    await opened.start()
     yield opened
+    opened.client.v1.test_helpers.test_clocks.delete(opened.clock_id)
     await opened.close()
+
+
+def _use_stripe_itself(bed: ClockedBed) -> None:
+    assert REAL_KEY.startswith(("sk_test_", "rk_test_")), "only a test key, ever"
+    values: dict[str, Any] = {"stripe_secret_key": REAL_KEY, "payment_grace_days": GRACE_DAYS}
+    settings = Settings(trial_plan_executions=1, public_org_id=PUBLIC, **values)
+    bed.services = build_services(settings, bed.url)
+    bed.client = StripeClient(REAL_KEY, max_network_retries=3)
 
 
 async def test_fourteen_months(clocked: ClockedBed) -> None:
@@ -102,6 +145,8 @@ async def test_failure_grace_block_payment_and_the_end(clocked: ClockedBed) -> N
 
 async def test_grace_is_given_once_however_many_renewals_stay_unpaid(clocked: ClockedBed) -> None:
     bed = clocked
+    if REAL_KEY:
+        pytest.skip("the account's own retry settings decide")
     bed.sandbox.control("settings", after_last_retry="past_due")
     bed.use_card("pm_card_visa")
     first = (await bed.begin("starter")).subscription
@@ -119,8 +164,6 @@ async def test_grace_is_given_once_however_many_renewals_stay_unpaid(clocked: Cl
 
 async def test_retries_given_up_end_the_plan(clocked: ClockedBed) -> None:
     bed = clocked
-    if STRIPE_TEST_KEY:
-        pytest.skip("the account's own retry settings decide when Stripe gives up")
     bed.use_card("pm_card_visa")
     first = (await bed.begin("starter")).subscription
     assert first is not None

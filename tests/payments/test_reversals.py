@@ -52,7 +52,7 @@ async def test_a_dispute_suspends_the_plan_until_it_is_decided(
     bed: Bed, evidence: str, denial: str
 ) -> None:
     await bed.subscribed("starter", DISPUTED)
-    (dispute,) = bed.client.v1.disputes.list({"charge": bed.charges()[0].id}).data
+    (dispute,) = bed.client.v1.disputes.list().data
     assert await bed.denied() == "payment_past_due"
     told: Any = {"evidence": {"uncategorized_text": evidence}, "submit": True}
     bed.client.v1.disputes.update(dispute.id, told)

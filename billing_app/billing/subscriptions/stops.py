@@ -13,7 +13,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.subscriptions.standings import UNPAID
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Invoice, Plan
-from billing_app.db.words import InvoiceStatus
+from billing_app.db.words import InvoiceStatus, PlanSource
 
 
 class StopKind(StrEnum):
@@ -80,6 +80,7 @@ async def _open_plans(session: AsyncSession, account: Account, now: datetime) ->
     query = (
         select(Plan)
         .where(Plan.account_id == account.id)
+        .where(Plan.source != PlanSource.OVERAGE)
         .where(col(Plan.ended_at).is_(None))
         .where(Plan.starts_at <= now)
         .order_by(col(Plan.sequence))

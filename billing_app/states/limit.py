@@ -1,0 +1,112 @@
+"""Setting the spending limit and the automatic top-up."""
+
+from typing import Any, Final
+
+import reflex as rx
+
+from billing_app.billing import catalogue
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.money import minor_units
+from billing_app.billing.overage.limits import set_overage_limit
+from billing_app.billing.plans import read_current
+from billing_app.composition import get_services
+from billing_app.states.pressing import YES, Press, Pressing
+from billing_app.states.session import SessionState
+from billing_app.states.views import Message
+
+LIMIT: Final = "limit"
+TOP_UP: Final = "top_up"
+KINDS: Final = (LIMIT, TOP_UP)
+MAX_DIGITS: Final = 10
+
+
+class LimitState(Pressing, SessionState):
+    """What is spent by itself, at most. Whether the viewer may set it is decided by the service."""
+
+    kind: rx.Field[str] = rx.field("")
+
+    @rx.event
+    def ask(self, kind: str) -> None:
+        """Open the dialog of the limit, or of the top-up."""
+        if kind in KINDS and not self.pending:
+            of_account = self.account.account_id
+            self._show(
+                kind=kind, is_open=True, of_account=of_account, problem=Message(), done=Message()
+            )
+
+    @rx.event(background=True)
+    async def set_limit(self, form: dict[str, Any]) -> None:
+        """The limit as it was typed; empty takes it away."""
+        press = await self._press(YES)
+        if press is not None:
+            await self._try(self._set_limit, press, str(form.get("limit", "")))
+
+    @rx.event(background=True)
+    async def switch_on(self, form: dict[str, Any]) -> None:
+        """Order the top-up as it was typed."""
+        press = await self._press(YES)
+        if press is not None:
+            await self._try(self._switch_on, press, form)
+
+    @rx.event(background=True)
+    async def switch_off(self) -> None:
+        """Buy nothing more by itself."""
+        press = await self._press(TOP_UP)
+        if press is not None:
+            await self._try(self._switch_off, press)
+
+    def _show_problem(self, message: Message) -> None:
+        """In the dialog; what has none is told of on the page."""
+        self._show(**{"problem" if self.is_open else "done": message})
+
+    async def _set_limit(self, press: Press, typed: str) -> None:
+        database = get_services().database
+        current = await read_current(database, press.actor, press.account_id, press.now)
+        if current.overage is None:
+            raise InvalidInputError("Your plan stops at its last execution.", field="limit")
+        currency = current.overage.currency
+        limit_minor = _amount(typed, currency) if typed.strip() else None
+        await set_overage_limit(
+            database,
+            press.actor,
+            press.account_id,
+            limit_minor=limit_minor,
+            currency=currency,
+            now=press.now,
+        )
+        await self._finish(Message("good", "The spending limit is set", "It holds at once."))
+
+    async def _switch_on(self, press: Press, form: dict[str, Any]) -> None:
+        services, code = get_services(), str(form.get("offer", ""))
+        offers = await catalogue.list_offers(services.database)
+        currency = next((offer.currency for offer in offers if offer.code == code), "USD")
+        await services.top_ups.switch_on(
+            press.actor,
+            press.account_id,
+            offer_code=code,
+            threshold_executions=_count(str(form.get("threshold", ""))),
+            monthly_cap_minor=_amount(str(form.get("cap", "")), currency),
+            now=press.now,
+        )
+        title = "The automatic top-up is on"
+        await self._finish(Message("good", title, "You can switch it off at any time."))
+
+    async def _switch_off(self, press: Press) -> None:
+        await get_services().top_ups.switch_off(press.actor, press.account_id)
+        title = "The automatic top-up is off"
+        await self._finish(Message("good", title, "Nothing is bought by itself any more."))
+
+
+def _amount(typed: str, currency: str) -> int:
+    """Raises InvalidInputError unless it is an amount of the currency."""
+    amount_minor = minor_units(typed, currency)
+    if amount_minor is None:
+        raise InvalidInputError(f"Type an amount of {currency}, for example 50.", field="amount")
+    return amount_minor
+
+
+def _count(typed: str) -> int:
+    digits = typed.strip().replace(",", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
+        raise InvalidInputError("Type a number of executions, for example 500.", field="threshold")
+    return int(digits)
