@@ -6,11 +6,13 @@ from typing import Any, Final
 import structlog
 from dbos import DBOS
 
+from billing_app.billing.overage.comparing import compare_meter
 from billing_app.composition import get_services
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS: Final = 240.0
+COMPARING_SECONDS: Final = 3000.0
 
 
 @DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
@@ -35,6 +37,23 @@ async def buy_top_ups() -> int:
     if services.settings.stripe_secret_key is None:
         return 0
     return await services.top_ups.run(datetime.now(UTC))
+
+
+@DBOS.step(timeout_seconds=COMPARING_SECONDS)
+async def compare_with_meter() -> int:
+    services = get_services()
+    if services.settings.stripe_secret_key is None:
+        return 0
+    found = await compare_meter(services.database, services.provider, datetime.now(UTC))
+    for difference in found:
+        log.error("meter_difference", difference=repr(difference))
+    return len(found)
+
+
+@DBOS.workflow()
+async def check_meter(_scheduled_at: datetime, _context: Any) -> None:
+    """Nightly: compare the provider's meter with what it was told, and log what differs."""
+    log.info("meter_checked", differences=await compare_with_meter())
 
 
 @DBOS.workflow()

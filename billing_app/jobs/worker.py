@@ -88,6 +88,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": EACH_FIVE_MINUTES,
     },
     {
+        "schedule_name": "check-meter",
+        "workflow_fn": overage.check_meter,
+        "schedule": NIGHTLY,
+    },
+    {
         "schedule_name": "settle-overage",
         "workflow_fn": overage.settle_late_overage,
         "schedule": HOURLY_LATER,

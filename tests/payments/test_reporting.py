@@ -8,6 +8,7 @@ import pytest
 from billing_app.billing import ids
 from billing_app.billing.catalogue import publish_offer
 from billing_app.billing.executions.requests import Caller, Mode, Refund
+from billing_app.billing.overage.comparing import compare_meter
 from billing_app.billing.overage.stamps import MINUTE, Period, stamp
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.billing.subscriptions.service import SubscriptionView
@@ -228,6 +229,20 @@ async def test_an_old_unclear_answer_is_read_off_the_meter(soft: Bed, when: str)
     assert soft.rows("SELECT state, executions FROM meter_reports") == [("done", 101)]
     await renew(soft)
     assert soft.charged_minor() == 2_000 + 100
+
+
+async def test_the_meter_is_compared_with_what_it_was_told(soft: Bed) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_101))
+    await report(soft)
+    services = soft.services
+    assert await compare_meter(services.database, services.provider, soft.now) == []
+    await services.provider.report_usage(
+        customer_id=soft.customer_id(), executions=7, identifier="stray", at=soft.now
+    )
+    soft.skip(120)
+    (found,) = await compare_meter(services.database, services.provider, soft.now)
+    assert (found.plan_sequence, found.theirs, found.ours) == (2, 108, 101)
 
 
 async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(soft: Bed) -> None:

@@ -27,9 +27,8 @@ def stamp(period: Period, day: date, now: datetime, taken: Set[datetime]) -> dat
     What was counted on a day after the period (a reservation that ran on) is of its last minutes.
     In the first minute of a period it is the next one: a meter takes five minutes ahead.
     """
-    first = -(-period.start.timestamp() // 60) * 60
-    earliest = datetime.fromtimestamp(first, UTC)
-    latest = minute_of(period.end) - MINUTE
+    earliest, over = minutes_of(period)
+    latest = over - MINUTE
     midnight = datetime.combine(day, time(), UTC)
     if midnight < period.end:
         earliest = max(earliest, midnight)
@@ -39,6 +38,12 @@ def stamp(period: Period, day: date, now: datetime, taken: Set[datetime]) -> dat
     while minute in taken and minute > earliest:
         minute -= MINUTE
     return latest if minute in taken else minute
+
+
+def minutes_of(period: Period) -> tuple[datetime, datetime]:
+    """The full minutes of a period, from the first to the one after the last; one at least."""
+    first = datetime.fromtimestamp(-(-period.start.timestamp() // 60) * 60, UTC)
+    return first, max(minute_of(period.end), first + MINUTE)
 
 
 def minute_of(at: datetime) -> datetime:
