@@ -87,7 +87,7 @@ def test_every_state_is_accessible_and_fits(
     expect(page.get_by_text("Paid: Growth is active")).to_be_visible()
     expect(page.get_by_text("Visa ending in 4242")).to_be_visible()
     look.take(page, "paying-paid")
-    look.dialog(page, "Change to Scale", "paying-change", "Charged today")
+    look.dialog(page, "Change to Scale", "paying-change", "Pay $220.00 and change now")
     look.dialog(page, "Change to Starter", "paying-downgrade", "Nothing is charged today")
     look.dialog(page, "Cancel plan", "paying-cancel", "You lose 30,000 executions")
     look.dialog(page, "Set the automatic top-up", "paying-top-up", "What is bought")
