@@ -15,7 +15,7 @@ from billing_app.billing.retention import purge_answers, purge_sessions
 from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
-from billing_app.jobs import metrics, overage, reconciliation, staff, webhooks
+from billing_app.jobs import metrics, overage, reconciliation, retention, staff, webhooks
 
 # One version for all releases: work that an older worker began goes on in a newer one.
 APPLICATION_VERSION: Final = "1"
@@ -63,7 +63,8 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     """Hourly: forget what is past its retention."""
     answers = await remove_old_answers(scheduled_at)
     sessions = await remove_old_sessions(scheduled_at)
-    log.info("cleaned_up", answers=answers, sessions=sessions)
+    jobs = await retention.forget_old_jobs(scheduled_at)
+    log.info("cleaned_up", answers=answers, sessions=sessions, jobs=jobs)
 
 
 @DBOS.workflow()
