@@ -147,7 +147,11 @@ class DealState(Pressing, SessionState):
                     services.database, services.provider, press.actor, press.account_id
                 )
             if method is not None:
-                await self._open(*deals.subscribing(offer, method), offer_code=offer_code)
+                trial_days = await services.subscriptions.trial_days(
+                    press.actor, press.account_id, offer
+                )
+                asked = deals.subscribing(offer, method, trial_days=trial_days)
+                await self._open(*asked, offer_code=offer_code)
                 return None
         return await self._begin(press, offer_code, through_checkout=True)
 

@@ -7,7 +7,7 @@ from billing_app.billing.plans import PlanView
 from billing_app.billing.subscriptions.provider import PaymentMethodFacts
 from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.billing.subscriptions.service import SubscriptionView
-from billing_app.db.words import When
+from billing_app.db.words import SubscriptionStatus, When
 from billing_app.states import words
 from billing_app.states.payments import is_smaller
 from billing_app.states.views import AmountLine, Choice, Deal, Message, Side
@@ -19,21 +19,26 @@ NOW: Final = When.NOW.value
 AT_PERIOD_END: Final = When.PERIOD_END.value
 
 
-def subscribing(offer: OfferView, method: PaymentMethodFacts) -> tuple[Deal, list[Choice]]:
-    """The card on file is charged: say so first."""
+def subscribing(
+    offer: OfferView, method: PaymentMethodFacts, *, trial_days: int
+) -> tuple[Deal, list[Choice]]:
+    """The card on file is charged, at once or after the trial: say so first."""
     amount, interval = words.money(offer.price_minor, offer.currency), _interval(offer)
     card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
+    begins = f"after {words.counted(trial_days, 'day')} of trial" if trial_days else "today"
     deal = Deal(
         kind=SUBSCRIBE,
         title=f"Subscribe to {offer.name}",
-        words=f"{amount} is charged to your {card} today, and again each {interval}"
+        words=f"{amount} is charged to your {card} {begins}, and again each {interval}"
         " until you cancel.",
         no="Not now",
         after=side(offer),
     )
     count = words.counted(offer.executions, "execution")
     consequence = f"{count} are yours at once. What you have now stays, and is used first."
-    return deal, [Choice(NOW, "", consequence, f"Pay {amount}")]
+    return deal, [
+        Choice(NOW, "", consequence, "Start the trial" if trial_days else f"Pay {amount}")
+    ]
 
 
 def changing(
@@ -128,7 +133,10 @@ def subscribed(subscription: SubscriptionView) -> Message:
     offer = subscription.offer
     amount = words.money(offer.price_minor, offer.currency)
     count = words.counted(offer.executions, "execution")
-    return Message("good", f"{offer.name} is active", f"{amount} was charged. {count} are yours.")
+    charged = f"{amount} was charged."
+    if subscription.status is SubscriptionStatus.TRIALING:
+        charged = f"Nothing was charged; on {words.day(subscription.period_end)} {amount} is."
+    return Message("good", f"{offer.name} is active", f"{charged} {count} are yours.")
 
 
 def changed(subscription: SubscriptionView, preview: ChangePreview | None) -> Message:

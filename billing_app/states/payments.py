@@ -11,7 +11,13 @@ from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
 from billing_app.billing.subscriptions.provider import PaymentMethodFacts
 from billing_app.billing.subscriptions.service import SubscriptionView
-from billing_app.db.words import CheckoutStatus, Interval, InvoiceStatus, PlanSource
+from billing_app.db.words import (
+    CheckoutStatus,
+    Interval,
+    InvoiceStatus,
+    PlanSource,
+    SubscriptionStatus,
+)
 from billing_app.states import words
 from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
 
@@ -113,6 +119,8 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
         following = subscription.next_offer
         explained = f"Changes to {following.name} ({words.price(following)}) on {end}."
         take_back = f"Stay on {subscription.offer.name}"
+    elif subscription.status is SubscriptionStatus.TRIALING:
+        explained = f"On trial until {end}, then {words.price(subscription.offer)}."
     elif subscription.past_due_since is not None:
         explained = f"The payment of this period is open. It ends on {end}."
     return SubscriptionTerms(
@@ -195,12 +203,14 @@ def _per(offer: OfferView) -> str:
 
 
 def _beyond(offer: OfferView) -> str:
-    """What happens after its last execution."""
+    """What happens after its last execution, and before the first payment."""
+    days = words.counted(offer.trial_days, "day")
+    trial = f" · {days} of trial for new subscribers" if offer.trial_days else ""
     if offer.overage is None:
-        return "Stops at the last execution"
+        return f"Stops at the last execution{trial}"
     each = offer.overage
     price = words.unit_price(each.unit_price_minor, each.unit_executions, offer.currency)
-    return f"Then {price}"
+    return f"Then {price}{trial}"
 
 
 def _unit_price(offer: OfferView) -> str:

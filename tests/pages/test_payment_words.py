@@ -12,12 +12,13 @@ from billing_app.billing.money import exponent_of, minor_units
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
+    PaymentMethodFacts,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.rules import SameOfferError
 from billing_app.billing.subscriptions.stops import Stop, StopKind
 from billing_app.db.words import CheckoutStatus, Interval
-from billing_app.states import payments, words
+from billing_app.states import deals, payments, words
 from billing_app.states.banner import banner_of
 from billing_app.states.problems import problem
 
@@ -109,6 +110,15 @@ def test_who_comes_back_is_told_the_truth(
 def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
     at = NOW - timedelta(days=1) if is_over else NOW + timedelta(days=3)
     return Stop(kind, "Growth", at, is_over, 7_900, "USD", "https://pay.example", elsewhere)
+
+
+def test_a_trial_is_not_charged_today() -> None:
+    card = PaymentMethodFacts("pm_1", "Visa", "4242", "12/2030")
+    today, (pay,) = deals.subscribing(offer("growth", 30_000), card, trial_days=0)
+    later, (start,) = deals.subscribing(offer("growth", 30_000), card, trial_days=14)
+    assert "is charged to your Visa ending in 4242 today" in today.words
+    assert "is charged to your Visa ending in 4242 after 14 days of trial" in later.words
+    assert (pay.yes, start.yes) == ("Pay $79.00", "Start the trial")
 
 
 def test_the_banner_says_until_when_and_what_then() -> None:

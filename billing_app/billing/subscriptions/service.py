@@ -258,6 +258,12 @@ class Subscriptions:
             account = await authorize_managing(session, actor, account_id, reading=True)
             return await last_checkout(session, account.id)
 
+    async def trial_days(self, actor: Actor, account_id: str, offer: OfferView) -> int:
+        """How many days of trial the account would get with an offer; 0: it is charged at once."""
+        async with self._database.reading() as session:
+            account = await authorize_managing(session, actor, account_id, reading=True)
+            return await trial_days_of(session, account.id, offer)
+
     async def settle_checkout(self, actor: Actor, account_id: str, *, now: datetime) -> None:
         """Ask the provider what became of an open checkout, and apply it: somebody came back
         from it, perhaps before its event did."""
