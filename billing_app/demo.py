@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from billing_app.billing import sessions
 from billing_app.billing.accounts import add_member, create_organization
-from billing_app.billing.actors import OperatorActor
+from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.api_keys import create_key
 from billing_app.billing.catalogue import (
     OfferTakenError,
@@ -31,6 +31,7 @@ from billing_app.billing.staff import members
 from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
+from billing_app.demo_customers import seed_customers
 from billing_app.settings import DEMO_KEY_FILE, SettingsError
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
@@ -39,6 +40,7 @@ OWNER_EMAIL: Final = "owner@northwind.example"
 OWNER_ID: Final = "usr_demo_owner"
 STAFF_EMAIL: Final = "staff@billing.example"
 STAFF_ID: Final = "usr_demo_staff"
+STAFF_NAME: Final = "Margaret Hamilton"
 ORGANIZATION_NAME: Final = "Northwind"
 HISTORY_DAYS: Final = 96
 TRIAL_DAYS: Final = 12
@@ -90,6 +92,9 @@ async def seed_demo(services: Services, now: datetime) -> Demo:
         await _seed_trial(services, now)
         await _seed_organization(services, now)
     await _seed_staff(services, now)
+    if owner is None:
+        staff = StaffActor(STAFF_ID, STAFF_NAME, StaffRole.ADMIN)
+        await seed_customers(services, staff, now)
     return Demo(
         organization_id=await _organization_id(services),
         key=await _key(services, now),
@@ -149,7 +154,7 @@ async def _seed_staff(services: Services, now: datetime) -> None:
             return
     person = User(
         id=STAFF_ID,
-        name="Margaret Hamilton",
+        name=STAFF_NAME,
         email=STAFF_EMAIL,
         password_hash=await hash_password(PASSWORD),
         created_at=now,

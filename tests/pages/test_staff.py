@@ -247,7 +247,10 @@ def test_dialogs_work_by_keyboard(open_context: OpenContext, running_app: Runnin
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_label("Executions")).to_be_focused()
+    dialog.get_by_label("Executions").wait_for()
+    page.wait_for_function(
+        "document.querySelector('[role=dialog]').contains(document.activeElement)"
+    )
     assert grave_violations(page, within="[role=dialog]") == []
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()

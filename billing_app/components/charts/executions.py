@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from billing_app.components.charts.template import LIMIT_COLOUR, base_layout
 
 MAX_SERIES: Final = 6
+FEW: Final = 4
 OTHERS: Final = "Others"
 UNNAMED: Final = "Not named"
 FEW_DAYS: Final = 6
@@ -62,7 +63,8 @@ def counts_per_day(table: pd.DataFrame) -> go.Figure:
     """Bars beside each other: a row of `table` is a day, a column is what was counted."""
     figure = executions_per_day(table)
     figure.update_layout(barmode="group")
-    figure.update_yaxes(tickformat="~d")
+    few = table.empty or int(table.to_numpy().max()) <= FEW
+    figure.update_yaxes(tickformat="~d", dtick=1 if few else None)
     return figure
 
 

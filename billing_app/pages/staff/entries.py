@@ -29,11 +29,14 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
         cell(rx.fragment(row.who, " ", badge(row.role)), "wide-only"),
         cell(
             rx.el.div(
-                rx.el.span(row.what, class_name="row-link"),
+                rx.el.div(
+                    rx.el.span(row.what, class_name="row-link"),
+                    _account(row) if with_account else rx.fragment(),
+                    class_name="entry-head",
+                ),
                 rx.cond(
                     row.figures != "", rx.el.span(row.figures, class_name="row-note wide-only")
                 ),
-                _account(row) if with_account else rx.fragment(),
                 class_name="entry-what",
             ),
             "wrap",
@@ -65,7 +68,7 @@ def _account(row: ObjectVar[EntryLine]) -> rx.Component:
     return rx.cond(
         row.account_id != "",
         rx.link(
-            "Open the account",
+            "Account",
             href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
             class_name="text-link",
         ),

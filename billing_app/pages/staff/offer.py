@@ -33,7 +33,7 @@ def staff_offer() -> rx.Component:
             rx.fragment(
                 _head(),
                 rx.cond(State.changes.length() > 0, _conflict()),
-                rx.el.div(_editor(), _beside(), class_name="columns"),
+                rx.el.div(_editor(), _beside(), class_name="columns top"),
                 rx.cond(State.is_new, rx.fragment(), _versions()),
                 rx.cond(State.holders_of != "", _holders()),
                 _dialogs(),

@@ -50,10 +50,11 @@ def _numbers() -> rx.Component:
         stats(
             stat("Executions", numbers.executions, numbers.executions_note),
             stat("Refused", numbers.denied, numbers.denied_note),
-            stat("Trials", numbers.trials, numbers.trials_note),
-            stat("Near their limit", numbers.near, numbers.near_note),
+            stat("Trials started", numbers.trials, numbers.trials_note),
+            stat("Trials converted", numbers.converted, numbers.converted_note),
             stat("Revenue this month", numbers.revenue, numbers.revenue_note),
             stat("Subscriptions", numbers.subscriptions, numbers.subscriptions_note),
+            stat("Near their limit", numbers.near, numbers.near_note),
             stat("Failed payments", numbers.past_due, numbers.past_due_note),
             in_row=True,
         )

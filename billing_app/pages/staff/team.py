@@ -77,7 +77,7 @@ def _members() -> rx.Component:
             rows=State.rows,
             row=_member,
             right=(ACTIONS,),
-            wide_only=("Since",),
+            wide_only=("E-mail", "Since"),
             when_empty=empty(icon="users", title="Nobody yet", words="An admin adds people."),
             dense=True,
         ),
@@ -88,7 +88,7 @@ def _members() -> rx.Component:
 def _member(row: ObjectVar[MemberRow]) -> rx.Component:
     return rx.el.tr(
         cell(rx.fragment(row.name, rx.cond(row.is_viewer, " (you)", "")), "strong"),
-        cell(row.email, "soft clip"),
+        cell(row.email, "soft clip wide-only"),
         cell(badge(row.role, rx.cond(row.role == StaffRole.ADMIN.value, "accent", ""))),
         cell(row.added, "soft wide-only"),
         cell(

@@ -35,7 +35,19 @@ ACTIONS: Final[dict[str, str]] = {
     Action.REMOVE_STAFF: "Removed somebody from the staff",
 }
 MAX_FIGURES: Final = 4
-NAMELESS: Final = frozenset({"plan_id", "version_id", "next_version_id", "refunds", "event"})
+NAMELESS: Final = frozenset(
+    {
+        "begun",
+        "event",
+        "job_id",
+        "next_version_id",
+        "plan_id",
+        "problem",
+        "refunds",
+        "user_id",
+        "version_id",
+    }
+)
 
 
 def entry_line(entry: EntryView, role: StaffRole) -> EntryLine:

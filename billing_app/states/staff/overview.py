@@ -125,7 +125,9 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
         denied=words.number(denied),
         denied_note=f"requests refused in {preset} days",
         trials=words.number(started),
-        trials_note=f"started in {preset} days, {words.number(converted)} converted",
+        trials_note=f"in {preset} days",
+        converted=words.number(converted),
+        converted_note="first purchases of accounts with a trial",
         subscriptions=words.number(found.active_subscriptions),
         subscriptions_note="active, on trial or past due",
         revenue=_money(found.revenue),
@@ -133,11 +135,11 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
         near=words.number(found.near_limit) if found.near_limit is not None else "—",
         near_note=f"accounts at 80 % or more, as of {at} UTC" if at else "no worker has looked yet",
         past_due=words.number(found.accounts_past_due),
-        past_due_note=f"accounts owe {_money(found.owed)}",
+        past_due_note=f"accounts, which owe {_money(found.owed)}",
     )
 
 
 def _money(amounts: list[Money]) -> str:
     if not amounts:
-        return "nothing"
+        return "0"
     return ", ".join(in_words(money.amount_minor, money.currency) for money in amounts)

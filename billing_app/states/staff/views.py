@@ -293,6 +293,8 @@ class PlatformFigures:
     denied_note: str = ""
     trials: str = ""
     trials_note: str = ""
+    converted: str = ""
+    converted_note: str = ""
     subscriptions: str = ""
     subscriptions_note: str = ""
     revenue: str = ""
