@@ -1,0 +1,63 @@
+"""What people type into the console's forms becomes exact terms, or is refused by name."""
+
+import pytest
+
+from billing_app.billing.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.staff.drafts import DraftFields
+from billing_app.db.words import Interval
+from billing_app.states.staff.offer_views import EMPTY_FORM, fields_of, form_of, preview
+
+SOFT = OverageTerms(unit_price_minor=15, unit_executions=100, limit_executions=5_000)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        DraftFields(OfferTerms("A", "b", 10, 1_999, "USD", Interval.MONTH), 3, visible=False),
+        DraftFields(OfferTerms("A", "", 10, 0, "JPY", Interval.YEAR, overage=SOFT, trial_days=14)),
+        DraftFields(OfferTerms("A", "", 10, 1_005, "KWD", Interval.ONCE, valid_days=90)),
+        DraftFields(OfferTerms("A", "", 10**12, 5, "EUR", Interval.MONTH, priority=7)),
+    ],
+)
+def test_a_form_says_what_it_was_made_of(fields: DraftFields) -> None:
+    assert fields_of(form_of(fields)) == fields
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "minor"),
+    [
+        ("29", "USD", 2_900),
+        ("29.9", "USD", 2_990),
+        ("1,234.05", "USD", 123_405),
+        ("500", "JPY", 500),
+    ],
+)
+def test_an_amount_is_exact(price: str, currency: str, minor: int) -> None:
+    fields = fields_of(EMPTY_FORM | {"name": "A", "price": price, "currency": currency})
+    assert fields.terms.price_minor == minor
+
+
+@pytest.mark.parametrize("price", ["", "-1", "1.005", "1e3", "ten", "٣", "9" * 15, ".5", "1.2.3"])
+def test_what_is_no_amount_is_refused_by_name(price: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        fields_of(EMPTY_FORM | {"price": price})
+    assert refused.value.facts == {"field": "price"}
+
+
+@pytest.mark.parametrize("executions", ["", "-5", "1.5", "1" * 15])
+def test_what_is_no_number_is_refused_by_name(executions: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        fields_of(EMPTY_FORM | {"executions": executions})
+    assert refused.value.facts == {"field": "executions"}
+
+
+def test_the_card_says_what_is_sold() -> None:
+    terms = OfferTerms("Team", "For a team", 9_000, 3_950, "USD", Interval.MONTH, overage=SOFT)
+    card = preview(DraftFields(terms))
+    assert (card.price, card.interval, card.executions) == (
+        "39.50 USD",
+        "a month",
+        "9,000 executions",
+    )
+    assert card.beyond == "Then 0.15 USD for 100 executions"
