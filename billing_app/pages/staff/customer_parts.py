@@ -40,7 +40,7 @@ def summary() -> rx.Component:
                 rows=State.plans,
                 row=_plan,
                 right=("Used", "On hold", "Executions", ACTIONS),
-                wide_only=("On hold", "Dates"),
+                wide_only=("Used", "On hold", "Dates"),
                 when_empty=empty(
                     icon="layers", title="No plans", words="Grant executions to give them one."
                 ),
@@ -84,7 +84,7 @@ def _plan(plan: ObjectVar[PlanLine]) -> rx.Component:
             "clip-wide",
         ),
         cell(badge(plan.state, plan.tone)),
-        cell(plan.used, "right"),
+        cell(plan.used, "right wide-only"),
         cell(plan.held, "right soft wide-only"),
         cell(plan.executions, "right strong"),
         cell(plan.dates, "soft wide-only"),
