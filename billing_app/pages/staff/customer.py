@@ -17,6 +17,12 @@ from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repair_words import TITLES
 from billing_app.states.staff.repairs import VIEW
 
+# The menu gives the focus back to its button, unless a dialog that it opened has it by then.
+KEEP_FOCUS = {
+    "onCloseAutoFocus": rx.Var(
+        "(event) => { if (document.querySelector('[role=dialog]')) event.preventDefault(); }"
+    )
+}
 TABS = (
     (names.SUMMARY, "Summary", parts.summary),
     (names.LEDGER, "Ledger", parts.ledger),
@@ -115,6 +121,7 @@ def _menu() -> rx.Component:
                 _item("block", Action.BLOCK, color="red"),
             ),
             min_width="220px",
+            custom_attrs=KEEP_FOCUS,
         ),
     )
 
