@@ -149,6 +149,10 @@ def test_view_as_customer_and_its_end(open_context: OpenContext, running_app: Ru
         expect(banner).to_contain_text(
             re.compile(r"You see Northwind as its owner does, read only, until \d\d:\d\d UTC")
         )
+    page.goto(routes.OVERVIEW)
+    expect(page.get_by_role("heading", name="What support did")).to_be_visible()
+    expect(page.locator(".step").first).to_contain_text("Your pages were looked at")
+    expect(page.locator(".step").first).to_contain_text(WHY)
     page.goto(routes.DASHBOARD)
     expect(page.locator("#remaining")).to_be_visible()
     assert grave_violations(page) == []
