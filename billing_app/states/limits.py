@@ -1,7 +1,6 @@
 """From the spending limit and the automatic top-up to what the overview says about them."""
 
 from billing_app.billing.catalogue import OfferView
-from billing_app.billing.money import exponent_of
 from billing_app.billing.overage.reading import OverageView
 from billing_app.billing.overage.rules import UNLIMITED_EXECUTIONS
 from billing_app.billing.subscriptions.top_ups import TopUpView
@@ -80,8 +79,4 @@ def _used(overage: OverageView) -> str:
 
 def _plain(amount_minor: int | None, currency: str) -> str:
     """As it is typed: 1234.50"""
-    if amount_minor is None:
-        return ""
-    exponent = exponent_of(currency)
-    whole, rest = divmod(amount_minor, 10**exponent)
-    return f"{whole}.{rest:0{exponent}d}" if exponent else str(whole)
+    return "" if amount_minor is None else words.typed_money(amount_minor, currency)

@@ -87,6 +87,13 @@ def money(amount_minor: int, currency: str) -> str:
     return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency}"
 
 
+def typed_money(amount_minor: int, currency: str) -> str:
+    """1234.50, as people type it and money.minor_units reads it."""
+    exponent = exponent_of(currency)
+    whole, rest = divmod(amount_minor, 10**exponent)
+    return f"{whole}.{rest:0{exponent}d}" if exponent else str(whole)
+
+
 def price(offer: OfferView) -> str:
     """$79.00 a month; $29.00 for a pack."""
     amount = money(offer.price_minor, offer.currency)

@@ -56,8 +56,8 @@ def test_the_card_says_what_is_sold() -> None:
     terms = OfferTerms("Team", "For a team", 9_000, 3_950, "USD", Interval.MONTH, overage=SOFT)
     card = preview(DraftFields(terms))
     assert (card.price, card.interval, card.executions) == (
-        "39.50 USD",
+        "$39.50",
         "a month",
         "9,000 executions",
     )
-    assert card.beyond == "Then 0.15 USD for 100 executions"
+    assert card.beyond == "Then $0.15 per 100 executions"

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Final
 
-from billing_app.billing.money import in_words
 from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
 from billing_app.billing.staff.account import (
     AccountIdentity,
@@ -140,7 +139,7 @@ def subscription_line(row: SubscriptionRow) -> SubscriptionLine:
         provider_id=row.provider_id,
         provider_url=row.provider_url,
         offer=f"{offer.name}, version {offer.version}",
-        price=f"{in_words(offer.price_minor, offer.currency)} a {offer.interval}",
+        price=f"{words.money(offer.price_minor, offer.currency)} a {offer.interval}",
         status=status,
         tone="" if row.ended_at else LIVE_TONES.get(row.status, "warning"),
         period=f"{words.day(row.period_start)} to {words.day(row.period_end)}",
@@ -155,7 +154,7 @@ def invoice_line(row: InvoiceRow) -> InvoiceLine:
         number=invoice.number or invoice.id,
         status=invoice.status.value.capitalize(),
         tone=INVOICE_TONES.get(invoice.status, ""),
-        amount=in_words(invoice.amount_due_minor, invoice.currency),
+        amount=words.money(invoice.amount_due_minor, invoice.currency),
         issued=words.day(invoice.issued_at),
         page_url=invoice.page_url,
         provider_url=row.provider_url,

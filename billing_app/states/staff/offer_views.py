@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from billing_app.billing.catalogue import OfferTerms, OverageTerms
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.money import exponent_of, in_words
+from billing_app.billing.money import minor_units
 from billing_app.billing.staff.drafts import Change, DraftFields
 from billing_app.billing.staff.offers import OfferRow, OfferState, VersionRow
 from billing_app.db.words import Interval
@@ -82,12 +82,14 @@ def form_of(fields: DraftFields) -> Form:
         "name": terms.name,
         "description": terms.description,
         "executions": str(terms.executions),
-        "price": _amount(terms.price_minor, terms.currency),
+        "price": words.typed_money(terms.price_minor, terms.currency),
         "currency": terms.currency,
         "interval": terms.interval.value,
         "trial_days": str(terms.trial_days),
         "overage": "soft" if overage else "hard",
-        "unit_price": _amount(overage.unit_price_minor, terms.currency) if overage else "",
+        "unit_price": words.typed_money(overage.unit_price_minor, terms.currency)
+        if overage
+        else "",
         "unit_executions": str(overage.unit_executions) if overage else "1",
         "limit_executions": _text(overage.limit_executions) if overage else "",
         "valid_days": _text(terms.valid_days),
@@ -102,8 +104,8 @@ def preview(fields: DraftFields) -> OfferPreview:
     terms, overage = fields.terms, fields.terms.overage
     is_pack = terms.interval is Interval.ONCE
     if overage is not None:
-        each = words.counted(overage.unit_executions, "execution")
-        beyond = f"Then {in_words(overage.unit_price_minor, terms.currency)} for {each}"
+        each = (overage.unit_price_minor, overage.unit_executions, terms.currency)
+        beyond = f"Then {words.unit_price(*each)}"
     elif is_pack:
         lasts = words.counted(terms.valid_days, "day") if terms.valid_days else ""
         beyond = f"Lasts {lasts}" if lasts else "Does not end"
@@ -112,7 +114,7 @@ def preview(fields: DraftFields) -> OfferPreview:
     return OfferPreview(
         name=terms.name or "No name yet",
         description=terms.description,
-        price=in_words(terms.price_minor, terms.currency),
+        price=words.money(terms.price_minor, terms.currency),
         interval="once" if is_pack else f"a {terms.interval}",
         executions=words.counted(terms.executions, "execution"),
         beyond=beyond,
@@ -130,7 +132,7 @@ def offer_line(row: OfferRow) -> OfferLine:
         state=state,
         tone=tone,
         version=str(row.version) if row.version else "—",
-        price=in_words(terms.price_minor, terms.currency),
+        price=words.money(terms.price_minor, terms.currency),
         interval="once" if terms.interval is Interval.ONCE else f"a {terms.interval}",
         executions=words.number(terms.executions),
         accounts=words.number(row.accounts),
@@ -143,7 +145,7 @@ def version_line(row: VersionRow) -> VersionLine:
     return VersionLine(
         version=str(row.version),
         name=terms.name,
-        price=in_words(terms.price_minor, terms.currency),
+        price=words.money(terms.price_minor, terms.currency),
         executions=words.number(terms.executions),
         published=words.moment(row.published_at),
         price_id=row.price_id or "",
@@ -191,17 +193,7 @@ def _maybe(form: Form, name: str, what: str) -> int | None:
 
 def _money(form: Form, name: str, what: str, currency: str) -> int:
     """An amount as people write it, `29.00`, in minor units: exact, never through a float."""
-    text = form.get(name, "").strip().replace(",", "")
-    whole, _, decimals = text.partition(".")
-    exponent = exponent_of(currency) if currency else 2
-    digits = whole + decimals.ljust(exponent, "0")
-    is_number = digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS
-    if not whole or not is_number or len(decimals) > exponent:
+    amount_minor = minor_units(form.get(name, ""), currency or "USD")
+    if amount_minor is None:
         raise InvalidInputError(f"{what}: give an amount such as 29.00.", field=name)
-    return int(digits)
-
-
-def _amount(minor: int, currency: str) -> str:
-    exponent = exponent_of(currency)
-    whole, rest = divmod(minor, 10**exponent)
-    return f"{whole}.{rest:0{exponent}d}" if exponent else str(whole)
+    return amount_minor

@@ -8,7 +8,6 @@ from typing import Final
 from billing_app.billing import catalogue, plans, receipts
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import ConflictError, InvalidInputError
-from billing_app.billing.money import in_words
 from billing_app.billing.plans import CurrentPlan, PlanView
 from billing_app.billing.staff import account as accounts
 from billing_app.billing.staff.adjustments import adjust_executions
@@ -214,8 +213,8 @@ async def _foresee_move(asked: Asked) -> list[str]:
     return [
         f"From {old.name} version {old.version} to {new.name} version {new.version}, {begins}.",
         (
-            f"{in_words(old.price_minor, old.currency)} a {old.interval} becomes"
-            f" {in_words(new.price_minor, new.currency)} a {new.interval}."
+            f"{words.money(old.price_minor, old.currency)} a {old.interval} becomes"
+            f" {words.money(new.price_minor, new.currency)} a {new.interval}."
         ),
         (
             f"{words.number(old.executions)} executions a {old.interval} become"

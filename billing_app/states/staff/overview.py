@@ -9,7 +9,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.money import in_words
 from billing_app.billing.staff.metrics import (
     DayFigures,
     Money,
@@ -142,4 +141,4 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
 def _money(amounts: list[Money]) -> str:
     if not amounts:
         return "0"
-    return ", ".join(in_words(money.amount_minor, money.currency) for money in amounts)
+    return ", ".join(words.money(money.amount_minor, money.currency) for money in amounts)
