@@ -291,7 +291,9 @@ def test_current_plan_and_what_comes_next(
     add_plan(api_database_url, holder, 3, 7, starts_at=tomorrow)
     done(ask(service, holder, "consume", 11, "k"))
     current = done(service.get("/billing/plans/current", params=of(holder)))
-    assert list(current) == ["account_id", "plan", *NUMBERS, "period_end", "upcoming"]
+    fields = ["account_id", "plan", *NUMBERS, "period_end", "upcoming", "overage"]
+    assert list(current) == fields
+    assert current["overage"] is None
     assert numbers(current) == (5, 1, 0, 4)
     assert current["plan"]["sequence"] == 2
     assert current["plan"]["state"] == "current"

@@ -179,7 +179,9 @@ async def test_a_key_is_revoked_once_and_expires(services: Services) -> None:
         now=now,
         expires_at=now + timedelta(hours=1),
     )
-    expected = ServiceActor(key.id, frozenset({"executions", "plans:read"}), holder.organization_id)
+    expected = ServiceActor(
+        key.id, frozenset({"executions", "plans:read"}), holder.organization_id, name="k"
+    )
     assert await KeyRing(services.database).authenticate(key.secret, now) == expected
     with pytest.raises(NotAuthenticatedError):
         await KeyRing(services.database).authenticate(key.secret, now + timedelta(hours=1))
