@@ -218,8 +218,13 @@ async def send_bytes(send: Send, status: int, headers: dict[str, str], body: byt
 
 
 def reset_connection(send: Any) -> None:
-    """Drops the TCP connection with a reset, as a broken network does (uvicorn's transport)."""
+    """Drops the TCP connection with a reset, as a broken network does (uvicorn's transport).
+
+    One that its client has closed already stays closed.
+    """
     transport = send.__self__.transport
+    if transport.is_closing():
+        return
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

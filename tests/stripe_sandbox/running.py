@@ -15,6 +15,7 @@ from stripe import StripeClient
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk_test_sandbox0001"
+STOP_SECONDS = 10
 
 
 def free_port() -> int:
@@ -47,7 +48,11 @@ class Sandbox:
     def stop(self) -> None:
         self.http.close()
         self.process.terminate()
-        self.process.wait(timeout=10)
+        try:
+            self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # it waits for a client that a fault keeps hanging
+            self.process.wait()
 
     def control(self, path: str, /, **body: Any) -> dict[str, Any]:
         response = self.http.post(f"/_sandbox/{path}", json=body)
