@@ -24,6 +24,7 @@ from billing_app.pages.usage_stats import usage_stats
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.door import DoorState
+from billing_app.states.failures import tell_of_failure
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
@@ -48,6 +49,7 @@ app = rx.App(
     head_components=[rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml")],
     extra_app_wraps={(5, "Overlay"): lambda _: connection_lost()},
     api_transformer=behind_one_address,
+    backend_exception_handler=tell_of_failure,
 )
 app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -29,12 +30,15 @@ def run_command(
     )
 
 
-def start_command(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+def start_command(
+    environment: dict[str, str], *arguments: str, log: IO[str] | None = None
+) -> subprocess.Popen[str]:
+    """With `log` for one that says much: a pipe that nobody reads stops it when it is full."""
     return subprocess.Popen(
         [sys.executable, "-m", "billing_app", *arguments],
         cwd=ROOT,
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=log or subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse
+from sqlalchemy.exc import OperationalError
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.own_site import require_own_origin
@@ -55,6 +56,8 @@ async def sign_in(
         return _back(SIGN_IN, "rate_limited", next_page)
     except NotAuthenticatedError:
         return _back(SIGN_IN, "invalid", next_page)
+    except OperationalError:
+        return _back(SIGN_IN, "unreachable", next_page)
     return _forward(services, signed_in, next_page)
 
 
@@ -84,14 +87,19 @@ async def sign_up(
         return _back(SIGN_UP, "unavailable")
     except InvalidInputError as error:
         return _back(SIGN_UP, f"invalid_{error.facts.get('field', 'form')}")
+    except OperationalError:
+        return _back(SIGN_UP, "unreachable")
     return _forward(services, signed_in, DASHBOARD)
 
 
 @router.post(SESSION_DELETE, include_in_schema=False)
 async def sign_out(request: Request, services: ServicesNow, now: Now) -> RedirectResponse:
     token = request.cookies.get(SESSION_COOKIE)
-    if token:
-        await sessions.sign_out(services.database, token, now)
+    try:
+        if token:
+            await sessions.sign_out(services.database, token, now)
+    except OperationalError:
+        return _out(services, "signed_out_here")
     return _out(services)
 
 
@@ -100,9 +108,12 @@ async def sign_out_everywhere(
     request: Request, services: ServicesNow, now: Now
 ) -> RedirectResponse:
     token = request.cookies.get(SESSION_COOKIE)
-    person = await sessions.authenticate(services.database, token, now) if token else None
-    if person is not None:
-        await sessions.sign_out_everywhere(services.database, person, now)
+    try:
+        person = await sessions.authenticate(services.database, token, now) if token else None
+        if person is not None:
+            await sessions.sign_out_everywhere(services.database, person, now)
+    except OperationalError:
+        return _back(SIGN_IN, "unreachable")
     return _out(services)
 
 
@@ -144,8 +155,8 @@ def _forward(services: Services, signed_in: SignedIn, next_page: str) -> Redirec
     return response
 
 
-def _out(services: Services) -> RedirectResponse:
-    response = RedirectResponse(SIGN_IN, SEE_OTHER)
+def _out(services: Services, error: str = "") -> RedirectResponse:
+    response = _back(SIGN_IN, error) if error else RedirectResponse(SIGN_IN, SEE_OTHER)
     response.delete_cookie(
         SESSION_COOKIE,
         path="/",

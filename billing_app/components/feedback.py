@@ -58,6 +58,19 @@ def empty(
     )
 
 
+def out_of_date(*, is_broken: rx.Var[bool], read_at: rx.Var[str]) -> rx.Component:
+    """Above what was read before, while nothing newer can be read."""
+    return rx.cond(
+        is_broken,
+        notice(
+            tone="warning",
+            title=f"Not up to date: this is how it stood on {read_at} UTC",
+            words="The server can't read anything newer right now."
+            " This page tries again every few seconds.",
+        ),
+    )
+
+
 def connection_lost() -> rx.Component:
     """Says on any page that the server can't be reached; goes away when it can."""
     return rx.cond(

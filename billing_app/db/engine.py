@@ -11,6 +11,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 POOL_SIZE: Final = 10
 STATEMENT_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_SECONDS: Final = 5
+# How soon a server is given up that went away without a word.
+KEEPALIVES: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 class Database:
@@ -62,6 +69,7 @@ def _create_engine(url: str) -> AsyncEngine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            **KEEPALIVES,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC -c jit=off",
         },
     )

@@ -39,6 +39,7 @@ def billing_overview() -> rx.Component:
         is_ready=State.is_ready,
         is_broken=State.is_broken,
         has_account=State.has_account,
+        read_at=State.read_at,
         on_account=State.load,
     )
 

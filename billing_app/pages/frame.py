@@ -6,8 +6,9 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
+from billing_app.components.cards import live_mark, page_head
 from billing_app.components.controls import Handler, native_form, native_link, press_button
-from billing_app.components.feedback import empty, notice, page_bones
+from billing_app.components.feedback import empty, notice, out_of_date, page_bones
 from billing_app.pages.deal import deal_dialog
 from billing_app.states.deal import DealState
 from billing_app.states.session import START_AFRESH, SessionState
@@ -30,24 +31,27 @@ def frame(
     is_ready: rx.Var[bool],
     is_broken: rx.Var[bool],
     has_account: rx.Var[bool],
+    read_at: rx.Var[str],
     on_account: Handler,
 ) -> rx.Component:
     """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
+    is_unknown = is_broken & (SessionState.viewer.email == "")
+    stale = out_of_date(is_broken=is_broken, read_at=read_at)
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
         rx.el.div(
-            _side(path, on_account),
-            _top_bar(on_account),
+            _side(path, on_account, is_unknown),
+            _top_bar(on_account, is_unknown),
             rx.el.main(
                 rx.cond(
                     is_ready,
                     rx.cond(
                         has_account,
-                        rx.el.div(_banner(), content, class_name="main-inner"),
+                        rx.el.div(stale, _banner(), content, class_name="main-inner"),
                         _no_account(),
                     ),
-                    rx.cond(is_broken, unreadable(), page_bones()),
+                    rx.cond(is_broken, unreadable(page_name(PAGES, path)), page_bones()),
                 ),
                 id="content",
                 class_name="main",
@@ -123,26 +127,36 @@ def colour_mode_button() -> rx.Component:
     )
 
 
-def _side(path: str, on_account: Handler) -> rx.Component:
+def page_name(pages: Pages, path: str) -> str:
+    """What the navigation calls the page, or the one it belongs to."""
+    return next(name for target, name, _ in reversed(pages) if path.startswith(target))
+
+
+def known(is_unknown: rx.Var[bool], *parts: rx.Component) -> rx.Component:
+    """What only makes sense once it is known who is looking."""
+    return rx.cond(is_unknown, rx.fragment(), rx.fragment(*parts))
+
+
+def _side(path: str, on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.div(
         brand(),
-        _account_menu(on_account, outlined=True),
+        known(is_unknown, _account_menu(on_account, outlined=True)),
         navigation(PAGES, path, "Main", _console_link()),
         rx.el.div(
             rx.el.div(colour_mode_button()),
-            person_menu(with_name=True),
+            known(is_unknown, person_menu(with_name=True)),
             class_name="side-foot",
         ),
         class_name="side",
     )
 
 
-def _top_bar(on_account: Handler) -> rx.Component:
+def _top_bar(on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.header(
-        _account_menu(on_account, outlined=False),
+        rx.cond(is_unknown, brand(), _account_menu(on_account, outlined=False)),
         rx.el.div(class_name="spacer"),
         colour_mode_button(),
-        person_menu(with_name=False),
+        known(is_unknown, person_menu(with_name=False)),
         class_name="top-bar",
     )
 
@@ -278,16 +292,21 @@ def leave_forms() -> rx.Component:
     )
 
 
-def unreadable() -> rx.Component:
-    """The server does not answer."""
+def unreadable(title: str) -> rx.Component:
+    """Nothing of this page could be read yet."""
     return rx.el.div(
-        empty(
-            icon="cloud-off",
-            title="The numbers can't be read right now",
-            words="The server does not answer. This page tries again every few seconds.",
+        page_head(title, "", live_mark(is_broken=rx.Var.create(value=True))),
+        rx.el.div(
+            empty(
+                icon="cloud-off",
+                title="This page can't be read right now",
+                words="The server can't reach its database. Nothing is lost, and you are still"
+                " signed in: this page tries again every few seconds.",
+            ),
+            class_name="card",
+            role="alert",
         ),
-        class_name="card",
-        role="alert",
+        class_name="main-inner",
     )
 
 

@@ -10,7 +10,7 @@ from reflex.event import EventSpec
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.invoices import read_payment_method
 from billing_app.composition import get_services
-from billing_app.states.payments import UNAVAILABLE, card_on_file
+from billing_app.states.payments import UNAVAILABLE, UNREADABLE, card_on_file
 from billing_app.states.session import SessionState, leave_for_sign_in
 from billing_app.states.views import CardOnFile
 
@@ -44,6 +44,9 @@ class CardState(SessionState):
         except (BillingError, TimeoutError) as error:
             log.warning("card_not_read", error=type(error).__name__)
             card = UNAVAILABLE
+        except Exception:
+            log.exception("card_not_read")
+            card = UNREADABLE
         else:
             card = card_on_file(method)
         async with self:

@@ -3,11 +3,14 @@
 from typing import Final
 
 import reflex as rx
+import structlog
 from reflex.event import EventSpec
 
 from billing_app import routes
 from billing_app.billing.passwords import MIN_LENGTH
 from billing_app.states.session import SessionState
+
+log = structlog.get_logger(__name__)
 
 MESSAGES: Final = {
     "invalid": "The e-mail address or the password is wrong.",
@@ -16,6 +19,9 @@ MESSAGES: Final = {
     "invalid_email": "This doesn't look like an e-mail address.",
     "invalid_password": f"Choose a password of at least {MIN_LENGTH} characters.",
     "invalid_name": "The name is too long.",
+    "unreachable": "The server can't reach its database. Nothing was done; try again in a moment.",
+    "signed_out_here": "This browser is signed out. The server can't reach its database, where"
+    " the session ends later by itself.",
 }
 UNKNOWN: Final = "That did not work. Please try again."
 
@@ -33,6 +39,10 @@ class DoorState(SessionState):
         error = query.get("error", "")
         self.message = MESSAGES.get(error, UNKNOWN) if error else ""
         self.next_page = query.get("next", routes.DASHBOARD)
-        if await self._actor() is not None:
-            return rx.redirect(routes.DASHBOARD)
-        return None
+        try:
+            is_signed_in = await self._actor() is not None
+        except Exception:
+            log.exception("page_read_failed", page=type(self).__name__)
+            self.message = self.message or MESSAGES["unreachable"]
+            return None
+        return rx.redirect(routes.DASHBOARD) if is_signed_in else None

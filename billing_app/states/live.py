@@ -11,11 +11,14 @@ from reflex.event import EventCallback, EventSpec
 from reflex.utils.prerequisites import get_app
 
 from billing_app.billing.actors import PersonActor
+from billing_app.states import words
 from billing_app.states.session import SessionState
 from billing_app.states.views import AccountChoice
 
 POLL_SECONDS = 1.5
 BACK_OFF_SECONDS = 5.0
+# Of one reading: a database that takes the question and never answers is not reachable either.
+PATIENCE_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,8 @@ class LivePage(Page, mixin=True):
     is_ready: rx.Field[bool] = rx.field(False)
     is_broken: rx.Field[bool] = rx.field(False)
     has_account: rx.Field[bool] = rx.field(True)
+    read_at: rx.Field[str] = rx.field("")
+    _read_at: datetime | None = None
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         """Ask the billing service and `_show` the answers."""
@@ -52,10 +57,10 @@ class LivePage(Page, mixin=True):
         leave = await self._refresh()
         # Chained rather than listed beside `load`: the events of a page's opening don't wait
         # for each other, and the watch must see this visit's number.
-        return leave or [type(self).watch, *self._beside()]
+        return leave or [type(self).watch, *([] if self.is_broken else self._beside())]
 
     @rx.event(background=True)
-    async def watch(self) -> AsyncGenerator[EventSpec]:
+    async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
         """Refresh until the tab closes, goes to another page, or the session ends."""
         async with self:
             visit, token = self._visit, self.router.session.client_token
@@ -64,27 +69,38 @@ class LivePage(Page, mixin=True):
             async with self:
                 if self._visit != visit:
                     return
+                was_broken = self.is_broken
                 leave = await self._refresh()
+                beside = self._beside() if was_broken and not self.is_broken else []
             if leave is not None:
                 yield leave
                 return
+            if beside:
+                yield beside
 
     async def _refresh(self) -> EventSpec | None:
         try:
-            actor = await self._actor()
-            leave = self._leave(actor)
-            if actor is None or leave is not None:
-                return leave
-            account = await self._settle(actor)
-            if account is not None:
-                await self._tell(actor, account, datetime.now(UTC))
-                await self._read(actor, account)
-        except Exception:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._read_all()
+        except Exception as error:
             # Whatever it is, the page keeps what it shows, says so, and tries again.
-            log.exception("page_read_failed", page=type(self).__name__)
-            self._show(is_broken=True)
-        else:
-            self._show(is_broken=False, is_ready=True, has_account=account is not None)
+            told = log.warning if self.is_broken else log.exception
+            told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
+            at = words.moment(self._read_at) if self._read_at else ""
+            self._show(is_broken=True, read_at=at)
+        return None
+
+    async def _read_all(self) -> EventSpec | None:
+        actor = await self._actor()
+        leave = self._leave(actor)
+        if actor is None or leave is not None:
+            return leave
+        account = await self._settle(actor)
+        if account is not None:
+            await self._tell(actor, account, datetime.now(UTC))
+            await self._read(actor, account)
+        self._read_at = datetime.now(UTC)
+        self._show(is_broken=False, is_ready=True, has_account=account is not None)
         return None
 
 

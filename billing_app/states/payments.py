@@ -35,6 +35,9 @@ UNAVAILABLE: Final = CardOnFile(
     words="Stripe does not answer right now, so the card on file can't be shown. "
     "Everything else on this page is up to date.",
 )
+UNREADABLE: Final = CardOnFile(
+    state="unavailable", words="The card on file can't be read right now."
+)
 
 
 @dataclass(frozen=True, slots=True)

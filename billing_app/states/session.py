@@ -1,11 +1,14 @@
 """Who is looking: asked of the session's row on every event, never remembered."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import reflex as rx
+import structlog
+from reflex.constants import CompileVars
 from reflex.event import Event, EventSpec
 from reflex.middleware.middleware import Middleware
 from reflex.state import BaseState, StateUpdate
@@ -26,7 +29,11 @@ from billing_app.states.banner import banner_of
 from billing_app.states.views import AccountChoice, Banner, Viewer
 from billing_app.states.words import initials, listed
 
-START_AFRESH = "window.sessionStorage.clear(); window.location.reload()"
+log = structlog.get_logger(__name__)
+
+START_AFRESH: Final = "window.sessionStorage.clear(); window.location.reload()"
+# Events that send the whole of a state.
+SENDS_ALL: Final = frozenset({CompileVars.HYDRATE, CompileVars.HYDRATE_AND_LOAD})
 
 
 class SessionState(rx.State):
@@ -40,6 +47,7 @@ class SessionState(rx.State):
     banner: rx.Field[Banner] = rx.field(default_factory=Banner)
     managers: rx.Field[str] = rx.field("")
     _owner_id: str = ""
+    _owner_proof: str = ""
     _account_id: str = ""
     _visit: int = 0
 
@@ -83,7 +91,11 @@ class SessionState(rx.State):
 
     def _owns(self, actor: PersonActor) -> None:
         """From now on this tab's state is theirs."""
-        self._owner_id = _owner_id(actor)
+        self._show(_owner_id=_owner_id(actor), _owner_proof=_proof(self._token()))
+
+    def _was_shown_to(self, token: str) -> bool:
+        """Whether this browser is the one that was last known to be the owner's."""
+        return self._owner_proof == _proof(token)
 
     def _leave(self, actor: PersonActor | None) -> EventSpec | None:
         """Where a tab goes that was shown what somebody else may see; None when it stays."""
@@ -92,7 +104,7 @@ class SessionState(rx.State):
         if not self._owner_id or self._owner_id == _owner_id(actor):
             return None
         _, _, viewed = self._owner_id.partition(" ")
-        return go_afresh(routes.staff_customer(viewed)) if viewed else rx.call_script(START_AFRESH)
+        return go_afresh(routes.staff_customer(viewed)) if viewed else _afresh()
 
     async def _settle(self, actor: PersonActor) -> AccountChoice | None:
         """Bring viewer and accounts up to date; the chosen account, or the first one."""
@@ -136,9 +148,29 @@ class SessionGuard(Middleware):
         session = await state.get_state(SessionState)
         if not session._owner_id:  # noqa: SLF001
             return None
-        visitor = await session._visitor()  # noqa: SLF001
-        leave = session._leave(visitor.actor) if visitor else rx.call_script(START_AFRESH)  # noqa: SLF001
-        return None if leave is None else StateUpdate(events=Event.from_event_type(leave))
+        try:
+            visitor = await session._visitor()  # noqa: SLF001
+        except Exception as error:
+            log.warning("visitor_unknown", error=type(error).__name__)
+            return _while_nobody_can_say(session, event)
+        return _sent_away(session._leave(visitor.actor) if visitor else _afresh())  # noqa: SLF001
+
+
+def _while_nobody_can_say(session: SessionState, event: Event) -> StateUpdate | None:
+    """The session can't be asked for. What the tab shows stays, marked as old, and its events go
+    on to handlers, each of which asks by itself; but nothing is sent once more, nor to others."""
+    sends_all = event.name.rpartition(".")[2] in SENDS_ALL
+    if sends_all or not session._was_shown_to(session._token()):  # noqa: SLF001
+        return _sent_away(_afresh())
+    return None
+
+
+def _sent_away(leave: EventSpec | None) -> StateUpdate | None:
+    return None if leave is None else StateUpdate(events=Event.from_event_type(leave))
+
+
+def _afresh() -> EventSpec:
+    return rx.call_script(START_AFRESH)
 
 
 def leave_for_sign_in(path: str) -> EventSpec:
@@ -160,6 +192,11 @@ def _owner_id(actor: PersonActor) -> str:
     if isinstance(actor, UserActor):
         return actor.user_id
     return f"{actor.staff.actor_id} {ids.encode_account(actor.account_number)}"
+
+
+def _proof(token: str) -> str:
+    """Tells one cookie from another, without keeping it."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _viewing_words(view: ViewingActor) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 import time
+from typing import Protocol
 
 import pytest
 from playwright.sync_api import StorageState, WebSocket
@@ -25,6 +26,13 @@ STATES: dict[str, type[BaseState]] = {
 }
 LISTEN_MS = 2500
 SECRETS = ("Northwind", OWNER_EMAIL, "Growth", "invoice-extraction")
+
+
+class Reachable(Protocol):
+    """An app that runs somewhere."""
+
+    @property
+    def base_url(self) -> str: ...
 
 
 def recorded(
@@ -57,9 +65,9 @@ def forged(state: type[BaseState], handler: str, path: str, **payload: object) -
     return "42/_event," + json.dumps(["event", event])
 
 
-def connect(running_app: RunningApp, token: str, headers: dict[str, str]) -> Client:
+def connect(app: Reachable, token: str, headers: dict[str, str]) -> Client:
     """A bare socket to where the pages' events go."""
-    address = running_app.base_url.replace("http", "ws", 1)
+    address = app.base_url.replace("http", "ws", 1)
     socket = Client.connect(
         f"{address}/_event/?token={token}&EIO=4&transport=websocket",
         headers=[(name.encode(), value.encode()) for name, value in headers.items()],
@@ -68,9 +76,10 @@ def connect(running_app: RunningApp, token: str, headers: dict[str, str]) -> Cli
     return socket
 
 
-def replay(running_app: RunningApp, token: str, frames: list[str]) -> str:
-    """Send the frames from a socket without a cookie; everything that came back."""
-    socket = connect(running_app, token, {"Origin": running_app.base_url})
+def replay(app: Reachable, token: str, frames: list[str], *, cookie: str = "") -> str:
+    """Send the frames from a socket, without a cookie or with this; everything that came back."""
+    headers = {"Origin": app.base_url} | ({"Cookie": cookie} if cookie else {})
+    socket = connect(app, token, headers)
     answers: list[str] = []
     try:
         for frame in frames:

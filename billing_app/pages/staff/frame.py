@@ -6,13 +6,15 @@ import reflex as rx
 
 from billing_app import routes
 from billing_app.components.controls import native_link
-from billing_app.components.feedback import empty, page_bones
+from billing_app.components.feedback import empty, out_of_date, page_bones
 from billing_app.components.numbers import Words, badge
 from billing_app.pages.frame import (
     brand,
     colour_mode_button,
+    known,
     leave_forms,
     navigation,
+    page_name,
     person_menu,
     unreadable,
     viewing_banner,
@@ -55,21 +57,23 @@ def not_found(what: Words = "There is no such page") -> rx.Component:
 
 
 def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
+    is_unknown = state.is_broken & (state.viewer.email == "")
+    stale = out_of_date(is_broken=state.is_broken, read_at=state.read_at)
     return rx.el.div(
-        _side(path, state),
+        _side(path, state, is_unknown),
         rx.el.header(
             brand(),
             badge("Staff", "accent"),
             rx.el.div(class_name="spacer"),
             colour_mode_button(),
-            person_menu(with_name=False),
+            known(is_unknown, person_menu(with_name=False)),
             class_name="top-bar",
         ),
         rx.el.main(
             rx.cond(
                 state.is_ready,
-                rx.el.div(_said(state), content, class_name="main-inner"),
-                rx.cond(state.is_broken, unreadable(), page_bones()),
+                rx.el.div(stale, _said(state), content, class_name="main-inner"),
+                rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_bones()),
             ),
             id="content",
             class_name="main",
@@ -80,7 +84,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
     )
 
 
-def _side(path: str, state: Any) -> rx.Component:
+def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.aside(
         rx.el.div(brand(), badge("Staff", "accent"), class_name="side-brand"),
         navigation(PAGES, path, "Console"),
@@ -94,10 +98,10 @@ def _side(path: str, state: Any) -> rx.Component:
             ),
             rx.el.div(
                 colour_mode_button(),
-                badge(state.role),
+                known(is_unknown, badge(state.role)),
                 class_name="side-row",
             ),
-            person_menu(with_name=True),
+            known(is_unknown, person_menu(with_name=True)),
             class_name="side-foot",
         ),
         class_name="side",

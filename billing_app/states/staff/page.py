@@ -13,10 +13,10 @@ from reflex.event import EventCallback, EventSpec
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.permissions import Action, may
-from billing_app.states.live import is_connected
+from billing_app.states import words
+from billing_app.states.live import BACK_OFF_SECONDS, PATIENCE_SECONDS, is_connected
 from billing_app.states.session import SessionState, leave_for_sign_in
 
-BACK_OFF_SECONDS = 10.0
 FAILED = "The server could not do this. Nothing was changed; try again."
 
 Result = TypeVar("Result")
@@ -50,6 +50,8 @@ class StaffPage(Page, mixin=True):
     is_ready: rx.Field[bool] = rx.field(False)
     is_broken: rx.Field[bool] = rx.field(False)
     is_hidden: rx.Field[bool] = rx.field(False)
+    read_at: rx.Field[str] = rx.field("")
+    _read_at: datetime | None = None
     role: rx.Field[str] = rx.field("")
     allowed: rx.Field[list[str]] = rx.field(default_factory=list)
     said: rx.Field[Said] = rx.field(default_factory=Said)
@@ -107,14 +109,21 @@ class StaffPage(Page, mixin=True):
 
     async def _refresh(self) -> EventSpec | None:
         try:
-            staff, leave = await self._staff()
-            if staff is not None:
-                await self._read(staff)
-        except Exception:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._read_all()
+        except Exception as error:
             # Whatever it is, the page keeps what it shows, says so, and tries again.
-            log.exception("page_read_failed", page=type(self).__name__)
-            self._show(is_broken=True)
-            return None
+            told = log.warning if self.is_broken else log.exception
+            told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
+            at = words.moment(self._read_at) if self._read_at else ""
+            self._show(is_broken=True, read_at=at)
+        return None
+
+    async def _read_all(self) -> EventSpec | None:
+        staff, leave = await self._staff()
+        if staff is not None:
+            await self._read(staff)
+        self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True)
         return leave
 
@@ -130,6 +139,6 @@ class StaffPage(Page, mixin=True):
         except BillingError as error:
             self._show(said=Said(error.detail, is_bad=True))
         except Exception:
-            log.exception("staff_action_failed", page=type(self).__name__)
+            log.exception("staff_action_failed", page=self.__class__.__name__)
             self._show(said=Said(FAILED, is_bad=True))
         return None

@@ -1,0 +1,315 @@
+"""The database goes away and comes back: pages say what is old, sign nobody out, and go on."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, WebSocket, expect
+
+from billing_app import routes
+from billing_app.db.words import Scope
+from billing_app.demo import OWNER_EMAIL, PASSWORD, STAFF_EMAIL
+from billing_app.serving import build_pages
+from billing_app.states.billing_dashboard import BillingDashboardState
+from billing_app.states.live import PATIENCE_SECONDS
+from tests.conftest import server_environment
+from tests.factories import api_key, connect
+from tests.pages.conftest import ARTIFACTS, WAIT_MS, WEBHOOK_SECRET, sign_in
+from tests.pages.test_forged_events import SECRETS, forged, replay
+from tests.pages.test_looks import SIZES, grave_violations
+from tests.postgres import OwnServer, own_server
+from tests.processes import free_port, run_command, start_command, wait_until_ready
+from tests.stripe_sandbox.running import KEY
+
+OLD = "Not up to date: this is how it stood on"
+UNREADABLE = "This page can't be read right now"
+CONSOLE = (routes.STAFF, routes.STAFF_CUSTOMERS, routes.STAFF_OPERATIONS, routes.STAFF_AUDIT)
+NOTICED_WITHIN_MS = 15_000
+# Buying is on, and Stripe is of no matter here.
+NOBODY = "http://127.0.0.1:9"
+FREEZE_NOTICED_WITHIN_MS = NOTICED_WITHIN_MS + int(PATIENCE_SECONDS * 2_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The app on a PostgreSQL of its own, and browsers that are signed in there."""
+
+    base_url: str
+    server: OwnServer
+    key: str
+    organization_id: str
+    open_context: Callable[..., BrowserContext]
+    owner: StorageState
+    staff: StorageState
+
+    def consume(self) -> int:
+        """What a service does; returns what is left."""
+        answer = httpx.post(
+            self.base_url + routes.CHECK_EXECUTIONS,
+            headers={
+                "Authorization": f"Bearer {self.key}",
+                "Idempotency-Key": secrets.token_hex(8),
+            },
+            json={"organization_id": self.organization_id, "mode": "consume"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        left: int = answer.json()["executions_remaining"]
+        return left
+
+    def open(self, path: str, session: StorageState, **look: object) -> Page:
+        page = self.open_context(session=session, **look).new_page()
+        page.goto(path)
+        return page
+
+
+@pytest.fixture(scope="module")
+def site(browser: Browser) -> Iterator[Site]:
+    opened: list[BrowserContext] = []
+    port = free_port()
+    base_url = f"http://localhost:{port}"
+
+    def open_context(
+        *,
+        session: StorageState | None = None,
+        size: tuple[int, int] = SIZES["desktop"],
+        scheme: str = "light",
+    ) -> BrowserContext:
+        context = browser.new_context(
+            base_url=base_url,
+            storage_state=session,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(WAIT_MS)
+        opened.append(context)
+        return context
+
+    def session_of(email: str) -> StorageState:
+        context = open_context()
+        page = context.new_page()
+        if email == STAFF_EMAIL:
+            sign_in_as_staff(page)
+        else:
+            sign_in(page, email)
+        return context.storage_state()
+
+    build_pages()
+    ARTIFACTS.mkdir(exist_ok=True)
+    log = (ARTIFACTS / "database-down.log").open("w")
+    with log, own_server("p@ss:w/rd%") as server:
+        url = server.url()
+        environment = server_environment(
+            url,
+            PUBLIC_URL=base_url,
+            STRIPE_SECRET_KEY=KEY,
+            STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
+            STRIPE_API_BASE=NOBODY,
+        )
+        seeded = run_command(environment, "seed", "--demo")
+        assert seeded.returncode == 0, seeded.stderr
+        process = start_command(environment, "serve", "--port", str(port), log=log)
+        try:
+            wait_until_ready(base_url, process)
+            yield Site(
+                base_url,
+                server,
+                api_key(url, Scope.EXECUTIONS),
+                _organization_id(url),
+                open_context,
+                session_of(OWNER_EMAIL),
+                session_of(STAFF_EMAIL),
+            )
+        finally:
+            for context in opened:
+                context.close()
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+@pytest.fixture(autouse=True)
+def _back_again(site: Site) -> Iterator[None]:
+    """Whatever a test did to the server, the next one finds it running."""
+    yield
+    if site.server.is_running():
+        site.server.thaw()
+    else:
+        site.server.start()
+
+
+def sign_in_as_staff(page: Page) -> None:
+    page.goto(f"{routes.SIGN_IN}?next={routes.STAFF}")
+    page.get_by_label("E-mail").fill(STAFF_EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator(".console h1").wait_for()
+
+
+def _organization_id(url: str) -> str:
+    with connect(url) as connection:
+        row = connection.execute("SELECT id FROM organizations WHERE name = 'Northwind'").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def heard(page: Page) -> list[str]:
+    """What the server tells this page from now on."""
+    frames: list[str] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda frame: frames.append(str(frame)))
+
+    page.on("websocket", listen)
+    return frames
+
+
+def expect_old(page: Page, *, within_ms: int = NOTICED_WITHIN_MS) -> None:
+    expect(page.locator(".notice").filter(has_text=OLD)).to_be_visible(timeout=within_ms)
+
+
+def expect_fresh(page: Page) -> None:
+    expect(page.locator(".page-head h1")).to_be_visible(timeout=NOTICED_WITHIN_MS)
+    expect(page.get_by_text(OLD)).to_be_hidden(timeout=NOTICED_WITHIN_MS)
+    expect(page.get_by_text(UNREADABLE)).to_be_hidden(timeout=NOTICED_WITHIN_MS)
+
+
+def expect_unreadable(page: Page) -> None:
+    expect(page.get_by_role("alert").filter(has_text=UNREADABLE)).to_be_visible(
+        timeout=NOTICED_WITHIN_MS
+    )
+    expect(page.locator("h1")).to_be_visible()
+    expect(page.locator(".bone")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_says_that_it_is_old_and_goes_on(site: Site, size: str, scheme: str) -> None:
+    look = {"size": SIZES[size], "scheme": scheme}
+    pages = {path: site.open(path, site.owner, **look) for path in routes.SIGNED_IN_PAGES}
+    pages |= {path: site.open(path, site.staff, **look) for path in CONSOLE}
+    for page in pages.values():
+        expect_fresh(page)
+    site.server.kill()
+    found: list[str] = []
+    for path, page in pages.items():
+        expect_old(page)
+        assert "Traceback" not in page.content()
+        name = path.strip("/").replace("/", "-") or "dashboard"
+        page.screenshot(path=ARTIFACTS / f"down-{name}-{size}-{scheme}.png")
+        found += [f"{path}: {each}" for each in grave_violations(page)]
+        if page.evaluate("document.documentElement.scrollWidth") > SIZES[size][0]:
+            found.append(f"{path}: wider than the screen")
+    for path, session in ((routes.DASHBOARD, site.owner), (routes.STAFF, site.staff)):
+        page = site.open(path, session, **look)
+        expect_unreadable(page)
+        name = path.strip("/") or "dashboard"
+        page.screenshot(path=ARTIFACTS / f"down-fresh-{name}-{size}-{scheme}.png")
+        found += [f"fresh {path}: {each}" for each in grave_violations(page)]
+        page.close()
+    assert found == []
+    site.server.start()
+    for page in pages.values():
+        expect_fresh(page)
+    left = site.consume()
+    expect(pages[routes.DASHBOARD].locator("#remaining")).to_have_text(f"{left:,}")
+    for page in pages.values():
+        page.context.close()
+
+
+def test_a_page_that_opens_meanwhile_shows_nobodys_data_and_signs_nobody_out(site: Site) -> None:
+    site.server.stop()
+    page = site.open_context(session=site.owner).new_page()
+    frames = heard(page)
+    page.goto(routes.DASHBOARD)
+    expect_unreadable(page)
+    expect(page).to_have_url(f"{site.base_url}{routes.DASHBOARD}")
+    assert frames
+    assert not [word for word in SECRETS if word in "".join(frames)]
+    site.server.start()
+    expect(page.locator("#remaining")).to_be_visible(timeout=NOTICED_WITHIN_MS)
+    expect(page.get_by_role("button", name=f"Signed in as {OWNER_EMAIL}").first).to_be_visible()
+
+
+def test_a_reload_sends_nothing_that_was_shown_before(site: Site) -> None:
+    page = site.open(routes.OVERVIEW, site.owner)
+    expect_fresh(page)
+    site.server.stop()
+    expect_old(page)
+    frames = heard(page)
+    page.reload()
+    expect_unreadable(page)
+    assert not [word for word in SECRETS if word in "".join(frames)]
+    site.server.start()
+    expect_fresh(page)
+    expect(page.locator(".method")).to_contain_text("No card on file")
+
+
+def test_links_between_pages_lead_to_no_endless_wait(site: Site) -> None:
+    page = site.open(routes.DASHBOARD, site.owner)
+    expect_fresh(page)
+    site.server.stop()
+    expect_old(page)
+    navigation = page.get_by_role("navigation", name="Main", exact=True)
+    navigation.get_by_role("link", name="Usage").click()
+    expect_unreadable(page)
+    navigation.get_by_role("link", name="Dashboard").click()
+    expect_old(page)
+    site.server.start()
+    expect_fresh(page)
+    left = site.consume()
+    expect(page.locator("#remaining")).to_have_text(f"{left:,}")
+
+
+def test_a_server_that_hangs_is_told_from_one_that_answers(site: Site) -> None:
+    page = site.open(routes.DASHBOARD, site.owner)
+    expect_fresh(page)
+    site.server.freeze()
+    expect_old(page, within_ms=FREEZE_NOTICED_WITHIN_MS)
+    site.server.thaw()
+    expect(page.get_by_text(OLD)).to_be_hidden(timeout=FREEZE_NOTICED_WITHIN_MS)
+    left = site.consume()
+    expect(page.locator("#remaining")).to_have_text(f"{left:,}")
+
+
+def test_a_button_says_that_it_did_not_work(site: Site) -> None:
+    page = site.open(routes.OVERVIEW, site.owner)
+    expect_fresh(page)
+    site.server.stop()
+    page.get_by_role("button", name="Choose Growth").click()
+    expect(page.get_by_text("That did not work")).to_be_visible()
+
+
+def test_signing_in_and_out_is_told_in_words(site: Site) -> None:
+    inside = site.open(routes.DASHBOARD, site.owner)
+    expect_fresh(inside)
+    site.server.stop()
+    outside = site.open_context().new_page()
+    outside.goto(routes.SIGN_IN)
+    outside.get_by_label("E-mail").fill(OWNER_EMAIL)
+    outside.get_by_label("Password").fill(PASSWORD)
+    outside.get_by_role("button", name="Sign in").click()
+    expect(outside.get_by_text("The server can't reach its database.")).to_be_visible()
+    inside.get_by_role("button", name="Signed in as").first.click()
+    inside.get_by_role("menuitem", name="Sign out", exact=True).click()
+    expect(inside.get_by_text("This browser is signed out.")).to_be_visible()
+    inside.goto(routes.DASHBOARD)
+    expect(inside.get_by_label("Password")).to_be_visible()
+
+
+def test_nobody_else_gets_what_a_tab_was_shown(site: Site) -> None:
+    page = site.open(routes.DASHBOARD, site.owner)
+    expect_fresh(page)
+    token = page.evaluate("sessionStorage.getItem('token')")
+    site.server.stop()
+    page.context.close()
+    for cookie in ("", f"{routes.SESSION_COOKIE}={secrets.token_urlsafe(32)}"):
+        frames = [
+            "40/_event,",
+            forged(BillingDashboardState, "load", routes.DASHBOARD),
+        ]
+        answers = replay(site, token, frames, cookie=cookie)
+        assert "sign-in" in answers or "sessionStorage.clear()" in answers
+        assert not [word for word in SECRETS if word in answers]
