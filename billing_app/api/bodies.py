@@ -51,6 +51,12 @@ class CheckItem(CheckExecutions, gc=False):
 
 
 class CheckBatch(msgspec.Struct, gc=False):
+    items: Annotated[list[CheckItem], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class UncheckedBatch(msgspec.Struct, gc=False):
+    """A batch in which some item is wrong: each is looked at on its own."""
+
     items: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
@@ -65,6 +71,7 @@ class RefundExecutions(msgspec.Struct, gc=False):
 
 CHECK: Final = msgspec.json.Decoder(CheckExecutions)
 CHECK_BATCH: Final = msgspec.json.Decoder(CheckBatch)
+UNCHECKED_BATCH: Final = msgspec.json.Decoder(UncheckedBatch)
 COMMIT: Final = msgspec.json.Decoder(CommitReservation)
 REFUND: Final = msgspec.json.Decoder(RefundExecutions)
 
@@ -94,11 +101,11 @@ def ask_of(
 
 
 def item_of(
-    item: dict[str, Any], caller: Caller, public_organization_id: str
+    item: CheckItem | dict[str, Any], caller: Caller, public_organization_id: str
 ) -> Ask | BillingError:
     """One item of a batch, or what is wrong with it; the other items go on."""
     try:
-        body = msgspec.convert(item, CheckItem)
+        body = msgspec.convert(item, CheckItem) if isinstance(item, dict) else item
         key = body.idempotency_key
         if key is not None and body.mode is not MODE_CHECK:
             check_key(key)

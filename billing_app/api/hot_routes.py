@@ -32,6 +32,7 @@ from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import (
     BillingError,
     EventNotFoundError,
+    InvalidInputError,
     NotAuthenticatedError,
     ReservationNotFoundError,
 )
@@ -140,7 +141,11 @@ class HotRoutes:
         return await call.services.executions.decide(call.actor, ask)
 
     async def _check_batch(self, call: "_Call") -> Decision:
-        batch = call.decode(bodies.CHECK_BATCH)
+        batch: bodies.CheckBatch | bodies.UncheckedBatch
+        try:
+            batch = call.decode(bodies.CHECK_BATCH)
+        except InvalidInputError:
+            batch = call.decode(bodies.UNCHECKED_BATCH)
         return Accepted(await _decide_batch(call, batch))
 
     async def _settle(self, call: "_Call") -> Decision:
@@ -211,7 +216,7 @@ async def _read_body(receive: Receive) -> bytes:
     return b"".join(chunks)
 
 
-async def _decide_batch(call: _Call, batch: "bodies.CheckBatch") -> bytes:
+async def _decide_batch(call: _Call, batch: bodies.CheckBatch | bodies.UncheckedBatch) -> bytes:
     """`{"results": [{"status": int, …}]}` in the order of the items."""
     caller = caller_of(call.actor)
     public = call.services.terms.public_organization_id

@@ -16,8 +16,6 @@ SELECT account_id, sequence, type, name, executions, used, held,
 FROM plans WHERE account_id = {account} AND ended_at IS NULL
 ORDER BY account_id, sequence FOR UPDATE;
 \\set key random(1, 1000000000000000)
-SELECT request_hash, answer FROM idempotency_keys
-WHERE account_id = {account} AND key = 'k:' || :key::text;
 UPDATE plans SET used = used + 1 WHERE account_id = {account} AND sequence = 1;
 INSERT INTO execution_events (
     account_id, number, plan_sequence, kind, executions, plan_used_after, remaining_after,

@@ -8,51 +8,43 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs]
-import structlog
-
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import measures
-from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decide import Decision
-from billing_app.billing.executions.requests import Ask, Request
+from billing_app.billing.executions.lanes import Lane
+from billing_app.billing.executions.requests import Request
+from billing_app.billing.executions.retrying import RetryingLane
 
 MAX_BATCH: Final = 1000
+LARGE_BATCH: Final = 500
 MAX_QUEUED: Final = 20_000
-MAX_ATTEMPTS: Final = 4
-RETRY_SECONDS: Final = 0.1
 
-LOST_CONNECTION: Final = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
-PASSING: Final = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.UniqueViolationError,
-)
+OpenLane = Callable[[Callable[[], bool]], Awaitable[Lane]]
+"""Connects a lane, which may ask whether more requests wait."""
 
-log = structlog.get_logger(__name__)
-
-Transact = Callable[[Connection, Sequence[Request]], Awaitable[list[Decision]]]
-Connect = Callable[[], Awaitable[Connection]]
 _Waiting = tuple[Sequence[Request], asyncio.Future[list[Decision]]]
 
 
 class GroupCommit:
-    """One lane: one connection, one transaction at a time, any number of waiting requests."""
+    """Any number of waiting requests and one lane, which takes them in one transaction at a time.
 
-    def __init__(self, name: str, connect: Connect, transact: Transact) -> None:
+    A second lane helps only while a large batch waits: small ones over two lanes cost more than
+    they gain, but the work of large ones in this process and in the database overlaps.
+    """
+
+    def __init__(self, name: str, open_lane: OpenLane, *, has_helper: bool = False) -> None:
         self._name = name
-        self._connect = connect
-        self._transact = transact
-        self._connection: Connection | None = None
         self._waiting: deque[_Waiting] = deque()
         self._queued = 0
+
+        self._lane = RetryingLane(name, lambda: open_lane(self._is_any_waiting))
+        self._helper = (
+            RetryingLane(name, lambda: open_lane(self._is_large_batch_waiting))
+            if has_helper
+            else None
+        )
         self._running: asyncio.Task[None] | None = None
+        self._helping: asyncio.Task[None] | None = None
 
     def submit(self, requests: Sequence[Request]) -> "asyncio.Future[list[Decision]]":
         """Enqueue requests that are decided in one transaction, in order.
@@ -66,25 +58,42 @@ class GroupCommit:
         self._queued += len(requests)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name=f"group commit {self._name}")
+        elif self._helper and self._helping is None and self._is_large_batch_waiting():
+            self._helping = asyncio.create_task(
+                self._help(self._helper), name=f"group commit {self._name}, helping"
+            )
         return future
 
     async def close(self) -> None:
-        if self._running is not None:
-            await self._running
-        if self._connection is not None:
-            await self._connection.close(timeout=1)
-            self._connection = None
+        for task in (self._running, self._helping):
+            if task is not None:
+                await task
+        await self._lane.close()
+        if self._helper:
+            await self._helper.close()
 
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch = self._next_batch()
-                requests = [request for group, _ in batch for request in group]
-                measures.batch_size.labels(self._name).observe(len(requests))
-                decisions = await self._decide(requests)
-                _resolve(batch, decisions)
+                await self._serve(self._lane)
+                if not self._waiting:
+                    await self._lane.rest()
         finally:
             self._running = None
+
+    async def _help(self, helper: RetryingLane) -> None:
+        try:
+            while self._is_large_batch_waiting():
+                await self._serve(helper)
+            await helper.rest()
+        finally:
+            self._helping = None
+
+    async def _serve(self, lane: RetryingLane) -> None:
+        batch = self._next_batch()
+        requests = [request for group, _ in batch for request in group]
+        measures.batch_size.labels(self._name).observe(len(requests))
+        _resolve(batch, await lane.decide(requests))
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
@@ -95,64 +104,11 @@ class GroupCommit:
         self._queued -= size
         return batch
 
-    async def _decide(self, requests: Sequence[Request]) -> list[Decision]:
-        """Decide all in one transaction; when that fails for what one of them is, each alone."""
-        try:
-            return await self._attempt(requests)
-        except Exception as error:
-            if len(requests) == 1:
-                log.warning("request_undecided", lane=self._name, error=repr(error))
-                return [CannotDecideError("The database could not answer. Try again.")]
-            if isinstance(error, LOST_CONNECTION):
-                log.warning("batch_undecided", lane=self._name, size=len(requests))
-                reason = "The database is not reachable. Try again."
-                return [CannotDecideError(reason) for _ in requests]
-            log.warning("batch_split", lane=self._name, size=len(requests), error=repr(error))
-        return await self._decide_singly(requests)
+    def _is_any_waiting(self) -> bool:
+        return bool(self._waiting)
 
-    async def _decide_singly(self, requests: Sequence[Request]) -> list[Decision]:
-        """One locked account costs its own requests one wait in all, the others none."""
-        decided: list[Decision] = []
-        locked: set[object] = set()
-        for request in requests:
-            holder = _holder(request)
-            if holder in locked:
-                decided.append(CannotDecideError("The account is locked. Try again."))
-                continue
-            try:
-                decided.extend(await self._attempt([request]))
-            except Exception as error:
-                log.warning("request_undecided", lane=self._name, error=repr(error))
-                decided.append(CannotDecideError("The database could not answer. Try again."))
-                if isinstance(error, asyncpg.LockNotAvailableError):
-                    locked.add(holder)
-        return decided
-
-    async def _attempt(self, requests: Sequence[Request]) -> list[Decision]:
-        """Retry what passes by itself; idempotency keys make that safe after a lost commit."""
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await self._connect()
-                return await self._transact(self._connection, requests)
-            except (*LOST_CONNECTION, *PASSING) as error:
-                await self._forget_broken(error)
-                if attempt == MAX_ATTEMPTS:
-                    raise
-                measures.retries.labels(self._name).inc()
-                await asyncio.sleep(RETRY_SECONDS * 2 ** (attempt - 1))
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _forget_broken(self, error: Exception) -> None:
-        if isinstance(error, LOST_CONNECTION) and self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-
-def _holder(request: Request) -> object:
-    if isinstance(request, Ask):
-        return request.organization_id, request.user_id
-    return request.account_id
+    def _is_large_batch_waiting(self) -> bool:
+        return self._queued >= LARGE_BATCH
 
 
 def _resolve(batch: list[_Waiting], decisions: list[Decision]) -> None:

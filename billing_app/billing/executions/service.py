@@ -4,7 +4,7 @@ The service authorizes the caller and hands on to a lane; accounts named by id a
 inside the decision, where their owner is known.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -17,8 +17,10 @@ from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decide import Decision
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.group_commit import LOST_CONNECTION, PASSING, GroupCommit
+from billing_app.billing.executions.group_commit import GroupCommit
+from billing_app.billing.executions.lanes import Lane, LookingLane, WritingLane
 from billing_app.billing.executions.requests import CHECK, Adjust, Ask, Caller, Refund, Request
+from billing_app.billing.executions.retrying import LOST_CONNECTION, PASSING
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.words import Scope
 
@@ -41,25 +43,22 @@ class Ledger:
 
 
 class Executions:
-    """One per process. Two lanes, each with a connection of its own: one writes, one looks."""
+    """One per process: a queue of what writes, and one of what only looks."""
 
     def __init__(self, database_url: str, terms: TrialTerms) -> None:
         """`database_url` is `postgresql://…`. Nothing connects before the first request."""
         self._database_url = database_url
         self._directory = Directory(terms)
 
-        async def connect() -> Connection:
-            return await store.connect(database_url)
+        async def open_writing(is_more_waiting: Callable[[], bool]) -> Lane:
+            connection = await store.connect(database_url)
+            return WritingLane(connection, self._directory, is_more_waiting)
 
-        async def transact(connection: Connection, requests: Sequence[Request]) -> list[Decision]:
-            return await store.transact(connection, self._directory, requests)
+        async def open_looking(_: Callable[[], bool]) -> Lane:
+            return LookingLane(await store.connect(database_url), self._directory)
 
-        async def look(connection: Connection, requests: Sequence[Request]) -> list[Decision]:
-            asks = [request for request in requests if isinstance(request, Ask)]
-            return await store.look(connection, self._directory, asks)
-
-        self._write = GroupCommit("write", connect, transact)
-        self._look = GroupCommit("look", connect, look)
+        self._write = GroupCommit("write", open_writing, has_helper=True)
+        self._look = GroupCommit("look", open_looking)
 
     async def decide(self, actor: ServiceActor, request: Request) -> Decision:
         """Decide one request. Raises ScopeMissingError, ForbiddenError, CannotDecideError."""

@@ -12,15 +12,19 @@ def _arrays_as_text(statement: str) -> str:
     return re.sub(r"(\$\d+)::(\w+\[\])", r"\1::text::\2", statement)
 
 
+# The clock of the last row is read after the last lock.
 LOCK_PLANS: Final = _arrays_as_text("""
-SELECT account_id, sequence, type, name, executions, used, held,
-       starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
-       paused_at, blocked_at
-FROM plans
-WHERE account_id = ANY($1::bigint[])
-  AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
-ORDER BY account_id, sequence
-FOR UPDATE
+SELECT locked.*, clock_timestamp() AS now
+FROM (
+    SELECT account_id, sequence, type, name, executions, used, held,
+           starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
+           paused_at, blocked_at
+    FROM plans
+    WHERE account_id = ANY($1::bigint[])
+      AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
+    ORDER BY account_id, sequence
+    FOR UPDATE
+) AS locked
 """)
 
 READ_PLANS: Final = LOCK_PLANS.replace("FOR UPDATE", "")
@@ -39,18 +43,16 @@ ORDER BY account_id, sequence DESC
 # the table was empty walks the whole table for every batch until the next ANALYZE (measured:
 # 1,000 µs a request instead of 60).
 KNOWN_KEYS: Final = _arrays_as_text("""
-SELECT clock.now, known.account_id, known.key, known.request_hash, known.answer
-FROM (SELECT clock_timestamp() AS now) AS clock
-LEFT JOIN LATERAL (
-    SELECT k.account_id, k.key, k.request_hash, k.answer
-    FROM unnest($1::bigint[], $2::text[]) AS asked (account_id, key)
-    CROSS JOIN LATERAL (
-        SELECT account_id, key, request_hash, answer FROM idempotency_keys
-        WHERE account_id = asked.account_id AND key = asked.key
-        OFFSET 0
-    ) AS k
-) AS known ON true
+SELECT known.account_id, known.key, known.request_hash, known.answer
+FROM unnest($1::bigint[], $2::text[]) AS asked (account_id, key)
+CROSS JOIN LATERAL (
+    SELECT account_id, key, request_hash, answer FROM idempotency_keys
+    WHERE account_id = asked.account_id AND key = asked.key
+    OFFSET 0
+) AS known
 """)
+
+CLOCK: Final = "SELECT clock_timestamp() AS now"
 
 RESERVATIONS: Final = _arrays_as_text("""
 SELECT r.account_id, r.number, r.status, r.executions, r.expires_at, r.workflow, r.user_id,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from msgspec.structs import astuple
 
-from billing_app.billing.errors import BillingError
+from billing_app.billing.errors import BillingError, DeniedError
 from billing_app.billing.executions import statements
 from billing_app.billing.executions.arrays import array, columns
 from billing_app.billing.executions.changes import Changes
@@ -45,8 +45,12 @@ SESSION_SETTINGS: Final = {
     "statement_timeout": "5000",
     "idle_in_transaction_session_timeout": "10000",
 }
+# Behind the account: what PlanBalance begins with, in the order of both.
+PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 COMMAND_TIMEOUT_SECONDS: Final = 8.0
+
+Targets = dict[Target, int | BillingError]
 
 
 async def connect(url: str) -> Connection:
@@ -58,6 +62,10 @@ async def connect(url: str) -> Connection:
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=SESSION_SETTINGS,
     )
+
+
+class KnownKeyError(Exception):
+    """A request that was taken for new and denied has an answer already."""
 
 
 async def transact(
@@ -73,8 +81,8 @@ async def transact(
     for a history that is made up.
     """
     async with connection.transaction():
-        targets = await directory.resolve(connection, _targets(requests))
-        decisions = await _decide(connection, directory, requests, targets, at)
+        targets = await resolve(connection, directory, requests)
+        decisions = await decide_in_transaction(connection, directory, requests, targets, at=at)
     directory.keep(targets)
     return decisions
 
@@ -83,26 +91,62 @@ async def decide_beside(
     connection: Connection, directory: Directory, requests: Sequence[Refund | Adjust]
 ) -> list[Decision]:
     """Decide in the caller's transaction, beside what else it writes; the caller commits."""
-    return await _decide(connection, directory, requests, {}, None)
+    return await decide_in_transaction(connection, directory, requests, {})
 
 
-async def _decide(
+async def resolve(
+    connection: Connection, directory: Directory, requests: Iterable[Request]
+) -> Targets:
+    """The accounts that requests name; may create those of new public users.
+
+    Once that is committed, tell `directory.keep`.
+    """
+    return await directory.resolve(connection, _targets(requests))
+
+
+async def decide_in_transaction(
     connection: Connection,
     directory: Directory,
     requests: Sequence[Request],
-    targets: dict[Target, int | BillingError],
-    at: datetime | None,
+    targets: Targets,
+    *,
+    at: datetime | None = None,
+    look_first: bool = True,
 ) -> list[Decision]:
-    ledger = await _load(connection, directory, requests, targets)
+    """Lock, decide, write. The caller has begun the transaction, and commits.
+
+    Without `look_first` the keys of checks are taken for new. When one is not, this raises
+    KnownKeyError or asyncpg.UniqueViolationError, and the caller rolls back.
+    """
+    ledger = await _load(connection, directory, requests, targets, look_first=look_first)
     ledger.now = at or ledger.now
     decisions, changes = decide(requests, ledger)
+    if not look_first:
+        await _require_new_keys_of_denied(connection, requests, targets, decisions)
     await _apply(connection, ledger, changes)
     return decisions
 
 
+async def _require_new_keys_of_denied(
+    connection: Connection,
+    requests: Sequence[Request],
+    targets: Targets,
+    decisions: Sequence[Decision],
+) -> None:
+    """A denial writes no key that could collide: what was accepted once must not be denied now."""
+    denied = [
+        request
+        for request, decision in zip(requests, decisions, strict=True)
+        if isinstance(decision, DeniedError)
+    ]
+    keys = _keys(denied, targets)
+    if keys and await _known(connection, keys):
+        raise KnownKeyError
+
+
 async def look(connection: Connection, directory: Directory, asks: Sequence[Ask]) -> list[Decision]:
     """Decide checks of accounts that `directory` knows: one read, no lock, no change."""
-    targets: dict[Target, int | BillingError] = {}
+    targets: Targets = {}
     for ask in asks:
         target = (ask.organization_id, ask.user_id)
         account_id = directory.known(target)
@@ -111,7 +155,7 @@ async def look(connection: Connection, directory: Directory, asks: Sequence[Ask]
         targets[target] = account_id
     account_ids = sorted({account for account in targets.values() if isinstance(account, int)})
     rows = await connection.fetch(statements.READ_PLANS, array(account_ids), array([]))
-    ledger = await _ledger(connection, directory, account_ids, rows, keys=[])
+    ledger = await _ledger(connection, directory, account_ids, rows)
     ledger.targets = targets
     if any(row["held"] for row in rows):
         ledger.reservations = await _reservations(connection, account_ids, ledger.now, [])
@@ -131,7 +175,9 @@ async def _load(
     connection: Connection,
     directory: Directory,
     requests: Sequence[Request],
-    targets: dict[Target, int | BillingError],
+    targets: Targets,
+    *,
+    look_first: bool,
 ) -> LedgerState:
     others = [request for request in requests if not isinstance(request, Ask)]
     settles = [request for request in others if isinstance(request, (Commit, Release))]
@@ -140,9 +186,10 @@ async def _load(
     asked = {account for account in targets.values() if isinstance(account, int)}
     account_ids = sorted(asked.union(with_closed))
     rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed))
-    keys = _keys(requests, targets)
-    ledger = await _ledger(connection, directory, account_ids, rows, keys=keys)
+    ledger = await _ledger(connection, directory, account_ids, rows)
     ledger.targets = targets
+    if look_first and (keys := _keys(requests, targets)):
+        ledger.known = await _known(connection, keys)
     if settles or any(row["held"] for row in rows):
         wanted = [(request.account_id, request.number) for request in settles]
         ledger.reservations = await _reservations(connection, account_ids, ledger.now, wanted)
@@ -151,9 +198,7 @@ async def _load(
     return ledger
 
 
-def _keys(
-    requests: Sequence[Request], targets: dict[Target, int | BillingError]
-) -> list[tuple[int, str]]:
+def _keys(requests: Sequence[Request], targets: Targets) -> list[tuple[int, str]]:
     keys: list[tuple[int, str]] = []
     for request in requests:
         if isinstance(request, Ask):
@@ -171,10 +216,7 @@ async def _ledger(
     directory: Directory,
     account_ids: list[int],
     rows: Sequence[Row],
-    *,
-    keys: list[tuple[int, str]],
 ) -> LedgerState:
-    known = await connection.fetch(statements.KNOWN_KEYS, *columns(keys, 2))
     owners = await directory.owners(connection, account_ids)
     accounts = {
         account_id: AccountState(account_id, owners[account_id], [])
@@ -187,16 +229,21 @@ async def _ledger(
     if without_plans:
         for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_plans)):
             accounts[row[0]].last_closed = _plan(row)
-    ledger = LedgerState.empty(known[0][0])
+    clock = rows[-1] if rows else (await connection.fetch(statements.CLOCK))[0]
+    ledger = LedgerState.empty(clock["now"])
     ledger.accounts = accounts
-    ledger.known = {
-        (row[1], row[2]): KnownAnswer(row[3], row[4]) for row in known if row[1] is not None
-    }
     return ledger
 
 
 def _plan(row: Row) -> PlanBalance:
-    return PlanBalance(*row[1:])
+    return PlanBalance(*row[PLAN_COLUMNS])
+
+
+async def _known(
+    connection: Connection, keys: list[tuple[int, str]]
+) -> dict[tuple[int, str], KnownAnswer]:
+    rows = await connection.fetch(statements.KNOWN_KEYS, *columns(keys, 2))
+    return {(row[0], row[1]): KnownAnswer(row[2], row[3]) for row in rows}
 
 
 async def _reservations(

@@ -1,0 +1,96 @@
+"""The lanes of the group commit: keys that are taken for new, and a helper for large batches."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
+from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.executions.group_commit import LARGE_BATCH
+from billing_app.billing.executions.requests import Ask, Mode
+from billing_app.billing.executions.service import Executions
+from billing_app.billing.trials import TrialTerms
+from billing_app.billing.verification import verify
+from billing_app.db.engine import Database
+from tests.conftest import PUBLIC
+from tests.factories import PLATFORM_SERVICE, Holder, ask, connect, organization
+
+TERMS = TrialTerms(public_organization_id=PUBLIC, executions=10, days=None)
+
+
+@pytest.fixture
+async def executions(own_database_url: str) -> AsyncIterator[Executions]:
+    service = Executions(own_database_url, TERMS)
+    yield service
+    await service.close()
+
+
+def consume(holder: Holder, key: str, executions: int = 1) -> Ask:
+    return ask(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
+
+
+async def test_what_took_the_last_executions_is_answered_again_though_nothing_is_left(
+    executions: Executions, own_database_url: str
+) -> None:
+    holder = organization(own_database_url, 5)
+    first = await executions.decide(PLATFORM_SERVICE, consume(holder, "last", 5))
+    again = await executions.decide(PLATFORM_SERVICE, consume(holder, "last", 5))
+    other = await executions.decide(PLATFORM_SERVICE, consume(holder, "other", 5))
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert (again.answer, again.replayed) == (first.answer, True)
+    assert isinstance(other, InsufficientExecutionsError)
+
+
+async def test_a_known_key_among_new_ones_is_counted_once_and_harms_no_other(
+    executions: Executions, own_database_url: str
+) -> None:
+    holders = [organization(own_database_url, 100) for _ in range(20)]
+    first = await executions.decide(PLATFORM_SERVICE, consume(holders[7], "known"))
+    asks = [consume(holder, f"new-{n}") for n, holder in enumerate(holders)]
+    asks += [consume(holders[7], "known"), consume(holders[7], "known", 2)]
+    *new, again, reused = await executions.decide_each(PLATFORM_SERVICE, asks)
+    assert all(isinstance(decision, Accepted) and not decision.replayed for decision in new)
+    assert isinstance(first, Accepted)
+    assert again == Accepted(first.answer, replayed=True)
+    assert isinstance(reused, IdempotencyKeyReusedError)
+    assert _used(own_database_url) == 21
+    await _assert_verified(own_database_url)
+
+
+async def test_large_batches_on_two_lanes_are_counted_exactly_and_leave_nothing_open(
+    executions: Executions, own_database_url: str
+) -> None:
+    holders = [organization(own_database_url, 150) for _ in range(40)]
+    batches = [
+        [consume(holders[(n + i) % 40], f"{n}-{i}") for i in range(LARGE_BATCH)]
+        + [consume(holders[0], "the same in all")]
+        for n in range(16)
+    ]
+    await asyncio.gather(*[executions.decide_each(PLATFORM_SERVICE, batch) for batch in batches])
+    assert _used(own_database_url) == 40 * 150
+    assert _states(own_database_url) == ["idle", "idle"]
+    await _assert_verified(own_database_url)
+
+
+def _used(url: str) -> int:
+    with connect(url) as connection:
+        row = connection.execute("SELECT sum(used)::bigint FROM plans").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _states(url: str) -> list[str]:
+    with connect(url) as connection:
+        rows = connection.execute(
+            "SELECT state FROM pg_stat_activity WHERE application_name = 'billing executions'"
+            " AND datname = current_database()"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+async def _assert_verified(url: str) -> None:
+    database = Database(url)
+    assert list(await verify(database)) == []
+    await database.dispose()
