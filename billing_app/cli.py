@@ -66,7 +66,8 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(EXIT_REFUSED)
     except (psycopg.OperationalError, OperationalError) as error:
-        reason = str(error).splitlines()[0]
+        said = error.orig if isinstance(error, OperationalError) and error.orig else error
+        reason = str(said).splitlines()[0]
         print(f"The database does not answer: {reason}", file=sys.stderr)
         sys.exit(EXIT_REFUSED)
 

@@ -17,6 +17,7 @@ from billing_app.billing.subscriptions.top_ups import TopUps
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
+from billing_app.db.urls import for_asyncpg
 from billing_app.settings import Settings, load_settings
 
 
@@ -52,7 +53,7 @@ def build_services(settings: Settings, url: str) -> Services:
         executions=settings.trial_plan_executions,
         days=settings.trial_plan_days,
     )
-    executions = Executions(url, terms)
+    executions = Executions(for_asyncpg(url), terms)
     subscriptions = Subscriptions(database, provider, grace_days=settings.payment_grace_days)
     moves = Moves(database, provider, subscriptions.intents)
     return Services(

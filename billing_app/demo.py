@@ -30,6 +30,7 @@ from billing_app.billing.passwords import hash_password
 from billing_app.billing.staff import members
 from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
+from billing_app.db.urls import for_asyncpg
 from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
 from billing_app.demo_customers import seed_customers
 from billing_app.settings import DEMO_KEY_FILE, SettingsError
@@ -281,7 +282,7 @@ def _shares(
 
 async def _make_history(services: Services, batches: Iterator[tuple[datetime, list[Ask]]]) -> None:
     directory = Directory(services.terms)
-    connection = await store.connect(services.database.url)
+    connection = await store.connect(for_asyncpg(services.database.url))
     try:
         for at, asks in batches:
             await store.transact(connection, directory, asks, at=at)

@@ -17,6 +17,7 @@ from billing_app.billing.staff.grants import grant_executions
 from billing_app.billing.staff.stopping import block_account
 from billing_app.composition import Services
 from billing_app.db.tables import Account
+from billing_app.db.urls import for_asyncpg
 from billing_app.db.words import AccountKind
 
 # Name, executions, percent of them used, age in days.
@@ -46,7 +47,7 @@ WORKFLOWS: Final = ("invoice-extraction", "support-triage", "nightly-report")
 
 async def seed_customers(services: Services, staff: StaffActor, now: datetime) -> None:
     """A few dozen small transactions, well under a second."""
-    connection = await store.connect(services.database.url)
+    connection = await store.connect(for_asyncpg(services.database.url))
     directory = Directory(services.terms)
     try:
         for name, executions, percent, age_days in CUSTOMERS:

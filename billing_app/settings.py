@@ -1,6 +1,7 @@
 """The one place that reads the environment."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ DEMO_SANDBOX_FILE: Final = "demo-sandbox"
 DATA_DIRECTORY: Final = Path(".data")
 ENV_FILE: Final = ".env"
 DEMO_FLAG: Final = "BILLING_DEMO"
+DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
+BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
 
 
@@ -65,9 +68,16 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _postgresql_only(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("postgresql://", "postgres://")):
+        """A driver's name is dropped: which driver takes what is decided here."""
+        if not value:
+            return None
+        if not DATABASE_SCHEME.match(value):
             raise ValueError("must start with postgresql://")
-        return value or None
+        if not _is_encoded(value):
+            raise ValueError(
+                "in its user, password and name, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+            )
+        return DATABASE_SCHEME.sub("postgresql://", value)
 
     @property
     def secure_cookies(self) -> bool:
@@ -77,6 +87,13 @@ class Settings(BaseSettings):
     def uses_sandbox(self) -> bool:
         """Payments go to the project's own Stripe sandbox on this machine."""
         return self.stripe_api_base is not None
+
+
+def _is_encoded(url: str) -> bool:
+    """Whether the parts of a database's URL can be told from one another."""
+    before_host, _, after_host = url.partition("://")[2].rpartition("@")
+    is_whole = not set("@/?#") & set(before_host) and "#" not in after_host
+    return is_whole and BARE_PERCENT.search(url) is None
 
 
 def enter_demo(port: int = 3000) -> None:
@@ -136,4 +153,5 @@ def _line(detail: dict[str, object]) -> str:
     name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()
     if detail["type"] == "missing":
         return f"{name} is not set. Set it in the environment or in .env (see README)."
-    return f"{name} is not valid: {detail['msg']}"
+    explained = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name} is not valid: {explained}"
