@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+import msgspec
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
@@ -40,7 +41,7 @@ DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, 
 Label = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
-@router.get("")
+@router.get("", response_model=dict[str, Any])
 async def read_usage(
     services: ServicesNow,
     actor: ActorNow,
@@ -49,7 +50,7 @@ async def read_usage(
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
     group_by: GroupBy = GroupBy.DAY,
-) -> dict[str, Any]:
+) -> Response:
     """Executions by day, workflow or user; the last 30 days unless told."""
     days = days_of(first, last, now.date())
     rows = await usage.read_usage(
@@ -65,7 +66,7 @@ async def read_usage(
         }
         for row in rows
     ]
-    return {
+    answer = {
         "account_id": account_id,
         "from": days.first,
         "to": days.last,
@@ -78,6 +79,8 @@ async def read_usage(
             "denied": sum(sum(row.denied.values()) for row in rows),
         },
     }
+    # FastAPI's own encoder takes 5 ms for a year of days.
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 @router.get("/events")

@@ -9,8 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 POOL_SIZE: Final = 10
-STATEMENT_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_SECONDS: Final = 5
+# Pages are read from memory or an SSD: by the default cost of 4, the planner reads all accounts'
+# days rather than one account's by its key (measured: 97 ms instead of 13).
+SESSION_SETTINGS: Final = {
+    "statement_timeout": "15000",
+    "timezone": "UTC",
+    "jit": "off",
+    "random_page_cost": "1.1",
+}
 # How soon a server is given up that went away without a word.
 KEEPALIVES: Final = {
     "keepalives_idle": 10,
@@ -70,6 +77,6 @@ def _create_engine(url: str) -> AsyncEngine:
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **KEEPALIVES,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC -c jit=off",
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items()),
         },
     )
