@@ -36,7 +36,7 @@ from billing_app.billing.errors import (
     NotAuthenticatedError,
     ReservationNotFoundError,
 )
-from billing_app.billing.executions.decide import Accepted, Decision
+from billing_app.billing.executions.decisions import Accepted, Decision
 from billing_app.billing.executions.requests import Commit, Refund, Release, Request
 from billing_app.billing.executions.service import caller_of
 from billing_app.composition import Services

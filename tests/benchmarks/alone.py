@@ -7,7 +7,7 @@ from typing import Final
 import uvloop
 
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import Ask, Caller, Mode
 from billing_app.billing.trials import TrialTerms

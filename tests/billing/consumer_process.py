@@ -12,7 +12,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.trials import TrialTerms

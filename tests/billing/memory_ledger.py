@@ -8,7 +8,8 @@ import msgspec
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.changes import Changes, EventRow
-from billing_app.billing.executions.decide import Accepted, Decision, decide
+from billing_app.billing.executions.decide import decide
+from billing_app.billing.executions.decisions import Accepted, Decision
 from billing_app.billing.executions.requests import Ask, Request
 from billing_app.billing.executions.state import (
     AccountState,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import (
     Adjust,
     Commit,

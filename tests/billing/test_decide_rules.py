@@ -21,7 +21,7 @@ from billing_app.billing.errors import (
     ReservationSettledError,
     TrialEndedError,
 )
-from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.requests import (
     MAX_EXECUTIONS,
     Adjust,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
-from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.group_commit import LARGE_BATCH
 from billing_app.billing.executions.requests import Ask, Mode
 from billing_app.billing.executions.service import Executions

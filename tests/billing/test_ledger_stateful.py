@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from billing_app.billing import ids
 from billing_app.billing.accounts import add_plan
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.plans import PlanState, PlanView, read_current, read_history

@@ -15,7 +15,7 @@ from billing_app.billing import plans
 from billing_app.billing.catalogue import OfferTerms, publish_offer
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decide import Accepted, Decision
+from billing_app.billing.executions.decisions import Accepted, Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import (
     DEFAULT_HOLD_SECONDS,

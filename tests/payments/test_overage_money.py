@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from billing_app.billing.catalogue import publish_offer
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
 from billing_app.billing.verification import verify
 from billing_app.db.words import When

@@ -9,7 +9,7 @@ import msgspec
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decide import Accepted
+from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.plans import read_current
 from billing_app.billing.staff import undo

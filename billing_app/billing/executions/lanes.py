@@ -8,7 +8,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import Ask, Request
 from billing_app.billing.executions.transactions import Transactions

@@ -9,7 +9,7 @@ import structlog
 
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import measures
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.lanes import Lane
 from billing_app.billing.executions.requests import Ask, Request
 

@@ -15,7 +15,7 @@ from billing_app.billing.actors import ServiceActor, require_scope
 from billing_app.billing.errors import BillingError, CannotDecideError, ForbiddenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.group_commit import GroupCommit
 from billing_app.billing.executions.lanes import Lane, LookingLane, WritingLane

@@ -12,7 +12,8 @@ from billing_app.billing.executions import statements
 from billing_app.billing.executions.arrays import array, columns
 from billing_app.billing.executions.changes import Changes
 from billing_app.billing.executions.connection import Connection, Row
-from billing_app.billing.executions.decide import Decision, client_key, decide, natural_key
+from billing_app.billing.executions.decide import decide
+from billing_app.billing.executions.decisions import Decision, client_key, natural_key
 from billing_app.billing.executions.directory import Directory, Target
 from billing_app.billing.executions.requests import (
     CHECK,

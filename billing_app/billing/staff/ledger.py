@@ -9,7 +9,7 @@ import msgspec
 
 from billing_app.billing import ids
 from billing_app.billing.errors import AccountNotFoundError, BillingError
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.staff.audit import entry_of
 from billing_app.billing.staff.audit_log import EntryView, view_of

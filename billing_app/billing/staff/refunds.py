@@ -17,7 +17,7 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.decide import Decision
+from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import Adjust, Caller, Refund
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
