@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
+from typing import Final
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -13,7 +15,8 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.executions.answers import balance_of
 from billing_app.billing.executions.state import AccountState, PlanBalance
 from billing_app.billing.overage.reading import OverageView, read_overage
-from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Plan, Reservation, ReservationHold
 from billing_app.db.words import EndReason, PlanSource, PlanType, ReservationStatus
@@ -55,6 +58,45 @@ class PlanView:
     ended_at: datetime | None
     ended_because: EndReason | None
     paused_at: datetime | None
+
+    @property
+    def begins_at(self) -> datetime:
+        """When it began, or may at the earliest."""
+        return self.began_at or self.starts_at
+
+
+class PlanSort(StrEnum):
+    """`QUEUE` is the order in which plans were made."""
+
+    QUEUE = "queue"
+    BEGINS = "begins"
+    NAME = "name"
+    STATE = "state"
+    EXECUTIONS = "executions"
+    USED = "used"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuery:
+    """Which plans; None leaves all."""
+
+    state: PlanState | None = None
+    source: PlanSource | None = None
+
+
+_SEQUENCE: Final = Key(attrgetter("sequence"), NUMBER)
+SORTING: Final = Sorting(
+    {
+        PlanSort.QUEUE: _SEQUENCE,
+        PlanSort.BEGINS: Key(attrgetter("begins_at"), INSTANT),
+        PlanSort.NAME: Key(attrgetter("name"), WORDS),
+        PlanSort.STATE: Key(attrgetter("state"), WORDS),
+        PlanSort.EXECUTIONS: Key(attrgetter("executions"), NUMBER),
+        PlanSort.USED: Key(attrgetter("used"), NUMBER),
+    },
+    ties=(_SEQUENCE,),
+    usual=By(PlanSort.QUEUE, descending=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +152,30 @@ async def read_history(
     database: Database,
     actor: Actor,
     account_id: str,
+    where: PlanQuery | None = None,
     *,
     now: datetime,
+    by: By[PlanSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[PlanView]:
-    """All plans, newest first: when and why each began and ended. Overage that was never used
-    is left out.
+    """All plans, newest first unless told: when and why each began and ended. Overage that was
+    never used is left out.
 
     Raises AccountNotFoundError, ScopeMissingError, InvalidInputError.
     """
-    check_limit(limit)
+    where = where or PlanQuery()
+    span = SORTING.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         views, _ = await _read_plans(session, account, now)
-    before = _sequence_of(cursor, account.id) if cursor else None
-    views = [view for view in views if view.source is not PlanSource.OVERAGE or view.began_at]
-    views.sort(key=lambda view: -view.sequence)
-    older = [view for view in views if before is None or view.sequence < before]
-    page = older[:limit]
-    return Page(items=page, next_cursor=page[-1].id if len(older) > limit else None)
+    return span.cut(
+        view
+        for view in views
+        if (view.source is not PlanSource.OVERAGE or view.began_at)
+        and where.state in (None, view.state)
+        and where.source in (None, view.source)
+    )
 
 
 def timeline(
@@ -283,10 +329,3 @@ def _balance(row: Plan, overdue: int) -> PlanBalance:
         paused_at=row.paused_at,
         blocked_at=row.blocked_at,
     )
-
-
-def _sequence_of(cursor: str, account_id: int) -> int:
-    pair = ids.decode(ids.PLAN, cursor)
-    if pair is None or pair[0] != account_id:
-        raise invalid_cursor()
-    return pair[1]

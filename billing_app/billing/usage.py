@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,11 +13,14 @@ from billing_app.billing import ids
 from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
+from billing_app.billing.sorting import By
 from billing_app.db.engine import Database
 from billing_app.db.words import EventKind
 
 MAX_DAYS: Final = 3660
+LAST_YEAR: Final = 9000
 PACE_DAYS: Final = 7
 EXPORT_ROWS: Final = 2000
 
@@ -40,6 +43,17 @@ class Days:
             raise InvalidInputError("from must not be after to.", field="from")
         if (self.last - self.first).days >= MAX_DAYS:
             raise InvalidInputError(f"At most {MAX_DAYS} days at a time.", field="from")
+        if self.last.year > LAST_YEAR:
+            raise InvalidInputError("The day is out of range.", field="to")
+
+    @property
+    def since(self) -> datetime:
+        return datetime.combine(self.first, time(), UTC)
+
+    @property
+    def until(self) -> datetime:
+        """The moment after the last day."""
+        return datetime.combine(self.last, time(), UTC) + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,12 @@ class EventFilter:
     workflow: str | None = None
     user_id: str | None = None
     days: Days | None = None
+
+
+class LedgerSort(StrEnum):
+    """What the ledger's own key gives: an account may have millions of events."""
+
+    AT = "at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +206,22 @@ async def list_events(
     account_id: str,
     *,
     where: EventFilter | None = None,
+    by: By[LedgerSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[EventView]:
-    """Events newest first. Raises AccountNotFoundError, InvalidInputError."""
+    """Events by time, newest first unless told. Raises AccountNotFoundError, InvalidInputError."""
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        before = _number_of(cursor, account.id) if cursor else None
+        after = _number_of(cursor, account.id) if cursor else None
         found = await _read_events(
-            session, account.id, where or EventFilter(), before=before, limit=limit + 1
+            session,
+            account.id,
+            where or EventFilter(),
+            after=after,
+            descending=by is None or by.descending,
+            limit=limit + 1,
         )
     page = found[:limit]
     return Page(items=page, next_cursor=page[-1].id if len(found) > limit else None)
@@ -217,7 +243,9 @@ async def export_events(
     while True:
         async with database.reading() as session:
             account = await authorize_reading(session, actor, account_id)
-            block = await _read_events(session, account.id, where, before=before, limit=EXPORT_ROWS)
+            block = await _read_events(
+                session, account.id, where, after=before, descending=True, limit=EXPORT_ROWS
+            )
         yield block
         if len(block) < EXPORT_ROWS:
             return
@@ -229,14 +257,17 @@ async def _read_events(
     account_id: int,
     where: EventFilter,
     *,
-    before: int | None,
+    after: int | None,
+    descending: bool,
     limit: int,
 ) -> list[EventView]:
+    """From the event numbered `after` on, in the order of the ledger's own key."""
     conditions = ["account_id = :account"]
     values: dict[str, Any] = {"account": account_id, "limit": limit}
-    if before is not None:
-        conditions.append("number < :before")
-        values["before"] = before
+    order = "DESC" if descending else "ASC"
+    if after is not None:
+        conditions.append(f"number {'<' if descending else '>'} :after")
+        values["after"] = after
     for name in ("kind", "workflow", "user_id"):
         wanted = getattr(where, name)
         if wanted is not None:
@@ -244,14 +275,15 @@ async def _read_events(
             values[name] = wanted
     if where.days is not None:
         conditions.append("number >= :since AND number < :until")
-        values["since"] = _first_number(where.days.first)
-        values["until"] = _first_number(where.days.last + timedelta(days=1))
+        values["since"] = first_number(where.days.since)
+        values["until"] = first_number(where.days.until)
     statement = text(f"""
         SELECT number, min(kind), sum(executions)::bigint, min(workflow), min(user_id),
                min(idempotency_key), array_agg(plan_sequence ORDER BY plan_sequence),
                min(remaining_after), min(refers_to), min(reason), min(occurred_at)
         FROM execution_events WHERE {" AND ".join(conditions)}
-        GROUP BY account_id, number ORDER BY account_id DESC, number DESC LIMIT :limit""")  # noqa: S608
+        GROUP BY account_id, number ORDER BY account_id {order}, number {order}
+        LIMIT :limit""")  # noqa: S608
     return [_event_view(account_id, row) for row in await _all(session, statement, values)]
 
 
@@ -274,9 +306,9 @@ def _event_view(account_id: int, row: Any) -> EventView:
     )
 
 
-def _first_number(day: date) -> int:
-    """Event numbers are microseconds since 1970."""
-    return (day - date(1970, 1, 1)).days * 86_400_000_000
+def first_number(at: datetime) -> int:
+    """The lowest number that something of this moment has: they are microseconds since 1970."""
+    return (at - EPOCH) // MICROSECOND
 
 
 def _number_of(cursor: str, account_id: int) -> int:

@@ -116,8 +116,8 @@ def pager(
     has_older: rx.Var[bool],
     on_newer: Handler,
     on_older: Handler,
-    words_back: str = "Newer",
-    words_on: str = "Older",
+    words_back: Words = "Newer",
+    words_on: Words = "Older",
 ) -> rx.Component:
     """Moves through a list that the server pages."""
     return rx.el.nav(
@@ -132,7 +132,7 @@ def pager(
     )
 
 
-def _page_button(words: str, *, enabled: rx.Var[bool], on_click: Handler) -> rx.Component:
+def _page_button(words: Words, *, enabled: rx.Var[bool], on_click: Handler) -> rx.Component:
     return rx.el.button(
         words, type="button", class_name="button small", disabled=~enabled, on_click=on_click
     )

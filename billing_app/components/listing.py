@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import reflex as rx
-from reflex.vars import ArrayVar, NumberVar
+from reflex.vars import ArrayVar
 
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler, pager, select
-from billing_app.components.numbers import Words
+from billing_app.components.feedback import empty, notice
 from billing_app.components.tables import head_words
 
 SEARCH_DELAY_MS: Final = 250
@@ -17,10 +18,10 @@ SEARCH_DELAY_MS: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A head; `sorts` are the orders it switches between, first the one a first press takes."""
+    """A head; `sort` is the order that it stands for, None: it can't be sorted by."""
 
     name: str
-    sorts: tuple[str, ...] = ()
+    sort: StrEnum | None = None
     is_right: bool = False
     is_wide_only: bool = False
 
@@ -31,28 +32,26 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Where in the list the reader is, as Listing of a state keeps it."""
+    """A table of a state that inherits from Listing: its name there and its Place."""
 
-    page_number: NumberVar
-    has_older: rx.Var[bool]
-    is_busy: rx.Var[bool]
-    on_newer: Handler
-    on_older: Handler
-    sort: rx.Var[str] | None = None
-    on_sort: Handler = None
+    state: Any
+    table: str
 
+    @property
+    def place(self) -> Any:
+        return self.state.places[self.table]
 
-def paging_of(state: Any) -> Paging:
-    """The parts of a state that inherits from Listing."""
-    return Paging(
-        page_number=state.page_number,
-        has_older=state.has_older,
-        is_busy=state.is_busy,
-        on_newer=state.show_newer,
-        on_older=state.show_older,
-        sort=state.sort,
-        on_sort=state.sort_by,
-    )
+    def on_sort(self, sort: StrEnum) -> Handler:
+        return self.state.sort_by(self.table, sort.value)
+
+    def chosen(self, name: str) -> rx.Var[str]:
+        """What a filter says, "" when it is not set."""
+        key = f"{self.table} {name}"
+        filters = self.state.filters
+        return rx.cond(filters.contains(key), filters[key], "").to(str)
+
+    def on_filter(self, name: str) -> Handler:
+        return lambda value: self.state.filter_by(self.table, name, value)
 
 
 def listing(
@@ -64,44 +63,62 @@ def listing(
     paging: Paging,
     when_empty: rx.Component,
     tools: Sequence[rx.Component] = (),
+    **head: Any,
 ) -> rx.Component:
-    """A card with the tools above the table and the pager below it."""
+    """A card with the tools above the table and the pager below it; `head` is the card's."""
+    place = paging.place
     return card(
         rx.el.div(*tools, class_name="listing-tools") if tools else rx.fragment(),
+        rx.cond(
+            place.problem,
+            notice(tone="warning", title="This can't be shown", words=place.problem.to(str)),
+        ),
         rx.el.div(
             rx.cond(
                 rows.length() > 0,
                 _table(label, columns, rows, row, paging),
-                when_empty,
+                rx.cond(place.examined, _nothing_yet(paging), when_empty),
             ),
-            class_name=rx.cond(paging.is_busy, "listing busy", "listing"),
-            custom_attrs={"aria-busy": rx.cond(paging.is_busy, "true", "false")},
+            class_name=rx.cond(paging.state.is_busy, "listing busy", "listing"),
+            custom_attrs={"aria-busy": rx.cond(paging.state.is_busy, "true", "false")},
         ),
         rx.cond(
-            paging.has_older | (paging.page_number > 1),
+            place.has_older | (place.page_number > 1),
             pager(
-                f"Page {paging.page_number}",
-                has_newer=paging.page_number > 1,
-                has_older=paging.has_older,
-                on_newer=paging.on_newer,
-                on_older=paging.on_older,
+                f"Page {place.page_number}",
+                has_newer=place.page_number > 1,
+                has_older=place.has_older,
+                on_newer=paging.state.show_newer(paging.table),
+                on_older=paging.state.show_older(paging.table),
                 words_back="Back",
-                words_on="Next",
+                words_on=rx.cond(place.examined, "Search on", "Next"),
             ),
         ),
         flush=True,
+        **head,
     )
 
 
-def search_box(label: str, hint: str, *, value: Words, on_search: Handler) -> rx.Component:
-    """Searches while one types."""
+def _nothing_yet(paging: Paging) -> rx.Component:
+    """A page that is empty though there is more to look at."""
+    return empty(
+        icon="search",
+        title=f"Looked at {paging.place.examined} accounts, nothing yet",
+        words="What you look for is rare, or not there. The search goes on where it stopped.",
+    )
+
+
+def search_box(
+    paging: Paging, name: str, label: str, hint: str, *, is_small: bool = False
+) -> rx.Component:
+    """A filter of letters, used while one types."""
     return rx.el.label(
         rx.icon("search", aria_hidden="true"),
         rx.debounce_input(
             rx.el.input(
                 type="search",
-                value=value,
-                on_change=on_search,
+                value=paging.chosen(name),
+                on_change=paging.on_filter(name),
                 placeholder=hint,
                 auto_complete="off",
                 spell_check=False,
@@ -110,20 +127,41 @@ def search_box(label: str, hint: str, *, value: Words, on_search: Handler) -> rx
             ),
             debounce_timeout=SEARCH_DELAY_MS,
         ),
-        class_name="search-box",
+        class_name="search-box small" if is_small else "search-box",
     )
 
 
 def filter_select(
-    state: Any, name: str, label: str, choices: Sequence[tuple[str, str]], everything: str
+    paging: Paging, name: str, label: str, choices: Sequence[tuple[str, str]]
 ) -> rx.Component:
-    """One filter of a Listing; choices are (value, words)."""
-    chosen = rx.cond(state.filters.contains(name), state.filters[name], everything)
+    """One of a few values; choices are (value, words), the value "" is for all."""
     return select(
         label,
         options=[rx.el.option(words, value=value) for value, words in choices],
-        value=chosen.to(str),
-        on_change=lambda value: state.filter_by(name, value),
+        value=paging.chosen(name),
+        on_change=paging.on_filter(name),
+    )
+
+
+def filter_days(paging: Paging, first: str, last: str) -> rx.Component:
+    """Between two UTC days, both included; either may be left open."""
+    return rx.el.div(
+        *[
+            rx.el.label(
+                words,
+                rx.el.input(
+                    type="date",
+                    value=paging.chosen(name),
+                    on_change=paging.on_filter(name),
+                    class_name="input",
+                ),
+                class_name="field-inline",
+            )
+            for words, name in (("From", first), ("to", last))
+        ],
+        class_name="controls filter-days",
+        role="group",
+        custom_attrs={"aria-label": "UTC days"},
     )
 
 
@@ -149,27 +187,26 @@ def _table(
 
 
 def _head(column: Column, paging: Paging) -> rx.Component:
-    if not column.sorts or paging.sort is None:
+    """Pressed, it sorts by its column; pressed again, the other way round."""
+    sort, place = column.sort, paging.place
+    if sort is None:
         return rx.el.th(head_words(column.name), class_name=column.classes, scope="col")
-    first, other = column.sorts[0], column.sorts[-1]
-    is_first, is_other = paging.sort == first, paging.sort == other
-    mark = rx.cond(is_first, "arrow-down", rx.cond(is_other, "arrow-up", "arrow-up-down"))
+    is_this = place.sort == sort.value
+    falls = rx.cond(is_this, rx.cond(place.descending, "descending", "ascending"), "none")
     return rx.el.th(
         rx.el.button(
             column.name,
             rx.match(
-                mark,
-                ("arrow-down", rx.icon("arrow-down", aria_hidden="true")),
-                ("arrow-up", rx.icon("arrow-up", aria_hidden="true")),
+                falls,
+                ("descending", rx.icon("arrow-down", aria_hidden="true")),
+                ("ascending", rx.icon("arrow-up", aria_hidden="true")),
                 rx.icon("arrow-up-down", aria_hidden="true"),
             ),
             type="button",
             class_name="sort-button",
-            on_click=paging.on_sort(rx.cond(is_first, other, first)),
+            on_click=paging.on_sort(sort),
         ),
         class_name=column.classes,
         scope="col",
-        custom_attrs={
-            "aria-sort": rx.cond(is_first, "descending", rx.cond(is_other, "ascending", "none"))
-        },
+        custom_attrs={"aria-sort": falls},
     )

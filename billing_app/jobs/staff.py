@@ -1,22 +1,26 @@
 """What staff see of the background work, and what they start: billing's BackgroundJobs by DBOS."""
 
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeVar
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowStatus
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.sorting import Span
 from billing_app.billing.staff.jobs import (
     RETRY,
     JobNotFoundError,
+    JobQuery,
     JobState,
     JobsUnavailableError,
     JobView,
 )
 from billing_app.composition import get_services
+from billing_app.db.engine import Database
 from billing_app.jobs import webhooks
 from billing_app.jobs.reconciliation import RECONCILE_NOW
 
@@ -32,6 +36,8 @@ STATUSES: Final[dict[JobState, list[str]]] = {
 }
 STATES: Final = {status: state for state, each in STATUSES.items() for status in each}
 MAX_TEXT_LENGTH: Final = 500
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND: Final = timedelta(milliseconds=1)
 
 Result = TypeVar("Result")
 
@@ -39,25 +45,21 @@ Result = TypeVar("Result")
 class DbosJobs:
     """Implements billing's BackgroundJobs on the workflows in the app's own database."""
 
-    def __init__(self, client: DBOSClient) -> None:
+    def __init__(self, client: DBOSClient, database: Database) -> None:
         self._client = client
+        self._database = database
 
-    async def list(
-        self, *, state: JobState | None, name: str | None, limit: int, offset: int
-    ) -> list[JobView]:
+    async def list(self, where: JobQuery, span: Span) -> list[JobView]:
+        job_ids = await _asked(lambda: self._ids(where, span))
+        if not job_ids:
+            return []
         rows = await _asked(
-            lambda: self._client.list_workflows_async(
-                status=STATUSES[state] if state else None,
-                name=name,
-                limit=limit,
-                offset=offset,
-                sort_desc=True,
-                load_output=False,
-            )
+            lambda: self._client.list_workflows_async(workflow_ids=job_ids, load_output=False)
         )
         failed = [row.workflow_id for row in rows if STATES[row.status] is JobState.FAILED]
         problems = await self._problems(failed)
-        return [_view(row, problems.get(row.workflow_id, "")) for row in rows]
+        views = {row.workflow_id: _view(row, problems.get(row.workflow_id, "")) for row in rows}
+        return [views[job_id] for job_id in job_ids if job_id in views]
 
     async def find(self, job_id: str) -> JobView | None:
         row = await self._find(job_id)
@@ -104,6 +106,31 @@ class DbosJobs:
 
         await _asked(lambda: session.run_sync(enqueue))
 
+    async def _ids(self, where: JobQuery, span: Span) -> "list[str]":
+        """DBOS itself sorts by time alone: jobs of one millisecond would come in any order, and
+        a page could miss some."""
+        conditions = ["(application_name IS NULL OR application_name = :application)"]
+        values: dict[str, Any] = {"application": webhooks.APPLICATION_NAME, "limit": span.limit + 1}
+        if where.state is not None:
+            conditions.append("status = ANY(:statuses)")
+            values["statuses"] = STATUSES[where.state]
+        if where.name is not None:
+            conditions.append("name = :name")
+            values["name"] = where.name
+        if where.days is not None:
+            conditions.append("created_at >= :since AND created_at < :until")
+            values |= {"since": _stamp(where.days.since), "until": _stamp(where.days.until)}
+        if span.after is not None:
+            sign = "<" if span.descending else ">"
+            conditions.append(f"(created_at, workflow_uuid) {sign} (:at, :id)")
+            values |= {"at": _stamp(span.after[0]), "id": span.after[1]}
+        down = " DESC" if span.descending else ""
+        statement = text(f"""
+            SELECT workflow_uuid FROM dbos.workflow_status WHERE {" AND ".join(conditions)}
+            ORDER BY created_at{down}, workflow_uuid{down} LIMIT :limit""")  # noqa: S608
+        async with self._database.reading() as session:
+            return list((await (await session.connection()).execute(statement, values)).scalars())
+
     async def _find(self, job_id: str) -> WorkflowStatus | None:
         rows = await _asked(lambda: self._client.list_workflows_async(workflow_ids=[job_id]))
         return rows[0] if rows else None
@@ -123,7 +150,8 @@ def register_queue() -> None:
 @cache
 def get_jobs() -> DbosJobs:
     """On this process's database."""
-    return DbosJobs(webhooks.client(get_services().database.url))
+    database = get_services().database
+    return DbosJobs(webhooks.client(database.url), database)
 
 
 async def _asked(call: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
@@ -149,6 +177,11 @@ def _view(row: WorkflowStatus, problem: str) -> JobView:
         updated_at=_time(row.updated_at),
         finished_at=_time(row.completed_at) if row.completed_at else None,
     )
+
+
+def _stamp(at: datetime) -> int:
+    """Milliseconds, as DBOS counts them."""
+    return (at - EPOCH) // MILLISECOND
 
 
 def _time(milliseconds: int | None) -> datetime:

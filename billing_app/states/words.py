@@ -25,6 +25,7 @@ SOURCES: Final = {
     PlanSource.SUBSCRIPTION: "Subscription period",
     PlanSource.PACK: "Executions bought once",
     PlanSource.STAFF_GRANT: "Granted by support",
+    PlanSource.OVERAGE: "Beyond what was bought",
 }
 SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£"}
 INTERVALS: Final = {Interval.MONTH: "month", Interval.YEAR: "year"}

@@ -127,7 +127,12 @@ def test_others_than_staff_are_told_nothing(running_app: RunningApp, who: str) -
     reading: Events = [
         (StaffOverviewState, "load", {}),
         (StaffCustomersState, "load", {}),
-        (StaffCustomersState, "search_for", {"words": "north"}),
+        (
+            StaffCustomersState,
+            "filter_by",
+            {"table": "customers", "name": "words", "value": "north"},
+        ),
+        (StaffCustomersState, "sort_by", {"table": "customers", "sort": "made"}),
         (StaffTeamState, "load", {}),
         (StaffOperationsState, "load", {}),
         (StaffOfferState, "load", {}),

@@ -40,9 +40,8 @@ async def take_back(bed: Bed, actor: StaffActor, entry: EntryView) -> EntryView:
 
 
 async def entries(bed: Bed) -> list[tuple[str, str]]:
-    page = await audit_log.list_entries(
-        bed.services.database, OPERATOR, account_id=bed.holder.account_id
-    )
+    where = audit_log.EntryQuery(account_id=bed.holder.account_id)
+    page = await audit_log.list_entries(bed.services.database, OPERATOR, where)
     return [(entry.action, entry.reason) for entry in page.items]
 
 

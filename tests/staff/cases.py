@@ -125,6 +125,9 @@ CASES: dict[str, Case] = {
     "reconciliations.list_reconciliations": reads(
         lambda s, a: reconciliations.list_reconciliations(s.house.database, a)
     ),
+    "reconciliations.list_differences": reads(
+        lambda s, a: reconciliations.list_differences(s.house.database, a)
+    ),
     "reconciliations.run_reconciliation": Case(
         Action.RECONCILE,
         lambda s, a: reconciliations.run_reconciliation(
@@ -163,6 +166,7 @@ CASES: dict[str, Case] = {
         lambda s, a: members.find_member(s.house.database, a, email=f"{s.member_id}@example.com")
     ),
     "members.list_members": reads(lambda s, a: members.list_members(s.house.database, a)),
+    "members.search_members": reads(lambda s, a: members.search_members(s.house.database, a)),
     "members.remove_member": Case(
         Action.REMOVE_STAFF,
         lambda s, a: members.remove_member(s.house.database, a, user_id=s.member_id, **s.because),

@@ -266,18 +266,17 @@ async def test_the_list_says_what_is_what(bed: Bed) -> None:
     database = bed.services.database
     await create(bed)
     await publishing.archive_offer(database, ANA, "scale", reason="Old", now=bed.now)
-    states = {
-        state: [
-            row.code
-            for row in await offers.list_staff_offers(database, ANA, now=bed.now, state=state)
-        ]
-        for state in OfferState
-    }
+    states: dict[OfferState, list[str]] = {}
+    for state in OfferState:
+        page = await offers.list_staff_offers(
+            database, ANA, offers.OfferQuery(state=state), now=bed.now
+        )
+        states[state] = [row.code for row in page.items]
     assert states[OfferState.DRAFT] == ["team"]
     assert states[OfferState.ARCHIVED] == ["scale"]
     assert "starter" in states[OfferState.PUBLISHED]
     everything = await offers.list_staff_offers(database, ANA, now=bed.now)
-    assert len(everything) == sum(len(codes) for codes in states.values())
+    assert len(everything.items) == sum(len(codes) for codes in states.values())
 
 
 PACK = replace(TERMS, interval=Interval.ONCE)
@@ -373,10 +372,10 @@ async def test_only_admins_change_offers(bed: Bed, role: StaffRole | None) -> No
         with pytest.raises(ForbiddenError):
             await offers.list_staff_offers(database, actor, now=bed.now)
     else:
-        assert await offers.list_staff_offers(database, actor, now=bed.now)
+        assert (await offers.list_staff_offers(database, actor, now=bed.now)).items
     assert audit(bed) == []
 
 
 async def test_whoever_runs_the_server_may(bed: Bed) -> None:
-    rows = await offers.list_staff_offers(bed.services.database, OperatorActor(), now=bed.now)
-    assert rows
+    page = await offers.list_staff_offers(bed.services.database, OperatorActor(), now=bed.now)
+    assert page.items

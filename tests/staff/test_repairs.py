@@ -513,7 +513,8 @@ async def test_what_is_no_repair_cannot_be_undone(customer: Customer, staff: Sta
     undone = await customer.undo(admin, entry)
     with pytest.raises(NotUndoableError):
         await customer.undo(admin, undone)
-    page = await audit_log.list_entries(customer.services.database, admin, account_id=customer.id)
+    where = audit_log.EntryQuery(account_id=customer.id)
+    page = await audit_log.list_entries(customer.services.database, admin, where)
     assert [(each.id, each.can_undo) for each in page.items] == [
         (undone.id, False),
         (entry.id, False),

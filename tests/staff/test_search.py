@@ -11,7 +11,7 @@ import pytest
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import ForbiddenError, InvalidInputError
-from billing_app.billing.staff import search
+from billing_app.billing.staff import customers, search
 from billing_app.billing.staff.customers import CustomerRow, search_customers
 from billing_app.billing.staff.search import CustomerFilter, PlanFilter, Sort
 from billing_app.composition import Services, build_services
@@ -315,3 +315,53 @@ def test_a_rename_beside_a_new_membership(url: str) -> None:
                 " VALUES (%s, 'usr-r', 'member', now())",
                 [holder.organization_id],
             )
+
+
+async def test_a_search_goes_on_until_the_page_is_full(
+    desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step looks at two accounts here, and one in five is blocked."""
+    monkeypatch.setattr(search, "MAX_SORTED", 0)
+    monkeypatch.setattr(search, "MAX_EXAMINED", 2)
+    where = CustomerFilter("", blocked=True, sort=Sort.OLDEST)
+    page = await search_customers(desk.database, SUPPORT, where, now=NOW, limit=3)
+    assert [row.account_id for row in page.items] == [crowd[0], crowd[5], crowd[10]]
+    assert page.examined == 0
+    whole = await search_customers(desk.database, SUPPORT, where, now=NOW, limit=200)
+    assert [row.account_id for row in whole.items] == crowd[::5]
+    assert (whole.next_cursor, whole.examined) == (None, 0)
+
+
+async def test_a_search_that_is_out_of_time_says_how_far_it_came(
+    desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_SORTED", 0)
+    monkeypatch.setattr(search, "MAX_EXAMINED", 2)
+    monkeypatch.setattr(customers, "SEARCH_SECONDS", 0.0)
+    where = CustomerFilter("", blocked=True, sort=Sort.OLDEST)
+    rows: list[str] = []
+    cursor, empty = None, 0
+    for _ in range(1_000):
+        page = await search_customers(desk.database, SUPPORT, where, now=NOW, cursor=cursor)
+        rows += [row.account_id for row in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        assert page.examined == 2
+        empty += not page.items
+    assert page.examined == 0
+    assert empty > 3
+    assert rows == crowd[::5]
+
+
+async def test_a_page_that_the_last_step_fills_has_no_more_to_say(
+    desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step that fills a page may end exactly there."""
+    monkeypatch.setattr(search, "MAX_SORTED", 0)
+    for examined in range(1, 12):
+        monkeypatch.setattr(search, "MAX_EXAMINED", examined)
+        for limit in (1, 2, 5):
+            where = CustomerFilter("", blocked=True, sort=Sort.OLDEST)
+            page = await search_customers(desk.database, SUPPORT, where, now=NOW, limit=limit)
+            assert [row.account_id for row in page.items] == crowd[::5][:limit]

@@ -155,7 +155,8 @@ async def test_reconciling_and_retrying(bed: Bed, site: Site) -> None:
 
 async def test_without_a_worker_nothing_changes(bed: Bed) -> None:
     dead = await dead_events(bed)
-    database, desk = bed.services.database, DbosJobs(client(bed.url))
+    database = bed.services.database
+    desk = DbosJobs(client(bed.url), database)
     rest: dict[str, Any] = {"reason": "Because", "now": bed.now}
     for attempt in (
         events.replay_event(database, desk, BILLING, dead[0], **rest),
@@ -194,7 +195,8 @@ async def test_events_page_by_page(bed: Bed) -> None:
 
 async def test_what_is_refused(bed: Bed) -> None:
     dead = await dead_events(bed)
-    database, links, desk = bed.services.database, bed.services.links, DbosJobs(client(bed.url))
+    database, links = bed.services.database, bed.services.links
+    desk = DbosJobs(client(bed.url), database)
     rest: dict[str, Any] = {"reason": "Because", "now": bed.now}
     support = StaffActor("usr_s", "Su", StaffRole.SUPPORT)
     person = UserActor("usr_p", "Pa", "pa@example.com")

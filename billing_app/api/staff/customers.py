@@ -7,24 +7,34 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.listing import Cursor, DaysNow, Limit, Text, listed
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing import plans, usage
-from billing_app.billing.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.plans import CurrentPlan
+from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.plans import CurrentPlan, PlanQuery, PlanSort, PlanState
+from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import account, audit_log, customers, events, sessions
-from billing_app.billing.staff.account import AccountIdentity
-from billing_app.billing.staff.events import EventQuery
-from billing_app.billing.staff.search import CustomerFilter, PlanFilter, Sort
-from billing_app.billing.usage import EventFilter, GroupBy
-from billing_app.db.words import AccountKind, EventKind
+from billing_app.billing.staff.account import AccountIdentity, KeySort, PersonSort, SubscriptionSort
+from billing_app.billing.staff.audit_log import EntryQuery, EntrySort
+from billing_app.billing.staff.events import EventQuery, EventSort
+from billing_app.billing.staff.reservations import ReservationQuery, ReservationSort
+from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanFilter, sort_of
+from billing_app.billing.staff.sessions import SessionSort
+from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
+from billing_app.billing.usage import EventFilter, GroupBy, LedgerSort
+from billing_app.db.words import (
+    AccountKind,
+    EventKind,
+    InvoiceStatus,
+    PlanSource,
+    ReservationStatus,
+    Role,
+    WebhookState,
+)
 
 router = APIRouter(
     prefix=f"{ADMIN_PREFIX}/customers", tags=["staff: customers"], responses=PROBLEMS
 )
-
-Limit = Annotated[int, Query()]
-Cursor = Annotated[str | None, Query(max_length=1_000)]
-Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
 class SignOut(Because):
@@ -36,27 +46,36 @@ async def search(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    days: DaysNow,
     query: str = "",
     kind: AccountKind | None = None,
     plan: PlanFilter | None = None,
     past_due: bool | None = None,
     blocked: bool | None = None,
-    sort: Sort | None = None,
+    sort: CustomerSort | None = None,
+    order: Order | None = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Any word's beginning: of names, e-mail addresses, organizations, Stripe and account ids.
 
-    A page may be short and have a cursor all the same: the search goes on there.
+    A page may be short and have a cursor all the same: the search goes on there, and `examined`
+    says how many accounts were looked at. By word ascending when there is a query, else newest.
     """
+    falls = order is Order.DESCENDING or (order is None and sort is not CustomerSort.WORD)
     where = CustomerFilter(
-        query=query, kind=kind, plan=plan, past_due=past_due, blocked=blocked, sort=sort
+        query=query,
+        kind=kind,
+        plan=plan,
+        past_due=past_due,
+        blocked=blocked,
+        days=days,
+        sort=sort_of(By(sort, falls)) if sort else None,
     )
-    return _listed(
-        await customers.search_customers(
-            services.database, actor, where, now=now, limit=limit, cursor=cursor
-        )
+    page = await customers.search_customers(
+        services.database, actor, where, now=now, limit=limit, cursor=cursor
     )
+    return listed(page) | {"examined": page.examined}
 
 
 @router.get("/{account_id}")
@@ -79,13 +98,24 @@ async def list_plans(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    state: PlanState | None = None,
+    source: PlanSource | None = None,
+    sort: PlanSort = PlanSort.QUEUE,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """All plans, newest first."""
-    return _listed(
+    """All plans, newest first unless told."""
+    return listed(
         await plans.read_history(
-            services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+            services.database,
+            actor,
+            account_id,
+            PlanQuery(state, source),
+            now=now,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
@@ -113,17 +143,26 @@ async def ledger(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    days: DaysNow,
     kind: EventKind | None = None,
     workflow: Text = None,
     user_id: Text = None,
+    sort: LedgerSort = LedgerSort.AT,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """The ledger, newest first."""
-    where = EventFilter(kind=kind, workflow=workflow, user_id=user_id)
-    return _listed(
+    """The ledger, newest first unless told."""
+    where = EventFilter(kind=kind, workflow=workflow, user_id=user_id, days=days)
+    return listed(
         await usage.list_events(
-            services.database, actor, account_id, where=where, limit=limit, cursor=cursor
+            services.database,
+            actor,
+            account_id,
+            where=where,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
@@ -134,21 +173,42 @@ async def reservations(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    days: DaysNow,
+    status: ReservationStatus | None = None,
+    workflow: Text = None,
+    user_id: Text = None,
+    sort: ReservationSort = ReservationSort.STATUS,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Held ones first, then newest first."""
-    return _listed(
+    """Held ones first, then newest first, unless told."""
+    return listed(
         await account.list_reservations(
-            services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+            services.database,
+            actor,
+            account_id,
+            ReservationQuery(status=status, workflow=workflow, user_id=user_id, days=days),
+            now=now,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
 
 @router.get("/{account_id}/subscriptions")
-async def subscriptions(account_id: str, services: ServicesNow, actor: StaffNow) -> dict[str, Any]:
+async def subscriptions(
+    account_id: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    sort: SubscriptionSort = SubscriptionSort.BEGAN,
+    order: Order = Order.DESCENDING,
+) -> dict[str, Any]:
     """Live and ended ones, with Stripe's page for each."""
-    rows = await account.list_subscriptions(services.database, services.links, actor, account_id)
+    rows = await account.list_subscriptions(
+        services.database, services.links, actor, account_id, by=By.of(sort, order)
+    )
     return {"items": rows}
 
 
@@ -157,13 +217,24 @@ async def invoices(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    days: DaysNow,
+    status: InvoiceStatus | None = None,
+    sort: InvoiceSort = InvoiceSort.ISSUED,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Newest first, with Stripe's page for each."""
-    return _listed(
+    """Newest first unless told, with Stripe's page for each."""
+    return listed(
         await account.list_account_invoices(
-            services.database, services.links, actor, account_id, limit=limit, cursor=cursor
+            services.database,
+            services.links,
+            actor,
+            account_id,
+            InvoiceQuery(status, days),
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
@@ -173,14 +244,25 @@ async def received(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    days: DaysNow,
+    state: WebhookState | None = None,
+    event_type: Annotated[Text, Query(alias="type")] = None,
+    sort: EventSort = EventSort.RECEIVED,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """What Stripe sent about the account's customer, newest first."""
-    where = EventQuery(account_id=account_id)
-    return _listed(
+    """What Stripe sent about the account's customer, newest first unless told."""
+    where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
+    return listed(
         await events.list_received(
-            services.database, services.links, actor, where, limit=limit, cursor=cursor
+            services.database,
+            services.links,
+            actor,
+            where,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
@@ -190,13 +272,22 @@ async def keys(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    revoked: bool | None = None,
+    sort: KeySort = KeySort.MADE,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Service keys of the account's organization, newest first."""
-    return _listed(
+    """Service keys of the account's organization, newest first unless told."""
+    return listed(
         await account.list_account_keys(
-            services.database, actor, account_id, limit=limit, cursor=cursor
+            services.database,
+            actor,
+            account_id,
+            revoked=revoked,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
@@ -206,12 +297,23 @@ async def people(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    role: Role | None = None,
+    sort: PersonSort = PersonSort.ID,
+    order: Order = Order.ASCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Whoever may sign in for the account."""
-    return _listed(
-        await account.list_people(services.database, actor, account_id, limit=limit, cursor=cursor)
+    return listed(
+        await account.list_people(
+            services.database,
+            actor,
+            account_id,
+            role=role,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
     )
 
 
@@ -221,13 +323,23 @@ async def list_sessions(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    live: bool | None = None,
+    sort: SessionSort = SessionSort.SINCE,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Browsers in which the account's people are signed in, newest first."""
-    return _listed(
+    """Browsers in which the account's people are signed in, newest first unless told."""
+    return listed(
         await sessions.list_account_sessions(
-            services.database, actor, account_id, now=now, limit=limit, cursor=cursor
+            services.database,
+            actor,
+            account_id,
+            now=now,
+            live=live,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
         )
     )
 
@@ -248,16 +360,18 @@ async def audit(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    days: DaysNow,
+    who: Annotated[Text, Query(alias="actor")] = None,
+    action: Text = None,
+    sort: EntrySort = EntrySort.AT,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """What staff did to the account, newest first."""
-    return _listed(
+    """What staff did to the account, newest first unless told."""
+    where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
+    return listed(
         await audit_log.list_entries(
-            services.database, actor, account_id=account_id, limit=limit, cursor=cursor
+            services.database, actor, where, by=By.of(sort, order), limit=limit, cursor=cursor
         )
     )
-
-
-def _listed(page: Page[Any]) -> dict[str, Any]:
-    return {"items": page.items, "next_cursor": page.next_cursor}

@@ -1,15 +1,17 @@
 """Background jobs for staff over HTTP."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.listing import Cursor, DaysNow, Limit, Text, listed
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
 from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import jobs as background
-from billing_app.billing.staff.jobs import JobState, JobView
+from billing_app.billing.staff.jobs import JobQuery, JobSort, JobState, JobView
 
 router = APIRouter(
     prefix=f"{ADMIN_PREFIX}/jobs", tags=["staff: jobs"], responses=PROBLEMS | UNAVAILABLE
@@ -20,16 +22,21 @@ router = APIRouter(
 async def list_jobs(
     jobs: JobsNow,
     actor: StaffNow,
+    days: DaysNow,
     state: JobState | None = None,
-    name: Annotated[str | None, Query(max_length=255)] = None,
-    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    name: Text = None,
+    sort: JobSort = JobSort.CREATED,
+    order: Order = Order.DESCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Newest first."""
-    page = await background.list_jobs(
-        jobs, actor, state=state, name=name, limit=limit, cursor=cursor
+    """Newest first unless told."""
+    where = JobQuery(state=state, name=name, days=days)
+    return listed(
+        await background.list_jobs(
+            jobs, actor, where, by=By.of(sort, order), limit=limit, cursor=cursor
+        )
     )
-    return {"items": page.items, "next_cursor": page.next_cursor}
 
 
 @router.get("/{job_id}")

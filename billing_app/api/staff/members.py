@@ -7,7 +7,11 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.listing import Cursor, Limit, Text, listed
+from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import members
+from billing_app.billing.staff.members import MemberSort
 from billing_app.billing.staff.permissions import LIMITS, Action, may
 from billing_app.db.words import StaffRole
 
@@ -40,9 +44,28 @@ async def me(actor: StaffNow) -> dict[str, Any]:
 
 
 @router.get("/staff")
-async def list_members(services: ServicesNow, actor: StaffNow) -> dict[str, Any]:
-    """Everybody with a role."""
-    return {"items": await members.list_members(services.database, actor)}
+async def list_members(
+    services: ServicesNow,
+    actor: StaffNow,
+    query: Text = None,
+    role: StaffRole | None = None,
+    sort: MemberSort = MemberSort.NAME,
+    order: Order = Order.ASCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Everybody with a role; `query` is letters of the name or the address."""
+    return listed(
+        await members.search_members(
+            services.database,
+            actor,
+            query=query or "",
+            role=role,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
+    )
 
 
 @router.post("/staff", status_code=201)

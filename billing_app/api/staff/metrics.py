@@ -6,10 +6,12 @@ from fastapi import APIRouter, Query
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
+from billing_app.api.staff.listing import Cursor, Limit, listed
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import metrics
-from billing_app.billing.staff.metrics import PlatformOverview
+from billing_app.billing.staff.metrics import NearSort, PlatformOverview
 
 router = APIRouter(prefix=f"{ADMIN_PREFIX}/metrics", tags=["staff: metrics"], responses=PROBLEMS)
 
@@ -32,11 +34,14 @@ async def near_limit(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    sort: NearSort = NearSort.LEFT,
+    order: Order = Order.ASCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Accounts near their limit, those with the least left first."""
-    page = await metrics.list_near_limit(
-        services.database, actor, now=now, limit=limit, cursor=cursor
+    """Accounts near their limit, those with the least left first unless told."""
+    return listed(
+        await metrics.list_near_limit(
+            services.database, actor, now=now, by=By.of(sort, order), limit=limit, cursor=cursor
+        )
     )
-    return {"items": page.items, "next_cursor": page.next_cursor}

@@ -2,18 +2,27 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.listing import Cursor, Limit, Text, listed
 from billing_app.billing.catalogue import OfferTerms, OverageTerms
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import offers, publishing
 from billing_app.billing.staff.drafts import DraftFields
-from billing_app.billing.staff.offers import OfferDetail, OfferState
-from billing_app.db.words import Interval, Overage
+from billing_app.billing.staff.offers import (
+    HolderQuery,
+    HolderSort,
+    OfferDetail,
+    OfferQuery,
+    OfferSort,
+    OfferState,
+)
+from billing_app.db.words import AccountKind, Interval, Overage
 
 UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     502: {
@@ -92,11 +101,31 @@ class Publish(Because):
 
 @router.get("")
 async def list_offers(
-    services: ServicesNow, actor: StaffNow, now: Now, state: OfferState | None = None
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    query: Text = None,
+    state: OfferState | None = None,
+    interval: Interval | None = None,
+    sort: OfferSort = OfferSort.POSITION,
+    order: Order = Order.ASCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """All offers, drafts and archived ones included, in the catalogue's order."""
-    rows = await offers.list_staff_offers(services.database, actor, now=now, state=state)
-    return {"items": rows}
+    """Offers, drafts and archived ones included, in the catalogue's order unless told; `query`
+    is letters of the name or the code."""
+    where = OfferQuery(query or "", state, interval)
+    return listed(
+        await offers.list_staff_offers(
+            services.database,
+            actor,
+            where,
+            now=now,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
+    )
 
 
 @router.post("", status_code=201)
@@ -177,11 +206,24 @@ async def accounts_on(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    kind: AccountKind | None = None,
+    past_due: bool | None = None,
+    sort: HolderSort = HolderSort.ACCOUNT,
+    order: Order = Order.ASCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Who is on a version: by a live subscription, or a plan made from it."""
-    page = await offers.list_accounts_on(
-        services.database, actor, code, version, now=now, limit=limit, cursor=cursor
+    return listed(
+        await offers.list_accounts_on(
+            services.database,
+            actor,
+            code,
+            version,
+            HolderQuery(kind, past_due),
+            now=now,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
     )
-    return {"items": page.items, "next_cursor": page.next_cursor}

@@ -3,14 +3,21 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.listing import Cursor, DaysNow, Limit, Text, listed
 from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import events, reconciliations
-from billing_app.billing.staff.events import EventDetail, EventQuery
+from billing_app.billing.staff.events import EventDetail, EventQuery, EventSort
 from billing_app.billing.staff.jobs import BackgroundJobs
+from billing_app.billing.staff.reconciliations import (
+    DifferenceQuery,
+    DifferenceSort,
+    ReconciliationSort,
+)
 from billing_app.db.words import WebhookState
 from billing_app.jobs.staff import get_jobs
 
@@ -23,9 +30,6 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix=ADMIN_PREFIX, tags=["staff: webhooks"], responses=PROBLEMS)
 
 JobsNow = Annotated[BackgroundJobs, Depends(get_jobs)]
-Limit = Annotated[int, Query()]
-Cursor = Annotated[str | None, Query(max_length=1_000)]
-Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
 class Reconcile(Because):
@@ -38,18 +42,29 @@ class Reconcile(Because):
 async def list_events(
     services: ServicesNow,
     actor: StaffNow,
+    days: DaysNow,
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
     account_id: Text = None,
+    sort: EventSort = EventSort.RECEIVED,
+    order: Order = Order.DESCENDING,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Received events, newest first; `state=dead` are those that were set aside."""
-    where = EventQuery(state=state, type=event_type, account_id=account_id)
-    page = await events.list_received(
-        services.database, services.links, actor, where, limit=limit, cursor=cursor
+    """Received events, newest first unless told; `state=dead` are those that were set aside,
+    `type` is the beginning of one."""
+    where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
+    return listed(
+        await events.list_received(
+            services.database,
+            services.links,
+            actor,
+            where,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
     )
-    return {"items": page.items, "next_cursor": page.next_cursor}
 
 
 @router.get("/webhooks/{event_id}")
@@ -71,13 +86,52 @@ async def replay(
 
 @router.get("/reconciliations")
 async def list_reconciliations(
-    services: ServicesNow, actor: StaffNow, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    services: ServicesNow,
+    actor: StaffNow,
+    dry_run: bool | None = None,
+    differs: bool | None = None,
+    sort: ReconciliationSort = ReconciliationSort.BEGAN,
+    order: Order = Order.DESCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """The last comparisons with Stripe and what they found, newest first."""
-    page = await reconciliations.list_reconciliations(
-        services.database, actor, limit=limit, cursor=cursor
+    """The comparisons with Stripe and what they found, newest first unless told."""
+    return listed(
+        await reconciliations.list_reconciliations(
+            services.database,
+            actor,
+            dry_run=dry_run,
+            differs=differs,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
     )
-    return {"items": page.items, "next_cursor": page.next_cursor}
+
+
+@router.get("/reconciliations/differences")
+async def list_differences(
+    services: ServicesNow,
+    actor: StaffNow,
+    began_at: AwareDatetime | None = None,
+    healed: bool | None = None,
+    what: Text = None,
+    sort: DifferenceSort = DifferenceSort.FOUND,
+    order: Order = Order.ASCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """What a comparison found, the last one unless told."""
+    return listed(
+        await reconciliations.list_differences(
+            services.database,
+            actor,
+            DifferenceQuery(began_at=began_at, healed=healed, what=what),
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
+    )
 
 
 @router.post("/reconciliations", status_code=202, responses=UNAVAILABLE)

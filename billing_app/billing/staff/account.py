@@ -6,25 +6,34 @@ and `invoices` answer staff as they answer the account's holder.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
 
+from sqlalchemy import Select
+from sqlalchemy import select as select_rows
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing import ids
 from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import OfferView, offer_version
-from billing_app.billing.paging import (
-    DEFAULT_LIMIT,
-    Page,
-    check_limit,
-    decode_cursor,
-    encode_cursor,
-)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.staff.customers import CustomerRow, read_customers
 from billing_app.billing.staff.links import ProviderLinks
 from billing_app.billing.staff.permissions import Action, require
-from billing_app.billing.subscriptions.invoices import InvoiceView, list_invoices
+from billing_app.billing.staff.reservations import (
+    ReservationQuery,
+    ReservationSort,
+    ReservationView,
+    find_reservations,
+)
+from billing_app.billing.subscriptions.invoices import (
+    InvoiceQuery,
+    InvoiceSort,
+    InvoiceView,
+    list_invoices,
+)
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     Account,
@@ -32,11 +41,10 @@ from billing_app.db.tables import (
     Membership,
     Organization,
     ProviderCustomer,
-    Reservation,
     Subscription,
     User,
 )
-from billing_app.db.words import AccountKind, ReservationStatus, Role, SubscriptionStatus
+from billing_app.db.words import AccountKind, Role, SubscriptionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +66,6 @@ class Person:
     email: str
     role: Role
     since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ReservationView:
-    """Executions held, or what became of them. `is_overdue`: held, and past its end: the next
-    decision of the account frees it."""
-
-    id: str
-    status: ReservationStatus
-    executions: int
-    workflow: str
-    user_id: str
-    idempotency_key: str
-    created_at: datetime
-    expires_at: datetime
-    settled_at: datetime | None
-    is_overdue: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +106,55 @@ class AccountKey:
     revoked_at: datetime | None
 
 
+class PersonSort(StrEnum):
+    ID = "id"
+    NAME = "name"
+    EMAIL = "email"
+    SINCE = "since"
+
+
+class SubscriptionSort(StrEnum):
+    """`BEGAN` is the order in which they began."""
+
+    BEGAN = "began"
+    PERIOD = "period"
+    STATUS = "status"
+
+
+class KeySort(StrEnum):
+    MADE = "made"
+    NAME = "name"
+
+
+_USER: Final = Key(col(User.id), WORDS)
+PEOPLE: Final = Sorting(
+    {
+        PersonSort.ID: _USER,
+        PersonSort.NAME: Key(func.lower(User.name), WORDS),
+        PersonSort.EMAIL: Key(func.lower(func.coalesce(User.email, "")), WORDS),
+        PersonSort.SINCE: Key(col(Membership.created_at), INSTANT),
+    },
+    ties=(_USER,),
+    usual=By(PersonSort.ID),
+)
+_SUBSCRIPTION: Final = Key(col(Subscription.number), NUMBER)
+SUBSCRIPTIONS: Final = Sorting(
+    {
+        SubscriptionSort.BEGAN: _SUBSCRIPTION,
+        SubscriptionSort.PERIOD: Key(col(Subscription.period_end), INSTANT),
+        SubscriptionSort.STATUS: Key(col(Subscription.status), WORDS),
+    },
+    ties=(_SUBSCRIPTION,),
+    usual=By(SubscriptionSort.BEGAN, descending=True),
+)
+_KEY: Final = Key(col(ApiKey.id), NUMBER)
+KEYS: Final = Sorting(
+    {KeySort.MADE: _KEY, KeySort.NAME: Key(func.lower(ApiKey.name), WORDS)},
+    ties=(_KEY,),
+    usual=By(KeySort.MADE, descending=True),
+)
+
+
 async def read_identity(
     database: Database, links: ProviderLinks, actor: Actor, account_id: str, now: datetime
 ) -> AccountIdentity:
@@ -138,24 +178,25 @@ async def list_people(
     actor: Actor,
     account_id: str,
     *,
+    role: Role | None = None,
+    by: By[PersonSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[Person]:
-    """Members by user id; of a trial's account its person. Raises as read_identity,
+    """Members by user id unless told; of a trial's account its person. Raises as read_identity,
     InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
+    span = PEOPLE.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        query = _people_of(account).order_by(col(User.id)).limit(limit + 1)
-        if cursor is not None:
-            query = query.where(col(User.id) > decode_cursor(cursor, str))
-        rows = list((await session.exec(query)).all())
+        query = _people_of(account)
+        if role is not None:
+            query = query.where(Membership.role == role)
+        rows, following = await span.fetch(session, query)
     people = [
         Person(user.id, user.name, user.email or "", Role(member.role), member.created_at)
-        for user, member in rows[:limit]
+        for user, member, *_ in rows
     ]
-    following = encode_cursor(people[-1].user_id) if len(rows) > limit else None
     return Page(people, following)
 
 
@@ -163,46 +204,47 @@ async def list_reservations(
     database: Database,
     actor: Actor,
     account_id: str,
+    where: ReservationQuery | None = None,
     *,
     now: datetime,
+    by: By[ReservationSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[ReservationView]:
-    """Held ones first, then newest first. Raises as read_identity, InvalidInputError."""
+    """Held ones first, then newest first, unless told. Raises as read_identity,
+    InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
-    after = decode_cursor(cursor, tuple[bool, int]) if cursor else (True, None)
+    where = where or ReservationQuery()
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        rows: list[Reservation] = []
-        if after[0]:
-            rows = await _reservations(session, account, held=True, before=after[1], limit=limit)
-        if len(rows) <= limit:
-            before = None if after[0] else after[1]
-            more = limit - len(rows)
-            rows += await _reservations(session, account, held=False, before=before, limit=more)
-    following = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        following = encode_cursor((last.status == ReservationStatus.HELD, last.number))
-    return Page([_reservation(row, now) for row in rows[:limit]], following)
+        return await find_reservations(
+            session,
+            account.id,
+            where,
+            now=now,
+            by=by,
+            limit=limit,
+            cursor=cursor,
+        )
 
 
 async def list_subscriptions(
-    database: Database, links: ProviderLinks, actor: Actor, account_id: str
+    database: Database,
+    links: ProviderLinks,
+    actor: Actor,
+    account_id: str,
+    *,
+    by: By[SubscriptionSort] | None = None,
 ) -> list[SubscriptionRow]:
-    """The newest first, at most DEFAULT_LIMIT. Raises as read_identity."""
+    """The newest first unless told, at most DEFAULT_LIMIT: an account has one at a time. Raises
+    as read_identity."""
     require(actor, Action.READ)
+    span = SUBSCRIPTIONS.span(by, limit=DEFAULT_LIMIT)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        query = (
-            select(Subscription)
-            .where(Subscription.account_id == account.id)
-            .order_by(col(Subscription.number).desc())
-            .limit(DEFAULT_LIMIT)
-        )
-        rows = (await session.exec(query)).all()
-        return [await _subscription(session, links, row) for row in rows]
+        query: Select[Any] = select_rows(Subscription)
+        rows, _ = await span.fetch(session, query.where(col(Subscription.account_id) == account.id))
+        return [await _subscription(session, links, row[0]) for row in rows]
 
 
 async def list_account_invoices(
@@ -210,13 +252,23 @@ async def list_account_invoices(
     links: ProviderLinks,
     actor: Actor,
     account_id: str,
+    where: InvoiceQuery | None = None,
     *,
+    by: By[InvoiceSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[InvoiceRow]:
-    """Newest first, drafts left out. Raises as read_identity, InvalidInputError."""
+    """Newest first unless told, drafts left out. Raises as read_identity, InvalidInputError."""
     require(actor, Action.READ)
-    page = await list_invoices(database, actor, account_id, limit=limit, cursor=cursor)
+    page = await list_invoices(
+        database,
+        actor,
+        account_id,
+        where,
+        by=by,
+        limit=limit,
+        cursor=cursor,
+    )
     return Page([InvoiceRow(row, links.invoice(row.id)) for row in page.items], page.next_cursor)
 
 
@@ -225,37 +277,26 @@ async def list_account_keys(
     actor: Actor,
     account_id: str,
     *,
+    revoked: bool | None = None,
+    by: By[KeySort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[AccountKey]:
-    """Keys of an organization, newest first; a person's trial has none. Raises as
+    """Keys of an organization, newest first unless told; a person's trial has none. Raises as
     read_identity, InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
+    span = KEYS.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         if account.kind != AccountKind.ORGANIZATION:
             return Page([], None)
-        query = select(ApiKey).where(ApiKey.organization_id == account.organization_id)
-        if cursor is not None:
-            query = query.where(col(ApiKey.id) < decode_cursor(cursor, int))
-        query = query.order_by(col(ApiKey.id).desc()).limit(limit + 1)
-        rows = list((await session.exec(query)).all())
-    following = encode_cursor(rows[limit - 1].id) if len(rows) > limit else None
-    return Page([_key(row) for row in rows[:limit]], following)
-
-
-async def _reservations(
-    session: AsyncSession, account: Account, *, held: bool, before: int | None, limit: int
-) -> list[Reservation]:
-    """One more than `limit`, newest first, held ones or settled ones."""
-    is_held = col(Reservation.status) == ReservationStatus.HELD
-    query = select(Reservation).where(Reservation.account_id == account.id)
-    query = query.where(is_held if held else ~is_held)
-    if before is not None:
-        query = query.where(col(Reservation.number) < before)
-    query = query.order_by(col(Reservation.number).desc()).limit(limit + 1)
-    return list((await session.exec(query)).all())
+        query: Select[Any] = select_rows(ApiKey)
+        query = query.where(col(ApiKey.organization_id) == account.organization_id)
+        if revoked is not None:
+            ended = col(ApiKey.revoked_at)
+            query = query.where(ended.is_not(None) if revoked else ended.is_(None))
+        rows, following = await span.fetch(session, query)
+    return Page([_key(row[0]) for row in rows], following)
 
 
 async def customer_of(session: AsyncSession, account: Account) -> str | None:
@@ -271,21 +312,6 @@ def _people_of(account: Account):  # noqa: ANN202 - SQLModel's own name for it i
         .where(Membership.organization_id == account.organization_id)
     )
     return query if account.user_id is None else query.where(User.id == account.user_id)
-
-
-def _reservation(row: Reservation, now: datetime) -> ReservationView:
-    return ReservationView(
-        id=ids.encode(ids.RESERVATION, row.account_id, row.number),
-        status=ReservationStatus(row.status),
-        executions=row.executions,
-        workflow=row.workflow,
-        user_id=row.user_id,
-        idempotency_key=row.idempotency_key,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        settled_at=row.settled_at,
-        is_overdue=row.status == ReservationStatus.HELD and row.expires_at <= now,
-    )
 
 
 async def _subscription(

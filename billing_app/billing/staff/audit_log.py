@@ -1,22 +1,55 @@
-"""Reading the audit log: what staff did, newest first."""
+"""Reading the audit log: what staff did, newest first unless told."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
+from sqlalchemy import Select
+from sqlalchemy import select as select_rows
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
-from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.staff.permissions import UNDOABLE, Action, require
+from billing_app.billing.usage import Days
 from billing_app.db.engine import Database
 from billing_app.db.tables import AuditEntry
 from billing_app.db.words import StaffRole
 
 ENTRY: Final = "aud_"
+
+
+class EntrySort(StrEnum):
+    """When it was done, or what was."""
+
+    AT = "at"
+    ACTION = "action"
+
+
+_AT: Final = Key(col(AuditEntry.at), INSTANT)
+SORTING: Final = Sorting(
+    {
+        EntrySort.AT: _AT,
+        EntrySort.ACTION: Key(col(AuditEntry.action), WORDS),
+    },
+    ties=(_AT, Key(col(AuditEntry.id), NUMBER)),
+    usual=By(EntrySort.AT, descending=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryQuery:
+    """Which entries; None leaves all. `actor_id`: of whom; `days`: on which."""
+
+    actor_id: str | None = None
+    action: str | None = None
+    account_id: str | None = None
+    days: Days | None = None
 
 
 class EntryNotFoundError(NotFoundError):
@@ -51,33 +84,35 @@ class EntryView:
 async def list_entries(
     database: Database,
     actor: Actor,
+    where: EntryQuery | None = None,
     *,
-    by: str | None = None,
-    action: str | None = None,
-    account_id: str | None = None,
+    by: By[EntrySort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[EntryView]:
-    """Newest first; `by` is an actor's id. Raises ForbiddenError, InvalidInputError."""
+    """Newest first unless told. Raises ForbiddenError, InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
-    query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(limit + 1)
-    if by is not None:
-        query = query.where(AuditEntry.actor_id == by)
-    if action is not None:
-        query = query.where(AuditEntry.action == action)
-    if account_id is not None:
-        number = ids.decode_account(account_id)
-        query = query.where(AuditEntry.account_id == (-1 if number is None else number))
-    if cursor is not None:
-        before = decode_entry(cursor)
-        if before is None:
-            raise invalid_cursor()
-        query = query.where(col(AuditEntry.id) < before)
+    span = SORTING.span(by, limit=limit, cursor=cursor)
+    query = _selected(where or EntryQuery())
     async with database.reading() as session:
-        rows = list((await session.exec(query)).all())
-        views = await views_of(session, rows[:limit])
-    return Page(views, views[-1].id if len(rows) > limit else None)
+        rows, following = await span.fetch(session, query)
+        views = await views_of(session, [row[0] for row in rows])
+    return Page(views, following)
+
+
+def _selected(where: EntryQuery) -> Select[Any]:
+    query: Select[Any] = select_rows(AuditEntry)
+    if where.actor_id is not None:
+        query = query.where(col(AuditEntry.actor_id) == where.actor_id)
+    if where.action is not None:
+        query = query.where(col(AuditEntry.action) == where.action)
+    if where.account_id is not None:
+        number = ids.decode_account(where.account_id)
+        query = query.where(col(AuditEntry.account_id) == (-1 if number is None else number))
+    if where.days is not None:
+        at = col(AuditEntry.at)
+        query = query.where(at >= where.days.since, at < where.days.until)
+    return query
 
 
 async def views_of(session: AsyncSession, entries: list[AuditEntry]) -> list[EntryView]:

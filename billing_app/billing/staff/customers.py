@@ -1,5 +1,6 @@
 """Customers as staff find them: a row for each account, with what it holds right now."""
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,7 +12,7 @@ from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit
 from billing_app.billing.staff.permissions import Action, require
-from billing_app.billing.staff.search import IS_USABLE, CustomerFilter, find_accounts
+from billing_app.billing.staff.search import IS_USABLE, CustomerFilter, Found, find_accounts
 from billing_app.db.engine import Database
 from billing_app.db.words import AccountKind, PlanSource, PlanType, SubscriptionStatus
 
@@ -46,6 +47,7 @@ class CustomerRow:
         return self.executions - self.executions_used - self.executions_held
 
 
+SEARCH_SECONDS: Final = 1.0
 ROWS: Final = f"""
 SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
        account.created_at, customer.customer_id,
@@ -73,6 +75,14 @@ WHERE account.id = ANY(:ids)
 """  # noqa: S608
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerPage(Page[CustomerRow]):
+    """`examined`: so many accounts were looked at and the page is not full; 0 when it is, or when
+    there is no more."""
+
+    examined: int
+
+
 async def search_customers(
     database: Database,
     actor: Actor,
@@ -81,18 +91,41 @@ async def search_customers(
     now: datetime,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
-) -> Page[CustomerRow]:
+) -> CustomerPage:
     """Accounts in the order that `where` asks for. For staff.
 
-    A page may be short and have a cursor all the same: the search goes on there. Raises
-    ForbiddenError, InvalidInputError.
+    It searches until the page is full, or SEARCH_SECONDS are over: then the page is short and has
+    a cursor all the same, where the search goes on. Raises ForbiddenError, InvalidInputError.
     """
     require(actor, Action.READ)
     check_limit(limit)
     async with database.reading() as session:
-        found = await find_accounts(session, where, now=now, limit=limit, cursor=cursor)
+        found = await _search(session, where, now=now, limit=limit, cursor=cursor)
         rows = await read_customers(session, found.account_ids, now)
-    return Page(rows, found.next_cursor)
+    return CustomerPage(rows, found.next_cursor, found.examined)
+
+
+async def _search(
+    session: AsyncSession,
+    where: CustomerFilter,
+    *,
+    now: datetime,
+    limit: int,
+    cursor: str | None,
+) -> Found:
+    """As many steps of the search as there is time for, one at least."""
+    until = time.monotonic() + SEARCH_SECONDS
+    account_ids: list[int] = []
+    examined = 0
+    while True:
+        left = limit - len(account_ids)
+        step = await find_accounts(session, where, now=now, limit=left, cursor=cursor)
+        account_ids += step.account_ids
+        examined, cursor = examined + step.examined, step.next_cursor
+        if cursor is None or not step.examined or len(account_ids) == limit:
+            return Found(account_ids, cursor, 0)
+        if time.monotonic() >= until:
+            return Found(account_ids, cursor, examined)
 
 
 async def read_customers(

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
-from sqlalchemy import tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,20 +12,34 @@ from billing_app.billing import ids
 from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import ConflictError, NotFoundError
-from billing_app.billing.paging import (
-    DEFAULT_LIMIT,
-    Page,
-    check_limit,
-    decode_cursor,
-    encode_cursor,
-)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.audit import Deed, clean_reason, record
 from billing_app.billing.staff.jobs import BackgroundJobs
 from billing_app.billing.staff.links import ProviderLinks
 from billing_app.billing.staff.permissions import Action, require
+from billing_app.billing.usage import Days
 from billing_app.db.engine import Database
 from billing_app.db.tables import ProviderCustomer, WebhookEvent
 from billing_app.db.words import WebhookState
+
+LAST_LETTER: Final = "\U0010ffff"
+
+
+class EventSort(StrEnum):
+    RECEIVED = "received"
+    TYPE = "type"
+
+
+_RECEIVED: Final = Key(col(WebhookEvent.received_at), INSTANT)
+SORTING: Final = Sorting(
+    {
+        EventSort.RECEIVED: _RECEIVED,
+        EventSort.TYPE: Key(col(WebhookEvent.type), WORDS),
+    },
+    ties=(_RECEIVED, Key(col(WebhookEvent.id), WORDS)),
+    usual=By(EventSort.RECEIVED, descending=True),
+)
 
 
 class ReceivedEventNotFoundError(NotFoundError):
@@ -40,11 +54,13 @@ class EventNotDeadError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Which events; None leaves all. `account_id`: those of the account's customer."""
+    """Which events; None leaves all. `type` is the beginning of one, such as `invoice.`;
+    `account_id`: those of the account's customer; `days`: on which they were received."""
 
     state: WebhookState | None = None
     type: str | None = None
     account_id: str | None = None
+    days: Days | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,36 +96,23 @@ async def list_received(
     actor: Actor,
     where: EventQuery | None = None,
     *,
+    by: By[EventSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[ReceivedEvent]:
-    """Newest first. Raises ForbiddenError, AccountNotFoundError, InvalidInputError."""
+    """Newest first unless told. Raises ForbiddenError, AccountNotFoundError, InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
     where = where or EventQuery()
-    query = select(WebhookEvent, ProviderCustomer.account_id).join(
-        ProviderCustomer,
-        col(ProviderCustomer.customer_id) == WebhookEvent.customer_id,
-        isouter=True,
-    )
-    if where.state is not None:
-        query = query.where(WebhookEvent.state == where.state)
-    if where.type is not None:
-        query = query.where(WebhookEvent.type == where.type)
-    if cursor is not None:
-        place = decode_cursor(cursor, tuple[datetime, str])
-        query = query.where(tuple_(col(WebhookEvent.received_at), col(WebhookEvent.id)) < place)
-    query = query.order_by(col(WebhookEvent.received_at).desc(), col(WebhookEvent.id).desc())
+    span = SORTING.span(by, limit=limit, cursor=cursor)
+    query = _selected(where)
     async with database.reading() as session:
         if where.account_id is not None:
             customer_id = await _customer_id(session, actor, where.account_id)
             if customer_id is None:
                 return Page([], None)
-            query = query.where(WebhookEvent.customer_id == customer_id)
-        rows = list((await session.exec(query.limit(limit + 1))).all())
-    events = [_view(links, row, number) for row, number in rows[:limit]]
-    following = (events[-1].received_at, events[-1].id) if len(rows) > limit else None
-    return Page(events, encode_cursor(following) if following else None)
+            query = query.where(col(WebhookEvent.customer_id) == customer_id)
+        rows, following = await span.fetch(session, query)
+    return Page([_view(links, row[0], row[1]) for row in rows], following)
 
 
 async def read_received(
@@ -157,6 +160,24 @@ async def replay_event(
         )
         await record(session, staff, deed, now)
     return job_id
+
+
+def _selected(where: EventQuery) -> Any:
+    """Events with the numbers of their accounts."""
+    query = select(WebhookEvent, ProviderCustomer.account_id).join(
+        ProviderCustomer,
+        col(ProviderCustomer.customer_id) == col(WebhookEvent.customer_id),
+        isouter=True,
+    )
+    if where.state is not None:
+        query = query.where(col(WebhookEvent.state) == where.state)
+    if where.type is not None:
+        kind = col(WebhookEvent.type)
+        query = query.where(kind >= where.type, kind < where.type + LAST_LETTER)
+    if where.days is not None:
+        received = col(WebhookEvent.received_at)
+        query = query.where(received >= where.days.since, received < where.days.until)
+    return query
 
 
 async def _find(session: AsyncSession, event_id: str, *, lock: bool = False) -> WebhookEvent:

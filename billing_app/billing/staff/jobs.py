@@ -9,16 +9,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError, NotFoundError
-from billing_app.billing.paging import (
-    DEFAULT_LIMIT,
-    Page,
-    check_limit,
-    decode_cursor,
-    encode_cursor,
-    invalid_cursor,
-)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, WORDS, By, Key, Sorting, Span
 from billing_app.billing.staff.audit import Deed, clean_reason, record
 from billing_app.billing.staff.permissions import Action, require
+from billing_app.billing.usage import Days
 from billing_app.db.engine import Database
 
 RETRY: Final = ":retry"
@@ -72,13 +67,34 @@ class JobView:
     finished_at: datetime | None
 
 
+class JobSort(StrEnum):
+    CREATED = "created"
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs; None leaves all. `days`: on which they were made."""
+
+    state: JobState | None = None
+    name: str | None = None
+    days: Days | None = None
+
+
+# What a job is sorted by is the runner's own index; its place, when it was made and its id.
+SORTING: Final = Sorting(
+    {JobSort.CREATED: Key("created_at", INSTANT)},
+    ties=(Key("id", WORDS),),
+    usual=By(JobSort.CREATED, descending=True),
+)
+
+
 class BackgroundJobs(Protocol):
     """Raises JobsUnavailableError. What takes a session is done when its transaction commits, or
     not at all."""
 
-    async def list(
-        self, *, state: JobState | None, name: str | None, limit: int, offset: int
-    ) -> list[JobView]: ...
+    async def list(self, where: JobQuery, span: Span) -> list[JobView]:
+        """Up to one more than the span's limit, after its place."""
+        ...
 
     async def find(self, job_id: str) -> JobView | None: ...
 
@@ -96,23 +112,20 @@ class BackgroundJobs(Protocol):
 async def list_jobs(
     jobs: BackgroundJobs,
     actor: Actor,
+    where: JobQuery | None = None,
     *,
-    state: JobState | None = None,
-    name: str | None = None,
+    by: By[JobSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[JobView]:
-    """Newest first. Raises ForbiddenError, InvalidInputError, JobsUnavailableError."""
+    """Newest first unless told. Raises ForbiddenError, InvalidInputError, JobsUnavailableError."""
     require(actor, Action.READ)
-    check_limit(limit)
-    if name is not None and (len(name) > MAX_NAME_LENGTH or "\0" in name):
+    where = where or JobQuery()
+    if where.name is not None and (len(where.name) > MAX_NAME_LENGTH or "\0" in where.name):
         raise InvalidInputError("This is no job's name.", field="name")
-    offset = decode_cursor(cursor, int) if cursor else 0
-    if not 0 <= offset < 2**31:
-        raise invalid_cursor()
-    found = await jobs.list(state=state, name=name, limit=limit + 1, offset=offset)
-    following = encode_cursor(offset + limit) if len(found) > limit else None
-    return Page(found[:limit], following)
+    span = SORTING.span(by, limit=limit, cursor=cursor)
+    found = await jobs.list(where, span)
+    return Page(*span.split(found, lambda job: (job.created_at, job.id)))
 
 
 async def read_job(jobs: BackgroundJobs, actor: Actor, job_id: str) -> JobView:

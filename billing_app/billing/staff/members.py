@@ -3,18 +3,28 @@
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Final
 
+from sqlalchemy import case, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor, StaffActor, UserActor
-from billing_app.billing.errors import ConflictError, EmailTakenError, NotFoundError
+from billing_app.billing.errors import (
+    ConflictError,
+    EmailTakenError,
+    InvalidInputError,
+    NotFoundError,
+)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.passwords import hash_password
 from billing_app.billing.sessions import clean_email
+from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.staff.audit import Deed, clean_reason, record
-from billing_app.billing.staff.permissions import Action, require
+from billing_app.billing.staff.permissions import RANKS, Action, require
 from billing_app.db.engine import Database
 from billing_app.db.tables import StaffMember, User
 from billing_app.db.words import StaffRole
@@ -47,6 +57,27 @@ class Added:
     password: str | None
 
 
+class MemberSort(StrEnum):
+    """`ROLE` is from the lowest to the highest."""
+
+    NAME = "name"
+    EMAIL = "email"
+    ROLE = "role"
+    SINCE = "since"
+
+
+SORTING: Final = Sorting(
+    {
+        MemberSort.NAME: Key(func.lower(User.name), WORDS),
+        MemberSort.EMAIL: Key(func.lower(func.coalesce(User.email, "")), WORDS),
+        MemberSort.ROLE: Key(case(RANKS, value=col(StaffMember.role), else_=-1), NUMBER),
+        MemberSort.SINCE: Key(col(StaffMember.added_at), INSTANT),
+    },
+    ties=(Key(col(StaffMember.user_id), WORDS),),
+    usual=By(MemberSort.NAME),
+)
+
+
 async def staff_actor(database: Database, person: UserActor) -> StaffActor | None:
     """The person with their role as the database has it now; None: not of the staff."""
     async with database.reading() as session:
@@ -67,6 +98,39 @@ async def list_members(database: Database, actor: Actor) -> list[MemberView]:
     )
     async with database.reading() as session:
         return [_view(member, user) for member, user in (await session.exec(query)).all()]
+
+
+async def search_members(
+    database: Database,
+    actor: Actor,
+    *,
+    query: str = "",
+    role: StaffRole | None = None,
+    by: By[MemberSort] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[MemberView]:
+    """Members whose name or address has these letters. Raises ForbiddenError, InvalidInputError."""
+    require(actor, Action.READ)
+    span = SORTING.span(by, limit=limit, cursor=cursor)
+    wanted = (
+        select(StaffMember, User)
+        .join(User, col(User.id) == StaffMember.user_id)
+        .where(col(StaffMember.removed_at).is_(None))
+    )
+    letters = query.strip().lower()
+    if "\0" in letters:
+        raise InvalidInputError("Search without NUL.", field="query")
+    if letters:
+        has_letters = (
+            func.lower(each).contains(letters, autoescape=True) for each in (User.name, User.email)
+        )
+        wanted = wanted.where(or_(*has_letters))
+    if role is not None:
+        wanted = wanted.where(StaffMember.role == role)
+    async with database.reading() as session:
+        rows, following = await span.fetch(session, wanted)
+    return Page([_view(row[0], row[1]) for row in rows], following)
 
 
 async def add_member(

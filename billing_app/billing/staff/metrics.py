@@ -8,20 +8,17 @@ only slower.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Select, text
+from sqlalchemy import select as select_rows
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import Actor
-from billing_app.billing.paging import (
-    DEFAULT_LIMIT,
-    Page,
-    check_limit,
-    decode_cursor,
-    encode_cursor,
-)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import NUMBER, By, Key, Sorting
 from billing_app.billing.staff.customers import CustomerRow, read_customers
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.usage import Days
@@ -110,6 +107,25 @@ class PlatformOverview:
     owed: list[Money]
 
 
+class NearSort(StrEnum):
+    """By executions, as they were when the worker looked."""
+
+    LEFT = "left"
+    EXECUTIONS = "executions"
+
+
+_NEAR: Final = Key(col(AccountNearLimit.account_id), NUMBER)
+LEFT: Final = AccountNearLimit.executions - AccountNearLimit.used - AccountNearLimit.held
+NEAR_SORTING: Final = Sorting(
+    {
+        NearSort.LEFT: Key(LEFT, NUMBER),
+        NearSort.EXECUTIONS: Key(col(AccountNearLimit.executions), NUMBER),
+    },
+    ties=(_NEAR,),
+    usual=By(NearSort.LEFT),
+)
+
+
 async def read_overview(
     database: Database, actor: Actor, days: Days, now: datetime
 ) -> PlatformOverview:
@@ -144,24 +160,19 @@ async def list_near_limit(
     actor: Actor,
     *,
     now: datetime,
+    by: By[NearSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[CustomerRow]:
-    """Accounts near their limit when a worker last looked, by what they had left, with what they
-    have now. Raises ForbiddenError, InvalidInputError."""
+    """Accounts near their limit when a worker last looked, those with the least left first unless
+    told, with what they have now. Raises ForbiddenError, InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
-    after = decode_cursor(cursor, tuple[int, int]) if cursor else (-1, 0)
-    statement = text("""
-        SELECT executions - used - held AS remaining, account_id FROM accounts_near_limit
-        WHERE (executions - used - held, account_id) > (:remaining, :account)
-        ORDER BY 1, 2 LIMIT :limit""")
-    values = {"remaining": after[0], "account": after[1], "limit": limit + 1}
+    span = NEAR_SORTING.span(by, limit=limit, cursor=cursor)
+    query: Select[Any] = select_rows(col(AccountNearLimit.account_id))
     async with database.reading() as session:
-        found = (await (await session.connection()).execute(statement, values)).all()
-        rows = await read_customers(session, [row.account_id for row in found[:limit]], now)
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(rows, encode_cursor((last.remaining, last.account_id)) if last else None)
+        found, following = await span.fetch(session, query)
+        rows = await read_customers(session, [row[0] for row in found], now)
+    return Page(rows, following)
 
 
 async def read_days(session: AsyncSession, days: Days) -> list[DayFigures]:

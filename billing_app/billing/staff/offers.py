@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlmodel import col, select
@@ -12,21 +13,25 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import OfferTerms, terms_of
 from billing_app.billing.errors import NotFoundError
-from billing_app.billing.paging import (
-    DEFAULT_LIMIT,
-    Page,
-    check_limit,
-    decode_cursor,
-    encode_cursor,
-)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import NUMBER, WORDS, By, Key, Sorting, Span
 from billing_app.billing.staff.customers import CustomerRow, read_customers
 from billing_app.billing.staff.drafts import DraftView, newest_draft
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.db.engine import Database
 from billing_app.db.tables import Offer, OfferPrice, OfferVersion
+from billing_app.db.words import AccountKind, Interval
 
 MAX_LISTED: Final = 500
 # Who has a live subscription of a version, or a plan made from it that has not ended.
+HAS_KIND: Final = (
+    "EXISTS (SELECT FROM accounts AS account"
+    " WHERE account.id = holder.account_id AND account.kind = '{kind}')"
+)
+OWES: Final = (
+    "EXISTS (SELECT FROM subscriptions AS owed WHERE owed.account_id = holder.account_id"
+    " AND owed.past_due_since IS NOT NULL AND owed.ended_at IS NULL)"
+)
 HOLDERS: Final = """
     SELECT account_id, offer_version_id FROM subscriptions WHERE ended_at IS NULL
     UNION
@@ -60,6 +65,65 @@ class OfferRow:
     has_edits: bool
     accounts: int
     archived_at: datetime | None
+    position: int
+
+
+class OfferSort(StrEnum):
+    """`POSITION` is the catalogue's order. Terms are those of the draft; `PRICE` is in minor
+    units of whichever currency."""
+
+    POSITION = "position"
+    NAME = "name"
+    STATE = "state"
+    PRICE = "price"
+    EXECUTIONS = "executions"
+    ACCOUNTS = "accounts"
+
+
+class HolderSort(StrEnum):
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferQuery:
+    """Which offers; None leaves all. `letters` are of the name or the code."""
+
+    letters: str = ""
+    state: OfferState | None = None
+    interval: Interval | None = None
+
+    def has(self, row: "OfferRow") -> bool:
+        terms, letters = row.draft.fields.terms, self.letters.strip().casefold()
+        return (
+            self.state in (None, row.state)
+            and self.interval in (None, terms.interval)
+            and (letters in terms.name.casefold() or letters in row.code)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HolderQuery:
+    """Which of the accounts on a version; None leaves all."""
+
+    kind: AccountKind | None = None
+    past_due: bool | None = None
+
+
+SORTING: Final = Sorting(
+    {
+        OfferSort.POSITION: Key(attrgetter("position"), NUMBER),
+        OfferSort.NAME: Key(attrgetter("draft.fields.terms.name"), WORDS),
+        OfferSort.STATE: Key(attrgetter("state"), WORDS),
+        OfferSort.PRICE: Key(attrgetter("draft.fields.terms.price_minor"), NUMBER),
+        OfferSort.EXECUTIONS: Key(attrgetter("draft.fields.terms.executions"), NUMBER),
+        OfferSort.ACCOUNTS: Key(attrgetter("accounts"), NUMBER),
+    },
+    ties=(Key(attrgetter("code"), WORDS),),
+    usual=By(OfferSort.POSITION),
+)
+HOLDERS_SORTING: Final = Sorting(
+    {HolderSort.ACCOUNT: Key("account_id", NUMBER)}, ties=(), usual=By(HolderSort.ACCOUNT)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +148,26 @@ class OfferDetail:
 
 
 async def list_staff_offers(
-    database: Database, actor: Actor, *, now: datetime, state: OfferState | None = None
-) -> list[OfferRow]:
-    """In the catalogue's order, at most MAX_LISTED. Raises ForbiddenError."""
+    database: Database,
+    actor: Actor,
+    where: OfferQuery | None = None,
+    *,
+    now: datetime,
+    by: By[OfferSort] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[OfferRow]:
+    """In the catalogue's order unless told, of the first MAX_LISTED. Raises ForbiddenError,
+    InvalidInputError."""
     require(actor, Action.READ)
+    where = where or OfferQuery()
+    span = SORTING.span(by, limit=limit, cursor=cursor)
     query = select(Offer).order_by(col(Offer.position), col(Offer.id)).limit(MAX_LISTED)
     async with database.reading() as session:
         offers = (await session.exec(query)).all()
         counts = await _accounts_by_version(session, now)
         rows = [(await _detail(session, offer, counts)).row for offer in offers]
-    return [row for row in rows if state is None or row.state is state]
+    return span.cut(row for row in rows if where.has(row))
 
 
 async def read_offer(database: Database, actor: Actor, code: str, now: datetime) -> OfferDetail:
@@ -104,33 +178,32 @@ async def read_offer(database: Database, actor: Actor, code: str, now: datetime)
         return await _detail(session, offer, await _accounts_by_version(session, now))
 
 
-async def list_accounts_on(
+async def list_accounts_on(  # noqa: PLR0913 - a version has two names, a page of a list four
     database: Database,
     actor: Actor,
     code: str,
     version: int,
+    where: HolderQuery | None = None,
     *,
     now: datetime,
+    by: By[HolderSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[CustomerRow]:
     """Who is on a version, by account. Raises as read_offer, InvalidInputError."""
     require(actor, Action.READ)
-    check_limit(limit)
-    after = decode_cursor(cursor, int) if cursor else 0
-    statement = text(f"""
-        SELECT account_id FROM ({HOLDERS}) AS holders
-        WHERE offer_version_id = :version AND account_id > :after
-        ORDER BY account_id LIMIT :limit""")  # noqa: S608
+    span = HOLDERS_SORTING.span(by, limit=limit, cursor=cursor)
+    statement = text(_holders_on(where or HolderQuery(), span))
+    values: dict[str, Any] = {"now": now, "limit": limit + 1}
+    if span.after is not None:
+        values["after"] = span.after[0]
     async with database.reading() as session:
         offer = await find_any_offer(session, code)
-        version_id = await _version_id(session, offer, version)
-        values = {"now": now, "version": version_id, "after": after, "limit": limit + 1}
-        found = [
-            row[0] for row in (await (await session.connection()).execute(statement, values)).all()
-        ]
-        rows = await read_customers(session, found[:limit], now)
-    return Page(rows, encode_cursor(found[limit - 1]) if len(found) > limit else None)
+        values["version"] = await _version_id(session, offer, version)
+        found = (await (await session.connection()).execute(statement, values)).all()
+        account_ids, following = span.split([int(row[0]) for row in found], lambda each: (each,))
+        rows = await read_customers(session, account_ids, now)
+    return Page(rows, following)
 
 
 async def find_any_offer(session: AsyncSession, code: str, *, lock: bool = False) -> Offer:
@@ -140,6 +213,27 @@ async def find_any_offer(session: AsyncSession, code: str, *, lock: bool = False
     if offer is None:
         raise OfferNotFoundError(f"There is no offer {code}.")
     return offer
+
+
+def _holders_on(where: HolderQuery, span: Span) -> str:
+    """Accounts of a page: as many from each index as the page may need, then the first of both."""
+    order = f"ORDER BY account_id{' DESC' if span.descending else ''} LIMIT :limit"
+    conditions = ["offer_version_id = :version"]
+    if span.after is not None:
+        conditions.append(f"account_id {'<' if span.descending else '>'} :after")
+    if where.kind is not None:
+        conditions.append(HAS_KIND.format(kind=where.kind.value))
+    if where.past_due is not None:
+        conditions.append(OWES if where.past_due else f"NOT {OWES}")
+    wanted = " AND ".join(conditions)
+    return f"""
+        SELECT account_id FROM (
+            (SELECT account_id FROM subscriptions AS holder
+             WHERE ended_at IS NULL AND {wanted} {order})
+            UNION
+            (SELECT DISTINCT account_id FROM plans AS holder
+             WHERE ended_at IS NULL AND (ends_at IS NULL OR ends_at > :now) AND {wanted} {order})
+        ) AS holders {order}"""  # noqa: S608
 
 
 async def _version_id(session: AsyncSession, offer: Offer, version: int) -> int:
@@ -184,5 +278,6 @@ async def _detail(session: AsyncSession, offer: Offer, counts: dict[int, int]) -
         has_edits=draft.revision != offer.published_revision,
         accounts=sum(version.accounts for version in versions),
         archived_at=offer.archived_at,
+        position=offer.position,
     )
     return OfferDetail(row, versions)

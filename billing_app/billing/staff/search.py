@@ -17,6 +17,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.paging import decode_cursor, encode_cursor, invalid_cursor
+from billing_app.billing.sorting import By
+from billing_app.billing.usage import Days
 from billing_app.db.words import AccountKind
 
 MAX_QUERY_LENGTH: Final = 200
@@ -42,6 +44,7 @@ IS_FIRST_WORD: Final = (
     "NOT EXISTS (SELECT FROM search_words AS other WHERE other.account_id = source.id"
     " AND other.word >= :low0 AND other.word < source.word)"
 )
+MADE_WITHIN: Final = "{row}.created_at >= :since AND {row}.created_at < :until"
 BLOCKED_ROWS: Final = "accounts WHERE blocked_at IS NOT NULL"
 PAST_DUE_ROWS: Final = "subscriptions WHERE past_due_since IS NOT NULL AND ended_at IS NULL"
 IS_PAST_DUE: Final = (
@@ -68,32 +71,59 @@ class PlanFilter(StrEnum):
     NONE = "none"
 
 
-class Sort(StrEnum):
-    """By the word that the first one asked for was found in, or by age."""
+class CustomerSort(StrEnum):
+    """By the word that the first one asked for was found in, or by when the account was made:
+    what an index of all accounts gives."""
 
     WORD = "word"
+    MADE = "made"
+
+
+class Sort(StrEnum):
+    """A CustomerSort with its direction."""
+
+    WORD = "word"
+    LAST_WORD = "last_word"
     NEWEST = "newest"
     OLDEST = "oldest"
+
+    @property
+    def is_by_word(self) -> bool:
+        return self in (Sort.WORD, Sort.LAST_WORD)
+
+    @property
+    def is_descending(self) -> bool:
+        return self in (Sort.LAST_WORD, Sort.NEWEST)
+
+
+def sort_of(by: By[CustomerSort]) -> Sort:
+    if by.sort is CustomerSort.WORD:
+        return Sort.LAST_WORD if by.descending else Sort.WORD
+    return Sort.NEWEST if by.descending else Sort.OLDEST
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerFilter:
-    """Which accounts; None leaves all. `sort` None: by word when there is a query, else newest."""
+    """Which accounts; None leaves all. `days`: on which they were made. `sort` None: by word when
+    there is a query, else newest."""
 
     query: str = ""
     kind: AccountKind | None = None
     plan: PlanFilter | None = None
     past_due: bool | None = None
     blocked: bool | None = None
+    days: Days | None = None
     sort: Sort | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Accounts in order; `next_cursor` None: there is no more."""
+    """Accounts in order; `next_cursor` None: there is no more. `examined`: after so many rows it
+    stopped, though the page is not full; 0 when it did not."""
 
     account_ids: list[int]
     next_cursor: str | None
+    examined: int
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -112,12 +142,14 @@ async def find_accounts(
     await (await session.connection()).execute(text(PLAN_EACH))
     words = await _fold(session, where.query)
     sort = where.sort or Sort.WORD
-    if sort is Sort.WORD and not words:
+    if sort.is_by_word and not words:
         sort = Sort.NEWEST
     after = _place(cursor, sort) if cursor else None
     values: dict[str, Any] = {"now": now, "limit": limit + 1, "examined": MAX_EXAMINED}
     for n, word in enumerate(words):
         values |= {f"low{n}": word, f"high{n}": word + LAST_LETTER}
+    if where.days is not None:
+        values |= {"since": where.days.since, "until": where.days.until}
     if after is not None:
         values |= {"word": after.word, "at": after.at, "after": after.account_id}
     few = await _few_rows(session, where, len(words), values)
@@ -126,12 +158,12 @@ async def find_accounts(
     else:
         rows = await _walk(session, where, sort, len(words), values)
     places = [Place(sort, row.word, row.at, row.id) for row in rows[:limit]]
-    following = places[-1] if len(rows) > limit else None
+    following, examined = (places[-1] if len(rows) > limit else None), 0
     if following is None and few is None:
         following = await _end_of_walk(session, where, sort, values)
-    return Found(
-        [place.account_id for place in places], encode_cursor(following) if following else None
-    )
+        examined = MAX_EXAMINED if following else 0
+    cursor = encode_cursor(following) if following else None
+    return Found([place.account_id for place in places], cursor, examined)
 
 
 async def _fold(session: AsyncSession, query: str) -> list[str]:
@@ -184,7 +216,7 @@ async def _collect(
     values: dict[str, Any],
 ) -> list[Any]:
     conditions = _conditions(where, range(words))
-    by_word = sort is Sort.WORD
+    by_word = sort.is_by_word
     if "after" in values:
         conditions.append(_after(sort, "first.word" if by_word else "account.created_at"))
     if by_word:
@@ -202,7 +234,7 @@ async def _collect(
 async def _walk(
     session: AsyncSession, where: CustomerFilter, sort: Sort, words: int, values: dict[str, Any]
 ) -> list[Any]:
-    by_word = sort is Sort.WORD
+    by_word = sort.is_by_word
     conditions = _conditions(where, range(1 if by_word else 0, words))
     if by_word:
         conditions.append(IS_FIRST_WORD)
@@ -228,14 +260,15 @@ async def _end_of_walk(
 
 def _walked(where: CustomerFilter, sort: Sort, values: dict[str, Any]) -> str:
     """Rows in the order's own index, from the cursor on."""
-    if sort is Sort.WORD:
+    if sort.is_by_word:
         after = f" AND {_after(sort, 'word', 'account_id')}" if "after" in values else ""
         return (
             "SELECT account_id AS id, word, NULL::timestamptz AS at"  # noqa: S608
-            f" FROM {WORD_ROWS.format(n=0)}{after} ORDER BY word, account_id"
+            f" FROM {WORD_ROWS.format(n=0)}{after} ORDER BY {_order(sort, 'word', 'account_id')}"
         )
     # Organizations have an index of their own: there are many more users.
     indexed = "kind = 'organization'" if where.kind is AccountKind.ORGANIZATION else "true"
+    indexed += f" AND {MADE_WITHIN.format(row='accounts')}" if where.days is not None else ""
     after = f" AND {_after(sort, 'created_at', 'id')}" if "after" in values else ""
     return (
         f"SELECT id, '' AS word, created_at AS at FROM accounts WHERE {indexed}"  # noqa: S608
@@ -250,6 +283,8 @@ def _conditions(where: CustomerFilter, words: range) -> list[str]:
         conditions.append(f"account.kind = '{where.kind.value}'")
     if where.blocked is not None:
         conditions.append(f"account.blocked_at IS {'NOT ' if where.blocked else ''}NULL")
+    if where.days is not None:
+        conditions.append(MADE_WITHIN.format(row="account"))
     if where.past_due is not None:
         conditions.append(IS_PAST_DUE if where.past_due else f"NOT {IS_PAST_DUE}")
     if where.plan is PlanFilter.NONE:
@@ -260,18 +295,18 @@ def _conditions(where: CustomerFilter, words: range) -> list[str]:
 
 
 def _after(sort: Sort, key: str, tie: str = "account.id") -> str:
-    value = ":word" if sort is Sort.WORD else ":at"
-    return f"({key}, {tie}) {'<' if sort is Sort.NEWEST else '>'} ({value}, :after)"
+    value = ":word" if sort.is_by_word else ":at"
+    return f"({key}, {tie}) {'<' if sort.is_descending else '>'} ({value}, :after)"
 
 
 def _order(sort: Sort, key: str, tie: str = "account.id") -> str:
-    direction = " DESC" if sort is Sort.NEWEST else ""
+    direction = " DESC" if sort.is_descending else ""
     return f"{key}{direction}, {tie}{direction}"
 
 
 def _place(cursor: str, sort: Sort) -> Place:
     place = decode_cursor(cursor, Place)
-    is_whole = place.sort is sort and (sort is Sort.WORD or place.at is not None)
+    is_whole = place.sort is sort and (sort.is_by_word or place.at is not None)
     if not is_whole or not 0 <= place.account_id < 2**63:
         raise invalid_cursor()
     return place

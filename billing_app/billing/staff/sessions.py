@@ -2,24 +2,38 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Final
 
-from sqlmodel import col, select, update
+from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import UserNotFoundError
-from billing_app.billing.paging import (
-    DEFAULT_LIMIT,
-    Page,
-    check_limit,
-    decode_cursor,
-    encode_cursor,
-)
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.audit import Deed, clean_reason, record
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Membership, Session, User
+
+
+class SessionSort(StrEnum):
+    SINCE = "since"
+    ENDS = "ends"
+    PERSON = "person"
+
+
+SORTING: Final = Sorting(
+    {
+        SessionSort.SINCE: Key(col(Session.created_at), INSTANT),
+        SessionSort.ENDS: Key(col(Session.expires_at), INSTANT),
+        SessionSort.PERSON: Key(func.lower(col(User.name)), WORDS),
+    },
+    ties=(Key(func.encode(col(Session.token_hash), "hex"), WORDS),),
+    usual=By(SessionSort.SINCE, descending=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +55,30 @@ async def list_account_sessions(
     account_id: str,
     *,
     now: datetime,
+    live: bool | None = None,
+    by: By[SessionSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[SessionView]:
-    """Of all people of the account, newest first; revoked ones are left out. For staff.
+    """Of all people of the account, newest first unless told; revoked ones are left out. `live`:
+    only those that still count, or that have run out. For staff.
 
     Raises ForbiddenError, AccountNotFoundError, InvalidInputError.
     """
     require(actor, Action.READ)
-    check_limit(limit)
-    offset = decode_cursor(cursor, int) if cursor else 0
+    span = SORTING.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         query = (
             select(Session, User)
-            .join(User, col(User.id) == Session.user_id)
+            .join(User, col(User.id) == col(Session.user_id))
             .where(col(Session.user_id).in_(_user_ids(account)))
             .where(col(Session.revoked_at).is_(None))
-            .order_by(col(Session.created_at).desc(), col(Session.token_hash))
-            .offset(max(0, offset))
-            .limit(limit + 1)
         )
-        rows = list((await session.exec(query)).all())
+        if live is not None:
+            ends = col(Session.expires_at)
+            query = query.where(ends > now if live else ends <= now)
+        rows, following = await span.fetch(session, query)
     views = [
         SessionView(
             user_id=user.id,
@@ -73,9 +89,9 @@ async def list_account_sessions(
             expires_at=row.expires_at,
             is_live=row.expires_at > now,
         )
-        for row, user in rows[:limit]
+        for row, user, *_ in rows
     ]
-    return Page(views, encode_cursor(offset + limit) if len(rows) > limit else None)
+    return Page(views, following)
 
 
 async def sign_out_person(

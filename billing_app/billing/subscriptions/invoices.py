@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
 
-from sqlmodel import col, select
+from sqlalchemy import Select
+from sqlalchemy import select as select_rows
+from sqlmodel import col
 
 from billing_app.billing.accounts import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.subscriptions.provider import PaymentMethodFacts, PaymentProvider
+from billing_app.billing.usage import Days
 from billing_app.db.engine import Database
 from billing_app.db.tables import Invoice, ProviderCustomer
 from billing_app.db.words import InvoiceStatus
@@ -29,29 +35,63 @@ class InvoiceView:
     pdf_url: str
 
 
+class InvoiceSort(StrEnum):
+    """`AMOUNT` is what is due, in minor units of whichever currency."""
+
+    ISSUED = "issued"
+    NUMBER = "number"
+    AMOUNT = "amount"
+    STATUS = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceQuery:
+    """Which invoices; None leaves all. `days`: on which they were issued."""
+
+    status: InvoiceStatus | None = None
+    days: Days | None = None
+
+
+_ISSUED: Final = Key(col(Invoice.issued_at), INSTANT)
+SORTING: Final = Sorting(
+    {
+        InvoiceSort.ISSUED: _ISSUED,
+        InvoiceSort.NUMBER: Key(col(Invoice.number), WORDS),
+        InvoiceSort.AMOUNT: Key(col(Invoice.amount_due_minor), NUMBER),
+        InvoiceSort.STATUS: Key(col(Invoice.status), WORDS),
+    },
+    ties=(_ISSUED, Key(col(Invoice.provider_id), WORDS)),
+    usual=By(InvoiceSort.ISSUED, descending=True),
+)
+
+
 async def list_invoices(
     database: Database,
     actor: Actor,
     account_id: str,
+    where: InvoiceQuery | None = None,
     *,
+    by: By[InvoiceSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[InvoiceView]:
-    """Newest first, drafts left out. Raises AccountNotFoundError, InvalidInputError."""
-    check_limit(limit)
+    """Newest first unless told, drafts left out. Raises AccountNotFoundError, InvalidInputError."""
+    where = where or InvoiceQuery()
+    span = SORTING.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_managing(session, actor, account_id, reading=True)
-        query = (
-            select(Invoice)
-            .where(Invoice.account_id == account.id)
-            .where(Invoice.status != InvoiceStatus.DRAFT)
-            .order_by(col(Invoice.issued_at).desc(), col(Invoice.provider_id).desc())
+        query: Select[Any] = (
+            select_rows(Invoice)
+            .where(col(Invoice.account_id) == account.id)
+            .where(col(Invoice.status) != InvoiceStatus.DRAFT)
         )
-        rows = list((await session.exec(query)).all())
-    start = _after(rows, cursor) if cursor else 0
-    page = rows[start : start + limit]
-    has_more = len(rows) > start + limit
-    return Page([_view(row) for row in page], page[-1].provider_id if has_more else None)
+        if where.status is not None:
+            query = query.where(col(Invoice.status) == where.status)
+        if where.days is not None:
+            issued = col(Invoice.issued_at)
+            query = query.where(issued >= where.days.since, issued < where.days.until)
+        rows, following = await span.fetch(session, query)
+    return Page([_view(row[0]) for row in rows], following)
 
 
 async def read_payment_method(
@@ -65,13 +105,6 @@ async def read_payment_method(
         account = await authorize_managing(session, actor, account_id, reading=True)
         customer = await session.get(ProviderCustomer, account.id)
     return await provider.payment_method(customer.customer_id) if customer else None
-
-
-def _after(rows: list[Invoice], cursor: str) -> int:
-    for position, row in enumerate(rows):
-        if row.provider_id == cursor:
-            return position + 1
-    raise invalid_cursor()
 
 
 def _view(row: Invoice) -> InvoiceView:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, false, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, String, false, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -65,6 +65,12 @@ class Subscription(SQLModel, table=True):
             "account_id",
             unique=True,
             postgresql_where=text(f"status IN {LIVE_STATUSES}"),
+        ),
+        Index(
+            "ix_subscriptions_offer_version_id",
+            "offer_version_id",
+            "account_id",
+            postgresql_where=text("ended_at IS NULL"),
         ),
         Index(
             "ix_subscriptions_past_due",
@@ -206,11 +212,12 @@ class WebhookEvent(SQLModel, table=True):
             "ix_webhook_events_open", "received_at", postgresql_where=text("state <> 'processed'")
         ),
         Index("ix_webhook_events_received_at", "received_at", "id"),
+        Index("ix_webhook_events_type", "type", "received_at", "id"),
         Index("ix_webhook_events_customer_id", "customer_id", "received_at", "id"),
     )
 
     id: str = Field(primary_key=True, max_length=255)
-    type: str = Field(max_length=128)
+    type: str = Field(sa_type=String(128, collation="C"))  # pyright: ignore[reportArgumentType, reportCallIssue]
     object_id: str = Field(default="", max_length=255)
     customer_id: str = Field(default="", max_length=255)
     payload: dict[str, Any] = Field(sa_type=JSONB)

@@ -47,6 +47,12 @@ class Plan(SQLModel, table=True):
             unique=True,
             postgresql_where=text("source_reference IS NOT NULL"),
         ),
+        Index(
+            "ix_plans_offer_version_id",
+            "offer_version_id",
+            "account_id",
+            postgresql_where=text("offer_version_id IS NOT NULL"),
+        ),
         by_day("plans", "created_at", "timestamptz_minmax_multi_ops"),
         {"postgresql_with": {"fillfactor": "70"}},
     )

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant
@@ -34,6 +34,10 @@ class AccountNearLimit(SQLModel, table=True):
     """An account that had used most of what it has when it was last looked at."""
 
     __tablename__ = "accounts_near_limit"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        Index("ix_accounts_near_limit_left", text("(executions - used - held)"), "account_id"),
+        Index("ix_accounts_near_limit_executions", "executions", "account_id"),
+    )
 
     account_id: int = Field(
         primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}

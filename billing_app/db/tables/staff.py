@@ -62,7 +62,9 @@ class AuditEntry(SQLModel, table=True):
     __table_args__ = (
         one_of("role", StaffRole),
         Index("ix_audit_entries_account_id", "account_id", "id"),
-        Index("ix_audit_entries_actor_id", "actor_id", "id"),
+        Index("ix_audit_entries_actor_id", "actor_id", "at", "id"),
+        Index("ix_audit_entries_action", "action", "at", "id"),
+        Index("ix_audit_entries_at", "at", "id"),
         CheckConstraint("(request_key IS NULL) = (request_hash IS NULL)", name="request_whole"),
         Index(
             "uq_audit_entries_request_key",

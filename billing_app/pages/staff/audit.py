@@ -5,13 +5,20 @@ import reflex as rx
 from billing_app import routes
 from billing_app.components.cards import page_head
 from billing_app.components.controls import select
-from billing_app.components.listing import filter_select, listing, paging_of, search_box
-from billing_app.pages.staff.entries import ENTRY_COLUMNS, entry_row, no_entries
+from billing_app.components.listing import (
+    Paging,
+    filter_days,
+    filter_select,
+    listing,
+    search_box,
+)
+from billing_app.pages.staff.entries import ENTRY_ACTIONS, ENTRY_COLUMNS, entry_row, no_entries
 from billing_app.pages.staff.frame import console
-from billing_app.states.staff.audit import ACTION, BY
+from billing_app.states.staff import audit as names
 from billing_app.states.staff.audit import StaffAuditState as State
-from billing_app.states.staff.entries import ACTIONS
-from billing_app.states.staff.listing import ALL
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
+
+AUDIT = Paging(State, names.AUDIT)
 
 
 def staff_audit() -> rx.Component:
@@ -24,7 +31,7 @@ def staff_audit() -> rx.Component:
                 ENTRY_COLUMNS,
                 rows=State.rows,
                 row=lambda row: entry_row(row, State.undo, with_account=True),
-                paging=paging_of(State),
+                paging=AUDIT,
                 tools=_tools(),
                 when_empty=no_entries(),
             ),
@@ -36,15 +43,16 @@ def staff_audit() -> rx.Component:
 
 def _tools() -> tuple[rx.Component, ...]:
     return (
-        search_box("Account", "Account id: acc_…", value=State.search, on_search=State.search_for),
+        search_box(AUDIT, names.ACCOUNT, "Account", "Account id: acc_…"),
         select(
             "Who",
             options=[
                 rx.el.option("Everybody", value=ALL),
                 rx.foreach(State.people, lambda who: rx.el.option(who[1], value=who[0])),
             ],
-            value=rx.cond(State.filters.contains(BY), State.filters[BY], ALL).to(str),
-            on_change=lambda value: State.filter_by(BY, value),
+            value=AUDIT.chosen(names.BY),
+            on_change=AUDIT.on_filter(names.BY),
         ),
-        filter_select(State, ACTION, "Action", ((ALL, "All actions"), *ACTIONS.items()), ALL),
+        filter_select(AUDIT, names.ACTION, "Action", ENTRY_ACTIONS),
+        filter_days(AUDIT, FIRST_DAY, LAST_DAY),
     )

@@ -9,7 +9,7 @@ from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import bare_card
 from billing_app.components.controls import native_link
 from billing_app.components.numbers import badge, meter
-from billing_app.pages.staff import customer_parts as parts
+from billing_app.pages.staff import customer_access, customer_money, customer_usage
 from billing_app.pages.staff.frame import console, not_found
 from billing_app.pages.staff.repairs import repair_dialogs
 from billing_app.states.staff import customer as names
@@ -24,13 +24,13 @@ KEEP_FOCUS = {
     )
 }
 TABS = (
-    (names.SUMMARY, "Summary", parts.summary),
-    (names.LEDGER, "Ledger", parts.ledger),
-    (names.HOLDS, "Reservations", parts.holds),
-    (names.MONEY, "Billing", parts.money),
-    (names.WEBHOOKS, "Webhooks", parts.webhooks),
-    (names.PEOPLE, "Access", parts.access),
-    (names.AUDIT, "Audit", parts.audit),
+    (names.SUMMARY, "Summary", customer_usage.summary),
+    (names.LEDGER, "Ledger", customer_usage.ledger),
+    (names.HOLDS, "Reservations", customer_usage.holds),
+    (names.MONEY, "Billing", customer_money.money),
+    (names.WEBHOOKS, "Webhooks", customer_money.webhooks),
+    (names.PEOPLE, "Access", customer_access.access),
+    (names.AUDIT, "Audit", customer_access.audit),
 )
 
 
@@ -113,7 +113,7 @@ def _menu() -> rx.Component:
             _item("refund_range", Action.REFUND),
             _item("adjust", Action.ADJUST),
             rx.cond(head.is_trial, _item("extend_trial", Action.EXTEND_TRIAL)),
-            rx.cond(State.subscriptions.length() > 0, _item("move", Action.MOVE_OFFER)),
+            rx.cond(State.has_subscription, _item("move", Action.MOVE_OFFER)),
             rx.dropdown_menu.separator(),
             rx.cond(
                 head.is_blocked,

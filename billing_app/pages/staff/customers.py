@@ -4,33 +4,35 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.search import PlanFilter, Sort
+from billing_app.billing.staff.search import CustomerSort, PlanFilter
 from billing_app.components.cards import page_head
-from billing_app.components.feedback import empty, notice
+from billing_app.components.feedback import empty
 from billing_app.components.listing import (
     Column,
+    Paging,
+    filter_days,
     filter_select,
     listing,
-    paging_of,
     search_box,
 )
 from billing_app.components.numbers import badge, meter
 from billing_app.components.tables import cell
 from billing_app.db.words import AccountKind
 from billing_app.pages.staff.frame import console
-from billing_app.states.staff.customers import BLOCKED, KIND, PAST_DUE, PLAN, STATE
+from billing_app.states.staff import customers as names
 from billing_app.states.staff.customers import StaffCustomersState as State
-from billing_app.states.staff.listing import ALL
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 from billing_app.states.staff.views import CustomerLine
 
+CUSTOMERS = Paging(State, names.CUSTOMERS)
 COLUMNS = (
-    Column("Customer"),
+    Column("Customer", CustomerSort.WORD),
     Column("Kind", is_wide_only=True),
     Column("Plan", is_wide_only=True),
     Column("Used", is_wide_only=True),
     Column("Left", is_right=True),
     Column("Status"),
-    Column("Since", sorts=(Sort.NEWEST.value, Sort.OLDEST.value), is_right=True, is_wide_only=True),
+    Column("Since", CustomerSort.MADE, is_right=True, is_wide_only=True),
 )
 
 
@@ -39,16 +41,12 @@ def staff_customers() -> rx.Component:
     return console(
         rx.fragment(
             page_head("Customers", "Organizations and trials"),
-            rx.cond(
-                State.problem != "",
-                notice(tone="warning", title="This can't be searched", words=State.problem),
-            ),
             listing(
                 "Customers",
                 COLUMNS,
                 rows=State.rows,
                 row=_row,
-                paging=paging_of(State),
+                paging=CUSTOMERS,
                 tools=_tools(),
                 when_empty=empty(
                     icon="search-x",
@@ -66,25 +64,24 @@ def staff_customers() -> rx.Component:
 def _tools() -> tuple[rx.Component, ...]:
     return (
         search_box(
+            CUSTOMERS,
+            names.WORDS,
             "Search customers",
             "Name, e-mail, organization or Stripe id",
-            value=State.search,
-            on_search=State.search_for,
         ),
         filter_select(
-            State,
-            KIND,
+            CUSTOMERS,
+            names.KIND,
             "Kind",
             (
                 (ALL, "All kinds"),
                 (AccountKind.ORGANIZATION.value, "Organizations"),
                 (AccountKind.USER.value, "Trial accounts"),
             ),
-            ALL,
         ),
         filter_select(
-            State,
-            PLAN,
+            CUSTOMERS,
+            names.PLAN,
             "Plan",
             (
                 (ALL, "Any plan"),
@@ -92,15 +89,14 @@ def _tools() -> tuple[rx.Component, ...]:
                 (PlanFilter.TRIAL.value, "Trial"),
                 (PlanFilter.NONE.value, "No plan"),
             ),
-            ALL,
         ),
         filter_select(
-            State,
-            STATE,
+            CUSTOMERS,
+            names.STATE,
             "Trouble",
-            ((ALL, "Any state"), (PAST_DUE, "Past due"), (BLOCKED, "Blocked")),
-            ALL,
+            ((ALL, "Any state"), (names.PAST_DUE, "Past due"), (names.BLOCKED, "Blocked")),
         ),
+        filter_days(CUSTOMERS, FIRST_DAY, LAST_DAY),
     )
 
 

@@ -6,20 +6,24 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
+from billing_app.billing.staff.audit_log import EntrySort
 from billing_app.components.controls import Handler
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
+from billing_app.states.staff.entries import ACTIONS as WORDS_OF_ACTIONS
+from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.views import EntryLine
 
 ENTRY_COLUMNS: Final = (
-    Column("Time (UTC)"),
+    Column("Time (UTC)", EntrySort.AT),
     Column("Who", is_wide_only=True),
-    Column("What"),
+    Column("What", EntrySort.ACTION),
     Column("Reason", is_wide_only=True),
     Column(ACTIONS, is_right=True),
 )
+ENTRY_ACTIONS: Final = ((ALL, "All actions"), *WORDS_OF_ACTIONS.items())
 
 
 def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool) -> rx.Component:

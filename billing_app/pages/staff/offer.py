@@ -1,26 +1,33 @@
 """One offer: the draft beside the card that it becomes, its versions, and who is on them."""
 
-from typing import Literal
-
 import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
+from billing_app.billing.staff.offers import HolderSort
 from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
 from billing_app.components.feedback import empty, notice
+from billing_app.components.listing import Column, Paging, filter_select, listing
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell, table
-from billing_app.db.words import Interval
+from billing_app.db.words import AccountKind
 from billing_app.pages.staff.frame import console, not_found
+from billing_app.pages.staff.offer_editor import editor
+from billing_app.states.staff import offers as names
+from billing_app.states.staff.listing import ALL, NO, YES
 from billing_app.states.staff.offers import ARCHIVE, PUBLISH, SAVE, UNARCHIVE
 from billing_app.states.staff.offers import StaffOfferState as State
 from billing_app.states.staff.views import ChangeLine, HolderLine, VersionLine
 
-DELAY_MS = 200
-InputMode = Literal["text", "numeric", "decimal"]
+HOLDERS = Paging(State, names.HOLDERS)
+KINDS = (
+    (ALL, "All kinds"),
+    (AccountKind.ORGANIZATION.value, "Organizations"),
+    (AccountKind.USER.value, "Trial accounts"),
+)
 NOT_SHOWN = "It stands in the audit log."
 
 
@@ -33,7 +40,7 @@ def staff_offer() -> rx.Component:
             rx.fragment(
                 _head(),
                 rx.cond(State.changes.length() > 0, _conflict()),
-                rx.el.div(_editor(), _beside(), class_name="columns top"),
+                rx.el.div(editor(), _beside(), class_name="columns top"),
                 rx.cond(State.is_new, rx.fragment(), _versions()),
                 rx.cond(State.holders_of != "", _holders()),
                 _dialogs(),
@@ -137,140 +144,6 @@ def _change(row: ObjectVar[ChangeLine]) -> rx.Component:
     )
 
 
-def _editor() -> rx.Component:
-    may_edit = State.allowed.contains(Action.EDIT_OFFER.value)
-    is_pack = State.form["interval"] == Interval.ONCE.value
-    return card(
-        rx.el.fieldset(
-            rx.cond(State.is_new, _code()),
-            _field("Name", "name"),
-            _field("Description", "description"),
-            rx.el.div(
-                _choice(
-                    "Sold",
-                    "interval",
-                    (
-                        (Interval.MONTH.value, "By the month"),
-                        (Interval.YEAR.value, "By the year"),
-                        (Interval.ONCE.value, "Once, as a pack"),
-                    ),
-                ),
-                _field("Executions each time", "executions", mode="numeric"),
-                _field("Price", "price", mode="decimal"),
-                _field("Currency", "currency"),
-                class_name="fields",
-            ),
-            rx.cond(is_pack, _of_packs(), _of_subscriptions()),
-            rx.el.div(
-                _field(
-                    "Order of use", "priority", mode="numeric", hint="Lower first; empty: usual"
-                ),
-                _field("Place in the list", "position", mode="numeric"),
-                _choice(
-                    "Customers", "visible", (("yes", "See it"), ("no", "Don't see it in the list"))
-                ),
-                class_name="fields",
-            ),
-            disabled=~may_edit,
-            class_name="editor",
-        ),
-        title="Draft",
-        note="Customers stay on the version that they bought until they are moved",
-    )
-
-
-def _of_packs() -> rx.Component:
-    return rx.el.div(
-        _field("Days it lasts", "valid_days", mode="numeric", hint="Empty: it does not end"),
-        class_name="fields",
-    )
-
-
-def _of_subscriptions() -> rx.Component:
-    return rx.fragment(
-        rx.el.div(
-            _field("Days of trial", "trial_days", mode="numeric"),
-            _choice(
-                "When all are used",
-                "overage",
-                (("hard", "Stop"), ("soft", "Go on for a price")),
-            ),
-            class_name="fields",
-        ),
-        rx.cond(
-            State.form["overage"] == "soft",
-            rx.el.div(
-                _field("Price beyond the plan", "unit_price", mode="decimal"),
-                _field("For so many executions", "unit_executions", mode="numeric"),
-                _field(
-                    "At most beyond the plan",
-                    "limit_executions",
-                    mode="numeric",
-                    hint="Empty: no limit",
-                ),
-                class_name="fields",
-            ),
-        ),
-    )
-
-
-def _code() -> rx.Component:
-    return _labelled(
-        "Code",
-        "code",
-        "Lower-case letters, digits and hyphens; it stays for good",
-        rx.debounce_input(
-            rx.el.input(
-                id="offer-code", value=State.code, on_change=State.set_code, class_name="input"
-            ),
-            debounce_timeout=DELAY_MS,
-        ),
-    )
-
-
-def _field(label: str, name: str, *, mode: InputMode = "text", hint: str = "") -> rx.Component:
-    return _labelled(
-        label,
-        name,
-        hint,
-        rx.debounce_input(
-            rx.el.input(
-                id=f"offer-{name}",
-                value=State.form[name],
-                on_change=lambda value: State.set_field(name, value),
-                input_mode=mode,
-                auto_complete="off",
-                class_name="input",
-            ),
-            debounce_timeout=DELAY_MS,
-        ),
-    )
-
-
-def _choice(label: str, name: str, choices: tuple[tuple[str, str], ...]) -> rx.Component:
-    return _labelled(
-        label,
-        name,
-        "",
-        rx.el.select(
-            *[rx.el.option(words, value=value) for value, words in choices],
-            id=f"offer-{name}",
-            value=State.form[name],
-            on_change=lambda value: State.set_field(name, value),
-            class_name="select",
-        ),
-    )
-
-
-def _labelled(label: str, name: str, hint: str, control: rx.Component) -> rx.Component:
-    return rx.el.div(
-        rx.el.label(label, html_for=f"offer-{name}", class_name="field-label"),
-        control,
-        rx.el.p(hint, class_name="field-hint") if hint else rx.fragment(),
-        class_name="field",
-    )
-
-
 def _beside() -> rx.Component:
     seen = State.preview
     return card(
@@ -346,18 +219,28 @@ def _version(row: ObjectVar[VersionLine]) -> rx.Component:
 
 
 def _holders() -> rx.Component:
-    return card(
-        table(
-            "Accounts on this version",
-            ("Customer", "Left", "Status"),
-            rows=State.holders,
-            row=_holder,
-            right=("Left",),
-            when_empty=empty(icon="users", title="Nobody", words="No account is on this version."),
-            dense=True,
+    return listing(
+        "Accounts on this version",
+        (
+            Column("Customer"),
+            Column("Account", HolderSort.ACCOUNT, is_wide_only=True),
+            Column("Left", is_right=True),
+            Column("Status"),
         ),
+        rows=State.holders,
+        row=_holder,
+        paging=HOLDERS,
+        tools=(
+            filter_select(HOLDERS, names.KIND, "Kind", KINDS),
+            filter_select(
+                HOLDERS,
+                names.OWES,
+                "Trouble",
+                ((ALL, "Any state"), (YES, "Past due"), (NO, "Not past due")),
+            ),
+        ),
+        when_empty=empty(icon="users", title="Nobody", words="No such account is on this version."),
         title=f"On version {State.holders_of}",
-        flush=True,
     )
 
 
@@ -373,6 +256,7 @@ def _holder(row: ObjectVar[HolderLine]) -> rx.Component:
             ),
             "strong clip-wide",
         ),
+        cell(rx.el.code(row.account_id, class_name="code"), "soft wide-only"),
         cell(row.left, "right"),
         cell(badge(row.status, row.tone)),
         key=row.account_id,

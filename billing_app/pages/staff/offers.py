@@ -4,19 +4,35 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.offers import OfferState
+from billing_app.billing.staff.offers import OfferSort, OfferState
 from billing_app.billing.staff.permissions import Action
-from billing_app.components.cards import card, page_head
+from billing_app.components.cards import page_head
 from billing_app.components.controls import segments
 from billing_app.components.feedback import empty
+from billing_app.components.listing import (
+    Column,
+    Paging,
+    filter_select,
+    listing,
+    search_box,
+)
 from billing_app.components.numbers import badge
-from billing_app.components.tables import cell, table
+from billing_app.components.tables import cell
+from billing_app.db.words import Interval
 from billing_app.pages.staff.frame import console
+from billing_app.states.staff import offers as names
 from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.offers import NEW
 from billing_app.states.staff.offers import StaffOffersState as State
 from billing_app.states.staff.views import OfferLine
 
+OFFERS = Paging(State, names.OFFERS)
+INTERVALS = (
+    (ALL, "Sold any way"),
+    (Interval.MONTH.value, "By the month"),
+    (Interval.YEAR.value, "By the year"),
+    (Interval.ONCE.value, "Once, as a pack"),
+)
 CHOICES = (
     (ALL, "All"),
     (OfferState.PUBLISHED.value, "On sale"),
@@ -30,25 +46,37 @@ def staff_offers() -> rx.Component:
     return console(
         rx.fragment(
             page_head("Offers", "What customers can buy", _new()),
-            card(
-                table(
-                    "Offers",
-                    ("Offer", "State", "Version", "Price", "Executions", "Accounts"),
-                    rows=State.rows,
-                    row=_row,
-                    right=("Version", "Executions", "Accounts"),
-                    wide_only=("Version", "Executions"),
-                    when_empty=empty(
-                        icon="tags", title="No offers", words="A new one begins as a draft."
-                    ),
-                    dense=True,
+            listing(
+                "Offers",
+                (
+                    Column("Offer", OfferSort.NAME),
+                    Column("State", OfferSort.STATE),
+                    Column("Place", OfferSort.POSITION, is_right=True, is_wide_only=True),
+                    Column("Version", is_right=True, is_wide_only=True),
+                    Column("Price", OfferSort.PRICE),
+                    Column("Executions", OfferSort.EXECUTIONS, is_right=True, is_wide_only=True),
+                    Column("Accounts", OfferSort.ACCOUNTS, is_right=True),
+                ),
+                rows=State.rows,
+                row=_row,
+                paging=OFFERS,
+                tools=(
+                    search_box(OFFERS, names.LETTERS, "Search offers", "Name or code"),
+                    filter_select(OFFERS, names.INTERVAL, "Sold", INTERVALS),
+                ),
+                when_empty=empty(
+                    icon="tags", title="No offers", words="A new one begins as a draft."
                 ),
                 title="Catalogue",
-                note="In the order in which customers see it",
+                note="In the order in which customers see it, unless sorted",
                 actions=[
-                    segments("State", CHOICES, chosen=State.state, on_choose=State.choose_state)
+                    segments(
+                        "State",
+                        CHOICES,
+                        chosen=OFFERS.chosen(names.STATE),
+                        on_choose=OFFERS.on_filter(names.STATE),
+                    )
                 ],
-                flush=True,
             ),
         ),
         path=routes.STAFF_OFFERS,
@@ -87,6 +115,7 @@ def _row(row: ObjectVar[OfferLine]) -> rx.Component:
                 rx.cond(row.has_edits, rx.fragment(" ", badge("Edited", "warning"))),
             )
         ),
+        cell(row.position, "right soft wide-only"),
         cell(row.version, "right soft wide-only"),
         cell(rx.fragment(row.price, " ", rx.el.span(row.interval, class_name="row-note"))),
         cell(row.executions, "right wide-only"),

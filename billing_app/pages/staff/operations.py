@@ -7,8 +7,11 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
+from billing_app.billing.staff.events import EventSort
+from billing_app.billing.staff.jobs import JobSort
 from billing_app.billing.staff.permissions import Action
-from billing_app.components.cards import card, live_mark, page_head
+from billing_app.billing.staff.reconciliations import DifferenceSort, ReconciliationSort
+from billing_app.components.cards import live_mark, page_head
 from billing_app.components.controls import Handler, native_link
 from billing_app.components.dialogs import (
     choice_field,
@@ -18,17 +21,37 @@ from billing_app.components.dialogs import (
     reason_field,
 )
 from billing_app.components.feedback import empty, notice
-from billing_app.components.listing import Column, filter_select, listing, paging_of
+from billing_app.components.listing import (
+    Column,
+    Paging,
+    filter_days,
+    filter_select,
+    listing,
+    search_box,
+)
 from billing_app.components.numbers import badge
-from billing_app.components.tables import ACTIONS, cell, table
+from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.words import WebhookState
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import operations as names
-from billing_app.states.staff.listing import ALL
-from billing_app.states.staff.operations import JOB_STATES, STATE, WEBHOOK_STATES
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY, NO, YES
+from billing_app.states.staff.operations import JOB_STATES, WEBHOOK_STATES
 from billing_app.states.staff.operations import StaffOperationsState as State
 from billing_app.states.staff.views import ComparisonLine, DifferenceLine, JobLine, WebhookLine
 
+WEBHOOKS = Paging(State, names.WEBHOOKS)
+JOBS = Paging(State, names.JOBS)
+DIFFERENCES = Paging(State, names.DIFFERENCES)
+COMPARISONS = Paging(State, names.COMPARISONS)
+WHATS = (
+    (ALL, "Everything"),
+    ("subscription", "Subscriptions"),
+    ("invoice", "Invoices"),
+    ("customer", "Customers"),
+    ("checkout", "Checkouts"),
+    ("intent", "What we asked"),
+    ("event", "Events"),
+)
 NOT_SHOWN = "It stands in the audit log."
 
 
@@ -65,8 +88,8 @@ def _webhooks() -> rx.Component:
     return listing(
         "Webhooks",
         (
-            Column("Received (UTC)"),
-            Column("Type"),
+            Column("Received (UTC)", EventSort.RECEIVED),
+            Column("Type", EventSort.TYPE),
             Column("Event", is_wide_only=True),
             Column("State"),
             Column("Tries", is_right=True, is_wide_only=True),
@@ -75,8 +98,12 @@ def _webhooks() -> rx.Component:
         ),
         rows=State.webhooks,
         row=_webhook,
-        paging=paging_of(State),
-        tools=(_state_filter(((ALL, "All states"), *_choices(WEBHOOK_STATES))),),
+        paging=WEBHOOKS,
+        tools=(
+            _states(WEBHOOKS, WEBHOOK_STATES),
+            search_box(WEBHOOKS, names.TYPE, "Type", "Type: invoice.", is_small=True),
+            filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
+        ),
         when_empty=empty(
             icon="webhook", title="Nothing here", words="What Stripe sends comes here at once."
         ),
@@ -138,19 +165,32 @@ def _event_id(row: ObjectVar[WebhookLine]) -> rx.Component:
 
 def _comparing() -> rx.Component:
     return rx.fragment(
-        card(
-            table(
-                "Differences",
-                ("Account", "What", "Stripe's id", "There", "Here", "State"),
-                rows=State.differences,
-                row=_difference,
-                wide_only=("Stripe's id", "There"),
-                when_empty=empty(
-                    icon="scale",
-                    title="No differences in the last comparison",
-                    words="Stripe and this database say the same.",
+        listing(
+            "Differences",
+            (
+                Column("Account", DifferenceSort.ACCOUNT),
+                Column("What", DifferenceSort.WHAT),
+                Column("Stripe's id", is_wide_only=True),
+                Column("There", is_wide_only=True),
+                Column("Here"),
+                Column("State", DifferenceSort.HEALED),
+            ),
+            rows=State.differences,
+            row=_difference,
+            paging=DIFFERENCES,
+            tools=(
+                filter_select(
+                    DIFFERENCES,
+                    names.STATE,
+                    "State",
+                    ((ALL, "All states"), (NO, "Open"), (YES, "Healed")),
                 ),
-                dense=True,
+                filter_select(DIFFERENCES, names.WHAT, "What", WHATS),
+            ),
+            when_empty=empty(
+                icon="scale",
+                title="No differences in the last comparison",
+                words="Stripe and this database say the same.",
             ),
             title="What the last comparison found",
             note=rx.cond(
@@ -168,21 +208,33 @@ def _comparing() -> rx.Component:
                     ),
                 )
             ],
-            flush=True,
         ),
-        card(
-            table(
-                "Comparisons",
-                ("Began (UTC)", "Kind", "Outcome"),
-                rows=State.comparisons,
-                row=_comparison,
-                when_empty=empty(
-                    icon="history", title="None has run yet", words="One runs every hour."
-                ),
-                dense=True,
+        listing(
+            "Comparisons",
+            (
+                Column("Began (UTC)", ReconciliationSort.BEGAN),
+                Column("Kind"),
+                Column("Outcome", ReconciliationSort.DIFFERENCES),
             ),
+            rows=State.comparisons,
+            row=_comparison,
+            paging=COMPARISONS,
+            tools=(
+                filter_select(
+                    COMPARISONS,
+                    names.KIND,
+                    "Kind",
+                    ((ALL, "All kinds"), (NO, "Healing"), (YES, "Told only")),
+                ),
+                filter_select(
+                    COMPARISONS,
+                    names.OUTCOME,
+                    "Outcome",
+                    ((ALL, "Any outcome"), (YES, "With differences"), (NO, "Without")),
+                ),
+            ),
+            when_empty=empty(icon="history", title="None here", words="One runs every hour."),
             title="Comparisons",
-            flush=True,
         ),
     )
 
@@ -231,7 +283,7 @@ def _jobs() -> rx.Component:
         listing(
             "Jobs",
             (
-                Column("Made (UTC)"),
+                Column("Made (UTC)", JobSort.CREATED),
                 Column("Job"),
                 Column("About", is_wide_only=True),
                 Column("State"),
@@ -240,8 +292,12 @@ def _jobs() -> rx.Component:
             ),
             rows=State.jobs,
             row=_job,
-            paging=paging_of(State),
-            tools=(_state_filter(((ALL, "All states"), *_choices(JOB_STATES))),),
+            paging=JOBS,
+            tools=(
+                _states(JOBS, JOB_STATES),
+                search_box(JOBS, names.NAME, "Job", "The job's whole name", is_small=True),
+                filter_days(JOBS, FIRST_DAY, LAST_DAY),
+            ),
             when_empty=empty(
                 icon="cog", title="No jobs here", words="Background work comes here as it runs."
             ),
@@ -269,12 +325,9 @@ def _job(row: ObjectVar[JobLine]) -> rx.Component:
     )
 
 
-def _choices(told: Mapping[Any, tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(state.value, words) for state, (words, _) in told.items()]
-
-
-def _state_filter(choices: tuple[tuple[str, str], ...]) -> rx.Component:
-    return filter_select(State, STATE, "State", choices, ALL)
+def _states(paging: Paging, told: Mapping[Any, tuple[str, str]]) -> rx.Component:
+    choices = [(state.value, words) for state, (words, _) in told.items()]
+    return filter_select(paging, names.STATE, "State", ((ALL, "All states"), *choices))
 
 
 def _row_button(words: str, what: rx.Var[str], on_click: Handler, action: Action) -> rx.Component:

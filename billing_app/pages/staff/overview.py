@@ -4,14 +4,16 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
+from billing_app.billing.staff.metrics import NearSort
 from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import segments
 from billing_app.components.feedback import empty
+from billing_app.components.listing import Column, Paging, listing
 from billing_app.components.numbers import badge, meter, stat, stats
-from billing_app.components.tables import cell, table
+from billing_app.components.tables import cell
 from billing_app.pages.staff.frame import console
-from billing_app.states.staff.overview import PRESETS
+from billing_app.states.staff.overview import NEAR, PRESETS
 from billing_app.states.staff.overview import StaffOverviewState as State
 from billing_app.states.staff.views import CustomerLine
 
@@ -114,24 +116,25 @@ def _nothing(title: str) -> rx.Component:
 
 
 def _near() -> rx.Component:
-    return card(
-        table(
-            "Near their limit",
-            ("Customer", "Plan", "Used", "Left", "Status"),
-            rows=State.near,
-            row=_account,
-            right=("Left",),
-            wide_only=("Plan",),
-            when_empty=empty(
-                icon="gauge",
-                title="Nobody is near their limit",
-                words="Accounts that used 80 % or more of what they have come here.",
-            ),
-            dense=True,
+    return listing(
+        "Near their limit",
+        (
+            Column("Customer"),
+            Column("Plan", is_wide_only=True),
+            Column("Used", NearSort.EXECUTIONS),
+            Column("Left", NearSort.LEFT, is_right=True),
+            Column("Status"),
+        ),
+        rows=State.near,
+        row=_account,
+        paging=Paging(State, NEAR),
+        when_empty=empty(
+            icon="gauge",
+            title="Nobody is near their limit",
+            words="Accounts that used 80 % or more of what they have come here.",
         ),
         title="Near their limit",
-        note="Those with the least left",
-        flush=True,
+        note="Those with the least left, unless sorted",
     )
 
 

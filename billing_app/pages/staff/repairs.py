@@ -16,7 +16,6 @@ from billing_app.components.dialogs import (
 from billing_app.db.words import When
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repairs import SIGN_OUT, VIEW
-from billing_app.states.staff.views import PlanLine
 
 
 def repair_dialogs() -> rx.Component:
@@ -92,7 +91,11 @@ def _grant() -> rx.Component:
 
 def _adjust() -> rx.Component:
     return rx.fragment(
-        choice_field("Plan", "plan", [rx.foreach(State.plans, _plan_option)]),
+        choice_field(
+            "Plan",
+            "plan",
+            [rx.foreach(State.plan_choices, lambda plan: rx.el.option(plan[1], value=plan[0]))],
+        ),
         rx.el.div(
             choice_field(
                 "Direction",
@@ -105,12 +108,6 @@ def _adjust() -> rx.Component:
             field("Executions", "executions", input_mode="numeric"),
             class_name="fields",
         ),
-    )
-
-
-def _plan_option(plan: PlanLine) -> rx.Component:
-    return rx.el.option(
-        f"{plan.name}: {plan.used} of {plan.executions} used, {plan.state}", value=plan.plan_id
     )
 
 

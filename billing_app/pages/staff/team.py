@@ -4,6 +4,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
+from billing_app.billing.staff.members import MemberSort
 from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import card, page_head
 from billing_app.components.controls import Handler
@@ -16,14 +17,28 @@ from billing_app.components.dialogs import (
     reason_field,
 )
 from billing_app.components.feedback import empty
+from billing_app.components.listing import (
+    Column,
+    Paging,
+    filter_select,
+    listing,
+    search_box,
+)
 from billing_app.components.numbers import badge
-from billing_app.components.tables import ACTIONS, cell, table
+from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.words import StaffRole
 from billing_app.pages.staff.frame import console
+from billing_app.states.staff import team as names
+from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.team import ADD, CHANGE, REMOVE
 from billing_app.states.staff.team import StaffTeamState as State
 from billing_app.states.staff.views import MemberRow
 
+MEMBERS = Paging(State, names.MEMBERS)
+ROLE_CHOICES = (
+    (ALL, "All roles"),
+    *((role.value, role.value.capitalize()) for role in StaffRole),
+)
 ROLES = {
     StaffRole.SUPPORT: "Support: reads everything, grants a little",
     StaffRole.BILLING: "Billing: grants, refunds, moves and stops plans",
@@ -70,18 +85,31 @@ def _password() -> rx.Component:
 
 
 def _members() -> rx.Component:
-    return card(
-        table(
-            "Members",
-            ("Name", "E-mail", "Role", "Since", ACTIONS),
-            rows=State.rows,
-            row=_member,
-            right=(ACTIONS,),
-            wide_only=("E-mail", "Since"),
-            when_empty=empty(icon="users", title="Nobody yet", words="An admin adds people."),
-            dense=True,
+    return listing(
+        "Members",
+        (
+            Column("Name", MemberSort.NAME),
+            Column("E-mail", MemberSort.EMAIL, is_wide_only=True),
+            Column("Role", MemberSort.ROLE),
+            Column("Since", MemberSort.SINCE, is_wide_only=True),
+            Column(ACTIONS, is_right=True),
         ),
-        flush=True,
+        rows=State.rows,
+        row=_member,
+        paging=MEMBERS,
+        tools=(
+            search_box(MEMBERS, names.LETTERS, "Search members", "Name or address"),
+            filter_select(
+                MEMBERS,
+                names.ROLE,
+                "Role",
+                (
+                    (ALL, "All roles"),
+                    *((role.value, role.value.capitalize()) for role in StaffRole),
+                ),
+            ),
+        ),
+        when_empty=empty(icon="users", title="Nobody", words="An admin adds people."),
     )
 
 

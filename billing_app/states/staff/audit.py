@@ -1,24 +1,30 @@
 """The audit log: everything the staff did."""
 
+from typing import Any
+
 import reflex as rx
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff.audit_log import list_entries
+from billing_app.billing.paging import Page
+from billing_app.billing.sorting import By
+from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
 from billing_app.billing.staff.members import list_members
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
 from billing_app.states.staff.entries import entry_line
-from billing_app.states.staff.listing import ROWS, Listing
+from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.undo import Undoing
 from billing_app.states.staff.views import EntryLine
 
-BY, ACTION = "by", "action"
+AUDIT = "audit"
+BY, ACTION, ACCOUNT = "by", "action", "account"
 
 
 class StaffAuditState(Undoing, Listing, StaffPage, SessionState):
-    """Entries by person and kind of action; the search box takes an account's id."""
+    """Entries by person, kind of action, account and days."""
+
+    tables = {AUDIT: Table(By(EntrySort.AT, descending=True), rising=frozenset({EntrySort.ACTION}))}
 
     rows: rx.Field[list[EntryLine]] = rx.field(default_factory=list)
     people: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
@@ -26,21 +32,18 @@ class StaffAuditState(Undoing, Listing, StaffPage, SessionState):
     async def _read(self, staff: StaffActor) -> None:
         database = get_services().database
         members = await list_members(database, staff)
-        try:
-            page = await list_entries(
-                database,
-                staff,
-                by=self.filters.get(BY),
-                action=self.filters.get(ACTION),
-                account_id=self.search.strip() or None,
-                limit=ROWS,
-                cursor=self._cursor,
+
+        async def read(**page: Any) -> Page[EntryView]:
+            where = EntryQuery(
+                actor_id=self._text(AUDIT, BY),
+                action=self._text(AUDIT, ACTION),
+                account_id=self._text(AUDIT, ACCOUNT),
+                days=self._days(AUDIT),
             )
-        except InvalidInputError:
-            self._start_over()
-            return
+            return await list_entries(database, staff, where, **page)
+
+        found = await self._list(AUDIT, read)
         self._show(
-            rows=[entry_line(entry, staff.role) for entry in page.items],
+            rows=[entry_line(entry, staff.role) for entry in found],
             people=[(member.user_id, member.name or member.email) for member in members],
         )
-        self._show_page(page)

@@ -1,7 +1,7 @@
 """One account: how it stands, and the part of it that is looked at."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import plotly.graph_objects as go
@@ -11,19 +11,49 @@ from reflex.event import EventSpec
 from billing_app import routes
 from billing_app.billing import plans, usage
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.errors import AccountNotFoundError, InvalidInputError
+from billing_app.billing.errors import AccountNotFoundError
+from billing_app.billing.paging import Page
+from billing_app.billing.plans import PlanQuery, PlanSort, PlanState, PlanView
+from billing_app.billing.sorting import By
 from billing_app.billing.staff import account as accounts
-from billing_app.billing.staff.audit_log import list_entries
-from billing_app.billing.staff.events import EventQuery, list_received
-from billing_app.billing.staff.sessions import list_account_sessions
+from billing_app.billing.staff.account import (
+    AccountKey,
+    InvoiceRow,
+    KeySort,
+    SubscriptionRow,
+    SubscriptionSort,
+)
+from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
+from billing_app.billing.staff.events import EventQuery, EventSort, ReceivedEvent, list_received
+from billing_app.billing.staff.reservations import (
+    ReservationQuery,
+    ReservationSort,
+    ReservationView,
+)
+from billing_app.billing.staff.sessions import SessionSort, SessionView, list_account_sessions
 from billing_app.billing.staff.viewing import begin_view
-from billing_app.billing.usage import DailyRow, Days, GroupBy
+from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
+from billing_app.billing.usage import (
+    DailyRow,
+    Days,
+    EventFilter,
+    EventView,
+    GroupBy,
+    LedgerSort,
+)
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
+from billing_app.db.words import (
+    EventKind,
+    InvoiceStatus,
+    PlanSource,
+    ReservationStatus,
+    WebhookState,
+)
 from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
 from billing_app.states.staff.entries import entry_line
-from billing_app.states.staff.listing import Listing
+from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import RepairDesk
@@ -42,11 +72,19 @@ from billing_app.states.staff.views import (
 from billing_app.states.usage_views import days_table, event_rows, series_keys
 from billing_app.states.views import EventRow, SeriesKey
 
-PART_ROWS: Final = 25
-MAX_PLANS: Final = 100
 CHART_DAYS: Final = 30
 SUMMARY, LEDGER, HOLDS = "summary", "ledger", "holds"
 MONEY, WEBHOOKS, PEOPLE, AUDIT = "billing", "webhooks", "access", "audit"
+PLANS, SUBSCRIPTIONS, INVOICES, KEYS, SESSIONS = (
+    "plans",
+    "subscriptions",
+    "invoices",
+    "keys",
+    "sessions",
+)
+STATE, SOURCE, KIND, WORKFLOW, USER = "state", "source", "kind", "workflow", "user"
+TYPE, REVOKED, LIVE, ACTION = "type", "revoked", "live", "action"
+UNNAMED: Final = "~"
 PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
 
@@ -54,11 +92,30 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     """The head is always read; of the parts, the one that is shown."""
 
     refresh_seconds = 4.0
+    tables = {
+        PLANS: Table(
+            By(PlanSort.QUEUE, descending=True), frozenset({PlanSort.NAME, PlanSort.STATE})
+        ),
+        LEDGER: Table(By(LedgerSort.AT, descending=True)),
+        HOLDS: Table(By(ReservationSort.STATUS, descending=True)),
+        SUBSCRIPTIONS: Table(
+            By(SubscriptionSort.BEGAN, descending=True), frozenset({SubscriptionSort.STATUS})
+        ),
+        INVOICES: Table(
+            By(InvoiceSort.ISSUED, descending=True),
+            frozenset({InvoiceSort.NUMBER, InvoiceSort.STATUS}),
+        ),
+        WEBHOOKS: Table(By(EventSort.RECEIVED, descending=True), frozenset({EventSort.TYPE})),
+        KEYS: Table(By(KeySort.MADE, descending=True), frozenset({KeySort.NAME})),
+        SESSIONS: Table(By(SessionSort.SINCE, descending=True), frozenset({SessionSort.PERSON})),
+        AUDIT: Table(By(EntrySort.AT, descending=True), frozenset({EntrySort.ACTION})),
+    }
 
     is_missing: rx.Field[bool] = rx.field(False)
     head: rx.Field[CustomerHead] = rx.field(default_factory=CustomerHead)
     part: rx.Field[str] = rx.field(SUMMARY)
     plans: rx.Field[list[PlanLine]] = rx.field(default_factory=list)
+    has_subscription: rx.Field[bool] = rx.field(False)
     figure: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
     keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
     events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
@@ -70,6 +127,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     browsers: rx.Field[list[SessionLine]] = rx.field(default_factory=list)
     entries: rx.Field[list[EntryLine]] = rx.field(default_factory=list)
     _drawn: list[DailyRow] | None = None
+    _ledger_place: Place | None = None
 
     @rx.event
     async def choose_part(self, part: str) -> EventSpec | None:
@@ -101,6 +159,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             self._drawn = None
             self._show(head=CustomerHead(), part=SUMMARY, is_ready=False, is_missing=False)
             self._start_over()
+            self._show(filters={}, places={})
         self._put_away()
 
     async def _read(self, staff: StaffActor) -> None:
@@ -110,10 +169,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             self._show(is_missing=True)
             return
         self._show(is_missing=False)
-        try:
-            await self._read_part(staff)
-        except InvalidInputError:
-            self._start_over()
+        await self._read_part(staff)
 
     async def _read_head(self, staff: StaffActor) -> None:
         services, now = get_services(), datetime.now(UTC)
@@ -131,7 +187,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         live = next((row for row in rows if row.ended_at is None), None)
         self._show(
             head=draw.customer_head(identity, current, pace, live, now),
-            subscriptions=[draw.subscription_line(row) for row in rows],
+            has_subscription=bool(rows),
         )
 
     async def _read_part(self, staff: StaffActor) -> None:
@@ -148,10 +204,17 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
 
     async def _read_summary(self, staff: StaffActor) -> None:
         database, now = get_services().database, datetime.now(UTC)
-        page = await plans.read_history(
-            database, staff, self._customer_id, now=now, limit=MAX_PLANS
-        )
-        self._show(plans=[draw.plan_line(plan) for plan in page.items])
+
+        async def read(**page: Any) -> Page[PlanView]:
+            where = PlanQuery(
+                self._word(PLANS, STATE, PlanState), self._word(PLANS, SOURCE, PlanSource)
+            )
+            return await plans.read_history(
+                database, staff, self._customer_id, where, now=now, **page
+            )
+
+        found = await self._list(PLANS, read)
+        self._show(plans=[draw.plan_line(plan) for plan in found])
         days = Days(now.date() - timedelta(days=CHART_DAYS - 1), now.date())
         rows = await usage.read_daily(
             database, staff, self._customer_id, days=days, group_by=GroupBy.WORKFLOW
@@ -164,73 +227,108 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             self._show(keys=series_keys(table))
 
     async def _read_ledger(self, staff: StaffActor) -> None:
-        page = await usage.list_events(
-            get_services().database,
-            staff,
-            self._customer_id,
-            limit=PART_ROWS,
-            cursor=self._cursor,
-        )
-        self._show(events=event_rows(page.items, self.events, staff))
-        self._show_page(page)
+        async def read(**page: Any) -> Page[EventView]:
+            where = EventFilter(
+                kind=self._word(LEDGER, KIND, EventKind),
+                workflow=self._workflow(LEDGER),
+                user_id=self._text(LEDGER, USER),
+                days=self._days(LEDGER),
+            )
+            return await usage.list_events(
+                get_services().database, staff, self._customer_id, where=where, **page
+            )
+
+        before = self._ledger_place
+        found = await self._list(LEDGER, read)
+        self._ledger_place = self.places[LEDGER]
+        # What comes into view because the reader looks elsewhere did not just happen.
+        shown = self.events if self._ledger_place == before else []
+        self._show(events=event_rows(found, shown, staff))
 
     async def _read_holds(self, staff: StaffActor) -> None:
-        page = await accounts.list_reservations(
-            get_services().database,
-            staff,
-            self._customer_id,
-            now=datetime.now(UTC),
-            limit=PART_ROWS,
-            cursor=self._cursor,
-        )
-        self._show(holds=[draw.hold_line(hold) for hold in page.items])
-        self._show_page(page)
+        async def read(**page: Any) -> Page[ReservationView]:
+            where = ReservationQuery(
+                status=self._word(HOLDS, STATE, ReservationStatus),
+                workflow=self._workflow(HOLDS),
+                user_id=self._text(HOLDS, USER),
+                days=self._days(HOLDS),
+            )
+            return await accounts.list_reservations(
+                get_services().database,
+                staff,
+                self._customer_id,
+                where,
+                now=datetime.now(UTC),
+                **page,
+            )
+
+        found = await self._list(HOLDS, read)
+        self._show(holds=[draw.hold_line(hold) for hold in found])
 
     async def _read_money(self, staff: StaffActor) -> None:
         services = get_services()
-        page = await accounts.list_account_invoices(
-            services.database,
-            services.links,
-            staff,
-            self._customer_id,
-            limit=PART_ROWS,
-            cursor=self._cursor,
+        of_account = (services.database, services.links, staff, self._customer_id)
+
+        async def read(**page: Any) -> Page[InvoiceRow]:
+            where = InvoiceQuery(self._word(INVOICES, STATE, InvoiceStatus), self._days(INVOICES))
+            return await accounts.list_account_invoices(*of_account, where, **page)
+
+        async def read_subscriptions(by: By[SubscriptionSort], **_: Any) -> Page[SubscriptionRow]:
+            return Page(await accounts.list_subscriptions(*of_account, by=by), None)
+
+        subscriptions = await self._list(SUBSCRIPTIONS, read_subscriptions)
+        invoices = await self._list(INVOICES, read)
+        self._show(
+            subscriptions=[draw.subscription_line(row) for row in subscriptions],
+            invoices=[draw.invoice_line(row) for row in invoices],
         )
-        self._show(invoices=[draw.invoice_line(row) for row in page.items])
-        self._show_page(page)
 
     async def _read_webhooks(self, staff: StaffActor) -> None:
         services = get_services()
-        page = await list_received(
-            services.database,
-            services.links,
-            staff,
-            EventQuery(account_id=self._customer_id),
-            limit=PART_ROWS,
-            cursor=self._cursor,
-        )
-        self._show(webhooks=[webhook_line(event) for event in page.items])
-        self._show_page(page)
+
+        async def read(**page: Any) -> Page[ReceivedEvent]:
+            where = EventQuery(
+                state=self._word(WEBHOOKS, STATE, WebhookState),
+                type=self._text(WEBHOOKS, TYPE),
+                account_id=self._customer_id,
+                days=self._days(WEBHOOKS),
+            )
+            return await list_received(services.database, services.links, staff, where, **page)
+
+        found = await self._list(WEBHOOKS, read)
+        self._show(webhooks=[webhook_line(event) for event in found])
 
     async def _read_access(self, staff: StaffActor) -> None:
-        database, now = get_services().database, datetime.now(UTC)
-        keys = await accounts.list_account_keys(database, staff, self._customer_id)
-        page = await list_account_sessions(
-            database, staff, self._customer_id, now=now, limit=PART_ROWS, cursor=self._cursor
-        )
+        now = datetime.now(UTC)
+        of_account = (get_services().database, staff, self._customer_id)
+
+        async def read(**page: Any) -> Page[SessionView]:
+            live = self._yes(SESSIONS, LIVE)
+            return await list_account_sessions(*of_account, now=now, live=live, **page)
+
+        async def read_keys(**page: Any) -> Page[AccountKey]:
+            revoked = self._yes(KEYS, REVOKED)
+            return await accounts.list_account_keys(*of_account, revoked=revoked, **page)
+
+        keys, browsers = await self._list(KEYS, read_keys), await self._list(SESSIONS, read)
         self._show(
-            service_keys=[draw.key_line(key, now) for key in keys.items],
-            browsers=[draw.session_line(row, place) for place, row in enumerate(page.items)],
+            service_keys=[draw.key_line(key, now) for key in keys],
+            browsers=[draw.session_line(row, place) for place, row in enumerate(browsers)],
         )
-        self._show_page(page)
 
     async def _read_audit(self, staff: StaffActor) -> None:
-        page = await list_entries(
-            get_services().database,
-            staff,
-            account_id=self._customer_id,
-            limit=PART_ROWS,
-            cursor=self._cursor,
-        )
-        self._show(entries=[entry_line(entry, staff.role) for entry in page.items])
-        self._show_page(page)
+        async def read(**page: Any) -> Page[EntryView]:
+            where = EntryQuery(
+                action=self._text(AUDIT, ACTION),
+                account_id=self._customer_id,
+                days=self._days(AUDIT),
+            )
+            return await list_entries(get_services().database, staff, where, **page)
+
+        found = await self._list(AUDIT, read)
+        self._show(entries=[entry_line(entry, staff.role) for entry in found])
+
+    def _workflow(self, table: str) -> str | None:
+        """UNNAMED is for what has none."""
+        chosen = self._text(table, WORKFLOW)
+        return "" if chosen == UNNAMED else chosen

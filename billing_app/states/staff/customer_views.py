@@ -104,6 +104,7 @@ def plan_line(plan: PlanView) -> PlanLine:
     ended = words.day(plan.ended_at) if plan.ended_at else ends
     return PlanLine(
         plan_id=plan.id,
+        number=str(plan.sequence),
         name=plan.name,
         source=words.SOURCES[plan.source],
         state=state,

@@ -1,24 +1,25 @@
 """The list of customers: searched, filtered and sorted by the service."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import reflex as rx
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import Page
-from billing_app.billing.staff.customers import CustomerRow, search_customers
-from billing_app.billing.staff.search import CustomerFilter, PlanFilter, Sort
+from billing_app.billing.sorting import By
+from billing_app.billing.staff.customers import CustomerPage, CustomerRow, search_customers
+from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanFilter, Sort, sort_of
 from billing_app.composition import get_services
 from billing_app.db.words import AccountKind
 from billing_app.states import words
 from billing_app.states.balance import WARNING_PERCENT
 from billing_app.states.session import SessionState
-from billing_app.states.staff.listing import ROWS, Listing
+from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.views import CustomerLine
 
-KIND, PLAN, STATE = "kind", "plan", "state"
+CUSTOMERS = "customers"
+WORDS, KIND, PLAN, STATE = "words", "kind", "plan", "state"
 PAST_DUE, BLOCKED = "past_due", "blocked"
 STATUSES = {
     "trialing": "Trial of an offer",
@@ -34,40 +35,48 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
     """Rows of the page of the list that is shown."""
 
     refresh_seconds = 15.0
-    sorts = ("", Sort.NEWEST.value, Sort.OLDEST.value)
+    tables = {
+        CUSTOMERS: Table(By(CustomerSort.MADE, descending=True), frozenset({CustomerSort.WORD}))
+    }
 
     rows: rx.Field[list[CustomerLine]] = rx.field(default_factory=list)
-    problem: rx.Field[str] = rx.field("")
+
+    _is_searching: bool = False
 
     async def _read(self, staff: StaffActor) -> None:
-        now = datetime.now(UTC)
-        try:
-            page = await search_customers(
+        self._choose_order()
+
+        async def read(by: By[CustomerSort], **page: Any) -> CustomerPage:
+            return await search_customers(
                 get_services().database,
                 staff,
-                self._where(),
-                now=now,
-                limit=ROWS,
-                cursor=self._cursor,
+                self._where(sort_of(by)),
+                now=datetime.now(UTC),
+                **page,
             )
-        except InvalidInputError as error:
-            page = Page[CustomerRow]([], None)
-            self._show(problem=error.detail)
-        else:
-            self._show(problem="")
-        self._show(rows=[customer_line(row) for row in page.items])
-        self._show_page(page)
 
-    def _where(self) -> CustomerFilter:
-        kind, plan = self.filters.get(KIND, ""), self.filters.get(PLAN, "")
-        state = self.filters.get(STATE, "")
+        found = await self._list(CUSTOMERS, read)
+        self._show(rows=[customer_line(row) for row in found])
+
+    def _choose_order(self) -> None:
+        """By word as soon as words are looked for, and else by age; then as the reader likes."""
+        is_searching = self._text(CUSTOMERS, WORDS) is not None
+        if is_searching is not self._is_searching:
+            self._is_searching = is_searching
+            order = Place(CustomerSort.WORD.value)
+            usual = Place(CustomerSort.MADE.value, descending=True)
+            self._put(CUSTOMERS, order if is_searching else usual)
+
+    def _where(self, sort: Sort) -> CustomerFilter:
+        query, state = self._text(CUSTOMERS, WORDS) or "", self._text(CUSTOMERS, STATE)
         return CustomerFilter(
-            query=self.search,
-            kind=AccountKind(kind) if kind in set(AccountKind) else None,
-            plan=PlanFilter(plan) if plan in set(PlanFilter) else None,
+            query=query,
+            kind=self._word(CUSTOMERS, KIND, AccountKind),
+            plan=self._word(CUSTOMERS, PLAN, PlanFilter),
             past_due=True if state == PAST_DUE else None,
             blocked=True if state == BLOCKED else None,
-            sort=Sort(self.sort) if self.sort in set(Sort) else None,
+            days=self._days(CUSTOMERS),
+            sort=sort,
         )
 
 

@@ -1,17 +1,31 @@
-"""A long table that the server pages, sorts and searches."""
+"""Tables that the server pages, sorts and filters: which page of each the reader looks at."""
 
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import reflex as rx
 from reflex.event import EventSpec
 
+from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.paging import Page as PageOf
+from billing_app.billing.sorting import By
+from billing_app.billing.staff.customers import CustomerPage
+from billing_app.billing.usage import MAX_DAYS, Days
+from billing_app.states import words
 from billing_app.states.session import SessionState
 
-ROWS = 50
-ALL = "all"
-MAX_SEARCH_LENGTH = 200
+ROWS: Final = 50
+ALL: Final = ""
+FIRST_DAY, LAST_DAY = "from", "to"
+YES, NO = "yes", "no"
+MAX_FILTER_LENGTH: Final = 200
+MAX_FILTERS: Final = 40
+
+Item = TypeVar("Item")
+Word = TypeVar("Word", bound=StrEnum)
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
@@ -22,75 +36,157 @@ else:
     Page = rx.State
 
 
-class Listing(Page, mixin=True):
-    """Where in the list the reader is. A page's state inherits from this before StaffPage.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The order that a table has unless told; the first press on one of `rising` sorts from the
+    lowest on, on others from the highest."""
 
-    `sorts` are the orders that the service knows; every other value a client sends is refused by
-    taking the first one.
+    usual: By[Any]
+    rising: frozenset[StrEnum] = frozenset()
+
+    @property
+    def sorts(self) -> set[str]:
+        kind: Any = type(self.usual.sort)
+        return {sort.value for sort in kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a table the reader is. `problem`: why it can't be read so; `examined`: how much
+    was looked at for a page that is not full."""
+
+    sort: str = ""
+    descending: bool = False
+    page_number: int = 1
+    has_older: bool = False
+    problem: str = ""
+    examined: str = ""
+
+
+class Listing(Page, mixin=True):
+    """A page's state inherits from this before StaffPage, and says in `tables` what it has.
+
+    What a browser sends is taken only when it is a table's name and an order of its service.
     """
 
-    sorts: ClassVar[tuple[str, ...]] = ("",)
+    tables: ClassVar[dict[str, Table]] = {}
 
-    search: rx.Field[str] = rx.field("")
-    sort: rx.Field[str] = rx.field("")
+    places: rx.Field[dict[str, Place]] = rx.field(default_factory=dict)
     filters: rx.Field[dict[str, str]] = rx.field(default_factory=dict)
-    page_number: rx.Field[int] = rx.field(1)
-    has_older: rx.Field[bool] = rx.field(False)
     is_busy: rx.Field[bool] = rx.field(False)
-    _cursors: tuple[str, ...] = ()
-    _next_cursor: str | None = None
+    _cursors: dict[str, tuple[str, ...]] = {}
+    _next_cursors: dict[str, str | None] = {}
 
     @rx.event
-    async def search_for(self, words: str) -> AsyncGenerator[EventSpec | None]:
-        """Only rows that have these words."""
-        self.search = words[:MAX_SEARCH_LENGTH]
-        async for event in self._from_the_start():
+    async def sort_by(self, table: str, sort: str) -> AsyncGenerator[EventSpec | None]:
+        """By another column; by the same one the other way round."""
+        known = self.tables.get(table)
+        if known is None or sort not in known.sorts:
+            return
+        place = self._place(table)
+        falls = not place.descending if place.sort == sort else sort not in known.rising
+        self._put(table, replace(place, sort=sort, descending=falls))
+        async for event in self._from_the_start(table):
             yield event
 
     @rx.event
-    async def sort_by(self, sort: str) -> AsyncGenerator[EventSpec | None]:
-        """In another order."""
-        self.sort = sort if sort in self.sorts else self.sorts[0]
-        async for event in self._from_the_start():
-            yield event
-
-    @rx.event
-    async def filter_by(self, name: str, value: str) -> AsyncGenerator[EventSpec | None]:
+    async def filter_by(
+        self, table: str, name: str, value: str
+    ) -> AsyncGenerator[EventSpec | None]:
         """Only rows whose `name` is this; ALL takes the filter away."""
-        rest = {other: chosen for other, chosen in self.filters.items() if other != name}
-        self.filters = rest if value == ALL else {**rest, name[:64]: value[:MAX_SEARCH_LENGTH]}
-        async for event in self._from_the_start():
+        key = filter_key(table, name)[:MAX_FILTER_LENGTH]
+        rest = {other: chosen for other, chosen in self.filters.items() if other != key}
+        if table not in self.tables or len(rest) >= MAX_FILTERS:
+            return
+        self.filters = rest if value == ALL else {**rest, key: value[:MAX_FILTER_LENGTH]}
+        async for event in self._from_the_start(table):
             yield event
 
     @rx.event
-    async def show_older(self) -> AsyncGenerator[EventSpec | None]:
+    async def show_older(self, table: str) -> AsyncGenerator[EventSpec | None]:
         """The next page."""
-        if self._next_cursor is not None:
-            self._cursors = (*self._cursors, self._next_cursor)
+        following = self._next_cursors.get(table)
+        if following is not None:
+            self._cursors = {**self._cursors, table: (*self._cursors.get(table, ()), following)}
             async for event in self._busily():
                 yield event
 
     @rx.event
-    async def show_newer(self) -> AsyncGenerator[EventSpec | None]:
+    async def show_newer(self, table: str) -> AsyncGenerator[EventSpec | None]:
         """The page before."""
-        self._cursors = self._cursors[:-1]
-        async for event in self._busily():
-            yield event
+        if self._cursors.get(table):
+            self._cursors = {**self._cursors, table: self._cursors[table][:-1]}
+            async for event in self._busily():
+                yield event
 
     def _start_over(self) -> None:
-        self._cursors = ()
+        """The first page of every table."""
+        self._cursors = {}
 
-    @property
-    def _cursor(self) -> str | None:
-        return self._cursors[-1] if self._cursors else None
+    async def _list(self, table: str, read: Callable[..., Awaitable[PageOf[Item]]]) -> list[Item]:
+        """The rows of the page that the reader looks at; none, and why, when what was chosen
+        can't be asked for."""
+        place, cursors = self._place(table), self._cursors.get(table, ())
+        by = By(type(self.tables[table].usual.sort)(place.sort), place.descending)
+        try:
+            page = await read(by=by, limit=ROWS, cursor=cursors[-1] if cursors else None)
+        except InvalidInputError as error:
+            self._cursors = {**self._cursors, table: ()}
+            self._put(table, Place(place.sort, place.descending, problem=error.detail))
+            return []
+        self._next_cursors = {**self._next_cursors, table: page.next_cursor}
+        examined = _examined(page)
+        self._put(
+            table,
+            Place(
+                place.sort,
+                place.descending,
+                page_number=len(cursors) + 1,
+                has_older=page.next_cursor is not None,
+                examined=words.number(examined) if examined else "",
+            ),
+        )
+        return page.items
 
-    def _show_page(self, page: PageOf[Any]) -> None:
-        """Where the page that was read stands in the list."""
-        self._next_cursor = page.next_cursor
-        self._show(page_number=len(self._cursors) + 1, has_older=page.next_cursor is not None)
+    def _text(self, table: str, name: str) -> str | None:
+        """What a filter says; None: it is not set."""
+        return self.filters.get(filter_key(table, name), "").strip() or None
 
-    async def _from_the_start(self) -> AsyncGenerator[EventSpec | None]:
-        self._start_over()
+    def _word(self, table: str, name: str, kind: type[Word]) -> Word | None:
+        text = self._text(table, name)
+        return kind(text) if text in set(kind) else None
+
+    def _yes(self, table: str, name: str) -> bool | None:
+        return {YES: True, NO: False}.get(self._text(table, name) or "")
+
+    def _days(self, table: str) -> Days | None:
+        """From the first chosen on, or up to the last. Raises InvalidInputError."""
+        first, last = (self._day(table, name) for name in (FIRST_DAY, LAST_DAY))
+        if first is None and last is None:
+            return None
+        last = last or max(datetime.now(UTC).date(), first or date.min)
+        try:
+            return Days(first or last - timedelta(days=MAX_DAYS - 1), last)
+        except OverflowError:
+            raise InvalidInputError("The day is out of range.", field=LAST_DAY) from None
+
+    def _day(self, table: str, name: str) -> date | None:
+        text = self._text(table, name)
+        try:
+            return date.fromisoformat(text) if text else None
+        except ValueError:
+            raise InvalidInputError("Give a day as YYYY-MM-DD.", field=name) from None
+
+    def _place(self, table: str) -> Place:
+        usual = self.tables[table].usual
+        return self.places.get(table) or Place(usual.sort.value, usual.descending)
+
+    def _put(self, table: str, place: Place) -> None:
+        if self.places.get(table) != place:
+            self.places = {**self.places, table: place}
+
+    async def _from_the_start(self, table: str) -> AsyncGenerator[EventSpec | None]:
+        self._cursors = {**self._cursors, table: ()}
         async for event in self._busily():
             yield event
 
@@ -100,3 +196,12 @@ class Listing(Page, mixin=True):
         leave = await self._refresh()
         self.is_busy = False
         yield leave
+
+
+def _examined(page: PageOf[Any]) -> int:
+    return page.examined if isinstance(page, CustomerPage) else 0
+
+
+def filter_key(table: str, name: str) -> str:
+    """Under which a table's filter stands among all of its page."""
+    return f"{table} {name}"

@@ -131,6 +131,7 @@ def offer_line(row: OfferRow) -> OfferLine:
         name=terms.name,
         state=state,
         tone=tone,
+        position=words.number(row.position),
         version=str(row.version) if row.version else "—",
         price=words.money(terms.price_minor, terms.currency),
         interval="once" if terms.interval is Interval.ONCE else f"a {terms.interval}",

@@ -10,10 +10,18 @@ from reflex.event import EventSpec
 from billing_app import routes
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.paging import Page
+from billing_app.billing.sorting import By
+from billing_app.billing.staff.customers import CustomerRow
 from billing_app.billing.staff.drafts import OfferEditedError, check_draft
 from billing_app.billing.staff.offers import (
+    HolderQuery,
+    HolderSort,
     OfferDetail,
     OfferNotFoundError,
+    OfferQuery,
+    OfferRow,
+    OfferSort,
     OfferState,
     list_accounts_on,
     list_staff_offers,
@@ -27,10 +35,11 @@ from billing_app.billing.staff.publishing import (
     unarchive_offer,
 )
 from billing_app.composition import get_services
+from billing_app.db.words import AccountKind, Interval
 from billing_app.states.session import SessionState
 from billing_app.states.staff import offer_views as draw
 from billing_app.states.staff.customers import customer_status
-from billing_app.states.staff.listing import ALL
+from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import Said, StaffPage
 from billing_app.states.staff.views import (
     ChangeLine,
@@ -42,43 +51,49 @@ from billing_app.states.staff.views import (
 from billing_app.states.words import number
 
 NEW: Final = "~new"
-SAVE, PUBLISH, ARCHIVE, UNARCHIVE, HOLDERS = "save", "publish", "archive", "unarchive", "holders"
+SAVE, PUBLISH, ARCHIVE, UNARCHIVE = "save", "publish", "archive", "unarchive"
 DIALOGS: Final = frozenset({SAVE, PUBLISH, ARCHIVE, UNARCHIVE})
 MAX_FIELD_LENGTH: Final = 2000
-HOLDER_ROWS: Final = 20
+OFFERS, HOLDERS = "offers", "holders"
+LETTERS, STATE, INTERVAL, KIND, OWES = "letters", "state", "interval", "kind", "owes"
 
 
-class StaffOffersState(StaffPage, SessionState):
-    """The list, by state."""
+class StaffOffersState(Listing, StaffPage, SessionState):
+    """The list, by name, state and interval."""
 
     refresh_seconds = 15.0
+    tables = {
+        OFFERS: Table(
+            By(OfferSort.POSITION),
+            rising=frozenset({OfferSort.POSITION, OfferSort.NAME, OfferSort.STATE}),
+        )
+    }
 
     rows: rx.Field[list[OfferLine]] = rx.field(default_factory=list)
-    state: rx.Field[str] = rx.field(ALL)
-
-    @rx.event
-    async def choose_state(self, state: str) -> EventSpec | None:
-        """Only offers in this state."""
-        self._show(state=state if state in set(OfferState) else ALL)
-        return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
-        found = await list_staff_offers(
-            get_services().database,
-            staff,
-            now=datetime.now(UTC),
-            state=OfferState(self.state) if self.state != ALL else None,
-        )
+        async def read(**page: Any) -> Page[OfferRow]:
+            where = OfferQuery(
+                self._text(OFFERS, LETTERS) or "",
+                self._word(OFFERS, STATE, OfferState),
+                self._word(OFFERS, INTERVAL, Interval),
+            )
+            return await list_staff_offers(
+                get_services().database, staff, where, now=datetime.now(UTC), **page
+            )
+
+        found = await self._list(OFFERS, read)
         self._show(rows=[draw.offer_line(row) for row in found])
 
 
-class StaffOfferState(StaffPage, SessionState):
+class StaffOfferState(Listing, StaffPage, SessionState):
     """One offer: the form of its draft, the card it would become, versions, and who is on them.
 
     The form is the reader's own until it is saved; `revision` is the draft that it began with.
     """
 
     refresh_seconds = 10.0
+    tables = {HOLDERS: Table(By(HolderSort.ACCOUNT), rising=frozenset(HolderSort))}
 
     is_missing: rx.Field[bool] = rx.field(False)
     is_new: rx.Field[bool] = rx.field(False)
@@ -225,6 +240,7 @@ class StaffOfferState(StaffPage, SessionState):
     @rx.event
     async def show_holders(self, version: str) -> EventSpec | None:
         """Who is on a version; again puts them away."""
+        self._start_over()
         self._show(holders_of="" if self.holders_of == version else version[:9], holders=[])
         return await self._refresh()
 
@@ -266,9 +282,7 @@ class StaffOfferState(StaffPage, SessionState):
             self._take(detail)
         self._show_detail(detail)
         if self.holders_of.isdecimal():
-            page = await list_accounts_on(
-                database, staff, self.code, int(self.holders_of), now=now, limit=HOLDER_ROWS
-            )
+            found = await self._list(HOLDERS, self._holders(staff, int(self.holders_of)))
             self._show(
                 holders=[
                     HolderLine(
@@ -278,9 +292,26 @@ class StaffOfferState(StaffPage, SessionState):
                         number(row.executions_remaining),
                         *customer_status(row),
                     )
-                    for row in page.items
+                    for row in found
                 ]
             )
+
+    def _holders(self, staff: StaffActor, version: int) -> Any:
+        """Reads a page of who is on a version."""
+
+        async def read(**page: Any) -> Page[CustomerRow]:
+            where = HolderQuery(self._word(HOLDERS, KIND, AccountKind), self._yes(HOLDERS, OWES))
+            return await list_accounts_on(
+                get_services().database,
+                staff,
+                self.code,
+                version,
+                where,
+                now=datetime.now(UTC),
+                **page,
+            )
+
+        return read
 
     def _take(self, detail: OfferDetail) -> None:
         """The form begins anew with the newest draft."""

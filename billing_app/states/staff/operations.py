@@ -7,9 +7,18 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff.events import EventQuery, ReceivedEvent, list_received, replay_event
+from billing_app.billing.paging import Page
+from billing_app.billing.sorting import By
+from billing_app.billing.staff.events import (
+    EventQuery,
+    EventSort,
+    ReceivedEvent,
+    list_received,
+    replay_event,
+)
 from billing_app.billing.staff.jobs import (
+    JobQuery,
+    JobSort,
     JobState,
     JobsUnavailableError,
     JobView,
@@ -17,8 +26,12 @@ from billing_app.billing.staff.jobs import (
     retry_job,
 )
 from billing_app.billing.staff.reconciliations import (
+    DifferenceQuery,
+    DifferenceSort,
     FoundDifference,
+    ReconciliationSort,
     ReconciliationView,
+    list_differences,
     list_reconciliations,
     run_reconciliation,
 )
@@ -27,7 +40,7 @@ from billing_app.db.words import WebhookState
 from billing_app.jobs.staff import get_jobs
 from billing_app.states import words
 from billing_app.states.session import SessionState
-from billing_app.states.staff.listing import Listing
+from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import Said, StaffPage
 from billing_app.states.staff.views import (
     ComparisonLine,
@@ -36,11 +49,11 @@ from billing_app.states.staff.views import (
     WebhookLine,
 )
 
-ROWS: Final = 25
-COMPARISONS: Final = 10
-STATE: Final = "state"
+STATE, TYPE, NAME, WHAT = "state", "type", "name", "what"
+KIND, OUTCOME = "kind", "outcome"
 WEBHOOKS, COMPARING, JOBS = "webhooks", "reconciliation", "jobs"
 PARTS: Final = (WEBHOOKS, COMPARING, JOBS)
+COMPARISONS, DIFFERENCES = "comparisons", "differences"
 REPLAY, RECONCILE, RETRY = "replay", "reconcile", "retry"
 DIALOGS: Final = frozenset({REPLAY, RECONCILE, RETRY})
 WEBHOOK_STATES: Final = {
@@ -63,6 +76,12 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     """The part that is shown, and the dialog that is open."""
 
     refresh_seconds = 3.0
+    tables = {
+        WEBHOOKS: Table(By(EventSort.RECEIVED, descending=True), frozenset({EventSort.TYPE})),
+        COMPARISONS: Table(By(ReconciliationSort.BEGAN, descending=True)),
+        DIFFERENCES: Table(By(DifferenceSort.FOUND), frozenset(DifferenceSort)),
+        JOBS: Table(By(JobSort.CREATED, descending=True)),
+    }
 
     part: rx.Field[str] = rx.field(WEBHOOKS)
     webhooks: rx.Field[list[WebhookLine]] = rx.field(default_factory=list)
@@ -77,7 +96,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     @rx.event
     async def choose_part(self, part: str) -> EventSpec | None:
         """Look at another part."""
-        self._show(part=part if part in PARTS else WEBHOOKS, filters={})
+        self._show(part=part if part in PARTS else WEBHOOKS)
         self._start_over()
         return await self._refresh()
 
@@ -140,45 +159,64 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             COMPARING: self._read_comparisons,
             JOBS: self._read_jobs,
         }
-        try:
-            await read[self.part](staff)
-        except InvalidInputError:
-            self._start_over()
+        await read[self.part](staff)
 
     async def _read_webhooks(self, staff: StaffActor) -> None:
-        services, state = get_services(), self.filters.get(STATE, "")
-        where = EventQuery(state=WebhookState(state) if state in set(WebhookState) else None)
-        page = await list_received(
-            services.database, services.links, staff, where, limit=ROWS, cursor=self._cursor
-        )
-        self._show(webhooks=[webhook_line(event) for event in page.items])
-        self._show_page(page)
+        services = get_services()
+
+        async def read(**page: Any) -> Page[ReceivedEvent]:
+            where = EventQuery(
+                state=self._word(WEBHOOKS, STATE, WebhookState),
+                type=self._text(WEBHOOKS, TYPE),
+                days=self._days(WEBHOOKS),
+            )
+            return await list_received(services.database, services.links, staff, where, **page)
+
+        found = await self._list(WEBHOOKS, read)
+        self._show(webhooks=[webhook_line(event) for event in found])
 
     async def _read_comparisons(self, staff: StaffActor) -> None:
-        page = await list_reconciliations(get_services().database, staff, limit=COMPARISONS)
-        lines = [_comparison(found) for found in page.items]
-        found = page.items[0].found if page.items else []
+        database = get_services().database
+
+        async def read(**page: Any) -> Page[ReconciliationView]:
+            return await list_reconciliations(
+                database,
+                staff,
+                dry_run=self._yes(COMPARISONS, KIND),
+                differs=self._yes(COMPARISONS, OUTCOME),
+                **page,
+            )
+
+        async def read_differences(**page: Any) -> Page[FoundDifference]:
+            where = DifferenceQuery(
+                healed=self._yes(DIFFERENCES, STATE), what=self._text(DIFFERENCES, WHAT)
+            )
+            return await list_differences(database, staff, where, **page)
+
+        last = (await list_reconciliations(database, staff, limit=1)).items
+        found = await self._list(DIFFERENCES, read_differences)
+        comparisons = await self._list(COMPARISONS, read)
         self._show(
-            comparisons=lines,
-            last_began=lines[0].began if lines else "",
+            comparisons=[_comparison(each) for each in comparisons],
+            last_began=words.exact_moment(last[0].began_at) if last else "",
             differences=[_difference(each, place) for place, each in enumerate(found)],
         )
 
     async def _read_jobs(self, staff: StaffActor) -> None:
-        state = self.filters.get(STATE, "")
-        try:
-            page = await list_jobs(
-                get_jobs(),
-                staff,
-                state=JobState(state) if state in set(JobState) else None,
-                limit=ROWS,
-                cursor=self._cursor,
+        async def read(**page: Any) -> Page[JobView]:
+            where = JobQuery(
+                state=self._word(JOBS, STATE, JobState),
+                name=self._text(JOBS, NAME),
+                days=self._days(JOBS),
             )
+            return await list_jobs(get_jobs(), staff, where, **page)
+
+        try:
+            found = await self._list(JOBS, read)
         except JobsUnavailableError:
             self._show(has_no_worker=True, jobs=[])
             return
-        self._show(has_no_worker=False, jobs=[_job(job) for job in page.items])
-        self._show_page(page)
+        self._show(has_no_worker=False, jobs=[_job(job) for job in found])
 
 
 def webhook_line(event: ReceivedEvent) -> WebhookLine:

@@ -1,7 +1,7 @@
 """The figures of all accounts."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,9 +9,13 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
+from billing_app.billing.paging import Page
+from billing_app.billing.sorting import By
+from billing_app.billing.staff.customers import CustomerRow
 from billing_app.billing.staff.metrics import (
     DayFigures,
     Money,
+    NearSort,
     PlatformOverview,
     list_near_limit,
     read_overview,
@@ -23,13 +27,14 @@ from billing_app.db.words import DenialReason
 from billing_app.states import words
 from billing_app.states.session import SessionState
 from billing_app.states.staff.customers import customer_line
+from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.views import CustomerLine, PlatformFigures
 from billing_app.states.usage_views import series_keys
 from billing_app.states.views import SeriesKey
 
 PRESETS: Final = ("7", "30", "90")
-NEAR_ROWS: Final = 8
+NEAR: Final = "near"
 REASONS: Final[dict[str, str]] = {
     DenialReason.INSUFFICIENT_EXECUTIONS: "Not enough left",
     DenialReason.PLAN_NOT_FOUND: "No plan",
@@ -41,10 +46,11 @@ REASONS: Final[dict[str, str]] = {
 }
 
 
-class StaffOverviewState(StaffPage, SessionState):
+class StaffOverviewState(Listing, StaffPage, SessionState):
     """Numbers, figures, and who is near their limit."""
 
     refresh_seconds = 10.0
+    tables = {NEAR: Table(By(NearSort.LEFT), rising=frozenset({NearSort.LEFT}))}
 
     preset: rx.Field[str] = rx.field("30")
     numbers: rx.Field[PlatformFigures] = rx.field(default_factory=PlatformFigures)
@@ -68,10 +74,14 @@ class StaffOverviewState(StaffPage, SessionState):
         today = now.date()
         days = Days(today - timedelta(days=int(self.preset) - 1), today)
         found = await read_overview(database, staff, days, now)
-        near = await list_near_limit(database, staff, now=now, limit=NEAR_ROWS)
+
+        async def read(**page: Any) -> Page[CustomerRow]:
+            return await list_near_limit(database, staff, now=now, **page)
+
+        near = await self._list(NEAR, read)
         self._show(
             numbers=_figures(found, self.preset),
-            near=[customer_line(row) for row in near.items],
+            near=[customer_line(row) for row in near],
         )
         if found.days != self._drawn:
             self._drawn = found.days

@@ -8,13 +8,15 @@ from reflex.event import EventSpec
 
 from billing_app.billing import catalogue, ids
 from billing_app.billing.actors import StaffActor
+from billing_app.billing.plans import PlanView, read_history
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.permissions import require
 from billing_app.billing.staff.sessions import sign_out_person
 from billing_app.composition import get_services
 from billing_app.states import words
 from billing_app.states.session import SessionState
-from billing_app.states.staff.orders import REPAIRS, Asked, Form
+from billing_app.states.staff.customer_views import plan_line
+from billing_app.states.staff.orders import MAX_PLANS, REPAIRS, Asked, Form
 from billing_app.states.staff.page import Said
 from billing_app.states.staff.repair_words import TITLES, WORDS
 
@@ -47,6 +49,7 @@ class RepairDesk(Page, mixin=True):
     consequence: rx.Field[list[str]] = rx.field(default_factory=list)
     workflows: rx.Field[list[str]] = rx.field(default_factory=list)
     offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
+    plan_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     _customer_id: str = ""
     _form: Form = {}
     _key: str = ""
@@ -66,6 +69,8 @@ class RepairDesk(Page, mixin=True):
                 target=target[:255],
                 target_name=target_name[:255],
             )
+        if dialog == "adjust":
+            await self._choose_plans()
         if dialog == "move":
             found = await catalogue.list_offers(get_services().database)
             offers = [
@@ -141,6 +146,25 @@ class RepairDesk(Page, mixin=True):
         self._put_away()
         self._show(said=Said(f"{words.counted(ended, 'session')} ended."))
         return await self._refresh()
+
+    async def _choose_plans(self) -> None:
+        account_id = self._customer_id
+
+        async def work(staff: StaffActor, now: datetime) -> list[PlanView]:
+            database = get_services().database
+            page = await read_history(database, staff, account_id, now=now, limit=MAX_PLANS)
+            return page.items
+
+        found = [plan_line(plan) for plan in await self._ask(work) or []]
+        self._show(
+            plan_choices=[
+                (
+                    plan.plan_id,
+                    f"{plan.name}: {plan.used} of {plan.executions} used, {plan.state}",
+                )
+                for plan in found
+            ]
+        )
 
     async def _told(self, entry: EntryView) -> EventSpec | None:
         self._put_away()

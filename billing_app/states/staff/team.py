@@ -7,20 +7,27 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
+from billing_app.billing.paging import Page
+from billing_app.billing.sorting import By
 from billing_app.billing.staff import members
-from billing_app.billing.staff.members import Added, MemberView
+from billing_app.billing.staff.members import Added, MemberSort, MemberView
 from billing_app.composition import get_services
 from billing_app.db.words import StaffRole
 from billing_app.states import words
 from billing_app.states.session import SessionState
+from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import Said, StaffPage
 from billing_app.states.staff.views import MemberRow
 
 ADD, CHANGE, REMOVE = "add", "change", "remove"
+MEMBERS = "members"
+LETTERS, ROLE = "letters", "role"
 
 
-class StaffTeamState(StaffPage, SessionState):
+class StaffTeamState(Listing, StaffPage, SessionState):
     """Members, and the dialog that is open."""
+
+    tables = {MEMBERS: Table(By(MemberSort.NAME), rising=frozenset(MemberSort))}
 
     rows: rx.Field[list[MemberRow]] = rx.field(default_factory=list)
     dialog: rx.Field[str] = rx.field("")
@@ -111,7 +118,16 @@ class StaffTeamState(StaffPage, SessionState):
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
-        found = await members.list_members(get_services().database, staff)
+        async def read(**page: Any) -> Page[MemberView]:
+            return await members.search_members(
+                get_services().database,
+                staff,
+                query=self._text(MEMBERS, LETTERS) or "",
+                role=self._word(MEMBERS, ROLE, StaffRole),
+                **page,
+            )
+
+        found = await self._list(MEMBERS, read)
         self._show(rows=[_row(member, staff) for member in found])
 
 

@@ -66,6 +66,7 @@ class PlanLine:
     """A plan of the queue or the history, with what can be done about it."""
 
     plan_id: str
+    number: str
     name: str
     source: str
     state: str
@@ -186,6 +187,7 @@ class OfferLine:
     name: str
     state: str
     tone: str
+    position: str
     version: str
     price: str
     interval: str

@@ -1,0 +1,131 @@
+"""Who gets at an account: service keys, browsers, and what the staff did to it."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app.billing.staff.account import KeySort
+from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.sessions import SessionSort
+from billing_app.components.feedback import empty
+from billing_app.components.listing import Column, Paging, filter_days, filter_select, listing
+from billing_app.components.numbers import badge
+from billing_app.components.tables import ACTIONS, cell
+from billing_app.pages.staff.entries import ENTRY_ACTIONS, ENTRY_COLUMNS, entry_row, no_entries
+from billing_app.pages.staff.row_buttons import row_button
+from billing_app.states.staff import customer as names
+from billing_app.states.staff.customer import StaffCustomerState as State
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY, NO, YES
+from billing_app.states.staff.repairs import SIGN_OUT
+from billing_app.states.staff.views import KeyLine, SessionLine
+
+KEYS = Paging(State, names.KEYS)
+SESSIONS = Paging(State, names.SESSIONS)
+AUDIT = Paging(State, names.AUDIT)
+
+
+def access() -> rx.Component:
+    """Service keys, and browsers that are signed in."""
+    return rx.fragment(
+        listing(
+            "Keys",
+            (
+                Column("Name", KeySort.NAME),
+                Column("Begins with"),
+                Column("Scopes", is_wide_only=True),
+                Column("State"),
+                Column("Made", KeySort.MADE, is_right=True, is_wide_only=True),
+            ),
+            rows=State.service_keys,
+            row=_key,
+            paging=KEYS,
+            tools=(
+                filter_select(
+                    KEYS,
+                    names.REVOKED,
+                    "State",
+                    ((ALL, "All keys"), (NO, "Not revoked"), (YES, "Revoked")),
+                ),
+            ),
+            when_empty=empty(
+                icon="key-round",
+                title="No keys of their own",
+                words="Services with keys of the platform may still count for them.",
+            ),
+            title="Keys",
+        ),
+        listing(
+            "Sessions",
+            (
+                Column("Person", SessionSort.PERSON),
+                Column("Browser", is_wide_only=True),
+                Column("Since (UTC)", SessionSort.SINCE),
+                Column("Ends (UTC)", SessionSort.ENDS, is_wide_only=True),
+                Column(ACTIONS, is_right=True),
+            ),
+            rows=State.browsers,
+            row=_browser,
+            paging=SESSIONS,
+            tools=(
+                filter_select(
+                    SESSIONS,
+                    names.LIVE,
+                    "State",
+                    ((ALL, "All sessions"), (YES, "Signed in"), (NO, "Run out")),
+                ),
+            ),
+            title="Sessions",
+            when_empty=empty(
+                icon="monitor", title="Nobody is signed in", words="Browsers that sign in are here."
+            ),
+        ),
+    )
+
+
+def _key(row: ObjectVar[KeyLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.name, "strong clip"),
+        cell(rx.el.code(row.hint, class_name="code")),
+        cell(row.scopes, "soft wide-only"),
+        cell(badge(row.state, row.tone)),
+        cell(row.created, "right soft wide-only"),
+        key=row.key_id,
+    )
+
+
+def _browser(row: ObjectVar[SessionLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.person, "strong clip"),
+        cell(row.browser, "soft clip-wide wide-only"),
+        cell(row.since, "soft"),
+        cell(row.ends, "soft wide-only"),
+        cell(
+            rx.cond(
+                row.is_live,
+                row_button(
+                    "Sign out",
+                    row.person,
+                    State.ask(SIGN_OUT, row.user_id, row.person),
+                    Action.SIGN_OUT,
+                ),
+                badge("Has run out"),
+            ),
+            "right",
+        ),
+        key=row.row,
+    )
+
+
+def audit() -> rx.Component:
+    """What the staff did to this account, with the ways to take it back."""
+    return listing(
+        "Audit",
+        ENTRY_COLUMNS,
+        rows=State.entries,
+        row=lambda row: entry_row(row, State.undo, with_account=False),
+        paging=AUDIT,
+        tools=(
+            filter_select(AUDIT, names.ACTION, "Action", ENTRY_ACTIONS),
+            filter_days(AUDIT, FIRST_DAY, LAST_DAY),
+        ),
+        when_empty=no_entries(),
+    )

@@ -1,0 +1,175 @@
+"""What an account pays: subscriptions, invoices, and what Stripe sent about it."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app.billing.staff.account import SubscriptionSort
+from billing_app.billing.staff.events import EventSort
+from billing_app.billing.subscriptions.invoices import InvoiceSort
+from billing_app.components.controls import native_link
+from billing_app.components.feedback import empty
+from billing_app.components.listing import (
+    Column,
+    Paging,
+    filter_days,
+    filter_select,
+    listing,
+    search_box,
+)
+from billing_app.components.numbers import badge
+from billing_app.components.tables import cell
+from billing_app.db.words import InvoiceStatus
+from billing_app.states.staff import customer as names
+from billing_app.states.staff.customer import StaffCustomerState as State
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
+from billing_app.states.staff.operations import WEBHOOK_STATES
+from billing_app.states.staff.views import InvoiceLine, SubscriptionLine, WebhookLine
+
+INVOICES = Paging(State, names.INVOICES)
+WEBHOOKS = Paging(State, names.WEBHOOKS)
+INVOICE_STATES = (
+    (ALL, "Any state"),
+    *(
+        (status.value, status.value.capitalize())
+        for status in InvoiceStatus
+        if status is not InvoiceStatus.DRAFT
+    ),
+)
+EVENT_STATES = (
+    (ALL, "Any state"),
+    *((state.value, told) for state, (told, _) in WEBHOOK_STATES.items()),
+)
+
+
+def money() -> rx.Component:
+    """Subscriptions and invoices, with the provider's own pages."""
+    return rx.fragment(
+        listing(
+            "Subscriptions",
+            (
+                Column("Offer", SubscriptionSort.BEGAN),
+                Column("Price", is_wide_only=True),
+                Column("State", SubscriptionSort.STATUS),
+                Column("Period", SubscriptionSort.PERIOD, is_wide_only=True),
+                Column("Next"),
+                Column("Stripe"),
+            ),
+            rows=State.subscriptions,
+            row=_subscription,
+            paging=Paging(State, names.SUBSCRIPTIONS),
+            when_empty=empty(
+                icon="repeat", title="No subscription", words="They have never had one."
+            ),
+            title="Subscriptions",
+        ),
+        listing(
+            "Invoices",
+            (
+                Column("Number", InvoiceSort.NUMBER),
+                Column("State", InvoiceSort.STATUS),
+                Column("Amount", InvoiceSort.AMOUNT, is_right=True),
+                Column("Issued", InvoiceSort.ISSUED, is_right=True, is_wide_only=True),
+                Column("Stripe", is_right=True),
+            ),
+            rows=State.invoices,
+            row=_invoice,
+            paging=INVOICES,
+            tools=(
+                filter_select(INVOICES, names.STATE, "State", INVOICE_STATES),
+                filter_days(INVOICES, FIRST_DAY, LAST_DAY),
+            ),
+            title="Invoices",
+            when_empty=empty(
+                icon="receipt-text",
+                title="No invoices",
+                words="The first one comes with a payment.",
+            ),
+        ),
+    )
+
+
+def _subscription(row: ObjectVar[SubscriptionLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.offer, "strong"),
+        cell(row.price, "soft wide-only"),
+        cell(badge(row.status, row.tone)),
+        cell(row.period, "soft wide-only"),
+        cell(row.note, "soft"),
+        cell(_outside(row.provider_url, row.provider_id)),
+        key=row.provider_id,
+    )
+
+
+def _invoice(row: ObjectVar[InvoiceLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(
+            rx.cond(
+                row.page_url != "",
+                native_link(
+                    row.number,
+                    href=row.page_url,
+                    class_name="text-link",
+                    custom_attrs={"target": "_blank", "rel": "noreferrer"},
+                ),
+                row.number,
+            )
+        ),
+        cell(badge(row.status, row.tone)),
+        cell(row.amount, "right strong"),
+        cell(row.issued, "right soft wide-only"),
+        cell(_outside(row.provider_url, row.invoice_id), "right"),
+        key=row.invoice_id,
+    )
+
+
+def _outside(url: rx.Var[str], words: rx.Var[str]) -> rx.Component:
+    """A link to the provider's page, or the bare id where there is none."""
+    return rx.cond(
+        url != "",
+        native_link(
+            words,
+            rx.icon("external-link", aria_hidden="true"),
+            href=url,
+            class_name="text-link outside",
+            custom_attrs={"target": "_blank", "rel": "noreferrer"},
+        ),
+        rx.el.code(words, class_name="code"),
+    )
+
+
+def webhooks() -> rx.Component:
+    """What Stripe sent about this account."""
+    return listing(
+        "Webhooks",
+        (
+            Column("Received (UTC)", EventSort.RECEIVED),
+            Column("Type", EventSort.TYPE),
+            Column("Event", is_wide_only=True),
+            Column("State"),
+            Column("Tries", is_right=True, is_wide_only=True),
+            Column("Problem", is_wide_only=True),
+        ),
+        rows=State.webhooks,
+        row=_webhook,
+        paging=WEBHOOKS,
+        tools=(
+            filter_select(WEBHOOKS, names.STATE, "State", EVENT_STATES),
+            search_box(WEBHOOKS, names.TYPE, "Type", "Type: invoice.", is_small=True),
+            filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
+        ),
+        when_empty=empty(
+            icon="webhook", title="Nothing came", words="Stripe has sent nothing about them."
+        ),
+    )
+
+
+def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.received, "soft"),
+        cell(row.type, "strong clip-wide"),
+        cell(_outside(row.provider_url, row.event_id), "soft wide-only"),
+        cell(badge(row.state, row.tone)),
+        cell(row.attempts, "right soft wide-only"),
+        cell(row.error, "soft clip wide-only"),
+        key=row.event_id,
+    )

@@ -1,0 +1,254 @@
+"""What an account has and what ran on it: its plans, its ledger, its reservations."""
+
+import reflex as rx
+from reflex.vars import ObjectVar, StringVar
+
+from billing_app.billing.plans import PlanSort, PlanState
+from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.reservations import ReservationSort
+from billing_app.billing.usage import LedgerSort
+from billing_app.components.cards import card
+from billing_app.components.charts.chart import chart, legend
+from billing_app.components.controls import select
+from billing_app.components.feedback import empty
+from billing_app.components.listing import (
+    Column,
+    Paging,
+    filter_days,
+    filter_select,
+    listing,
+    search_box,
+)
+from billing_app.components.numbers import badge
+from billing_app.components.tables import ACTIONS, cell
+from billing_app.db.words import EventKind
+from billing_app.pages.staff.row_buttons import row_button
+from billing_app.states import words
+from billing_app.states.staff import customer as names
+from billing_app.states.staff.customer import StaffCustomerState as State
+from billing_app.states.staff.customer_views import HOLD_STATES, PLAN_STATES
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
+from billing_app.states.staff.views import HoldLine, PlanLine
+from billing_app.states.views import EventRow
+
+CHART_HEIGHT_PX = 220
+PLANS = Paging(State, names.PLANS)
+LEDGER = Paging(State, names.LEDGER)
+HOLDS = Paging(State, names.HOLDS)
+STATES = (
+    (ALL, "Any state"),
+    *((state.value, PLAN_STATES[state][0]) for state in PlanState),
+)
+SOURCES = ((ALL, "Any source"), *((each.value, told) for each, told in words.SOURCES.items()))
+KINDS = ((ALL, "All kinds"), *((kind.value, words.KINDS[kind]) for kind in EventKind))
+HOLDS_STATES = (
+    (ALL, "Any state"),
+    *((each.value, told) for each, (told, _) in HOLD_STATES.items()),
+)
+PLAN_COLUMNS = (
+    Column("No.", PlanSort.QUEUE, is_right=True, is_wide_only=True),
+    Column("Plan", PlanSort.NAME),
+    Column("State", PlanSort.STATE),
+    Column("Used", PlanSort.USED, is_right=True, is_wide_only=True),
+    Column("On hold", is_right=True, is_wide_only=True),
+    Column("Executions", PlanSort.EXECUTIONS, is_right=True),
+    Column("Dates", PlanSort.BEGINS, is_wide_only=True),
+    Column(ACTIONS, is_right=True),
+)
+
+
+def summary() -> rx.Component:
+    """The plans, and the last thirty days."""
+    return rx.fragment(
+        listing(
+            "Plans",
+            PLAN_COLUMNS,
+            rows=State.plans,
+            row=_plan,
+            paging=PLANS,
+            tools=(
+                filter_select(PLANS, names.STATE, "State", STATES),
+                filter_select(PLANS, names.SOURCE, "Source", SOURCES),
+            ),
+            when_empty=empty(
+                icon="layers", title="No plans", words="Grant executions to give them one."
+            ),
+            title="Plans",
+            note="Newest first unless sorted; they are used from the oldest on",
+        ),
+        card(
+            rx.cond(
+                State.keys.length() > 0,
+                rx.fragment(
+                    chart(
+                        State.figure,
+                        label="Executions per day by workflow over 30 days",
+                        height_px=CHART_HEIGHT_PX,
+                    ),
+                    legend(State.keys),
+                ),
+                empty(
+                    icon="chart-column",
+                    title="No executions in the last 30 days",
+                    words="The first one appears here a few seconds after it happens.",
+                ),
+            ),
+            title="Executions per day",
+            note="Last 30 days by workflow",
+        ),
+    )
+
+
+def _plan(plan: ObjectVar[PlanLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(plan.number, "right soft wide-only"),
+        cell(
+            rx.fragment(
+                rx.el.span(plan.name, class_name="row-link"),
+                " ",
+                rx.el.span(plan.source, class_name="row-note wide-only"),
+            ),
+            "clip-wide",
+        ),
+        cell(badge(plan.state, plan.tone)),
+        cell(plan.used, "right wide-only"),
+        cell(plan.held, "right soft wide-only"),
+        cell(plan.executions, "right strong"),
+        cell(plan.dates, "soft wide-only"),
+        cell(
+            rx.cond(
+                plan.is_open,
+                rx.cond(
+                    plan.is_paused,
+                    row_button(
+                        "Resume",
+                        plan.name,
+                        State.ask("resume", plan.plan_id, plan.name),
+                        Action.RESUME,
+                    ),
+                    row_button(
+                        "Pause",
+                        plan.name,
+                        State.ask("pause", plan.plan_id, plan.name),
+                        Action.PAUSE,
+                    ),
+                ),
+            ),
+            "right",
+        ),
+        key=plan.plan_id,
+    )
+
+
+def ledger() -> rx.Component:
+    """Every event, newest first."""
+    return listing(
+        "Ledger",
+        (
+            Column("Time (UTC)", LedgerSort.AT),
+            Column("Event", is_wide_only=True),
+            Column("Workflow"),
+            Column("User", is_wide_only=True),
+            Column("Kind", is_wide_only=True),
+            Column("Executions", is_right=True),
+            Column("Left after", is_right=True, is_wide_only=True),
+            Column(ACTIONS, is_right=True),
+        ),
+        rows=State.events,
+        row=_event,
+        paging=LEDGER,
+        tools=(
+            _workflows(LEDGER),
+            filter_select(LEDGER, names.KIND, "Kind", KINDS),
+            search_box(LEDGER, names.USER, "User", "User id", is_small=True),
+            filter_days(LEDGER, FIRST_DAY, LAST_DAY),
+        ),
+        when_empty=empty(
+            icon="activity", title="Nothing has run yet", words="Events come here as they happen."
+        ),
+    )
+
+
+def _event(row: ObjectVar[EventRow]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.at, "soft"),
+        cell(rx.el.code(row.event_id, class_name="code"), "soft wide-only"),
+        cell(row.workflow, "strong clip"),
+        cell(row.user, "soft clip wide-only"),
+        cell(rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind), "soft wide-only"),
+        cell(row.executions, "right strong"),
+        cell(row.remaining, "right soft wide-only"),
+        cell(
+            rx.cond(
+                (row.kind == "Used") | (row.kind == "Used after hold"),
+                row_button(
+                    "Refund", row.event_id, State.ask("refund", row.event_id, ""), Action.REFUND
+                ),
+            ),
+            "right",
+        ),
+        key=row.event_id,
+        class_name=rx.cond(row.is_new, "arrived", ""),
+    )
+
+
+def holds() -> rx.Component:
+    """What is held for runs that have begun, and what became of it."""
+    return listing(
+        "Reservations",
+        (
+            Column("Begun (UTC)", ReservationSort.BEGUN),
+            Column("Reservation", is_wide_only=True),
+            Column("Workflow"),
+            Column("User", is_wide_only=True),
+            Column("State", ReservationSort.STATUS),
+            Column("Executions", is_right=True),
+            Column("Ended or ends (UTC)", is_right=True, is_wide_only=True),
+        ),
+        rows=State.holds,
+        row=_hold,
+        paging=HOLDS,
+        tools=(
+            filter_select(HOLDS, names.STATE, "State", HOLDS_STATES),
+            _workflows(HOLDS),
+            search_box(HOLDS, names.USER, "User", "User id", is_small=True),
+            filter_days(HOLDS, FIRST_DAY, LAST_DAY),
+        ),
+        when_empty=empty(
+            icon="hourglass",
+            title="No reservations",
+            words="A service that reserves executions before a run makes one.",
+        ),
+    )
+
+
+def _hold(row: ObjectVar[HoldLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.created, "soft"),
+        cell(rx.el.code(row.reservation_id, class_name="code"), "soft wide-only"),
+        cell(row.workflow, "strong clip"),
+        cell(row.user, "soft clip wide-only"),
+        cell(badge(row.status, row.tone)),
+        cell(row.executions, "right strong"),
+        cell(row.ends, "right soft wide-only"),
+        key=row.reservation_id,
+    )
+
+
+def _workflows(paging: Paging) -> rx.Component:
+    """One of those of the last thirty days."""
+    return select(
+        "Workflow",
+        options=[
+            rx.el.option("All workflows", value=ALL),
+            rx.foreach(State.workflows, _workflow),
+        ],
+        value=paging.chosen(names.WORKFLOW),
+        on_change=paging.on_filter(names.WORKFLOW),
+    )
+
+
+def _workflow(name: StringVar[str]) -> rx.Component:
+    return rx.el.option(
+        rx.cond(name == "", "Not named", name), value=rx.cond(name == "", names.UNNAMED, name)
+    )

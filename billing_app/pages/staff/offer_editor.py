@@ -1,0 +1,148 @@
+"""The form of an offer's draft; what it says changes the card beside it while one types."""
+
+from typing import Literal
+
+import reflex as rx
+
+from billing_app.billing.staff.permissions import Action
+from billing_app.components.cards import card
+from billing_app.db.words import Interval
+from billing_app.states.staff.offers import StaffOfferState as State
+
+DELAY_MS = 200
+InputMode = Literal["text", "numeric", "decimal"]
+
+
+def editor() -> rx.Component:
+    """For admins; others read it."""
+    may_edit = State.allowed.contains(Action.EDIT_OFFER.value)
+    is_pack = State.form["interval"] == Interval.ONCE.value
+    return card(
+        rx.el.fieldset(
+            rx.cond(State.is_new, _code()),
+            _field("Name", "name"),
+            _field("Description", "description"),
+            rx.el.div(
+                _choice(
+                    "Sold",
+                    "interval",
+                    (
+                        (Interval.MONTH.value, "By the month"),
+                        (Interval.YEAR.value, "By the year"),
+                        (Interval.ONCE.value, "Once, as a pack"),
+                    ),
+                ),
+                _field("Executions each time", "executions", mode="numeric"),
+                _field("Price", "price", mode="decimal"),
+                _field("Currency", "currency"),
+                class_name="fields",
+            ),
+            rx.cond(is_pack, _of_packs(), _of_subscriptions()),
+            rx.el.div(
+                _field(
+                    "Order of use", "priority", mode="numeric", hint="Lower first; empty: usual"
+                ),
+                _field("Place in the list", "position", mode="numeric"),
+                _choice(
+                    "Customers", "visible", (("yes", "See it"), ("no", "Don't see it in the list"))
+                ),
+                class_name="fields",
+            ),
+            disabled=~may_edit,
+            class_name="editor",
+        ),
+        title="Draft",
+        note="Customers stay on the version that they bought until they are moved",
+    )
+
+
+def _of_packs() -> rx.Component:
+    return rx.el.div(
+        _field("Days it lasts", "valid_days", mode="numeric", hint="Empty: it does not end"),
+        class_name="fields",
+    )
+
+
+def _of_subscriptions() -> rx.Component:
+    return rx.fragment(
+        rx.el.div(
+            _field("Days of trial", "trial_days", mode="numeric"),
+            _choice(
+                "When all are used",
+                "overage",
+                (("hard", "Stop"), ("soft", "Go on for a price")),
+            ),
+            class_name="fields",
+        ),
+        rx.cond(
+            State.form["overage"] == "soft",
+            rx.el.div(
+                _field("Price beyond the plan", "unit_price", mode="decimal"),
+                _field("For so many executions", "unit_executions", mode="numeric"),
+                _field(
+                    "At most beyond the plan",
+                    "limit_executions",
+                    mode="numeric",
+                    hint="Empty: no limit",
+                ),
+                class_name="fields",
+            ),
+        ),
+    )
+
+
+def _code() -> rx.Component:
+    return _labelled(
+        "Code",
+        "code",
+        "Lower-case letters, digits and hyphens; it stays for good",
+        rx.debounce_input(
+            rx.el.input(
+                id="offer-code", value=State.code, on_change=State.set_code, class_name="input"
+            ),
+            debounce_timeout=DELAY_MS,
+        ),
+    )
+
+
+def _field(label: str, name: str, *, mode: InputMode = "text", hint: str = "") -> rx.Component:
+    return _labelled(
+        label,
+        name,
+        hint,
+        rx.debounce_input(
+            rx.el.input(
+                id=f"offer-{name}",
+                value=State.form[name],
+                on_change=lambda value: State.set_field(name, value),
+                input_mode=mode,
+                auto_complete="off",
+                class_name="input",
+            ),
+            debounce_timeout=DELAY_MS,
+        ),
+    )
+
+
+def _choice(label: str, name: str, choices: tuple[tuple[str, str], ...]) -> rx.Component:
+    return _labelled(
+        label,
+        name,
+        "",
+        rx.el.select(
+            *[rx.el.option(words, value=value) for value, words in choices],
+            id=f"offer-{name}",
+            value=State.form[name],
+            on_change=lambda value: State.set_field(name, value),
+            class_name="select",
+        ),
+    )
+
+
+def _labelled(label: str, name: str, hint: str, control: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.label(label, html_for=f"offer-{name}", class_name="field-label"),
+        control,
+        rx.el.p(hint, class_name="field-hint") if hint else rx.fragment(),
+        class_name="field",
+    )

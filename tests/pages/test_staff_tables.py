@@ -1,0 +1,201 @@
+"""Tables of the console: sorted by their heads, filtered, searched on, and what a forger sends."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from billing_app import routes
+from billing_app.db.words import StaffRole
+from billing_app.states.staff.customers import StaffCustomersState
+from billing_app.states.staff.operations import StaffOperationsState
+from tests.factories import Holder, connect, organization
+from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.staff import cookie_of, open_console, send
+
+MANY = 600_000
+
+
+def head(page: Page, table: str, name: str) -> Locator:
+    """A column's head, with its aria-sort."""
+    return page.get_by_role("table", name=table).get_by_role("columnheader", name=name)
+
+
+def cells(page: Page, table: str, column: int) -> list[str]:
+    rows = page.get_by_role("table", name=table).locator("tbody tr")
+    return [row.locator("td").nth(column).inner_text() for row in rows.all()]
+
+
+def expect_sorted(page: Page, table: str, name: str, way: str) -> None:
+    expect(head(page, table, name)).to_have_attribute("aria-sort", way)
+    expect(page.locator(".listing.busy")).to_have_count(0)
+
+
+@pytest.fixture
+def holder(running_app: RunningApp) -> Holder:
+    """An account with more events than a page has."""
+    holder = organization(running_app.database_url, 100)
+    began = datetime(2026, 3, 1, tzinfo=UTC)
+    with connect(running_app.database_url) as connection:
+        for n in range(60):
+            at = began + timedelta(hours=n)
+            connection.execute(
+                "INSERT INTO execution_events (account_id, number, plan_sequence, kind, executions,"
+                " plan_used_after, remaining_after, workflow, user_id, idempotency_key, reason,"
+                " occurred_at) VALUES (%s, %s, 1, %s, 1, 0, %s, %s, '', '', '', %s)",
+                [
+                    holder.account_number,
+                    int(at.timestamp()) * 1_000_000,
+                    "commit" if n % 6 == 0 else "consume",
+                    n,
+                    "even" if n % 2 == 0 else "odd",
+                    at,
+                ],
+            )
+    return holder
+
+
+def test_a_head_sorts_and_sorts_back(
+    open_context: OpenContext, running_app: RunningApp, holder: Holder
+) -> None:
+    page = open_console(open_context, running_app, routes.staff_customer(holder.account_id))
+    page.get_by_role("tab", name="Ledger").click()
+    expect_sorted(page, "Ledger", "Time (UTC)", "descending")
+    assert cells(page, "Ledger", 6) == [str(n) for n in range(59, 9, -1)]
+    head(page, "Ledger", "Time (UTC)").get_by_role("button").click()
+    expect_sorted(page, "Ledger", "Time (UTC)", "ascending")
+    assert cells(page, "Ledger", 6) == [str(n) for n in range(50)]
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("Page 2")).to_be_visible()
+    expect(page.locator(".listing.busy")).to_have_count(0)
+    assert cells(page, "Ledger", 6) == [str(n) for n in range(50, 60)]
+    page.get_by_label("Kind").select_option("commit")
+    expect(page.get_by_text("Page 2")).to_have_count(0)
+    expect(page.locator(".listing.busy")).to_have_count(0)
+    assert cells(page, "Ledger", 6) == [str(n) for n in range(0, 60, 6)]
+    page.get_by_label("From").fill("2026-03-02")
+    expect(page.get_by_role("table", name="Ledger").locator("tbody tr")).to_have_count(6)
+    page.get_by_label("From").fill("2027-03-02")
+    page.get_by_label("to", exact=True).fill("2026-03-02")
+    expect(page.get_by_text("from must not be after to.")).to_be_visible()
+
+
+def test_a_head_sorts_by_keyboard(open_context: OpenContext, running_app: RunningApp) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_OFFERS)
+    expect_sorted(page, "Offers", "Place", "ascending")
+    expect_sorted(page, "Offers", "Price", "none")
+    button = head(page, "Offers", "Price").get_by_role("button")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect_sorted(page, "Offers", "Price", "descending")
+    expect_sorted(page, "Offers", "Place", "none")
+    falling = cells(page, "Offers", 4)
+    expect(button).to_be_focused()
+    page.keyboard.press("Space")
+    expect_sorted(page, "Offers", "Price", "ascending")
+    rising = cells(page, "Offers", 4)
+    assert rising == falling[::-1]
+    assert rising != falling
+
+
+def test_every_table_sorts_by_every_head(
+    open_context: OpenContext, running_app: RunningApp, holder: Holder
+) -> None:
+    """Each head that can be pressed is what its table is sorted by, afterwards."""
+    page = open_console(open_context, running_app, routes.STAFF)
+    found = 0
+    account = routes.staff_customer(holder.account_id)
+    tabs: dict[str, list[str]] = {path: [""] for path in routes.STAFF_PAGES}
+    tabs[routes.STAFF_OPERATIONS] = ["Webhooks", "Reconciliation", "Jobs"]
+    tabs[account] = ["Summary", "Ledger"]
+    for path, names in tabs.items():
+        page.goto(path)
+        page.locator(".console h1").wait_for()
+        for name in names:
+            if name:
+                page.get_by_role("tab", name=name).click()
+            page.wait_for_timeout(700)
+            for button in page.locator(".sort-button:visible").all():
+                button.click()
+                sorted_by = button.locator("xpath=..")
+                expect(sorted_by).not_to_have_attribute("aria-sort", "none")
+                expect(page.locator(".listing.busy")).to_have_count(0)
+                expect(page.locator(".page-broken, .notice.bad")).to_have_count(0)
+                found += 1
+    assert found > 20
+
+
+def test_by_word_as_soon_as_words_are_looked_for(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    expect_sorted(page, "Customers", "Since", "descending")
+    page.get_by_label("Search customers").fill("nor")
+    expect_sorted(page, "Customers", "Customer", "ascending")
+    expect(page.get_by_role("link", name="Northwind")).to_be_visible()
+    page.get_by_label("Search customers").fill("")
+    expect_sorted(page, "Customers", "Since", "descending")
+
+
+def test_what_no_head_sends_is_refused(running_app: RunningApp) -> None:
+    cookie = cookie_of(running_app, StaffRole.SUPPORT)
+    for sort in ("password_hash", "created_at; DROP TABLE users", "", "WORD", "executions"):
+        answers = send(
+            running_app,
+            cookie,
+            routes.STAFF_CUSTOMERS,
+            [
+                (StaffCustomersState, "load", {}),
+                (StaffCustomersState, "sort_by", {"table": "customers", "sort": sort}),
+                (StaffCustomersState, "sort_by", {"table": "users", "sort": "made"}),
+                (
+                    StaffCustomersState,
+                    "filter_by",
+                    {"table": "users", "name": "x" * 99, "value": "y"},
+                ),
+                (StaffCustomersState, "show_older", {"table": "users"}),
+                (StaffCustomersState, "show_newer", {"table": "users"}),
+                (StaffOperationsState, "sort_by", {"table": "jobs", "sort": sort}),
+            ],
+        )
+        assert "Northwind" in answers
+        assert '"is_broken' not in answers.replace('"is_broken_rx_state_":false', "")
+        assert "x" * 99 not in answers
+
+
+@pytest.fixture
+def crowd(running_app: RunningApp) -> Iterator[None]:
+    """So many accounts without a plan that no search gets through all in its time."""
+    url = running_app.database_url
+    with connect(url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "INSERT INTO accounts (id, kind, organization_id, user_id, created_at)"
+            " SELECT n, 'user', (SELECT min(id) FROM organizations), 'crowd-' || n,"
+            " now() + n * interval '1 microsecond' FROM generate_series(1, %s) AS n",
+            [MANY],
+        )
+        connection.execute("ANALYZE accounts")
+        yield
+        connection.execute("DELETE FROM accounts WHERE id <= %s", [MANY])
+
+
+@pytest.mark.usefixtures("crowd")
+def test_a_search_that_is_not_through_goes_on(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    page.get_by_label("Plan").select_option("paid")
+    told = page.locator(".empty-title")
+    expect(told).to_contain_text("accounts, nothing yet")
+    assert int(told.inner_text().split()[2].replace(",", "")) >= 5_000
+    on = page.get_by_role("button", name="Search on")
+    for _ in range(60):
+        if page.get_by_role("link", name="Northwind").count():
+            break
+        on.click()
+        expect(page.locator(".listing.busy")).to_have_count(0)
+        page.wait_for_timeout(100)
+    expect(page.get_by_role("link", name="Northwind")).to_be_visible()
+    expect(page.get_by_role("button", name="Back")).to_be_enabled()
