@@ -1,26 +1,29 @@
 """Staff move a subscription to another version: at Stripe, with an entry, and back."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.catalogue import OfferUnknownError
+from billing_app.billing.catalogue import OfferTerms, OfferUnknownError, publish_offer
 from billing_app.billing.errors import AccountNotFoundError, InvalidInputError
 from billing_app.billing.staff import audit_log, undo
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.history import read_account_history
-from billing_app.billing.staff.moves import MoveInForceError, NoSubscriptionError
+from billing_app.billing.staff.moves import MoveInForceError, MovePreview, NoSubscriptionError
 from billing_app.billing.staff.repairs import AlreadySoError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
+from billing_app.billing.subscriptions.quotes import QUOTE_STANDS, QuoteOutdatedError
 from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOfferError
-from billing_app.db.words import StaffRole, When
+from billing_app.db.words import Interval, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, Bed
+from tests.payments.bed import DAY, Bed, accepted
 
 WHY = "Their contract says so"
 
@@ -167,3 +170,102 @@ async def test_what_cannot_be_moved(bed: Bed, billing: StaffActor) -> None:
             billing, "acc_" + "f" * 16, offer_code="growth", reason=WHY, now=bed.now
         )
     assert await entries(bed) == []
+
+
+async def preview(bed: Bed, actor: StaffActor, offer: str, **more: Any) -> MovePreview:
+    values: dict[str, Any] = {"offer_code": offer, "now": bed.now}
+    return await bed.services.moves.preview_move(actor, bed.holder.account_id, **values | more)
+
+
+@pytest.mark.parametrize("used", [0, 1_300, 5_000])
+async def test_the_previewed_charge_is_what_is_invoiced(
+    bed: Bed, billing: StaffActor, used: int
+) -> None:
+    await bed.subscribed("starter")
+    if used:
+        accepted(await bed.use(used))
+    before = bed.snapshot()
+    found = await preview(bed, billing, "growth", when=When.NOW)
+    assert bed.snapshot() == before
+    assert await entries(bed) == []
+    assert (found.old.code, found.change.offer.code) == ("starter", "growth")
+    accepted(await bed.use(700)) if used < 5_000 else None
+    entry = await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
+    newest = bed.invoices()[-1]
+    assert newest.amount_due == found.charged_minor
+    assert newest.amount_paid == found.charged_minor
+    assert sum(line.amount_minor for line in found.change.lines) == found.charged_minor
+    assert bed.charged_minor() == 1_900 + found.charged_minor
+    assert entry.after["charged_minor"] == found.charged_minor
+    renewed = await bed.live()
+    assert abs(renewed.period_end - found.next_invoice.at) < timedelta(minutes=1)
+    bed.skip((found.next_invoice.at - bed.now).total_seconds() + DAY)
+    await bed.deliver()
+    assert bed.invoices()[-1].amount_due == found.next_invoice.amount_minor
+    assert bed.charged_minor() == 1_900 + found.charged_minor + found.next_invoice.amount_minor
+
+
+async def test_the_previewed_next_invoice_is_what_comes(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    found = await preview(bed, billing, "growth")
+    assert (found.charged_minor, found.when) == (0, When.PERIOD_END)
+    await move(bed, billing, "growth", agreed=found.change)
+    assert bed.charged_minor() == 1_900
+    bed.skip((found.next_invoice.at - bed.now).total_seconds() + DAY)
+    await bed.deliver()
+    assert bed.charged_minor() == 1_900 + found.next_invoice.amount_minor
+
+
+async def test_what_was_agreed_to_does_not_stand_for_ever(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    found = await preview(bed, billing, "growth", when=When.NOW)
+    outdated = replace(found.change, quoted_at=bed.now - QUOTE_STANDS - timedelta(seconds=1))
+    with pytest.raises(QuoteOutdatedError):
+        await move(bed, billing, "growth", when=When.NOW, agreed=outdated)
+    second_version(bed, "growth", 9_900)
+    with pytest.raises(QuoteOutdatedError):
+        await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
+    assert (await bed.live()).offer.code == "starter"
+    assert bed.charged_minor() == 1_900
+    assert await entries(bed) == []
+
+
+async def test_a_trial_that_is_moved_now_is_charged_in_full(bed: Bed, billing: StaffActor) -> None:
+    terms = OfferTerms("Tried", "", 5_000, 1_900, "USD", Interval.MONTH, trial_days=14)
+    database = bed.services.database
+    await publish_offer(database, OPERATOR, code="tried", terms=terms, now=bed.now)
+    await bed.subscribed("tried")
+    found = await preview(bed, billing, "growth", when=When.NOW)
+    assert (found.charged_minor, found.change.credit_minor) == (7_900, 0)
+    await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
+    assert bed.charged_minor() == 7_900
+
+
+async def test_without_an_answer_nothing_is_previewed(bed: Bed, billing: StaffActor) -> None:
+    await bed.subscribed("starter")
+    bed.sandbox.control("faults", kind="status", path="/v1/invoices*", times=99, status=503)
+    with pytest.raises(PaymentProviderUnavailableError):
+        await preview(bed, billing, "growth", when=When.NOW)
+    later = await preview(bed, billing, "growth")
+    assert later.next_invoice.amount_minor == 7_900
+    bed.sandbox.http.delete("/_sandbox/faults")
+    assert (await preview(bed, billing, "growth", when=When.NOW)).charged_minor == 6_000
+    assert await entries(bed) == []
+
+
+async def test_what_cannot_be_moved_is_not_previewed(bed: Bed, billing: StaffActor) -> None:
+    with pytest.raises(NoSubscriptionError):
+        await preview(bed, billing, "growth")
+    await bed.subscribed("starter")
+    for when in When:
+        for offer, error in (
+            ("nothing", OfferUnknownError),
+            ("pack", InvalidInputError),
+            ("starter", SameOfferError),
+            ("euros", CurrencyDiffersError),
+        ):
+            with pytest.raises(error):
+                await preview(bed, billing, offer, when=when)
+    await move(bed, billing, "growth")
+    with pytest.raises(AlreadySoError):
+        await preview(bed, billing, "growth")

@@ -186,6 +186,11 @@ CASES: dict[str, Case] = {
         changes=False,
         is_repair=True,
     ),
+    "moves.Moves.preview_move": Case(
+        Action.MOVE_OFFER,
+        lambda s, a: s.house.moves.preview_move(a, s.customer.id, offer_code="growth", now=s.now),
+        changes=False,
+    ),
     "offers.list_accounts_on": reads(
         lambda s, a: offers.list_accounts_on(s.house.database, a, "growth", 1, now=s.now)
     ),

@@ -48,6 +48,7 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
         "POST /accounts/{account_id}/refunds/preview": (Action.REFUND, found),
         "POST /accounts/{account_id}/refunds": (Action.REFUND, {**found, **because}),
         "POST /accounts/{account_id}/trial": (Action.EXTEND_TRIAL, {"executions": 5, **because}),
+        "POST /accounts/{account_id}/offer/preview": (Action.MOVE_OFFER, {"offer": "growth"}),
         "POST /accounts/{account_id}/offer": (Action.MOVE_OFFER, {"offer": "growth", **because}),
         "POST /plans/{plan_id}/pause": (Action.PAUSE, because),
         "POST /plans/{plan_id}/resume": (Action.RESUME, because),

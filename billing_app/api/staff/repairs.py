@@ -10,8 +10,10 @@ from pydantic import AwareDatetime, Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.offers import UNAVAILABLE
 from billing_app.billing.staff import adjustments, grants, refunds, stopping, trials, undo
 from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.moves import MovePreview
 from billing_app.billing.staff.permissions import MAX_EXECUTIONS
 from billing_app.billing.staff.refunds import EventRange, RangeView
 from billing_app.billing.staff.repairs import MAX_KEY_LENGTH
@@ -66,6 +68,10 @@ class Move(Because):
     offer: Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
     version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
     when: Annotated[When, Field(strict=False)] = When.PERIOD_END
+
+
+class PreviewMove(Move):
+    reason: str = ""
 
 
 @router.post("/accounts/{account_id}/grants")
@@ -180,6 +186,21 @@ async def extend_trial(
         reason=body.reason,
         now=now,
         key=key,
+    )
+
+
+@router.post("/accounts/{account_id}/offer/preview", responses=UNAVAILABLE)
+async def preview_move(
+    account_id: str, body: PreviewMove, services: ServicesNow, actor: StaffNow, now: Now
+) -> MovePreview:
+    """What a move would charge at once, as Stripe reckons it, and what the next invoice will be."""
+    return await services.moves.preview_move(
+        actor,
+        account_id,
+        offer_code=body.offer,
+        version=body.version,
+        when=body.when,
+        now=now,
     )
 
 

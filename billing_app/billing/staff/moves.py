@@ -45,7 +45,15 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProviderUnavailableError,
     PriceFacts,
 )
-from billing_app.billing.subscriptions.quotes import fresh, make_quote, quote_json
+from billing_app.billing.subscriptions.quotes import (
+    ChangePreview,
+    fresh,
+    make_quote,
+    overage_so_far,
+    preview_later,
+    preview_now,
+    quote_json,
+)
 from billing_app.billing.subscriptions.rules import require_other_offer
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
 from billing_app.billing.subscriptions.writes import Operation, WritePendingError
@@ -74,6 +82,29 @@ class MoveInForceError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
+class NextInvoice:
+    """What renews next, after a move: its price, and when. What will have been used beyond the
+    plan by then comes on top; `overage_minor` of that is there now."""
+
+    at: datetime
+    amount_minor: int
+    currency: str
+    overage_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovePreview:
+    """A move before the yes. `charged_minor` is charged at once, as the provider itself reckons
+    it; `change` is what somebody agrees to. `old` is the version that the subscription leaves."""
+
+    old: OfferView
+    when: When
+    charged_minor: int
+    change: ChangePreview
+    next_invoice: NextInvoice
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     """What to ask of the provider, and what of it the audit log tells."""
 
@@ -88,7 +119,45 @@ class Moves:
         self._provider = provider
         self._intents = intents
 
-    async def move_offer(
+    async def preview_move(
+        self,
+        actor: Actor,
+        account_id: str,
+        *,
+        offer_code: str,
+        now: datetime,
+        version: int | None = None,
+        when: When = When.PERIOD_END,
+    ) -> MovePreview:
+        """What `move_offer` would charge now, and what the next invoice will be.
+
+        Raises as it does, but PaymentDeclinedError: whether the card is good is found out by
+        charging it.
+        """
+        require(actor, Action.MOVE_OFFER)
+        number = account_number(account_id)
+        async with self._database.reading() as session:
+            new = await _find_version(session, offer_code, version)
+            subscription = await _live(session, number)
+        await self._intents.settle(number, await self._customer_id(number), now)
+        async with self._database.reading() as session:
+            row = await fresh(session, subscription)
+            old = await offer_version(session, row.offer_version_id)
+            if when is When.PERIOD_END:
+                _require_news(row, new)
+                change = await preview_later(session, row, new, now)
+                overage_minor = await overage_so_far(session, row, now)
+                return MovePreview(
+                    old, when, 0, change, _next_invoice(row.period_end, new, overage_minor)
+                )
+            quote = await make_quote(session, row, new, now)
+        price = await ensure_price(self._database, self._provider, new, now)
+        change = await preview_now(self._provider, row, new, quote, price, now)
+        assert change.period_end is not None
+        invoice = _next_invoice(change.period_end, new, 0)
+        return MovePreview(old, when, change.amount_due_minor, change, invoice)
+
+    async def move_offer(  # noqa: PLR0913 - what, when, why, and after which yes
         self,
         actor: Actor,
         account_id: str,
@@ -99,9 +168,13 @@ class Moves:
         version: int | None = None,
         when: When = When.PERIOD_END,
         key: str | None = None,
+        agreed: ChangePreview | None = None,
     ) -> EntryView:
         """Move the account's subscription to a version of an offer, the newest by default, also
         of one that is archived: when the period ends, or now, which charges the customer.
+
+        `agreed` is the preview that somebody said yes to: what it says is charged, whatever was
+        used since, or QuoteOutdatedError is raised.
 
         Raises ForbiddenError, AccountNotFoundError, OfferUnknownError, NoSubscriptionError,
         AlreadySoError, SameOfferError, CurrencyDiffersError, ChangeLosesValueError,
@@ -125,8 +198,9 @@ class Moves:
 
         async def decide(session: AsyncSession) -> _Step:
             row = await fresh(session, subscription)
-            told = await _told(session, row, new, price, when, now)
-            return _Step(wanted, told, await _moved(session, row, new, when))
+            told = _prices(price) | {"subscription_id": row.provider_id}
+            told |= await _told(session, row, new, when, now, agreed)
+            return _Step(wanted, told, await _moved(session, row, new, when, agreed))
 
         return await self._carry_out(order, wanted, decide, now)
 
@@ -258,24 +332,37 @@ async def _told(
     session: AsyncSession,
     row: Subscription,
     new: OfferView,
-    price: PriceFacts,
     when: When,
     now: datetime,
+    agreed: ChangePreview | None,
 ) -> dict[str, Any]:
-    told = {"subscription_id": row.provider_id} | _prices(price)
     if when is When.NOW:
-        return told | quote_json(await make_quote(session, row, new, now))
+        return quote_json(await make_quote(session, row, new, now, agreed=agreed))
     require_other_offer(await offer_version(session, row.offer_version_id), new)
+    _require_news(row, new)
+    return {"interval": str(new.interval)}
+
+
+def _require_news(row: Subscription, new: OfferView) -> None:
     if row.next_offer_version_id == new.version_id:
         raise AlreadySoError(f"It moves to {new.name} when the period ends already.")
-    return told | {"interval": str(new.interval)}
+
+
+def _next_invoice(at: datetime, new: OfferView, overage_minor: int) -> NextInvoice:
+    return NextInvoice(at, new.price_minor, new.currency, overage_minor)
 
 
 def _prices(price: PriceFacts) -> dict[str, Any]:
     return {"price_id": price.price_id, "overage_price_id": price.overage_price_id}
 
 
-async def _moved(session: AsyncSession, row: Subscription, new: OfferView, when: When) -> Done:
+async def _moved(
+    session: AsyncSession,
+    row: Subscription,
+    new: OfferView,
+    when: When,
+    agreed: ChangePreview | None,
+) -> Done:
     old = await offer_version(session, row.offer_version_id)
     before = {
         "offer": old.name,
@@ -289,6 +376,8 @@ async def _moved(session: AsyncSession, row: Subscription, new: OfferView, when:
         "when": str(when),
         "period_end": moment(row.period_end),
     }
+    if agreed is not None and when is When.NOW:
+        after |= {"charged_minor": agreed.amount_due_minor, "currency": agreed.currency}
     return Done(ids.encode(SUBSCRIPTION, row.account_id, row.number), before, after)
 
 

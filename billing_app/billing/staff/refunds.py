@@ -95,12 +95,14 @@ class EventRange:
 
 @dataclass(frozen=True, slots=True)
 class RangeView:
-    """What a range holds: refunded ones are skipped."""
+    """What a range holds: `events` with `executions` can be given back; those that were refunded
+    whole are skipped. `executions_refunded_partly` are of the events that are not."""
 
     events: int
     executions: int
     events_refunded: int
     executions_refunded: int
+    executions_refunded_partly: int
     max_events: int = MAX_EVENTS
 
 
@@ -181,22 +183,31 @@ async def refund_range(
     async def correct(ledger: Ledger) -> Done:
         rows = await ledger.connection.fetch(FOUND_BY_PLACE, number, *found.values())
         view = _view(rows)
-        if view.events > MAX_EVENTS:
-            raise TooManyEventsError(
-                f"{view.events:,} events are in this range; refund at most {MAX_EVENTS:,} at once.",
-                events=view.events,
-                max_events=MAX_EVENTS,
-            )
+        require_few_events(view)
         require_within_limit(staff, view.executions)
         requests = [_refund(number, row[0], None, reason) for row in rows if row[2] > 0]
         after = _given_back(await ledger.decide(requests))
         if not after["events"]:
             raise NothingToRefundError(events_refunded=view.events_refunded)
-        after |= {"events_skipped": view.events + view.events_refunded - after["events"]}
+        after |= {
+            "events_refunded": view.events_refunded,
+            "events_left": view.events - after["events"],
+            "executions_left": view.executions - after["executions"],
+        }
         return Done(found.workflow, after=after | _as_json(found))
 
     order = Order(staff, Action.REFUND, number, reason, key, tuple(_as_json(found).items()))
     return await repair_ledger(executions, order, correct, now)
+
+
+def require_few_events(view: RangeView) -> None:
+    """Raises TooManyEventsError."""
+    if view.events > MAX_EVENTS:
+        raise TooManyEventsError(
+            f"{view.events:,} events are in this range; refund at most {MAX_EVENTS:,} at once.",
+            events=view.events,
+            max_events=MAX_EVENTS,
+        )
 
 
 async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> Done:
@@ -245,6 +256,7 @@ def _view(rows: Sequence[Any]) -> RangeView:
         executions=sum(left),
         events_refunded=len(rows) - len(left),
         executions_refunded=sum(row[1] - row[2] for row in rows),
+        executions_refunded_partly=sum(row[1] - row[2] for row in rows if row[2] > 0),
     )
 
 

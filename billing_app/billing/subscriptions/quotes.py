@@ -11,7 +11,14 @@ from billing_app.billing.catalogue import OfferView, offer_version
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.subscriptions.apply import ENDED
-from billing_app.billing.subscriptions.provider import Credit, OverageCharge, PreviewLine
+from billing_app.billing.subscriptions.provider import (
+    Change,
+    Credit,
+    OverageCharge,
+    PaymentProvider,
+    PreviewLine,
+    PriceFacts,
+)
 from billing_app.billing.subscriptions.rules import (
     PaymentOverdueError,
     credit_for,
@@ -86,15 +93,7 @@ async def make_quote(
     require_other_offer(old, new)
     if row.past_due_since is not None:
         raise PaymentOverdueError("Pay the open invoice first; then the plan can be changed.")
-    query = (
-        select(Plan)
-        .where(Plan.account_id == row.account_id)
-        .where(Plan.source == PlanSource.SUBSCRIPTION)
-        .where(Plan.ends_at == row.period_end)
-        .where(col(Plan.ends_at) > now)
-        .order_by(col(Plan.sequence).desc())
-    )
-    plan = (await session.exec(query)).first()
+    plan = await _period_plan(session, row, now)
     if plan is not None and plan.suspended_at is not None:
         raise PaymentOverdueError("The payment of this period is open or disputed.")
     unused = plan.executions - plan.used - plan.held if plan and not plan.ended_at else 0
@@ -105,6 +104,35 @@ async def make_quote(
     require_change_now(old, new, credit)
     overage = await _overage_charge(session, plan, old, agreed) if plan else None
     return Quote(plan.sequence if plan else 0, unused, credit, overage)
+
+
+async def preview_now(
+    provider: PaymentProvider,
+    row: Subscription,
+    new: OfferView,
+    quote: Quote,
+    price: PriceFacts,
+    now: datetime,
+) -> ChangePreview:
+    """What the provider would charge for a change now, to the minor unit, as it says itself.
+    Raises what the provider raises; no transaction may be open."""
+    change = Change(price.price_id, price.overage_price_id, quote.credit, quote.overage)
+    facts = await provider.preview_change(row.provider_id, change)
+    return ChangePreview(
+        offer=new,
+        currency=facts.currency,
+        amount_due_minor=facts.amount_due_minor,
+        credit_minor=quote.credit.amount_minor if quote.credit else 0,
+        overage_minor=quote.overage.amount_minor if quote.overage else 0,
+        overage_executions=quote.overage.executions if quote.overage else 0,
+        executions_unused=quote.unused,
+        executions_after=new.executions,
+        period_end=facts.period_end,
+        lines=facts.lines,
+        plan_sequence=quote.plan_sequence,
+        quoted_at=now,
+        due_at=now,
+    )
 
 
 async def preview_later(
@@ -140,6 +168,29 @@ def quote_json(quote: Quote) -> dict[str, Any]:
     }
     told["overage"] = asdict(quote.overage) if quote.overage else None
     return told
+
+
+async def overage_so_far(session: AsyncSession, row: Subscription, now: datetime) -> int:
+    """What was used beyond the period's plan costs until now, in minor units."""
+    plan = await _period_plan(session, row, now)
+    if plan is None:
+        return 0
+    old = await offer_version(session, row.offer_version_id)
+    charge = await _overage_charge(session, plan, old, None)
+    return charge.amount_minor if charge else 0
+
+
+async def _period_plan(session: AsyncSession, row: Subscription, now: datetime) -> Plan | None:
+    """The plan of the period that runs."""
+    query = (
+        select(Plan)
+        .where(Plan.account_id == row.account_id)
+        .where(Plan.source == PlanSource.SUBSCRIPTION)
+        .where(Plan.ends_at == row.period_end)
+        .where(col(Plan.ends_at) > now)
+        .order_by(col(Plan.sequence).desc())
+    )
+    return (await session.exec(query)).first()
 
 
 async def _overage_charge(

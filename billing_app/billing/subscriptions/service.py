@@ -28,7 +28,6 @@ from billing_app.billing.subscriptions.checkouts import (
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.intents import Intents, Wanted
 from billing_app.billing.subscriptions.provider import (
-    Change,
     PaymentDeclinedError,
     PaymentMethodFacts,
     PaymentProvider,
@@ -40,6 +39,7 @@ from billing_app.billing.subscriptions.quotes import (
     fresh,
     make_quote,
     preview_later,
+    preview_now,
     quote_json,
 )
 from billing_app.billing.subscriptions.rules import SubscriptionExistsError, require_other_offer
@@ -173,23 +173,7 @@ class Subscriptions:
                 return await preview_later(session, row, new, now)
             quote = await make_quote(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        change = Change(price.price_id, price.overage_price_id, quote.credit, quote.overage)
-        facts = await self._provider.preview_change(row.provider_id, change)
-        return ChangePreview(
-            offer=new,
-            currency=facts.currency,
-            amount_due_minor=facts.amount_due_minor,
-            credit_minor=quote.credit.amount_minor if quote.credit else 0,
-            overage_minor=quote.overage.amount_minor if quote.overage else 0,
-            overage_executions=quote.overage.executions if quote.overage else 0,
-            executions_unused=quote.unused,
-            executions_after=new.executions,
-            period_end=facts.period_end,
-            lines=facts.lines,
-            plan_sequence=quote.plan_sequence,
-            quoted_at=now,
-            due_at=now,
-        )
+        return await preview_now(self._provider, row, new, quote, price, now)
 
     async def change(
         self,

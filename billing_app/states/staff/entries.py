@@ -38,6 +38,8 @@ MAX_FIGURES: Final = 4
 NAMELESS: Final = frozenset(
     {
         "begun",
+        "charged_minor",
+        "currency",
         "event",
         "job_id",
         "next_version_id",
@@ -77,12 +79,20 @@ def entry_words(entry: EntryView) -> str:
 def _figures(entry: EntryView) -> str:
     """What changed from what to what, as the entry keeps it."""
     names = [name for name in {**entry.before, **entry.after} if name not in NAMELESS]
-    parts = [
+    parts = _charged(entry) + [
         f"{name.replace('_', ' ')}: {_change(entry.before.get(name), entry.after.get(name))}"
         for name in names
         if entry.before.get(name) != entry.after.get(name)
     ]
     return " · ".join(parts[:MAX_FIGURES])
+
+
+def _charged(entry: EntryView) -> list[str]:
+    """What a move charged at once."""
+    amount = entry.after.get("charged_minor")
+    if amount is None:
+        return []
+    return [f"charged: {words.money(amount, entry.after['currency'])}"]
 
 
 def _change(before: Any, after: Any) -> str:

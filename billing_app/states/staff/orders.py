@@ -2,19 +2,22 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from billing_app.billing import catalogue, plans, receipts
-from billing_app.billing.actors import StaffActor
+from billing_app.billing import receipts
 from billing_app.billing.errors import ConflictError, InvalidInputError
-from billing_app.billing.plans import CurrentPlan, PlanView
-from billing_app.billing.staff import account as accounts
 from billing_app.billing.staff.adjustments import adjust_executions
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.grants import grant_executions
-from billing_app.billing.staff.permissions import Action
-from billing_app.billing.staff.refunds import EventRange, preview_range, refund_event, refund_range
+from billing_app.billing.staff.moves import MovePreview, NextInvoice
+from billing_app.billing.staff.permissions import Action, require_within_limit
+from billing_app.billing.staff.refunds import (
+    NothingToRefundError,
+    preview_range,
+    refund_event,
+    refund_range,
+    require_few_events,
+)
 from billing_app.billing.staff.stopping import (
     block_account,
     pause_plan,
@@ -22,44 +25,44 @@ from billing_app.billing.staff.stopping import (
     unblock_account,
 )
 from billing_app.billing.staff.trials import extend_trial
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.composition import get_services
 from billing_app.db.words import PlanType, When
 from billing_app.states import words
+from billing_app.states.staff.asked import (
+    Asked,
+    adjustment,
+    all_plans,
+    balance_now,
+    chosen_plan,
+    event_range,
+    last_moment,
+    optional_number,
+    whole_number,
+)
 
-MAX_PLANS: Final = 100
-MAX_DIGITS: Final = 12
-
-Form = dict[str, str]
+NO_ANSWER: Final = (
+    "Stripe does not answer, so nobody can say what this would charge. Nothing was changed;"
+    " review it again in a while."
+)
 Foresee = Callable[["Asked"], Awaitable[list[str]]]
 CarryOut = Callable[["Asked", str], Awaitable[EntryView]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A repair as the form tells it, by whom and when."""
-
-    staff: StaffActor
-    account_id: str
-    form: Form
-    now: datetime
-
-    @property
-    def reason(self) -> str:
-        return self.form.get("reason", "")
-
-
-@dataclass(frozen=True, slots=True)
 class Repair:
-    """A kind of repair: who may, what it would change, and doing it under a key."""
+    """A kind of repair: who may, what it would change, doing it under a key, and what is told
+    of it besides what was done."""
 
     action: Action
     foresee: Foresee
     carry_out: CarryOut
+    outcome: Callable[[EntryView], str] | None = None
 
 
 async def _foresee_grant(asked: Asked) -> list[str]:
-    executions, ends_at = _count(asked, "executions"), _end(asked)
-    left = (await _current(asked)).executions_remaining
+    executions, ends_at = whole_number(asked, "executions"), last_moment(asked)
+    left = (await balance_now(asked)).executions_remaining
     end = f"valid until {words.day(ends_at)}" if ends_at else "without an end"
     return [
         f"A plan of {words.counted(executions, 'execution')} joins the queue, {end}.",
@@ -72,8 +75,8 @@ async def _grant(asked: Asked, key: str) -> EntryView:
         get_services().database,
         asked.staff,
         asked.account_id,
-        executions=_count(asked, "executions"),
-        ends_at=_end(asked),
+        executions=whole_number(asked, "executions"),
+        ends_at=last_moment(asked),
         reason=asked.reason,
         now=asked.now,
         key=key,
@@ -81,7 +84,7 @@ async def _grant(asked: Asked, key: str) -> EntryView:
 
 
 async def _foresee_adjust(asked: Asked) -> list[str]:
-    plan, change = await _plan(asked), _adjustment(asked)
+    plan, change = await chosen_plan(asked), adjustment(asked)
     used, left = plan.used + change, plan.executions - plan.held - plan.used - change
     if used < 0 or left < 0:
         raise ConflictError(
@@ -99,7 +102,7 @@ async def _adjust(asked: Asked, key: str) -> EntryView:
         get_services().executions,
         asked.staff,
         asked.form.get("plan", ""),
-        used=_adjustment(asked),
+        used=adjustment(asked),
         reason=asked.reason,
         now=asked.now,
         key=key,
@@ -112,7 +115,7 @@ async def _foresee_refund(asked: Asked) -> list[str]:
     if receipt.account_id != asked.account_id:
         raise InvalidInputError("This run is of another account.", field="event")
     open_executions = receipt.executions - receipt.executions_refunded
-    count = _count(asked, "executions") if asked.form.get("executions") else open_executions
+    count = whole_number(asked, "executions") if asked.form.get("executions") else open_executions
     workflow = receipt.workflow or "no named workflow"
     return [
         (
@@ -125,7 +128,7 @@ async def _foresee_refund(asked: Asked) -> list[str]:
 
 
 async def _refund(asked: Asked, key: str) -> EntryView:
-    count = _count(asked, "executions") if asked.form.get("executions") else None
+    count = whole_number(asked, "executions") if asked.form.get("executions") else None
     return await refund_event(
         get_services().executions,
         asked.staff,
@@ -139,18 +142,49 @@ async def _refund(asked: Asked, key: str) -> EntryView:
 
 async def _foresee_range(asked: Asked) -> list[str]:
     found = await preview_range(
-        get_services().database, asked.staff, asked.account_id, _range(asked)
+        get_services().database, asked.staff, asked.account_id, event_range(asked)
     )
-    left = (await _current(asked)).executions_remaining
-    skipped = words.counted(found.events_refunded, "run")
-    return [
+    before = _refunded_before(found.events_refunded)
+    if not found.events:
+        raise NothingToRefundError(before or "There are no runs of this workflow in this range.")
+    require_few_events(found)
+    require_within_limit(asked.staff, found.executions)
+    left = (await balance_now(asked)).executions_remaining
+    told = [
         (
             f"{words.counted(found.events, 'run')} with"
             f" {words.counted(found.executions, 'execution')} are given back."
         ),
-        f"{skipped} in this range were given back before and are left alone.",
+        before or "None of the runs in this range was given back before.",
         f"What is left is {words.number(left)} now; of plans that have ended nothing comes back.",
     ]
+    partly = found.executions_refunded_partly
+    if partly:
+        verb = "was" if partly == 1 else "were"
+        told.insert(
+            1, f"{words.counted(partly, 'execution')} of these runs {verb} given back before."
+        )
+    return told
+
+
+def range_outcome(entry: EntryView) -> str:
+    """What a refund of a range left, and why."""
+    after = entry.after
+    told = [_refunded_before(after["events_refunded"])]
+    if after["events_left"]:
+        told.append(
+            f"{words.counted(after['events_left'], 'run')} with"
+            f" {words.counted(after['executions_left'], 'execution')} stay as they are: a"
+            " correction left nothing of them to give back."
+        )
+    return " ".join(each for each in told if each) or "Nothing of the range is left."
+
+
+def _refunded_before(runs: int) -> str:
+    if not runs:
+        return ""
+    verb = "was" if runs == 1 else "were"
+    return f"{words.counted(runs, 'run')} in this range {verb} given back before and left alone."
 
 
 async def _refund_range(asked: Asked, key: str) -> EntryView:
@@ -158,7 +192,7 @@ async def _refund_range(asked: Asked, key: str) -> EntryView:
         get_services().executions,
         asked.staff,
         asked.account_id,
-        _range(asked),
+        event_range(asked),
         reason=asked.reason,
         now=asked.now,
         key=key,
@@ -166,10 +200,10 @@ async def _refund_range(asked: Asked, key: str) -> EntryView:
 
 
 async def _foresee_trial(asked: Asked) -> list[str]:
-    trial = next((p for p in await _plans(asked) if p.type is PlanType.TRIAL), None)
+    trial = next((p for p in await all_plans(asked) if p.type is PlanType.TRIAL), None)
     if trial is None:
         raise ConflictError("This account has no trial.")
-    more, ends_at = _optional_count(asked, "executions"), _end(asked)
+    more, ends_at = optional_number(asked, "executions"), last_moment(asked)
     if not more and ends_at is None:
         raise InvalidInputError("Give executions, a new end, or both.", field="executions")
     told: list[str] = []
@@ -190,8 +224,8 @@ async def _extend_trial(asked: Asked, key: str) -> EntryView:
         get_services().database,
         asked.staff,
         asked.account_id,
-        executions=_optional_count(asked, "executions"),
-        ends_at=_end(asked),
+        executions=optional_number(asked, "executions"),
+        ends_at=last_moment(asked),
         reason=asked.reason,
         now=asked.now,
         key=key,
@@ -199,48 +233,74 @@ async def _extend_trial(asked: Asked, key: str) -> EntryView:
 
 
 async def _foresee_move(asked: Asked) -> list[str]:
-    services, code = get_services(), asked.form.get("offer", "")
-    rows = await accounts.list_subscriptions(
-        services.database, services.links, asked.staff, asked.account_id
-    )
-    live = next((row for row in rows if row.ended_at is None), None)
-    offers = await catalogue.list_offers(services.database)
-    new = next((offer for offer in offers if offer.code == code), None)
-    if live is None or new is None:
-        raise ConflictError("There is no live subscription, or no such offer.")
-    old, is_now = live.offer, asked.form.get("when") == When.NOW
-    begins = "now" if is_now else words.day(live.period_end)
+    is_now = asked.form.get("when") == When.NOW
+    try:
+        found = await get_services().moves.preview_move(
+            asked.staff,
+            asked.account_id,
+            offer_code=asked.form.get("offer", ""),
+            when=When.NOW if is_now else When.PERIOD_END,
+            now=asked.now,
+        )
+    except PaymentProviderUnavailableError:
+        raise PaymentProviderUnavailableError(NO_ANSWER) from None
+    asked.agreed = found.change
+    old, new, invoice = found.old, found.change.offer, found.next_invoice
+    begins = "now" if is_now else words.day(found.change.due_at)
+    overage = ""
+    if invoice.overage_minor:
+        overage = f", and what is used beyond the plan by then: {_money(invoice, 'overage')} so far"
     return [
         f"From {old.name} version {old.version} to {new.name} version {new.version}, {begins}.",
         (
-            f"{words.money(old.price_minor, old.currency)} a {old.interval} becomes"
-            f" {words.money(new.price_minor, new.currency)} a {new.interval}."
-        ),
-        (
             f"{words.number(old.executions)} executions a {old.interval} become"
-            f" {words.number(new.executions)}."
+            f" {words.number(new.executions)} a {new.interval}."
         ),
-        "The card is charged at once for the new period, less what is unused of this one."
-        if is_now
-        else "Nothing is charged before the period ends.",
+        *(_charge_words(found) if is_now else ["Nothing is charged now."]),
+        f"The next invoice, on {words.day(invoice.at)}: {_money(invoice, 'amount')}{overage}.",
     ]
 
 
+def _charge_words(found: MovePreview) -> list[str]:
+    """What the card is charged at once, line by line as the provider has it."""
+    change = found.change
+    lines = [
+        f"{line.description}: {words.money(line.amount_minor, change.currency)}"
+        for line in change.lines
+    ]
+    charged = words.money(found.charged_minor, change.currency)
+    told = f"The card is charged {charged} at once" if found.charged_minor else "Nothing is charged"
+    return [
+        f"{told}: {'; '.join(lines)}.",
+        f"{words.counted(change.executions_unused, 'execution')} left of this period end with it.",
+    ]
+
+
+def _money(invoice: NextInvoice, what: str) -> str:
+    amounts = {"amount": invoice.amount_minor, "overage": invoice.overage_minor}
+    return words.money(amounts[what], invoice.currency)
+
+
 async def _move(asked: Asked, key: str) -> EntryView:
-    is_now = asked.form.get("when") == When.NOW
+    """To the very version that the review showed, for the charge that it showed."""
+    agreed = asked.agreed
+    if agreed is None:
+        raise ConflictError("Review it first.")
     return await get_services().moves.move_offer(
         asked.staff,
         asked.account_id,
-        offer_code=asked.form.get("offer", ""),
-        when=When.NOW if is_now else When.PERIOD_END,
+        offer_code=agreed.offer.code,
+        version=agreed.offer.version,
+        when=When.NOW if asked.form.get("when") == When.NOW else When.PERIOD_END,
         reason=asked.reason,
         now=asked.now,
         key=key,
+        agreed=agreed,
     )
 
 
 async def _foresee_pause(asked: Asked) -> list[str]:
-    plan, current = await _plan(asked), await _current(asked)
+    plan, current = await chosen_plan(asked), await balance_now(asked)
     left = current.executions_remaining
     after = left - plan.remaining if plan.remaining <= left else left
     return [
@@ -265,7 +325,7 @@ async def _pause(asked: Asked, key: str) -> EntryView:
 
 
 async def _foresee_resume(asked: Asked) -> list[str]:
-    plan = await _plan(asked)
+    plan = await chosen_plan(asked)
     left = plan.executions - plan.used - plan.held
     return [f"{plan.name} with {words.counted(left, 'execution')} left may be used again."]
 
@@ -282,7 +342,7 @@ async def _resume(asked: Asked, key: str) -> EntryView:
 
 
 async def _foresee_block(asked: Asked) -> list[str]:
-    current = await _current(asked)
+    current = await balance_now(asked)
     return [
         (
             f"Every new run is refused; {words.number(current.executions_remaining)} executions"
@@ -309,7 +369,7 @@ async def _block(asked: Asked, key: str) -> EntryView:
 async def _foresee_unblock(asked: Asked) -> list[str]:
     left = sum(
         plan.executions - plan.used - plan.held
-        for plan in await _plans(asked)
+        for plan in await all_plans(asked)
         if plan.ended_at is None and plan.paused_at is None
     )
     return [f"New runs are allowed again, on plans with {words.counted(left, 'execution')} left."]
@@ -330,7 +390,7 @@ REPAIRS: Final[dict[str, Repair]] = {
     "grant": Repair(Action.GRANT, _foresee_grant, _grant),
     "adjust": Repair(Action.ADJUST, _foresee_adjust, _adjust),
     "refund": Repair(Action.REFUND, _foresee_refund, _refund),
-    "refund_range": Repair(Action.REFUND, _foresee_range, _refund_range),
+    "refund_range": Repair(Action.REFUND, _foresee_range, _refund_range, range_outcome),
     "extend_trial": Repair(Action.EXTEND_TRIAL, _foresee_trial, _extend_trial),
     "move": Repair(Action.MOVE_OFFER, _foresee_move, _move),
     "pause": Repair(Action.PAUSE, _foresee_pause, _pause),
@@ -338,69 +398,3 @@ REPAIRS: Final[dict[str, Repair]] = {
     "block": Repair(Action.BLOCK, _foresee_block, _block),
     "unblock": Repair(Action.UNBLOCK, _foresee_unblock, _unblock),
 }
-
-
-async def _current(asked: Asked) -> CurrentPlan:
-    return await plans.read_current(
-        get_services().database, asked.staff, asked.account_id, asked.now
-    )
-
-
-async def _plans(asked: Asked) -> list[PlanView]:
-    page = await plans.read_history(
-        get_services().database, asked.staff, asked.account_id, now=asked.now, limit=MAX_PLANS
-    )
-    return page.items
-
-
-async def _plan(asked: Asked) -> PlanView:
-    wanted = asked.form.get("plan", "")
-    found = next((plan for plan in await _plans(asked) if plan.id == wanted), None)
-    if found is None:
-        raise InvalidInputError("Choose a plan of this account.", field="plan")
-    return found
-
-
-def _count(asked: Asked, name: str) -> int:
-    """A whole number above 0."""
-    text = asked.form.get(name, "").strip().replace(",", "").replace(" ", "")
-    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS or int(text) < 1:
-        raise InvalidInputError("Give a whole number above 0.", field=name)
-    return int(text)
-
-
-def _optional_count(asked: Asked, name: str) -> int:
-    return _count(asked, name) if asked.form.get(name, "").strip(" 0") else 0
-
-
-def _adjustment(asked: Asked) -> int:
-    """More used executions, or fewer."""
-    count = _count(asked, "executions")
-    return -count if asked.form.get("direction") == "fewer" else count
-
-
-def _end(asked: Asked) -> datetime | None:
-    """The end of a day, which is the last one that counts."""
-    text = asked.form.get("ends_on", "").strip()
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-        return datetime.combine(day, time(), UTC) + timedelta(days=1)
-    except (ValueError, OverflowError):
-        raise InvalidInputError("Give a day as YYYY-MM-DD.", field="ends_on") from None
-
-
-def _range(asked: Asked) -> EventRange:
-    return EventRange(
-        workflow=asked.form.get("workflow", ""),
-        since=_moment(asked, "since"),
-        until=_moment(asked, "until"),
-    )
-
-
-def _moment(asked: Asked, name: str) -> datetime:
-    try:
-        return datetime.fromisoformat(asked.form.get(name, "")).replace(tzinfo=UTC)
-    except ValueError:
-        raise InvalidInputError("Give a first and a last moment.", field=name) from None

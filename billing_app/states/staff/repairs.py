@@ -12,11 +12,13 @@ from billing_app.billing.plans import PlanView, read_history
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.permissions import require
 from billing_app.billing.staff.sessions import sign_out_person
+from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.composition import get_services
 from billing_app.states import words
 from billing_app.states.session import SessionState
+from billing_app.states.staff.asked import MAX_PLANS, Asked, Form
 from billing_app.states.staff.customer_views import plan_line
-from billing_app.states.staff.orders import MAX_PLANS, REPAIRS, Asked, Form
+from billing_app.states.staff.orders import REPAIRS
 from billing_app.states.staff.page import Said
 from billing_app.states.staff.repair_words import TITLES, WORDS
 
@@ -53,6 +55,7 @@ class RepairDesk(Page, mixin=True):
     _customer_id: str = ""
     _form: Form = {}
     _key: str = ""
+    _agreed: ChangePreview | None = None
 
     @rx.event
     async def ask(self, dialog: str, target: str, target_name: str) -> None:
@@ -102,7 +105,10 @@ class RepairDesk(Page, mixin=True):
 
         async def work(staff: StaffActor, now: datetime) -> list[str]:
             require(staff, repair.action)
-            return await repair.foresee(Asked(staff, account_id, told, now))
+            asked = Asked(staff, account_id, told, now)
+            consequence = await repair.foresee(asked)
+            self._agreed = asked.agreed
+            return consequence
 
         self._show(said=Said())
         consequence = await self._ask(work)
@@ -116,14 +122,18 @@ class RepairDesk(Page, mixin=True):
         repair, form, key = REPAIRS.get(self.dialog), self._form, self._key
         if repair is None or not key:
             return None
-        account_id = self._customer_id
+        account_id, agreed = self._customer_id, self._agreed
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
-            return await repair.carry_out(Asked(staff, account_id, form, now), key)
+            return await repair.carry_out(Asked(staff, account_id, form, now, agreed), key)
 
         self._show(said=Said())
         entry = await self._ask(work)
-        return await self._told(entry) if entry is not None else None
+        if entry is None:
+            return None
+        outcome = repair.outcome(entry) if repair.outcome else ""
+        self._put_away()
+        return await self._tell(entry, outcome)
 
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
@@ -166,10 +176,6 @@ class RepairDesk(Page, mixin=True):
             ]
         )
 
-    async def _told(self, entry: EntryView) -> EventSpec | None:
-        self._put_away()
-        return await self._tell(entry)
-
     def _put_away(self) -> None:
-        self._form, self._key = {}, ""
+        self._form, self._key, self._agreed = {}, "", None
         self._show(dialog="", is_repair=False, target="", target_name="", consequence=[])

@@ -42,8 +42,9 @@ class Undoing(Page, mixin=True):
         entry = await self._ask(work)
         return await self._tell(replace(entry, can_undo=False)) if entry is not None else None
 
-    async def _tell(self, entry: EntryView) -> EventSpec | None:
+    async def _tell(self, entry: EntryView, outcome: str = "") -> EventSpec | None:
         """Say what was done, and offer to take it back."""
-        told = f"{entry_words(entry)}. It stands in the audit log."
+        told = " ".join((f"{entry_words(entry)}.", outcome, "It stands in the audit log."))
+        told = told.replace("  ", " ")
         self._show(said=Said(told, undo=entry.id if entry.can_undo else ""))
         return await self._refresh()

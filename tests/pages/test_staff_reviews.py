@@ -1,0 +1,145 @@
+"""What a review says before the yes, and what is said afterwards: moves and refunds of a range."""
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from billing_app import routes
+from billing_app.db.words import StaffRole
+from tests.factories import staff_key
+from tests.pages.conftest import ARTIFACTS, DESKTOP, PHONE, OpenContext, RunningApp
+from tests.pages.customers import TOLD_WITHIN_MS, Customer, new_customer, subscribe
+from tests.pages.staff import expect_said, open_console
+from tests.pages.test_looks import grave_violations
+
+WHY = "Their contract says so"
+MANY = 1_000
+SLOW_MS = 90_000
+
+
+@pytest.fixture
+def heal(running_app: RunningApp) -> Iterator[None]:
+    """The sandbox answers again after the test."""
+    yield
+    running_app.sandbox.http.delete("/_sandbox/faults")
+
+
+def review_move(page: Page, offer: str, when: str) -> Locator:
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Move to another offer").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Offer").select_option(offer)
+    dialog.get_by_label("When").select_option(when)
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_role("button", name="Review").click()
+    return dialog
+
+
+def console_of(
+    open_context: OpenContext, app: RunningApp, customer: Customer, **look: object
+) -> Page:
+    path = routes.staff_customer(customer.account_id)
+    return open_console(open_context, app, path, role=StaffRole.BILLING, **look)
+
+
+def test_a_move_now_charges_what_its_review_showed(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    mary = new_customer(open_context, running_app)
+    subscribe(mary, "Starter")
+    page = console_of(open_context, running_app, mary)
+    dialog = review_move(page, "growth", "period_end")
+    told = dialog.locator("#consequence")
+    expect(told).to_contain_text("Nothing is charged now.")
+    expect(told).to_contain_text("The next invoice, on ")
+    expect(told).to_contain_text("$79.00")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    dialog = review_move(page, "growth", "now")
+    expect(told).to_contain_text("The card is charged $60.00 at once")
+    expect(told).to_contain_text("\N{MINUS SIGN}$19.00")
+    expect(told).to_contain_text("5,000 executions left of this period end with it.")
+    assert grave_violations(page, within="[role=dialog]") == []
+    page.screenshot(path=ARTIFACTS / "move-review.png")
+    dialog.get_by_role("button", name="Move to another offer").click()
+    expect_said(page, "Moved from Starter to Growth at once")
+    due = mary.rows(
+        "SELECT amount_due_minor, amount_paid_minor FROM invoices WHERE account_id = %s"
+        " ORDER BY issued_at DESC, amount_due_minor DESC LIMIT 1"
+    )
+    assert due == [(6_000, 6_000)]
+    page.get_by_role("tab", name="Audit").click()
+    expect(page.get_by_role("table", name="Audit")).to_contain_text("charged: $60.00")
+
+
+@pytest.mark.usefixtures("heal")
+def test_nobody_confirms_a_charge_that_is_not_known(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    mary = new_customer(open_context, running_app)
+    subscribe(mary, "Starter")
+    page = console_of(open_context, running_app, mary)
+    running_app.sandbox.fault(kind="status", path="/v1/*", times=MANY, status=503, seconds=60)
+    dialog = review_move(page, "growth", "now")
+    expect(dialog).to_contain_text(
+        "Stripe does not answer, so nobody can say what this would charge.", timeout=SLOW_MS
+    )
+    expect(dialog.locator("#consequence")).to_have_count(0)
+    expect(dialog.get_by_role("button", name="Move to another offer")).to_have_count(0)
+    running_app.sandbox.http.delete("/_sandbox/faults")
+    dialog.get_by_role("button", name="Review").click()
+    expect(dialog.locator("#consequence")).to_contain_text(
+        "The card is charged $60.00 at once", timeout=TOLD_WITHIN_MS
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_range_says_what_it_gives_back_and_what_is_left(
+    open_context: OpenContext, running_app: RunningApp, scheme: str
+) -> None:
+    size = DESKTOP if scheme == "light" else PHONE
+    workflow = f"broken-{secrets.token_hex(3)}"
+    events = [
+        running_app.consume(n, workflow=workflow, key=secrets.token_hex(8)) for n in (2, 3, 4, 5)
+    ]
+    headers = {"Authorization": f"Bearer {staff_key(running_app.database_url, StaffRole.ADMIN)}"}
+    for event, executions in ((events[0], None), (events[1], 1)):
+        answer = httpx.post(
+            f"{running_app.base_url}/billing/admin/executions/{event['event_id']}/refund",
+            headers=headers,
+            json={"reason": WHY} | ({"executions": executions} if executions else {}),
+        )
+        assert answer.status_code == 200, answer.text
+    path = routes.staff_customer(str(events[0]["account_id"]))
+    page = open_console(open_context, running_app, path, size=size, scheme=scheme)
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Refund the runs of a workflow").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Workflow").select_option(workflow)
+    now = datetime.now(UTC)
+    dialog.get_by_label("From (UTC)").fill(f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("Before (UTC)").fill(f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_role("button", name="Review").click()
+    told = dialog.locator("#consequence")
+    expect(told).to_contain_text("3 runs with 11 executions are given back.")
+    expect(told).to_contain_text("1 execution of these runs was given back before.")
+    expect(told).to_contain_text("1 run in this range was given back before and left alone.")
+    page.screenshot(path=ARTIFACTS / f"range-review-{scheme}.png")
+    dialog.get_by_role("button", name="Refund the runs of a workflow").click()
+    expect_said(page, f"11 executions given back for 3 runs of {workflow}.")
+    expect_said(page, "1 run in this range was given back before and left alone.")
+    page.screenshot(path=ARTIFACTS / f"range-done-{scheme}.png")
+    page.get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Refund the runs of a workflow").click()
+    dialog.get_by_label("Workflow").select_option(workflow)
+    dialog.get_by_label("From (UTC)").fill(f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("Before (UTC)").fill(f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_role("button", name="Review").click()
+    expect(dialog).to_contain_text("4 runs in this range were given back before and left alone.")
+    expect(told).to_have_count(0)
