@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -145,7 +146,7 @@ def demo(
         serving.build_pages()
     _prepare_to_serve(host, port, workers=1)
     with demo_processes(port):
-        _run(_seed_and_show)
+        _run(partial(_seed_and_show, with_payments=True))
         (serving.serve_api if api_only else serving.serve)(host, port, 1)
 
 
@@ -401,12 +402,12 @@ def _prepare_to_serve(host: str, port: int, workers: int) -> None:
     require_free(host, port)
 
 
-async def _seed_and_show(services: Services) -> None:
+async def _seed_and_show(services: Services, *, with_payments: bool = False) -> None:
     from billing_app.api.app import prepare
     from billing_app.demo import PASSWORD, seed_demo
 
     await prepare(services)
-    made = await seed_demo(services, _now())
+    made = await seed_demo(services, _now(), with_payments=with_payments)
     address = services.settings.public_url
     out.print(f"\n  {address}\n")
     for email, who in made.sign_ins:

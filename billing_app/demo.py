@@ -71,6 +71,8 @@ OFFERS: Final = {
     ),
 }
 PEOPLE: Final = ("mira", "jonas", "aiko", "tomas")
+BACKFILLS_FROM: Final = 50.0
+BACKFILL_SHARE: Final = 0.02
 HOURS: Final = (7, 9, 10, 12, 14, 15, 17, 21)
 
 
@@ -83,8 +85,11 @@ class Demo:
     sign_ins: tuple[tuple[str, str], ...]
 
 
-async def seed_demo(services: Services, now: datetime) -> Demo:
-    """Make the demo data unless it is there. Raises SettingsError on a database in real use."""
+async def seed_demo(services: Services, now: datetime, *, with_payments: bool = False) -> Demo:
+    """Make the demo data unless it is there. Raises SettingsError on a database in real use.
+
+    `with_payments`: some have paid for months, at the Stripe sandbox, which runs.
+    """
     async with services.database.reading() as session:
         owner = await session.get(User, OWNER_ID)
     if owner is None:
@@ -95,7 +100,7 @@ async def seed_demo(services: Services, now: datetime) -> Demo:
     await _seed_staff(services, now)
     if owner is None:
         staff = StaffActor(STAFF_ID, STAFF_NAME, StaffRole.ADMIN)
-        await seed_customers(services, staff, now)
+        await seed_customers(services, staff, now, with_payments=with_payments)
     return Demo(
         organization_id=await _organization_id(services),
         key=await _key(services, now),
@@ -268,7 +273,23 @@ def _asks(
                 )
                 for workflow, executions in _shares(generator, names, weights, max(1, round(mean)))
             ]
+            if per_hour > BACKFILLS_FROM and generator.random() < BACKFILL_SHARE:
+                asks += [_backfill(at, organization_id, attempt) for attempt in range(2)]
             yield at, asks
+
+
+def _backfill(at: datetime, organization_id: str, attempt: int) -> Ask:
+    """More at once than all of their plans have together: refused."""
+    return Ask(
+        mode=Mode.CONSUME,
+        organization_id=organization_id,
+        user_id=PEOPLE[0],
+        executions=250_000,
+        workflow="backfill",
+        hold_seconds=DEFAULT_HOLD_SECONDS,
+        idempotency_key=f"demo-{at:%Y%m%d%H}-backfill-{attempt}",
+        caller=Caller(api_key_id=None, organization_id=None),
+    )
 
 
 def _shares(

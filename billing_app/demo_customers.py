@@ -1,130 +1,298 @@
-"""More customers of the demo, so that the staff console has something to show: a dozen
-organizations, near and far from their limits, and what the staff did for some of them."""
+"""More customers of the demo, so that the staff console has something to show: organizations and
+people on trials, near and far from their limits, some who pay, and what the staff did for them."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
+import httpx
 from sqlmodel import col, select
 
 from billing_app.billing import ids
 from billing_app.billing.accounts import create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.executions import store
+from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
+from billing_app.billing.sessions import give_trial
 from billing_app.billing.staff.grants import grant_executions
+from billing_app.billing.staff.rollup import look_for_limits, roll_up_again
 from billing_app.billing.staff.stopping import block_account
 from billing_app.composition import Services
-from billing_app.db.tables import Account
+from billing_app.db.tables import Account, User
 from billing_app.db.urls import for_asyncpg
 from billing_app.db.words import AccountKind
-
-# Name, executions, percent of them used, age in days.
-CUSTOMERS: Final = (
-    ("Alpenglow Analytics", 40_000, 31, 88),
-    ("Bergström & Söner", 25_000, 93, 74),
-    ("Café Lumière", 5_000, 99, 61),
-    ("Delta Freight", 120_000, 54, 57),
-    ("Éclair Robotics", 60_000, 82, 43),
-    ("Fjord Insurance", 250_000, 12, 39),
-    ("Greenhouse Labs", 15_000, 100, 33),
-    ("Harbor Legal", 30_000, 66, 28),
-    ("Iris Diagnostics", 90_000, 87, 21),
-    ("Juniper Travel", 10_000, 45, 16),
-    ("Kestrel Games", 50_000, 3, 9),
-    ("Lumen Energy", 75_000, 0, 2),
+from billing_app.demo_market import (
+    BUSINESSES,
+    SLOTS,
+    Business,
+    Trial,
+    Use,
+    trials,
+    use_of_business,
+    use_of_trial,
 )
+from billing_app.demo_payments import Payer, PaymentHistory, sandbox_client
+
 BLOCKED: Final = "Harbor Legal"
+BLOCKED_DAYS: Final = 2
 HELPED: Final = {
     "Café Lumière": (1_000, "A webhook loop of ours used up their executions"),
     "Greenhouse Labs": (2_500, "Bridges the days until their new contract"),
     "Éclair Robotics": (500, "The nightly report failed twice on our side"),
 }
-CHUNKS: Final = 4
-WORKFLOWS: Final = ("invoice-extraction", "support-triage", "nightly-report")
+PAYERS: Final = (
+    Payer("Marlin Software", "scale", 72),
+    Payer("Nimbus Retail", "growth", 64, fails=True),
+    Payer("Oakridge Clinics", "growth", 47),
+    Payer("Pinecrest Media", "starter", 36, cancels=True),
+)
+# Of people on trials: which of them, in order of age, buy what so many days after they began.
+CONVERTING: Final = (
+    (2, "starter", 9),
+    (6, "growth", 12),
+    (9, "starter", 5),
+    (14, "starter", 7),
+    (19, "growth", 4),
+    (23, "starter", 6),
+    (27, "growth", 3),
+    (31, "starter", 3),
+    (35, "starter", 2),
+)
+FAILING_TRIALS: Final = frozenset({6})
+BUYERS: Final = (
+    Business("Marlin Software", 1_500, 0, 76, people=("ana", "ravi", "tove"), workflows=4),
+    Business("Nimbus Retail", 1_000, 0, 66, weekend=1.1, people=("kim", "lou")),
+    Business("Oakridge Clinics", 1_000, 0, 48, weekend=0.5),
+    Business("Pinecrest Media", 500, 0, 39, weekend=0.2, workflows=2),
+)
+# What buyers use of all that they get in their life here, when there is somewhere to pay.
+WANTED: Final = {
+    "Marlin Software": 318_000,
+    "Nimbus Retail": 61_000,
+    "Oakridge Clinics": 43_000,
+    "Pinecrest Media": 7_200,
+}
+OFFER_SIZES: Final = {"starter": 5_000, "growth": 30_000}
+# Somebody who is refused asks for one at a time, again and again.
+RETRIES: Final = 3
 
 
-async def seed_customers(services: Services, staff: StaffActor, now: datetime) -> None:
-    """A few dozen small transactions, well under a second."""
+@dataclass(slots=True)
+class Customer:
+    """Somebody with an account, what they use by day, and how they pay."""
+
+    name: str
+    began: datetime
+    uses: dict[date, list[Use]]
+    organization_id: str
+    user_id: str = ""
+    account_number: int = 0
+    left: int = 0
+    pays_from: datetime | None = None
+    payments: PaymentHistory | None = None
+    business: Business | None = None
+
+
+async def seed_customers(
+    services: Services, staff: StaffActor, now: datetime, *, with_payments: bool
+) -> None:
+    """Day by day, a few hundred small transactions: a few seconds in all."""
+    sandbox = sandbox_client(services) if with_payments else None
     connection = await store.connect(for_asyncpg(services.database.url))
-    directory = Directory(services.terms)
+    history = _History(services, staff, connection, sandbox, now)
     try:
-        for name, executions, percent, age_days in CUSTOMERS:
-            began = now - timedelta(days=age_days)
-            organization_id = await create_organization(
-                services.database,
-                OperatorActor(),
-                name=name,
-                executions=executions,
-                now=began,
-            )
-            asks = _asks(organization_id, executions * percent // 100, began, now)
-            for at, batch in asks:
-                await store.transact(connection, directory, batch, at=at)
-            await _help(services, staff, name, organization_id, now)
+        await history.run()
     finally:
         await connection.close(timeout=1)
+        if sandbox is not None:
+            await sandbox.aclose()
+    await roll_up_again(services.database, now)
+    await look_for_limits(services.database, now)
 
 
-def _asks(
-    organization_id: str, used: int, began: datetime, now: datetime
-) -> Iterator[tuple[datetime, list[Ask]]]:
-    """So many executions in a few steps; where all are used, one more that is refused."""
-    step = (now - began) / (CHUNKS + 1)
-    each = used // (CHUNKS * len(WORKFLOWS))
-    rest = used - each * CHUNKS * len(WORKFLOWS)
-    for chunk in range(CHUNKS if used else 0):
-        more = rest if chunk == 0 else 0
-        at = began + step * (chunk + 1)
-        yield (
-            at,
-            [
-                _ask(
-                    organization_id,
-                    each + (more if workflow == WORKFLOWS[0] else 0),
-                    workflow,
-                    chunk,
-                )
-                for workflow in WORKFLOWS
-            ],
+class _History:
+    def __init__(
+        self,
+        services: Services,
+        staff: StaffActor,
+        connection: Connection,
+        sandbox: httpx.AsyncClient | None,
+        now: datetime,
+    ) -> None:
+        self._services = services
+        self._staff = staff
+        self._connection = connection
+        self._sandbox = sandbox
+        self._now = now
+        self._directory = Directory(services.terms)
+
+    async def run(self) -> None:
+        customers = [*self._businesses(), *self._trials()]
+        waiting = sorted(customers, key=lambda each: each.began)
+        alive: list[Customer] = []
+        first = waiting[0].began.date()
+        for number in range((self._now.date() - first).days + 1):
+            day = first + timedelta(days=number)
+            while waiting and waiting[0].began.date() <= day:
+                alive.append(await self._open_account(waiting.pop(0)))
+            await self._day(day, alive)
+        for customer in alive:
+            if customer.payments is not None:
+                await customer.payments.go_on(self._now)
+                await customer.payments.release()
+
+    def _businesses(self) -> Iterator[Customer]:
+        last = self._now.date()
+        payers = {payer.name: payer for payer in PAYERS}
+        for business in (*BUSINESSES, *BUYERS):
+            payer = payers.get(business.name) if self._sandbox else None
+            total = business.executions * (business.percent or 0) // 100
+            if payer is not None:
+                total = WANTED[business.name]
+            elif business in BUYERS:
+                total = business.executions * 9 // 10
+            customer = Customer(
+                name=business.name,
+                began=self._now - timedelta(days=business.age_days, hours=1),
+                uses=use_of_business(business, total, last),
+                organization_id="",
+                left=business.executions,
+                business=business,
+            )
+            self._let_pay(customer, payer)
+            yield customer
+
+    def _trials(self) -> Iterator[Customer]:
+        found = sorted(trials(), key=lambda each: -each.age_days)
+        buys = {place: (offer, days) for place, offer, days in CONVERTING}
+        for place, trial in enumerate(found):
+            offer, days = buys.get(place, ("", 0))
+            converts = bool(offer) and self._sandbox is not None and trial.age_days > days
+            yield self._trial(trial, offer if converts else "", days, fails=place in FAILING_TRIALS)
+
+    def _trial(self, trial: Trial, offer: str, days: int, *, fails: bool) -> Customer:
+        executions = self._services.terms.executions
+        total = executions * trial.percent // 100
+        if offer:
+            total = executions + OFFER_SIZES[offer] * (trial.age_days - days) // 42
+            trial = Trial(trial.number, trial.name, trial.age_days, trial.percent, trial.age_days)
+        customer = Customer(
+            name=trial.name,
+            began=self._now - timedelta(days=trial.age_days, hours=2 + trial.number % 5),
+            uses=use_of_trial(trial, total, self._now.date()),
+            organization_id=self._services.terms.public_organization_id,
+            user_id=trial.user_id,
+            left=executions,
         )
-    if used:
-        yield now - timedelta(hours=2), [_ask(organization_id, 900, WORKFLOWS[1], CHUNKS)]
+        ago = trial.age_days - days
+        self._let_pay(customer, Payer(trial.name, offer, ago, fails=fails) if offer else None)
+        return customer
+
+    def _let_pay(self, customer: Customer, payer: Payer | None) -> None:
+        if payer is None or self._sandbox is None:
+            return
+        customer.pays_from = self._now - timedelta(days=payer.days_ago)
+        customer.payments = PaymentHistory(self._services, self._sandbox, payer, self._now)
+
+    async def _open_account(self, customer: Customer) -> Customer:
+        if customer.business is None:
+            await self._open_trial(customer)
+        else:
+            customer.organization_id = await create_organization(
+                self._services.database,
+                OperatorActor(),
+                name=customer.name,
+                executions=customer.business.executions,
+                now=customer.began,
+            )
+        customer.account_number = await self._account_number(customer)
+        return customer
+
+    async def _open_trial(self, customer: Customer) -> None:
+        """As a service names them: without a password, nobody signs in as them."""
+        user = User(id=customer.user_id, name=customer.name, created_at=customer.began)
+        async with self._services.database.transaction() as session:
+            session.add(user)
+            await session.flush()
+            await give_trial(session, user, self._services.terms, customer.began)
+
+    async def _account_number(self, customer: Customer) -> int:
+        query = select(Account.id)
+        if customer.user_id:
+            query = query.where(col(Account.user_id) == customer.user_id)
+        else:
+            query = query.where(Account.organization_id == customer.organization_id)
+            query = query.where(col(Account.kind) == AccountKind.ORGANIZATION)
+        async with self._services.database.reading() as session:
+            return (await session.exec(query)).one()
+
+    async def _day(self, day: date, alive: list[Customer]) -> None:
+        for customer in alive:
+            await self._pay(customer, day)
+            await self._help(customer, day)
+        for slot, (hour, _) in enumerate(SLOTS):
+            at = datetime.combine(day, time(hour, 17), self._now.tzinfo)
+            asks = [
+                ask
+                for customer in alive
+                if customer.began < at < self._now
+                for ask in _asks(customer, day, slot)
+            ]
+            if asks:
+                decisions = await store.transact(self._connection, self._directory, asks, at=at)
+                assert len(decisions) == len(asks)
+
+    async def _pay(self, customer: Customer, day: date) -> None:
+        if customer.payments is None or customer.pays_from is None:
+            return
+        if customer.pays_from.date() == day:
+            await customer.payments.begin(
+                customer.account_number, customer.name, customer.pays_from
+            )
+        elif customer.pays_from.date() < day < self._now.date():
+            at = datetime.combine(day, time(6), self._now.tzinfo)
+            await customer.payments.renew(at)
+
+    async def _help(self, customer: Customer, day: date) -> None:
+        account_id = ids.encode_account(customer.account_number)
+        database = self._services.database
+        if customer.name == BLOCKED and day == (self._now - timedelta(days=BLOCKED_DAYS)).date():
+            reason = "Their bank disputes a charge; they are told"
+            at = self._now - timedelta(days=BLOCKED_DAYS)
+            await block_account(database, self._staff, account_id, reason=reason, now=at)
+        elif customer.name in HELPED and day == self._now.date():
+            executions, reason = HELPED[customer.name]
+            at = self._now - timedelta(hours=1)
+            await grant_executions(
+                database, self._staff, account_id, executions=executions, reason=reason, now=at
+            )
 
 
-def _ask(organization_id: str, executions: int, workflow: str, chunk: int) -> Ask:
+def _asks(customer: Customer, day: date, slot: int) -> Iterator[Ask]:
+    """What they want then; beyond what they have, one execution at a time, a few times."""
+    for use in customer.uses.get(day, []):
+        if use.slot != slot:
+            continue
+        key = f"demo-{day:%Y%m%d}-{slot}-{use.workflow}"
+        if customer.payments is not None or use.executions <= customer.left:
+            customer.left -= use.executions
+            yield _ask(customer, use, use.executions, key)
+            continue
+        for attempt in range(RETRIES):
+            yield _ask(customer, use, customer.left + 1 + attempt, f"{key}-{attempt}")
+
+
+def _ask(customer: Customer, use: Use, executions: int, key: str) -> Ask:
     return Ask(
         mode=Mode.CONSUME,
-        organization_id=organization_id,
-        user_id="",
-        executions=max(1, executions),
-        workflow=workflow,
+        organization_id=customer.organization_id,
+        user_id=customer.user_id or use.user_id,
+        executions=executions,
+        workflow=use.workflow,
         hold_seconds=DEFAULT_HOLD_SECONDS,
-        idempotency_key=f"demo-{chunk}-{workflow}",
+        idempotency_key=key,
         caller=Caller(api_key_id=None, organization_id=None),
-    )
-
-
-async def _help(
-    services: Services, staff: StaffActor, name: str, organization_id: str, now: datetime
-) -> None:
-    if name not in HELPED and name != BLOCKED:
-        return
-    query = (
-        select(Account)
-        .where(Account.organization_id == organization_id)
-        .where(col(Account.kind) == AccountKind.ORGANIZATION)
-    )
-    async with services.database.reading() as session:
-        account = (await session.exec(query)).one()
-    account_id = ids.encode_account(account.id)
-    at = now - timedelta(hours=1)
-    if name == BLOCKED:
-        reason = "Their bank disputes a charge; they are told"
-        await block_account(services.database, staff, account_id, reason=reason, now=at)
-        return
-    executions, reason = HELPED[name]
-    await grant_executions(
-        services.database, staff, account_id, executions=executions, reason=reason, now=at
     )

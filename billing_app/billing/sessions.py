@@ -60,7 +60,7 @@ async def sign_up(
         async with database.transaction() as session:
             session.add(user)
             await session.flush()
-            await _give_trial(session, user, terms, now)
+            await give_trial(session, user, terms, now)
     except IntegrityError:
         raise EmailTakenError from None
     return user.id
@@ -127,7 +127,7 @@ def clean_email(email: str) -> str:
     return email
 
 
-async def _give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: datetime) -> None:
+async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: datetime) -> None:
     account = Account(
         id=ids.new_account_number(),
         kind=AccountKind.USER,

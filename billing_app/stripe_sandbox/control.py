@@ -36,6 +36,7 @@ class Control:
             Route("/_sandbox/settle", self.settle, methods=["POST"]),
             Route("/_sandbox/disputes", self.dispute, methods=["POST"]),
             Route("/_sandbox/clock", self.skip_time, methods=["POST"]),
+            Route("/_sandbox/test_clocks/{id}/release", self.release, methods=["POST"]),
             Route("/_sandbox/events/{id}/resend", self.resend, methods=["POST"]),
             Route("/_sandbox/webhook_endpoints", self.endpoint, methods=["POST"]),
             Route("/_sandbox/reset", self.reset, methods=["POST"]),
@@ -107,6 +108,14 @@ class Control:
                 "now": self.world.real_now(),
             }
         )
+
+    async def release(self, request: Request) -> Response:
+        """Gives everything on a test clock the sandbox's own time, as if it never had another."""
+        clock_id, store = request.path_params["id"], self.world.store
+        held = [each["id"] for each in store.objects.values() if each.get("test_clock") == clock_id]
+        for identifier in held:
+            store.edit(identifier)["test_clock"] = None
+        return JSONResponse({"released": len(held)})
 
     async def resend(self, request: Request) -> Response:
         event = self.world.store.find(request.path_params["id"])

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 import httpx
@@ -47,6 +49,7 @@ def test_the_demo_makes_its_own_way(environment: dict[str, str], taken_port: int
         _refuse_a_second_one_on_the_same_port(environment, port)
         _share_with_a_second_one_on_another_port(environment)
         assert run_command(environment, "verify").returncode == 0
+        _looks_like_a_business(environment, base_url)
         _consume(environment, base_url)
     finally:
         process.kill()
@@ -71,6 +74,35 @@ def _share_with_a_second_one_on_another_port(environment: dict[str, str]) -> Non
         process.terminate()
         output = process.communicate(timeout=30)[0]
     assert "share" in output
+
+
+def _looks_like_a_business(environment: dict[str, str], base_url: str) -> None:
+    """Months of use in the rhythm of weeks, trials of whom some buy, a payment that failed; and
+    what was made up at Stripe's stand-in is what is here."""
+    compared = run_command(environment, "reconcile", "--dry-run").stdout.splitlines()
+    # Events whose delivery is tried again after a while are no difference that stays.
+    assert [line for line in compared[:-1] if not line.startswith("event ")] == []
+    assert "differences" in compared[-1]
+    arguments = ("--name", "n", "--scope", "staff", "--platform")
+    key = run_command(environment, "keys", "create", *arguments).stdout.strip()
+    today = datetime.now(UTC).date()
+    answer = httpx.get(
+        f"{base_url}/billing/admin/metrics",
+        params={"from": str(today - timedelta(days=61)), "to": str(today - timedelta(days=1))},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    assert answer.status_code == 200, answer.text
+    days = answer.json()["days"]
+    by_weekend: dict[bool, list[int]] = {True: [], False: []}
+    for day in days:
+        by_weekend[date.fromisoformat(day["day"]).weekday() >= 5].append(day["used"])
+    assert min(by_weekend[False]) > 0
+    assert median(by_weekend[True]) < 0.7 * median(by_weekend[False])
+    assert median(by_weekend[False][-10:]) > 1.2 * median(by_weekend[False][:10])
+    assert sum(day["trials_started"] for day in days) > 20
+    assert sum(day["trials_converted"] for day in days) >= 4
+    assert sum(sum(day["denied"].values()) for day in days) > 50
+    assert answer.json()["accounts_past_due"] == 1
 
 
 def _consume(environment: dict[str, str], base_url: str) -> None:

@@ -472,3 +472,21 @@ def test_invoice_to_be_sent(client: StripeClient) -> None:
     assert invoice.due_date == JAN_31 + 14 * DAY
     paid = client.v1.invoices.pay(invoice.id, {"paid_out_of_band": True})
     assert (paid.status, paid.amount_paid) == ("paid", 0)
+
+
+def test_what_is_released_goes_on_in_the_common_time(
+    client: StripeClient, sandbox: Sandbox
+) -> None:
+    """A customer's months can be made up on a clock, and then go on by themselves."""
+    now = int(datetime.now(UTC).timestamp())
+    watch = clock(client, now - 40 * DAY)
+    who, what = customer(client, on=watch), price(client, 1000)
+    made = subscribe(client, who, what.id)
+    advance(client, watch, now)
+    assert totals(client, who).paid == 2_000
+    answer = sandbox.http.post(f"/_sandbox/test_clocks/{watch}/release")
+    assert answer.json()["released"] > 0
+    assert client.v1.customers.retrieve(who).test_clock is None
+    renewed_after = period(client, made.id)[1] + 2 * HOUR - now
+    sandbox.http.post("/_sandbox/clock", json={"advance_seconds": renewed_after})
+    assert totals(client, who).paid == 3_000
