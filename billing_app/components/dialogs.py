@@ -10,11 +10,32 @@ from billing_app.components.numbers import Words
 
 FieldKind = Literal["text", "number", "date", "datetime-local", "email"]
 
-# Radix gives the focus back to its own trigger alone; these dialogs are opened by the server.
+# Radix gives the focus back to its own trigger alone; these dialogs are opened by the server. One
+# that a menu opened belongs to the menu's button, whether the menu goes before the dialog comes or
+# after. Where the button is gone, the page has the focus.
+REMEMBER_OPENER: Final = """() => {
+    const focused = document.activeElement;
+    const menu = focused.closest('[role=menu]');
+    if (menu) window.dialogOpener = document.getElementById(menu.getAttribute('aria-labelledby'));
+    else if (focused !== document.body) window.dialogOpener = focused;
+}"""
+FOCUS_OPENER: Final = """() => {
+    const opener = window.dialogOpener;
+    window.dialogOpener = null;
+    const canFocus = opener?.isConnected && !opener.disabled;
+    (canFocus ? opener : document.getElementById('content'))?.focus();
+}"""
+LEAVE_TO_DIALOG: Final = """(event) => {
+    if (!document.querySelector('[role=dialog]')) return;
+    event.preventDefault();
+    const button = event.currentTarget.getAttribute('aria-labelledby');
+    window.dialogOpener = document.getElementById(button);
+}"""
 GIVE_FOCUS_BACK: Final = {
-    "onOpenAutoFocus": rx.Var("() => { window.dialogOpener = document.activeElement; }"),
-    "onCloseAutoFocus": rx.Var("() => { window.dialogOpener?.focus(); }"),
+    "onOpenAutoFocus": rx.Var(REMEMBER_OPENER),
+    "onCloseAutoFocus": rx.Var(FOCUS_OPENER),
 }
+MENU_OF_DIALOGS: Final = {"onCloseAutoFocus": rx.Var(LEAVE_TO_DIALOG)}
 
 
 def dialog(

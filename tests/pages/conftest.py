@@ -26,6 +26,7 @@ from tests.processes import free_port, run_command, start_command, wait_until_re
 from tests.stripe_sandbox.running import KEY, Sandbox
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
+LOG = ARTIFACTS / "servers.log"
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
 WAIT_MS = 15_000
@@ -76,17 +77,19 @@ def running_app(server_url: str, database_template: str) -> Iterator[RunningApp]
     seeded = run_command(environment, "seed", "--demo")
     assert seeded.returncode == 0, seeded.stderr
     build_pages()
-    process = start_command(environment, "serve", "--port", str(port))
-    worker = start_command(environment, "worker")
-    try:
-        wait_until_ready(base_url, process)
-        key = api_key(url, Scope.EXECUTIONS)
-        yield RunningApp(base_url, url, _organization_id(url), key, sandbox)
-    finally:
-        for started in (worker, process):
-            started.terminate()
-            started.communicate(timeout=20)
-        sandbox.stop()
+    ARTIFACTS.mkdir(exist_ok=True)
+    with LOG.open("w") as log:
+        process = start_command(environment, "serve", "--port", str(port), log=log)
+        worker = start_command(environment, "worker", log=log)
+        try:
+            wait_until_ready(base_url, process)
+            key = api_key(url, Scope.EXECUTIONS)
+            yield RunningApp(base_url, url, _organization_id(url), key, sandbox)
+        finally:
+            for started in (worker, process):
+                started.terminate()
+                started.wait(timeout=20)
+            sandbox.stop()
 
 
 def _organization_id(url: str) -> str:

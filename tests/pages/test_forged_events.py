@@ -55,7 +55,7 @@ def recorded(
     return token, [frame for frame in sent if frame.startswith("4")], received
 
 
-def forged(state: type[BaseState], handler: str, path: str, **payload: object) -> str:
+def forged(state: type[BaseState], handler: str, path: str, /, **payload: object) -> str:
     """The frame of an event that a page never sends by itself."""
     event = {
         "name": f"{state.get_full_name()}.{handler}",

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -180,35 +179,6 @@ def test_an_open_page_leaves_when_the_view_is_over(
     expect(page.locator(".console")).to_be_visible(timeout=TOLD_WITHIN_MS)
 
 
-def test_a_dead_letter_is_replayed(open_context: OpenContext, running_app: RunningApp) -> None:
-    event_id = f"evt_dead{secrets.token_hex(4)}"
-    with connect(running_app.database_url) as connection:
-        columns = {
-            row[0]
-            for row in connection.execute(
-                "SELECT column_name FROM information_schema.columns"
-                " WHERE table_name = 'webhook_events'"
-            ).fetchall()
-        }
-        assert {"id", "type", "state", "problem"} <= columns
-        connection.execute(
-            "INSERT INTO webhook_events (id, type, object_id, customer_id, state, attempts,"
-            " problem, payload, occurred_at, received_at, finished_at)"
-            " VALUES (%s, 'customer.updated', 'cus_gone', 'cus_gone', 'dead', 8, 'It broke',"
-            " '{}', %s, %s, %s)",
-            [event_id, *[datetime.now(UTC)] * 3],
-        )
-    page = open_console(open_context, running_app, routes.STAFF_OPERATIONS)
-    page.get_by_label("State").select_option(label="Dead letter")
-    row = page.get_by_role("row").filter(has_text=event_id)
-    expect(row).to_contain_text("It broke")
-    row.get_by_role("button", name="Replay").click()
-    page.get_by_role("dialog").get_by_label("Reason").fill("It was our mistake")
-    page.get_by_role("dialog").get_by_role("button", name="Replay the event").click()
-    expect_said(page, "It is processed anew.")
-    expect(row).to_be_hidden()
-
-
 def test_others_find_no_console(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     for path in (*routes.STAFF_PAGES, routes.staff_customer(mary.account_id)):
@@ -242,19 +212,3 @@ def test_pages_are_accessible_and_fit(
         if page.evaluate("document.documentElement.scrollWidth") > SIZES[size][0]:
             found[name].append("wider than the screen")
     assert found == {name: [] for name in found}
-
-
-def test_dialogs_work_by_keyboard(open_context: OpenContext, running_app: RunningApp) -> None:
-    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
-    open_northwind(page)
-    page.get_by_role("button", name="Actions").focus()
-    page.keyboard.press("Enter")
-    page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Executions").wait_for()
-    page.wait_for_function(
-        "document.querySelector('[role=dialog]').contains(document.activeElement)"
-    )
-    assert grave_violations(page, within="[role=dialog]") == []
-    page.keyboard.press("Escape")
-    expect(dialog).to_be_hidden()

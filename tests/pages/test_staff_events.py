@@ -1,15 +1,20 @@
 """Who may do what, over forged events: the console's guards are in the services."""
 
-from collections.abc import Callable
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from reflex.state import BaseState
 
 from billing_app import routes
-from billing_app.billing import ids
 from billing_app.billing.sessions import hash_token
-from billing_app.billing.staff.permissions import RANKS
+from billing_app.billing.staff.permissions import (
+    RANKS,
+    Action,
+    OwnAccountError,
+    may_repair_own,
+)
 from billing_app.db.words import StaffRole
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
@@ -18,107 +23,140 @@ from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.offers import StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
+from billing_app.states.staff.orders import REPAIRS
 from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import RunningApp
-from tests.pages.staff import cookie_of, fingerprint, send
+from tests.pages.staff import cookie_of, fingerprint, quiet_fingerprint, send
+from tests.pages.staff_acts import ACTS, READ_ONLY, Act, Events, Forgery, Stage, states_of_staff
+from tests.pages.staff_scenes import WHY, Somebody, rows, somebody
 
-Events = list[tuple[type[BaseState], str, dict[str, Any]]]
-WHY = "Forged"
-
-
-def repair(kind: str, **form: str) -> Callable[[Holder], Events]:
-    """The events of a repair of the account whose page is open."""
-
-    def events(holder: Holder) -> Events:
-        told = {name: value.format(plan=_plan_id(holder)) for name, value in form.items()}
-        return [
-            (StaffCustomerState, "load", {}),
-            (StaffCustomerState, "ask", {"dialog": kind, "target": "", "target_name": ""}),
-            (StaffCustomerState, "review", {"form": told | {"reason": WHY}}),
-            (StaffCustomerState, "carry_out", {}),
-        ]
-
-    return events
-
-
-def on_offer(handler: str, dialog: str, *before: tuple[str, str]) -> Callable[[Holder], Events]:
-    def events(_: Holder) -> Events:
-        typed = [
-            (StaffOfferState, "set_field", {"name": name, "value": value}) for name, value in before
-        ]
-        return [
-            (StaffOfferState, "load", {}),
-            *typed,
-            (StaffOfferState, "ask", {"dialog": dialog}),
-            (StaffOfferState, handler, {"told": {"reason": WHY}}),
-        ]
-
-    return events
-
-
-def on_team(_: Holder) -> Events:
-    form = {"email": "forged@example.com", "role": "admin", "reason": WHY}
-    return [(StaffTeamState, "load", {}), (StaffTeamState, "add", {"form": form})]
-
-
-def comparing(_: Holder) -> Events:
-    form = {"mode": "tell", "reason": WHY}
-    return [(StaffOperationsState, "load", {}), (StaffOperationsState, "reconcile", {"form": form})]
-
-
-def viewing(_: Holder) -> Events:
-    return [
-        (StaffCustomerState, "load", {}),
-        (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}),
-    ]
-
-
-ACCOUNT, OFFER = "account", routes.staff_offer("starter")
-ACTS: dict[str, tuple[StaffRole, str, Callable[[Holder], Events]]] = {
-    "grant": (StaffRole.SUPPORT, ACCOUNT, repair("grant", executions="5")),
-    "view": (StaffRole.SUPPORT, ACCOUNT, viewing),
-    "adjust": (
-        StaffRole.BILLING,
-        ACCOUNT,
-        repair("adjust", plan="{plan}", direction="more", executions="3"),
-    ),
-    "pause": (StaffRole.BILLING, ACCOUNT, repair("pause", plan="{plan}")),
-    "block": (StaffRole.BILLING, ACCOUNT, repair("block")),
-    "reconcile": (StaffRole.BILLING, routes.STAFF_OPERATIONS, comparing),
-    "edit": (StaffRole.ADMIN, OFFER, on_offer("save", "save", ("description", "Forged {}"))),
-    "archive": (StaffRole.ADMIN, OFFER, on_offer("archive", "archive")),
-    "unarchive": (StaffRole.ADMIN, OFFER, on_offer("archive", "unarchive")),
-    "team": (StaffRole.ADMIN, routes.STAFF_TEAM, on_team),
-}
+SIGNED_OUT = "signed out"
+AT_ONCE = 8
 ROLES: dict[str, StaffRole | None] = {
-    "signed out": None,
+    SIGNED_OUT: None,
     "customer": None,
     **{role.value: role for role in StaffRole},
 }
+SIGNED_IN = [who for who in ROLES if who != SIGNED_OUT]
+WRITTEN_WITHIN_SECONDS = 15.0
+NOTHING_SAID = ""
+ROLE_MISSING = "This takes the role"
+OF_SESSIONS = {"choose_account", "end_view"}
+OF_REFLEX = {"hydrate", "hydrate_and_load", "set_is_hydrated", "setvar"}
 
 
-def _plan_id(holder: Holder) -> str:
+@dataclass(frozen=True, slots=True)
+class Try:
+    """An act by somebody new, ready to be sent."""
 
-    return ids.encode(ids.PLAN, holder.account_number, 1)
+    name: str
+    forger: Somebody
+    forgery: Forgery
+    refusal: str | None
+
+    def send(self, app: RunningApp) -> str:
+        return send(app, self.forger.cookie, self.forgery.path, self.forgery.events)
 
 
-@pytest.mark.parametrize("who", ROLES)
+@pytest.mark.parametrize(
+    ("who", "whose"),
+    [(SIGNED_OUT, "other"), *[(who, whose) for who in SIGNED_IN for whose in ("other", "own")]],
+)
 def test_a_forged_event_does_what_the_role_may_and_no_more(
-    running_app: RunningApp, who: str
+    running_app: RunningApp, who: str, whose: str
 ) -> None:
-    role = ROLES[who]
-    cookie = "" if who == "signed out" else cookie_of(running_app, role)
-    for act, (least, place, events) in ACTS.items():
-        holder = organization(running_app.database_url, 50)
-        path = routes.staff_customer(holder.account_id) if place == ACCOUNT else place
-        before = fingerprint(running_app)
-        answers = send(running_app, cookie, path, events(holder))
-        may = role is not None and RANKS[role] >= RANKS[least]
-        assert (fingerprint(running_app) != before) is may, f"{who}: {act}"
-        if role is None:
-            assert "Acme" not in answers, f"{who}: {act}"
+    role, is_own = ROLES[who], whose == "own"
+    acts = {name: act for name, act in ACTS.items() if act.has_own or not is_own}
+    tries: list[Try] = []
+    for name, act in acts.items():
+        forger = Somebody("", "") if who == SIGNED_OUT else somebody(running_app, role)
+        forgery = act.prepare(Stage(running_app, forger, is_own))
+        tries.append(Try(name, forger, forgery, _refusal(act, role, is_own=is_own)))
+    _expect_refused(running_app, [each for each in tries if each.refusal is not None])
+    allowed = [each for each in tries if each.refusal is None]
+    _at_once(running_app, allowed)
+    for each in allowed:
+        act = acts[each.name]
+        count = 2 if act.action is Action.END_VIEW else 1
+        written = _written_by(running_app, each.forger, count)
+        assert written[-1:] == [(act.action, is_own and act.has_account)], each.name
+        assert len(written) == count, each.name
+
+
+def _expect_refused(app: RunningApp, tries: list[Try]) -> None:
+    before = quiet_fingerprint(app)
+    answers = _at_once(app, tries)
+    assert fingerprint(app) == before
+    for each, answer in zip(tries, answers, strict=True):
+        assert str(each.refusal) in answer, f"{each.name}: {answer[-600:]}"
+        if not each.refusal:
+            assert "Acme" not in answer, each.name
+
+
+def _at_once(app: RunningApp, tries: list[Try]) -> list[str]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda each: each.send(app), tries))
+
+
+def _refusal(act: Act, role: StaffRole | None, *, is_own: bool) -> str | None:
+    """What the forger is told; None when they may."""
+    if role is None:
+        return NOTHING_SAID
+    if RANKS[role] < RANKS[act.least]:
+        return ROLE_MISSING
+    if act.is_repair and is_own and not may_repair_own(role):
+        return OwnAccountError.title
+    return None
+
+
+def _written_by(app: RunningApp, who: Somebody, count: int) -> list[tuple[Any, ...]]:
+    """Their entries, once there are so many."""
+    deadline = time.monotonic() + WRITTEN_WITHIN_SECONDS
+    query = "SELECT action, own_account FROM audit_entries WHERE actor_id = %s ORDER BY id"
+    while time.monotonic() < deadline:
+        if len(found := rows(app, query, who.user_id)) >= count:
+            return found
+        time.sleep(0.05)
+    return rows(app, query, who.user_id)
+
+
+def test_everything_that_changes_something_is_tried(running_app: RunningApp) -> None:
+    """A new handler of a staff state belongs into ACTS, or into READ_ONLY if it only reads."""
+    stage = Stage(running_app, somebody(running_app, None), is_own=False)
+    deeds = {act.prepare(stage).deed for act in ACTS.values()}
+    tried = {(state.__name__, handler) for state, handler in deeds}
+    states = states_of_staff()
+    assert set(states) == set(READ_ONLY)
+    found = {
+        (name, handler)
+        for name, state in states.items()
+        for handler in set(state.event_handlers) - OF_REFLEX
+    }
+    reading = {(name, handler) for name, handlers in READ_ONLY.items() for handler in handlers}
+    reading = {(name, handler) for name, handler in reading if handler not in OF_REFLEX}
+    assert not tried & reading
+    assert found == (tried | reading) - {("SessionState", "end_view")}
+    assert set(SessionState.event_handlers) - OF_REFLEX == OF_SESSIONS
+    assert {act.kind for act in ACTS.values()} - {""} == set(REPAIRS)
+    assert {act.action for act in ACTS.values()} == set(Action) - {Action.READ}
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_what_only_reads_changes_nothing(running_app: RunningApp, name: str) -> None:
+    admin, state = somebody(running_app, StaffRole.ADMIN), states_of_staff()[name]
+    holder = organization(running_app.database_url, 10)
+    path = {
+        "StaffCustomerState": routes.staff_customer(holder.account_id),
+        "StaffOfferState": routes.staff_offer("growth"),
+    }.get(name, routes.STAFF)
+    events: Events = [(state, handler, told) for handler, told in READ_ONLY[name].items()]
+    for variable in ("_customer_id", "_is_own", "role", "allowed", "dialog", "chosen", "target"):
+        events.append((state, "setvar", {"var_name": variable, "value": "admin"}))
+    before = quiet_fingerprint(running_app)
+    send(running_app, admin.cookie, path, events)
+    assert fingerprint(running_app) == before
 
 
 @pytest.mark.parametrize("who", ["signed out", "customer"])
@@ -142,6 +180,13 @@ def test_others_than_staff_are_told_nothing(running_app: RunningApp, who: str) -
         assert secret not in answers
 
 
+def _viewing(_: Holder) -> Events:
+    return [
+        (StaffCustomerState, "load", {}),
+        (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}),
+    ]
+
+
 def test_while_viewing_no_event_changes_anything_or_reaches_another_account(
     running_app: RunningApp,
 ) -> None:
@@ -149,7 +194,7 @@ def test_while_viewing_no_event_changes_anything_or_reaches_another_account(
     viewed, other = organization(url, 10), organization(url, 10)
     cookie = cookie_of(running_app, StaffRole.ADMIN)
     path = routes.staff_customer(viewed.account_id)
-    send(running_app, cookie, path, viewing(viewed))
+    send(running_app, cookie, path, _viewing(viewed))
     with connect(url) as connection:
         token = cookie.partition("=")[2]
         row = connection.execute(
@@ -192,6 +237,6 @@ def test_a_customer_cannot_end_or_begin_a_view(running_app: RunningApp) -> None:
     holder = organization(url, 10)
     customer = cookie_of(running_app, None)
     before = fingerprint(running_app)
-    events: Events = [(SessionState, "end_view", {}), *viewing(holder)]
+    events: Events = [(SessionState, "end_view", {}), *_viewing(holder)]
     send(running_app, customer, routes.staff_customer(holder.account_id), events)
     assert fingerprint(running_app) == before

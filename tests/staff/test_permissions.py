@@ -180,6 +180,27 @@ async def test_nothing_changes_without_an_entry_in_the_same_transaction(
         assert changed == {}
 
 
+@names
+async def test_an_entry_says_whether_the_account_was_their_own(
+    house: Services, staff_url: str, name: str
+) -> None:
+    case = CASES[name]
+    if not case.changes:
+        return
+    admin = staff_member(staff_url, StaffRole.ADMIN)
+    for holder_id in (admin.actor_id, person(staff_url).user_id):
+        scene = await make_scene(house, holder_id)
+        await case.call(scene, admin)
+        with connect(staff_url) as connection:
+            (entry,) = connection.execute(
+                "SELECT account_id, own_account FROM audit_entries WHERE actor_id = %s"
+                " ORDER BY id DESC LIMIT 1",
+                [admin.actor_id],
+            ).fetchall()
+        account_id, own_account = entry
+        assert own_account is (account_id is not None and holder_id == admin.actor_id)
+
+
 def _given(token: str) -> Callable[[Actor], Any]:
     async def give(_: Actor) -> str:
         return token

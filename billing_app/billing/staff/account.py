@@ -21,6 +21,7 @@ from billing_app.billing.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.staff.customers import CustomerRow, read_customers
 from billing_app.billing.staff.links import ProviderLinks
+from billing_app.billing.staff.ownership import is_own
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.staff.reservations import (
     ReservationQuery,
@@ -49,12 +50,14 @@ from billing_app.db.words import AccountKind, Role, SubscriptionStatus
 
 @dataclass(frozen=True, slots=True)
 class AccountIdentity:
-    """Whose account it is. `customer_url` is the provider's page; "" when it has none."""
+    """Whose account it is. `customer_url` is the provider's page; "" when it has none.
+    `is_own`: whoever asks holds it, or is a member of its organization."""
 
     row: CustomerRow
     organization_name: str
     people: int
     customer_url: str
+    is_own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +162,10 @@ async def read_identity(
     database: Database, links: ProviderLinks, actor: Actor, account_id: str, now: datetime
 ) -> AccountIdentity:
     """Raises ForbiddenError, AccountNotFoundError."""
-    require(actor, Action.READ)
+    staff = require(actor, Action.READ)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
+        theirs = await is_own(session, account.id, staff.actor_id)
         (row,) = await read_customers(session, [account.id], now)
         organization = await session.get(Organization, account.organization_id)
         counted = select(func.count()).select_from(
@@ -170,7 +174,7 @@ async def read_identity(
         people = (await session.exec(counted)).one()
     assert organization is not None
     url = links.customer(row.customer_id) if row.customer_id else ""
-    return AccountIdentity(row, organization.name, people, url)
+    return AccountIdentity(row, organization.name, people, url, theirs)
 
 
 async def list_people(

@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.staff.ownership import is_own
 from billing_app.db.tables import AuditEntry
 
 MAX_REASON_LENGTH: Final = 500
@@ -33,13 +34,16 @@ async def record(session: AsyncSession, actor: StaffActor, deed: Deed, now: date
 
     Raises InvalidInputError without a reason.
     """
-    entry = entry_of(actor, deed, now)
+    is_theirs = deed.account_id is not None and await is_own(
+        session, deed.account_id, actor.actor_id
+    )
+    entry = entry_of(actor, deed, now, own_account=is_theirs)
     session.add(entry)
     await session.flush()
     return entry
 
 
-def entry_of(actor: StaffActor, deed: Deed, now: datetime) -> AuditEntry:
+def entry_of(actor: StaffActor, deed: Deed, now: datetime, *, own_account: bool) -> AuditEntry:
     """The entry, not written yet. Raises InvalidInputError without a reason."""
     return AuditEntry(
         at=now,
@@ -48,6 +52,7 @@ def entry_of(actor: StaffActor, deed: Deed, now: datetime) -> AuditEntry:
         role=actor.role,
         action=deed.action,
         account_id=deed.account_id,
+        own_account=own_account,
         subject=deed.subject,
         reason=clean_reason(deed.reason),
         before=deed.before,

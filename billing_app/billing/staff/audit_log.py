@@ -61,6 +61,7 @@ class EntryNotFoundError(NotFoundError):
 class EntryView:
     """What somebody did and why; `before` and `after` are the figures that it changed.
 
+    `own_account`: whoever did it held the account, or was a member of its organization.
     `undone_by` is the entry that undid it. `can_undo`: it is of a kind that can be, and was not;
     whether its figures still allow it is found out by trying.
     """
@@ -72,6 +73,7 @@ class EntryView:
     role: StaffRole
     action: str
     account_id: str | None
+    own_account: bool
     subject: str
     reason: str
     before: dict[str, Any]
@@ -133,6 +135,7 @@ def view_of(entry: AuditEntry, undone_by: int | None = None) -> EntryView:
         role=StaffRole(entry.role),
         action=entry.action,
         account_id=ids.encode_account(account_id) if account_id is not None else None,
+        own_account=entry.own_account,
         subject=entry.subject,
         reason=entry.reason,
         before=entry.before,

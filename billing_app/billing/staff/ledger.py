@@ -13,9 +13,9 @@ from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.staff.audit import entry_of
 from billing_app.billing.staff.audit_log import EntryView, view_of
+from billing_app.billing.staff.ownership import IS_OWN
 from billing_app.billing.staff.permissions import OwnAccountError, may_repair_own
 from billing_app.billing.staff.repairs import (
-    IS_OWN,
     AlreadyUndoneError,
     Done,
     IdempotencyKeyReusedError,
@@ -29,10 +29,10 @@ LOCK_ACCOUNT: Final = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE"
 LOCK_ALL_PLANS: Final = """
 SELECT sequence FROM plans WHERE account_id = $1 ORDER BY sequence FOR UPDATE
 """
-OWN: Final = IS_OWN.format(account="$1", actor="$2")
+OWN: Final = IS_OWN.format(account="$1", person="$2")
 COLUMNS: Final = (
-    "at, actor_id, actor_name, role, action, account_id, subject, reason, before, after, undoes,"
-    " request_key, request_hash"
+    "at, actor_id, actor_name, role, action, account_id, own_account, subject, reason, before,"
+    " after, undoes, request_key, request_hash"
 )
 KNOWN: Final = f"""
 SELECT id, {COLUMNS} FROM audit_entries WHERE actor_id = $1 AND request_key = $2
@@ -40,7 +40,7 @@ SELECT id, {COLUMNS} FROM audit_entries WHERE actor_id = $1 AND request_key = $2
 UNDONE: Final = "SELECT 1 FROM audit_entries WHERE undoes = $1"
 INSERT: Final = f"""
 INSERT INTO audit_entries ({COLUMNS})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10::jsonb, $11, $12, $13) RETURNING id
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11::jsonb, $12, $13, $14) RETURNING id
 """  # noqa: S608
 JSON_COLUMNS: Final = ("before", "after")
 
@@ -58,7 +58,9 @@ async def repair_ledger(
     async with executions.ledger() as ledger:
         if not await ledger.connection.fetch(LOCK_ACCOUNT, order.account_id):
             raise AccountNotFoundError
-        await _refuse_own(ledger, order)
+        own_account = await _is_own(ledger, order)
+        if own_account and not may_repair_own(order.actor.role):
+            raise OwnAccountError
         known = await _known(ledger, order)
         if known is not None:
             return view_of(known)
@@ -66,7 +68,7 @@ async def repair_ledger(
             raise AlreadyUndoneError
         await ledger.connection.fetch(LOCK_ALL_PLANS, order.account_id)
         done = await correct(ledger)
-        entry = entry_of(order.actor, deed_of(order, done), now)
+        entry = entry_of(order.actor, deed_of(order, done), now, own_account=own_account)
         await _insert(ledger, entry)
     return view_of(entry)
 
@@ -85,11 +87,8 @@ def event_number(event_id: str) -> int:
     return pair[1]
 
 
-async def _refuse_own(ledger: Ledger, order: Order) -> None:
-    if may_repair_own(order.actor.role):
-        return
-    if await ledger.connection.fetch(OWN, order.account_id, order.actor.actor_id):
-        raise OwnAccountError
+async def _is_own(ledger: Ledger, order: Order) -> bool:
+    return bool(await ledger.connection.fetch(OWN, order.account_id, order.actor.actor_id))
 
 
 async def _known(ledger: Ledger, order: Order) -> AuditEntry | None:

@@ -26,19 +26,12 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.staff.audit import Deed, clean_reason, record
 from billing_app.billing.staff.audit_log import EntryView, view_of
+from billing_app.billing.staff.ownership import is_own
 from billing_app.billing.staff.permissions import MAX_EXECUTIONS, OwnAccountError, may_repair_own
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, AuditEntry, Plan
 
 MAX_KEY_LENGTH: Final = 255
-
-IS_OWN: Final = """
-SELECT 1 FROM accounts AS a WHERE a.id = {account} AND (
-    a.user_id = {actor} OR a.kind = 'organization' AND EXISTS (
-        SELECT FROM memberships AS m
-        WHERE m.organization_id = a.organization_id AND m.user_id = {actor}))
-"""
-OWN: Final = text(IS_OWN.format(account=":account", actor=":actor"))
 
 
 class AlreadySoError(ConflictError):
@@ -158,9 +151,7 @@ async def refuse_own(session: AsyncSession, order: Order) -> None:
     organization, and is no admin."""
     if may_repair_own(order.actor.role):
         return
-    values = {"account": order.account_id, "actor": order.actor.actor_id}
-    connection = await session.connection()
-    if (await connection.execute(OWN, values)).first() is not None:
+    if await is_own(session, order.account_id, order.actor.actor_id):
         raise OwnAccountError
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Identity,
     Index,
     LargeBinary,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -52,10 +53,11 @@ class StaffView(SQLModel, table=True):
 class AuditEntry(SQLModel, table=True):
     """What staff did and why; append-only (a trigger refuses changes).
 
-    Written in the transaction of what it tells. `subject` names what was changed within the
-    account, or outside of any; `before` and `after` are its figures. An entry that undoes
-    another names it, and each is undone at most once. `request_key` is the caller's: the same
-    one by the same person is the same deed, `request_hash` tells whether it was asked alike.
+    Written in the transaction of what it tells. `own_account`: the actor held the account, or was
+    a member of its organization. `subject` names what was changed within the account, or outside
+    of any; `before` and `after` are its figures. An entry that undoes another names it, and each
+    is undone at most once. `request_key` is the caller's: the same one by the same person is the
+    same deed, `request_hash` tells whether it was asked alike.
     """
 
     __tablename__ = "audit_entries"  # pyright: ignore[reportAssignmentType]
@@ -90,6 +92,7 @@ class AuditEntry(SQLModel, table=True):
     role: str
     action: str = Field(max_length=64)
     account_id: int | None = Field(default=None, sa_type=BigInteger)
+    own_account: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     subject: str = Field(default="", max_length=255)
     reason: str
     before: dict[str, Any] = Field(sa_type=JSONB)

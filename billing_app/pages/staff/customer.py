@@ -8,6 +8,7 @@ from billing_app import routes
 from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import bare_card
 from billing_app.components.controls import native_link
+from billing_app.components.dialogs import MENU_OF_DIALOGS
 from billing_app.components.numbers import badge, meter
 from billing_app.pages.staff import customer_access, customer_money, customer_usage
 from billing_app.pages.staff.frame import console, not_found
@@ -17,12 +18,6 @@ from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repair_words import TITLES
 from billing_app.states.staff.repairs import VIEW
 
-# The menu gives the focus back to its button, unless a dialog that it opened has it by then.
-KEEP_FOCUS = {
-    "onCloseAutoFocus": rx.Var(
-        "(event) => { if (document.querySelector('[role=dialog]')) event.preventDefault(); }"
-    )
-}
 TABS = (
     (names.SUMMARY, "Summary", customer_usage.summary),
     (names.LEDGER, "Ledger", customer_usage.ledger),
@@ -54,6 +49,7 @@ def _head() -> rx.Component:
             rx.el.div(
                 rx.el.h1(head.name, class_name="page-title"),
                 badge(head.status, head.tone),
+                rx.cond(head.is_own, badge("Your own account", "warning")),
                 class_name="title-row",
             ),
             rx.el.p(
@@ -121,7 +117,7 @@ def _menu() -> rx.Component:
                 _item("block", Action.BLOCK, color="red"),
             ),
             min_width="220px",
-            custom_attrs=KEEP_FOCUS,
+            custom_attrs=MENU_OF_DIALOGS,
         ),
     )
 

@@ -36,6 +36,7 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                 rx.el.div(
                     rx.el.span(row.what, class_name="row-link"),
                     _account(row) if with_account else rx.fragment(),
+                    rx.cond(row.is_own_account, badge("Own account", "warning")),
                     class_name="entry-head",
                 ),
                 rx.cond(

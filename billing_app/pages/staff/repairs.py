@@ -83,7 +83,7 @@ def _line(words: StringVar[str]) -> rx.Component:
 
 def _grant() -> rx.Component:
     return rx.el.div(
-        field("Executions", "executions", input_mode="numeric", auto_focus=True),
+        field("Executions", "executions", input_mode="numeric"),
         field("Valid through", "ends_on", kind="date", hint="Empty: no end", is_required=False),
         class_name="fields",
     )

@@ -185,6 +185,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         )
         rows = await accounts.list_subscriptions(database, services.links, staff, account_id)
         live = next((row for row in rows if row.ended_at is None), None)
+        self._is_own = identity.is_own
         self._show(
             head=draw.customer_head(identity, current, pace, live, now),
             has_subscription=bool(rows),

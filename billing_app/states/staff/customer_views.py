@@ -81,6 +81,7 @@ def customer_head(
         people=words.number(identity.people),
         is_blocked=row.blocked_at is not None,
         is_trial=row.kind is AccountKind.USER,
+        is_own=identity.is_own,
         left=balance.remaining or "0",
         of_total=balance.of_total or "No plan",
         held=balance.held,

@@ -63,6 +63,7 @@ def entry_line(entry: EntryView, role: StaffRole) -> EntryLine:
         figures=_figures(entry),
         reason=entry.reason,
         account_id=entry.account_id or "",
+        is_own_account=entry.own_account,
         is_undone=entry.undone_by is not None,
         can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
     )

@@ -146,6 +146,10 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
 
         return await self._carry_out(work, "The job runs anew.")
 
+    def _open(self) -> None:
+        """Without the dialog that was open when the page was left."""
+        self._show(dialog="")
+
     async def _carry_out(self, work: Any, told: str) -> EventSpec | None:
         self._show(said=Said())
         if await self._ask(work) is None:

@@ -116,6 +116,13 @@ async def _foresee_refund(asked: Asked) -> list[str]:
         raise InvalidInputError("This run is of another account.", field="event")
     open_executions = receipt.executions - receipt.executions_refunded
     count = whole_number(asked, "executions") if asked.form.get("executions") else open_executions
+    if not 0 < count <= open_executions:
+        left = words.counted(open_executions, "execution")
+        raise ConflictError(
+            f"Of this run only {left} can be given back."
+            if open_executions
+            else "All of this run is given back already."
+        )
     workflow = receipt.workflow or "no named workflow"
     return [
         (

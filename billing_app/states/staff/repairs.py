@@ -10,7 +10,7 @@ from billing_app.billing import catalogue, ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.plans import PlanView, read_history
 from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.permissions import require
+from billing_app.billing.staff.permissions import OwnAccountError, may_repair_own, require
 from billing_app.billing.staff.sessions import sign_out_person
 from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.composition import get_services
@@ -35,6 +35,7 @@ VIEW, SIGN_OUT = "view", "sign_out"
 DIALOGS: Final = frozenset({*REPAIRS, VIEW, SIGN_OUT})
 HARSH: Final = frozenset({"pause", "block"})
 MAX_FIELD_LENGTH: Final = 600
+OWN_ACCOUNT: Final = "This account is your own: the audit log says so beside this entry."
 
 
 class RepairDesk(Page, mixin=True):
@@ -53,6 +54,7 @@ class RepairDesk(Page, mixin=True):
     offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     plan_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     _customer_id: str = ""
+    _is_own: bool = False
     _form: Form = {}
     _key: str = ""
     _agreed: ChangePreview | None = None
@@ -101,10 +103,12 @@ class RepairDesk(Page, mixin=True):
         if repair is None:
             return
         told = {str(name): str(value)[:MAX_FIELD_LENGTH] for name, value in form.items()}
-        account_id = self._customer_id
+        account_id, is_own = self._customer_id, self._is_own
 
         async def work(staff: StaffActor, now: datetime) -> list[str]:
             require(staff, repair.action)
+            if is_own and not may_repair_own(staff.role):
+                raise OwnAccountError
             asked = Asked(staff, account_id, told, now)
             consequence = await repair.foresee(asked)
             self._agreed = asked.agreed
@@ -114,7 +118,7 @@ class RepairDesk(Page, mixin=True):
         consequence = await self._ask(work)
         if consequence is not None:
             self._form, self._key = told, ids.new_id("ui_")
-            self._show(consequence=consequence)
+            self._show(consequence=[*consequence, OWN_ACCOUNT] if is_own else consequence)
 
     @rx.event
     async def carry_out(self) -> EventSpec | None:

@@ -113,6 +113,10 @@ class StaffTeamState(Listing, StaffPage, SessionState):
             return None
         return await self._done(f"{self.chosen_name} is of the staff no more.")
 
+    def _open(self) -> None:
+        """A password is shown once: not to whoever comes back, or reloads."""
+        self._show(dialog="", password="")
+
     async def _done(self, told: str) -> EventSpec | None:
         self._show(dialog="", said=Said(told))
         return await self._refresh()

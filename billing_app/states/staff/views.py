@@ -48,6 +48,7 @@ class CustomerHead:
     people: str = ""
     is_blocked: bool = False
     is_trial: bool = False
+    is_own: bool = False
     left: str = ""
     of_total: str = ""
     held: str = ""
@@ -175,6 +176,7 @@ class EntryLine:
     figures: str
     reason: str
     account_id: str
+    is_own_account: bool
     is_undone: bool
     can_undo: bool
 

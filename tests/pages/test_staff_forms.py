@@ -1,0 +1,231 @@
+"""Offers, the team, and what runs by itself, as a person works on them in the console."""
+
+import secrets
+
+from playwright.sync_api import Locator, Page, expect
+
+from billing_app import routes
+from billing_app.db.words import StaffRole
+from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.customers import new_customer
+from tests.pages.staff import expect_said, open_console, signed_in
+from tests.pages.staff_scenes import WHY, dead_letter, draft, rows, run, somebody
+from tests.payments.test_outages import TRIES
+
+JOB_WITHIN_MS = 60_000
+
+
+def say_why(page: Page, yes: str) -> None:
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(WHY)
+    dialog.get_by_role("button", name=yes, exact=True).click()
+
+
+def table_rows(page: Page, name: str) -> Locator:
+    return page.get_by_role("table", name=name).get_by_role("row")
+
+
+def expect_audited(page: Page, by: str, *words: str) -> None:
+    """The newest entries of somebody, newest first."""
+    page.goto(routes.STAFF_AUDIT)
+    page.get_by_label("Who").select_option(label=by)
+    for place, each in enumerate(words, 1):
+        expect(table_rows(page, "Audit").nth(place)).to_contain_text(each)
+        expect(table_rows(page, "Audit").nth(place)).to_contain_text(WHY)
+
+
+def sole_name(app: RunningApp, user_id: str) -> str:
+    """A name that nobody else of the team has."""
+    name = f"Robin {secrets.token_hex(3)}"
+    run(app, "UPDATE users SET name = %s WHERE id = %s", name, user_id)
+    return name
+
+
+def open_as(
+    open_context: OpenContext, app: RunningApp, path: str, role: StaffRole
+) -> tuple[Page, str, str]:
+    """A page of the console, and the name and id of whose it is."""
+    who = somebody(app, role)
+    name = sole_name(app, who.user_id)
+    page = signed_in(open_context, app, who.user_id)
+    page.goto(path)
+    page.locator(".console h1").wait_for()
+    return page, name, who.user_id
+
+
+def test_an_offer_is_edited_published_anew_archived_and_taken_back(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    code = draft(running_app)
+    path = routes.staff_offer(code)
+    page, name, _ = open_as(open_context, running_app, path, StaffRole.ADMIN)
+    expect(table_rows(page, "Versions")).to_have_count(0)
+    page.get_by_role("button", name="Publish", exact=True).click()
+    say_why(page, "Publish this draft")
+    expect_said(page, "Version 1 is on sale.")
+    page.get_by_label("Name", exact=True).fill(f"Team {code}")
+    page.get_by_label("Price", exact=True).fill("41.00")
+    page.get_by_label("When all are used").select_option(label="Go on for a price")
+    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Save draft")).to_be_disabled()
+    page.get_by_label("When all are used").select_option(label="Stop")
+    expect(page.locator("#preview")).to_contain_text("$41.00")
+    expect(page.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Save draft").click()
+    say_why(page, "Save the draft")
+    expect_said(page, "The draft is saved. Nobody sees it until it is published.")
+    expect(page.locator(".title-row")).to_contain_text("Not published")
+    mary = new_customer(open_context, running_app)
+    offers = mary.page.locator(".offers")
+    expect(offers).not_to_contain_text(f"Team {code}")
+    page.get_by_role("button", name="Publish", exact=True).click()
+    say_why(page, "Publish this draft")
+    expect_said(page, "Version 2 is on sale.")
+    versions = table_rows(page, "Versions")
+    expect(versions.filter(has_text="$41.00")).to_have_count(1)
+    expect(versions.filter(has_text="$39.50")).to_have_count(1)
+    mary.page.reload()
+    expect(offers).to_contain_text(f"Team {code}")
+    page.get_by_role("button", name="Archive", exact=True).click()
+    say_why(page, "Archive this offer")
+    expect_said(page, "It is sold no longer.")
+    mary.page.reload()
+    mary.page.locator(".offers").wait_for()
+    expect(offers).not_to_contain_text(f"Team {code}")
+    page.get_by_role("button", name="Unarchive").click()
+    say_why(page, "Sell this offer again")
+    expect_said(page, "It is out of the archive.")
+    page.get_by_role("button", name="Archive", exact=True).click()
+    say_why(page, "Archive this offer")
+    expect_said(page, "It is sold no longer.")
+    expect_audited(
+        page,
+        name,
+        "Archived an offer",
+        "Took an offer out of the archive",
+        "Archived an offer",
+        "Published an offer",
+        "Edited an offer's draft",
+    )
+
+
+def test_others_than_admins_read_offers_only(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.staff_offer("growth"), StaffRole.BILLING)
+    expect(page.get_by_label("Name", exact=True)).to_be_disabled()
+    for name in ("Save draft", "Publish", "Archive"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+
+
+def test_somebody_joins_changes_role_and_leaves(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page, admin, _ = open_as(open_context, running_app, routes.STAFF_TEAM, StaffRole.ADMIN)
+    theirs, name, user_id = open_as(open_context, running_app, routes.STAFF, StaffRole.SUPPORT)
+    page.reload()
+    member = table_rows(page, "Members").filter(has_text=name)
+    expect(member).to_contain_text("support")
+    member.get_by_role("button", name=f"Change role: {name}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The role is support now.")
+    dialog.get_by_label("Role").select_option(
+        label="Billing: grants, refunds, moves and stops plans"
+    )
+    say_why(page, "Change role")
+    expect_said(page, f"{name} has the role billing now.")
+    expect(member).to_contain_text("billing")
+    expect(theirs.locator(".side-row .badge")).to_have_text("billing")
+    member.get_by_role("button", name=f"Remove: {name}").click()
+    expect(dialog).to_contain_text("Their next click in this console is refused.")
+    say_why(page, "Remove")
+    expect_said(page, f"{name} is of the staff no more.")
+    expect(member).to_have_count(0)
+    expect(theirs.get_by_role("heading", name="Not found")).to_be_attached()
+    expect(theirs.locator(".console")).to_have_count(0)
+    page.get_by_role("button", name="Add somebody").click()
+    dialog.get_by_label("E-mail").fill(f"{user_id}@example.com")
+    dialog.get_by_label("Role").select_option(label="Support: reads everything, grants a little")
+    say_why(page, "Add")
+    expect_said(page, "They are of the staff now.")
+    expect(member).to_contain_text("support")
+    expect(page.locator("#password")).to_have_count(0)
+    theirs.reload()
+    expect(theirs.locator(".side-row .badge")).to_have_text("support")
+    expect_audited(
+        page,
+        admin,
+        "Added somebody to the staff",
+        "Removed somebody from the staff",
+        "Changed a role",
+    )
+
+
+def test_a_stranger_who_joins_gets_a_password_that_is_shown_once(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_TEAM)
+    email = f"{secrets.token_hex(6)}@our.house"
+    page.get_by_role("button", name="Add somebody").click()
+    page.get_by_role("dialog").get_by_label("E-mail").fill(email)
+    say_why(page, "Add")
+    expect_said(page, "They are of the staff now.")
+    password = page.locator("#password").inner_text()
+    page.reload()
+    page.locator(".console h1").wait_for()
+    expect(page.locator("#password")).to_have_count(0)
+    new = open_context().new_page()
+    new.goto(routes.SIGN_IN)
+    new.get_by_label("E-mail").fill(email)
+    new.get_by_label("Password").fill(password)
+    new.get_by_role("button", name="Sign in").click()
+    new.wait_for_url(lambda url: routes.SIGN_IN not in url)
+    new.goto(routes.STAFF)
+    expect(new.locator(".side-row .badge")).to_have_text("support")
+
+
+def test_the_last_dead_letter_is_processed_anew(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    event_id = dead_letter(running_app)
+    page, name, _ = open_as(open_context, running_app, routes.STAFF_OPERATIONS, StaffRole.BILLING)
+    page.get_by_label("State").select_option(label="Dead letter")
+    row = table_rows(page, "Webhooks").filter(has_text=event_id)
+    expect(row).to_contain_text("It broke")
+    row.get_by_role("button", name=f"Replay: {event_id}").click()
+    say_why(page, "Replay the event")
+    expect_said(page, "It is processed anew.")
+    expect(row).to_have_count(0)
+    page.get_by_label("State").select_option(label="All states")
+    expect(row).to_contain_text("Processed")
+    expect(row).not_to_contain_text("It broke")
+    expect_audited(page, name, "Replayed a webhook")
+
+
+def test_a_comparison_that_failed_is_retried(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page, name, _ = open_as(open_context, running_app, routes.STAFF_OPERATIONS, StaffRole.BILLING)
+    running_app.sandbox.fault(
+        kind="status", when="before", method="GET", path="/v1/events", times=TRIES, status=503
+    )
+    page.get_by_role("tab", name="Reconciliation").click()
+    page.get_by_role("button", name="Compare now").click()
+    page.get_by_role("dialog").get_by_label("Then").select_option(label="Only tell what differs")
+    say_why(page, "Compare with Stripe")
+    expect_said(page, "The comparison runs; what it finds comes here.")
+    page.get_by_role("tab", name="Jobs").click()
+    page.get_by_label("State").select_option(label="Failed")
+    job = table_rows(page, "Jobs").filter(has_text="reconcile now").first
+    expect(job).to_contain_text("does not answer", timeout=JOB_WITHIN_MS)
+    running_app.sandbox.http.delete("/_sandbox/faults")
+    job.get_by_role("button", name="Retry: reconcile now").click()
+    say_why(page, "Retry the job")
+    expect_said(page, "The job runs anew.")
+    page.get_by_label("State").select_option(label="Finished")
+    expect(job).to_contain_text("Finished", timeout=JOB_WITHIN_MS)
+    page.get_by_role("tab", name="Reconciliation").click()
+    expect(table_rows(page, "Comparisons").nth(1)).to_contain_text("Told only")
+    query = "SELECT count(*) FROM audit_entries WHERE action = 'retry_job' AND reason = %s"
+    assert rows(running_app, query, WHY) != [(0,)]
+    expect_audited(page, name, "Retried a job", "Ran the reconciliation")

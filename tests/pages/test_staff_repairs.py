@@ -1,0 +1,269 @@
+"""Each repair of an account as a person does it: the form, the review, the yes, what is told."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from billing_app import routes
+from billing_app.billing.staff.permissions import OwnAccountError
+from billing_app.db.words import StaffRole
+from tests.factories import Holder, membership, organization, person, trial
+from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.staff import CustomerDesk, expect_said, open_desk, signed_in
+from tests.pages.staff_scenes import WHY, WORKFLOW, rows, run, somebody, subscribe_by_card, use
+
+MANY = 50
+
+
+def answer_to_a_run(app: RunningApp, holder: Holder) -> int:
+    """The status that a service gets which asks whether a run may begin."""
+    return httpx.post(
+        app.base_url + routes.CHECK_EXECUTIONS,
+        headers={"Authorization": f"Bearer {app.key}"},
+        json={"organization_id": holder.organization_id},
+    ).status_code
+
+
+def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    event_id = use(running_app, holder, 4)
+    desk = open_desk(open_context, running_app, holder)
+    desk.expect_left(MANY - 4)
+    desk.show("Ledger")
+    ledger = desk.page.get_by_role("table", name="Ledger")
+    ledger.get_by_role("button", name=f"Refund: {event_id}").click()
+    expect(desk.dialog.get_by_label("Event", exact=True)).to_have_value(event_id)
+    desk.fill(Executions="3")
+    desk.review(f"Run of {WORKFLOW}", "3 executions go back to the plan that paid.")
+    desk.confirm("Refund one run", "3 executions given back. It stands in the audit log.")
+    desk.expect_left(MANY - 1)
+    expect(ledger.get_by_role("row").nth(1)).to_contain_text("Refund")
+    desk.choose("Refund one run")
+    desk.fill(Event=event_id, Executions="2")
+    desk.review()
+    refused = "Of this run only 1 execution can be given back."
+    expect(desk.dialog.locator(".notice.bad")).to_contain_text(refused)
+    desk.page.keyboard.press("Escape")
+    desk.expect_left(MANY - 1)
+    desk.expect_entries("3 executions given back")
+    desk.expect_told(open_context, "3 executions given back")
+
+
+def test_refund_of_a_failed_workflow(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    for executions in (3, 4):
+        use(running_app, holder, executions)
+    use(running_app, holder, 5, workflow="fine")
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Refund the runs of a workflow")
+    desk.select("Workflow", WORKFLOW)
+    now = datetime.now(UTC)
+    span = [at.strftime("%Y-%m-%dT%H:%M") for at in (now - timedelta(hours=1), now + timedelta(1))]
+    desk.dialog.get_by_label("From (UTC)").fill(span[0])
+    desk.dialog.get_by_label("Before (UTC)").fill(span[1])
+    desk.fill()
+    desk.review("2 runs with 7 executions are given back.", f"What is left is {MANY - 12} now")
+    desk.confirm("Refund the runs of a workflow", "7 executions given back for 2 runs of broken")
+    desk.expect_left(MANY - 5)
+    desk.expect_entries("7 executions given back for 2 runs of broken")
+    desk.expect_told(open_context, "7 executions given back for 2 runs of broken")
+
+
+def test_extending_a_trial(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = trial(running_app.database_url, person(running_app.database_url).user_id, MANY)
+    query = "UPDATE plans SET ends_at = now() + interval '3 days' WHERE account_id = %s"
+    run(running_app, query, holder.account_number)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Extend the trial")
+    last_day = datetime.now(UTC).date() + timedelta(days=10)
+    desk.fill(More_executions="7", Valid_through=last_day.isoformat())
+    desk.review(f"The trial has {MANY + 7} executions instead of {MANY}", "It ends")
+    end = last_day + timedelta(days=1)
+    desk.confirm("Extend the trial", f"Trial extended by 7 executions and to {end.isoformat()}")
+    desk.expect_left(MANY + 7)
+    desk.expect_entries("Trial extended by 7 executions")
+
+
+def test_adjusting_what_is_used(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Adjust used executions")
+    desk.select("Direction", "Count more as used")
+    desk.fill(Executions="3")
+    desk.review("Plan 1: used goes from 0 to 3.", f"{MANY - 3} are left instead of {MANY}")
+    desk.confirm("Adjust used executions", "Used executions corrected by +3")
+    desk.expect_left(MANY - 3)
+    desk.show("Ledger")
+    expect(desk.page.get_by_role("table", name="Ledger").get_by_role("row").nth(1)).to_contain_text(
+        "Adjust"
+    )
+    desk.expect_entries("Used executions corrected by +3")
+    desk.expect_told(open_context, "Used executions corrected by +3")
+
+
+def test_pausing_and_resuming_a_plan(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    desk = open_desk(open_context, running_app, holder)
+    desk.page.get_by_role("button", name="Pause: Plan 1").click()
+    desk.fill()
+    desk.review(f"What the account can use falls from {MANY} to 0.")
+    desk.confirm("Pause a plan", "Plan 1 paused")
+    desk.expect_left(0)
+    assert answer_to_a_run(running_app, holder) == 402
+    desk.page.get_by_role("button", name="Resume: Plan 1").click()
+    desk.fill()
+    desk.review(f"Plan 1 with {MANY} executions left may be used again.")
+    desk.confirm("Resume a plan", "Plan 1 resumed")
+    desk.expect_left(MANY)
+    assert answer_to_a_run(running_app, holder) == 200
+    desk.expect_entries("Plan 1 resumed", "Plan 1 paused")
+    desk.expect_told(open_context, "Plan 1 resumed")
+
+
+def test_blocking_and_unblocking(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Block the account")
+    desk.fill()
+    desk.review("Every new run is refused", "Subscriptions are charged as before.")
+    desk.confirm("Block the account", "Blocked the account")
+    expect(desk.page.locator(".page-head .badge").first).to_have_text("Blocked")
+    assert answer_to_a_run(running_app, holder) == 402
+    desk.choose("Unblock the account")
+    desk.fill()
+    desk.review(f"New runs are allowed again, on plans with {MANY} executions left.")
+    desk.confirm("Unblock the account", "Unblocked the account")
+    desk.expect_left(MANY)
+    assert answer_to_a_run(running_app, holder) == 200
+    desk.expect_entries("Unblocked the account", "Blocked the account")
+    desk.expect_told(open_context, "Account unblocked")
+
+
+def test_a_move_at_the_end_of_the_period_and_its_undoing(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url)
+    subscribe_by_card(running_app, holder)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Move to another offer")
+    desk.select("Offer", "Growth, 30,000 executions")
+    desk.select("When", "When the period ends")
+    desk.fill()
+    desk.review("From Starter version 1 to Growth", "Nothing is charged before the period ends.")
+    desk.confirm("Move to another offer", "Moved from Starter to Growth when the period ends")
+    desk.show("Billing")
+    subscription = desk.page.get_by_role("table", name="Subscriptions").get_by_role("row").nth(1)
+    expect(subscription).to_contain_text("Becomes Growth")
+    desk.page.locator(".notice.said").get_by_role("button", name="Undo").click()
+    expect(subscription).to_contain_text("Renews")
+    desk.expect_entries("Took an earlier step back", "Moved from Starter to Growth")
+    entries = desk.page.get_by_role("table", name="Audit").get_by_role("row")
+    expect(entries.nth(2)).to_contain_text("Undone")
+
+
+def test_a_move_at_once_is_paid_and_not_taken_back(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url)
+    subscribe_by_card(running_app, holder)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Move to another offer")
+    desk.select("Offer", "Growth, 30,000 executions")
+    desk.select("When", "Now: charges the card on file")
+    desk.fill()
+    desk.review("From Starter version 1 to Growth", "The card is charged at once")
+    desk.confirm("Move to another offer", "Moved from Starter to Growth at once")
+    expect(desk.page.locator(".figure-value").nth(3)).to_have_text("Growth")
+    expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Growth", timeout=20_000)
+    desk.show("Billing")
+    invoices = desk.page.get_by_role("table", name="Invoices").get_by_role("row")
+    expect(invoices).to_have_count(3)
+    expect(invoices.nth(1)).to_contain_text("Paid")
+    desk.page.locator(".notice.said").get_by_role("button", name="Undo").click()
+    expect_said(desk.page, "It has taken effect")
+    desk.expect_entries("Moved from Starter to Growth at once")
+    desk.expect_told(open_context, "Moved from Starter to Growth at once")
+
+
+def test_a_repair_is_undone_from_the_audit_page(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, MANY)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Grant executions")
+    desk.fill(Executions="7")
+    desk.review(f"What is left rises from {MANY} to {MANY + 7}.")
+    desk.confirm("Grant executions", "7 executions granted")
+    page = desk.page
+    page.goto(routes.STAFF_AUDIT)
+    page.get_by_role("searchbox", name="Account").fill(holder.account_id)
+    entries = page.get_by_role("table", name="Audit").get_by_role("row")
+    expect(entries).to_have_count(2)
+    entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").click()
+    expect_said(page, "Took an earlier step back")
+    expect(entries.nth(2)).to_contain_text("Undone")
+    page.goto(routes.staff_customer(holder.account_id))
+    desk.expect_left(MANY)
+    # The reason of an undoing by one press is the console's own.
+    desk.expect_entries("Took an earlier step back", "7 executions granted")
+
+
+def test_signing_a_customer_out(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY)
+    owner = person(running_app.database_url, "Grace").user_id
+    membership(running_app.database_url, holder.organization_id, owner, "owner")
+    theirs = signed_in(open_context, running_app, owner)
+    theirs.goto(routes.DASHBOARD)
+    expect(theirs.locator("#remaining")).to_be_visible()
+    desk = open_desk(open_context, running_app, holder, StaffRole.SUPPORT)
+    desk.show("Access")
+    sessions = desk.page.get_by_role("table", name="Sessions")
+    sessions.get_by_role("button", name="Sign out: Grace").click()
+    expect(desk.dialog.get_by_role("heading")).to_have_text("Sign Grace out everywhere")
+    desk.fill()
+    desk.confirm("Sign out everywhere", "1 session ended.")
+    expect(desk.page.get_by_text("Nobody is signed in")).to_be_visible()
+    theirs.wait_for_url(f"**{routes.SIGN_IN}**")
+    desk.expect_entries("Signed somebody out everywhere")
+    query = "SELECT revoked_at IS NOT NULL FROM sessions WHERE user_id = %s"
+    assert rows(running_app, query, owner) == [(True,)]
+
+
+def own_desk(open_context: OpenContext, app: RunningApp, role: StaffRole) -> CustomerDesk:
+    """Staff on the page of an organization that they belong to."""
+    holder, who = organization(app.database_url, MANY), somebody(app, role)
+    membership(app.database_url, holder.organization_id, who.user_id)
+    page = signed_in(open_context, app, who.user_id)
+    page.goto(routes.staff_customer(holder.account_id))
+    _expect_own(page)
+    return CustomerDesk(page, app, holder)
+
+
+def _expect_own(page: Page) -> None:
+    expect(page.locator(".page-head .badge").nth(1)).to_have_text("Your own account")
+
+
+def test_nobody_repairs_their_own_account(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    desk = own_desk(open_context, running_app, StaffRole.BILLING)
+    desk.choose("Grant executions")
+    desk.fill(Executions="7")
+    desk.dialog.get_by_role("button", name="Review").click()
+    expect(desk.dialog.locator(".notice.bad")).to_contain_text(OwnAccountError.title)
+    desk.page.keyboard.press("Escape")
+    desk.expect_left(MANY)
+
+
+def test_an_admin_may_and_the_audit_log_says_that_it_is_their_own(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    desk = own_desk(open_context, running_app, StaffRole.ADMIN)
+    desk.choose("Grant executions")
+    desk.fill(Executions="7")
+    desk.review("This account is your own: the audit log says so beside this entry.")
+    desk.confirm("Grant executions", "7 executions granted")
+    desk.expect_left(MANY + 7)
+    desk.expect_entries("Own account")
+    expect(desk.page.get_by_role("table", name="Audit")).to_contain_text(WHY)
