@@ -21,8 +21,11 @@ from billing_app.states.staff import operations as of_operations
 from billing_app.states.staff import team as of_team
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
-from billing_app.states.staff.offers import StaffOfferState
+from billing_app.states.staff.customers import StaffCustomersState
+from billing_app.states.staff.listing import Listing
+from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
+from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import SIGN_OUT
 from billing_app.states.staff.team import StaffTeamState
@@ -342,13 +345,6 @@ ACTS: Final[dict[str, Act]] = {
 
 # Tried by test_what_only_reads_changes_nothing: with which words, where there are some.
 OF_EVERY_PAGE: Final = {"load": {}, "watch": {}, "dismiss": {}, "setvar": {}}
-OF_LISTS: Final = {
-    "search_for": {"words": "north"},
-    "sort_by": {"sort": "newest"},
-    "filter_by": {"name": "state", "value": "dead"},
-    "show_older": {},
-    "show_newer": {},
-}
 ON_OFFER: Final = {
     "set_field": {"name": "name", "value": "Mine"},
     "set_code": {"code": "mine"},
@@ -365,21 +361,36 @@ ON_CUSTOMER: Final = {
     "back": {},
     "close": {},
 }
+
+
+def _reading(state: type[Listing], **more: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The handlers of every page and every table, and those of this page."""
+    table, known = next(iter(state.tables.items()))
+    of_tables: dict[str, dict[str, Any]] = {
+        "sort_by": {"table": table, "sort": known.usual.sort.value},
+        "filter_by": {"table": table, "name": "state", "value": "dead"},
+        "show_older": {"table": table},
+        "show_newer": {"table": table},
+    }
+    return OF_EVERY_PAGE | of_tables | more
+
+
 READ_ONLY: Final[dict[str, dict[str, dict[str, Any]]]] = {
-    "StaffAuditState": OF_EVERY_PAGE | OF_LISTS,
-    "StaffCustomerState": OF_EVERY_PAGE | OF_LISTS | ON_CUSTOMER,
-    "StaffCustomersState": OF_EVERY_PAGE | OF_LISTS,
-    "StaffOffersState": OF_EVERY_PAGE | {"choose_state": {"state": "draft"}},
-    "StaffOfferState": OF_EVERY_PAGE | ON_OFFER,
-    "StaffOperationsState": OF_EVERY_PAGE
-    | OF_LISTS
-    | {
-        "choose_part": {"part": of_operations.JOBS},
-        "ask": {"dialog": of_operations.RETRY, "target": "x"},
-        "close": {},
-    },
-    "StaffOverviewState": OF_EVERY_PAGE | {"choose_preset": {"days": "7"}},
-    "StaffTeamState": OF_EVERY_PAGE | {"ask": {"dialog": of_team.ADD, "user_id": ""}, "close": {}},
+    "StaffAuditState": _reading(StaffAuditState),
+    "StaffCustomerState": _reading(StaffCustomerState, **ON_CUSTOMER),
+    "StaffCustomersState": _reading(StaffCustomersState),
+    "StaffOffersState": _reading(StaffOffersState),
+    "StaffOfferState": _reading(StaffOfferState, **ON_OFFER),
+    "StaffOperationsState": _reading(
+        StaffOperationsState,
+        choose_part={"part": of_operations.JOBS},
+        ask={"dialog": of_operations.RETRY, "target": "x"},
+        close={},
+    ),
+    "StaffOverviewState": _reading(StaffOverviewState, choose_preset={"days": "7"}),
+    "StaffTeamState": _reading(
+        StaffTeamState, ask={"dialog": of_team.ADD, "user_id": ""}, close={}
+    ),
 }
 
 

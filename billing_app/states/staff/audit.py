@@ -1,6 +1,6 @@
 """The audit log: everything the staff did."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 
@@ -24,7 +24,9 @@ BY, ACTION, ACCOUNT = "by", "action", "account"
 class StaffAuditState(Undoing, Listing, StaffPage, SessionState):
     """Entries by person, kind of action, account and days."""
 
-    tables = {AUDIT: Table(By(EntrySort.AT, descending=True), rising=frozenset({EntrySort.ACTION}))}
+    tables: ClassVar[dict[str, Table]] = {
+        AUDIT: Table(By(EntrySort.AT, descending=True), rising=frozenset({EntrySort.ACTION}))
+    }
 
     rows: rx.Field[list[EntryLine]] = rx.field(default_factory=list)
     people: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)

@@ -1,7 +1,7 @@
 """One account: how it stands, and the part of it that is looked at."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 import plotly.graph_objects as go
@@ -92,7 +92,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     """The head is always read; of the parts, the one that is shown."""
 
     refresh_seconds = 4.0
-    tables = {
+    tables: ClassVar[dict[str, Table]] = {
         PLANS: Table(
             By(PlanSort.QUEUE, descending=True), frozenset({PlanSort.NAME, PlanSort.STATE})
         ),

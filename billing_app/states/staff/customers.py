@@ -1,7 +1,7 @@
 """The list of customers: searched, filtered and sorted by the service."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 
@@ -35,7 +35,7 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
     """Rows of the page of the list that is shown."""
 
     refresh_seconds = 15.0
-    tables = {
+    tables: ClassVar[dict[str, Table]] = {
         CUSTOMERS: Table(By(CustomerSort.MADE, descending=True), frozenset({CustomerSort.WORD}))
     }
 

@@ -1,7 +1,7 @@
 """The catalogue: every offer, and the drafts of what shall be sold next."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 import reflex as rx
@@ -62,7 +62,7 @@ class StaffOffersState(Listing, StaffPage, SessionState):
     """The list, by name, state and interval."""
 
     refresh_seconds = 15.0
-    tables = {
+    tables: ClassVar[dict[str, Table]] = {
         OFFERS: Table(
             By(OfferSort.POSITION),
             rising=frozenset({OfferSort.POSITION, OfferSort.NAME, OfferSort.STATE}),
@@ -93,7 +93,9 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     """
 
     refresh_seconds = 10.0
-    tables = {HOLDERS: Table(By(HolderSort.ACCOUNT), rising=frozenset(HolderSort))}
+    tables: ClassVar[dict[str, Table]] = {
+        HOLDERS: Table(By(HolderSort.ACCOUNT), rising=frozenset(HolderSort))
+    }
 
     is_missing: rx.Field[bool] = rx.field(False)
     is_new: rx.Field[bool] = rx.field(False)

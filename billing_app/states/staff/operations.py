@@ -1,7 +1,7 @@
 """What runs by itself: webhooks received, comparisons with the provider, background jobs."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -76,7 +76,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     """The part that is shown, and the dialog that is open."""
 
     refresh_seconds = 3.0
-    tables = {
+    tables: ClassVar[dict[str, Table]] = {
         WEBHOOKS: Table(By(EventSort.RECEIVED, descending=True), frozenset({EventSort.TYPE})),
         COMPARISONS: Table(By(ReconciliationSort.BEGAN, descending=True)),
         DIFFERENCES: Table(By(DifferenceSort.FOUND), frozenset(DifferenceSort)),

@@ -1,7 +1,7 @@
 """The figures of all accounts."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -50,7 +50,9 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
     """Numbers, figures, and who is near their limit."""
 
     refresh_seconds = 10.0
-    tables = {NEAR: Table(By(NearSort.LEFT), rising=frozenset({NearSort.LEFT}))}
+    tables: ClassVar[dict[str, Table]] = {
+        NEAR: Table(By(NearSort.LEFT), rising=frozenset({NearSort.LEFT}))
+    }
 
     preset: rx.Field[str] = rx.field("30")
     numbers: rx.Field[PlatformFigures] = rx.field(default_factory=PlatformFigures)

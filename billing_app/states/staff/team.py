@@ -1,7 +1,7 @@
 """Who works here, with which role."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -27,7 +27,9 @@ LETTERS, ROLE = "letters", "role"
 class StaffTeamState(Listing, StaffPage, SessionState):
     """Members, and the dialog that is open."""
 
-    tables = {MEMBERS: Table(By(MemberSort.NAME), rising=frozenset(MemberSort))}
+    tables: ClassVar[dict[str, Table]] = {
+        MEMBERS: Table(By(MemberSort.NAME), rising=frozenset(MemberSort))
+    }
 
     rows: rx.Field[list[MemberRow]] = rx.field(default_factory=list)
     dialog: rx.Field[str] = rx.field("")
