@@ -267,8 +267,10 @@ def _retry(stage: Stage) -> Forgery:
 
 
 def _on_team(dialog: str, user_id: str, **form: str) -> Forgery:
+    found = {"table": of_team.MEMBERS, "name": of_team.LETTERS, "value": user_id}
     events: Events = [
         (StaffTeamState, "load", {}),
+        (StaffTeamState, "filter_by", found),
         (StaffTeamState, "ask", {"dialog": dialog, "user_id": user_id}),
         (StaffTeamState, dialog, {"form": form | {"reason": WHY}}),
     ]

@@ -123,7 +123,7 @@ def test_somebody_joins_changes_role_and_leaves(
 ) -> None:
     page, admin, _ = open_as(open_context, running_app, routes.STAFF_TEAM, StaffRole.ADMIN)
     theirs, name, user_id = open_as(open_context, running_app, routes.STAFF, StaffRole.SUPPORT)
-    page.reload()
+    page.get_by_label("Search members").fill(name)
     member = table_rows(page, "Members").filter(has_text=name)
     expect(member).to_contain_text("support")
     member.get_by_role("button", name=f"Change role: {name}").click()

@@ -1,7 +1,7 @@
 """Every dialog of the console by keyboard alone: in, round, out, and back where one was."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pytest
@@ -82,6 +82,10 @@ def on_page(path: str, name: str, tab: str = "") -> Scene:
     )
 
 
+def _find_robin(page: Page) -> None:
+    page.get_by_label("Search members").fill("Robin")
+
+
 def _edit(page: Page) -> None:
     page.get_by_label("Description").fill("By keyboard")
 
@@ -147,7 +151,8 @@ def _retry(app: RunningApp) -> Opening:
 def _of_somebody(words: str) -> Scene:
     def scene(app: RunningApp) -> Opening:
         scenes.somebody(app, StaffRole.SUPPORT)
-        return on_page(routes.STAFF_TEAM, f"{words}: Robin")(app)
+        opening = on_page(routes.STAFF_TEAM, f"{words}: Robin")(app)
+        return replace(opening, prepare=_find_robin)
 
     return scene
 

@@ -140,6 +140,7 @@ def test_by_word_as_soon_as_words_are_looked_for(
 
 def test_what_no_head_sends_is_refused(running_app: RunningApp) -> None:
     cookie = cookie_of(running_app, StaffRole.SUPPORT)
+    northwind = {"table": "customers", "name": "words", "value": "northwind"}
     for sort in ("password_hash", "created_at; DROP TABLE users", "", "WORD", "executions"):
         answers = send(
             running_app,
@@ -147,6 +148,7 @@ def test_what_no_head_sends_is_refused(running_app: RunningApp) -> None:
             routes.STAFF_CUSTOMERS,
             [
                 (StaffCustomersState, "load", {}),
+                (StaffCustomersState, "filter_by", northwind),
                 (StaffCustomersState, "sort_by", {"table": "customers", "sort": sort}),
                 (StaffCustomersState, "sort_by", {"table": "users", "sort": "made"}),
                 (
