@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -170,7 +171,7 @@ async def list_offers(database: Database) -> list[OfferView]:
         .where(col(Offer.archived_at).is_(None))
         .where(col(Offer.visible).is_(True))
         .order_by(col(Offer.position), col(Offer.id), col(OfferVersion.version).desc())
-        .distinct(col(Offer.position), col(Offer.id))
+        .ext(distinct_on(col(Offer.position), col(Offer.id)))
         .limit(MAX_OFFERS)
     )
     async with database.reading() as session:

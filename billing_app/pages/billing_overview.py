@@ -218,7 +218,7 @@ def _history() -> rx.Component:
             rows=State.history,
             row=_past,
             right=("Used", "Executions"),
-            wide_only=("Type",),
+            wide_only=("Type", "Began (UTC)", "Ended (UTC)"),
             when_empty=empty(
                 icon="history", title="No plans so far", words="Every plan stays listed here."
             ),
@@ -241,12 +241,22 @@ def _history() -> rx.Component:
 
 def _past(plan: ObjectVar[PlanRow]) -> rx.Component:
     return rx.el.tr(
-        cell(plan.name, "strong"),
+        cell(
+            rx.fragment(
+                plan.name,
+                rx.el.span("Began: ", plan.began, class_name="row-note narrow-only"),
+                rx.cond(
+                    plan.ended != "",
+                    rx.el.span("Ended: ", plan.ended, class_name="row-note narrow-only"),
+                ),
+            ),
+            "strong story",
+        ),
         cell(plan.type, "soft wide-only"),
         cell(badge(plan.state, plan.tone)),
         cell(plan.used, "right"),
         cell(plan.executions, "right strong"),
-        cell(plan.began, "soft wrap"),
-        cell(rx.cond(plan.ended != "", plan.ended, "—"), "soft wrap"),
+        cell(plan.began, "soft wrap wide-only"),
+        cell(rx.cond(plan.ended != "", plan.ended, "—"), "soft wrap wide-only"),
         key=plan.plan_id,
     )

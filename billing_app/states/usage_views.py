@@ -24,9 +24,9 @@ KIND_TONES: Final = {
 
 
 def days_table(rows: list[DailyRow], first: date, last: date) -> pd.DataFrame:
-    """Net executions: a row for each day, a column for each group."""
+    """Net executions: a row for each day, a column for each group that used any."""
     frame = pd.DataFrame(
-        [(row.day, row.group, row.used - row.refunded) for row in rows],
+        [(row.day, row.group, row.used - row.refunded) for row in rows if row.used or row.refunded],
         columns=["day", "group", "executions"],
     )
     return by_day_and_group(frame, first=pd.Timestamp(first), last=pd.Timestamp(last))

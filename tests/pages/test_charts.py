@@ -43,6 +43,13 @@ def test_every_day_of_the_range_is_there_and_nothing_is_lost() -> None:
     assert int(table.to_numpy().sum()) == 9
 
 
+def test_a_group_that_was_only_refused_has_no_colour() -> None:
+    refused = DailyRow(date(2026, 3, 2), "backfill", 0, 0, 7)
+    table = days_table([*rows((1, "a", 3)), refused], FIRST, LAST)
+    assert list(table.columns) == ["a"]
+    assert len(table) == 5
+
+
 def test_small_groups_are_put_together_last() -> None:
     many = rows(*[(1, f"w{number:02}", 100 - number) for number in range(MAX_SERIES + 4)])
     table = days_table(many, FIRST, LAST)
