@@ -26,13 +26,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_plans_offer_version_id",
         "plans",
-        ["offer_version_id", "account_id"],
+        ["account_id", "offer_version_id"],
         postgresql_where=sa.text("offer_version_id IS NOT NULL"),
     )
     op.create_index(
         "ix_subscriptions_offer_version_id",
         "subscriptions",
-        ["offer_version_id", "account_id"],
+        ["account_id", "offer_version_id"],
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_index(

@@ -20,16 +20,14 @@ from tests.factories import connect, organization
 MakeDatabase = Callable[[], str]
 # From what the provider names to whose it is: asked once a webhook, never by the hot path.
 # The audit log also tells of what is no account's; staff type words and look for accounts.
-# A view is a session's. Who is on a version of an offer is asked of all accounts, by staff alone.
+# A view is a session's. Accounts near their limit are a copy that staff sort.
 LOOK_UPS = [
     "ix_accounts_near_limit_executions",
     "ix_accounts_near_limit_left",
     "ix_audit_entries_action",
     "ix_audit_entries_actor_id",
     "ix_audit_entries_at",
-    "ix_plans_offer_version_id",
     "ix_search_words_word",
-    "ix_subscriptions_offer_version_id",
     "pk_audit_entries",
     "pk_staff_views",
     "uq_audit_entries_request_key",

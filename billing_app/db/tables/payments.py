@@ -68,8 +68,8 @@ class Subscription(SQLModel, table=True):
         ),
         Index(
             "ix_subscriptions_offer_version_id",
-            "offer_version_id",
             "account_id",
+            "offer_version_id",
             postgresql_where=text("ended_at IS NULL"),
         ),
         Index(

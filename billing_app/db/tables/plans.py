@@ -49,8 +49,8 @@ class Plan(SQLModel, table=True):
         ),
         Index(
             "ix_plans_offer_version_id",
-            "offer_version_id",
             "account_id",
+            "offer_version_id",
             postgresql_where=text("offer_version_id IS NOT NULL"),
         ),
         by_day("plans", "created_at", "timestamptz_minmax_multi_ops"),
