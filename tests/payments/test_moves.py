@@ -23,7 +23,9 @@ from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOf
 from billing_app.db.words import Interval, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, Bed, accepted
+from tests.payments.bed import DAY, HOUR, Bed, accepted
+from tests.payments.test_overage import SOFT
+from tests.payments.test_reporting import begun, renew, report
 
 WHY = "Their contract says so"
 
@@ -269,3 +271,35 @@ async def test_what_cannot_be_moved_is_not_previewed(bed: Bed, billing: StaffAct
     await move(bed, billing, "growth")
     with pytest.raises(AlreadySoError):
         await preview(bed, billing, "growth")
+
+
+async def soft_and_over(bed: Bed) -> None:
+    """On a plan with a soft limit, 640 executions beyond it."""
+    await publish_offer(bed.services.database, OPERATOR, code="soft", terms=SOFT, now=bed.now)
+    await begun(bed, "soft")
+    accepted(await bed.use(1_640))
+
+
+async def test_a_move_now_bills_what_was_used_beyond(bed: Bed, billing: StaffActor) -> None:
+    await soft_and_over(bed)
+    found = await preview(bed, billing, "growth", when=When.NOW)
+    assert (found.change.overage_executions, found.change.overage_minor) == (640, 350)
+    assert found.charged_minor == 7_900 + 350
+    assert found.next_invoice.overage_minor == 0
+    accepted(await bed.use(10))
+    await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
+    assert bed.charged_minor() == 1_000 + found.charged_minor
+
+
+async def test_the_next_invoice_tells_of_what_was_used_beyond(
+    bed: Bed, billing: StaffActor
+) -> None:
+    await soft_and_over(bed)
+    found = await preview(bed, billing, "growth")
+    assert found.next_invoice.overage_minor == 350
+    await move(bed, billing, "growth", agreed=found.change)
+    bed.skip(HOUR)
+    await report(bed)
+    await renew(bed)
+    charged = bed.charged_minor() - 1_000
+    assert charged == found.next_invoice.amount_minor + found.next_invoice.overage_minor

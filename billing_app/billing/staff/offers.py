@@ -23,7 +23,8 @@ from billing_app.db.tables import Offer, OfferPrice, OfferVersion
 from billing_app.db.words import AccountKind, Interval
 
 MAX_LISTED: Final = 500
-# Who has a live subscription of a version, or a plan made from it that has not ended.
+# On a version are those with a live subscription of it, or a plan made from it that has not ended.
+IS_OPEN: Final = "ended_at IS NULL AND (ends_at IS NULL OR ends_at > :now)"
 HAS_KIND: Final = (
     "EXISTS (SELECT FROM accounts AS account"
     " WHERE account.id = holder.account_id AND account.kind = '{kind}')"
@@ -32,12 +33,20 @@ OWES: Final = (
     "EXISTS (SELECT FROM subscriptions AS owed WHERE owed.account_id = holder.account_id"
     " AND owed.past_due_since IS NOT NULL AND owed.ended_at IS NULL)"
 )
-HOLDERS: Final = """
-    SELECT account_id, offer_version_id FROM subscriptions WHERE ended_at IS NULL
-    UNION
-    SELECT account_id, offer_version_id FROM plans
-    WHERE offer_version_id IS NOT NULL AND ended_at IS NULL AND (ends_at IS NULL OR ends_at > :now)
-"""
+# An account counts once, as it does in the list of who is on a version.
+COUNTED: Final = f"""
+    SELECT offer_version_id, sum(accounts)::bigint FROM (
+        SELECT offer_version_id, count(DISTINCT account_id) AS accounts FROM subscriptions
+        WHERE ended_at IS NULL GROUP BY 1
+        UNION ALL
+        SELECT offer_version_id, count(DISTINCT account_id) FROM plans AS plan
+        WHERE offer_version_id IS NOT NULL AND {IS_OPEN} AND NOT EXISTS (
+            SELECT FROM subscriptions AS live
+            WHERE live.account_id = plan.account_id AND live.ended_at IS NULL
+              AND live.offer_version_id = plan.offer_version_id
+        ) GROUP BY 1
+    ) AS counted GROUP BY 1
+"""  # noqa: S608
 
 
 class OfferNotFoundError(NotFoundError):
@@ -121,7 +130,7 @@ SORTING: Final = Sorting(
     ties=(Key(attrgetter("code"), WORDS),),
     usual=By(OfferSort.POSITION),
 )
-HOLDERS_SORTING: Final = Sorting(
+HOLDERS: Final = Sorting(
     {HolderSort.ACCOUNT: Key("account_id", NUMBER)}, ties=(), usual=By(HolderSort.ACCOUNT)
 )
 
@@ -192,7 +201,7 @@ async def list_accounts_on(  # noqa: PLR0913 - a version has two names, a page o
 ) -> Page[CustomerRow]:
     """Who is on a version, by account. Raises as read_offer, InvalidInputError."""
     require(actor, Action.READ)
-    span = HOLDERS_SORTING.span(by, limit=limit, cursor=cursor)
+    span = HOLDERS.span(by, limit=limit, cursor=cursor)
     statement = text(_holders_on(where or HolderQuery(), span))
     values: dict[str, Any] = {"now": now, "limit": limit + 1}
     if span.after is not None:
@@ -232,7 +241,7 @@ def _holders_on(where: HolderQuery, span: Span) -> str:
              WHERE ended_at IS NULL AND {wanted} {order})
             UNION
             (SELECT DISTINCT account_id FROM plans AS holder
-             WHERE ended_at IS NULL AND (ends_at IS NULL OR ends_at > :now) AND {wanted} {order})
+             WHERE {IS_OPEN} AND {wanted} {order})
         ) AS holders {order}"""  # noqa: S608
 
 
@@ -245,8 +254,7 @@ async def _version_id(session: AsyncSession, offer: Offer, version: int) -> int:
 
 
 async def _accounts_by_version(session: AsyncSession, now: datetime) -> dict[int, int]:
-    statement = text(f"SELECT offer_version_id, count(*) FROM ({HOLDERS}) AS holders GROUP BY 1")  # noqa: S608
-    rows = await (await session.connection()).execute(statement, {"now": now})
+    rows = await (await session.connection()).execute(text(COUNTED), {"now": now})
     return {row[0]: row[1] for row in rows.all()}
 
 
