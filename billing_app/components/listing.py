@@ -62,10 +62,12 @@ def listing(
     row: Callable[[Any], rx.Component],
     paging: Paging,
     when_empty: rx.Component,
+    when_filtered: rx.Component | None = None,
     tools: Sequence[rx.Component] = (),
     **head: Any,
 ) -> rx.Component:
     """A card with the tools above the table and the pager below it; `head` is the card's."""
+    nothing = rx.cond(paging.place.is_filtered, when_filtered or _nothing_matches(), when_empty)
     place = paging.place
     return card(
         rx.el.div(*tools, class_name="listing-tools") if tools else rx.fragment(),
@@ -77,7 +79,7 @@ def listing(
             rx.cond(
                 rows.length() > 0,
                 _table(label, columns, rows, row, paging),
-                rx.cond(place.examined, _nothing_yet(paging), when_empty),
+                rx.cond(place.examined, _nothing_yet(paging), nothing),
             ),
             class_name=rx.cond(paging.state.is_busy, "listing busy", "listing"),
             custom_attrs={"aria-busy": rx.cond(paging.state.is_busy, "true", "false")},
@@ -96,6 +98,12 @@ def listing(
         ),
         flush=True,
         **head,
+    )
+
+
+def _nothing_matches() -> rx.Component:
+    return empty(
+        icon="search-x", title="Nothing matches", words="Take a filter away, or look for another."
     )
 
 

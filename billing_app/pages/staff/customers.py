@@ -48,16 +48,21 @@ def staff_customers() -> rx.Component:
                 row=_row,
                 paging=CUSTOMERS,
                 tools=_tools(),
-                when_empty=empty(
-                    icon="search-x",
-                    title="Nobody matches",
-                    words="Search by the beginning of a name, an address, an organization"
-                    " or a Stripe id, or take a filter away.",
-                ),
+                when_empty=_nobody(),
+                when_filtered=_nobody(),
             ),
         ),
         path=routes.STAFF_CUSTOMERS,
         state=State,
+    )
+
+
+def _nobody() -> rx.Component:
+    return empty(
+        icon="search-x",
+        title="Nobody matches",
+        words="Search by the beginning of a name, an address, an organization"
+        " or a Stripe id, or take a filter away.",
     )
 
 

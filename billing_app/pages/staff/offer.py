@@ -239,7 +239,7 @@ def _holders() -> rx.Component:
                 ((ALL, "Any state"), (YES, "Past due"), (NO, "Not past due")),
             ),
         ),
-        when_empty=empty(icon="users", title="Nobody", words="No such account is on this version."),
+        when_empty=empty(icon="users", title="Nobody", words="No account is on this version."),
         title=f"On version {State.holders_of}",
     )
 

@@ -53,7 +53,8 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in a table the reader is. `problem`: why it can't be read so; `examined`: how much
-    was looked at for a page that is not full."""
+    was looked at for a page that is not full; `is_filtered`: rows may be there that are not shown.
+    """
 
     sort: str = ""
     descending: bool = False
@@ -61,6 +62,7 @@ class Place:
     has_older: bool = False
     problem: str = ""
     examined: str = ""
+    is_filtered: bool = False
 
 
 class Listing(Page, mixin=True):
@@ -144,6 +146,7 @@ class Listing(Page, mixin=True):
                 page_number=len(cursors) + 1,
                 has_older=page.next_cursor is not None,
                 examined=words.number(examined) if examined else "",
+                is_filtered=any(key.startswith(filter_key(table, "")) for key in self.filters),
             ),
         )
         return page.items
