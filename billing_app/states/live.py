@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import reflex as rx
@@ -11,12 +11,17 @@ from reflex.event import EventCallback, EventSpec
 from reflex.utils.prerequisites import get_app
 
 from billing_app.billing.actors import PersonActor
+from billing_app.billing.errors import AccountNotFoundError
+from billing_app.billing.marks import read_mark
+from billing_app.composition import get_services
 from billing_app.states import words
 from billing_app.states.session import SessionState
 from billing_app.states.views import AccountChoice
 
 POLL_SECONDS = 1.5
 BACK_OFF_SECONDS = 5.0
+# Also without news: for what only time changes, and what the mark of an account does not cover.
+READ_AGAIN = timedelta(seconds=6)
 # Of one reading: a database that takes the question and never answers is not reachable either.
 PATIENCE_SECONDS = 10.0
 
@@ -41,6 +46,7 @@ class LivePage(Page, mixin=True):
     has_account: rx.Field[bool] = rx.field(True)
     read_at: rx.Field[str] = rx.field("")
     _read_at: datetime | None = None
+    _mark: str = ""
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         """Ask the billing service and `_show` the answers."""
@@ -70,7 +76,7 @@ class LivePage(Page, mixin=True):
                 if self._visit != visit:
                     return
                 was_broken = self.is_broken
-                leave = await self._refresh()
+                leave = await self._refresh(only_news=True)
                 beside = self._beside() if was_broken and not self.is_broken else []
             if leave is not None:
                 yield leave
@@ -78,10 +84,10 @@ class LivePage(Page, mixin=True):
             if beside:
                 yield beside
 
-    async def _refresh(self) -> EventSpec | None:
+    async def _refresh(self, *, only_news: bool = False) -> EventSpec | None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._read_all()
+                return await self._read_all(only_news=only_news)
         except Exception as error:
             # Whatever it is, the page keeps what it shows, says so, and tries again.
             told = log.warning if self.is_broken else log.exception
@@ -90,11 +96,13 @@ class LivePage(Page, mixin=True):
             self._show(is_broken=True, read_at=at)
         return None
 
-    async def _read_all(self) -> EventSpec | None:
+    async def _read_all(self, *, only_news: bool) -> EventSpec | None:
         actor = await self._actor()
         leave = self._leave(actor)
         if actor is None or leave is not None:
             return leave
+        if only_news and not await self._has_news(actor):
+            return None
         account = await self._settle(actor)
         if account is not None:
             await self._tell(actor, account, datetime.now(UTC))
@@ -102,6 +110,20 @@ class LivePage(Page, mixin=True):
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True, has_account=account is not None)
         return None
+
+    async def _has_news(self, actor: PersonActor) -> bool:
+        """Whether reading everything again may show something else."""
+        now, account_id = datetime.now(UTC), self.account.account_id
+        is_fresh = self._read_at is not None and now - self._read_at < READ_AGAIN
+        if self.is_broken or not account_id or not is_fresh:
+            return True
+        try:
+            mark = await read_mark(get_services().database, actor, account_id, now)
+        except AccountNotFoundError:
+            return True
+        is_news = mark != self._mark
+        self._show(_mark=mark)
+        return is_news
 
 
 async def is_connected(token: str) -> bool:
