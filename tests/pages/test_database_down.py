@@ -142,6 +142,7 @@ def _back_again(site: Site) -> Iterator[None]:
 
 def sign_in_as_staff(page: Page) -> None:
     page.goto(f"{routes.SIGN_IN}?next={routes.STAFF}")
+    expect(page.locator("input[name=next]")).to_have_value(routes.STAFF)
     page.get_by_label("E-mail").fill(STAFF_EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
