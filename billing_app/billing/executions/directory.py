@@ -128,6 +128,8 @@ class Directory:
         self, connection: Connection, organization_ids: list[str]
     ) -> dict[str, int]:
         rows = await connection.fetch(statements.ORGANIZATION_ACCOUNTS, list(set(organization_ids)))
+        for row in rows:
+            _put(self._owners, row["id"], row["organization_id"])
         return {row["organization_id"]: row["id"] for row in rows}
 
     async def _user_accounts(self, connection: Connection, user_ids: list[str]) -> dict[str, int]:

@@ -189,8 +189,16 @@ def _comparing() -> rx.Component:
             ),
             when_empty=empty(
                 icon="scale",
-                title="No differences in the last comparison",
-                words="Stripe and this database say the same.",
+                title=rx.cond(
+                    State.last_began != "",
+                    "No differences in the last comparison",
+                    "Nothing is compared yet",
+                ),
+                words=rx.cond(
+                    State.last_began != "",
+                    "Stripe and this database say the same.",
+                    "A comparison runs every hour, or now if you ask for it.",
+                ),
             ),
             title="What the last comparison found",
             note=rx.cond(
