@@ -1,6 +1,7 @@
 """What a lane of the group commit does with its connection: decide and write, or only look."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from billing_app.billing.executions.transactions import Transactions
 LOOK_FIRST_SECONDS: Final = 1.0
 
 
-class Lane:
+class Lane(ABC):
     """One connection; a batch is one transaction."""
 
     def __init__(self, connection: Connection, directory: Directory) -> None:
@@ -27,10 +28,10 @@ class Lane:
     def is_closed(self) -> bool:
         return self._connection.is_closed()
 
-    async def decide(self, requests: Sequence[Request]) -> list[Decision]:
-        raise NotImplementedError
+    @abstractmethod
+    async def decide(self, requests: Sequence[Request]) -> list[Decision]: ...
 
-    async def rest(self) -> None:
+    async def rest(self) -> None:  # noqa: B027 - only a lane that writes has something to end
         """Nothing waits any more."""
 
     def terminate(self) -> None:

@@ -33,6 +33,9 @@ def editor() -> rx.Component:
                     ),
                 ),
                 _field("Executions each time", "executions", mode="numeric"),
+                class_name="fields",
+            ),
+            rx.el.div(
                 _field("Price", "price", mode="decimal"),
                 _field("Currency", "currency"),
                 class_name="fields",

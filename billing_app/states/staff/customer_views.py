@@ -103,11 +103,12 @@ def plan_line(plan: PlanView) -> PlanLine:
     began = plan.began_at or plan.starts_at
     ends = words.day(plan.ends_at) if plan.ends_at else "no end"
     ended = words.day(plan.ended_at) if plan.ended_at else ends
+    source = words.SOURCES[plan.source]
     return PlanLine(
         plan_id=plan.id,
         number=str(plan.sequence),
         name=plan.name,
-        source=words.SOURCES[plan.source],
+        source="" if source == plan.name else source,
         state=state,
         tone=tone,
         used=words.number(plan.used),
