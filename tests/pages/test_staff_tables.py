@@ -111,6 +111,7 @@ def test_every_table_sorts_by_every_head(
     tabs: dict[str, list[str]] = {path: [""] for path in routes.STAFF_PAGES}
     tabs[routes.STAFF_OPERATIONS] = ["Webhooks", "Reconciliation", "Jobs"]
     tabs[account] = ["Summary", "Ledger"]
+    tabs[routes.staff_offer("growth")] = [""]
     for path, names in tabs.items():
         page.goto(path)
         page.locator(".console h1").wait_for()

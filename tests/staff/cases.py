@@ -194,6 +194,9 @@ CASES: dict[str, Case] = {
     "offers.list_accounts_on": reads(
         lambda s, a: offers.list_accounts_on(s.house.database, a, "growth", 1, now=s.now)
     ),
+    "offers.list_versions": reads(
+        lambda s, a: offers.list_versions(s.house.database, a, s.draft, now=s.now)
+    ),
     "offers.list_staff_offers": reads(
         lambda s, a: offers.list_staff_offers(s.house.database, a, now=s.now)
     ),

@@ -61,6 +61,7 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
         "POST /offers/{code}/publish": (Action.PUBLISH_OFFER, {"revision": 1, **because}),
         "POST /offers/{code}/archive": (Action.ARCHIVE_OFFER, because),
         "POST /offers/{code}/unarchive": (Action.UNARCHIVE_OFFER, because),
+        "GET /offers/{code}/versions": (Action.READ, None),
         "GET /offers/{code}/versions/{version}/accounts": (Action.READ, None),
         "GET /customers": (Action.READ, None),
         **{f"GET /customers/{{account_id}}{part}": (Action.READ, None) for part in PARTS},

@@ -122,8 +122,9 @@ def _plans_and_offers(rows: Rows) -> None:
             draft = {"revision": 1, "position": n // 2, "visible": True, "edited_by": "usr_00"}
             draft |= {"offer_id": offer_id, "edited_by_name": "Ada", "edited_at": at}
             _insert(connection, "offer_drafts", says | draft, "")
-            if n % 3:
-                version = {"offer_id": offer_id, "version": 1, "created_at": at}
+            for number in range(1, 10 if n == 1 else 1 + (n % 3 > 0)):
+                version = {"offer_id": offer_id, "version": number, "created_at": rows.at()}
+                version |= {"price_minor": says["price_minor"] + number % 3}
                 _insert(connection, "offer_versions", says | version, "")
         found = connection.execute("SELECT min(id) FROM offer_versions").fetchone()
     version_id = found[0] if found else None

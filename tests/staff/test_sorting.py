@@ -360,6 +360,17 @@ LISTS: dict[str, List] = {
             ({"where": offers.OfferQuery("FER-3")}, lambda row: row.code == "offer-3"),
         ),
     ),
+    "versions": List(
+        offers.VersionSort,
+        of(offers.list_versions, lambda _: SUPPORT, lambda _: "offer-1", now=NOW),
+        lambda row: row.version,
+        lambda _: {str(number) for number in range(1, 10)},
+        field(price="terms.price_minor", executions="terms.executions", published="published_at"),
+        (
+            ({"held": True}, lambda row: row.accounts > 0),
+            ({"held": False}, lambda row: not row.accounts),
+        ),
+    ),
     "holders": List(
         offers.HolderSort,
         of(
@@ -540,7 +551,7 @@ def test_over_http(staff_server: ApiServer, staff_url: str) -> None:
         assert days.status_code == 422
         backwards = http.get("/webhooks", params={"from": "2026-03-02", "to": "2026-03-01"})
         assert backwards.status_code == 422
-    assert found >= 18
+    assert found >= 19
 
 
 def sorts_of(document: dict[str, Any], operation: dict[str, Any]) -> list[str]:

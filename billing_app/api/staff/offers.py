@@ -21,6 +21,7 @@ from billing_app.billing.staff.offers import (
     OfferQuery,
     OfferSort,
     OfferState,
+    VersionSort,
 )
 from billing_app.db.words import AccountKind, Interval, Overage
 
@@ -196,6 +197,33 @@ async def unarchive(
     """Sell it again."""
     return await publishing.unarchive_offer(
         services.database, actor, code, reason=body.reason, now=now
+    )
+
+
+@router.get("/{code}/versions")
+async def list_versions(
+    code: str,
+    services: ServicesNow,
+    actor: StaffNow,
+    now: Now,
+    held: bool | None = None,
+    sort: VersionSort = VersionSort.VERSION,
+    order: Order = Order.DESCENDING,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """An offer's versions, newest first unless told; `held`: whether any account is on them."""
+    return listed(
+        await offers.list_versions(
+            services.database,
+            actor,
+            code,
+            now=now,
+            held=held,
+            by=By.of(sort, order),
+            limit=limit,
+            cursor=cursor,
+        )
     )
 
 

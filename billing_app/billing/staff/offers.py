@@ -14,7 +14,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import OfferTerms, terms_of
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.sorting import NUMBER, WORDS, By, Key, Sorting, Span
+from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting, Span
 from billing_app.billing.staff.customers import CustomerRow, read_customers
 from billing_app.billing.staff.drafts import DraftView, newest_draft
 from billing_app.billing.staff.permissions import Action, require
@@ -93,6 +93,14 @@ class HolderSort(StrEnum):
     ACCOUNT = "account"
 
 
+class VersionSort(StrEnum):
+    VERSION = "version"
+    PRICE = "price"
+    EXECUTIONS = "executions"
+    PUBLISHED = "published"
+    ACCOUNTS = "accounts"
+
+
 @dataclass(frozen=True, slots=True)
 class OfferQuery:
     """Which offers; None leaves all. `letters` are of the name or the code."""
@@ -129,6 +137,18 @@ SORTING: Final = Sorting(
     },
     ties=(Key(attrgetter("code"), WORDS),),
     usual=By(OfferSort.POSITION),
+)
+_VERSION: Final = Key(attrgetter("version"), NUMBER)
+VERSIONS: Final = Sorting(
+    {
+        VersionSort.VERSION: _VERSION,
+        VersionSort.PRICE: Key(attrgetter("terms.price_minor"), NUMBER),
+        VersionSort.EXECUTIONS: Key(attrgetter("terms.executions"), NUMBER),
+        VersionSort.PUBLISHED: Key(attrgetter("published_at"), INSTANT),
+        VersionSort.ACCOUNTS: Key(attrgetter("accounts"), NUMBER),
+    },
+    ties=(_VERSION,),
+    usual=By(VersionSort.VERSION, descending=True),
 )
 HOLDERS: Final = Sorting(
     {HolderSort.ACCOUNT: Key("account_id", NUMBER)}, ties=(), usual=By(HolderSort.ACCOUNT)
@@ -185,6 +205,26 @@ async def read_offer(database: Database, actor: Actor, code: str, now: datetime)
     async with database.reading() as session:
         offer = await find_any_offer(session, code)
         return await _detail(session, offer, await _accounts_by_version(session, now))
+
+
+async def list_versions(
+    database: Database,
+    actor: Actor,
+    code: str,
+    *,
+    now: datetime,
+    held: bool | None = None,
+    by: By[VersionSort] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[VersionRow]:
+    """An offer's versions, newest first unless told; `held`: whether any account is on them.
+
+    Raises as read_offer, InvalidInputError.
+    """
+    detail = await read_offer(database, actor, code, now)
+    span = VERSIONS.span(by, limit=limit, cursor=cursor)
+    return span.cut(row for row in detail.versions if held in (None, row.accounts > 0))
 
 
 async def list_accounts_on(  # noqa: PLR0913 - a version has two names, a page of a list four

@@ -4,7 +4,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.offers import HolderSort
+from billing_app.billing.staff.offers import HolderSort, VersionSort
 from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler
@@ -22,7 +22,7 @@ from billing_app.states.staff.offers import ARCHIVE, PUBLISH, SAVE, UNARCHIVE
 from billing_app.states.staff.offers import StaffOfferState as State
 from billing_app.states.staff.views import ChangeLine, HolderLine, VersionLine
 
-HOLDERS = Paging(State, names.HOLDERS)
+VERSIONS, HOLDERS = Paging(State, names.VERSIONS), Paging(State, names.HOLDERS)
 KINDS = (
     (ALL, "All kinds"),
     (AccountKind.ORGANIZATION.value, "Organizations"),
@@ -177,22 +177,33 @@ def _beside() -> rx.Component:
 
 
 def _versions() -> rx.Component:
-    return card(
-        table(
-            "Versions",
-            ("Version", "Name", "Price", "Executions", "Published (UTC)", "Accounts", ACTIONS),
-            rows=State.versions,
-            row=_version,
-            right=("Executions", "Accounts", ACTIONS),
-            wide_only=("Name", "Published (UTC)"),
-            when_empty=empty(
-                icon="tag", title="Nothing is published", words="Publishing makes version 1."
+    return listing(
+        "Versions",
+        (
+            Column("Version", VersionSort.VERSION),
+            Column("Name", is_wide_only=True),
+            Column("Price", VersionSort.PRICE),
+            Column("Executions", VersionSort.EXECUTIONS, is_right=True),
+            Column("Published (UTC)", VersionSort.PUBLISHED, is_wide_only=True),
+            Column("Accounts", VersionSort.ACCOUNTS, is_right=True),
+            Column(ACTIONS, is_right=True),
+        ),
+        rows=State.versions,
+        row=_version,
+        paging=VERSIONS,
+        tools=(
+            filter_select(
+                VERSIONS,
+                names.HELD,
+                "Accounts",
+                ((ALL, "All versions"), (YES, "With accounts"), (NO, "With none")),
             ),
-            dense=True,
+        ),
+        when_empty=empty(
+            icon="tag", title="Nothing is published", words="Publishing makes version 1."
         ),
         title="Versions",
         note="A version never changes",
-        flush=True,
     )
 
 

@@ -23,8 +23,11 @@ from billing_app.billing.staff.offers import (
     OfferRow,
     OfferSort,
     OfferState,
+    VersionRow,
+    VersionSort,
     list_accounts_on,
     list_staff_offers,
+    list_versions,
     read_offer,
 )
 from billing_app.billing.staff.publishing import (
@@ -54,8 +57,9 @@ NEW: Final = "~new"
 SAVE, PUBLISH, ARCHIVE, UNARCHIVE = "save", "publish", "archive", "unarchive"
 DIALOGS: Final = frozenset({SAVE, PUBLISH, ARCHIVE, UNARCHIVE})
 MAX_FIELD_LENGTH: Final = 2000
-OFFERS, HOLDERS = "offers", "holders"
+OFFERS, VERSIONS, HOLDERS = "offers", "versions", "holders"
 LETTERS, STATE, INTERVAL, KIND, OWES = "letters", "state", "interval", "kind", "owes"
+HELD: Final = "held"
 
 
 class StaffOffersState(Listing, StaffPage, SessionState):
@@ -94,7 +98,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     refresh_seconds = 10.0
     tables: ClassVar[dict[str, Table]] = {
-        HOLDERS: Table(By(HolderSort.ACCOUNT), rising=frozenset(HolderSort))
+        VERSIONS: Table(By(VersionSort.VERSION, descending=True)),
+        HOLDERS: Table(By(HolderSort.ACCOUNT), rising=frozenset(HolderSort)),
     }
 
     is_missing: rx.Field[bool] = rx.field(False)
@@ -242,7 +247,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     @rx.event
     async def show_holders(self, version: str) -> EventSpec | None:
         """Who is on a version; again puts them away."""
-        self._start_over()
+        self._cursors = {**self._cursors, HOLDERS: ()}
         self._show(holders_of="" if self.holders_of == version else version[:9], holders=[])
         return await self._refresh()
 
@@ -283,6 +288,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         if self._loaded != self.code:
             self._take(detail)
         self._show_detail(detail)
+        versions = await self._list(VERSIONS, self._versions(staff))
+        self._show(versions=[draw.version_line(row) for row in versions])
         if self.holders_of.isdecimal():
             found = await self._list(HOLDERS, self._holders(staff, int(self.holders_of)))
             self._show(
@@ -297,6 +304,21 @@ class StaffOfferState(Listing, StaffPage, SessionState):
                     for row in found
                 ]
             )
+
+    def _versions(self, staff: StaffActor) -> Any:
+        """Reads a page of the versions."""
+
+        async def read(**page: Any) -> Page[VersionRow]:
+            return await list_versions(
+                get_services().database,
+                staff,
+                self.code,
+                now=datetime.now(UTC),
+                held=self._yes(VERSIONS, HELD),
+                **page,
+            )
+
+        return read
 
     def _holders(self, staff: StaffActor, version: int) -> Any:
         """Reads a page of who is on a version."""
@@ -330,7 +352,6 @@ class StaffOfferState(Listing, StaffPage, SessionState):
             tone=tone,
             has_draft=detail.row.has_edits or detail.row.version is None,
             edited_by=draft.edited_by_name,
-            versions=[draw.version_line(row) for row in detail.versions],
         )
 
     def _conflict(self, error: OfferEditedError) -> None:
