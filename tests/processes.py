@@ -1,5 +1,6 @@
 """Running the app's own processes in tests: commands, and servers that are up when returned."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
+
+# A shell lets what it begins in the background ignore SIGINT, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_command(

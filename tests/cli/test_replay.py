@@ -105,11 +105,8 @@ def _arguments(organization: str, base_url: str, key: str) -> tuple[str, ...]:
 
 
 def _stop_early(environment: dict[str, str], arguments: tuple[str, ...], url: str) -> int:
-    """Start a replay of one request at a time, so that there is a way to be interrupted on.
-
-    Returns how many executions were counted by then.
-    """
-    process = start_command(environment, *arguments, "--concurrency", "1")
+    """Start a replay, interrupt it on the way; returns how many executions were counted by then."""
+    process = start_command(environment, *arguments)
     counted = 0
     while counted < 300 and process.poll() is None:
         time.sleep(0.05)
