@@ -9,9 +9,9 @@ SERVERS: Final = ("uvicorn", "granian")
 
 
 def ours() -> Any:
-    from billing_app.api.app import create_app
+    from billing_app.serving import api_worker
 
-    return create_app()
+    return api_worker()
 
 
 def bare() -> Any:
