@@ -116,9 +116,9 @@ class MemoryLedger:
                 kept = self.plans[account.id][plan.sequence]
                 if plan.moved or plan.turned:
                     kept.used, kept.held = plan.used, plan.held
+                    kept.began_at = plan.began_at
                 if plan.turned:
-                    kept.began_at, kept.ended_at = plan.began_at, plan.ended_at
-                    kept.ended_because = plan.ended_because
+                    kept.ended_at, kept.ended_because = plan.ended_at, plan.ended_because
         self._number({(row.account_id, row.number) for row in changes.events})
         self._number({(row.account_id, row.number) for row in changes.reservations})
         self.events.extend(changes.events)

@@ -14,7 +14,8 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class PlanBalance(msgspec.Struct):
-    """A plan's row. `moved`: used or held changed; `turned`: it began or ended."""
+    """A plan's row. `moved`: used or held changed, which begins it; `turned`: it ended, or is open
+    again."""
 
     sequence: int
     type: str
@@ -95,9 +96,7 @@ class PlanBalance(msgspec.Struct):
 
     def _begin(self, now: datetime) -> None:
         self.moved = True
-        if self.began_at is None:
-            self.began_at = now
-            self.turned = True
+        self.began_at = self.began_at or now
 
 
 class AccountState(msgspec.Struct):

@@ -84,7 +84,8 @@ ORDER BY e.account_id, e.number, e.plan_sequence
 
 APPLY: Final = _arrays_as_text("""
 WITH moved AS (
-    UPDATE plans SET used = change.used, held = change.held
+    UPDATE plans SET used = change.used, held = change.held,
+                     began_at = coalesce(plans.began_at, $5::timestamptz)
     FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[])
          AS change (account_id, sequence, used, held)
     WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
