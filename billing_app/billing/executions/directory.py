@@ -23,6 +23,7 @@ ATTRIBUTION_SECONDS: Final = 5.0
 K = TypeVar("K")
 V = TypeVar("V")
 Target = tuple[str, str]
+Targets = dict[Target, int | BillingError]
 
 
 class Directory:
@@ -46,13 +47,13 @@ class Directory:
 
     async def resolve(
         self, connection: Connection, targets: Iterable[Target]
-    ) -> dict[Target, int | BillingError]:
-        """Account ids, or the error that explains why there is none.
+    ) -> tuple[Targets, Targets]:
+        """Account ids, or the error that explains why there is none; and those that are new here.
 
         Runs in the caller's transaction, and may create users, accounts and trials in it.
-        Call `keep` with the result once that has committed.
+        Call `keep` with the new ones once that has committed.
         """
-        found: dict[Target, int | BillingError] = {}
+        found: Targets = {}
         missing: list[Target] = []
         for target in set(targets):
             account_id = self.known(target)
@@ -60,13 +61,14 @@ class Directory:
                 missing.append(target)
             else:
                 found[target] = account_id
-        if missing:
-            found.update(await self._look_up(connection, sorted(missing)))
-        return found
+        if not missing:
+            return found, {}
+        new = await self._look_up(connection, sorted(missing))
+        return found | new, new
 
-    def keep(self, found: dict[Target, int | BillingError]) -> None:
+    def keep(self, new: Targets) -> None:
         valid_until = time.monotonic() + ATTRIBUTION_SECONDS
-        for (organization_id, user_id), account_id in found.items():
+        for (organization_id, user_id), account_id in new.items():
             if isinstance(account_id, BillingError):
                 continue
             if organization_id == self.terms.public_organization_id:
@@ -74,9 +76,7 @@ class Directory:
             else:
                 _put(self._organizations, organization_id, account_id)
                 if user_id:
-                    self._attributed.setdefault((organization_id, user_id), valid_until)
-                    if self._attributed[organization_id, user_id] < time.monotonic():
-                        self._attributed[organization_id, user_id] = valid_until
+                    self._attributed[organization_id, user_id] = valid_until
         if len(self._attributed) > MAX_KEPT:
             self._attributed.clear()
 
@@ -88,9 +88,7 @@ class Directory:
                 _put(self._owners, row["id"], row["organization_id"])
         return self._owners
 
-    async def _look_up(
-        self, connection: Connection, targets: list[Target]
-    ) -> dict[Target, int | BillingError]:
+    async def _look_up(self, connection: Connection, targets: list[Target]) -> Targets:
         public = self.terms.public_organization_id
         foreign = await self._users_of_others(connection, targets)
         users = [user for organization, user in targets if organization == public]
@@ -99,7 +97,7 @@ class Directory:
         organization_accounts = await self._organization_accounts(
             connection, [organization for organization, _ in targets]
         )
-        found: dict[Target, int | BillingError] = {}
+        found: Targets = {}
         for target in targets:
             organization_id, user_id = target
             if organization_id != public and organization_id not in organization_accounts:

@@ -16,7 +16,7 @@ from billing_app.billing.executions.requests import Request
 from billing_app.billing.executions.retrying import RetryingLane
 
 MAX_BATCH: Final = 1000
-LARGE_BATCH: Final = 500
+LARGE_BATCH: Final = 100
 MAX_QUEUED: Final = 20_000
 
 OpenLane = Callable[[Callable[[], bool]], Awaitable[Lane]]

@@ -66,11 +66,11 @@ class WritingLane(Lane):
 
     async def _transact(self, requests: Sequence[Request], *, look_first: bool) -> list[Decision]:
         async with self._transactions as connection:
-            targets = await store.resolve(connection, self._directory, requests)
+            targets, new = await store.resolve(connection, self._directory, requests)
             decisions = await store.decide_in_transaction(
                 connection, self._directory, requests, targets, look_first=look_first
             )
-        self._directory.keep(targets)
+        self._directory.keep(new)
         return decisions
 
 

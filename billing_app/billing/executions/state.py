@@ -123,11 +123,10 @@ class AccountState(msgspec.Struct):
         return None
 
     def usable(self, now: datetime) -> list[PlanBalance]:
-        """In the order in which they are used."""
-        plans = [plan for plan in self.plans if plan.is_usable(now)]
-        if len(plans) > 1:
-            plans.sort(key=queue_order)
-        return plans
+        """In the order in which they are used. Not for the caller to change."""
+        if len(self.plans) == 1:
+            return self.plans if self.plans[0].is_usable(now) else []
+        return sorted([plan for plan in self.plans if plan.is_usable(now)], key=queue_order)
 
 
 def remaining_of(plans: list[PlanBalance]) -> int:

@@ -7,14 +7,14 @@ from typing import Any, Final
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from msgspec.structs import astuple
 
-from billing_app.billing.errors import BillingError, DeniedError
+from billing_app.billing.errors import DeniedError
 from billing_app.billing.executions import statements
 from billing_app.billing.executions.arrays import array, columns
 from billing_app.billing.executions.changes import Changes
 from billing_app.billing.executions.connection import Connection, Row
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.decisions import Decision, client_key, natural_key
-from billing_app.billing.executions.directory import Directory, Target
+from billing_app.billing.executions.directory import Directory, Target, Targets
 from billing_app.billing.executions.requests import (
     CHECK,
     Adjust,
@@ -51,8 +51,6 @@ PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 COMMAND_TIMEOUT_SECONDS: Final = 8.0
 
-Targets = dict[Target, int | BillingError]
-
 
 async def connect(url: str) -> Connection:
     """A connection of the hot path's own. Small results by index: never plan for large ones."""
@@ -82,9 +80,9 @@ async def transact(
     for a history that is made up.
     """
     async with connection.transaction():
-        targets = await resolve(connection, directory, requests)
+        targets, new = await resolve(connection, directory, requests)
         decisions = await decide_in_transaction(connection, directory, requests, targets, at=at)
-    directory.keep(targets)
+    directory.keep(new)
     return decisions
 
 
@@ -97,10 +95,10 @@ async def decide_beside(
 
 async def resolve(
     connection: Connection, directory: Directory, requests: Iterable[Request]
-) -> Targets:
-    """The accounts that requests name; may create those of new public users.
+) -> tuple[Targets, Targets]:
+    """The accounts that requests name, and those that are new here, perhaps created just now.
 
-    Once that is committed, tell `directory.keep`.
+    Once that is committed, tell `directory.keep` of the new ones.
     """
     return await directory.resolve(connection, _targets(requests))
 
