@@ -198,7 +198,8 @@ def timeline(
         elif not has_current and balance.is_usable(now) and balance.remaining:
             state, has_current = PlanState.CURRENT, True
         else:
-            state = PlanState.CURRENT if began_at and not has_current else PlanState.UPCOMING
+            is_current = began_at and balance.starts_at <= now and not has_current
+            state = PlanState.CURRENT if is_current else PlanState.UPCOMING
         begun = (began_at, began_because)
         views.append(_plan_view(account_id, balance, PlanSource(row.source), state, begun, now))
     return [*views, *beside]

@@ -64,7 +64,7 @@ async def test_large_batches_on_two_lanes_are_counted_exactly_and_leave_nothing_
 ) -> None:
     holders = [organization(own_database_url, 150) for _ in range(40)]
     batches = [
-        [consume(holders[(n + i) % 40], f"{n}-{i}") for i in range(LARGE_BATCH)]
+        [consume(holders[(n + i) % 40], f"{n}-{i}") for i in range(5 * LARGE_BATCH)]
         + [consume(holders[0], "the same in all")]
         for n in range(16)
     ]

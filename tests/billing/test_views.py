@@ -129,6 +129,11 @@ def test_a_plan_whose_start_is_to_come_waits() -> None:
     assert (view.state, view.began_at) == (PlanState.UPCOMING, None)
 
 
+def test_a_plan_whose_start_is_to_come_waits_though_staff_moved_executions_to_it() -> None:
+    corrected = plan(1, 5, used=2, began_at=NOW - HOUR, starts_at=NOW + HOUR)
+    assert states(corrected) == [PlanState.UPCOMING]
+
+
 def test_a_plan_that_ended_before_its_turn_never_began() -> None:
     view = views(plan(1, 5), plan(2, 5, ends_at=NOW - HOUR))[1]
     assert view.state is PlanState.ENDED
