@@ -444,7 +444,7 @@ def _check_plan_view(view: PlanView, plan: ModelPlan, now: datetime) -> None:
     assert (view.began_at is None) == (view.began_because is None)
     if plan.used or plan.held:
         assert view.began_at is not None
-    if plan.starts_at > now:
+    if plan.starts_at > now and because is None:
         assert view.state is PlanState.UPCOMING
 
 
