@@ -49,9 +49,18 @@ async def visiting(request: Request, services: Services) -> Visitor:
     return visitor
 
 
-ServicesNow = Annotated[Services, Depends(get_services)]
+# FastAPI runs a plain function in a thread, at the price of half a query each.
+async def _services() -> Services:
+    return get_services()
+
+
+async def _now() -> datetime:
+    return now()
+
+
+ServicesNow = Annotated[Services, Depends(_services)]
 ActorNow = Annotated[Actor, Depends(authenticate)]
-Now = Annotated[datetime, Depends(now)]
+Now = Annotated[datetime, Depends(_now)]
 Identifier = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 

@@ -136,19 +136,24 @@ async def read_usage(
 ) -> list[UsageRow]:
     """Sums over the days by group, in the group's order. Raises AccountNotFoundError."""
     column = GROUP_COLUMNS[group_by]
-    counted = text(f"""
-        SELECT {column} AS grp, sum(used)::bigint, sum(refunded)::bigint FROM daily_usage
-        WHERE account_id = :account AND day BETWEEN :first AND :last GROUP BY 1""")  # noqa: S608
-    denied = text(f"""
-        SELECT {column} AS grp, reason, sum(denied)::bigint FROM daily_denials
-        WHERE account_id = :account AND day BETWEEN :first AND :last GROUP BY 1, 2""")  # noqa: S608
+    statement = text(f"""
+        SELECT {column}::text, NULL, sum(used)::bigint, sum(refunded)::bigint FROM daily_usage
+        WHERE account_id = :account AND day BETWEEN :first AND :last GROUP BY {column}
+        UNION ALL
+        SELECT {column}::text, reason, sum(denied)::bigint, 0 FROM daily_denials
+        WHERE account_id = :account AND day BETWEEN :first AND :last
+        GROUP BY {column}, reason""")  # noqa: S608
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         values = {"account": account.id, "first": days.first, "last": days.last}
-        usage = {str(row[0]): (row[1], row[2]) for row in await _all(session, counted, values)}
-        denials: dict[str, dict[str, int]] = {}
-        for group, reason, count in await _all(session, denied, values):
-            denials.setdefault(str(group), {})[reason] = count
+        rows = await _all(session, statement, values)
+    usage: dict[str, tuple[int, int]] = {}
+    denials: dict[str, dict[str, int]] = {}
+    for group, reason, count, refunded in rows:
+        if reason is None:
+            usage[group] = (count, refunded)
+        else:
+            denials.setdefault(group, {})[reason] = count
     groups = sorted(usage.keys() | denials.keys())
     return [UsageRow(group, *usage.get(group, (0, 0)), denials.get(group, {})) for group in groups]
 

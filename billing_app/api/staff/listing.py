@@ -14,7 +14,7 @@ Cursor = Annotated[str | None, Query(max_length=2_000)]
 Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
-def _days(
+async def _days(
     now: Now,
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
