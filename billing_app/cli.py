@@ -123,7 +123,7 @@ def seed(
         raise typer.BadParameter("Say --demo: there is no other data to seed.")
     enter_demo()
     migrations.upgrade(_resolve_database())
-    _run(_seed_and_show)
+    out.print(_run(_seed_demo))
 
 
 @app.command()
@@ -146,7 +146,8 @@ def demo(
         serving.build_pages()
     _prepare_to_serve(host, port, workers=1)
     with demo_processes(port):
-        _run(partial(_seed_and_show, with_payments=True))
+        words = _run(partial(_seed_demo, with_payments=True))
+        serving.when_answering(host, port, lambda: out.print(words))
         (serving.serve_api if api_only else serving.serve)(host, port, 1)
 
 
@@ -402,17 +403,19 @@ def _prepare_to_serve(host: str, port: int, workers: int) -> None:
     require_free(host, port)
 
 
-async def _seed_and_show(services: Services, *, with_payments: bool = False) -> None:
+async def _seed_demo(services: Services, *, with_payments: bool = False) -> str:
+    """Make the demo's data; returns the address, the sign-ins and a request to try."""
     from billing_app.api.app import prepare
     from billing_app.demo import PASSWORD, seed_demo
 
     await prepare(services)
     made = await seed_demo(services, _now(), with_payments=with_payments)
     address = services.settings.public_url
-    out.print(f"\n  {address}\n")
-    for email, who in made.sign_ins:
-        out.print(f"  Sign in as {email}  password: {PASSWORD}  ({who})")
-    out.print(
+    sign_ins = "".join(
+        f"  Sign in as {email}  password: {PASSWORD}  ({who})\n" for email, who in made.sign_ins
+    )
+    return (
+        f"\n  {address}\n\n{sign_ins}"
         f"\n  curl {address}/billing/plans/check-executions \\\n"
         f"    -H 'Authorization: Bearer {made.key}' \\\n"
         "    -H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s)-$RANDOM\" \\\n"

@@ -31,7 +31,8 @@ OPEN_PAGES: Final = (SIGN_IN, SIGN_UP)
 UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
-API_OTHER: Final = ("/healthz", "/readyz", "/metrics")
+HEALTH: Final = "/healthz"
+API_OTHER: Final = (HEALTH, "/readyz", "/metrics")
 
 CHECK_EXECUTIONS: Final = "/billing/plans/check-executions"
 CHECK_EXECUTIONS_BATCH: Final = "/billing/plans/check-executions/batch"

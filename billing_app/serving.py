@@ -12,11 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import httpx
+
+from billing_app.routes import HEALTH
 from billing_app.settings import load_settings
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ API_TARGET: Final = "billing_app.serving:api_worker"
 COLLECTION_THRESHOLDS: Final = (20_000, 10, 10)
 PORT_WAIT_SECONDS: Final = 5.0
 PORT_RETRY_SECONDS: Final = 0.2
+ANSWER_SECONDS: Final = 2.0
 
 
 class ServingError(Exception):
@@ -71,6 +75,25 @@ def is_free(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def when_answering(host: str, port: int, tell: Callable[[], None]) -> None:
+    """Call `tell`, in a thread of its own, once a server there answers."""
+
+    def wait() -> None:
+        name = f"[{host}]" if ":" in host else host
+        while not _answers(f"http://{name}:{port}{HEALTH}"):
+            time.sleep(PORT_RETRY_SECONDS)
+        tell()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=ANSWER_SECONDS, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def serve(host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> None:

@@ -20,13 +20,14 @@ from billing_app.billing.errors import BillingError
 from billing_app.composition import Services
 from billing_app.db.migrations import DatabaseBehindError, require_current
 from billing_app.jobs.liveness import is_worker_alive
+from billing_app.routes import HEALTH
 
 OK: Final = "ok"
 
 router = APIRouter()
 
 
-@router.get("/healthz", tags=["health"])
+@router.get(HEALTH, tags=["health"])
 async def alive() -> dict[str, str]:
     """The process answers."""
     return {"status": "alive"}

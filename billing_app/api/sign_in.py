@@ -5,7 +5,7 @@ SameSite cookie keeps other sites out.
 """
 
 from typing import Annotated, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse
@@ -47,8 +47,9 @@ async def sign_in(
     now: Now,
     email: Text = "",
     password: Text = "",
-    next_page: Annotated[str, Form(alias="next", max_length=2048)] = DASHBOARD,
+    told: Annotated[str, Form(alias="next", max_length=2048)] = DASHBOARD,
 ) -> RedirectResponse:
+    next_page = _next_page(request, told)
     try:
         await services.attempts.check_sign_in(email.strip().lower(), _address(request))
         signed_in = await _sign_in(request, services, email, password, now)
@@ -128,6 +129,14 @@ async def _sign_in(
         session_days=services.settings.session_days,
         now=now,
     )
+
+
+def _next_page(request: Request, told: str) -> str:
+    """Where somebody was going: the page's address knows it before the form's script has run."""
+    if told != DASHBOARD:
+        return told
+    address = urlsplit(request.headers.get("referer", ""))
+    return parse_qs(address.query).get("next", [told])[0]
 
 
 def _address(request: Request) -> str:

@@ -132,6 +132,22 @@ def test_the_next_page_is_ours(browser: Browser, email: str) -> None:
         assert went_to(browser.post(SESSION_CREATE, **form)) == forward
 
 
+def test_the_next_page_is_in_the_address_before_the_script_has_run(
+    browser: Browser, server: ApiServer, email: str
+) -> None:
+    browser.post(USER_CREATE, email=email, password=PASSWORD)
+    form = {"email": email, "password": PASSWORD, "next": DASHBOARD}
+    for query, forward in (
+        ("?next=%2Fusage", "/usage"),
+        ("?error=invalid&next=%2Fusage", "/usage"),
+        ("?next=%2F%2Fevil.test", DASHBOARD),
+        ("", DASHBOARD),
+    ):
+        headers = {"Referer": f"{server.url}{SIGN_IN}{query}"}
+        response = browser.client.post(SESSION_CREATE, data=form, headers=headers)
+        assert went_to(response) == forward
+
+
 @pytest.mark.parametrize("path", [SESSION_CREATE, USER_CREATE, SESSION_DELETE, SESSION_DELETE_ALL])
 @pytest.mark.parametrize("origin", ["", "https://evil.test", "null"])
 def test_other_sites_cannot_post(anyone: httpx.Client, path: str, origin: str) -> None:

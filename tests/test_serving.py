@@ -1,0 +1,20 @@
+"""What a server's worker does before it serves."""
+
+import subprocess
+import sys
+
+LOADED = """
+import gc
+from billing_app.serving import api_worker
+api_worker()
+print(gc.get_freeze_count(), len(gc.get_objects()))
+"""
+
+
+def test_a_worker_looks_for_garbage_only_among_what_came_later() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+    ).stdout
+    kept, looked_at = map(int, printed.split())
+    assert kept > 50_000
+    assert looked_at < kept / 100
