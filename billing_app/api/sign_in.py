@@ -135,8 +135,8 @@ def _next_page(request: Request, told: str) -> str:
     """Where somebody was going: the page's address knows it before the form's script has run."""
     if told != DASHBOARD:
         return told
-    address = urlsplit(request.headers.get("referer", ""))
-    return parse_qs(address.query).get("next", [told])[0]
+    query = request.headers.get("referer", "").partition("?")[2]
+    return parse_qs(query).get("next", [told])[0]
 
 
 def _address(request: Request) -> str:
@@ -178,6 +178,9 @@ def _out(services: Services, error: str = "") -> RedirectResponse:
 
 def _is_local(page: str) -> bool:
     """A path of this site: no scheme, no host, no way to spell one."""
-    parts = urlsplit(page)
+    try:
+        parts = urlsplit(page)
+    except ValueError:
+        return False
     plain = page.startswith("/") and not page.startswith("//") and "\\" not in page
     return plain and not parts.scheme and not parts.netloc

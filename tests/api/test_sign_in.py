@@ -127,6 +127,7 @@ def test_the_next_page_is_ours(browser: Browser, email: str) -> None:
         ("//evil.test", DASHBOARD),
         ("https://evil.test", DASHBOARD),
         ("/\\evil.test", DASHBOARD),
+        ("//[", DASHBOARD),
     ):
         form = {"email": email, "password": PASSWORD, "next": page}
         assert went_to(browser.post(SESSION_CREATE, **form)) == forward
@@ -141,6 +142,7 @@ def test_the_next_page_is_in_the_address_before_the_script_has_run(
         ("?next=%2Fusage", "/usage"),
         ("?error=invalid&next=%2Fusage", "/usage"),
         ("?next=%2F%2Fevil.test", DASHBOARD),
+        ("?next=%2F%2F%5B&x=%5B[", DASHBOARD),
         ("", DASHBOARD),
     ):
         headers = {"Referer": f"{server.url}{SIGN_IN}{query}"}
