@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from billing_app import logs
+from billing_app.billing.accounts import AccountFinder
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.overage.settling import OverageSettlements
@@ -29,6 +30,7 @@ class Services:
     database: Database
     terms: TrialTerms
     keys: KeyRing
+    accounts: AccountFinder
     executions: Executions
     attempts: AttemptLimits
     provider: PaymentProvider
@@ -61,6 +63,7 @@ def build_services(settings: Settings, url: str) -> Services:
         database=database,
         terms=terms,
         keys=KeyRing(database),
+        accounts=AccountFinder(database, terms),
         executions=executions,
         attempts=AttemptLimits(settings.reflex_redis_url),
         provider=provider,

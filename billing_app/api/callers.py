@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request
 
 from billing_app.api.own_site import require_own_write
-from billing_app.billing.accounts import ReadOnlyError, find_account, list_accounts
+from billing_app.billing.accounts import ReadOnlyError, list_accounts
 from billing_app.billing.actors import Actor, UserActor, ViewingActor
 from billing_app.billing.errors import InvalidInputError, NotAuthenticatedError
 from billing_app.billing.staff.viewing import Visitor, visit
@@ -75,12 +75,8 @@ async def named_account(
     if account_id is not None:
         return account_id
     if organization_id is not None:
-        return await find_account(
-            services.database,
-            actor,
-            organization_id=organization_id,
-            user_id=user_id or "",
-            terms=services.terms,
+        return await services.accounts.find(
+            actor, organization_id=organization_id, user_id=user_id or ""
         )
     if isinstance(actor, (UserActor, ViewingActor)):
         accounts = await list_accounts(services.database, actor)

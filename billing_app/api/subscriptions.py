@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.billing import catalogue
-from billing_app.billing.accounts import find_account
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.subscriptions.service import ChangePreview, SubscriptionView
@@ -144,12 +143,8 @@ async def open_portal(
 async def _account(
     services: Services, actor: Actor, organization_id: str, user_id: str | None
 ) -> str:
-    return await find_account(
-        services.database,
-        actor,
-        organization_id=organization_id,
-        user_id=user_id or "",
-        terms=services.terms,
+    return await services.accounts.find(
+        actor, organization_id=organization_id, user_id=user_id or ""
     )
 
 

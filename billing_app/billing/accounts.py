@@ -35,8 +35,9 @@ from billing_app.db.words import AccountKind, PlanSource, PlanType, Role, Scope
 MANAGING_ROLES = frozenset({Role.OWNER, Role.BILLING_ADMIN})
 READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
 FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS}
+MAX_KEPT = 100_000
 
-# Nearly every request asks one of these: built once, as building takes as long as asking.
+# Asked often, and building them takes as long as asking.
 _OF_ORGANIZATION = select(Account).where(
     col(Account.organization_id) == bindparam("organization_id")
 )
@@ -161,31 +162,44 @@ async def authorize_managing(
     return account
 
 
-async def find_account(
-    database: Database,
-    actor: Actor,
-    *,
-    organization_id: str,
-    user_id: str,
-    terms: TrialTerms,
-) -> str:
-    """The id of an organization's account, or of a public user's. Makes nothing.
+class AccountFinder:
+    """From the names that callers use to accounts. Makes nothing.
 
-    Raises OrganizationNotFoundError, UserNotFoundError, ForbiddenError, InvalidInputError.
+    Which account a name has never changes: for services, whose rights are in their key, it is
+    kept in memory.
     """
-    if isinstance(actor, ServiceActor) and not actor.scopes & FINDING_SCOPES:
-        raise ScopeMissingError(scope=Scope.PLANS_READ)
-    is_public = organization_id == terms.public_organization_id
-    if is_public and not user_id:
-        raise InvalidInputError("user_id is required for the public organization.", field="user_id")
-    _refuse_other_organization(actor, organization_id)
-    query = _ACCOUNT_OF_USER if is_public else _ACCOUNT_OF_ORGANIZATION
-    values = {"organization_id": organization_id, "user_id": user_id}
-    async with database.reading() as session:
-        account = (await session.exec(query, params=values)).first()
-        if account is None or not await _may_read(session, actor, account):
-            raise UserNotFoundError if is_public else OrganizationNotFoundError
-    return ids.encode_account(account.id)
+
+    def __init__(self, database: Database, terms: TrialTerms) -> None:
+        self._database = database
+        self._public = terms.public_organization_id
+        self._kept: dict[tuple[str, str], str] = {}
+
+    async def find(self, actor: Actor, *, organization_id: str, user_id: str) -> str:
+        """The id of an organization's account, or of a public user's.
+
+        Raises OrganizationNotFoundError, UserNotFoundError, ForbiddenError, InvalidInputError.
+        """
+        if isinstance(actor, ServiceActor) and not actor.scopes & FINDING_SCOPES:
+            raise ScopeMissingError(scope=Scope.PLANS_READ)
+        is_public = organization_id == self._public
+        if is_public and not user_id:
+            raise InvalidInputError(
+                "user_id is required for the public organization.", field="user_id"
+            )
+        _refuse_other_organization(actor, organization_id)
+        name = (organization_id, user_id if is_public else "")
+        if isinstance(actor, ServiceActor) and name in self._kept:
+            return self._kept[name]
+        query = _ACCOUNT_OF_USER if is_public else _ACCOUNT_OF_ORGANIZATION
+        values = {"organization_id": organization_id, "user_id": user_id}
+        async with self._database.reading() as session:
+            account = (await session.exec(query, params=values)).first()
+            if account is None or not await _may_read(session, actor, account):
+                raise UserNotFoundError if is_public else OrganizationNotFoundError
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        self._kept[name] = ids.encode_account(account.id)
+        return self._kept[name]
 
 
 async def ensure_public_organization(database: Database, organization_id: str) -> None:

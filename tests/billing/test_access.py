@@ -14,7 +14,9 @@ from billing_app.billing.errors import (
     InvalidInputError,
     NotAuthenticatedError,
     OrganizationNotFoundError,
+    ScopeMissingError,
     TooManyAttemptsError,
+    UserNotFoundError,
 )
 from billing_app.billing.paging import MAX_LIMIT, check_limit
 from billing_app.billing.passwords import MAX_LENGTH, MIN_LENGTH, hash_password, is_password
@@ -22,7 +24,7 @@ from billing_app.billing.rate_limits import AttemptLimits
 from billing_app.composition import Services
 from billing_app.db.words import AccountKind, Scope
 from tests.conftest import TRIAL_EXECUTIONS
-from tests.factories import OPERATOR, connect, organization
+from tests.factories import OPERATOR, connect, organization, person, trial
 
 PASSWORD = "correct horse battery"
 SIGN_IN_ATTEMPTS = 10
@@ -227,3 +229,35 @@ def test_a_page_has_bounds(limit: int) -> None:
 
 def test_a_page_of_one_and_of_most_is_fine() -> None:
     assert [check_limit(limit) for limit in (1, MAX_LIMIT)] == [1, MAX_LIMIT]
+
+
+async def test_an_account_that_services_found_stays_hidden_from_others(services: Services) -> None:
+    url = services.database.url
+    holder, other = organization(url, 5), organization(url, 5)
+    scopes = frozenset({Scope.PLANS_READ})
+    platform = ServiceActor(1, scopes, None)
+
+    async def find(actor: ServiceActor | UserActor) -> str:
+        return await services.accounts.find(
+            actor, organization_id=holder.organization_id, user_id=""
+        )
+
+    assert await find(platform) == await find(platform) == holder.account_id
+    assert await find(ServiceActor(2, scopes, holder.organization_id)) == holder.account_id
+    with pytest.raises(ForbiddenError):
+        await find(ServiceActor(3, scopes, other.organization_id))
+    with pytest.raises(ScopeMissingError):
+        await find(ServiceActor(4, frozenset({Scope.STAFF}), None))
+    with pytest.raises(OrganizationNotFoundError):
+        await find(person(url))
+
+
+async def test_a_user_without_a_trial_is_found_once_there_is_one(services: Services) -> None:
+    platform = ServiceActor(1, frozenset({Scope.PLANS_READ}), None)
+    public = services.terms.public_organization_id
+    user_id = person(services.database.url).user_id
+    with pytest.raises(UserNotFoundError):
+        await services.accounts.find(platform, organization_id=public, user_id=user_id)
+    holder = trial(services.database.url, user_id, 5)
+    found = await services.accounts.find(platform, organization_id=public, user_id=user_id)
+    assert found == holder.account_id

@@ -10,7 +10,6 @@ from billing_app.billing import ids, plans, sessions, usage
 from billing_app.billing.accounts import (
     ReadOnlyError,
     authorize_managing,
-    find_account,
     list_accounts,
 )
 from billing_app.billing.actors import StaffActor, UserActor, ViewingActor
@@ -140,13 +139,7 @@ async def test_every_other_account_stays_hidden(services: Services) -> None:
     with pytest.raises(AccountNotFoundError):
         await usage.read_daily(database, actor, other.account_id, days=WEEK, group_by=GroupBy.DAY)
     with pytest.raises(OrganizationNotFoundError):
-        await find_account(
-            database,
-            actor,
-            organization_id=other.organization_id,
-            user_id="",
-            terms=services.terms,
-        )
+        await services.accounts.find(actor, organization_id=other.organization_id, user_id="")
 
 
 async def test_nothing_can_be_changed(services: Services) -> None:
