@@ -198,8 +198,8 @@ class AccountFinder:
                 raise UserNotFoundError if is_public else OrganizationNotFoundError
         if len(self._kept) >= MAX_KEPT:
             self._kept.clear()
-        self._kept[name] = ids.encode_account(account.id)
-        return self._kept[name]
+        account_id = self._kept[name] = ids.encode_account(account.id)
+        return account_id
 
 
 async def ensure_public_organization(database: Database, organization_id: str) -> None:

@@ -103,9 +103,7 @@ def encode(answer: Answer) -> bytes:
 
 
 def balance_of(account: AccountState, now: datetime) -> Balance:
-    plans = account.plans
-    if len(plans) != 1:
-        plans = account.usable(now) or plans[-1:]
+    plans = account.usable(now) or account.plans[-1:]
     if not plans and account.last_closed:
         plans = [account.last_closed]
     if len(plans) == 1:

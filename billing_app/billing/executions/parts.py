@@ -6,8 +6,6 @@ from billing_app.billing.executions.state import AccountState, Part, PlanBalance
 
 def take(usable: list[PlanBalance], executions: int) -> list[Share]:
     """Split executions over plans in the order of the queue. They suffice."""
-    if usable[0].remaining >= executions:
-        return [(usable[0], executions)]
     shares: list[Share] = []
     for plan in usable:
         taken = min(plan.remaining, executions)
