@@ -6,6 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
 from billing_app.db.words import StaffRole
+from billing_app.states.staff.offers import NEW
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.customers import new_customer
 from tests.pages.staff import expect_said, open_console, signed_in
@@ -51,6 +52,18 @@ def open_as(
     page.goto(path)
     page.locator(".console h1").wait_for()
     return page, name, who.user_id
+
+
+def test_a_new_offer_is_drawn_once_it_can_be_sold(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    path = routes.staff_offer(NEW)
+    page, _, _ = open_as(open_context, running_app, path, StaffRole.ADMIN)
+    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    expect(page.locator("#preview")).to_have_count(0)
+    page.get_by_label("Code", exact=True).fill("new-here")
+    page.get_by_label("Name", exact=True).fill("New here")
+    expect(page.locator("#preview")).to_contain_text("New here")
 
 
 def test_an_offer_is_edited_published_anew_archived_and_taken_back(

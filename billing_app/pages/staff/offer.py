@@ -151,21 +151,24 @@ def _beside() -> rx.Component:
             State.problem != "",
             notice(tone="warning", title="This can't be sold yet", words=State.problem),
         ),
-        rx.el.div(
+        rx.cond(
+            seen.price != "",
             rx.el.div(
-                rx.el.h3(seen.name, class_name="offer-name"),
-                rx.cond(seen.trial != "", badge(seen.trial, "accent")),
-                class_name="offer-head",
+                rx.el.div(
+                    rx.el.h3(seen.name, class_name="offer-name"),
+                    rx.cond(seen.trial != "", badge(seen.trial, "accent")),
+                    class_name="offer-head",
+                ),
+                rx.el.p(
+                    rx.el.span(seen.price, class_name="offer-price"),
+                    rx.el.span(seen.interval, class_name="offer-interval"),
+                ),
+                rx.el.p(seen.executions, class_name="offer-executions"),
+                rx.el.p(seen.beyond, class_name="offer-note"),
+                rx.el.p(seen.description, class_name="offer-note"),
+                class_name="offer preview",
+                id="preview",
             ),
-            rx.el.p(
-                rx.el.span(seen.price, class_name="offer-price"),
-                rx.el.span(seen.interval, class_name="offer-interval"),
-            ),
-            rx.el.p(seen.executions, class_name="offer-executions"),
-            rx.el.p(seen.beyond, class_name="offer-note"),
-            rx.el.p(seen.description, class_name="offer-note"),
-            class_name="offer preview",
-            id="preview",
         ),
         rx.cond(
             seen.is_hidden,
