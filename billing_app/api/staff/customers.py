@@ -7,7 +7,7 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Cursor, DaysNow, Limit, Text, listed
+from billing_app.api.staff.listing import Asked, Cursor, DaysNow, Limit, Text, asked, listed
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing import plans, usage
 from billing_app.billing.paging import DEFAULT_LIMIT
@@ -98,24 +98,14 @@ async def list_plans(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    page: Annotated[Asked[PlanSort], asked(PlanSort.QUEUE)],
     state: PlanState | None = None,
     source: PlanSource | None = None,
-    sort: PlanSort = PlanSort.QUEUE,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """All plans, newest first unless told."""
     return listed(
         await plans.read_history(
-            services.database,
-            actor,
-            account_id,
-            PlanQuery(state, source),
-            now=now,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            services.database, actor, account_id, PlanQuery(state, source), now=now, **page
         )
     )
 
@@ -144,26 +134,15 @@ async def ledger(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
+    page: Annotated[Asked[LedgerSort], asked(LedgerSort.AT)],
     kind: EventKind | None = None,
     workflow: Text = None,
     user_id: Text = None,
-    sort: LedgerSort = LedgerSort.AT,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """The ledger, newest first unless told."""
     where = EventFilter(kind=kind, workflow=workflow, user_id=user_id, days=days)
     return listed(
-        await usage.list_events(
-            services.database,
-            actor,
-            account_id,
-            where=where,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
+        await usage.list_events(services.database, actor, account_id, where=where, **page)
     )
 
 
@@ -174,13 +153,10 @@ async def reservations(
     actor: StaffNow,
     now: Now,
     days: DaysNow,
+    page: Annotated[Asked[ReservationSort], asked(ReservationSort.STATUS)],
     status: ReservationStatus | None = None,
     workflow: Text = None,
     user_id: Text = None,
-    sort: ReservationSort = ReservationSort.STATUS,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Held ones first, then newest first, unless told."""
     return listed(
@@ -190,9 +166,7 @@ async def reservations(
             account_id,
             ReservationQuery(status=status, workflow=workflow, user_id=user_id, days=days),
             now=now,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            **page,
         )
     )
 
@@ -218,23 +192,13 @@ async def invoices(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
+    page: Annotated[Asked[InvoiceSort], asked(InvoiceSort.ISSUED)],
     status: InvoiceStatus | None = None,
-    sort: InvoiceSort = InvoiceSort.ISSUED,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Newest first unless told, with Stripe's page for each."""
     return listed(
         await account.list_account_invoices(
-            services.database,
-            services.links,
-            actor,
-            account_id,
-            InvoiceQuery(status, days),
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            services.database, services.links, actor, account_id, InvoiceQuery(status, days), **page
         )
     )
 
@@ -245,25 +209,14 @@ async def received(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
+    page: Annotated[Asked[EventSort], asked(EventSort.RECEIVED)],
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
-    sort: EventSort = EventSort.RECEIVED,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """What Stripe sent about the account's customer, newest first unless told."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return listed(
-        await events.list_received(
-            services.database,
-            services.links,
-            actor,
-            where,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
+        await events.list_received(services.database, services.links, actor, where, **page)
     )
 
 
@@ -272,22 +225,13 @@ async def keys(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    page: Annotated[Asked[KeySort], asked(KeySort.MADE)],
     revoked: bool | None = None,
-    sort: KeySort = KeySort.MADE,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Service keys of the account's organization, newest first unless told."""
     return listed(
         await account.list_account_keys(
-            services.database,
-            actor,
-            account_id,
-            revoked=revoked,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            services.database, actor, account_id, revoked=revoked, **page
         )
     )
 
@@ -297,23 +241,12 @@ async def people(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
+    page: Annotated[Asked[PersonSort], asked(PersonSort.ID, Order.ASCENDING)],
     role: Role | None = None,
-    sort: PersonSort = PersonSort.ID,
-    order: Order = Order.ASCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Whoever may sign in for the account."""
     return listed(
-        await account.list_people(
-            services.database,
-            actor,
-            account_id,
-            role=role,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
+        await account.list_people(services.database, actor, account_id, role=role, **page)
     )
 
 
@@ -323,23 +256,13 @@ async def list_sessions(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    page: Annotated[Asked[SessionSort], asked(SessionSort.SINCE)],
     live: bool | None = None,
-    sort: SessionSort = SessionSort.SINCE,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Browsers in which the account's people are signed in, newest first unless told."""
     return listed(
         await sessions.list_account_sessions(
-            services.database,
-            actor,
-            account_id,
-            now=now,
-            live=live,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            services.database, actor, account_id, now=now, live=live, **page
         )
     )
 
@@ -361,17 +284,10 @@ async def audit(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
+    page: Annotated[Asked[EntrySort], asked(EntrySort.AT)],
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
-    sort: EntrySort = EntrySort.AT,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """What staff did to the account, newest first unless told."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
-    return listed(
-        await audit_log.list_entries(
-            services.database, actor, where, by=By.of(sort, order), limit=limit, cursor=cursor
-        )
-    )
+    return listed(await audit_log.list_entries(services.database, actor, where, **page))

@@ -1,15 +1,13 @@
 """Background jobs for staff over HTTP."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Cursor, DaysNow, Limit, Text, listed
+from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import jobs as background
 from billing_app.billing.staff.jobs import JobQuery, JobSort, JobState, JobView
 
@@ -23,20 +21,13 @@ async def list_jobs(
     jobs: JobsNow,
     actor: StaffNow,
     days: DaysNow,
+    page: Annotated[Asked[JobSort], asked(JobSort.CREATED)],
     state: JobState | None = None,
     name: Text = None,
-    sort: JobSort = JobSort.CREATED,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Newest first unless told."""
     where = JobQuery(state=state, name=name, days=days)
-    return listed(
-        await background.list_jobs(
-            jobs, actor, where, by=By.of(sort, order), limit=limit, cursor=cursor
-        )
-    )
+    return listed(await background.list_jobs(jobs, actor, where, **page))
 
 
 @router.get("/{job_id}")

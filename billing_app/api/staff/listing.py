@@ -1,12 +1,14 @@
-"""What every list of the staff takes over HTTP besides its filters: days, a page and its cursor."""
+"""What every list of the staff takes over HTTP besides its filters: days, an order and a page."""
 
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypedDict
 
 from fastapi import Depends, Query
 
 from billing_app.api.callers import Now
 from billing_app.api.usage import DayParameter, days_of
-from billing_app.billing.paging import Page
+from billing_app.billing.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.sorting import By, Order, Sort
 from billing_app.billing.usage import Days
 
 Limit = Annotated[int, Query()]
@@ -24,6 +26,29 @@ async def _days(
 
 
 DaysNow = Annotated[Days | None, Depends(_days)]
+
+
+class Asked(TypedDict, Generic[Sort]):
+    """Which page of a list in which order, as the lists of the billing service take it."""
+
+    by: By[Sort]
+    limit: int
+    cursor: str | None
+
+
+def asked(usual: StrEnum, usual_order: Order = Order.DESCENDING) -> Any:
+    """Reads an Asked from the query: sorted by one of `usual`'s kind, by `usual` unless told."""
+    sorts = type(usual)
+
+    async def read(
+        sort: sorts = usual,  # pyright: ignore[reportInvalidTypeForm]
+        order: Order = usual_order,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Asked[Any]:
+        return {"by": By.of(sort, order), "limit": limit, "cursor": cursor}
+
+    return Depends(read)
 
 
 def listed(page: Page[Any]) -> dict[str, Any]:

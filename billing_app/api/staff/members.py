@@ -7,9 +7,8 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Cursor, Limit, Text, listed
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.sorting import By, Order
+from billing_app.api.staff.listing import Asked, Text, asked, listed
+from billing_app.billing.sorting import Order
 from billing_app.billing.staff import members
 from billing_app.billing.staff.members import MemberSort
 from billing_app.billing.staff.permissions import LIMITS, Action, may
@@ -47,24 +46,13 @@ async def me(actor: StaffNow) -> dict[str, Any]:
 async def list_members(
     services: ServicesNow,
     actor: StaffNow,
+    page: Annotated[Asked[MemberSort], asked(MemberSort.NAME, Order.ASCENDING)],
     query: Text = None,
     role: StaffRole | None = None,
-    sort: MemberSort = MemberSort.NAME,
-    order: Order = Order.ASCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Everybody with a role; `query` is letters of the name or the address."""
     return listed(
-        await members.search_members(
-            services.database,
-            actor,
-            query=query or "",
-            role=role,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
+        await members.search_members(services.database, actor, query=query or "", role=role, **page)
     )
 
 

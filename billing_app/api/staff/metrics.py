@@ -6,10 +6,9 @@ from fastapi import APIRouter, Query
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
-from billing_app.api.staff.listing import Cursor, Limit, listed
+from billing_app.api.staff.listing import Asked, asked, listed
 from billing_app.api.usage import DayParameter, days_of
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.sorting import By, Order
+from billing_app.billing.sorting import Order
 from billing_app.billing.staff import metrics
 from billing_app.billing.staff.metrics import NearSort, PlatformOverview
 
@@ -34,14 +33,7 @@ async def near_limit(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    sort: NearSort = NearSort.LEFT,
-    order: Order = Order.ASCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    page: Annotated[Asked[NearSort], asked(NearSort.LEFT, Order.ASCENDING)],
 ) -> dict[str, Any]:
     """Accounts near their limit, those with the least left first unless told."""
-    return listed(
-        await metrics.list_near_limit(
-            services.database, actor, now=now, by=By.of(sort, order), limit=limit, cursor=cursor
-        )
-    )
+    return listed(await metrics.list_near_limit(services.database, actor, now=now, **page))

@@ -7,11 +7,10 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Cursor, Limit, Text, listed
+from billing_app.api.staff.listing import Asked, Text, asked, listed
 from billing_app.billing.catalogue import OfferTerms, OverageTerms
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.sorting import By, Order
+from billing_app.billing.sorting import Order
 from billing_app.billing.staff import offers, publishing
 from billing_app.billing.staff.drafts import DraftFields
 from billing_app.billing.staff.offers import (
@@ -105,28 +104,15 @@ async def list_offers(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    page: Annotated[Asked[OfferSort], asked(OfferSort.POSITION, Order.ASCENDING)],
     query: Text = None,
     state: OfferState | None = None,
     interval: Interval | None = None,
-    sort: OfferSort = OfferSort.POSITION,
-    order: Order = Order.ASCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Offers, drafts and archived ones included, in the catalogue's order unless told; `query`
     is letters of the name or the code."""
     where = OfferQuery(query or "", state, interval)
-    return listed(
-        await offers.list_staff_offers(
-            services.database,
-            actor,
-            where,
-            now=now,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
-    )
+    return listed(await offers.list_staff_offers(services.database, actor, where, now=now, **page))
 
 
 @router.post("", status_code=201)
@@ -206,24 +192,12 @@ async def list_versions(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    page: Annotated[Asked[VersionSort], asked(VersionSort.VERSION)],
     held: bool | None = None,
-    sort: VersionSort = VersionSort.VERSION,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """An offer's versions, newest first unless told; `held`: whether any account is on them."""
     return listed(
-        await offers.list_versions(
-            services.database,
-            actor,
-            code,
-            now=now,
-            held=held,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
+        await offers.list_versions(services.database, actor, code, now=now, held=held, **page)
     )
 
 
@@ -234,24 +208,13 @@ async def accounts_on(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
+    page: Annotated[Asked[HolderSort], asked(HolderSort.ACCOUNT, Order.ASCENDING)],
     kind: AccountKind | None = None,
     past_due: bool | None = None,
-    sort: HolderSort = HolderSort.ACCOUNT,
-    order: Order = Order.ASCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Who is on a version: by a live subscription, or a plan made from it."""
     return listed(
         await offers.list_accounts_on(
-            services.database,
-            actor,
-            code,
-            version,
-            HolderQuery(kind, past_due),
-            now=now,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            services.database, actor, code, version, HolderQuery(kind, past_due), now=now, **page
         )
     )

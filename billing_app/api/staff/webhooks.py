@@ -7,9 +7,8 @@ from pydantic import AwareDatetime, Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Cursor, DaysNow, Limit, Text, listed
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.sorting import By, Order
+from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
+from billing_app.billing.sorting import Order
 from billing_app.billing.staff import events, reconciliations
 from billing_app.billing.staff.events import EventDetail, EventQuery, EventSort
 from billing_app.billing.staff.jobs import BackgroundJobs
@@ -43,27 +42,16 @@ async def list_events(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
+    page: Annotated[Asked[EventSort], asked(EventSort.RECEIVED)],
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
     account_id: Text = None,
-    sort: EventSort = EventSort.RECEIVED,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Received events, newest first unless told; `state=dead` are those that were set aside,
     `type` is the beginning of one."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return listed(
-        await events.list_received(
-            services.database,
-            services.links,
-            actor,
-            where,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
-        )
+        await events.list_received(services.database, services.links, actor, where, **page)
     )
 
 
@@ -88,23 +76,14 @@ async def replay(
 async def list_reconciliations(
     services: ServicesNow,
     actor: StaffNow,
+    page: Annotated[Asked[ReconciliationSort], asked(ReconciliationSort.BEGAN)],
     dry_run: bool | None = None,
     differs: bool | None = None,
-    sort: ReconciliationSort = ReconciliationSort.BEGAN,
-    order: Order = Order.DESCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """The comparisons with Stripe and what they found, newest first unless told."""
     return listed(
         await reconciliations.list_reconciliations(
-            services.database,
-            actor,
-            dry_run=dry_run,
-            differs=differs,
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            services.database, actor, dry_run=dry_run, differs=differs, **page
         )
     )
 
@@ -113,13 +92,10 @@ async def list_reconciliations(
 async def list_differences(
     services: ServicesNow,
     actor: StaffNow,
+    page: Annotated[Asked[DifferenceSort], asked(DifferenceSort.FOUND, Order.ASCENDING)],
     began_at: AwareDatetime | None = None,
     healed: bool | None = None,
     what: Text = None,
-    sort: DifferenceSort = DifferenceSort.FOUND,
-    order: Order = Order.ASCENDING,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> dict[str, Any]:
     """What a comparison found, the last one unless told."""
     return listed(
@@ -127,9 +103,7 @@ async def list_differences(
             services.database,
             actor,
             DifferenceQuery(began_at=began_at, healed=healed, what=what),
-            by=By.of(sort, order),
-            limit=limit,
-            cursor=cursor,
+            **page,
         )
     )
 
