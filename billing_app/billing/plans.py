@@ -125,7 +125,8 @@ async def read_current(
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         views, balances = await _read_plans(session, account, now)
-        overage = await read_overage(session, account.id, now)
+        has_overage = any(view.source is PlanSource.OVERAGE for view in views)
+        overage = await read_overage(session, account.id, now) if has_overage else None
     views = [view for view in views if view.source is not PlanSource.OVERAGE]
     balances = [balance for balance in balances if not balance.is_overage]
     state = AccountState(account.id, account.organization_id, balances)
@@ -290,7 +291,8 @@ async def _read_plans(
     query = select(Plan).where(Plan.account_id == account.id)
     query = query.order_by(col(Plan.priority), col(Plan.sequence))
     rows = list((await session.exec(query)).all())
-    overdue = await _overdue_holds(session, account.id, now)
+    holds = any(row.held for row in rows)
+    overdue = await _overdue_holds(session, account.id, now) if holds else {}
     balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
 
