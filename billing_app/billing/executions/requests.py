@@ -9,6 +9,7 @@ import msgspec
 MAX_EXECUTIONS: Final = 1_000_000
 MAX_HOLD_SECONDS: Final = 7 * 24 * 3600
 DEFAULT_HOLD_SECONDS: Final = 900
+HASH_BYTES: Final = 16
 
 
 class Mode(StrEnum):
@@ -42,7 +43,7 @@ class Ask(msgspec.Struct, gc=False):
     caller: Caller
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when anything asked for differs. No field holds a NUL."""
+        """HASH_BYTES that differ when anything asked for differs. No field holds a NUL."""
         return digest(
             self.mode,
             self.organization_id,
@@ -103,4 +104,4 @@ Request = Ask | Commit | Release | Refund | Adjust
 
 
 def digest(*parts: str) -> bytes:
-    return blake2b("\0".join(parts).encode(), digest_size=16).digest()
+    return blake2b("\0".join(parts).encode(), digest_size=HASH_BYTES).digest()

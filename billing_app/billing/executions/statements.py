@@ -1,10 +1,13 @@
 """The SQL of the hot path. Every statement names a list of accounts; locks are in sorted order.
 
-Statements marked so take each array as its text, bytes in it as base64 (arrays.py).
+Statements marked so take each array as its text (arrays.py). Hashes and answers come in one piece,
+with the place of each: PostgreSQL reads an array's text letter by letter.
 """
 
 import re
 from typing import Final
+
+from billing_app.billing.executions.requests import HASH_BYTES
 
 
 def _arrays_as_text(statement: str) -> str:
@@ -82,7 +85,7 @@ WHERE e.kind IN ('consume', 'commit')
 ORDER BY e.account_id, e.number, e.plan_sequence
 """)
 
-APPLY: Final = _arrays_as_text("""
+APPLY: Final = _arrays_as_text(f"""
 WITH moved AS (
     UPDATE plans SET used = change.used, held = change.held,
                      began_at = coalesce(plans.began_at, $5::timestamptz)
@@ -99,19 +102,19 @@ WITH moved AS (
                 $17::bigint[], $18::text[]) AS event
 ), keys AS (
     INSERT INTO idempotency_keys (account_id, key, request_hash, answer, created_at)
-    SELECT account_id, key, decode(request_hash, 'base64'), decode(answer, 'base64'),
-           $5::timestamptz
-    FROM unnest($19::bigint[], $20::text[], $21::text[], $22::text[])
-         AS known (account_id, key, request_hash, answer)
+    SELECT account_id, key, substring($19::bytea FROM starts_at FOR {HASH_BYTES}),
+           substring($19::bytea FROM starts_at + {HASH_BYTES} FOR answer_length), $5::timestamptz
+    FROM unnest($20::bigint[], $21::text[], $22::int[], $23::int[])
+         AS known (account_id, key, starts_at, answer_length)
 )
 INSERT INTO daily_usage (account_id, day, workflow, user_id, used, refunded)
 SELECT account_id, ($5::timestamptz AT TIME ZONE 'UTC')::date, workflow, user_id, used, refunded
-FROM unnest($23::bigint[], $24::text[], $25::text[], $26::bigint[], $27::bigint[])
+FROM unnest($24::bigint[], $25::text[], $26::text[], $27::bigint[], $28::bigint[])
      AS counted (account_id, workflow, user_id, used, refunded)
 ON CONFLICT (account_id, day, workflow, user_id) DO UPDATE
 SET used = daily_usage.used + excluded.used,
     refunded = daily_usage.refunded + excluded.refunded
-""")
+""")  # noqa: S608
 
 TURN_PLANS: Final = _arrays_as_text("""
 UPDATE plans SET used = change.used, held = change.held, began_at = change.began_at,

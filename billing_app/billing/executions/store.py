@@ -10,13 +10,14 @@ from msgspec.structs import astuple
 from billing_app.billing.errors import DeniedError
 from billing_app.billing.executions import statements
 from billing_app.billing.executions.arrays import array, columns
-from billing_app.billing.executions.changes import Changes
+from billing_app.billing.executions.changes import Changes, KeyRow
 from billing_app.billing.executions.connection import Connection, Row
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.decisions import Decision, client_key, natural_key
 from billing_app.billing.executions.directory import Directory, Target, Targets
 from billing_app.billing.executions.requests import (
     CHECK,
+    HASH_BYTES,
     Adjust,
     Ask,
     Commit,
@@ -325,9 +326,21 @@ async def _apply_counts(
         *columns(moved, 4),
         changes.now,
         *columns([astuple(event) for event in changes.events], 13),
-        *columns([astuple(key) for key in changes.keys], 4),
+        *_packed(changes.keys),
         *columns(usage, 5),
     )
+
+
+def _packed(keys: Sequence[KeyRow]) -> tuple[bytes, str, str, str, str]:
+    """Hashes and answers in one piece, then accounts, keys, and where and how long each is."""
+    answers = b"".join([key.request_hash + key.answer for key in keys])
+    places: list[tuple[int, str, int, int]] = []
+    starts_at = 1
+    for key in keys:
+        places.append((key.account_id, key.key, starts_at, len(key.answer)))
+        starts_at += HASH_BYTES + len(key.answer)
+    accounts, names, starts, lengths = columns(places, 4)
+    return answers, accounts, names, starts, lengths
 
 
 async def _apply_overage(connection: Connection, changes: Changes) -> None:
