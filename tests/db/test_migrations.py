@@ -245,3 +245,20 @@ def test_every_key_and_index_of_an_accounts_rows_is_led_by_the_account(
         "daily_denials",
     }
     assert sorted(row[1] for row in rows if row[2] != "account_id") == LOOK_UPS
+
+
+def test_a_year_of_days_is_read_from_the_key_alone(own_database_url: str) -> None:
+    with connect(own_database_url) as connection:
+        connection.execute(
+            "INSERT INTO daily_usage (account_id, day, workflow, user_id, used, refunded)"
+            " SELECT account, current_date - day, 'flow', '', day, 0"
+            " FROM generate_series(1, 50) AS account, generate_series(0, 364) AS day"
+        )
+        connection.execute("VACUUM (ANALYZE) daily_usage")
+        plan = connection.execute(
+            "EXPLAIN (ANALYZE, COSTS OFF) SELECT day, sum(used), sum(refunded) FROM daily_usage"
+            " WHERE account_id = 7 AND day > current_date - 365 GROUP BY day"
+        ).fetchall()
+    lines = [row[0].strip() for row in plan]
+    assert any("Index Only Scan using pk_daily_usage" in line for line in lines), lines
+    assert "Heap Fetches: 0" in lines
