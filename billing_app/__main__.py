@@ -1,5 +1,5 @@
 """`python -m billing_app`."""
 
-from billing_app.cli import main
+from billing_app.cli.main import main
 
 main()

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, Web
 
 from billing_app import routes
 from billing_app.db.words import Scope
-from billing_app.demo import OWNER_EMAIL, PASSWORD, STAFF_EMAIL
+from billing_app.demo.seed import OWNER_EMAIL, PASSWORD, STAFF_EMAIL
 from billing_app.serving import build_pages
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.live import PATIENCE_SECONDS

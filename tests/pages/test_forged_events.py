@@ -12,7 +12,7 @@ from reflex.state import BaseState
 from simple_websocket import Client, ConnectionClosed
 
 from billing_app import routes
-from billing_app.demo import OWNER_EMAIL
+from billing_app.demo.seed import OWNER_EMAIL
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.session import SessionState

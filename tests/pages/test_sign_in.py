@@ -5,7 +5,7 @@ import secrets
 from playwright.sync_api import Page, StorageState, expect
 
 from billing_app import routes
-from billing_app.demo import OWNER_EMAIL
+from billing_app.demo.seed import OWNER_EMAIL
 from tests.pages.conftest import OpenContext, open_page, sign_in
 
 

@@ -4,23 +4,19 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import psycopg
 import typer
-from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from billing_app.billing.actors import OperatorActor
 from billing_app.billing.errors import BillingError
-from billing_app.composition import Services, build_services
+from billing_app.cli import accounts, keys, staff
+from billing_app.cli.running import look_after, now, out, resolve_database, run
+from billing_app.composition import Services
 from billing_app.db import migrations
-from billing_app.db.embedded import database_url
-from billing_app.db.words import Scope, StaffRole
 from billing_app.settings import SettingsError, enter_demo, enter_demo_of_data, load_settings
 
 app = typer.Typer(
@@ -29,12 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="The billing app: plans, exact counting of executions, pages, API.",
 )
-keys_app = typer.Typer(no_args_is_help=True, help="Keys of services.")
-accounts_app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
-app.add_typer(keys_app, name="keys")
-staff_app = typer.Typer(no_args_is_help=True, help="People of the house and their roles.")
-app.add_typer(accounts_app, name="accounts")
-app.add_typer(staff_app, name="staff")
+app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(staff.app, name="staff")
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535)]
@@ -44,9 +37,6 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 3000
 EXIT_REFUSED: Final = 2
 EXIT_INTERRUPTED: Final = 130
-
-Result = TypeVar("Result")
-out = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -98,7 +88,7 @@ def api(
 @app.command()
 def worker() -> None:
     """Run background work: retention, the nightly comparison of ledger and balances."""
-    url = _resolve_database()
+    url = resolve_database()
     migrations.require_current(url)
     from billing_app.jobs.worker import run_worker
 
@@ -109,7 +99,7 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database to the newest schema."""
     enter_demo_of_data()
-    url = _resolve_database()
+    url = resolve_database()
     migrations.upgrade(url)
     out.print(f"The database is at revision {migrations.head_revision()}.")
 
@@ -122,8 +112,8 @@ def seed(
     if not demo:
         raise typer.BadParameter("Say --demo: there is no other data to seed.")
     enter_demo()
-    migrations.upgrade(_resolve_database())
-    out.print(_run(_seed_demo))
+    migrations.upgrade(resolve_database())
+    out.print(run(_seed_demo))
 
 
 @app.command()
@@ -134,19 +124,19 @@ def demo(
 ) -> None:
     """Start everything with demo data, on an embedded PostgreSQL unless DATABASE_URL is set."""
     from billing_app import serving
-    from billing_app.demo_processes import demo_processes
+    from billing_app.demo.processes import demo_processes
 
     serving.require_free(host, port)
     enter_demo(port)
     own = load_settings().database_url is None
     server = "Starting PostgreSQL (embedded)" if own else "Using the PostgreSQL of DATABASE_URL"
     out.print(f"{server}, migrating, seeding demo data")
-    migrations.upgrade(_resolve_database())
+    migrations.upgrade(resolve_database())
     if not api_only:
         serving.build_pages()
     _prepare_to_serve(host, port, workers=1)
     with demo_processes(port):
-        words = _run(partial(_seed_demo, with_payments=True))
+        words = run(partial(_seed_demo, with_payments=True))
         serving.when_answering(host, port, lambda: out.print(words))
         (serving.serve_api if api_only else serving.serve)(host, port, 1)
 
@@ -156,7 +146,7 @@ def verify() -> None:
     """Recompute every balance from the ledger; exit 1 and list the differences if there are any."""
     from billing_app.billing.verification import verify as find_differences
 
-    differences = _look_after(lambda services: find_differences(services.database))
+    differences = look_after(lambda services: find_differences(services.database))
     for found in differences:
         out.print(
             f"{found.account_id} {found.what}, {found.where}:"
@@ -177,12 +167,12 @@ def reconcile(
     """
     from billing_app.payments.reconciliation import reconcile as compare
 
-    found = _look_after(
+    found = look_after(
         lambda services: compare(
             services.database,
             services.provider,
             services.subscriptions,
-            now=_now(),
+            now=now(),
             dry_run=dry_run,
         )
     )
@@ -220,196 +210,23 @@ def replay(
     out.print(str(counts))
 
 
-@keys_app.command("create")
-def create_key(
-    name: Annotated[str, typer.Option(help="What the key is for.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
-    organization: Annotated[str | None, typer.Option(help="The organization it is for.")] = None,
-    platform: Annotated[bool, typer.Option("--platform", help="For all organizations.")] = False,
-    role: Annotated[
-        StaffRole | None, typer.Option(help="Of a key with the scope staff; billing by default.")
-    ] = None,
-) -> None:
-    """Make a key and print it, once, alone on its line."""
-    from billing_app.billing import api_keys
-
-    if (organization is None) is not platform:
-        raise typer.BadParameter("Give either --organization ID or --platform.")
-    made = _look_after(
-        lambda services: api_keys.create_key(
-            services.database,
-            OperatorActor(),
-            name=name,
-            scopes=frozenset(scope),
-            organization_id=organization,
-            now=_now(),
-            staff_role=role or (StaffRole.BILLING if Scope.STAFF in scope else None),
-        )
-    )
-    print(made.secret)
-
-
-@keys_app.command("revoke")
-def revoke_key(key_id: Annotated[int, typer.Argument(help="The number in `keys list`.")]) -> None:
-    """Stop a key; it is refused everywhere within 5 seconds."""
-    from billing_app.billing import api_keys
-
-    revoked = _look_after(
-        lambda services: api_keys.revoke_key(
-            services.database, OperatorActor(), key_id=key_id, now=_now()
-        )
-    )
-    if not revoked:
-        raise typer.BadParameter(f"There is no live key {key_id}.")
-
-
-@keys_app.command("list")
-def list_keys() -> None:
-    """Show keys, newest first, without their secrets."""
-    from billing_app.billing import api_keys
-
-    keys = _look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
-    for found in keys:
-        out.print(
-            f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
-            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'live'}"
-            f"  {found.staff_role or ''}"
-        )
-
-
-@accounts_app.command("create-organization")
-def create_organization(
-    name: Annotated[str, typer.Argument()],
-    executions: Annotated[int, typer.Option(help="Of its first paid plan.")],
-) -> None:
-    """Make an organization with a paid plan and print its id, alone on its line."""
-    from billing_app.billing import accounts
-
-    organization_id = _look_after(
-        lambda services: accounts.create_organization(
-            services.database, OperatorActor(), name=name, executions=executions, now=_now()
-        )
-    )
-    print(organization_id)
-
-
-@accounts_app.command("add-plan")
-def add_plan(
-    organization: Annotated[str, typer.Argument(help="The organization's id.")],
-    executions: Annotated[int, typer.Option()],
-    name: Annotated[str, typer.Option()] = "Contract",
-) -> None:
-    """Queue one more paid plan; prints its place in the queue."""
-    from billing_app.billing import accounts
-
-    sequence = _look_after(
-        lambda services: accounts.add_plan(
-            services.database,
-            OperatorActor(),
-            organization_id=organization,
-            executions=executions,
-            name=name,
-            now=_now(),
-        )
-    )
-    print(sequence)
-
-
-ReasonOption = Annotated[str, typer.Option(help="For the audit log.")]
-
-
-@staff_app.command("add")
-def add_staff(
-    email: Annotated[str, typer.Argument()],
-    role: Annotated[StaffRole, typer.Option()],
-    reason: ReasonOption = "Added on the command line",
-) -> None:
-    """Give somebody a role, or another one. Prints the password of a new user, once."""
-    from billing_app.billing.staff import members
-
-    added = _look_after(
-        lambda services: members.add_member(
-            services.database, OperatorActor(), email=email, role=role, reason=reason, now=_now()
-        )
-    )
-    if added.password is not None:
-        print(added.password)
-
-
-@staff_app.command("remove")
-def remove_staff(
-    email: Annotated[str, typer.Argument()],
-    reason: ReasonOption = "Removed on the command line",
-) -> None:
-    """Take somebody's role away at once; the last admin stays."""
-    from billing_app.billing.staff import members
-
-    async def remove(services: Services) -> None:
-        found = await members.find_member(services.database, OperatorActor(), email=email)
-        await members.remove_member(
-            services.database, OperatorActor(), user_id=found.user_id, reason=reason, now=_now()
-        )
-
-    _look_after(remove)
-
-
-@staff_app.command("list")
-def list_staff() -> None:
-    """Show everybody with a role."""
-    from billing_app.billing.staff import members
-
-    for found in _look_after(
-        lambda services: members.list_members(services.database, OperatorActor())
-    ):
-        out.print(f"{found.email}  {found.role}  since {found.added_at:%Y-%m-%d}")
-
-
-def _look_after(work: Callable[[Services], Awaitable[Result]]) -> Result:
-    """Do the work on the configured database, or without settings on the demo's."""
-    enter_demo_of_data()
-    return _run(work)
-
-
-def _run(work: Callable[[Services], Awaitable[Result]]) -> Result:
-    """Do the work with services of its own, on a database that is not behind."""
-
-    async def with_services() -> Result:
-        url = _resolve_database()
-        migrations.require_current(url)
-        services = build_services(load_settings(), url)
-        try:
-            return await work(services)
-        finally:
-            await services.close()
-
-    return asyncio.run(with_services())
-
-
-def _resolve_database() -> str:
-    """The database's URL, also for child processes; starts the embedded server if need be."""
-    url = database_url(load_settings())
-    os.environ["DATABASE_URL"] = url
-    load_settings.cache_clear()
-    return url
-
-
 def _prepare_to_serve(host: str, port: int, workers: int) -> None:
     from billing_app.api.app import prepare
     from billing_app.serving import require_free
 
     if workers > 1:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="billing-"))
-    _run(prepare)
+    run(prepare)
     require_free(host, port)
 
 
 async def _seed_demo(services: Services, *, with_payments: bool = False) -> str:
     """Make the demo's data; returns the address, the sign-ins and a request to try."""
     from billing_app.api.app import prepare
-    from billing_app.demo import PASSWORD, seed_demo
+    from billing_app.demo.seed import PASSWORD, seed_demo
 
     await prepare(services)
-    made = await seed_demo(services, _now(), with_payments=with_payments)
+    made = await seed_demo(services, now(), with_payments=with_payments)
     address = services.settings.public_url
     sign_ins = "".join(
         f"  Sign in as {email}  password: {PASSWORD}  ({who})\n" for email, who in made.sign_ins
@@ -422,7 +239,3 @@ async def _seed_demo(services: Services, *, with_payments: bool = False) -> str:
         f'    -d \'{{"organization_id": "{made.organization_id}",'
         ' "mode": "consume", "workflow": "support-triage"}\'\n'
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -24,7 +24,7 @@ from billing_app.composition import Services
 from billing_app.db.tables import Account, User
 from billing_app.db.urls import for_asyncpg
 from billing_app.db.words import AccountKind
-from billing_app.demo_market import (
+from billing_app.demo.market import (
     BUSINESSES,
     SLOTS,
     Business,
@@ -34,7 +34,7 @@ from billing_app.demo_market import (
     use_of_business,
     use_of_trial,
 )
-from billing_app.demo_payments import Payer, PaymentHistory, sandbox_client
+from billing_app.demo.payments import Payer, PaymentHistory, sandbox_client
 
 BLOCKED: Final = "Harbor Legal"
 BLOCKED_DAYS: Final = 2

@@ -32,7 +32,7 @@ from billing_app.composition import Services
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.urls import for_asyncpg
 from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
-from billing_app.demo_customers import seed_customers
+from billing_app.demo.customers import seed_customers
 from billing_app.settings import DEMO_KEY_FILE, SettingsError
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it

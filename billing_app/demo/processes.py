@@ -1,6 +1,6 @@
 """What the demo runs beside the app: the Stripe sandbox and a worker, ended with it.
 
-Run as a module (`python -m billing_app.demo_processes MODULE …`) it is such a process: it runs
+Run as a module (`python -m billing_app.demo.processes MODULE …`) it is such a process: it runs
 MODULE and ends when its standard input does, so that it cannot outlive a demo that was killed.
 """
 
@@ -113,7 +113,7 @@ def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int) -> None
 @contextmanager
 def _process(module_and_arguments: list[str]) -> "Iterator[subprocess.Popen[bytes]]":
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "billing_app.demo_processes", *module_and_arguments],
+        [sys.executable, "-m", "billing_app.demo.processes", *module_and_arguments],
         stdin=subprocess.PIPE,
     )
     try:

@@ -1,0 +1,45 @@
+"""Organizations and their plans."""
+
+from typing import Annotated
+
+import typer
+
+from billing_app.billing import accounts
+from billing_app.billing.actors import OperatorActor
+from billing_app.cli.running import look_after, now
+
+app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
+
+
+@app.command("create-organization")
+def create_organization(
+    name: Annotated[str, typer.Argument()],
+    executions: Annotated[int, typer.Option(help="Of its first paid plan.")],
+) -> None:
+    """Make an organization with a paid plan and print its id, alone on its line."""
+    organization_id = look_after(
+        lambda services: accounts.create_organization(
+            services.database, OperatorActor(), name=name, executions=executions, now=now()
+        )
+    )
+    print(organization_id)
+
+
+@app.command("add-plan")
+def add_plan(
+    organization: Annotated[str, typer.Argument(help="The organization's id.")],
+    executions: Annotated[int, typer.Option()],
+    name: Annotated[str, typer.Option()] = "Contract",
+) -> None:
+    """Queue one more paid plan; prints its place in the queue."""
+    sequence = look_after(
+        lambda services: accounts.add_plan(
+            services.database,
+            OperatorActor(),
+            organization_id=organization,
+            executions=executions,
+            name=name,
+            now=now(),
+        )
+    )
+    print(sequence)

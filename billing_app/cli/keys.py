@@ -1,0 +1,63 @@
+"""Keys of services."""
+
+from typing import Annotated
+
+import typer
+
+from billing_app.billing import api_keys
+from billing_app.billing.actors import OperatorActor
+from billing_app.cli.running import look_after, now, out
+from billing_app.db.words import Scope, StaffRole
+
+app = typer.Typer(no_args_is_help=True, help="Keys of services.")
+
+
+@app.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
+    organization: Annotated[str | None, typer.Option(help="The organization it is for.")] = None,
+    platform: Annotated[bool, typer.Option("--platform", help="For all organizations.")] = False,
+    role: Annotated[
+        StaffRole | None, typer.Option(help="Of a key with the scope staff; billing by default.")
+    ] = None,
+) -> None:
+    """Make a key and print it, once, alone on its line."""
+    if (organization is None) is not platform:
+        raise typer.BadParameter("Give either --organization ID or --platform.")
+    made = look_after(
+        lambda services: api_keys.create_key(
+            services.database,
+            OperatorActor(),
+            name=name,
+            scopes=frozenset(scope),
+            organization_id=organization,
+            now=now(),
+            staff_role=role or (StaffRole.BILLING if Scope.STAFF in scope else None),
+        )
+    )
+    print(made.secret)
+
+
+@app.command("revoke")
+def revoke_key(key_id: Annotated[int, typer.Argument(help="The number in `keys list`.")]) -> None:
+    """Stop a key; it is refused everywhere within 5 seconds."""
+    revoked = look_after(
+        lambda services: api_keys.revoke_key(
+            services.database, OperatorActor(), key_id=key_id, now=now()
+        )
+    )
+    if not revoked:
+        raise typer.BadParameter(f"There is no live key {key_id}.")
+
+
+@app.command("list")
+def list_keys() -> None:
+    """Show keys, newest first, without their secrets."""
+    keys = look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
+    for found in keys:
+        out.print(
+            f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
+            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'live'}"
+            f"  {found.staff_role or ''}"
+        )

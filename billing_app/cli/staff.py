@@ -1,0 +1,56 @@
+"""People of the house and their roles."""
+
+from typing import Annotated
+
+import typer
+
+from billing_app.billing.actors import OperatorActor
+from billing_app.billing.staff import members
+from billing_app.cli.running import look_after, now, out
+from billing_app.composition import Services
+from billing_app.db.words import StaffRole
+
+app = typer.Typer(no_args_is_help=True, help="People of the house and their roles.")
+
+ReasonOption = Annotated[str, typer.Option(help="For the audit log.")]
+
+
+@app.command("add")
+def add_staff(
+    email: Annotated[str, typer.Argument()],
+    role: Annotated[StaffRole, typer.Option()],
+    reason: ReasonOption = "Added on the command line",
+) -> None:
+    """Give somebody a role, or another one. Prints the password of a new user, once."""
+    added = look_after(
+        lambda services: members.add_member(
+            services.database, OperatorActor(), email=email, role=role, reason=reason, now=now()
+        )
+    )
+    if added.password is not None:
+        print(added.password)
+
+
+@app.command("remove")
+def remove_staff(
+    email: Annotated[str, typer.Argument()],
+    reason: ReasonOption = "Removed on the command line",
+) -> None:
+    """Take somebody's role away at once; the last admin stays."""
+
+    async def remove(services: Services) -> None:
+        found = await members.find_member(services.database, OperatorActor(), email=email)
+        await members.remove_member(
+            services.database, OperatorActor(), user_id=found.user_id, reason=reason, now=now()
+        )
+
+    look_after(remove)
+
+
+@app.command("list")
+def list_staff() -> None:
+    """Show everybody with a role."""
+    for found in look_after(
+        lambda services: members.list_members(services.database, OperatorActor())
+    ):
+        out.print(f"{found.email}  {found.role}  since {found.added_at:%Y-%m-%d}")
