@@ -10,7 +10,6 @@ from billing_app import routes
 from billing_app.billing.staff.events import EventSort
 from billing_app.billing.staff.jobs import JobSort
 from billing_app.billing.staff.permissions import Action
-from billing_app.billing.staff.reconciliations import DifferenceSort, ReconciliationSort
 from billing_app.components.cards import live_mark, page_head
 from billing_app.components.controls import Handler, native_link
 from billing_app.components.dialogs import (
@@ -32,26 +31,16 @@ from billing_app.components.listing import (
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.words import WebhookState
+from billing_app.pages.staff.comparing import comparing
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import operations as names
-from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY, NO, YES
+from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 from billing_app.states.staff.operations import JOB_STATES, WEBHOOK_STATES
 from billing_app.states.staff.operations import StaffOperationsState as State
-from billing_app.states.staff.views import ComparisonLine, DifferenceLine, JobLine, WebhookLine
+from billing_app.states.staff.views import JobLine, WebhookLine
 
 WEBHOOKS = Paging(State, names.WEBHOOKS)
 JOBS = Paging(State, names.JOBS)
-DIFFERENCES = Paging(State, names.DIFFERENCES)
-COMPARISONS = Paging(State, names.COMPARISONS)
-WHATS = (
-    (ALL, "Everything"),
-    ("subscription", "Subscriptions"),
-    ("invoice", "Invoices"),
-    ("customer", "Customers"),
-    ("checkout", "Checkouts"),
-    ("intent", "What we asked"),
-    ("event", "Events"),
-)
 NOT_SHOWN = "It stands in the audit log."
 
 
@@ -59,7 +48,7 @@ def staff_operations() -> rx.Component:
     """Three parts as tabs; each moves by itself."""
     tabs = (
         (names.WEBHOOKS, "Webhooks", _webhooks),
-        (names.COMPARING, "Reconciliation", _comparing),
+        (names.COMPARING, "Reconciliation", comparing),
         (names.JOBS, "Jobs", _jobs),
     )
     return console(
@@ -160,121 +149,6 @@ def _event_id(row: ObjectVar[WebhookLine]) -> rx.Component:
             custom_attrs={"target": "_blank", "rel": "noreferrer"},
         ),
         rx.el.code(row.event_id, class_name="code"),
-    )
-
-
-def _comparing() -> rx.Component:
-    return rx.fragment(
-        listing(
-            "Differences",
-            (
-                Column("Account", DifferenceSort.ACCOUNT),
-                Column("What", DifferenceSort.WHAT),
-                Column("Stripe's id", is_wide_only=True),
-                Column("There", is_wide_only=True),
-                Column("Here"),
-                Column("State", DifferenceSort.HEALED),
-            ),
-            rows=State.differences,
-            row=_difference,
-            paging=DIFFERENCES,
-            tools=(
-                filter_select(
-                    DIFFERENCES,
-                    names.STATE,
-                    "State",
-                    ((ALL, "All states"), (NO, "Open"), (YES, "Healed")),
-                ),
-                filter_select(DIFFERENCES, names.WHAT, "What", WHATS),
-            ),
-            when_empty=empty(
-                icon="scale",
-                title=rx.cond(
-                    State.last_began != "",
-                    "No differences in the last comparison",
-                    "Nothing is compared yet",
-                ),
-                words=rx.cond(
-                    State.last_began != "",
-                    "Stripe and this database say the same.",
-                    "A comparison runs every hour, or now if you ask for it.",
-                ),
-            ),
-            title="What the last comparison found",
-            note=rx.cond(
-                State.last_began != "", f"Began {State.last_began} UTC", "None has run yet"
-            ),
-            actions=[
-                rx.cond(
-                    State.allowed.contains(Action.RECONCILE.value),
-                    rx.el.button(
-                        rx.icon("play", aria_hidden="true"),
-                        "Compare now",
-                        type="button",
-                        class_name="button",
-                        on_click=State.ask(names.RECONCILE, ""),
-                    ),
-                )
-            ],
-        ),
-        listing(
-            "Comparisons",
-            (
-                Column("Began (UTC)", ReconciliationSort.BEGAN),
-                Column("Kind"),
-                Column("Outcome", ReconciliationSort.DIFFERENCES),
-            ),
-            rows=State.comparisons,
-            row=_comparison,
-            paging=COMPARISONS,
-            tools=(
-                filter_select(
-                    COMPARISONS,
-                    names.KIND,
-                    "Kind",
-                    ((ALL, "All kinds"), (NO, "Healing"), (YES, "Told only")),
-                ),
-                filter_select(
-                    COMPARISONS,
-                    names.OUTCOME,
-                    "Outcome",
-                    ((ALL, "Any outcome"), (YES, "With differences"), (NO, "Without")),
-                ),
-            ),
-            when_empty=empty(icon="history", title="None here", words="One runs every hour."),
-            title="Comparisons",
-        ),
-    )
-
-
-def _comparison(row: ObjectVar[ComparisonLine]) -> rx.Component:
-    return rx.el.tr(
-        cell(row.began, "soft"),
-        cell(row.kind, "soft"),
-        cell(badge(row.outcome, row.tone)),
-        key=row.began,
-    )
-
-
-def _difference(row: ObjectVar[DifferenceLine]) -> rx.Component:
-    return rx.el.tr(
-        cell(
-            rx.cond(
-                row.account_id != "",
-                rx.link(
-                    "Open the account",
-                    href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
-                    class_name="text-link",
-                ),
-                "—",
-            )
-        ),
-        cell(row.what, "strong"),
-        cell(rx.el.code(row.provider_id, class_name="code"), "soft wide-only"),
-        cell(row.theirs, "wide-only"),
-        cell(row.ours),
-        cell(badge(row.state, row.tone)),
-        key=row.row,
     )
 
 

@@ -18,17 +18,12 @@ from billing_app.billing.staff.refunds import (
     refund_range,
     require_few_events,
 )
-from billing_app.billing.staff.stopping import (
-    block_account,
-    pause_plan,
-    resume_plan,
-    unblock_account,
-)
 from billing_app.billing.staff.trials import extend_trial
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.composition import get_services
 from billing_app.db.words import PlanType, When
 from billing_app.states import words
+from billing_app.states.staff import stop_orders
 from billing_app.states.staff.asked import (
     Asked,
     adjustment,
@@ -306,93 +301,6 @@ async def _move(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def _foresee_pause(asked: Asked) -> list[str]:
-    plan, current = await chosen_plan(asked), await balance_now(asked)
-    left = current.executions_remaining
-    after = left - plan.remaining if plan.remaining <= left else left
-    return [
-        (
-            f"{plan.name} with {words.counted(plan.remaining, 'execution')} left is not used"
-            " until somebody resumes it. Its period goes on."
-        ),
-        f"What the account can use falls from {words.number(left)} to {words.number(after)}.",
-        f"{words.number(plan.held)} on hold may still be used by runs that have begun.",
-    ]
-
-
-async def _pause(asked: Asked, key: str) -> EntryView:
-    return await pause_plan(
-        get_services().database,
-        asked.staff,
-        asked.form.get("plan", ""),
-        reason=asked.reason,
-        now=asked.now,
-        key=key,
-    )
-
-
-async def _foresee_resume(asked: Asked) -> list[str]:
-    plan = await chosen_plan(asked)
-    left = plan.executions - plan.used - plan.held
-    return [f"{plan.name} with {words.counted(left, 'execution')} left may be used again."]
-
-
-async def _resume(asked: Asked, key: str) -> EntryView:
-    return await resume_plan(
-        get_services().database,
-        asked.staff,
-        asked.form.get("plan", ""),
-        reason=asked.reason,
-        now=asked.now,
-        key=key,
-    )
-
-
-async def _foresee_block(asked: Asked) -> list[str]:
-    current = await balance_now(asked)
-    return [
-        (
-            f"Every new run is refused; {words.number(current.executions_remaining)} executions"
-            " stay, unused, until somebody unblocks the account."
-        ),
-        (
-            f"{words.number(current.executions_held)} on hold may still be used by runs that have"
-            " begun. Subscriptions are charged as before."
-        ),
-    ]
-
-
-async def _block(asked: Asked, key: str) -> EntryView:
-    return await block_account(
-        get_services().database,
-        asked.staff,
-        asked.account_id,
-        reason=asked.reason,
-        now=asked.now,
-        key=key,
-    )
-
-
-async def _foresee_unblock(asked: Asked) -> list[str]:
-    left = sum(
-        plan.executions - plan.used - plan.held
-        for plan in await all_plans(asked)
-        if plan.ended_at is None and plan.paused_at is None
-    )
-    return [f"New runs are allowed again, on plans with {words.counted(left, 'execution')} left."]
-
-
-async def _unblock(asked: Asked, key: str) -> EntryView:
-    return await unblock_account(
-        get_services().database,
-        asked.staff,
-        asked.account_id,
-        reason=asked.reason,
-        now=asked.now,
-        key=key,
-    )
-
-
 REPAIRS: Final[dict[str, Repair]] = {
     "grant": Repair(Action.GRANT, _foresee_grant, _grant),
     "adjust": Repair(Action.ADJUST, _foresee_adjust, _adjust),
@@ -400,8 +308,8 @@ REPAIRS: Final[dict[str, Repair]] = {
     "refund_range": Repair(Action.REFUND, _foresee_range, _refund_range, range_outcome),
     "extend_trial": Repair(Action.EXTEND_TRIAL, _foresee_trial, _extend_trial),
     "move": Repair(Action.MOVE_OFFER, _foresee_move, _move),
-    "pause": Repair(Action.PAUSE, _foresee_pause, _pause),
-    "resume": Repair(Action.RESUME, _foresee_resume, _resume),
-    "block": Repair(Action.BLOCK, _foresee_block, _block),
-    "unblock": Repair(Action.UNBLOCK, _foresee_unblock, _unblock),
+    "pause": Repair(Action.PAUSE, stop_orders.foresee_pause, stop_orders.pause),
+    "resume": Repair(Action.RESUME, stop_orders.foresee_resume, stop_orders.resume),
+    "block": Repair(Action.BLOCK, stop_orders.foresee_block, stop_orders.block),
+    "unblock": Repair(Action.UNBLOCK, stop_orders.foresee_unblock, stop_orders.unblock),
 }

@@ -1,0 +1,99 @@
+"""Pausing plans and blocking accounts, and taking it back: what each would change, and doing it."""
+
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.stopping import (
+    block_account,
+    pause_plan,
+    resume_plan,
+    unblock_account,
+)
+from billing_app.composition import get_services
+from billing_app.states import words
+from billing_app.states.staff.asked import Asked, all_plans, balance_now, chosen_plan
+
+
+async def foresee_pause(asked: Asked) -> list[str]:
+    plan, current = await chosen_plan(asked), await balance_now(asked)
+    left = current.executions_remaining
+    after = left - plan.remaining if plan.remaining <= left else left
+    return [
+        (
+            f"{plan.name} with {words.counted(plan.remaining, 'execution')} left is not used"
+            " until somebody resumes it. Its period goes on."
+        ),
+        f"What the account can use falls from {words.number(left)} to {words.number(after)}.",
+        f"{words.number(plan.held)} on hold may still be used by runs that have begun.",
+    ]
+
+
+async def pause(asked: Asked, key: str) -> EntryView:
+    return await pause_plan(
+        get_services().database,
+        asked.staff,
+        asked.form.get("plan", ""),
+        reason=asked.reason,
+        now=asked.now,
+        key=key,
+    )
+
+
+async def foresee_resume(asked: Asked) -> list[str]:
+    plan = await chosen_plan(asked)
+    left = plan.executions - plan.used - plan.held
+    return [f"{plan.name} with {words.counted(left, 'execution')} left may be used again."]
+
+
+async def resume(asked: Asked, key: str) -> EntryView:
+    return await resume_plan(
+        get_services().database,
+        asked.staff,
+        asked.form.get("plan", ""),
+        reason=asked.reason,
+        now=asked.now,
+        key=key,
+    )
+
+
+async def foresee_block(asked: Asked) -> list[str]:
+    current = await balance_now(asked)
+    return [
+        (
+            f"Every new run is refused; {words.number(current.executions_remaining)} executions"
+            " stay, unused, until somebody unblocks the account."
+        ),
+        (
+            f"{words.number(current.executions_held)} on hold may still be used by runs that have"
+            " begun. Subscriptions are charged as before."
+        ),
+    ]
+
+
+async def block(asked: Asked, key: str) -> EntryView:
+    return await block_account(
+        get_services().database,
+        asked.staff,
+        asked.account_id,
+        reason=asked.reason,
+        now=asked.now,
+        key=key,
+    )
+
+
+async def foresee_unblock(asked: Asked) -> list[str]:
+    left = sum(
+        plan.executions - plan.used - plan.held
+        for plan in await all_plans(asked)
+        if plan.ended_at is None and plan.paused_at is None
+    )
+    return [f"New runs are allowed again, on plans with {words.counted(left, 'execution')} left."]
+
+
+async def unblock(asked: Asked, key: str) -> EntryView:
+    return await unblock_account(
+        get_services().database,
+        asked.staff,
+        asked.account_id,
+        reason=asked.reason,
+        now=asked.now,
+        key=key,
+    )
