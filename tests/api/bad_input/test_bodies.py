@@ -1,0 +1,97 @@
+"""Bodies that are not JSON, not the JSON asked for, of another type or too large."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
+from tests.api.bad_input.refusals import KEYED, raw, refused
+from tests.factories import Holder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"nonsense", b'{"a": }', b"\xff\xfe", b'{"organization_id": "\xff"}'],
+)
+def test_broken_json(service: httpx.Client, content: bytes) -> None:
+    refused(raw(service, content), 422, "malformed_json")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"text"', b"true"])
+def test_json_that_is_no_object(service: httpx.Client, content: bytes) -> None:
+    refused(raw(service, content), 422, "invalid_input")
+
+
+@pytest.mark.parametrize("depth", [1_000, 200_000])
+@pytest.mark.parametrize("path", [CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH])
+def test_deep_nesting(service: httpx.Client, path: str, depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    for content in (
+        b'{"items": [{"a": ' + nested + b"}]}",
+        b'{"organization_id": ' + nested + b"}",
+    ):
+        response = service.post(path, content=content, headers={"Content-Type": "application/json"})
+        assert response.status_code in (200, 422), response.text
+        if response.status_code == 200:
+            assert response.json()["results"][0]["status"] == 422
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"items": []}, {"items": {}}, {"items": [1]}, {"items": [{}] * 1001}]
+)
+def test_a_batch_that_is_none(service: httpx.Client, body: Any) -> None:
+    refused(service.post(CHECK_EXECUTIONS_BATCH, json=body), 422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "text/json"],
+)
+def test_a_wrong_content_type(service: httpx.Client, holder: Holder, content_type: str) -> None:
+    content = json.dumps({"organization_id": holder.organization_id}).encode()
+    refused(raw(service, content, content_type), 415, "unsupported_media_type")
+
+
+def test_a_content_type_with_a_charset_is_right(service: httpx.Client, holder: Holder) -> None:
+    content = json.dumps({"organization_id": holder.organization_id}).encode()
+    assert raw(service, content, "Application/JSON; charset=utf-8").status_code == 200
+
+
+SUBSCRIPTIONS = "/billing/subscriptions"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 422, "malformed_json"),
+        (b"[]", "application/json", 422, "invalid_input"),
+        (b"{}", "text/plain", 415, "unsupported_media_type"),
+        (b"offer=a", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+    ],
+)
+def test_bodies_of_other_routes_are_refused_alike(
+    service: httpx.Client, content: bytes, content_type: str, status: int, code: str
+) -> None:
+    headers = {"Content-Type": content_type}
+    refused(service.post(SUBSCRIPTIONS, content=content, headers=headers), status, code)
+
+
+@pytest.mark.parametrize("size", [1_000_001, 3_000_000])
+@pytest.mark.parametrize("path", [CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, SUBSCRIPTIONS])
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_a_body_over_1_mb(service: httpx.Client, path: str, size: int, *, is_chunked: bool) -> None:
+    body = b'{"a": "' + b"x" * (size - 9) + b'"}'
+    content: Any = (body[at : at + 65_536] for at in range(0, size, 65_536))
+    headers = {"Content-Type": "application/json", **KEYED}
+    response = service.post(path, content=content if is_chunked else body, headers=headers)
+    refused(response, 413, "body_too_large")
+
+
+def test_a_body_of_just_1_mb_is_read(service: httpx.Client, holder: Holder) -> None:
+    start = json.dumps({"organization_id": holder.organization_id, "mode": "check"})[:-1]
+    content = f'{start}, "note": "'.encode()
+    content += b"x" * (1_000_000 - len(content) - 2) + b'"}'
+    assert len(content) == 1_000_000
+    assert raw(service, content).status_code == 200

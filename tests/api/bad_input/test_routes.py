@@ -1,0 +1,48 @@
+"""Addresses that do not exist, and methods that are not for an address."""
+
+import httpx
+import pytest
+
+from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
+from tests.api.bad_input.refusals import refused
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/billing"),
+        ("GET", "/billing/"),
+        ("GET", "/billing/nothing"),
+        ("GET", "/billing/usage/"),
+        ("POST", "/billing/plans"),
+        ("POST", "/billing/plans/check-executions/"),
+        ("POST", "/billing/plans/check-executions/batch/more"),
+        ("GET", "/billing/%00"),
+        ("GET", "/billing/%ff"),
+        ("POST", "/billing/reservations/a/b/commit"),
+    ],
+)
+def test_unknown_routes(service: httpx.Client, method: str, path: str) -> None:
+    refused(service.request(method, path), 404, "route_not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", CHECK_EXECUTIONS),
+        ("PUT", CHECK_EXECUTIONS),
+        ("GET", CHECK_EXECUTIONS_BATCH),
+        ("DELETE", "/billing/plans/current"),
+        ("POST", "/billing/usage"),
+        ("POST", "/healthz"),
+        ("GET", "/billing/reservations/rsv_1/commit"),
+        ("GET", "/billing/executions/evt_1/refund"),
+    ],
+)
+def test_methods_that_are_not_for_an_address(
+    service: httpx.Client, anyone: httpx.Client, method: str, path: str
+) -> None:
+    for client in (service, anyone):
+        response = client.request(method, path)
+        refused(response, 405, "method_not_allowed")
+        assert response.headers["allow"]

@@ -1,0 +1,11 @@
+"""The account that the tests of the HTTP contract ask about."""
+
+import pytest
+
+from tests.factories import Holder, organization
+
+
+@pytest.fixture
+def holder(api_database_url: str) -> Holder:
+    """An organization with 10 executions, then 5."""
+    return organization(api_database_url, 10, 5)

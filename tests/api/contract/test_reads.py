@@ -1,0 +1,158 @@
+"""Plans, usage, events and the export as they are read: fields, pages and filters."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from billing_app.db.words import Scope
+from billing_app.routes import CHECK_EXECUTIONS
+from tests.api.contract.asking import NUMBERS, ask, done, numbers, of
+from tests.factories import Holder, add_plan, api_key, organization
+
+
+def test_current_plan_and_what_comes_next(
+    service: httpx.Client, holder: Holder, api_database_url: str
+) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    add_plan(api_database_url, holder, 3, 7, starts_at=tomorrow)
+    done(ask(service, holder, "consume", 11, "k"))
+    current = done(service.get("/billing/plans/current", params=of(holder)))
+    fields = ["account_id", "plan", *NUMBERS, "period_end", "upcoming", "overage"]
+    assert list(current) == fields
+    assert current["overage"] is None
+    assert numbers(current) == (5, 1, 0, 4)
+    assert current["plan"]["sequence"] == 2
+    assert current["plan"]["state"] == "current"
+    assert current["plan"]["began_because"] == "previous_depleted"
+    assert [plan["sequence"] for plan in current["upcoming"]] == [3]
+    by_account = service.get("/billing/plans/current", params={"account_id": holder.account_id})
+    assert by_account.json() == current
+
+
+def test_an_account_whose_first_plan_is_yet_to_begin(
+    service: httpx.Client, api_database_url: str
+) -> None:
+    early = organization(api_database_url)
+    add_plan(api_database_url, early, 1, 7, starts_at=datetime.now(UTC) + timedelta(days=1))
+    current = done(service.get("/billing/plans/current", params=of(early)))
+    assert current["plan"] is None
+    assert current["executions_remaining"] == 0
+    assert [plan["state"] for plan in current["upcoming"]] == ["upcoming"]
+
+
+def test_history_is_paged_newest_first(service: httpx.Client, api_database_url: str) -> None:
+    holder = organization(api_database_url, 1, 1, 1, 1, 1)
+    done(ask(service, holder, "consume", 2, "k"))
+    sequences: list[int] = []
+    cursor: str | None = None
+    for _ in range(3):
+        params = of(holder, limit=2) | ({"cursor": cursor} if cursor else {})
+        page = done(service.get("/billing/plans/history", params=params))
+        assert list(page) == ["items", "next_cursor"]
+        sequences += [plan["sequence"] for plan in page["items"]]
+        cursor = page["next_cursor"]
+    assert sequences == [5, 4, 3, 2, 1]
+    assert cursor is None
+    first = page["items"][-1]
+    assert (first["state"], first["ended_because"]) == ("ended", "depleted")
+    assert (first["began_because"], first["remaining"]) == ("first_plan", 0)
+
+
+def test_usage_by_day_workflow_and_user(service: httpx.Client, holder: Holder) -> None:
+    event = done(ask(service, holder, "consume", 4, "a", workflow="w", user_id="u"))["event_id"]
+    done(ask(service, holder, "consume", 2, "b"))
+    done(
+        service.post(
+            f"/billing/executions/{event}/refund", json={"executions": 1, "reason": "failed"}
+        )
+    )
+    assert ask(service, holder, "consume", 99, "c", workflow="w").status_code == 402
+    today = datetime.now(UTC).date().isoformat()
+    answer = done(service.get("/billing/usage", params=of(holder)))
+    assert answer["account_id"] == holder.account_id
+    assert (answer["to"], answer["group_by"]) == (today, "day")
+    assert answer["items"] == [
+        {
+            "day": today,
+            "used": 6,
+            "refunded": 1,
+            "net": 5,
+            "denied": {"insufficient_executions": 1},
+        }
+    ]
+    assert answer["totals"] == {"used": 6, "refunded": 1, "net": 5, "denied": 1}
+    by_workflow = done(service.get("/billing/usage", params=of(holder, group_by="workflow")))
+    assert [(row["workflow"], row["net"]) for row in by_workflow["items"]] == [("", 2), ("w", 3)]
+    by_user = done(service.get("/billing/usage", params=of(holder, group_by="user")))
+    assert [(row["user"], row["net"]) for row in by_user["items"]] == [("", 2), ("u", 3)]
+    past = {"from": "2020-01-01", "to": "2020-01-31"}
+    earlier = done(service.get("/billing/usage", params=of(holder) | past))
+    assert (earlier["from"], earlier["to"], earlier["items"]) == ("2020-01-01", "2020-01-31", [])
+
+
+def test_events_are_paged_and_filtered(service: httpx.Client, holder: Holder) -> None:
+    names = [("a", "w"), ("b", ""), ("c", "w"), ("d", "w"), ("e", "")]
+    for key, workflow in names:
+        done(ask(service, holder, "consume", 1, key, workflow=workflow))
+    keys: list[str] = []
+    cursor: str | None = None
+    while True:
+        params = of(holder, limit=2) | ({"cursor": cursor} if cursor else {})
+        page = done(service.get("/billing/usage/events", params=params))
+        keys += [event["idempotency_key"] for event in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert keys == ["e", "d", "c", "b", "a"]
+    event = page["items"][0]
+    assert list(event) == [
+        "event_id",
+        "kind",
+        "executions",
+        "workflow",
+        "user_id",
+        "idempotency_key",
+        "plan_ids",
+        "executions_remaining",
+        "refers_to",
+        "reason",
+        "occurred_at",
+    ]
+    assert (event["kind"], event["executions"], event["executions_remaining"]) == ("consume", 1, 14)
+    by_workflow = done(service.get("/billing/usage/events", params=of(holder, workflow="w")))
+    assert [e["idempotency_key"] for e in by_workflow["items"]] == ["d", "c", "a"]
+    refunds = done(service.get("/billing/usage/events", params=of(holder, kind="refund")))
+    assert refunds == {"items": [], "next_cursor": None}
+    today = datetime.now(UTC).date()
+    params = of(holder, to=(today - timedelta(days=1)).isoformat())
+    assert done(service.get("/billing/usage/events", params=params))["items"] == []
+
+
+def test_export_has_every_event_and_runs_no_formula(service: httpx.Client, holder: Holder) -> None:
+    done(ask(service, holder, "consume", 12, "=HYPERLINK(1)", workflow='@w,"x"', user_id="+u"))
+    done(ask(service, holder, "consume", 1, "plain"))
+    response = service.get("/billing/usage/export.csv", params=of(holder))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["content-disposition"].startswith("attachment; filename=")
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    assert [row["executions"] for row in rows] == ["1", "12"]
+    assert rows[1]["idempotency_key"] == "'=HYPERLINK(1)"
+    assert rows[1]["workflow"] == '\'@w,"x"'
+    assert rows[1]["user_id"] == "'+u"
+    assert len(rows[1]["plan_ids"].split()) == 2
+    assert rows[0]["event_id"].startswith("evt_")
+
+
+def test_reading_needs_no_consuming_scope(
+    anyone: httpx.Client, holder: Holder, api_database_url: str
+) -> None:
+    secret = api_key(api_database_url, Scope.PLANS_READ, organization_id=holder.organization_id)
+    headers = {"Authorization": f"Bearer {secret}"}
+    for path in ("plans/current", "plans/history", "usage", "usage/events", "usage/export.csv"):
+        response = anyone.get(f"/billing/{path}", params=of(holder), headers=headers)
+        assert response.status_code == 200, path
+    refused = anyone.post(CHECK_EXECUTIONS, json=of(holder), headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
