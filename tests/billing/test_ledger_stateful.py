@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +15,6 @@ from billing_app.billing import ids
 from billing_app.billing.accounts import add_plan
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decisions import Decision
-from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.plans import PlanState, PlanView, read_current, read_history
 from billing_app.billing.staff.adjustments import adjust_executions
@@ -30,104 +28,26 @@ from billing_app.billing.verification import verify
 from billing_app.db.engine import Database
 from billing_app.db.words import EndReason
 from tests.billing.model import ModelAccount, ModelPlan, Outcome
+from tests.billing.operations import (
+    NOWHERE,
+    Operation,
+    Repair,
+    Tenant,
+    asks,
+    expected_of,
+    few,
+    indexes,
+    operations,
+    request_of,
+    tenants,
+)
 from tests.billing.profiles import examples
+from tests.billing.service import BALANCES, PARTS, Service
 from tests.conftest import PUBLIC
-from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE, Holder, ask, connect, organization
+from tests.factories import OPERATOR, PLATFORM_SERVICE, connect, organization
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-HOLD = timedelta(seconds=900)
-NOWHERE = 2**40
 NO_MOVES: Any = None
-T = TypeVar("T")
-
-BALANCES = """
-SELECT p.sequence, p.used, p.held - coalesce((
-           SELECT sum(h.executions) FROM reservation_holds AS h
-           JOIN reservations AS r ON r.account_id = h.account_id AND r.number = h.reservation_number
-           WHERE h.account_id = p.account_id AND h.plan_sequence = p.sequence
-             AND r.status = 'held' AND r.expires_at <= $2), 0)::bigint,
-       coalesce(p.ended_because, CASE WHEN p.ends_at <= $2 THEN 'period_ended' END)
-FROM plans AS p WHERE p.account_id = $1 ORDER BY p.sequence
-"""
-PARTS = """
-SELECT plan_sequence, executions FROM execution_events WHERE account_id = $1 AND number = $2
-UNION ALL
-SELECT plan_sequence, executions FROM reservation_holds
-WHERE account_id = $1 AND reservation_number = $3
-ORDER BY 1
-"""
-
-
-@dataclass
-class Service:
-    """The real thing, with an event loop of its own; one for all examples."""
-
-    runner: asyncio.Runner
-    executions: Executions
-    database: Database
-    connection: Any
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in self.run(self.connection.fetch(query, *values))]
-
-    def execute(self, query: str, *values: object) -> None:
-        self.run(self.connection.execute(query, *values))
-
-
-@dataclass
-class Tenant:
-    """One account: its model, and the ids that the service gave to what the model numbers."""
-
-    holder: Holder
-    model: ModelAccount
-    reservations: list[int] = field(default_factory=list)
-    events: list[int] = field(default_factory=list)
-    repairs: list["Repair"] = field(default_factory=list)
-    is_touched: bool = True
-
-
-@dataclass(frozen=True)
-class Repair:
-    """What staff did, to be undone: its entry, and its place among the model's events."""
-
-    entry: EntryView
-    index: int
-
-
-@dataclass(frozen=True)
-class Operation:
-    kind: str
-    tenant: int
-    executions: int | None
-    key: str = ""
-    body: str = ""
-    index: int = 0
-
-
-tenants = st.integers(0, 1)
-few = st.integers(1, 6)
-indexes = st.integers(0, 5)
-asks = st.builds(
-    Operation,
-    kind=st.sampled_from(["consume", "consume", "reserve", "check"]),
-    tenant=tenants,
-    executions=few,
-    key=st.sampled_from("abcdefghijkl"),
-    body=st.sampled_from(["", "", "", "other"]),
-)
-followers = st.builds(
-    Operation,
-    kind=st.sampled_from(["commit", "commit", "release", "refund", "refund"]),
-    tenant=tenants,
-    executions=st.none() | few,
-    key=st.sampled_from(["", "", "a", "z"]),
-    body=st.sampled_from(["wrong", "late"]),
-    index=indexes,
-)
-operations = st.one_of(asks, asks, followers)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -358,7 +278,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return Tenant(holder, ModelAccount(plans))
 
     def _decide(self, actor: Any, batch: list[Operation], *, together: bool) -> list[Outcome]:
-        requests = [self._request(operation) for operation in batch]
+        requests = [request_of(each, self._touch(each.tenant)) for each in batch]
 
         async def decide() -> Sequence[Decision]:
             if together:
@@ -371,28 +291,6 @@ class LedgerMachine(RuleBasedStateMachine):
             self._outcome(operation, decision)
             for operation, decision in zip(batch, decisions, strict=True)
         ]
-
-    def _request(self, operation: Operation) -> Request:
-        tenant = self._touch(operation.tenant)
-        account = tenant.holder.account_number
-        if operation.kind in {"consume", "reserve", "check"}:
-            assert operation.executions is not None
-            return ask(
-                Mode(operation.kind),
-                operation.executions,
-                operation.key,
-                organization_id=tenant.holder.organization_id,
-                workflow=operation.body,
-            )
-        made = tenant.events if operation.kind == "refund" else tenant.reservations
-        number = made[operation.index] if operation.index < len(made) else NOWHERE
-        if operation.kind == "commit":
-            return Commit(account, number, operation.executions, PLATFORM)
-        if operation.kind == "release":
-            return Release(account, number, PLATFORM)
-        return Refund(
-            account, number, operation.executions, operation.body, operation.key, PLATFORM
-        )
 
     def _outcome(self, operation: Operation, decision: Decision) -> Outcome:
         tenant = self.tenants[operation.tenant]
@@ -416,24 +314,10 @@ class LedgerMachine(RuleBasedStateMachine):
         now = datetime.now(UTC)
         # A caller learns an id with the answer: within a batch only earlier ones can be named.
         known = [(len(t.model.reservations), len(t.model.events)) for t in self.tenants]
-        return [self._expect_one(operation, known[operation.tenant], now) for operation in batch]
-
-    def _expect_one(self, operation: Operation, known: tuple[int, int], now: datetime) -> Outcome:
-        model = self.tenants[operation.tenant].model
-        executions, key, body = operation.executions, operation.key, operation.body
-        reservations, events = known
-        if operation.kind == "refund":
-            index = operation.index if operation.index < events else NOWHERE
-            return model.refund(index, executions, key, body, now)
-        if operation.kind in {"commit", "release"}:
-            index = operation.index if operation.index < reservations else NOWHERE
-            return model.settle(index, executions, operation.kind, now)
-        assert executions is not None
-        if operation.kind == "check":
-            return model.check(executions, now)
-        if operation.kind == "reserve":
-            return model.reserve(executions, key, body, HOLD, now)
-        return model.consume(executions, key, body, now)
+        return [
+            expected_of(each, self.tenants[each.tenant].model, known[each.tenant], now)
+            for each in batch
+        ]
 
 
 def _check_plan_view(view: PlanView, plan: ModelPlan, now: datetime) -> None:

@@ -36,7 +36,7 @@ from billing_app.billing.staff import (
     viewing,
 )
 from billing_app.billing.staff.jobs import JobsUnavailableError
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.permissions import LEAST, RANKS, Action
 from billing_app.billing.staff.search import CustomerFilter
 from billing_app.billing.usage import Days
 from billing_app.db.words import StaffRole
@@ -74,6 +74,10 @@ def reads(call: Call) -> Case:
 
 def repairs(action: Action, call: Call) -> Case:
     return Case(action, call, is_repair=True)
+
+
+def allows(action: Action, role: StaffRole) -> bool:
+    return RANKS[role] >= RANKS[LEAST[action]]
 
 
 CASES: dict[str, Case] = {

@@ -1,4 +1,4 @@
-"""Services on a database of their own for these tests, somebody of each role, and the API on it."""
+"""Services on a database of their own, somebody of each role, customers, and the API on it."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 import tests.billing.profiles  # noqa: F401
+from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.catalogue import OfferTerms, publish_offer
 from billing_app.composition import Services, build_services
@@ -13,10 +14,19 @@ from billing_app.db.words import Interval, StaffRole
 from billing_app.routes import SESSION_COOKIE
 from billing_app.settings import Settings
 from tests.api.server import ApiServer
-from tests.conftest import create_database
-from tests.factories import NOW, OPERATOR, public_organization, session_token, staff_member
+from tests.conftest import PUBLIC, create_database
+from tests.factories import (
+    NOW,
+    OPERATOR,
+    Holder,
+    organization,
+    public_organization,
+    session_token,
+    staff_member,
+)
 from tests.payments.conftest import bed, sandbox, sandbox_process  # noqa: F401
 from tests.payments.test_outages import impatient  # noqa: F401
+from tests.staff.house import Customer
 
 Staff = dict[StaffRole, StaffActor]
 
@@ -40,6 +50,23 @@ async def house(settings: Settings, staff_url: str) -> AsyncIterator[Services]:
     await publish_offer(built.database, OPERATOR, code="growth", terms=terms, now=NOW)
     yield built
     await built.close()
+
+
+@pytest.fixture
+def customer(house: Services, staff_url: str) -> Customer:
+    return Customer(house, organization(staff_url, 100, 50))
+
+
+@pytest.fixture
+async def trial(house: Services) -> Customer:
+    """Somebody on a trial of TRIAL_EXECUTIONS without an end."""
+    user_id = ids.new_id("usr_")
+    somebody = Customer(house, Holder(PUBLIC, 0), user_id)
+    answer = await somebody.use(1)
+    number = ids.decode_account(answer["account_id"])
+    assert number is not None
+    somebody.holder = Holder(PUBLIC, number)
+    return somebody
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """One account and what staff does to it; everything goes through the services."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +19,11 @@ from billing_app.composition import Services
 from tests.factories import OPERATOR, PLATFORM_SERVICE, Holder, ask, connect
 
 WHY = "The customer asked"
+DAY = timedelta(days=1)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -55,12 +60,12 @@ class Customer:
         return msgspec.json.decode(decision.answer)
 
     async def remaining(self) -> int:
-        current = await read_current(self.services.database, OPERATOR, self.id, datetime.now(UTC))
+        current = await read_current(self.services.database, OPERATOR, self.id, now())
         return current.executions_remaining
 
     async def undo(self, actor: StaffActor, entry: EntryView) -> EntryView:
         return await undo.undo(
-            self.services.undoing, actor, entry.id, reason="By mistake", now=datetime.now(UTC)
+            self.services.undoing, actor, entry.id, reason="By mistake", now=now()
         )
 
     async def agrees(self) -> None:

@@ -1,0 +1,157 @@
+"""Each rule of consuming and of its keys by one example."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from billing_app.billing import ids
+from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
+from billing_app.billing.executions.decisions import Accepted
+from billing_app.billing.executions.requests import MAX_EXECUTIONS, Mode
+from billing_app.db.words import EndReason
+from tests.billing.counting import LATER, balances, consume, event_number, ledger_of
+from tests.billing.memory_ledger import MemoryLedger
+from tests.factories import NOW, ask, plan
+
+
+def test_a_consume_answers_with_the_numbers_after_it() -> None:
+    ledger = ledger_of(10, 5)
+    answer = consume(ledger, 4, "k")
+    assert answer["allowed"] is True
+    assert (answer["mode"], answer["executions"]) == ("consume", 4)
+    assert answer["plan"] == {"id": ids.encode(ids.PLAN, 1, 1), "type": "paid", "name": "Plan 1"}
+    assert (answer["executions_total"], answer["executions_used"]) == (15, 4)
+    assert (answer["executions_held"], answer["executions_remaining"]) == (0, 11)
+    assert answer["reservation"] is None
+    assert answer["account_id"] == ids.encode_account(1)
+
+
+def test_a_check_changes_nothing() -> None:
+    ledger = ledger_of(3)
+    answer = ledger.accept(ask(Mode.CHECK, 3), NOW)
+    assert answer["executions_remaining"] == 3
+    assert answer["event_id"] is None
+    assert balances(ledger) == [(0, 0)]
+    assert not ledger.events
+    assert not ledger.known
+
+
+def test_a_consume_may_span_the_end_of_one_plan_and_the_start_of_the_next() -> None:
+    ledger = ledger_of(3, 2, 4)
+    answer = consume(ledger, 6, "k")
+    assert ledger.parts(answer["event_id"]) == [(1, 3), (2, 2), (3, 1)]
+    assert answer["plan"]["name"] == "Plan 3"
+    first, second, third = ledger.plans[1].values()
+    assert first.ended_because == second.ended_because == EndReason.DEPLETED
+    assert third.ended_at is None
+    assert first.began_at == second.began_at == third.began_at == NOW
+
+
+def test_all_or_nothing_when_the_plans_together_have_too_few() -> None:
+    ledger = ledger_of(3, 2)
+    error = ledger.refuse(ask(Mode.CONSUME, 6, "k"), NOW)
+    assert isinstance(error, InsufficientExecutionsError)
+    assert error.facts["executions_remaining"] == 5
+    assert error.facts["executions_requested"] == 6
+    assert error.facts["allowed"] is False
+    assert balances(ledger) == [(0, 0), (0, 0)]
+    assert ledger.denied == {"insufficient_executions": 1}
+
+
+def test_a_denial_is_not_stored_so_that_a_retry_is_decided_afresh() -> None:
+    ledger = ledger_of(3)
+    request = ask(Mode.CONSUME, 4, "k")
+    assert isinstance(ledger.refuse(request, NOW), InsufficientExecutionsError)
+    ledger.plans[1][2] = plan(2, 10)
+    answer = ledger.accept(request, LATER)
+    assert ledger.parts(str(answer["event_id"])) == [(1, 3), (2, 1)]
+
+
+def test_the_same_key_and_body_gets_the_same_bytes_and_counts_once() -> None:
+    ledger = ledger_of(10)
+    request = ask(Mode.CONSUME, 4, "k")
+    first = ledger.one(request, NOW)
+    again = ledger.one(request, LATER)
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert (first.replayed, again.replayed) == (False, True)
+    assert first.answer == again.answer
+    assert balances(ledger) == [(4, 0)]
+
+
+def test_a_replay_is_given_even_when_nothing_is_left() -> None:
+    ledger = ledger_of(4)
+    consume(ledger, 4, "k")
+    again = ledger.one(ask(Mode.CONSUME, 4, "k"), LATER)
+    assert isinstance(again, Accepted)
+    assert again.replayed
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ask(Mode.CONSUME, 5, "k"),
+        ask(Mode.RESERVE, 4, "k"),
+        ask(Mode.CONSUME, 4, "k", workflow="w"),
+        ask(Mode.CONSUME, 4, "k", hold_seconds=1),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_the_same_key_with_another_body_is_refused(other: Any, *, together: bool) -> None:
+    ledger = ledger_of(10)
+    first = ask(Mode.CONSUME, 4, "k")
+    if together:
+        _, decision = ledger.decide([first, other], NOW)
+    else:
+        ledger.accept(first, NOW)
+        decision = ledger.one(other, LATER)
+    assert isinstance(decision, IdempotencyKeyReusedError)
+    assert balances(ledger) == [(4, 0)]
+
+
+def test_the_same_request_twice_in_one_batch_counts_once() -> None:
+    ledger = ledger_of(10)
+    request = ask(Mode.CONSUME, 4, "k")
+    first, again, third = ledger.decide([request, request, request], NOW)
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert isinstance(third, Accepted)
+    assert [first.replayed, again.replayed, third.replayed] == [False, True, True]
+    assert first.answer == again.answer == third.answer
+    assert len(ledger.events) == 1
+
+
+def test_each_request_of_a_batch_sees_what_the_ones_before_it_left() -> None:
+    ledger = ledger_of(5)
+    decisions = ledger.decide([ask(Mode.CONSUME, 2, key) for key in "abc"], NOW)
+    assert [isinstance(decision, Accepted) for decision in decisions] == [True, True, False]
+    assert isinstance(decisions[2], InsufficientExecutionsError)
+    assert decisions[2].facts["executions_remaining"] == 1
+
+
+def test_the_same_key_in_two_accounts_is_two_keys() -> None:
+    ledger = MemoryLedger([plan(1, 5)], [plan(1, 5)])
+    requests = [ask(Mode.CONSUME, 2, "k", organization_id=name) for name in ("org", "org2")]
+    decisions = ledger.decide(requests, NOW)
+    assert [isinstance(d, Accepted) and not d.replayed for d in decisions] == [True, True]
+
+
+def test_numbers_are_unique_within_a_batch_of_one_moment() -> None:
+    ledger = ledger_of(1000)
+    modes = [Mode.CONSUME, Mode.RESERVE]
+    requests = [ask(modes[n % 2], 1, f"k{n}") for n in range(500)]
+    answers = [
+        msgspec.json.decode(d.answer)
+        for d in ledger.decide(requests, NOW)
+        if isinstance(d, Accepted)
+    ]
+    names = [a["event_id"] or a["reservation"]["id"] for a in answers]
+    assert len(set(names)) == 500
+    assert len({event_number(a) for a in answers if a["event_id"]}) == 250
+
+
+def test_the_largest_request_fits_the_largest_plans() -> None:
+    ledger = ledger_of(10**15, 10**15)
+    answer = consume(ledger, MAX_EXECUTIONS, "k")
+    assert answer["executions_remaining"] == 2 * 10**15 - MAX_EXECUTIONS

@@ -1,0 +1,53 @@
+"""Each rule of requests that name an earlier reservation or event by one example."""
+
+from typing import Any
+
+from billing_app.billing import ids
+from billing_app.billing.errors import EventNotFoundError, ReservationNotFoundError
+from billing_app.billing.executions.requests import Caller, Commit, Mode, Refund, Release
+from tests.billing.counting import (
+    LATER,
+    SECOND,
+    balances,
+    consume,
+    event_number,
+    ledger_of,
+    number_of,
+    reserve,
+)
+from tests.factories import NOW, PLATFORM, ask
+
+OTHERS_CALLER = Caller(api_key_id=7, organization_id="other")
+
+
+def test_a_key_of_another_organization_finds_nothing_of_this_one() -> None:
+    ledger = ledger_of(9)
+    event = event_number(consume(ledger, 3, "k"))
+    held = reserve(ledger, 3, "l", LATER)
+    for request, expected in (
+        (Commit(1, held, None, OTHERS_CALLER), ReservationNotFoundError),
+        (Release(1, held, OTHERS_CALLER), ReservationNotFoundError),
+        (Refund(1, event, None, "mine", "", OTHERS_CALLER), EventNotFoundError),
+    ):
+        assert isinstance(ledger.refuse(request, LATER + SECOND), expected)
+    assert balances(ledger) == [(3, 3)]
+
+
+def test_ids_that_name_nothing_are_not_found() -> None:
+    ledger = ledger_of(9)
+    for account in (1, 99):
+        missing = Commit(account, 5, None, PLATFORM)
+        assert isinstance(ledger.refuse(missing, NOW), ReservationNotFoundError)
+        refund = Refund(account, 5, None, "why", "", PLATFORM)
+        assert isinstance(ledger.refuse(refund, NOW), EventNotFoundError)
+
+
+def test_what_follows_a_run_carries_its_workflow() -> None:
+    ledger = ledger_of(20)
+    number = event_number(ledger.accept(ask(Mode.CONSUME, 5, "a", workflow="w"), NOW))
+    reserved: Any = ledger.accept(ask(Mode.RESERVE, 4, "b", workflow="w"), LATER)
+    held = number_of(ids.RESERVATION, reserved["reservation"]["id"])
+    ledger.accept(Commit(1, held, None, PLATFORM), LATER + SECOND)
+    ledger.accept(Refund(1, number, 1, "why", "", PLATFORM), LATER + 2 * SECOND)
+    assert {row.workflow for row in ledger.events} == {"w"}
+    assert [row.executions for row in ledger.events] == [5, 4, -1]

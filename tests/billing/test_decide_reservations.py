@@ -1,0 +1,153 @@
+"""Each rule of reservations, from the hold to its settling, by one example."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from billing_app.billing.errors import (
+    BillingError,
+    InsufficientExecutionsError,
+    InvalidInputError,
+    ReservationExpiredError,
+    ReservationSettledError,
+)
+from billing_app.billing.executions.decisions import Accepted
+from billing_app.billing.executions.requests import Commit, Mode, Release
+from billing_app.db.words import EndReason, EventKind, ReservationStatus
+from tests.billing.counting import (
+    LATER,
+    SECOND,
+    balances,
+    consume,
+    ledger_of,
+    reserve,
+    two_with_the_second_first,
+)
+from tests.billing.memory_ledger import MemoryLedger
+from tests.factories import NOW, PLATFORM, ask, plan
+
+
+def test_a_reservation_holds_until_it_is_committed() -> None:
+    ledger = ledger_of(10)
+    number = reserve(ledger, 6, "k")
+    assert balances(ledger) == [(0, 6)]
+    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 5, "l"), NOW), InsufficientExecutionsError)
+    answer: Any = ledger.accept(Commit(1, number, None, PLATFORM), LATER)
+    assert answer["reservation"]["status"] == "committed"
+    assert (answer["executions"], answer["executions_released"]) == (6, 0)
+    assert balances(ledger) == [(6, 0)]
+    (event,) = ledger.events
+    assert (event.kind, event.idempotency_key) == (EventKind.COMMIT, "k")
+    assert event.refers_to == number
+
+
+def test_a_part_may_be_committed_and_the_rest_is_released() -> None:
+    ledger = ledger_of(4, 10)
+    number = reserve(ledger, 6, "k")
+    assert balances(ledger) == [(0, 4), (0, 2)]
+    answer: Any = ledger.accept(Commit(1, number, 3, PLATFORM), LATER)
+    assert (answer["executions"], answer["executions_released"]) == (3, 3)
+    assert ledger.parts(answer["event_id"]) == [(1, 3)]
+    assert balances(ledger) == [(3, 0), (0, 0)]
+
+
+def test_more_than_is_held_cannot_be_committed_and_the_hold_stays() -> None:
+    ledger = ledger_of(10)
+    number = reserve(ledger, 6, "k")
+    error = ledger.refuse(Commit(1, number, 7, PLATFORM), LATER)
+    assert isinstance(error, InvalidInputError)
+    assert error.facts["field"] == "executions"
+    assert balances(ledger) == [(0, 6)]
+
+
+def test_settling_is_idempotent_and_final() -> None:
+    ledger = ledger_of(10)
+    number = reserve(ledger, 6, "k")
+    first = ledger.one(Commit(1, number, None, PLATFORM), LATER)
+    again = ledger.one(Commit(1, number, 6, PLATFORM), LATER + SECOND)
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert again.replayed
+    assert again.answer == first.answer
+    assert isinstance(ledger.refuse(Commit(1, number, 5, PLATFORM), LATER), ReservationSettledError)
+    assert isinstance(ledger.refuse(Release(1, number, PLATFORM), LATER), ReservationSettledError)
+    assert balances(ledger) == [(6, 0)]
+
+
+def test_a_release_gives_all_back_and_writes_no_event() -> None:
+    ledger = ledger_of(4, 4)
+    number = reserve(ledger, 6, "k")
+    answer: Any = ledger.accept(Release(1, number, PLATFORM), LATER)
+    assert answer["reservation"]["status"] == "released"
+    assert answer["event_id"] is None
+    assert answer["executions_released"] == 6
+    assert balances(ledger) == [(0, 0), (0, 0)]
+    assert not ledger.events
+
+
+def test_an_expired_reservation_frees_itself_at_the_next_decision() -> None:
+    ledger = ledger_of(10)
+    number = reserve(ledger, 10, "k", hold_seconds=1)
+    moment_before = LATER - timedelta(microseconds=1)
+    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment_before), BillingError)
+    consume(ledger, 10, "m", LATER)
+    assert ledger.reservations[1, number].status == ReservationStatus.EXPIRED
+    assert balances(ledger) == [(10, 0)]
+
+
+@pytest.mark.parametrize("settle", [Commit(1, 0, None, PLATFORM), Release(1, 0, PLATFORM)])
+def test_an_expired_reservation_cannot_be_settled(settle: Commit | Release) -> None:
+    ledger = ledger_of(10)
+    number = reserve(ledger, 10, "k", hold_seconds=1)
+    error = ledger.refuse(msgspec.structs.replace(settle, number=number), LATER)
+    assert isinstance(error, ReservationExpiredError)
+    assert error.facts["expires_at"] == LATER
+    assert balances(ledger) == [(0, 0)]
+
+
+def test_a_reservation_is_honoured_though_its_plan_has_ended() -> None:
+    ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
+    number = reserve(ledger, 6, "k")
+    moment = LATER + SECOND
+    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment), BillingError)
+    answer: Any = ledger.accept(Commit(1, number, 5, PLATFORM), moment)
+    assert ledger.parts(answer["event_id"]) == [(1, 5)]
+    assert answer["executions_remaining"] == 0
+    ledger.refuse(ask(Mode.CONSUME, 1, "m"), moment)
+    kept = ledger.plans[1][1]
+    assert (kept.used, kept.held) == (5, 0)
+    assert (kept.ended_at, kept.ended_because) == (LATER, EndReason.PERIOD_ENDED)
+
+
+def test_a_plan_that_holds_something_takes_no_more_from_its_end_on() -> None:
+    ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
+    reserve(ledger, 6, "k")
+    assert isinstance(ledger.refuse(ask(Mode.CHECK, 1), LATER), InsufficientExecutionsError)
+    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER), InsufficientExecutionsError)
+
+
+def test_a_hold_that_outlives_its_plan_is_freed_when_it_expires() -> None:
+    ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
+    reserve(ledger, 6, "k", hold_seconds=60)
+    ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER + SECOND)
+    assert balances(ledger) == [(0, 6)]
+    ledger.refuse(ask(Mode.CONSUME, 1, "m"), NOW + 60 * SECOND)
+    assert balances(ledger) == [(0, 0)]
+    assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
+
+
+def test_a_part_is_committed_from_the_plan_that_is_used_first() -> None:
+    ledger = two_with_the_second_first()
+    number = reserve(ledger, 5, "k")
+    answer: Any = ledger.accept(Commit(1, number, 3, PLATFORM), LATER)
+    assert ledger.parts(answer["event_id"]) == [(2, 3)]
+
+
+def test_a_reservation_is_honoured_when_its_plan_is_stopped_meanwhile() -> None:
+    ledger = MemoryLedger([plan(1, 10)])
+    number = reserve(ledger, 4, "a")
+    ledger.plans[1][1].paused_at = ledger.plans[1][1].blocked_at = NOW
+    ledger.accept(Commit(1, number, 3, PLATFORM), LATER)
+    assert balances(ledger) == [(3, 0)]

@@ -1,0 +1,48 @@
+"""An adjustment moves the balance within its plan, and is undone."""
+
+from typing import Any
+
+import pytest
+
+from billing_app.billing.errors import AdjustmentExceedsError, RefundExceedsError
+from billing_app.billing.staff import adjustments, refunds
+from billing_app.db.words import StaffRole
+from tests.staff.conftest import Staff
+from tests.staff.house import WHY, Customer, now
+
+
+async def test_an_adjustment_moves_the_balance_and_is_undone(
+    customer: Customer, staff: Staff
+) -> None:
+    billing, executions = staff[StaffRole.BILLING], customer.services.executions
+    answer = await customer.use(30, workflow="w")
+    before = customer.figures()
+
+    async def adjust(used: int, sequence: int = 1) -> Any:
+        return await adjustments.adjust_executions(
+            executions,
+            billing,
+            customer.plan_id(sequence),
+            used=used,
+            reason=WHY,
+            now=now(),
+        )
+
+    less = await adjust(-30)
+    assert await customer.remaining() == 150
+    with pytest.raises(RefundExceedsError):
+        await refunds.refund_event(executions, billing, answer["event_id"], reason=WHY, now=now())
+    with pytest.raises(AdjustmentExceedsError) as exceeds:
+        await adjust(-1)
+    assert exceeds.value.facts["executions_used"] == 0
+    with pytest.raises(AdjustmentExceedsError):
+        await adjust(101)
+    more = await adjust(100)
+    assert await customer.remaining() == 50
+    with pytest.raises(AdjustmentExceedsError) as used:
+        await customer.undo(billing, less)
+    assert used.value.facts["executions_remaining"] == 0
+    await customer.undo(billing, more)
+    await customer.undo(billing, less)
+    assert customer.figures() == before
+    await customer.agrees()

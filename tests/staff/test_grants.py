@@ -1,0 +1,98 @@
+"""A grant is a plan of its own until it is undone, and support grants within limits."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from billing_app.billing.staff import grants, refunds
+from billing_app.billing.staff.grants import GrantUsedError
+from billing_app.billing.staff.permissions import OverLimitError
+from billing_app.billing.staff.repairs import AlreadyUndoneError
+from billing_app.composition import Services
+from billing_app.db.words import StaffRole
+from tests.factories import organization, staff_member
+from tests.staff.conftest import Staff
+from tests.staff.house import DAY, WHY, Customer, now
+
+
+async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff) -> None:
+    support = staff[StaffRole.SUPPORT]
+    before = customer.figures()
+    entry = await grants.grant_executions(
+        customer.services.database,
+        support,
+        customer.id,
+        executions=20,
+        ends_at=now() + DAY,
+        reason=WHY,
+        now=now(),
+    )
+    assert await customer.remaining() == 170
+    assert (entry.action, entry.actor_name, entry.role) == (
+        "grant_executions",
+        support.name,
+        StaffRole.SUPPORT,
+    )
+    assert (entry.account_id, entry.reason, entry.can_undo) == (customer.id, WHY, True)
+    assert entry.after["executions"] == 20
+    answer = await customer.use(5)
+    assert answer["plan"]["id"] == entry.subject, "what ends first is used first"
+    with pytest.raises(GrantUsedError) as used:
+        await customer.undo(support, entry)
+    assert used.value.facts["executions_used"] == 5
+    await refunds.refund_event(
+        customer.services.executions,
+        staff[StaffRole.BILLING],
+        answer["event_id"],
+        reason=WHY,
+        now=now(),
+    )
+    undone = await customer.undo(support, entry)
+    assert (undone.undoes, undone.action) == (entry.id, "undo")
+    assert await customer.remaining() == 150
+    with pytest.raises(AlreadyUndoneError):
+        await customer.undo(support, entry)
+    assert customer.figures()["plans"] == before["plans"]
+    await customer.agrees()
+
+
+async def test_a_grant_without_an_end_is_used_after_what_was_bought(
+    customer: Customer, staff: Staff
+) -> None:
+    await grants.grant_executions(
+        customer.services.database,
+        staff[StaffRole.SUPPORT],
+        customer.id,
+        executions=20,
+        reason=WHY,
+        now=now(),
+    )
+    assert (await customer.use(150))["executions_remaining"] == 20
+    assert (await customer.use(20))["plan"]["name"] == "Granted by support"
+
+
+async def test_support_grants_little_each_time_and_each_day(
+    house: Services, staff_url: str
+) -> None:
+    customer = Customer(house, organization(staff_url, 1))
+    support = staff_member(staff_url, StaffRole.SUPPORT)
+    at = datetime(2026, 3, 10, 23, 59, tzinfo=UTC)
+
+    async def grant(executions: int, at: datetime) -> Any:
+        return await grants.grant_executions(
+            house.database, support, customer.id, executions=executions, reason=WHY, now=at
+        )
+
+    with pytest.raises(OverLimitError) as each:
+        await grant(1_001, at)
+    assert each.value.facts["limit_executions"] == 1_000
+    granted = [await grant(1_000, at) for _ in range(5)]
+    with pytest.raises(OverLimitError) as day:
+        await grant(1, at)
+    assert day.value.facts["limit_executions_per_day"] == 5_000
+    assert day.value.facts["executions_today"] == 5_000
+    await customer.undo(support, granted[0])
+    await grant(1_000, at)
+    await grant(1_000, at + timedelta(minutes=1))
+    assert await customer.remaining() == 6_001

@@ -1,0 +1,132 @@
+"""Refunds by staff, of one event and of a failed workflow, and that they are undone."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from billing_app.billing import ids
+from billing_app.billing.errors import AdjustmentExceedsError, InvalidInputError, RefundExceedsError
+from billing_app.billing.executions.requests import Mode, Refund
+from billing_app.billing.receipts import read_receipt
+from billing_app.billing.staff import refunds
+from billing_app.billing.staff.refunds import EventRange, NothingToRefundError, TooManyEventsError
+from billing_app.db.words import StaffRole
+from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE
+from tests.staff.conftest import Staff
+from tests.staff.house import DAY, WHY, Customer, now
+
+
+async def test_a_refund_of_one_event_can_be_undone_and_done_again(
+    customer: Customer, staff: Staff
+) -> None:
+    billing, services = staff[StaffRole.BILLING], customer.services
+    answer = await customer.use(120, workflow="w")
+    event_id = answer["event_id"]
+    before = customer.figures()
+
+    async def refund(count: int | None) -> Any:
+        return await refunds.refund_event(
+            services.executions, billing, event_id, count=count, reason=WHY, now=now()
+        )
+
+    entry = await refund(50)
+    assert await customer.remaining() == 80
+    receipt = await read_receipt(services.database, OPERATOR, event_id)
+    assert (receipt.executions_refunded, receipt.refunds[0].reason) == (50, WHY)
+    rest = await refund(None)
+    assert rest.after["executions"] == 70
+    with pytest.raises(RefundExceedsError):
+        await refund(1)
+    await customer.undo(billing, entry)
+    await customer.undo(billing, rest)
+    assert customer.figures() == before
+    receipt = await read_receipt(services.database, OPERATOR, event_id)
+    assert receipt.executions_refunded == 0
+    again = await refund(None)
+    assert again.after["executions"] == 120
+    await customer.use(100)
+    with pytest.raises(AdjustmentExceedsError) as used:
+        await customer.undo(billing, again)
+    assert used.value.facts["executions_remaining"] == 0
+    await customer.agrees()
+
+
+async def test_a_service_and_staff_refund_the_same_event(customer: Customer, staff: Staff) -> None:
+    services, billing = customer.services, staff[StaffRole.BILLING]
+    answer = await customer.use(10)
+    number = ids.decode(ids.EVENT, answer["event_id"])
+    assert number is not None
+    refund = Refund(*number, 4, "failed", "", PLATFORM)
+    await services.executions.decide(PLATFORM_SERVICE, refund)
+    entry = await refunds.refund_event(
+        services.executions, billing, answer["event_id"], reason=WHY, now=now()
+    )
+    assert entry.after["executions"] == 6
+    await customer.undo(billing, entry)
+    receipt = await read_receipt(services.database, OPERATOR, answer["event_id"])
+    assert receipt.executions_refunded == 4
+    await customer.agrees()
+
+
+async def test_a_failed_workflow_is_refunded_as_a_whole(customer: Customer, staff: Staff) -> None:
+    billing, services = staff[StaffRole.BILLING], customer.services
+    began = now() - timedelta(minutes=1)
+    events = [await customer.use(n, workflow="broken") for n in (1, 2, 3, 4)]
+    await customer.use(5, workflow="fine")
+    held = await customer.use(6, Mode.RESERVE, workflow="broken")
+    assert held["reservation"]
+    await refunds.refund_event(
+        services.executions, billing, events[1]["event_id"], reason=WHY, now=now()
+    )
+    await refunds.refund_event(
+        services.executions, billing, events[2]["event_id"], count=1, reason=WHY, now=now()
+    )
+    before = customer.figures()
+    found = EventRange("broken", began, now() + timedelta(minutes=1))
+    view = await refunds.preview_range(services.database, billing, customer.id, found)
+    assert (view.events, view.executions) == (3, 1 + 2 + 4)
+    assert (view.events_refunded, view.executions_refunded) == (1, 3)
+    assert view.executions_refunded_partly == 1
+    assert customer.figures() == before
+
+    async def refund(found: EventRange) -> Any:
+        return await refunds.refund_range(
+            services.executions, billing, customer.id, found, reason=WHY, now=now()
+        )
+
+    entry = await refund(found)
+    assert (entry.after["events"], entry.after["executions"]) == (3, 7)
+    left = {"events_refunded": 1, "events_left": 0, "executions_left": 0}
+    assert {name: entry.after[name] for name in left} == left
+    with pytest.raises(NothingToRefundError):
+        await refund(found)
+    with pytest.raises(NothingToRefundError):
+        await refund(EventRange("fine", began, began + timedelta(seconds=1)))
+    with pytest.raises(NothingToRefundError):
+        await refund(EventRange("fine", began, now(), user_id="somebody"))
+    await customer.undo(billing, entry)
+    assert customer.figures() == before
+    await customer.agrees()
+
+
+async def test_a_range_is_bounded(
+    customer: Customer, staff: Staff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refunds, "MAX_EVENTS", 2)
+    began = now() - timedelta(minutes=1)
+    for _ in range(3):
+        await customer.use(1, workflow="many")
+    with pytest.raises(TooManyEventsError) as many:
+        await refunds.refund_range(
+            customer.services.executions,
+            staff[StaffRole.BILLING],
+            customer.id,
+            EventRange("many", began, now()),
+            reason=WHY,
+            now=now(),
+        )
+    assert many.value.facts == {"events": 3, "max_events": 2}
+    assert await customer.remaining() == 147
+    with pytest.raises(InvalidInputError):
+        EventRange("many", now(), now() - DAY)
