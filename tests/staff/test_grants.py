@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.staff import grants, refunds
-from billing_app.billing.staff.grants import GrantUsedError
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff import adjustments, grants, refunds
+from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.grants import GrantTakenBackError, GrantUsedError
 from billing_app.billing.staff.permissions import OverLimitError
 from billing_app.billing.staff.repairs import AlreadyUndoneError
 from billing_app.composition import Services
@@ -96,3 +98,53 @@ async def test_support_grants_little_each_time_and_each_day(
     await grant(1_000, at)
     await grant(1_000, at + timedelta(minutes=1))
     assert await customer.remaining() == 6_001
+
+
+async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
+    customer: Customer, staff: Staff
+) -> None:
+    """Else the use of it would be booked on a plan that is gone, and the customer had it free."""
+    billing, executions = staff[StaffRole.BILLING], customer.services.executions
+    grant = await _five_for_a_day(customer, billing)
+    answer = await customer.use(3, workflow="w")
+    refund = await refunds.refund_event(
+        executions, billing, answer["event_id"], reason=WHY, now=now()
+    )
+    await customer.undo(billing, grant)
+    before = customer.figures()
+    with pytest.raises(GrantTakenBackError) as taken_back:
+        await customer.undo(billing, refund)
+    assert taken_back.value.facts == {"executions_total": 5}
+    with pytest.raises(GrantTakenBackError):
+        await adjustments.adjust_executions(
+            executions, billing, grant.subject, used=1, reason=WHY, now=now()
+        )
+    assert customer.figures() == before
+    await customer.agrees()
+
+
+async def test_what_lessened_a_grant_is_not_undone_once_the_grant_is(
+    customer: Customer, staff: Staff
+) -> None:
+    billing, executions = staff[StaffRole.BILLING], customer.services.executions
+    grant = await _five_for_a_day(customer, billing)
+    await customer.use(3)
+    less = await adjustments.adjust_executions(
+        executions, billing, grant.subject, used=-3, reason=WHY, now=now()
+    )
+    await customer.undo(billing, grant)
+    with pytest.raises(GrantTakenBackError):
+        await customer.undo(billing, less)
+    await customer.agrees()
+
+
+async def _five_for_a_day(customer: Customer, actor: StaffActor) -> EntryView:
+    return await grants.grant_executions(
+        customer.services.database,
+        actor,
+        customer.id,
+        executions=5,
+        ends_at=now() + DAY,
+        reason=WHY,
+        now=now(),
+    )

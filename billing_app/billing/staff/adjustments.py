@@ -7,6 +7,7 @@ from billing_app.billing.errors import AccountNotFoundError, InvalidInputError, 
 from billing_app.billing.executions.requests import Adjust
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.grants import require_not_taken_back
 from billing_app.billing.staff.ledger import answer_of, event_number, repair_ledger
 from billing_app.billing.staff.permissions import (
     MAX_EXECUTIONS,
@@ -31,7 +32,7 @@ async def adjust_executions(
     """Count `used` more executions on a plan, or fewer when it is negative.
 
     Raises ForbiddenError, OverLimitError, InvalidInputError, PlanUnknownError,
-    AdjustmentExceedsError with the plan's figures.
+    AdjustmentExceedsError with the plan's figures, GrantTakenBackError.
     """
     staff = require(actor, Action.ADJUST)
     if not 1 <= abs(used) <= MAX_EXECUTIONS:
@@ -43,6 +44,8 @@ async def adjust_executions(
     account_id, sequence = plan_numbers(plan_id)
 
     async def correct(ledger: Ledger) -> Done:
+        if used > 0:
+            await require_not_taken_back(ledger, account_id, [sequence])
         request = Adjust(account_id, [(sequence, used)], reason.strip())
         answer = answer_of((await ledger.decide([request]))[0])
         after = {"executions": used, "event": event_number(answer["event_id"])}
@@ -56,8 +59,11 @@ async def adjust_executions(
 
 
 async def take_adjustment_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> Done:
-    """The other way round. Raises AdjustmentExceedsError when the plan moved on meanwhile."""
+    """The other way round. Raises AdjustmentExceedsError or GrantTakenBackError when the plan moved
+    on meanwhile."""
     used, sequence = entry.after["executions"], plan_numbers(entry.subject)[1]
+    if used < 0:
+        await require_not_taken_back(ledger, account_id, [sequence])
     request = Adjust(account_id, [(sequence, -used)], "Undone", refers_to=entry.after["event"])
     answer_of((await ledger.decide([request]))[0])
     return Done(entry.subject, {"executions": used}, {"executions": -used})

@@ -1,5 +1,6 @@
 """Granting executions: a plan of their own, and taking it back while it is whole."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import Actor, StaffActor
 from billing_app.billing.errors import ConflictError, InvalidInputError
+from billing_app.billing.executions.service import Ledger
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.permissions import LIMITS, Action, require, require_within_limit
 from billing_app.billing.staff.repairs import (
@@ -41,9 +43,21 @@ WHERE e.actor_id = :actor AND e.action = :action AND e.at >= :since
 """)
 
 
+TAKEN_BACK: Final = f"""
+SELECT executions FROM plans
+WHERE account_id = $1 AND sequence = ANY($2::int[])
+  AND source = '{PlanSource.STAFF_GRANT}' AND ended_because = '{EndReason.CANCELLED}'
+"""  # noqa: S608
+
+
 class GrantUsedError(ConflictError):
     code = "grant_used"
     title = "Executions of this grant were used meanwhile"
+
+
+class GrantTakenBackError(ConflictError):
+    code = "grant_taken_back"
+    title = "The grant that this would use was taken back"
 
 
 async def grant_executions(
@@ -96,6 +110,16 @@ async def take_grant_back(
     plan.ended_at, plan.ended_because = now, EndReason.CANCELLED
     session.add(plan)
     return Done(plan_id_of(plan), before=entry.after)
+
+
+async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Sequence[int]) -> None:
+    """A grant is taken back only unused, so it must stay unused. Raises GrantTakenBackError."""
+    rows = await ledger.connection.fetch(TAKEN_BACK, account_id, sequences)
+    if rows:
+        raise GrantTakenBackError(
+            f"The {rows[0]['executions']:,} executions granted were taken back unused.",
+            executions_total=rows[0]["executions"],
+        )
 
 
 async def _queue(

@@ -22,6 +22,7 @@ from billing_app.billing.executions.requests import Adjust, Caller, Refund
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.grants import require_not_taken_back
 from billing_app.billing.staff.ledger import answer_of, event_number, repair_ledger
 from billing_app.billing.staff.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.repairs import Done, Order, account_number, check_executions, moment
@@ -212,8 +213,10 @@ def require_few_events(view: RangeView) -> None:
 
 async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> Done:
     """Use again, from the same plans, what a refund gave back, so that it can be refunded once
-    more. Raises AdjustmentExceedsError when it was used meanwhile."""
+    more. Raises AdjustmentExceedsError when it was used meanwhile, GrantTakenBackError."""
     rows = await ledger.connection.fetch(GIVEN_BACK, account_id, entry.after["refunds"])
+    plans = sorted({row["plan_sequence"] for row in rows})
+    await require_not_taken_back(ledger, account_id, plans)
     requests: dict[int, Adjust] = {}
     for row in rows:
         request = requests.setdefault(
