@@ -21,7 +21,10 @@ def run() -> None:
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
         context.configure(
-            connection=connection, target_metadata=SQLModel.metadata, compare_type=True
+            connection=connection,
+            target_metadata=SQLModel.metadata,
+            compare_type=True,
+            transaction_per_migration=True,
         )
         with context.begin_transaction():
             context.run_migrations()

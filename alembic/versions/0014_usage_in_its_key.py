@@ -1,4 +1,7 @@
-"""The daily figures stand in the key itself, so that a year is read without the table's pages."""
+"""The daily figures stand in the key itself, so that a year is read without the table's pages.
+
+The new key is built beside the old one: counting goes on meanwhile.
+"""
 
 from collections.abc import Sequence
 
@@ -9,19 +12,22 @@ down_revision: str | None = "0013"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-KEY = "PRIMARY KEY (account_id, day, workflow, user_id)"
+COLUMNS = "(account_id, day, workflow, user_id)"
 
 
 def upgrade() -> None:
-    _replace_key(f"{KEY} INCLUDE (used, refunded)")
+    _replace_key(f"{COLUMNS} INCLUDE (used, refunded)")
 
 
 def downgrade() -> None:
-    _replace_key(KEY)
+    _replace_key(COLUMNS)
 
 
-def _replace_key(key: str) -> None:
+def _replace_key(columns: str) -> None:
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS new_pk_daily_usage")
+        op.execute(f"CREATE UNIQUE INDEX CONCURRENTLY new_pk_daily_usage ON daily_usage {columns}")
     op.execute(
         "ALTER TABLE daily_usage DROP CONSTRAINT pk_daily_usage,"
-        f" ADD CONSTRAINT pk_daily_usage {key}"
+        " ADD CONSTRAINT pk_daily_usage PRIMARY KEY USING INDEX new_pk_daily_usage"
     )
