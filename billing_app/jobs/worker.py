@@ -3,6 +3,7 @@
 Reservations expire and plans take over without it; it only cleans up and checks.
 """
 
+import logging
 import signal
 import threading
 from datetime import datetime
@@ -16,6 +17,7 @@ from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
 from billing_app.jobs import metrics, overage, reconciliation, retention, staff, webhooks
+from billing_app.logs import Seldom
 
 # One version for all releases: work that an older worker began goes on in a newer one.
 APPLICATION_VERSION: Final = "1"
@@ -29,6 +31,8 @@ EACH_TEN_MINUTES: Final = "*/10 * * * *"
 LATE_NIGHTLY: Final = "53 3 * * *"
 FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
+
+SELDOM: Final = Seldom()
 
 log = structlog.get_logger(__name__)
 
@@ -147,6 +151,7 @@ def launch(database_url: str) -> None:
         "console_log_level": "WARNING",
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
+    logging.getLogger("dbos").addFilter(SELDOM)
     DBOS(config=config)
     DBOS.launch()
     webhooks.register_queue()
