@@ -15,22 +15,24 @@ SELDOM_SECONDS: Final = 30.0
 
 
 class Seldom(logging.Filter):
-    """A warning of the same place in the code comes once in SELDOM_SECONDS; errors always do.
+    """The same warning comes once in SELDOM_SECONDS; another one, and errors, always do.
 
     While the database is away, DBOS warns 150 times a second otherwise.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[tuple[str, int], float] = {}
+        self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno > logging.WARNING:
             return True
-        place, now = (record.pathname, record.lineno), time.monotonic()
-        if now - self._last.get(place, -SELDOM_SECONDS) < SELDOM_SECONDS:
+        message, now = record.getMessage(), time.monotonic()
+        said = list(self._said.items())  # at once: several threads log
+        self._said = {words: at for words, at in said if now - at < SELDOM_SECONDS}
+        if message in self._said:
             return False
-        self._last[place] = now
+        self._said[message] = now
         return True
 
 

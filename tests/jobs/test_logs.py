@@ -16,21 +16,24 @@ def logger() -> Iterator[logging.Logger]:
     logger.removeFilter(seldom)
 
 
-def test_a_warning_of_one_place_comes_once_in_a_while(
+def test_the_same_warning_comes_once_in_a_while(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
     for now in (0.0, 1.0, logs.SELDOM_SECONDS - 1, logs.SELDOM_SECONDS):
-        logger.warning("no database, at %s", now)
-    assert caplog.messages == ["no database, at 0.0", f"no database, at {logs.SELDOM_SECONDS}"]
+        monkeypatch.setattr(logs.time, "monotonic", lambda now=now: now)
+        logger.warning("no database for queue %s", "staff")
+    assert caplog.messages == ["no database for queue staff"] * 2
 
 
-def test_another_place_and_an_error_are_not_held_back(
+def test_another_warning_and_errors_are_not_held_back(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logger.warning("one")
-    logger.warning("another")
-    for _ in range(2):
+    for workflow in ("one", "another"):
+        logger.warning("workflow %s was given up", workflow)
         logger.error("failed")
-    assert caplog.messages == ["one", "another", "failed", "failed"]
+    assert caplog.messages == [
+        "workflow one was given up",
+        "failed",
+        "workflow another was given up",
+        "failed",
+    ]
