@@ -103,19 +103,17 @@ def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.received, "soft"),
         cell(
-            rx.fragment(
-                row.type,
+            rx.el.span(
+                rx.el.span(row.type, class_name="row-words"),
                 rx.cond(
                     row.account_id != "",
-                    rx.fragment(
-                        " ",
-                        rx.link(
-                            "Account",
-                            href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
-                            class_name="text-link",
-                        ),
+                    rx.link(
+                        "Account",
+                        href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+                        class_name="text-link",
                     ),
                 ),
+                class_name="row-title",
             ),
             "strong clip-wide",
         ),
