@@ -12,7 +12,12 @@ from billing_app.billing.errors import AccountNotFoundError, InvalidInputError
 from billing_app.billing.staff import audit_log, undo
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.history import read_account_history
-from billing_app.billing.staff.moves import MoveInForceError, MovePreview, NoSubscriptionError
+from billing_app.billing.staff.moves import (
+    MoveInForceError,
+    MovePreview,
+    NoSubscriptionError,
+    RequestFailedError,
+)
 from billing_app.billing.staff.repairs import AlreadySoError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
@@ -40,8 +45,11 @@ async def move(bed: Bed, actor: StaffActor, offer: str, **more: Any) -> EntryVie
     return await bed.services.moves.move_offer(actor, bed.holder.account_id, **values | more)
 
 
-async def take_back(bed: Bed, actor: StaffActor, entry: EntryView) -> EntryView:
-    return await undo.undo(bed.services.undoing, actor, entry.id, reason="No", now=bed.now)
+async def take_back(
+    bed: Bed, actor: StaffActor, entry: EntryView, key: str | None = None
+) -> EntryView:
+    undoing = bed.services.undoing
+    return await undo.undo(undoing, actor, entry.id, reason="No", now=bed.now, key=key)
 
 
 async def entries(bed: Bed) -> list[tuple[str, str]]:
@@ -151,6 +159,65 @@ async def test_when_stripe_is_down_the_move_is_repeated_and_told_once(
     waiting = await bed.live()
     assert waiting.next_offer is not None
     assert waiting.next_offer.code == "scale"
+
+
+async def test_a_move_that_never_reached_stripe_is_written_down_as_undone(
+    bed: Bed, billing: StaffActor
+) -> None:
+    """Nobody is charged for a request whose sender has long gone away."""
+    await bed.subscribed("starter")
+    bed.sandbox.control("faults", kind="status", path="/v1/subscriptions/*", times=99, status=503)
+    with pytest.raises(PaymentProviderUnavailableError):
+        await move(bed, billing, "growth", when=When.NOW, key="k")
+    assert await entries(bed) == [("move_offer", WHY)]
+    bed.sandbox.http.delete("/_sandbox/faults")
+    bed.skip(HOUR)
+    await bed.reconcile()
+    assert await entries(bed) == [("undo", "The request never arrived"), ("move_offer", WHY)]
+    with pytest.raises(RequestFailedError) as failed:
+        await move(bed, billing, "growth", when=When.NOW, key="k")
+    assert failed.value.facts == {"problem": "never_arrived"}
+    assert (await bed.live()).offer.code == "starter"
+    assert bed.charged_minor() == 1_900
+
+
+async def test_a_key_is_answered_with_what_became_of_its_move(
+    bed: Bed, billing: StaffActor
+) -> None:
+    await bed.subscribed("starter")
+    bed.use_card("pm_card_chargeCustomerFail")
+    with pytest.raises(PaymentDeclinedError):
+        await move(bed, billing, "growth", when=When.NOW, key="refused")
+    bed.use_card("pm_card_visa")
+    with pytest.raises(RequestFailedError) as failed:
+        await move(bed, billing, "growth", when=When.NOW, key="refused")
+    assert failed.value.facts == {"problem": "payment_declined"}
+    done = await move(bed, billing, "growth", when=When.NOW, key="new")
+    assert (await move(bed, billing, "growth", when=When.NOW, key="new")).id == done.id
+    assert bed.charged_minor() == 7_900
+
+
+async def test_a_key_whose_outcome_is_open_takes_its_move_up_again(
+    bed: Bed, billing: StaffActor
+) -> None:
+    await bed.subscribed("starter")
+    fault: dict[str, Any] = {"kind": "status", "path": "/v1/subscription_schedules*", "status": 503}
+    bed.sandbox.control("faults", **fault, times=9)
+    with pytest.raises(PaymentProviderUnavailableError):
+        await move(bed, billing, "growth", key="k")
+    bed.sandbox.http.delete("/_sandbox/faults")
+    entry = await move(bed, billing, "growth", key="k")
+    waiting = await bed.live()
+    assert waiting.next_offer is not None
+    assert waiting.next_offer.code == "growth"
+    bed.sandbox.control("faults", **fault, times=9)
+    with pytest.raises(PaymentProviderUnavailableError):
+        await take_back(bed, billing, entry, key="back")
+    bed.sandbox.http.delete("/_sandbox/faults")
+    undone = await take_back(bed, billing, entry, key="back")
+    assert (await take_back(bed, billing, entry, key="back")).id == undone.id
+    assert (await bed.live()).next_offer is None
+    assert await entries(bed) == [("undo", "No"), ("move_offer", WHY)]
 
 
 async def test_what_cannot_be_moved(bed: Bed, billing: StaffActor) -> None:

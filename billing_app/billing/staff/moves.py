@@ -1,19 +1,19 @@
 """Moving a subscription to another version of an offer, at the payment provider.
 
 The intent and the audit entry are committed together, then the provider is asked (see
-subscriptions/writes.py). What it refuses is written down as undone.
+subscriptions/writes.py). What it refuses, or what never reached it, is written down as undone.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.actors import Actor
+from billing_app.billing.actors import Actor, StaffActor
 from billing_app.billing.catalogue import OfferUnknownError, OfferView, offer_version
 from billing_app.billing.errors import (
     AccountNotFoundError,
@@ -39,10 +39,9 @@ from billing_app.billing.staff.repairs import (
 )
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customers import ensure_price
-from billing_app.billing.subscriptions.intents import Intents, Wanted
+from billing_app.billing.subscriptions.intents import Intents, NeverArrivedError, Wanted
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
-    PaymentProviderUnavailableError,
     PriceFacts,
 )
 from billing_app.billing.subscriptions.quotes import (
@@ -56,7 +55,7 @@ from billing_app.billing.subscriptions.quotes import (
 )
 from billing_app.billing.subscriptions.rules import require_other_offer
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
-from billing_app.billing.subscriptions.writes import Operation, WritePendingError
+from billing_app.billing.subscriptions.writes import Operation
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     Account,
@@ -64,14 +63,25 @@ from billing_app.db.tables import (
     Offer,
     OfferVersion,
     ProviderCustomer,
+    ProviderWrite,
     Subscription,
 )
-from billing_app.db.words import When
+from billing_app.db.words import StaffRole, When, WriteState
+
+# Names the audit entry in the intent that belongs to it.
+ENTRY: Final = "audit_entry_id"
 
 
 class NoSubscriptionError(ConflictError):
     code = "no_subscription"
     title = "This account has no subscription"
+
+
+class RequestFailedError(ConflictError):
+    """Whoever asks again with the same key is told what became of the first request."""
+
+    code = "request_failed"
+    title = "The request with this key came to nothing"
 
 
 class MoveInForceError(ConflictError):
@@ -118,6 +128,7 @@ class Moves:
         self._database = database
         self._provider = provider
         self._intents = intents
+        intents.tell_failures(_write_failure)
 
     async def preview_move(
         self,
@@ -187,9 +198,9 @@ class Moves:
         check_order(order)
         async with self._database.reading() as session:
             await refuse_own(session, order)
-            known = await known_entry(session, order)
+            known = await _known(session, order)
             if known is not None:
-                return view_of(known)
+                return known
             new = await _find_version(session, offer_code, version)
             subscription = await _live(session, number)
         price = await ensure_price(self._database, self._provider, new, now)
@@ -210,7 +221,11 @@ class Moves:
         check_order(order)
         async with self._database.reading() as session:
             await refuse_own(session, order)
-            await refuse_second_undo(session, order)
+            known = await _known(session, order)
+            if known is not None:
+                return known
+            if await known_entry(session, order) is None:
+                await refuse_second_undo(session, order)
             subscription = await _live(session, order.account_id)
             _require_waiting(subscription, entry)
             earlier_id = entry.before["next_version_id"]
@@ -242,41 +257,21 @@ class Moves:
         async def decide(session: AsyncSession) -> dict[str, Any]:
             await refuse_second_undo(session, order)
             step: _Step = await decide_step(session)
-            made.append(await record(session, order.actor, deed_of(order, step.done), now))
-            return step.told
+            entry = await record(session, order.actor, deed_of(order, step.done), now)
+            made.append(entry)
+            return step.told | {ENTRY: entry.id}
 
         if await self._intents.settle(order.account_id, customer_id, now, wanted=wanted):
             return await self._entry_before(order)
+        async with self._database.reading() as session:
+            await _known(session, order)
         try:
             await self._intents.carry_out(order.account_id, customer_id, wanted, decide, now)
         except IntegrityError as error:
             if "uq_audit_entries_request_key" in str(error.orig):
                 raise IdempotencyKeyReusedError from None
             raise
-        except (PaymentProviderUnavailableError, WritePendingError):
-            raise
-        except BillingError as error:
-            for entry in made:
-                await self._write_refusal(order, entry, error, now)
-            raise
         return view_of(made[0]) if made else await self._entry_before(order)
-
-    async def _write_refusal(
-        self, order: Order, entry: AuditEntry, error: BillingError, now: datetime
-    ) -> None:
-        """A move that the provider refused is undone by that; of an undoing it is only said."""
-        is_move = entry.action == Action.MOVE_OFFER
-        deed = Deed(
-            action=Action.UNDO,
-            reason=f"The payment provider refused: {error.title}",
-            account_id=order.account_id,
-            subject=entry.subject,
-            before=entry.after,
-            after=entry.before | {"refused": error.code},
-            undoes=entry.id if is_move else None,
-        )
-        async with self._database.transaction() as session:
-            await record(session, order.actor, deed, now)
 
     async def _entry_before(self, order: Order) -> EntryView:
         """Of the request that was interrupted, and whose effect is there. Raises AlreadySoError
@@ -298,6 +293,53 @@ class Moves:
             customer = await session.get(ProviderCustomer, account_id)
         assert customer is not None
         return customer.customer_id
+
+
+async def _known(session: AsyncSession, order: Order) -> EntryView | None:
+    """What an earlier request with this key did; None also while that is not certain.
+
+    Raises IdempotencyKeyReusedError, RequestFailedError.
+    """
+    entry = await known_entry(session, order)
+    if entry is None:
+        return None
+    query = (
+        select(ProviderWrite)
+        .where(ProviderWrite.account_id == entry.account_id)
+        .where(col(ProviderWrite.parameters)[ENTRY].as_integer() == entry.id)
+    )
+    intent = (await session.exec(query)).first()
+    if intent is None or intent.state == WriteState.DONE:
+        return view_of(entry)
+    if intent.state == WriteState.FAILED:
+        raise RequestFailedError(
+            "It came to nothing. Ask again with a new key.", problem=intent.problem
+        )
+    return None
+
+
+async def _write_failure(
+    session: AsyncSession, row: ProviderWrite, error: BillingError, now: datetime
+) -> None:
+    """A move that came to nothing is undone by that; of an undoing it is only said."""
+    entry_id = row.parameters.get(ENTRY)
+    if entry_id is None:
+        return
+    entry = await session.get(AuditEntry, entry_id)
+    assert entry is not None
+    never_arrived = isinstance(error, NeverArrivedError)
+    why = error.title if never_arrived else f"The payment provider refused: {error.title}"
+    deed = Deed(
+        action=Action.UNDO,
+        reason=why,
+        account_id=entry.account_id,
+        subject=entry.subject,
+        before=entry.after,
+        after=entry.before | {"refused": error.code},
+        undoes=entry.id if entry.action == Action.MOVE_OFFER else None,
+    )
+    actor = StaffActor(entry.actor_id, entry.actor_name, StaffRole(entry.role))
+    await record(session, actor, deed, now)
 
 
 async def _live(session: AsyncSession, account_id: int) -> Subscription:

@@ -20,6 +20,15 @@ from billing_app.db.tables import Account, ProviderWrite
 from billing_app.db.words import WriteState
 
 Decide = Callable[[AsyncSession], Awaitable[dict[str, Any]]]
+Tell = Callable[[AsyncSession, ProviderWrite, BillingError, datetime], Awaitable[None]]
+"""Writes down that an intent came to nothing, in the transaction that says so."""
+
+
+class NeverArrivedError(BillingError):
+    """Whoever sent it is gone, and the provider knows nothing of it."""
+
+    code = "never_arrived"
+    title = "The request never arrived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,11 @@ class Intents:
         self._database = database
         self._provider = provider
         self._syncing = syncing
+        self._tell_failure: Tell | None = None
+
+    def tell_failures(self, tell: Tell) -> None:
+        """`tell` is called for each intent that fails, whoever finds out and when."""
+        self._tell_failure = tell
 
     async def carry_out(
         self, account_id: int, customer_id: str, wanted: Wanted, decide: Decide, now: datetime
@@ -66,10 +80,10 @@ class Intents:
         for row in rows:
             is_wanted = wanted is not None and wanted.is_of(row)
             if facts is not None and writes.is_done(row, facts):
-                await self._finish(row, WriteState.DONE, now)
+                await self._finish(row, now)
                 is_there = is_there or is_wanted
             elif not writes.may_still_arrive(row, now):
-                await self._finish(row, WriteState.FAILED, now, problem="never_arrived")
+                await self._fail(row, NeverArrivedError(), now)
             elif not is_wanted:
                 raise WritePendingError
         return is_there
@@ -79,9 +93,9 @@ class Intents:
         key unless that takes money."""
         facts = await self._syncing.customer(customer_id, now)
         if facts is not None and writes.is_done(row, facts):
-            return await self._finish(row, WriteState.DONE, now)
+            return await self._finish(row, now)
         if row.operation in CHARGING or facts is None:
-            return await self._finish(row, WriteState.FAILED, now, problem="never_arrived")
+            return await self._fail(row, NeverArrivedError(), now)
         try:
             await self._ask(row, customer_id, now)
         except PaymentProviderUnavailableError:
@@ -112,17 +126,33 @@ class Intents:
         except PaymentProviderUnavailableError:
             raise
         except BillingError as error:
-            await self._finish(row, WriteState.FAILED, now, problem=error.code)
+            await self._fail(row, error, now)
             raise
         await self._syncing.customer(customer_id, now)
-        await self._finish(row, WriteState.DONE, now)
+        await self._finish(row, now)
 
-    async def _finish(
-        self, row: ProviderWrite, state: WriteState, now: datetime, *, problem: str | None = None
-    ) -> WriteState:
+    async def _finish(self, row: ProviderWrite, now: datetime) -> WriteState:
         async with self._database.transaction() as session:
-            kept = await session.get(ProviderWrite, (row.account_id, row.key))
-            assert kept is not None
-            writes.finish(kept, state, now, problem=problem)
-            session.add(kept)
-        return state
+            await self._end(session, row, WriteState.DONE, now)
+        return WriteState.DONE
+
+    async def _fail(self, row: ProviderWrite, error: BillingError, now: datetime) -> WriteState:
+        async with self._database.transaction() as session:
+            await self._end(session, row, WriteState.FAILED, now, problem=error.code)
+            if self._tell_failure is not None:
+                await self._tell_failure(session, row, error, now)
+        return WriteState.FAILED
+
+    async def _end(
+        self,
+        session: AsyncSession,
+        row: ProviderWrite,
+        state: WriteState,
+        now: datetime,
+        *,
+        problem: str | None = None,
+    ) -> None:
+        kept = await session.get(ProviderWrite, (row.account_id, row.key))
+        assert kept is not None
+        writes.finish(kept, state, now, problem=problem)
+        session.add(kept)
