@@ -21,6 +21,8 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.payments import declines
 
 TIMEOUT_SECONDS: Final = 20
+# All attempts together: somebody waits for the answer.
+GIVE_UP_SECONDS: Final = 30
 NETWORK_RETRIES: Final = 2
 RATE_LIMIT_ATTEMPTS: Final = 5
 RATE_LIMIT_WAIT_SECONDS: Final = 0.4
@@ -45,7 +47,17 @@ class StripeCalls:
 
 
 async def asked(call: Callable[[], Awaitable[Result]]) -> Result:
-    """Call Stripe; its errors become billing's. 429 waits and asks again, a few times."""
+    """Call Stripe; its errors become billing's. Gives up after GIVE_UP_SECONDS."""
+    try:
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            return await _asked(call)
+    except TimeoutError:
+        log.warning("stripe_unavailable", error="TimeoutError", code=None)
+        raise PaymentProviderUnavailableError from None
+
+
+async def _asked(call: Callable[[], Awaitable[Result]]) -> Result:
+    """429 waits and asks again, a few times."""
     for attempt in range(RATE_LIMIT_ATTEMPTS):
         try:
             return await call()

@@ -1,5 +1,6 @@
 """Stripe down in the middle: what happened is found out on the next try, never guessed."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -43,6 +44,23 @@ def break_writes(bed: Bed, path: str, kind: str, when: str, times: int = TRIES) 
 
 def keys(bed: Bed) -> list[tuple[str, str]]:
     return [(key, state) for key, state in bed.rows("SELECT key, state FROM provider_writes")]
+
+
+async def test_whoever_waits_is_told_before_all_attempts_have_run_out(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bed.begin("starter")
+    bed.use_card("pm_card_visa")
+    bed.sandbox.fault(
+        kind="hang", when="before", method="POST", path="/v1/subscriptions", times=TRIES, seconds=10
+    )
+    monkeypatch.setattr(calls, "GIVE_UP_SECONDS", 0.5)
+    async with asyncio.timeout(calls.TIMEOUT_SECONDS / 2):
+        with pytest.raises(PaymentProviderUnavailableError):
+            await bed.begin("starter")
+    bed.sandbox.http.delete("/_sandbox/faults")
+    ((_, state),) = keys(bed)
+    assert state == "pending"
 
 
 @pytest.mark.parametrize(("kind", "when"), FAULTS)
