@@ -37,3 +37,8 @@ def check_chargeable(amount_minor: int, currency: str, *, field: str) -> None:
     step = STEPS.get(currency, 1)
     if amount_minor % step:
         raise InvalidInputError(f"{currency} is charged in steps of {step}.", field=field)
+
+
+def chargeable(amount_minor: int, currency: str) -> int:
+    """The amount, rounded down to one that the currency has."""
+    return amount_minor - amount_minor % STEPS.get(currency, 1)

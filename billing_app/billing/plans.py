@@ -6,7 +6,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
@@ -14,12 +14,13 @@ from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.answers import balance_of
 from billing_app.billing.executions.state import AccountState, PlanBalance
+from billing_app.billing.holds import overdue_holds
 from billing_app.billing.overage.reading import OverageView, read_overage
 from billing_app.billing.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, Plan, Reservation, ReservationHold
-from billing_app.db.words import EndReason, PlanSource, PlanType, ReservationStatus
+from billing_app.db.tables import Account, Plan
+from billing_app.db.words import EndReason, PlanSource, PlanType
 
 
 class PlanState(StrEnum):
@@ -292,26 +293,9 @@ async def _read_plans(
     query = query.order_by(col(Plan.priority), col(Plan.sequence))
     rows = list((await session.exec(query)).all())
     holds = any(row.held for row in rows)
-    overdue = await _overdue_holds(session, account.id, now) if holds else {}
+    overdue = await overdue_holds(session, account.id, now) if holds else {}
     balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
-
-
-async def _overdue_holds(session: AsyncSession, account_id: int, now: datetime) -> dict[int, int]:
-    """By plan: what expired reservations still hold until the next decision frees it."""
-    query = (
-        select(ReservationHold.plan_sequence, func.sum(ReservationHold.executions))
-        .join(
-            Reservation,
-            (col(Reservation.account_id) == ReservationHold.account_id)
-            & (col(Reservation.number) == ReservationHold.reservation_number),
-        )
-        .where(Reservation.account_id == account_id)
-        .where(Reservation.status == ReservationStatus.HELD)
-        .where(Reservation.expires_at <= now)
-        .group_by(col(ReservationHold.plan_sequence))
-    )
-    return {sequence: int(held) for sequence, held in (await session.exec(query)).all()}
 
 
 def _balance(row: Plan, overdue: int) -> PlanBalance:

@@ -74,9 +74,10 @@ class MemoryLedger:
         for number, plans in self.plans.items():
             organization_id = "org" if number == 1 else f"org{number}"
             copies = [msgspec.structs.replace(plan) for _, plan in sorted(plans.items())]
-            loaded = [p for p in copies if p.ended_at is None or number in with_closed]
+            loaded = [p for p in copies if p.ended_at is None or p.held or number in with_closed]
             account = AccountState(number, organization_id, loaded)
-            account.last_closed = copies[-1] if copies and not loaded else None
+            is_open = any(plan.ended_at is None for plan in loaded)
+            account.last_closed = copies[-1] if copies and not is_open else None
             ledger.accounts[number] = account
             ledger.targets[organization_id, ""] = number
         ledger.known = dict(self.known)

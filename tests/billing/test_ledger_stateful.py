@@ -245,7 +245,7 @@ class LedgerMachine(RuleBasedStateMachine):
         current = await read_current(database, OPERATOR, account_id, now)
         remaining = tenant.model.remaining(now)
         assert current.executions_remaining == remaining
-        begun = [plan for plan in tenant.model.plans if plan.starts_at <= now]
+        begun = [p for p in tenant.model.plans if p.starts_at <= now or _ended(p, now)]
         assert (current.plan is not None) == bool(begun)
         assert [view.sequence for view in history.items] == [
             plan.sequence for plan in reversed(tenant.model.plans)

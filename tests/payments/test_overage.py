@@ -2,6 +2,7 @@
 
 import pytest
 
+from billing_app.billing import ids
 from billing_app.billing.catalogue import OfferTerms, OverageTerms, publish_offer
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.overage.limits import (
@@ -11,6 +12,8 @@ from billing_app.billing.overage.limits import (
 )
 from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
 from billing_app.billing.plans import read_history
+from billing_app.billing.staff.stopping import pause_plan
+from billing_app.billing.staff.undo import undo
 from billing_app.db.words import Interval, PlanSource, When
 from tests.factories import OPERATOR
 from tests.payments.bed import DAY, Bed, accepted
@@ -141,3 +144,13 @@ async def test_a_limit_is_set_by_who_manages_the_account(soft: Bed) -> None:
     for limit_minor, currency in ((-1, "USD"), (1, "usd"), (1, "U1D"), (10**13, "USD")):
         with pytest.raises(InvalidInputError):
             await limit(soft, limit_minor, currency)
+
+
+async def test_a_pause_sells_no_overage_instead_of_what_is_paid(soft: Bed) -> None:
+    await soft.subscribed("soft")
+    database = soft.services.database
+    plan_id = ids.encode(ids.PLAN, soft.holder.account_number, 1)
+    paused = await pause_plan(database, OPERATOR, plan_id, reason="look", now=soft.now)
+    assert await soft.denied() == "plan_paused"
+    await undo(soft.services.undoing, OPERATOR, paused.id, reason="No", now=soft.now)
+    accepted(await soft.use(1_200))

@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from billing_app.billing.catalogue import OfferTerms, publish_offer
 from billing_app.billing.subscriptions.quotes import (
     QUOTE_STANDS,
     ChangePreview,
     QuoteOutdatedError,
 )
-from billing_app.db.words import When
+from billing_app.db.words import Interval, When
 from tests.factories import OPERATOR
 from tests.payments.bed import Bed, accepted
 
@@ -78,3 +79,15 @@ async def test_a_refund_takes_the_quote_along(bed: Bed) -> None:
     await bed.deliver()
     with pytest.raises(QuoteOutdatedError):
         await agree(bed, preview)
+
+
+async def test_a_credit_is_an_amount_that_the_currency_has(bed: Bed) -> None:
+    for code, executions, price_minor in (("small", 3_000, 100_000), ("large", 30_000, 900_000)):
+        terms = OfferTerms(code, "", executions, price_minor, "ISK", Interval.MONTH)
+        await publish_offer(bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now)
+    await bed.subscribed("small")
+    accepted(await bed.use(1_001))
+    preview = await bed.preview("large")
+    assert (preview.credit_minor, preview.amount_due_minor) == (66_600, 833_400)
+    await bed.change("large")
+    assert bed.charged_minor() == 100_000 + 833_400

@@ -287,3 +287,17 @@ async def test_a_trial_ends_with_the_first_charge(soft: Bed) -> None:
     await soft.deliver()
     assert soft.charged_minor() == 1_000
     assert len(overage_plans(soft)) == 1
+
+
+async def test_what_was_used_last_is_reported_though_a_run_came_after_the_period(
+    soft: Bed,
+) -> None:
+    found = await begun(soft, "soft")
+    accepted(await soft.use(1_050))
+    assert await report(soft) == 1
+    accepted(await soft.use(500))
+    soft.skip((found.period_end - soft.now).total_seconds() + 60)
+    soft.frozen = soft.now
+    await soft.use(1)
+    assert {plan["ended_because"] for plan in soft.plans()} == {"period_ended", "depleted"}
+    assert await report(soft) == 1

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.executions.requests import Mode
+from billing_app.billing import ids
+from billing_app.billing.executions.requests import Caller, Mode, Refund
+from billing_app.db.words import When
 from tests.payments.bed import DISPUTED, Bed, accepted, commit_of, type_card
 
 
@@ -74,3 +76,23 @@ async def test_a_new_card_pays_the_overdue_invoice_and_the_plan_is_back(bed: Bed
     await bed.deliver()
     assert await bed.denied() == ""
     assert (await bed.live()).status == "active"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "refunded"])
+async def test_a_refund_of_executions_opens_no_plan_whose_money_is_gone(bed: Bed, how: str) -> None:
+    await bed.subscribed("starter")
+    used = accepted(await bed.use(5_000))
+    if how == "cancelled":
+        await bed.cancel(When.NOW)
+    else:
+        (charge,) = bed.charges()
+        bed.client.v1.refunds.create({"charge": charge.id})
+    await bed.deliver()
+    pair = ids.decode(ids.EVENT, used["event_id"])
+    assert pair is not None
+    caller = Caller(api_key_id=None, organization_id=None)
+    accepted(await bed.decide(Refund(*pair, None, "It failed", "back", caller)))
+    assert await bed.denied() == "insufficient_executions"
+    assert await bed.reconcile() == []
+    (plan,) = bed.plans()
+    assert (plan["used"], plan["ended_because"]) == (0, "depleted")

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from billing_app.billing import ids
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.subscriptions import writes
+from billing_app.billing.staff.stopping import pause_plan
+from billing_app.billing.subscriptions import top_ups, writes
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, Bed, accepted
+from tests.payments.bed import DAY, DISPUTED, VISA, Bed, accepted
+from tests.stripe_sandbox.running import Sandbox
 
 FIVE_MINUTES = writes.IN_FLIGHT.total_seconds()
 
@@ -149,3 +152,36 @@ async def test_an_unclear_answer_is_looked_up_and_charged_once(
     assert low.charged_minor() == 1_900 + 2_500
     assert len(packs(low)) == 1
     assert {invoice.status for invoice in low.invoices()} <= {"paid", "void"}
+
+
+async def test_orders_at_their_cap_keep_no_other_from_its_turn(
+    low: Bed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(top_ups, "PAGE_ACCOUNTS", 1)
+    await order(low, threshold=100_000, cap_minor=2_500)
+    assert await run(low) == 1
+    others = [await Bed(sandbox, low.url).open_beside(low) for _ in range(2)]
+    for other in others:
+        await other.subscribed("starter")
+        other.use_card("pm_card_visa")
+        accepted(await other.use(4_900))
+        await order(other, threshold=500)
+    assert [await run(low), await run(low)] == [2, 0]
+    for other in others:
+        await other.close()
+
+
+@pytest.mark.parametrize("stop", ["pause", "dispute"])
+async def test_what_a_stop_keeps_from_being_used_is_no_reason_to_charge(
+    bed: Bed, stop: str
+) -> None:
+    await bed.subscribed("starter", DISPUTED if stop == "dispute" else VISA)
+    bed.use_card("pm_card_visa")
+    await order(bed, threshold=500)
+    if stop == "pause":
+        plan_id = ids.encode(ids.PLAN, bed.holder.account_number, 1)
+        await pause_plan(bed.services.database, OPERATOR, plan_id, reason="look", now=bed.now)
+    await bed.deliver()
+    assert await bed.denied() in {"plan_paused", "payment_past_due"}
+    assert await run(bed) == 0
+    assert packs(bed) == []

@@ -103,9 +103,9 @@ def encode(answer: Answer) -> bytes:
 
 
 def balance_of(account: AccountState, now: datetime) -> Balance:
-    plans = account.usable(now) or account.plans[-1:]
-    if not plans and account.last_closed:
-        plans = [account.last_closed]
+    plans = account.usable(now)
+    if not plans and (last := account.last()) is not None:
+        plans = [last]
     if len(plans) == 1:
         plan = plans[0]
         remaining = plan.remaining if plan.is_usable(now) else 0

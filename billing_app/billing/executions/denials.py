@@ -19,7 +19,7 @@ from billing_app.db.words import EndReason, PlanType
 
 def denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:
     usable = account.usable(now)
-    last = account.plans[-1] if account.plans else account.last_closed
+    last = account.last()
     remaining = remaining_of(usable)
     current = usable[0] if usable else last
     period_end = current.ends_at if current else None

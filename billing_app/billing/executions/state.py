@@ -100,7 +100,7 @@ class PlanBalance(msgspec.Struct):
 
 
 class AccountState(msgspec.Struct):
-    """An account with its plans in the order of their sequence; open ones at least.
+    """An account with its plans in the order of their sequence; open and held ones at least.
 
     `last_closed` explains a denial when no plan is open.
     """
@@ -121,6 +121,13 @@ class AccountState(msgspec.Struct):
             if plan.sequence == sequence:
                 return plan
         return None
+
+    def last(self) -> PlanBalance | None:
+        """The newest open plan; when none is open, the newest of all."""
+        for plan in reversed(self.plans):
+            if plan.ended_at is None:
+                return plan
+        return self.last_closed or (self.plans[-1] if self.plans else None)
 
     def usable(self, now: datetime) -> list[PlanBalance]:
         """In the order in which they are used. Not for the caller to change."""

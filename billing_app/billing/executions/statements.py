@@ -15,7 +15,8 @@ def _arrays_as_text(statement: str) -> str:
     return re.sub(r"(\$\d+)::(\w+\[\])", r"\1::text::\2", statement)
 
 
-# The clock of the last row is read after the last lock.
+# The clock of the last row is read after the last lock. A plan that ended comes along while it is
+# held: what holds it may be over by now.
 LOCK_PLANS: Final = _arrays_as_text("""
 SELECT locked.*, clock_timestamp() AS now
 FROM (
@@ -24,7 +25,7 @@ FROM (
            paused_at, blocked_at
     FROM plans
     WHERE account_id = ANY($1::bigint[])
-      AND (ended_at IS NULL OR account_id = ANY($2::bigint[]))
+      AND (ended_at IS NULL OR held > 0 OR account_id = ANY($2::bigint[]))
     ORDER BY account_id, sequence
     FOR UPDATE
 ) AS locked

@@ -225,9 +225,13 @@ async def _ledger(
     }
     for row in rows:
         accounts[row[0]].plans.append(_plan(row))
-    without_plans = [account.id for account in accounts.values() if not account.plans]
-    if without_plans:
-        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_plans)):
+    without_open = [
+        account.id
+        for account in accounts.values()
+        if all(plan.ended_at is not None for plan in account.plans)
+    ]
+    if without_open:
+        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_open)):
             accounts[row[0]].last_closed = _plan(row)
     clock = rows[-1] if rows else (await connection.fetch(statements.CLOCK))[0]
     ledger = LedgerState.empty(clock["now"])

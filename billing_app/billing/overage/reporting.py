@@ -30,7 +30,7 @@ from billing_app.db.tables import (
     Plan,
     ProviderCustomer,
 )
-from billing_app.db.words import ReportState
+from billing_app.db.words import EndReason, ReportState
 
 # The provider forgets identifiers after a day; an hour is kept clear of that.
 REMEMBERED: Final = timedelta(hours=23)
@@ -50,7 +50,8 @@ LEFT JOIN (
     SELECT account_id, plan_sequence, day, sum(executions) AS executions
     FROM meter_reports WHERE day >= :since GROUP BY 1, 2, 3
 ) AS r ON r.account_id = d.account_id AND r.plan_sequence = d.plan_sequence AND r.day = d.day
-WHERE d.day >= :since AND p.ended_at IS NULL AND p.ends_at > :closed
+WHERE d.day >= :since AND p.ends_at > :closed
+  AND (p.ended_at IS NULL OR p.ended_because = 'period_ended')
   AND d.used - d.refunded <> coalesce(r.executions, 0)
 ORDER BY 1 LIMIT :most
 """)
@@ -211,7 +212,7 @@ async def _open_days(
             & (col(DailyOverage.plan_sequence) == Plan.sequence),
         )
         .where(Plan.account_id == account_id)
-        .where(col(Plan.ended_at).is_(None))
+        .where(col(Plan.ended_at).is_(None) | (col(Plan.ended_because) == EndReason.PERIOD_ENDED))
         .where(col(Plan.ends_at) > now - CLOSED_AFTER)
         .order_by(col(Plan.sequence), col(DailyOverage.day))
     )

@@ -5,11 +5,13 @@ What runs already is honoured; nothing new is allowed while it is stopped. Time 
 
 from datetime import datetime
 
+from sqlmodel import col, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import ConflictError
+from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.staff.repairs import (
@@ -52,7 +54,7 @@ async def pause_plan(
         plan = await lock_plan(session, account.id, sequence)
         if plan.ended_at is not None or (plan.ends_at is not None and plan.ends_at <= now):
             raise ConflictError("The plan has ended; there is nothing to pause.")
-        return _set_paused(session, plan, now)
+        return await _set_paused(session, plan, now)
 
     order = Order(staff, Action.PAUSE, account_id, reason, key, (plan_id,))
     return await repair(database, order, change, now)
@@ -72,7 +74,8 @@ async def resume_plan(
     account_id, sequence = plan_numbers(plan_id)
 
     async def change(session: AsyncSession, account: Account) -> Done:
-        return _set_paused(session, await lock_plan(session, account.id, sequence), None)
+        plan = await lock_plan(session, account.id, sequence)
+        return await _set_paused(session, plan, None)
 
     order = Order(staff, Action.RESUME, account_id, reason, key, (plan_id,))
     return await repair(database, order, change, now)
@@ -122,7 +125,7 @@ async def put_pause_back(
     """As it was before a pause or its end. Raises MovedOnError."""
     plan = await lock_plan(session, account.id, plan_numbers(entry.subject)[1])
     _require_same(entry, "paused_at", plan.paused_at)
-    return _set_paused(session, plan, moment_of(entry.before["paused_at"]))
+    return await _set_paused(session, plan, moment_of(entry.before["paused_at"]))
 
 
 async def put_block_back(
@@ -133,12 +136,20 @@ async def put_block_back(
     return await _set_blocked(session, account, moment_of(entry.before["blocked_at"]))
 
 
-def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) -> Done:
+async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) -> Done:
+    """Also what may be used beyond it: or a pause would sell overage instead of what is paid."""
     if (plan.paused_at is None) is (at is None):
         raise AlreadySoError("The plan is paused." if at else "The plan is not paused.")
     before = {"paused_at": moment(plan.paused_at), "name": plan.name}
     plan.paused_at = at
     session.add(plan)
+    if plan.source_reference:
+        await session.exec(
+            update(Plan)
+            .where(col(Plan.account_id) == plan.account_id)
+            .where(col(Plan.source_reference) == reference_of(plan.source_reference))
+            .values(paused_at=at)
+        )
     return Done(plan_id_of(plan), before, {"paused_at": moment(at), "name": plan.name})
 
 

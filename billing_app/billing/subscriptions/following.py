@@ -5,12 +5,13 @@ The caller holds the account's lock and owns the transaction. Done again, it cha
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlmodel import col, select, update
+from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.holds import unused_of
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
 from billing_app.billing.subscriptions.provider import (
@@ -24,6 +25,8 @@ from billing_app.billing.subscriptions.writes import quoted_unused
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
 from billing_app.db.words import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
+
+SHORTEST: Final = timedelta(microseconds=1)
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Follower:
             await self._make_overage(invoice, offer, plan)
         if plan.suspended_at != standing.stops_at:
             await self._suspend(invoice.provider_id, standing.stops_at)
-        if standing.worth is Worth.ENDED and plan.ended_at is None:
+        if standing.worth is Worth.ENDED and plan.ended_because in {None, EndReason.DEPLETED}:
             references = col(Plan.source_reference).in_(_references(invoice.provider_id))
             await self._end(EndReason.CANCELLED, self.now, references)
 
@@ -96,6 +99,7 @@ class Follower:
             executions=allowed_executions(offer.overage, offer.currency, limit),
             starts_at=plan.starts_at,
             ends_at=plan.ends_at,
+            paused_at=plan.paused_at,
             ended_at=plan.ended_at if plan.ended_because != EndReason.DEPLETED else None,
             ended_because=plan.ended_because if plan.ended_because != EndReason.DEPLETED else None,
         )
@@ -137,7 +141,7 @@ class Follower:
         if is_running and locked.source_reference:
             beside = Plan.source_reference == reference_of(locked.source_reference)
             await self._end(EndReason.REPLACED, self.now, beside)
-        unused = locked.executions - locked.used - locked.held
+        unused = await unused_of(self.session, locked, self.now)
         quoted = await quoted_unused(self.session, locked.account_id, locked.sequence)
         return executions_after_change(
             offer, quoted_unused=unused if quoted is None else quoted, unused=unused
@@ -169,15 +173,15 @@ class Follower:
         )
 
     async def _end(self, because: EndReason, at: datetime, *where: Any) -> None:
-        statement = (
-            update(Plan)
-            .where(col(Plan.account_id) == self.account_id)
-            .where(col(Plan.ended_at).is_(None))
-            .values(ended_at=at, ended_because=because)
-        )
-        for condition in where:
-            statement = statement.where(condition)
-        await self.session.exec(statement)
+        plans = update(Plan).where(col(Plan.account_id) == self.account_id).where(*where)
+        is_open = col(Plan.ended_at).is_(None)
+        await self.session.exec(plans.where(is_open).values(ended_at=at, ended_because=because))
+        if because is EndReason.CANCELLED:
+            # A refund of executions would open again what is used up, were its period not over.
+            used_up = col(Plan.ended_because) == EndReason.DEPLETED
+            lasts = col(Plan.ends_at).is_(None) | (col(Plan.ends_at) > at)
+            ends_at = func.greatest(at, col(Plan.starts_at) + SHORTEST)
+            await self.session.exec(plans.where(used_up, lasts).values(ends_at=ends_at))
 
 
 def _ends_at(invoice: InvoiceFacts, offer: OfferView) -> datetime | None:

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.catalogue import OfferView, offer_version
 from billing_app.billing.errors import ConflictError
+from billing_app.billing.holds import unused_of
 from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.subscriptions.apply import ENDED
 from billing_app.billing.subscriptions.provider import (
@@ -96,7 +97,7 @@ async def make_quote(
     plan = await _period_plan(session, row, now)
     if plan is not None and plan.suspended_at is not None:
         raise PaymentOverdueError("The payment of this period is open or disputed.")
-    unused = plan.executions - plan.used - plan.held if plan and not plan.ended_at else 0
+    unused = await unused_of(session, plan, now) if plan and not plan.ended_at else 0
     if agreed is not None:
         unused = _agreed_unused(agreed, new, plan, unused=unused, now=now)
     is_trial = row.status == SubscriptionStatus.TRIALING

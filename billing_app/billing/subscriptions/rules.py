@@ -6,6 +6,7 @@ an upgrade early with nothing used costs the difference of the prices. See docs/
 """
 
 from billing_app.billing.catalogue import OfferView
+from billing_app.billing.currencies import chargeable
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.money import share_rounded_down
 from billing_app.billing.subscriptions.provider import Credit
@@ -43,7 +44,7 @@ def credit_for(offer: OfferView, *, unused: int) -> Credit | None:
     smaller, because some of it had been credited already, is worth less accordingly.
     """
     bought = max(offer.executions, unused)
-    amount_minor = share_rounded_down(offer.price_minor, unused, bought)
+    amount_minor = chargeable(share_rounded_down(offer.price_minor, unused, bought), offer.currency)
     if amount_minor == 0:
         return None
     description = f"{unused:,} of {bought:,} executions unused"

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
+from billing_app.billing.holds import unused_of
 from billing_app.billing.subscriptions.standings import UNPAID
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Invoice, Plan
@@ -53,6 +54,7 @@ async def read_stop(
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         plans = await _open_plans(session, account, now)
+        unused = {plan.sequence: await unused_of(session, plan, now) for plan in plans}
         invoices = await _invoices_of(session, account, plans)
     found = [(kind, plan, at) for plan in plans for kind, at in _stops_of(plan, invoices, now)]
     if not found:
@@ -69,7 +71,7 @@ async def read_stop(
         currency=overdue[0].currency if overdue else "",
         page_url=overdue[0].page_url if overdue else "",
         executions_elsewhere=sum(
-            each.executions - each.used - each.held
+            unused[each.sequence]
             for each in plans
             if each.sequence not in stopped and not _is_stopped(each, now)
         ),

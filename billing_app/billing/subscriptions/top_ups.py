@@ -34,7 +34,7 @@ from billing_app.db.words import Interval, InvoiceStatus, WriteState
 
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
-MAX_ACCOUNTS: Final = 100
+PAGE_ACCOUNTS: Final = 100
 NO_CARD: Final = "There is no card on file."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
@@ -48,12 +48,24 @@ WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
   AND NOT EXISTS (
       SELECT FROM provider_writes AS w
       WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
+  AND t.account_id > :after
   AND t.threshold_executions > (
       SELECT coalesce(sum(p.executions - p.used - p.held), 0) FROM plans AS p
       WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
         AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
-        AND (p.suspended_at IS NULL OR p.suspended_at > :now) AND p.paused_at IS NULL)
-ORDER BY t.updated_at LIMIT :most
+  ) + (
+      SELECT coalesce(sum(h.executions), 0)
+      FROM reservations AS r
+      JOIN reservation_holds AS h
+        ON h.account_id = r.account_id AND h.reservation_number = r.number
+      WHERE r.account_id = t.account_id AND r.status = 'held' AND r.expires_at <= :now)
+  AND NOT EXISTS (
+      SELECT FROM plans AS p
+      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
+        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
+        AND p.executions > p.used + p.held
+        AND (p.paused_at IS NOT NULL OR p.suspended_at <= :now))
+ORDER BY t.account_id LIMIT :most
 """)
 
 log = structlog.get_logger(__name__)
@@ -146,15 +158,18 @@ class TopUps:
                 await self._settle(row, now)
             except BillingError as error:
                 log.warning("top_up_not_settled", account_id=row.account_id, code=error.code)
-        bought = 0
-        async with self._database.reading() as session:
-            accounts = await _needed(session, now)
-        for account_id in accounts:
-            try:
-                bought += await self.buy(account_id, now)
-            except BillingError as error:
-                log.warning("top_up_failed", account_id=account_id, code=error.code)
-        return bought
+        bought, after = 0, 0
+        while True:
+            async with self._database.reading() as session:
+                accounts = await _needed(session, now, after=after)
+            for account_id in accounts:
+                try:
+                    bought += await self.buy(account_id, now)
+                except BillingError as error:
+                    log.warning("top_up_failed", account_id=account_id, code=error.code)
+            if len(accounts) < PAGE_ACCOUNTS:
+                return bought
+            after = accounts[-1]
 
     async def buy(self, account_id: int, now: datetime) -> bool:
         """Buy a pack, unless the cap is reached or nothing is needed after all."""
@@ -164,8 +179,11 @@ class TopUps:
                 return False
             customer = await session.get(ProviderCustomer, account_id)
             offer, is_sold = await newest_version(session, order.offer_id)
+            spent_minor = await _spent_minor(session, account_id, now)
         if not is_sold or offer.is_subscription or offer.currency != order.currency:
             return await self._stop(account_id, NOT_SOLD, now)
+        if spent_minor + offer.price_minor > order.monthly_cap_minor:
+            return False
         method = await self._provider.payment_method(customer.customer_id) if customer else None
         if customer is None or method is None:
             return await self._stop(account_id, NO_CARD, now)
@@ -240,7 +258,7 @@ class TopUps:
             .where(ProviderWrite.operation == Operation.TOP_UP)
             .where(ProviderWrite.state == WriteState.PENDING)
             .order_by(col(ProviderWrite.created_at))
-            .limit(MAX_ACCOUNTS)
+            .limit(PAGE_ACCOUNTS)
         )
         async with self._database.reading() as session:
             return list((await session.exec(query)).all())
@@ -293,10 +311,13 @@ def _invoice_of(row: ProviderWrite, facts: CustomerFacts | None) -> str | None:
     )
 
 
-async def _needed(session: AsyncSession, now: datetime, *, only: int | None = None) -> list[int]:
-    """Accounts with fewer executions left than they ordered, and no purchase under way."""
+async def _needed(
+    session: AsyncSession, now: datetime, *, after: int = 0, only: int | None = None
+) -> list[int]:
+    """Accounts with fewer executions left than they ordered, and no purchase under way. Expired
+    holds are left; what a stop keeps from being used is no reason to buy more."""
     connection = await session.connection()
-    values = {"now": now, "only": only, "most": MAX_ACCOUNTS}
+    values = {"now": now, "after": after, "only": only, "most": PAGE_ACCOUNTS}
     return [row[0] for row in await connection.execute(NEEDED, values)]
 
 
