@@ -26,6 +26,7 @@ GIVE_UP_SECONDS: Final = 30
 NETWORK_RETRIES: Final = 2
 RATE_LIMIT_ATTEMPTS: Final = 5
 RATE_LIMIT_WAIT_SECONDS: Final = 0.4
+KEY_IN_USE: Final = "idempotency_key_in_use"
 PAGE_SIZE: Final = 100
 MAX_LISTED: Final = 10_000
 
@@ -57,18 +58,19 @@ async def asked(call: Callable[[], Awaitable[Result]]) -> Result:
 
 
 async def _asked(call: Callable[[], Awaitable[Result]]) -> Result:
-    """429 waits and asks again, a few times."""
+    """429 waits and asks again, a few times; so does a key that another request is using."""
     for attempt in range(RATE_LIMIT_ATTEMPTS):
         try:
             return await call()
-        except stripe.RateLimitError:
+        except (stripe.RateLimitError, stripe.IdempotencyError) as error:
+            if isinstance(error, stripe.IdempotencyError) and error.code != KEY_IN_USE:
+                raise _unavailable(error) from None
             wait_seconds = RATE_LIMIT_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(wait_seconds)
         except stripe.CardError as error:
             raise declines.declined(error) from None
-        except (stripe.APIConnectionError, stripe.APIError, stripe.IdempotencyError) as error:
-            log.warning("stripe_unavailable", error=type(error).__name__, code=error.http_status)
-            raise PaymentProviderUnavailableError from None
+        except (stripe.APIConnectionError, stripe.APIError) as error:
+            raise _unavailable(error) from None
         except stripe.InvalidRequestError as error:
             if error.code == "resource_missing":
                 raise NotAtProviderError(param=str(error.param)) from None  # pyright: ignore[reportUnknownArgumentType]
@@ -78,6 +80,11 @@ async def _asked(call: Callable[[], Awaitable[Result]]) -> Result:
             log.warning("stripe_failed", error=type(error).__name__, code=error.http_status)
             raise PaymentProviderFailedError(reason=type(error).__name__) from None
     raise PaymentProviderUnavailableError("The payment provider is busy.")
+
+
+def _unavailable(error: stripe.StripeError) -> PaymentProviderUnavailableError:
+    log.warning("stripe_unavailable", error=type(error).__name__, code=error.http_status)
+    return PaymentProviderUnavailableError()
 
 
 async def all_rows(first_page: Callable[[], Awaitable[Any]]) -> list[Any]:

@@ -10,7 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import writes
 from billing_app.billing.subscriptions.provider import (
+    NotAtProviderError,
     PaymentProvider,
+    PaymentProviderFailedError,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.syncing import Syncing
@@ -125,10 +127,17 @@ class Intents:
             await writes.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
             raise
+        except (NotAtProviderError, PaymentProviderFailedError) as error:
+            # A second request for the same thing comes too late for what the first one ended.
+            facts = await self._syncing.customer(customer_id, now)
+            if facts is None or not writes.is_done(row, facts):
+                await self._fail(row, error, now)
+                raise
         except BillingError as error:
             await self._fail(row, error, now)
             raise
-        await self._syncing.customer(customer_id, now)
+        else:
+            await self._syncing.customer(customer_id, now)
         await self._finish(row, now)
 
     async def _finish(self, row: ProviderWrite, now: datetime) -> WriteState:
