@@ -67,7 +67,7 @@ OFFERS: Final = {
         "Growth, yearly", "Two months free", 360_000, 79_000, "USD", Interval.YEAR
     ),
     "pack-10k": OfferTerms(
-        "Extra pack", "10,000 executions that do not end", 10_000, 2_900, "USD", Interval.ONCE
+        "Extra pack", "They never expire", 10_000, 2_900, "USD", Interval.ONCE
     ),
 }
 PEOPLE: Final = ("mira", "jonas", "aiko", "tomas")

@@ -5,6 +5,7 @@ import reflex as rx
 from billing_app import routes
 from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
 from billing_app.components.charts.chart import chart, legend
+from billing_app.components.controls import native_link
 from billing_app.components.feedback import empty, notice
 from billing_app.components.numbers import badge, meter, stat, stats
 from billing_app.components.tables import table
@@ -149,7 +150,10 @@ def _events() -> rx.Component:
             when_empty=empty(
                 icon="activity",
                 title="Nothing has run yet",
-                words="Send a consume to the API and watch it arrive.",
+                words="Your first run appears here a second after it begins.",
+                action=native_link(
+                    "Open the API reference", href=routes.API_DOCS, class_name="button"
+                ),
             ),
         ),
         title="Last executions",

@@ -21,6 +21,9 @@ from billing_app.states.deal import DealState
 from billing_app.states.limit import LimitState
 from billing_app.states.views import PlanRow
 
+# Whoever comes back here later must not be told of this checkout as of another one.
+FORGET_ANSWER = "history.replaceState(history.state, '', location.pathname)"
+
 
 def billing_overview() -> rx.Component:
     """Details of the plan, its period, the queue and the history."""
@@ -57,6 +60,7 @@ def _news() -> rx.Component:
             for each in (DealState, LimitState)
         ],
         _told(news, go_on, dismiss_button(State.dismiss)),
+        rx.cond(news.tone == "good", rx.el.span(on_mount=rx.call_script(FORGET_ANSWER))),
     )
 
 
@@ -133,7 +137,7 @@ def _take_back() -> rx.Component:
 
 def _cancel() -> rx.Component:
     return press_button(
-        "Cancel plan",
+        f"Cancel {State.terms.name}",
         name="cancel",
         pending=DealState.pending,
         on_press=DealState.ask_cancel,
@@ -218,7 +222,7 @@ def _history() -> rx.Component:
             rows=State.history,
             row=_past,
             right=("Used", "Executions"),
-            wide_only=("Type", "Began (UTC)", "Ended (UTC)"),
+            wide_only=("Type", "State", "Used", "Began (UTC)", "Ended (UTC)"),
             when_empty=empty(
                 icon="history", title="No plans so far", words="Every plan stays listed here."
             ),
@@ -244,6 +248,7 @@ def _past(plan: ObjectVar[PlanRow]) -> rx.Component:
         cell(
             rx.fragment(
                 plan.name,
+                rx.el.span(badge(plan.state, plan.tone), class_name="narrow-only"),
                 rx.el.span("Began: ", plan.began, class_name="row-note narrow-only"),
                 rx.cond(
                     plan.ended != "",
@@ -253,9 +258,12 @@ def _past(plan: ObjectVar[PlanRow]) -> rx.Component:
             "strong story",
         ),
         cell(plan.type, "soft wide-only"),
-        cell(badge(plan.state, plan.tone)),
-        cell(plan.used, "right"),
-        cell(plan.executions, "right strong"),
+        cell(badge(plan.state, plan.tone), "wide-only"),
+        cell(plan.used, "right wide-only"),
+        cell(
+            rx.fragment(rx.el.span(plan.used, " of", class_name="narrow-only"), plan.executions),
+            "right strong",
+        ),
         cell(plan.began, "soft wrap wide-only"),
         cell(rx.cond(plan.ended != "", plan.ended, "—"), "soft wrap wide-only"),
         key=plan.plan_id,

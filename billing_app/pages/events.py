@@ -12,11 +12,23 @@ EVENT_HEADS_RIGHT = ("Executions", "Left after")
 EVENT_HEADS_WIDE_ONLY = ("User", "Kind", "Left after")
 
 
+def _what(row: ObjectVar[EventRow]) -> rx.Component:
+    """The workflow; on a phone also what has no column there."""
+    return rx.fragment(
+        rx.el.span(row.workflow, title=row.workflow),
+        rx.el.span(
+            rx.cond(row.tone != "", badge(row.kind, row.tone)),
+            rx.cond(row.user != "—", rx.el.span(row.user, class_name="soft")),
+            class_name="narrow-only",
+        ),
+    )
+
+
 def event_row(row: ObjectVar[EventRow]) -> rx.Component:
     """An event; one that came while the page was open is marked for a moment."""
     return rx.el.tr(
         cell(row.at, "soft"),
-        cell(row.workflow, "strong clip"),
+        cell(_what(row), "strong clip"),
         cell(row.user, "soft clip wide-only"),
         cell(rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind), "soft wide-only"),
         cell(row.executions, "right strong"),

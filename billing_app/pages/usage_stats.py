@@ -166,6 +166,7 @@ def _day(row: ObjectVar[DayRow]) -> rx.Component:
 
 
 def _events() -> rx.Component:
+    is_filtered = (State.kind != ALL) | (State.workflow != ALL) | (State.user != ALL)
     return rx.el.div(
         card(
             table(
@@ -177,8 +178,12 @@ def _events() -> rx.Component:
                 wide_only=EVENT_HEADS_WIDE_ONLY,
                 when_empty=empty(
                     icon="search",
-                    title="No events match",
-                    words="Take a filter away or choose other days.",
+                    title=rx.cond(is_filtered, "No events match", "No events in these days"),
+                    words=rx.cond(
+                        is_filtered,
+                        "Take a filter away or choose other days.",
+                        "Choose other days, or wait for the first run.",
+                    ),
                 ),
             ),
             rx.cond(

@@ -170,7 +170,7 @@ class BillingOverviewState(LivePage, SessionState):
             offers=[item for offer, item in items.items() if offer.interval == interval],
             packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
-            news=payments.returned(self._checkout_answer(), checkout, now),
+            news=payments.returned(self._checkout_answer(), checkout, current, now),
         )
 
     async def _read_invoices(self, actor: PersonActor, account: AccountChoice) -> None:

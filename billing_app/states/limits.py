@@ -11,7 +11,9 @@ from billing_app.states.views import LimitView, TopUpItem
 def limit_view(overage: OverageView | None) -> LimitView:
     """What happens after the plan's last execution, and what that has cost so far."""
     if overage is None:
-        return LimitView(words="Runs stop at the last execution. Nothing is charged beyond it.")
+        return LimitView(
+            words="Runs stop at the last execution of your plan. Nothing is charged beyond it."
+        )
     price = words.unit_price(overage.unit_price_minor, overage.unit_executions, overage.currency)
     explained = f"Runs go on beyond the plan at {price}, {_up_to(overage)}."
     if not overage.executions_limit:

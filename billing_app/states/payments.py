@@ -158,13 +158,18 @@ def card_on_file(method: PaymentMethodFacts | None) -> CardOnFile:
     return CardOnFile(state="known", words=f"{method.brand}{ending}", expires=expires)
 
 
-def returned(answer: str, checkout: CheckoutView | None, now: datetime) -> Message:
+def returned(
+    answer: str, checkout: CheckoutView | None, current: CurrentPlan, now: datetime
+) -> Message:
     """What to say to somebody who comes back from a checkout: `answer` is "done" or "left"."""
     if checkout is None or not answer or now - checkout.created_at > NEWS:
         return Message()
     name = checkout.offer.name
     if checkout.is_paid:
         count = words.counted(checkout.offer.executions, "execution")
+        if current.plan and name != current.plan.name and _waits(name, current):
+            begins = f"Its {count} begin when {current.plan.name} is used up or ends."
+            return Message("good", f"Paid: {name} is next", begins)
         return Message("good", f"Paid: {name} is active", f"{count} are yours from now on.")
     if answer == "done":
         return Message(
@@ -181,6 +186,10 @@ def returned(answer: str, checkout: CheckoutView | None, now: datetime) -> Messa
             url_words="Continue to pay",
         )
     return Message("", "The checkout has ended", "Nothing was charged. Choose a plan to go on.")
+
+
+def _waits(name: str, current: CurrentPlan) -> bool:
+    return any(plan.name == name and plan.began_at is None for plan in current.upcoming)
 
 
 def _action(offer: OfferView, current: OfferView | None) -> str:

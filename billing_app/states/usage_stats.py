@@ -235,12 +235,13 @@ class UsageStatsState(LivePage, SessionState):
         count = (days.last - days.first).days + 1
         net = sum(row.used - row.refunded for row in rows)
         refunded = sum(row.refunded for row in rows)
+        taken_off = f"after {words.number(refunded)} refunded" if refunded else "none refunded"
         by_day: dict[date, int] = {}
         for row in rows:
             by_day[row.day] = by_day.get(row.day, 0) + row.used - row.refunded
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
-            total=StatView(words.number(net), f"after {words.number(refunded)} refunded"),
+            total=StatView(words.number(net), taken_off),
             average=StatView(words.number(round(net / count)), "executions a day"),
             peak=StatView(
                 words.number(by_day[best]) if best else "0",

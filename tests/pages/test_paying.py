@@ -15,6 +15,7 @@ from tests.pages.customers import (
     VISA,
     new_customer,
     open_overview,
+    paid_for,
     subscribe,
     type_card,
 )
@@ -38,7 +39,7 @@ def test_from_trial_to_paid_change_cancel_and_back(
     expect(invoices.get_by_role("row").nth(1)).to_contain_text("$19.00")
     expect(invoices.get_by_role("row").nth(1)).to_contain_text("Paid")
     page.get_by_role("button", name="Dismiss").click()
-    expect(page.get_by_text("Paid: Starter is active")).to_be_hidden()
+    expect(page.get_by_text(paid_for("Starter"))).to_be_hidden()
 
     # An upgrade now: both sides, the lines to the cent, then the yes.
     page.get_by_role("button", name="Change to Growth").click()
@@ -63,7 +64,7 @@ def test_from_trial_to_paid_change_cancel_and_back(
     expect(page.locator(".terms")).to_contain_text("Renews on", timeout=TOLD_WITHIN_MS)
 
     # Cancel at the end of the period, and come back.
-    page.get_by_role("button", name="Cancel plan").click()
+    page.get_by_role("button", name="Cancel Growth").click()
     expect(dialog).to_contain_text("You keep 30,000 executions until")
     expect(dialog).to_contain_text("You lose 30,000 executions at once, and nothing is paid back.")
     dialog.get_by_role("button", name=re.compile("^Cancel on ")).click()
@@ -75,7 +76,7 @@ def test_from_trial_to_paid_change_cancel_and_back(
     expect(page.locator(".terms")).to_contain_text("Renews on")
 
     # Now, the harder way; afterwards the card on file is only charged after a yes.
-    page.get_by_role("button", name="Cancel plan").click()
+    page.get_by_role("button", name="Cancel Growth").click()
     dialog.get_by_text("Now", exact=True).click()
     dialog.get_by_role("button", name="Cancel now and lose 30,000 executions").click()
     expect(page.get_by_text("Growth is cancelled")).to_be_visible(timeout=TOLD_WITHIN_MS)
@@ -115,7 +116,7 @@ def test_a_declined_card_at_checkout_then_leaving_then_paying(
     page.wait_for_url("**/checkout/**")
     assert page.url == first, "the open checkout is taken up again"
     type_card(page, VISA, "Subscribe")
-    expect(page.get_by_text("Paid: Starter is active")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text(paid_for("Starter"))).to_be_visible(timeout=TOLD_WITHIN_MS)
     assert mary.rows("SELECT count(*) FROM checkouts WHERE account_id = %s") == [(1,)]
 
 
@@ -127,7 +128,7 @@ def test_a_bank_that_asks(open_context: OpenContext, running_app: RunningApp) ->
     type_card(page, CHALLENGED, "Subscribe")
     page.wait_for_url("**/challenge/**")
     page.get_by_role("button", name="Complete").click()
-    expect(page.get_by_text("Paid: Starter is active")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text(paid_for("Starter"))).to_be_visible(timeout=TOLD_WITHIN_MS)
 
 
 def test_extra_executions(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -136,7 +137,7 @@ def test_extra_executions(open_context: OpenContext, running_app: RunningApp) ->
     page.get_by_role("button", name="Buy: Extra pack").click()
     page.wait_for_url("**/checkout/**")
     type_card(page, VISA, "Pay")
-    expect(page.get_by_text("Paid: Extra pack is active")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text(paid_for("Extra pack"))).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(page.locator(".queue-item").filter(has_text="Extra pack")).to_contain_text("10,000")
 
 

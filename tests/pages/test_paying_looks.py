@@ -14,6 +14,7 @@ from tests.pages.customers import (
     new_customer,
     on_test_clock,
     open_overview,
+    paid_for,
     subscribe,
 )
 from tests.pages.test_looks import SIZES, grave_violations
@@ -84,12 +85,12 @@ def test_every_state_is_accessible_and_fits(
     look.take(page, "paying-trial")
     page = open_context(session=people.paying, **dress).new_page()
     page.goto(f"{routes.OVERVIEW}?checkout=done")
-    expect(page.get_by_text("Paid: Growth is active")).to_be_visible()
+    expect(page.get_by_text(paid_for("Growth"))).to_be_visible()
     expect(page.get_by_text("Visa ending in 4242")).to_be_visible()
     look.take(page, "paying-paid")
     look.dialog(page, "Change to Scale", "paying-change", "Pay $220.00 and change now")
     look.dialog(page, "Change to Starter", "paying-downgrade", "Nothing is charged today")
-    look.dialog(page, "Cancel plan", "paying-cancel", "You lose 30,000 executions")
+    look.dialog(page, "Cancel Growth", "paying-cancel", "You lose 30,000 executions")
     look.dialog(page, "Set the automatic top-up", "paying-top-up", "What is bought")
     page = open_context(session=people.overdue, **dress).new_page()
     open_overview(page)
@@ -102,7 +103,7 @@ def test_every_state_is_accessible_and_fits(
 def test_a_dialog_works_by_keyboard(open_context: OpenContext, people: People) -> None:
     page = open_context(session=people.paying).new_page()
     open_overview(page)
-    button = page.get_by_role("button", name="Cancel plan")
+    button = page.get_by_role("button", name="Cancel Growth")
     button.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Cancel Growth")

@@ -1,5 +1,6 @@
 """What the pages say about money and plans, without a browser."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from billing_app.billing.catalogue import OfferView
 from billing_app.billing.errors import BillingError
 from billing_app.billing.money import exponent_of, minor_units
+from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
@@ -17,7 +19,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.rules import SameOfferError
 from billing_app.billing.subscriptions.stops import Stop, StopKind
-from billing_app.db.words import CheckoutStatus, Interval
+from billing_app.db.words import CheckoutStatus, Interval, PlanSource, PlanType
 from billing_app.states import deals, payments, words
 from billing_app.states.banner import banner_of
 from billing_app.states.problems import problem
@@ -80,6 +82,40 @@ def test_a_month_is_compared_with_a_month() -> None:
     assert not payments.is_smaller(offer("scale", 150_000), monthly)
 
 
+NO_PLAN = CurrentPlan("acc_1", None, 0, 0, 0, 0, None, [], None)
+
+
+def test_what_was_bought_behind_a_plan_in_use_is_next() -> None:
+    waiting = plan_view("Growth", PlanState.UPCOMING)
+    current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
+    found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
+    told = payments.returned("done", found, current, NOW)
+    assert told.title == "Paid: Growth is next"
+    assert told.words == "Its 30,000 executions begin when Trial is used up or ends."
+
+
+def plan_view(name: str, state: PlanState) -> PlanView:
+    return PlanView(
+        id="pln_1",
+        sequence=1,
+        type=PlanType.PAID,
+        name=name,
+        source=PlanSource.SUBSCRIPTION,
+        state=state,
+        executions=30_000,
+        used=0,
+        held=0,
+        remaining=30_000,
+        starts_at=NOW,
+        ends_at=None,
+        began_at=NOW if state is PlanState.CURRENT else None,
+        began_because=None,
+        ended_at=None,
+        ended_because=None,
+        paused_at=None,
+    )
+
+
 def checkout(
     status: CheckoutStatus, *, is_paid: bool = False, hours_ago: float = 0
 ) -> CheckoutView:
@@ -104,7 +140,7 @@ def checkout(
 def test_who_comes_back_is_told_the_truth(
     answer: str, found: CheckoutView | None, title: str
 ) -> None:
-    assert payments.returned(answer, found, NOW).title == title
+    assert payments.returned(answer, found, NO_PLAN, NOW).title == title
 
 
 def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:

@@ -6,13 +6,14 @@ from typing import Final
 import pandas as pd
 import plotly.graph_objects as go
 
-from billing_app.components.charts.template import LIMIT_COLOUR, base_layout
+from billing_app.components.charts.template import BOTTOM_PX, LIMIT_COLOUR, base_layout
 
 MAX_SERIES: Final = 6
 FEW: Final = 4
 OTHERS: Final = "Others"
 UNNAMED: Final = "Not named"
-FEW_DAYS: Final = 6
+FEW_DAYS: Final = 7
+SECOND_LINE_PX: Final = 16
 
 
 def by_day_and_group(
@@ -91,6 +92,14 @@ def cumulative(
     figure = go.Figure([area], base_layout())
     if limit is not None and days:
         figure.add_trace(_limit_line(days, limit))
+        figure.add_annotation(
+            x=days[-1],
+            y=limit,
+            text=f"{limit:,} in all",
+            showarrow=False,
+            xanchor="right",
+            yanchor="top",
+        )
     _date_axis(figure, days)
     figure.update_yaxes(tickformat="~s")
     return figure
@@ -119,10 +128,14 @@ def _date_axis(figure: go.Figure, days: list[str]) -> None:
     spans_years = len(days) > 120
     figure.update_xaxes(
         type="date",
-        tickformat="%b %Y" if spans_years else "%-d %b",
+        tickformat="%b\n%Y" if spans_years else "%-d %b",
+        tickangle=0,
         hoverformat="%A, %-d %B %Y",
         nticks=6,
     )
+    if spans_years:
+        bottom_px = BOTTOM_PX + SECOND_LINE_PX
+        figure.update_layout(margin_b=bottom_px, bargap=0.1, barcornerradius=0)
     if len(days) <= FEW_DAYS:
         # Left alone, Plotly would divide the days and write each of them several times.
         figure.update_xaxes(tickmode="array", tickvals=days)

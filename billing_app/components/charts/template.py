@@ -6,8 +6,9 @@ from typing import Final
 import plotly.graph_objects as go
 
 FONT: Final = 'Inter, -apple-system, BlinkMacSystemFont, "Segoe UI", sans-serif'
-LIMIT_COLOUR: Final = "#e5484d"
+LIMIT_COLOUR: Final = "#8b8d98"
 TEXT_PX: Final = 12
+BOTTOM_PX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def base_layout(*, left_px: int = 40) -> go.Layout:
     return go.Layout(
         template=None,
         autosize=True,
-        margin={"l": left_px, "r": 8, "t": 12, "b": 32},
+        margin={"l": left_px, "r": 8, "t": 12, "b": BOTTOM_PX},
         showlegend=False,
         hovermode="x unified",
         dragmode=False,

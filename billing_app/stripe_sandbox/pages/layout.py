@@ -101,7 +101,7 @@ def card_fields(problem: str = "") -> str:
         '<input id="number" name="number" inputmode="numeric" autocomplete="cc-number" required '
         f'placeholder="4242 4242 4242 4242" list="cards" maxlength="23"{described}>'
         f'<datalist id="cards">{options}</datalist>'
-        '<div class="pair"><div><label for="expiry">Expires (MM / YY)</label>'
+        '<div class="pair"><div><label for="expiry">Expires</label>'
         '<input id="expiry" name="expiry" inputmode="numeric" autocomplete="cc-exp" required '
         'placeholder="12 / 34" maxlength="7" pattern="\\d{1,2} ?/ ?\\d{2}(\\d{2})?"></div>'
         '<div><label for="cvc">Security code</label>'
