@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from billing_app.api.callers import AccountNow, ActorNow, ServicesNow
+from billing_app.api.parameters import Limit
 from billing_app.billing.paging import DEFAULT_LIMIT
 from billing_app.billing.staff.history import read_account_history
 from billing_app.routes import ACCOUNT_HISTORY
@@ -17,7 +18,7 @@ async def account_history(
     services: ServicesNow,
     actor: ActorNow,
     account_id: AccountNow,
-    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
+    limit: Limit = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:
     """What support did, why and when, newest first."""

@@ -10,6 +10,7 @@ from billing_app.api import (
     body_limit,
     docs,
     errors,
+    gate,
     head,
     health,
     hot_routes,
@@ -48,7 +49,7 @@ def create_app() -> "hot_routes.HotRoutes":
     errors.install(api)
     openapi.install(api)
     docs.install(api)
-    return hot_routes.HotRoutes(head.HeadAsGet(body_limit.BodyLimit(api)), get_services)
+    return hot_routes.HotRoutes(head.HeadAsGet(gate.Gate(body_limit.BodyLimit(api))), get_services)
 
 
 async def prepare(services: Services) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from billing_app.api.problems import MalformedJsonError
 from billing_app.billing.errors import (
     BillingError,
     IdempotencyKeyRequiredError,
@@ -28,6 +29,8 @@ MAX_ITEMS: Final = 1000
 
 # `$` alone would let a last line break pass; `\Z` is unknown to OpenAPI's dialect.
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
+# With at least one character that is seen.
+_WORDS: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
 _is_printable: Final = re.compile(_PRINTABLE).match
 _missing_field: Final = re.compile(r"Object missing required field `(\w+)`").fullmatch
 
@@ -57,7 +60,7 @@ class CheckBatch(msgspec.Struct, gc=False):
 class UncheckedBatch(msgspec.Struct, gc=False):
     """A batch in which some item is wrong: each is looked at on its own."""
 
-    items: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MAX_ITEMS)]
+    items: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
 class CommitReservation(msgspec.Struct, gc=False):
@@ -65,11 +68,12 @@ class CommitReservation(msgspec.Struct, gc=False):
 
 
 class RefundExecutions(msgspec.Struct, gc=False):
-    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_PRINTABLE)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_WORDS)]
     executions: Executions | None = None
 
 
 CHECK: Final = msgspec.json.Decoder(CheckExecutions)
+CHECK_ITEM: Final = msgspec.json.Decoder(CheckItem)
 CHECK_BATCH: Final = msgspec.json.Decoder(CheckBatch)
 UNCHECKED_BATCH: Final = msgspec.json.Decoder(UncheckedBatch)
 COMMIT: Final = msgspec.json.Decoder(CommitReservation)
@@ -79,13 +83,14 @@ REFUND: Final = msgspec.json.Decoder(RefundExecutions)
 def ask_of(
     body: CheckExecutions, key: str | None, caller: Caller, public_organization_id: str
 ) -> Ask:
-    """`key` has passed check_key. Raises IdempotencyKeyRequiredError, InvalidInputError."""
+    """`key` has passed header_key or check_key.
+
+    Raises IdempotencyKeyRequiredError, InvalidInputError.
+    """
     if body.mode is MODE_CHECK:
         key = ""
-    elif key is None:
-        raise IdempotencyKeyRequiredError(
-            f"Mode {body.mode} needs an Idempotency-Key of 1 to {MAX_KEY_LENGTH} characters."
-        )
+    elif not key:
+        raise _no_key(body.mode) if key is None else invalid_key()
     if body.user_id is None and body.organization_id == public_organization_id:
         raise InvalidInputError("user_id is required for the public organization.", field="user_id")
     return Ask(
@@ -101,32 +106,41 @@ def ask_of(
 
 
 def item_of(
-    item: CheckItem | dict[str, Any], caller: Caller, public_organization_id: str
+    item: CheckItem | msgspec.Raw, caller: Caller, public_organization_id: str
 ) -> Ask | BillingError:
     """One item of a batch, or what is wrong with it; the other items go on."""
     try:
-        body = msgspec.convert(item, CheckItem) if isinstance(item, dict) else item
+        body = decode(CHECK_ITEM, item) if isinstance(item, msgspec.Raw) else item
         key = body.idempotency_key
         if key is not None and body.mode is not MODE_CHECK:
             check_key(key)
         return ask_of(body, key, caller, public_organization_id)
-    except msgspec.ValidationError as error:
-        return invalid(error)
     except BillingError as error:
         return error
 
 
-def header_key(value: bytes) -> str:
-    """The header as text. Raises InvalidInputError."""
+def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:
+    """Raises MalformedJsonError, InvalidInputError."""
     try:
-        return check_key(value.decode())
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedJsonError(f"The body is not JSON: {error}") from None
+
+
+def header_key(value: bytes) -> str:
+    """The header as text, empty when it is: only who needs a key minds. Raises
+    InvalidInputError."""
+    try:
+        return check_key(value.decode()) if value else ""
     except UnicodeDecodeError:
-        raise _invalid_key() from None
+        raise invalid_key() from None
 
 
 def check_key(key: str) -> str:
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not _is_printable(key):
-        raise _invalid_key()
+        raise invalid_key()
     return key
 
 
@@ -141,7 +155,14 @@ def invalid(error: msgspec.ValidationError) -> InvalidInputError:
     return InvalidInputError(detail, field=field or None)
 
 
-def _invalid_key() -> InvalidInputError:
+def _no_key(mode: Mode) -> IdempotencyKeyRequiredError:
+    return IdempotencyKeyRequiredError(
+        f"Mode {mode} needs an Idempotency-Key of 1 to {MAX_KEY_LENGTH} characters."
+    )
+
+
+def invalid_key() -> InvalidInputError:
+    """What a key must be."""
     return InvalidInputError(
         f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable characters.",
         field="idempotency_key",

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
 
 from billing_app.api.own_site import require_own_write
 from billing_app.billing.accounts import ReadOnlyError, list_accounts
@@ -16,11 +17,24 @@ from billing_app.routes import SESSION_COOKIE
 READING_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
+KEY: Final = HTTPBearer(scheme_name="key", auto_error=False)
+SESSION: Final = APIKeyCookie(scheme_name="session", name=SESSION_COOKIE, auto_error=False)
+
+
+async def _shown(
+    _: Annotated[object, Security(KEY)], __: Annotated[object, Security(SESSION)]
+) -> None:
+    """Tells OpenAPI that one of the two is needed; who looks at them knows what is wrong."""
+
+
+Shown = Annotated[None, Depends(_shown)]
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def authenticate(request: Request) -> Actor:
+async def authenticate(request: Request, shown: Shown = None) -> Actor:
     """Raises NotAuthenticatedError; for a write that a cookie vouches for, CrossSiteError, and
     ReadOnlyError while staff look at an account as its holder does."""
     services = get_services()

@@ -1,6 +1,6 @@
 """Makes FastAPI answer every error as a problem document."""
 
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from billing_app.api.body_limit import TOO_LARGE
 from billing_app.api.problems import (
@@ -25,6 +26,10 @@ from billing_app.api.problems import (
 from billing_app.billing.errors import BillingError, CannotDecideError, InvalidInputError
 from billing_app.composition import get_services
 from billing_app.routes import UPGRADE
+
+METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
+# Broken UTF-8, numbers of thousands of digits, and nesting without end.
+UNREADABLE: Final = (ValueError, RecursionError)
 
 log = structlog.get_logger(__name__)
 
@@ -79,13 +84,28 @@ def _is_json(request: Request) -> bool:
     return content_type.split(";", 1)[0].strip().lower() == "application/json"
 
 
+def _methods_of(request: Request) -> list[str]:
+    """All methods of an address, whichever of its routes takes them."""
+    routes = request.app.router.routes
+    methods = [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
+    return sorted([*methods, "HEAD"]) if "GET" in methods else methods
+
+
 async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         return problem_response(RouteNotFoundError(f"There is no {request.url.path}."))
     if error.status_code == TOO_LARGE:
         return problem_response(BodyTooLargeError())
     if error.status_code == 405:
-        return problem_response(MethodNotAllowedError(), (error.headers or {}).get("Allow"))
+        return problem_response(MethodNotAllowedError(), ", ".join(_methods_of(request)))
+    if isinstance(error.__cause__, UNREADABLE) and _is_json(request):
+        return problem_response(MalformedJsonError("The body is not JSON that can be read."))
     if error.status_code < 500:
         return problem_response(InvalidInputError(str(error.detail)))
     return problem_response(UnexpectedError())

@@ -23,6 +23,12 @@ from billing_app.jobs.liveness import is_worker_alive
 from billing_app.routes import HEALTH
 
 OK: Final = "ok"
+NOT_READY: Final[dict[int | str, dict[str, Any]]] = {
+    503: {
+        "description": "Not ready; `checks` says why",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
 
 router = APIRouter()
 
@@ -33,7 +39,7 @@ async def alive() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", tags=["health"])
+@router.get("/readyz", tags=["health"], responses=NOT_READY)
 async def ready(services: ServicesNow, now: Now) -> JSONResponse:
     """The database answers and has seen all migrations. Whether a worker does the scheduled work
     is told as well, but executions are decided without one."""

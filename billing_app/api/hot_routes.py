@@ -14,12 +14,12 @@ import msgspec
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from billing_app.api import bodies
+from billing_app.api import bodies, media_types
 from billing_app.api.body_limit import MAX_BODY_BYTES
+from billing_app.api.gate import identity_given_twice, key_given_twice
 from billing_app.api.problems import (
     CONTENT_TYPE,
     BodyTooLargeError,
-    ContentTypeError,
     MalformedJsonError,
     MethodNotAllowedError,
     UnexpectedError,
@@ -97,15 +97,21 @@ class HotRoutes:
         await _send(decision, send, services)
 
     async def _read_call(self, scope: Scope, receive: Receive, services: Services) -> "_Call":
-        authorization = key = content_type = b""
-        has_key = False
+        authorization = content_type = content_encoding = b""
+        key: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
+                if authorization:
+                    raise identity_given_twice()
                 authorization = value
             elif name == b"idempotency-key":
-                key, has_key = value, True
+                if key is not None:
+                    raise key_given_twice()
+                key = value
             elif name == b"content-type":
                 content_type = value
+            elif name == b"content-encoding":
+                content_encoding = value
         if scope["method"] != "POST":
             raise MethodNotAllowedError
         actor = await self._authenticate(authorization, services)
@@ -113,8 +119,9 @@ class HotRoutes:
             services,
             actor,
             scope["path"],
-            bodies.header_key(key) if has_key else None,
-            content_type.lower(),
+            None if key is None else bodies.header_key(key),
+            content_type,
+            content_encoding,
             await _read_body(receive),
         )
 
@@ -144,7 +151,7 @@ class HotRoutes:
         batch: bodies.CheckBatch | bodies.UncheckedBatch
         try:
             batch = call.decode(bodies.CHECK_BATCH)
-        except InvalidInputError:
+        except (InvalidInputError, MalformedJsonError):
             batch = call.decode(bodies.UNCHECKED_BATCH)
         return Accepted(await _decide_batch(call, batch))
 
@@ -167,8 +174,10 @@ class HotRoutes:
         if pair is None:
             raise EventNotFoundError
         body = call.decode(bodies.REFUND)
-        key = call.idempotency_key or ""
-        refund = Refund(*pair, body.executions, body.reason, key, caller_of(call.actor))
+        key = call.idempotency_key
+        if key == "":
+            raise bodies.invalid_key()
+        refund = Refund(*pair, body.executions, body.reason, key or "", caller_of(call.actor))
         return await call.services.executions.decide(call.actor, refund)
 
 
@@ -180,20 +189,16 @@ class _Call(msgspec.Struct, gc=False):
     path: str
     idempotency_key: str | None
     content_type: bytes
+    content_encoding: bytes
     body: bytes
 
     def decode(self, decoder: "msgspec.json.Decoder[Any]", *, optional: bool = False) -> Any:
         """Raises ContentTypeError, MalformedJsonError, InvalidInputError."""
         if optional and not self.body:
             return decoder.decode(b"{}")
-        if self.content_type.split(b";", 1)[0].rstrip() != b"application/json":
-            raise ContentTypeError
-        try:
-            return decoder.decode(self.body)
-        except msgspec.ValidationError as error:
-            raise bodies.invalid(error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise MalformedJsonError(f"The body is not JSON: {error}") from None
+        if self.content_type != media_types.JSON or self.content_encoding:
+            media_types.require_json(self.content_type, self.content_encoding)
+        return bodies.decode(decoder, self.body)
 
 
 async def _read_body(receive: Receive) -> bytes:

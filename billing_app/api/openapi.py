@@ -6,6 +6,7 @@ import msgspec
 from fastapi import FastAPI
 
 from billing_app.api import bodies
+from billing_app.api.responses import PROBLEM_TYPE, problems
 from billing_app.billing.executions.answers import CheckAnswer, RefundAnswer, SettleAnswer
 from billing_app.routes import API_PREFIX, CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
 
@@ -26,19 +27,12 @@ PROBLEM: Final = {
         "code": {"type": "string"},
     },
 }
-PROBLEM_STATUSES: Final = {
-    "401": "No identity",
-    "402": "Not enough executions",
-    "403": "Not yours",
-    "404": "Unknown",
-    "409": "State conflict",
-    "413": "Body over 1 MB",
-    "415": "Not JSON",
-    "422": "Bad input",
-    "503": "Cannot decide",
-}
-
-REST_PROBLEM_STATUSES: Final = ("401", "403", "404", "422", "503")
+PROBLEM_CONTENT: Final = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE.format(name="Problem")}}}
+COMMIT: Final = "/billing/reservations/{id}/commit"
+REFUND: Final = "/billing/executions/{event_id}/refund"
+HOT_STATUSES: Final = (401, 402, 403, 404, 409, 413, 415, 422, 503)
+WHO_STATUSES: Final = (401, 403, 404)
+READING: Final = "get"
 
 
 def install(api: FastAPI) -> None:
@@ -56,17 +50,33 @@ def install(api: FastAPI) -> None:
 
 def _add_problems(document: dict[str, Any]) -> None:
     """FastAPI describes errors of its own, which this API never gives."""
-    problem = {"application/problem+json": {"schema": _ref("Problem")}}
     for path, methods in document["paths"].items():
-        for operation in methods.values():
-            statuses = REST_PROBLEM_STATUSES if path.startswith(f"{API_PREFIX}/") else ()
-            operation["responses"].pop("422", None)
-            operation["responses"] |= {
-                status: {"description": PROBLEM_STATUSES[status], "content": problem}
-                for status in statuses
-            }
+        for method, operation in methods.items():
+            responses = operation["responses"]
+            responses.pop("422", None)
+            if path.startswith(f"{API_PREFIX}/"):
+                for status, response in problems(*_statuses(path, method, operation)).items():
+                    responses.setdefault(str(status), response)
+            operation["responses"] = dict(sorted(responses.items()))
+            for response in responses.values():
+                if PROBLEM_TYPE in response.get("content", {}):
+                    response["content"] = PROBLEM_CONTENT
     for name in ("HTTPValidationError", "ValidationError"):
         document.get("components", {}).get("schemas", {}).pop(name, None)
+
+
+def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[int]:
+    """What any route of its kind may answer with, besides what it says itself."""
+    statuses = [422, 503]
+    if "security" in operation:
+        statuses += WHO_STATUSES
+    elif "{" in path:
+        statuses.append(404)
+    if method != READING:
+        statuses.append(415)
+    if "requestBody" in operation:
+        statuses.append(413)
+    return sorted(statuses)
 
 
 def _add_hot_routes(document: dict[str, Any]) -> None:
@@ -82,7 +92,6 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas | {"Problem": PROBLEM})
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     item, result = _ref("CheckItem"), {"oneOf": [_ref("CheckAnswer"), _ref("Problem")]}
     batch = _object(items={"type": "array", "items": item, "maxItems": bodies.MAX_ITEMS})
     results = _object(results={"type": "array", "items": result})
@@ -91,16 +100,18 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
             "Check, consume or reserve executions", _ref("CheckExecutions"), _ref("CheckAnswer")
         ),
         CHECK_EXECUTIONS_BATCH: _post("Up to 1,000 at once, each decided alone", batch, results),
-        "/billing/reservations/{id}/commit": _post(
+        COMMIT: _post(
             "Use what is held, or a part", _ref("CommitReservation"), _ref("SettleAnswer"), "id"
         ),
         "/billing/reservations/{id}/release": _post(
             "Give back what is held", None, _ref("SettleAnswer"), "id"
         ),
-        "/billing/executions/{event_id}/refund": _post(
+        REFUND: _post(
             "Give back executions", _ref("RefundExecutions"), _ref("RefundAnswer"), "event_id"
         ),
     }
+    # Without a body the whole hold is used; a refund needs its reason.
+    document["paths"][COMMIT]["post"]["requestBody"]["required"] = False
 
 
 def _post(
@@ -110,7 +121,6 @@ def _post(
     if path_name:
         schema = {"type": "string"}
         parameters.append({"name": path_name, "in": "path", "required": True, "schema": schema})
-    problem = {"application/problem+json": {"schema": _ref("Problem")}}
     operation: dict[str, Any] = {
         "summary": summary,
         "tags": ["executions"],
@@ -119,14 +129,14 @@ def _post(
         "responses": {
             "200": {"description": "Done", "content": {"application/json": {"schema": answer}}},
             **{
-                status: {"description": description, "content": problem}
-                for status, description in PROBLEM_STATUSES.items()
+                str(status): {**response, "content": PROBLEM_CONTENT}
+                for status, response in problems(*HOT_STATUSES).items()
             },
         },
     }
     if body is not None:
         content = {"application/json": {"schema": body}}
-        operation["requestBody"] = {"required": not path_name, "content": content}
+        operation["requestBody"] = {"required": True, "content": content}
     return {"post": operation}
 
 

@@ -3,19 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.api.json_body import JsonBody
 from billing_app.billing.overage import limits
 from billing_app.billing.overage.limits import MAX_LIMIT_MINOR, OverageLimitView
 
 router = APIRouter(prefix="/billing", tags=["overage"])
 
 
-class SetLimit(BaseModel):
+class SetLimit(JsonBody):
     """`limit_minor` null takes the limit away; 0 allows nothing beyond the plan."""
-
-    model_config = ConfigDict(strict=True)
 
     limit_minor: Annotated[int, Field(ge=0, le=MAX_LIMIT_MINOR)] | None
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]

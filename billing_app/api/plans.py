@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.api.parameters import Limit
 from billing_app.billing import plans
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.paging import DEFAULT_LIMIT
@@ -44,7 +45,7 @@ async def history(
     actor: ActorNow,
     account_id: AccountNow,
     now: Now,
-    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
+    limit: Limit = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:
     """All plans, newest first: when and why each began and ended."""

@@ -5,9 +5,12 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.api.json_body import JsonBody
+from billing_app.api.parameters import OfferCode
+from billing_app.api.responses import problems
 from billing_app.billing import catalogue
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
@@ -22,15 +25,10 @@ MAX_URL_LENGTH: Final = 2000
 # Browsers drop some of these and read others as slashes.
 NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f\\]")
 Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
-OfferCode = Annotated[str, Field(min_length=1, max_length=64)]
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class Subscribe(Body):
+class Subscribe(JsonBody):
     organization_id: Identifier
     user_id: Identifier | None = None
     offer: OfferCode
@@ -38,7 +36,7 @@ class Subscribe(Body):
     cancel_url: Url | None = None
 
 
-class Change(Body):
+class Change(JsonBody):
     offer: OfferCode
     when: Annotated[When, Field(strict=False)] = When.NOW
 
@@ -47,7 +45,7 @@ class Preview(Change):
     """A change that is only looked at."""
 
 
-class OpenPortal(Body):
+class OpenPortal(JsonBody):
     organization_id: Identifier
     user_id: Identifier | None = None
     return_url: Url
@@ -59,7 +57,7 @@ async def list_offers(services: ServicesNow) -> dict[str, Any]:
     return {"items": await catalogue.list_offers(services.database)}
 
 
-@router.post("/subscriptions", status_code=201)
+@router.post("/subscriptions", status_code=201, responses=problems(402, 409, 502))
 async def subscribe(
     body: Subscribe, services: ServicesNow, actor: ActorNow, now: Now
 ) -> dict[str, Any]:
@@ -89,7 +87,7 @@ async def current(
     return {"subscription": await services.subscriptions.read(actor, account_id)}
 
 
-@router.put("/subscriptions/{subscription_id}")
+@router.put("/subscriptions/{subscription_id}", responses=problems(402, 409, 502))
 async def change(
     subscription_id: str, body: Change, services: ServicesNow, actor: ActorNow, now: Now
 ) -> SubscriptionView:
@@ -99,7 +97,7 @@ async def change(
     )
 
 
-@router.post("/subscriptions/{subscription_id}/preview")
+@router.post("/subscriptions/{subscription_id}/preview", responses=problems(409, 502))
 async def preview(
     subscription_id: str, body: Preview, services: ServicesNow, actor: ActorNow, now: Now
 ) -> ChangePreview:
@@ -109,7 +107,7 @@ async def preview(
     )
 
 
-@router.delete("/subscriptions/{subscription_id}")
+@router.delete("/subscriptions/{subscription_id}", responses=problems(409, 502))
 async def cancel(
     subscription_id: str,
     services: ServicesNow,
@@ -121,7 +119,7 @@ async def cancel(
     return await services.subscriptions.cancel(actor, subscription_id, when=when, now=now)
 
 
-@router.post("/subscriptions/{subscription_id}/resume")
+@router.post("/subscriptions/{subscription_id}/resume", responses=problems(409, 502))
 async def resume(
     subscription_id: str, services: ServicesNow, actor: ActorNow, now: Now
 ) -> SubscriptionView:
@@ -129,7 +127,7 @@ async def resume(
     return await services.subscriptions.resume(actor, subscription_id, now=now)
 
 
-@router.post("/portal-sessions")
+@router.post("/portal-sessions", responses=problems(502))
 async def open_portal(
     body: OpenPortal, services: ServicesNow, actor: ActorNow, now: Now
 ) -> dict[str, str]:

@@ -3,21 +3,22 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.api.json_body import JsonBody
+from billing_app.api.parameters import OfferCode
+from billing_app.api.responses import problems
 from billing_app.billing.subscriptions.top_ups import MAX_CAP_MINOR, MAX_THRESHOLD, TopUpView
 
 router = APIRouter(prefix="/billing/top-up", tags=["top-up"])
 
 
-class SwitchOn(BaseModel):
+class SwitchOn(JsonBody):
     """Buy `offer` when fewer than `threshold_executions` are left, for at most
     `monthly_cap_minor` in a calendar month (UTC)."""
 
-    model_config = ConfigDict(strict=True)
-
-    offer: Annotated[str, Field(min_length=1, max_length=64)]
+    offer: OfferCode
     threshold_executions: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]
     monthly_cap_minor: Annotated[int, Field(ge=1, le=MAX_CAP_MINOR)]
 
@@ -30,7 +31,7 @@ async def read(
     return {"top_up": await services.top_ups.read(actor, account_id, now)}
 
 
-@router.put("")
+@router.put("", responses=problems(409, 502))
 async def switch_on(
     body: SwitchOn, services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> TopUpView:

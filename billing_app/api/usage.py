@@ -8,10 +8,11 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.api.parameters import Limit
 from billing_app.billing import usage
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.paging import DEFAULT_LIMIT
@@ -35,6 +36,9 @@ COLUMNS: Final = (
     "reason",
 )
 DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+CSV: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Done", "content": {"text/csv": {"schema": {"type": "string"}}}}
+}
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, YYYY-MM-DD")]
@@ -83,57 +87,61 @@ async def read_usage(
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
-@router.get("/events")
-async def list_events(
+async def _asked_events(
     services: ServicesNow,
-    actor: ActorNow,
-    account_id: AccountNow,
-    now: Now,
     kind: EventKind | None = None,
     workflow: Label = None,
     organization_id: Label = None,
     user_id: Label = None,
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
-    limit: Annotated[int, Query()] = DEFAULT_LIMIT,
+) -> EventFilter:
+    """The same for the list and its export. A day that is not told leaves its end open."""
+    is_public = organization_id == services.terms.public_organization_id
+    since = _day(first, "from") if first else None
+    until = _day(last, "to") if last else None
+    return EventFilter(
+        kind=kind,
+        workflow=workflow,
+        user_id=None if is_public else user_id,
+        days=Days(since, until) if since and until else None,
+        first=since,
+        last=until,
+    )
+
+
+EventsNow = Annotated[EventFilter, Depends(_asked_events)]
+
+
+@router.get("/events")
+async def list_events(
+    services: ServicesNow,
+    actor: ActorNow,
+    account_id: AccountNow,
+    where: EventsNow,
+    limit: Limit = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> dict[str, Any]:
     """Events of the ledger, newest first."""
-    days = days_of(first, last, now.date()) if first or last else None
-    is_public = organization_id == services.terms.public_organization_id
-    by_user = None if is_public else user_id
-    where = EventFilter(kind=kind, workflow=workflow, user_id=by_user, days=days)
     page = await usage.list_events(
         services.database, actor, account_id, where=where, limit=limit, cursor=cursor
     )
     return {"items": [_item(event) for event in page.items], "next_cursor": page.next_cursor}
 
 
-@router.get("/export.csv", response_class=StreamingResponse)
+@router.get("/export.csv", response_class=StreamingResponse, responses=CSV)
 async def export(
-    services: ServicesNow,
-    actor: ActorNow,
-    account_id: AccountNow,
-    now: Now,
-    kind: EventKind | None = None,
-    workflow: Label = None,
-    organization_id: Label = None,
-    user_id: Label = None,
-    first: Annotated[DayParameter, Query(alias="from")] = None,
-    last: Annotated[DayParameter, Query(alias="to")] = None,
+    services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now, where: EventsNow
 ) -> StreamingResponse:
-    """Events as CSV, newest first, streamed."""
-    days = days_of(first, last, now.date())
-    is_public = organization_id == services.terms.public_organization_id
-    by_user = None if is_public else user_id
-    where = EventFilter(kind=kind, workflow=workflow, user_id=by_user, days=days)
+    """The same events as CSV, newest first, streamed."""
     blocks = usage.export_events(services.database, actor, account_id, where)
     first_block = await anext(blocks)
-    name = f"executions-{days.first}-{days.last}.csv"
+    first = [str(where.first)] if where.first else []
+    name = "-".join(["executions", *first, str(where.last or now.date())])
     return StreamingResponse(
         _csv(first_block, blocks),
         media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
 
 

@@ -1,9 +1,12 @@
 """Where Stripe sends events: 200 only once an event is durable."""
 
+from typing import Any, Final
+
 from fastapi import APIRouter, Request
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.problems import BodyTooLargeError
+from billing_app.api.responses import problems
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.jobs import webhooks as jobs
 from billing_app.payments import signatures, webhooks
@@ -11,10 +14,26 @@ from billing_app.routes import STRIPE_WEBHOOKS
 
 router = APIRouter(tags=["webhooks"])
 
-MAX_EVENT_BYTES = 1_000_000
+MAX_EVENT_BYTES: Final = 1_000_000
+SENT: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": "Stripe-Signature",
+            "in": "header",
+            "required": True,
+            "description": "`t=…,v1=…` as docs.stripe.com/webhooks/signature has it",
+            "schema": {"type": "string"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "An event of Stripe; the signature is of its bytes",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    },
+}
 
 
-@router.post(STRIPE_WEBHOOKS)
+@router.post(STRIPE_WEBHOOKS, responses=problems(400, 413, 415, 502), openapi_extra=SENT)
 async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str, bool]:
     """Check the signature on the raw body, store the event once, have it processed."""
     secret = services.settings.stripe_webhook_secret

@@ -31,6 +31,11 @@ class GroupBy(StrEnum):
     USER = "user"
 
 
+def start_of(day: date) -> datetime:
+    """The first moment of a UTC day."""
+    return datetime.combine(day, time(), UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Days:
     """UTC days, both included."""
@@ -48,12 +53,12 @@ class Days:
 
     @property
     def since(self) -> datetime:
-        return datetime.combine(self.first, time(), UTC)
+        return start_of(self.first)
 
     @property
     def until(self) -> datetime:
         """The moment after the last day."""
-        return datetime.combine(self.last, time(), UTC) + timedelta(days=1)
+        return start_of(self.last) + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +97,29 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events; empty fields leave all. `workflow` "" means events without one."""
+    """Which events; empty fields leave all. `workflow` "" means events without one.
+
+    `days` closes both ends; `first` and `last`, UTC days that are included, one end each.
+    """
 
     kind: EventKind | None = None
     workflow: str | None = None
     user_id: str | None = None
     days: Days | None = None
+    first: date | None = None
+    last: date | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        """The earliest moment, when there is one."""
+        first = self.days.first if self.days else self.first
+        return start_of(first) if first else None
+
+    @property
+    def until(self) -> datetime | None:
+        """The moment after the latest one, when there is one."""
+        last = self.days.last if self.days else self.last
+        return start_of(last) + timedelta(days=1) if last else None
 
 
 class LedgerSort(StrEnum):
@@ -278,10 +300,10 @@ async def _read_events(
         if wanted is not None:
             conditions.append(f"{name} = :{name}")
             values[name] = wanted
-    if where.days is not None:
-        conditions.append("number >= :since AND number < :until")
-        values["since"] = first_number(where.days.since)
-        values["until"] = first_number(where.days.until)
+    for name, comparison, moment in (("since", ">=", where.since), ("until", "<", where.until)):
+        if moment is not None:
+            conditions.append(f"number {comparison} :{name}")
+            values[name] = first_number(moment)
     statement = text(f"""
         SELECT number, min(kind), sum(executions)::bigint, min(workflow), min(user_id),
                min(idempotency_key), array_agg(plan_sequence ORDER BY plan_sequence),

@@ -52,11 +52,12 @@ def read_event(body: bytes, signature: str, secret: str) -> EventFacts:
     from billing_app.payments import translate
 
     try:
+        signature.encode("ascii")  # Stripe's comparison raises TypeError for anything else
         stripe.WebhookSignature.verify_header(  # pyright: ignore[reportUnknownMemberType]
             body.decode(), signature, secret, tolerance=TOLERANCE_SECONDS
         )
         return translate.event_facts_of(_payload(body))
-    except (stripe.SignatureVerificationError, UnicodeDecodeError) as error:
+    except (stripe.SignatureVerificationError, UnicodeError) as error:
         log.warning("webhook_refused", reason=str(error))
         raise SignatureError from None
     except (msgspec.DecodeError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """What the usage page shows."""
 
 from datetime import UTC, date, datetime, timedelta
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -305,7 +305,9 @@ def _range_problem(problem: Exception) -> str:
 def _export_url(account: AccountChoice, where: EventFilter) -> str:
     assert where.days is not None
     query = {"from": where.days.first.isoformat(), "to": where.days.last.isoformat()}
-    optional = {"kind": where.kind, "workflow": where.workflow, "event_user_id": where.user_id}
+    optional = {"kind": where.kind, "workflow": where.workflow}
+    if "user_id" not in parse_qs(account.export_query):
+        optional["user_id"] = where.user_id
     query |= {name: str(value) for name, value in optional.items() if value is not None}
     return f"{routes.USAGE_EXPORT}?{account.export_query}&{urlencode(query)}"
 

@@ -1,11 +1,13 @@
 """The numbers are right, and move while executions happen."""
 
+import csv
 import re
 import secrets
 
 from playwright.sync_api import Page, StorageState, expect
 
 from billing_app import routes
+from billing_app.states.usage_stats import ALL
 from tests.pages.conftest import OpenContext, RunningApp, open_page
 
 MOVES_WITHIN_MS = 5_000
@@ -52,6 +54,15 @@ def test_usage_counts_what_the_ledger_counts(
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 4
     assert all(workflow in line for line in lines[1:])
+    page.get_by_label("Workflow", exact=True).select_option(ALL)
+    page.get_by_label("User", exact=True).select_option("=mira")
+    expect(page.get_by_role("link", name="CSV")).to_have_attribute(
+        "href", re.compile("user_id=mira")
+    )
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    rows = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert {row["user_id"] for row in rows} == {"mira"}
 
 
 def test_ranges_groups_and_pages_answer(

@@ -16,6 +16,7 @@ from tests.payments.bed import (
 from tests.payments.shop import (
     PORTAL,
     SUBSCRIPTIONS,
+    WEBHOOKS,
     Customer,
     Shop,
     at_once,
@@ -47,6 +48,7 @@ WRONG_BODIES: list[Any] = [
     {"organization_id": "x", "offer": None},
     {"organization_id": "x", "offer": ["starter"]},
     {"organization_id": "x", "offer": ""},
+    {"organization_id": "x", "offer": "start\u0000er"},
     [],
     "starter",
     None,
@@ -240,6 +242,30 @@ def test_people_come_back_to_our_own_pages_only(customer: Customer, url: str) ->
 def test_wrong_bodies(customer: Customer, body: Any) -> None:
     problem(customer.http.post(SUBSCRIPTIONS, json=body), 422, "invalid_input")
     problem(customer.http.post(PORTAL, json=body), 422, "invalid_input")
+
+
+@pytest.mark.parametrize("offer", ["a\0b", "\0", "a\nb", "a\x7f"])
+def test_offers_that_nothing_is_named(customer: Customer, offer: str) -> None:
+    path = f"{SUBSCRIPTIONS}/{customer.subscribed()}"
+    top_up = {"offer": offer, "threshold_executions": 1, "monthly_cap_minor": 10_000}
+    query = {"organization_id": customer.holder.organization_id}
+    for answer in (
+        customer.subscribe(offer),
+        customer.http.put(path, json={"offer": offer}),
+        customer.http.post(f"{path}/preview", json={"offer": offer}),
+        customer.http.put("/billing/top-up", params=query, json=top_up),
+    ):
+        assert problem(answer, 422, "invalid_input")["field"] == "offer"
+
+
+@pytest.mark.parametrize("signature", ["t=1,v1=é", "t=1,v1=\u4e2d", "é", "t=é,v1=a"])
+def test_signatures_beyond_ascii(shop: Shop, signature: str) -> None:
+    lines = shop.log().count("webhook_refused")
+    headers = {b"Stripe-Signature": signature.encode()}
+    answer = httpx.post(shop.server.url + WEBHOOKS, content=b"{}", headers=headers, timeout=30)
+    problem(answer, 400, "invalid_signature")
+    assert shop.log().count("webhook_refused") == lines + 1
+    assert "request_failed" not in shop.log()
 
 
 def test_bodies_that_are_not_json(customer: Customer) -> None:

@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from billing_app.api.callers import now, signed_in
+from billing_app.api.callers import Shown, now, signed_in
+from billing_app.api.json_body import JsonBody
 from billing_app.billing.actors import StaffActor, require_scope
 from billing_app.billing.errors import ForbiddenError, NotAuthenticatedError
 from billing_app.billing.staff.audit import MAX_REASON_LENGTH
@@ -28,15 +29,15 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
-class Because(BaseModel):
+class Because(JsonBody):
     """What every change of the staff says."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     reason: Reason
 
 
-async def authenticate_staff(request: Request) -> StaffActor:
+async def authenticate_staff(request: Request, shown: Shown = None) -> StaffActor:
     """The role is read afresh for each request. Raises NotAuthenticatedError, ForbiddenError."""
     services = get_services()
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.parameters import Limit
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Asked, Cursor, DaysNow, Limit, Text, asked, listed
+from billing_app.api.staff.listing import Asked, Cursor, DaysNow, Text, asked, listed
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing import plans, usage
 from billing_app.billing.paging import DEFAULT_LIMIT

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.parameters import PathName
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
@@ -31,14 +32,14 @@ async def list_jobs(
 
 
 @router.get("/{job_id}")
-async def read_job(job_id: str, jobs: JobsNow, actor: StaffNow) -> JobView:
+async def read_job(job_id: PathName, jobs: JobsNow, actor: StaffNow) -> JobView:
     """One job, and why it failed."""
     return await background.read_job(jobs, actor, job_id)
 
 
 @router.post("/{job_id}/retry", status_code=202)
 async def retry(
-    job_id: str, body: Because, services: ServicesNow, jobs: JobsNow, actor: StaffNow, now: Now
+    job_id: PathName, body: Because, services: ServicesNow, jobs: JobsNow, actor: StaffNow, now: Now
 ) -> dict[str, str]:
     """Run a failed job anew, once."""
     new_id = await background.retry_job(

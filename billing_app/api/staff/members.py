@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.parameters import PathName
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, Text, asked, listed
 from billing_app.billing.sorting import Order
@@ -69,7 +70,7 @@ async def add_member(
 
 @router.put("/staff/{user_id}", status_code=204)
 async def change_role(
-    user_id: str, body: ChangeRole, services: ServicesNow, actor: StaffNow, now: Now
+    user_id: PathName, body: ChangeRole, services: ServicesNow, actor: StaffNow, now: Now
 ) -> None:
     """Another role; the last admin keeps theirs."""
     await members.change_role(
@@ -79,7 +80,7 @@ async def change_role(
 
 @router.post("/staff/{user_id}/remove", status_code=204)
 async def remove_member(
-    user_id: str, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+    user_id: PathName, body: Because, services: ServicesNow, actor: StaffNow, now: Now
 ) -> None:
     """Take the role away; the last admin stays."""
     await members.remove_member(

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.parameters import MAX_INT4, PathName, WholeNumber
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, Text, asked, listed
 from billing_app.billing.catalogue import OfferTerms, OverageTerms
@@ -32,7 +33,8 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(prefix=f"{ADMIN_PREFIX}/offers", tags=["staff: offers"], responses=PROBLEMS)
 
-MAX_CODE_LENGTH = 64
+Revision = Annotated[int, Field(ge=0, le=MAX_INT4)]
+Version = Annotated[WholeNumber, Path(ge=1, le=MAX_INT4)]
 
 
 class Draft(Because):
@@ -90,13 +92,13 @@ class NewOffer(Draft):
 class Edit(Draft):
     """`revision` is that of the draft which was edited."""
 
-    revision: int
+    revision: Revision
 
 
 class Publish(Because):
     """`revision` is that of the draft which somebody looked at."""
 
-    revision: int
+    revision: Revision
 
 
 @router.get("")
@@ -129,14 +131,14 @@ async def create(body: NewOffer, services: ServicesNow, actor: StaffNow, now: No
 
 
 @router.get("/{code}")
-async def read(code: str, services: ServicesNow, actor: StaffNow, now: Now) -> OfferDetail:
+async def read(code: PathName, services: ServicesNow, actor: StaffNow, now: Now) -> OfferDetail:
     """One offer with its draft and all its versions."""
     return await offers.read_offer(services.database, actor, code, now)
 
 
 @router.put("/{code}")
 async def edit(
-    code: str, body: Edit, services: ServicesNow, actor: StaffNow, now: Now
+    code: PathName, body: Edit, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
     """Save an edit. 409 names what others changed since `revision`, with both values."""
     return await publishing.edit_offer(
@@ -152,7 +154,7 @@ async def edit(
 
 @router.post("/{code}/publish", responses=UNAVAILABLE)
 async def publish(
-    code: str, body: Publish, services: ServicesNow, actor: StaffNow, now: Now
+    code: PathName, body: Publish, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
     """Make the draft the newest version. Asked again it is published once."""
     return await publishing.publish_draft(
@@ -168,7 +170,7 @@ async def publish(
 
 @router.post("/{code}/archive")
 async def archive(
-    code: str, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+    code: PathName, body: Because, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
     """Sell it no longer; who bought it keeps it."""
     return await publishing.archive_offer(
@@ -178,7 +180,7 @@ async def archive(
 
 @router.post("/{code}/unarchive")
 async def unarchive(
-    code: str, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+    code: PathName, body: Because, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
     """Sell it again."""
     return await publishing.unarchive_offer(
@@ -188,7 +190,7 @@ async def unarchive(
 
 @router.get("/{code}/versions")
 async def list_versions(
-    code: str,
+    code: PathName,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
@@ -203,8 +205,8 @@ async def list_versions(
 
 @router.get("/{code}/versions/{version}/accounts")
 async def accounts_on(
-    code: str,
-    version: int,
+    code: PathName,
+    version: Version,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,

@@ -6,11 +6,12 @@ With an `Idempotency-Key` a repeated request gets the first entry again.
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.parameters import MAX_INT4, NO_CONTROL, Moment, OfferCode
+from billing_app.api.responses import problems
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.offers import UNAVAILABLE
 from billing_app.billing.staff import adjustments, grants, refunds, stopping, trials, undo
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.moves import MovePreview
@@ -21,10 +22,10 @@ from billing_app.db.words import When
 
 router = APIRouter(prefix=ADMIN_PREFIX, tags=["repairs"], responses=PROBLEMS)
 
-PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+MONEY: Final = problems(402, 502)
 Count = Annotated[int, Field(ge=1, le=MAX_EXECUTIONS)]
-Label = Annotated[str, Field(max_length=255, pattern=PRINTABLE)]
-At = Annotated[AwareDatetime, Field(strict=False)]
+Label = Annotated[str, Field(max_length=255, pattern=NO_CONTROL)]
+At = Annotated[Moment, Field(strict=False)]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)]
 
 
@@ -65,8 +66,8 @@ class Extension(Because):
 
 
 class Move(Because):
-    offer: Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
-    version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    offer: OfferCode
+    version: Annotated[int | None, Field(ge=1, le=MAX_INT4)] = None
     when: Annotated[When, Field(strict=False)] = When.PERIOD_END
 
 
@@ -189,7 +190,7 @@ async def extend_trial(
     )
 
 
-@router.post("/accounts/{account_id}/offer/preview", responses=UNAVAILABLE)
+@router.post("/accounts/{account_id}/offer/preview", responses=problems(502))
 async def preview_move(
     account_id: str, body: PreviewMove, services: ServicesNow, actor: StaffNow, now: Now
 ) -> MovePreview:
@@ -204,7 +205,7 @@ async def preview_move(
     )
 
 
-@router.post("/accounts/{account_id}/offer")
+@router.post("/accounts/{account_id}/offer", responses=MONEY)
 async def move_offer(
     account_id: str,
     body: Move,
@@ -286,7 +287,7 @@ async def unblock(
     )
 
 
-@router.post("/audit/{entry_id}/undo")
+@router.post("/audit/{entry_id}/undo", responses=MONEY)
 async def undo_repair(
     entry_id: str,
     body: Because,

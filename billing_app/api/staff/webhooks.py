@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.parameters import Moment, PathName
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
 from billing_app.billing.sorting import Order
@@ -56,14 +57,19 @@ async def list_events(
 
 
 @router.get("/webhooks/{event_id}")
-async def read_event(event_id: str, services: ServicesNow, actor: StaffNow) -> EventDetail:
+async def read_event(event_id: PathName, services: ServicesNow, actor: StaffNow) -> EventDetail:
     """An event with its payload as it was signed."""
     return await events.read_received(services.database, services.links, actor, event_id)
 
 
 @router.post("/webhooks/{event_id}/replay", status_code=202, responses=UNAVAILABLE)
 async def replay(
-    event_id: str, body: Because, services: ServicesNow, jobs: JobsNow, actor: StaffNow, now: Now
+    event_id: PathName,
+    body: Because,
+    services: ServicesNow,
+    jobs: JobsNow,
+    actor: StaffNow,
+    now: Now,
 ) -> dict[str, str]:
     """Have a dead event processed anew."""
     job_id = await events.replay_event(
@@ -93,7 +99,7 @@ async def list_differences(
     services: ServicesNow,
     actor: StaffNow,
     page: Annotated[Asked[DifferenceSort], asked(DifferenceSort.FOUND, Order.ASCENDING)],
-    began_at: AwareDatetime | None = None,
+    began_at: Moment | None = None,
     healed: bool | None = None,
     what: Text = None,
 ) -> dict[str, Any]:

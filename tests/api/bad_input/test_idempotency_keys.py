@@ -14,13 +14,48 @@ def test_a_missing_key(service: httpx.Client, holder: Holder, mode: str) -> None
     refused(service.post(CHECK_EXECUTIONS, json=body), 422, "idempotency_key_required")
 
 
-@pytest.mark.parametrize("key", [b"", b"k" * 256, b"\xff", "é".encode("latin-1")])
-@pytest.mark.parametrize("mode", ["check", "consume", "reserve"])
+BAD_KEYS = [b"k" * 256, b"\xff", "é".encode("latin-1")]
+KEYED_MODES = ["consume", "reserve"]
+
+
+@pytest.mark.parametrize(
+    ("key", "mode"),
+    [
+        *((b"", mode) for mode in KEYED_MODES),
+        *((key, mode) for key in BAD_KEYS for mode in ["check", *KEYED_MODES]),
+    ],
+)
 def test_a_bad_key(service: httpx.Client, holder: Holder, key: bytes, mode: str) -> None:
     headers = {b"Idempotency-Key": key}
     body = {"organization_id": holder.organization_id, "mode": mode}
     response = service.post(CHECK_EXECUTIONS, json=body, headers=headers)
     assert refused(response, 422, "invalid_input")["field"] == "idempotency_key"
+
+
+def test_an_empty_key_is_none_where_none_is_needed(service: httpx.Client, holder: Holder) -> None:
+    body = {"organization_id": holder.organization_id, "mode": "check"}
+    response = service.post(CHECK_EXECUTIONS, json=body, headers={"Idempotency-Key": ""})
+    assert response.status_code == 200, response.text
+
+
+def test_an_empty_key_of_a_refund(service: httpx.Client, event_id: str) -> None:
+    path = f"/billing/executions/{event_id}/refund"
+    response = service.post(path, json={"reason": "r"}, headers={"Idempotency-Key": ""})
+    assert refused(response, 422, "invalid_input")["field"] == "idempotency_key"
+
+
+@pytest.mark.parametrize("second", ["other", "k"])
+def test_two_keys(service: httpx.Client, holder: Holder, event_id: str, second: str) -> None:
+    body = {"organization_id": holder.organization_id, "mode": "consume"}
+    headers = [("Idempotency-Key", "k"), ("Idempotency-Key", second)]
+    for path, content in (
+        (CHECK_EXECUTIONS, body),
+        (f"/billing/executions/{event_id}/refund", {"reason": "r"}),
+        ("/billing/admin/accounts/x/grants", {"executions": 1, "reason": "r"}),
+    ):
+        problem = refused(service.post(path, json=content, headers=headers), 422, "invalid_input")
+        assert problem["field"] == "idempotency_key"
+        assert "twice" in problem["detail"]
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\0b", "a\n", "\x7f"])

@@ -29,6 +29,18 @@ def test_no_identity(anyone: httpx.Client, holder: Holder, authorization: str) -
         assert response.headers["www-authenticate"] == "Bearer"
 
 
+def test_two_identities(
+    anyone: httpx.Client, holder: Holder, platform_key: str, api_database_url: str
+) -> None:
+    other = api_key(api_database_url, organization_id=holder.organization_id)
+    headers = [("Authorization", f"Bearer {secret}") for secret in (platform_key, other)]
+    body = {"organization_id": holder.organization_id}
+    asked = [anyone.post(CHECK_EXECUTIONS, json=body, headers=headers)]
+    asked += [anyone.get(path, params=body, headers=headers) for path in READS]
+    for response in asked:
+        assert "twice" in refused(response, 401, "not_authenticated")["detail"]
+
+
 def test_an_expired_key(anyone: httpx.Client, holder: Holder, api_database_url: str) -> None:
     expired = datetime.now(UTC) - timedelta(seconds=1)
     headers = {"Authorization": f"Bearer {api_key(api_database_url, expires_at=expired)}"}

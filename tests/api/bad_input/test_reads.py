@@ -7,6 +7,8 @@ from billing_app.billing import ids
 from tests.api.bad_input.refusals import READS, refused
 from tests.factories import Holder, organization
 
+PAGED = ("/billing/plans/history", "/billing/usage/events", "/billing/account-history")
+
 
 @pytest.mark.parametrize("name", ["from", "to"])
 @pytest.mark.parametrize(
@@ -32,9 +34,12 @@ def test_a_bad_range(service: httpx.Client, holder: Holder, first: str, last: st
         assert refused(service.get(path, params=params), 422, "invalid_input")["field"] == "from"
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "201", "1.5", "x", "1" + "0" * 30, "1" * 5000])
+@pytest.mark.parametrize(
+    "limit",
+    ["0", "-1", "201", "1.5", "1_0", "1.0", " 10", "+1", "", "x", "1" + "0" * 30, "1" * 5000],
+)
 def test_a_bad_limit(service: httpx.Client, holder: Holder, limit: str) -> None:
-    for path in ("/billing/plans/history", "/billing/usage/events"):
+    for path in PAGED:
         params = {"organization_id": holder.organization_id, "limit": limit}
         assert refused(service.get(path, params=params), 422, "invalid_input")["field"] == "limit"
 

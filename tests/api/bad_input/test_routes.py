@@ -19,6 +19,14 @@ from tests.api.bad_input.refusals import refused
         ("POST", "/billing/plans/check-executions/batch/more"),
         ("GET", "/billing/%00"),
         ("GET", "/billing/%ff"),
+        ("GET", "/billing/x%0ay"),
+        ("GET", "/billing/%0a"),
+        ("GET", "/billing/plans/current%0a"),
+        ("GET", "/billing/usage%0a"),
+        ("GET", "/healthz%0a"),
+        ("POST", "/billing/plans/check-executions%0a"),
+        ("GET", "/billing/executions/a%0ab"),
+        ("GET", "/billing/%7f"),
         ("POST", "/billing/reservations/a/b/commit"),
     ],
 )
@@ -46,3 +54,24 @@ def test_methods_that_are_not_for_an_address(
         response = client.request(method, path)
         refused(response, 405, "method_not_allowed")
         assert response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/billing/subscriptions/x", "DELETE, PUT"),
+        ("GET", "/billing/subscriptions/x", "DELETE, PUT"),
+        ("PATCH", "/billing/subscriptions/current", "DELETE, GET, HEAD, PUT"),
+        ("POST", "/billing/overage-limit", "GET, HEAD, PUT"),
+        ("PATCH", "/billing/top-up", "DELETE, GET, HEAD, PUT"),
+        ("PUT", "/billing/admin/staff", "GET, HEAD, POST"),
+        ("DELETE", "/billing/usage", "GET, HEAD"),
+        ("GET", "/billing/webhooks/stripe", "POST"),
+    ],
+)
+def test_all_methods_of_an_address_are_named(
+    anyone: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    response = anyone.request(method, path)
+    refused(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == allowed

@@ -5,11 +5,12 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
 from billing_app.db.words import Scope
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.api.contract.asking import NUMBERS, ask, done, numbers, of
-from tests.factories import Holder, add_plan, api_key, organization
+from tests.factories import Holder, add_plan, api_key, connect, organization
 
 
 def test_current_plan_and_what_comes_next(
@@ -128,6 +129,42 @@ def test_events_are_paged_and_filtered(service: httpx.Client, holder: Holder) ->
     today = datetime.now(UTC).date()
     params = of(holder, to=(today - timedelta(days=1)).isoformat())
     assert done(service.get("/billing/usage/events", params=params))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        ({}, ["today", "old", "ancient"]),
+        ({"from": 40}, ["today", "old"]),
+        ({"from": 5_000}, ["today", "old", "ancient"]),
+        ({"from": -5}, []),
+        ({"to": 0}, ["today", "old", "ancient"]),
+        ({"to": 40}, ["old", "ancient"]),
+        ({"from": 41, "to": 39}, ["old"]),
+    ],
+)
+def test_events_and_their_export_are_of_the_same_days(
+    service: httpx.Client, api_database_url: str, days: dict[str, int], found: list[str]
+) -> None:
+    """A day that is not told leaves its end open."""
+    holder = organization(api_database_url, 10)
+    for key, days_ago in (("ancient", 4_000), ("old", 40), ("today", 0)):
+        done(ask(service, holder, "consume", 1, key))
+        with connect(api_database_url) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute(
+                "UPDATE execution_events SET number = number - %s * 86400000000::bigint"
+                " WHERE account_id = %s AND idempotency_key = %s",
+                [days_ago, holder.account_number, key],
+            )
+    today = datetime.now(UTC).date()
+    told = {name: (today - timedelta(days=ago)).isoformat() for name, ago in days.items()}
+    page = done(service.get("/billing/usage/events", params=of(holder, **told)))
+    assert [event["idempotency_key"] for event in page["items"]] == found
+    export = service.get("/billing/usage/export.csv", params=of(holder, **told))
+    rows = csv.DictReader(io.StringIO(export.text))
+    assert [row["idempotency_key"] for row in rows] == found
+    assert told.get("from", "") in export.headers["content-disposition"]
 
 
 def test_export_has_every_event_and_runs_no_formula(service: httpx.Client, holder: Holder) -> None:

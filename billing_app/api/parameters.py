@@ -1,0 +1,41 @@
+"""What several FastAPI routes take: texts, whole numbers and moments, each said once."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from fastapi import Path, Query
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+MAX_INT4: Final = 2**31 - 1
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 9000
+NO_CONTROL: Final = r"^[^\x00-\x1f\x7f]*$"
+_is_whole: Final = re.compile(r"-?[0-9]{1,18}").fullmatch
+
+
+def _whole(value: object) -> object:
+    """Pydantic alone also reads `1_0`, `1.0` and spaces as numbers."""
+    if isinstance(value, str) and not _is_whole(value):
+        raise PydanticCustomError("int_parsing", "Input should be a whole number")
+    return value
+
+
+def _in_range(moment: datetime) -> datetime:
+    """In UTC, where the first and the last hours of the calendar may have no place."""
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "Input is out of range") from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise PydanticCustomError("moment", "Input is out of range")
+    return moment
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+Limit = Annotated[WholeNumber, Query()]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+# Of things that are looked up by the text itself: an id that is decoded says no by itself.
+PathName = Annotated[str, Path(pattern=NO_CONTROL)]
+OfferCode = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROL)]
