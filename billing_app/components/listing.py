@@ -11,23 +11,26 @@ from reflex.vars import ArrayVar
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler, pager, select
 from billing_app.components.feedback import empty, notice
-from billing_app.components.tables import head_words
+from billing_app.components.tables import cell, head_words
 
 SEARCH_DELAY_MS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A head; `sort` is the order that it stands for, None: it can't be sorted by."""
+    """A head; `sort` is the order that it stands for, None: it can't be sorted by. `is_lead`: on a
+    phone it comes first, and says what the columns before it would."""
 
     name: str
     sort: StrEnum | None = None
     is_right: bool = False
     is_wide_only: bool = False
+    is_lead: bool = False
 
     @property
     def classes(self) -> str:
-        return " ".join(["right"] * self.is_right + ["wide-only"] * self.is_wide_only)
+        marks = {"right": self.is_right, "wide-only": self.is_wide_only, "lead": self.is_lead}
+        return " ".join(name for name, is_so in marks.items() if is_so)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,12 @@ def listing(
     **head: Any,
 ) -> rx.Component:
     """A card with the tools above the table and the pager below it; `head` is the card's."""
-    nothing = rx.cond(paging.place.is_filtered, when_filtered or _nothing_matches(), when_empty)
+    nothing = rx.cond(
+        paging.place.is_filtered, when_filtered or _nothing_matches(paging), when_empty
+    )
     place = paging.place
     return card(
-        rx.el.div(*tools, class_name="listing-tools") if tools else rx.fragment(),
+        _tools(tools, paging) if tools else rx.fragment(),
         rx.cond(
             place.problem,
             notice(tone="warning", title="This can't be shown", words=place.problem.to(str)),
@@ -101,10 +106,35 @@ def listing(
     )
 
 
-def _nothing_matches() -> rx.Component:
-    return empty(
-        icon="search-x", title="Nothing matches", words="Take a filter away, or look for another."
+def clear_button(paging: Paging) -> rx.Component:
+    """Shows all rows of the table again."""
+    return rx.el.button(
+        "Clear filters",
+        type="button",
+        class_name="button quiet",
+        on_click=paging.state.clear_filters(paging.table),
     )
+
+
+def _tools(tools: Sequence[rx.Component], paging: Paging) -> rx.Component:
+    return rx.el.div(
+        *tools, rx.cond(paging.place.is_filtered, clear_button(paging)), class_name="listing-tools"
+    )
+
+
+def _nothing_matches(paging: Paging) -> rx.Component:
+    return empty(
+        icon="search-x",
+        title="Nothing matches",
+        words="Take a filter away, or look for another.",
+        action=clear_button(paging),
+    )
+
+
+def lead_cell(content: rx.Var[str] | rx.Component, at: rx.Var[str], classes: str) -> rx.Component:
+    """The cell of the column that leads on a phone: there it tells the time too."""
+    when = rx.el.span(at, class_name="at")
+    return cell(rx.fragment(content, when), f"{classes} lead")
 
 
 def _nothing_yet(paging: Paging) -> rx.Component:

@@ -66,9 +66,7 @@ OFFERS: Final = {
     "growth-yearly": OfferTerms(
         "Growth, yearly", "Two months free", 360_000, 79_000, "USD", Interval.YEAR
     ),
-    "pack-10k": OfferTerms(
-        "Extra pack", "They never expire", 10_000, 2_900, "USD", Interval.ONCE
-    ),
+    "pack-10k": OfferTerms("Extra pack", "They never expire", 10_000, 2_900, "USD", Interval.ONCE),
 }
 PEOPLE: Final = ("mira", "jonas", "aiko", "tomas")
 BACKFILLS_FROM: Final = 50.0

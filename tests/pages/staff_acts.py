@@ -371,6 +371,7 @@ def _reading(state: type[Listing], **more: dict[str, Any]) -> dict[str, dict[str
     of_tables: dict[str, dict[str, Any]] = {
         "sort_by": {"table": table, "sort": known.usual.sort.value},
         "filter_by": {"table": table, "name": "state", "value": "dead"},
+        "clear_filters": {"table": table},
         "show_older": {"table": table},
         "show_newer": {"table": table},
     }

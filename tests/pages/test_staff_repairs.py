@@ -39,15 +39,22 @@ def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -
     desk.confirm("Refund one run", "3 executions given back. It stands in the audit log.")
     desk.expect_left(MANY - 1)
     expect(ledger.get_by_role("row").nth(1)).to_contain_text("Refund")
+    expect(ledger.get_by_role("row").nth(2)).to_contain_text("3 of 4 refunded")
     desk.choose("Refund one run")
     desk.fill(Event=event_id, Executions="2")
     desk.review()
     refused = "Of this run only 1 execution can be given back."
     expect(desk.dialog.locator(".notice.bad")).to_contain_text(refused)
-    desk.page.keyboard.press("Escape")
-    desk.expect_left(MANY - 1)
-    desk.expect_entries("3 executions given back")
-    desk.expect_told(open_context, "3 executions given back")
+    expect(desk.page.locator(".notice.said")).to_have_count(0)
+    desk.fill(Executions="")
+    desk.review("1 execution goes back to the plan that paid.")
+    desk.confirm("Refund one run", "1 execution given back.")
+    desk.expect_left(MANY)
+    row = ledger.get_by_role("row").filter(has_text=event_id)
+    expect(row.locator(".badge").last).to_have_text("Refunded")
+    expect(row.get_by_role("button", name="Refund")).to_have_count(0)
+    desk.expect_entries("1 execution given back", "3 executions given back")
+    desk.expect_told(open_context, "1 execution given back")
 
 
 def test_refund_of_a_failed_workflow(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -78,9 +85,9 @@ def test_extending_a_trial(open_context: OpenContext, running_app: RunningApp) -
     desk.choose("Extend the trial")
     last_day = datetime.now(UTC).date() + timedelta(days=10)
     desk.fill(More_executions="7", Valid_through=last_day.isoformat())
-    desk.review(f"The trial has {MANY + 7} executions instead of {MANY}", "It ends")
-    end = last_day + timedelta(days=1)
-    desk.confirm("Extend the trial", f"Trial extended by 7 executions and to {end.isoformat()}")
+    desk.review(f"The trial has {MANY + 7} executions instead of {MANY}", "It is valid through")
+    end = last_day.isoformat()
+    desk.confirm("Extend the trial", f"Trial extended by 7 executions, valid through {end}")
     desk.expect_left(MANY + 7)
     desk.expect_entries("Trial extended by 7 executions")
 
@@ -129,12 +136,18 @@ def test_blocking_and_unblocking(open_context: OpenContext, running_app: Running
     desk.review("Every new run is refused", "Subscriptions are charged as before.")
     desk.confirm("Block the account", "Blocked the account")
     expect(desk.page.locator(".page-head .badge").first).to_have_text("Blocked")
+    notice = desk.page.locator(".notice.bad")
+    expect(notice).to_contain_text("Blocked since")
+    expect(notice).to_contain_text(WHY)
+    expect(desk.page.locator(".figure-value").first).to_have_text(f"{MANY} · blocked")
+    expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Plan 1")
     assert answer_to_a_run(running_app, holder) == 402
     desk.choose("Unblock the account")
     desk.fill()
     desk.review(f"New runs are allowed again, on plans with {MANY} executions left.")
     desk.confirm("Unblock the account", "Unblocked the account")
     desk.expect_left(MANY)
+    expect(notice).to_have_count(0)
     assert answer_to_a_run(running_app, holder) == 200
     desk.expect_entries("Unblocked the account", "Blocked the account")
     desk.expect_told(open_context, "Account unblocked")
@@ -157,7 +170,7 @@ def test_a_move_at_the_end_of_the_period_and_its_undoing(
     expect(subscription).to_contain_text("Becomes Growth")
     desk.page.locator(".notice.said").get_by_role("button", name="Undo").click()
     expect(subscription).to_contain_text("Renews")
-    desk.expect_entries("Took an earlier step back", "Moved from Starter to Growth")
+    desk.expect_entries("Taken back: Moved from Starter to Growth", "Moved from Starter to Growth")
     entries = desk.page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries.nth(2)).to_contain_text("Undone")
 
@@ -201,12 +214,16 @@ def test_a_repair_is_undone_from_the_audit_page(
     entries = page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries).to_have_count(2)
     entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").click()
-    expect_said(page, "Took an earlier step back")
+    expect_said(page, "Taken back: 7 executions granted.")
     expect(entries.nth(2)).to_contain_text("Undone")
     page.goto(routes.staff_customer(holder.account_id))
     desk.expect_left(MANY)
     # The reason of an undoing by one press is the console's own.
-    desk.expect_entries("Took an earlier step back", "7 executions granted")
+    desk.expect_entries("Taken back: 7 executions granted", "7 executions granted")
+    expect(page.get_by_role("table", name="Audit").get_by_role("row").nth(1)).to_contain_text(
+        "This step was taken back."
+    )
+    expect(page.get_by_role("table", name="Audit")).not_to_contain_text("executions: 7")
 
 
 def test_signing_a_customer_out(open_context: OpenContext, running_app: RunningApp) -> None:

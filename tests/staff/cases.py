@@ -19,6 +19,7 @@ from billing_app.billing.staff import (
     adjustments,
     audit_log,
     customers,
+    denials,
     events,
     grants,
     history,
@@ -110,6 +111,14 @@ CASES: dict[str, Case] = {
         lambda s, a: customers.search_customers(s.house.database, a, CustomerFilter(), now=s.now)
     ),
     "events.list_received": reads(lambda s, a: events.list_received(s.house.database, LINKS, a)),
+    "denials.list_denials": reads(
+        lambda s, a: denials.list_denials(
+            s.house.database, a, s.customer.id, Days(s.now.date(), s.now.date())
+        )
+    ),
+    "events.read_refunded": reads(
+        lambda s, a: events.read_refunded(s.house.database, a, s.customer.id, [1])
+    ),
     "events.read_received": reads(
         lambda s, a: events.read_received(s.house.database, LINKS, a, s.dead_event)
     ),
@@ -144,6 +153,9 @@ CASES: dict[str, Case] = {
         lambda s, a: grants.grant_executions(
             s.house.database, a, s.customer.id, executions=3, **s.because
         ),
+    ),
+    "history.read_taken_back": reads(
+        lambda s, a: history.read_taken_back(s.house.database, a, [s.entry])
     ),
     "history.read_account_history": Case(
         None,

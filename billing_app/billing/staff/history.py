@@ -1,8 +1,8 @@
 """What staff did to an account, as its holder reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlmodel import col, select
@@ -11,8 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
-from billing_app.billing.staff.audit_log import decode_entry, encode_entry
-from billing_app.billing.staff.permissions import REPAIRS, Action
+from billing_app.billing.staff.audit_log import EntryView, decode_entry, encode_entry
+from billing_app.billing.staff.permissions import REPAIRS, Action, require
 from billing_app.db.engine import Database
 from billing_app.db.tables import AuditEntry
 from billing_app.db.words import When
@@ -86,16 +86,33 @@ async def _named_by(
 
 
 def _item(entry: AuditEntry, original: AuditEntry | None, undone: set[int | None]) -> HistoryItem:
-    what = words_of(entry) if original is None else f"Taken back: {words_of(original)}"
     return HistoryItem(
         id=encode_entry(entry.id),
         at=entry.at,
         action=entry.action,
-        what=what,
+        what=words_of(entry) if original is None else taken_back(original),
         reason=entry.reason,
         by=BY,
         is_undone=entry.id in undone,
     )
+
+
+async def read_taken_back(
+    database: Database, actor: Actor, entries: Sequence[EntryView]
+) -> dict[str, str]:
+    """What those of the entries that undo another one took back, in words, by the id of what was
+    undone; one query for all. Raises ForbiddenError."""
+    require(actor, Action.READ)
+    numbers = [decode_entry(entry.undoes) for entry in entries if entry.undoes is not None]
+    if not numbers:
+        return {}
+    async with database.reading() as session:
+        originals = await _named_by(session, col(AuditEntry.id), numbers)
+    return {encode_entry(original.id): taken_back(original) for original in originals}
+
+
+def taken_back(original: AuditEntry) -> str:
+    return f"Taken back: {words_of(original)}"
 
 
 def words_of(entry: AuditEntry) -> str:
@@ -105,8 +122,8 @@ def words_of(entry: AuditEntry) -> str:
 
 
 def _grant_words(_: Figures, after: Figures) -> str:
-    end = f", valid until {_day(after['ends_at'])}" if after["ends_at"] else ""
-    return f"{after['executions']:,} executions granted{end}"
+    end = f", valid through {_last_day(after['ends_at'])}" if after["ends_at"] else ""
+    return f"{_counted(after['executions'], 'execution')} granted{end}"
 
 
 def _adjustment_words(_: Figures, after: Figures) -> str:
@@ -119,7 +136,7 @@ def _move_words(before: Figures, after: Figures) -> str:
 
 
 def _refund_words(_: Figures, after: Figures) -> str:
-    words = f"{after['executions']:,} executions given back"
+    words = f"{_counted(after['executions'], 'execution')} given back"
     if after["events"] == 1:
         return words
     workflow = f" of {after['workflow']}" if after.get("workflow") else ""
@@ -127,17 +144,21 @@ def _refund_words(_: Figures, after: Figures) -> str:
 
 
 def _trial_words(before: Figures, after: Figures) -> str:
-    parts: list[str] = []
     more = after["executions"] - before["executions"]
-    if more:
-        parts.append(f"by {more:,} executions")
-    if after["ends_at"] != before["ends_at"]:
-        parts.append(f"to {_day(after['ends_at'])}")
-    return f"Trial extended {' and '.join(parts)}"
+    by = f" by {_counted(more, 'execution')}" if more else ""
+    is_longer = after["ends_at"] != before["ends_at"]
+    end = f", valid through {_last_day(after['ends_at'])}" if is_longer else ""
+    return f"Trial extended{by}{end}"
 
 
-def _day(moment: str) -> str:
-    return moment[:10]
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _last_day(moment: str) -> str:
+    """Of what ends at a moment: the end of a day is the day that counts last."""
+    last = datetime.fromisoformat(moment) - timedelta(microseconds=1)
+    return last.date().isoformat()
 
 
 WORDS: Final[dict[str, Callable[[Figures, Figures], str]]] = {

@@ -9,9 +9,10 @@ from billing_app.billing.staff.permissions import Action
 from billing_app.components.cards import bare_card
 from billing_app.components.controls import native_link
 from billing_app.components.dialogs import MENU_OF_DIALOGS
+from billing_app.components.feedback import notice
 from billing_app.components.numbers import badge, meter
 from billing_app.pages.staff import customer_access, customer_money, customer_usage
-from billing_app.pages.staff.frame import console, not_found
+from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.repairs import repair_dialogs
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
@@ -34,8 +35,8 @@ def staff_customer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            not_found("There is no such account"),
-            rx.fragment(_head(), _figures(), _tabs(), repair_dialogs()),
+            unknown("There is no such account", "To customers", routes.STAFF_CUSTOMERS),
+            rx.fragment(_head(), _trouble(), _figures(), _tabs(), repair_dialogs()),
         ),
         path=routes.STAFF_CUSTOMERS,
         state=State,
@@ -72,6 +73,13 @@ def _head() -> rx.Component:
             class_name="page-actions",
         ),
         class_name="page-head",
+    )
+
+
+def _trouble() -> rx.Component:
+    head = State.head
+    return rx.cond(
+        head.trouble != "", notice(tone="bad", title=head.trouble, words=head.trouble_words)
     )
 
 

@@ -13,6 +13,7 @@ from billing_app.components.listing import (
     Paging,
     filter_days,
     filter_select,
+    lead_cell,
     listing,
     search_box,
 )
@@ -142,8 +143,8 @@ def webhooks() -> rx.Component:
     return listing(
         "Webhooks",
         (
-            Column("Received (UTC)", EventSort.RECEIVED),
-            Column("Type", EventSort.TYPE),
+            Column("Received (UTC)", EventSort.RECEIVED, is_wide_only=True),
+            Column("Type", EventSort.TYPE, is_lead=True),
             Column("Event", is_wide_only=True),
             Column("State"),
             Column("Tries", is_right=True, is_wide_only=True),
@@ -165,8 +166,8 @@ def webhooks() -> rx.Component:
 
 def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
     return rx.el.tr(
-        cell(row.received, "soft"),
-        cell(row.type, "strong clip-wide"),
+        cell(row.received, "soft wide-only"),
+        lead_cell(row.type, row.received, "strong clip-wide"),
         cell(_outside(row.provider_url, row.event_id), "soft wide-only"),
         cell(badge(row.state, row.tone)),
         cell(row.attempts, "right soft wide-only"),

@@ -4,6 +4,7 @@ import reflex as rx
 from reflex.vars import ObjectVar, StringVar
 
 from billing_app.billing.plans import PlanSort, PlanState
+from billing_app.billing.staff.denials import MAX_DENIALS
 from billing_app.billing.staff.permissions import Action
 from billing_app.billing.staff.reservations import ReservationSort
 from billing_app.billing.usage import LedgerSort
@@ -16,11 +17,12 @@ from billing_app.components.listing import (
     Paging,
     filter_days,
     filter_select,
+    lead_cell,
     listing,
     search_box,
 )
 from billing_app.components.numbers import badge
-from billing_app.components.tables import ACTIONS, cell
+from billing_app.components.tables import ACTIONS, cell, table
 from billing_app.db.words import EventKind
 from billing_app.pages.staff.row_buttons import row_button
 from billing_app.states import words
@@ -28,8 +30,7 @@ from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.customer_views import HOLD_STATES, PLAN_STATES
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
-from billing_app.states.staff.views import HoldLine, PlanLine
-from billing_app.states.views import EventRow
+from billing_app.states.staff.views import DenialLine, HoldLine, LedgerLine, PlanLine
 
 CHART_HEIGHT_PX = 220
 PLANS = Paging(State, names.PLANS)
@@ -96,6 +97,40 @@ def summary() -> rx.Component:
             title="Executions per day",
             note="Last 30 days by workflow",
         ),
+        _refused(),
+    )
+
+
+def _refused() -> rx.Component:
+    return card(
+        table(
+            "Refused",
+            ("Day", "Reason", "Workflow", "User", "Requests"),
+            rows=State.denials,
+            row=_denial,
+            when_empty=empty(
+                icon="circle-check",
+                title="Nothing was refused",
+                words="Requests that were denied come here, by day and reason.",
+            ),
+            right=("Requests",),
+            wide_only=("Workflow", "User"),
+            dense=True,
+        ),
+        title="Refused, last 30 days",
+        note=f"Newest first, {MAX_DENIALS} rows at most",
+        flush=True,
+    )
+
+
+def _denial(row: ObjectVar[DenialLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.day, "soft"),
+        cell(row.reason, "strong"),
+        cell(row.workflow, "clip wide-only"),
+        cell(row.user, "soft clip wide-only"),
+        cell(row.denied, "right strong"),
+        key=row.row,
     )
 
 
@@ -145,9 +180,9 @@ def ledger() -> rx.Component:
     return listing(
         "Ledger",
         (
-            Column("Time (UTC)", LedgerSort.AT),
+            Column("Time (UTC)", LedgerSort.AT, is_wide_only=True),
             Column("Event", is_wide_only=True),
-            Column("Workflow"),
+            Column("Workflow", is_lead=True),
             Column("User", is_wide_only=True),
             Column("Kind", is_wide_only=True),
             Column("Executions", is_right=True),
@@ -169,21 +204,22 @@ def ledger() -> rx.Component:
     )
 
 
-def _event(row: ObjectVar[EventRow]) -> rx.Component:
+def _event(row: ObjectVar[LedgerLine]) -> rx.Component:
     return rx.el.tr(
-        cell(row.at, "soft"),
+        cell(row.at, "soft wide-only"),
         cell(rx.el.code(row.event_id, class_name="code"), "soft wide-only"),
-        cell(row.workflow, "strong clip"),
+        lead_cell(row.workflow, row.at, "strong clip"),
         cell(row.user, "soft clip wide-only"),
-        cell(rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind), "soft wide-only"),
+        cell(_kind(row), "soft wide-only"),
         cell(row.executions, "right strong"),
         cell(row.remaining, "right soft wide-only"),
         cell(
             rx.cond(
-                (row.kind == "Used") | (row.kind == "Used after hold"),
+                row.can_refund,
                 row_button(
                     "Refund", row.event_id, State.ask("refund", row.event_id, ""), Action.REFUND
                 ),
+                rx.cond(row.refunded != "", badge(row.refunded, "good")),
             ),
             "right",
         ),
@@ -192,14 +228,20 @@ def _event(row: ObjectVar[EventRow]) -> rx.Component:
     )
 
 
+def _kind(row: ObjectVar[LedgerLine]) -> rx.Component:
+    """Of a run that was given back in part, how much of it."""
+    kind = rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind)
+    return rx.cond(row.can_refund & (row.refunded != ""), badge(row.refunded, "good"), kind)
+
+
 def holds() -> rx.Component:
     """What is held for runs that have begun, and what became of it."""
     return listing(
         "Reservations",
         (
-            Column("Begun (UTC)", ReservationSort.BEGUN),
+            Column("Begun (UTC)", ReservationSort.BEGUN, is_wide_only=True),
             Column("Reservation", is_wide_only=True),
-            Column("Workflow"),
+            Column("Workflow", is_lead=True),
             Column("User", is_wide_only=True),
             Column("State", ReservationSort.STATUS),
             Column("Executions", is_right=True),
@@ -224,9 +266,9 @@ def holds() -> rx.Component:
 
 def _hold(row: ObjectVar[HoldLine]) -> rx.Component:
     return rx.el.tr(
-        cell(row.created, "soft"),
+        cell(row.created, "soft wide-only"),
         cell(rx.el.code(row.reservation_id, class_name="code"), "soft wide-only"),
-        cell(row.workflow, "strong clip"),
+        lead_cell(row.workflow, row.created, "strong clip"),
         cell(row.user, "soft clip wide-only"),
         cell(badge(row.status, row.tone)),
         cell(row.executions, "right strong"),

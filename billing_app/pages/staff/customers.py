@@ -10,6 +10,7 @@ from billing_app.components.feedback import empty
 from billing_app.components.listing import (
     Column,
     Paging,
+    clear_button,
     filter_days,
     filter_select,
     listing,
@@ -49,7 +50,7 @@ def staff_customers() -> rx.Component:
                 paging=CUSTOMERS,
                 tools=_tools(),
                 when_empty=_nobody(),
-                when_filtered=_nobody(),
+                when_filtered=_nobody(clear_button(CUSTOMERS)),
             ),
         ),
         path=routes.STAFF_CUSTOMERS,
@@ -57,12 +58,13 @@ def staff_customers() -> rx.Component:
     )
 
 
-def _nobody() -> rx.Component:
+def _nobody(action: rx.Component | None = None) -> rx.Component:
     return empty(
         icon="search-x",
         title="Nobody matches",
         words="Search by the beginning of a name, an address, an organization"
         " or a Stripe id, or take a filter away.",
+        action=action,
     )
 
 

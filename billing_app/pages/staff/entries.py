@@ -9,7 +9,7 @@ from billing_app import routes
 from billing_app.billing.staff.audit_log import EntrySort
 from billing_app.components.controls import Handler
 from billing_app.components.feedback import empty
-from billing_app.components.listing import Column
+from billing_app.components.listing import Column, lead_cell
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.states.staff.entries import ACTIONS as WORDS_OF_ACTIONS
@@ -17,9 +17,9 @@ from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.views import EntryLine
 
 ENTRY_COLUMNS: Final = (
-    Column("Time (UTC)", EntrySort.AT),
+    Column("Time (UTC)", EntrySort.AT, is_wide_only=True),
     Column("Who", is_wide_only=True),
-    Column("What", EntrySort.ACTION),
+    Column("What", EntrySort.ACTION, is_lead=True),
     Column("Reason", is_wide_only=True),
     Column(ACTIONS, is_right=True),
 )
@@ -29,9 +29,9 @@ ENTRY_ACTIONS: Final = ((ALL, "All actions"), *WORDS_OF_ACTIONS.items())
 def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool) -> rx.Component:
     """Who did what and why, and a button that takes it back."""
     return rx.el.tr(
-        cell(row.at, "soft"),
+        cell(row.at, "soft wide-only"),
         cell(rx.fragment(row.who, " ", badge(row.role)), "wide-only"),
-        cell(
+        lead_cell(
             rx.el.div(
                 rx.el.div(
                     rx.el.span(row.what, class_name="row-link"),
@@ -44,6 +44,7 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                 ),
                 class_name="entry-what",
             ),
+            row.at,
             "wrap",
         ),
         cell(row.reason, "soft wrap wide-only"),

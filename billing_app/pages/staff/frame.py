@@ -7,7 +7,7 @@ import reflex as rx
 from billing_app import routes
 from billing_app.components.controls import native_link
 from billing_app.components.feedback import empty, out_of_date, page_bones
-from billing_app.components.numbers import Words, badge
+from billing_app.components.numbers import badge
 from billing_app.pages.frame import (
     brand,
     colour_mode_button,
@@ -35,17 +35,31 @@ def console(content: rx.Component, *, path: str, state: Any) -> rx.Component:
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
-        rx.cond(state.is_hidden, not_found(), _page(content, path, state)),
+        rx.cond(state.is_hidden, _not_found(), _page(content, path, state)),
         leave_forms(),
     )
 
 
-def not_found(what: Words = "There is no such page") -> rx.Component:
-    """What others than staff see, and staff for what does not exist."""
-    return rx.el.main(
+def unknown(what: str, way: str, path: str) -> rx.Component:
+    """What staff see on a page about what does not exist, with the way to the list at `path`."""
+    return rx.el.div(
         empty(
             icon="compass",
             title=what,
+            words="The address may be mistyped.",
+            action=rx.link(way, href=path, class_name="button"),
+        ),
+        rx.el.h1(what, class_name="visually-hidden"),
+        class_name="lonely",
+    )
+
+
+def _not_found() -> rx.Component:
+    """What others than staff see."""
+    return rx.el.main(
+        empty(
+            icon="compass",
+            title="There is no such page",
             words="The address may be mistyped, or the page may have moved.",
             action=rx.link("To the dashboard", href=routes.DASHBOARD, class_name="button"),
         ),
@@ -110,10 +124,14 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
 
 
 def _said(state: Any) -> rx.Component:
-    """What became of the last action, with the way to take it back."""
+    """What became of the last action, with the way to take it back. What a dialog says, it says
+    alone."""
     said = state.said
+    is_said = said.words != ""
+    if hasattr(state, "dialog"):
+        is_said &= ~said.is_bad | (state.dialog == "")
     return rx.cond(
-        said.words != "",
+        is_said,
         rx.el.div(
             rx.cond(
                 said.is_bad,

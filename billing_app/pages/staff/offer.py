@@ -14,7 +14,7 @@ from billing_app.components.listing import Column, Paging, filter_select, listin
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell, table
 from billing_app.db.words import AccountKind
-from billing_app.pages.staff.frame import console, not_found
+from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.offer_editor import editor
 from billing_app.states.staff import offers as names
 from billing_app.states.staff.listing import ALL, NO, YES
@@ -36,7 +36,7 @@ def staff_offer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            not_found("There is no such offer"),
+            unknown("There is no such offer", "To offers", routes.STAFF_OFFERS),
             rx.fragment(
                 _head(),
                 rx.cond(State.changes.length() > 0, _conflict()),

@@ -25,6 +25,7 @@ from billing_app.components.listing import (
     Paging,
     filter_days,
     filter_select,
+    lead_cell,
     listing,
     search_box,
 )
@@ -77,8 +78,8 @@ def _webhooks() -> rx.Component:
     return listing(
         "Webhooks",
         (
-            Column("Received (UTC)", EventSort.RECEIVED),
-            Column("Type", EventSort.TYPE),
+            Column("Received (UTC)", EventSort.RECEIVED, is_wide_only=True),
+            Column("Type", EventSort.TYPE, is_lead=True),
             Column("Event", is_wide_only=True),
             Column("State"),
             Column("Tries", is_right=True, is_wide_only=True),
@@ -101,8 +102,8 @@ def _webhooks() -> rx.Component:
 
 def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
     return rx.el.tr(
-        cell(row.received, "soft"),
-        cell(
+        cell(row.received, "soft wide-only"),
+        lead_cell(
             rx.el.span(
                 rx.el.span(row.type, class_name="row-words"),
                 rx.cond(
@@ -115,6 +116,7 @@ def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
                 ),
                 class_name="row-title",
             ),
+            row.received,
             "strong clip-wide",
         ),
         cell(_event_id(row), "soft wide-only"),
@@ -163,8 +165,8 @@ def _jobs() -> rx.Component:
         listing(
             "Jobs",
             (
-                Column("Made (UTC)", JobSort.CREATED),
-                Column("Job"),
+                Column("Made (UTC)", JobSort.CREATED, is_wide_only=True),
+                Column("Job", is_lead=True),
                 Column("About", is_wide_only=True),
                 Column("State"),
                 Column("Problem", is_wide_only=True),
@@ -187,8 +189,8 @@ def _jobs() -> rx.Component:
 
 def _job(row: ObjectVar[JobLine]) -> rx.Component:
     return rx.el.tr(
-        cell(row.created, "soft"),
-        cell(row.name, "strong clip-wide"),
+        cell(row.created, "soft wide-only"),
+        lead_cell(row.name, row.created, "strong clip-wide"),
         cell(row.subject, "soft clip wide-only"),
         cell(badge(row.state, row.tone)),
         cell(row.problem, "soft clip-wide wide-only"),

@@ -1,5 +1,7 @@
 """The dialogs of an account's page: what a repair asks, what it would change, and the yes."""
 
+from typing import Any
+
 import reflex as rx
 from reflex.vars import StringVar
 
@@ -16,6 +18,10 @@ from billing_app.components.dialogs import (
 from billing_app.db.words import When
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repairs import SIGN_OUT, VIEW
+
+ONLY_WHY = ["pause", "resume", "block", "unblock"]
+# A dialog that opens takes the focus by itself, after it noted who opened it.
+IS_BACK = State.given.contains("reason")
 
 
 def repair_dialogs() -> rx.Component:
@@ -48,7 +54,7 @@ def _form() -> rx.Component:
             ("resume", _plan_of_target()),
             rx.fragment(),
         ),
-        reason_field(),
+        _reason(),
         _foot("Review", State.close, "Cancel"),
         on_submit=State.review,
         class_name="dialog-form",
@@ -83,8 +89,8 @@ def _line(words: StringVar[str]) -> rx.Component:
 
 def _grant() -> rx.Component:
     return rx.el.div(
-        field("Executions", "executions", input_mode="numeric"),
-        field("Valid through", "ends_on", kind="date", hint="Empty: no end", is_required=False),
+        _number("Executions", auto_focus=IS_BACK),
+        _last_day(hint="Empty: no end"),
         class_name="fields",
     )
 
@@ -95,6 +101,8 @@ def _adjust() -> rx.Component:
             "Plan",
             "plan",
             [rx.foreach(State.plan_choices, lambda plan: rx.el.option(plan[1], value=plan[0]))],
+            value=State.given["plan"],
+            auto_focus=IS_BACK,
         ),
         rx.el.div(
             choice_field(
@@ -104,8 +112,9 @@ def _adjust() -> rx.Component:
                     rx.el.option("Count fewer as used", value="fewer"),
                     rx.el.option("Count more as used", value="more"),
                 ],
+                value=State.given["direction"],
             ),
-            field("Executions", "executions", input_mode="numeric"),
+            _number("Executions"),
             class_name="fields",
         ),
     )
@@ -113,23 +122,29 @@ def _adjust() -> rx.Component:
 
 def _refund() -> rx.Component:
     return rx.fragment(
-        field("Event", "event", value=State.target, hint="As the ledger names it: evt_…"),
         field(
-            "Executions",
-            "executions",
-            input_mode="numeric",
-            hint="Empty: all that is not given back yet",
-            is_required=False,
+            "Event",
+            "event",
+            value=State.given["event"],
+            hint="As the ledger names it: evt_…",
+            auto_focus=IS_BACK,
         ),
+        _number("Executions", hint="Empty: all that is not given back yet", is_required=False),
     )
 
 
 def _range() -> rx.Component:
     return rx.fragment(
-        choice_field("Workflow", "workflow", [rx.foreach(State.workflows, _workflow_option)]),
+        choice_field(
+            "Workflow",
+            "workflow",
+            [rx.foreach(State.workflows, _workflow_option)],
+            value=State.given["workflow"],
+            auto_focus=IS_BACK,
+        ),
         rx.el.div(
-            field("From (UTC)", "since", kind="datetime-local"),
-            field("Before (UTC)", "until", kind="datetime-local"),
+            field("From (UTC)", "since", kind="datetime-local", value=State.given["since"]),
+            field("Before (UTC)", "until", kind="datetime-local", value=State.given["until"]),
             class_name="fields",
         ),
     )
@@ -140,10 +155,11 @@ def _workflow_option(name: StringVar[str]) -> rx.Component:
 
 
 def _trial() -> rx.Component:
-    return rx.el.div(
-        field("More executions", "executions", input_mode="numeric", is_required=False),
-        field("Valid through", "ends_on", kind="date", is_required=False),
-        class_name="fields",
+    more = _number("More executions", is_required=False, auto_focus=IS_BACK)
+    return rx.cond(
+        State.trial_has_end,
+        rx.el.div(more, _last_day(), class_name="fields"),
+        rx.fragment(more, rx.el.p("This trial has no end.", class_name="field-hint")),
     )
 
 
@@ -153,6 +169,8 @@ def _move() -> rx.Component:
             "Offer",
             "offer",
             [rx.foreach(State.offers, lambda offer: rx.el.option(offer[1], value=offer[0]))],
+            value=State.given["offer"],
+            auto_focus=IS_BACK,
         ),
         choice_field(
             "When",
@@ -161,7 +179,55 @@ def _move() -> rx.Component:
                 rx.el.option("When the period ends", value=When.PERIOD_END.value),
                 rx.el.option("Now: charges the card on file", value=When.NOW.value),
             ],
+            value=State.given["when"],
         ),
+    )
+
+
+def _number(label: str, *, hint: str = "", **attributes: Any) -> rx.Component:
+    return field(
+        label,
+        "executions",
+        input_mode="numeric",
+        hint=hint,
+        value=State.given["executions"],
+        **attributes,
+    )
+
+
+def _last_day(*, hint: str = "") -> rx.Component:
+    return field(
+        "Valid through",
+        "ends_on",
+        kind="date",
+        hint=hint,
+        value=State.given["ends_on"],
+        is_required=False,
+    )
+
+
+def _reason() -> rx.Component:
+    """The first field of what asks nothing else."""
+    is_first = rx.Var.create(ONLY_WHY).contains(State.dialog)
+    return rx.el.div(
+        rx.el.label("Reason", html_for="field-reason", class_name="field-label"),
+        rx.el.textarea(
+            id="field-reason",
+            name="reason",
+            required=True,
+            max_length=500,
+            rows="2",
+            default_value=State.given["reason"],
+            auto_focus=IS_BACK & is_first,
+            class_name="input area",
+            custom_attrs={"aria-describedby": "field-reason-hint"},
+        ),
+        rx.el.p(
+            "The customer sees it in their history.",
+            id="field-reason-hint",
+            class_name="field-hint",
+        ),
+        class_name="field",
     )
 
 

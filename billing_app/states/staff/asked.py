@@ -8,12 +8,15 @@ from billing_app.billing import plans
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.plans import CurrentPlan, PlanView
+from billing_app.billing.staff.grants import MAX_DAYS
 from billing_app.billing.staff.refunds import EventRange
 from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.composition import get_services
+from billing_app.states import words
 
 MAX_PLANS: Final = 100
 MAX_DIGITS: Final = 12
+INSTANT: Final = timedelta(microseconds=1)
 
 Form = dict[str, str]
 
@@ -87,6 +90,21 @@ def last_moment(asked: Asked) -> datetime | None:
         return datetime.combine(day, time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
         raise InvalidInputError("Give a day as YYYY-MM-DD.", field="ends_on") from None
+
+
+def coming_end(asked: Asked) -> datetime | None:
+    """last_moment() of a day that a plan may end on. Raises InvalidInputError."""
+    ends_at = last_moment(asked)
+    if ends_at is not None and not asked.now < ends_at <= asked.now + timedelta(days=MAX_DAYS):
+        raise InvalidInputError(
+            f"Give today or a day within the next {words.number(MAX_DAYS)} days.", field="ends_on"
+        )
+    return ends_at
+
+
+def last_day(ends_at: datetime) -> str:
+    """The day of the last moment before an end: 24 December 2026"""
+    return words.day(ends_at - INSTANT)
 
 
 def event_range(asked: Asked) -> EventRange:

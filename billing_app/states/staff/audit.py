@@ -8,6 +8,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.paging import Page
 from billing_app.billing.sorting import By
 from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
+from billing_app.billing.staff.history import read_taken_back
 from billing_app.billing.staff.members import list_members
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
@@ -45,7 +46,8 @@ class StaffAuditState(Undoing, Listing, StaffPage, SessionState):
             return await list_entries(database, staff, where, **page)
 
         found = await self._list(AUDIT, read)
+        taken_back = await read_taken_back(database, staff, found)
         self._show(
-            rows=[entry_line(entry, staff.role) for entry in found],
+            rows=[entry_line(entry, staff.role, taken_back) for entry in found],
             people=[(member.user_id, member.name or member.email) for member in members],
         )

@@ -1,5 +1,6 @@
 """One account: how it stands, and the part of it that is looked at."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
@@ -24,7 +25,17 @@ from billing_app.billing.staff.account import (
     SubscriptionSort,
 )
 from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
-from billing_app.billing.staff.events import EventQuery, EventSort, ReceivedEvent, list_received
+from billing_app.billing.staff.customers import CustomerRow
+from billing_app.billing.staff.denials import list_denials
+from billing_app.billing.staff.events import (
+    EventQuery,
+    EventSort,
+    ReceivedEvent,
+    list_received,
+    read_refunded,
+)
+from billing_app.billing.staff.history import read_taken_back
+from billing_app.billing.staff.permissions import Action
 from billing_app.billing.staff.reservations import (
     ReservationQuery,
     ReservationSort,
@@ -33,6 +44,7 @@ from billing_app.billing.staff.reservations import (
 from billing_app.billing.staff.sessions import SessionSort, SessionView, list_account_sessions
 from billing_app.billing.staff.viewing import begin_view
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
+from billing_app.billing.subscriptions.stops import read_stop
 from billing_app.billing.usage import (
     DailyRow,
     Days,
@@ -52,25 +64,29 @@ from billing_app.db.words import (
 )
 from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
+from billing_app.states.staff.asked import MAX_PLANS
 from billing_app.states.staff.entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import RepairDesk
+from billing_app.states.staff.trouble import trouble_of
 from billing_app.states.staff.undo import Undoing
 from billing_app.states.staff.views import (
     CustomerHead,
+    DenialLine,
     EntryLine,
     HoldLine,
     InvoiceLine,
     KeyLine,
+    LedgerLine,
     PlanLine,
     SessionLine,
     SubscriptionLine,
     WebhookLine,
 )
-from billing_app.states.usage_views import days_table, event_rows, series_keys
-from billing_app.states.views import EventRow, SeriesKey
+from billing_app.states.usage_views import days_table, series_keys
+from billing_app.states.views import SeriesKey
 
 CHART_DAYS: Final = 30
 SUMMARY, LEDGER, HOLDS = "summary", "ledger", "holds"
@@ -118,7 +134,8 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     has_subscription: rx.Field[bool] = rx.field(False)
     figure: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
     keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
-    events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
+    denials: rx.Field[list[DenialLine]] = rx.field(default_factory=list)
+    events: rx.Field[list[LedgerLine]] = rx.field(default_factory=list)
     holds: rx.Field[list[HoldLine]] = rx.field(default_factory=list)
     subscriptions: rx.Field[list[SubscriptionLine]] = rx.field(default_factory=list)
     invoices: rx.Field[list[InvoiceLine]] = rx.field(default_factory=list)
@@ -186,10 +203,27 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         rows = await accounts.list_subscriptions(database, services.links, staff, account_id)
         live = next((row for row in rows if row.ended_at is None), None)
         self._is_own = identity.is_own
+        self._offer = (live.offer.code, live.offer.version) if live else None
+        head = draw.customer_head(identity, current, pace, live, now)
+        if head.is_blocked:
+            found = await plans.read_history(database, staff, account_id, now=now, limit=MAX_PLANS)
+            head = draw.blocked_head(head, draw.plans_in_force(found.items, now))
+        title, explanation = await self._trouble(staff, identity.row, now)
         self._show(
-            head=draw.customer_head(identity, current, pace, live, now),
+            head=replace(head, trouble=title, trouble_words=explanation),
             has_subscription=bool(rows),
         )
+
+    async def _trouble(self, staff: StaffActor, row: CustomerRow, now: datetime) -> tuple[str, str]:
+        """Read only for an account that is in any."""
+        database, stop, reason = get_services().database, None, ""
+        if row.blocked_at is not None:
+            where = EntryQuery(action=Action.BLOCK, account_id=self._customer_id)
+            entries = await list_entries(database, staff, where, limit=1)
+            reason = entries.items[0].reason if entries.items else ""
+        elif row.past_due_since is not None:
+            stop = await read_stop(database, staff, self._customer_id, now)
+        return trouble_of(row, stop, reason)
 
     async def _read_part(self, staff: StaffActor) -> None:
         read = {
@@ -226,6 +260,8 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             table = days_table(rows, days.first, days.last)
             self.figure = executions_per_day(table)
             self._show(keys=series_keys(table))
+        denied = await list_denials(database, staff, self._customer_id, days)
+        self._show(denials=[draw.denial_line(row, place) for place, row in enumerate(denied)])
 
     async def _read_ledger(self, staff: StaffActor) -> None:
         async def read(**page: Any) -> Page[EventView]:
@@ -244,7 +280,9 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         self._ledger_place = self.places[LEDGER]
         # What comes into view because the reader looks elsewhere did not just happen.
         shown = self.events if self._ledger_place == before else []
-        self._show(events=event_rows(found, shown, staff))
+        numbers = [event.number for event in found]
+        refunded = await read_refunded(get_services().database, staff, self._customer_id, numbers)
+        self._show(events=draw.ledger_lines(found, refunded, shown, staff))
 
     async def _read_holds(self, staff: StaffActor) -> None:
         async def read(**page: Any) -> Page[ReservationView]:
@@ -327,7 +365,8 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             return await list_entries(get_services().database, staff, where, **page)
 
         found = await self._list(AUDIT, read)
-        self._show(entries=[entry_line(entry, staff.role) for entry in found])
+        taken_back = await read_taken_back(get_services().database, staff, found)
+        self._show(entries=[entry_line(entry, staff.role, taken_back) for entry in found])
 
     def _workflow(self, table: str) -> str | None:
         """UNNAMED is for what has none."""

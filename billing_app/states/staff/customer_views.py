@@ -1,8 +1,11 @@
 """From what the services tell of an account to what its page in the console draws."""
 
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Final
 
+from billing_app.billing.actors import StaffActor
 from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
 from billing_app.billing.staff.account import (
     AccountIdentity,
@@ -11,10 +14,12 @@ from billing_app.billing.staff.account import (
     ReservationView,
     SubscriptionRow,
 )
+from billing_app.billing.staff.denials import Denial
 from billing_app.billing.staff.sessions import SessionView
-from billing_app.billing.usage import Pace
+from billing_app.billing.usage import EventView, Pace
 from billing_app.db.words import (
     AccountKind,
+    EventKind,
     InvoiceStatus,
     PlanSource,
     ReservationStatus,
@@ -23,15 +28,20 @@ from billing_app.db.words import (
 from billing_app.states import words
 from billing_app.states.balance import balance_view
 from billing_app.states.staff.customers import STATUSES, customer_status
+from billing_app.states.staff.denial_words import REASONS as DENIAL_REASONS
 from billing_app.states.staff.views import (
     CustomerHead,
+    DenialLine,
     HoldLine,
     InvoiceLine,
     KeyLine,
+    LedgerLine,
     PlanLine,
     SessionLine,
     SubscriptionLine,
 )
+from billing_app.states.usage_views import event_rows
+from billing_app.states.views import EventRow
 
 PLAN_STATES: Final = {
     PlanState.CURRENT: ("In use", "accent"),
@@ -96,13 +106,50 @@ def customer_head(
     )
 
 
+def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
+    """With what the plans in force hold, though nothing of it can be used."""
+    total, used = (sum(getattr(plan, of) for plan in plans) for of in ("executions", "used"))
+    held = sum(plan.held for plan in plans)
+    paying = next((plan for plan in plans if plan.state is PlanState.CURRENT), None)
+    paying = paying or next(iter(plans), None)
+    return replace(
+        head,
+        left=f"{words.number(left_of(plans))} · blocked",
+        of_total=f"of {words.counted(total, 'execution')} left" if plans else "No plan",
+        held=f"{words.number(held)} on hold" if held else "",
+        used_percent=round(100 * used / total, 2) if total else 0.0,
+        held_percent=round(100 * held / total, 2) if total else 0.0,
+        meter_tone="",
+        pace="Nothing runs",
+        plan=paying.name if paying else head.plan,
+        plan_note=_end_of(paying) if paying else head.plan_note,
+    )
+
+
+def plans_in_force(plans: list[PlanView], now: datetime) -> list[PlanView]:
+    """Those that could be used now if the account were not blocked, without what is beyond."""
+    return [
+        plan
+        for plan in plans
+        if plan.state is not PlanState.ENDED
+        and plan.source is not PlanSource.OVERAGE
+        and plan.paused_at is None
+        and plan.starts_at <= now
+    ]
+
+
+def left_of(plans: list[PlanView]) -> int:
+    return sum(plan.executions - plan.used - plan.held for plan in plans)
+
+
+def _end_of(plan: PlanView) -> str:
+    return f"Ends {words.day(plan.ends_at)}" if plan.ends_at else "No end date"
+
+
 def plan_line(plan: PlanView) -> PlanLine:
     """A plan with its figures, and whether it can be paused or resumed."""
     is_paused = plan.paused_at is not None and plan.ended_at is None
     state, tone = ("Paused", "warning") if is_paused else PLAN_STATES[plan.state]
-    began = plan.began_at or plan.starts_at
-    ends = words.day(plan.ends_at) if plan.ends_at else "no end"
-    ended = words.day(plan.ended_at) if plan.ended_at else ends
     source = words.SOURCES[plan.source]
     return PlanLine(
         plan_id=plan.id,
@@ -114,9 +161,51 @@ def plan_line(plan: PlanView) -> PlanLine:
         used=words.number(plan.used),
         held=words.number(plan.held),
         executions=words.number(plan.executions),
-        dates=f"{words.day(began)} to {ended}" if plan.began_at else f"Not begun, {ended}",
+        dates=_dates(plan),
         is_paused=is_paused,
         is_open=plan.state is not PlanState.ENDED and plan.source is not PlanSource.OVERAGE,
+    )
+
+
+def _dates(plan: PlanView) -> str:
+    end = plan.ended_at or plan.ends_at
+    if plan.began_at is None:
+        return f"Not begun, {words.day(end) if end else 'no end'}"
+    if end is None:
+        return f"From {words.day(plan.began_at)}, no end"
+    return f"{words.day(plan.began_at)} to {words.day(end)}"
+
+
+def ledger_lines(
+    events: list[EventView], refunded: Mapping[int, int], shown: list[LedgerLine], staff: StaffActor
+) -> list[LedgerLine]:
+    """What event_rows() says of them, with what was given back of each by its number."""
+    rows = event_rows(events, [*shown], staff)
+    return [
+        _ledger_line(event, row, refunded.get(event.number, 0))
+        for event, row in zip(events, rows, strict=True)
+    ]
+
+
+def _ledger_line(event: EventView, row: EventRow, refunded: int) -> LedgerLine:
+    told = {each.name: getattr(row, each.name) for each in fields(EventRow)}
+    is_run = event.kind in {EventKind.CONSUME, EventKind.COMMIT}
+    is_open = refunded < event.executions
+    badge = ""
+    if is_run and refunded > 0:
+        of_all = f"{words.number(refunded)} of {words.number(event.executions)} refunded"
+        badge = of_all if is_open else "Refunded"
+    return LedgerLine(**told, refunded=badge, can_refund=is_run and is_open)
+
+
+def denial_line(denial: Denial, number: int) -> DenialLine:
+    return DenialLine(
+        row=str(number),
+        day=words.day(denial.day),
+        reason=DENIAL_REASONS.get(denial.reason, denial.reason),
+        workflow=denial.workflow or "Not named",
+        user=denial.user_id or "—",
+        denied=words.number(denial.denied),
     )
 
 

@@ -1,5 +1,6 @@
 """Entries of the audit log in words."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from billing_app.billing.staff.audit_log import EntryView
@@ -50,16 +51,22 @@ NAMELESS: Final = frozenset(
         "version_id",
     }
 )
+# What the entry's words say already.
+SAID: Final[dict[str, frozenset[str]]] = {
+    Action.GRANT: frozenset({"executions", "ends_at"}),
+    Action.REFUND: frozenset({"events", "executions", "workflow"}),
+}
 
 
-def entry_line(entry: EntryView, role: StaffRole) -> EntryLine:
-    """`can_undo` also says that the reader's role may."""
+def entry_line(entry: EntryView, role: StaffRole, taken_back: Mapping[str, str]) -> EntryLine:
+    """`can_undo` also says that the reader's role may; `taken_back` is history's words of what
+    entries undid, by its id."""
     return EntryLine(
         entry_id=entry.id,
         at=words.exact_moment(entry.at),
         who=entry.actor_name,
         role=entry.role.value,
-        what=entry_words(entry),
+        what=entry_words(entry, taken_back),
         figures=_figures(entry),
         reason=entry.reason,
         account_id=entry.account_id or "",
@@ -69,8 +76,11 @@ def entry_line(entry: EntryView, role: StaffRole) -> EntryLine:
     )
 
 
-def entry_words(entry: EntryView) -> str:
+def entry_words(entry: EntryView, taken_back: Mapping[str, str]) -> str:
     """What was done."""
+    told = taken_back.get(entry.undoes or "")
+    if told is not None:
+        return told
     write = WORDS.get(entry.action)
     if write is not None:
         return write(entry.before, entry.after)
@@ -79,7 +89,10 @@ def entry_words(entry: EntryView) -> str:
 
 def _figures(entry: EntryView) -> str:
     """What changed from what to what, as the entry keeps it."""
-    names = [name for name in {**entry.before, **entry.after} if name not in NAMELESS]
+    if entry.action == Action.UNDO:
+        return ""
+    said = NAMELESS | SAID.get(entry.action, frozenset())
+    names = [name for name in {**entry.before, **entry.after} if name not in said]
     parts = _charged(entry) + [
         f"{name.replace('_', ' ')}: {_change(entry.before.get(name), entry.after.get(name))}"
         for name in names

@@ -105,6 +105,16 @@ class Listing(Page, mixin=True):
             yield event
 
     @rx.event
+    async def clear_filters(self, table: str) -> AsyncGenerator[EventSpec | None]:
+        """All rows again."""
+        if table in self.tables:
+            self.filters = {
+                key: value for key, value in self.filters.items() if not _is_of(key, table)
+            }
+            async for event in self._from_the_start(table):
+                yield event
+
+    @rx.event
     async def show_older(self, table: str) -> AsyncGenerator[EventSpec | None]:
         """The next page."""
         following = self._next_cursors.get(table)
@@ -134,7 +144,15 @@ class Listing(Page, mixin=True):
             page = await read(by=by, limit=ROWS, cursor=cursors[-1] if cursors else None)
         except InvalidInputError as error:
             self._cursors = {**self._cursors, table: ()}
-            self._put(table, Place(place.sort, place.descending, problem=error.detail))
+            self._put(
+                table,
+                Place(
+                    place.sort,
+                    place.descending,
+                    problem=error.detail,
+                    is_filtered=self._is_filtered(table),
+                ),
+            )
             return []
         self._next_cursors = {**self._next_cursors, table: page.next_cursor}
         examined = _examined(page)
@@ -146,10 +164,13 @@ class Listing(Page, mixin=True):
                 page_number=len(cursors) + 1,
                 has_older=page.next_cursor is not None,
                 examined=words.number(examined) if examined else "",
-                is_filtered=any(key.startswith(filter_key(table, "")) for key in self.filters),
+                is_filtered=self._is_filtered(table),
             ),
         )
         return page.items
+
+    def _is_filtered(self, table: str) -> bool:
+        return any(_is_of(key, table) for key in self.filters)
 
     def _text(self, table: str, name: str) -> str | None:
         """What a filter says; None: it is not set."""
@@ -203,6 +224,10 @@ class Listing(Page, mixin=True):
 
 def _examined(page: PageOf[Any]) -> int:
     return page.examined if isinstance(page, CustomerPage) else 0
+
+
+def _is_of(key: str, table: str) -> bool:
+    return key.startswith(filter_key(table, ""))
 
 
 def filter_key(table: str, name: str) -> str:

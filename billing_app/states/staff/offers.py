@@ -260,6 +260,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
                 is_new=code == NEW,
                 code="" if code == NEW else code,
                 form=dict(draw.EMPTY_FORM) if code == NEW else {},
+                preview=OfferPreview(),
                 changes=[],
                 versions=[],
                 holders=[],

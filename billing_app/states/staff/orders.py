@@ -18,21 +18,20 @@ from billing_app.billing.staff.refunds import (
     refund_range,
     require_few_events,
 )
-from billing_app.billing.staff.trials import extend_trial
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.composition import get_services
-from billing_app.db.words import PlanType, When
+from billing_app.db.words import When
 from billing_app.states import words
-from billing_app.states.staff import stop_orders
+from billing_app.states.staff import stop_orders, trial_orders
 from billing_app.states.staff.asked import (
     Asked,
     adjustment,
-    all_plans,
     balance_now,
     chosen_plan,
+    coming_end,
     event_range,
+    last_day,
     last_moment,
-    optional_number,
     whole_number,
 )
 
@@ -56,9 +55,9 @@ class Repair:
 
 
 async def _foresee_grant(asked: Asked) -> list[str]:
-    executions, ends_at = whole_number(asked, "executions"), last_moment(asked)
+    executions, ends_at = whole_number(asked, "executions"), coming_end(asked)
     left = (await balance_now(asked)).executions_remaining
-    end = f"valid until {words.day(ends_at)}" if ends_at else "without an end"
+    end = f"valid through {last_day(ends_at)}" if ends_at else "without an end"
     return [
         f"A plan of {words.counted(executions, 'execution')} joins the queue, {end}.",
         f"What is left rises from {words.number(left)} to {words.number(left + executions)}.",
@@ -118,14 +117,14 @@ async def _foresee_refund(asked: Asked) -> list[str]:
             if open_executions
             else "All of this run is given back already."
         )
-    workflow = receipt.workflow or "no named workflow"
+    workflow, verb = receipt.workflow or "no named workflow", "goes" if count == 1 else "go"
     return [
         (
             f"Run of {workflow} on {words.moment(receipt.occurred_at)}:"
             f" {words.counted(receipt.executions, 'execution')},"
             f" {words.number(receipt.executions_refunded)} given back before."
         ),
-        f"{words.counted(count, 'execution')} go back to the plan that paid.",
+        f"{words.counted(count, 'execution')} {verb} back to the plan that paid.",
     ]
 
 
@@ -195,39 +194,6 @@ async def _refund_range(asked: Asked, key: str) -> EntryView:
         asked.staff,
         asked.account_id,
         event_range(asked),
-        reason=asked.reason,
-        now=asked.now,
-        key=key,
-    )
-
-
-async def _foresee_trial(asked: Asked) -> list[str]:
-    trial = next((p for p in await all_plans(asked) if p.type is PlanType.TRIAL), None)
-    if trial is None:
-        raise ConflictError("This account has no trial.")
-    more, ends_at = optional_number(asked, "executions"), last_moment(asked)
-    if not more and ends_at is None:
-        raise InvalidInputError("Give executions, a new end, or both.", field="executions")
-    told: list[str] = []
-    if more:
-        total = trial.executions
-        told.append(
-            f"The trial has {words.number(total + more)} executions instead of"
-            f" {words.number(total)}; {words.number(trial.used)} are used."
-        )
-    if ends_at is not None:
-        before = words.day(trial.ends_at) if trial.ends_at else "no end"
-        told.append(f"It ends {words.day(ends_at)} instead of {before}.")
-    return told
-
-
-async def _extend_trial(asked: Asked, key: str) -> EntryView:
-    return await extend_trial(
-        get_services().database,
-        asked.staff,
-        asked.account_id,
-        executions=optional_number(asked, "executions"),
-        ends_at=last_moment(asked),
         reason=asked.reason,
         now=asked.now,
         key=key,
@@ -306,7 +272,9 @@ REPAIRS: Final[dict[str, Repair]] = {
     "adjust": Repair(Action.ADJUST, _foresee_adjust, _adjust),
     "refund": Repair(Action.REFUND, _foresee_refund, _refund),
     "refund_range": Repair(Action.REFUND, _foresee_range, _refund_range, range_outcome),
-    "extend_trial": Repair(Action.EXTEND_TRIAL, _foresee_trial, _extend_trial),
+    "extend_trial": Repair(
+        Action.EXTEND_TRIAL, trial_orders.foresee_extension, trial_orders.extend
+    ),
     "move": Repair(Action.MOVE_OFFER, _foresee_move, _move),
     "pause": Repair(Action.PAUSE, stop_orders.foresee_pause, stop_orders.pause),
     "resume": Repair(Action.RESUME, stop_orders.foresee_resume, stop_orders.resume),

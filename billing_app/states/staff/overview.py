@@ -23,10 +23,10 @@ from billing_app.billing.staff.metrics import (
 from billing_app.billing.usage import Days
 from billing_app.components.charts.executions import counts_per_day, executions_per_day
 from billing_app.composition import get_services
-from billing_app.db.words import DenialReason
 from billing_app.states import words
 from billing_app.states.session import SessionState
 from billing_app.states.staff.customers import customer_line
+from billing_app.states.staff.denial_words import REASONS
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.views import CustomerLine, PlatformFigures
@@ -35,15 +35,6 @@ from billing_app.states.views import SeriesKey
 
 PRESETS: Final = ("7", "30", "90")
 NEAR: Final = "near"
-REASONS: Final[dict[str, str]] = {
-    DenialReason.INSUFFICIENT_EXECUTIONS: "Not enough left",
-    DenialReason.PLAN_NOT_FOUND: "No plan",
-    DenialReason.TRIAL_ENDED: "Trial ended",
-    DenialReason.PAYMENT_PAST_DUE: "Payment past due",
-    DenialReason.BUDGET_EXCEEDED: "Spending limit",
-    DenialReason.PLAN_PAUSED: "Plan paused",
-    DenialReason.ACCOUNT_BLOCKED: "Account blocked",
-}
 
 
 class StaffOverviewState(Listing, StaffPage, SessionState):

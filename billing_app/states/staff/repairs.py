@@ -8,12 +8,13 @@ from reflex.event import EventSpec
 
 from billing_app.billing import catalogue, ids
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.plans import PlanView, read_history
+from billing_app.billing.plans import PlanState, PlanView, read_history
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.permissions import OwnAccountError, may_repair_own, require
 from billing_app.billing.staff.sessions import sign_out_person
 from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.composition import get_services
+from billing_app.db.words import PlanType
 from billing_app.states import words
 from billing_app.states.session import SessionState
 from billing_app.states.staff.asked import MAX_PLANS, Asked, Form
@@ -40,7 +41,8 @@ OWN_ACCOUNT: Final = "This account is your own: the audit log says so beside thi
 
 class RepairDesk(Page, mixin=True):
     """One repair at a time. `consequence` stands there when the form was understood: then a yes
-    carries it out, once, however often it is pressed."""
+    carries it out, once, however often it is pressed. `given` is what stands in the form's fields
+    first: what was reviewed, when somebody comes back from it."""
 
     dialog: rx.Field[str] = rx.field("")
     title: rx.Field[str] = rx.field("")
@@ -49,12 +51,15 @@ class RepairDesk(Page, mixin=True):
     is_harsh: rx.Field[bool] = rx.field(False)
     target: rx.Field[str] = rx.field("")
     target_name: rx.Field[str] = rx.field("")
+    given: rx.Field[dict[str, str]] = rx.field(default_factory=dict)
     consequence: rx.Field[list[str]] = rx.field(default_factory=list)
     workflows: rx.Field[list[str]] = rx.field(default_factory=list)
     offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     plan_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
+    trial_has_end: rx.Field[bool] = rx.field(True)
     _customer_id: str = ""
     _is_own: bool = False
+    _offer: tuple[str, int] | None = None
     _form: Form = {}
     _key: str = ""
     _agreed: ChangePreview | None = None
@@ -73,17 +78,15 @@ class RepairDesk(Page, mixin=True):
                 is_harsh=dialog in HARSH,
                 target=target[:255],
                 target_name=target_name[:255],
+                given={"event": target[:255]} if dialog == "refund" else {},
             )
         if dialog == "adjust":
             await self._choose_plans()
+        if dialog == "extend_trial":
+            trials = [plan for plan in await self._plans() if plan.type is PlanType.TRIAL]
+            self._show(trial_has_end=not trials or trials[0].ends_at is not None)
         if dialog == "move":
-            found = await catalogue.list_offers(get_services().database)
-            offers = [
-                (offer.code, f"{offer.name}, {words.number(offer.executions)} executions")
-                for offer in found
-                if offer.is_subscription
-            ]
-            self._show(offers=offers)
+            await self._choose_offers()
 
     @rx.event
     def close(self) -> None:
@@ -118,7 +121,8 @@ class RepairDesk(Page, mixin=True):
         consequence = await self._ask(work)
         if consequence is not None:
             self._form, self._key = told, ids.new_id("ui_")
-            self._show(consequence=[*consequence, OWN_ACCOUNT] if is_own else consequence)
+            told_all = [*consequence, OWN_ACCOUNT] if is_own else consequence
+            self._show(consequence=told_all, given=told)
 
     @rx.event
     async def carry_out(self) -> EventSpec | None:
@@ -162,6 +166,33 @@ class RepairDesk(Page, mixin=True):
         return await self._refresh()
 
     async def _choose_plans(self) -> None:
+        """The plan in use stands there first."""
+        plans = await self._plans()
+        used = next((plan for plan in plans if plan.state is PlanState.CURRENT), None)
+        self._show(
+            given={"plan": used.id} if used else {},
+            plan_choices=[
+                (
+                    plan.plan_id,
+                    f"{plan.name}: {plan.used} of {plan.executions} used, {plan.state}",
+                )
+                for plan in map(plan_line, plans)
+            ],
+        )
+
+    async def _choose_offers(self) -> None:
+        """The newest versions, without the one that they have."""
+        found = await catalogue.list_offers(get_services().database)
+        self._show(
+            offers=[
+                (offer.code, f"{offer.name}, {words.number(offer.executions)} executions")
+                for offer in found
+                if offer.is_subscription and (offer.code, offer.version) != self._offer
+            ]
+        )
+
+    async def _plans(self) -> list[PlanView]:
+        """The newest plans of the account; none, and it is said why, when they can't be read."""
         account_id = self._customer_id
 
         async def work(staff: StaffActor, now: datetime) -> list[PlanView]:
@@ -169,17 +200,8 @@ class RepairDesk(Page, mixin=True):
             page = await read_history(database, staff, account_id, now=now, limit=MAX_PLANS)
             return page.items
 
-        found = [plan_line(plan) for plan in await self._ask(work) or []]
-        self._show(
-            plan_choices=[
-                (
-                    plan.plan_id,
-                    f"{plan.name}: {plan.used} of {plan.executions} used, {plan.state}",
-                )
-                for plan in found
-            ]
-        )
+        return await self._ask(work) or []
 
     def _put_away(self) -> None:
         self._form, self._key, self._agreed = {}, "", None
-        self._show(dialog="", is_repair=False, target="", target_name="", consequence=[])
+        self._show(dialog="", is_repair=False, target="", target_name="", given={}, consequence=[])

@@ -10,6 +10,7 @@ from billing_app.billing.staff.stopping import (
 from billing_app.composition import get_services
 from billing_app.states import words
 from billing_app.states.staff.asked import Asked, all_plans, balance_now, chosen_plan
+from billing_app.states.staff.customer_views import left_of, plans_in_force
 
 
 async def foresee_pause(asked: Asked) -> list[str]:
@@ -22,8 +23,14 @@ async def foresee_pause(asked: Asked) -> list[str]:
             " until somebody resumes it. Its period goes on."
         ),
         f"What the account can use falls from {words.number(left)} to {words.number(after)}.",
-        f"{words.number(plan.held)} on hold may still be used by runs that have begun.",
+        *_on_hold(plan.held),
     ]
+
+
+def _on_hold(executions: int) -> list[str]:
+    if not executions:
+        return []
+    return [f"{words.number(executions)} on hold may still be used by runs that have begun."]
 
 
 async def pause(asked: Asked, key: str) -> EntryView:
@@ -61,10 +68,8 @@ async def foresee_block(asked: Asked) -> list[str]:
             f"Every new run is refused; {words.number(current.executions_remaining)} executions"
             " stay, unused, until somebody unblocks the account."
         ),
-        (
-            f"{words.number(current.executions_held)} on hold may still be used by runs that have"
-            " begun. Subscriptions are charged as before."
-        ),
+        *_on_hold(current.executions_held),
+        "Subscriptions are charged as before.",
     ]
 
 
@@ -80,11 +85,7 @@ async def block(asked: Asked, key: str) -> EntryView:
 
 
 async def foresee_unblock(asked: Asked) -> list[str]:
-    left = sum(
-        plan.executions - plan.used - plan.held
-        for plan in await all_plans(asked)
-        if plan.ended_at is None and plan.paused_at is None
-    )
+    left = left_of(plans_in_force(await all_plans(asked), asked.now))
     return [f"New runs are allowed again, on plans with {words.counted(left, 'execution')} left."]
 
 

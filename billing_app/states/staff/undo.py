@@ -10,6 +10,7 @@ from reflex.event import EventSpec
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.staff import undo as undoing
 from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.history import read_taken_back
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
 from billing_app.states.staff.entries import entry_words
@@ -23,7 +24,7 @@ else:
     # Reflex copies the vars of a mixin only when it stands on rx.State itself.
     Page = rx.State
 
-UNDO_REASON: Final = "Undone from the console."
+UNDO_REASON: Final = "This step was taken back."
 
 
 class Undoing(Page, mixin=True):
@@ -44,7 +45,13 @@ class Undoing(Page, mixin=True):
 
     async def _tell(self, entry: EntryView, outcome: str = "") -> EventSpec | None:
         """Say what was done, and offer to take it back."""
-        told = " ".join((f"{entry_words(entry)}.", outcome, "It stands in the audit log."))
+
+        async def read(staff: StaffActor, _: datetime) -> dict[str, str]:
+            return await read_taken_back(get_services().database, staff, [entry])
+
+        taken_back = await self._ask(read) if entry.undoes else None
+        done = entry_words(entry, taken_back or {})
+        told = " ".join((f"{done}.", outcome, "It stands in the audit log."))
         told = told.replace("  ", " ")
         self._show(said=Said(told, undo=entry.id if entry.can_undo else ""))
         return await self._refresh()

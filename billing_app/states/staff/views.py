@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from billing_app.states.views import EventRow
+
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
@@ -34,7 +36,8 @@ class CustomerLine:
 
 @dataclass(frozen=True, slots=True)
 class CustomerHead:
-    """Whose account a page is about, and how it stands."""
+    """Whose account a page is about, and how it stands; `trouble` is why runs are refused, or
+    soon will be."""
 
     account_id: str = ""
     name: str = ""
@@ -49,6 +52,8 @@ class CustomerHead:
     is_blocked: bool = False
     is_trial: bool = False
     is_own: bool = False
+    trouble: str = ""
+    trouble_words: str = ""
     left: str = ""
     of_total: str = ""
     held: str = ""
@@ -78,6 +83,26 @@ class PlanLine:
     dates: str
     is_paused: bool
     is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine(EventRow):
+    """An event of the ledger; `refunded` says how much of a run was given back, "" for nothing."""
+
+    refunded: str = ""
+    can_refund: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DenialLine:
+    """Runs that were refused on a day."""
+
+    row: str
+    day: str
+    reason: str
+    workflow: str
+    user: str
+    denied: str
 
 
 @dataclass(frozen=True, slots=True)

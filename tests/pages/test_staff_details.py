@@ -1,0 +1,182 @@
+"""What the console remembers, explains and leaves out: forms, trouble, filters, what is unknown."""
+
+from datetime import UTC, datetime, timedelta
+
+from playwright.sync_api import expect
+
+from billing_app import routes
+from billing_app.db.words import StaffRole
+from billing_app.states.staff.offers import NEW
+from tests.factories import organization, person, trial
+from tests.pages.conftest import PHONE, OpenContext, RunningApp
+from tests.pages.staff import open_console, open_desk, quiet_fingerprint
+from tests.pages.staff_scenes import WHY, run, subscribe_by_card, use
+
+MANY = 50
+
+
+def test_back_finds_the_form_as_it_was_left(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, MANY)
+    desk = open_desk(open_context, running_app, holder, StaffRole.SUPPORT)
+    last_day = (datetime.now(UTC).date() + timedelta(days=10)).isoformat()
+    desk.choose("Grant executions")
+    desk.fill(Executions="5000", Valid_through=last_day)
+    for refused in (False, True):
+        desk.review("A plan of 5,000 executions joins the queue, valid through")
+        if refused:
+            desk.dialog.get_by_role("button", name="Grant executions").click()
+            expect(desk.dialog).to_contain_text("moves at most 1,000 executions at a time")
+            expect(desk.page.locator(".notice.said")).to_have_count(0)
+        desk.dialog.get_by_role("button", name="Back").click()
+        expect(desk.dialog.get_by_label("Executions")).to_have_value("5000")
+        expect(desk.dialog.get_by_label("Executions")).to_be_focused()
+        expect(desk.dialog.get_by_label("Valid through")).to_have_value(last_day)
+        expect(desk.dialog.get_by_label("Reason")).to_have_value(WHY)
+    desk.page.keyboard.press("Escape")
+    desk.choose("Grant executions")
+    expect(desk.dialog.get_by_label("Executions")).to_have_value("")
+    expect(desk.dialog.get_by_label("Reason")).to_have_value("")
+    desk.page.keyboard.press("Escape")
+    billing = open_desk(open_context, running_app, holder)
+    billing.choose("Block the account")
+    billing.fill()
+    billing.review("Every new run is refused")
+    expect(billing.dialog.locator("#consequence")).not_to_contain_text("0 on hold")
+    billing.dialog.get_by_role("button", name="Back").click()
+    expect(billing.dialog.get_by_label("Reason")).to_have_value(WHY)
+    expect(billing.dialog.get_by_label("Reason")).to_be_focused()
+
+
+def test_a_review_of_a_trial_refuses_what_the_service_would(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    url = running_app.database_url
+    holder = trial(url, person(url).user_id, MANY)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Extend the trial")
+    expect(desk.dialog).to_contain_text("This trial has no end.")
+    expect(desk.dialog.get_by_label("Valid through")).to_have_count(0)
+    desk.fill(More_executions="7")
+    desk.review(f"The trial has {MANY + 7} executions instead of {MANY}")
+    desk.page.keyboard.press("Escape")
+    query = "UPDATE plans SET ends_at = now() + interval '3 days' WHERE account_id = %s"
+    run(running_app, query, holder.account_number)
+    today = datetime.now(UTC).date()
+    for days, told in ((-5, "Give today or a day within"), (1, "The trial is valid through")):
+        desk.choose("Extend the trial")
+        desk.fill(Valid_through=(today + timedelta(days=days)).isoformat())
+        desk.review()
+        expect(desk.dialog.locator(".notice.bad")).to_contain_text(told)
+        desk.page.keyboard.press("Escape")
+
+
+def test_the_choices_of_a_repair(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, MANY, 30)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Adjust used executions")
+    chosen = desk.dialog.get_by_label("Plan", exact=True).locator("option:checked")
+    expect(chosen).to_contain_text("Plan 1: 0 of 50 used, In use")
+    desk.page.keyboard.press("Escape")
+    subscribe_by_card(running_app, holder)
+    desk.page.reload()
+    expect(desk.page.locator(".figure-value").nth(3)).to_have_text("Starter")
+    desk.choose("Move to another offer")
+    offers = desk.dialog.get_by_label("Offer", exact=True)
+    expect(offers.locator("option").filter(has_text="Growth, 30,000")).to_have_count(1)
+    expect(offers.locator("option").filter(has_text="Starter, 5,000")).to_have_count(0)
+
+
+def test_an_overdue_payment_is_explained(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url)
+    subscribe_by_card(running_app, holder)
+    # What Stripe sends about the purchase would say that all is paid.
+    quiet_fingerprint(running_app)
+    number = holder.account_number
+    run(running_app, "UPDATE invoices SET status = 'open' WHERE account_id = %s", number)
+    query = (
+        "UPDATE subscriptions SET status = 'past_due', past_due_since = now() WHERE account_id = %s"
+    )
+    run(running_app, query, number)
+    stop = "UPDATE plans SET suspended_at = now() + interval '{}' WHERE account_id = %s"
+    run(running_app, stop.format("3 days"), number)
+    desk = open_desk(open_context, running_app, holder)
+    notice = desk.page.locator(".notice.bad")
+    expect(notice).to_contain_text("A payment is overdue since")
+    expect(notice).to_contain_text("runs go on until")
+    run(running_app, stop.format("-1 hour"), number)
+    expect(notice).to_contain_text("runs are refused since")
+
+
+def test_what_was_refused_stands_on_the_summary(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, MANY)
+    query = (
+        "INSERT INTO daily_denials (account_id, day, workflow, user_id, reason, denied)"
+        " VALUES (%s, current_date, 'nightly', '', 'insufficient_executions', 12)"
+    )
+    run(running_app, query, holder.account_number)
+    desk = open_desk(open_context, running_app, holder)
+    row = desk.page.get_by_role("table", name="Refused").get_by_role("row").nth(1)
+    for told in ("Not enough left", "nightly", "12"):
+        expect(row).to_contain_text(told)
+
+
+def test_filters_are_cleared_by_one_press(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
+    clear = page.get_by_role("button", name="Clear filters")
+    rows = page.get_by_role("table", name="Customers").get_by_role("row")
+    expect(rows.nth(1)).to_be_visible()
+    expect(clear).to_have_count(0)
+    page.get_by_label("Search customers").fill("nobody has this name")
+    expect(page.locator(".empty").get_by_role("button", name="Clear filters")).to_be_visible()
+    page.locator(".listing-tools").get_by_role("button", name="Clear filters").click()
+    expect(rows.nth(1)).to_be_visible()
+    expect(page.get_by_label("Search customers")).to_have_value("")
+    expect(clear).to_have_count(0)
+
+
+def test_what_is_unknown_leads_to_its_list(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.staff_customer("acc_0123456789abcdef"))
+    expect(page.locator("main")).to_have_count(1)
+    expect(page.locator("#content")).to_have_count(1)
+    page.get_by_role("link", name="To customers").click()
+    page.wait_for_url(f"**{routes.STAFF_CUSTOMERS}")
+    page.goto(routes.staff_offer("no-such-offer"))
+    page.get_by_role("link", name="To offers").click()
+    page.wait_for_url(f"**{routes.STAFF_OFFERS}")
+
+
+def test_a_new_offer_shows_no_other_ones_card(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.STAFF_OFFERS)
+    page.get_by_role("link", name="Growth").first.click()
+    expect(page.locator("#preview")).to_contain_text("Growth")
+    page.get_by_role("link", name="Offers").first.click()
+    page.get_by_role("link", name="New offer").click()
+    page.wait_for_url(f"**{routes.staff_offer(NEW)}")
+    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    expect(page.locator("#preview")).to_have_count(0)
+
+
+def test_on_a_phone_the_time_stands_below(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, MANY)
+    use(running_app, holder, 4)
+    desk = open_desk(open_context, running_app, holder, size=PHONE)
+    desk.show("Ledger")
+    row = desk.page.get_by_role("table", name="Ledger").get_by_role("row").nth(1)
+    expect(row.locator(".lead .at")).to_be_visible()
+    expect(row.locator("td").first).to_be_hidden()
+    scroll = desk.page.locator(".table-scroll").first
+    assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth")
