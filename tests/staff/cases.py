@@ -116,8 +116,8 @@ CASES: dict[str, Case] = {
             s.house.database, a, s.customer.id, Days(s.now.date(), s.now.date())
         )
     ),
-    "events.read_refunded": reads(
-        lambda s, a: events.read_refunded(s.house.database, a, s.customer.id, [1])
+    "refunds.read_refunded": reads(
+        lambda s, a: refunds.read_refunded(s.house.database, a, s.customer.id, [1])
     ),
     "events.read_received": reads(
         lambda s, a: events.read_received(s.house.database, LINKS, a, s.dead_event)

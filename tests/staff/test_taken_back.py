@@ -2,8 +2,8 @@
 
 from billing_app.billing import ids
 from billing_app.billing.staff import grants, refunds
-from billing_app.billing.staff.events import read_refunded
 from billing_app.billing.staff.history import read_account_history, read_taken_back
+from billing_app.billing.staff.refunds import read_refunded
 from billing_app.db.words import StaffRole
 from tests.factories import OPERATOR
 from tests.staff.conftest import Staff

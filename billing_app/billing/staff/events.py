@@ -1,13 +1,11 @@
-"""Events as staff see them: what the payment provider sent us, and processing anew what is set
-aside; of the ledger, what was given back of runs."""
+"""What the payment provider sent us, as staff see it, and processing anew what is set aside."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
@@ -15,7 +13,6 @@ from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import ConflictError, NotFoundError
 from billing_app.billing.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.receipts import CORRECTIONS
 from billing_app.billing.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.audit import Deed, clean_reason, record
 from billing_app.billing.staff.jobs import BackgroundJobs
@@ -23,7 +20,7 @@ from billing_app.billing.staff.links import ProviderLinks
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.usage import Days
 from billing_app.db.engine import Database
-from billing_app.db.tables import ExecutionEvent, ProviderCustomer, WebhookEvent
+from billing_app.db.tables import ProviderCustomer, WebhookEvent
 from billing_app.db.words import WebhookState
 
 LAST_LETTER: Final = "\U0010ffff"
@@ -127,26 +124,6 @@ async def read_received(
         row = await _find(session, event_id)
         number = await _account_of(session, row)
     return EventDetail(_view(links, row, number), row.payload)
-
-
-async def read_refunded(
-    database: Database, actor: Actor, account_id: str, numbers: Sequence[int]
-) -> dict[int, int]:
-    """Executions given back of the ledger's events with these numbers, as their receipts say it;
-    those of which nothing was are left out. Raises ForbiddenError, AccountNotFoundError."""
-    require(actor, Action.READ)
-    refers_to = col(ExecutionEvent.refers_to)
-    async with database.reading() as session:
-        account = await authorize_reading(session, actor, account_id)
-        query = (
-            select(ExecutionEvent.refers_to, func.sum(ExecutionEvent.executions))
-            .where(ExecutionEvent.account_id == account.id)
-            .where(refers_to.in_(numbers))
-            .where(col(ExecutionEvent.kind).in_(CORRECTIONS))
-            .group_by(refers_to)
-        )
-        rows = (await session.exec(query)).all()
-    return {number: -int(taken) for number, taken in rows if number is not None and taken}
 
 
 async def replay_event(

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import text
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.accounts import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import (
     AccountNotFoundError,
@@ -21,13 +23,14 @@ from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import Adjust, Caller, Refund
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
+from billing_app.billing.receipts import CORRECTIONS
 from billing_app.billing.staff.audit_log import EntryView
 from billing_app.billing.staff.grants import require_not_taken_back
 from billing_app.billing.staff.ledger import answer_of, event_number, repair_ledger
 from billing_app.billing.staff.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.repairs import Done, Order, account_number, check_executions, moment
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, AuditEntry
+from billing_app.db.tables import Account, AuditEntry, ExecutionEvent
 
 MAX_EVENTS: Final = 1_000
 STAFF: Final = Caller(api_key_id=None, organization_id=None)
@@ -199,6 +202,26 @@ async def refund_range(
 
     order = Order(staff, Action.REFUND, number, reason, key, tuple(_as_json(found).items()))
     return await repair_ledger(executions, order, correct, now)
+
+
+async def read_refunded(
+    database: Database, actor: Actor, account_id: str, numbers: Sequence[int]
+) -> dict[int, int]:
+    """Executions given back of the ledger's events with these numbers, as their receipts say it;
+    those of which nothing was are left out. Raises ForbiddenError, AccountNotFoundError."""
+    require(actor, Action.READ)
+    refers_to = col(ExecutionEvent.refers_to)
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        query = (
+            select(ExecutionEvent.refers_to, func.sum(ExecutionEvent.executions))
+            .where(ExecutionEvent.account_id == account.id)
+            .where(refers_to.in_(numbers))
+            .where(col(ExecutionEvent.kind).in_(CORRECTIONS))
+            .group_by(refers_to)
+        )
+        rows = (await session.exec(query)).all()
+    return {number: -int(taken) for number, taken in rows if number is not None and taken}
 
 
 def require_few_events(view: RangeView) -> None:

@@ -27,15 +27,10 @@ from billing_app.billing.staff.account import (
 from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
 from billing_app.billing.staff.customers import CustomerRow
 from billing_app.billing.staff.denials import list_denials
-from billing_app.billing.staff.events import (
-    EventQuery,
-    EventSort,
-    ReceivedEvent,
-    list_received,
-    read_refunded,
-)
+from billing_app.billing.staff.events import EventQuery, EventSort, ReceivedEvent, list_received
 from billing_app.billing.staff.history import read_taken_back
 from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.refunds import read_refunded
 from billing_app.billing.staff.reservations import (
     ReservationQuery,
     ReservationSort,
