@@ -16,8 +16,8 @@ from billing_app.billing.staff.moves import (
     MoveInForceError,
     MovePreview,
     NoSubscriptionError,
-    RequestFailedError,
 )
+from billing_app.billing.staff.outcomes import RequestFailedError
 from billing_app.billing.staff.repairs import AlreadySoError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,

@@ -6,24 +6,24 @@ subscriptions/writes.py). What it refuses, or what never reached it, is written 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.actors import Actor, StaffActor
+from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import OfferUnknownError, OfferView, offer_version
 from billing_app.billing.errors import (
     AccountNotFoundError,
-    BillingError,
     ConflictError,
     IdempotencyKeyReusedError,
     InvalidInputError,
 )
-from billing_app.billing.staff.audit import Deed, record
+from billing_app.billing.staff.audit import record
 from billing_app.billing.staff.audit_log import EntryView, view_of
+from billing_app.billing.staff.outcomes import ENTRY, known_outcome, write_failure
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.staff.repairs import (
     AlreadySoError,
@@ -39,7 +39,7 @@ from billing_app.billing.staff.repairs import (
 )
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customers import ensure_price
-from billing_app.billing.subscriptions.intents import Intents, NeverArrivedError, Wanted
+from billing_app.billing.subscriptions.intents import Intents, Wanted
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PriceFacts,
@@ -63,25 +63,14 @@ from billing_app.db.tables import (
     Offer,
     OfferVersion,
     ProviderCustomer,
-    ProviderWrite,
     Subscription,
 )
-from billing_app.db.words import StaffRole, When, WriteState
-
-# Names the audit entry in the intent that belongs to it.
-ENTRY: Final = "audit_entry_id"
+from billing_app.db.words import When
 
 
 class NoSubscriptionError(ConflictError):
     code = "no_subscription"
     title = "This account has no subscription"
-
-
-class RequestFailedError(ConflictError):
-    """Whoever asks again with the same key is told what became of the first request."""
-
-    code = "request_failed"
-    title = "The request with this key came to nothing"
 
 
 class MoveInForceError(ConflictError):
@@ -128,7 +117,7 @@ class Moves:
         self._database = database
         self._provider = provider
         self._intents = intents
-        intents.tell_failures(_write_failure)
+        intents.tell_failures(write_failure)
 
     async def preview_move(
         self,
@@ -198,7 +187,7 @@ class Moves:
         check_order(order)
         async with self._database.reading() as session:
             await refuse_own(session, order)
-            known = await _known(session, order)
+            known = await known_outcome(session, order)
             if known is not None:
                 return known
             new = await _find_version(session, offer_code, version)
@@ -221,7 +210,7 @@ class Moves:
         check_order(order)
         async with self._database.reading() as session:
             await refuse_own(session, order)
-            known = await _known(session, order)
+            known = await known_outcome(session, order)
             if known is not None:
                 return known
             if await known_entry(session, order) is None:
@@ -264,7 +253,7 @@ class Moves:
         if await self._intents.settle(order.account_id, customer_id, now, wanted=wanted):
             return await self._entry_before(order)
         async with self._database.reading() as session:
-            await _known(session, order)
+            await known_outcome(session, order)
         try:
             await self._intents.carry_out(order.account_id, customer_id, wanted, decide, now)
         except IntegrityError as error:
@@ -293,53 +282,6 @@ class Moves:
             customer = await session.get(ProviderCustomer, account_id)
         assert customer is not None
         return customer.customer_id
-
-
-async def _known(session: AsyncSession, order: Order) -> EntryView | None:
-    """What an earlier request with this key did; None also while that is not certain.
-
-    Raises IdempotencyKeyReusedError, RequestFailedError.
-    """
-    entry = await known_entry(session, order)
-    if entry is None:
-        return None
-    query = (
-        select(ProviderWrite)
-        .where(ProviderWrite.account_id == entry.account_id)
-        .where(col(ProviderWrite.parameters)[ENTRY].as_integer() == entry.id)
-    )
-    intent = (await session.exec(query)).first()
-    if intent is None or intent.state == WriteState.DONE:
-        return view_of(entry)
-    if intent.state == WriteState.FAILED:
-        raise RequestFailedError(
-            "It came to nothing. Ask again with a new key.", problem=intent.problem
-        )
-    return None
-
-
-async def _write_failure(
-    session: AsyncSession, row: ProviderWrite, error: BillingError, now: datetime
-) -> None:
-    """A move that came to nothing is undone by that; of an undoing it is only said."""
-    entry_id = row.parameters.get(ENTRY)
-    if entry_id is None:
-        return
-    entry = await session.get(AuditEntry, entry_id)
-    assert entry is not None
-    never_arrived = isinstance(error, NeverArrivedError)
-    why = error.title if never_arrived else f"The payment provider refused: {error.title}"
-    deed = Deed(
-        action=Action.UNDO,
-        reason=why,
-        account_id=entry.account_id,
-        subject=entry.subject,
-        before=entry.after,
-        after=entry.before | {"refused": error.code},
-        undoes=entry.id if entry.action == Action.MOVE_OFFER else None,
-    )
-    actor = StaffActor(entry.actor_id, entry.actor_name, StaffRole(entry.role))
-    await record(session, actor, deed, now)
 
 
 async def _live(session: AsyncSession, account_id: int) -> Subscription:
