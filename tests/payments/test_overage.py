@@ -141,7 +141,7 @@ async def test_a_limit_is_set_by_who_manages_the_account(soft: Bed) -> None:
     assert await limit(soft, 500) == await read_overage_limit(
         soft.services.database, OPERATOR, soft.holder.account_id
     )
-    for limit_minor, currency in ((-1, "USD"), (1, "usd"), (1, "U1D"), (10**13, "USD")):
+    for limit_minor, currency in ((-1, "USD"), (1, "usd"), (1, "U1D"), (1, "XXX"), (10**13, "USD")):
         with pytest.raises(InvalidInputError):
             await limit(soft, limit_minor, currency)
 

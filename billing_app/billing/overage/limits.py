@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.catalogue import offer_version
+from billing_app.billing.currencies import check_currency
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
 from billing_app.db.engine import Database
@@ -54,8 +55,7 @@ async def set_overage_limit(
     """
     if limit_minor is not None and not 0 <= limit_minor <= MAX_LIMIT_MINOR:
         raise InvalidInputError(f"A limit is 0 to {MAX_LIMIT_MINOR}.", field="limit_minor")
-    if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
-        raise InvalidInputError("A currency is three capital letters.", field="currency")
+    check_currency(currency)
     async with database.transaction() as session:
         account = await authorize_managing(session, actor, account_id)
         await session.get(Account, account.id, with_for_update=True)
