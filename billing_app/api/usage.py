@@ -100,11 +100,12 @@ async def _asked_events(
     is_public = organization_id == services.terms.public_organization_id
     since = _day(first, "from") if first else None
     until = _day(last, "to") if last else None
+    if since and until:
+        Days(since, until)  # raises for what is no span
     return EventFilter(
         kind=kind,
         workflow=workflow,
         user_id=None if is_public else user_id,
-        days=Days(since, until) if since and until else None,
         first=since,
         last=until,
     )

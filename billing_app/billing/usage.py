@@ -99,27 +99,23 @@ class Pace:
 class EventFilter:
     """Which events; empty fields leave all. `workflow` "" means events without one.
 
-    `days` closes both ends; `first` and `last`, UTC days that are included, one end each.
+    `first` and `last`: UTC days, included; each closes its end.
     """
 
     kind: EventKind | None = None
     workflow: str | None = None
     user_id: str | None = None
-    days: Days | None = None
     first: date | None = None
     last: date | None = None
 
     @property
     def since(self) -> datetime | None:
-        """The earliest moment, when there is one."""
-        first = self.days.first if self.days else self.first
-        return start_of(first) if first else None
+        return start_of(self.first) if self.first else None
 
     @property
     def until(self) -> datetime | None:
-        """The moment after the latest one, when there is one."""
-        last = self.days.last if self.days else self.last
-        return start_of(last) + timedelta(days=1) if last else None
+        """The moment after the last day."""
+        return start_of(self.last) + timedelta(days=1) if self.last else None
 
 
 class LedgerSort(StrEnum):

@@ -119,8 +119,14 @@ def choice_field(
     )
 
 
-def reason_field(hint: Words = "The customer sees it in their history.") -> rx.Component:
-    """Why: every change of the staff says it."""
+def reason_field(
+    hint: Words = "The customer sees it in their history.",
+    *,
+    value: Words | None = None,
+    **attributes: Any,
+) -> rx.Component:
+    """Why: every change of the staff says it. `value` is what stands there first."""
+    first = {} if value is None else {"default_value": value}
     return _labelled(
         "Reason",
         "field-reason",
@@ -133,6 +139,8 @@ def reason_field(hint: Words = "The customer sees it in their history.") -> rx.C
             rows="2",
             class_name="input area",
             custom_attrs=_described("field-reason", hint),
+            **first,
+            **attributes,
         ),
     )
 

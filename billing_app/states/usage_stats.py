@@ -263,7 +263,8 @@ class UsageStatsState(LivePage, SessionState):
             kind=EventKind(self.kind) if self.kind in set(EventKind) else None,
             workflow=_named(self.workflow),
             user_id=_named(self.user),
-            days=days,
+            first=days.first,
+            last=days.last,
         )
         page = await usage.list_events(
             get_services().database,
@@ -303,12 +304,15 @@ def _range_problem(problem: Exception) -> str:
 
 
 def _export_url(account: AccountChoice, where: EventFilter) -> str:
-    assert where.days is not None
-    query = {"from": where.days.first.isoformat(), "to": where.days.last.isoformat()}
-    optional = {"kind": where.kind, "workflow": where.workflow}
+    optional = {
+        "from": where.first,
+        "to": where.last,
+        "kind": where.kind,
+        "workflow": where.workflow,
+    }
     if "user_id" not in parse_qs(account.export_query):
         optional["user_id"] = where.user_id
-    query |= {name: str(value) for name, value in optional.items() if value is not None}
+    query = {name: str(value) for name, value in optional.items() if value is not None}
     return f"{routes.USAGE_EXPORT}?{account.export_query}&{urlencode(query)}"
 
 

@@ -138,7 +138,17 @@ def test_extra_executions(open_context: OpenContext, running_app: RunningApp) ->
     page.wait_for_url("**/checkout/**")
     type_card(page, VISA, "Pay")
     expect(page.get_by_text(paid_for("Extra pack"))).to_be_visible(timeout=TOLD_WITHIN_MS)
-    expect(page.locator(".queue-item").filter(has_text="Extra pack")).to_contain_text("10,000")
+    pack = page.locator(".queue-item").filter(has_text="Extra pack")
+    expect(pack).to_contain_text("10,000")
+
+    # Who leaves the next checkout is told nothing of the one before.
+    page.wait_for_url("**/overview")
+    page.get_by_role("button", name="Buy: Extra pack").click()
+    page.wait_for_url("**/checkout/**")
+    page.go_back()
+    expect(pack).to_contain_text("10,000")
+    expect(page.get_by_text("Your payment is being confirmed")).to_have_count(0)
+    assert page.url.endswith(routes.OVERVIEW)
 
 
 def test_a_declined_upgrade_says_why_and_changes_nothing(

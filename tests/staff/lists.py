@@ -230,7 +230,7 @@ LISTS: dict[str, List] = {
         field(at="number"),
         (
             (
-                {"where": usage.EventFilter(EventKind.COMMIT, "", None, DAYS)},
+                {"where": usage.EventFilter(EventKind.COMMIT, "", None, DAYS.first, DAYS.last)},
                 lambda row: (
                     row.kind is EventKind.COMMIT and row.workflow == "" and _within(row.occurred_at)
                 ),

@@ -141,7 +141,8 @@ async def ledger(
     user_id: Text = None,
 ) -> dict[str, Any]:
     """The ledger, newest first unless told."""
-    where = EventFilter(kind=kind, workflow=workflow, user_id=user_id, days=days)
+    first, last = (days.first, days.last) if days else (None, None)
+    where = EventFilter(kind, workflow, user_id, first, last)
     return listed(
         await usage.list_events(services.database, actor, account_id, where=where, **page)
     )

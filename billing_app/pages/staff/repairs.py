@@ -209,26 +209,7 @@ def _last_day(*, hint: str = "") -> rx.Component:
 def _reason() -> rx.Component:
     """The first field of what asks nothing else."""
     is_first = rx.Var.create(ONLY_WHY).contains(State.dialog)
-    return rx.el.div(
-        rx.el.label("Reason", html_for="field-reason", class_name="field-label"),
-        rx.el.textarea(
-            id="field-reason",
-            name="reason",
-            required=True,
-            max_length=500,
-            rows="2",
-            default_value=State.given["reason"],
-            auto_focus=IS_BACK & is_first,
-            class_name="input area",
-            custom_attrs={"aria-describedby": "field-reason-hint"},
-        ),
-        rx.el.p(
-            "The customer sees it in their history.",
-            id="field-reason-hint",
-            class_name="field-hint",
-        ),
-        class_name="field",
-    )
+    return reason_field(value=State.given["reason"], auto_focus=IS_BACK & is_first)
 
 
 def _plan_of_target() -> rx.Component:

@@ -259,12 +259,15 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         self._show(denials=[draw.denial_line(row, place) for place, row in enumerate(denied)])
 
     async def _read_ledger(self, staff: StaffActor) -> None:
+        days = self._days(LEDGER)
+
         async def read(**page: Any) -> Page[EventView]:
             where = EventFilter(
                 kind=self._word(LEDGER, KIND, EventKind),
                 workflow=self._workflow(LEDGER),
                 user_id=self._text(LEDGER, USER),
-                days=self._days(LEDGER),
+                first=days.first if days else None,
+                last=days.last if days else None,
             )
             return await usage.list_events(
                 get_services().database, staff, self._customer_id, where=where, **page
