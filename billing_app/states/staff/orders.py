@@ -118,11 +118,12 @@ async def _foresee_refund(asked: Asked) -> list[str]:
             else "All of this run is given back already."
         )
     workflow, verb = receipt.workflow or "no named workflow", "goes" if count == 1 else "go"
+    refunded = receipt.executions_refunded
+    before = f", {words.number(refunded)} given back before" if refunded else ""
     return [
         (
             f"Run of {workflow} on {words.moment(receipt.occurred_at)}:"
-            f" {words.counted(receipt.executions, 'execution')},"
-            f" {words.number(receipt.executions_refunded)} given back before."
+            f" {words.counted(receipt.executions, 'execution')}{before}."
         ),
         f"{words.counted(count, 'execution')} {verb} back to the plan that paid.",
     ]
