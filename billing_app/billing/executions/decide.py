@@ -72,11 +72,7 @@ def _expire_reservations(ledger: LedgerState, changes: Changes) -> None:
     for reservation in ledger.reservations.values():
         if reservation.status != ReservationStatus.HELD or ledger.now < reservation.expires_at:
             continue
-        account = ledger.accounts[reservation.account_id]
-        plans = [account.plan(part.plan_sequence) for part in reservation.holds]
-        if None in plans:
-            continue  # one of its plans is not locked here; a later decision will free it
-        free(account, reservation.holds)
+        free(ledger.accounts[reservation.account_id], reservation.holds)
         changes.settle(reservation, ReservationStatus.EXPIRED, at=reservation.expires_at)
 
 

@@ -50,20 +50,22 @@ WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
       WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
   AND t.account_id > :after
   AND t.threshold_executions > (
-      SELECT coalesce(sum(p.executions - p.used - p.held), 0) FROM plans AS p
+      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(overdue.executions, 0)), 0)
+      FROM plans AS p
+      LEFT JOIN LATERAL (
+          SELECT sum(h.executions) AS executions
+          FROM reservations AS r
+          JOIN reservation_holds AS h
+            ON h.account_id = r.account_id AND h.reservation_number = r.number
+          WHERE r.account_id = p.account_id AND h.plan_sequence = p.sequence
+            AND r.status = 'held' AND r.expires_at <= :now) AS overdue ON p.held > 0
       WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
-        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
-  ) + (
-      SELECT coalesce(sum(h.executions), 0)
-      FROM reservations AS r
-      JOIN reservation_holds AS h
-        ON h.account_id = r.account_id AND h.reservation_number = r.number
-      WHERE r.account_id = t.account_id AND r.status = 'held' AND r.expires_at <= :now)
+        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now))
   AND NOT EXISTS (
       SELECT FROM plans AS p
       WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
         AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
-        AND p.executions > p.used + p.held
+        AND p.executions > p.used
         AND (p.paused_at IS NOT NULL OR p.suspended_at <= :now))
 ORDER BY t.account_id LIMIT :most
 """)
