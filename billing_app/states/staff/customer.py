@@ -259,9 +259,8 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         self._show(denials=[draw.denial_line(row, place) for place, row in enumerate(denied)])
 
     async def _read_ledger(self, staff: StaffActor) -> None:
-        days = self._days(LEDGER)
-
         async def read(**page: Any) -> Page[EventView]:
+            days = self._days(LEDGER)
             where = EventFilter(
                 kind=self._word(LEDGER, KIND, EventKind),
                 workflow=self._workflow(LEDGER),
