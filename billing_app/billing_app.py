@@ -10,6 +10,7 @@ from billing_app.one_address import OneAddress, lifespan_of
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.not_found import not_found
+from billing_app.pages.passwords import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
 from billing_app.pages.staff.audit import staff_audit
@@ -119,4 +120,22 @@ app.add_page(
 )
 app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=DoorState.load)
 app.add_page(sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=DoorState.load)
+app.add_page(
+    forgot_password,
+    route=routes.FORGOT_PASSWORD,
+    title="Forgot your password? · Billing",
+    on_load=DoorState.load_for_anybody,
+)
+app.add_page(
+    reset_password,
+    route=routes.RESET_PASSWORD,
+    title="New password · Billing",
+    on_load=DoorState.load_for_anybody,
+)
+app.add_page(
+    change_password,
+    route=routes.CHANGE_PASSWORD,
+    title="Change your password · Billing",
+    on_load=DoorState.load_for_signed_in,
+)
 app.add_page(not_found, route=routes.NOT_FOUND, title="No such page · Billing")

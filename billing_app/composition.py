@@ -7,6 +7,7 @@ from billing_app import logs
 from billing_app.billing.accounts import AccountFinder
 from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.executions.service import Executions
+from billing_app.billing.mail import Mailer
 from billing_app.billing.overage.settling import OverageSettlements
 from billing_app.billing.rate_limits import AttemptLimits
 from billing_app.billing.staff.links import ProviderLinks
@@ -24,7 +25,7 @@ from billing_app.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What routes and states call. Made without connecting; the first request connects."""
+    """What routes, states and jobs call. Made without connecting; the first request connects."""
 
     settings: Settings
     database: Database
@@ -33,6 +34,7 @@ class Services:
     accounts: AccountFinder
     executions: Executions
     attempts: AttemptLimits
+    mailer: Mailer | None
     provider: PaymentProvider
     subscriptions: Subscriptions
     moves: Moves
@@ -66,6 +68,7 @@ def build_services(settings: Settings, url: str) -> Services:
         accounts=AccountFinder(database, terms),
         executions=executions,
         attempts=AttemptLimits(settings.reflex_redis_url),
+        mailer=_mailer(settings),
         provider=provider,
         subscriptions=subscriptions,
         moves=moves,
@@ -85,6 +88,27 @@ def _provider(settings: Settings) -> PaymentProvider:
     from billing_app.payments.gateway import StripeGateway
 
     return StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+
+
+def _mailer(settings: Settings) -> Mailer | None:
+    """None where nobody carries mail: then the pages say so."""
+    if settings.smtp_host and settings.mail_from:
+        from billing_app.mail.smtp import SmtpMailer, SmtpServer
+
+        password = settings.smtp_password
+        server = SmtpServer(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            security=settings.smtp_security,
+            username=settings.smtp_username,
+            password=password.get_secret_value() if password else None,
+        )
+        return SmtpMailer(server, settings.mail_from)
+    if settings.mail_directory:
+        from billing_app.mail.folder import FolderMailer
+
+        return FolderMailer(settings.mail_directory, settings.mail_from)
+    return None
 
 
 def _links(settings: Settings) -> ProviderLinks:

@@ -16,7 +16,13 @@ from billing_app import routes
 ANY_PAGE: Final = "/404.html"
 
 PAGES_IN_FOLDERS: Final = frozenset(
-    {*routes.SIGNED_IN_PAGES, *routes.OPEN_PAGES, *routes.STAFF_PAGES} - {routes.DASHBOARD}
+    {
+        *routes.SIGNED_IN_PAGES,
+        *routes.OPEN_PAGES,
+        *routes.STAFF_PAGES,
+        routes.CHANGE_PASSWORD,
+    }
+    - {routes.DASHBOARD}
 )
 
 
@@ -47,7 +53,8 @@ class OneAddress:
 
 def _needs_session(path: str) -> bool:
     page = path.rstrip("/") or "/"
-    return page in routes.SIGNED_IN_PAGES or routes.is_staff_page(page)
+    is_own = page in routes.SIGNED_IN_PAGES or page == routes.CHANGE_PASSWORD
+    return is_own or routes.is_staff_page(page)
 
 
 def _as_built(scope: Scope) -> Scope:

@@ -7,6 +7,9 @@ OVERVIEW: Final = "/overview"
 USAGE: Final = "/usage"
 SIGN_IN: Final = "/sign-in"
 SIGN_UP: Final = "/sign-up"
+FORGOT_PASSWORD: Final = "/forgot-password"
+RESET_PASSWORD: Final = "/reset-password"
+CHANGE_PASSWORD: Final = "/change-password"
 NOT_FOUND: Final = "404"  # Reflex's name for what stands where no page is
 
 STAFF: Final = "/staff"
@@ -27,7 +30,7 @@ STAFF_PAGES: Final = (
     STAFF_AUDIT,
 )
 SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE)
-OPEN_PAGES: Final = (SIGN_IN, SIGN_UP)
+OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD)
 UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
@@ -40,11 +43,16 @@ SESSION_CREATE: Final = "/billing/session"
 SESSION_DELETE: Final = "/billing/session/delete"
 SESSION_DELETE_ALL: Final = "/billing/session/delete-all"
 USER_CREATE: Final = "/billing/users"
+PASSWORD_RESETS: Final = "/billing/password-resets"
+PASSWORDS: Final = "/billing/passwords"
+PASSWORD_RESET: Final = "/billing/passwords/reset"
+PASSWORD_CHANGE: Final = "/billing/passwords/change"
 USAGE_EXPORT: Final = "/billing/usage/export.csv"
 API_DOCS: Final = "/billing/docs"
 OPENAPI: Final = "/billing/openapi.json"
 
 SESSION_COOKIE: Final = "billing_session"
+PASSWORD_COOKIE: Final = "billing_password_reset"
 
 
 def is_staff_page(path: str) -> bool:

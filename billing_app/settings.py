@@ -2,12 +2,13 @@
 
 import os
 import re
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEMO_DEFAULTS: Final = {
@@ -24,9 +25,11 @@ DEMO_KEY_FILE: Final = "demo-key"
 DEMO_SANDBOX_FILE: Final = "demo-sandbox"
 DATA_DIRECTORY: Final = Path(".data")
 ENV_FILE: Final = ".env"
+DEMO_MAIL_DIRECTORY: Final = "mail"
 DEMO_FLAG: Final = "BILLING_DEMO"
 DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
 BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+MAIL_ADDRESS: Final = re.compile(r"[^@\s<>]+@[^@\s<>]+|[^<>\r\n@]+ <[^@\s<>]+@[^@\s<>]+>")
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
 
 
@@ -36,6 +39,14 @@ class SettingsError(Exception):
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+
+
+class MailSecurity(StrEnum):
+    """`STARTTLS` is usual on port 587, `TLS` on 465, `NONE` for a relay on this machine."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
 
 
 class Settings(BaseSettings):
@@ -56,6 +67,13 @@ class Settings(BaseSettings):
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    smtp_security: MailSecurity = MailSecurity.STARTTLS
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    mail_from: str | None = Field(default=None, validate_default=True)
+    mail_directory: Path | None = None
     billing_demo: bool = False
 
     @field_validator("public_url")
@@ -78,6 +96,15 @@ class Settings(BaseSettings):
                 "in its user, password and name, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
             )
         return DATABASE_SCHEME.sub("postgresql://", value)
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender_of_mail(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("smtp_host") and not value:
+            raise ValueError("must be the sender's address when SMTP_HOST is set")
+        if value and not MAIL_ADDRESS.fullmatch(value):
+            raise ValueError("must be like billing@example.com or Billing <billing@example.com>")
+        return value or None
 
     @property
     def secure_cookies(self) -> bool:
@@ -109,6 +136,8 @@ def enter_demo(port: int = 3000) -> None:
     defaults = DEMO_DEFAULTS | {"PUBLIC_URL": f"http://localhost:{port}"}
     if not secret_key:
         defaults |= SANDBOX_DEFAULTS
+    if not given.get("SMTP_HOST"):
+        defaults["MAIL_DIRECTORY"] = str(_data_directory(given) / DEMO_MAIL_DIRECTORY)
     os.environ.update({name: value for name, value in defaults.items() if not given.get(name)})
     os.environ[DEMO_FLAG] = "1"
     load_settings.cache_clear()
@@ -118,7 +147,7 @@ def enter_demo_of_data() -> None:
     """Enter the demo when the embedded database is the demo's, so that commands that look after
     it need no settings."""
     given = _given()
-    directory = Path(given.get("DATA_DIRECTORY") or DATA_DIRECTORY)
+    directory = _data_directory(given)
     if given.get("DATABASE_URL") or not (directory / DEMO_KEY_FILE).exists():
         return
     enter_demo()
@@ -131,6 +160,10 @@ def _given() -> dict[str, str]:
     """What the environment says, and .env where it is silent; names in upper case."""
     given = {name.upper(): value or "" for name, value in dotenv_values(ENV_FILE).items()}
     return given | {name.upper(): value for name, value in os.environ.items()}
+
+
+def _data_directory(given: dict[str, str]) -> Path:
+    return Path(given.get("DATA_DIRECTORY") or DATA_DIRECTORY)
 
 
 def use_sandbox_at(address: str) -> None:

@@ -16,6 +16,7 @@ from billing_app.api import (
     hot_routes,
     openapi,
     overage,
+    passwords,
     plans,
     receipts,
     sign_in,
@@ -44,7 +45,7 @@ def create_app() -> "hot_routes.HotRoutes":
     )
     reading = (health, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    for module in (*reading, *paying, sign_in, *staff.modules):
+    for module in (*reading, *paying, sign_in, passwords, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

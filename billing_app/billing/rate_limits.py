@@ -11,6 +11,8 @@ from billing_app.billing.errors import TooManyAttemptsError
 SIGN_IN_BY_EMAIL: Final = parse("10/5minute")
 SIGN_IN_BY_ADDRESS: Final = parse("60/5minute")
 SIGN_UP_BY_ADDRESS: Final = parse("20/hour")
+PASSWORD_LINK_BY_EMAIL: Final = parse("5/hour")
+PASSWORD_LINK_BY_ADDRESS: Final = parse("20/hour")
 RETRY_AFTER_SECONDS: Final = 300
 
 
@@ -28,6 +30,14 @@ class AttemptLimits:
     async def check_sign_up(self, address: str) -> None:
         """Raises TooManyAttemptsError."""
         self._require(await self._limiter.hit(SIGN_UP_BY_ADDRESS, "sign-up", address))
+
+    async def check_password_link(self, email: str, address: str) -> None:
+        """Raises TooManyAttemptsError. Each call counts, whether or not anybody has the address."""
+        allowed = await self._limiter.hit(PASSWORD_LINK_BY_EMAIL, "password-link-email", email)
+        allowed &= await self._limiter.hit(
+            PASSWORD_LINK_BY_ADDRESS, "password-link-address", address
+        )
+        self._require(allowed)
 
     def _require(self, allowed: bool) -> None:
         if not allowed:

@@ -1,4 +1,4 @@
-"""Removes what is past its retention: old answers and sessions. The ledger stays."""
+"""Removes what is past its retention: old answers, sessions, links. The ledger stays."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,6 +19,11 @@ DELETE FROM sessions WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM sessions WHERE expires_at < :before LIMIT :rows))
 """
 
+OLD_LINKS: Final = """
+DELETE FROM password_resets WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM password_resets WHERE expires_at < :before LIMIT :rows))
+"""
+
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Forget answers older than the retention; a key that old would be decided afresh."""
@@ -28,6 +33,11 @@ async def purge_answers(database: Database, *, now: datetime, retention_days: in
 async def purge_sessions(database: Database, *, now: datetime) -> int:
     """Forget sessions that ended SESSION_GRACE_DAYS ago."""
     return await _purge(database, OLD_SESSIONS, now - timedelta(days=SESSION_GRACE_DAYS))
+
+
+async def purge_password_links(database: Database, *, now: datetime) -> int:
+    """Forget links that can't be used any more."""
+    return await _purge(database, OLD_LINKS, now)
 
 
 async def _purge(database: Database, statement: str, before: datetime) -> int:

@@ -22,6 +22,7 @@ from billing_app.db.words import AccountKind, Role
 
 EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}\.[^@\s\x00-\x1f.]{2,63}")
 MAX_EMAIL_LENGTH: Final = 320
+WRONG: Final = "The e-mail address or the password is wrong."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +82,43 @@ async def sign_in(
     async with database.reading() as session:
         user = (await session.exec(query)).first()
     if not await is_password(password, user.password_hash if user else None) or user is None:
-        raise NotAuthenticatedError("The e-mail address or the password is wrong.")
+        raise NotAuthenticatedError(WRONG)
+    # Somebody may choose a new password meanwhile, which signs out who knew the old one.
+    unchanged = (
+        select(User.id)
+        .where(User.id == user.id, User.password_hash == user.password_hash)
+        .with_for_update(read=True)
+    )
+    signed_in, row = _new_session(user.id, user_agent, session_days, now)
+    async with database.transaction() as session:
+        if (await session.exec(unchanged)).first() is None:
+            raise NotAuthenticatedError(WRONG)
+        session.add(row)
+    return signed_in
+
+
+async def begin_session(
+    database: Database, user_id: str, *, user_agent: str, session_days: int, now: datetime
+) -> SignedIn:
+    """Sign somebody in who has just proved by other means who they are."""
+    signed_in, row = _new_session(user_id, user_agent, session_days, now)
+    async with database.transaction() as session:
+        session.add(row)
+    return signed_in
+
+
+def _new_session(
+    user_id: str, user_agent: str, session_days: int, now: datetime
+) -> tuple[SignedIn, Session]:
     token = secrets.token_urlsafe(32)
     row = Session(
         token_hash=hash_token(token),
-        user_id=user.id,
+        user_id=user_id,
         created_at=now,
         expires_at=now + timedelta(days=session_days),
         user_agent=user_agent[:255],
     )
-    async with database.transaction() as session:
-        session.add(row)
-    return SignedIn(token=token, user_id=user.id, expires_at=row.expires_at)
+    return SignedIn(token=token, user_id=user_id, expires_at=row.expires_at), row
 
 
 async def authenticate(database: Database, token: str, now: datetime) -> UserActor | None:

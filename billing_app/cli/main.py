@@ -227,12 +227,13 @@ async def _seed_demo(services: Services, *, with_payments: bool = False) -> str:
 
     await prepare(services)
     made = await seed_demo(services, now(), with_payments=with_payments)
-    address = services.settings.public_url
+    address, mail = services.settings.public_url, services.settings.mail_directory
+    kept = f"  Mail is not sent but kept in {mail}\n" if mail else ""
     sign_ins = "".join(
         f"  Sign in as {email}  password: {PASSWORD}  ({who})\n" for email, who in made.sign_ins
     )
     return (
-        f"\n  {address}\n\n{sign_ins}"
+        f"\n  {address}\n\n{sign_ins}{kept}"
         f"\n  curl {address}/billing/plans/check-executions \\\n"
         f"    -H 'Authorization: Bearer {made.key}' \\\n"
         "    -H 'Content-Type: application/json' -H \"Idempotency-Key: $(date +%s)-$RANDOM\" \\\n"

@@ -12,11 +12,11 @@ from typing import Any, Final
 import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 
-from billing_app.billing.retention import purge_answers, purge_sessions
+from billing_app.billing.retention import purge_answers, purge_password_links, purge_sessions
 from billing_app.billing.staff.viewing import end_old_views
 from billing_app.billing.verification import verify
 from billing_app.composition import get_services
-from billing_app.jobs import metrics, overage, reconciliation, retention, staff, webhooks
+from billing_app.jobs import mail, metrics, overage, reconciliation, retention, staff, webhooks
 from billing_app.logs import Seldom
 
 # One version for all releases: work that an older worker began goes on in a newer one.
@@ -50,6 +50,11 @@ async def remove_old_sessions(now: datetime) -> int:
 
 
 @DBOS.step()
+async def remove_old_password_links(now: datetime) -> int:
+    return await purge_password_links(get_services().database, now=now)
+
+
+@DBOS.step()
 async def end_views(now: datetime) -> int:
     return await end_old_views(get_services().database, now)
 
@@ -67,8 +72,9 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     """Hourly: forget what is past its retention."""
     answers = await remove_old_answers(scheduled_at)
     sessions = await remove_old_sessions(scheduled_at)
+    links = await remove_old_password_links(scheduled_at)
     jobs = await retention.forget_old_jobs(scheduled_at)
-    log.info("cleaned_up", answers=answers, sessions=sessions, jobs=jobs)
+    log.info("cleaned_up", answers=answers, sessions=sessions, links=links, jobs=jobs)
 
 
 @DBOS.workflow()
@@ -156,6 +162,7 @@ def launch(database_url: str) -> None:
     DBOS.launch()
     webhooks.register_queue()
     staff.register_queue()
+    mail.register_queue()
     DBOS.apply_schedules(SCHEDULES)
     # What arrived while no worker ran need not wait for the next minute.
     DBOS.trigger_schedule(SWEEP)

@@ -1,4 +1,4 @@
-"""What the pages for signing in and up share."""
+"""What the pages for signing in and up, and for a new password, share."""
 
 import reflex as rx
 
@@ -22,6 +22,10 @@ def door(
                 rx.cond(
                     DoorState.message != "",
                     notice(tone="bad", title=DoorState.message, words=""),
+                ),
+                rx.cond(
+                    DoorState.said != "",
+                    notice(tone="good", title=DoorState.said, words=DoorState.said_words),
                 ),
                 native_form(
                     *fields,

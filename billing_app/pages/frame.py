@@ -263,6 +263,7 @@ def person_menu(*, with_name: bool) -> rx.Component:
             rx.dropdown_menu.item(
                 "API reference", on_click=rx.redirect(routes.API_DOCS, is_external=True)
             ),
+            rx.dropdown_menu.item("Change password", on_click=rx.redirect(routes.CHANGE_PASSWORD)),
             rx.dropdown_menu.separator(),
             _leave("Sign out", routes.SESSION_DELETE),
             _leave("Sign out everywhere", routes.SESSION_DELETE_ALL),

@@ -21,6 +21,9 @@ def sign_in() -> rx.Component:
         action=routes.SESSION_CREATE,
         submit="Sign in",
         foot=rx.fragment(
-            "New here? ", rx.link("Start a trial", href=routes.SIGN_UP, class_name="text-link")
+            rx.link("Forgot your password?", href=routes.FORGOT_PASSWORD, class_name="text-link"),
+            rx.el.br(),
+            "New here? ",
+            rx.link("Start a trial", href=routes.SIGN_UP, class_name="text-link"),
         ),
     )

@@ -1,5 +1,6 @@
 """Passwords, rate limits, sessions and keys."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,6 +22,7 @@ from billing_app.billing.errors import (
 from billing_app.billing.paging import MAX_LIMIT, check_limit
 from billing_app.billing.passwords import MAX_LENGTH, MIN_LENGTH, hash_password, is_password
 from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.retention import purge_password_links
 from billing_app.composition import Services
 from billing_app.db.words import AccountKind, Scope
 from tests.conftest import TRIAL_EXECUTIONS
@@ -74,6 +76,45 @@ async def test_a_password_is_known_only_by_its_hash() -> None:
 async def test_a_password_has_bounds(length: int) -> None:
     with pytest.raises(InvalidInputError):
         await hash_password("p" * length)
+
+
+async def test_the_old_password_does_not_get_in_while_a_new_one_is_chosen(
+    services: Services, database_url: str
+) -> None:
+    """Its check takes long enough for that; the session would outlive the sign-out of all."""
+    email, new_hash = new_email(), await hash_password(PASSWORD + ".")
+    user_id = await sign_up(services, email)
+    with connect(database_url) as changing, changing.transaction():
+        changing.execute("UPDATE users SET password_hash = %s WHERE id = %s", [new_hash, user_id])
+        trying = asyncio.create_task(sign_in(services, email))
+        while not await asyncio.to_thread(_is_anybody_waiting, database_url):
+            assert not trying.done()
+    with pytest.raises(NotAuthenticatedError):
+        await trying
+    assert await sign_in(services, email, PASSWORD + ".")
+
+
+def _is_anybody_waiting(database_url: str) -> bool:
+    with connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock' AND query LIKE '%FROM users%'"
+        ).fetchone()
+    return row is not None and row[0] > 0
+
+
+async def test_links_that_are_over_are_forgotten(services: Services, database_url: str) -> None:
+    user_id, now = await sign_up(services, new_email()), datetime.now(UTC)
+    with connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO password_resets (token_hash, user_id, created_at, expires_at)"
+            " SELECT int4send(n), %s, now(), now() + n * interval '1 hour'"
+            " FROM generate_series(-3, 3) AS n",
+            [user_id],
+        )
+    assert await purge_password_links(services.database, now=now) == 3
+    with connect(database_url) as connection:
+        connection.execute("DELETE FROM password_resets WHERE user_id = %s", [user_id])
 
 
 async def test_sign_in_attempts_are_limited_by_address_of_mail_and_of_network() -> None:

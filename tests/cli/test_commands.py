@@ -48,6 +48,24 @@ def test_a_malformed_setting_is_named(environment: dict[str, str]) -> None:
     assert "TRIAL_PLAN_EXECUTIONS" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"SMTP_HOST": "mail.example.com"}, "MAIL_FROM"),
+        ({"MAIL_FROM": "nobody"}, "MAIL_FROM"),
+        ({"MAIL_FROM": "a@b.cd\nBcc: e@f.gh"}, "MAIL_FROM"),
+        ({"SMTP_SECURITY": "some"}, "SMTP_SECURITY"),
+        ({"SMTP_PORT": "0"}, "SMTP_PORT"),
+    ],
+)
+def test_mail_that_could_not_be_sent_is_told_at_the_start(
+    environment: dict[str, str], given: dict[str, str], name: str
+) -> None:
+    ended = run_command(environment | given, "verify")
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert ended.stderr.startswith(f"{name} is not valid: ")
+
+
 def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(
     server_url: str,
 ) -> None:

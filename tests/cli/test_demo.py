@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
@@ -15,10 +17,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from billing_app.demo.seed import TRIAL_EMAIL
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 
 SETTINGS = ("DATABASE_URL", "TRIAL_PLAN_EXECUTIONS", "PUBLIC_ORG_ID", "STRIPE_SECRET_KEY")
 GONE_SECONDS = 20.0
+MAIL_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -51,6 +55,7 @@ def test_the_demo_makes_its_own_way(environment: dict[str, str], taken_port: int
         assert run_command(environment, "verify").returncode == 0
         _looks_like_a_business(environment, base_url)
         _consume(environment, base_url)
+        _keeps_mail(environment, base_url)
     finally:
         process.kill()
         process.wait()
@@ -127,6 +132,22 @@ def _consume(environment: dict[str, str], base_url: str) -> None:
         headers={"Authorization": f"Bearer {made.stdout.strip()}", "Idempotency-Key": base_url},
     )
     assert answer.status_code == 200, answer.text
+
+
+def _keeps_mail(environment: dict[str, str], base_url: str) -> None:
+    """What would be mailed elsewhere can be read, by the owner of the data alone."""
+    form, headers = {"email": TRIAL_EMAIL}, {"Origin": base_url}
+    answer = httpx.post(f"{base_url}/billing/password-resets", data=form, headers=headers)
+    assert answer.headers["location"] == "/forgot-password?said=mailed"
+    deadline = time.monotonic() + MAIL_SECONDS
+    while not (kept := list(Path(environment["DATA_DIRECTORY"], "mail").glob("*.eml"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (mail,) = kept
+    assert mail.stat().st_mode & 0o777 == 0o600
+    message = message_from_bytes(mail.read_bytes(), policy=default)
+    assert message["To"] == TRIAL_EMAIL
+    assert f"{base_url}/billing/password-resets/" in message.get_content()
 
 
 def _wait_until_gone(address: str) -> None:

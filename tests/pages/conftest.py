@@ -21,6 +21,7 @@ from billing_app.demo.seed import OWNER_EMAIL, PASSWORD, TRIAL_EMAIL
 from billing_app.serving import build_pages
 from tests.conftest import create_database, server_environment
 from tests.factories import api_key, connect
+from tests.mailbox import Mailbox
 from tests.pages.browser import find_browser
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 from tests.stripe_sandbox.running import KEY, Sandbox
@@ -60,7 +61,16 @@ class RunningApp:
 
 
 @pytest.fixture(scope="session")
-def running_app(server_url: str, database_template: str) -> Iterator[RunningApp]:
+def mailbox() -> Iterator[Mailbox]:
+    """Where the app's mail goes."""
+    box = Mailbox(free_port())
+    box.start()
+    yield box
+    box.stop()
+
+
+@pytest.fixture(scope="session")
+def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> Iterator[RunningApp]:
     """`python -m billing_app serve` on demo data, with a worker, and the sandbox for payments."""
     url = create_database(server_url, "pages", database_template)
     port = free_port()
@@ -73,6 +83,7 @@ def running_app(server_url: str, database_template: str) -> Iterator[RunningApp]
         STRIPE_SECRET_KEY=KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         STRIPE_API_BASE=sandbox.url,
+        **mailbox.environment,
     )
     seeded = run_command(environment, "seed", "--demo")
     assert seeded.returncode == 0, seeded.stderr

@@ -1,6 +1,6 @@
 """Every table, so that importing this package fills `SQLModel.metadata`."""
 
-from billing_app.db.tables.access import ApiKey, Session
+from billing_app.db.tables.access import ApiKey, PasswordReset, Session
 from billing_app.db.tables.accounts import Account, Membership, Organization, User
 from billing_app.db.tables.executions import (
     ExecutionEvent,
@@ -59,6 +59,7 @@ __all__ = [
     "OverageBill",
     "OverageLimit",
     "OverageSettlement",
+    "PasswordReset",
     "Plan",
     "PlatformDay",
     "PlatformDenial",

@@ -62,3 +62,21 @@ class Session(SQLModel, table=True):
     expires_at: datetime = instant()
     revoked_at: datetime | None = instant(nullable=True)
     user_agent: str = Field(default="", max_length=255)
+
+
+class PasswordReset(SQLModel, table=True):
+    """A link that was mailed and chooses a new password, once; it is gone when it was used.
+
+    The mail holds the token; only its hash is here.
+    """
+
+    __tablename__ = "password_resets"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        Index("ix_password_resets_user_id", "user_id"),
+        Index("ix_password_resets_expires_at", "expires_at"),
+    )
+
+    token_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    user_id: str = Field(foreign_key="users.id")
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
