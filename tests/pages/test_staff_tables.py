@@ -129,6 +129,33 @@ def test_every_table_sorts_by_every_head(
     assert found > 20
 
 
+def test_every_table_says_which_days_it_cannot_show(
+    open_context: OpenContext, running_app: RunningApp, holder: Holder
+) -> None:
+    """A wrong choice is told where it was made; the page itself goes on."""
+    account = routes.staff_customer(holder.account_id)
+    tables = {
+        account: ["Ledger", "Reservations", "Billing", "Webhooks", "Audit"],
+        routes.STAFF_OPERATIONS: ["Webhooks", "Jobs"],
+        routes.STAFF_CUSTOMERS: [""],
+        routes.STAFF_AUDIT: [""],
+    }
+    page = open_console(open_context, running_app, routes.STAFF)
+    for path, names in tables.items():
+        page.goto(path)
+        page.locator(".console h1").wait_for()
+        for name in names:
+            if name:
+                page.get_by_role("tab", name=name).click()
+            part = page.get_by_role("tabpanel", name=name) if name else page
+            part.get_by_label("From").fill("2025-03-02")
+            part.get_by_label("to", exact=True).fill("2024-03-02")
+            expect(page.get_by_text("from must not be after to.")).to_be_visible()
+            page.get_by_role("button", name="Clear filters").first.click()
+            expect(page.get_by_text("from must not be after to.")).to_have_count(0)
+            expect(page.get_by_text("Not up to date")).to_have_count(0)
+
+
 def test_by_word_as_soon_as_words_are_looked_for(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
