@@ -82,7 +82,13 @@ def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
     return rx.el.tr(
         cell(invoice.issued, "strong"),
         cell(invoice.number, "soft wide-only"),
-        cell(invoice.amount, "right strong"),
+        cell(
+            rx.fragment(
+                invoice.amount,
+                rx.cond(invoice.refunded != "", rx.el.p(invoice.refunded, class_name="row-note")),
+            ),
+            "right strong",
+        ),
         cell(badge(invoice.status, invoice.tone)),
         cell(
             rx.el.div(

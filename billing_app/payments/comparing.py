@@ -104,10 +104,15 @@ def _invoices(
         )
         planned, held = _say_standing(standing if wants else None), _say_plan(plan, standing)
         if not _is_mirrored(invoice, row) or planned != held:
-            said = f"{invoice.status} {invoice.amount_paid_minor}, {planned}"
-            had = f"{row.status} {row.amount_paid_minor}" if row else NOTHING
+            said, had = _say_paid(invoice), _say_paid(row) if row else NOTHING
             found.append(
-                Difference(account, "invoice", invoice.provider_id, said, f"{had}, {held}")
+                Difference(
+                    account,
+                    "invoice",
+                    invoice.provider_id,
+                    f"{said}, {planned}",
+                    f"{had}, {held}",
+                )
             )
     return found
 
@@ -133,6 +138,11 @@ def _is_mirrored(invoice: InvoiceFacts, row: Invoice | None) -> bool:
     return row is not None and all(
         getattr(row, name) == value for name, value in invoice_values(invoice).items()
     )
+
+
+def _say_paid(invoice: InvoiceFacts | Invoice) -> str:
+    back = f", {invoice.refunded_minor} paid back" if invoice.refunded_minor else ""
+    return f"{invoice.status} {invoice.amount_paid_minor}{back}"
 
 
 def _say_theirs(facts: SubscriptionFacts, versions: dict[str, int]) -> str:

@@ -7,7 +7,6 @@ from billing_app.billing.subscriptions.provider import (
     CustomerFacts,
     EventFacts,
     OurCustomer,
-    Reversal,
 )
 from billing_app.payments import translate
 from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, reference
@@ -21,11 +20,11 @@ class Facts(StripeCalls):
         client = self.client.v1
         found = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
         billed = await all_rows(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
-        reversals = await self._reversals(customer_id) if billed else {}
+        returned = await self._returned(customer_id) if billed else {}
         return CustomerFacts(
             customer_id=customer_id,
             subscriptions=[translate.subscription_facts(row) for row in reversed(found)],
-            invoices=[translate.invoice_facts(row, reversals) for row in reversed(billed)],
+            invoices=[translate.invoice_facts(row, returned) for row in reversed(billed)],
         )
 
     async def customer_of_charge(self, charge_id: str) -> str:
@@ -46,17 +45,15 @@ class Facts(StripeCalls):
         rows = await all_rows(lambda: self.client.v1.events.list_async(query))  # pyright: ignore[reportArgumentType]
         return [translate.event_facts(row) for row in rows]
 
-    async def _reversals(self, customer_id: str) -> dict[str, Reversal]:
-        """What became of payments that do not stand, by payment intent."""
+    async def _returned(self, customer_id: str) -> dict[str, translate.Returned]:
+        """What was given back, and what became of it, by payment intent."""
         query = {"customer": customer_id, "limit": PAGE_SIZE}
-        found: dict[str, Reversal] = {}
+        found: dict[str, translate.Returned] = {}
         for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]
-            if charge.payment_intent and (charge.refunded or charge.disputed):
+            if charge.payment_intent and (charge.amount_refunded or charge.disputed):
                 intent_id = reference(charge.payment_intent)
                 disputes = await self._disputes(intent_id) if charge.disputed else []
-                reversal = translate.reversal(charge, disputes)
-                if reversal is not None:
-                    found[intent_id] = reversal
+                found[intent_id] = translate.returned(charge, disputes)
         return found
 
     async def _disputes(self, intent_id: str) -> list[Any]:

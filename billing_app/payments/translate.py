@@ -4,6 +4,7 @@ Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/s
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -47,8 +48,17 @@ def subscription_facts(subscription: Any) -> SubscriptionFacts:
     )
 
 
-def invoice_facts(invoice: Any, reversals: Mapping[str, Reversal]) -> InvoiceFacts:
-    """`reversals`: of the customer's payments, by payment intent. `payments` is expanded."""
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What of a payment was given back; `reversal`: None while the payment stands."""
+
+    refunded_minor: int
+    reversal: Reversal | None
+
+
+def invoice_facts(invoice: Any, returned: Mapping[str, Returned]) -> InvoiceFacts:
+    """`returned`: of the customer's payments, by payment intent. `payments` is expanded."""
+    back = _returned_of(invoice, returned)
     line = _bought_line(invoice)
     issued_at = invoice.status_transitions.finalized_at or invoice.created
     return InvoiceFacts(
@@ -61,6 +71,7 @@ def invoice_facts(invoice: Any, reversals: Mapping[str, Reversal]) -> InvoiceFac
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
         amount_paid_minor=invoice.amount_paid,
+        refunded_minor=sum(each.refunded_minor for each in back),
         price_id=_price_of(line) if line else None,
         bought_minor=line.amount if line else None,
         period_start=instant(line.period.start) if line else None,
@@ -69,7 +80,7 @@ def invoice_facts(invoice: Any, reversals: Mapping[str, Reversal]) -> InvoiceFac
         write_key=metadata(invoice).get(WRITE_METADATA, ""),
         is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
-        reversal=_reversal_of(invoice, reversals),
+        reversal=next((each.reversal for each in back if each.reversal), None),
         page_url=invoice.hosted_invoice_url or "",
         pdf_url=invoice.invoice_pdf or "",
         issued_at=instant(issued_at),
@@ -176,7 +187,11 @@ def next_phase(schedule: Any) -> Any | None:
     return next((phase for phase in schedule.phases if phase.start_date >= end), None)
 
 
-def reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
+def returned(charge: Any, disputes: list[Any]) -> Returned:
+    return Returned(charge.amount_refunded, _reversal(charge, disputes))
+
+
+def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
     """What became of a charge that is refunded or disputed; None: its payment stands."""
     open_ones = [dispute for dispute in disputes if dispute.status not in NO_DISPUTE]
     for dispute in open_ones:
@@ -197,13 +212,10 @@ def _next_price(subscription: Any) -> str | None:
     return _id(phase.items[0].price) if phase is not None else None
 
 
-def _reversal_of(invoice: Any, reversals: Mapping[str, Reversal]) -> Reversal | None:
+def _returned_of(invoice: Any, returned: Mapping[str, Returned]) -> list[Returned]:
     payments: list[Any] = invoice.payments.data if invoice.payments else []
-    for payment in payments:
-        found = reversals.get(_id(payment.payment.payment_intent))
-        if found is not None:
-            return found
-    return None
+    intents = [_id(payment.payment.payment_intent) for payment in payments]
+    return [returned[intent] for intent in intents if intent in returned]
 
 
 def _subscription_of(invoice: Any) -> str | None:

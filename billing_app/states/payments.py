@@ -142,6 +142,7 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
         number=invoice.number or "—",
         issued=words.day(invoice.issued_at),
         amount=words.money(invoice.amount_due_minor, invoice.currency),
+        refunded=words.refunded(invoice.refunded_minor, invoice.currency),
         status=words.INVOICE_STATUSES[invoice.status],
         tone=INVOICE_TONES.get(invoice.status, ""),
         page_words="Pay" if is_open else "View",

@@ -173,12 +173,13 @@ class CardOnFile:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRow:
-    """An invoice; its addresses are the payment provider's."""
+    """An invoice; its addresses are the payment provider's. `refunded`: what came back, if any."""
 
     invoice_id: str
     number: str
     issued: str
     amount: str
+    refunded: str
     status: str
     tone: str
     page_words: str

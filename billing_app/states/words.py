@@ -88,6 +88,11 @@ def money(amount_minor: int, currency: str) -> str:
     return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency}"
 
 
+def refunded(amount_minor: int, currency: str) -> str:
+    """What came back of a payment; empty when nothing did."""
+    return f"{money(amount_minor, currency)} paid back" if amount_minor else ""
+
+
 def typed_money(amount_minor: int, currency: str) -> str:
     """1234.50, as people type it and money.minor_units reads it."""
     exponent = exponent_of(currency)

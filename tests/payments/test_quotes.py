@@ -81,6 +81,50 @@ async def test_a_refund_takes_the_quote_along(bed: Bed) -> None:
         await agree(bed, preview)
 
 
+async def test_what_was_paid_back_is_not_credited_again(bed: Bed) -> None:
+    """$19 for 5,000 executions; the rest is worth its share of what was kept."""
+    await bed.subscribed("starter")
+    accepted(await bed.use(1_000))
+    before = await bed.preview("growth")
+    assert before.credit_minor == 1_520
+    (charge,) = bed.charges()
+    for back_minor, credit_minor in ((900, 800), (500, 400)):
+        bed.client.v1.refunds.create({"charge": charge.id, "amount": back_minor})
+        await bed.deliver()
+        assert (await bed.preview("growth")).credit_minor == credit_minor
+    with pytest.raises(QuoteOutdatedError):
+        await agree(bed, before)
+    assert bed.charged_minor() == 1_900
+    now = await bed.preview("growth")
+    await agree(bed, now)
+    assert now.amount_due_minor == 7_900 - 400
+    assert bed.charged_minor() == 1_900 + now.amount_due_minor
+    await bed.deliver()
+    assert await bed.reconcile() == []
+
+
+async def test_what_is_paid_back_of_the_new_period_counts_there(bed: Bed) -> None:
+    """After a change the new invoice is of the difference; the credit was money, too."""
+    await bed.subscribed("starter")
+    await bed.change("growth")
+    newest = max(bed.charges(), key=lambda charge: charge.amount)
+    assert newest.amount == 7_900 - 1_900
+    bed.client.v1.refunds.create({"charge": newest.id, "amount": 1_000})
+    await bed.deliver()
+    assert (await bed.preview("scale")).credit_minor == 7_900 - 1_000
+
+
+async def test_a_refund_that_no_event_told_of_is_found(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    (charge,) = bed.charges()
+    bed.client.v1.refunds.create({"charge": charge.id, "amount": 900})
+    assert (await bed.preview("growth")).credit_minor == 1_900
+    found = next(each for each in await bed.reconcile() if each.what == "invoice")
+    assert (found.what, found.healed) == ("invoice", True)
+    assert "900 paid back" in found.theirs
+    assert (await bed.preview("growth")).credit_minor == 1_000
+
+
 async def test_a_credit_is_an_amount_that_the_currency_has(bed: Bed) -> None:
     for code, executions, price_minor in (("small", 3_000, 100_000), ("large", 30_000, 900_000)):
         terms = OfferTerms(code, "", executions, price_minor, "ISK", Interval.MONTH)

@@ -206,6 +206,7 @@ def invoice_values(found: InvoiceFacts) -> dict[str, Any]:
         "currency": found.currency,
         "amount_due_minor": found.amount_due_minor,
         "amount_paid_minor": found.amount_paid_minor,
+        "refunded_minor": found.refunded_minor,
         "page_url": found.page_url,
         "pdf_url": found.pdf_url,
         "issued_at": found.issued_at,

@@ -30,6 +30,7 @@ class InvoiceView:
     currency: str
     amount_due_minor: int
     amount_paid_minor: int
+    refunded_minor: int
     issued_at: datetime
     page_url: str
     pdf_url: str
@@ -115,6 +116,7 @@ def _view(row: Invoice) -> InvoiceView:
         currency=row.currency,
         amount_due_minor=row.amount_due_minor,
         amount_paid_minor=row.amount_paid_minor,
+        refunded_minor=row.refunded_minor,
         issued_at=row.issued_at,
         page_url=row.page_url,
         pdf_url=row.pdf_url,

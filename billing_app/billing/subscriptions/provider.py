@@ -123,6 +123,8 @@ class InvoiceFacts:
     """`price_id`, its price `bought_minor` and the period are those of what was bought; None when
     it is nothing we know. `write_key` is that of our write that made it; "" when none did.
 
+    `refunded_minor` is what of its payments was given back so far.
+
     `is_collecting`: the provider goes on to collect it by itself. `attempts` counts the
     attempts to charge it. `reversal`: None while its payment stands.
     """
@@ -136,6 +138,7 @@ class InvoiceFacts:
     currency: str
     amount_due_minor: int
     amount_paid_minor: int
+    refunded_minor: int
     price_id: str | None
     bought_minor: int | None
     period_start: datetime | None

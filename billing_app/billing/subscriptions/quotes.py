@@ -26,7 +26,7 @@ from billing_app.billing.subscriptions.rules import (
     require_change_now,
     require_other_offer,
 )
-from billing_app.db.tables import OfferPrice, Plan, Subscription
+from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
 from billing_app.db.words import EndReason, PlanSource, SubscriptionStatus
 
 QUOTE_STANDS: Final = timedelta(minutes=15)
@@ -101,7 +101,12 @@ async def make_quote(
     if agreed is not None:
         unused = _agreed_unused(agreed, new, plan, unused=unused, now=now)
     is_trial = row.status == SubscriptionStatus.TRIALING
-    credit = None if is_trial else credit_for(old, unused=unused)
+    refunded_minor = await _refunded_minor(session, plan) if plan else 0
+    credit = None
+    if not is_trial:
+        credit = credit_for(old, unused=unused, refunded_minor=refunded_minor)
+    if agreed is not None and (credit.amount_minor if credit else 0) < agreed.credit_minor:
+        raise QuoteOutdatedError(offer=new.code)
     require_change_now(old, new, credit)
     overage = await _overage_charge(session, plan, old, agreed) if plan else None
     return Quote(plan.sequence if plan else 0, unused, credit, overage)
@@ -192,6 +197,12 @@ async def _period_plan(session: AsyncSession, row: Subscription, now: datetime) 
         .order_by(col(Plan.sequence).desc())
     )
     return (await session.exec(query)).first()
+
+
+async def _refunded_minor(session: AsyncSession, plan: Plan) -> int:
+    """What was paid back of the invoice that paid for the period."""
+    row = await session.get(Invoice, (plan.account_id, plan.source_reference or ""))
+    return row.refunded_minor if row else 0
 
 
 async def _overage_charge(

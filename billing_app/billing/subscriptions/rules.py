@@ -37,14 +37,17 @@ class PaymentOverdueError(ConflictError):
     title = "A payment is overdue"
 
 
-def credit_for(offer: OfferView, *, unused: int) -> Credit | None:
+def credit_for(offer: OfferView, *, unused: int, refunded_minor: int = 0) -> Credit | None:
     """The value of `unused` executions at the offer's price; None when it is nothing.
+
+    What was paid back already made the whole period cheaper by as much.
 
     Measured against what the offer sells, not against what the plan holds: a plan that was made
     smaller, because some of it had been credited already, is worth less accordingly.
     """
     bought = max(offer.executions, unused)
-    amount_minor = chargeable(share_rounded_down(offer.price_minor, unused, bought), offer.currency)
+    price_minor = max(0, offer.price_minor - refunded_minor)
+    amount_minor = chargeable(share_rounded_down(price_minor, unused, bought), offer.currency)
     if amount_minor == 0:
         return None
     description = f"{unused:,} of {bought:,} executions unused"

@@ -159,6 +159,9 @@ class Invoice(SQLModel, table=True):
     currency: str = Field(max_length=3)
     amount_due_minor: int = Field(sa_type=BigInteger)
     amount_paid_minor: int = Field(sa_type=BigInteger)
+    refunded_minor: int = Field(
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")}
+    )
     page_url: str = ""
     pdf_url: str = ""
     issued_at: datetime = instant()
