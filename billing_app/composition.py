@@ -10,6 +10,7 @@ from billing_app.billing.executions.service import Executions
 from billing_app.billing.mail import Mailer
 from billing_app.billing.overage.settling import OverageSettlements
 from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.staff.disputes import Disputes
 from billing_app.billing.staff.links import ProviderLinks
 from billing_app.billing.staff.moves import Moves
 from billing_app.billing.staff.undo import Undoing
@@ -20,6 +21,7 @@ from billing_app.billing.trials import TrialTerms
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
 from billing_app.db.urls import for_asyncpg
+from billing_app.payments.disputes import StripeDisputes
 from billing_app.settings import Settings, load_settings
 
 
@@ -40,6 +42,7 @@ class Services:
     moves: Moves
     undoing: Undoing
     links: ProviderLinks
+    disputes: Disputes
     settlements: OverageSettlements
     top_ups: TopUps
 
@@ -59,6 +62,7 @@ def build_services(settings: Settings, url: str) -> Services:
     )
     executions = Executions(for_asyncpg(url), terms)
     subscriptions = Subscriptions(database, provider, grace_days=settings.payment_grace_days)
+    links = _links(settings)
     moves = Moves(database, provider, subscriptions.intents)
     return Services(
         settings=settings,
@@ -73,7 +77,8 @@ def build_services(settings: Settings, url: str) -> Services:
         subscriptions=subscriptions,
         moves=moves,
         undoing=Undoing(database, executions, moves),
-        links=_links(settings),
+        links=links,
+        disputes=Disputes(database, links, StripeDisputes()),
         settlements=OverageSettlements(database, provider, subscriptions.syncing),
         top_ups=TopUps(database, provider, subscriptions.syncing),
     )

@@ -40,7 +40,10 @@ class BeginReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """A plan with its place in the queue. Times are aware UTC; None: not yet, or never."""
+    """A plan with its place in the queue. Times are aware UTC; None: not yet, or never.
+
+    `is_suspended`: nothing new is taken from it, since its payment is overdue or disputed.
+    """
 
     id: str
     sequence: int
@@ -59,6 +62,7 @@ class PlanView:
     ended_at: datetime | None
     ended_because: EndReason | None
     paused_at: datetime | None
+    is_suspended: bool = False
 
     @property
     def begins_at(self) -> datetime:
@@ -244,6 +248,7 @@ def _plan_view(
         ended_at=ended_at,
         ended_because=ended_because,
         paused_at=balance.paused_at,
+        is_suspended=state is not PlanState.ENDED and balance.is_suspended(now),
     )
 
 

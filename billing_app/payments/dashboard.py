@@ -29,6 +29,9 @@ class Dashboard:
             return f"{self._sandbox}/invoices/{invoice_id}"
         return self._page("invoices", invoice_id)
 
+    def payment(self, payment_id: str) -> str:
+        return self._page("payments", payment_id)
+
     def event(self, event_id: str) -> str:
         return self._page("events", event_id)
 

@@ -22,7 +22,8 @@ from billing_app.payments import translate
 
 log = structlog.get_logger(__name__)
 
-Handler = Callable[[Syncing, EventFacts, datetime], Awaitable[object]]
+# Returns whose event it is when the event itself does not name its customer.
+Handler = Callable[[Syncing, EventFacts, datetime], Awaitable[str | None]]
 HANDLERS: Final[dict[str, Handler]] = {}
 
 
@@ -59,16 +60,17 @@ async def process_event(database: Database, syncing: Syncing, event_id: str, now
         session.add(row)
     facts = translate.event_facts_of(row.payload)
     handler = HANDLERS.get(facts.type)
+    customer_id: str | None = None
     try:
         if handler is not None:
-            await handler(syncing, facts, now)
+            customer_id = await handler(syncing, facts, now)
     except NotAtProviderError:
         log.warning("webhook_object_gone", event_type=facts.type, object_id=facts.object_id)
     except Exception as error:
         problem = error.code if isinstance(error, BillingError) else type(error).__name__
         await mark(database, event_id, WebhookState.FAILED, now, problem=problem)
         raise
-    await mark(database, event_id, WebhookState.PROCESSED, now)
+    await mark(database, event_id, WebhookState.PROCESSED, now, customer_id=customer_id)
 
 
 async def process_missed(
@@ -104,12 +106,15 @@ async def mark(
     now: datetime,
     *,
     problem: str | None = None,
+    customer_id: str | None = None,
 ) -> None:
+    """`customer_id`: whose event it turned out to be."""
     async with database.transaction() as session:
         row = await session.get(WebhookEvent, event_id, with_for_update=True)
         assert row is not None
         row.state = state
         row.problem = problem
+        row.customer_id = customer_id or row.customer_id
         row.finished_at = now if state is not WebhookState.FAILED else None
         session.add(row)
 
@@ -187,11 +192,10 @@ async def on_refund(syncing: Syncing, event: EventFacts, now: datetime) -> None:
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
 )
-async def on_dispute(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+async def on_dispute(syncing: Syncing, event: EventFacts, now: datetime) -> str | None:
     """A dispute names its charge alone. While it is open the plan is suspended; lost, it ends."""
     charge_id = _disputed_charge(event)
-    if charge_id:
-        await syncing.charge(charge_id, now)
+    return await syncing.charge(charge_id, now) if charge_id else None
 
 
 def _disputed_charge(event: EventFacts) -> str:

@@ -120,6 +120,14 @@ def _put_card_on_file(app: RunningApp, holder: Holder) -> None:
     client.customers.update(customer_id, {"invoice_settings": {"default_payment_method": method}})
 
 
+def dispute_payment(app: RunningApp, holder: Holder) -> str:
+    """The bank takes back the last payment of a customer; the dispute's id."""
+    query = "SELECT customer_id FROM provider_customers WHERE account_id = %s"
+    ((customer_id,),) = rows(app, query, holder.account_number)
+    (charge,) = app.sandbox.client().v1.charges.list({"customer": customer_id, "limit": 1}).data
+    return app.sandbox.control("disputes", charge=charge.id, reason="fraudulent")["id"]
+
+
 def dead_letter(app: RunningApp) -> str:
     """A webhook that was set aside, about an invoice that is not at the provider any more."""
     event_id, kind = f"evt_dead{secrets.token_hex(6)}", "invoice.paid"

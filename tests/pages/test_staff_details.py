@@ -9,8 +9,10 @@ from billing_app.db.words import StaffRole
 from billing_app.states.staff.offers import NEW
 from tests.factories import organization, person, trial
 from tests.pages.conftest import PHONE, OpenContext, RunningApp
+from tests.pages.customers import TOLD_WITHIN_MS
 from tests.pages.staff import open_console, open_desk, quiet_fingerprint
-from tests.pages.staff_scenes import WHY, run, subscribe_by_card, use
+from tests.pages.staff_scenes import WHY, dispute_payment, run, subscribe_by_card, use
+from tests.pages.test_looks import grave_violations
 
 MANY = 50
 
@@ -109,6 +111,36 @@ def test_an_overdue_payment_is_explained(
     expect(notice).to_contain_text("runs go on until")
     run(running_app, stop.format("-1 hour"), number)
     expect(notice).to_contain_text("runs are refused since")
+
+
+def test_a_disputed_payment_is_told_until_it_is_decided(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url)
+    subscribe_by_card(running_app, holder)
+    desk = open_desk(open_context, running_app, holder)
+    notices = desk.page.locator(".notice.bad")
+    expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Starter")
+    expect(notices).to_have_count(0)
+    dispute_id = dispute_payment(running_app, holder)
+    notice = notices.filter(has_text="$19.00 for Starter is disputed since")
+    expect(notice).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(notice).to_contain_text("the plan is suspended until the bank decides")
+    expect(notice).to_contain_text("Evidence is due at Stripe by")
+    expect(desk.page.locator(".title-row .badge").first).to_have_text("Disputed")
+    plans = desk.page.get_by_role("table", name="Plans")
+    expect(plans.get_by_role("row").nth(1)).to_contain_text("Suspended")
+    with desk.page.context.expect_page() as opened:
+        notice.get_by_role("link", name="Payment at Stripe").click()
+    expect(opened.value.get_by_text("$19.00").first).to_be_visible()
+    desk.show("Webhooks")
+    received = desk.page.get_by_role("table", name="Webhooks")
+    expect(received.get_by_text("charge.dispute.created").first).to_be_visible()
+    assert grave_violations(desk.page) == []
+    running_app.sandbox.client().v1.disputes.update(
+        dispute_id, {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True}
+    )
+    expect(notices).to_have_count(0, timeout=TOLD_WITHIN_MS)
 
 
 def test_what_was_refused_stands_on_the_summary(

@@ -116,6 +116,7 @@ CASES: dict[str, Case] = {
             s.house.database, a, s.customer.id, Days(s.now.date(), s.now.date())
         )
     ),
+    "disputes.Disputes.read": reads(lambda s, a: s.house.disputes.read(a, s.customer.id, s.now)),
     "refunds.read_refunded": reads(
         lambda s, a: refunds.read_refunded(s.house.database, a, s.customer.id, [1])
     ),

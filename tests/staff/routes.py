@@ -11,6 +11,7 @@ PARTS = (
     "",
     "/audit",
     "/balance",
+    "/disputes",
     "/events",
     "/invoices",
     "/keys",

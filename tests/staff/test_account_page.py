@@ -206,6 +206,7 @@ async def test_no_such_account(house: Services, account_id: str) -> None:
         account.list_account_invoices(house.database, house.links, SUPPORT, account_id),
         account.list_account_keys(house.database, SUPPORT, account_id),
         staff_sessions.list_account_sessions(house.database, SUPPORT, account_id, now=NOW),
+        house.disputes.read(SUPPORT, account_id, NOW),
     ):
         with pytest.raises(AccountNotFoundError):
             await attempt
@@ -217,6 +218,7 @@ GETS = (
     "/customers?query=ac",
     "/customers/{account}",
     "/customers/{account}/balance",
+    "/customers/{account}/disputes",
     "/customers/{account}/plans",
     "/customers/{account}/usage",
     "/customers/{account}/events",

@@ -17,6 +17,7 @@ from billing_app.billing.sorting import By, Order
 from billing_app.billing.staff import account, audit_log, customers, events, sessions
 from billing_app.billing.staff.account import AccountIdentity, KeySort, PersonSort, SubscriptionSort
 from billing_app.billing.staff.audit_log import EntryQuery, EntrySort
+from billing_app.billing.staff.disputes import Dispute
 from billing_app.billing.staff.events import EventQuery, EventSort
 from billing_app.billing.staff.reservations import ReservationQuery, ReservationSort
 from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanFilter, sort_of
@@ -85,6 +86,14 @@ async def identity(
 ) -> AccountIdentity:
     """Whose account it is, and what it holds."""
     return await account.read_identity(services.database, services.links, actor, account_id, now)
+
+
+@router.get("/{account_id}/disputes")
+async def list_disputes(
+    account_id: str, services: ServicesNow, actor: StaffNow, now: Now
+) -> list[Dispute]:
+    """Payments that a bank took back and that are not decided, oldest first."""
+    return await services.disputes.read(actor, account_id, now)
 
 
 @router.get("/{account_id}/balance")

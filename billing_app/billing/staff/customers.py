@@ -14,7 +14,13 @@ from billing_app.billing.paging import DEFAULT_LIMIT, Page, check_limit
 from billing_app.billing.staff.permissions import Action, require
 from billing_app.billing.staff.search import IS_USABLE, CustomerFilter, Found, find_accounts
 from billing_app.db.engine import Database
-from billing_app.db.words import AccountKind, PlanSource, PlanType, SubscriptionStatus
+from billing_app.db.words import (
+    AccountKind,
+    InvoiceStatus,
+    PlanSource,
+    PlanType,
+    SubscriptionStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class CustomerRow:
     service named. The figures are of the plans that are usable now, without executions beyond.
 
     `plan_name` and `plan_type` are of the plan that pays next; None: nothing is usable.
+    `disputed_since`: a bank took back what a plan cost, and has not decided yet.
     """
 
     account_id: str
@@ -39,6 +46,7 @@ class CustomerRow:
     executions_held: int
     subscription_status: SubscriptionStatus | None
     past_due_since: datetime | None
+    disputed_since: datetime | None
     blocked_at: datetime | None
     created_at: datetime
 
@@ -52,7 +60,8 @@ ROWS: Final = f"""
 SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
        account.created_at, customer.customer_id,
        CASE account.kind WHEN 'user' THEN holder.name ELSE firm.name END AS name,
-       coalesce(holder.email, '') AS email, held.*, owed.status, owed.past_due_since
+       coalesce(holder.email, '') AS email, held.*, owed.status, owed.past_due_since,
+       disputed.disputed_since
 FROM accounts AS account
 JOIN organizations AS firm ON firm.id = account.organization_id
 LEFT JOIN users AS holder ON holder.id = account.user_id
@@ -62,6 +71,13 @@ LEFT JOIN LATERAL (
     WHERE subscription.account_id = account.id AND subscription.ended_at IS NULL
     ORDER BY number DESC LIMIT 1
 ) AS owed ON true
+LEFT JOIN LATERAL (
+    SELECT min(plan.suspended_at) AS disputed_since FROM plans AS plan
+    JOIN invoices AS invoice
+        ON invoice.account_id = plan.account_id AND invoice.provider_id = plan.source_reference
+    WHERE plan.account_id = account.id AND plan.suspended_at <= :now
+        AND invoice.status = '{InvoiceStatus.PAID}'
+) AS disputed ON true
 LEFT JOIN LATERAL (
     SELECT coalesce(sum(plan.executions), 0)::bigint AS executions,
            coalesce(sum(plan.used), 0)::bigint AS used,
@@ -154,6 +170,7 @@ def _row(row: Any) -> CustomerRow:
         executions_held=row.held,
         subscription_status=SubscriptionStatus(row.status) if row.status else None,
         past_due_since=row.past_due_since,
+        disputed_since=row.disputed_since,
         blocked_at=row.blocked_at,
         created_at=row.created_at,
     )

@@ -108,6 +108,28 @@ class Reversal:
     at: datetime
 
 
+class DisputeStage(StrEnum):
+    """An inquiry takes no money back. UNANSWERED waits for our evidence, ANSWERED for the bank."""
+
+    INQUIRY = "inquiry"
+    UNANSWERED = "unanswered"
+    ANSWERED = "answered"
+    DECIDED = "decided"
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeFacts:
+    """What an event told of a dispute. A plan is suspended from `opened_at` on."""
+
+    provider_id: str
+    payment_id: str
+    stage: DisputeStage
+    amount_minor: int
+    currency: str
+    opened_at: datetime
+    evidence_due_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
     """`overage_of`: the plan whose overage it is, when we said so; None: the price tells."""

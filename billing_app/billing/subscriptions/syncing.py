@@ -50,6 +50,8 @@ class Syncing:
         await self.customer(facts.customer_id, now)
         return facts.status
 
-    async def charge(self, charge_id: str, now: datetime) -> None:
-        """Fetch what the customer of a charge has, and apply it."""
-        await self.customer(await self._provider.customer_of_charge(charge_id), now)
+    async def charge(self, charge_id: str, now: datetime) -> str:
+        """Fetch what the customer of a charge has, and apply it; returns the customer."""
+        customer_id = await self._provider.customer_of_charge(charge_id)
+        await self.customer(customer_id, now)
+        return customer_id

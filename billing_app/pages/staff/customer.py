@@ -3,6 +3,7 @@
 from typing import Any
 
 import reflex as rx
+from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.billing.staff.permissions import Action
@@ -18,6 +19,7 @@ from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repair_words import TITLES
 from billing_app.states.staff.repairs import VIEW
+from billing_app.states.staff.views import DisputeLine
 
 TABS = (
     (names.SUMMARY, "Summary", customer_usage.summary),
@@ -78,8 +80,30 @@ def _head() -> rx.Component:
 
 def _trouble() -> rx.Component:
     head = State.head
-    return rx.cond(
-        head.trouble != "", notice(tone="bad", title=head.trouble, words=head.trouble_words)
+    return rx.fragment(
+        rx.cond(
+            head.trouble != "", notice(tone="bad", title=head.trouble, words=head.trouble_words)
+        ),
+        rx.foreach(State.disputes, _dispute),
+    )
+
+
+def _dispute(dispute: ObjectVar[DisputeLine]) -> rx.Component:
+    link = native_link(
+        "Payment at Stripe",
+        rx.icon("external-link", aria_hidden="true"),
+        href=dispute.provider_url,
+        class_name="button",
+        custom_attrs={"target": "_blank", "rel": "noreferrer"},
+    )
+    return rx.fragment(
+        notice(
+            tone="bad",
+            title=dispute.title,
+            words=dispute.words,
+            actions=[rx.cond(dispute.provider_url != "", link)],
+        ),
+        key=dispute.row,
     )
 
 

@@ -65,11 +65,12 @@ from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import RepairDesk
-from billing_app.states.staff.trouble import trouble_of
+from billing_app.states.staff.trouble import dispute_lines, trouble_of
 from billing_app.states.staff.undo import Undoing
 from billing_app.states.staff.views import (
     CustomerHead,
     DenialLine,
+    DisputeLine,
     EntryLine,
     HoldLine,
     InvoiceLine,
@@ -124,6 +125,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
 
     is_missing: rx.Field[bool] = rx.field(False)
     head: rx.Field[CustomerHead] = rx.field(default_factory=CustomerHead)
+    disputes: rx.Field[list[DisputeLine]] = rx.field(default_factory=list)
     part: rx.Field[str] = rx.field(SUMMARY)
     plans: rx.Field[list[PlanLine]] = rx.field(default_factory=list)
     has_subscription: rx.Field[bool] = rx.field(False)
@@ -169,7 +171,9 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         if account_id != self._customer_id:
             self._customer_id = account_id
             self._drawn = None
-            self._show(head=CustomerHead(), part=SUMMARY, is_ready=False, is_missing=False)
+            self._show(
+                head=CustomerHead(), disputes=[], part=SUMMARY, is_ready=False, is_missing=False
+            )
             self._start_over()
             self._show(filters={}, places={})
         self._put_away()
@@ -203,22 +207,26 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         if head.is_blocked:
             found = await plans.read_history(database, staff, account_id, now=now, limit=MAX_PLANS)
             head = draw.blocked_head(head, draw.plans_in_force(found.items, now))
-        title, explanation = await self._trouble(staff, identity.row, now)
-        self._show(
-            head=replace(head, trouble=title, trouble_words=explanation),
-            has_subscription=bool(rows),
-        )
+        head = await self._with_trouble(staff, head, identity.row, now)
+        self._show(head=head, has_subscription=bool(rows))
 
-    async def _trouble(self, staff: StaffActor, row: CustomerRow, now: datetime) -> tuple[str, str]:
-        """Read only for an account that is in any."""
-        database, stop, reason = get_services().database, None, ""
-        if row.blocked_at is not None:
-            where = EntryQuery(action=Action.BLOCK, account_id=self._customer_id)
-            entries = await list_entries(database, staff, where, limit=1)
-            reason = entries.items[0].reason if entries.items else ""
-        elif row.past_due_since is not None:
-            stop = await read_stop(database, staff, self._customer_id, now)
-        return trouble_of(row, stop, reason)
+    async def _with_trouble(
+        self, staff: StaffActor, head: CustomerHead, row: CustomerRow, now: datetime
+    ) -> CustomerHead:
+        """Why runs are refused; read only for an account that is in trouble."""
+        services, account_id, stop = get_services(), self._customer_id, None
+        disputes = await services.disputes.read(staff, account_id, now)
+        if disputes or row.past_due_since is not None:
+            stop = await read_stop(services.database, staff, account_id, now)
+        reason = await self._why_blocked(staff) if row.blocked_at is not None else ""
+        title, explanation = trouble_of(row, stop, reason)
+        self._show(disputes=dispute_lines(disputes, stop, now))
+        return replace(head, trouble=title, trouble_words=explanation)
+
+    async def _why_blocked(self, staff: StaffActor) -> str:
+        where = EntryQuery(action=Action.BLOCK, account_id=self._customer_id)
+        entries = await list_entries(get_services().database, staff, where, limit=1)
+        return entries.items[0].reason if entries.items else ""
 
     async def _read_part(self, staff: StaffActor) -> None:
         read = {

@@ -149,7 +149,11 @@ def _end_of(plan: PlanView) -> str:
 def plan_line(plan: PlanView) -> PlanLine:
     """A plan with its figures, and whether it can be paused or resumed."""
     is_paused = plan.paused_at is not None and plan.ended_at is None
-    state, tone = ("Paused", "warning") if is_paused else PLAN_STATES[plan.state]
+    state, tone = PLAN_STATES[plan.state]
+    if is_paused:
+        state, tone = "Paused", "warning"
+    elif plan.is_suspended:
+        state, tone = "Suspended", "bad"
     source = words.SOURCES[plan.source]
     return PlanLine(
         plan_id=plan.id,

@@ -106,6 +106,8 @@ def customer_status(row: CustomerRow) -> tuple[str, str]:
         return "Blocked", "bad"
     if row.past_due_since is not None:
         return "Past due", "bad"
+    if row.disputed_since is not None:
+        return "Disputed", "bad"
     if row.plan_name is None:
         return "No plan", "warning"
     if row.subscription_status is not None:

@@ -68,6 +68,16 @@ class CustomerHead:
 
 
 @dataclass(frozen=True, slots=True)
+class DisputeLine:
+    """A payment that a bank took back for now; `provider_url` is where it is answered."""
+
+    row: str
+    title: str
+    words: str
+    provider_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanLine:
     """A plan of the queue or the history, with what can be done about it."""
 

@@ -1,0 +1,186 @@
+"""Staff are told of a disputed payment: how much, since when, what it stopped, where to answer."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from billing_app.billing.actors import StaffActor, UserActor
+from billing_app.billing.errors import ForbiddenError
+from billing_app.billing.plans import read_history
+from billing_app.billing.staff.account import read_identity
+from billing_app.billing.staff.disputes import Dispute, Disputes, undecided
+from billing_app.billing.staff.events import EventQuery, list_received
+from billing_app.billing.subscriptions.provider import DisputeFacts, DisputeStage
+from billing_app.billing.subscriptions.stops import Stop, StopKind, read_stop
+from billing_app.db.words import StaffRole
+from billing_app.payments.dashboard import Dashboard
+from billing_app.payments.disputes import StripeDisputes
+from billing_app.states.staff.customer_views import plan_line
+from billing_app.states.staff.customers import customer_status
+from billing_app.states.staff.trouble import dispute_lines
+from tests.factories import connect
+from tests.payments.bed import DISPUTED, Bed, accepted, look, type_card
+
+SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
+DAYS_TO_ANSWER = 7
+AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+TOLD = DisputeFacts("du_1", "pi_1", DisputeStage.UNANSWERED, 1_900, "USD", AT, None)
+SHOWN = Dispute(1_900, "USD", AT, "Starter", True, AT + timedelta(days=7), False, "")
+
+
+async def read(bed: Bed) -> list[Dispute]:
+    return await bed.services.disputes.read(SUPPORT, bed.holder.account_id, bed.now)
+
+
+async def disputed(bed: Bed) -> Any:
+    """A subscription whose payment is disputed at once; the dispute at Stripe."""
+    await bed.subscribed("starter", DISPUTED)
+    (found,) = bed.client.v1.disputes.list().data
+    return found
+
+
+async def answer(bed: Bed, evidence: str) -> None:
+    (found,) = bed.client.v1.disputes.list().data
+    told: Any = {"evidence": {"uncategorized_text": evidence}, "submit": True}
+    bed.client.v1.disputes.update(found.id, told)
+    await bed.deliver()
+
+
+async def test_what_is_told_of_a_dispute(bed: Bed) -> None:
+    theirs = await disputed(bed)
+    (found,) = await read(bed)
+    assert (found.amount_minor, found.currency) == (1_900, "USD")
+    assert found.since == datetime.fromtimestamp(theirs.created, UTC)
+    assert found.evidence_due_at == found.since + timedelta(days=DAYS_TO_ANSWER)
+    assert (found.plan_name, found.stops_plan, found.is_answered) == ("Starter", True, False)
+    assert "Invoice" in look(found.provider_url), "the sandbox has a page for invoices alone"
+    at_stripe = Disputes(bed.services.database, Dashboard("sk_test_x"), StripeDisputes())
+    (found,) = await at_stripe.read(SUPPORT, bed.holder.account_id, bed.now)
+    payments = "https://dashboard.stripe.com/test/payments"
+    assert found.provider_url == f"{payments}/{theirs.payment_intent}"
+
+
+async def test_until_the_bank_decides(bed: Bed) -> None:
+    await disputed(bed)
+    await answer(bed, "Here is what they used")
+    (found,) = await read(bed)
+    assert found.is_answered
+    bed.client.v1.disputes.close(bed.client.v1.disputes.list().data[0].id)
+    await bed.deliver()
+    assert await read(bed) == []
+
+
+@pytest.mark.parametrize("evidence", ["winning_evidence", "losing_evidence"])
+async def test_a_decided_dispute_is_not_told(bed: Bed, evidence: str) -> None:
+    await disputed(bed)
+    await answer(bed, evidence)
+    assert await read(bed) == []
+    links = bed.services.links
+    who = await read_identity(bed.services.database, links, SUPPORT, bed.holder.account_id, bed.now)
+    assert who.row.disputed_since is None
+
+
+async def test_without_the_event_the_suspended_plan_tells_it(bed: Bed) -> None:
+    """As with events from before their customer was noted on them."""
+    await disputed(bed)
+    (whole,) = await read(bed)
+    with connect(bed.url) as connection:
+        connection.execute(
+            "UPDATE webhook_events SET customer_id = '' WHERE type LIKE 'charge.dispute.%'"
+        )
+    (found,) = await read(bed)
+    assert found == replace(whole, evidence_due_at=None)
+
+
+async def test_a_plan_that_is_used_up_is_not_stopped(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    accepted(await bed.use(5_000))
+    (charge,) = bed.charges()
+    bed.sandbox.control("disputes", charge=charge.id, reason="fraudulent", amount=900)
+    await bed.deliver()
+    (found,) = await read(bed)
+    assert (found.plan_name, found.stops_plan, found.amount_minor) == ("Starter", False, 900)
+
+
+async def test_the_plan_itself_says_that_it_is_suspended(bed: Bed) -> None:
+    await disputed(bed)
+    assert await states(bed) == ["Suspended"]
+    await answer(bed, "winning_evidence")
+    assert await states(bed) == ["In use"]
+
+
+async def states(bed: Bed) -> list[str]:
+    found = await read_history(bed.services.database, SUPPORT, bed.holder.account_id, now=bed.now)
+    return [plan_line(plan).state for plan in found.items]
+
+
+async def test_it_is_the_accounts_own_event_and_badge(bed: Bed) -> None:
+    await disputed(bed)
+    database, links, account_id = bed.services.database, bed.services.links, bed.holder.account_id
+    page = await list_received(
+        database, links, SUPPORT, EventQuery(type="charge.dispute.", account_id=account_id)
+    )
+    assert [event.account_id for event in page.items] == [account_id] * len(page.items) != []
+    who = await read_identity(database, links, SUPPORT, account_id, bed.now)
+    assert customer_status(who.row) == ("Disputed", "bad")
+
+
+async def test_another_account_is_told_nothing(bed: Bed) -> None:
+    await disputed(bed)
+    beside = await Bed(bed.sandbox, bed.url).open_beside(bed)
+    try:
+        await beside.subscribed("starter")
+        assert await read(beside) == []
+    finally:
+        await beside.close()
+    holder = UserActor("usr_holder", "Ada", "ada@example.com")
+    with pytest.raises(ForbiddenError):
+        await bed.services.disputes.read(holder, bed.holder.account_id, bed.now)
+
+
+async def test_what_other_plans_still_give_is_said(bed: Bed) -> None:
+    type_card((await bed.begin("pack")).checkout_url)
+    await bed.deliver()
+    await disputed(bed)
+    stop = await read_stop(bed.services.database, SUPPORT, bed.holder.account_id, bed.now)
+    (line,) = dispute_lines(await read(bed), stop, bed.now)
+    assert line.title.startswith("$19.00 for Starter is disputed since ")
+    assert line.title.endswith("the plan is suspended until the bank decides.")
+    assert line.words.startswith("Evidence is due at Stripe by ")
+    assert line.words.endswith("Other plans still give 10,000 executions.")
+
+
+@pytest.mark.parametrize(
+    ("dispute", "title", "told"),
+    [
+        (SHOWN, "the plan is suspended", "Evidence is due at Stripe by 27 Nov 2026, 09:30 UTC"),
+        (replace(SHOWN, evidence_due_at=AT), "the plan is suspended", "Evidence was due by"),
+        (replace(SHOWN, evidence_due_at=None), "the plan is suspended", "Stripe says until when"),
+        (replace(SHOWN, is_answered=True), "the plan is suspended", "Evidence was sent"),
+        (replace(SHOWN, stops_plan=False), "the plan was over", "Evidence is due"),
+        (replace(SHOWN, plan_name="", stops_plan=False), "no plan depends on it", "Evidence is"),
+    ],
+)
+def test_each_case_in_words(dispute: Dispute, title: str, told: str) -> None:
+    stop = Stop(StopKind.DISPUTED, "Starter", AT, True, 0, "", "", 5)
+    (line,) = dispute_lines([dispute], stop, AT + timedelta(days=1))
+    assert title in line.title
+    assert line.words.startswith(told)
+    assert line.words.endswith("give 5 executions.") is dispute.stops_plan
+
+
+def test_a_decision_stays_whatever_comes_after_it_in_the_same_second() -> None:
+    stages = (DisputeStage.UNANSWERED, DisputeStage.ANSWERED, DisputeStage.DECIDED)
+    other = replace(TOLD, provider_id="du_2")
+    for order in permutations(stages):
+        told = [replace(TOLD, stage=stage) for stage in order]
+        assert undecided([other, *told]) == [other]
+
+
+def test_an_inquiry_is_no_dispute_until_it_becomes_one() -> None:
+    inquiry = replace(TOLD, stage=DisputeStage.INQUIRY)
+    assert undecided([inquiry]) == []
+    assert undecided([inquiry, TOLD]) == [TOLD]
