@@ -11,10 +11,12 @@ from billing_app.db.words import StaffRole
 from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.operations import StaffOperationsState
 from tests.factories import Holder, connect, organization
-from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.conftest import DESKTOP, PHONE, OpenContext, RunningApp
 from tests.pages.staff import cookie_of, open_console, send
+from tests.pages.staff_scenes import by_admin, run, subscribe_by_card
 
 MANY = 2_500_000
+LONG_NAME = "Verein zur Förderung des langen Namens in allen seinen Formen und Farben e. V."
 
 
 def head(page: Page, table: str, name: str) -> Locator:
@@ -99,6 +101,28 @@ def test_a_head_sorts_by_keyboard(open_context: OpenContext, running_app: Runnin
     rising = cells(page, "Offers", 4)
     assert rising == falling[::-1]
     assert rising != falling
+
+
+def test_rows_name_their_account_and_cut_a_long_name(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, 100)
+    rename = "UPDATE organizations SET name = %s WHERE id = %s"
+    run(running_app, rename, LONG_NAME, holder.organization_id)
+    subscribe_by_card(running_app, holder)
+    by_admin(running_app, f"/accounts/{holder.account_id}/grants", executions=3)
+    for path, table in ((routes.STAFF_AUDIT, "Audit"), (routes.STAFF_OPERATIONS, "Webhooks")):
+        for size in (DESKTOP, PHONE):
+            page = open_console(open_context, running_app, path, size=size)
+            rows = page.get_by_role("table", name=table)
+            link = rows.get_by_role("link", name=LONG_NAME).first
+            expect(link).to_have_attribute("title", LONG_NAME)
+            assert link.evaluate("link => link.scrollWidth > link.clientWidth")
+            assert link.evaluate("link => getComputedStyle(link).textOverflow") == "ellipsis"
+            scroll = page.locator(".table-scroll").first
+            assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth"), (table, size)
+            link.click()
+            page.wait_for_url(f"**{routes.staff_customer(holder.account_id)}")
 
 
 def test_every_table_sorts_by_every_head(

@@ -110,6 +110,9 @@ CASES: dict[str, Case] = {
     "customers.search_customers": reads(
         lambda s, a: customers.search_customers(s.house.database, a, CustomerFilter(), now=s.now)
     ),
+    "customers.read_names": reads(
+        lambda s, a: customers.read_names(s.house.database, a, [s.customer.id])
+    ),
     "events.list_received": reads(lambda s, a: events.list_received(s.house.database, LINKS, a)),
     "denials.list_denials": reads(
         lambda s, a: denials.list_denials(

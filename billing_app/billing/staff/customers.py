@@ -1,6 +1,7 @@
 """Customers as staff find them: a row for each account, with what it holds right now."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -89,6 +90,16 @@ LEFT JOIN LATERAL (
 ) AS held ON true
 WHERE account.id = ANY(:ids)
 """  # noqa: S608
+NAMES: Final = """
+SELECT account.id,
+       CASE account.kind WHEN 'user'
+           THEN coalesce(nullif(holder.name, ''), holder.email, account.user_id)
+           ELSE coalesce(nullif(firm.name, ''), firm.id) END AS name
+FROM accounts AS account
+JOIN organizations AS firm ON firm.id = account.organization_id
+LEFT JOIN users AS holder ON holder.id = account.user_id
+WHERE account.id = ANY(:ids)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,22 @@ async def read_customers(
     found = await connection.execute(text(ROWS), {"ids": account_ids, "now": now})
     rows = {row.id: _row(row) for row in found.all()}
     return [rows[account_id] for account_id in account_ids if account_id in rows]
+
+
+async def read_names(
+    database: Database, actor: Actor, account_ids: Iterable[str | None]
+) -> dict[str, str]:
+    """By account id: the organization's name or the person's, else their address, else the id
+    that a service gave. None and what is no account are left out. Raises ForbiddenError."""
+    require(actor, Action.READ)
+    decoded = {ids.decode_account(account_id) for account_id in account_ids if account_id}
+    numbers = [number for number in decoded if number is not None]
+    if not numbers:
+        return {}
+    async with database.reading() as session:
+        connection = await session.connection()
+        found = await connection.execute(text(NAMES), {"ids": numbers})
+        return {ids.encode_account(row.id): row.name for row in found.all()}
 
 
 def _row(row: Any) -> CustomerRow:

@@ -5,13 +5,13 @@ from typing import Final
 import reflex as rx
 from reflex.vars import ObjectVar
 
-from billing_app import routes
 from billing_app.billing.staff.audit_log import EntrySort
 from billing_app.components.controls import Handler
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column, lead_cell
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
+from billing_app.pages.staff.account_link import account_link
 from billing_app.states.staff.entries import ACTIONS as WORDS_OF_ACTIONS
 from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.views import EntryLine
@@ -35,7 +35,7 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
             rx.el.div(
                 rx.el.div(
                     rx.el.span(row.what, class_name="row-link"),
-                    _account(row) if with_account else rx.fragment(),
+                    account_link(row.account_id, row.account) if with_account else rx.fragment(),
                     rx.cond(row.is_own_account, badge("Own account", "warning")),
                     class_name="entry-head",
                 ),
@@ -67,17 +67,6 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
             "right",
         ),
         key=row.entry_id,
-    )
-
-
-def _account(row: ObjectVar[EntryLine]) -> rx.Component:
-    return rx.cond(
-        row.account_id != "",
-        rx.link(
-            "Account",
-            href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
-            class_name="text-link",
-        ),
     )
 
 

@@ -32,6 +32,7 @@ from billing_app.components.listing import (
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.words import WebhookState
+from billing_app.pages.staff.account_link import account_link
 from billing_app.pages.staff.comparing import comparing
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import operations as names
@@ -106,14 +107,7 @@ def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
         lead_cell(
             rx.el.span(
                 rx.el.span(row.type, class_name="row-words"),
-                rx.cond(
-                    row.account_id != "",
-                    rx.link(
-                        "Account",
-                        href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
-                        class_name="text-link",
-                    ),
-                ),
+                account_link(row.account_id, row.account),
                 class_name="row-title",
             ),
             row.received,

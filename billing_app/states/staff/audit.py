@@ -8,6 +8,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.paging import Page
 from billing_app.billing.sorting import By
 from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
+from billing_app.billing.staff.customers import read_names
 from billing_app.billing.staff.history import read_taken_back
 from billing_app.billing.staff.members import list_members
 from billing_app.composition import get_services
@@ -47,7 +48,8 @@ class StaffAuditState(Undoing, Listing, StaffPage, SessionState):
 
         found = await self._list(AUDIT, read)
         taken_back = await read_taken_back(database, staff, found)
+        names = await read_names(database, staff, [entry.account_id for entry in found])
         self._show(
-            rows=[entry_line(entry, staff.role, taken_back) for entry in found],
+            rows=[entry_line(entry, staff.role, taken_back, names) for entry in found],
             people=[(member.user_id, member.name or member.email) for member in members],
         )

@@ -340,7 +340,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             return await list_received(services.database, services.links, staff, where, **page)
 
         found = await self._list(WEBHOOKS, read)
-        self._show(webhooks=[webhook_line(event) for event in found])
+        self._show(webhooks=[webhook_line(event, {}) for event in found])
 
     async def _read_access(self, staff: StaffActor) -> None:
         now = datetime.now(UTC)
@@ -371,7 +371,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
 
         found = await self._list(AUDIT, read)
         taken_back = await read_taken_back(get_services().database, staff, found)
-        self._show(entries=[entry_line(entry, staff.role, taken_back) for entry in found])
+        self._show(entries=[entry_line(entry, staff.role, taken_back, {}) for entry in found])
 
     def _workflow(self, table: str) -> str | None:
         """UNNAMED is for what has none."""

@@ -58,9 +58,15 @@ SAID: Final[dict[str, frozenset[str]]] = {
 }
 
 
-def entry_line(entry: EntryView, role: StaffRole, taken_back: Mapping[str, str]) -> EntryLine:
+def entry_line(
+    entry: EntryView,
+    role: StaffRole,
+    taken_back: Mapping[str, str],
+    names: Mapping[str, str],
+) -> EntryLine:
     """`can_undo` also says that the reader's role may; `taken_back` is history's words of what
-    entries undid, by its id."""
+    entries undid, by its id; `names`: of accounts, by id."""
+    account_id = entry.account_id or ""
     return EntryLine(
         entry_id=entry.id,
         at=words.exact_moment(entry.at),
@@ -69,7 +75,8 @@ def entry_line(entry: EntryView, role: StaffRole, taken_back: Mapping[str, str])
         what=entry_words(entry, taken_back),
         figures=_figures(entry),
         reason=entry.reason,
-        account_id=entry.account_id or "",
+        account_id=account_id,
+        account=names.get(account_id, account_id),
         is_own_account=entry.own_account,
         is_undone=entry.undone_by is not None,
         can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),

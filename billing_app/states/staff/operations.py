@@ -1,5 +1,6 @@
 """What runs by itself: webhooks received, comparisons with the provider, background jobs."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -9,6 +10,7 @@ from reflex.event import EventSpec
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.paging import Page
 from billing_app.billing.sorting import By
+from billing_app.billing.staff.customers import read_names
 from billing_app.billing.staff.events import (
     EventQuery,
     EventSort,
@@ -177,7 +179,8 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             return await list_received(services.database, services.links, staff, where, **page)
 
         found = await self._list(WEBHOOKS, read)
-        self._show(webhooks=[webhook_line(event) for event in found])
+        names = await read_names(services.database, staff, [event.account_id for event in found])
+        self._show(webhooks=[webhook_line(event, names) for event in found])
 
     async def _read_comparisons(self, staff: StaffActor) -> None:
         database = get_services().database
@@ -223,7 +226,9 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         self._show(has_no_worker=False, jobs=[_job(job) for job in found])
 
 
-def webhook_line(event: ReceivedEvent) -> WebhookLine:
+def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
+    """`names`: of accounts, by id."""
+    account_id = event.account_id or ""
     state, tone = WEBHOOK_STATES[event.state]
     return WebhookLine(
         event_id=event.id,
@@ -232,8 +237,8 @@ def webhook_line(event: ReceivedEvent) -> WebhookLine:
         tone=tone,
         received=words.exact_moment(event.received_at),
         attempts=words.number(event.attempts),
-        account="Open" if event.account_id else "",
-        account_id=event.account_id or "",
+        account_id=account_id,
+        account=names.get(account_id, account_id),
         error=event.problem[:MAX_PROBLEM_LENGTH],
         provider_url=event.provider_url,
     )

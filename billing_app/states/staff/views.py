@@ -159,7 +159,7 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class WebhookLine:
-    """An event that the provider sent."""
+    """An event that the provider sent; `account` is the name of whose it is."""
 
     event_id: str
     type: str
@@ -167,8 +167,8 @@ class WebhookLine:
     tone: str
     received: str
     attempts: str
-    account: str
     account_id: str
+    account: str
     error: str
     provider_url: str
 
@@ -201,7 +201,7 @@ class SessionLine:
 
 @dataclass(frozen=True, slots=True)
 class EntryLine:
-    """An entry of the audit log."""
+    """An entry of the audit log; `account` is the name of whom it was done to."""
 
     entry_id: str
     at: str
@@ -211,6 +211,7 @@ class EntryLine:
     figures: str
     reason: str
     account_id: str
+    account: str
     is_own_account: bool
     is_undone: bool
     can_undo: bool

@@ -1,0 +1,80 @@
+"""Lists of the console name the accounts that their rows are about."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from billing_app.billing import ids
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff.audit_log import EntryQuery, list_entries
+from billing_app.billing.staff.customers import read_names
+from billing_app.billing.staff.grants import grant_executions
+from billing_app.composition import Services
+from billing_app.db.words import StaffRole
+from billing_app.states.staff.entries import entry_line
+from tests.factories import NOW, connect, organization, person, trial
+from tests.staff.house import Customer
+
+SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
+MANY = 50
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is asked of the database meanwhile."""
+    asked: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+
+
+async def test_a_name_for_each_kind_of_account(house: Services, staff_url: str) -> None:
+    firm = organization(staff_url)
+    people = [person(staff_url).user_id for _ in range(3)]
+    ada, addressed, nameless = (trial(staff_url, user_id, 5) for user_id in people)
+    with connect(staff_url) as connection:
+        connection.execute("UPDATE users SET name = '' WHERE id = ANY(%s)", [people[1:]])
+        connection.execute(
+            "UPDATE users SET email = NULL, password_hash = NULL WHERE id = %s", [people[2]]
+        )
+    found = await read_names(
+        house.database,
+        SUPPORT,
+        [None, "", "acc_x", ids.encode_account(1)]
+        + [each.account_id for each in (firm, ada, addressed, nameless, firm)],
+    )
+    assert found == {
+        firm.account_id: "Acme",
+        ada.account_id: "Ada",
+        addressed.account_id: f"{people[1]}@example.com",
+        nameless.account_id: people[2],
+    }
+
+
+async def test_a_page_of_names_is_one_query(house: Services, staff_url: str) -> None:
+    holders = [organization(staff_url) for _ in range(MANY)]
+    with statements() as asked:
+        found = await read_names(house.database, SUPPORT, [each.account_id for each in holders])
+    assert len(found) == MANY
+    assert len([each for each in asked if "FROM accounts" in each]) == 1
+    with statements() as asked:
+        assert await read_names(house.database, SUPPORT, [None]) == {}
+    assert asked == []
+
+
+async def test_an_entry_has_the_name_of_its_account(house: Services, customer: Customer) -> None:
+    await grant_executions(
+        house.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
+    )
+    page = await list_entries(house.database, SUPPORT, EntryQuery(account_id=customer.id))
+    names = await read_names(house.database, SUPPORT, [each.account_id for each in page.items])
+    (line,) = [entry_line(each, SUPPORT.role, {}, names) for each in page.items]
+    assert (line.account_id, line.account) == (customer.id, "Acme")
