@@ -26,25 +26,38 @@ def stats(*items: rx.Component, in_row: bool = False) -> rx.Component:
 
 def meter(
     *,
-    used_percent: rx.Var[float] | float,
-    held_percent: rx.Var[float] | float,
+    percent: rx.Var[float],
     tone: Tone,
     label: Words,
+    value: Words,
+    held_percent: rx.Var[float] | None = None,
     thin: bool = False,
 ) -> rx.Component:
-    """How much of a limit is used and held; `tone` is "", "warning" (80 %) or "spent" (100 %)."""
+    """A bar as full as the words beside it say: what is left where they tell what is left.
+
+    `value` are these words, for who hears the page. What is on hold is lighter, beside the rest;
+    `tone` is "", "warning" (80 % taken), "spent" (nothing left) or "quiet".
+    """
     size = "thin" if thin else ""
     return rx.el.div(
-        rx.el.div(class_name="meter-used", style={"width": f"{used_percent}%"}),
-        rx.el.div(class_name="meter-held", style={"width": f"{held_percent}%"}),
+        rx.el.div(class_name="meter-fill", style={"width": f"{percent}%"}),
+        rx.fragment() if held_percent is None else _held(held_percent),
         class_name=f"meter {size} {tone}",
         role="progressbar",
         custom_attrs={
             "aria-label": label,
             "aria-valuemin": "0",
             "aria-valuemax": "100",
-            "aria-valuenow": used_percent,
+            "aria-valuenow": percent,
+            "aria-valuetext": value,
         },
+    )
+
+
+def _held(percent: rx.Var[float]) -> rx.Component:
+    """Not there for nothing: the gap before it would leave a full bar short."""
+    return rx.cond(
+        percent.to(float) > 0, rx.el.div(class_name="meter-held", style={"width": f"{percent}%"})
     )
 
 

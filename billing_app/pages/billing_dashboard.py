@@ -75,10 +75,11 @@ def _balance() -> rx.Component:
                 _pace(),
                 rx.el.div(
                     meter(
-                        used_percent=balance.used_percent,
+                        percent=balance.left_percent,
                         held_percent=balance.held_percent,
                         tone=balance.tone,
-                        label="Executions used",
+                        label="Executions left",
+                        value=f"{balance.remaining} {balance.of_total}",
                     ),
                     class_name="balance-bar",
                 ),

@@ -151,10 +151,11 @@ def _executions() -> rx.Component:
         "Executions",
         plan.left,
         meter(
-            used_percent=plan.used_percent,
+            percent=plan.left_percent,
             held_percent=plan.held_percent,
             tone=plan.tone,
-            label="Executions of this plan that are used",
+            label="Executions of this plan that are left",
+            value=plan.left,
         ),
     )
 
@@ -167,10 +168,10 @@ def _period() -> rx.Component:
         rx.cond(
             plan.has_end,
             meter(
-                used_percent=plan.period_percent,
-                held_percent=0,
+                percent=plan.period_left_percent,
                 tone="quiet",
-                label="Part of the billing period that has passed",
+                label="Part of the billing period that is left",
+                value=plan.period_words,
             ),
         ),
     )

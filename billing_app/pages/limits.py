@@ -39,10 +39,10 @@ def _limit() -> rx.Component:
                 limit.has_meter,
                 rx.el.div(
                     meter(
-                        used_percent=limit.used_percent,
-                        held_percent=0,
+                        percent=limit.used_percent,
                         tone="",
                         label="Part of the spending limit that is used",
+                        value=limit.used,
                         thin=True,
                     ),
                     class_name="order-meter",

@@ -30,8 +30,8 @@ def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView
         period=_period(current, now),
         used_words=f"{words.number(current.executions_used)} used",
         held=f"{words.number(current.executions_held)} on hold" if current.executions_held else "",
-        used_percent=_percent(current.executions_used, total),
-        held_percent=_percent(current.executions_held, total),
+        left_percent=percent_of(current.executions_remaining, total),
+        held_percent=percent_of(current.executions_held, total),
         tone=tone,
         warning_title=title,
         warning_words=explanation,
@@ -60,13 +60,13 @@ def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:
         type=words.PLAN_TYPES[plan.type],
         source=words.SOURCES[plan.source],
         left=_left(plan),
-        used_percent=_percent(plan.used, plan.executions),
-        held_percent=_percent(plan.held, plan.executions),
+        left_percent=percent_of(plan.remaining, plan.executions),
+        held_percent=percent_of(plan.held, plan.executions),
         tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
         began=words.day(began),
         ends=words.day(plan.ends_at) if plan.ends_at else "No end date",
         period_words=_period_words(plan, now),
-        period_percent=_period_percent(plan, now),
+        period_left_percent=_period_left_percent(plan, now),
         has_end=plan.ends_at is not None,
     )
 
@@ -112,10 +112,11 @@ def _warning(current: CurrentPlan, pace: Pace, tone: str) -> tuple[str, str]:
             )
         return "All executions are used", "New runs are refused until there is another plan."
     if tone == "warning":
-        taken = current.executions_used + current.executions_held
-        percent = taken * 100 // current.executions_total
+        percent = current.executions_remaining * 100 // current.executions_total
+        share = f"Only {percent} % of the executions are left"
         lasts = words.days_left(pace) or "there has been no use in the last week"
-        return f"{percent} % of the executions are used", f"What is left lasts {lasts}."
+        few = "Less than 1 % of the executions is left"
+        return share if percent else few, f"What is left lasts {lasts}."
     return "", ""
 
 
@@ -147,11 +148,11 @@ def _period_words(plan: PlanView, now: datetime) -> str:
     return f"{words.counted(left, 'day')} left" if left >= 0 else "Over"
 
 
-def _period_percent(plan: PlanView, now: datetime) -> float:
+def _period_left_percent(plan: PlanView, now: datetime) -> float:
     if plan.ends_at is None:
         return 0.0
     whole = (plan.ends_at - plan.starts_at).total_seconds()
-    return _percent((now - plan.starts_at).total_seconds(), whole)
+    return percent_of((plan.ends_at - now).total_seconds(), whole)
 
 
 def _queue_note(plan: PlanView) -> str:
@@ -174,5 +175,6 @@ def _joined(at: str, reason: str) -> str:
     return f"{at} · {reason}" if at and reason else at
 
 
-def _percent(part: float, whole: float) -> float:
+def percent_of(part: float, whole: float) -> float:
+    """The share that a bar shows: 0 to 100, 0 of nothing."""
     return round(max(0.0, min(100.0, 100 * part / whole)), 2) if whole else 0.0

@@ -26,7 +26,8 @@ class AccountChoice:
 
 @dataclass(frozen=True, slots=True)
 class BalanceView:
-    """What is left. `tone` is "", "warning" from 80 % on, "spent" at 100 %."""
+    """What is left, which `left_percent` is the share of. `tone` is "", "warning" when 80 % are
+    taken, "spent" when nothing is left."""
 
     has_plan: bool = False
     plan_name: str = ""
@@ -38,7 +39,7 @@ class BalanceView:
     period: str = ""
     used_words: str = ""
     held: str = ""
-    used_percent: float = 0.0
+    left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
     warning_title: str = ""
@@ -112,13 +113,13 @@ class PlanFacts:
     type: str = ""
     source: str = ""
     left: str = ""
-    used_percent: float = 0.0
+    left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
     began: str = ""
     ends: str = ""
     period_words: str = ""
-    period_percent: float = 0.0
+    period_left_percent: float = 0.0
     has_end: bool = False
 
 

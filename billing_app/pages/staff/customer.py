@@ -190,10 +190,11 @@ def _meter() -> rx.Component:
     head = State.head
     return rx.el.div(
         meter(
-            used_percent=head.used_percent,
+            percent=head.left_percent,
             held_percent=head.held_percent,
             tone=head.meter_tone,
-            label="Executions used",
+            label="Executions left",
+            value=head.left_words,
             thin=True,
         ),
         class_name="figure-meter",

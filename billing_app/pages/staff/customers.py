@@ -16,10 +16,11 @@ from billing_app.components.listing import (
     listing,
     search_box,
 )
-from billing_app.components.numbers import badge, meter
+from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
 from billing_app.db.words import AccountKind
 from billing_app.pages.staff.frame import console
+from billing_app.pages.staff.left_cell import left_cell
 from billing_app.states.staff import customers as names
 from billing_app.states.staff.customers import StaffCustomersState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
@@ -30,7 +31,6 @@ COLUMNS = (
     Column("Customer", CustomerSort.WORD),
     Column("Kind", is_wide_only=True),
     Column("Plan", is_wide_only=True),
-    Column("Used", is_wide_only=True),
     Column("Left", is_right=True),
     Column("Status"),
     Column("Since", CustomerSort.MADE, is_right=True, is_wide_only=True),
@@ -121,20 +121,7 @@ def _row(row: ObjectVar[CustomerLine]) -> rx.Component:
         ),
         cell(row.kind, "soft wide-only"),
         cell(rx.cond(row.plan != "", row.plan, "—"), "soft clip wide-only"),
-        cell(
-            rx.cond(
-                row.plan != "",
-                meter(
-                    used_percent=row.used_percent,
-                    held_percent=0,
-                    tone=row.meter_tone,
-                    label=f"Executions of {row.name} that are used",
-                    thin=True,
-                ),
-            ),
-            "meter-cell wide-only",
-        ),
-        cell(rx.cond(row.remaining != "", row.remaining, "—"), "right"),
+        left_cell(row),
         cell(badge(row.status, row.tone)),
         cell(row.since, "right soft wide-only"),
         key=row.account_id,

@@ -10,9 +10,10 @@ from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import segments
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column, Paging, listing
-from billing_app.components.numbers import badge, meter, stat, stats
+from billing_app.components.numbers import badge, stat, stats
 from billing_app.components.tables import cell
 from billing_app.pages.staff.frame import console
+from billing_app.pages.staff.left_cell import left_cell
 from billing_app.states.staff.overview import NEAR, PRESETS
 from billing_app.states.staff.overview import StaffOverviewState as State
 from billing_app.states.staff.views import CustomerLine
@@ -121,8 +122,8 @@ def _near() -> rx.Component:
         (
             Column("Customer"),
             Column("Plan", is_wide_only=True),
-            Column("Used", NearSort.EXECUTIONS),
             Column("Left", NearSort.LEFT, is_right=True),
+            Column("Executions", NearSort.EXECUTIONS, is_right=True, is_wide_only=True),
             Column("Status"),
         ),
         rows=State.near,
@@ -151,17 +152,8 @@ def _account(row: ObjectVar[CustomerLine]) -> rx.Component:
             "strong clip-wide",
         ),
         cell(row.plan, "soft clip wide-only"),
-        cell(
-            meter(
-                used_percent=row.used_percent,
-                held_percent=0,
-                tone=row.meter_tone,
-                label=f"Executions of {row.name} that are used",
-                thin=True,
-            ),
-            "meter-cell",
-        ),
-        cell(row.remaining, "right"),
+        left_cell(row),
+        cell(row.executions, "right soft wide-only"),
         cell(badge(row.status, row.tone)),
         key=row.account_id,
     )

@@ -26,7 +26,7 @@ from billing_app.db.words import (
     SubscriptionStatus,
 )
 from billing_app.states import words
-from billing_app.states.balance import balance_view
+from billing_app.states.balance import balance_view, percent_of
 from billing_app.states.staff.customers import STATUSES, customer_status
 from billing_app.states.staff.denial_words import REASONS as DENIAL_REASONS
 from billing_app.states.staff.views import (
@@ -95,7 +95,8 @@ def customer_head(
         left=balance.remaining or "0",
         of_total=balance.of_total or "No plan",
         held=balance.held,
-        used_percent=balance.used_percent,
+        left_words=f"{balance.remaining} {balance.of_total}" if balance.has_plan else "No plan",
+        left_percent=balance.left_percent,
         held_percent=balance.held_percent,
         meter_tone=balance.tone,
         pace=balance.pace,
@@ -108,17 +109,18 @@ def customer_head(
 
 def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
     """With what the plans in force hold, though nothing of it can be used."""
-    total, used = (sum(getattr(plan, of) for plan in plans) for of in ("executions", "used"))
-    held = sum(plan.held for plan in plans)
+    total, held = (sum(getattr(plan, of) for plan in plans) for of in ("executions", "held"))
+    left = left_of(plans)
     paying = next((plan for plan in plans if plan.state is PlanState.CURRENT), None)
     paying = paying or next(iter(plans), None)
     return replace(
         head,
-        left=f"{words.number(left_of(plans))} · blocked",
+        left=f"{words.number(left)} · blocked",
+        left_words=f"{words.number(left)} of {words.number(total)} left, blocked",
         of_total=f"of {words.counted(total, 'execution')} left" if plans else "No plan",
         held=f"{words.number(held)} on hold" if held else "",
-        used_percent=round(100 * used / total, 2) if total else 0.0,
-        held_percent=round(100 * held / total, 2) if total else 0.0,
+        left_percent=percent_of(left, total),
+        held_percent=percent_of(held, total),
         meter_tone="",
         pace="Nothing runs",
         plan=paying.name if paying else head.plan,

@@ -12,7 +12,7 @@ from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanF
 from billing_app.composition import get_services
 from billing_app.db.words import AccountKind
 from billing_app.states import words
-from billing_app.states.balance import WARNING_PERCENT
+from billing_app.states.balance import WARNING_PERCENT, percent_of
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.page import StaffPage
@@ -85,14 +85,17 @@ def customer_line(row: CustomerRow) -> CustomerLine:
     status, tone = customer_status(row)
     taken = row.executions_used + row.executions_held
     percent = 100 * taken / row.executions if row.executions else 0.0
+    left, total = words.number(row.executions_remaining), words.number(row.executions)
     return CustomerLine(
         account_id=row.account_id,
         name=row.name or row.user_id or row.organization_id,
         email=row.email,
         kind="Trial account" if row.kind is AccountKind.USER else "Organization",
         plan=row.plan_name or "",
-        remaining=words.number(row.executions_remaining) if row.plan_name else "",
-        used_percent=round(percent, 1),
+        remaining=left if row.plan_name else "",
+        executions=total if row.plan_name else "",
+        left_words=f"{left} of {total} left" if row.plan_name else "",
+        left_percent=percent_of(row.executions_remaining, row.executions),
         meter_tone=_meter_tone(percent),
         status=status,
         tone=tone,

@@ -19,7 +19,8 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class CustomerLine:
-    """An account in the list of customers. `tone` is the status badge's."""
+    """An account in the list of customers. `remaining` of `executions` are left, which
+    `left_words` says whole; all are "" without a plan. `tone` is the status badge's."""
 
     account_id: str
     name: str
@@ -27,7 +28,9 @@ class CustomerLine:
     kind: str
     plan: str
     remaining: str
-    used_percent: float
+    executions: str
+    left_words: str
+    left_percent: float
     meter_tone: str
     status: str
     tone: str
@@ -57,7 +60,8 @@ class CustomerHead:
     left: str = ""
     of_total: str = ""
     held: str = ""
-    used_percent: float = 0.0
+    left_words: str = ""
+    left_percent: float = 0.0
     held_percent: float = 0.0
     meter_tone: str = ""
     pace: str = ""

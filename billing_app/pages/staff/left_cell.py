@@ -1,0 +1,29 @@
+"""What an account in a list has left: a bar and a number that say the same."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app.components.numbers import meter
+from billing_app.components.tables import cell
+from billing_app.states.staff.views import CustomerLine
+
+
+def left_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
+    return cell(
+        rx.cond(
+            row.remaining != "",
+            rx.el.div(
+                meter(
+                    percent=row.left_percent,
+                    tone=row.meter_tone,
+                    label=f"Executions of {row.name} that are left",
+                    value=row.left_words,
+                    thin=True,
+                ),
+                rx.el.span(row.remaining, class_name="left-number"),
+                class_name="left-figure",
+            ),
+            "—",
+        ),
+        "right",
+    )

@@ -1,0 +1,171 @@
+"""A bar shows what the words beside it say: how much is left, drawn, read aloud and in numbers."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Locator, StorageState, expect
+
+from billing_app import routes
+from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
+from billing_app.billing.staff.customers import CustomerRow
+from billing_app.billing.usage import Pace
+from billing_app.db.words import AccountKind, PlanSource, PlanType
+from billing_app.states.balance import balance_view, plan_facts
+from billing_app.states.staff.customers import customer_line
+from tests.factories import connect, organization
+from tests.pages.conftest import PHONE, OpenContext, RunningApp, open_page
+from tests.pages.staff import open_console, open_desk
+from tests.pages.staff_scenes import run, use
+from tests.pages.test_looks import grave_violations
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+LEFT_OF = re.compile(r"([\d,]+) of ([\d,]+)")
+PLAN = PlanView(
+    id="pln_1",
+    sequence=1,
+    type=PlanType.PAID,
+    name="Growth",
+    source=PlanSource.SUBSCRIPTION,
+    state=PlanState.CURRENT,
+    executions=30_000,
+    used=0,
+    held=0,
+    remaining=30_000,
+    starts_at=NOW - timedelta(days=9),
+    ends_at=NOW + timedelta(days=21),
+    began_at=NOW - timedelta(days=9),
+    began_because=None,
+    ended_at=None,
+    ended_because=None,
+    paused_at=None,
+)
+FIGURES = [(0, 0), (1, 0), (12_345, 300), (24_000, 0), (29_999, 1), (30_000, 0)]
+
+
+def share(words: str) -> float:
+    """The share in percent that `1,200 of 5,000` tells."""
+    found = LEFT_OF.search(words)
+    assert found is not None, words
+    left, total = (int(each.replace(",", "")) for each in found.groups())
+    return 100 * left / total
+
+
+def current(used: int, held: int) -> CurrentPlan:
+    total, left = PLAN.executions, PLAN.executions - used - held
+    plan = replace(PLAN, used=used, held=held, remaining=left)
+    return CurrentPlan("acc_1", plan, total, used, held, left, plan.ends_at, [], None)
+
+
+@pytest.mark.parametrize(("used", "held"), FIGURES)
+def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) -> None:
+    found = current(used, held)
+    balance = balance_view(found, Pace(0, None, None), NOW)
+    words = f"{balance.remaining} {balance.of_total}"
+    assert balance.left_percent == pytest.approx(share(words), abs=0.01)
+    assert balance.left_percent + balance.held_percent <= 100.01
+    facts = plan_facts(found, NOW)
+    assert facts.left_percent == pytest.approx(share(facts.left), abs=0.01)
+    assert (facts.period_words, facts.period_left_percent) == ("21 days left", 70.0)
+
+
+@pytest.mark.parametrize(
+    ("used", "title"),
+    [
+        (23_999, ""),
+        (24_000, "Only 20 % of the executions are left"),
+        (29_800, "Less than 1 % of the executions is left"),
+        (30_000, "All executions are used"),
+    ],
+)
+def test_the_warning_counts_what_is_left_too(used: int, title: str) -> None:
+    balance = balance_view(current(used, 0), Pace(0, None, None), NOW)
+    assert balance.warning_title == title
+
+
+@pytest.mark.parametrize(("used", "held"), FIGURES)
+def test_the_bars_of_the_lists_of_staff(used: int, held: int) -> None:
+    row = CustomerRow(
+        account_id="acc_1",
+        kind=AccountKind.ORGANIZATION,
+        name="Acme",
+        email="",
+        organization_id="org_1",
+        user_id=None,
+        customer_id=None,
+        plan_name="Growth",
+        plan_type=PlanType.PAID,
+        executions=30_000,
+        executions_used=used,
+        executions_held=held,
+        subscription_status=None,
+        past_due_since=None,
+        disputed_since=None,
+        blocked_at=None,
+        created_at=NOW,
+    )
+    line = customer_line(row)
+    assert line.left_percent == pytest.approx(share(line.left_words), abs=0.01)
+    assert line.left_words.startswith(f"{line.remaining} of {line.executions} ")
+    assert customer_line(replace(row, plan_name=None)).left_words == ""
+
+
+def expect_honest(bar: Locator) -> None:
+    """Drawn as full as it is read aloud."""
+    percent = float(bar.get_attribute("aria-valuenow") or "nan")
+    assert percent == pytest.approx(share(bar.get_attribute("aria-valuetext") or ""), abs=0.05)
+    drawn = bar.evaluate(
+        "bar => 100 * bar.firstElementChild.getBoundingClientRect().width"
+        " / bar.getBoundingClientRect().width"
+    )
+    assert drawn == pytest.approx(percent, abs=2)
+
+
+@pytest.mark.parametrize("path", [routes.DASHBOARD, routes.OVERVIEW])
+def test_customers_see_what_is_left(
+    open_context: OpenContext, running_app: RunningApp, owner_session: StorageState, path: str
+) -> None:
+    page = open_page(open_context(session=owner_session), path)
+    bar = page.get_by_role("progressbar", name="left").first
+    expect(bar).to_be_visible()
+    expect_honest(bar)
+    told = bar.get_attribute("aria-valuetext") or ""
+    beside = page.locator(".balance-figure, .measure-words").first
+    words = LEFT_OF.search(told)
+    assert words is not None
+    expect(beside).to_contain_text(re.compile(rf"{words[1]}\s*of {words[2]}"))
+    running_app.consume(40, workflow="support-triage", key=f"bars {path}")
+    expect(bar).not_to_have_attribute("aria-valuetext", told)
+    expect_honest(bar)
+
+
+def test_staff_see_what_is_left(open_context: OpenContext, running_app: RunningApp) -> None:
+    holder = organization(running_app.database_url, 1_000)
+    name = f"Bars {holder.organization_id}"
+    rename = "UPDATE organizations SET name = %s WHERE id = %s"
+    run(running_app, rename, name, holder.organization_id)
+    use(running_app, holder, 900)
+    with connect(running_app.database_url) as connection:
+        connection.execute(
+            "INSERT INTO accounts_near_limit (account_id, executions, used, held)"
+            " VALUES (%s, 1000, 900, 0) ON CONFLICT DO NOTHING",
+            [holder.account_number],
+        )
+    for size in ((1280, 800), PHONE):
+        desk = open_desk(open_context, running_app, holder, size=size)
+        bar = desk.page.get_by_role("progressbar", name="Executions left")
+        expect(bar).to_have_attribute("aria-valuetext", "100 of 1,000 executions left")
+        expect_honest(bar)
+        for path, table in (
+            (routes.STAFF_CUSTOMERS, "Customers"),
+            (routes.STAFF, "Near their limit"),
+        ):
+            page = open_console(open_context, running_app, path, size=size)
+            row = page.get_by_role("row").filter(has_text=name)
+            bar = row.get_by_role("progressbar", name=f"Executions of {name} that are left")
+            expect(bar).to_have_attribute("aria-valuetext", "100 of 1,000 left")
+            expect(row.locator(".left-figure")).to_have_text("100")
+            expect_honest(bar)
+            assert page.get_by_role("table", name=table).is_visible()
+            assert grave_violations(page) == []
