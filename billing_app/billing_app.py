@@ -130,7 +130,7 @@ app.add_page(
     reset_password,
     route=routes.RESET_PASSWORD,
     title="New password · Billing",
-    on_load=DoorState.load_for_anybody,
+    on_load=DoorState.load_link,
 )
 app.add_page(
     change_password,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from email.policy import default
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,6 @@ DEMO_MAIL_DIRECTORY: Final = "mail"
 DEMO_FLAG: Final = "BILLING_DEMO"
 DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
 BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-MAIL_ADDRESS: Final = re.compile(r"[^@\s<>]+@[^@\s<>]+|[^<>\r\n@]+ <[^@\s<>]+@[^@\s<>]+>")
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
 
 
@@ -52,7 +52,9 @@ class MailSecurity(StrEnum):
 class Settings(BaseSettings):
     """What the operator decides. Field names are the environment's, in lower case."""
 
-    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     trial_plan_executions: int = Field(ge=0, le=1_000_000_000)
     public_org_id: str = Field(min_length=1, max_length=255)
@@ -71,7 +73,7 @@ class Settings(BaseSettings):
     smtp_port: int = Field(default=587, ge=1, le=65_535)
     smtp_security: MailSecurity = MailSecurity.STARTTLS
     smtp_username: str | None = None
-    smtp_password: SecretStr | None = None
+    smtp_password: SecretStr | None = Field(default=None, validate_default=True)
     mail_from: str | None = Field(default=None, validate_default=True)
     mail_directory: Path | None = None
     billing_demo: bool = False
@@ -102,9 +104,24 @@ class Settings(BaseSettings):
     def _sender_of_mail(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("smtp_host") and not value:
             raise ValueError("must be the sender's address when SMTP_HOST is set")
-        if value and not MAIL_ADDRESS.fullmatch(value):
-            raise ValueError("must be like billing@example.com or Billing <billing@example.com>")
-        return value or None
+        if value and not _is_one_mailbox(value):
+            raise ValueError(
+                "must be like billing@example.com or Billing <billing@example.com>; a name with"
+                ' commas or other signs in quotes: "Billing, Inc" <billing@example.com>'
+            )
+        return value
+
+    @field_validator("smtp_password")
+    @classmethod
+    def _with_its_user(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (value is None) != (info.data.get("smtp_username") is None):
+            raise ValueError("and SMTP_USERNAME are needed together, or neither")
+        return value
+
+    @field_validator("smtp_host")
+    @classmethod
+    def _without_brackets(cls, value: str | None) -> str | None:
+        return value.removeprefix("[").removesuffix("]") if value else None
 
     @property
     def secure_cookies(self) -> bool:
@@ -121,6 +138,15 @@ def _is_encoded(url: str) -> bool:
     before_host, _, after_host = url.partition("://")[2].rpartition("@")
     is_whole = not set("@/?#") & set(before_host) and "#" not in after_host
     return is_whole and BARE_PERCENT.search(url) is None
+
+
+def _is_one_mailbox(text: str) -> bool:
+    """Whether mail would take it as the address of one sender."""
+    if not text.isprintable():
+        return False
+    header = default.header_factory("from", text)
+    is_plain = len(header.groups) == 1 and header.groups[0].display_name is None
+    return is_plain and not header.defects and bool(header.addresses[0].domain)
 
 
 def enter_demo(port: int = 3000) -> None:

@@ -1,7 +1,7 @@
 """What the routes of the sign-in pages share: each answers a form's post with a page."""
 
 from typing import Annotated, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import Form, Request
 from fastapi.responses import RedirectResponse
@@ -21,6 +21,13 @@ def client_address(request: Request) -> str:
 
 def user_agent(request: Request) -> str:
     return request.headers.get("user-agent", "")
+
+
+def page_query(request: Request, name: str) -> str:
+    """What the address of the page with the form says: a form that was posted before the page's
+    script has run does not know it."""
+    query = request.headers.get("referer", "").partition("?")[2]
+    return parse_qs(query).get(name, [""])[0]
 
 
 def to_page(page: str, **query: str) -> RedirectResponse:

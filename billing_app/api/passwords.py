@@ -8,10 +8,19 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import SQLAlchemyError
 
 from billing_app.api.callers import Now, ServicesNow
-from billing_app.api.doors import Text, back, client_address, inside, out, to_page, user_agent
+from billing_app.api.doors import (
+    Text,
+    back,
+    client_address,
+    inside,
+    out,
+    page_query,
+    to_page,
+    user_agent,
+)
 from billing_app.api.own_site import require_own_origin
 from billing_app.billing import new_passwords, sessions
 from billing_app.billing.errors import InvalidInputError, TooManyAttemptsError
@@ -20,7 +29,8 @@ from billing_app.billing.new_passwords import (
     PasswordLinkOverError,
     WrongPasswordError,
 )
-from billing_app.jobs import mail
+from billing_app.billing.sessions import hash_token
+from billing_app.jobs.mail import get_post
 from billing_app.routes import (
     CHANGE_PASSWORD,
     FORGOT_PASSWORD,
@@ -43,17 +53,18 @@ async def ask_for_link(
     request: Request, services: ServicesNow, email: Text = ""
 ) -> RedirectResponse:
     """The answer is the same, and takes as long, whether or not anybody has the address."""
-    if services.mailer is None:
+    post = get_post()
+    if post is None:
         return back(FORGOT_PASSWORD, "no_mail")
     try:
         address = sessions.clean_email(email)
         await services.attempts.check_password_link(address.lower(), client_address(request))
-        await mail.ask_for_link(services.database.url, address)
+        await new_passwords.ask_for_link(services.database, post, email=address)
     except InvalidInputError:
         return back(FORGOT_PASSWORD, "invalid_email")
     except TooManyAttemptsError:
         return back(FORGOT_PASSWORD, "rate_limited")
-    except (OperationalError, ProgrammingError):
+    except SQLAlchemyError:
         return back(FORGOT_PASSWORD, "unreachable")
     return to_page(FORGOT_PASSWORD, said="mailed")
 
@@ -62,12 +73,12 @@ async def ask_for_link(
 async def open_link(token: str, services: ServicesNow, now: Now) -> RedirectResponse:
     """Where the mail leads. Changes nothing: programs open links in mails, too."""
     try:
-        is_open = await new_passwords.is_open(services.database, token, now)
-    except OperationalError:
+        link = await new_passwords.find_link(services.database, token, now)
+    except SQLAlchemyError:
         return back(FORGOT_PASSWORD, "unreachable")
-    if not is_open:
+    if link is None:
         return back(FORGOT_PASSWORD, "link_over")
-    response = to_page(RESET_PASSWORD)
+    response = to_page(RESET_PASSWORD, link=link)
     response.set_cookie(
         PASSWORD_COOKIE,
         token,
@@ -83,28 +94,33 @@ async def open_link(token: str, services: ServicesNow, now: Now) -> RedirectResp
 
 @router.post(PASSWORD_RESET, include_in_schema=False, dependencies=FROM_OWN_PAGES)
 async def reset_password(
-    request: Request, services: ServicesNow, now: Now, password: Text = ""
+    request: Request, services: ServicesNow, now: Now, password: Text = "", link: Text = ""
 ) -> RedirectResponse:
-    """Sets the password of whoever followed the link, and signs them in."""
+    """Sets the password of whoever followed the link, and signs them in.
+
+    The cookie is of the link that was opened last, the form of the page that was drawn: another
+    link may have been opened in another tab.
+    """
     token = request.cookies.get(PASSWORD_COOKIE, "")
+    link = link or page_query(request, "link")
+    if hash_token(token).hex() != link:
+        return _without_link(back(FORGOT_PASSWORD, "link_over"))
     try:
-        user_id = await new_passwords.reset_password(
-            services.database, token, password=password, now=now
-        )
-        signed_in = await sessions.begin_session(
+        signed_in = await new_passwords.reset_password(
             services.database,
-            user_id,
+            get_post(),
+            token=token,
+            password=password,
             user_agent=user_agent(request),
             session_days=services.settings.session_days,
             now=now,
         )
     except InvalidInputError:
-        return back(RESET_PASSWORD, "invalid_password")
+        return to_page(RESET_PASSWORD, error="invalid_password", link=link)
     except PasswordLinkOverError:
         return _without_link(back(FORGOT_PASSWORD, "link_over"))
-    except OperationalError:
-        return back(RESET_PASSWORD, "unreachable")
-    await mail.tell_of_change(services.database.url, user_id, now)
+    except SQLAlchemyError:
+        return to_page(RESET_PASSWORD, error="unreachable", link=link)
     return _without_link(inside(services, signed_in))
 
 
@@ -120,7 +136,13 @@ async def change_password(
             return out(services)
         await services.attempts.check_sign_in(person.email.lower(), client_address(request))
         await new_passwords.change_password(
-            services.database, person, current=current, password=password, token=token, now=now
+            services.database,
+            get_post(),
+            person,
+            current=current,
+            password=password,
+            token=token,
+            now=now,
         )
     except WrongPasswordError:
         return back(CHANGE_PASSWORD, "wrong_password")
@@ -128,9 +150,8 @@ async def change_password(
         return back(CHANGE_PASSWORD, "invalid_password")
     except TooManyAttemptsError:
         return back(CHANGE_PASSWORD, "rate_limited")
-    except OperationalError:
+    except SQLAlchemyError:
         return back(CHANGE_PASSWORD, "unreachable")
-    await mail.tell_of_change(services.database.url, person.user_id, now)
     return to_page(CHANGE_PASSWORD, said="changed")
 
 

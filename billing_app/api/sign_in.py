@@ -5,14 +5,13 @@ SameSite cookie keeps other sites out.
 """
 
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import OperationalError
 
 from billing_app.api.callers import Now, ServicesNow
-from billing_app.api.doors import Text, back, client_address, inside, out, user_agent
+from billing_app.api.doors import Text, back, client_address, inside, out, page_query, user_agent
 from billing_app.api.own_site import require_own_origin
 from billing_app.billing import sessions
 from billing_app.billing.errors import (
@@ -46,7 +45,7 @@ async def sign_in(
     password: Text = "",
     told: Annotated[str, Form(alias="next", max_length=2048)] = DASHBOARD,
 ) -> RedirectResponse:
-    next_page = _next_page(request, told)
+    next_page = told if told != DASHBOARD else page_query(request, "next") or DASHBOARD
     try:
         await services.attempts.check_sign_in(email.strip().lower(), client_address(request))
         signed_in = await _sign_in(request, services, email, password, now)
@@ -126,11 +125,3 @@ async def _sign_in(
         session_days=services.settings.session_days,
         now=now,
     )
-
-
-def _next_page(request: Request, told: str) -> str:
-    """Where somebody was going: the page's address knows it before the form's script has run."""
-    if told != DASHBOARD:
-        return told
-    query = request.headers.get("referer", "").partition("?")[2]
-    return parse_qs(query).get("next", [told])[0]

@@ -12,9 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import ConflictError, NotAuthenticatedError
-from billing_app.billing.mail import Mail, Mailer
+from billing_app.billing.mail import Mail, Mailer, Post
 from billing_app.billing.passwords import hash_password, is_password
-from billing_app.billing.sessions import hash_token
+from billing_app.billing.sessions import SignedIn, clean_email, hash_token, new_session
 from billing_app.db.engine import Database
 from billing_app.db.tables import PasswordReset, Session, User
 from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
@@ -49,6 +49,16 @@ class WrongPasswordError(NotAuthenticatedError):
     title = "The password is wrong"
 
 
+async def ask_for_link(database: Database, post: Post, *, email: str) -> None:
+    """Have a link mailed to this address. Takes as long when nobody has it.
+
+    Raises InvalidInputError, and what `post` raises.
+    """
+    address = clean_email(email)
+    async with database.transaction() as session:
+        await post.password_link(session, address)
+
+
 async def mail_link(
     database: Database, mailer: Mailer, *, email: str, site: str, now: datetime
 ) -> None:
@@ -80,42 +90,59 @@ async def mail_link(
     await mailer.send(Mail(address, "Choose a new password", text))
 
 
-async def is_open(database: Database, token: str, now: datetime) -> bool:
-    """Whether a link can still be used."""
-    query = select(PasswordReset.user_id).where(
-        PasswordReset.token_hash == hash_token(token), PasswordReset.expires_at > now
-    )
-    async with database.reading() as session:
-        return (await session.exec(query)).first() is not None
+async def find_link(database: Database, token: str, now: datetime) -> str | None:
+    """What a page may know of an open link; None: it is over."""
+    link = hash_token(token)
+    return link.hex() if await _user_of(database, link, now) else None
 
 
-async def reset_password(database: Database, token: str, *, password: str, now: datetime) -> str:
-    """Set the password of the person a link was mailed to; returns their user id.
+async def whose_link(database: Database, link: str, now: datetime) -> str | None:
+    """The address of whoever sets their password with it, told to who was led to the page."""
+    try:
+        user = await _user_of(database, bytes.fromhex(link), now)
+    except ValueError:
+        return None
+    return user.email if user else None
+
+
+async def reset_password(
+    database: Database,
+    post: Post | None,
+    *,
+    token: str,
+    password: str,
+    user_agent: str,
+    session_days: int,
+    now: datetime,
+) -> SignedIn:
+    """Set the password of the person a link was mailed to, and sign them in.
 
     Raises InvalidInputError, PasswordLinkOverError.
     """
-    if not await is_open(database, token, now):
+    link = hash_token(token)
+    user = await _user_of(database, link, now)
+    if user is None:
         raise PasswordLinkOverError
     password_hash = await hash_password(password)
-    take = (
-        delete(PasswordReset)
-        .where(col(PasswordReset.token_hash) == hash_token(token))
-        .where(col(PasswordReset.expires_at) > now)
-        .returning(col(PasswordReset.user_id))
-    )
+    signed_in, row = new_session(user.id, user_agent, session_days, now)
     async with database.transaction() as session:
-        user_id = (await session.exec(take)).scalar_one_or_none()
-        if user_id is None:
+        locked = await _lock(session, user.id)
+        if await session.get(PasswordReset, link) is None:
             raise PasswordLinkOverError
-        await session.exec(
-            update(User).where(col(User.id) == user_id).values(password_hash=password_hash)
-        )
-        await _end_all_else(session, user_id, now)
-    return user_id
+        await _set_password(session, post, locked, password_hash, now)
+        session.add(row)
+    return signed_in
 
 
 async def change_password(
-    database: Database, actor: UserActor, *, current: str, password: str, token: str, now: datetime
+    database: Database,
+    post: Post | None,
+    actor: UserActor,
+    *,
+    current: str,
+    password: str,
+    token: str,
+    now: datetime,
 ) -> None:
     """Set the actor's own password; the session of `token` stays.
 
@@ -125,17 +152,12 @@ async def change_password(
         user = await session.get_one(User, actor.user_id)
     if not await is_password(current, user.password_hash):
         raise WrongPasswordError
-    new = await hash_password(password)
-    # Who changed it at the same time knew the old one as well: the first of them wins.
-    change = (
-        update(User)
-        .where(col(User.id) == user.id, col(User.password_hash) == user.password_hash)
-        .values(password_hash=new)
-    )
+    password_hash = await hash_password(password)
     async with database.transaction() as session:
-        if (await session.exec(change)).rowcount != 1:
+        locked = await _lock(session, user.id)
+        if locked.password_hash != user.password_hash:
             raise WrongPasswordError
-        await _end_all_else(session, user.id, now, kept=hash_token(token))
+        await _set_password(session, post, locked, password_hash, now, kept=hash_token(token))
 
 
 async def mail_change(
@@ -152,14 +174,40 @@ async def mail_change(
     await mailer.send(Mail(user.email, "Your password was changed", text))
 
 
-async def _end_all_else(
-    session: AsyncSession, user_id: str, now: datetime, *, kept: bytes = b""
+async def _user_of(database: Database, link: bytes, now: datetime) -> User | None:
+    query = (
+        select(User)
+        .join(PasswordReset, col(PasswordReset.user_id) == User.id)
+        .where(PasswordReset.token_hash == link, PasswordReset.expires_at > now)
+    )
+    async with database.reading() as session:
+        return (await session.exec(query)).first()
+
+
+async def _lock(session: AsyncSession, user_id: str) -> User:
+    """Whoever signs in, resets or changes meanwhile waits, and looks again."""
+    query = select(User).where(User.id == user_id).with_for_update()
+    return (await session.exec(query)).one()
+
+
+async def _set_password(
+    session: AsyncSession,
+    post: Post | None,
+    user: User,
+    password_hash: str,
+    now: datetime,
+    *,
+    kept: bytes = b"",
 ) -> None:
-    """Sign the person out of every browser but the one of `kept`, and end their links."""
+    """Sign the person out of every browser but the one of `kept`, end their links, tell them."""
+    user.password_hash = password_hash
+    session.add(user)
     await session.exec(
         update(Session)
-        .where(col(Session.user_id) == user_id, col(Session.token_hash) != kept)
+        .where(col(Session.user_id) == user.id, col(Session.token_hash) != kept)
         .where(col(Session.revoked_at).is_(None))
         .values(revoked_at=now)
     )
-    await session.exec(delete(PasswordReset).where(col(PasswordReset.user_id) == user_id))
+    await session.exec(delete(PasswordReset).where(col(PasswordReset.user_id) == user.id))
+    if post is not None:
+        await post.password_changed(session, user.id, now)

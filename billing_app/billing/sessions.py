@@ -20,7 +20,13 @@ from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Membership, Session, User
 from billing_app.db.words import AccountKind, Role
 
-EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}\.[^@\s\x00-\x1f.]{2,63}")
+# Without what mail gives a meaning of its own (RFC 5322 specials, RFC 2047 words): such an address
+# could be read as another one.
+EMAIL: Final = re.compile(
+    r"(?!.*=\?){c}{{1,64}}@{c}{{1,255}}\.(?:(?!\.){c}){{2,63}}".format(
+        c=r"[^@\s\x00-\x1f()<>\[\],;:\\\"]"
+    )
+)
 MAX_EMAIL_LENGTH: Final = 320
 WRONG: Final = "The e-mail address or the password is wrong."
 
@@ -89,7 +95,7 @@ async def sign_in(
         .where(User.id == user.id, User.password_hash == user.password_hash)
         .with_for_update(read=True)
     )
-    signed_in, row = _new_session(user.id, user_agent, session_days, now)
+    signed_in, row = new_session(user.id, user_agent, session_days, now)
     async with database.transaction() as session:
         if (await session.exec(unchanged)).first() is None:
             raise NotAuthenticatedError(WRONG)
@@ -97,19 +103,10 @@ async def sign_in(
     return signed_in
 
 
-async def begin_session(
-    database: Database, user_id: str, *, user_agent: str, session_days: int, now: datetime
-) -> SignedIn:
-    """Sign somebody in who has just proved by other means who they are."""
-    signed_in, row = _new_session(user_id, user_agent, session_days, now)
-    async with database.transaction() as session:
-        session.add(row)
-    return signed_in
-
-
-def _new_session(
+def new_session(
     user_id: str, user_agent: str, session_days: int, now: datetime
 ) -> tuple[SignedIn, Session]:
+    """A session for the caller to keep, of somebody who has proved who they are."""
     token = secrets.token_urlsafe(32)
     row = Session(
         token_hash=hash_token(token),

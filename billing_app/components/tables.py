@@ -54,3 +54,9 @@ def head_words(name: str) -> rx.Component | str:
 def cell(content: rx.Var | str | rx.Component, classes: str = "") -> rx.Component:
     """A table cell; classes: right, soft, strong, wrap, clip, wide-only."""
     return rx.el.td(content, class_name=classes)
+
+
+def amount_cell(amount: rx.Var[str], refunded: rx.Var[str]) -> rx.Component:
+    """What an invoice asks for, and below it what of that was paid back, if anything was."""
+    back = rx.cond(refunded != "", rx.el.p(refunded, class_name="row-note"))
+    return cell(rx.fragment(amount, back), "right strong")

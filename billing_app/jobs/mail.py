@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
-from dbos import DBOS, EnqueueOptions
+from dbos import DBOS, DBOSClient, EnqueueOptions
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import new_passwords
 from billing_app.billing.mail import Mailer
@@ -24,6 +27,8 @@ FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
 PARALLEL: Final = 32
 POLLING_SECONDS: Final = 0.5
+# A password is not kept waiting for word of it.
+BRIEFLY: Final = text("SET LOCAL lock_timeout = '2s'")
 
 log = structlog.get_logger(__name__)
 
@@ -65,12 +70,14 @@ async def send_password_changed(user_id: str, changed_at: datetime) -> None:
 @DBOS.workflow(name=PASSWORD_LINK)
 async def mail_password_link(email: str) -> None:
     """Mail a link for a new password, if anybody has the address."""
+    _mailer()
     await send_password_link(email)
 
 
 @DBOS.workflow(name=PASSWORD_CHANGED)
 async def mail_password_changed(user_id: str, changed_at: datetime) -> None:
     """Tell somebody that their password was changed."""
+    _mailer()
     await send_password_changed(user_id, changed_at)
 
 
@@ -79,33 +86,47 @@ def register_queue() -> None:
     DBOS.register_queue(QUEUE, worker_concurrency=PARALLEL, polling_interval_sec=POLLING_SECONDS)
 
 
-async def ask_for_link(database_url: str, email: str) -> None:
-    """Have a link mailed soon. Takes as long for an address that nobody has.
+class DbosPost:
+    """Implements billing's Post: a job for each mail, in the caller's transaction."""
 
-    Raises sqlalchemy's OperationalError and ProgrammingError when nothing will be sent.
-    """
-    await _enqueue(database_url, PASSWORD_LINK, email)
+    def __init__(self, client: DBOSClient) -> None:
+        self._client = client
+
+    async def password_link(self, session: AsyncSession, email: str) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        await self._enqueue(session, PASSWORD_LINK, email)
+
+    async def password_changed(
+        self, session: AsyncSession, user_id: str, changed_at: datetime
+    ) -> None:
+        try:
+            async with session.begin_nested():
+                await (await session.connection()).execute(BRIEFLY)
+                await self._enqueue(session, PASSWORD_CHANGED, user_id, changed_at)
+        except (ProgrammingError, OperationalError) as error:
+            log.warning("mail_not_enqueued", user_id=user_id, error=type(error).__name__)
+
+    async def _enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
+        options: EnqueueOptions = {
+            "queue_name": QUEUE,
+            "workflow_name": workflow,
+            "workflow_id": f"mail-{uuid.uuid4()}",
+        }
+
+        def enqueue(inner: Any) -> Any:
+            return self._client.enqueue_in_transaction(inner, options, *args)
+
+        await session.run_sync(enqueue)
 
 
-async def tell_of_change(database_url: str, user_id: str, changed_at: datetime) -> None:
-    """Have a person told. What was changed stands, also when this can't be had."""
-    try:
-        await _enqueue(database_url, PASSWORD_CHANGED, user_id, changed_at)
-    except Exception as error:
-        log.warning("mail_not_enqueued", user_id=user_id, error=type(error).__name__)
-
-
-async def _enqueue(database_url: str, workflow: str, *args: Any) -> None:
-    options: EnqueueOptions = {
-        "queue_name": QUEUE,
-        "workflow_name": workflow,
-        "workflow_id": f"mail-{uuid.uuid4()}",
-    }
-    await webhooks.client(database_url).enqueue_async(options, *args)
+def get_post() -> DbosPost | None:
+    """This process's; None where no mail is sent."""
+    services = get_services()
+    return DbosPost(webhooks.client(services.database.url)) if services.mailer else None
 
 
 def _mailer() -> Mailer:
-    """Raises RuntimeError in a worker that was started without mail."""
+    """Raises RuntimeError in a worker that was started without mail: trying again won't help."""
     mailer = get_services().mailer
     if mailer is None:
         raise RuntimeError("SMTP_HOST is not set for this worker.")

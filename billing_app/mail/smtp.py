@@ -7,7 +7,7 @@ from typing import Final
 import aiosmtplib
 
 from billing_app.billing.mail import Mail
-from billing_app.mail.messages import message_of
+from billing_app.mail.messages import message_of, recipient_of
 from billing_app.settings import MailSecurity
 
 TIMEOUT_SECONDS: Final = 20.0
@@ -35,7 +35,7 @@ class SmtpMailer:
         await aiosmtplib.send(
             message_of(mail, self._sender),
             sender=parseaddr(self._sender)[1],
-            recipients=[mail.to],
+            recipients=[recipient_of(mail)],
             hostname=server.host,
             port=server.port,
             username=server.username,

@@ -9,7 +9,12 @@ from billing_app.states.door import DoorState
 
 
 def door(
-    *fields: rx.Component, title: str, words: str, action: str, submit: str, foot: rx.Component
+    *fields: rx.Component,
+    title: str,
+    words: str | rx.Component,
+    action: str,
+    submit: str,
+    foot: rx.Component,
 ) -> rx.Component:
     """A card with one form that the browser posts itself, so that it works without scripts."""
     return rx.el.main(

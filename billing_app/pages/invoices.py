@@ -6,7 +6,7 @@ from reflex.vars import ObjectVar
 from billing_app.components.cards import card
 from billing_app.components.controls import native_link, pager, press_button
 from billing_app.components.numbers import badge
-from billing_app.components.tables import cell, table
+from billing_app.components.tables import amount_cell, cell, table
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.card import CardState
 from billing_app.states.deal import DealState
@@ -82,13 +82,7 @@ def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
     return rx.el.tr(
         cell(invoice.issued, "strong"),
         cell(invoice.number, "soft wide-only"),
-        cell(
-            rx.fragment(
-                invoice.amount,
-                rx.cond(invoice.refunded != "", rx.el.p(invoice.refunded, class_name="row-note")),
-            ),
-            "right strong",
-        ),
+        amount_cell(invoice.amount, invoice.refunded),
         cell(badge(invoice.status, invoice.tone)),
         cell(
             rx.el.div(

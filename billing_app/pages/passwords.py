@@ -26,9 +26,13 @@ def forgot_password() -> rx.Component:
 def reset_password() -> rx.Component:
     """Where the mailed link leads."""
     return door(
+        rx.el.input(type="hidden", name="link", value=DoorState.link, read_only=True),
         _new_password(),
         title="Choose a new password",
-        words="You are signed in with it at once, and every other browser is signed out.",
+        words=rx.fragment(
+            DoorState.whose,
+            "You are signed in with it at once, and every other browser is signed out.",
+        ),
         action=routes.PASSWORD_RESET,
         submit="Set password",
         foot=rx.fragment(

@@ -94,8 +94,8 @@ def _subject(event: EventFacts) -> tuple[str, str]:
     handler = HANDLERS[event.type]
     if handler is on_checkout:
         return "checkout", event.object_id
-    if handler is on_dispute:
-        return "charge", _disputed_charge(event)
+    if handler in {on_dispute, on_refund_settled}:
+        return "charge", _named_charge(event)
     return "customer", event.customer_id or event.object_id
 
 
@@ -185,6 +185,13 @@ async def on_refund(syncing: Syncing, event: EventFacts, now: datetime) -> None:
     await syncing.customer(event.customer_id, now)
 
 
+@_handles("refund.updated", "refund.failed", "charge.refund.updated")
+async def on_refund_settled(syncing: Syncing, event: EventFacts, now: datetime) -> str | None:
+    """A refund that the bank sent back after all: its money is ours again. It names its charge."""
+    charge_id = _named_charge(event)
+    return await syncing.charge(charge_id, now) if charge_id else None
+
+
 @_handles(
     "charge.dispute.created",
     "charge.dispute.updated",
@@ -194,11 +201,11 @@ async def on_refund(syncing: Syncing, event: EventFacts, now: datetime) -> None:
 )
 async def on_dispute(syncing: Syncing, event: EventFacts, now: datetime) -> str | None:
     """A dispute names its charge alone. While it is open the plan is suspended; lost, it ends."""
-    charge_id = _disputed_charge(event)
+    charge_id = _named_charge(event)
     return await syncing.charge(charge_id, now) if charge_id else None
 
 
-def _disputed_charge(event: EventFacts) -> str:
+def _named_charge(event: EventFacts) -> str:
     found = cast("dict[str, dict[str, object]]", event.payload["data"])["object"]
     return str(found.get("charge") or "")
 

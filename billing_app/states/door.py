@@ -1,5 +1,6 @@
 """What the pages for signing in and up, and for a new password, say after a post came back."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import reflex as rx
@@ -7,7 +8,9 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app import routes
+from billing_app.billing.new_passwords import whose_link
 from billing_app.billing.passwords import MIN_LENGTH
+from billing_app.composition import get_services
 from billing_app.states.session import SessionState, leave_for_sign_in
 
 log = structlog.get_logger(__name__)
@@ -20,7 +23,8 @@ MESSAGES: Final = {
     "invalid_password": f"Choose a password of at least {MIN_LENGTH} characters.",
     "invalid_name": "The name is too long.",
     "wrong_password": "This is not your current password.",
-    "link_over": "This link is over: it was used, or it is older than an hour. Ask for another.",
+    "link_over": "This link is over: used, older than an hour, or another one was opened after it."
+    " Ask for a new one.",
     "no_mail": "This site sends no mail yet. Ask whoever runs it for a new password.",
     "unreachable": "The server can't reach its database. Nothing was done; try again in a moment.",
     "signed_out_here": "This browser is signed out. The server can't reach its database, where"
@@ -43,6 +47,8 @@ class DoorState(SessionState):
     said: rx.Field[str] = rx.field("")
     said_words: rx.Field[str] = rx.field("")
     next_page: rx.Field[str] = rx.field(routes.DASHBOARD)
+    link: rx.Field[str] = rx.field("")
+    whose: rx.Field[str] = rx.field("")
 
     @rx.event
     async def load(self) -> EventSpec | None:
@@ -54,6 +60,19 @@ class DoorState(SessionState):
     def load_for_anybody(self) -> None:
         """Read the address; signed in or not, the form is for whoever comes."""
         self._read_address()
+
+    @rx.event
+    async def load_link(self) -> None:
+        """Read the address, and say whose password it is."""
+        self._read_address()
+        self.link = self.router.url.query_parameters.get("link", "")
+        try:
+            whose = await whose_link(get_services().database, self.link, datetime.now(UTC))
+        except Exception:
+            log.exception("page_read_failed", page=type(self).__name__)
+            self.message = self.message or MESSAGES["unreachable"]
+            return
+        self.whose = f"For {whose}. " if whose else ""
 
     @rx.event
     async def load_for_signed_in(self) -> EventSpec | None:

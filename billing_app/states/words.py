@@ -168,5 +168,7 @@ def days_left(pace: Pace) -> str:
 def initials(name: str) -> str:
     """AL for Ada Lovelace; the first letter of an address."""
     parts = [part for part in name.replace("@", " ").split() if part]
+    if not parts:
+        return "?"
     letters = [parts[0][0], *([parts[-1][0]] if len(parts) > 1 and "@" not in name else [])]
-    return "".join(letters).upper() if parts else "?"
+    return "".join(letters).upper()

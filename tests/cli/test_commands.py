@@ -3,6 +3,8 @@
 import asyncio
 import re
 import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -54,6 +56,11 @@ def test_a_malformed_setting_is_named(environment: dict[str, str]) -> None:
         ({"SMTP_HOST": "mail.example.com"}, "MAIL_FROM"),
         ({"MAIL_FROM": "nobody"}, "MAIL_FROM"),
         ({"MAIL_FROM": "a@b.cd\nBcc: e@f.gh"}, "MAIL_FROM"),
+        ({"MAIL_FROM": "Billing, Inc <billing@example.com>"}, "MAIL_FROM"),
+        ({"MAIL_FROM": "Acme: Billing <billing@example.com>"}, "MAIL_FROM"),
+        ({"MAIL_FROM": "a,b@c.com"}, "MAIL_FROM"),
+        ({"SMTP_USERNAME": "somebody"}, "SMTP_PASSWORD"),
+        ({"SMTP_PASSWORD": "secret"}, "SMTP_PASSWORD"),
         ({"SMTP_SECURITY": "some"}, "SMTP_SECURITY"),
         ({"SMTP_PORT": "0"}, "SMTP_PORT"),
     ],
@@ -64,6 +71,20 @@ def test_mail_that_could_not_be_sent_is_told_at_the_start(
     ended = run_command(environment | given, "verify")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert ended.stderr.startswith(f"{name} is not valid: ")
+
+
+def test_a_setting_that_is_empty_is_not_set(environment: dict[str, str]) -> None:
+    empty = dict.fromkeys(("SMTP_HOST", "SMTP_PORT", "SMTP_USERNAME", "MAIL_DIRECTORY"), "")
+    code = "from billing_app.composition import get_services; print(get_services().mailer)"
+    told = {"MAIL_FROM": '"Billing, Inc" <billing@example.com>'}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | empty | told,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "None\n"
 
 
 def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(

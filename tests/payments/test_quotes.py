@@ -114,6 +114,32 @@ async def test_what_is_paid_back_of_the_new_period_counts_there(bed: Bed) -> Non
     assert (await bed.preview("scale")).credit_minor == 7_900 - 1_000
 
 
+async def test_what_is_paid_back_of_the_period_before_is_not_credited_on(bed: Bed) -> None:
+    """The credit of a change was money of the period before; it is gone when that is."""
+    await bed.subscribed("starter")
+    (first,) = bed.charges()
+    await bed.change("growth")
+    for back_minor, credit_minor in ((900, 7_000), (1_000, 6_000)):
+        bed.client.v1.refunds.create({"charge": first.id, "amount": back_minor})
+        await bed.deliver()
+        assert (await bed.preview("scale")).credit_minor == credit_minor
+    await bed.change("scale")
+    kept_minor = bed.charged_minor() - 1_900
+    assert kept_minor == 29_900
+
+
+async def test_what_was_paid_back_before_a_change_is_no_loss_of_the_next(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    accepted(await bed.use(2_500))
+    (first,) = bed.charges()
+    bed.client.v1.refunds.create({"charge": first.id, "amount": 900})
+    await bed.deliver()
+    assert (await bed.preview("growth")).credit_minor == 500
+    await bed.change("growth")
+    await bed.deliver()
+    assert (await bed.preview("scale")).credit_minor == 7_900
+
+
 async def test_a_refund_that_no_event_told_of_is_found(bed: Bed) -> None:
     await bed.subscribed("starter")
     (charge,) = bed.charges()

@@ -26,6 +26,8 @@ from billing_app.billing.subscriptions.rules import (
     require_change_now,
     require_other_offer,
 )
+from billing_app.billing.subscriptions.standings import CHANGE
+from billing_app.billing.subscriptions.writes import quoted_credit_minor
 from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
 from billing_app.db.words import EndReason, PlanSource, SubscriptionStatus
 
@@ -200,9 +202,31 @@ async def _period_plan(session: AsyncSession, row: Subscription, now: datetime) 
 
 
 async def _refunded_minor(session: AsyncSession, plan: Plan) -> int:
-    """What was paid back of the invoice that paid for the period."""
-    row = await session.get(Invoice, (plan.account_id, plan.source_reference or ""))
-    return row.refunded_minor if row else 0
+    """What was paid back of what paid for the period: of its invoice, and of the credit that a
+    change brought along."""
+    invoice = await session.get(Invoice, (plan.account_id, plan.source_reference or ""))
+    if invoice is None:
+        return 0
+    uncovered = await _uncovered_minor(session, plan) if invoice.billing_reason == CHANGE else 0
+    return invoice.refunded_minor + uncovered
+
+
+async def _uncovered_minor(session: AsyncSession, plan: Plan) -> int:
+    """How much more the plan before was credited with, when it was changed to this one, than is
+    still paid for it."""
+    query = (
+        select(Plan)
+        .where(Plan.account_id == plan.account_id, Plan.sequence < plan.sequence)
+        .where(Plan.source == PlanSource.SUBSCRIPTION)
+        .order_by(col(Plan.sequence).desc())
+    )
+    before = (await session.exec(query)).first()
+    if before is None or before.offer_version_id is None:
+        return 0
+    offer = await offer_version(session, before.offer_version_id)
+    kept_minor = max(0, offer.price_minor - await _refunded_minor(session, before))
+    credit_minor = await quoted_credit_minor(session, plan.account_id, before.sequence)
+    return max(0, credit_minor - kept_minor)
 
 
 async def _overage_charge(

@@ -83,6 +83,19 @@ async def all_pending(session: AsyncSession) -> list[ProviderWrite]:
 
 async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: int) -> int | None:
     """How many executions of a plan were credited as unused when it was changed; None: never."""
+    told = await _change_of(session, account_id, plan_sequence)
+    return int(told["unused"]) if told else None
+
+
+async def quoted_credit_minor(session: AsyncSession, account_id: int, plan_sequence: int) -> int:
+    """What a plan was credited with when it was changed, in minor units."""
+    told = await _change_of(session, account_id, plan_sequence)
+    return int(told["credit"]["amount_minor"]) if told and told["credit"] else 0
+
+
+async def _change_of(
+    session: AsyncSession, account_id: int, plan_sequence: int
+) -> dict[str, Any] | None:
     query = (
         select(ProviderWrite)
         .where(ProviderWrite.account_id == account_id)
@@ -92,7 +105,7 @@ async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: i
     )
     for row in (await session.exec(query)).all():
         if row.parameters.get("plan_sequence") == plan_sequence:
-            return int(row.parameters["unused"])
+            return row.parameters
     return None
 
 

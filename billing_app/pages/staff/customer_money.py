@@ -18,7 +18,7 @@ from billing_app.components.listing import (
     search_box,
 )
 from billing_app.components.numbers import badge
-from billing_app.components.tables import cell
+from billing_app.components.tables import amount_cell, cell
 from billing_app.db.words import InvoiceStatus
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
@@ -116,7 +116,7 @@ def _invoice(row: ObjectVar[InvoiceLine]) -> rx.Component:
             )
         ),
         cell(badge(row.status, row.tone)),
-        cell(row.amount, "right strong"),
+        amount_cell(row.amount, row.refunded),
         cell(row.issued, "right soft wide-only"),
         cell(_outside(row.provider_url, row.invoice_id), "right"),
         key=row.invoice_id,

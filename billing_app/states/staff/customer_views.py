@@ -253,6 +253,7 @@ def invoice_line(row: InvoiceRow) -> InvoiceLine:
         status=invoice.status.value.capitalize(),
         tone=INVOICE_TONES.get(invoice.status, ""),
         amount=words.money(invoice.amount_due_minor, invoice.currency),
+        refunded=words.refunded(invoice.refunded_minor, invoice.currency),
         issued=words.day(invoice.issued_at),
         page_url=invoice.page_url,
         provider_url=row.provider_url,

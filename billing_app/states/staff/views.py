@@ -156,6 +156,7 @@ class InvoiceLine:
     status: str
     tone: str
     amount: str
+    refunded: str
     issued: str
     page_url: str
     provider_url: str
