@@ -29,3 +29,11 @@ async def test_changing_now(bed: Bed) -> None:
     found = await asyncio.gather(*(bed.change("growth") for _ in range(TIMES)))
     assert {each.offer.code for each in found} == {"growth"}
     assert bed.charged_minor() == 7_900
+
+
+@pytest.mark.parametrize("repeat", range(3))
+async def test_the_first_sales_of_an_offer(bed: Bed, repeat: int) -> None:
+    """Its price is made at Stripe when somebody wants it, and by now several do."""
+    begun = await asyncio.gather(*(bed.begin("growth") for _ in range(TIMES)))
+    assert len({each.checkout_url for each in begun}) == 1
+    assert bed.rows("SELECT count(*) FROM offer_prices") == [(1,)]

@@ -7,12 +7,20 @@ object and get the same one. Nothing is ever matched by e-mail.
 from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import select
 
 from billing_app.billing import ids
 from billing_app.billing.catalogue import OfferView
 from billing_app.billing.subscriptions.provider import PaymentProvider, PriceFacts, PriceTerms
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, OfferPrice, Organization, ProviderCustomer, User
+from billing_app.db.tables import (
+    Account,
+    OfferPrice,
+    OfferVersion,
+    Organization,
+    ProviderCustomer,
+    User,
+)
 
 
 async def ensure_customer(
@@ -78,6 +86,10 @@ async def ensure_price(
         .values(offer_version_id=offer.version_id, created_at=now, **values)
         .on_conflict_do_update(index_elements=["offer_version_id"], set_=values)
     )
+    # Others who ask for the same price at the same time wait here: a price that is known already
+    # is a conflict of another key than the one that the statement goes by.
+    version = select(OfferVersion.id).where(OfferVersion.id == offer.version_id)
     async with database.transaction() as session:
+        await session.exec(version.with_for_update(key_share=True))
         await (await session.connection()).execute(statement)
     return facts
