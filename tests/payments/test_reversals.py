@@ -7,6 +7,7 @@ import pytest
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Caller, Mode, Refund
 from billing_app.db.words import When
+from billing_app.payments.translate import event_facts_of
 from tests.payments.bed import DISPUTED, Bed, accepted, commit_of, type_card
 
 
@@ -44,6 +45,27 @@ async def test_a_refund_that_came_before_its_payment_was_known(bed: Bed) -> None
     (plan,) = bed.plans()
     assert plan["ended_because"] == "cancelled"
     assert await bed.denied() == "insufficient_executions"
+
+
+@pytest.mark.parametrize("kind", ["refund.updated", "refund.failed", "charge.refund.updated"])
+async def test_what_becomes_of_a_refund_later_is_looked_up_by_its_charge(
+    bed: Bed, kind: str
+) -> None:
+    """Such an event names no customer (docs.stripe.com/api/refunds/object). The sandbox's refunds
+    do not fail, so that here the event tells first of one that worked."""
+    await bed.subscribed("starter")
+    (charge,) = bed.charges()
+    refund = bed.client.v1.refunds.create({"charge": charge.id, "amount": 900})
+    told = {"id": refund.id, "object": "refund", "charge": charge.id}
+    payload = {
+        "id": f"evt_{kind}",
+        "object": "event",
+        "type": kind,
+        "created": int(bed.now.timestamp()),
+        "data": {"object": told},
+    }
+    await bed.deliver_each([event_facts_of(payload)])
+    assert bed.rows("SELECT refunded_minor FROM invoices") == [(900,)]
 
 
 @pytest.mark.parametrize(
