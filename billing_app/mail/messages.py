@@ -30,5 +30,6 @@ def message_of(mail: Mail, sender: str) -> EmailMessage:
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail.text)
+    # A link stays in one piece also for who reads the mail as it is.
+    message.set_content(mail.text, cte="7bit" if mail.text.isascii() else "quoted-printable")
     return message
