@@ -263,7 +263,11 @@ def _ending(plan: PlanBalance, now: datetime) -> tuple[datetime | None, EndReaso
 def _beginning(
     plan: PlanBalance, earlier: list[PlanView], now: datetime
 ) -> tuple[datetime | None, BeginReason | None]:
-    """A plan begins when it is first used, or when every plan before it has ended."""
+    """A plan begins when it is first used, or when every plan before it has ended; one whose
+    own start is later is not before it yet."""
+    ended_at, _ = _ending(plan, now)
+    until = ended_at or now
+    earlier = [view for view in earlier if view.starts_at <= until]
     ends = [view.ended_at for view in earlier if view.ended_at is not None]
     all_ended = len(ends) == len(earlier)
     taken_over = max([plan.starts_at, *ends]) if all_ended else None
@@ -271,7 +275,7 @@ def _beginning(
     if not candidates:
         return None, None
     began_at = min(candidates)
-    if plan.ends_at is not None and plan.began_at is None and began_at >= plan.ends_at:
+    if ended_at is not None and plan.began_at is None and began_at >= ended_at:
         return None, None
     return began_at, _begin_reason(earlier, all_ended=all_ended)
 

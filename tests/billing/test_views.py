@@ -134,7 +134,33 @@ def test_a_plan_whose_start_is_to_come_waits_though_staff_moved_executions_to_it
     assert states(corrected) == [PlanState.UPCOMING]
 
 
-def test_a_plan_that_ended_before_its_turn_never_began() -> None:
-    view = views(plan(1, 5), plan(2, 5, ends_at=NOW - HOUR))[1]
+@pytest.mark.parametrize(
+    "over",
+    [
+        plan(2, 5, ends_at=NOW - HOUR),
+        ended(2, EndReason.CANCELLED, 3, used=0, began_at=None),
+    ],
+)
+@pytest.mark.parametrize("before", [plan(1, 5), ended(1, EndReason.DEPLETED, 1)])
+def test_a_plan_that_ended_before_its_turn_never_began(
+    before: PlanBalance, over: PlanBalance
+) -> None:
+    view = views(before, over)[1]
     assert view.state is PlanState.ENDED
     assert (view.began_at, view.began_because) == (None, None)
+
+
+@pytest.mark.parametrize("overdue", [{}, {"suspended_at": NOW - HOUR}])
+def test_a_plan_is_in_force_while_those_before_it_are_still_to_start(
+    overdue: dict[str, Any],
+) -> None:
+    later = plan(1, 5, starts_at=NOW + HOUR)
+    _, view = views(later, plan(2, 5, **overdue))
+    assert view.state is PlanState.CURRENT
+    assert (view.began_at, view.began_because) == (view.starts_at, BeginReason.FIRST_PLAN)
+
+
+def test_what_began_stays_so_when_a_plan_before_it_starts_later() -> None:
+    gone = ended(2, EndReason.CANCELLED, 3, used=0, began_at=None)
+    _, view = views(plan(1, 5, starts_at=NOW - HOUR), gone)
+    assert (view.began_at, view.began_because) == (view.starts_at, BeginReason.FIRST_PLAN)
