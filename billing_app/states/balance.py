@@ -4,6 +4,7 @@ from datetime import datetime
 
 from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
 from billing_app.billing.usage import Pace
+from billing_app.db.words import EndReason
 from billing_app.states import words
 from billing_app.states.views import BalanceView, PlanFacts, PlanRow
 
@@ -18,7 +19,7 @@ def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView
     total = current.executions_total
     taken = current.executions_used + current.executions_held
     tone = _tone(taken, total, remaining=current.executions_remaining)
-    title, explanation = _warning(current, pace, tone)
+    title, explanation = _warning(current, pace, tone, now)
     return BalanceView(
         has_plan=True,
         plan_name=plan.name,
@@ -46,7 +47,8 @@ def _of_total(current: CurrentPlan, now: datetime) -> str:
 
 
 def _is_usable(plan: PlanView, now: datetime) -> bool:
-    return plan.starts_at <= now and (plan.ends_at is None or plan.ends_at > now)
+    is_in_period = plan.starts_at <= now and (plan.ends_at is None or plan.ends_at > now)
+    return is_in_period and not plan.is_suspended and plan.paused_at is None
 
 
 def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:
@@ -100,17 +102,9 @@ def _tone(taken: int, total: int, *, remaining: int) -> str:
     return "warning" if taken * 100 >= total * WARNING_PERCENT else ""
 
 
-def _warning(current: CurrentPlan, pace: Pace, tone: str) -> tuple[str, str]:
+def _warning(current: CurrentPlan, pace: Pace, tone: str, now: datetime) -> tuple[str, str]:
     if tone == "spent":
-        if current.executions_held and current.executions_used < current.executions_total:
-            return "All executions are used or on hold", "New runs wait until held ones finish."
-        if current.overage is not None and current.overage.executions_remaining:
-            cost = words.money(current.overage.cost_minor, current.overage.currency)
-            return (
-                "All executions of your plans are used",
-                f"Runs go on within your spending limit: {cost} beyond the plan so far.",
-            )
-        return "All executions are used", "New runs are refused until there is another plan."
+        return _refusal(current, now)
     if tone == "warning":
         percent = current.executions_remaining * 100 // current.executions_total
         share = f"Only {percent} % of the executions are left"
@@ -120,7 +114,42 @@ def _warning(current: CurrentPlan, pace: Pace, tone: str) -> tuple[str, str]:
     return "", ""
 
 
+def _refusal(current: CurrentPlan, now: datetime) -> tuple[str, str]:
+    """Why nothing can be used; nothing of a stop, of which the banner above every page tells."""
+    if _is_stopped(current):
+        return "", ""
+    if current.executions_held and current.executions_used < current.executions_total:
+        return "All executions are used or on hold", "New runs wait until held ones finish."
+    if current.overage is not None and current.overage.executions_remaining:
+        cost = words.money(current.overage.cost_minor, current.overage.currency)
+        return (
+            "All executions of your plans are used",
+            f"Runs go on within your spending limit: {cost} beyond the plan so far.",
+        )
+    title = "All executions are used"
+    plan = current.plan
+    if plan is not None and plan.ended_because not in (None, EndReason.DEPLETED):
+        title = f"{plan.name} has ended"
+    return title, f"New runs are refused until {_next_plan(current, now)}."
+
+
+def _next_plan(current: CurrentPlan, now: datetime) -> str:
+    to_come = [plan for plan in current.upcoming if plan.starts_at > now]
+    if not to_come:
+        return "there is another plan"
+    first = min(to_come, key=lambda plan: plan.starts_at)
+    return f"{first.name} begins on {words.day(first.starts_at)}"
+
+
+def _is_stopped(current: CurrentPlan) -> bool:
+    """What is left of the plan waits for a payment or for support."""
+    left_of_plan = current.plan.remaining if current.plan is not None else 0
+    return left_of_plan > 0 and not current.executions_remaining
+
+
 def _pace(current: CurrentPlan, pace: Pace) -> str:
+    if _is_stopped(current):
+        return "Not to be used now"
     if not current.executions_remaining:
         return "Nothing left"
     return words.days_left(pace).capitalize() or "No use in the last 7 days"
@@ -156,6 +185,8 @@ def _period_left_percent(plan: PlanView, now: datetime) -> float:
 
 
 def _queue_note(plan: PlanView) -> str:
+    if plan.is_suspended:
+        return "Waits for its payment"
     if plan.state is PlanState.CURRENT:
         return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left"
     ends = f", ends {words.day(plan.ends_at)}" if plan.ends_at else ""

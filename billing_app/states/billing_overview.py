@@ -120,11 +120,15 @@ class BillingOverviewState(LivePage, SessionState):
             self._cursors = self._invoice_cursors = ()
         database = get_services().database
         current = await plans.read_current(database, actor, account.account_id, now)
-        in_force = [current.plan] if current.plan else []
+        open_plans = [
+            plan
+            for plan in (current.plan, *current.upcoming)
+            if plan is not None and plan.state is not plans.PlanState.ENDED
+        ]
         self._show(
             has_plan=current.plan is not None,
             facts=plan_facts(current, now),
-            queue=[plan_row(plan) for plan in [*in_force, *current.upcoming]],
+            queue=[plan_row(plan) for plan in open_plans],
         )
         await self._read_history(actor, account, now)
         await self._read_offers(actor, account, current, now)

@@ -45,6 +45,7 @@ WATCHED = (
 ANSWER_SECONDS = 1.5
 QUIET_SECONDS = 0.15
 END_SECONDS = 0.6
+SAID_WITHIN_SECONDS = 20.0
 MAX_ANSWERS = 400
 QUIET_WITHIN_SECONDS = 20.0
 BUSY = """
@@ -82,8 +83,11 @@ def send(
     cookie: str,
     path: str,
     events: Sequence[tuple[type[BaseState], str, dict[str, Any]]],
+    *,
+    until: str = "",
 ) -> str:
-    """Events from a bare socket, one after another; all that was answered."""
+    """Events from a bare socket, one after another; all that was answered, which on a busy
+    machine is waited for until it says `until`."""
     headers = {"Origin": app.base_url} | ({"Cookie": cookie} if cookie else {})
     socket = connect_socket(app, secrets.token_hex(16), headers)
     socket.send("40/_event,")
@@ -92,7 +96,10 @@ def send(
     for state, handler, payload in events:
         socket.send(forged(state, handler, path, **payload))
         _listen(socket, answers, ANSWER_SECONDS)
+    deadline = time.monotonic() + SAID_WITHIN_SECONDS
     _listen(socket, answers, END_SECONDS)
+    while until not in "\n".join(answers) and time.monotonic() < deadline:
+        _listen(socket, answers, END_SECONDS)
     socket.close()
     return "\n".join(answers)
 
@@ -109,11 +116,15 @@ def _listen(socket: Client, answers: list[str], first_seconds: float) -> None:
 
 
 def quiet_fingerprint(app: RunningApp) -> dict[str, str]:
-    """fingerprint(), once the worker has done what earlier deeds gave it to do."""
+    wait_until_quiet(app)
+    return fingerprint(app)
+
+
+def wait_until_quiet(app: RunningApp) -> None:
+    """Until the worker has done what earlier deeds gave it to do."""
     deadline = time.monotonic() + QUIET_WITHIN_SECONDS
     while _is_busy(app) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return fingerprint(app)
 
 
 def _is_busy(app: RunningApp) -> bool:

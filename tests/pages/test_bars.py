@@ -11,8 +11,8 @@ from billing_app import routes
 from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
 from billing_app.billing.staff.customers import CustomerRow
 from billing_app.billing.usage import Pace
-from billing_app.db.words import AccountKind, PlanSource, PlanType
-from billing_app.states.balance import balance_view, plan_facts
+from billing_app.db.words import AccountKind, EndReason, PlanSource, PlanType
+from billing_app.states.balance import balance_view, plan_facts, plan_row
 from billing_app.states.staff.customers import customer_line
 from tests.factories import connect, organization
 from tests.pages.conftest import PHONE, OpenContext, RunningApp, open_page
@@ -82,6 +82,61 @@ def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) ->
 def test_the_warning_counts_what_is_left_too(used: int, title: str) -> None:
     balance = balance_view(current(used, 0), Pace(0, None, None), NOW)
     assert balance.warning_title == title
+
+
+def nothing_left(plan: PlanView, *upcoming: PlanView) -> CurrentPlan:
+    taken = (plan.executions, plan.used, plan.held)
+    return CurrentPlan("acc_1", plan, *taken, 0, plan.ends_at, list(upcoming), None)
+
+
+def ended(because: EndReason) -> PlanView:
+    times = {"ends_at": NOW - timedelta(hours=1), "ended_at": NOW - timedelta(hours=1)}
+    changes = {"used": 9, "remaining": 0, "state": PlanState.ENDED, "ended_because": because}
+    return replace(PLAN, **times, **changes)
+
+
+NEXT = replace(PLAN, name="Scale", state=PlanState.UPCOMING, starts_at=NOW + timedelta(days=5))
+
+
+@pytest.mark.parametrize(
+    ("found", "title", "explained"),
+    [
+        (
+            nothing_left(ended(EndReason.DEPLETED)),
+            "All executions are used",
+            "New runs are refused until there is another plan.",
+        ),
+        (
+            nothing_left(ended(EndReason.PERIOD_ENDED)),
+            "Growth has ended",
+            "New runs are refused until there is another plan.",
+        ),
+        (
+            nothing_left(ended(EndReason.CANCELLED), NEXT),
+            "Growth has ended",
+            "New runs are refused until Scale begins on 1 December 2026.",
+        ),
+        (nothing_left(replace(PLAN, used=9, remaining=29_991, is_suspended=True)), "", ""),
+        (nothing_left(replace(PLAN, used=9, remaining=29_991, paused_at=NOW)), "", ""),
+    ],
+)
+def test_what_cannot_be_used_is_not_called_used(
+    found: CurrentPlan, title: str, explained: str
+) -> None:
+    balance = balance_view(found, Pace(0, None, None), NOW)
+    assert (balance.warning_title, balance.warning_words) == (title, explained)
+
+
+def test_a_plan_that_waits_for_its_payment_is_not_said_to_take_over() -> None:
+    assert plan_row(NEXT).note == "Takes over by itself, ends 17 December 2026"
+    assert plan_row(replace(NEXT, is_suspended=True)).note == "Waits for its payment"
+
+
+def test_plans_that_give_nothing_are_not_counted_with_those_that_do() -> None:
+    waiting = replace(PLAN, state=PlanState.UPCOMING)
+    found = replace(current(0, 0), upcoming=[waiting, replace(waiting, is_suspended=True), NEXT])
+    balance = balance_view(found, Pace(0, None, None), NOW)
+    assert balance.of_total == "of 30,000 executions left in 2 plans"
 
 
 @pytest.mark.parametrize(("used", "held"), FIGURES)

@@ -111,6 +111,8 @@ def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: Storage
     page = open_page(open_context(session=trial_session), routes.DASHBOARD)
     expect(page.locator("#remaining")).to_have_text("0")
     expect(page.get_by_text("All executions are used", exact=True)).to_be_visible()
+    page = open_page(page.context, routes.OVERVIEW)
+    expect(page.get_by_text("Nothing is queued")).to_be_visible()
 
 
 def test_leaving_a_page_ends_its_polling(

@@ -17,10 +17,12 @@ from billing_app.states.session import SessionState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.customers import Customer, new_customer, open_overview, subscribe
+from tests.pages.staff import wait_until_quiet
 from tests.pages.test_forged_events import connect as connect_socket
 from tests.pages.test_forged_events import forged
 
 QUIET_SECONDS = 3.0
+ENOUGH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def house(open_context: OpenContext, running_app: RunningApp) -> House:
     join(running_app, owner, holder, Role.OWNER)
     look_at(owner.page, "Acme")
     subscribe(owner, "Starter")
+    wait_until_quiet(running_app)
     return House(holder, owner)
 
 
@@ -92,9 +95,12 @@ def attack(app: RunningApp, attacker: Customer, frames: list[str], token: str = 
         for frame in frames:
             time.sleep(0.4)
             socket.send(frame)
-        end = time.monotonic() + QUIET_SECONDS
+        end = time.monotonic() + ENOUGH_SECONDS
         while time.monotonic() < end:
-            answers += str(socket.receive(timeout=0.3) or "")
+            answer = socket.receive(timeout=QUIET_SECONDS)
+            if answer is None:
+                break
+            answers += str(answer)
     finally:
         socket.close()
     return answers

@@ -57,7 +57,8 @@ class Try:
     refusal: str | None
 
     def send(self, app: RunningApp) -> str:
-        return send(app, self.forger.cookie, self.forgery.path, self.forgery.events)
+        cookie, path = self.forger.cookie, self.forgery.path
+        return send(app, cookie, path, self.forgery.events, until=self.refusal or "")
 
 
 @pytest.mark.parametrize(
