@@ -7,6 +7,9 @@ import stripe
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 
 GENERAL: Final = "The bank declined the payment. Try another card, or ask your bank."
+CONFIRM: Final = (
+    "The bank wants you to confirm this card yourself: add it at Stripe once more, or another one."
+)
 WORDS: Final = {
     "insufficient_funds": "The card has not enough funds for this payment.",
     "expired_card": "The card has expired.",
@@ -16,7 +19,9 @@ WORDS: Final = {
     "stolen_card": GENERAL,
     "processing_error": "The bank could not process the payment just now. Try again shortly.",
     "card_velocity_exceeded": "The card has reached its limit. Try later, or another card.",
-    "authentication_required": "The bank wants you to confirm this payment yourself.",
+    "authentication_required": CONFIRM,
+    "subscription_payment_intent_requires_action": CONFIRM,
+    "invoice_payment_intent_requires_action": CONFIRM,
 }
 
 

@@ -1,7 +1,7 @@
 """How long Hypothesis looks.
 
 The usual examples are the same in each run, so that a change is judged by what it changed;
-`HYPOTHESIS_PROFILE=thorough pytest` looks for long, at others each time.
+`HYPOTHESIS_PROFILE=thorough pytest -o timeout=0` looks for long, at others each time.
 """
 
 import os

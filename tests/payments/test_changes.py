@@ -119,6 +119,17 @@ async def test_a_declined_upgrade_changes_nothing_and_keeps_what_waits(bed: Bed)
     assert bed.charged_minor() == charged + 29_900 - 7_900
 
 
+async def test_a_bank_that_wants_a_confirmation_is_named_with_what_helps(bed: Bed) -> None:
+    await bed.subscribed("starter")
+    before, charged = bed.snapshot(), bed.charged_minor()
+    bed.use_card("pm_card_authenticationRequiredOnSetup")
+    with pytest.raises(PaymentDeclinedError, match="add it at Stripe once more"):
+        await bed.change("growth")
+    await bed.deliver()
+    assert bed.charged_minor() == charged
+    assert bed.snapshot()["plans"] == before["plans"]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("growth", "starter"), ("starter", "growth-yearly"), ("growth-yearly", "starter")],
