@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ TIME_COLUMN: Final = "TIMESTAMP"
 MAX_ATTEMPTS: Final = 8
 FIRST_WAIT_SECONDS: Final = 0.2
 TIMEOUT_SECONDS: Final = 30.0
+MAX_PORT: Final = 65_535
 PASSING_STATUSES: Final = frozenset({429, 502, 503, 504})
 
 
@@ -68,8 +69,7 @@ async def replay(file: Path, target: Target, *, speed: float | None, concurrency
 
     Raises ReplayError, and ReplayStoppedError when it is cancelled.
     """
-    if not target.base_url.startswith(("http://", "https://")):
-        raise ReplayError(f"The base URL must start with http:// or https://: {target.base_url}")
+    _require_usable(target, file.name)
     rows = list(read_rows(file))
     counts = Counts()
     bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -83,6 +83,26 @@ async def replay(file: Path, target: Target, *, speed: float | None, concurrency
         except asyncio.CancelledError:
             raise ReplayStoppedError(counts) from None
     return counts
+
+
+def _require_usable(target: Target, name: str) -> None:
+    """Raises ReplayError for what no request can be made of."""
+    try:
+        url = httpx.URL(target.base_url)
+    except httpx.InvalidURL as error:
+        raise ReplayError(f"The base URL cannot be read: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host or not _is_port(url.port):
+        raise ReplayError(
+            f"The base URL must be like http://HOST or https://HOST:PORT, not {target.base_url}"
+        )
+    if not (target.api_key.isascii() and target.api_key.isprintable() and target.api_key.strip()):
+        raise ReplayError("The key must be one that `keys create` printed.")
+    if not name.isprintable():
+        raise ReplayError("The file's name has a control character in it; rename the file.")
+
+
+def _is_port(port: int | None) -> bool:
+    return port is None or 0 < port <= MAX_PORT
 
 
 def _clients(target: Target, count: int) -> Iterator[httpx.AsyncClient]:
@@ -129,7 +149,7 @@ async def _send_all(
 def read_rows(file: Path) -> Iterator[Row]:
     """Raises ReplayError when there is no such CSV file or a time cannot be read."""
     try:
-        with file.open(newline="") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             first: datetime | None = None
             for number, record in enumerate(csv.DictReader(lines), start=1):
                 at = _time_of(record, number)
@@ -187,6 +207,7 @@ def _time_of(record: dict[str, str], number: int) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text[:26])
+        at = datetime.fromisoformat(text)
     except ValueError:
         raise ReplayError(f"Row {number}: {TIME_COLUMN} is not a time: {text}") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

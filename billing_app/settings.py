@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from dotenv import dotenv_values
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -85,6 +87,14 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
+    @field_validator("public_org_id")
+    @classmethod
+    def _can_be_named(cls, value: str) -> str:
+        """By requests, which name no control characters."""
+        if value != value.strip() or not value.isprintable():
+            raise ValueError("must have no spaces around it and no control characters")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _postgresql_only(cls, value: str | None) -> str | None:
@@ -97,7 +107,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "in its user, password and name, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
             )
-        return DATABASE_SCHEME.sub("postgresql://", value)
+        url = DATABASE_SCHEME.sub("postgresql://", value)
+        try:
+            conninfo_to_dict(url)
+        except (ProgrammingError, UnicodeDecodeError):
+            raise ValueError("cannot be read as the URL of a PostgreSQL database") from None
+        return url
 
     @field_validator("mail_from")
     @classmethod

@@ -1,5 +1,6 @@
 """What the hot routes accept: structs that msgspec checks while it parses."""
 
+import json
 import re
 from typing import Annotated, Any, Final
 
@@ -7,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from billing_app.api.problems import MalformedJsonError
+from billing_app.api.routing import no_constant
 from billing_app.billing.errors import (
     BillingError,
     IdempotencyKeyRequiredError,
@@ -31,6 +33,9 @@ MAX_ITEMS: Final = 1000
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
 # With at least one character that is seen.
 _WORDS: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
+NO_CONTROL: Final = "must have no control characters"
+SOMETHING: Final = "must say something, without control characters"
+HALF_CHARACTER: Final = "The text has half of a character in it."
 _is_printable: Final = re.compile(_PRINTABLE).match
 _missing_field: Final = re.compile(r"Object missing required field `(\w+)`").fullmatch
 
@@ -50,7 +55,10 @@ class CheckExecutions(msgspec.Struct, gc=False):
 
 
 class CheckItem(CheckExecutions, gc=False):
-    idempotency_key: str | None = None
+    # Bounded where it is looked at (check_key): the key of a check means nothing.
+    idempotency_key: (
+        Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_KEY_LENGTH})] | None
+    ) = None
 
 
 class CheckBatch(msgspec.Struct, gc=False):
@@ -122,11 +130,36 @@ def item_of(
 def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:
     """Raises MalformedJsonError, InvalidInputError."""
     try:
+        if isinstance(body, bytes) and not body.isascii():
+            body.decode()
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _parsed(body) is not None:
+            raise InvalidInputError(HALF_CHARACTER) from None
         raise MalformedJsonError(f"The body is not JSON: {error}") from None
+
+
+def decode_each(body: bytes) -> UncheckedBatch:
+    """A batch with something wrong in it. Raises MalformedJsonError, InvalidInputError."""
+    try:
+        return decode(UNCHECKED_BATCH, body)
+    except InvalidInputError:
+        parsed = _parsed(body)
+        items = parsed.get("items") if isinstance(parsed, dict) else None
+        if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
+            raise
+        return UncheckedBatch([msgspec.Raw(json.dumps(item).encode()) for item in items])
+
+
+def _parsed(body: bytes | msgspec.Raw) -> Any:
+    """As `json` reads it, which takes halves of characters: JSON can name them, and msgspec
+    takes them for no JSON. None: it is none."""
+    try:
+        return json.loads(bytes(body).decode(), parse_constant=no_constant)
+    except (ValueError, RecursionError):
+        return None
 
 
 def header_key(value: bytes) -> str:
@@ -147,6 +180,8 @@ def check_key(key: str) -> str:
 def invalid(error: msgspec.ValidationError) -> InvalidInputError:
     """`Expected int - at `$.executions`` becomes a detail and a field."""
     message, _, place = str(error).partition(" - at `$")
+    if " matching regex " in message:
+        message = SOMETHING if repr(_WORDS) in message else NO_CONTROL
     missing = _missing_field(message)
     if missing:
         return InvalidInputError(f"{missing[1]} is required.", field=missing[1])

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from billing_app.api.bodies import HALF_CHARACTER, NO_CONTROL
 from billing_app.api.body_limit import TOO_LARGE
 from billing_app.api.problems import (
     CONTENT_TYPE,
@@ -71,12 +72,18 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(request):
         return problem_response(ContentTypeError())
     field = str(first["loc"][-1])
-    return problem_response(InvalidInputError(f"{field}: {first['msg']}", field=field))
+    said = NO_CONTROL if _is_about_control(first) else first["msg"]
+    return problem_response(InvalidInputError(f"{field}: {said}", field=field))
+
+
+def _is_about_control(error: dict[str, Any]) -> bool:
+    is_pattern = error["type"] == "string_pattern_mismatch"
+    return is_pattern and error["ctx"]["pattern"].startswith("^[^\\x00")
 
 
 async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:
     """JSON can name halves of characters, which no text can have."""
-    return problem_response(InvalidInputError("The text has half of a character in it."))
+    return problem_response(InvalidInputError(HALF_CHARACTER))
 
 
 def _is_json(request: Request) -> bool:
@@ -104,11 +111,16 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         return problem_response(BodyTooLargeError())
     if error.status_code == 405:
         return problem_response(MethodNotAllowedError(), ", ".join(_methods_of(request)))
-    if isinstance(error.__cause__, UNREADABLE) and _is_json(request):
-        return problem_response(MalformedJsonError("The body is not JSON that can be read."))
-    if error.status_code < 500:
-        return problem_response(InvalidInputError(str(error.detail)))
-    return problem_response(UnexpectedError())
+    return problem_response(_told(error, is_json=_is_json(request)))
+
+
+def _told(error: HTTPException, *, is_json: bool) -> BillingError:
+    """What FastAPI caught while it read a body, or its own words."""
+    if isinstance(error.__cause__, BillingError):
+        return error.__cause__
+    if isinstance(error.__cause__, UNREADABLE) and is_json:
+        return MalformedJsonError("The body is not JSON that can be read.")
+    return InvalidInputError(str(error.detail)) if error.status_code < 500 else UnexpectedError()
 
 
 async def _database_error(request: Request, error: OperationalError) -> Response:

@@ -152,7 +152,7 @@ class HotRoutes:
         try:
             batch = call.decode(bodies.CHECK_BATCH)
         except (InvalidInputError, MalformedJsonError):
-            batch = call.decode(bodies.UNCHECKED_BATCH)
+            batch = bodies.decode_each(call.body)
         return Accepted(await _decide_batch(call, batch))
 
     async def _settle(self, call: "_Call") -> Decision:

@@ -93,11 +93,15 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas | {"Problem": PROBLEM})
     item, result = _ref("CheckItem"), {"oneOf": [_ref("CheckAnswer"), _ref("Problem")]}
-    batch = _object(items={"type": "array", "items": item, "maxItems": bodies.MAX_ITEMS})
+    bounds = {"minItems": 1, "maxItems": bodies.MAX_ITEMS}
+    batch = _object(items={"type": "array", "items": item, **bounds})
     results = _object(results={"type": "array", "items": result})
     document["paths"] |= {
         CHECK_EXECUTIONS: _post(
-            "Check, consume or reserve executions", _ref("CheckExecutions"), _ref("CheckAnswer")
+            "Check, consume or reserve executions",
+            _ref("CheckExecutions"),
+            _ref("CheckAnswer"),
+            takes_key=True,
         ),
         CHECK_EXECUTIONS_BATCH: _post("Up to 1,000 at once, each decided alone", batch, results),
         COMMIT: _post(
@@ -107,7 +111,11 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
             "Give back what is held", None, _ref("SettleAnswer"), "id"
         ),
         REFUND: _post(
-            "Give back executions", _ref("RefundExecutions"), _ref("RefundAnswer"), "event_id"
+            "Give back executions",
+            _ref("RefundExecutions"),
+            _ref("RefundAnswer"),
+            "event_id",
+            takes_key=True,
         ),
     }
     # Without a body the whole hold is used; a refund needs its reason.
@@ -115,9 +123,14 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
 
 
 def _post(
-    summary: str, body: dict[str, Any] | None, answer: dict[str, Any], path_name: str = ""
+    summary: str,
+    body: dict[str, Any] | None,
+    answer: dict[str, Any],
+    path_name: str = "",
+    *,
+    takes_key: bool = False,
 ) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [KEY_HEADER]
+    parameters: list[dict[str, Any]] = [KEY_HEADER] if takes_key else []
     if path_name:
         schema = {"type": "string"}
         parameters.append({"name": path_name, "in": "path", "required": True, "schema": schema})

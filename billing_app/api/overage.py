@@ -7,10 +7,11 @@ from pydantic import Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.json_body import JsonBody
+from billing_app.api.routing import JsonRoute
 from billing_app.billing.overage import limits
 from billing_app.billing.overage.limits import MAX_LIMIT_MINOR, OverageLimitView
 
-router = APIRouter(prefix="/billing", tags=["overage"])
+router = APIRouter(route_class=JsonRoute, prefix="/billing", tags=["overage"])
 
 
 class SetLimit(JsonBody):

@@ -11,6 +11,7 @@ from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.json_body import JsonBody
 from billing_app.api.parameters import OfferCode
 from billing_app.api.responses import problems
+from billing_app.api.routing import JsonRoute
 from billing_app.billing import catalogue
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
@@ -19,7 +20,7 @@ from billing_app.composition import Services
 from billing_app.db.words import When
 from billing_app.routes import OVERVIEW
 
-router = APIRouter(prefix="/billing", tags=["subscriptions"])
+router = APIRouter(route_class=JsonRoute, prefix="/billing", tags=["subscriptions"])
 
 MAX_URL_LENGTH: Final = 2000
 # Browsers drop some of these and read others as slashes.

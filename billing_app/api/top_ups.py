@@ -9,9 +9,10 @@ from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.json_body import JsonBody
 from billing_app.api.parameters import OfferCode
 from billing_app.api.responses import problems
+from billing_app.api.routing import JsonRoute
 from billing_app.billing.subscriptions.top_ups import MAX_CAP_MINOR, MAX_THRESHOLD, TopUpView
 
-router = APIRouter(prefix="/billing/top-up", tags=["top-up"])
+router = APIRouter(route_class=JsonRoute, prefix="/billing/top-up", tags=["top-up"])
 
 
 class SwitchOn(JsonBody):

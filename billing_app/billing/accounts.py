@@ -27,6 +27,7 @@ from billing_app.billing.errors import (
     ScopeMissingError,
     UserNotFoundError,
 )
+from billing_app.billing.names import checked_name
 from billing_app.billing.trials import TrialTerms
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Membership, Organization, Plan, User
@@ -217,8 +218,7 @@ async def create_organization(
 ) -> str:
     """Make an organization with one paid plan of so many executions; returns its id."""
     require_operator(actor)
-    if not name.strip() or len(name) > 255:
-        raise InvalidInputError("A name of 1 to 255 characters is needed.", field="name")
+    name = checked_name(name)
     organization_id = ids.new_id("org_")
     account = Account(
         id=ids.new_account_number(),
@@ -227,7 +227,7 @@ async def create_organization(
         created_at=now,
     )
     async with database.transaction() as session:
-        session.add(Organization(id=organization_id, name=name.strip(), created_at=now))
+        session.add(Organization(id=organization_id, name=name, created_at=now))
         await session.flush()
         session.add(account)
         await session.flush()
@@ -260,7 +260,7 @@ async def add_plan(
         sequences = select(Plan.sequence).where(Plan.account_id == account.id)
         sequence = max((await session.exec(sequences)).all(), default=0) + 1
         plan = _contract_plan(account.id, sequence=sequence, executions=executions, now=now)
-        plan.name = name
+        plan.name = checked_name(name)
         plan.ends_at = ends_at
         session.add(plan)
     return sequence

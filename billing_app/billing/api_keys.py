@@ -18,6 +18,7 @@ from billing_app.billing.errors import (
     NotAuthenticatedError,
     OrganizationNotFoundError,
 )
+from billing_app.billing.names import checked_name
 from billing_app.db.engine import Database
 from billing_app.db.tables import ApiKey
 from billing_app.db.words import Scope, StaffRole
@@ -68,15 +69,16 @@ async def create_key(
     OrganizationNotFoundError.
     """
     require_operator(actor)
-    if not name.strip() or not scopes:
-        raise InvalidInputError("A key needs a name and at least one scope.")
+    name = checked_name(name)
+    if not scopes:
+        raise InvalidInputError("A key needs at least one scope.")
     if (Scope.STAFF in scopes) is not (staff_role is not None):
         raise InvalidInputError("The scope staff goes with a role, and no other does.")
     if staff_role is not None and organization_id is not None:
         raise InvalidInputError("A key with the scope staff is the platform's.")
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(
-        name=name.strip(),
+        name=name,
         key_hash=hash_key(secret),
         hint=secret[:HINT_LENGTH],
         scopes=sorted(scopes),

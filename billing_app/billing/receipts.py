@@ -13,7 +13,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import AccountNotFoundError, EventNotFoundError
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, ApiKey, ExecutionEvent, Plan
-from billing_app.db.words import EndReason, EventKind
+from billing_app.db.words import EndReason, EventKind, PlanSource
 
 CORRECTIONS: Final = (EventKind.REFUND, EventKind.ADJUSTMENT)
 
@@ -43,7 +43,8 @@ class RefundLine:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """`executions` is negative for a refund; remaining before and after are the account's."""
+    """`executions` is negative for a refund; remaining before and after are the account's, of
+    what was bought."""
 
     event_id: str
     kind: EventKind
@@ -143,17 +144,19 @@ def _receipt(
 
 
 def _taken(own: list[tuple[ExecutionEvent, Plan]]) -> int:
-    """What an event took from what remains; negative when it gave back.
+    """What an event took from what is left; negative when it gave back.
 
-    A commit takes from what was held. A correction moves what remains only where the plan still
-    counted.
+    A commit takes from what was held. A correction moves what is left only where the plan still
+    counted. What was used beyond the plan was never left.
     """
     event = own[0][0]
     if event.kind == EventKind.COMMIT:
         return 0
     corrects = event.kind in CORRECTIONS
     return sum(
-        part.executions for part, plan in own if not corrects or _counted(plan, event.occurred_at)
+        part.executions
+        for part, plan in own
+        if plan.source != PlanSource.OVERAGE and (not corrects or _counted(plan, event.occurred_at))
     )
 
 

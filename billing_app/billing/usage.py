@@ -237,7 +237,7 @@ async def list_events(
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        after = _number_of(cursor, account.id) if cursor else None
+        after = _number_of(cursor, account.id) if cursor is not None else None
         found = await _read_events(
             session,
             account.id,

@@ -1,6 +1,6 @@
 """Keys of services."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -8,6 +8,8 @@ from billing_app.billing import api_keys
 from billing_app.billing.actors import OperatorActor
 from billing_app.cli.running import look_after, now, out
 from billing_app.db.words import Scope, StaffRole
+
+MAX_ID: Final = 2**63 - 1
 
 app = typer.Typer(no_args_is_help=True, help="Keys of services.")
 
@@ -40,7 +42,9 @@ def create_key(
 
 
 @app.command("revoke")
-def revoke_key(key_id: Annotated[int, typer.Argument(help="The number in `keys list`.")]) -> None:
+def revoke_key(
+    key_id: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="The number in `keys list`.")],
+) -> None:
     """Stop a key; it is refused everywhere within 5 seconds."""
     revoked = look_after(
         lambda services: api_keys.revoke_key(

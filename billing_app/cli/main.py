@@ -201,7 +201,7 @@ def replay(
     from billing_app.replay import ReplayStoppedError, Target
     from billing_app.replay import replay as send
 
-    target = Target(base_url=base_url.rstrip("/"), api_key=key, organization_id=organization)
+    target = Target(base_url=base_url, api_key=key, organization_id=organization)
     try:
         counts = asyncio.run(send(file, target, speed=speed, concurrency=concurrency))
     except ReplayStoppedError as stopped:

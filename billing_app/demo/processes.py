@@ -32,6 +32,7 @@ HOST: Final = "127.0.0.1"
 STOP_SECONDS: Final = 10
 START_SECONDS: Final = 60
 RETRY_SECONDS: Final = 0.1
+PIPE_BYTES: Final = 4096
 
 
 @contextmanager
@@ -145,7 +146,8 @@ def _any_free_port() -> int:
 
 
 def _end_with_standard_input() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), PIPE_BYTES):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

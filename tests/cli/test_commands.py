@@ -63,14 +63,23 @@ def test_a_malformed_setting_is_named(environment: dict[str, str]) -> None:
         ({"SMTP_PASSWORD": "secret"}, "SMTP_PASSWORD"),
         ({"SMTP_SECURITY": "some"}, "SMTP_SECURITY"),
         ({"SMTP_PORT": "0"}, "SMTP_PORT"),
+        ({"PUBLIC_ORG_ID": "a\nb"}, "PUBLIC_ORG_ID"),
+        ({"PUBLIC_ORG_ID": " "}, "PUBLIC_ORG_ID"),
+        ({"PUBLIC_ORG_ID": "public "}, "PUBLIC_ORG_ID"),
+        ({"DATABASE_URL": "postgresql://u:secret@[::1/x"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:secret@h/x?foo=bar"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:secret@h/x%00y"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:secret@h/%ff"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:///x"}, "DATABASE_URL"),
     ],
 )
-def test_mail_that_could_not_be_sent_is_told_at_the_start(
+def test_what_cannot_work_is_told_at_the_start(
     environment: dict[str, str], given: dict[str, str], name: str
 ) -> None:
     ended = run_command(environment | given, "verify")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert ended.stderr.startswith(f"{name} is not valid: ")
+    assert "secret" not in ended.stderr
 
 
 def test_a_setting_that_is_empty_is_not_set(environment: dict[str, str]) -> None:
@@ -120,6 +129,27 @@ def test_ids_and_keys_stand_alone_on_their_line(environment: dict[str, str]) -> 
     unknown = run_command(environment, *arguments, "--organization", "org_nobody")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert key.stdout.strip() not in run_command(environment, "keys", "list").stdout
+
+
+@pytest.mark.parametrize("name", ["", "  ", "n" * 256, "a\x01b", "a\nb"])
+def test_a_name_that_is_none_is_one_line(environment: dict[str, str], name: str) -> None:
+    made = run_command(environment, "accounts", "create-organization", "A", "--executions", "1")
+    organization = made.stdout.strip()
+    for arguments in (
+        ("accounts", "create-organization", name, "--executions", "1"),
+        ("accounts", "add-plan", organization, "--executions", "1", "--name", name),
+        ("keys", "create", "--scope", "executions", "--platform", "--name", name),
+    ):
+        ended = run_command(environment, *arguments)
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+        assert ended.stderr.startswith("A name ")
+
+
+def test_a_number_that_no_key_has_is_refused(environment: dict[str, str]) -> None:
+    for number in ("0", str(2**63), "1" * 30):
+        ended = run_command(environment, "keys", "revoke", number)
+        assert ended.returncode == 2
+        assert "Traceback" not in ended.stderr
 
 
 def test_a_revoked_key_is_refused(environment: dict[str, str]) -> None:

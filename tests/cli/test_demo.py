@@ -82,6 +82,13 @@ def _share_with_a_second_one_on_another_port(environment: dict[str, str]) -> Non
         process.communicate(timeout=30)
 
 
+def test_what_the_demo_runs_beside_it_ends_without_a_word() -> None:
+    command = [sys.executable, "-m", "billing_app.demo.processes", "calendar", "2026"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
 def _read_until_told_the_way(process: "subprocess.Popen[str]") -> str:
     """All that is said until then."""
     assert process.stdout is not None

@@ -11,6 +11,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from billing_app.replay import read_rows
 from tests.conftest import server_environment
 from tests.processes import api_process, run_command, start_command
 
@@ -71,12 +72,32 @@ def test_odd_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
         ((str(odd_file), "--base-url", base_url), "CSV"),
         ((str(odd_file.parent), "--base-url", base_url), "directory"),
         ((str(TRACE), "--base-url", "localhost:3000"), "http://"),
+        ((str(TRACE), "--base-url", "http://"), "http://"),
+        ((str(TRACE), "--base-url", "http://[::1"), "base URL"),
+        ((str(TRACE), "--base-url", "http://127.0.0.1:99999"), "base URL"),
+        ((str(TRACE), "--base-url", base_url, "--key", ""), "keys create"),
+        ((str(TRACE), "--base-url", base_url, "--key", "é"), "keys create"),
     ):
         refused = run_command(
-            environment, "replay", *arguments, "--organization", organization, "--key", key
+            environment, "replay", "--organization", organization, "--key", key, *arguments
         )
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
         assert word in refused.stderr
+
+
+def test_times_as_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "times.csv"
+    times = (
+        "2023-11-16 18:15:46+00:00",
+        "2023-11-16 18:15:46.680590+00:00",
+        "2023-11-16 18:15:47",
+        "2023-11-16 18:15:48.5000000",
+        "2023-11-16 20:15:49.25+02:00",
+        "2023-11-16T18:15:50Z",
+    )
+    file.write_text("\n".join(["TIMESTAMP", *times]), encoding="utf-8-sig")
+    rows = read_rows(file)
+    assert [round(row.after_seconds, 6) for row in rows] == [0, 0.68059, 1, 2.5, 3.25, 4]
 
 
 def _check_usage(base_url: str, key: str, organization: str) -> None:

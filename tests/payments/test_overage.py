@@ -12,6 +12,7 @@ from billing_app.billing.overage.limits import (
 )
 from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
 from billing_app.billing.plans import read_history
+from billing_app.billing.receipts import read_receipt
 from billing_app.billing.staff.stopping import pause_plan
 from billing_app.billing.staff.undo import undo
 from billing_app.db.words import Interval, PlanSource, When
@@ -79,6 +80,17 @@ async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: Bed)
     assert await soft.denied() == "budget_exceeded"
     await limit(soft, None)
     assert await soft.denied() == ""
+
+
+async def test_what_may_be_used_beyond_the_plan_never_counts_as_left(soft: Bed) -> None:
+    await soft.subscribed("soft")
+    await limit(soft, 100)
+    used = [accepted(await soft.use(executions)) for executions in (900, 150, 50)]
+    database = soft.services.database
+    receipts = [await read_receipt(database, OPERATOR, answer["event_id"]) for answer in used]
+    assert [
+        (found.executions_remaining_before, found.executions_remaining_after) for found in receipts
+    ] == [(1_000, 100), (100, 0), (0, 0)]
 
 
 async def test_a_limit_below_what_is_used_allows_nothing_more(soft: Bed) -> None:

@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from billing_app.api.callers import ServicesNow
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
 from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
 from billing_app.billing.staff import audit_log
 from billing_app.billing.staff.audit_log import EntryQuery, EntrySort
 
-router = APIRouter(prefix=ADMIN_PREFIX, tags=["audit"], responses=PROBLEMS)
+router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["audit"], responses=PROBLEMS)
 
 
 @router.get("/audit")

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import Limit
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, Cursor, DaysNow, Text, asked, listed
 from billing_app.api.usage import DayParameter, days_of
@@ -35,7 +36,10 @@ from billing_app.db.words import (
 )
 
 router = APIRouter(
-    prefix=f"{ADMIN_PREFIX}/customers", tags=["staff: customers"], responses=PROBLEMS
+    route_class=JsonRoute,
+    prefix=f"{ADMIN_PREFIX}/customers",
+    tags=["staff: customers"],
+    responses=PROBLEMS,
 )
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
@@ -13,7 +14,10 @@ from billing_app.billing.staff import jobs as background
 from billing_app.billing.staff.jobs import JobQuery, JobSort, JobState, JobView
 
 router = APIRouter(
-    prefix=f"{ADMIN_PREFIX}/jobs", tags=["staff: jobs"], responses=PROBLEMS | UNAVAILABLE
+    route_class=JsonRoute,
+    prefix=f"{ADMIN_PREFIX}/jobs",
+    tags=["staff: jobs"],
+    responses=PROBLEMS | UNAVAILABLE,
 )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, Text, asked, listed
 from billing_app.billing.sorting import Order
@@ -15,7 +16,7 @@ from billing_app.billing.staff.members import MemberSort
 from billing_app.billing.staff.permissions import LIMITS, Action, may
 from billing_app.db.words import StaffRole
 
-router = APIRouter(prefix=ADMIN_PREFIX, tags=["staff"], responses=PROBLEMS)
+router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["staff"], responses=PROBLEMS)
 
 Role = Annotated[StaffRole, Field(strict=False)]
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
 from billing_app.api.staff.listing import Asked, asked, listed
 from billing_app.api.usage import DayParameter, days_of
@@ -12,7 +13,12 @@ from billing_app.billing.sorting import Order
 from billing_app.billing.staff import metrics
 from billing_app.billing.staff.metrics import NearSort, PlatformOverview
 
-router = APIRouter(prefix=f"{ADMIN_PREFIX}/metrics", tags=["staff: metrics"], responses=PROBLEMS)
+router = APIRouter(
+    route_class=JsonRoute,
+    prefix=f"{ADMIN_PREFIX}/metrics",
+    tags=["staff: metrics"],
+    responses=PROBLEMS,
+)
 
 
 @router.get("")

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import MAX_INT4, PathName, WholeNumber
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, Text, asked, listed
 from billing_app.billing.catalogue import OfferTerms, OverageTerms
@@ -31,7 +32,12 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
         "content": {"application/problem+json": {}},
     }
 }
-router = APIRouter(prefix=f"{ADMIN_PREFIX}/offers", tags=["staff: offers"], responses=PROBLEMS)
+router = APIRouter(
+    route_class=JsonRoute,
+    prefix=f"{ADMIN_PREFIX}/offers",
+    tags=["staff: offers"],
+    responses=PROBLEMS,
+)
 
 Revision = Annotated[int, Field(ge=0, le=MAX_INT4)]
 Version = Annotated[WholeNumber, Path(ge=1, le=MAX_INT4)]

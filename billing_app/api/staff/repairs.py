@@ -11,6 +11,7 @@ from pydantic import Field
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import MAX_INT4, NO_CONTROL, Moment, OfferCode
 from billing_app.api.responses import problems
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.billing.staff import adjustments, grants, refunds, stopping, trials, undo
 from billing_app.billing.staff.audit_log import EntryView
@@ -20,7 +21,7 @@ from billing_app.billing.staff.refunds import EventRange, RangeView
 from billing_app.billing.staff.repairs import MAX_KEY_LENGTH
 from billing_app.db.words import When
 
-router = APIRouter(prefix=ADMIN_PREFIX, tags=["repairs"], responses=PROBLEMS)
+router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["repairs"], responses=PROBLEMS)
 
 MONEY: Final = problems(402, 502)
 Count = Annotated[int, Field(ge=1, le=MAX_EXECUTIONS)]

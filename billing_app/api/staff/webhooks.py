@@ -7,6 +7,7 @@ from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import Moment, PathName
+from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
 from billing_app.billing.sorting import Order
@@ -27,7 +28,9 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
         "content": {"application/problem+json": {}},
     }
 }
-router = APIRouter(prefix=ADMIN_PREFIX, tags=["staff: webhooks"], responses=PROBLEMS)
+router = APIRouter(
+    route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["staff: webhooks"], responses=PROBLEMS
+)
 
 JobsNow = Annotated[BackgroundJobs, Depends(get_jobs)]
 

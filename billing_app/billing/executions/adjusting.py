@@ -41,7 +41,7 @@ def adjust(request: Adjust, ledger: LedgerState, changes: Changes) -> bytes | Bi
         reason=request.reason,
     )
     balance = balance_of(account, now)
-    number = changes.add_event(account, shares, facts, balance.remaining)
+    number = changes.add_event(account, shares, facts, balance.left)
     return _answer(account, number, shares, balance)
 
 

@@ -28,12 +28,16 @@ class ReservationBrief(msgspec.Struct, gc=False):
 
 
 class Balance(msgspec.Struct, gc=False):
-    """Sums over the account's usable plans; the last plan alone when none is usable."""
+    """Sums over the account's usable plans; the last plan alone when none is usable.
+
+    `left` is what remains of what was bought: what may be used beyond it is never left.
+    """
 
     total: int
     used: int
     held: int
     remaining: int
+    left: int
     period_end: datetime | None
 
 
@@ -109,12 +113,14 @@ def balance_of(account: AccountState, now: datetime) -> Balance:
     if len(plans) == 1:
         plan = plans[0]
         remaining = plan.remaining if plan.is_usable(now) else 0
-        return Balance(plan.executions, plan.used, plan.held, remaining, plan.ends_at)
+        left = 0 if plan.is_overage else remaining
+        return Balance(plan.executions, plan.used, plan.held, remaining, left, plan.ends_at)
     return Balance(
         total=sum(plan.executions for plan in plans),
         used=sum(plan.used for plan in plans),
         held=sum(plan.held for plan in plans),
         remaining=sum(plan.remaining for plan in plans),
+        left=sum(plan.remaining for plan in plans if not plan.is_overage),
         period_end=plans[0].ends_at if plans else None,
     )
 

@@ -111,7 +111,7 @@ class Changes:
         self.denied: defaultdict[DenialKey, int] = defaultdict(int)
 
     def add_event(
-        self, account: AccountState, shares: list[Share], facts: EventFacts, remaining: int
+        self, account: AccountState, shares: list[Share], facts: EventFacts, left: int
     ) -> int:
         """Write an event with a row for each plan's share, and count it in its day."""
         number = account.next_number(self.now_microseconds)
@@ -124,7 +124,7 @@ class Changes:
                     facts.kind,
                     executions,
                     plan.used,
-                    remaining,
+                    left,
                     facts.workflow,
                     facts.user_id,
                     facts.idempotency_key,

@@ -125,7 +125,7 @@ def _consume(ask: Ask, account: AccountState, usable: list[PlanBalance], changes
         _CONSUMED, ask.workflow, ask.user_id, ask.idempotency_key, ask.caller.api_key_id
     )
     balance = balance_of(account, now)
-    number = changes.add_event(account, shares, facts, balance.remaining)
+    number = changes.add_event(account, shares, facts, balance.left)
     return _answer(ask, account, shares[-1][0], balance, event_number=number)
 
 

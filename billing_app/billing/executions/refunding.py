@@ -69,7 +69,7 @@ def _refund_event(
     )
     balance = balance_of(account, now)
     given_back = [(plan, -used) for plan, used in shares]
-    number = changes.add_event(account, given_back, facts, balance.remaining)
+    number = changes.add_event(account, given_back, facts, balance.left)
     return encode(
         RefundAnswer(
             ids.encode(ids.EVENT, account.id, number),

@@ -89,8 +89,8 @@ def _settle_held(
             api_key_id=caller.api_key_id,
             refers_to=reservation.number,
         )
-        remaining = balance_of(account, now).remaining
-        event_number = changes.add_event(account, shares, facts, remaining)
+        left = balance_of(account, now).left
+        event_number = changes.add_event(account, shares, facts, left)
     status = ReservationStatus.COMMITTED if executions else ReservationStatus.RELEASED
     changes.settle(reservation, status, at=now, event_number=event_number)
     return _settle_answer(account, reservation, executions, event_number, now)

@@ -144,7 +144,7 @@ async def find_accounts(
     sort = where.sort or Sort.WORD
     if sort.is_by_word and not words:
         sort = Sort.NEWEST
-    after = _place(cursor, sort) if cursor else None
+    after = _place(cursor, sort) if cursor is not None else None
     values: dict[str, Any] = {"now": now, "limit": limit + 1, "examined": MAX_EXAMINED}
     for n, word in enumerate(words):
         values |= {f"low{n}": word, f"high{n}": word + LAST_LETTER}

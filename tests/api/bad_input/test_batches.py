@@ -23,6 +23,9 @@ JSON = {"Content-Type": "application/json"}
         '{"organization_id": "x", "executions": -1e999}',
         '{"organization_id": "x", "executions": ' + "9" * 5_000 + "}",
         '{"organization_id": "x", "note": 1e999, "executions": 0}',
+        r'{"organization_id": "x", "workflow": "Invoice \ud83d"}',
+        r'{"organization_id": "x", "workflow": "\udc00 cut"}',
+        r'{"organization_id": "x", "note": "\ud83d\ud83d", "\ude00": 1}',
     ],
 )
 def test_an_item_that_is_none(service: httpx.Client, holder: Holder, item: str) -> None:
@@ -38,7 +41,14 @@ def test_an_item_that_is_none(service: httpx.Client, holder: Holder, item: str) 
 
 @pytest.mark.parametrize(
     "content",
-    [b'{"items": [{"a": 1},]}', b'{"items": [{"a" 1}]}', b'{"items": [nul]}', b'{"items": [1'],
+    [
+        b'{"items": [{"a": 1},]}',
+        b'{"items": [{"a" 1}]}',
+        b'{"items": [nul]}',
+        b'{"items": [1',
+        b'{"items": [{"workflow": "\xff"}]}',
+        b'{"items": [{"workflow": "\\ud83d"}, NaN]}',
+    ],
 )
 def test_a_batch_that_is_no_json(service: httpx.Client, content: bytes) -> None:
     response = service.post(CHECK_EXECUTIONS_BATCH, content=content, headers=JSON)

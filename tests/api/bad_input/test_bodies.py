@@ -13,10 +13,27 @@ from tests.factories import Holder
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"nonsense", b'{"a": }', b"\xff\xfe", b'{"organization_id": "\xff"}'],
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b'{"a": }',
+        b"\xff\xfe",
+        b'{"organization_id": "\xff"}',
+        b'{"organization_id": "x", "unknown": "\xff"}',
+        b'{"organization_id": "x", "\xff": 1}',
+        b"\xef\xbb\xbf{}",
+    ],
 )
 def test_broken_json(service: httpx.Client, content: bytes) -> None:
     refused(raw(service, content), 422, "malformed_json")
+
+
+@pytest.mark.parametrize("name", ["workflow", "unknown"])
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\udc00 x", rb"\ud83dabc", rb"\ud83d\u0041"])
+def test_half_of_a_character_is_called_so(service: httpx.Client, name: str, half: bytes) -> None:
+    content = b'{"organization_id": "x", "%b": "%b"}' % (name.encode(), half)
+    assert "half of a character" in refused(raw(service, content), 422, "invalid_input")["detail"]
 
 
 @pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"text"', b"true"])
@@ -74,6 +91,37 @@ def test_bodies_of_other_routes_are_refused_alike(
 ) -> None:
     headers = {"Content-Type": content_type}
     refused(service.post(SUBSCRIPTIONS, content=content, headers=headers), status, code)
+
+
+JSON = '{"offer": "starter"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (JSON.encode("utf-16"), "application/json; charset=utf-8"),
+        (JSON.encode("utf-32"), "application/json"),
+        (JSON.encode("utf-8-sig"), "application/json"),
+        (b'{"offer": NaN}', "application/json"),
+        (b'{"offer": "a", "unknown": -Infinity}', "application/json"),
+    ],
+)
+def test_what_is_json_in_utf_8_only_by_guessing(
+    service: httpx.Client, content: bytes, content_type: str
+) -> None:
+    headers = {"Content-Type": content_type}
+    for path in (SUBSCRIPTIONS, CHECK_EXECUTIONS):
+        refused(service.post(path, content=content, headers=headers), 422, "malformed_json")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/vnd.acme+json; charset=latin1", "application/problem+json"]
+)
+def test_another_kind_of_json(service: httpx.Client, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    for path in (SUBSCRIPTIONS, CHECK_EXECUTIONS):
+        response = service.post(path, content=JSON.encode(), headers=headers)
+        refused(response, 415, "unsupported_media_type")
 
 
 BROKEN = [

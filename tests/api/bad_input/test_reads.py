@@ -48,7 +48,7 @@ def test_a_bad_cursor(service: httpx.Client, holder: Holder, api_database_url: s
     other = organization(api_database_url)
     foreign = [ids.encode(prefix, other.account_number, 1) for prefix in (ids.PLAN, ids.EVENT)]
     for path in ("/billing/plans/history", "/billing/usage/events"):
-        for cursor in ("x", "evt_", "pln_x", "1", "\0", "c" * 65, *foreign):
+        for cursor in ("", "x", "evt_", "pln_x", "1", "\0", "c" * 65, *foreign):
             params = {"organization_id": holder.organization_id, "cursor": cursor}
             problem = refused(service.get(path, params=params), 422, "invalid_input")
             assert problem["field"] == "cursor"

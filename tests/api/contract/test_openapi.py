@@ -4,7 +4,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.params import Form
+from fastapi.routing import APIRoute
 
+from billing_app.api import overage, passwords, sign_in, staff, subscriptions, top_ups, usage
+from billing_app.api.routing import JsonRoute
 from tests.api.contract.asking import done
 
 OPEN = {"/billing/offers", "/billing/problems/{code}", "/billing/webhooks/stripe"}
@@ -55,6 +59,39 @@ def test_who_may_ask(document: Any) -> None:
             elif not is_hot:
                 assert operation["security"] == EITHER, path
                 assert {"401", "403"} <= set(operation["responses"])
+
+
+def test_a_key_is_asked_for_where_it_is_read(document: Any) -> None:
+    takes_key = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if operation["tags"] == ["executions"]
+        and any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", []))
+    }
+    check, refund = "/billing/plans/check-executions", "/billing/executions/{event_id}/refund"
+    assert takes_key == {check, refund}
+    key = document["components"]["schemas"]["CheckItem"]["properties"]["idempotency_key"]
+    assert {"type": "string", "minLength": 1, "maxLength": 255} in key["anyOf"]
+
+
+def test_metrics_are_text(document: Any) -> None:
+    answer = document["paths"]["/metrics"]["get"]["responses"]["200"]
+    assert list(answer["content"]) == ["text/plain"]
+
+
+def test_every_json_body_is_read_strictly() -> None:
+    modules = (overage, top_ups, subscriptions, sign_in, passwords, usage, *staff.modules)
+    routes = [route for module in modules for route in module.router.routes]
+    with_body = [
+        route
+        for route in routes
+        if isinstance(route, APIRoute)
+        and route.body_field is not None
+        and not isinstance(route.body_field.field_info, Form)
+    ]
+    assert len(with_body) > 20
+    assert [route.path for route in with_body if not isinstance(route, JsonRoute)] == []
 
 
 def test_bodies_that_are_needed(document: Any) -> None:
