@@ -32,8 +32,8 @@ MESSAGES: Final = {
 }
 SAID: Final = {
     "mailed": (
-        "Look into your mail",
-        "If somebody signs in with this address, a link is on its way. It works once, for an hour.",
+        "Check your e-mail",
+        "If an account uses this address, a link is on its way. It works once, for an hour.",
     ),
     "changed": ("Your password is changed", "Every other browser was signed out."),
 }
