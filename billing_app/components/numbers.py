@@ -36,7 +36,7 @@ def meter(
     """A bar as full as the words beside it say: what is left where they tell what is left.
 
     `value` are these words, for who hears the page. What is on hold is lighter, beside the rest;
-    `tone` is "", "warning" (80 % taken), "spent" (nothing left) or "quiet".
+    `tone` is "", "warning" (80% taken), "spent" (nothing left) or "quiet".
     """
     size = "thin" if thin else ""
     return rx.el.div(
@@ -66,7 +66,7 @@ def badge(words: Words, tone: Tone = "") -> rx.Component:
     return rx.el.span(words, class_name=f"badge {tone}")
 
 
-def facts(*pairs: tuple[str, Words]) -> rx.Component:
+def facts(*pairs: tuple[Words, Words]) -> rx.Component:
     """Names with their values, two to a row."""
     return rx.el.dl(
         *[rx.el.div(rx.el.dt(name), rx.el.dd(value)) for name, value in pairs],

@@ -31,6 +31,7 @@ def billing_overview() -> rx.Component:
         rx.fragment(
             page_head("Plans", State.account.name, live_mark(is_broken=State.is_broken)),
             _news(),
+            _warning(),
             columns(_plan(), _queue()),
             offers(),
             limits(),
@@ -60,8 +61,14 @@ def _news() -> rx.Component:
             for each in (DealState, LimitState)
         ],
         _told(news, go_on, dismiss_button(State.dismiss)),
-        rx.cond(news.tone == "good", rx.el.span(on_mount=rx.call_script(FORGET_ANSWER))),
+        rx.cond(
+            news.tone == "good", rx.el.span(hidden=True, on_mount=rx.call_script(FORGET_ANSWER))
+        ),
     )
+
+
+def _warning() -> rx.Component:
+    return _told(State.warning, native_link("See plans", href="#plans", class_name="button"))
 
 
 def _told(message: Any, *actions: rx.Component) -> rx.Component:
@@ -81,8 +88,8 @@ def _plan() -> rx.Component:
                 facts(
                     ("Type", plan.type),
                     ("Comes from", plan.source),
-                    ("In use since", plan.began),
-                    ("Ends", plan.ends),
+                    (plan.began_label, plan.began),
+                    (plan.ends_label, plan.ends),
                 ),
                 _terms(),
             ),
@@ -93,7 +100,7 @@ def _plan() -> rx.Component:
             ),
         ),
         title=rx.cond(State.has_plan, plan.name, "Current plan"),
-        note="Current plan",
+        note=rx.cond(State.has_plan, plan.note, "Current plan"),
     )
 
 
@@ -117,11 +124,16 @@ def _terms() -> rx.Component:
             ),
             class_name="terms",
         ),
-        rx.el.div(
-            rx.el.p("This plan does not renew.", class_name="soft"),
-            native_link("See plans", href="#plans", class_name="text-link"),
-            class_name="terms",
-        ),
+        rx.cond(~State.facts.is_over, _no_renewal()),
+    )
+
+
+def _no_renewal() -> rx.Component:
+    see_plans = native_link("See plans", href="#plans", class_name="text-link")
+    return rx.el.div(
+        rx.el.p("This plan does not renew.", class_name="soft"),
+        rx.cond(State.warning.title == "", see_plans),
+        class_name="terms",
     )
 
 
@@ -163,10 +175,10 @@ def _executions() -> rx.Component:
 def _period() -> rx.Component:
     plan = State.facts
     return _measure(
-        "Billing period",
+        plan.period_label,
         plan.period_words,
         rx.cond(
-            plan.has_end,
+            plan.has_bar,
             meter(
                 percent=plan.period_left_percent,
                 tone="quiet",
@@ -177,7 +189,7 @@ def _period() -> rx.Component:
     )
 
 
-def _measure(name: str, words: rx.Var[str], bar: rx.Component) -> rx.Component:
+def _measure(name: rx.Var[str] | str, words: rx.Var[str], bar: rx.Component) -> rx.Component:
     return rx.el.div(
         rx.el.div(rx.el.span(name), rx.el.strong(words), class_name="measure-words"), bar
     )
@@ -186,8 +198,12 @@ def _measure(name: str, words: rx.Var[str], bar: rx.Component) -> rx.Component:
 def _queue() -> rx.Component:
     return card(
         rx.cond(
-            State.queue.length() > 0,
-            rx.el.ol(rx.foreach(State.queue, _queued), class_name="queue"),
+            (State.queue.length() > 0) | (State.follows != ""),
+            rx.el.ol(
+                rx.foreach(State.queue, _queued),
+                rx.cond(State.follows != "", _follows()),
+                class_name="queue",
+            ),
             empty(
                 icon="layers",
                 title="Nothing is queued",
@@ -212,6 +228,14 @@ def _queued(plan: ObjectVar[PlanRow]) -> rx.Component:
         ),
         rx.el.span(plan.executions, class_name="queue-number"),
         class_name=rx.cond(plan.tone == "accent", "queue-item current", "queue-item"),
+    )
+
+
+def _follows() -> rx.Component:
+    return rx.el.li(
+        rx.el.span(class_name="queue-dot", aria_hidden="true"),
+        rx.el.p(State.follows, class_name="queue-note"),
+        class_name="queue-item follows",
     )
 
 

@@ -1,25 +1,31 @@
 """From the plan in force and the pace to what pages say about it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import Pace
 from billing_app.db.words import EndReason
 from billing_app.states import words
-from billing_app.states.views import BalanceView, PlanFacts, PlanRow
+from billing_app.states.views import BalanceView, Message, PlanFacts, PlanRow
 
 WARNING_PERCENT = 80
 
 
-def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView:
+def balance_view(
+    current: CurrentPlan,
+    pace: Pace,
+    now: datetime,
+    *,
+    subscription: SubscriptionView | None = None,
+) -> BalanceView:
     """What is left, how long it lasts, and a warning when it gets scarce."""
     plan = current.plan
     if plan is None:
         return BalanceView()
     total = current.executions_total
     taken = current.executions_used + current.executions_held
-    tone = _tone(taken, total, remaining=current.executions_remaining)
-    title, explanation = _warning(current, pace, tone, now)
+    told = warning_of(current, pace, now, subscription=subscription)
     return BalanceView(
         has_plan=True,
         plan_name=plan.name,
@@ -28,15 +34,39 @@ def balance_view(current: CurrentPlan, pace: Pace, now: datetime) -> BalanceView
         of_total=_of_total(current, now),
         pace=_pace(current, pace),
         runs_out=_runs_out(current, pace),
-        period=_period(current, now),
+        period=_period(current, now, subscription),
         used_words=f"{words.number(current.executions_used)} used",
         held=f"{words.number(current.executions_held)} on hold" if current.executions_held else "",
         left_percent=percent_of(current.executions_remaining, total),
         held_percent=percent_of(current.executions_held, total),
-        tone=tone,
-        warning_title=title,
-        warning_words=explanation,
+        tone=_tone(taken, total, remaining=current.executions_remaining),
+        warning_title=told.title,
+        warning_words=told.words,
     )
+
+
+def warning_of(
+    current: CurrentPlan,
+    pace: Pace,
+    now: datetime,
+    *,
+    subscription: SubscriptionView | None = None,
+) -> Message:
+    """That executions are scarce or that none is left; empty while there are enough."""
+    if current.plan is None:
+        return Message()
+    taken = current.executions_used + current.executions_held
+    tone = _tone(taken, current.executions_total, remaining=current.executions_remaining)
+    if tone == "spent":
+        title, explanation = _refusal(current, now, subscription)
+        return Message("bad", title, explanation) if title else Message()
+    if tone == "warning":
+        percent = current.executions_remaining * 100 // current.executions_total
+        share = f"Only {percent}% of the executions are left"
+        lasts = words.days_left(pace) or "there has been no use in the last week"
+        few = "Less than 1% of the executions is left"
+        return Message("warning", share if percent else few, f"What is left lasts {lasts}.")
+    return Message()
 
 
 def _of_total(current: CurrentPlan, now: datetime) -> str:
@@ -51,25 +81,35 @@ def _is_usable(plan: PlanView, now: datetime) -> bool:
     return is_in_period and not plan.is_suspended and plan.paused_at is None
 
 
-def plan_facts(current: CurrentPlan, now: datetime) -> PlanFacts:
-    """The plan in force, in detail."""
+def plan_facts(
+    current: CurrentPlan, now: datetime, *, subscription: SubscriptionView | None = None
+) -> PlanFacts:
+    """The plan in force in detail, or the last one that was."""
     plan = current.plan
     if plan is None:
         return PlanFacts()
-    began = plan.began_at or plan.starts_at
+    is_over = plan.state is PlanState.ENDED
+    end = plan.ended_at if is_over else plan.ends_at
+    renews = _renews(subscription, plan.ends_at)
+    has_bar = plan.ends_at is not None and not is_over
     return PlanFacts(
         name=plan.name,
+        note="Last plan" if is_over else "Current plan",
         type=words.PLAN_TYPES[plan.type],
         source=words.SOURCES[plan.source],
         left=_left(plan),
         left_percent=percent_of(plan.remaining, plan.executions),
         held_percent=percent_of(plan.held, plan.executions),
         tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
-        began=words.day(began),
-        ends=words.day(plan.ends_at) if plan.ends_at else "No end date",
-        period_words=_period_words(plan, now),
+        began_label="Began" if is_over else "In use since",
+        began=words.day(plan.began_at or plan.starts_at),
+        ends_label="Ended" if is_over else "Period ends" if renews else "Ends",
+        ends=words.day(end) if end else "No end date",
+        period_label="Billing period" if has_bar else "Period",
+        period_words=_period_words(plan, now, renews=renews),
         period_left_percent=_period_left_percent(plan, now),
-        has_end=plan.ends_at is not None,
+        has_bar=has_bar,
+        is_over=is_over,
     )
 
 
@@ -102,43 +142,48 @@ def _tone(taken: int, total: int, *, remaining: int) -> str:
     return "warning" if taken * 100 >= total * WARNING_PERCENT else ""
 
 
-def _warning(current: CurrentPlan, pace: Pace, tone: str, now: datetime) -> tuple[str, str]:
-    if tone == "spent":
-        return _refusal(current, now)
-    if tone == "warning":
-        percent = current.executions_remaining * 100 // current.executions_total
-        share = f"Only {percent} % of the executions are left"
-        lasts = words.days_left(pace) or "there has been no use in the last week"
-        few = "Less than 1 % of the executions is left"
-        return share if percent else few, f"What is left lasts {lasts}."
-    return "", ""
-
-
-def _refusal(current: CurrentPlan, now: datetime) -> tuple[str, str]:
+def _refusal(
+    current: CurrentPlan, now: datetime, subscription: SubscriptionView | None
+) -> tuple[str, str]:
     """Why nothing can be used; nothing of a stop, of which the banner above every page tells."""
     if _is_stopped(current):
         return "", ""
-    if current.executions_held and current.executions_used < current.executions_total:
-        return "All executions are used or on hold", "New runs wait until held ones finish."
+    is_held = current.executions_held > 0 and current.executions_used < current.executions_total
     if current.overage is not None and current.overage.executions_remaining:
         cost = words.money(current.overage.cost_minor, current.overage.currency)
         return (
-            "All executions of your plans are used",
+            f"All executions of your plans are used{' or on hold' if is_held else ''}",
             f"Runs go on within your spending limit: {cost} beyond the plan so far.",
         )
+    if is_held:
+        freed = "runs that hold executions finish and free what they did not use"
+        return "All executions are used or on hold", f"New runs are refused until {freed}."
     title = "All executions are used"
     plan = current.plan
     if plan is not None and plan.ended_because not in (None, EndReason.DEPLETED):
         title = f"{plan.name} has ended"
-    return title, f"New runs are refused until {_next_plan(current, now)}."
+    return title, f"New runs are refused until {_next_plan(current, now, subscription)}."
 
 
-def _next_plan(current: CurrentPlan, now: datetime) -> str:
-    to_come = [plan for plan in current.upcoming if plan.starts_at > now]
+def _next_plan(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
+    to_come = [
+        (plan.starts_at, f"{plan.name} begins") for plan in current.upcoming if plan.starts_at > now
+    ]
+    if subscription is not None and _renews(subscription, subscription.period_end):
+        following = subscription.next_offer
+        renewal = f"{following.name} begins" if following else f"{subscription.offer.name} renews"
+        to_come.append((subscription.period_end, renewal))
     if not to_come:
         return "there is another plan"
-    first = min(to_come, key=lambda plan: plan.starts_at)
-    return f"{first.name} begins on {words.day(first.starts_at)}"
+    at, what = min(to_come)
+    return f"{what} on {words.day(at)}"
+
+
+def _renews(subscription: SubscriptionView | None, end: datetime | None) -> bool:
+    """Is this the end of a paid period that another one follows by itself?"""
+    if subscription is None or subscription.period_end != end:
+        return False
+    return not subscription.cancel_at_period_end and subscription.past_due_since is None
 
 
 def _is_stopped(current: CurrentPlan) -> bool:
@@ -163,18 +208,31 @@ def _runs_out(current: CurrentPlan, pace: Pace) -> str:
     return f"runs out on {words.short_day(pace.runs_out_on)}"
 
 
-def _period(current: CurrentPlan, now: datetime) -> str:
-    if current.period_end is None:
+def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
+    plan, end = current.plan, current.period_end
+    if plan is not None and plan.ended_at is not None:
+        return f"Ended {words.day(plan.ended_at)}"
+    if end is None:
         return "No end date"
-    verb = "Ends" if current.period_end > now else "Ended"
-    return f"{verb} {words.day(current.period_end)}"
+    if end <= now:
+        return f"Ended {words.day(end)}"
+    verb = "Ends"
+    if subscription is not None and _renews(subscription, end):
+        verb = "Changes" if subscription.next_offer else "Renews"
+    return f"{verb} {words.day(end)}"
 
 
-def _period_words(plan: PlanView, now: datetime) -> str:
+def _period_words(plan: PlanView, now: datetime, *, renews: bool) -> str:
+    if plan.state is PlanState.ENDED:
+        return "Used up" if plan.ended_because is EndReason.DEPLETED else "Over"
     if plan.ends_at is None:
         return "Stays until its executions are used"
-    left = (plan.ends_at - now).days
-    return f"{words.counted(left, 'day')} left" if left >= 0 else "Over"
+    if plan.ends_at <= now:
+        return "Over"
+    if plan.ends_at.date() == now.date():
+        return "Renews today" if renews else "Ends today"
+    days_begun = -((now - plan.ends_at) // timedelta(days=1))
+    return f"{words.counted(days_begun, 'day')} left"
 
 
 def _period_left_percent(plan: PlanView, now: datetime) -> float:

@@ -36,11 +36,13 @@ class BillingDashboardState(LivePage, SessionState):
     _drawn: tuple[str, list[DailyRow]] | None = None
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
-        database, account_id = get_services().database, account.account_id
+        services, account_id = get_services(), account.account_id
+        database = services.database
         now = datetime.now(UTC)
         today = now.date()
         days = Days(today - timedelta(days=CHART_DAYS - 1), today)
         current = await plans.read_current(database, actor, account_id, now)
+        subscription = await services.subscriptions.read(actor, account_id)
         rows = await usage.read_daily(
             database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
         )
@@ -48,7 +50,7 @@ class BillingDashboardState(LivePage, SessionState):
         lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
         pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
         self._show(
-            balance=balance_view(current, pace, now),
+            balance=balance_view(current, pace, now, subscription=subscription),
             events=event_rows(recent.items, self.events, actor),
         )
         self._show_numbers(rows, days, pace)

@@ -7,13 +7,14 @@ import reflex as rx
 from reflex.event import EventCallback, EventSpec
 
 from billing_app import routes
-from billing_app.billing import catalogue, plans
+from billing_app.billing import catalogue, plans, usage
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.subscriptions.invoices import list_invoices
+from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.words import Interval
 from billing_app.states import limits, payments
-from billing_app.states.balance import plan_facts, plan_row
+from billing_app.states.balance import plan_facts, plan_row, warning_of
 from billing_app.states.card import CardState
 from billing_app.states.deal import DealState
 from billing_app.states.live import LivePage
@@ -41,7 +42,9 @@ class BillingOverviewState(LivePage, SessionState):
 
     has_plan: rx.Field[bool] = rx.field(False)
     facts: rx.Field[PlanFacts] = rx.field(default_factory=PlanFacts)
+    warning: rx.Field[Message] = rx.field(default_factory=Message)
     queue: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
+    follows: rx.Field[str] = rx.field("")
     history: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     page_number: rx.Field[int] = rx.field(1)
     has_older: rx.Field[bool] = rx.field(False)
@@ -118,20 +121,24 @@ class BillingOverviewState(LivePage, SessionState):
         if self._listed != account.account_id:
             self._listed, self._chosen_interval = account.account_id, ""
             self._cursors = self._invoice_cursors = ()
-        database = get_services().database
-        current = await plans.read_current(database, actor, account.account_id, now)
-        open_plans = [
-            plan
-            for plan in (current.plan, *current.upcoming)
-            if plan is not None and plan.state is not plans.PlanState.ENDED
-        ]
+        services, account_id = get_services(), account.account_id
+        current = await plans.read_current(services.database, actor, account_id, now)
+        subscription = await services.subscriptions.read(actor, account_id)
+        pace = await usage.read_pace(
+            services.database,
+            actor,
+            account_id,
+            remaining=current.executions_remaining,
+            today=now.date(),
+        )
         self._show(
             has_plan=current.plan is not None,
-            facts=plan_facts(current, now),
-            queue=[plan_row(plan) for plan in open_plans],
+            facts=plan_facts(current, now, subscription=subscription),
+            warning=warning_of(current, pace, now, subscription=subscription),
+            queue=[plan_row(plan) for plan in payments.open_plans(current)],
         )
         await self._read_history(actor, account, now)
-        await self._read_offers(actor, account, current, now)
+        await self._read_offers(actor, account, current=current, subscription=subscription, now=now)
         await self._read_invoices(actor, account)
 
     async def _read_history(
@@ -153,11 +160,16 @@ class BillingOverviewState(LivePage, SessionState):
         )
 
     async def _read_offers(
-        self, actor: PersonActor, account: AccountChoice, current: plans.CurrentPlan, now: datetime
+        self,
+        actor: PersonActor,
+        account: AccountChoice,
+        *,
+        current: plans.CurrentPlan,
+        subscription: SubscriptionView | None,
+        now: datetime,
     ) -> None:
         services, account_id = get_services(), account.account_id
         offers = await catalogue.list_offers(services.database)
-        subscription = await services.subscriptions.read(actor, account_id)
         checkout = await services.subscriptions.last_checkout(actor, account_id)
         standing = payments.Standing(subscription, checkout)
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
@@ -165,7 +177,9 @@ class BillingOverviewState(LivePage, SessionState):
         order = await services.top_ups.read(actor, account_id, now)
         packs = [offer for offer in offers if not offer.is_subscription]
         items = {offer: payments.offer_item(offer, standing) for offer in offers}
+        tops_up = order is not None and order.stopped_because is None
         self._show(
+            follows=payments.what_follows(subscription, current, tops_up=tops_up),
             limit=limits.limit_view(current.overage),
             top_up=limits.top_up_item(order, packs),
             terms=payments.terms_of(subscription, current),

@@ -100,12 +100,17 @@ def is_smaller(offer: OfferView, than: OfferView) -> bool:
 
 def period_plan(current: CurrentPlan, subscription: SubscriptionView) -> PlanView | None:
     """The plan that the subscription's running period gives."""
-    in_force = [current.plan] if current.plan else []
-    for plan in [*in_force, *current.upcoming]:
+    for plan in open_plans(current):
         is_of_period = plan.source is PlanSource.SUBSCRIPTION
         if is_of_period and plan.ends_at == subscription.period_end:
-            return plan if plan.state is not PlanState.ENDED else None
+            return plan
     return None
+
+
+def open_plans(current: CurrentPlan) -> list[PlanView]:
+    """The plan in force, and those that wait behind it."""
+    in_force = [current.plan] if current.plan else []
+    return [plan for plan in (*in_force, *current.upcoming) if plan.state is not PlanState.ENDED]
 
 
 def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> SubscriptionTerms:
@@ -125,7 +130,7 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
     elif subscription.status is SubscriptionStatus.TRIALING:
         explained = f"On trial until {end}, then {words.price(subscription.offer)}."
     elif subscription.past_due_since is not None:
-        explained = f"The payment of this period is open. It ends on {end}."
+        explained = f"This period is not paid yet; it ends on {end}."
     return SubscriptionTerms(
         name=subscription.offer.name,
         price=words.price(subscription.offer),
@@ -133,6 +138,52 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
         take_back=take_back,
         may_cancel=not subscription.cancel_at_period_end,
     )
+
+
+def what_follows(
+    subscription: SubscriptionView | None, current: CurrentPlan, *, tops_up: bool
+) -> str:
+    """What comes behind the plans of the queue; empty when nobody can say, or it is said already.
+
+    `tops_up`: packs are bought by themselves.
+    """
+    if subscription is None:
+        return _nothing_follows(current, tops_up=tops_up)
+    if subscription.cancel_at_period_end:
+        return _last_end(subscription, current, tops_up=tops_up)
+    if subscription.past_due_since is not None:
+        return ""
+    name, end = subscription.offer.name, words.day(subscription.period_end)
+    following = subscription.next_offer or subscription.offer
+    count = words.counted(following.executions, "execution")
+    bought = f"{count} for {words.money(following.price_minor, following.currency)}"
+    if subscription.next_offer is not None:
+        return f"Changes to {following.name} on {end}: {bought}"
+    if subscription.status is SubscriptionStatus.TRIALING:
+        return f"The trial of {name} ends on {end}, then {bought}"
+    return f"{name} renews on {end}: {bought}"
+
+
+def _nothing_follows(current: CurrentPlan, *, tops_up: bool) -> str:
+    waiting = open_plans(current)
+    if len(waiting) != 1 or tops_up or _goes_beyond(current):
+        return ""
+    when = "it is used up or ends" if waiting[0].ends_at else "it is used up"
+    return f"Nothing follows: when {when}, new runs are refused"
+
+
+def _last_end(subscription: SubscriptionView, current: CurrentPlan, *, tops_up: bool) -> str:
+    waiting, end = open_plans(current), subscription.period_end
+    if not waiting and not _goes_beyond(current):
+        return ""
+    stay = [plan for plan in waiting if plan.ends_at is None or plan.ends_at > end]
+    then = "" if stay or tops_up else ", then new runs are refused"
+    return f"{subscription.offer.name} ends on {words.day(end)}{then}"
+
+
+def _goes_beyond(current: CurrentPlan) -> bool:
+    """May more be used than the plans hold?"""
+    return current.overage is not None and current.overage.executions_limit > 0
 
 
 def invoice_row(invoice: InvoiceView) -> InvoiceRow:

@@ -26,7 +26,7 @@ class AccountChoice:
 
 @dataclass(frozen=True, slots=True)
 class BalanceView:
-    """What is left, which `left_percent` is the share of. `tone` is "", "warning" when 80 % are
+    """What is left, which `left_percent` is the share of. `tone` is "", "warning" when 80% are
     taken, "spent" when nothing is left."""
 
     has_plan: bool = False
@@ -107,20 +107,26 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """The plan in force, in detail."""
+    """The plan in force in detail, or the last one that was: `note` says which. `has_bar`: a part
+    of its period is left, which `period_left_percent` is the share of."""
 
     name: str = ""
+    note: str = ""
     type: str = ""
     source: str = ""
     left: str = ""
     left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
+    began_label: str = ""
     began: str = ""
+    ends_label: str = ""
     ends: str = ""
+    period_label: str = ""
     period_words: str = ""
     period_left_percent: float = 0.0
-    has_end: bool = False
+    has_bar: bool = False
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) ->
     ("used", "title"),
     [
         (23_999, ""),
-        (24_000, "Only 20 % of the executions are left"),
-        (29_800, "Less than 1 % of the executions is left"),
+        (24_000, "Only 20% of the executions are left"),
+        (29_800, "Less than 1% of the executions is left"),
         (30_000, "All executions are used"),
     ],
 )
