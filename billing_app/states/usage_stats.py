@@ -12,7 +12,7 @@ from billing_app import routes
 from billing_app.billing import plans, usage
 from billing_app.billing.actors import PersonActor, UserActor
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.plans import CurrentPlan
+from billing_app.billing.plans import CurrentPlan, PlanState
 from billing_app.billing.usage import DailyRow, Days, EventFilter, GroupBy
 from billing_app.components.charts.executions import (
     UNNAMED,
@@ -30,6 +30,7 @@ from billing_app.states.usage_views import (
     event_rows,
     named_users,
     series_keys,
+    used_before,
 )
 from billing_app.states.views import AccountChoice, DayRow, EventRow, SeriesKey, StatView
 
@@ -208,28 +209,33 @@ class UsageStatsState(LivePage, SessionState):
         table = days_table(rows, days.first, days.last)
         self.figure = executions_per_day(table)
         self._show(keys=series_keys(table))
-        if current.plan is not None and current.plan.began_at and days.last == today:
-            since = max(days.first, current.plan.began_at.date())
-            self._draw_against_limit(table, current, since)
-        else:
+        if days.last != today or not self._draw_against_limit(table, current):
             self.added_up = cumulative(table)
             self._show(
                 cumulative_title="Added up",
                 cumulative_words=f"{self.total.value} executions over these days",
             )
 
-    def _draw_against_limit(self, table: pd.DataFrame, current: CurrentPlan, since: date) -> None:
-        """The plans in force: the line ends today at what is used of them."""
-        table = table.loc[pd.Timestamp(since) :]
-        before = current.executions_used - int(table.to_numpy().sum())
-        self.added_up = cumulative(
-            table, already_used=max(0, before), limit=current.executions_total
-        )
+    def _draw_against_limit(self, table: pd.DataFrame, current: CurrentPlan) -> bool:
+        """The line ends today at what is used of the plans in force. False: it can't."""
+        plan = current.plan
+        if plan is None or plan.began_at is None:
+            return False
+        overage = current.overage if not current.executions_remaining else None
+        beyond = overage.executions_used if overage else 0
+        table = table.loc[pd.Timestamp(plan.began_at.date()) :]
+        before = used_before(table, current.executions_used + beyond)
+        if before is None:
+            return False
+        self.added_up = cumulative(table, already_used=before, limit=current.executions_total)
         used, total = words.number(current.executions_used), words.number(current.executions_total)
+        more = f", {words.number(beyond)} beyond" if beyond else ""
+        is_over = plan.state is PlanState.ENDED
         self._show(
-            cumulative_title="Used of the plans in force",
-            cumulative_words=f"{used} of {total} executions",
+            cumulative_title=f"Used of the {'last plan' if is_over else 'plans in force'}",
+            cumulative_words=f"{used} of {total} executions{more}",
         )
+        return True
 
     def _show_totals(self, rows: list[DailyRow], days: Days) -> None:
         count = (days.last - days.first).days + 1

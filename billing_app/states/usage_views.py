@@ -8,7 +8,13 @@ import pandas as pd
 
 from billing_app.billing.actors import PersonActor, StaffActor, UserActor
 from billing_app.billing.usage import DailyRow, EventView
-from billing_app.components.charts.executions import MAX_SERIES, OTHERS, UNNAMED, by_day_and_group
+from billing_app.components.charts.executions import (
+    MAX_SERIES,
+    OTHERS,
+    UNNAMED,
+    by_day_and_group,
+    running_sums,
+)
 from billing_app.db.words import EventKind
 from billing_app.states import words
 from billing_app.states.views import DayRow, EventRow, SeriesKey
@@ -33,15 +39,20 @@ def days_table(rows: list[DailyRow], first: date, last: date) -> pd.DataFrame:
 
 
 def series_keys(table: pd.DataFrame) -> list[SeriesKey]:
-    """The chart's key, in the order of its stack."""
-    return [
-        SeriesKey(
-            name=str(group),
-            total=words.number(int(table[group].sum())),
-            slot=MAX_SERIES if group == OTHERS else slot,
-        )
-        for slot, group in enumerate(table.columns)
-    ]
+    """The chart's key, what was used most first and OTHERS last; colours in the stack's order."""
+    sums = {str(group): int(table[group].sum()) for group in table.columns}
+    slots = {name: MAX_SERIES if name == OTHERS else slot for slot, name in enumerate(sums)}
+    order = sorted(sums, key=lambda name: (name == OTHERS, -sums[name]))
+    return [SeriesKey(name, words.number(sums[name]), slots[name]) for name in order]
+
+
+def used_before(table: pd.DataFrame, used: int) -> int | None:
+    """What to begin with so that the running sum of `table` ends at `used`; None: it can't.
+
+    Negative when plans that ended on the first day had a part in it, which does not count.
+    """
+    before = used - int(table.to_numpy().sum())
+    return before if min(running_sums(table, before), default=0) >= 0 else None
 
 
 def day_rows(rows: list[DailyRow]) -> list[DayRow]:

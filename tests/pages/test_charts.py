@@ -20,7 +20,13 @@ from billing_app.components.charts.executions import (
 )
 from billing_app.db.words import EventKind
 from billing_app.states import words
-from billing_app.states.usage_views import day_rows, days_table, event_rows, series_keys
+from billing_app.states.usage_views import (
+    day_rows,
+    days_table,
+    event_rows,
+    series_keys,
+    used_before,
+)
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 5)
 VIEWER = UserActor("usr_me", "Me", "me@example.com")
@@ -38,7 +44,7 @@ def rows(*counts: tuple[int, str, int]) -> list[DailyRow]:
 
 def test_every_day_of_the_range_is_there_and_nothing_is_lost() -> None:
     table = days_table(rows((1, "a", 3), (4, "b", 5), (4, "", 1)), FIRST, LAST)
-    assert list(table.columns) == ["b", "a", UNNAMED]
+    assert list(table.columns) == ["a", "b", UNNAMED]
     assert len(table) == 5
     assert int(table.to_numpy().sum()) == 9
 
@@ -57,6 +63,23 @@ def test_small_groups_are_put_together_last() -> None:
     assert table.columns[-1] == OTHERS
     assert int(table.to_numpy().sum()) == sum(row.used for row in many)
     assert series_keys(table)[-1].slot == MAX_SERIES
+    assert [key.name for key in series_keys(table)[:2]] == ["w00", "w01"]
+
+
+def test_a_group_keeps_its_colour_when_others_overtake_it() -> None:
+    before = days_table(rows((1, "a", 9), (1, "B", 5), (1, "c", 1)), FIRST, LAST)
+    after = days_table(rows((1, "a", 9), (1, "B", 50), (1, "c", 10)), FIRST, LAST)
+    assert list(before.columns) == list(after.columns) == ["a", "B", "c"]
+    assert [key.name for key in series_keys(before)] == ["a", "B", "c"]
+    assert [(key.name, key.slot) for key in series_keys(after)] == [("B", 1), ("c", 2), ("a", 0)]
+    assert [trace["name"] for trace in traces(executions_per_day(after))] == ["a", "B", "c"]
+
+
+def test_others_come_last_however_many_they_are() -> None:
+    few = rows(*[(1, f"w{number}", 5) for number in range(MAX_SERIES)])
+    many = rows(*[(1, f"x{number}", 4) for number in range(MAX_SERIES)])
+    keys = series_keys(days_table([*few, *many], FIRST, LAST))
+    assert (keys[-1].name, keys[-1].total, keys[-1].slot) == (OTHERS, "24", MAX_SERIES)
 
 
 def test_no_rows_make_an_empty_figure() -> None:
@@ -88,6 +111,37 @@ def test_the_sum_of_a_single_day_rises_from_the_day_before() -> None:
     assert line["x"] == ["2026-02-28", "2026-03-01"]
     assert line["y"] == [3, 10]
     assert list(figure.layout.xaxis.tickvals) == ["2026-02-28", "2026-03-01"]
+    first, last = figure.layout.xaxis.range
+    assert (first[:10], last[:10]) == ("2026-02-27", "2026-03-01")
+
+
+@pytest.mark.parametrize(
+    ("counts", "used", "drawn"),
+    [
+        ([(1, 4), (5, 6)], 15, [9, 9, 9, 9, 15]),
+        ([(1, 40), (5, 6)], 10, [4, 4, 4, 4, 10]),
+        ([(1, 40), (5, 6)], 6, [0, 0, 0, 0, 6]),
+        ([(1, 2), (5, 60)], 10, None),
+    ],
+)
+def test_the_line_ends_at_what_is_used_of_the_plan(
+    counts: list[tuple[int, int]], used: int, drawn: list[int] | None
+) -> None:
+    table = days_table(rows(*[(day, "a", count) for day, count in counts]), FIRST, LAST)
+    before = used_before(table, used)
+    if before is None:
+        assert drawn is None
+        return
+    line, _ = traces(cumulative(table, already_used=before, limit=50))
+    assert line["y"] == drawn
+
+
+def test_the_line_of_a_plan_that_began_today_rises_from_nothing() -> None:
+    table = days_table(rows((1, "a", 44)), FIRST, FIRST)
+    before = used_before(table, 10)
+    assert before == -34
+    [line] = traces(cumulative(table, already_used=before))
+    assert line["y"] == [0, 10]
 
 
 def test_days_are_summed_newest_first() -> None:

@@ -1,6 +1,6 @@
 """Figures of executions over days."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import pandas as pd
@@ -13,13 +13,15 @@ FEW: Final = 4
 OTHERS: Final = "Others"
 UNNAMED: Final = "Not named"
 FEW_DAYS: Final = 7
+LABEL_SHARE: Final = 0.06
 SECOND_LINE_PX: Final = 16
 
 
 def by_day_and_group(
     frame: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp
 ) -> pd.DataFrame:
-    """Every day from first to last by group, most used group first; small groups are summed.
+    """Every day from first to last by group, in the order of names, so that a group keeps its
+    colour when others overtake it; small groups are summed.
 
     `frame` has the columns day, group, executions. More than MAX_SERIES groups keep the largest
     ones and put the rest together as OTHERS, last.
@@ -31,12 +33,15 @@ def by_day_and_group(
     table.index = pd.DatetimeIndex(table.index)
     table = table.reindex(days).fillna(0).astype("int64")
     table = table.rename(columns={"": UNNAMED})
-    order = table.sum().sort_values(ascending=False, kind="stable").index
-    table = table[order]
-    if len(order) > MAX_SERIES:
-        others = table[order[MAX_SERIES:]].sum(axis="columns")
-        table = table[order[:MAX_SERIES]].assign(**{OTHERS: others})
-    return table
+    largest = table.sum().sort_values(ascending=False, kind="stable").index
+    named = table[sorted(largest[:MAX_SERIES], key=_by_name)]
+    if len(largest) > MAX_SERIES:
+        named[OTHERS] = table[largest[MAX_SERIES:]].sum(axis="columns")
+    return named
+
+
+def _by_name(group: str) -> tuple[str, str]:
+    return group.casefold(), group
 
 
 def executions_per_day(table: pd.DataFrame) -> go.Figure:
@@ -72,13 +77,16 @@ def counts_per_day(table: pd.DataFrame) -> go.Figure:
 def cumulative(
     table: pd.DataFrame, *, already_used: int = 0, limit: int | None = None
 ) -> go.Figure:
-    """The running sum of all groups on top of `already_used`, and the limit to stay below."""
+    """The running sum of all groups on top of `already_used`, and the limit to stay below.
+
+    `already_used` is negative when a part of the first day's sum does not count.
+    """
     days = _days(table)
-    sums = (table.sum(axis="columns").cumsum().astype("int64") + already_used).tolist()
+    sums = running_sums(table, already_used)
     if len(days) == 1:
         # One point is no line: it rises from where the day before ended.
         days = [_day_before(days[0]), *days]
-        sums = [already_used, *sums]
+        sums = [max(0, already_used), *sums]
     area = go.Scatter(
         name="Executions so far",
         x=days,
@@ -101,8 +109,22 @@ def cumulative(
             yanchor="top",
         )
     _date_axis(figure, days)
+    if 1 < len(days) <= FEW_DAYS:
+        figure.update_xaxes(range=_with_room(days))
     figure.update_yaxes(tickformat="~s")
     return figure
+
+
+def running_sums(table: pd.DataFrame, already_used: int) -> list[int]:
+    """What all groups together had used by the end of each day."""
+    return (table.sum(axis="columns").cumsum().astype("int64") + already_used).tolist()
+
+
+def _with_room(days: list[str]) -> list[str]:
+    """The range of an axis that has room for half of the first and of the last day's label."""
+    first, last = datetime.fromisoformat(days[0]), datetime.fromisoformat(days[-1])
+    room = LABEL_SHARE * (last - first)
+    return [(first - room).isoformat(), (last + room).isoformat()]
 
 
 def _limit_line(days: list[str], limit: int) -> go.Scatter:
