@@ -47,7 +47,10 @@ def behind_one_address(pages: ASGIApp) -> ASGIApp:
 app = rx.App(
     stylesheets=["/billing.css"],
     html_lang="en",
-    head_components=[rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml")],
+    head_components=[
+        rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml"),
+        rx.el.script(src="/door.js"),
+    ],
     extra_app_wraps={(5, "Overlay"): lambda _: connection_lost()},
     api_transformer=behind_one_address,
     backend_exception_handler=tell_of_failure,

@@ -26,7 +26,7 @@ def payment() -> rx.Component:
             rows=State.invoices,
             row=_invoice,
             right=("Amount",),
-            wide_only=("Number",),
+            wide_only=("Number", "Status", ""),
             when_empty=rx.el.p(
                 "No invoices yet. The first one stands here after the first payment.",
                 class_name="card-foot",
@@ -80,18 +80,28 @@ def _method() -> rx.Component:
 
 def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
     return rx.el.tr(
-        cell(invoice.issued, "strong"),
+        cell(
+            rx.fragment(
+                invoice.issued,
+                rx.el.div(
+                    badge(invoice.status, invoice.tone), _links(invoice), class_name="narrow-only"
+                ),
+            ),
+            "strong story",
+        ),
         cell(invoice.number, "soft wide-only"),
         amount_cell(invoice.amount, invoice.refunded),
-        cell(badge(invoice.status, invoice.tone)),
-        cell(
-            rx.el.div(
-                _link(invoice.page_words, invoice.page_url, invoice.number),
-                _link("PDF", invoice.pdf_url, invoice.number),
-                class_name="row-links",
-            )
-        ),
+        cell(badge(invoice.status, invoice.tone), "wide-only"),
+        cell(_links(invoice), "wide-only"),
         key=invoice.invoice_id,
+    )
+
+
+def _links(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
+    return rx.el.span(
+        _link(invoice.page_words, invoice.page_url, invoice.number),
+        _link("PDF", invoice.pdf_url, invoice.number),
+        class_name="row-links",
     )
 
 

@@ -113,6 +113,11 @@ def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: Storage
     expect(page.get_by_text("All executions are used", exact=True)).to_be_visible()
     page = open_page(page.context, routes.OVERVIEW)
     expect(page.get_by_text("Nothing is queued")).to_be_visible()
+    expect(page.locator(".notice")).to_contain_text("All executions are used")
+    expect(page.get_by_text("Last plan", exact=True)).to_be_visible()
+    expect(page.locator(".measures")).to_contain_text("Used up")
+    expect(page.locator(".facts")).to_contain_text("Ended")
+    expect(page.get_by_text("does not renew")).to_be_hidden()
 
 
 def test_leaving_a_page_ends_its_polling(

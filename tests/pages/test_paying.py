@@ -33,7 +33,10 @@ def test_from_trial_to_paid_change_cancel_and_back(
     expect(page.get_by_role("heading", name="Choose a plan")).to_be_visible()
     expect(page.get_by_text("No card on file")).to_be_visible()
     subscribe(mary, "Starter")
-    expect(page.locator(".queue-item").filter(has_text="Starter")).to_contain_text("5,000")
+    expect(page.locator(".queue-item:not(.follows)").last).to_contain_text("Starter")
+    expect(page.locator(".queue-item").last).to_contain_text(
+        re.compile(r"Starter renews on .+: 5,000 executions for \$19\.00")
+    )
     expect(page.locator(".method")).to_contain_text("Visa ending in 4242")
     invoices = page.get_by_role("table", name="Invoices")
     expect(invoices.get_by_role("row").nth(1)).to_contain_text("$19.00")

@@ -31,6 +31,45 @@ def test_a_wrong_password_and_an_unknown_address_say_the_same(open_context: Open
         expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
 
 
+def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: OpenContext) -> None:
+    page = open_context().new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(routes.SIGN_IN)
+    page.get_by_label("E-mail").fill("nobody@example.com")
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_label("E-mail")).to_have_value("nobody@example.com")
+    expect(page.get_by_label("Password")).to_have_value("")
+    expect(page.get_by_label("Password")).to_be_focused()
+    assert not any("nobody" in url for url in asked)
+    page.goto(routes.SIGN_UP)
+    expect(page.get_by_label("E-mail")).to_have_value("")
+    page.get_by_label("Name").fill("Grace")
+    page.get_by_label("E-mail").fill(OWNER_EMAIL)
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_text("This e-mail address can't be used.")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("Grace")
+    expect(page.get_by_label("E-mail")).to_have_value(OWNER_EMAIL)
+
+
+def test_a_refused_form_keeps_it_before_the_page_s_script_has_run(
+    open_context: OpenContext,
+) -> None:
+    page = open_context().new_page()
+    page.route("**/assets/*.js", lambda route: route.abort())
+    page.goto(routes.SIGN_IN)
+    page.get_by_label("E-mail").fill("nobody@example.com")
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/sign-in?error=invalid")
+    expect(page.get_by_label("E-mail")).to_have_value("nobody@example.com")
+    expect(page.get_by_label("Password")).to_be_focused()
+
+
 def test_signing_up_starts_the_trial(open_context: OpenContext) -> None:
     page = open_context().new_page()
     page.goto(routes.SIGN_UP)

@@ -1,0 +1,41 @@
+// A form that was sent and refused comes back with what was typed, but for passwords: it stays in
+// this tab, for one load. It runs before the page's own script, which may be late.
+(() => {
+  const KEY = "door";
+  const TYPED = "input[type=email], input[type=text]:not([readonly])";
+
+  const fieldsOf = (form) => [...form.querySelectorAll(TYPED)];
+
+  function take() {
+    const kept = sessionStorage.getItem(KEY);
+    sessionStorage.removeItem(KEY);
+    return new URLSearchParams(location.search).has("error") ? JSON.parse(kept ?? "{}") : {};
+  }
+
+  function fill(form, kept) {
+    const empty = fieldsOf(form).filter((field) => !field.value && kept[field.name]);
+    empty.forEach((field) => (field.value = kept[field.name]));
+    const next = form.querySelector("input[type=password]");
+    if (empty.length && document.activeElement === document.body) next?.focus();
+  }
+
+  document.addEventListener("submit", ({ target }) => {
+    if (!target.matches(".door-form")) return;
+    const typed = fieldsOf(target).map((field) => [field.name, field.value]);
+    sessionStorage.setItem(KEY, JSON.stringify(Object.fromEntries(typed)));
+  });
+
+  const kept = take();
+  if (!Object.keys(kept).length) return;
+  // The page's script may draw the form anew.
+  const filled = new WeakSet();
+  const look = () => {
+    const form = document.querySelector(".door-form");
+    if (!form || filled.has(form)) return;
+    filled.add(form);
+    fill(form, kept);
+  };
+  const watch = new MutationObserver(look);
+  watch.observe(document, { childList: true, subtree: true });
+  document.addEventListener("submit", () => watch.disconnect());
+})();
