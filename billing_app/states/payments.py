@@ -166,7 +166,8 @@ def what_follows(
 
 def _nothing_follows(current: CurrentPlan, *, tops_up: bool) -> str:
     waiting = open_plans(current)
-    if len(waiting) != 1 or tops_up or _goes_beyond(current):
+    is_refused = not current.executions_remaining
+    if len(waiting) != 1 or is_refused or tops_up or _goes_beyond(current):
         return ""
     when = "it is used up or ends" if waiting[0].ends_at else "it is used up"
     return f"Nothing follows: when {when}, new runs are refused"

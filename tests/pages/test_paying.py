@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
-from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.conftest import PHONE, OpenContext, RunningApp
 from tests.pages.customers import (
     CHALLENGED,
     DECLINED,
@@ -89,6 +89,33 @@ def test_from_trial_to_paid_change_cancel_and_back(
     expect(page.get_by_text("Starter is active", exact=True)).to_be_visible(timeout=TOLD_WITHIN_MS)
     paid = mary.rows("SELECT sum(amount_paid_minor) FROM invoices WHERE account_id = %s")
     assert paid == [(1_900 + 6_000 + 1_900,)]
+
+
+def test_a_phone_shows_packs_and_invoices_whole(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    mary = new_customer(open_context, running_app, size=PHONE)
+    page = mary.page
+    subscribe(mary, "Starter")
+    mary.rows("UPDATE invoices SET refunded_minor = 1234 WHERE account_id = %s RETURNING 1")
+    invoices = page.get_by_role("table", name="Invoices")
+    expect(invoices).to_contain_text("$12.34 paid back", timeout=TOLD_WITHIN_MS)
+    for link in ("View", "PDF"):
+        invoices.get_by_role("link", name=link).scroll_into_view_if_needed()
+        expect(invoices.get_by_role("link", name=link)).to_be_in_viewport(ratio=1)
+    assert not invoices.evaluate("table => table.scrollWidth > table.parentElement.clientWidth")
+    expect(page.locator(".pack-executions")).to_be_visible()
+
+
+def test_a_lone_offer_is_as_wide_as_one_of_three(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = new_customer(open_context, running_app).page
+    widths = page.locator(".offer").evaluate_all("all => all.map(each => each.offsetWidth)")
+    page.get_by_role("button", name="Yearly").click()
+    expect(page.locator(".offer")).to_have_count(1)
+    (alone,) = page.locator(".offer").evaluate_all("all => all.map(each => each.offsetWidth)")
+    assert alone == pytest.approx(min(widths), abs=3)
 
 
 def test_the_portal_and_back(open_context: OpenContext, running_app: RunningApp) -> None:

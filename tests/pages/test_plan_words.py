@@ -170,6 +170,7 @@ NOTHING = "Nothing follows: when it is used up{}, new runs are refused"
         (None, holding(GRANT), NOTHING.format("")),
         (None, holding(GRANT, WAITING), ""),
         (None, replace(holding(PLAN), overage=BEYOND), ""),
+        (None, current(29_000, 1_000), ""),
         (None, over(GRANT, EndReason.DEPLETED), ""),
         (None, holding(None), ""),
     ],

@@ -100,12 +100,13 @@ def cumulative(
     figure = go.Figure([area], base_layout())
     if limit is not None and days:
         figure.add_trace(_limit_line(days, limit))
+        # On the left, where the line is lowest.
         figure.add_annotation(
-            x=days[-1],
+            x=days[0],
             y=limit,
             text=f"{limit:,} in all",
             showarrow=False,
-            xanchor="right",
+            xanchor="left",
             yanchor="top",
         )
     _date_axis(figure, days)
