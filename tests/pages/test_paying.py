@@ -97,7 +97,12 @@ def test_a_phone_shows_packs_and_invoices_whole(
     mary = new_customer(open_context, running_app, size=PHONE)
     page = mary.page
     subscribe(mary, "Starter")
-    mary.rows("UPDATE invoices SET refunded_minor = 1234 WHERE account_id = %s RETURNING 1")
+    client = running_app.sandbox.client()
+    ((customer_id,),) = mary.rows(
+        "SELECT customer_id FROM provider_customers WHERE account_id = %s"
+    )
+    (charge,) = client.v1.charges.list({"customer": customer_id}).data
+    client.v1.refunds.create({"charge": charge.id, "amount": 1_234})
     invoices = page.get_by_role("table", name="Invoices")
     expect(invoices).to_contain_text("$12.34 paid back", timeout=TOLD_WITHIN_MS)
     for link in ("View", "PDF"):
