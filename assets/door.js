@@ -27,15 +27,15 @@
 
   const kept = take();
   if (!Object.keys(kept).length) return;
-  // The page's script may draw the form anew.
+  // The page's script may draw the form anew, and leads to other forms.
+  const page = location.pathname;
   const filled = new WeakSet();
-  const look = () => {
+  const watch = new MutationObserver(() => {
+    if (location.pathname !== page) return watch.disconnect();
     const form = document.querySelector(".door-form");
     if (!form || filled.has(form)) return;
     filled.add(form);
     fill(form, kept);
-  };
-  const watch = new MutationObserver(look);
+  });
   watch.observe(document, { childList: true, subtree: true });
-  document.addEventListener("submit", () => watch.disconnect());
 })();
