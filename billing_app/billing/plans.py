@@ -109,7 +109,8 @@ class CurrentPlan:
     """The plan in force with the account's sums over its usable plans; `overage` tells of what
     may be used beyond them.
 
-    `plan` is the last one that ended when none is usable, and None when none has begun yet.
+    When none is usable, `plan` is the last one that ended, with its own sums; it is None when none
+    has begun yet.
     """
 
     account_id: str
@@ -135,15 +136,18 @@ async def read_current(
     views = [view for view in views if view.source is not PlanSource.OVERAGE]
     balances = [balance for balance in balances if not balance.is_overage]
     state = AccountState(account.id, account.organization_id, balances)
-    balance = balance_of(state, now)
     current = [view for view in views if view.state is PlanState.CURRENT]
     # One that is held to the last execution or overdue is in force too: show who pays next.
     paying = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
     current.sort(key=lambda view: view.sequence != paying)
     ended = [view for view in views if view.state is PlanState.ENDED]
+    plan = (current or ended[-1:] or [None])[0]
+    if plan is not None and not state.usable(now):
+        state.plans = [each for each in balances if each.sequence == plan.sequence]
+    balance = balance_of(state, now)
     return CurrentPlan(
         account_id=account_id,
-        plan=(current or ended[-1:] or [None])[0],
+        plan=plan,
         executions_total=balance.total,
         executions_used=balance.used,
         executions_held=balance.held,

@@ -43,6 +43,17 @@ def test_an_account_whose_first_plan_is_yet_to_begin(
     assert [plan["state"] for plan in current["upcoming"]] == ["upcoming"]
 
 
+def test_a_used_up_plan_keeps_its_own_sums_while_the_next_is_yet_to_begin(
+    service: httpx.Client, api_database_url: str
+) -> None:
+    holder = organization(api_database_url, 3)
+    add_plan(api_database_url, holder, 2, 7, starts_at=datetime.now(UTC) + timedelta(days=1))
+    done(ask(service, holder, "consume", 3, "k"))
+    current = done(service.get("/billing/plans/current", params=of(holder)))
+    assert (current["plan"]["sequence"], current["plan"]["state"]) == (1, "ended")
+    assert numbers(current) == (3, 3, 0, 0)
+
+
 def test_history_is_paged_newest_first(service: httpx.Client, api_database_url: str) -> None:
     holder = organization(api_database_url, 1, 1, 1, 1, 1)
     done(ask(service, holder, "consume", 2, "k"))
