@@ -154,6 +154,8 @@ def test_the_bars_of_the_lists_of_staff(used: int, held: int) -> None:
         executions=30_000,
         executions_used=used,
         executions_held=held,
+        goes_beyond=False,
+        last_plan=None,
         subscription_status=None,
         past_due_since=None,
         disputed_since=None,

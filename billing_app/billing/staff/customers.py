@@ -17,6 +17,7 @@ from billing_app.billing.staff.search import IS_USABLE, CustomerFilter, Found, f
 from billing_app.db.engine import Database
 from billing_app.db.words import (
     AccountKind,
+    EndReason,
     InvoiceStatus,
     PlanSource,
     PlanType,
@@ -25,12 +26,24 @@ from billing_app.db.words import (
 
 
 @dataclass(frozen=True, slots=True)
+class LastPlan:
+    """What an account without a usable plan had last. `ended_because` None: it has not ended, and
+    gives nothing all the same, since it is paused or suspended."""
+
+    name: str
+    executions: int
+    is_paused: bool
+    ended_because: EndReason | None
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerRow:
     """An account in a list. `name` is the person's or the organization's; "" for a user that a
     service named. The figures are of the plans that are usable now, without executions beyond.
 
-    `plan_name` and `plan_type` are of the plan that pays next; None: nothing is usable.
-    `disputed_since`: a bank took back what a plan cost, and has not decided yet.
+    `plan_name` and `plan_type` are of the plan that pays next; None: nothing is usable, and
+    `last_plan` is what was, None when no plan has started yet. `goes_beyond`: more may be used
+    beyond the plans. `disputed_since`: a bank took back what a plan cost, and has not decided yet.
     """
 
     account_id: str
@@ -45,6 +58,8 @@ class CustomerRow:
     executions: int
     executions_used: int
     executions_held: int
+    goes_beyond: bool
+    last_plan: LastPlan | None
     subscription_status: SubscriptionStatus | None
     past_due_since: datetime | None
     disputed_since: datetime | None
@@ -57,11 +72,12 @@ class CustomerRow:
 
 
 SEARCH_SECONDS: Final = 1.0
+IS_BOUGHT: Final = f"plan.source <> '{PlanSource.OVERAGE}'"
 ROWS: Final = f"""
 SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
        account.created_at, customer.customer_id,
        CASE account.kind WHEN 'user' THEN holder.name ELSE firm.name END AS name,
-       coalesce(holder.email, '') AS email, held.*, owed.status, owed.past_due_since,
+       coalesce(holder.email, '') AS email, held.*, last.*, owed.status, owed.past_due_since,
        disputed.disputed_since
 FROM accounts AS account
 JOIN organizations AS firm ON firm.id = account.organization_id
@@ -80,14 +96,29 @@ LEFT JOIN LATERAL (
         AND invoice.status = '{InvoiceStatus.PAID}'
 ) AS disputed ON true
 LEFT JOIN LATERAL (
-    SELECT coalesce(sum(plan.executions), 0)::bigint AS executions,
-           coalesce(sum(plan.used), 0)::bigint AS used,
-           coalesce(sum(plan.held), 0)::bigint AS held,
-           (array_agg(plan.name ORDER BY plan.priority, plan.sequence))[1] AS plan_name,
-           (array_agg(plan.type ORDER BY plan.priority, plan.sequence))[1] AS plan_type
+    SELECT coalesce(sum(plan.executions) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS executions,
+           coalesce(sum(plan.used) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS used,
+           coalesce(sum(plan.held) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS held,
+           (array_agg(plan.name ORDER BY plan.priority, plan.sequence)
+               FILTER (WHERE {IS_BOUGHT}))[1] AS plan_name,
+           (array_agg(plan.type ORDER BY plan.priority, plan.sequence)
+               FILTER (WHERE {IS_BOUGHT}))[1] AS plan_type,
+           coalesce(bool_or(plan.executions > plan.used + plan.held)
+               FILTER (WHERE NOT {IS_BOUGHT}), false) AS goes_beyond
     FROM plans AS plan
-    WHERE plan.account_id = account.id AND plan.source <> '{PlanSource.OVERAGE}' AND {IS_USABLE}
+    WHERE plan.account_id = account.id AND {IS_USABLE}
 ) AS held ON true
+LEFT JOIN LATERAL (
+    SELECT plan.name AS last_name, plan.executions AS last_executions,
+           plan.paused_at IS NOT NULL AS last_paused,
+           CASE WHEN plan.ended_at IS NULL AND plan.ends_at <= :now THEN '{EndReason.PERIOD_ENDED}'
+               ELSE plan.ended_because END AS last_because
+    FROM plans AS plan
+    WHERE held.plan_name IS NULL AND plan.account_id = account.id AND {IS_BOUGHT}
+        AND plan.starts_at <= :now
+    ORDER BY plan.ended_at IS NOT NULL OR coalesce(plan.ends_at <= :now, false),
+             plan.priority DESC, plan.sequence DESC LIMIT 1
+) AS last ON true
 WHERE account.id = ANY(:ids)
 """  # noqa: S608
 NAMES: Final = """
@@ -195,9 +226,18 @@ def _row(row: Any) -> CustomerRow:
         executions=row.executions,
         executions_used=row.used,
         executions_held=row.held,
+        goes_beyond=row.goes_beyond,
+        last_plan=_last_plan(row),
         subscription_status=SubscriptionStatus(row.status) if row.status else None,
         past_due_since=row.past_due_since,
         disputed_since=row.disputed_since,
         blocked_at=row.blocked_at,
         created_at=row.created_at,
     )
+
+
+def _last_plan(row: Any) -> LastPlan | None:
+    if row.last_name is None:
+        return None
+    because = EndReason(row.last_because) if row.last_because else None
+    return LastPlan(row.last_name, row.last_executions, row.last_paused, because)

@@ -41,7 +41,7 @@ def staff_customers() -> rx.Component:
     """A search box, filters, and the accounts that match."""
     return console(
         rx.fragment(
-            page_head("Customers", "Organizations and trials"),
+            page_head("Customers", "Organizations and people"),
             listing(
                 "Customers",
                 COLUMNS,
@@ -83,7 +83,7 @@ def _tools() -> tuple[rx.Component, ...]:
             (
                 (ALL, "All kinds"),
                 (AccountKind.ORGANIZATION.value, "Organizations"),
-                (AccountKind.USER.value, "Trial accounts"),
+                (AccountKind.USER.value, "Personal accounts"),
             ),
         ),
         filter_select(
@@ -94,7 +94,7 @@ def _tools() -> tuple[rx.Component, ...]:
                 (ALL, "Any plan"),
                 (PlanFilter.PAID.value, "Paid"),
                 (PlanFilter.TRIAL.value, "Trial"),
-                (PlanFilter.NONE.value, "No plan"),
+                (PlanFilter.NONE.value, "None in force"),
             ),
         ),
         filter_select(

@@ -26,7 +26,7 @@ VERSIONS, HOLDERS = Paging(State, names.VERSIONS), Paging(State, names.HOLDERS)
 KINDS = (
     (ALL, "All kinds"),
     (AccountKind.ORGANIZATION.value, "Organizations"),
-    (AccountKind.USER.value, "Trial accounts"),
+    (AccountKind.USER.value, "Personal accounts"),
 )
 NOT_SHOWN = "It stands in the audit log."
 

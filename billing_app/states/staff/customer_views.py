@@ -19,6 +19,7 @@ from billing_app.billing.staff.sessions import SessionView
 from billing_app.billing.usage import EventView, Pace
 from billing_app.db.words import (
     AccountKind,
+    EndReason,
     EventKind,
     InvoiceStatus,
     PlanSource,
@@ -27,7 +28,7 @@ from billing_app.db.words import (
 )
 from billing_app.states import words
 from billing_app.states.balance import balance_view, percent_of
-from billing_app.states.staff.customers import STATUSES, customer_status
+from billing_app.states.staff.customers import KINDS, STATUSES, customer_status
 from billing_app.states.staff.denial_words import REASONS as DENIAL_REASONS
 from billing_app.states.staff.views import (
     CustomerHead,
@@ -81,7 +82,7 @@ def customer_head(
     return CustomerHead(
         account_id=row.account_id,
         name=row.name or row.user_id or row.organization_id,
-        kind="Trial account" if row.kind is AccountKind.USER else "Organization",
+        kind=KINDS[row.kind],
         email=row.email,
         provider_id=row.customer_id or "",
         provider_url=identity.customer_url,
@@ -100,11 +101,22 @@ def customer_head(
         held_percent=balance.held_percent,
         meter_tone=balance.tone,
         pace=balance.pace,
-        plan=row.plan_name or "None in force",
-        plan_note=balance.period,
+        plan=row.plan_name or (current.plan.name if current.plan else "None"),
+        plan_note=_plan_note(current, balance.period),
         subscription=live.offer.name if live else "None",
         subscription_note=_subscription_note(live),
     )
+
+
+def _plan_note(current: CurrentPlan, period: str) -> str:
+    """Until when the plan in force lasts, or since when there is none."""
+    plan = current.plan
+    if plan is None:
+        return "None has started yet"
+    if plan.ended_at is None:
+        return period
+    verb = "Used up" if plan.ended_because is EndReason.DEPLETED else "Ended"
+    return f"{verb} {words.day(plan.ended_at)}"
 
 
 def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:

@@ -10,7 +10,7 @@ from billing_app.billing.sorting import By
 from billing_app.billing.staff.customers import CustomerPage, CustomerRow, search_customers
 from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanFilter, Sort, sort_of
 from billing_app.composition import get_services
-from billing_app.db.words import AccountKind
+from billing_app.db.words import AccountKind, EndReason
 from billing_app.states import words
 from billing_app.states.balance import WARNING_PERCENT, percent_of
 from billing_app.states.session import SessionState
@@ -21,6 +21,7 @@ from billing_app.states.staff.views import CustomerLine
 CUSTOMERS = "customers"
 WORDS, KIND, PLAN, STATE = "words", "kind", "plan", "state"
 PAST_DUE, BLOCKED = "past_due", "blocked"
+KINDS = {AccountKind.USER: "Personal account", AccountKind.ORGANIZATION: "Organization"}
 STATUSES = {
     "trialing": "Trial of an offer",
     "active": "Active",
@@ -85,18 +86,22 @@ def customer_line(row: CustomerRow) -> CustomerLine:
     status, tone = customer_status(row)
     taken = row.executions_used + row.executions_held
     percent = 100 * taken / row.executions if row.executions else 0.0
-    left, total = words.number(row.executions_remaining), words.number(row.executions)
+    last = row.last_plan
+    has_ended = last is not None and last.ended_because is not None
+    is_counted = row.plan_name is not None or has_ended
+    left = words.number(row.executions_remaining)
+    total = words.number(last.executions if last and has_ended else row.executions)
     return CustomerLine(
         account_id=row.account_id,
         name=row.name or row.user_id or row.organization_id,
         email=row.email,
-        kind="Trial account" if row.kind is AccountKind.USER else "Organization",
-        plan=row.plan_name or "",
-        remaining=left if row.plan_name else "",
-        executions=total if row.plan_name else "",
-        left_words=f"{left} of {total} left" if row.plan_name else "",
+        kind=KINDS[row.kind],
+        plan=row.plan_name or (last.name if last else ""),
+        remaining=left if is_counted else "",
+        executions=total if is_counted else "",
+        left_words=f"{left} of {total} left" if is_counted else "",
         left_percent=percent_of(row.executions_remaining, row.executions),
-        meter_tone=_meter_tone(percent),
+        meter_tone="spent" if has_ended else _meter_tone(percent),
         status=status,
         tone=tone,
         since=words.day(row.created_at),
@@ -112,10 +117,22 @@ def customer_status(row: CustomerRow) -> tuple[str, str]:
     if row.disputed_since is not None:
         return "Disputed", "bad"
     if row.plan_name is None:
-        return "No plan", "warning"
+        return _status_without_plan(row)
     if row.subscription_status is not None:
         return STATUSES.get(row.subscription_status, "Subscription"), "good"
     return ("Trial", "accent") if row.plan_type == "trial" else ("Paid", "good")
+
+
+def _status_without_plan(row: CustomerRow) -> tuple[str, str]:
+    """Why nothing of a plan can be used."""
+    last = row.last_plan
+    if last is None:
+        return "No plan", "warning"
+    if row.goes_beyond:
+        return "Beyond the plan", "warning"
+    if last.ended_because is None:
+        return "Paused" if last.is_paused else "Suspended", "warning"
+    return ("Used up", "bad") if last.ended_because is EndReason.DEPLETED else ("Ended", "warning")
 
 
 def _meter_tone(percent: float) -> str:
