@@ -60,3 +60,12 @@ def amount_cell(amount: rx.Var[str], refunded: rx.Var[str]) -> rx.Component:
     """What an invoice asks for, and below it what of that was paid back, if anything was."""
     back = rx.cond(refunded != "", rx.el.p(refunded, class_name="row-note"))
     return cell(rx.fragment(amount, back), "right strong")
+
+
+def id_cell(of: rx.Var[str]) -> rx.Component:
+    """A long id, not on phones: where it is cut its end stays, since many begin the same."""
+    return rx.el.td(
+        rx.el.code(rx.el.bdi(of), class_name="code"),
+        title=of,
+        class_name="soft clip-start wide-only",
+    )

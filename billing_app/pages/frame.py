@@ -235,8 +235,8 @@ def _account_item(choice: ObjectVar[AccountChoice], on_account: Handler) -> rx.C
     )
 
 
-def person_menu(*, with_name: bool) -> rx.Component:
-    """Who is signed in, and the way out."""
+def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component:
+    """Who is signed in, the way to the other pages, and the way out."""
     viewer = SessionState.viewer
     text = rx.el.span(
         rx.el.span(viewer.name, class_name="menu-title"),
@@ -256,7 +256,9 @@ def person_menu(*, with_name: bool) -> rx.Component:
         ),
         rx.dropdown_menu.content(
             rx.el.div(viewer.email, class_name="menu-label"),
-            rx.cond(
+            rx.dropdown_menu.item("Customer pages", on_click=rx.redirect(routes.DASHBOARD))
+            if is_in_console
+            else rx.cond(
                 SessionState.is_staff,
                 rx.dropdown_menu.item("Staff console", on_click=rx.redirect(routes.STAFF)),
             ),

@@ -14,6 +14,7 @@ from billing_app.db.words import (
     InvoiceStatus,
     PlanSource,
     PlanType,
+    StaffRole,
 )
 
 NEVER_SOON_DAYS: Final = 365
@@ -42,6 +43,7 @@ KINDS: Final = {
     EventKind.REFUND: "Refunded",
     EventKind.ADJUSTMENT: "Adjusted",
 }
+ROLES: Final = {role: role.value.capitalize() for role in StaffRole}
 BEGIN_REASONS: Final = {
     BeginReason.FIRST_PLAN: "the first plan",
     BeginReason.PREVIOUS_DEPLETED: "the plan before was used up",
@@ -130,6 +132,19 @@ def day(value: date) -> str:
 def short_day(value: date) -> str:
     """Thu 4 Dec"""
     return f"{value:%a} {value.day} {value:%b}"
+
+
+def brief_day(value: date) -> str:
+    """4 Dec 2025"""
+    return f"{value.day} {value:%b %Y}"
+
+
+def days_between(first: date, last: date) -> str:
+    """Both with a dash between, the year once; one day alone when both are the same"""
+    if (first.year, first.month, first.day) == (last.year, last.month, last.day):
+        return brief_day(last)
+    began = f"{first.day} {first:%b}" if first.year == last.year else brief_day(first)
+    return f"{began} \N{EN DASH} {brief_day(last)}"
 
 
 def moment(value: datetime) -> str:

@@ -138,7 +138,7 @@ def test_somebody_joins_changes_role_and_leaves(
     theirs, name, user_id = open_as(open_context, running_app, routes.STAFF, StaffRole.SUPPORT)
     page.get_by_label("Search members").fill(name)
     member = table_rows(page, "Members").filter(has_text=name)
-    expect(member).to_contain_text("support")
+    expect(member).to_contain_text("Support")
     member.get_by_role("button", name=f"Change role: {name}").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("The role is support now.")
@@ -147,8 +147,8 @@ def test_somebody_joins_changes_role_and_leaves(
     )
     say_why(page, "Change role")
     expect_said(page, f"{name} has the role billing now.")
-    expect(member).to_contain_text("billing")
-    expect(theirs.locator(".side-row .badge")).to_have_text("billing")
+    expect(member).to_contain_text("Billing")
+    expect(theirs.locator(".side-row .badge")).to_have_text("Billing")
     member.get_by_role("button", name=f"Remove: {name}").click()
     expect(dialog).to_contain_text("Their next click in this console is refused.")
     say_why(page, "Remove")
@@ -161,10 +161,10 @@ def test_somebody_joins_changes_role_and_leaves(
     dialog.get_by_label("Role").select_option(label="Support: reads everything, grants a little")
     say_why(page, "Add")
     expect_said(page, "They are of the staff now.")
-    expect(member).to_contain_text("support")
+    expect(member).to_contain_text("Support")
     expect(page.locator("#password")).to_have_count(0)
     theirs.reload()
-    expect(theirs.locator(".side-row .badge")).to_have_text("support")
+    expect(theirs.locator(".side-row .badge")).to_have_text("Support")
     expect_audited(
         page,
         admin,
@@ -194,7 +194,7 @@ def test_a_stranger_who_joins_gets_a_password_that_is_shown_once(
     new.get_by_role("button", name="Sign in").click()
     new.wait_for_url(lambda url: routes.SIGN_IN not in url)
     new.goto(routes.STAFF)
-    expect(new.locator(".side-row .badge")).to_have_text("support")
+    expect(new.locator(".side-row .badge")).to_have_text("Support")
 
 
 def test_the_last_dead_letter_is_processed_anew(

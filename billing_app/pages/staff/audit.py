@@ -25,7 +25,9 @@ def staff_audit() -> rx.Component:
     """Every entry, newest first."""
     return console(
         rx.fragment(
-            page_head("Audit", "Everything the staff did; nothing here can be changed"),
+            page_head(
+                "Audit", "Everything the staff did; entries are never edited, undoing adds one"
+            ),
             listing(
                 "Audit",
                 ENTRY_COLUMNS,

@@ -146,7 +146,7 @@ def _menu() -> rx.Component:
             rx.cond(
                 head.is_blocked,
                 _item("unblock", Action.UNBLOCK),
-                _item("block", Action.BLOCK, color="red"),
+                _item("block", Action.BLOCK, color_scheme="red"),
             ),
             min_width="220px",
             custom_attrs=MENU_OF_DIALOGS,

@@ -22,17 +22,18 @@ from billing_app.components.tables import amount_cell, cell
 from billing_app.db.words import InvoiceStatus
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
+from billing_app.states.staff.customer_views import INVOICE_STATES
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 from billing_app.states.staff.operations import WEBHOOK_STATES
 from billing_app.states.staff.views import InvoiceLine, SubscriptionLine, WebhookLine
 
 INVOICES = Paging(State, names.INVOICES)
 WEBHOOKS = Paging(State, names.WEBHOOKS)
-INVOICE_STATES = (
+INVOICE_CHOICES = (
     (ALL, "Any state"),
     *(
-        (status.value, status.value.capitalize())
-        for status in InvoiceStatus
+        (status.value, told)
+        for status, told in INVOICE_STATES.items()
         if status is not InvoiceStatus.DRAFT
     ),
 )
@@ -48,12 +49,12 @@ def money() -> rx.Component:
         listing(
             "Subscriptions",
             (
-                Column("Offer", SubscriptionSort.BEGAN),
+                Column("Offer"),
                 Column("Price", is_wide_only=True),
                 Column("State", SubscriptionSort.STATUS),
-                Column("Period", SubscriptionSort.PERIOD, is_wide_only=True),
+                Column("Period", SubscriptionSort.BEGAN, is_wide_only=True),
                 Column("Next"),
-                Column("Stripe"),
+                Column("Stripe", is_wide_only=True),
             ),
             rows=State.subscriptions,
             row=_subscription,
@@ -70,13 +71,13 @@ def money() -> rx.Component:
                 Column("State", InvoiceSort.STATUS),
                 Column("Amount", InvoiceSort.AMOUNT, is_right=True),
                 Column("Issued", InvoiceSort.ISSUED, is_right=True, is_wide_only=True),
-                Column("Stripe", is_right=True),
+                Column("Stripe", is_right=True, is_wide_only=True),
             ),
             rows=State.invoices,
             row=_invoice,
             paging=INVOICES,
             tools=(
-                filter_select(INVOICES, names.STATE, "State", INVOICE_STATES),
+                filter_select(INVOICES, names.STATE, "State", INVOICE_CHOICES),
                 filter_days(INVOICES, FIRST_DAY, LAST_DAY),
             ),
             title="Invoices",
@@ -91,12 +92,15 @@ def money() -> rx.Component:
 
 def _subscription(row: ObjectVar[SubscriptionLine]) -> rx.Component:
     return rx.el.tr(
-        cell(row.offer, "strong"),
+        cell(
+            rx.fragment(row.offer, rx.el.span(row.price, class_name="row-note narrow-only")),
+            "strong wrap",
+        ),
         cell(row.price, "soft wide-only"),
         cell(badge(row.status, row.tone)),
         cell(row.period, "soft wide-only"),
-        cell(row.note, "soft"),
-        cell(_outside(row.provider_url, row.provider_id)),
+        cell(row.note, "soft wrap"),
+        cell(_outside(row.provider_url, row.provider_id), "clip wide-only"),
         key=row.provider_id,
     )
 
@@ -118,13 +122,16 @@ def _invoice(row: ObjectVar[InvoiceLine]) -> rx.Component:
         cell(badge(row.status, row.tone)),
         amount_cell(row.amount, row.refunded),
         cell(row.issued, "right soft wide-only"),
-        cell(_outside(row.provider_url, row.invoice_id), "right"),
+        cell(_outside(row.provider_url, row.invoice_id), "right clip wide-only"),
         key=row.invoice_id,
     )
 
 
-def _outside(url: rx.Var[str], words: rx.Var[str]) -> rx.Component:
+def _outside(
+    url: rx.Var[str], provider_id: rx.Var[str], words: rx.Var[str] | str = "Open"
+) -> rx.Component:
     """A link to the provider's page, or the bare id where there is none."""
+    named = {"title": provider_id, "aria-label": f"Open {provider_id} at Stripe"}
     return rx.cond(
         url != "",
         native_link(
@@ -132,9 +139,9 @@ def _outside(url: rx.Var[str], words: rx.Var[str]) -> rx.Component:
             rx.icon("external-link", aria_hidden="true"),
             href=url,
             class_name="text-link outside",
-            custom_attrs={"target": "_blank", "rel": "noreferrer"},
+            custom_attrs={"target": "_blank", "rel": "noreferrer", **named},
         ),
-        rx.el.code(words, class_name="code"),
+        rx.el.code(provider_id, title=provider_id, class_name="code"),
     )
 
 
@@ -168,7 +175,7 @@ def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.received, "soft wide-only"),
         lead_cell(row.type, row.received, "strong clip-wide"),
-        cell(_outside(row.provider_url, row.event_id), "soft wide-only"),
+        cell(_outside(row.provider_url, row.event_id, row.event_id), "soft wide-only"),
         cell(badge(row.state, row.tone)),
         cell(row.attempts, "right soft wide-only"),
         cell(row.error, "soft clip wide-only"),

@@ -22,7 +22,7 @@ from billing_app.components.listing import (
     search_box,
 )
 from billing_app.components.numbers import badge
-from billing_app.components.tables import ACTIONS, cell, table
+from billing_app.components.tables import ACTIONS, cell, id_cell, table
 from billing_app.db.words import EventKind
 from billing_app.pages.staff.row_buttons import row_button
 from billing_app.states import words
@@ -48,11 +48,11 @@ HOLDS_STATES = (
 )
 PLAN_COLUMNS = (
     Column("No.", PlanSort.QUEUE, is_right=True, is_wide_only=True),
-    Column("Plan", PlanSort.NAME),
+    Column("Plan", PlanSort.NAME, is_lead=True),
     Column("State", PlanSort.STATE),
     Column("Used", PlanSort.USED, is_right=True, is_wide_only=True),
     Column("On hold", is_right=True, is_wide_only=True),
-    Column("Executions", PlanSort.EXECUTIONS, is_right=True),
+    Column("Executions", PlanSort.EXECUTIONS, is_right=True, is_wide_only=True),
     Column("Dates", PlanSort.BEGINS, is_wide_only=True),
     Column(ACTIONS, is_right=True),
 )
@@ -75,7 +75,7 @@ def summary() -> rx.Component:
                 icon="layers", title="No plans", words="Grant executions to give them one."
             ),
             title="Plans",
-            note="Newest first unless sorted; they are used from the oldest on",
+            note="They are used from the oldest on",
         ),
         card(
             rx.cond(
@@ -126,7 +126,10 @@ def _refused() -> rx.Component:
 def _denial(row: ObjectVar[DenialLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.day, "soft"),
-        cell(row.reason, "strong"),
+        cell(
+            rx.fragment(row.reason, rx.el.span(row.where, class_name="row-note narrow-only")),
+            "strong clip-wide",
+        ),
         cell(row.workflow, "clip wide-only"),
         cell(row.user, "soft clip wide-only"),
         cell(row.denied, "right strong"),
@@ -142,13 +145,15 @@ def _plan(plan: ObjectVar[PlanLine]) -> rx.Component:
                 rx.el.span(plan.name, class_name="row-link"),
                 " ",
                 rx.el.span(plan.source, class_name="row-note wide-only"),
+                rx.el.span(plan.told, class_name="row-note narrow-only"),
+                rx.el.span(plan.dates, class_name="row-note narrow-only"),
             ),
-            "clip-wide",
+            "clip-wide lead",
         ),
         cell(badge(plan.state, plan.tone)),
         cell(plan.used, "right wide-only"),
         cell(plan.held, "right soft wide-only"),
-        cell(plan.executions, "right strong"),
+        cell(plan.executions, "right strong wide-only"),
         cell(plan.dates, "soft wide-only"),
         cell(
             rx.cond(
@@ -207,7 +212,7 @@ def ledger() -> rx.Component:
 def _event(row: ObjectVar[LedgerLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.at, "soft wide-only"),
-        cell(rx.el.code(row.event_id, class_name="code"), "soft wide-only"),
+        id_cell(row.event_id),
         lead_cell(row.workflow, row.at, "strong clip"),
         cell(row.user, "soft clip wide-only"),
         cell(_kind(row), "soft wide-only"),
@@ -267,7 +272,7 @@ def holds() -> rx.Component:
 def _hold(row: ObjectVar[HoldLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.created, "soft wide-only"),
-        cell(rx.el.code(row.reservation_id, class_name="code"), "soft wide-only"),
+        id_cell(row.reservation_id),
         lead_cell(row.workflow, row.created, "strong clip"),
         cell(row.user, "soft clip wide-only"),
         cell(badge(row.status, row.tone)),

@@ -39,6 +39,8 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                     rx.cond(row.is_own_account, badge("Own account", "warning")),
                     class_name="entry-head",
                 ),
+                rx.el.span(f"{row.who} · {row.role}", class_name="row-note narrow-only"),
+                rx.el.span(row.reason, class_name="row-note narrow-only"),
                 rx.cond(
                     row.figures != "", rx.el.span(row.figures, class_name="row-note wide-only")
                 ),

@@ -80,7 +80,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
             badge("Staff", "accent"),
             rx.el.div(class_name="spacer"),
             colour_mode_button(),
-            known(is_unknown, person_menu(with_name=False)),
+            known(is_unknown, person_menu(with_name=False, is_in_console=True)),
             class_name="top-bar",
         ),
         rx.el.main(
@@ -115,7 +115,7 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
                 known(is_unknown, badge(state.role)),
                 class_name="side-row",
             ),
-            known(is_unknown, person_menu(with_name=True)),
+            known(is_unknown, person_menu(with_name=True, is_in_console=True)),
             class_name="side-foot",
         ),
         class_name="side",

@@ -50,7 +50,7 @@ def staff_offers() -> rx.Component:
                 "Offers",
                 (
                     Column("Offer", OfferSort.NAME),
-                    Column("State", OfferSort.STATE),
+                    Column("State", OfferSort.STATE, is_wide_only=True),
                     Column("Place", OfferSort.POSITION, is_right=True, is_wide_only=True),
                     Column("Version", is_right=True, is_wide_only=True),
                     Column("Price", OfferSort.PRICE),
@@ -68,7 +68,7 @@ def staff_offers() -> rx.Component:
                     icon="tags", title="No offers", words="A new one begins as a draft."
                 ),
                 title="Catalogue",
-                note="In the order in which customers see it, unless sorted",
+                note="In the order in which customers see it",
                 actions=[
                     segments(
                         "State",
@@ -103,22 +103,25 @@ def _row(row: ObjectVar[OfferLine]) -> rx.Component:
             rx.link(
                 rx.el.span(row.name, class_name="row-link"),
                 rx.el.span(row.code, class_name="row-note"),
+                rx.el.span(_state(row), class_name="narrow-only"),
                 href=f"{routes.STAFF_OFFERS}/{row.code}",
                 underline="none",
                 class_name="row-title",
             ),
             "strong clip-wide",
         ),
-        cell(
-            rx.fragment(
-                badge(row.state, row.tone),
-                rx.cond(row.has_edits, rx.fragment(" ", badge("Edited", "warning"))),
-            )
-        ),
+        cell(_state(row), "wide-only"),
         cell(row.position, "right soft wide-only"),
         cell(row.version, "right soft wide-only"),
         cell(rx.fragment(row.price, " ", rx.el.span(row.interval, class_name="row-note"))),
         cell(row.executions, "right wide-only"),
         cell(row.accounts, "right strong"),
         key=row.code,
+    )
+
+
+def _state(row: ObjectVar[OfferLine]) -> rx.Component:
+    return rx.fragment(
+        badge(row.state, row.tone),
+        rx.cond(row.has_edits, rx.fragment(" ", badge("Edited", "warning"))),
     )

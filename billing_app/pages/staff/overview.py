@@ -132,10 +132,10 @@ def _near() -> rx.Component:
         when_empty=empty(
             icon="gauge",
             title="Nobody is near their limit",
-            words="Accounts that used 80 % or more of what they have come here.",
+            words="Accounts that used 80% or more of what they have come here.",
         ),
         title="Near their limit",
-        note="Those with the least left, unless sorted",
+        note="Those with the least left",
     )
 
 

@@ -28,6 +28,7 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.words import StaffRole
 from billing_app.pages.staff.frame import console
+from billing_app.states import words
 from billing_app.states.staff import team as names
 from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.team import ADD, CHANGE, REMOVE
@@ -35,10 +36,7 @@ from billing_app.states.staff.team import StaffTeamState as State
 from billing_app.states.staff.views import MemberRow
 
 MEMBERS = Paging(State, names.MEMBERS)
-ROLE_CHOICES = (
-    (ALL, "All roles"),
-    *((role.value, role.value.capitalize()) for role in StaffRole),
-)
+ROLE_CHOICES = ((ALL, "All roles"), *((role.value, told) for role, told in words.ROLES.items()))
 ROLES = {
     StaffRole.SUPPORT: "Support: reads everything, grants a little",
     StaffRole.BILLING: "Billing: grants, refunds, moves and stops plans",
@@ -103,10 +101,7 @@ def _members() -> rx.Component:
                 MEMBERS,
                 names.ROLE,
                 "Role",
-                (
-                    (ALL, "All roles"),
-                    *((role.value, role.value.capitalize()) for role in StaffRole),
-                ),
+                ROLE_CHOICES,
             ),
         ),
         when_empty=empty(icon="users", title="Nobody", words="An admin adds people."),
@@ -117,7 +112,7 @@ def _member(row: ObjectVar[MemberRow]) -> rx.Component:
     return rx.el.tr(
         cell(rx.fragment(row.name, rx.cond(row.is_viewer, " (you)", "")), "strong"),
         cell(row.email, "soft clip wide-only"),
-        cell(badge(row.role, rx.cond(row.role == StaffRole.ADMIN.value, "accent", ""))),
+        cell(badge(row.role_name, rx.cond(row.role == StaffRole.ADMIN.value, "accent", ""))),
         cell(row.added, "soft wide-only"),
         cell(
             rx.cond(

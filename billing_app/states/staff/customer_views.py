@@ -55,6 +55,8 @@ HOLD_STATES: Final = {
     ReservationStatus.RELEASED: ("Released", ""),
     ReservationStatus.EXPIRED: ("Expired", "warning"),
 }
+# Customers need not know that Stripe has given up; staff do.
+INVOICE_STATES: Final = words.INVOICE_STATUSES | {InvoiceStatus.UNCOLLECTIBLE: "Unpaid, given up"}
 INVOICE_TONES: Final = {
     InvoiceStatus.PAID: "good",
     InvoiceStatus.OPEN: "warning",
@@ -179,19 +181,26 @@ def plan_line(plan: PlanView) -> PlanLine:
         used=words.number(plan.used),
         held=words.number(plan.held),
         executions=words.number(plan.executions),
+        told=_told(plan),
         dates=_dates(plan),
         is_paused=is_paused,
         is_open=plan.state is not PlanState.ENDED and plan.source is not PlanSource.OVERAGE,
     )
 
 
+def _told(plan: PlanView) -> str:
+    held = f", {words.number(plan.held)} on hold" if plan.held else ""
+    return f"{words.number(plan.used)} of {words.number(plan.executions)} used{held}"
+
+
 def _dates(plan: PlanView) -> str:
     end = plan.ended_at or plan.ends_at
-    if plan.began_at is None:
-        return f"Not begun, {words.day(end) if end else 'no end'}"
     if end is None:
-        return f"From {words.day(plan.began_at)}, no end"
-    return f"{words.day(plan.began_at)} to {words.day(end)}"
+        began = f"From {words.brief_day(plan.began_at)}" if plan.began_at else "Not begun"
+        return f"{began}, no end"
+    if plan.began_at is None:
+        return f"Not begun, {'ended' if plan.ended_at else 'ends'} {words.brief_day(end)}"
+    return words.days_between(plan.began_at, end)
 
 
 def ledger_lines(
@@ -223,6 +232,7 @@ def denial_line(denial: Denial, number: int) -> DenialLine:
         reason=DENIAL_REASONS.get(denial.reason, denial.reason),
         workflow=denial.workflow or "Not named",
         user=denial.user_id or "—",
+        where=" · ".join(filter(None, (denial.workflow or "Not named", denial.user_id))),
         denied=words.number(denial.denied),
     )
 
@@ -252,7 +262,7 @@ def subscription_line(row: SubscriptionRow) -> SubscriptionLine:
         price=f"{words.money(offer.price_minor, offer.currency)} a {offer.interval}",
         status=status,
         tone="" if row.ended_at else LIVE_TONES.get(row.status, "warning"),
-        period=f"{words.day(row.period_start)} to {words.day(row.period_end)}",
+        period=words.days_between(row.period_start, row.period_end),
         note=_subscription_note(row),
     )
 
@@ -262,7 +272,7 @@ def invoice_line(row: InvoiceRow) -> InvoiceLine:
     return InvoiceLine(
         invoice_id=invoice.id,
         number=invoice.number or invoice.id,
-        status=invoice.status.value.capitalize(),
+        status=INVOICE_STATES[invoice.status],
         tone=INVOICE_TONES.get(invoice.status, ""),
         amount=words.money(invoice.amount_due_minor, invoice.currency),
         refunded=words.refunded(invoice.refunded_minor, invoice.currency),

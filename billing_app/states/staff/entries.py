@@ -71,7 +71,7 @@ def entry_line(
         entry_id=entry.id,
         at=words.exact_moment(entry.at),
         who=entry.actor_name,
-        role=entry.role.value,
+        role=words.ROLES[entry.role],
         what=entry_words(entry, taken_back),
         figures=_figures(entry),
         reason=entry.reason,

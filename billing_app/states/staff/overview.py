@@ -120,7 +120,6 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
     denied = sum(sum(day.denied.values()) for day in found.days)
     started = sum(day.trials_started for day in found.days)
     converted = sum(day.trials_converted for day in found.days)
-    at = words.time_of_day(found.near_limit_at) if found.near_limit_at else ""
     return PlatformFigures(
         executions=words.number(executions),
         executions_note=f"in {preset} days, {words.number(found.days[-1].executions)} today",
@@ -133,12 +132,27 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
         subscriptions=words.number(found.active_subscriptions),
         subscriptions_note="active, on trial or past due",
         revenue=_money(found.revenue),
-        revenue_note=f"paid on invoices of {found.month:%B}",
+        revenue_note=f"paid on invoices of {found.month:%B}, before refunds",
         near=words.number(found.near_limit) if found.near_limit is not None else "—",
-        near_note=f"accounts at 80 % or more, as of {at} UTC" if at else "no worker has looked yet",
+        near_note=near_note(found.near_limit or 0, found.near_limit_at),
         past_due=words.number(found.accounts_past_due),
-        past_due_note=f"accounts, which owe {_money(found.owed)}",
+        past_due_note=owed_note(found.accounts_past_due, found.owed),
     )
+
+
+def near_note(accounts: int, at: datetime | None) -> str:
+    """What stands below the number of accounts that are near their limit."""
+    if at is None:
+        return "no worker has looked yet"
+    has = "account has" if accounts == 1 else "accounts have"
+    return f"{has} used 80% or more, as of {words.time_of_day(at)} UTC"
+
+
+def owed_note(accounts: int, owed: list[Money]) -> str:
+    """What stands below the number of accounts that have not paid."""
+    if not accounts:
+        return "nobody owes anything"
+    return f"{'account owes' if accounts == 1 else 'accounts owe'} {_money(owed)}"
 
 
 def _money(amounts: list[Money]) -> str:

@@ -103,7 +103,7 @@ class StaffPage(Page, mixin=True):
         staff = visitor.staff
         if staff is not None:
             allowed = [action.value for action in Action if may(staff.role, action)]
-            self._show(role=staff.role.value, allowed=allowed)
+            self._show(role=words.ROLES[staff.role], allowed=allowed)
         self._show(is_hidden=staff is None)
         return staff, None
 

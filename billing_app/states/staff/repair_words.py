@@ -15,7 +15,7 @@ TITLES: Final = {
     "unblock": "Unblock the account",
 }
 WORDS: Final = {
-    "grant": "A plan of their own joins the queue; what they paid for stays as it is.",
+    "grant": "A separate plan joins the queue; what they paid for stays as it is.",
     "adjust": "Corrects what a plan counts as used, by a row of the ledger.",
     "refund": "Gives back the executions of a run to the plan that paid for them.",
     "refund_range": "Gives back every run of a workflow between two moments, each once.",

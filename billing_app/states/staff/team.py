@@ -148,6 +148,7 @@ def _row(member: MemberView, staff: StaffActor) -> MemberRow:
         name=member.name or member.email,
         email=member.email,
         role=member.role.value,
+        role_name=words.ROLES[member.role],
         added=words.day(member.added_at),
         is_viewer=member.user_id == staff.actor_id,
     )

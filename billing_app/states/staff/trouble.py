@@ -21,7 +21,7 @@ def trouble_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[s
 
 
 def _overdue(since: datetime, stop: Stop | None) -> str:
-    said = f"A payment is overdue since {words.day(since)}"
+    said = f"A payment has been overdue since {words.day(since)}"
     if stop is None:
         return f"{said}."
     if stop.is_over:

@@ -13,6 +13,7 @@ class MemberRow:
     name: str
     email: str
     role: str
+    role_name: str
     added: str
     is_viewer: bool
 
@@ -83,7 +84,8 @@ class DisputeLine:
 
 @dataclass(frozen=True, slots=True)
 class PlanLine:
-    """A plan of the queue or the history, with what can be done about it."""
+    """A plan of the queue or the history, with what can be done about it; `told` is what it has
+    and what of that is used."""
 
     plan_id: str
     number: str
@@ -94,6 +96,7 @@ class PlanLine:
     used: str
     held: str
     executions: str
+    told: str
     dates: str
     is_paused: bool
     is_open: bool
@@ -109,13 +112,14 @@ class LedgerLine(EventRow):
 
 @dataclass(frozen=True, slots=True)
 class DenialLine:
-    """Runs that were refused on a day."""
+    """Runs that were refused on a day; `where` is workflow and user in one."""
 
     row: str
     day: str
     reason: str
     workflow: str
     user: str
+    where: str
     denied: str
 
 
