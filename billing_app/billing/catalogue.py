@@ -96,12 +96,19 @@ class OfferTerms:
 
 
 async def publish_offer(
-    database: Database, actor: OperatorActor, *, code: str, terms: OfferTerms, now: datetime
+    database: Database,
+    actor: OperatorActor,
+    *,
+    code: str,
+    terms: OfferTerms,
+    now: datetime,
+    position: int = 0,
 ) -> OfferView:
-    """Make an offer with its first version. Raises OfferTakenError, InvalidInputError."""
+    """Make an offer with its first version, at its place in the list. Raises OfferTakenError,
+    InvalidInputError."""
     require_operator(actor)
     check_terms(terms)
-    offer = Offer(code=code, created_at=now)
+    offer = Offer(code=code, position=position, created_at=now)
     try:
         async with database.transaction() as session:
             session.add(offer)
@@ -164,14 +171,14 @@ def _require(field: str, is_so: bool, detail: str) -> None:
 
 
 async def list_offers(database: Database) -> list[OfferView]:
-    """The newest version of each visible offer, in the catalogue's order. Public."""
+    """The newest version of each visible offer, by its place and then its code. Public."""
     query = (
         select(Offer, OfferVersion)
         .join(OfferVersion, col(OfferVersion.offer_id) == Offer.id)
         .where(col(Offer.archived_at).is_(None))
         .where(col(Offer.visible).is_(True))
-        .order_by(col(Offer.position), col(Offer.id), col(OfferVersion.version).desc())
-        .ext(distinct_on(col(Offer.position), col(Offer.id)))
+        .order_by(col(Offer.position), col(Offer.code), col(OfferVersion.version).desc())
+        .ext(distinct_on(col(Offer.position), col(Offer.code)))
         .limit(MAX_OFFERS)
     )
     async with database.reading() as session:

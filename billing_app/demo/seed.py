@@ -126,9 +126,16 @@ async def _refuse_other_people(services: Services) -> None:
 
 
 async def _seed_offers(services: Services, now: datetime) -> None:
-    for code, terms in OFFERS.items():
+    for place, (code, terms) in enumerate(OFFERS.items(), 1):
         try:
-            await publish_offer(services.database, OperatorActor(), code=code, terms=terms, now=now)
+            await publish_offer(
+                services.database,
+                OperatorActor(),
+                code=code,
+                terms=terms,
+                now=now,
+                position=place,
+            )
         except OfferTakenError:
             continue
 

@@ -115,7 +115,7 @@ class DbosJobs:
             conditions.append("status = ANY(:statuses)")
             values["statuses"] = STATUSES[where.state]
         if where.name is not None:
-            conditions.append("name = :name")
+            conditions.append("starts_with(name, :name)")
             values["name"] = where.name
         if where.days is not None:
             conditions.append("created_at >= :since AND created_at < :until")

@@ -41,6 +41,11 @@ def offers() -> rx.Component:
 
 
 def _offer(offer: ObjectVar[OfferItem]) -> rx.Component:
+    return offer_card(offer, _button(offer, "wide"))
+
+
+def offer_card(offer: ObjectVar[OfferItem], foot: rx.Component) -> rx.Component:
+    """A plan in a list of offers, with its button."""
     return rx.el.li(
         rx.el.div(
             rx.el.h3(offer.name, class_name="offer-name"),
@@ -54,7 +59,7 @@ def _offer(offer: ObjectVar[OfferItem]) -> rx.Component:
         rx.el.p(offer.executions, class_name="offer-executions"),
         rx.el.p(f"{offer.description} · {offer.unit_price}", class_name="offer-note"),
         rx.el.p(offer.beyond, class_name="offer-note"),
-        rx.el.div(_button(offer, "wide"), class_name="offer-foot"),
+        rx.el.div(foot, class_name="offer-foot"),
         key=offer.code,
         class_name=rx.cond(offer.is_current, "offer current", "offer"),
     )
@@ -68,6 +73,11 @@ def _packs() -> rx.Component:
 
 
 def _pack(pack: ObjectVar[OfferItem]) -> rx.Component:
+    return pack_row(pack, _button(pack, ""))
+
+
+def pack_row(pack: ObjectVar[OfferItem], foot: rx.Component) -> rx.Component:
+    """Extra executions in a list of packs, with their button."""
     return rx.el.li(
         rx.el.div(
             rx.el.p(pack.name, class_name="offer-name"),
@@ -75,7 +85,7 @@ def _pack(pack: ObjectVar[OfferItem]) -> rx.Component:
         ),
         rx.el.span(pack.executions, class_name="pack-executions"),
         rx.el.span(pack.price, class_name="pack-price"),
-        _button(pack, ""),
+        foot,
         key=pack.code,
         class_name="pack",
     )

@@ -17,7 +17,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--data", type=Path, help="keep the state in this file over restarts")
     parser.add_argument("--public-url", help="base of page links, if not the loopback address")
-    parser.add_argument("--webhook-url", help="send all events to this address")
+    parser.add_argument("--webhook-url", help="send events to this address")
+    parser.add_argument("--webhook-events", nargs="+", default=["*"], help="types; all unless told")
     parser.add_argument("--webhook-secret", help="sign those events with this secret")
     return parser.parse_args()
 
@@ -27,13 +28,14 @@ def main() -> None:
     base_url = arguments.public_url or f"http://{HOST}:{arguments.port}"
     sandbox = Sandbox(base_url.rstrip("/"), arguments.data)
     if arguments.webhook_url:
-        _listen(sandbox, arguments.webhook_url, arguments.webhook_secret)
+        url, secret = arguments.webhook_url, arguments.webhook_secret
+        _listen(sandbox, url, secret, arguments.webhook_events)
     uvicorn.run(
         sandbox.asgi(), host=HOST, port=arguments.port, log_level="warning", access_log=False
     )
 
 
-def _listen(sandbox: Sandbox, url: str, secret: str | None) -> None:
+def _listen(sandbox: Sandbox, url: str, secret: str | None, events: list[str]) -> None:
     """Events go to `url`, and no longer to where an earlier command line sent them."""
     store = sandbox.world.store
     endpoints = list(store.all("webhook_endpoint", lambda e: e["description"] == DESCRIPTION))
@@ -41,7 +43,7 @@ def _listen(sandbox: Sandbox, url: str, secret: str | None) -> None:
         if earlier["url"] != url:
             store.remove(earlier["id"])
     if not any(store.all("webhook_endpoint", lambda e: e["url"] == url)):
-        wanted = {"url": url, "enabled_events": ["*"], "description": DESCRIPTION}
+        wanted = {"url": url, "enabled_events": events, "description": DESCRIPTION}
         new_endpoint(sandbox.world, wanted, secret)
 
 

@@ -196,7 +196,7 @@ def test_a_new_offer_shows_no_other_ones_card(
     page.get_by_role("link", name="Offers").first.click()
     page.get_by_role("link", name="New offer").click()
     page.wait_for_url(f"**{routes.staff_offer(NEW)}")
-    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    expect(page.get_by_text("Nothing to see yet")).to_be_visible()
     expect(page.locator("#preview")).to_have_count(0)
 
 

@@ -59,11 +59,35 @@ def test_a_new_offer_is_drawn_once_it_can_be_sold(
 ) -> None:
     path = routes.staff_offer(NEW)
     page, _, _ = open_as(open_context, running_app, path, StaffRole.ADMIN)
-    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    expect(page.get_by_text("Nothing to see yet")).to_be_visible()
+    expect(page.locator(".editor [aria-invalid=true], .notice.warning")).to_have_count(0)
     expect(page.locator("#preview")).to_have_count(0)
     page.get_by_label("Code", exact=True).fill("new-here")
     page.get_by_label("Name", exact=True).fill("New here")
-    expect(page.locator("#preview")).to_contain_text("New here")
+    expect(page.locator("#preview")).to_contain_text("Choose New here")
+
+
+def test_what_is_wrong_in_a_draft_stands_below_its_field(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    page = open_console(open_context, running_app, routes.staff_offer(draft(running_app)))
+    price, preview = page.get_by_label("Price", exact=True), page.locator("#preview")
+    expect(preview).to_contain_text("$39.50/ month")
+    expect(preview).to_contain_text("9,000 executions a month")
+    for typed, is_wrong in (("abc", True), ("41.00", False)):
+        price.fill(typed)
+        expect(price).to_have_attribute("aria-invalid", "true" if is_wrong else "false")
+        expect(preview).to_have_class("preview stale" if is_wrong else "preview")
+        expect(page.locator("#offer-price-problem")).to_have_count(1 if is_wrong else 0)
+    expect(price).to_have_accessible_description("")
+    expect(preview).to_contain_text("$41.00")
+    page.get_by_label("When all are used").select_option(label="Go on for a price")
+    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    page.get_by_label("Price beyond the plan").fill("x")
+    expect(page.get_by_label("Price beyond the plan")).to_have_accessible_description(
+        "The price beyond the plan: give an amount such as 29.00."
+    )
+    expect(page.get_by_text("This can't be sold yet")).to_have_count(0)
 
 
 def test_an_offer_is_edited_published_anew_archived_and_taken_back(

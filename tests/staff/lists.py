@@ -124,7 +124,7 @@ LISTS: dict[str, List] = {
         field(created="created_at"),
         (
             (
-                {"where": jobs.JobQuery(jobs.JobState.FAILED, "sync", DAYS)},
+                {"where": jobs.JobQuery(jobs.JobState.FAILED, "syn", DAYS)},
                 lambda row: row.state is jobs.JobState.FAILED and _within(row.created_at),
             ),
             ({"where": jobs.JobQuery(name="other")}, lambda _: False),

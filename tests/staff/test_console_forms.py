@@ -55,9 +55,13 @@ def test_what_is_no_number_is_refused_by_name(executions: str) -> None:
 def test_the_card_says_what_is_sold() -> None:
     terms = OfferTerms("Team", "For a team", 9_000, 3_950, "USD", Interval.MONTH, overage=SOFT)
     card = preview(DraftFields(terms))
-    assert (card.price, card.interval, card.executions) == (
+    assert (card.price, card.interval, card.executions, card.action) == (
         "$39.50",
-        "a month",
-        "9,000 executions",
+        "/ month",
+        "9,000 executions a month",
+        "Choose Team",
     )
-    assert card.beyond == "Then $0.15 per 100 executions"
+    assert (card.unit_price, card.beyond) == (
+        "$4.38 per 1,000",
+        "Then $0.15 per 100 executions",
+    )

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from billing_app.billing.plans import PlanState, PlanView
+from billing_app.billing.staff.events import ReceivedEvent
+from billing_app.billing.staff.jobs import JobState, JobView
 from billing_app.billing.staff.metrics import Money
-from billing_app.db.words import PlanSource, PlanType
+from billing_app.db.words import PlanSource, PlanType, WebhookState
 from billing_app.states import words
 from billing_app.states.staff.customer_views import plan_line
+from billing_app.states.staff.operations import job_line, webhook_line
 from billing_app.states.staff.overview import near_note, owed_note
 
 BEGAN, ENDS = datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 12, 17, 9, tzinfo=UTC)
@@ -20,8 +23,8 @@ AT = datetime(2026, 11, 26, 11, 12, tzinfo=UTC)
     ("accounts", "owed", "said"),
     [
         (0, [], "nobody owes anything"),
-        (1, [Money(7_900, "USD")], "account owes $79.00"),
-        (2, [Money(7_900, "USD"), Money(500, "EUR")], "accounts owe $79.00, €5.00"),
+        (1, [Money("USD", 7_900, 1)], "account owes $79.00"),
+        (2, [Money("USD", 7_900, 1), Money("EUR", 500, 1)], "accounts owe $79.00, €5.00"),
     ],
 )
 def test_who_owes(accounts: int, owed: list[Money], said: str) -> None:
@@ -90,3 +93,59 @@ def plan_view(**more: Any) -> PlanView:
         "paused_at": None,
     }
     return PlanView(**(plan | more))
+
+
+@pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        ("2026-11-26 11:16:30+00:00", "26 Nov, 11:16:30"),
+        ("2026-11-26 11:16:30+00:00, False", "26 Nov, 11:16:30, False"),
+        ("evt_c5f35b1f4ae6f34b3d", "evt_c5f35b1f4ae6f34b3d"),
+        ("", ""),
+    ],
+)
+def test_what_a_job_is_about(subject: str, told: str) -> None:
+    job = JobView(
+        id="job",
+        name="top_up",
+        state=JobState.FINISHED,
+        queue="",
+        subject=subject,
+        problem="",
+        attempts=1,
+        retry_of=None,
+        created_at=AT,
+        updated_at=AT,
+        finished_at=AT,
+    )
+    line = job_line(job)
+    assert (line.name, line.subject) == ("Top up", told)
+
+
+@pytest.mark.parametrize(
+    ("state", "finished_at", "told"),
+    [
+        (WebhookState.PROCESSED, AT, "Processed"),
+        (WebhookState.PROCESSED, None, "Ignored"),
+        (WebhookState.RECEIVED, None, "Waiting"),
+    ],
+)
+def test_what_became_of_a_webhook(
+    state: WebhookState, finished_at: datetime | None, told: str
+) -> None:
+    event = ReceivedEvent(
+        id="evt_1",
+        type="test_helpers.test_clock.ready",
+        object_id="",
+        customer_id="",
+        account_id=None,
+        state=state,
+        attempts=0,
+        replays=0,
+        problem="",
+        occurred_at=AT,
+        received_at=AT,
+        finished_at=finished_at,
+        provider_url="",
+    )
+    assert webhook_line(event, {}).state == told

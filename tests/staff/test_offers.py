@@ -96,6 +96,17 @@ async def test_from_draft_to_a_version_that_can_be_bought(bed: Bed) -> None:
     assert audit(bed) == [("edit_offer", "team", "Ana"), ("publish_offer", "team", "Ana")]
 
 
+async def test_staff_and_customers_see_the_same_order(bed: Bed) -> None:
+    for code in ("zebra", "aster"):
+        await create(bed, code)
+        await publish(bed, 1, code=code)
+    database = bed.services.database
+    theirs = [offer.code for offer in await catalogue.list_offers(database)]
+    ours = await offers.list_staff_offers(database, ANA, now=bed.now)
+    assert [row.code for row in ours.items] == theirs
+    assert theirs.index("aster") < theirs.index("zebra")
+
+
 async def test_customers_stay_on_the_version_they_bought(bed: Bed) -> None:
     await create(bed)
     await publish(bed, 1)

@@ -82,6 +82,11 @@ class ReceivedEvent:
     finished_at: datetime | None
     provider_url: str
 
+    @property
+    def is_ignored(self) -> bool:
+        """Stored and left alone, since nothing here handles its type."""
+        return self.state is WebhookState.PROCESSED and self.finished_at is None
+
 
 @dataclass(frozen=True, slots=True)
 class EventDetail:

@@ -73,7 +73,7 @@ class JobSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which jobs; None leaves all. `days`: on which they were made."""
+    """Which jobs; None leaves all. `name` is its beginning; `days`: on which they were made."""
 
     state: JobState | None = None
     name: str | None = None

@@ -191,7 +191,7 @@ async def list_staff_offers(
     require(actor, Action.READ)
     where = where or OfferQuery()
     span = SORTING.span(by, limit=limit, cursor=cursor)
-    query = select(Offer).order_by(col(Offer.position), col(Offer.id)).limit(MAX_LISTED)
+    query = select(Offer).order_by(col(Offer.position), col(Offer.code)).limit(MAX_LISTED)
     async with database.reading() as session:
         offers = (await session.exec(query)).all()
         counts = await _accounts_by_version(session, now)

@@ -19,15 +19,14 @@ from billing_app.states.staff.audit import StaffAuditState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 
 AUDIT = Paging(State, names.AUDIT)
+ABOUT = "Everything the staff did; entries are never edited, undoing adds one"
 
 
 def staff_audit() -> rx.Component:
     """Every entry, newest first."""
     return console(
         rx.fragment(
-            page_head(
-                "Audit", "Everything the staff did; entries are never edited, undoing adds one"
-            ),
+            page_head("Audit", ABOUT),
             listing(
                 "Audit",
                 ENTRY_COLUMNS,

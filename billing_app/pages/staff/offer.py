@@ -14,6 +14,7 @@ from billing_app.components.listing import Column, Paging, filter_select, listin
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell, table
 from billing_app.db.words import AccountKind
+from billing_app.pages.offers import offer_card, pack_row
 from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.offer_editor import editor
 from billing_app.states.staff import offers as names
@@ -145,37 +146,43 @@ def _change(row: ObjectVar[ChangeLine]) -> rx.Component:
 
 
 def _beside() -> rx.Component:
-    seen = State.preview
+    is_untold = (State.problem != "") & ~State.touched.contains(State.problem_at)
     return card(
         rx.cond(
-            State.problem != "",
+            State.is_edited & is_untold,
             notice(tone="warning", title="This can't be sold yet", words=State.problem),
         ),
+        rx.cond(State.preview.price != "", _preview(), _no_preview()),
         rx.cond(
-            seen.price != "",
-            rx.el.div(
-                rx.el.div(
-                    rx.el.h3(seen.name, class_name="offer-name"),
-                    rx.cond(seen.trial != "", badge(seen.trial, "accent")),
-                    class_name="offer-head",
-                ),
-                rx.el.p(
-                    rx.el.span(seen.price, class_name="offer-price"),
-                    rx.el.span(seen.interval, class_name="offer-interval"),
-                ),
-                rx.el.p(seen.executions, class_name="offer-executions"),
-                rx.el.p(seen.beyond, class_name="offer-note"),
-                rx.el.p(seen.description, class_name="offer-note"),
-                class_name="offer preview",
-                id="preview",
-            ),
-        ),
-        rx.cond(
-            seen.is_hidden,
+            State.form["visible"] == "no",
             rx.el.p("Not in the list; whoever has its code can buy it.", class_name="field-hint"),
         ),
         title="As customers see it",
         note="Changes while you type",
+    )
+
+
+def _preview() -> rx.Component:
+    """As in the customers' list; dimmed while the form says what can't be sold."""
+    seen = State.preview
+    button = rx.el.button(seen.action, type="button", disabled=True, class_name="button wide")
+    dimmed = rx.cond(State.problem != "", "preview stale", "preview")
+    return rx.el.div(
+        rx.cond(
+            seen.interval == "once",
+            rx.el.ul(pack_row(seen, button), class_name="packs"),
+            rx.el.ul(offer_card(seen, button), class_name="offers"),
+        ),
+        id="preview",
+        class_name=dimmed,
+    )
+
+
+def _no_preview() -> rx.Component:
+    return empty(
+        icon="tag",
+        title="Nothing to see yet",
+        words="The offer stands here as soon as it has a name and a price.",
     )
 
 
@@ -279,13 +286,13 @@ def _holder(row: ObjectVar[HolderLine]) -> rx.Component:
 
 def _dialogs() -> rx.Component:
     seen = State.preview
-    price = f"{seen.price} {seen.interval} for {seen.executions}"
     return rx.fragment(
         _dialog(SAVE, "Save the draft", "Nobody sees it until it is published.", State.save),
         _dialog(
             PUBLISH,
             "Publish this draft",
-            f"From now on {seen.name} is sold for {price}. Its product and price are made at"
+            f"From now on {seen.name} is sold: {seen.executions} for {seen.price}"
+            f" {seen.interval}. Its product and price are made at"
             " Stripe first. Customers stay on the version that they have.",
             State.publish,
         ),

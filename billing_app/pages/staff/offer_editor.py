@@ -1,6 +1,6 @@
 """The form of an offer's draft; what it says changes the card beside it while one types."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import reflex as rx
 
@@ -121,6 +121,7 @@ def _field(label: str, name: str, *, mode: InputMode = "text", hint: str = "") -
                 input_mode=mode,
                 auto_complete="off",
                 class_name="input",
+                custom_attrs=_problem_of(name),
             ),
             debounce_timeout=DELAY_MS,
         ),
@@ -138,6 +139,7 @@ def _choice(label: str, name: str, choices: tuple[tuple[str, str], ...]) -> rx.C
             value=State.form[name],
             on_change=lambda value: State.set_field(name, value),
             class_name="select",
+            custom_attrs=_problem_of(name),
         ),
     )
 
@@ -147,5 +149,25 @@ def _labelled(label: str, name: str, hint: str, control: rx.Component) -> rx.Com
         rx.el.label(label, html_for=f"offer-{name}", class_name="field-label"),
         control,
         rx.el.p(hint, class_name="field-hint") if hint else rx.fragment(),
+        rx.cond(
+            _is_wrong(name),
+            rx.el.p(State.problem, id=_problem_id(name), class_name="field-problem", role="alert"),
+        ),
         class_name="field",
     )
+
+
+def _is_wrong(name: str) -> rx.Var[bool]:
+    """Nobody is told of what they have not come to yet."""
+    return (State.problem_at == name) & State.touched.contains(name)
+
+
+def _problem_id(name: str) -> str:
+    return f"offer-{name}-problem"
+
+
+def _problem_of(name: str) -> dict[str, Any]:
+    return {
+        "aria-invalid": rx.cond(_is_wrong(name), "true", "false"),
+        "aria-describedby": rx.cond(_is_wrong(name), _problem_id(name), ""),
+    }

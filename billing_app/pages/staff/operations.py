@@ -171,7 +171,7 @@ def _jobs() -> rx.Component:
             paging=JOBS,
             tools=(
                 _states(JOBS, JOB_STATES),
-                search_box(JOBS, names.NAME, "Job", "The job's whole name", is_small=True),
+                search_box(JOBS, names.NAME, "Job", "Job: top up", is_small=True),
                 filter_days(JOBS, FIRST_DAY, LAST_DAY),
             ),
             when_empty=empty(

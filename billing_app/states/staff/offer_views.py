@@ -2,14 +2,16 @@
 
 from typing import Any, Final
 
-from billing_app.billing.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.catalogue import OfferTerms, OfferView, OverageTerms
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.money import minor_units
 from billing_app.billing.staff.drafts import Change, DraftFields
 from billing_app.billing.staff.offers import OfferRow, OfferState, VersionRow
 from billing_app.db.words import Interval
 from billing_app.states import words
-from billing_app.states.staff.views import ChangeLine, OfferLine, OfferPreview, VersionLine
+from billing_app.states.payments import Standing, offer_item
+from billing_app.states.staff.views import ChangeLine, OfferLine, VersionLine
+from billing_app.states.views import OfferItem
 
 Form = dict[str, str]
 MAX_DIGITS: Final = 14
@@ -34,6 +36,14 @@ EMPTY_FORM: Final[Form] = {
     "priority": "",
     "position": "0",
     "visible": "yes",
+}
+EMPTY_PREVIEW: Final = OfferItem(*[""] * 10, is_current=False)
+# What the catalogue calls fields of the form.
+FORM_NAMES: Final = {
+    "price_minor": "price",
+    "overage_unit_price_minor": "unit_price",
+    "overage_unit_executions": "unit_executions",
+    "overage_limit_executions": "limit_executions",
 }
 FIELD_WORDS: Final = {
     "price_minor": "price",
@@ -99,28 +109,25 @@ def form_of(fields: DraftFields) -> Form:
     }
 
 
-def preview(fields: DraftFields) -> OfferPreview:
-    """The card that customers would see."""
-    terms, overage = fields.terms, fields.terms.overage
-    is_pack = terms.interval is Interval.ONCE
-    if overage is not None:
-        each = (overage.unit_price_minor, overage.unit_executions, terms.currency)
-        beyond = f"Then {words.unit_price(*each)}"
-    elif is_pack:
-        lasts = words.counted(terms.valid_days, "day") if terms.valid_days else ""
-        beyond = f"Lasts {lasts}" if lasts else "Does not end"
-    else:
-        beyond = "Stops when they are used"
-    return OfferPreview(
+def preview(fields: DraftFields) -> OfferItem:
+    """What customers who have nothing yet would see."""
+    terms = fields.terms
+    offer = OfferView(
+        code="preview",
+        version=0,
+        version_id=0,
         name=terms.name or "No name yet",
         description=terms.description,
-        price=words.money(terms.price_minor, terms.currency),
-        interval="once" if is_pack else f"a {terms.interval}",
-        executions=words.counted(terms.executions, "execution"),
-        beyond=beyond,
-        trial=f"{words.counted(terms.trial_days, 'day')} free" if terms.trial_days else "",
-        is_hidden=not fields.visible,
+        executions=terms.executions,
+        price_minor=terms.price_minor,
+        currency=terms.currency,
+        interval=terms.interval,
+        overage=terms.overage,
+        valid_days=terms.valid_days,
+        priority=terms.priority or 0,
+        trial_days=terms.trial_days,
     )
+    return offer_item(offer, Standing(subscription=None, checkout=None))
 
 
 def offer_line(row: OfferRow) -> OfferLine:
@@ -134,7 +141,7 @@ def offer_line(row: OfferRow) -> OfferLine:
         position=words.number(row.position),
         version=str(row.version) if row.version else "—",
         price=words.money(terms.price_minor, terms.currency),
-        interval="once" if terms.interval is Interval.ONCE else f"a {terms.interval}",
+        interval=_interval(terms),
         executions=words.number(terms.executions),
         accounts=words.number(row.accounts),
         has_edits=row.has_edits and row.state is not OfferState.DRAFT,
@@ -146,7 +153,7 @@ def version_line(row: VersionRow) -> VersionLine:
     return VersionLine(
         version=str(row.version),
         name=terms.name,
-        price=words.money(terms.price_minor, terms.currency),
+        price=f"{words.money(terms.price_minor, terms.currency)} {_interval(terms)}",
         executions=words.number(terms.executions),
         published=words.moment(row.published_at),
         price_id=row.price_id or "",
@@ -167,6 +174,10 @@ def change_lines(changes: Any) -> list[ChangeLine]:
         )
         for change in found
     ]
+
+
+def _interval(terms: OfferTerms) -> str:
+    return "once" if terms.interval is Interval.ONCE else f"a {terms.interval}"
 
 
 def _said(value: Any) -> str:

@@ -48,9 +48,9 @@ from billing_app.states.staff.views import (
     ChangeLine,
     HolderLine,
     OfferLine,
-    OfferPreview,
     VersionLine,
 )
+from billing_app.states.views import OfferItem
 from billing_app.states.words import number
 
 NEW: Final = "~new"
@@ -106,9 +106,11 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     is_new: rx.Field[bool] = rx.field(False)
     code: rx.Field[str] = rx.field("")
     form: rx.Field[dict[str, str]] = rx.field(default_factory=dict)
-    preview: rx.Field[OfferPreview] = rx.field(default_factory=OfferPreview)
+    preview: rx.Field[OfferItem] = rx.field(default_factory=lambda: draw.EMPTY_PREVIEW)
     problem: rx.Field[str] = rx.field("")
+    problem_at: rx.Field[str] = rx.field("")
     is_edited: rx.Field[bool] = rx.field(False)
+    touched: rx.Field[list[str]] = rx.field(default_factory=list)
     state: rx.Field[str] = rx.field("")
     tone: rx.Field[str] = rx.field("")
     has_draft: rx.Field[bool] = rx.field(False)
@@ -126,7 +128,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         """What somebody types, seen in the card at once."""
         if name in draw.EMPTY_FORM:
             self.form = {**self.form, name: value[:MAX_FIELD_LENGTH]}
-            self._show(is_edited=True)
+            self._show(is_edited=True, touched=sorted({*self.touched, name}))
             self._preview()
 
     @rx.event
@@ -260,7 +262,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
                 is_new=code == NEW,
                 code="" if code == NEW else code,
                 form=dict(draw.EMPTY_FORM) if code == NEW else {},
-                preview=OfferPreview(),
+                preview=draw.EMPTY_PREVIEW,
+                touched=[],
                 changes=[],
                 versions=[],
                 holders=[],
@@ -342,7 +345,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         """The form begins anew with the newest draft."""
         draft = detail.row.draft
         self._loaded, self._revision = detail.row.code, draft.revision
-        self._show(form=draw.form_of(draft.fields), is_edited=False, changes=[])
+        self._show(form=draw.form_of(draft.fields), is_edited=False, touched=[], changes=[])
         self._preview()
 
     def _show_detail(self, detail: OfferDetail) -> None:
@@ -362,6 +365,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         try:
             fields = check_draft(draw.fields_of(self.form))
         except InvalidInputError as error:
-            self._show(problem=error.detail)
+            name = str(error.facts.get("field", ""))
+            self._show(problem=error.detail, problem_at=draw.FORM_NAMES.get(name, name))
         else:
-            self._show(problem="", preview=draw.preview(fields))
+            self._show(problem="", problem_at="", preview=draw.preview(fields))

@@ -213,7 +213,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         async def read(**page: Any) -> Page[JobView]:
             where = JobQuery(
                 state=self._word(JOBS, STATE, JobState),
-                name=self._text(JOBS, NAME),
+                name=_name_asked(self._text(JOBS, NAME)),
                 days=self._days(JOBS),
             )
             return await list_jobs(get_jobs(), staff, where, **page)
@@ -223,13 +223,13 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         except JobsUnavailableError:
             self._show(has_no_worker=True, jobs=[])
             return
-        self._show(has_no_worker=False, jobs=[_job(job) for job in found])
+        self._show(has_no_worker=False, jobs=[job_line(job) for job in found])
 
 
 def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
     """`names`: of accounts, by id."""
     account_id = event.account_id or ""
-    state, tone = WEBHOOK_STATES[event.state]
+    state, tone = ("Ignored", "") if event.is_ignored else WEBHOOK_STATES[event.state]
     return WebhookLine(
         event_id=event.id,
         type=event.type,
@@ -270,16 +270,33 @@ def _difference(found: FoundDifference, place: int) -> DifferenceLine:
     )
 
 
-def _job(job: JobView) -> JobLine:
+def job_line(job: JobView) -> JobLine:
     state, tone = JOB_STATES[job.state]
     return JobLine(
         job_id=job.id,
-        name=job.name.replace("_", " "),
+        name=job.name.replace("_", " ").capitalize(),
         state=state,
         tone=tone,
-        subject=job.subject,
+        subject=_subject(job.subject),
         created=words.exact_moment(job.created_at),
         attempts=words.number(job.attempts),
         problem=job.problem[:MAX_PROBLEM_LENGTH],
         can_retry=job.state in {JobState.FAILED, JobState.CANCELLED},
     )
+
+
+def _name_asked(typed: str | None) -> str | None:
+    """What somebody types who reads "Top up" in the list."""
+    return "_".join(typed.lower().split()) if typed else None
+
+
+def _subject(told: str) -> str:
+    """With the moments among its parts in words."""
+    return ", ".join(_moment_or(part) for part in told.split(", "))
+
+
+def _moment_or(part: str) -> str:
+    try:
+        return words.exact_moment(datetime.fromisoformat(part))
+    except ValueError:
+        return part

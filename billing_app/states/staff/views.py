@@ -257,20 +257,6 @@ class VersionLine:
 
 
 @dataclass(frozen=True, slots=True)
-class OfferPreview:
-    """The card of an offer as customers would see it."""
-
-    name: str = ""
-    description: str = ""
-    price: str = ""
-    interval: str = ""
-    executions: str = ""
-    beyond: str = ""
-    trial: str = ""
-    is_hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeLine:
     """What somebody else made of a field meanwhile."""
 
