@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, event
 
 from billing_app.billing import ids
@@ -68,6 +70,37 @@ async def test_a_page_of_names_is_one_query(house: Services, staff_url: str) -> 
     with statements() as asked:
         assert await read_names(house.database, SUPPORT, [None]) == {}
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "figures"),
+    [
+        (
+            {"blocked_at": None},
+            {"blocked_at": "2026-11-24T11:12:30+00:00"},
+            "Blocked: 24 Nov 2026, 11:12",
+        ),
+        ({"role": "support"}, {"role": "admin"}, "Role: Support \N{RIGHTWARDS ARROW} Admin"),
+        (
+            {"visible": True},
+            {"visible": False, "name": "T-1"},
+            "Visible: yes \N{RIGHTWARDS ARROW} no \N{MIDDLE DOT} Name: T-1",
+        ),
+    ],
+)
+async def test_the_figures_of_an_entry_are_in_words(
+    house: Services,
+    customer: Customer,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    figures: str,
+) -> None:
+    await grant_executions(
+        house.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
+    )
+    page = await list_entries(house.database, SUPPORT, EntryQuery(account_id=customer.id))
+    entry = replace(page.items[0], action="edit_offer", before=before, after=after)
+    assert entry_line(entry, SUPPORT.role, {}, {}).figures == figures
 
 
 async def test_an_entry_has_the_name_of_its_account(house: Services, customer: Customer) -> None:

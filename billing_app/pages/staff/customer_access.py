@@ -95,7 +95,7 @@ def _key(row: ObjectVar[KeyLine]) -> rx.Component:
 def _browser(row: ObjectVar[SessionLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.person, "strong clip"),
-        cell(row.browser, "soft clip-wide wide-only"),
+        rx.el.td(row.browser, title=row.user_agent, class_name="soft clip-wide wide-only"),
         cell(row.since, "soft"),
         cell(row.ends, "soft wide-only"),
         cell(

@@ -127,7 +127,11 @@ def _denial(row: ObjectVar[DenialLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.day, "soft"),
         cell(
-            rx.fragment(row.reason, rx.el.span(row.where, class_name="row-note narrow-only")),
+            rx.fragment(
+                row.reason,
+                rx.el.span(row.workflow, class_name="row-note narrow-only"),
+                rx.cond(row.user != "—", rx.el.span(row.user, class_name="row-note narrow-only")),
+            ),
             "strong clip-wide",
         ),
         cell(row.workflow, "clip wide-only"),

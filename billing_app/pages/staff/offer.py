@@ -193,7 +193,7 @@ def _versions() -> rx.Component:
             Column("Version", VersionSort.VERSION),
             Column("Name", is_wide_only=True),
             Column("Price", VersionSort.PRICE),
-            Column("Executions", VersionSort.EXECUTIONS, is_right=True),
+            Column("Executions", VersionSort.EXECUTIONS, is_right=True, is_wide_only=True),
             Column("Published (UTC)", VersionSort.PUBLISHED, is_wide_only=True),
             Column("Accounts", VersionSort.ACCOUNTS, is_right=True),
             Column(ACTIONS, is_right=True),
@@ -221,8 +221,13 @@ def _version(row: ObjectVar[VersionLine]) -> rx.Component:
     return rx.el.tr(
         cell(row.version, "strong"),
         cell(row.name, "wide-only"),
-        cell(row.price),
-        cell(row.executions, "right"),
+        cell(
+            rx.fragment(
+                row.price,
+                rx.el.span(f"{row.executions} executions", class_name="row-note narrow-only"),
+            )
+        ),
+        cell(row.executions, "right wide-only"),
         cell(row.published, "soft wide-only"),
         cell(row.accounts, "right strong"),
         cell(

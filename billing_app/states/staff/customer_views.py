@@ -28,6 +28,7 @@ from billing_app.db.words import (
 )
 from billing_app.states import words
 from billing_app.states.balance import balance_view, percent_of
+from billing_app.states.staff.browsers import browser_of
 from billing_app.states.staff.customers import KINDS, STATUSES, customer_status
 from billing_app.states.staff.denial_words import REASONS as DENIAL_REASONS
 from billing_app.states.staff.views import (
@@ -68,7 +69,6 @@ LIVE_TONES: Final = {
     SubscriptionStatus.PAST_DUE: "bad",
     SubscriptionStatus.UNPAID: "bad",
 }
-MAX_BROWSER_LENGTH: Final = 60
 
 
 def customer_head(
@@ -228,11 +228,10 @@ def _ledger_line(event: EventView, row: EventRow, refunded: int) -> LedgerLine:
 def denial_line(denial: Denial, number: int) -> DenialLine:
     return DenialLine(
         row=str(number),
-        day=words.day(denial.day),
+        day=words.brief_day(denial.day),
         reason=DENIAL_REASONS.get(denial.reason, denial.reason),
         workflow=denial.workflow or "Not named",
         user=denial.user_id or "—",
-        where=" · ".join(filter(None, (denial.workflow or "Not named", denial.user_id))),
         denied=words.number(denial.denied),
     )
 
@@ -305,7 +304,8 @@ def session_line(row: SessionView, number: int) -> SessionLine:
         row=f"{row.user_id} {number}",
         user_id=row.user_id,
         person=row.name or row.email or row.user_id,
-        browser=row.user_agent[:MAX_BROWSER_LENGTH] or "Unknown",
+        browser=browser_of(row.user_agent),
+        user_agent=row.user_agent,
         since=words.moment(row.created_at),
         ends=words.moment(row.expires_at),
         is_live=row.is_live,

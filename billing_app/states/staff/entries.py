@@ -1,6 +1,7 @@
 """Entries of the audit log in words."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from billing_app.billing.staff.audit_log import EntryView
@@ -101,11 +102,15 @@ def _figures(entry: EntryView) -> str:
     said = NAMELESS | SAID.get(entry.action, frozenset())
     names = [name for name in {**entry.before, **entry.after} if name not in said]
     parts = _charged(entry) + [
-        f"{name.replace('_', ' ')}: {_change(entry.before.get(name), entry.after.get(name))}"
+        f"{_name(name)}: {_change(entry.before.get(name), entry.after.get(name))}"
         for name in names
         if entry.before.get(name) != entry.after.get(name)
     ]
-    return " · ".join(parts[:MAX_FIGURES])
+    return " · ".join(part[:1].upper() + part[1:] for part in parts[:MAX_FIGURES])
+
+
+def _name(figure: str) -> str:
+    return figure.removesuffix("_at").replace("_", " ")
 
 
 def _charged(entry: EntryView) -> list[str]:
@@ -130,4 +135,9 @@ def _value(value: Any) -> str:
     if isinstance(value, int):
         return words.number(value)
     text = str(value)
-    return text[:16].replace("T", " ") if text[:2] == "20" and text[10:11] == "T" else text[:60]
+    if text in set(StaffRole):
+        return words.ROLES[StaffRole(text)]
+    try:
+        return words.moment(datetime.fromisoformat(text)) if "T" in text else text[:60]
+    except ValueError:
+        return text[:60]

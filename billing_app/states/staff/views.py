@@ -112,14 +112,13 @@ class LedgerLine(EventRow):
 
 @dataclass(frozen=True, slots=True)
 class DenialLine:
-    """Runs that were refused on a day; `where` is workflow and user in one."""
+    """Runs that were refused on a day."""
 
     row: str
     day: str
     reason: str
     workflow: str
     user: str
-    where: str
     denied: str
 
 
@@ -197,12 +196,13 @@ class KeyLine:
 
 @dataclass(frozen=True, slots=True)
 class SessionLine:
-    """A browser that is signed in."""
+    """A browser that is signed in; `user_agent` is how it names itself."""
 
     row: str
     user_id: str
     person: str
     browser: str
+    user_agent: str
     since: str
     ends: str
     is_live: bool
