@@ -14,6 +14,7 @@ from billing_app.db.words import (
     InvoiceStatus,
     PlanSource,
     PlanType,
+    Role,
     StaffRole,
 )
 
@@ -44,6 +45,11 @@ KINDS: Final = {
     EventKind.ADJUSTMENT: "Adjusted",
 }
 ROLES: Final = {role: role.value.capitalize() for role in StaffRole}
+MEMBER_ROLES: Final = {
+    Role.OWNER: "Owner",
+    Role.BILLING_ADMIN: "Billing admin",
+    Role.MEMBER: "Member",
+}
 BEGIN_REASONS: Final = {
     BeginReason.FIRST_PLAN: "the first plan",
     BeginReason.PREVIOUS_DEPLETED: "the plan before was used up",

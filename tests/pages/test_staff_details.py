@@ -11,7 +11,7 @@ from tests.factories import organization, person, trial
 from tests.pages.conftest import PHONE, OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS
 from tests.pages.staff import open_console, open_desk, quiet_fingerprint
-from tests.pages.staff_scenes import WHY, dispute_payment, run, subscribe_by_card, use
+from tests.pages.staff_scenes import WHY, by_admin, dispute_payment, run, subscribe_by_card, use
 from tests.pages.test_looks import grave_violations
 
 MANY = 50
@@ -212,3 +212,19 @@ def test_on_a_phone_the_time_stands_below(
     expect(row.locator("td").first).to_be_hidden()
     scroll = desk.page.locator(".table-scroll").first
     assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_on_a_phone_staff_read_who_and_why_and_find_the_way_back(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, MANY)
+    path = f"/accounts/{holder.account_id}/grants"
+    by_admin(running_app, path, executions=5)
+    page = open_console(open_context, running_app, routes.STAFF_AUDIT, size=PHONE)
+    entry = page.get_by_role("table", name="Audit").get_by_role("row").nth(1)
+    expect(entry.get_by_text(WHY).locator("visible=true")).to_have_count(1)
+    expect(entry.get_by_text("Admin").locator("visible=true")).to_have_count(1)
+    page.get_by_role("button", name="Signed in as").locator("visible=true").click()
+    expect(page.get_by_role("menuitem", name="Staff console")).to_have_count(0)
+    page.get_by_role("menuitem", name="Customer pages").click()
+    page.wait_for_url(f"{running_app.base_url}{routes.DASHBOARD}")

@@ -40,6 +40,8 @@ def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -
     desk.expect_left(MANY - 1)
     expect(ledger.get_by_role("row").nth(1)).to_contain_text("Refund")
     expect(ledger.get_by_role("row").nth(2)).to_contain_text("3 of 4 refunded")
+    scroll = desk.page.get_by_role("region", name="Ledger")
+    assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth")
     desk.choose("Refund one run")
     desk.fill(Event=event_id, Executions="2")
     desk.review()
@@ -223,7 +225,7 @@ def test_a_repair_is_undone_from_the_audit_page(
     expect(page.get_by_role("table", name="Audit").get_by_role("row").nth(1)).to_contain_text(
         "This step was taken back."
     )
-    expect(page.get_by_role("table", name="Audit")).not_to_contain_text("executions: 7")
+    expect(page.get_by_role("table", name="Audit")).not_to_contain_text("Executions: 7")
 
 
 def test_signing_a_customer_out(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -235,6 +237,8 @@ def test_signing_a_customer_out(open_context: OpenContext, running_app: RunningA
     expect(theirs.locator("#remaining")).to_be_visible()
     desk = open_desk(open_context, running_app, holder, StaffRole.SUPPORT)
     desk.show("Access")
+    people = desk.page.get_by_role("table", name="People").get_by_role("row")
+    expect(people.filter(has_text="Grace")).to_contain_text("Owner")
     sessions = desk.page.get_by_role("table", name="Sessions")
     sessions.get_by_role("button", name="Sign out: Grace").click()
     expect(desk.dialog.get_by_role("heading")).to_have_text("Sign Grace out everywhere")

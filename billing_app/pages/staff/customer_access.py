@@ -3,7 +3,7 @@
 import reflex as rx
 from reflex.vars import ObjectVar
 
-from billing_app.billing.staff.account import KeySort
+from billing_app.billing.staff.account import KeySort, PersonSort
 from billing_app.billing.staff.permissions import Action
 from billing_app.billing.staff.sessions import SessionSort
 from billing_app.components.feedback import empty
@@ -12,20 +12,38 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.pages.staff.entries import ENTRY_ACTIONS, ENTRY_COLUMNS, entry_row, no_entries
 from billing_app.pages.staff.row_buttons import row_button
+from billing_app.states import words
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY, NO, YES
 from billing_app.states.staff.repairs import SIGN_OUT
-from billing_app.states.staff.views import KeyLine, SessionLine
+from billing_app.states.staff.views import KeyLine, PersonLine, SessionLine
 
+MEMBERS = Paging(State, names.MEMBERS)
 KEYS = Paging(State, names.KEYS)
 SESSIONS = Paging(State, names.SESSIONS)
 AUDIT = Paging(State, names.AUDIT)
+ROLES = ((ALL, "All roles"), *((role.value, told) for role, told in words.MEMBER_ROLES.items()))
 
 
 def access() -> rx.Component:
-    """Service keys, and browsers that are signed in."""
+    """Who may sign in, service keys, and browsers that are signed in."""
     return rx.fragment(
+        listing(
+            "People",
+            (
+                Column("Name", PersonSort.NAME),
+                Column("E-mail", PersonSort.EMAIL, is_wide_only=True),
+                Column("Role"),
+                Column("Since", PersonSort.SINCE, is_right=True, is_wide_only=True),
+            ),
+            rows=State.people,
+            row=_person,
+            paging=MEMBERS,
+            tools=(filter_select(MEMBERS, names.ROLE, "Role", ROLES),),
+            when_empty=empty(icon="users", title="Nobody", words="No member may sign in for them."),
+            title="People",
+        ),
         listing(
             "Keys",
             (
@@ -78,6 +96,22 @@ def access() -> rx.Component:
                 icon="monitor", title="Nobody is signed in", words="Browsers that sign in are here."
             ),
         ),
+    )
+
+
+def _person(row: ObjectVar[PersonLine]) -> rx.Component:
+    email = rx.el.span(row.email, class_name="row-note narrow-only")
+    return rx.el.tr(
+        cell(
+            rx.fragment(
+                rx.el.span(row.name, class_name="row-link"), rx.cond(row.email != row.name, email)
+            ),
+            "clip-wide",
+        ),
+        cell(row.email, "soft clip-wide wide-only"),
+        cell(badge(row.role)),
+        cell(row.since, "right soft wide-only"),
+        key=row.user_id,
     )
 
 

@@ -21,6 +21,8 @@ from billing_app.billing.staff.account import (
     AccountKey,
     InvoiceRow,
     KeySort,
+    Person,
+    PersonSort,
     SubscriptionRow,
     SubscriptionSort,
 )
@@ -55,6 +57,7 @@ from billing_app.db.words import (
     InvoiceStatus,
     PlanSource,
     ReservationStatus,
+    Role,
     WebhookState,
 )
 from billing_app.states.session import SessionState, go_afresh
@@ -76,6 +79,7 @@ from billing_app.states.staff.views import (
     InvoiceLine,
     KeyLine,
     LedgerLine,
+    PersonLine,
     PlanLine,
     SessionLine,
     SubscriptionLine,
@@ -87,15 +91,16 @@ from billing_app.states.views import SeriesKey
 CHART_DAYS: Final = 30
 SUMMARY, LEDGER, HOLDS = "summary", "ledger", "holds"
 MONEY, WEBHOOKS, PEOPLE, AUDIT = "billing", "webhooks", "access", "audit"
-PLANS, SUBSCRIPTIONS, INVOICES, KEYS, SESSIONS = (
+PLANS, SUBSCRIPTIONS, INVOICES, MEMBERS, KEYS, SESSIONS = (
     "plans",
     "subscriptions",
     "invoices",
+    "members",
     "keys",
     "sessions",
 )
 STATE, SOURCE, KIND, WORKFLOW, USER = "state", "source", "kind", "workflow", "user"
-TYPE, REVOKED, LIVE, ACTION = "type", "revoked", "live", "action"
+TYPE, REVOKED, LIVE, ACTION, ROLE = "type", "revoked", "live", "action", "role"
 UNNAMED: Final = "~"
 PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
@@ -118,6 +123,9 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             frozenset({InvoiceSort.NUMBER, InvoiceSort.STATUS}),
         ),
         WEBHOOKS: Table(By(EventSort.RECEIVED, descending=True), frozenset({EventSort.TYPE})),
+        MEMBERS: Table(
+            By(PersonSort.NAME), frozenset({PersonSort.ID, PersonSort.NAME, PersonSort.EMAIL})
+        ),
         KEYS: Table(By(KeySort.MADE, descending=True), frozenset({KeySort.NAME})),
         SESSIONS: Table(By(SessionSort.SINCE, descending=True), frozenset({SessionSort.PERSON})),
         AUDIT: Table(By(EntrySort.AT, descending=True), frozenset({EntrySort.ACTION})),
@@ -137,6 +145,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     subscriptions: rx.Field[list[SubscriptionLine]] = rx.field(default_factory=list)
     invoices: rx.Field[list[InvoiceLine]] = rx.field(default_factory=list)
     webhooks: rx.Field[list[WebhookLine]] = rx.field(default_factory=list)
+    people: rx.Field[list[PersonLine]] = rx.field(default_factory=list)
     service_keys: rx.Field[list[KeyLine]] = rx.field(default_factory=list)
     browsers: rx.Field[list[SessionLine]] = rx.field(default_factory=list)
     entries: rx.Field[list[EntryLine]] = rx.field(default_factory=list)
@@ -354,8 +363,14 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
             revoked = self._yes(KEYS, REVOKED)
             return await accounts.list_account_keys(*of_account, revoked=revoked, **page)
 
+        async def read_people(**page: Any) -> Page[Person]:
+            role = self._word(MEMBERS, ROLE, Role)
+            return await accounts.list_people(*of_account, role=role, **page)
+
+        people = await self._list(MEMBERS, read_people)
         keys, browsers = await self._list(KEYS, read_keys), await self._list(SESSIONS, read)
         self._show(
+            people=[draw.person_line(person) for person in people],
             service_keys=[draw.key_line(key, now) for key in keys],
             browsers=[draw.session_line(row, place) for place, row in enumerate(browsers)],
         )

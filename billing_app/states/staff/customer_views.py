@@ -11,6 +11,7 @@ from billing_app.billing.staff.account import (
     AccountIdentity,
     AccountKey,
     InvoiceRow,
+    Person,
     ReservationView,
     SubscriptionRow,
 )
@@ -38,6 +39,7 @@ from billing_app.states.staff.views import (
     InvoiceLine,
     KeyLine,
     LedgerLine,
+    PersonLine,
     PlanLine,
     SessionLine,
     SubscriptionLine,
@@ -296,6 +298,16 @@ def key_line(key: AccountKey, now: datetime) -> KeyLine:
         state=state,
         tone=tone,
         created=words.day(key.created_at),
+    )
+
+
+def person_line(row: Person) -> PersonLine:
+    return PersonLine(
+        user_id=row.user_id,
+        name=row.name or row.email or row.user_id,
+        email=row.email,
+        role=words.MEMBER_ROLES[row.role],
+        since=words.day(row.since),
     )
 
 

@@ -195,6 +195,17 @@ class KeyLine:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonLine:
+    """Somebody who may sign in for the account."""
+
+    user_id: str
+    name: str
+    email: str
+    role: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionLine:
     """A browser that is signed in; `user_agent` is how it names itself."""
 
