@@ -107,7 +107,7 @@ def test_an_overdue_payment_is_explained(
     run(running_app, stop.format("3 days"), number)
     desk = open_desk(open_context, running_app, holder)
     notice = desk.page.locator(".notice.bad")
-    expect(notice).to_contain_text("A payment is overdue since")
+    expect(notice).to_contain_text("A payment has been overdue since")
     expect(notice).to_contain_text("runs go on until")
     run(running_app, stop.format("-1 hour"), number)
     expect(notice).to_contain_text("runs are refused since")
