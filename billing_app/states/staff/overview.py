@@ -102,17 +102,13 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
 
 
 def _denials(days: list[DayFigures], index: pd.DatetimeIndex) -> pd.DataFrame:
-    """A column for each reason that occurs, the most frequent first."""
-    sums: dict[str, int] = {}
-    for day in days:
-        for reason, count in day.denied.items():
-            sums[reason] = sums.get(reason, 0) + count
-    reasons = sorted(sums, key=lambda reason: -sums[reason])
+    """A column for each reason that occurs, by name, so that each keeps its colour."""
+    reasons = {reason for day in days for reason in day.denied}
     columns = {
         REASONS.get(reason, reason): [day.denied.get(reason, 0) for day in days]
         for reason in reasons
     }
-    return pd.DataFrame(columns, index=index)
+    return pd.DataFrame({name: columns[name] for name in sorted(columns)}, index=index)
 
 
 def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
