@@ -104,7 +104,7 @@ def _figures(entry: EntryView) -> str:
     parts = _charged(entry) + [
         f"{_name(name)}: {_change(entry.before.get(name), entry.after.get(name))}"
         for name in names
-        if entry.before.get(name) != entry.after.get(name)
+        if (entry.before.get(name) or None) != (entry.after.get(name) or None)
     ]
     return " · ".join(part[:1].upper() + part[1:] for part in parts[:MAX_FIGURES])
 
