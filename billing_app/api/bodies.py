@@ -33,8 +33,8 @@ MAX_ITEMS: Final = 1000
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
 # With at least one character that is seen.
 _WORDS: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
-NO_CONTROL: Final = "must have no control characters"
-SOMETHING: Final = "must say something, without control characters"
+HAS_CONTROL: Final = "must have no control characters"
+SAYS_NOTHING: Final = "must say something, without control characters"
 HALF_CHARACTER: Final = "The text has half of a character in it."
 _is_printable: Final = re.compile(_PRINTABLE).match
 _missing_field: Final = re.compile(r"Object missing required field `(\w+)`").fullmatch
@@ -135,10 +135,14 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> A
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         if _parsed(body) is not None:
             raise InvalidInputError(HALF_CHARACTER) from None
         raise MalformedJsonError(f"The body is not JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise MalformedJsonError(f"The body is not JSON: {error}") from None
+    except RecursionError:
+        raise MalformedJsonError("The body is nested too deeply.") from None
 
 
 def decode_each(body: bytes) -> UncheckedBatch:
@@ -181,7 +185,7 @@ def invalid(error: msgspec.ValidationError) -> InvalidInputError:
     """`Expected int - at `$.executions`` becomes a detail and a field."""
     message, _, place = str(error).partition(" - at `$")
     if " matching regex " in message:
-        message = SOMETHING if repr(_WORDS) in message else NO_CONTROL
+        message = SAYS_NOTHING if repr(_WORDS) in message else HAS_CONTROL
     missing = _missing_field(message)
     if missing:
         return InvalidInputError(f"{missing[1]} is required.", field=missing[1])

@@ -7,6 +7,7 @@ from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from billing_app.api.own_site import require_own_write
+from billing_app.api.parameters import NO_CONTROL
 from billing_app.billing.accounts import ReadOnlyError, list_accounts
 from billing_app.billing.actors import Actor, UserActor, ViewingActor
 from billing_app.billing.errors import InvalidInputError, NotAuthenticatedError
@@ -75,7 +76,7 @@ async def _now() -> datetime:
 ServicesNow = Annotated[Services, Depends(_services)]
 ActorNow = Annotated[Actor, Depends(authenticate)]
 Now = Annotated[datetime, Depends(_now)]
-Identifier = Annotated[str | None, Query(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Identifier = Annotated[str | None, Query(min_length=1, max_length=255, pattern=NO_CONTROL)]
 
 
 async def named_account(

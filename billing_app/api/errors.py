@@ -10,8 +10,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from billing_app.api.bodies import HALF_CHARACTER, NO_CONTROL
+from billing_app.api.bodies import HALF_CHARACTER, HAS_CONTROL
 from billing_app.api.body_limit import TOO_LARGE
+from billing_app.api.parameters import NO_CONTROL
 from billing_app.api.problems import (
     CONTENT_TYPE,
     BodyTooLargeError,
@@ -72,13 +73,13 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(request):
         return problem_response(ContentTypeError())
     field = str(first["loc"][-1])
-    said = NO_CONTROL if _is_about_control(first) else first["msg"]
+    said = HAS_CONTROL if _is_about_control(first) else first["msg"]
     return problem_response(InvalidInputError(f"{field}: {said}", field=field))
 
 
 def _is_about_control(error: dict[str, Any]) -> bool:
     is_pattern = error["type"] == "string_pattern_mismatch"
-    return is_pattern and error["ctx"]["pattern"].startswith("^[^\\x00")
+    return is_pattern and error["ctx"]["pattern"] == NO_CONTROL
 
 
 async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:

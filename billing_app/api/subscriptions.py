@@ -9,7 +9,7 @@ from pydantic import Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.json_body import JsonBody
-from billing_app.api.parameters import OfferCode
+from billing_app.api.parameters import NO_CONTROL, OfferCode
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
 from billing_app.billing import catalogue
@@ -25,7 +25,7 @@ router = APIRouter(route_class=JsonRoute, prefix="/billing", tags=["subscription
 MAX_URL_LENGTH: Final = 2000
 # Browsers drop some of these and read others as slashes.
 NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f\\]")
-Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
-from billing_app.api.parameters import Limit
+from billing_app.api.parameters import NO_CONTROL, Limit
 from billing_app.billing import usage
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.paging import DEFAULT_LIMIT
@@ -42,7 +42,7 @@ CSV: Final[dict[int | str, dict[str, Any]]] = {
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, YYYY-MM-DD")]
-Label = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Label = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
 
 
 @router.get("", response_model=dict[str, Any])

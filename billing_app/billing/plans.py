@@ -109,8 +109,8 @@ class CurrentPlan:
     """The plan in force with the account's sums over its usable plans; `overage` tells of what
     may be used beyond them.
 
-    When none is usable, `plan` is the last one that ended, with its own sums; it is None when none
-    has begun yet.
+    When none is usable, the sums are those of `plan` alone: one that is stopped, else the last that
+    ended. It is None when none has begun yet.
     """
 
     account_id: str

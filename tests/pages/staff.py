@@ -100,6 +100,7 @@ def send(
     _listen(socket, answers, END_SECONDS)
     while until not in "\n".join(answers) and time.monotonic() < deadline:
         _listen(socket, answers, END_SECONDS)
+        time.sleep(0.05)
     socket.close()
     return "\n".join(answers)
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from billing_app.api.callers import Now, ServicesNow
-from billing_app.api.parameters import Limit
+from billing_app.api.parameters import NO_CONTROL, Limit
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
 from billing_app.api.staff.listing import Asked, Cursor, DaysNow, Text, asked, listed
@@ -44,7 +44,7 @@ router = APIRouter(
 
 
 class SignOut(Because):
-    user_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+    user_id: Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
 
 
 @router.get("")

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Generic, TypedDict
 from fastapi import Depends, Query
 
 from billing_app.api.callers import Now
-from billing_app.api.parameters import Limit
+from billing_app.api.parameters import NO_CONTROL, Limit
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.sorting import By, Order, Sort
 from billing_app.billing.usage import Days
 
 Cursor = Annotated[str | None, Query(max_length=2_000)]
-Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Text = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
 
 
 async def _days(
