@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import Pace
-from billing_app.db.words import EndReason
+from billing_app.db.words import EndReason, PlanSource
 from billing_app.states import words
 from billing_app.states.views import BalanceView, Message, PlanFacts, PlanRow
 
@@ -247,8 +247,10 @@ def _queue_note(plan: PlanView) -> str:
         return "Waits for its payment"
     if plan.state is PlanState.CURRENT:
         return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left"
-    ends = f", ends {words.day(plan.ends_at)}" if plan.ends_at else ""
-    return f"Takes over by itself{ends}"
+    if plan.ends_at is None:
+        return "Takes over by itself"
+    what = "its period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
+    return f"Takes over by itself, {what} {words.day(plan.ends_at)}"
 
 
 def _left(plan: PlanView) -> str:

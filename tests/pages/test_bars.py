@@ -128,7 +128,10 @@ def test_what_cannot_be_used_is_not_called_used(
 
 
 def test_a_plan_that_waits_for_its_payment_is_not_said_to_take_over() -> None:
-    assert plan_row(NEXT).note == "Takes over by itself, ends 17 December 2026"
+    assert plan_row(NEXT).note == "Takes over by itself, its period ends 17 December 2026"
+    granted = replace(NEXT, source=PlanSource.STAFF_GRANT)
+    assert plan_row(granted).note == "Takes over by itself, ends 17 December 2026"
+    assert plan_row(replace(granted, ends_at=None)).note == "Takes over by itself"
     assert plan_row(replace(NEXT, is_suspended=True)).note == "Waits for its payment"
 
 
