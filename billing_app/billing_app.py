@@ -6,11 +6,10 @@ from starlette.types import ASGIApp
 from billing_app import routes
 from billing_app.api.app import create_app
 from billing_app.components.feedback import connection_lost
-from billing_app.one_address import OneAddress, lifespan_of
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
 from billing_app.pages.not_found import not_found
-from billing_app.pages.passwords import change_password, forgot_password, reset_password
+from billing_app.pages.password_resets import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
 from billing_app.pages.sign_up import sign_up
 from billing_app.pages.staff.audit import staff_audit
@@ -22,9 +21,10 @@ from billing_app.pages.staff.operations import staff_operations
 from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
+from billing_app.reverse_proxy import OneAddress, lifespan_of
+from billing_app.states.auth_forms import DoorState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
-from billing_app.states.door import DoorState
 from billing_app.states.failures import tell_of_failure
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState

@@ -10,10 +10,10 @@ import psycopg
 
 from billing_app.billing import ids
 from billing_app.billing.actors import OperatorActor, ServiceActor, StaffActor, UserActor
-from billing_app.billing.api_keys import hash_key
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
 from billing_app.billing.executions.state import PlanBalance
-from billing_app.db.words import PlanSource, PlanType, Scope, StaffRole
+from billing_app.billing.identity.api_keys import hash_key
+from billing_app.db.enums import PlanSource, PlanType, Scope, StaffRole
 from tests.conftest import PUBLIC
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -38,7 +38,7 @@ def test_imports_point_down_only() -> None:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("db/words.py", "import billing_app.billing.ids", "Layers"),
+        ("db/enums.py", "import billing_app.billing.ids", "Layers"),
         ("billing/ids.py", "import httpx", "no web"),
         ("api/problems.py", "import reflex", "without Reflex"),
     ],

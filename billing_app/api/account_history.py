@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 
 from billing_app.api.callers import AccountNow, ActorNow, ServicesNow
 from billing_app.api.parameters import Limit
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.staff.history import read_account_history
+from billing_app.billing.lists.paging import DEFAULT_LIMIT
+from billing_app.billing.staff.audit.account_history import read_account_history
 from billing_app.routes import ACCOUNT_HISTORY
 
 router = APIRouter(tags=["accounts"])

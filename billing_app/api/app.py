@@ -10,15 +10,15 @@ from billing_app.api import (
     body_limit,
     docs,
     errors,
-    gate,
-    head,
+    head_requests,
     health,
     hot_routes,
     openapi,
     overage,
-    passwords,
+    password_resets,
     plans,
     receipts,
+    request_guard,
     sign_in,
     staff,
     subscriptions,
@@ -26,7 +26,7 @@ from billing_app.api import (
     usage,
     webhooks,
 )
-from billing_app.billing.accounts import ensure_public_organization
+from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
 from billing_app.routes import OPENAPI
@@ -45,12 +45,14 @@ def create_app() -> "hot_routes.HotRoutes":
     )
     reading = (health, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    for module in (*reading, *paying, sign_in, passwords, *staff.modules):
+    for module in (*reading, *paying, sign_in, password_resets, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)
     docs.install(api)
-    return hot_routes.HotRoutes(head.HeadAsGet(gate.Gate(body_limit.BodyLimit(api))), get_services)
+    return hot_routes.HotRoutes(
+        head_requests.HeadAsGet(request_guard.Gate(body_limit.BodyLimit(api))), get_services
+    )
 
 
 async def prepare(services: Services) -> None:

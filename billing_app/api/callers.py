@@ -6,12 +6,12 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from billing_app.api.own_site import require_own_write
+from billing_app.api.csrf import require_own_write
 from billing_app.api.parameters import NO_CONTROL
-from billing_app.billing.accounts import ReadOnlyError, list_accounts
+from billing_app.billing.accounts.service import ReadOnlyError, list_accounts
 from billing_app.billing.actors import Actor, UserActor, ViewingActor
 from billing_app.billing.errors import InvalidInputError, NotAuthenticatedError
-from billing_app.billing.staff.viewing import Visitor, visit
+from billing_app.billing.staff.access.viewing import Visitor, visit
 from billing_app.composition import Services, get_services
 from billing_app.routes import SESSION_COOKIE
 

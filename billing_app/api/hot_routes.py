@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from billing_app.api import bodies, media_types
 from billing_app.api.body_limit import MAX_BODY_BYTES
-from billing_app.api.gate import identity_given_twice, key_given_twice
 from billing_app.api.problems import (
     CONTENT_TYPE,
     BodyTooLargeError,
@@ -27,6 +26,7 @@ from billing_app.api.problems import (
     retry_after_seconds,
     status_of,
 )
+from billing_app.api.request_guard import identity_given_twice, key_given_twice
 from billing_app.billing import ids
 from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import (

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.parameters import Limit
-from billing_app.billing import plans
 from billing_app.billing.errors import NotFoundError
-from billing_app.billing.paging import DEFAULT_LIMIT
+from billing_app.billing.lists.paging import DEFAULT_LIMIT
+from billing_app.billing.plans import service as plans
 
 router = APIRouter(prefix="/billing/plans", tags=["plans"])
 

@@ -7,7 +7,7 @@ import msgspec
 
 from billing_app.billing import errors
 from billing_app.billing.errors import BillingError
-from billing_app.billing.staff.jobs import JobsUnavailableError
+from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.subscriptions import provider
 from billing_app.payments.signatures import SignatureError
 

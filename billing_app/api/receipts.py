@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from billing_app.api.callers import ActorNow, ServicesNow
-from billing_app.billing.receipts import Receipt, read_receipt
+from billing_app.billing.executions.receipts import Receipt, read_receipt
 
 router = APIRouter(prefix="/billing/executions", tags=["executions"])
 

@@ -10,17 +10,25 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import OperationalError
 
+from billing_app.api.auth_forms import (
+    Text,
+    back,
+    client_address,
+    inside,
+    out,
+    page_query,
+    user_agent,
+)
 from billing_app.api.callers import Now, ServicesNow
-from billing_app.api.doors import Text, back, client_address, inside, out, page_query, user_agent
-from billing_app.api.own_site import require_own_origin
-from billing_app.billing import sessions
+from billing_app.api.csrf import require_own_origin
 from billing_app.billing.errors import (
     EmailTakenError,
     InvalidInputError,
     NotAuthenticatedError,
     TooManyAttemptsError,
 )
-from billing_app.billing.sessions import SignedIn
+from billing_app.billing.identity import sessions
+from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
 from billing_app.routes import (
     DASHBOARD,

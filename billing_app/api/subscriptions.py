@@ -12,12 +12,12 @@ from billing_app.api.json_body import JsonBody
 from billing_app.api.parameters import NO_CONTROL, OfferCode
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
-from billing_app.billing import catalogue
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.offers import catalogue
 from billing_app.billing.subscriptions.service import ChangePreview, SubscriptionView
 from billing_app.composition import Services
-from billing_app.db.words import When
+from billing_app.db.enums import When
 from billing_app.routes import OVERVIEW
 
 router = APIRouter(route_class=JsonRoute, prefix="/billing", tags=["subscriptions"])

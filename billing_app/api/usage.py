@@ -13,11 +13,11 @@ from fastapi.responses import StreamingResponse
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.parameters import NO_CONTROL, Limit
-from billing_app.billing import usage
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.usage import Days, EventFilter, EventView, GroupBy
-from billing_app.db.words import EventKind
+from billing_app.billing.lists.paging import DEFAULT_LIMIT
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import Days, EventFilter, EventView, GroupBy
+from billing_app.db.enums import EventKind
 
 router = APIRouter(prefix="/billing/usage", tags=["usage"])
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing_app.billing.errors import ForbiddenError, ScopeMissingError
-from billing_app.db.words import AccountKind, Scope, StaffRole
+from billing_app.db.enums import AccountKind, Scope, StaffRole
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from billing_app.billing.accounts import authorize_reading
+from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.db.engine import Database
 

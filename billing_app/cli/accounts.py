@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from billing_app.billing import accounts
+from billing_app.billing.accounts import service as accounts
 from billing_app.billing.actors import OperatorActor
 from billing_app.cli.running import look_after, now
 

@@ -4,10 +4,10 @@ from typing import Annotated, Final
 
 import typer
 
-from billing_app.billing import api_keys
 from billing_app.billing.actors import OperatorActor
+from billing_app.billing.identity import api_keys
 from billing_app.cli.running import look_after, now, out
-from billing_app.db.words import Scope, StaffRole
+from billing_app.db.enums import Scope, StaffRole
 
 MAX_ID: Final = 2**63 - 1
 

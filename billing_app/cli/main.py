@@ -144,7 +144,7 @@ def demo(
 @app.command()
 def verify() -> None:
     """Recompute every balance from the ledger; exit 1 and list the differences if there are any."""
-    from billing_app.billing.verification import verify as find_differences
+    from billing_app.billing.executions.verification import verify as find_differences
 
     differences = look_after(lambda services: find_differences(services.database))
     for found in differences:

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from billing_app.billing.actors import OperatorActor
-from billing_app.billing.staff import members
+from billing_app.billing.staff.access import members
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 
 app = typer.Typer(no_args_is_help=True, help="People of the house and their roles.")
 

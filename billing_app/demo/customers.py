@@ -10,20 +10,20 @@ import httpx
 from sqlmodel import col, select
 
 from billing_app.billing import ids
-from billing_app.billing.accounts import create_organization
+from billing_app.billing.accounts.service import create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
-from billing_app.billing.sessions import give_trial
-from billing_app.billing.staff.grants import grant_executions
-from billing_app.billing.staff.rollup import look_for_limits, roll_up_again
-from billing_app.billing.staff.stopping import block_account
+from billing_app.billing.identity.sessions import give_trial
+from billing_app.billing.staff.operations.metrics_rollup import look_for_limits, roll_up_again
+from billing_app.billing.staff.repairs.grants import grant_executions
+from billing_app.billing.staff.repairs.stops import block_account
 from billing_app.composition import Services
+from billing_app.db.enums import AccountKind
 from billing_app.db.tables import Account, User
 from billing_app.db.urls import for_asyncpg
-from billing_app.db.words import AccountKind
 from billing_app.demo.market import (
     BUSINESSES,
     SLOTS,

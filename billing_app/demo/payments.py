@@ -11,7 +11,7 @@ from billing_app.billing import ids
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.composition import Services
-from billing_app.db.words import When
+from billing_app.db.enums import When
 
 GOOD_CARD: Final = "pm_card_visa"
 BAD_CARD: Final = "pm_card_chargeCustomerFail"

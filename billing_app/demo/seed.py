@@ -12,26 +12,26 @@ from typing import Final
 
 from sqlmodel import col, select
 
-from billing_app.billing import sessions
-from billing_app.billing.accounts import add_member, create_organization
+from billing_app.billing.accounts.service import add_member, create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
-from billing_app.billing.api_keys import create_key
-from billing_app.billing.catalogue import (
+from billing_app.billing.errors import EmailTakenError
+from billing_app.billing.executions import store
+from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
+from billing_app.billing.identity import sessions
+from billing_app.billing.identity.api_keys import create_key
+from billing_app.billing.identity.password_hashing import hash_password
+from billing_app.billing.offers.catalogue import (
     OfferTakenError,
     OfferTerms,
     OverageTerms,
     publish_offer,
 )
-from billing_app.billing.errors import EmailTakenError
-from billing_app.billing.executions import store
-from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
-from billing_app.billing.passwords import hash_password
-from billing_app.billing.staff import members
+from billing_app.billing.staff.access import members
 from billing_app.composition import Services
+from billing_app.db.enums import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.urls import for_asyncpg
-from billing_app.db.words import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
 from billing_app.demo.customers import seed_customers
 from billing_app.settings import DEMO_KEY_FILE, SettingsError
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing import new_passwords
+from billing_app.billing.identity import password_resets
 from billing_app.billing.mail import Mailer
 from billing_app.composition import get_services
 from billing_app.jobs import webhooks
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 )
 async def send_password_link(email: str) -> None:
     services = get_services()
-    await new_passwords.mail_link(
+    await password_resets.mail_link(
         services.database,
         _mailer(),
         email=email,
@@ -58,7 +58,7 @@ async def send_password_link(email: str) -> None:
 )
 async def send_password_changed(user_id: str, changed_at: datetime) -> None:
     services = get_services()
-    await new_passwords.mail_change(
+    await password_resets.mail_change(
         services.database,
         _mailer(),
         user_id=user_id,

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from dbos import DBOS
 
-from billing_app.billing.staff import rollup
+from billing_app.billing.staff.operations import metrics_rollup
 from billing_app.composition import get_services
 
 log = structlog.get_logger(__name__)
@@ -14,17 +14,17 @@ log = structlog.get_logger(__name__)
 
 @DBOS.step()
 async def roll_up(now: datetime) -> int:
-    return await rollup.roll_up(get_services().database, now)
+    return await metrics_rollup.roll_up(get_services().database, now)
 
 
 @DBOS.step()
 async def roll_up_again(now: datetime) -> int:
-    return await rollup.roll_up_again(get_services().database, now)
+    return await metrics_rollup.roll_up_again(get_services().database, now)
 
 
 @DBOS.step()
 async def look_for_limits(now: datetime) -> int:
-    return await rollup.look_for_limits(get_services().database, now)
+    return await metrics_rollup.look_for_limits(get_services().database, now)
 
 
 @DBOS.workflow()

@@ -6,7 +6,7 @@ from typing import Any, Final
 import structlog
 from dbos import DBOS
 
-from billing_app.billing.overage.comparing import compare_meter
+from billing_app.billing.overage.comparison import compare_meter
 from billing_app.composition import get_services
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.sorting import Span
-from billing_app.billing.staff.jobs import (
+from billing_app.billing.lists.sorting import Span
+from billing_app.billing.staff.operations.jobs import (
     RETRY,
     JobNotFoundError,
     JobQuery,

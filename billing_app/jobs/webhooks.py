@@ -12,7 +12,7 @@ import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
 
 from billing_app.composition import get_services
-from billing_app.db.words import WebhookState
+from billing_app.db.enums import WebhookState
 from billing_app.payments import webhooks
 
 APPLICATION_NAME: Final = "billing"

@@ -12,9 +12,9 @@ from typing import Any, Final
 import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 
+from billing_app.billing.executions.verification import verify
 from billing_app.billing.retention import purge_answers, purge_password_links, purge_sessions
-from billing_app.billing.staff.viewing import end_old_views
-from billing_app.billing.verification import verify
+from billing_app.billing.staff.access.viewing import end_old_views
 from billing_app.composition import get_services
 from billing_app.jobs import mail, metrics, overage, reconciliation, retention, staff, webhooks
 from billing_app.logs import Seldom

@@ -17,8 +17,8 @@ from billing_app.pages.limits import limits
 from billing_app.pages.offers import offers
 from billing_app.pages.support import support
 from billing_app.states.billing_overview import BillingOverviewState as State
-from billing_app.states.deal import DealState
 from billing_app.states.limit import LimitState
+from billing_app.states.offer_dialog import DealState
 from billing_app.states.views import PlanRow
 
 # Whoever comes back here later must not be told of this checkout as of another one.

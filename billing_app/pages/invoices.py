@@ -9,7 +9,7 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import amount_cell, cell, table
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.card import CardState
-from billing_app.states.deal import DealState
+from billing_app.states.offer_dialog import DealState
 from billing_app.states.views import InvoiceRow
 
 HEADS = ("Date", "Number", "Amount", "Status", "")

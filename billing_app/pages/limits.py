@@ -8,10 +8,10 @@ from billing_app.components.controls import press_button
 from billing_app.components.dialogs import choice_field, dialog, dialog_foot, field
 from billing_app.components.feedback import notice
 from billing_app.components.numbers import badge, meter
+from billing_app.states.actions import YES
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.limit import LIMIT, TOP_UP
 from billing_app.states.limit import LimitState as Limits
-from billing_app.states.pressing import YES
 from billing_app.states.views import OfferItem
 
 

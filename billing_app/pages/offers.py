@@ -6,9 +6,9 @@ from reflex.vars import ObjectVar
 from billing_app.components.cards import card
 from billing_app.components.controls import press_button, segments
 from billing_app.components.numbers import badge
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from billing_app.states.billing_overview import BillingOverviewState as State
-from billing_app.states.deal import DealState
+from billing_app.states.offer_dialog import DealState
 from billing_app.states.views import OfferItem
 
 INTERVALS = ((Interval.MONTH.value, "Monthly"), (Interval.YEAR.value, "Yearly"))

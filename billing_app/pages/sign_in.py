@@ -4,8 +4,8 @@ import reflex as rx
 
 from billing_app import routes
 from billing_app.components.controls import text_field
-from billing_app.pages.door import door
-from billing_app.states.door import DoorState
+from billing_app.pages.auth_pages import door
+from billing_app.states.auth_forms import DoorState
 
 
 def sign_in() -> rx.Component:

@@ -3,9 +3,9 @@
 import reflex as rx
 
 from billing_app import routes
-from billing_app.billing.passwords import MIN_LENGTH
+from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.components.controls import text_field
-from billing_app.pages.door import door
+from billing_app.pages.auth_pages import door
 
 
 def sign_up() -> rx.Component:

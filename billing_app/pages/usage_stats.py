@@ -6,14 +6,14 @@ import reflex as rx
 from reflex.vars import ArrayVar, ObjectVar, StringVar
 
 from billing_app import routes
-from billing_app.billing.usage import GroupBy
+from billing_app.billing.usage.service import GroupBy
 from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import date_range, native_link, pager, segments, select
 from billing_app.components.feedback import empty, notice
 from billing_app.components.numbers import stat, stats
 from billing_app.components.tables import cell, table
-from billing_app.db.words import EventKind
+from billing_app.db.enums import EventKind
 from billing_app.pages.events import (
     EVENT_HEADS,
     EVENT_HEADS_RIGHT,
@@ -21,11 +21,11 @@ from billing_app.pages.events import (
     event_row,
 )
 from billing_app.pages.frame import frame
+from billing_app.states.formatting import KINDS
 from billing_app.states.usage_stats import ALL, NAMED_PREFIX, UNNAMED
 from billing_app.states.usage_stats import UsageStatsState as State
 from billing_app.states.usage_views import YOU
 from billing_app.states.views import DayRow
-from billing_app.states.words import KINDS
 
 CHART_HEIGHT_PX = 300
 SMALL_CHART_HEIGHT_PX = 322

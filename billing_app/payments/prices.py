@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from billing_app.billing.catalogue import OverageTerms
+from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
     PaymentProviderFailedError,
     PriceFacts,
     PriceTerms,
 )
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from billing_app.payments.calls import asked, options, reference
 from billing_app.payments.meters import Meters
 

@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.subscriptions import writes
+from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.billing.subscriptions.provider import (
     EventFacts,
@@ -25,6 +25,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
+from billing_app.db.enums import CheckoutStatus, WriteState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -33,9 +34,8 @@ from billing_app.db.tables import (
     Reconciliation,
     WebhookEvent,
 )
-from billing_app.db.words import CheckoutStatus, WriteState
 from billing_app.payments import webhooks
-from billing_app.payments.comparing import NOTHING, Difference, compare
+from billing_app.payments.comparison import NOTHING, Difference, compare
 
 log = structlog.get_logger(__name__)
 
@@ -119,8 +119,8 @@ class _Run:
         async with self._database.reading() as session:
             rows = [
                 row
-                for row in await writes.all_pending(session)
-                if not writes.may_still_arrive(row, self._now)
+                for row in await provider_requests.all_pending(session)
+                if not provider_requests.may_still_arrive(row, self._now)
             ]
             customers = {
                 row.account_id: await session.get(ProviderCustomer, row.account_id) for row in rows

@@ -9,7 +9,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PreviewFacts,
 )
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from billing_app.payments import translate
 from billing_app.payments.calls import StripeCalls, asked, options, reference
 

@@ -20,7 +20,7 @@ from billing_app.billing.subscriptions.provider import (
     ReversalKind,
     SubscriptionFacts,
 )
-from billing_app.db.words import InvoiceStatus, SubscriptionStatus
+from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
 ACCOUNT_METADATA: Final = "billing_account"
 WRITE_METADATA: Final = "billing_write"

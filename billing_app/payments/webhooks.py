@@ -13,11 +13,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from billing_app.billing.errors import BillingError
+from billing_app.billing.subscriptions.customer_sync import Syncing
 from billing_app.billing.subscriptions.provider import EventFacts, NotAtProviderError
-from billing_app.billing.subscriptions.syncing import Syncing
 from billing_app.db.engine import Database
+from billing_app.db.enums import WebhookState
 from billing_app.db.tables import WebhookEvent
-from billing_app.db.words import WebhookState
 from billing_app.payments import translate
 
 log = structlog.get_logger(__name__)

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.service import SubscriptionView
-from billing_app.billing.usage import Pace
-from billing_app.db.words import EndReason, PlanSource
-from billing_app.states import words
+from billing_app.billing.usage.service import Pace
+from billing_app.db.enums import EndReason, PlanSource
+from billing_app.states import formatting
 from billing_app.states.views import BalanceView, Message, PlanFacts, PlanRow
 
 WARNING_PERCENT = 80
@@ -29,14 +29,16 @@ def balance_view(
     return BalanceView(
         has_plan=True,
         plan_name=plan.name,
-        plan_type=words.PLAN_TYPES[plan.type],
-        remaining=words.number(current.executions_remaining),
+        plan_type=formatting.PLAN_TYPES[plan.type],
+        remaining=formatting.number(current.executions_remaining),
         of_total=_of_total(current, now),
         pace=_pace(current, pace),
         runs_out=_runs_out(current, pace),
         period=_period(current, now, subscription),
-        used_words=f"{words.number(current.executions_used)} used",
-        held=f"{words.number(current.executions_held)} on hold" if current.executions_held else "",
+        used_words=f"{formatting.number(current.executions_used)} used",
+        held=f"{formatting.number(current.executions_held)} on hold"
+        if current.executions_held
+        else "",
         left_percent=percent_of(current.executions_remaining, total),
         held_percent=percent_of(current.executions_held, total),
         tone=_tone(taken, total, remaining=current.executions_remaining),
@@ -63,7 +65,7 @@ def warning_of(
     if tone == "warning":
         percent = current.executions_remaining * 100 // current.executions_total
         share = f"Only {percent}% of the executions are left"
-        lasts = words.days_left(pace) or "there has been no use in the last week"
+        lasts = formatting.days_left(pace) or "there has been no use in the last week"
         few = "Less than 1% of the executions is left"
         return Message("warning", share if percent else few, f"What is left lasts {lasts}.")
     return Message()
@@ -71,7 +73,7 @@ def warning_of(
 
 def _of_total(current: CurrentPlan, now: datetime) -> str:
     """The sum is of all plans that can be used now, which may be more than the one named."""
-    said = f"of {words.counted(current.executions_total, 'execution')} left"
+    said = f"of {formatting.counted(current.executions_total, 'execution')} left"
     waiting = [plan for plan in current.upcoming if _is_usable(plan, now)]
     return f"{said} in {len(waiting) + 1} plans" if waiting else said
 
@@ -95,16 +97,16 @@ def plan_facts(
     return PlanFacts(
         name=plan.name,
         note="Last plan" if is_over else "Current plan",
-        type=words.PLAN_TYPES[plan.type],
-        source=words.SOURCES[plan.source],
+        type=formatting.PLAN_TYPES[plan.type],
+        source=formatting.SOURCES[plan.source],
         left=_left(plan),
         left_percent=percent_of(plan.remaining, plan.executions),
         held_percent=percent_of(plan.held, plan.executions),
         tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
         began_label="Began" if is_over else "In use since",
-        began=words.day(plan.began_at or plan.starts_at),
+        began=formatting.day(plan.began_at or plan.starts_at),
         ends_label="Ended" if is_over else "Period ends" if renews else "Ends",
-        ends=words.day(end) if end else "No end date",
+        ends=formatting.day(end) if end else "No end date",
         period_label="Billing period" if has_bar else "Period",
         period_words=_period_words(plan, now, renews=renews),
         period_left_percent=_period_left_percent(plan, now),
@@ -115,8 +117,8 @@ def plan_facts(
 
 def plan_row(plan: PlanView) -> PlanRow:
     """A plan with when and why it began and ended."""
-    began = words.moment(plan.began_at) if plan.began_at else ""
-    ended = words.moment(plan.ended_at) if plan.ended_at else ""
+    began = formatting.moment(plan.began_at) if plan.began_at else ""
+    ended = formatting.moment(plan.ended_at) if plan.ended_at else ""
     state, tone = {
         PlanState.CURRENT: ("In use", "accent"),
         PlanState.UPCOMING: ("Next", ""),
@@ -125,13 +127,13 @@ def plan_row(plan: PlanView) -> PlanRow:
     return PlanRow(
         plan_id=plan.id,
         name=plan.name,
-        type=words.PLAN_TYPES[plan.type],
+        type=formatting.PLAN_TYPES[plan.type],
         state=state,
         tone=tone,
-        executions=words.number(plan.executions),
-        used=words.number(plan.used),
-        began=_joined(began, words.begin_reason(plan.began_because)) or _not_begun(plan),
-        ended=_joined(ended, words.end_reason(plan.ended_because)),
+        executions=formatting.number(plan.executions),
+        used=formatting.number(plan.used),
+        began=_joined(began, formatting.begin_reason(plan.began_because)) or _not_begun(plan),
+        ended=_joined(ended, formatting.end_reason(plan.ended_because)),
         note=_queue_note(plan),
     )
 
@@ -150,7 +152,7 @@ def _refusal(
         return "", ""
     is_held = current.executions_held > 0 and current.executions_used < current.executions_total
     if current.overage is not None and current.overage.executions_remaining:
-        cost = words.money(current.overage.cost_minor, current.overage.currency)
+        cost = formatting.money(current.overage.cost_minor, current.overage.currency)
         return (
             f"All executions of your plans are used{' or on hold' if is_held else ''}",
             f"Runs go on within your spending limit: {cost} beyond the plan so far.",
@@ -176,7 +178,7 @@ def _next_plan(current: CurrentPlan, now: datetime, subscription: SubscriptionVi
     if not to_come:
         return "there is another plan"
     at, what = min(to_come)
-    return f"{what} on {words.day(at)}"
+    return f"{what} on {formatting.day(at)}"
 
 
 def _renews(subscription: SubscriptionView | None, end: datetime | None) -> bool:
@@ -197,7 +199,7 @@ def _pace(current: CurrentPlan, pace: Pace) -> str:
         return "Not to be used now"
     if not current.executions_remaining:
         return "Nothing left"
-    return words.days_left(pace).capitalize() or "No use in the last 7 days"
+    return formatting.days_left(pace).capitalize() or "No use in the last 7 days"
 
 
 def _runs_out(current: CurrentPlan, pace: Pace) -> str:
@@ -205,21 +207,21 @@ def _runs_out(current: CurrentPlan, pace: Pace) -> str:
         return ""
     if current.period_end and current.period_end.date() < pace.runs_out_on:
         return "more than the period lasts"
-    return f"runs out on {words.short_day(pace.runs_out_on)}"
+    return f"runs out on {formatting.short_day(pace.runs_out_on)}"
 
 
 def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
     plan, end = current.plan, current.period_end
     if plan is not None and plan.ended_at is not None:
-        return f"Ended {words.day(plan.ended_at)}"
+        return f"Ended {formatting.day(plan.ended_at)}"
     if end is None:
         return "No end date"
     if end <= now:
-        return f"Ended {words.day(end)}"
+        return f"Ended {formatting.day(end)}"
     verb = "Ends"
     if subscription is not None and _renews(subscription, end):
         verb = "Changes" if subscription.next_offer else "Renews"
-    return f"{verb} {words.day(end)}"
+    return f"{verb} {formatting.day(end)}"
 
 
 def _period_words(plan: PlanView, now: datetime, *, renews: bool) -> str:
@@ -232,7 +234,7 @@ def _period_words(plan: PlanView, now: datetime, *, renews: bool) -> str:
     if plan.ends_at.date() == now.date():
         return "Renews today" if renews else "Ends today"
     days_begun = -((now - plan.ends_at) // timedelta(days=1))
-    return f"{words.counted(days_begun, 'day')} left"
+    return f"{formatting.counted(days_begun, 'day')} left"
 
 
 def _period_left_percent(plan: PlanView, now: datetime) -> float:
@@ -246,16 +248,16 @@ def _queue_note(plan: PlanView) -> str:
     if plan.is_suspended:
         return "Waits for its payment"
     if plan.state is PlanState.CURRENT:
-        return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left"
+        return f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left"
     if plan.ends_at is None:
         return "Takes over by itself"
     what = "its period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
-    return f"Takes over by itself, {what} {words.day(plan.ends_at)}"
+    return f"Takes over by itself, {what} {formatting.day(plan.ends_at)}"
 
 
 def _left(plan: PlanView) -> str:
-    held = f", {words.number(plan.held)} on hold" if plan.held else ""
-    return f"{words.number(plan.remaining)} of {words.number(plan.executions)} left{held}"
+    held = f", {formatting.number(plan.held)} on hold" if plan.held else ""
+    return f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left{held}"
 
 
 def _not_begun(plan: PlanView) -> str:

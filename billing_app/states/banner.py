@@ -1,7 +1,7 @@
 """What stands above every page while runs are refused, or soon will be."""
 
-from billing_app.billing.subscriptions.stops import Stop, StopKind
-from billing_app.states import words
+from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
+from billing_app.states import formatting
 from billing_app.states.views import Banner
 
 ASK_SUPPORT = "Ask support; what you have used and paid stays as it is."
@@ -18,7 +18,7 @@ def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:
         StopKind.DISPUTED: f"The payment for {stop.plan_name} is disputed",
         StopKind.PAUSED: f"{stop.plan_name} is paused",
     }[stop.kind]
-    since = f"since {words.day(stop.at)}"
+    since = f"since {formatting.day(stop.at)}"
     explained = {
         StopKind.BLOCKED: f"New runs are refused {since}. {ASK_SUPPORT}",
         StopKind.DISPUTED: f"{_refused(stop, since)} The bank decides; if the payment stands,"
@@ -29,11 +29,11 @@ def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:
 
 
 def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
-    amount = words.money(stop.amount_due_minor, stop.currency)
-    since = f"since {words.day(stop.at)}"
+    amount = formatting.money(stop.amount_due_minor, stop.currency)
+    since = f"since {formatting.day(stop.at)}"
     if not stop.is_over:
         title = f"{amount} for {stop.plan_name} could not be charged"
-        explained = f"Runs go on until {words.moment(stop.at)} UTC. {_then(stop)}"
+        explained = f"Runs go on until {formatting.moment(stop.at)} UTC. {_then(stop)}"
     elif stop.executions_elsewhere:
         title = f"{amount} for {stop.plan_name} is overdue"
         explained = _refused(stop, since)
@@ -57,14 +57,14 @@ def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
 
 def _refused(stop: Stop, since: str) -> str:
     if stop.executions_elsewhere:
-        left = words.counted(stop.executions_elsewhere, "execution")
+        left = formatting.counted(stop.executions_elsewhere, "execution")
         return f"{stop.plan_name} gives no runs {since}. {left} of other plans are left."
     return f"New runs are refused {since}."
 
 
 def _then(stop: Stop) -> str:
     if stop.executions_elsewhere:
-        left = words.counted(stop.executions_elsewhere, "execution")
+        left = formatting.counted(stop.executions_elsewhere, "execution")
         return f"Then only the {left} of other plans are left, until it is paid."
     return "Then new runs are refused until it is paid."
 

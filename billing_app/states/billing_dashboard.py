@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 import plotly.graph_objects as go
 import reflex as rx
 
-from billing_app.billing import plans, usage
 from billing_app.billing.actors import PersonActor
-from billing_app.billing.usage import DailyRow, Days, GroupBy, Pace
+from billing_app.billing.plans import service as plans
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import DailyRow, Days, GroupBy, Pace
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.balance import balance_view
-from billing_app.states.live import LivePage
+from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
 from billing_app.states.usage_views import days_table, event_rows, series_keys
 from billing_app.states.views import AccountChoice, BalanceView, EventRow, SeriesKey, StatView
@@ -61,10 +62,10 @@ class BillingDashboardState(LivePage, SessionState):
         denied = sum(row.denied for row in rows)
         net = sum(row.used - row.refunded for row in rows)
         self._show(
-            today=StatView(words.number(_net(today)), "since midnight UTC"),
-            pace=StatView(words.per_day(pace), "a day, last 7 days"),
-            month=StatView(words.number(net), "executions in all"),
-            denied=StatView(words.number(denied), "in the last 30 days"),
+            today=StatView(formatting.number(_net(today)), "since midnight UTC"),
+            pace=StatView(formatting.per_day(pace), "a day, last 7 days"),
+            month=StatView(formatting.number(net), "executions in all"),
+            denied=StatView(formatting.number(denied), "in the last 30 days"),
         )
 
     def _draw(self, account_id: str, rows: list[DailyRow], days: Days) -> None:
@@ -74,7 +75,7 @@ class BillingDashboardState(LivePage, SessionState):
         self._drawn = drawn
         table = days_table(rows, days.first, days.last)
         self.figure = executions_per_day(table)
-        total = words.number(sum(row.used - row.refunded for row in rows))
+        total = formatting.number(sum(row.used - row.refunded for row in rows))
         self._show(
             keys=series_keys(table),
             chart_words=f"Executions per day by workflow over {CHART_DAYS} days, {total} in all",

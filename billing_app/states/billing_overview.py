@@ -7,17 +7,19 @@ import reflex as rx
 from reflex.event import EventCallback, EventSpec
 
 from billing_app import routes
-from billing_app.billing import catalogue, plans, usage
 from billing_app.billing.actors import PersonActor
+from billing_app.billing.offers import catalogue
+from billing_app.billing.plans import service as plans
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.usage import service as usage
 from billing_app.composition import get_services
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from billing_app.states import limits, payments
 from billing_app.states.balance import plan_facts, plan_row, warning_of
 from billing_app.states.card import CardState
-from billing_app.states.deal import DealState
-from billing_app.states.live import LivePage
+from billing_app.states.change_polling import LivePage
+from billing_app.states.offer_dialog import DealState
 from billing_app.states.session import SessionState
 from billing_app.states.support import SupportState
 from billing_app.states.views import (

@@ -4,13 +4,13 @@ from typing import Any, Final
 
 import reflex as rx
 
-from billing_app.billing import catalogue
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.money import minor_units
+from billing_app.billing.offers import catalogue
 from billing_app.billing.overage.limits import set_overage_limit
-from billing_app.billing.plans import read_current
+from billing_app.billing.plans.service import read_current
 from billing_app.composition import get_services
-from billing_app.states.pressing import YES, Press, Pressing
+from billing_app.states.actions import YES, Press, Pressing
 from billing_app.states.session import SessionState
 from billing_app.states.views import Message
 

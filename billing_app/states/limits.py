@@ -1,10 +1,10 @@
 """From the spending limit and the automatic top-up to what the overview says about them."""
 
-from billing_app.billing.catalogue import OfferView
-from billing_app.billing.overage.reading import OverageView
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.rules import UNLIMITED_EXECUTIONS
+from billing_app.billing.overage.views import OverageView
 from billing_app.billing.subscriptions.top_ups import TopUpView
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.views import LimitView, TopUpItem
 
 
@@ -14,7 +14,9 @@ def limit_view(overage: OverageView | None) -> LimitView:
         return LimitView(
             words="Runs stop at the last execution of your plan. Nothing is charged beyond it."
         )
-    price = words.unit_price(overage.unit_price_minor, overage.unit_executions, overage.currency)
+    price = formatting.unit_price(
+        overage.unit_price_minor, overage.unit_executions, overage.currency
+    )
     explained = f"Runs go on beyond the plan at {price}, {_up_to(overage)}."
     if not overage.executions_limit:
         explained = "Your limit is zero: runs stop at the last execution of the plan."
@@ -45,12 +47,14 @@ def top_up_item(order: TopUpView | None, packs: list[OfferView]) -> TopUpItem:
         )
     offer, currency = order.offer, order.currency
     cap, spent = (
-        words.money(each, currency) for each in (order.monthly_cap_minor, order.spent_minor)
+        formatting.money(each, currency) for each in (order.monthly_cap_minor, order.spent_minor)
     )
-    left = words.counted(order.threshold_executions, "execution")
+    left = formatting.counted(order.threshold_executions, "execution")
     return TopUpItem(
-        words=f"When fewer than {left} are left, {offer.name} ({words.price(offer)}) is bought with"
-        f" the card on file, for at most {cap} a month.",
+        words=(
+            f"When fewer than {left} are left, {offer.name} ({formatting.price(offer)}) is bought"
+            f" with the card on file, for at most {cap} a month."
+        ),
         action="Switch on again" if order.stopped_because else "Change",
         spent=f"{spent} of {cap} spent this month",
         stopped=order.stopped_because or "",
@@ -65,20 +69,20 @@ def top_up_item(order: TopUpView | None, packs: list[OfferView]) -> TopUpItem:
 
 def _up_to(overage: OverageView) -> str:
     if overage.limit_minor is not None:
-        return f"up to {words.money(overage.limit_minor, overage.currency)} a period"
+        return f"up to {formatting.money(overage.limit_minor, overage.currency)} a period"
     if overage.executions_limit >= UNLIMITED_EXECUTIONS:
         return "without a limit"
-    return f"up to {words.counted(overage.executions_limit, 'execution')} a period"
+    return f"up to {formatting.counted(overage.executions_limit, 'execution')} a period"
 
 
 def _used(overage: OverageView) -> str:
     if not overage.executions_used:
         return "None used this period"
-    count = words.counted(overage.executions_used, "execution")
-    cost = words.money(overage.cost_minor, overage.currency)
+    count = formatting.counted(overage.executions_used, "execution")
+    cost = formatting.money(overage.cost_minor, overage.currency)
     return f"{count} used this period: {cost} on the next invoice"
 
 
 def _plain(amount_minor: int | None, currency: str) -> str:
     """As it is typed: 1234.50"""
-    return "" if amount_minor is None else words.typed_money(amount_minor, currency)
+    return "" if amount_minor is None else formatting.typed_money(amount_minor, currency)

@@ -4,21 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from billing_app.billing.catalogue import OfferView
 from billing_app.billing.money import share_rounded_down
-from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
+from billing_app.billing.offers.catalogue import OfferView
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
 from billing_app.billing.subscriptions.provider import PaymentMethodFacts
 from billing_app.billing.subscriptions.service import SubscriptionView
-from billing_app.db.words import (
+from billing_app.db.enums import (
     CheckoutStatus,
     Interval,
     InvoiceStatus,
     PlanSource,
     SubscriptionStatus,
 )
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
 
 UNIT_EXECUTIONS: Final = 1_000
@@ -66,7 +66,7 @@ def offer_item(offer: OfferView, standing: Standing) -> OfferItem:
     if is_current:
         mark, action = "Your plan", ""
     elif following is not None and following.code == offer.code and subscription:
-        mark, action = f"From {words.day(subscription.period_end)}", ""
+        mark, action = f"From {formatting.day(subscription.period_end)}", ""
     elif standing.is_open(offer):
         action = "Continue to pay"
     return OfferItem(
@@ -74,7 +74,7 @@ def offer_item(offer: OfferView, standing: Standing) -> OfferItem:
         name=offer.name,
         description=offer.description,
         executions=_executions(offer),
-        price=words.money(offer.price_minor, offer.currency),
+        price=formatting.money(offer.price_minor, offer.currency),
         interval=_per(offer),
         unit_price=_unit_price(offer),
         beyond=_beyond(offer),
@@ -117,23 +117,23 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
     """What it costs, and what happens when the period ends."""
     if subscription is None:
         return SubscriptionTerms()
-    end = words.day(subscription.period_end)
+    end = formatting.day(subscription.period_end)
     explained, take_back = f"Renews on {end}.", ""
     if subscription.cancel_at_period_end:
         plan = period_plan(current, subscription)
-        left = words.counted(plan.remaining if plan else 0, "execution")
+        left = formatting.counted(plan.remaining if plan else 0, "execution")
         explained, take_back = f"Ends on {end}. You keep {left} until then.", "Keep the plan"
     elif subscription.next_offer is not None:
         following = subscription.next_offer
-        explained = f"Changes to {following.name} ({words.price(following)}) on {end}."
+        explained = f"Changes to {following.name} ({formatting.price(following)}) on {end}."
         take_back = f"Stay on {subscription.offer.name}"
     elif subscription.status is SubscriptionStatus.TRIALING:
-        explained = f"On trial until {end}, then {words.price(subscription.offer)}."
+        explained = f"On trial until {end}, then {formatting.price(subscription.offer)}."
     elif subscription.past_due_since is not None:
         explained = f"This period is not paid yet; it ends on {end}."
     return SubscriptionTerms(
         name=subscription.offer.name,
-        price=words.price(subscription.offer),
+        price=formatting.price(subscription.offer),
         words=explained,
         take_back=take_back,
         may_cancel=not subscription.cancel_at_period_end,
@@ -153,10 +153,10 @@ def what_follows(
         return _last_end(subscription, current, tops_up=tops_up)
     if subscription.past_due_since is not None:
         return ""
-    name, end = subscription.offer.name, words.day(subscription.period_end)
+    name, end = subscription.offer.name, formatting.day(subscription.period_end)
     following = subscription.next_offer or subscription.offer
-    count = words.counted(following.executions, "execution")
-    bought = f"{count} for {words.money(following.price_minor, following.currency)}"
+    count = formatting.counted(following.executions, "execution")
+    bought = f"{count} for {formatting.money(following.price_minor, following.currency)}"
     if subscription.next_offer is not None:
         return f"Changes to {following.name} on {end}: {bought}"
     if subscription.status is SubscriptionStatus.TRIALING:
@@ -179,7 +179,7 @@ def _last_end(subscription: SubscriptionView, current: CurrentPlan, *, tops_up: 
         return ""
     stay = [plan for plan in waiting if plan.ends_at is None or plan.ends_at > end]
     then = "" if stay or tops_up else ", then new runs are refused"
-    return f"{subscription.offer.name} ends on {words.day(end)}{then}"
+    return f"{subscription.offer.name} ends on {formatting.day(end)}{then}"
 
 
 def _goes_beyond(current: CurrentPlan) -> bool:
@@ -192,10 +192,10 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
     return InvoiceRow(
         invoice_id=invoice.id,
         number=invoice.number or "—",
-        issued=words.day(invoice.issued_at),
-        amount=words.money(invoice.amount_due_minor, invoice.currency),
-        refunded=words.refunded(invoice.refunded_minor, invoice.currency),
-        status=words.INVOICE_STATUSES[invoice.status],
+        issued=formatting.day(invoice.issued_at),
+        amount=formatting.money(invoice.amount_due_minor, invoice.currency),
+        refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
+        status=formatting.INVOICE_STATUSES[invoice.status],
         tone=INVOICE_TONES.get(invoice.status, ""),
         page_words="Pay" if is_open else "View",
         page_url=invoice.page_url,
@@ -219,7 +219,7 @@ def returned(
         return Message()
     name = checkout.offer.name
     if checkout.is_paid:
-        count = words.counted(checkout.offer.executions, "execution")
+        count = formatting.counted(checkout.offer.executions, "execution")
         if current.plan and name != current.plan.name and _waits(name, current):
             begins = f"Its {count} begin when {current.plan.name} is used up or ends."
             return Message("good", f"Paid: {name} is next", begins)
@@ -252,14 +252,14 @@ def _action(offer: OfferView, current: OfferView | None) -> str:
 
 
 def _executions(offer: OfferView) -> str:
-    count = words.counted(offer.executions, "execution")
+    count = formatting.counted(offer.executions, "execution")
     if not offer.is_subscription and offer.valid_days:
-        return f"{count}, for {words.counted(offer.valid_days, 'day')}"
+        return f"{count}, for {formatting.counted(offer.valid_days, 'day')}"
     return f"{count}{' a' if offer.is_subscription else ''}{_interval(offer)}"
 
 
 def _interval(offer: OfferView) -> str:
-    name = words.INTERVALS.get(offer.interval)
+    name = formatting.INTERVALS.get(offer.interval)
     return f" {name}" if name else ""
 
 
@@ -269,12 +269,12 @@ def _per(offer: OfferView) -> str:
 
 def _beyond(offer: OfferView) -> str:
     """What happens after its last execution, and before the first payment."""
-    days = words.counted(offer.trial_days, "day")
+    days = formatting.counted(offer.trial_days, "day")
     trial = f" · {days} of trial for new subscribers" if offer.trial_days else ""
     if offer.overage is None:
         return f"Stops at the last execution{trial}"
     each = offer.overage
-    price = words.unit_price(each.unit_price_minor, each.unit_executions, offer.currency)
+    price = formatting.unit_price(each.unit_price_minor, each.unit_executions, offer.currency)
     return f"Then {price}{trial}"
 
 
@@ -282,4 +282,6 @@ def _unit_price(offer: OfferView) -> str:
     amount_minor = share_rounded_down(
         offer.price_minor * UNIT_EXECUTIONS, 1, max(1, offer.executions)
     )
-    return f"{words.money(amount_minor, offer.currency)} per {words.number(UNIT_EXECUTIONS)}"
+    return (
+        f"{formatting.money(amount_minor, offer.currency)} per {formatting.number(UNIT_EXECUTIONS)}"
+    )

@@ -14,20 +14,21 @@ from reflex.middleware.middleware import Middleware
 from reflex.state import BaseState, StateUpdate
 
 from billing_app import routes
-from billing_app.billing import accounts, ids
-from billing_app.billing.accounts import AccountView
+from billing_app.billing import ids
+from billing_app.billing.accounts import service as accounts
+from billing_app.billing.accounts.service import AccountView
 from billing_app.billing.actors import PersonActor, UserActor, ViewingActor
-from billing_app.billing.staff import viewing
-from billing_app.billing.staff.viewing import Visitor
-from billing_app.billing.subscriptions.stops import read_stop
+from billing_app.billing.staff.access import viewing
+from billing_app.billing.staff.access.viewing import Visitor
+from billing_app.billing.subscriptions.account_alerts import read_stop
 from billing_app.composition import get_services
 from billing_app.db.engine import Database
-from billing_app.db.words import AccountKind
-from billing_app.one_address import session_token
-from billing_app.states import words
+from billing_app.db.enums import AccountKind
+from billing_app.reverse_proxy import session_token
+from billing_app.states import formatting
 from billing_app.states.banner import banner_of
+from billing_app.states.formatting import initials, listed
 from billing_app.states.views import AccountChoice, Banner, Viewer
-from billing_app.states.words import initials, listed
 
 log = structlog.get_logger(__name__)
 
@@ -202,7 +203,7 @@ def _proof(token: str) -> str:
 def _viewing_words(view: ViewingActor) -> str:
     """What staff are told who look at an account as its holder does."""
     holder = "its owner does" if view.kind is AccountKind.ORGANIZATION else "its holder does"
-    until = words.time_of_day(view.until)
+    until = formatting.time_of_day(view.until)
     return f"You see {view.holder} as {holder}, read only, until {until} UTC"
 
 

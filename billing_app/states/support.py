@@ -5,9 +5,9 @@ from typing import Final
 import reflex as rx
 from reflex.event import EventSpec
 
-from billing_app.billing.staff.history import HistoryItem, read_account_history
+from billing_app.billing.staff.audit.account_history import HistoryItem, read_account_history
 from billing_app.composition import get_services
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.session import SessionState, leave_for_sign_in
 from billing_app.states.views import SupportStep
 
@@ -69,7 +69,7 @@ class SupportState(SessionState):
 def _step(item: HistoryItem) -> SupportStep:
     return SupportStep(
         step_id=item.id,
-        at=words.moment(item.at),
+        at=formatting.moment(item.at),
         what=item.what,
         reason=item.reason,
         is_undone=item.is_undone,

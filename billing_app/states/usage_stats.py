@@ -9,20 +9,21 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app import routes
-from billing_app.billing import plans, usage
 from billing_app.billing.actors import PersonActor, UserActor
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.plans import CurrentPlan, PlanState
-from billing_app.billing.usage import DailyRow, Days, EventFilter, GroupBy
+from billing_app.billing.plans import service as plans
+from billing_app.billing.plans.service import CurrentPlan, PlanState
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import DailyRow, Days, EventFilter, GroupBy
 from billing_app.components.charts.executions import (
     UNNAMED,
     cumulative,
     executions_per_day,
 )
 from billing_app.composition import get_services
-from billing_app.db.words import EventKind
-from billing_app.states import words
-from billing_app.states.live import LivePage
+from billing_app.db.enums import EventKind
+from billing_app.states import formatting
+from billing_app.states.change_polling import LivePage
 from billing_app.states.session import SessionState
 from billing_app.states.usage_views import (
     day_rows,
@@ -228,8 +229,11 @@ class UsageStatsState(LivePage, SessionState):
         if before is None:
             return False
         self.added_up = cumulative(table, already_used=before, limit=current.executions_total)
-        used, total = words.number(current.executions_used), words.number(current.executions_total)
-        more = f", {words.number(beyond)} beyond" if beyond else ""
+        used, total = (
+            formatting.number(current.executions_used),
+            formatting.number(current.executions_total),
+        )
+        more = f", {formatting.number(beyond)} beyond" if beyond else ""
         is_over = plan.state is PlanState.ENDED
         self._show(
             cumulative_title=f"Used of the {'last plan' if is_over else 'plans in force'}",
@@ -241,19 +245,19 @@ class UsageStatsState(LivePage, SessionState):
         count = (days.last - days.first).days + 1
         net = sum(row.used - row.refunded for row in rows)
         refunded = sum(row.refunded for row in rows)
-        taken_off = f"after {words.number(refunded)} refunded" if refunded else "none refunded"
+        taken_off = f"after {formatting.number(refunded)} refunded" if refunded else "none refunded"
         by_day: dict[date, int] = {}
         for row in rows:
             by_day[row.day] = by_day.get(row.day, 0) + row.used - row.refunded
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
-            total=StatView(words.number(net), taken_off),
-            average=StatView(words.number(round(net / count)), "executions a day"),
+            total=StatView(formatting.number(net), taken_off),
+            average=StatView(formatting.number(round(net / count)), "executions a day"),
             peak=StatView(
-                words.number(by_day[best]) if best else "0",
-                words.short_day(best) if best else "no executions",
+                formatting.number(by_day[best]) if best else "0",
+                formatting.short_day(best) if best else "no executions",
             ),
-            denied=StatView(words.number(sum(row.denied for row in rows)), "requests refused"),
+            denied=StatView(formatting.number(sum(row.denied for row in rows)), "requests refused"),
         )
 
     def _show_days(self, rows: list[DailyRow]) -> None:

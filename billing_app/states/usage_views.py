@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from billing_app.billing.actors import PersonActor, StaffActor, UserActor
-from billing_app.billing.usage import DailyRow, EventView
+from billing_app.billing.usage.service import DailyRow, EventView
 from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
@@ -15,8 +15,8 @@ from billing_app.components.charts.executions import (
     by_day_and_group,
     running_sums,
 )
-from billing_app.db.words import EventKind
-from billing_app.states import words
+from billing_app.db.enums import EventKind
+from billing_app.states import formatting
 from billing_app.states.views import DayRow, EventRow, SeriesKey
 
 Reader = PersonActor | StaffActor
@@ -43,7 +43,7 @@ def series_keys(table: pd.DataFrame) -> list[SeriesKey]:
     sums = {str(group): int(table[group].sum()) for group in table.columns}
     slots = {name: MAX_SERIES if name == OTHERS else slot for slot, name in enumerate(sums)}
     order = sorted(sums, key=lambda name: (name == OTHERS, -sums[name]))
-    return [SeriesKey(name, words.number(sums[name]), slots[name]) for name in order]
+    return [SeriesKey(name, formatting.number(sums[name]), slots[name]) for name in order]
 
 
 def used_before(table: pd.DataFrame, used: int) -> int | None:
@@ -92,13 +92,13 @@ def event_rows(events: list[EventView], shown: list[EventRow], viewer: Reader) -
 def _event_row(event: EventView, viewer: Reader) -> EventRow:
     return EventRow(
         event_id=event.id,
-        at=words.exact_moment(event.occurred_at),
+        at=formatting.exact_moment(event.occurred_at),
         workflow=event.workflow or UNNAMED,
         user=person(event.user_id, viewer) or "—",
-        executions=words.number(event.executions),
-        kind=words.KINDS[event.kind],
+        executions=formatting.number(event.executions),
+        kind=formatting.KINDS[event.kind],
         tone=KIND_TONES[event.kind],
-        remaining=words.number(event.remaining_after),
+        remaining=formatting.number(event.remaining_after),
     )
 
 
@@ -106,9 +106,9 @@ def _day_row(day: date, rows: list[DailyRow]) -> DayRow:
     used = sum(row.used for row in rows)
     refunded = sum(row.refunded for row in rows)
     return DayRow(
-        day=f"{words.short_day(day)} {day.year}",
-        used=words.number(used),
-        refunded=words.number(refunded),
-        net=words.number(used - refunded),
-        denied=words.number(sum(row.denied for row in rows)),
+        day=f"{formatting.short_day(day)} {day.year}",
+        used=formatting.number(used),
+        refunded=formatting.number(refunded),
+        net=formatting.number(used - refunded),
+        denied=formatting.number(sum(row.denied for row in rows)),
     )

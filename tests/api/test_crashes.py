@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from billing_app.billing.verification import verify
+from billing_app.billing.executions.verification import verify
 from billing_app.db import migrations
 from billing_app.db.embedded import start_embedded
 from billing_app.db.engine import Database

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from billing_app.billing import ids
-from billing_app.billing.sessions import hash_token
+from billing_app.billing.identity.sessions import hash_token
 from billing_app.routes import SESSION_COOKIE, USER_CREATE
 from tests.api.server import ApiServer
 from tests.factories import Holder, connect, counts, organization

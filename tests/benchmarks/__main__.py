@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 
 from tests.benchmarks import cases
-from tests.benchmarks.bed import ACCOUNTS, made_bed
+from tests.benchmarks.harness import ACCOUNTS, made_bed
 from tests.benchmarks.processes import BenchmarkError
 from tests.benchmarks.serve import SERVERS
 from tests.benchmarks.table import Report

@@ -10,8 +10,8 @@ from billing_app.billing.executions import store
 from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import Ask, Caller, Mode
-from billing_app.billing.trials import TrialTerms
-from tests.benchmarks.bed import HOT_ORGANIZATION, PUBLIC_ORGANIZATION, Bed
+from billing_app.billing.plans.trials import TrialTerms
+from tests.benchmarks.harness import HOT_ORGANIZATION, PUBLIC_ORGANIZATION, Bed
 
 WARM_UP: Final = 50
 

@@ -13,11 +13,11 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
-from tests.benchmarks.bed import HOT_ORGANIZATION, Bed
-from tests.benchmarks.finding import search
+from tests.benchmarks.harness import HOT_ORGANIZATION, Bed
 from tests.benchmarks.history import History, made_history
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
+from tests.benchmarks.search import search
 from tests.benchmarks.table import Report
 
 NAIVE: Final = ("naive-async", "naive-sync")

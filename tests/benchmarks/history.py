@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from billing_app.db import migrations
-from tests.benchmarks.bed import Bed, create_database, make_key
+from tests.benchmarks.harness import Bed, create_database, make_key
 
 DAYS: Final = 365
 HEAVY_ORGANIZATION: Final = "org_heavy"

@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.actors import ServiceActor
-from billing_app.billing.api_keys import KeyRing
+from billing_app.billing.identity.api_keys import KeyRing
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, DailyUsage, ExecutionEvent, IdempotencyKey, Plan
 from billing_app.routes import CHECK_EXECUTIONS

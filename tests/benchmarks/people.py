@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 
 from billing_app.db import migrations
-from tests.benchmarks.bed import Bed, create_database
+from tests.benchmarks.harness import Bed, create_database
 
 DATABASE: Final = "bench_people"
 PEOPLE: Final = 950_000

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from tests.benchmarks.bed import HOT_ORGANIZATION, Bed
+from tests.benchmarks.harness import HOT_ORGANIZATION, Bed
 from tests.benchmarks.processes import BenchmarkError
 
 SCRIPT: Final = """

@@ -15,7 +15,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.executions.service import Executions
-from billing_app.billing.trials import TrialTerms
+from billing_app.billing.plans.trials import TrialTerms
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.factories import PLATFORM_SERVICE, ask
 

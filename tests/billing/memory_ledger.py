@@ -20,7 +20,7 @@ from billing_app.billing.executions.state import (
     PlanBalance,
     ReservationState,
 )
-from billing_app.db.words import EventKind, ReservationStatus
+from billing_app.db.enums import EventKind, ReservationStatus
 
 
 class MemoryLedger:

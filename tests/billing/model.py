@@ -7,7 +7,7 @@ units say so. `decide` and the whole service are compared with it.
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from billing_app.db.words import EndReason
+from billing_app.db.enums import EndReason
 
 FREE = ""
 NO_PLAN = 999

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 
 from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
-from billing_app.billing.staff.audit_log import EntryView
+from billing_app.billing.staff.audit.audit_reading import EntryView
 from tests.billing.model import ModelAccount, Outcome
 from tests.factories import PLATFORM, Holder, ask
 

@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing_app.billing import api_keys, ids, sessions
-from billing_app.billing.accounts import list_accounts
+from billing_app.billing import ids
+from billing_app.billing.accounts.service import list_accounts
 from billing_app.billing.actors import ServiceActor, UserActor
-from billing_app.billing.api_keys import KeyRing
 from billing_app.billing.errors import (
     EmailTakenError,
     ForbiddenError,
@@ -19,12 +18,19 @@ from billing_app.billing.errors import (
     TooManyAttemptsError,
     UserNotFoundError,
 )
-from billing_app.billing.paging import MAX_LIMIT, check_limit
-from billing_app.billing.passwords import MAX_LENGTH, MIN_LENGTH, hash_password, is_password
-from billing_app.billing.rate_limits import AttemptLimits
+from billing_app.billing.identity import api_keys, sessions
+from billing_app.billing.identity.api_keys import KeyRing
+from billing_app.billing.identity.password_hashing import (
+    MAX_LENGTH,
+    MIN_LENGTH,
+    hash_password,
+    is_password,
+)
+from billing_app.billing.identity.rate_limits import AttemptLimits
+from billing_app.billing.lists.paging import MAX_LIMIT, check_limit
 from billing_app.billing.retention import purge_password_links
 from billing_app.composition import Services
-from billing_app.db.words import AccountKind, Scope
+from billing_app.db.enums import AccountKind, Scope
 from tests.conftest import TRIAL_EXECUTIONS
 from tests.factories import OPERATOR, connect, organization, person, trial
 

@@ -21,7 +21,7 @@ from billing_app.billing.executions.requests import (
     Request,
 )
 from billing_app.billing.executions.state import PlanBalance
-from billing_app.db.words import EndReason, EventKind
+from billing_app.db.enums import EndReason, EventKind
 from tests.billing.memory_ledger import MemoryLedger
 from tests.billing.model import NO_PLAN, ModelAccount, ModelPlan, Outcome
 from tests.factories import NOW, PLATFORM, ask, plan

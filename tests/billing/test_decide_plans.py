@@ -13,8 +13,8 @@ from billing_app.billing.errors import (
     TrialEndedError,
 )
 from billing_app.billing.executions.requests import Commit, Mode, Refund
+from billing_app.db.enums import EndReason, PlanType
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
-from billing_app.db.words import EndReason, PlanType
 from tests.billing.counting import (
     LATER,
     SECOND,

@@ -11,7 +11,7 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.requests import Adjust, Mode, Refund
-from billing_app.db.words import EndReason
+from billing_app.db.enums import EndReason
 from tests.billing.counting import (
     LATER,
     SECOND,

@@ -15,7 +15,7 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.requests import Commit, Mode, Release
-from billing_app.db.words import EndReason, EventKind, ReservationStatus
+from billing_app.db.enums import EndReason, EventKind, ReservationStatus
 from tests.billing.counting import (
     LATER,
     SECOND,

@@ -10,8 +10,8 @@ from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.group_commit import LARGE_BATCH
 from billing_app.billing.executions.requests import Ask, Mode
 from billing_app.billing.executions.service import Executions
-from billing_app.billing.trials import TrialTerms
-from billing_app.billing.verification import verify
+from billing_app.billing.executions.verification import verify
+from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from tests.conftest import PUBLIC
 from tests.factories import PLATFORM_SERVICE, Holder, ask, connect, organization

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from billing_app.billing import ids
-from billing_app.billing.accounts import add_plan
+from billing_app.billing.accounts.service import add_plan
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.service import Executions
-from billing_app.billing.plans import PlanState, PlanView, read_current, read_history
-from billing_app.billing.staff.adjustments import adjust_executions
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.permissions import Action
-from billing_app.billing.staff.refunds import refund_event
-from billing_app.billing.staff.undo import Undoing, undo
-from billing_app.billing.trials import TrialTerms
-from billing_app.billing.usage import Days, GroupBy, list_events, read_daily
-from billing_app.billing.verification import verify
+from billing_app.billing.executions.verification import verify
+from billing_app.billing.plans.service import PlanState, PlanView, read_current, read_history
+from billing_app.billing.plans.trials import TrialTerms
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs.adjustments import adjust_executions
+from billing_app.billing.staff.repairs.refunds import refund_event
+from billing_app.billing.staff.repairs.undo import Undoing, undo
+from billing_app.billing.usage.service import Days, GroupBy, list_events, read_daily
 from billing_app.db.engine import Database
-from billing_app.db.words import EndReason
+from billing_app.db.enums import EndReason
 from tests.billing.model import ModelAccount, ModelPlan, Outcome
 from tests.billing.operations import (
     NOWHERE,

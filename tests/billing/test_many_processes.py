@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.verification import verify
+from billing_app.billing.executions.verification import verify
 from billing_app.db.engine import Database
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.factories import connect, organization, public_organization

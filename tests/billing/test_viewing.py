@@ -6,12 +6,8 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing import ids, plans, sessions, usage
-from billing_app.billing.accounts import (
-    ReadOnlyError,
-    authorize_managing,
-    list_accounts,
-)
+from billing_app.billing import ids
+from billing_app.billing.accounts.service import ReadOnlyError, authorize_managing, list_accounts
 from billing_app.billing.actors import StaffActor, UserActor, ViewingActor
 from billing_app.billing.errors import (
     AccountNotFoundError,
@@ -19,16 +15,19 @@ from billing_app.billing.errors import (
     InvalidInputError,
     OrganizationNotFoundError,
 )
-from billing_app.billing.staff.viewing import (
+from billing_app.billing.identity import sessions
+from billing_app.billing.plans import service as plans
+from billing_app.billing.staff.access.viewing import (
     VIEW_MINUTES,
     begin_view,
     end_old_views,
     end_view,
     visit,
 )
-from billing_app.billing.usage import Days, EventFilter, GroupBy
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import Days, EventFilter, GroupBy
 from billing_app.composition import Services
-from billing_app.db.words import AccountKind, StaffRole, When
+from billing_app.db.enums import AccountKind, StaffRole, When
 from tests.factories import (
     Holder,
     connect,

@@ -7,10 +7,10 @@ import pytest
 
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.state import PlanBalance
-from billing_app.billing.plans import BeginReason, PlanState, PlanView, timeline
-from billing_app.billing.usage import MAX_DAYS, DailyRow, Days, Pace, pace_of
+from billing_app.billing.plans.service import BeginReason, PlanState, PlanView, timeline
+from billing_app.billing.usage.service import MAX_DAYS, DailyRow, Days, Pace, pace_of
+from billing_app.db.enums import EndReason
 from billing_app.db.tables import Plan
-from billing_app.db.words import EndReason
 from tests.factories import NOW, plan
 
 TODAY = date(2026, 3, 10)

@@ -16,7 +16,7 @@ from playwright.sync_api import (
 )
 
 from billing_app import routes
-from billing_app.db.words import Scope
+from billing_app.db.enums import Scope
 from billing_app.demo.seed import OWNER_EMAIL, PASSWORD, TRIAL_EMAIL
 from billing_app.serving import build_pages
 from tests.conftest import create_database, server_environment

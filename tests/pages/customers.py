@@ -11,8 +11,9 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Page, expect
 
 from billing_app import routes
-from billing_app.billing import ids, sessions
-from billing_app.billing.trials import TrialTerms
+from billing_app.billing import ids
+from billing_app.billing.identity import sessions
+from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.factories import connect, session_token

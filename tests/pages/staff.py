@@ -11,7 +11,7 @@ from reflex.state import BaseState
 from simple_websocket import Client
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from tests.factories import Holder, connect, membership, person, session_token, staff_member
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.staff_scenes import WHY, rows

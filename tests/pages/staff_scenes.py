@@ -12,8 +12,8 @@ from dbos import DBOSClient
 
 from billing_app import routes
 from billing_app.billing import ids
-from billing_app.billing.sessions import hash_token
-from billing_app.db.words import Scope, StaffRole
+from billing_app.billing.identity.sessions import hash_token
+from billing_app.db.enums import Scope, StaffRole
 from billing_app.jobs.reconciliation import RECONCILE_NOW
 from billing_app.jobs.webhooks import APPLICATION_NAME
 from tests.factories import Holder, api_key, connect, person, session_token, staff_key

@@ -8,17 +8,17 @@ import pytest
 from playwright.sync_api import Locator, StorageState, expect
 
 from billing_app import routes
-from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
-from billing_app.billing.staff.customers import CustomerRow
-from billing_app.billing.usage import Pace
-from billing_app.db.words import AccountKind, EndReason, PlanSource, PlanType
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.staff.customers.customers import CustomerRow
+from billing_app.billing.usage.service import Pace
+from billing_app.db.enums import AccountKind, EndReason, PlanSource, PlanType
 from billing_app.states.balance import balance_view, plan_facts, plan_row
 from billing_app.states.staff.customers import customer_line
 from tests.factories import connect, organization
 from tests.pages.conftest import PHONE, OpenContext, RunningApp, open_page
 from tests.pages.staff import open_console, open_desk
 from tests.pages.staff_scenes import run, use
-from tests.pages.test_looks import grave_violations
+from tests.pages.test_accessibility import grave_violations
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LEFT_OF = re.compile(r"([\d,]+) of ([\d,]+)")

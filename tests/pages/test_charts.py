@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from billing_app.billing.actors import UserActor
-from billing_app.billing.usage import DailyRow, EventView, Pace
+from billing_app.billing.usage.service import DailyRow, EventView, Pace
 from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
@@ -18,8 +18,8 @@ from billing_app.components.charts.executions import (
     cumulative,
     executions_per_day,
 )
-from billing_app.db.words import EventKind
-from billing_app.states import words
+from billing_app.db.enums import EventKind
+from billing_app.states import formatting
 from billing_app.states.usage_views import (
     day_rows,
     days_table,
@@ -194,12 +194,12 @@ def test_my_own_id_is_a_word() -> None:
     ],
 )
 def test_how_long_it_lasts_in_plain_words(pace: Pace, said: str) -> None:
-    assert words.days_left(pace) == said
+    assert formatting.days_left(pace) == said
 
 
 def test_numbers_and_names_as_people_write_them() -> None:
-    assert words.number(-1234567) == "\N{MINUS SIGN}1,234,567"
-    assert words.counted(1, "execution") == "1 execution"
-    assert words.day(date(2025, 12, 4)) == "4 December 2025"
-    assert words.initials("Ada Lovelace") == "AL"
-    assert words.initials("ada@example.com") == "A"
+    assert formatting.number(-1234567) == "\N{MINUS SIGN}1,234,567"
+    assert formatting.counted(1, "execution") == "1 execution"
+    assert formatting.day(date(2025, 12, 4)) == "4 December 2025"
+    assert formatting.initials("Ada Lovelace") == "AL"
+    assert formatting.initials("ada@example.com") == "A"

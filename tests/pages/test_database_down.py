@@ -9,16 +9,16 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, WebSocket, expect
 
 from billing_app import routes
-from billing_app.db.words import Scope
+from billing_app.db.enums import Scope
 from billing_app.demo.seed import OWNER_EMAIL, PASSWORD, STAFF_EMAIL
 from billing_app.serving import build_pages
 from billing_app.states.billing_dashboard import BillingDashboardState
-from billing_app.states.live import PATIENCE_SECONDS
+from billing_app.states.change_polling import PATIENCE_SECONDS
 from tests.conftest import server_environment
 from tests.factories import api_key, connect
 from tests.pages.conftest import ARTIFACTS, WAIT_MS, WEBHOOK_SECRET, sign_in
+from tests.pages.test_accessibility import SIZES, grave_violations
 from tests.pages.test_forged_events import SECRETS, forged, replay
-from tests.pages.test_looks import SIZES, grave_violations
 from tests.postgres import OwnServer, own_server
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 from tests.stripe_sandbox.running import KEY

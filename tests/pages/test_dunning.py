@@ -18,7 +18,7 @@ from tests.pages.customers import (
     subscribe,
     type_card,
 )
-from tests.pages.test_looks import grave_violations
+from tests.pages.test_accessibility import grave_violations
 
 DAYS_IN_GRACE = 33
 DAYS_AFTER_GRACE = 45

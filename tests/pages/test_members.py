@@ -10,9 +10,9 @@ from playwright.sync_api import Page, expect
 from reflex.state import BaseState
 
 from billing_app import routes
-from billing_app.db.words import Role
+from billing_app.db.enums import Role
 from billing_app.states.billing_overview import BillingOverviewState
-from billing_app.states.deal import DealState
+from billing_app.states.offer_dialog import DealState
 from billing_app.states.session import SessionState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import OpenContext, RunningApp

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from tests.factories import connect
 from tests.pages.conftest import (
     ARTIFACTS,
@@ -18,7 +18,7 @@ from tests.pages.conftest import (
 )
 from tests.pages.customers import TOLD_WITHIN_MS, new_customer
 from tests.pages.staff import expect_said, open_console
-from tests.pages.test_looks import grave_violations
+from tests.pages.test_accessibility import grave_violations
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 WHY = "Their run failed on our side"

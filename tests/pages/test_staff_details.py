@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import expect
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.states.staff.offers import NEW
 from tests.factories import organization, person, trial
 from tests.pages.conftest import PHONE, OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS
 from tests.pages.staff import open_console, open_desk, quiet_fingerprint
 from tests.pages.staff_scenes import WHY, by_admin, dispute_payment, run, subscribe_by_card, use
-from tests.pages.test_looks import grave_violations
+from tests.pages.test_accessibility import grave_violations
 
 MANY = 50
 

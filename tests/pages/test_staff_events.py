@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from billing_app import routes
-from billing_app.billing.sessions import hash_token
-from billing_app.billing.staff.permissions import (
+from billing_app.billing.identity.sessions import hash_token
+from billing_app.billing.staff.access.permissions import (
     RANKS,
     Action,
     OwnAccountError,
     may_repair_own,
 )
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.session import SessionState
@@ -23,13 +23,13 @@ from billing_app.states.staff.customer import StaffCustomerState
 from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.offers import StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
-from billing_app.states.staff.orders import REPAIRS
 from billing_app.states.staff.overview import StaffOverviewState
+from billing_app.states.staff.repair_actions import REPAIRS
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import RunningApp
 from tests.pages.staff import cookie_of, fingerprint, quiet_fingerprint, send
-from tests.pages.staff_acts import ACTS, READ_ONLY, Act, Events, Forgery, Stage, states_of_staff
+from tests.pages.staff_actions import ACTS, READ_ONLY, Act, Events, Forgery, Stage, states_of_staff
 from tests.pages.staff_scenes import WHY, Somebody, rows, somebody
 
 SIGNED_OUT = "signed out"
@@ -222,7 +222,7 @@ def test_while_viewing_no_event_changes_anything_or_reaches_another_account(
 
 def _every_handler() -> Events:
     """Each handler of the customers' pages that can be sent with a word for each argument."""
-    from billing_app.states.deal import DealState
+    from billing_app.states.offer_dialog import DealState
 
     found: Events = []
     for name, handler in DealState.event_handlers.items():

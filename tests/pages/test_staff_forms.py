@@ -5,7 +5,7 @@ import secrets
 from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.states.staff.offers import NEW
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.customers import new_customer

@@ -8,13 +8,13 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from tests.factories import Holder, membership, organization, person, session_token, trial
 from tests.pages import staff_scenes as scenes
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.staff import open_console
-from tests.pages.staff_acts import ACTS
-from tests.pages.test_looks import grave_violations
+from tests.pages.staff_actions import ACTS
+from tests.pages.test_accessibility import grave_violations
 
 MAX_STOPS: Final = 14
 # A moment has a stop for each of its parts.

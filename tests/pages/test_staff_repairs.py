@@ -6,8 +6,8 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from billing_app import routes
-from billing_app.billing.staff.permissions import OwnAccountError
-from billing_app.db.words import StaffRole
+from billing_app.billing.staff.access.permissions import OwnAccountError
+from billing_app.db.enums import StaffRole
 from tests.factories import Holder, membership, organization, person, trial
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.staff import CustomerDesk, expect_said, open_desk, signed_in

@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from tests.factories import staff_key
 from tests.pages.conftest import ARTIFACTS, DESKTOP, PHONE, OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS, Customer, new_customer, subscribe
 from tests.pages.staff import expect_said, open_console
-from tests.pages.test_looks import grave_violations
+from tests.pages.test_accessibility import grave_violations
 
 WHY = "Their contract says so"
 MANY = 1_000

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.operations import StaffOperationsState
 from tests.factories import Holder, connect, organization

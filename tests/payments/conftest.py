@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing_app.billing.catalogue import publish_offer
+from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.composition import build_services
 from tests.conftest import create_database
 from tests.factories import OPERATOR
-from tests.payments.bed import OFFERS, Bed, payment_settings
-from tests.payments.shop import Shop
+from tests.payments.billing_harness import OFFERS, Bed, payment_settings
+from tests.payments.storefront import Shop
 from tests.stripe_sandbox.running import Sandbox, free_port
 
 

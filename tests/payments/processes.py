@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from billing_app.db.words import Scope
+from billing_app.db.enums import Scope
 from tests import factories
 from tests.api.server import ApiServer
-from tests.payments.bed import PUBLIC_URL, SECRET, Bed
+from tests.payments.billing_harness import PUBLIC_URL, SECRET, Bed
 from tests.processes import start_command
 from tests.stripe_sandbox.running import KEY
 

@@ -5,9 +5,10 @@ from datetime import datetime
 import pytest
 
 from billing_app.billing.actors import ServiceActor
-from billing_app.billing.catalogue import OfferUnknownError
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.requests import Mode
+from billing_app.billing.offers.catalogue import OfferUnknownError
+from billing_app.billing.subscriptions.customer_sync import Syncing
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 from billing_app.billing.subscriptions.rules import (
     ChangeLosesValueError,
@@ -19,10 +20,9 @@ from billing_app.billing.subscriptions.service import (
     SubscriptionEndedError,
     SubscriptionNotFoundError,
 )
-from billing_app.billing.subscriptions.syncing import Syncing
-from billing_app.db.words import Scope, When
+from billing_app.db.enums import Scope, When
 from tests import factories
-from tests.payments.bed import DAY, HOUR, Bed, accepted, commit_of
+from tests.payments.billing_harness import DAY, HOUR, Bed, accepted, commit_of
 
 
 async def test_upgrade_charges_what_the_preview_said_and_credits_unused_value(bed: Bed) -> None:

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from billing_app.billing.catalogue import OfferUnknownError
+from billing_app.billing.offers.catalogue import OfferUnknownError
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 from billing_app.billing.subscriptions.rules import SubscriptionExistsError
-from billing_app.db.words import When
-from tests.payments.bed import (
+from billing_app.db.enums import When
+from tests.payments.billing_harness import (
     CHALLENGED,
     DECLINED,
     POOR,

@@ -7,13 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_app.db.words import Scope
-from tests.payments.bed import (
-    PUBLIC_URL,
-    look,
-    type_card,
-)
-from tests.payments.shop import (
+from billing_app.db.enums import Scope
+from tests.payments.billing_harness import PUBLIC_URL, look, type_card
+from tests.payments.storefront import (
     PORTAL,
     SUBSCRIPTIONS,
     WEBHOOKS,

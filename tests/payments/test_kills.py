@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from billing_app.composition import build_services
-from billing_app.db.words import When
-from tests.payments.bed import Bed, payment_settings, type_card, until
+from billing_app.db.enums import When
+from tests.payments.billing_harness import Bed, payment_settings, type_card, until
 from tests.payments.processes import Site
 
 OPEN_EVENTS = "SELECT count(*) FROM webhook_events WHERE state <> 'processed'"

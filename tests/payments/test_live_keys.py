@@ -5,11 +5,11 @@ import pytest
 import structlog
 
 from billing_app import logs
-from billing_app.db.words import Scope
+from billing_app.db.enums import Scope
 from tests import factories
 from tests.api.server import ApiServer
 from tests.conftest import server_environment
-from tests.payments.bed import OFFERS, PUBLIC_URL, Bed
+from tests.payments.billing_harness import OFFERS, PUBLIC_URL, Bed
 from tests.processes import run_command
 from tests.stripe_sandbox.running import Sandbox
 

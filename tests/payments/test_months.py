@@ -14,12 +14,12 @@ from stripe import StripeClient
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Mode
 from billing_app.composition import build_services
-from billing_app.db.words import When
+from billing_app.db.enums import When
 from billing_app.payments.translate import ACCOUNT_METADATA
 from billing_app.settings import Settings
 from tests import factories
 from tests.conftest import PUBLIC
-from tests.payments.bed import DAY, GRACE_DAYS, HOUR, OFFERS, Bed, accepted, commit_of
+from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, OFFERS, Bed, accepted, commit_of
 from tests.stripe_sandbox.running import Sandbox
 
 REAL_KEY = os.environ.get("STRIPE_TEST_KEY", "")

@@ -7,30 +7,31 @@ from typing import Any
 import pytest
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.catalogue import OfferTerms, OfferUnknownError, publish_offer
 from billing_app.billing.errors import AccountNotFoundError, InvalidInputError
-from billing_app.billing.staff import audit_log, undo
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.history import read_account_history
-from billing_app.billing.staff.moves import (
+from billing_app.billing.offers.catalogue import OfferTerms, OfferUnknownError, publish_offer
+from billing_app.billing.staff.audit import audit_reading
+from billing_app.billing.staff.audit.account_history import read_account_history
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs import undo
+from billing_app.billing.staff.repairs.moves import (
     MoveInForceError,
     MovePreview,
     NoSubscriptionError,
 )
-from billing_app.billing.staff.outcomes import RequestFailedError
-from billing_app.billing.staff.repairs import AlreadySoError
+from billing_app.billing.staff.repairs.provider_results import RequestFailedError
+from billing_app.billing.staff.repairs.repairs import AlreadySoError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.quotes import QUOTE_STANDS, QuoteOutdatedError
 from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOfferError
-from billing_app.db.words import Interval, StaffRole, When
+from billing_app.db.enums import Interval, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, HOUR, Bed, accepted
+from tests.payments.billing_harness import DAY, HOUR, Bed, accepted
 from tests.payments.test_overage import SOFT
-from tests.payments.test_reporting import begun, renew, report
+from tests.payments.test_overage_reports import begun, renew, report
 
 WHY = "Their contract says so"
 
@@ -53,8 +54,8 @@ async def take_back(
 
 
 async def entries(bed: Bed) -> list[tuple[str, str]]:
-    where = audit_log.EntryQuery(account_id=bed.holder.account_id)
-    page = await audit_log.list_entries(bed.services.database, OPERATOR, where)
+    where = audit_reading.EntryQuery(account_id=bed.holder.account_id)
+    page = await audit_reading.list_entries(bed.services.database, OPERATOR, where)
     return [(entry.action, entry.reason) for entry in page.items]
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
-from billing_app.billing.subscriptions.writes import IN_FLIGHT, WritePendingError
-from billing_app.db.words import When
+from billing_app.billing.subscriptions.provider_requests import IN_FLIGHT, WritePendingError
+from billing_app.db.enums import When
 from billing_app.payments import calls
 from billing_app.payments.gateway import StripeGateway
-from tests.payments.bed import Bed, accepted
+from tests.payments.billing_harness import Bed, accepted
 from tests.stripe_sandbox.running import KEY
 
 TRIES = calls.NETWORK_RETRIES + 1

@@ -3,21 +3,21 @@
 import pytest
 
 from billing_app.billing import ids
-from billing_app.billing.catalogue import OfferTerms, OverageTerms, publish_offer
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.executions.receipts import read_receipt
+from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms, publish_offer
 from billing_app.billing.overage.limits import (
     OverageLimitView,
     read_overage_limit,
     set_overage_limit,
 )
 from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
-from billing_app.billing.plans import read_history
-from billing_app.billing.receipts import read_receipt
-from billing_app.billing.staff.stopping import pause_plan
-from billing_app.billing.staff.undo import undo
-from billing_app.db.words import Interval, PlanSource, When
+from billing_app.billing.plans.service import read_history
+from billing_app.billing.staff.repairs.stops import pause_plan
+from billing_app.billing.staff.repairs.undo import undo
+from billing_app.db.enums import Interval, PlanSource, When
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, Bed, accepted
+from tests.payments.billing_harness import DAY, Bed, accepted
 
 UNIT = OverageTerms(unit_price_minor=50, unit_executions=100)
 SOFT = OfferTerms("Soft", "", 1_000, 1_000, "USD", Interval.MONTH, overage=UNIT)

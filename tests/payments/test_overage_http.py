@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.catalogue import publish_offer
-from billing_app.db.words import Scope
+from billing_app.billing.offers.catalogue import publish_offer
+from billing_app.db.enums import Scope
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.factories import OPERATOR, api_key, organization
-from tests.payments.bed import Bed
+from tests.payments.billing_harness import Bed
 from tests.payments.processes import Site
 from tests.payments.test_overage import SOFT
-from tests.payments.test_reporting import begun
+from tests.payments.test_overage_reports import begun
 
 
 @pytest.fixture

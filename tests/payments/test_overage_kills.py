@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from billing_app.billing.catalogue import publish_offer
 from billing_app.billing.executions.requests import Mode
-from billing_app.billing.subscriptions.writes import IN_FLIGHT
-from billing_app.db.words import When
+from billing_app.billing.offers.catalogue import publish_offer
+from billing_app.billing.subscriptions.provider_requests import IN_FLIGHT
+from billing_app.db.enums import When
 from tests.factories import OPERATOR
-from tests.payments.bed import HOUR, Bed, accepted, commit_of
+from tests.payments.billing_harness import HOUR, Bed, accepted, commit_of
 from tests.payments.test_kills import Act, kill_in_the_middle
 from tests.payments.test_overage import SOFT
-from tests.payments.test_reporting import begun, renew, report, settle
+from tests.payments.test_overage_reports import begun, renew, report, settle
 from tests.payments.test_top_ups import order, packs, run
 
 WHEN = pytest.mark.parametrize("when", ["before", "after"])

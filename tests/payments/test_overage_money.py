@@ -8,17 +8,17 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing_app.billing.catalogue import publish_offer
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decisions import Accepted
+from billing_app.billing.executions.verification import verify
+from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
-from billing_app.billing.verification import verify
-from billing_app.db.words import When
+from billing_app.db.enums import When
 from tests.conftest import create_database
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, HOUR, Bed, accepted
+from tests.payments.billing_harness import DAY, HOUR, Bed, accepted
 from tests.payments.test_overage import SOFT, SOFTER
-from tests.payments.test_reporting import begun, give_back, report, settle
+from tests.payments.test_overage_reports import begun, give_back, report, settle
 from tests.stripe_sandbox.running import Sandbox
 
 NAMES = ["soft", "softer", "starter"]

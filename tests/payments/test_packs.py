@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.catalogue import (
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.offers.catalogue import (
     OfferTerms,
     OverageTerms,
     check_terms,
     list_offers,
     publish_offer,
 )
-from billing_app.billing.errors import InvalidInputError
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, Bed, accepted, type_card
+from tests.payments.billing_harness import DAY, Bed, accepted, type_card
 
 PACK = OfferTerms("Pack", "", 100, 500, "USD", Interval.ONCE)
 

@@ -3,7 +3,7 @@
 import subprocess
 
 from tests.conftest import server_environment
-from tests.payments.bed import HOUR, Bed, type_card
+from tests.payments.billing_harness import HOUR, Bed, type_card
 from tests.processes import run_command
 from tests.stripe_sandbox.running import KEY
 

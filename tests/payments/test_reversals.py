@@ -6,9 +6,9 @@ import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Caller, Mode, Refund
-from billing_app.db.words import When
+from billing_app.db.enums import When
 from billing_app.payments.translate import event_facts_of
-from tests.payments.bed import DISPUTED, Bed, accepted, commit_of, type_card
+from tests.payments.billing_harness import DISPUTED, Bed, accepted, commit_of, type_card
 
 
 async def test_a_full_refund_ends_the_plan(bed: Bed) -> None:

@@ -7,14 +7,14 @@ import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff.stopping import pause_plan
-from billing_app.billing.subscriptions import top_ups, writes
+from billing_app.billing.staff.repairs.stops import pause_plan
+from billing_app.billing.subscriptions import provider_requests, top_ups
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
-from tests.payments.bed import DAY, DISPUTED, VISA, Bed, accepted
+from tests.payments.billing_harness import DAY, DISPUTED, VISA, Bed, accepted
 from tests.stripe_sandbox.running import Sandbox
 
-FIVE_MINUTES = writes.IN_FLIGHT.total_seconds()
+FIVE_MINUTES = provider_requests.IN_FLIGHT.total_seconds()
 
 
 async def order(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing_app.payments import webhooks
-from tests.payments.bed import DAY, HOUR, Bed, type_card
+from tests.payments.billing_harness import DAY, HOUR, Bed, type_card
 
 Step = Callable[[Bed], Awaitable[object]]
 

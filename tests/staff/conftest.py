@@ -8,9 +8,9 @@ import pytest
 import tests.billing.profiles  # noqa: F401
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.catalogue import OfferTerms, publish_offer
+from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
 from billing_app.composition import Services, build_services
-from billing_app.db.words import Interval, StaffRole
+from billing_app.db.enums import Interval, StaffRole
 from billing_app.routes import SESSION_COOKIE
 from billing_app.settings import Settings
 from tests.api.server import ApiServer
@@ -26,7 +26,7 @@ from tests.factories import (
 )
 from tests.payments.conftest import bed, sandbox, sandbox_process  # noqa: F401
 from tests.payments.test_outages import impatient  # noqa: F401
-from tests.staff.house import Customer
+from tests.staff.staff_services import Customer
 
 Staff = dict[StaffRole, StaffActor]
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from billing_app.billing import ids
-from billing_app.billing.staff.permissions import Action
-from tests.staff.house import WHY
-from tests.staff.scene import WORKFLOW, Scene
+from billing_app.billing.staff.access.permissions import Action
+from tests.staff.permission_scene import WORKFLOW, Scene
+from tests.staff.staff_services import WHY
 
 PARTS = (
     "",

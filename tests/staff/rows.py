@@ -9,8 +9,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from billing_app.billing import ids
-from billing_app.billing.staff.permissions import Action
-from billing_app.db.words import (
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.db.enums import (
     EventKind,
     InvoiceStatus,
     PlanSource,

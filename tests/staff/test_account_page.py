@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_app.billing import ids, sessions
+from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import (
     AccountNotFoundError,
@@ -17,11 +17,12 @@ from billing_app.billing.errors import (
     UserNotFoundError,
 )
 from billing_app.billing.executions.requests import Mode
-from billing_app.billing.paging import Page
-from billing_app.billing.staff import account
-from billing_app.billing.staff import sessions as staff_sessions
+from billing_app.billing.identity import sessions
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.staff.access import browser_sessions as staff_sessions
+from billing_app.billing.staff.customers import account
 from billing_app.composition import Services
-from billing_app.db.words import ReservationStatus, StaffRole
+from billing_app.db.enums import ReservationStatus, StaffRole
 from billing_app.payments.dashboard import Dashboard
 from tests.factories import (
     PLATFORM_SERVICE,
@@ -34,7 +35,7 @@ from tests.factories import (
     session_token,
     staff_key,
 )
-from tests.payments.bed import DAY, Bed, look
+from tests.payments.billing_harness import DAY, Bed, look
 
 NOW = datetime.now(UTC)
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)

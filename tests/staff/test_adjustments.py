@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from billing_app.billing.errors import AdjustmentExceedsError, RefundExceedsError
-from billing_app.billing.staff import adjustments, refunds
-from billing_app.db.words import StaffRole
+from billing_app.billing.staff.repairs import adjustments, refunds
+from billing_app.db.enums import StaffRole
 from tests.staff.conftest import Staff
-from tests.staff.house import WHY, Customer, now
+from tests.staff.staff_services import WHY, Customer, now
 
 
 async def test_an_adjustment_moves_the_balance_and_is_undone(

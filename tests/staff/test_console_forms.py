@@ -2,10 +2,10 @@
 
 import pytest
 
-from billing_app.billing.catalogue import OfferTerms, OverageTerms
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff.drafts import DraftFields
-from billing_app.db.words import Interval
+from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.staff.catalogue.drafts import DraftFields
+from billing_app.db.enums import Interval
 from billing_app.states.staff.offer_views import EMPTY_FORM, fields_of, form_of, preview
 
 SOFT = OverageTerms(unit_price_minor=15, unit_executions=100, limit_executions=5_000)

@@ -6,11 +6,11 @@ import pytest
 
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import AccountNotFoundError, ForbiddenError
-from billing_app.billing.staff.denials import MAX_DENIALS, list_denials
-from billing_app.billing.usage import Days
-from billing_app.db.words import DenialReason, StaffRole
+from billing_app.billing.staff.customers.denials import MAX_DENIALS, list_denials
+from billing_app.billing.usage.service import Days
+from billing_app.db.enums import DenialReason, StaffRole
 from tests.factories import connect
-from tests.staff.house import Customer
+from tests.staff.staff_services import Customer
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
 PERSON = UserActor("usr_x", "Una", "una@example.com")

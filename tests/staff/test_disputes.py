@@ -9,20 +9,20 @@ import pytest
 
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import ForbiddenError
-from billing_app.billing.plans import read_history
-from billing_app.billing.staff.account import read_identity
-from billing_app.billing.staff.disputes import Dispute, Disputes, undecided
-from billing_app.billing.staff.events import EventQuery, list_received
+from billing_app.billing.plans.service import read_history
+from billing_app.billing.staff.customers.account import read_identity
+from billing_app.billing.staff.customers.disputes import Dispute, Disputes, undecided
+from billing_app.billing.staff.operations.provider_events import EventQuery, list_received
+from billing_app.billing.subscriptions.account_alerts import Stop, StopKind, read_stop
 from billing_app.billing.subscriptions.provider import DisputeFacts, DisputeStage
-from billing_app.billing.subscriptions.stops import Stop, StopKind, read_stop
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.payments.dashboard import Dashboard
 from billing_app.payments.disputes import StripeDisputes
+from billing_app.states.staff.account_alerts import dispute_lines
 from billing_app.states.staff.customer_views import plan_line
 from billing_app.states.staff.customers import customer_status
-from billing_app.states.staff.trouble import dispute_lines
 from tests.factories import connect
-from tests.payments.bed import DISPUTED, Bed, accepted, look, type_card
+from tests.payments.billing_harness import DISPUTED, Bed, accepted, look, type_card
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
 DAYS_TO_ANSWER = 7

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.staff import adjustments, grants, refunds
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.grants import GrantTakenBackError, GrantUsedError
-from billing_app.billing.staff.permissions import OverLimitError
-from billing_app.billing.staff.repairs import AlreadyUndoneError
+from billing_app.billing.staff.access.permissions import OverLimitError
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs import adjustments, grants, refunds
+from billing_app.billing.staff.repairs.grants import GrantTakenBackError, GrantUsedError
+from billing_app.billing.staff.repairs.repairs import AlreadyUndoneError
 from billing_app.composition import Services
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from tests.factories import organization, staff_member
 from tests.staff.conftest import Staff
-from tests.staff.house import DAY, WHY, Customer, now
+from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
 async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff) -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.plans import read_current
-from billing_app.billing.staff.account import read_identity
-from billing_app.billing.staff.customers import CustomerRow, search_customers
-from billing_app.billing.staff.search import CustomerFilter
-from billing_app.billing.usage import Pace
+from billing_app.billing.plans.service import read_current
+from billing_app.billing.staff.customers.account import read_identity
+from billing_app.billing.staff.customers.customers import CustomerRow, search_customers
+from billing_app.billing.staff.customers.search import CustomerFilter
+from billing_app.billing.usage.service import Pace
 from billing_app.composition import Services
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.staff.customer_views import customer_head
 from billing_app.states.staff.customers import customer_line
 from tests.factories import OPERATOR, Holder, add_plan, connect, organization
@@ -74,7 +74,7 @@ async def test_the_head_of_an_account_says_the_same(
     current = await read_current(*account)
     head = customer_head(identity, current, Pace(0, None, None), None, NOW)
     assert head.plan == "Plan 1"
-    assert head.plan_note == (f"{note} {words.day(YESTERDAY)}" if because else note)
+    assert head.plan_note == (f"{note} {formatting.day(YESTERDAY)}" if because else note)
     assert (head.left, head.of_total) == ("0" if because else "40", "of 40 executions left")
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_app.billing import sessions
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff import members
-from billing_app.billing.staff.members import LastAdminError, StaffMemberNotFoundError
+from billing_app.billing.identity import sessions
+from billing_app.billing.staff.access import members
+from billing_app.billing.staff.access.members import LastAdminError, StaffMemberNotFoundError
 from billing_app.composition import Services, build_services
-from billing_app.db.words import Scope, StaffRole
+from billing_app.db.enums import Scope, StaffRole
 from billing_app.routes import SESSION_COOKIE
 from billing_app.settings import Settings
 from tests.api.server import ApiServer

@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings, strategies
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import ForbiddenError
-from billing_app.billing.staff import rollup
-from billing_app.billing.staff.metrics import (
+from billing_app.billing.staff.operations import metrics_rollup
+from billing_app.billing.staff.operations.metrics import (
     DayFigures,
     Money,
     list_near_limit,
     read_overview,
 )
-from billing_app.billing.usage import Days
+from billing_app.billing.usage.service import Days
 from billing_app.composition import Services, build_services
-from billing_app.db.words import DenialReason, StaffRole
+from billing_app.db.enums import DenialReason, StaffRole
 from billing_app.settings import Settings
 from tests.conftest import PUBLIC, create_database
 from tests.factories import connect, public_organization
@@ -265,15 +265,15 @@ async def test_every_figure_is_a_recount(desk: Services, url: str, seed: int) ->
     await check(desk, rows)
     assert (await read_overview(desk.database, SUPPORT, DAYS, NOW)).near_limit is None
     halfway = datetime(2026, 3, 1, 0, 29, tzinfo=UTC)
-    await rollup.roll_up(desk.database, halfway)
+    await metrics_rollup.roll_up(desk.database, halfway)
     await check(desk, rows)
-    await rollup.roll_up(desk.database, NOW)
-    await rollup.roll_up(desk.database, NOW)
+    await metrics_rollup.roll_up(desk.database, NOW)
+    await metrics_rollup.roll_up(desk.database, NOW)
     await check(desk, rows)
-    await rollup.roll_up_again(desk.database, NOW)
+    await metrics_rollup.roll_up_again(desk.database, NOW)
     await check(desk, rows)
     near = rows.near()
-    assert await rollup.look_for_limits(desk.database, NOW) == len(near)
+    assert await metrics_rollup.look_for_limits(desk.database, NOW) == len(near)
     overview = await read_overview(desk.database, SUPPORT, DAYS, NOW)
     assert (overview.near_limit, overview.near_limit_at) == (len(near), NOW)
     listed = await near_pages(desk)
@@ -299,7 +299,7 @@ async def near_pages(desk: Services) -> list[Any]:
 async def test_what_is_over_is_rolled_up_and_today_is_not(desk: Services, url: str) -> None:
     rows = Rows(7)
     rows.write(url)
-    await rollup.roll_up(desk.database, NOW)
+    await metrics_rollup.roll_up(desk.database, NOW)
     with connect(url) as connection:
         found = connection.execute("SELECT max(day), count(*) FROM platform_days").fetchone()
         first = min(
@@ -310,7 +310,7 @@ async def test_what_is_over_is_rolled_up_and_today_is_not(desk: Services, url: s
         connection.execute("UPDATE daily_usage SET used = used + 1000")
     stale = await read_overview(desk.database, SUPPORT, DAYS, NOW)
     assert sum(day.used for day in stale.days[:-1]) == sum(day.used for day in rows.days()[:-1])
-    await rollup.roll_up_again(desk.database, NOW)
+    await metrics_rollup.roll_up_again(desk.database, NOW)
     for row in rows.usage:
         row["used"] += 1000
     await check(desk, rows)
@@ -319,10 +319,10 @@ async def test_what_is_over_is_rolled_up_and_today_is_not(desk: Services, url: s
 async def test_an_account_that_is_no_longer_near_its_limit(desk: Services, url: str) -> None:
     rows = Rows(11)
     rows.write(url)
-    await rollup.look_for_limits(desk.database, NOW)
+    await metrics_rollup.look_for_limits(desk.database, NOW)
     with connect(url) as connection:
         connection.execute("UPDATE plans SET used = 0, held = 0")
-    assert await rollup.look_for_limits(desk.database, NOW) == 0
+    assert await metrics_rollup.look_for_limits(desk.database, NOW) == 0
     assert await near_pages(desk) == []
 
 

@@ -10,14 +10,14 @@ from sqlalchemy import Engine, event
 
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.staff.audit_log import EntryQuery, list_entries
-from billing_app.billing.staff.customers import read_names
-from billing_app.billing.staff.grants import grant_executions
+from billing_app.billing.staff.audit.audit_reading import EntryQuery, list_entries
+from billing_app.billing.staff.customers.customers import read_names
+from billing_app.billing.staff.repairs.grants import grant_executions
 from billing_app.composition import Services
-from billing_app.db.words import StaffRole
-from billing_app.states.staff.entries import entry_line
+from billing_app.db.enums import StaffRole
+from billing_app.states.staff.audit_entries import entry_line
 from tests.factories import NOW, connect, organization, person, trial
-from tests.staff.house import Customer
+from tests.staff.staff_services import Customer
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
 MANY = 50

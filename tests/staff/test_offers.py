@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing import catalogue
 from billing_app.billing.actors import OperatorActor, StaffActor, UserActor
-from billing_app.billing.catalogue import OfferTakenError, OfferTerms, OverageTerms
 from billing_app.billing.errors import ForbiddenError, InvalidInputError
-from billing_app.billing.staff import offers, publishing
-from billing_app.billing.staff.drafts import DraftFields, OfferEditedError
-from billing_app.billing.staff.offers import OfferDetail, OfferNotFoundError, OfferState
-from billing_app.billing.staff.permissions import StaffRoleMissingError
-from billing_app.billing.staff.publishing import OfferArchivedError
+from billing_app.billing.offers import catalogue
+from billing_app.billing.offers.catalogue import OfferTakenError, OfferTerms, OverageTerms
+from billing_app.billing.staff.access.permissions import StaffRoleMissingError
+from billing_app.billing.staff.catalogue import offers, publishing
+from billing_app.billing.staff.catalogue.drafts import DraftFields, OfferEditedError
+from billing_app.billing.staff.catalogue.offers import OfferDetail, OfferNotFoundError, OfferState
+from billing_app.billing.staff.catalogue.publishing import OfferArchivedError
 from billing_app.billing.subscriptions.provider import (
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
 )
-from billing_app.db.words import Interval, StaffRole
-from tests.payments.bed import Bed
+from billing_app.db.enums import Interval, StaffRole
+from tests.payments.billing_harness import Bed
 from tests.payments.test_outages import FAULTS, break_writes
 
 ANA = StaffActor("usr_ana", "Ana", StaffRole.ADMIN)

@@ -13,18 +13,18 @@ from billing_app.billing.errors import (
     ForbiddenError,
     ScopeMissingError,
 )
-from billing_app.billing.staff.permissions import (
+from billing_app.billing.staff.access.permissions import (
     LEAST,
     Action,
     OwnAccountError,
     StaffRoleMissingError,
 )
 from billing_app.composition import Services
-from billing_app.db.words import AccountKind, Scope, StaffRole
+from billing_app.db.enums import AccountKind, Scope, StaffRole
 from tests.factories import connect, person, staff_member
-from tests.staff.cases import CASES, Case, allows, functions_of_staff
 from tests.staff.conftest import Staff
-from tests.staff.scene import Scene, make_scene
+from tests.staff.permission_cases import CASES, Case, allows, functions_of_staff
+from tests.staff.permission_scene import Scene, make_scene
 from tests.staff.transactions import Transactions
 
 names = pytest.mark.parametrize("name", CASES)

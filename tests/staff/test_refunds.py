@@ -7,14 +7,18 @@ import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.errors import AdjustmentExceedsError, InvalidInputError, RefundExceedsError
+from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Mode, Refund
-from billing_app.billing.receipts import read_receipt
-from billing_app.billing.staff import refunds
-from billing_app.billing.staff.refunds import EventRange, NothingToRefundError, TooManyEventsError
-from billing_app.db.words import StaffRole
+from billing_app.billing.staff.repairs import refunds
+from billing_app.billing.staff.repairs.refunds import (
+    EventRange,
+    NothingToRefundError,
+    TooManyEventsError,
+)
+from billing_app.db.enums import StaffRole
 from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE
 from tests.staff.conftest import Staff
-from tests.staff.house import DAY, WHY, Customer, now
+from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
 async def test_a_refund_of_one_event_can_be_undone_and_done_again(

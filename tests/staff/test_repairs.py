@@ -12,16 +12,17 @@ from billing_app.billing.errors import (
     InvalidInputError,
     PlanUnknownError,
 )
-from billing_app.billing.staff import adjustments, audit_log, grants, refunds, stopping, undo
-from billing_app.billing.staff.grants import GrantUsedError
-from billing_app.billing.staff.permissions import OverLimitError
-from billing_app.billing.staff.refunds import EventRange
-from billing_app.billing.staff.undo import NotUndoableError
+from billing_app.billing.staff.access.permissions import OverLimitError
+from billing_app.billing.staff.audit import audit_reading
+from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops, undo
+from billing_app.billing.staff.repairs.grants import GrantUsedError
+from billing_app.billing.staff.repairs.refunds import EventRange
+from billing_app.billing.staff.repairs.undo import NotUndoableError
 from billing_app.composition import Services
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from tests.factories import organization
 from tests.staff.conftest import Staff
-from tests.staff.house import DAY, WHY, Customer, now
+from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
 @pytest.mark.parametrize("executions", [0, -1, -(10**30), 10**9 + 1, 10**30])
@@ -48,7 +49,7 @@ async def test_the_unknown_is_not_found(house: Services, staff: Staff) -> None:
         with pytest.raises(AccountNotFoundError):
             await grants.grant_executions(house.database, admin, account_id, executions=1, **about)
         with pytest.raises(AccountNotFoundError):
-            await stopping.block_account(house.database, admin, account_id, **about)
+            await stops.block_account(house.database, admin, account_id, **about)
         with pytest.raises(AccountNotFoundError):
             await refunds.refund_range(
                 house.executions,
@@ -64,7 +65,7 @@ async def test_the_unknown_is_not_found(house: Services, staff: Staff) -> None:
     with pytest.raises(EventNotFoundError):
         await refunds.refund_event(house.executions, admin, ids.encode("evt_", 5, 1), **about)
     for entry_id in ("", "aud_", "aud_zz", "aud_ffffffffffff"):
-        with pytest.raises(audit_log.EntryNotFoundError):
+        with pytest.raises(audit_reading.EntryNotFoundError):
             await undo.undo(house.undoing, admin, entry_id, **about)
 
 
@@ -121,8 +122,8 @@ async def test_what_is_no_repair_cannot_be_undone(customer: Customer, staff: Sta
     undone = await customer.undo(admin, entry)
     with pytest.raises(NotUndoableError):
         await customer.undo(admin, undone)
-    where = audit_log.EntryQuery(account_id=customer.id)
-    page = await audit_log.list_entries(customer.services.database, admin, where)
+    where = audit_reading.EntryQuery(account_id=customer.id)
+    page = await audit_reading.list_entries(customer.services.database, admin, where)
     assert [(each.id, each.can_undo) for each in page.items] == [
         (undone.id, False),
         (entry.id, False),

@@ -11,11 +11,11 @@ import pytest
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import ForbiddenError, InvalidInputError
-from billing_app.billing.staff import customers, search
-from billing_app.billing.staff.customers import CustomerRow, search_customers
-from billing_app.billing.staff.search import CustomerFilter, PlanFilter, Sort
+from billing_app.billing.staff.customers import customers, search
+from billing_app.billing.staff.customers.customers import CustomerRow, search_customers
+from billing_app.billing.staff.customers.search import CustomerFilter, PlanFilter, Sort
 from billing_app.composition import Services, build_services
-from billing_app.db.words import AccountKind, StaffRole
+from billing_app.db.enums import AccountKind, StaffRole
 from billing_app.settings import Settings
 from tests.conftest import PUBLIC, create_database
 from tests.factories import Holder, add_plan, connect, organization, public_organization

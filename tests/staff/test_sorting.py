@@ -9,22 +9,22 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_app.billing import usage
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import Page, encode_cursor
-from billing_app.billing.sorting import By
-from billing_app.billing.staff import account, customers, search
-from billing_app.billing.usage import Days
+from billing_app.billing.lists.paging import Page, encode_cursor
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.customers import account, customers, search
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import Days
 from billing_app.composition import build_services
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.jobs.staff import DbosJobs
 from billing_app.jobs.webhooks import client
 from billing_app.settings import Settings
 from tests.api.server import ApiServer
 from tests.conftest import create_database
 from tests.factories import organization, staff_key
-from tests.staff.listing import Desk, List, Read, field
-from tests.staff.lists import LISTS, NOW, SUPPORT
+from tests.staff.list_cases import Desk, List, Read, field
+from tests.staff.list_registry import LISTS, NOW, SUPPORT
 from tests.staff.rows import add_jobs, fill
 
 LIMITS = (1, 3, 7, 200)

@@ -5,14 +5,18 @@ from typing import Any
 import pytest
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff import trials
-from billing_app.billing.staff.stopping import MovedOnError
-from billing_app.billing.staff.trials import NoTrialError, TrialEndError, TrialUsedError
-from billing_app.db.words import StaffRole
+from billing_app.billing.staff.repairs import trial_extensions
+from billing_app.billing.staff.repairs.stops import MovedOnError
+from billing_app.billing.staff.repairs.trial_extensions import (
+    NoTrialError,
+    TrialEndError,
+    TrialUsedError,
+)
+from billing_app.db.enums import StaffRole
 from tests.conftest import TRIAL_EXECUTIONS
 from tests.factories import connect
 from tests.staff.conftest import Staff
-from tests.staff.house import DAY, WHY, Customer, now
+from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
 async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> None:
@@ -20,7 +24,9 @@ async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> No
     before = trial.figures()
 
     async def extend(**more: Any) -> Any:
-        return await trials.extend_trial(database, billing, trial.id, reason=WHY, now=now(), **more)
+        return await trial_extensions.extend_trial(
+            database, billing, trial.id, reason=WHY, now=now(), **more
+        )
 
     with pytest.raises(TrialEndError):
         await extend(ends_at=now() + DAY)
@@ -51,16 +57,18 @@ async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None
     assert await trial.use(1) == {"code": "trial_ended"}
     before = trial.figures()
     with pytest.raises(TrialEndError):
-        await trials.extend_trial(database, billing, trial.id, executions=5, reason=WHY, now=now())
-    entry = await trials.extend_trial(
+        await trial_extensions.extend_trial(
+            database, billing, trial.id, executions=5, reason=WHY, now=now()
+        )
+    entry = await trial_extensions.extend_trial(
         database, billing, trial.id, executions=5, ends_at=now() + DAY, reason=WHY, now=now()
     )
     assert await trial.remaining() == TRIAL_EXECUTIONS + 4
     with pytest.raises(TrialEndError):
-        await trials.extend_trial(
+        await trial_extensions.extend_trial(
             database, billing, trial.id, ends_at=now() + DAY / 2, reason=WHY, now=now()
         )
-    later = await trials.extend_trial(
+    later = await trial_extensions.extend_trial(
         database, billing, trial.id, ends_at=now() + 2 * DAY, reason=WHY, now=now()
     )
     with pytest.raises(MovedOnError):
@@ -74,7 +82,7 @@ async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None
 
 async def test_an_organization_has_no_trial(customer: Customer, staff: Staff) -> None:
     with pytest.raises(NoTrialError):
-        await trials.extend_trial(
+        await trial_extensions.extend_trial(
             customer.services.database,
             staff[StaffRole.BILLING],
             customer.id,

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from billing_app.billing.errors import ConflictError
-from billing_app.billing.staff import adjustments, grants, refunds, stopping
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.refunds import EventRange
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops
+from billing_app.billing.staff.repairs.refunds import EventRange
 from billing_app.composition import build_services
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.settings import Settings
 from tests.factories import connect, organization, public_organization, staff_member
-from tests.staff.house import WHY, Customer
+from tests.staff.staff_services import WHY, Customer
 
 PROCESSES = 2
 ROUNDS = 150
@@ -88,8 +88,8 @@ def _repairs(customer: Customer, billing: Any) -> list[Do]:
             executions, billing, customer.plan_id(2), used=3, **about
         ),
         lambda: refunds.refund_range(executions, billing, customer.id, found, **about),
-        lambda: stopping.pause_plan(database, billing, customer.plan_id(1), **about),
-        lambda: stopping.block_account(database, billing, customer.id, **about),
+        lambda: stops.pause_plan(database, billing, customer.plan_id(1), **about),
+        lambda: stops.block_account(database, billing, customer.id, **about),
     ]
 
 

@@ -11,15 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from billing_app.billing.errors import BillingError, ConflictError
-from billing_app.billing.staff import adjustments, grants, refunds, stopping, trials
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.refunds import EventRange
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops, trial_extensions
+from billing_app.billing.staff.repairs.refunds import EventRange
 from billing_app.composition import Services, build_services
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.settings import Settings
 from tests.billing.profiles import examples
 from tests.factories import connect, organization, person, public_organization, staff_member, trial
-from tests.staff.house import WHY, Customer
+from tests.staff.staff_services import WHY, Customer
 
 T = TypeVar("T")
 WORKFLOWS = ("good", "broken")
@@ -123,16 +123,16 @@ class Hand:
                     executions, self.actor, customer.id, found, **about
                 )
             case "pause":
-                return await stopping.pause_plan(database, self.actor, plan_id, **about)
+                return await stops.pause_plan(database, self.actor, plan_id, **about)
             case "resume":
-                return await stopping.resume_plan(database, self.actor, plan_id, **about)
+                return await stops.resume_plan(database, self.actor, plan_id, **about)
             case "block":
-                return await stopping.block_account(database, self.actor, customer.id, **about)
+                return await stops.block_account(database, self.actor, customer.id, **about)
             case "unblock":
-                return await stopping.unblock_account(database, self.actor, customer.id, **about)
+                return await stops.unblock_account(database, self.actor, customer.id, **about)
             case _:
                 end = later if step.kind == "extend to an end" else None
-                return await trials.extend_trial(
+                return await trial_extensions.extend_trial(
                     database, self.actor, customer.id, executions=number, ends_at=end, **about
                 )
 

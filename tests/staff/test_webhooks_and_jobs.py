@@ -10,20 +10,20 @@ import pytest
 
 from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import ForbiddenError, InvalidInputError
-from billing_app.billing.staff import events, jobs, reconciliations
-from billing_app.billing.staff.events import (
+from billing_app.billing.staff.access.permissions import StaffRoleMissingError
+from billing_app.billing.staff.operations import jobs, provider_events, reconciliations
+from billing_app.billing.staff.operations.jobs import JobsUnavailableError
+from billing_app.billing.staff.operations.provider_events import (
     EventNotDeadError,
     EventQuery,
     ReceivedEventNotFoundError,
 )
-from billing_app.billing.staff.jobs import JobsUnavailableError
-from billing_app.billing.staff.permissions import StaffRoleMissingError
-from billing_app.db.words import StaffRole, WebhookState
+from billing_app.db.enums import StaffRole, WebhookState
 from billing_app.jobs.staff import DbosJobs
 from billing_app.jobs.webhooks import client
 from billing_app.payments import webhooks
 from tests.factories import staff_key
-from tests.payments.bed import Bed, type_card
+from tests.payments.billing_harness import Bed, type_card
 from tests.payments.processes import Site
 from tests.payments.test_outages import TRIES
 
@@ -159,7 +159,7 @@ async def test_without_a_worker_nothing_changes(bed: Bed) -> None:
     desk = DbosJobs(client(bed.url), database)
     rest: dict[str, Any] = {"reason": "Because", "now": bed.now}
     for attempt in (
-        events.replay_event(database, desk, BILLING, dead[0], **rest),
+        provider_events.replay_event(database, desk, BILLING, dead[0], **rest),
         reconciliations.run_reconciliation(database, desk, BILLING, dry_run=True, **rest),
         jobs.retry_job(database, desk, BILLING, "x", **rest),
         jobs.list_jobs(desk, BILLING),
@@ -177,7 +177,7 @@ async def test_events_page_by_page(bed: Bed) -> None:
     seen: list[str] = []
     cursor = None
     while True:
-        page = await events.list_received(database, links, BILLING, limit=3, cursor=cursor)
+        page = await provider_events.list_received(database, links, BILLING, limit=3, cursor=cursor)
         seen += [event.id for event in page.items]
         cursor = page.next_cursor
         if cursor is None:
@@ -185,9 +185,9 @@ async def test_events_page_by_page(bed: Bed) -> None:
     wanted = bed.rows("SELECT id FROM webhook_events ORDER BY received_at DESC, id DESC")
     assert seen == [row[0] for row in wanted]
     for where in (EventQuery(type="invoice.paid"), EventQuery(state=WebhookState.FAILED)):
-        page = await events.list_received(database, links, BILLING, where)
+        page = await provider_events.list_received(database, links, BILLING, where)
         assert all(event.type == where.type for event in page.items)
-    other = await events.list_received(
+    other = await provider_events.list_received(
         database, links, BILLING, EventQuery(account_id=bed.holder.account_id), limit=200
     )
     assert len(other.items) > 0
@@ -202,15 +202,15 @@ async def test_what_is_refused(bed: Bed) -> None:
     person = UserActor("usr_p", "Pa", "pa@example.com")
     for actor, error in ((support, StaffRoleMissingError), (person, ForbiddenError)):
         for attempt in (
-            events.replay_event(database, desk, actor, dead[0], **rest),
+            provider_events.replay_event(database, desk, actor, dead[0], **rest),
             reconciliations.run_reconciliation(database, desk, actor, dry_run=False, **rest),
             jobs.retry_job(database, desk, actor, "x", **rest),
         ):
             with pytest.raises(error):
                 await attempt
     for attempt in (
-        events.list_received(database, links, person),
-        events.read_received(database, links, person, dead[0]),
+        provider_events.list_received(database, links, person),
+        provider_events.read_received(database, links, person, dead[0]),
         reconciliations.list_reconciliations(database, person),
         jobs.list_jobs(desk, person),
         jobs.read_job(desk, person, "x"),
@@ -219,11 +219,11 @@ async def test_what_is_refused(bed: Bed) -> None:
             await attempt
     for event_id in ("evt_nothing", "\0", ""):
         with pytest.raises(ReceivedEventNotFoundError):
-            await events.replay_event(database, desk, BILLING, event_id, **rest)
+            await provider_events.replay_event(database, desk, BILLING, event_id, **rest)
     with pytest.raises(InvalidInputError):
-        await events.replay_event(
+        await provider_events.replay_event(
             database, desk, BILLING, dead[0], reason=" ", now=datetime.now(UTC)
         )
     await webhooks.mark(database, dead[0], WebhookState.PROCESSED, bed.now)
     with pytest.raises(EventNotDeadError):
-        await events.replay_event(database, desk, BILLING, dead[0], **rest)
+        await provider_events.replay_event(database, desk, BILLING, dead[0], **rest)

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from billing_app.api.callers import ServicesNow
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
-from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
-from billing_app.billing.staff import audit_log
-from billing_app.billing.staff.audit_log import EntryQuery, EntrySort
+from billing_app.api.staff.page_params import Asked, DaysNow, Text, asked, listed
+from billing_app.billing.staff.audit import audit_reading
+from billing_app.billing.staff.audit.audit_reading import EntryQuery, EntrySort
 
 router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["audit"], responses=PROBLEMS)
 
@@ -26,4 +26,4 @@ async def list_entries(
 ) -> dict[str, Any]:
     """What staff did and why, newest first unless told."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
-    return listed(await audit_log.list_entries(services.database, actor, where, **page))
+    return listed(await audit_reading.list_entries(services.database, actor, where, **page))

@@ -9,10 +9,10 @@ from billing_app.api.callers import Shown, now, signed_in
 from billing_app.api.json_body import JsonBody
 from billing_app.billing.actors import StaffActor, require_scope
 from billing_app.billing.errors import ForbiddenError, NotAuthenticatedError
-from billing_app.billing.staff.audit import MAX_REASON_LENGTH
-from billing_app.billing.staff.members import staff_actor
+from billing_app.billing.staff.access.members import staff_actor
+from billing_app.billing.staff.audit.audit_writing import MAX_REASON_LENGTH
 from billing_app.composition import Services, get_services
-from billing_app.db.words import Scope
+from billing_app.db.enums import Scope
 
 ADMIN_PREFIX = "/billing/admin"
 PROBLEMS: dict[int | str, dict[str, Any]] = {

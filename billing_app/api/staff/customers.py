@@ -9,23 +9,37 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import NO_CONTROL, Limit
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Asked, Cursor, DaysNow, Text, asked, listed
+from billing_app.api.staff.page_params import Asked, Cursor, DaysNow, Text, asked, listed
 from billing_app.api.usage import DayParameter, days_of
-from billing_app.billing import plans, usage
-from billing_app.billing.paging import DEFAULT_LIMIT
-from billing_app.billing.plans import CurrentPlan, PlanQuery, PlanSort, PlanState
-from billing_app.billing.sorting import By, Order
-from billing_app.billing.staff import account, audit_log, customers, events, sessions
-from billing_app.billing.staff.account import AccountIdentity, KeySort, PersonSort, SubscriptionSort
-from billing_app.billing.staff.audit_log import EntryQuery, EntrySort
-from billing_app.billing.staff.disputes import Dispute
-from billing_app.billing.staff.events import EventQuery, EventSort
-from billing_app.billing.staff.reservations import ReservationQuery, ReservationSort
-from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanFilter, sort_of
-from billing_app.billing.staff.sessions import SessionSort
+from billing_app.billing.lists.paging import DEFAULT_LIMIT
+from billing_app.billing.lists.sorting import By, Order
+from billing_app.billing.plans import service as plans
+from billing_app.billing.plans.service import CurrentPlan, PlanQuery, PlanSort, PlanState
+from billing_app.billing.staff.access import browser_sessions
+from billing_app.billing.staff.access.browser_sessions import SessionSort
+from billing_app.billing.staff.audit import audit_reading
+from billing_app.billing.staff.audit.audit_reading import EntryQuery, EntrySort
+from billing_app.billing.staff.customers import account, customers
+from billing_app.billing.staff.customers.account import (
+    AccountIdentity,
+    KeySort,
+    PersonSort,
+    SubscriptionSort,
+)
+from billing_app.billing.staff.customers.disputes import Dispute
+from billing_app.billing.staff.customers.reservations import ReservationQuery, ReservationSort
+from billing_app.billing.staff.customers.search import (
+    CustomerFilter,
+    CustomerSort,
+    PlanFilter,
+    sort_of,
+)
+from billing_app.billing.staff.operations import provider_events
+from billing_app.billing.staff.operations.provider_events import EventQuery, EventSort
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
-from billing_app.billing.usage import EventFilter, GroupBy, LedgerSort
-from billing_app.db.words import (
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import EventFilter, GroupBy, LedgerSort
+from billing_app.db.enums import (
     AccountKind,
     EventKind,
     InvoiceStatus,
@@ -231,7 +245,7 @@ async def received(
     """What Stripe sent about the account's customer, newest first unless told."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return listed(
-        await events.list_received(services.database, services.links, actor, where, **page)
+        await provider_events.list_received(services.database, services.links, actor, where, **page)
     )
 
 
@@ -276,7 +290,7 @@ async def list_sessions(
 ) -> dict[str, Any]:
     """Browsers in which the account's people are signed in, newest first unless told."""
     return listed(
-        await sessions.list_account_sessions(
+        await browser_sessions.list_account_sessions(
             services.database, actor, account_id, now=now, live=live, **page
         )
     )
@@ -287,7 +301,7 @@ async def sign_out(
     account_id: str, body: SignOut, services: ServicesNow, actor: StaffNow, now: Now
 ) -> dict[str, int]:
     """End every session of somebody of the account."""
-    ended = await sessions.sign_out_person(
+    ended = await browser_sessions.sign_out_person(
         services.database, actor, account_id, user_id=body.user_id, reason=body.reason, now=now
     )
     return {"sessions_ended": ended}
@@ -305,4 +319,4 @@ async def audit(
 ) -> dict[str, Any]:
     """What staff did to the account, newest first unless told."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
-    return listed(await audit_log.list_entries(services.database, actor, where, **page))
+    return listed(await audit_reading.list_entries(services.database, actor, where, **page))

@@ -8,10 +8,10 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
+from billing_app.api.staff.page_params import Asked, DaysNow, Text, asked, listed
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
-from billing_app.billing.staff import jobs as background
-from billing_app.billing.staff.jobs import JobQuery, JobSort, JobState, JobView
+from billing_app.billing.staff.operations import jobs as background
+from billing_app.billing.staff.operations.jobs import JobQuery, JobSort, JobState, JobView
 
 router = APIRouter(
     route_class=JsonRoute,

@@ -9,12 +9,12 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Asked, Text, asked, listed
-from billing_app.billing.sorting import Order
-from billing_app.billing.staff import members
-from billing_app.billing.staff.members import MemberSort
-from billing_app.billing.staff.permissions import LIMITS, Action, may
-from billing_app.db.words import StaffRole
+from billing_app.api.staff.page_params import Asked, Text, asked, listed
+from billing_app.billing.lists.sorting import Order
+from billing_app.billing.staff.access import members
+from billing_app.billing.staff.access.members import MemberSort
+from billing_app.billing.staff.access.permissions import LIMITS, Action, may
+from billing_app.db.enums import StaffRole
 
 router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["staff"], responses=PROBLEMS)
 

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
-from billing_app.api.staff.listing import Asked, asked, listed
+from billing_app.api.staff.page_params import Asked, asked, listed
 from billing_app.api.usage import DayParameter, days_of
-from billing_app.billing.sorting import Order
-from billing_app.billing.staff import metrics
-from billing_app.billing.staff.metrics import NearSort, PlatformOverview
+from billing_app.billing.lists.sorting import Order
+from billing_app.billing.staff.operations import metrics
+from billing_app.billing.staff.operations.metrics import NearSort, PlatformOverview
 
 router = APIRouter(
     route_class=JsonRoute,

@@ -9,13 +9,13 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import MAX_INT4, PathName, WholeNumber
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Asked, Text, asked, listed
-from billing_app.billing.catalogue import OfferTerms, OverageTerms
+from billing_app.api.staff.page_params import Asked, Text, asked, listed
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.sorting import Order
-from billing_app.billing.staff import offers, publishing
-from billing_app.billing.staff.drafts import DraftFields
-from billing_app.billing.staff.offers import (
+from billing_app.billing.lists.sorting import Order
+from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.staff.catalogue import offers, publishing
+from billing_app.billing.staff.catalogue.drafts import DraftFields
+from billing_app.billing.staff.catalogue.offers import (
     HolderQuery,
     HolderSort,
     OfferDetail,
@@ -24,7 +24,7 @@ from billing_app.billing.staff.offers import (
     OfferState,
     VersionSort,
 )
-from billing_app.db.words import AccountKind, Interval, Overage
+from billing_app.db.enums import AccountKind, Interval, Overage
 
 UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     502: {

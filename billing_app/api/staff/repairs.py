@@ -13,13 +13,20 @@ from billing_app.api.parameters import MAX_INT4, NO_CONTROL, Moment, OfferCode
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.billing.staff import adjustments, grants, refunds, stopping, trials, undo
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.moves import MovePreview
-from billing_app.billing.staff.permissions import MAX_EXECUTIONS
-from billing_app.billing.staff.refunds import EventRange, RangeView
-from billing_app.billing.staff.repairs import MAX_KEY_LENGTH
-from billing_app.db.words import When
+from billing_app.billing.staff.access.permissions import MAX_EXECUTIONS
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs import (
+    adjustments,
+    grants,
+    refunds,
+    stops,
+    trial_extensions,
+    undo,
+)
+from billing_app.billing.staff.repairs.moves import MovePreview
+from billing_app.billing.staff.repairs.refunds import EventRange, RangeView
+from billing_app.billing.staff.repairs.repairs import MAX_KEY_LENGTH
+from billing_app.db.enums import When
 
 router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["repairs"], responses=PROBLEMS)
 
@@ -179,7 +186,7 @@ async def extend_trial(
     key: Key = None,
 ) -> EntryView:
     """More executions for the trial, a later end, or both."""
-    return await trials.extend_trial(
+    return await trial_extensions.extend_trial(
         services.database,
         actor,
         account_id,
@@ -238,7 +245,7 @@ async def pause(
     key: Key = None,
 ) -> EntryView:
     """Nothing new is taken from the plan."""
-    return await stopping.pause_plan(
+    return await stops.pause_plan(
         services.database, actor, plan_id, reason=body.reason, now=now, key=key
     )
 
@@ -253,7 +260,7 @@ async def resume(
     key: Key = None,
 ) -> EntryView:
     """The plan may be used again."""
-    return await stopping.resume_plan(
+    return await stops.resume_plan(
         services.database, actor, plan_id, reason=body.reason, now=now, key=key
     )
 
@@ -268,7 +275,7 @@ async def block(
     key: Key = None,
 ) -> EntryView:
     """Nothing new is allowed on the account."""
-    return await stopping.block_account(
+    return await stops.block_account(
         services.database, actor, account_id, reason=body.reason, now=now, key=key
     )
 
@@ -283,7 +290,7 @@ async def unblock(
     key: Key = None,
 ) -> EntryView:
     """The account's plans count again."""
-    return await stopping.unblock_account(
+    return await stops.unblock_account(
         services.database, actor, account_id, reason=body.reason, now=now, key=key
     )
 

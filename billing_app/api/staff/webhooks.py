@@ -9,17 +9,17 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import Moment, PathName
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.listing import Asked, DaysNow, Text, asked, listed
-from billing_app.billing.sorting import Order
-from billing_app.billing.staff import events, reconciliations
-from billing_app.billing.staff.events import EventDetail, EventQuery, EventSort
-from billing_app.billing.staff.jobs import BackgroundJobs
-from billing_app.billing.staff.reconciliations import (
+from billing_app.api.staff.page_params import Asked, DaysNow, Text, asked, listed
+from billing_app.billing.lists.sorting import Order
+from billing_app.billing.staff.operations import provider_events, reconciliations
+from billing_app.billing.staff.operations.jobs import BackgroundJobs
+from billing_app.billing.staff.operations.provider_events import EventDetail, EventQuery, EventSort
+from billing_app.billing.staff.operations.reconciliations import (
     DifferenceQuery,
     DifferenceSort,
     ReconciliationSort,
 )
-from billing_app.db.words import WebhookState
+from billing_app.db.enums import WebhookState
 from billing_app.jobs.staff import get_jobs
 
 UNAVAILABLE: dict[int | str, dict[str, Any]] = {
@@ -55,14 +55,14 @@ async def list_events(
     `type` is the beginning of one."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return listed(
-        await events.list_received(services.database, services.links, actor, where, **page)
+        await provider_events.list_received(services.database, services.links, actor, where, **page)
     )
 
 
 @router.get("/webhooks/{event_id}")
 async def read_event(event_id: PathName, services: ServicesNow, actor: StaffNow) -> EventDetail:
     """An event with its payload as it was signed."""
-    return await events.read_received(services.database, services.links, actor, event_id)
+    return await provider_events.read_received(services.database, services.links, actor, event_id)
 
 
 @router.post("/webhooks/{event_id}/replay", status_code=202, responses=UNAVAILABLE)
@@ -75,7 +75,7 @@ async def replay(
     now: Now,
 ) -> dict[str, str]:
     """Have a dead event processed anew."""
-    job_id = await events.replay_event(
+    job_id = await provider_events.replay_event(
         services.database, jobs, actor, event_id, reason=body.reason, now=now
     )
     return {"job_id": job_id}

@@ -11,7 +11,7 @@ from billing_app.billing.executions.answers import AdjustAnswer, Balance, balanc
 from billing_app.billing.executions.changes import Changes, EventFacts, Share
 from billing_app.billing.executions.requests import Adjust
 from billing_app.billing.executions.state import AccountState, LedgerState, PlanBalance
-from billing_app.db.words import EventKind
+from billing_app.db.enums import EventKind
 
 
 def adjust(request: Adjust, ledger: LedgerState, changes: Changes) -> bytes | BillingError:

@@ -11,7 +11,7 @@ import msgspec
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.executions.state import AccountState, PlanBalance
-from billing_app.db.words import ReservationStatus
+from billing_app.db.enums import ReservationStatus
 
 _encoder: Final = msgspec.json.Encoder()
 

@@ -13,7 +13,7 @@ from billing_app.billing.executions.state import (
     PlanBalance,
     ReservationState,
 )
-from billing_app.db.words import DenialReason, EventKind, ReservationStatus
+from billing_app.db.enums import DenialReason, EventKind, ReservationStatus
 
 UsageKey = tuple[int, str, str]
 """Account, workflow, user."""

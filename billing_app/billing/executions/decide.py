@@ -37,14 +37,14 @@ from billing_app.billing.executions.denials import denial
 from billing_app.billing.executions.parts import free, take
 from billing_app.billing.executions.refunding import refund
 from billing_app.billing.executions.requests import CHECK, CONSUME, Adjust, Ask, Refund, Request
-from billing_app.billing.executions.settling import settle
+from billing_app.billing.executions.reservations import settle
 from billing_app.billing.executions.state import (
     AccountState,
     LedgerState,
     PlanBalance,
     remaining_of,
 )
-from billing_app.db.words import DenialReason, EndReason, EventKind, ReservationStatus
+from billing_app.db.enums import DenialReason, EndReason, EventKind, ReservationStatus
 
 _CONSUMED: Final = EventKind.CONSUME
 

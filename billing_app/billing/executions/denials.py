@@ -14,7 +14,7 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.executions.requests import Ask
 from billing_app.billing.executions.state import AccountState, PlanBalance, remaining_of
-from billing_app.db.words import EndReason, PlanType
+from billing_app.db.enums import EndReason, PlanType
 
 
 def denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:

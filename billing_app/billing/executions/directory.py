@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
-from billing_app.billing import ids, trials
+from billing_app.billing import ids
 from billing_app.billing.errors import (
     BillingError,
     OrganizationNotFoundError,
@@ -15,7 +15,8 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.executions import statements
 from billing_app.billing.executions.connection import Connection
-from billing_app.billing.trials import TrialTerms
+from billing_app.billing.plans import trials
+from billing_app.billing.plans.trials import TrialTerms
 
 MAX_KEPT: Final = 500_000
 ATTRIBUTION_SECONDS: Final = 5.0

@@ -14,7 +14,7 @@ from billing_app.billing.executions.decisions import (
 from billing_app.billing.executions.parts import as_paid, first_of, shares_of
 from billing_app.billing.executions.requests import Refund
 from billing_app.billing.executions.state import AccountState, EventState, LedgerState, Part
-from billing_app.db.words import EventKind
+from billing_app.db.enums import EventKind
 
 
 def refund(request: Refund, ledger: LedgerState, changes: Changes) -> Decision:

@@ -21,8 +21,8 @@ from billing_app.billing.executions.group_commit import GroupCommit
 from billing_app.billing.executions.lanes import Lane, LookingLane, WritingLane
 from billing_app.billing.executions.requests import CHECK, Adjust, Ask, Caller, Refund, Request
 from billing_app.billing.executions.retrying import LOST_CONNECTION, PASSING
-from billing_app.billing.trials import TrialTerms
-from billing_app.db.words import Scope
+from billing_app.billing.plans.trials import TrialTerms
+from billing_app.db.enums import Scope
 
 _NEEDED: Final = Scope.EXECUTIONS
 

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from billing_app.billing.errors import BillingError
+from billing_app.db.enums import EndReason
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
-from billing_app.db.words import EndReason
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)

@@ -7,8 +7,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.subscriptions.provider import InvoiceFacts, InvoiceLine
+from billing_app.db.enums import InvoiceStatus, PlanSource
 from billing_app.db.tables import OfferPrice, OverageBill, Plan
-from billing_app.db.words import InvoiceStatus, PlanSource
 
 
 async def keep_bills(

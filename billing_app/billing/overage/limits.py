@@ -8,15 +8,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.accounts import authorize_managing
+from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.catalogue import offer_version
-from billing_app.billing.currencies import check_currency
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.offers.catalogue import offer_version
+from billing_app.billing.offers.currencies import check_currency
 from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
 from billing_app.db.engine import Database
+from billing_app.db.enums import PlanSource
 from billing_app.db.tables import Account, OverageLimit, Plan
-from billing_app.db.words import PlanSource
 
 MAX_LIMIT_MINOR: Final = 10**12
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from billing_app.billing.catalogue import OverageTerms
+from billing_app.billing.offers.catalogue import OverageTerms
 
 SUFFIX: Final = ":overage"
 # When neither the offer nor the account sets a limit.

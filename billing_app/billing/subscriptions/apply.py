@@ -11,13 +11,14 @@ from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.overage.bills import keep_bills
-from billing_app.billing.subscriptions.following import Follower, plans_of
+from billing_app.billing.subscriptions.plan_sync import Follower, plans_of
 from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
     CustomerFacts,
     InvoiceFacts,
     SubscriptionFacts,
 )
+from billing_app.db.enums import CheckoutStatus, SubscriptionStatus
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -26,7 +27,6 @@ from billing_app.db.tables import (
     ProviderCustomer,
     Subscription,
 )
-from billing_app.db.words import CheckoutStatus, SubscriptionStatus
 
 ENDED = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
 OVERDUE = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID})

@@ -6,20 +6,20 @@ from datetime import datetime
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.catalogue import OfferView, offer_version
+from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.customer_sync import Syncing
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
     CheckoutFacts,
     PaymentProvider,
     PaymentProviderFailedError,
 )
+from billing_app.billing.subscriptions.provider_requests import WritePendingError, pending_of
 from billing_app.billing.subscriptions.rules import SubscriptionExistsError
-from billing_app.billing.subscriptions.syncing import Syncing
-from billing_app.billing.subscriptions.writes import WritePendingError, pending_of
 from billing_app.db.engine import Database
+from billing_app.db.enums import CheckoutStatus
 from billing_app.db.tables import Account, Checkout, Plan, Subscription
-from billing_app.db.words import CheckoutStatus
 
 OPEN = (CheckoutStatus.CREATING, CheckoutStatus.OPEN)
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import select
 
 from billing_app.billing import ids
-from billing_app.billing.catalogue import OfferView
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.subscriptions.provider import PaymentProvider, PriceFacts, PriceTerms
 from billing_app.db.engine import Database
 from billing_app.db.tables import (

@@ -9,15 +9,15 @@ from sqlalchemy import Select
 from sqlalchemy import select as select_rows
 from sqlmodel import col
 
-from billing_app.billing.accounts import authorize_managing
+from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
+from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.subscriptions.provider import PaymentMethodFacts, PaymentProvider
-from billing_app.billing.usage import Days
+from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
+from billing_app.db.enums import InvoiceStatus
 from billing_app.db.tables import Invoice, ProviderCustomer
-from billing_app.db.words import InvoiceStatus
 
 
 @dataclass(frozen=True, slots=True)

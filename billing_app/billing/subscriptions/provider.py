@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from billing_app.billing.catalogue import OverageTerms
 from billing_app.billing.errors import BillingError
-from billing_app.db.words import Interval, InvoiceStatus, SubscriptionStatus
+from billing_app.billing.offers.catalogue import OverageTerms
+from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus
 
 
 class PaymentDeclinedError(BillingError):

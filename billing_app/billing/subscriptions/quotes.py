@@ -7,11 +7,12 @@ from typing import Any, Final
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.catalogue import OfferView, offer_version
 from billing_app.billing.errors import ConflictError
-from billing_app.billing.holds import unused_of
+from billing_app.billing.executions.expired_holds import unused_of
+from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.subscriptions.apply import ENDED
+from billing_app.billing.subscriptions.dunning import CHANGE
 from billing_app.billing.subscriptions.provider import (
     Change,
     Credit,
@@ -20,16 +21,15 @@ from billing_app.billing.subscriptions.provider import (
     PreviewLine,
     PriceFacts,
 )
+from billing_app.billing.subscriptions.provider_requests import quoted_credit_minor
 from billing_app.billing.subscriptions.rules import (
     PaymentOverdueError,
     credit_for,
     require_change_now,
     require_other_offer,
 )
-from billing_app.billing.subscriptions.standings import CHANGE
-from billing_app.billing.subscriptions.writes import quoted_credit_minor
+from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
 from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
-from billing_app.db.words import EndReason, PlanSource, SubscriptionStatus
 
 QUOTE_STANDS: Final = timedelta(minutes=15)
 

@@ -5,10 +5,10 @@ the time that is left. Using everything in the first hour and upgrading then ear
 an upgrade early with nothing used costs the difference of the prices. See docs/payments.md.
 """
 
-from billing_app.billing.catalogue import OfferView
-from billing_app.billing.currencies import chargeable
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.money import share_rounded_down
+from billing_app.billing.offers.catalogue import OfferView
+from billing_app.billing.offers.currencies import chargeable
 from billing_app.billing.subscriptions.provider import Credit
 
 

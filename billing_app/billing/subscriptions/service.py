@@ -11,11 +11,11 @@ from typing import Any, Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.accounts import authorize_managing
+from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.errors import InvalidInputError, NotFoundError
-from billing_app.billing.overage.reporting import OverageReports
+from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
+from billing_app.billing.overage.reports import OverageReports
 from billing_app.billing.subscriptions.apply import ENDED, live_subscription
 from billing_app.billing.subscriptions.checkouts import (
     Checkouts,
@@ -25,14 +25,16 @@ from billing_app.billing.subscriptions.checkouts import (
     open_checkout,
     trial_days_of,
 )
+from billing_app.billing.subscriptions.customer_sync import Syncing
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
-from billing_app.billing.subscriptions.intents import Intents, Wanted
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentMethodFacts,
     PaymentProvider,
     PriceFacts,
 )
+from billing_app.billing.subscriptions.provider_request_recovery import Intents, Wanted
+from billing_app.billing.subscriptions.provider_requests import Operation, WritePendingError
 from billing_app.billing.subscriptions.quotes import (
     ChangePreview,
     SubscriptionEndedError,
@@ -43,11 +45,9 @@ from billing_app.billing.subscriptions.quotes import (
     quote_json,
 )
 from billing_app.billing.subscriptions.rules import SubscriptionExistsError, require_other_offer
-from billing_app.billing.subscriptions.syncing import Syncing
-from billing_app.billing.subscriptions.writes import Operation, WritePendingError
 from billing_app.db.engine import Database
+from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
-from billing_app.db.words import SubscriptionStatus, When
 
 SUBSCRIPTION: Final = "sub_"
 # The bank wants the customer to confirm: a checkout is where they can.

@@ -13,12 +13,13 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.accounts import authorize_managing
+from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.catalogue import OfferView, find_offer, newest_version
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
 from billing_app.billing.money import in_words
-from billing_app.billing.subscriptions import writes
+from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
+from billing_app.billing.subscriptions import provider_requests
+from billing_app.billing.subscriptions.customer_sync import Syncing
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
     CustomerFacts,
@@ -26,11 +27,10 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderUnavailableError,
 )
-from billing_app.billing.subscriptions.syncing import Syncing
-from billing_app.billing.subscriptions.writes import Operation
+from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.db.engine import Database
+from billing_app.db.enums import Interval, InvoiceStatus, WriteState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderWrite, TopUp
-from billing_app.db.words import Interval, InvoiceStatus, WriteState
 
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
@@ -211,13 +211,13 @@ class TopUps:
             spent_minor = await _spent_minor(session, account_id, now)
             if spent_minor + parameters["amount_minor"] > order.monthly_cap_minor:
                 return None
-            row = writes.new_intent(account_id, Operation.TOP_UP, parameters, now)
+            row = provider_requests.new_intent(account_id, Operation.TOP_UP, parameters, now)
             session.add(row)
         return row
 
     async def _carry_out(self, row: ProviderWrite, now: datetime) -> bool:
         try:
-            await writes.carry_out(self._provider, row)
+            await provider_requests.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
             raise
         except PaymentDeclinedError as error:
@@ -235,9 +235,9 @@ class TopUps:
         """What became of a purchase whose sender is gone. One that is not paid is given up: the
         next run decides afresh."""
         facts = await self._syncing.customer(row.parameters["customer_id"], now)
-        if facts is not None and writes.is_done(row, facts):
+        if facts is not None and provider_requests.is_done(row, facts):
             await self._finish(row, WriteState.DONE, now)
-        elif not writes.may_still_arrive(row, now):
+        elif not provider_requests.may_still_arrive(row, now):
             if await self._give_up(row, now):
                 await self._finish(row, WriteState.DONE, now)
             else:
@@ -252,7 +252,7 @@ class TopUps:
             return False
         await self._provider.give_up_invoice(invoice_id)
         facts = await self._syncing.customer(customer_id, now)
-        return facts is not None and writes.is_done(row, facts)
+        return facts is not None and provider_requests.is_done(row, facts)
 
     async def _pending(self) -> list[ProviderWrite]:
         query = (
@@ -281,7 +281,7 @@ class TopUps:
         async with self._database.transaction() as session:
             kept = await session.get(ProviderWrite, (row.account_id, row.key))
             assert kept is not None
-            writes.finish(kept, state, now, problem=problem)
+            provider_requests.finish(kept, state, now, problem=problem)
             session.add(kept)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 
 
 class ApiKey(SQLModel, table=True):

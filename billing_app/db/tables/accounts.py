@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.words import AccountKind, Role
+from billing_app.db.enums import AccountKind, Role
 
 
 class Organization(SQLModel, table=True):

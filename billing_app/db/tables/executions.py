@@ -14,7 +14,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.words import EventKind, ReservationStatus
+from billing_app.db.enums import EventKind, ReservationStatus
 
 
 class ExecutionEvent(SQLModel, table=True):

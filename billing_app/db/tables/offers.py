@@ -6,8 +6,8 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
+from billing_app.db.enums import Interval, Overage
 from billing_app.db.tables.plans import QUEUE_PRIORITY
-from billing_app.db.words import Interval, Overage
 
 
 class Offer(SQLModel, table=True):

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.words import ReportState
+from billing_app.db.enums import ReportState
 
 
 class OverageLimit(SQLModel, table=True):

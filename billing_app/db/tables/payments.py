@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import by_day, instant, one_of
-from billing_app.db.words import (
+from billing_app.db.enums import (
     CheckoutStatus,
     InvoiceStatus,
     SubscriptionStatus,

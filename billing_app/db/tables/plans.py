@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import by_day, instant, one_of
-from billing_app.db.words import EndReason, PlanSource, PlanType
+from billing_app.db.enums import EndReason, PlanSource, PlanType
 
 QUEUE_PRIORITY: Final = 100
 PACK_PRIORITY: Final = 200

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 
 
 class StaffMember(SQLModel, table=True):

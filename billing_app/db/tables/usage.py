@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, PrimaryKeyConstraint
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import by_day, one_of
-from billing_app.db.words import DenialReason
+from billing_app.db.enums import DenialReason
 
 
 class DailyUsage(SQLModel, table=True):

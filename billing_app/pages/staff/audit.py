@@ -12,7 +12,12 @@ from billing_app.components.listing import (
     listing,
     search_box,
 )
-from billing_app.pages.staff.entries import ENTRY_ACTIONS, ENTRY_COLUMNS, entry_row, no_entries
+from billing_app.pages.staff.audit_entries import (
+    ENTRY_ACTIONS,
+    ENTRY_COLUMNS,
+    entry_row,
+    no_entries,
+)
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import audit as names
 from billing_app.states.staff.audit import StaffAuditState as State

@@ -6,7 +6,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.access.permissions import Action
 from billing_app.components.cards import bare_card
 from billing_app.components.controls import native_link
 from billing_app.components.dialogs import MENU_OF_DIALOGS
@@ -17,7 +17,7 @@ from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.repairs import repair_dialogs
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
-from billing_app.states.staff.repair_words import TITLES
+from billing_app.states.staff.repair_labels import TITLES
 from billing_app.states.staff.repairs import VIEW
 from billing_app.states.staff.views import DisputeLine
 

@@ -3,16 +3,21 @@
 import reflex as rx
 from reflex.vars import ObjectVar
 
-from billing_app.billing.staff.account import KeySort, PersonSort
-from billing_app.billing.staff.permissions import Action
-from billing_app.billing.staff.sessions import SessionSort
+from billing_app.billing.staff.access.browser_sessions import SessionSort
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.customers.account import KeySort, PersonSort
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column, Paging, filter_days, filter_select, listing
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
-from billing_app.pages.staff.entries import ENTRY_ACTIONS, ENTRY_COLUMNS, entry_row, no_entries
-from billing_app.pages.staff.row_buttons import row_button
-from billing_app.states import words
+from billing_app.pages.staff.audit_entries import (
+    ENTRY_ACTIONS,
+    ENTRY_COLUMNS,
+    entry_row,
+    no_entries,
+)
+from billing_app.pages.staff.row_actions import row_button
+from billing_app.states import formatting
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY, NO, YES
@@ -23,7 +28,10 @@ MEMBERS = Paging(State, names.MEMBERS)
 KEYS = Paging(State, names.KEYS)
 SESSIONS = Paging(State, names.SESSIONS)
 AUDIT = Paging(State, names.AUDIT)
-ROLES = ((ALL, "All roles"), *((role.value, told) for role, told in words.MEMBER_ROLES.items()))
+ROLES = (
+    (ALL, "All roles"),
+    *((role.value, told) for role, told in formatting.MEMBER_ROLES.items()),
+)
 
 
 def access() -> rx.Component:

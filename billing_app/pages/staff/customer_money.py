@@ -3,8 +3,8 @@
 import reflex as rx
 from reflex.vars import ObjectVar
 
-from billing_app.billing.staff.account import SubscriptionSort
-from billing_app.billing.staff.events import EventSort
+from billing_app.billing.staff.customers.account import SubscriptionSort
+from billing_app.billing.staff.operations.provider_events import EventSort
 from billing_app.billing.subscriptions.invoices import InvoiceSort
 from billing_app.components.controls import native_link
 from billing_app.components.feedback import empty
@@ -19,7 +19,7 @@ from billing_app.components.listing import (
 )
 from billing_app.components.numbers import badge
 from billing_app.components.tables import amount_cell, cell
-from billing_app.db.words import InvoiceStatus
+from billing_app.db.enums import InvoiceStatus
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.customer_views import INVOICE_STATES

@@ -3,11 +3,11 @@
 import reflex as rx
 from reflex.vars import ObjectVar, StringVar
 
-from billing_app.billing.plans import PlanSort, PlanState
-from billing_app.billing.staff.denials import MAX_DENIALS
-from billing_app.billing.staff.permissions import Action
-from billing_app.billing.staff.reservations import ReservationSort
-from billing_app.billing.usage import LedgerSort
+from billing_app.billing.plans.service import PlanSort, PlanState
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.customers.denials import MAX_DENIALS
+from billing_app.billing.staff.customers.reservations import ReservationSort
+from billing_app.billing.usage.service import LedgerSort
 from billing_app.components.cards import card
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import select
@@ -23,9 +23,9 @@ from billing_app.components.listing import (
 )
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell, id_cell, table
-from billing_app.db.words import EventKind
-from billing_app.pages.staff.row_buttons import row_button
-from billing_app.states import words
+from billing_app.db.enums import EventKind
+from billing_app.pages.staff.row_actions import row_button
+from billing_app.states import formatting
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.customer_views import HOLD_STATES, PLAN_STATES
@@ -40,8 +40,8 @@ STATES = (
     (ALL, "Any state"),
     *((state.value, PLAN_STATES[state][0]) for state in PlanState),
 )
-SOURCES = ((ALL, "Any source"), *((each.value, told) for each, told in words.SOURCES.items()))
-KINDS = ((ALL, "All kinds"), *((kind.value, words.KINDS[kind]) for kind in EventKind))
+SOURCES = ((ALL, "Any source"), *((each.value, told) for each, told in formatting.SOURCES.items()))
+KINDS = ((ALL, "All kinds"), *((kind.value, formatting.KINDS[kind]) for kind in EventKind))
 HOLDS_STATES = (
     (ALL, "Any state"),
     *((each.value, told) for each, (told, _) in HOLD_STATES.items()),

@@ -4,7 +4,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.search import CustomerSort, PlanFilter
+from billing_app.billing.staff.customers.search import CustomerSort, PlanFilter
 from billing_app.components.cards import page_head
 from billing_app.components.feedback import empty
 from billing_app.components.listing import (
@@ -18,9 +18,9 @@ from billing_app.components.listing import (
 )
 from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
-from billing_app.db.words import AccountKind
+from billing_app.db.enums import AccountKind
 from billing_app.pages.staff.frame import console
-from billing_app.pages.staff.left_cell import left_cell
+from billing_app.pages.staff.remaining_cell import left_cell
 from billing_app.states.staff import customers as names
 from billing_app.states.staff.customers import StaffCustomersState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY

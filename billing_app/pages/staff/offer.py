@@ -4,8 +4,8 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.offers import HolderSort, VersionSort
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.catalogue.offers import HolderSort, VersionSort
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
@@ -13,7 +13,7 @@ from billing_app.components.feedback import empty, notice
 from billing_app.components.listing import Column, Paging, filter_select, listing
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell, table
-from billing_app.db.words import AccountKind
+from billing_app.db.enums import AccountKind
 from billing_app.pages.offers import offer_card, pack_row
 from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.offer_editor import editor

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 import reflex as rx
 
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.access.permissions import Action
 from billing_app.components.cards import card
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from billing_app.states.staff.offers import StaffOfferState as State
 
 DELAY_MS = 200

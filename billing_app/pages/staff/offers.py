@@ -4,8 +4,8 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.offers import OfferSort, OfferState
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.catalogue.offers import OfferSort, OfferState
 from billing_app.components.cards import page_head
 from billing_app.components.controls import segments
 from billing_app.components.feedback import empty
@@ -18,7 +18,7 @@ from billing_app.components.listing import (
 )
 from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
-from billing_app.db.words import Interval
+from billing_app.db.enums import Interval
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import offers as names
 from billing_app.states.staff.listing import ALL

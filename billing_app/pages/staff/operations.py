@@ -7,9 +7,9 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.events import EventSort
-from billing_app.billing.staff.jobs import JobSort
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.operations.jobs import JobSort
+from billing_app.billing.staff.operations.provider_events import EventSort
 from billing_app.components.cards import live_mark, page_head
 from billing_app.components.controls import Handler, native_link
 from billing_app.components.dialogs import (
@@ -31,9 +31,9 @@ from billing_app.components.listing import (
 )
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
-from billing_app.db.words import WebhookState
+from billing_app.db.enums import WebhookState
 from billing_app.pages.staff.account_link import account_link
-from billing_app.pages.staff.comparing import comparing
+from billing_app.pages.staff.comparisons import comparing
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import operations as names
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY

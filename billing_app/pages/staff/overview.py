@@ -4,7 +4,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.metrics import NearSort
+from billing_app.billing.staff.operations.metrics import NearSort
 from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import segments
@@ -13,7 +13,7 @@ from billing_app.components.listing import Column, Paging, listing
 from billing_app.components.numbers import badge, stat, stats
 from billing_app.components.tables import cell
 from billing_app.pages.staff.frame import console
-from billing_app.pages.staff.left_cell import left_cell
+from billing_app.pages.staff.remaining_cell import left_cell
 from billing_app.states.staff.overview import NEAR, PRESETS
 from billing_app.states.staff.overview import StaffOverviewState as State
 from billing_app.states.staff.views import CustomerLine

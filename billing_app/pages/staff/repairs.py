@@ -5,7 +5,7 @@ from typing import Any
 import reflex as rx
 from reflex.vars import StringVar
 
-from billing_app.billing.staff.viewing import VIEW_MINUTES
+from billing_app.billing.staff.access.viewing import VIEW_MINUTES
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import (
     choice_field,
@@ -15,7 +15,7 @@ from billing_app.components.dialogs import (
     problem_in,
     reason_field,
 )
-from billing_app.db.words import When
+from billing_app.db.enums import When
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repairs import SIGN_OUT, VIEW
 

@@ -4,8 +4,8 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.members import MemberSort
-from billing_app.billing.staff.permissions import Action
+from billing_app.billing.staff.access.members import MemberSort
+from billing_app.billing.staff.access.permissions import Action
 from billing_app.components.cards import card, page_head
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import (
@@ -26,9 +26,9 @@ from billing_app.components.listing import (
 )
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
-from billing_app.db.words import StaffRole
+from billing_app.db.enums import StaffRole
 from billing_app.pages.staff.frame import console
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.staff import team as names
 from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.team import ADD, CHANGE, REMOVE
@@ -36,7 +36,10 @@ from billing_app.states.staff.team import StaffTeamState as State
 from billing_app.states.staff.views import MemberRow
 
 MEMBERS = Paging(State, names.MEMBERS)
-ROLE_CHOICES = ((ALL, "All roles"), *((role.value, told) for role, told in words.ROLES.items()))
+ROLE_CHOICES = (
+    (ALL, "All roles"),
+    *((role.value, told) for role, told in formatting.ROLES.items()),
+)
 ROLES = {
     StaffRole.SUPPORT: "Support: reads everything, grants a little",
     StaffRole.BILLING: "Billing: grants, refunds, moves and stops plans",

@@ -5,15 +5,20 @@ from typing import Any, ClassVar
 import reflex as rx
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.paging import Page
-from billing_app.billing.sorting import By
-from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
-from billing_app.billing.staff.customers import read_names
-from billing_app.billing.staff.history import read_taken_back
-from billing_app.billing.staff.members import list_members
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.access.members import list_members
+from billing_app.billing.staff.audit.account_history import read_taken_back
+from billing_app.billing.staff.audit.audit_reading import (
+    EntryQuery,
+    EntrySort,
+    EntryView,
+    list_entries,
+)
+from billing_app.billing.staff.customers.customers import read_names
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
-from billing_app.states.staff.entries import entry_line
+from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.undo import Undoing

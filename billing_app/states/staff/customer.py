@@ -10,14 +10,28 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app import routes
-from billing_app.billing import plans, usage
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import AccountNotFoundError
-from billing_app.billing.paging import Page
-from billing_app.billing.plans import PlanQuery, PlanSort, PlanState, PlanView
-from billing_app.billing.sorting import By
-from billing_app.billing.staff import account as accounts
-from billing_app.billing.staff.account import (
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.plans import service as plans
+from billing_app.billing.plans.service import PlanQuery, PlanSort, PlanState, PlanView
+from billing_app.billing.staff.access.browser_sessions import (
+    SessionSort,
+    SessionView,
+    list_account_sessions,
+)
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.access.viewing import begin_view
+from billing_app.billing.staff.audit.account_history import read_taken_back
+from billing_app.billing.staff.audit.audit_reading import (
+    EntryQuery,
+    EntrySort,
+    EntryView,
+    list_entries,
+)
+from billing_app.billing.staff.customers import account as accounts
+from billing_app.billing.staff.customers.account import (
     AccountKey,
     InvoiceRow,
     KeySort,
@@ -26,23 +40,24 @@ from billing_app.billing.staff.account import (
     SubscriptionRow,
     SubscriptionSort,
 )
-from billing_app.billing.staff.audit_log import EntryQuery, EntrySort, EntryView, list_entries
-from billing_app.billing.staff.customers import CustomerRow
-from billing_app.billing.staff.denials import list_denials
-from billing_app.billing.staff.events import EventQuery, EventSort, ReceivedEvent, list_received
-from billing_app.billing.staff.history import read_taken_back
-from billing_app.billing.staff.permissions import Action
-from billing_app.billing.staff.refunds import read_refunded
-from billing_app.billing.staff.reservations import (
+from billing_app.billing.staff.customers.customers import CustomerRow
+from billing_app.billing.staff.customers.denials import list_denials
+from billing_app.billing.staff.customers.reservations import (
     ReservationQuery,
     ReservationSort,
     ReservationView,
 )
-from billing_app.billing.staff.sessions import SessionSort, SessionView, list_account_sessions
-from billing_app.billing.staff.viewing import begin_view
+from billing_app.billing.staff.operations.provider_events import (
+    EventQuery,
+    EventSort,
+    ReceivedEvent,
+    list_received,
+)
+from billing_app.billing.staff.repairs.refunds import read_refunded
+from billing_app.billing.subscriptions.account_alerts import read_stop
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
-from billing_app.billing.subscriptions.stops import read_stop
-from billing_app.billing.usage import (
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import (
     DailyRow,
     Days,
     EventFilter,
@@ -52,7 +67,7 @@ from billing_app.billing.usage import (
 )
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
-from billing_app.db.words import (
+from billing_app.db.enums import (
     EventKind,
     InvoiceStatus,
     PlanSource,
@@ -62,13 +77,13 @@ from billing_app.db.words import (
 )
 from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
-from billing_app.states.staff.asked import MAX_PLANS
-from billing_app.states.staff.entries import entry_line
+from billing_app.states.staff.account_alerts import dispute_lines, trouble_of
+from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
+from billing_app.states.staff.repair_form import MAX_PLANS
 from billing_app.states.staff.repairs import RepairDesk
-from billing_app.states.staff.trouble import dispute_lines, trouble_of
 from billing_app.states.staff.undo import Undoing
 from billing_app.states.staff.views import (
     CustomerHead,

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.plans import CurrentPlan, PlanState, PlanView
-from billing_app.billing.staff.account import (
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.staff.access.browser_sessions import SessionView
+from billing_app.billing.staff.customers.account import (
     AccountIdentity,
     AccountKey,
     InvoiceRow,
@@ -15,10 +16,9 @@ from billing_app.billing.staff.account import (
     ReservationView,
     SubscriptionRow,
 )
-from billing_app.billing.staff.denials import Denial
-from billing_app.billing.staff.sessions import SessionView
-from billing_app.billing.usage import EventView, Pace
-from billing_app.db.words import (
+from billing_app.billing.staff.customers.denials import Denial
+from billing_app.billing.usage.service import EventView, Pace
+from billing_app.db.enums import (
     AccountKind,
     EndReason,
     EventKind,
@@ -27,11 +27,11 @@ from billing_app.db.words import (
     ReservationStatus,
     SubscriptionStatus,
 )
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.balance import balance_view, percent_of
 from billing_app.states.staff.browsers import browser_of
 from billing_app.states.staff.customers import KINDS, STATUSES, customer_status
-from billing_app.states.staff.denial_words import REASONS as DENIAL_REASONS
+from billing_app.states.staff.denial_labels import REASONS as DENIAL_REASONS
 from billing_app.states.staff.views import (
     CustomerHead,
     DenialLine,
@@ -59,7 +59,9 @@ HOLD_STATES: Final = {
     ReservationStatus.EXPIRED: ("Expired", "warning"),
 }
 # Customers need not know that Stripe has given up; staff do.
-INVOICE_STATES: Final = words.INVOICE_STATUSES | {InvoiceStatus.UNCOLLECTIBLE: "Unpaid, given up"}
+INVOICE_STATES: Final = formatting.INVOICE_STATUSES | {
+    InvoiceStatus.UNCOLLECTIBLE: "Unpaid, given up"
+}
 INVOICE_TONES: Final = {
     InvoiceStatus.PAID: "good",
     InvoiceStatus.OPEN: "warning",
@@ -92,8 +94,8 @@ def customer_head(
         provider_url=identity.customer_url,
         status=status,
         tone=tone,
-        since=words.day(row.created_at),
-        people=words.number(identity.people),
+        since=formatting.day(row.created_at),
+        people=formatting.number(identity.people),
         is_blocked=row.blocked_at is not None,
         is_trial=row.kind is AccountKind.USER,
         is_own=identity.is_own,
@@ -120,7 +122,7 @@ def _plan_note(current: CurrentPlan, period: str) -> str:
     if plan.ended_at is None:
         return period
     verb = "Used up" if plan.ended_because is EndReason.DEPLETED else "Ended"
-    return f"{verb} {words.day(plan.ended_at)}"
+    return f"{verb} {formatting.day(plan.ended_at)}"
 
 
 def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
@@ -131,10 +133,10 @@ def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
     paying = paying or next(iter(plans), None)
     return replace(
         head,
-        left=f"{words.number(left)} · blocked",
-        left_words=f"{words.number(left)} of {words.number(total)} left, blocked",
-        of_total=f"of {words.counted(total, 'execution')} left" if plans else "No plan",
-        held=f"{words.number(held)} on hold" if held else "",
+        left=f"{formatting.number(left)} · blocked",
+        left_words=f"{formatting.number(left)} of {formatting.number(total)} left, blocked",
+        of_total=f"of {formatting.counted(total, 'execution')} left" if plans else "No plan",
+        held=f"{formatting.number(held)} on hold" if held else "",
         left_percent=percent_of(left, total),
         held_percent=percent_of(held, total),
         meter_tone="",
@@ -161,7 +163,7 @@ def left_of(plans: list[PlanView]) -> int:
 
 
 def _end_of(plan: PlanView) -> str:
-    return f"Ends {words.day(plan.ends_at)}" if plan.ends_at else "No end date"
+    return f"Ends {formatting.day(plan.ends_at)}" if plan.ends_at else "No end date"
 
 
 def plan_line(plan: PlanView) -> PlanLine:
@@ -172,7 +174,7 @@ def plan_line(plan: PlanView) -> PlanLine:
         state, tone = "Paused", "warning"
     elif plan.is_suspended:
         state, tone = "Suspended", "bad"
-    source = words.SOURCES[plan.source]
+    source = formatting.SOURCES[plan.source]
     return PlanLine(
         plan_id=plan.id,
         number=str(plan.sequence),
@@ -180,9 +182,9 @@ def plan_line(plan: PlanView) -> PlanLine:
         source="" if source == plan.name else source,
         state=state,
         tone=tone,
-        used=words.number(plan.used),
-        held=words.number(plan.held),
-        executions=words.number(plan.executions),
+        used=formatting.number(plan.used),
+        held=formatting.number(plan.held),
+        executions=formatting.number(plan.executions),
         told=_told(plan),
         dates=_dates(plan),
         is_paused=is_paused,
@@ -191,18 +193,18 @@ def plan_line(plan: PlanView) -> PlanLine:
 
 
 def _told(plan: PlanView) -> str:
-    held = f", {words.number(plan.held)} on hold" if plan.held else ""
-    return f"{words.number(plan.used)} of {words.number(plan.executions)} used{held}"
+    held = f", {formatting.number(plan.held)} on hold" if plan.held else ""
+    return f"{formatting.number(plan.used)} of {formatting.number(plan.executions)} used{held}"
 
 
 def _dates(plan: PlanView) -> str:
     end = plan.ended_at or plan.ends_at
     if end is None:
-        began = f"From {words.brief_day(plan.began_at)}" if plan.began_at else "Not begun"
+        began = f"From {formatting.brief_day(plan.began_at)}" if plan.began_at else "Not begun"
         return f"{began}, no end"
     if plan.began_at is None:
-        return f"Not begun, {'ended' if plan.ended_at else 'ends'} {words.brief_day(end)}"
-    return words.days_between(plan.began_at, end)
+        return f"Not begun, {'ended' if plan.ended_at else 'ends'} {formatting.brief_day(end)}"
+    return formatting.days_between(plan.began_at, end)
 
 
 def ledger_lines(
@@ -222,7 +224,7 @@ def _ledger_line(event: EventView, row: EventRow, refunded: int) -> LedgerLine:
     is_open = refunded < event.executions
     badge = ""
     if is_run and refunded > 0:
-        of_all = f"{words.number(refunded)} of {words.number(event.executions)} refunded"
+        of_all = f"{formatting.number(refunded)} of {formatting.number(event.executions)} refunded"
         badge = of_all if is_open else "Refunded"
     return LedgerLine(**told, refunded=badge, can_refund=is_run and is_open)
 
@@ -230,26 +232,26 @@ def _ledger_line(event: EventView, row: EventRow, refunded: int) -> LedgerLine:
 def denial_line(denial: Denial, number: int) -> DenialLine:
     return DenialLine(
         row=str(number),
-        day=words.brief_day(denial.day),
+        day=formatting.brief_day(denial.day),
         reason=DENIAL_REASONS.get(denial.reason, denial.reason),
         workflow=denial.workflow or "Not named",
         user=denial.user_id or "—",
-        denied=words.number(denial.denied),
+        denied=formatting.number(denial.denied),
     )
 
 
 def hold_line(hold: ReservationView) -> HoldLine:
     state, tone = ("Overdue", "warning") if hold.is_overdue else HOLD_STATES[hold.status]
-    settled = words.exact_moment(hold.settled_at) if hold.settled_at else ""
+    settled = formatting.exact_moment(hold.settled_at) if hold.settled_at else ""
     return HoldLine(
         reservation_id=hold.id,
         status=state,
         tone=tone,
-        executions=words.number(hold.executions),
+        executions=formatting.number(hold.executions),
         workflow=hold.workflow or "Not named",
         user=hold.user_id or "—",
-        created=words.exact_moment(hold.created_at),
-        ends=settled or f"Until {words.exact_moment(hold.expires_at)}",
+        created=formatting.exact_moment(hold.created_at),
+        ends=settled or f"Until {formatting.exact_moment(hold.expires_at)}",
     )
 
 
@@ -260,10 +262,10 @@ def subscription_line(row: SubscriptionRow) -> SubscriptionLine:
         provider_id=row.provider_id,
         provider_url=row.provider_url,
         offer=f"{offer.name}, version {offer.version}",
-        price=f"{words.money(offer.price_minor, offer.currency)} a {offer.interval}",
+        price=f"{formatting.money(offer.price_minor, offer.currency)} a {offer.interval}",
         status=status,
         tone="" if row.ended_at else LIVE_TONES.get(row.status, "warning"),
-        period=words.days_between(row.period_start, row.period_end),
+        period=formatting.days_between(row.period_start, row.period_end),
         note=_subscription_note(row),
     )
 
@@ -275,9 +277,9 @@ def invoice_line(row: InvoiceRow) -> InvoiceLine:
         number=invoice.number or invoice.id,
         status=INVOICE_STATES[invoice.status],
         tone=INVOICE_TONES.get(invoice.status, ""),
-        amount=words.money(invoice.amount_due_minor, invoice.currency),
-        refunded=words.refunded(invoice.refunded_minor, invoice.currency),
-        issued=words.day(invoice.issued_at),
+        amount=formatting.money(invoice.amount_due_minor, invoice.currency),
+        refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
+        issued=formatting.day(invoice.issued_at),
         page_url=invoice.page_url,
         provider_url=row.provider_url,
     )
@@ -297,7 +299,7 @@ def key_line(key: AccountKey, now: datetime) -> KeyLine:
         scopes=", ".join(key.scopes),
         state=state,
         tone=tone,
-        created=words.day(key.created_at),
+        created=formatting.day(key.created_at),
     )
 
 
@@ -306,8 +308,8 @@ def person_line(row: Person) -> PersonLine:
         user_id=row.user_id,
         name=row.name or row.email or row.user_id,
         email=row.email,
-        role=words.MEMBER_ROLES[row.role],
-        since=words.day(row.since),
+        role=formatting.MEMBER_ROLES[row.role],
+        since=formatting.day(row.since),
     )
 
 
@@ -318,8 +320,8 @@ def session_line(row: SessionView, number: int) -> SessionLine:
         person=row.name or row.email or row.user_id,
         browser=browser_of(row.user_agent),
         user_agent=row.user_agent,
-        since=words.moment(row.created_at),
-        ends=words.moment(row.expires_at),
+        since=formatting.moment(row.created_at),
+        ends=formatting.moment(row.expires_at),
         is_live=row.is_live,
     )
 
@@ -328,11 +330,11 @@ def _subscription_note(row: SubscriptionRow | None) -> str:
     if row is None:
         return "Nothing is charged"
     if row.ended_at is not None:
-        return f"Ended {words.day(row.ended_at)}"
+        return f"Ended {formatting.day(row.ended_at)}"
     if row.past_due_since is not None:
-        return f"Unpaid since {words.day(row.past_due_since)}"
+        return f"Unpaid since {formatting.day(row.past_due_since)}"
     if row.cancel_at_period_end:
-        return f"Ends {words.day(row.period_end)}"
+        return f"Ends {formatting.day(row.period_end)}"
     if row.next_offer is not None:
-        return f"Becomes {row.next_offer.name} {words.day(row.period_end)}"
-    return f"Renews {words.day(row.period_end)}"
+        return f"Becomes {row.next_offer.name} {formatting.day(row.period_end)}"
+    return f"Renews {formatting.day(row.period_end)}"

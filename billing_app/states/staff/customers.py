@@ -6,12 +6,22 @@ from typing import Any, ClassVar
 import reflex as rx
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.sorting import By
-from billing_app.billing.staff.customers import CustomerPage, CustomerRow, search_customers
-from billing_app.billing.staff.search import CustomerFilter, CustomerSort, PlanFilter, Sort, sort_of
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.customers.customers import (
+    CustomerPage,
+    CustomerRow,
+    search_customers,
+)
+from billing_app.billing.staff.customers.search import (
+    CustomerFilter,
+    CustomerSort,
+    PlanFilter,
+    Sort,
+    sort_of,
+)
 from billing_app.composition import get_services
-from billing_app.db.words import AccountKind, EndReason
-from billing_app.states import words
+from billing_app.db.enums import AccountKind, EndReason
+from billing_app.states import formatting
 from billing_app.states.balance import WARNING_PERCENT, percent_of
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Place, Table
@@ -89,8 +99,8 @@ def customer_line(row: CustomerRow) -> CustomerLine:
     last = row.last_plan
     has_ended = last is not None and last.ended_because is not None
     is_counted = row.plan_name is not None or has_ended
-    left = words.number(row.executions_remaining)
-    total = words.number(last.executions if last and has_ended else row.executions)
+    left = formatting.number(row.executions_remaining)
+    total = formatting.number(last.executions if last and has_ended else row.executions)
     return CustomerLine(
         account_id=row.account_id,
         name=row.name or row.user_id or row.organization_id,
@@ -104,7 +114,7 @@ def customer_line(row: CustomerRow) -> CustomerLine:
         meter_tone="spent" if has_ended else _meter_tone(percent),
         status=status,
         tone=tone,
-        since=words.day(row.created_at),
+        since=formatting.day(row.created_at),
     )
 
 

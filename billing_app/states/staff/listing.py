@@ -10,11 +10,11 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import Page as PageOf
-from billing_app.billing.sorting import By
-from billing_app.billing.staff.customers import CustomerPage
-from billing_app.billing.usage import MAX_DAYS, Days
-from billing_app.states import words
+from billing_app.billing.lists.paging import Page as PageOf
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.customers.customers import CustomerPage
+from billing_app.billing.usage.service import MAX_DAYS, Days
+from billing_app.states import formatting
 from billing_app.states.session import SessionState
 
 ROWS: Final = 50
@@ -163,7 +163,7 @@ class Listing(Page, mixin=True):
                 place.descending,
                 page_number=len(cursors) + 1,
                 has_older=page.next_cursor is not None,
-                examined=words.number(examined) if examined else "",
+                examined=formatting.number(examined) if examined else "",
                 is_filtered=self._is_filtered(table),
             ),
         )

@@ -2,13 +2,13 @@
 
 from typing import Any, Final
 
-from billing_app.billing.catalogue import OfferTerms, OfferView, OverageTerms
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.money import minor_units
-from billing_app.billing.staff.drafts import Change, DraftFields
-from billing_app.billing.staff.offers import OfferRow, OfferState, VersionRow
-from billing_app.db.words import Interval
-from billing_app.states import words
+from billing_app.billing.offers.catalogue import OfferTerms, OfferView, OverageTerms
+from billing_app.billing.staff.catalogue.drafts import Change, DraftFields
+from billing_app.billing.staff.catalogue.offers import OfferRow, OfferState, VersionRow
+from billing_app.db.enums import Interval
+from billing_app.states import formatting
 from billing_app.states.payments import Standing, offer_item
 from billing_app.states.staff.views import ChangeLine, OfferLine, VersionLine
 from billing_app.states.views import OfferItem
@@ -92,12 +92,12 @@ def form_of(fields: DraftFields) -> Form:
         "name": terms.name,
         "description": terms.description,
         "executions": str(terms.executions),
-        "price": words.typed_money(terms.price_minor, terms.currency),
+        "price": formatting.typed_money(terms.price_minor, terms.currency),
         "currency": terms.currency,
         "interval": terms.interval.value,
         "trial_days": str(terms.trial_days),
         "overage": "soft" if overage else "hard",
-        "unit_price": words.typed_money(overage.unit_price_minor, terms.currency)
+        "unit_price": formatting.typed_money(overage.unit_price_minor, terms.currency)
         if overage
         else "",
         "unit_executions": str(overage.unit_executions) if overage else "1",
@@ -138,12 +138,12 @@ def offer_line(row: OfferRow) -> OfferLine:
         name=terms.name,
         state=state,
         tone=tone,
-        position=words.number(row.position),
+        position=formatting.number(row.position),
         version=str(row.version) if row.version else "—",
-        price=words.money(terms.price_minor, terms.currency),
+        price=formatting.money(terms.price_minor, terms.currency),
         interval=_interval(terms),
-        executions=words.number(terms.executions),
-        accounts=words.number(row.accounts),
+        executions=formatting.number(terms.executions),
+        accounts=formatting.number(row.accounts),
         has_edits=row.has_edits and row.state is not OfferState.DRAFT,
     )
 
@@ -153,11 +153,11 @@ def version_line(row: VersionRow) -> VersionLine:
     return VersionLine(
         version=str(row.version),
         name=terms.name,
-        price=f"{words.money(terms.price_minor, terms.currency)} {_interval(terms)}",
-        executions=words.number(terms.executions),
-        published=words.moment(row.published_at),
+        price=f"{formatting.money(terms.price_minor, terms.currency)} {_interval(terms)}",
+        executions=formatting.number(terms.executions),
+        published=formatting.moment(row.published_at),
         price_id=row.price_id or "",
-        accounts=words.number(row.accounts),
+        accounts=formatting.number(row.accounts),
     )
 
 
@@ -170,7 +170,7 @@ def change_lines(changes: Any) -> list[ChangeLine]:
             before=_said(change.before),
             theirs=_said(change.theirs),
             yours=_said(change.yours),
-            by=f"{change.by}, {words.exact_moment(change.at)}",
+            by=f"{change.by}, {formatting.exact_moment(change.at)}",
         )
         for change in found
     ]
@@ -185,7 +185,7 @@ def _said(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return words.number(value) if isinstance(value, int) else str(value)
+    return formatting.number(value) if isinstance(value, int) else str(value)
 
 
 def _text(value: int | None) -> str:

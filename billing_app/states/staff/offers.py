@@ -10,11 +10,10 @@ from reflex.event import EventSpec
 from billing_app import routes
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.paging import Page
-from billing_app.billing.sorting import By
-from billing_app.billing.staff.customers import CustomerRow
-from billing_app.billing.staff.drafts import OfferEditedError, check_draft
-from billing_app.billing.staff.offers import (
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.catalogue.drafts import OfferEditedError, check_draft
+from billing_app.billing.staff.catalogue.offers import (
     HolderQuery,
     HolderSort,
     OfferDetail,
@@ -30,15 +29,17 @@ from billing_app.billing.staff.offers import (
     list_versions,
     read_offer,
 )
-from billing_app.billing.staff.publishing import (
+from billing_app.billing.staff.catalogue.publishing import (
     archive_offer,
     create_offer,
     edit_offer,
     publish_draft,
     unarchive_offer,
 )
+from billing_app.billing.staff.customers.customers import CustomerRow
 from billing_app.composition import get_services
-from billing_app.db.words import AccountKind, Interval
+from billing_app.db.enums import AccountKind, Interval
+from billing_app.states.formatting import number
 from billing_app.states.session import SessionState
 from billing_app.states.staff import offer_views as draw
 from billing_app.states.staff.customers import customer_status
@@ -51,7 +52,6 @@ from billing_app.states.staff.views import (
     VersionLine,
 )
 from billing_app.states.views import OfferItem
-from billing_app.states.words import number
 
 NEW: Final = "~new"
 SAVE, PUBLISH, ARCHIVE, UNARCHIVE = "save", "publish", "archive", "unarchive"

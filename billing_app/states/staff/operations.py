@@ -8,17 +8,10 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.paging import Page
-from billing_app.billing.sorting import By
-from billing_app.billing.staff.customers import read_names
-from billing_app.billing.staff.events import (
-    EventQuery,
-    EventSort,
-    ReceivedEvent,
-    list_received,
-    replay_event,
-)
-from billing_app.billing.staff.jobs import (
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.customers.customers import read_names
+from billing_app.billing.staff.operations.jobs import (
     JobQuery,
     JobSort,
     JobState,
@@ -27,7 +20,14 @@ from billing_app.billing.staff.jobs import (
     list_jobs,
     retry_job,
 )
-from billing_app.billing.staff.reconciliations import (
+from billing_app.billing.staff.operations.provider_events import (
+    EventQuery,
+    EventSort,
+    ReceivedEvent,
+    list_received,
+    replay_event,
+)
+from billing_app.billing.staff.operations.reconciliations import (
     DifferenceQuery,
     DifferenceSort,
     FoundDifference,
@@ -38,9 +38,9 @@ from billing_app.billing.staff.reconciliations import (
     run_reconciliation,
 )
 from billing_app.composition import get_services
-from billing_app.db.words import WebhookState
+from billing_app.db.enums import WebhookState
 from billing_app.jobs.staff import get_jobs
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import Said, StaffPage
@@ -205,7 +205,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         comparisons = await self._list(COMPARISONS, read)
         self._show(
             comparisons=[_comparison(each) for each in comparisons],
-            last_began=words.exact_moment(last[0].began_at) if last else "",
+            last_began=formatting.exact_moment(last[0].began_at) if last else "",
             differences=[_difference(each, place) for place, each in enumerate(found)],
         )
 
@@ -235,8 +235,8 @@ def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
         type=event.type,
         state=state,
         tone=tone,
-        received=words.exact_moment(event.received_at),
-        attempts=words.number(event.attempts),
+        received=formatting.exact_moment(event.received_at),
+        attempts=formatting.number(event.attempts),
         account_id=account_id,
         account=names.get(account_id, account_id),
         error=event.problem[:MAX_PROBLEM_LENGTH],
@@ -248,13 +248,19 @@ def _comparison(found: ReconciliationView) -> ComparisonLine:
     if not found.differences:
         outcome, tone = "No differences", "good"
     elif found.dry_run:
-        outcome, tone = f"{words.counted(found.differences, 'difference')}, only told", "warning"
+        outcome, tone = (
+            f"{formatting.counted(found.differences, 'difference')}, only told",
+            "warning",
+        )
     else:
         left = found.differences - found.healed
-        told = words.counted(found.differences, "difference")
-        outcome, tone = f"{told}, {words.number(found.healed)} healed", "bad" if left else "accent"
+        told = formatting.counted(found.differences, "difference")
+        outcome, tone = (
+            f"{told}, {formatting.number(found.healed)} healed",
+            "bad" if left else "accent",
+        )
     kind = "Told only" if found.dry_run else "Healing"
-    return ComparisonLine(words.exact_moment(found.began_at), outcome, tone, kind)
+    return ComparisonLine(formatting.exact_moment(found.began_at), outcome, tone, kind)
 
 
 def _difference(found: FoundDifference, place: int) -> DifferenceLine:
@@ -278,8 +284,8 @@ def job_line(job: JobView) -> JobLine:
         state=state,
         tone=tone,
         subject=_subject(job.subject),
-        created=words.exact_moment(job.created_at),
-        attempts=words.number(job.attempts),
+        created=formatting.exact_moment(job.created_at),
+        attempts=formatting.number(job.attempts),
         problem=job.problem[:MAX_PROBLEM_LENGTH],
         can_retry=job.state in {JobState.FAILED, JobState.CANCELLED},
     )
@@ -297,6 +303,6 @@ def _subject(told: str) -> str:
 
 def _moment_or(part: str) -> str:
     try:
-        return words.exact_moment(datetime.fromisoformat(part))
+        return formatting.exact_moment(datetime.fromisoformat(part))
     except ValueError:
         return part

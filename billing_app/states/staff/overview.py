@@ -9,10 +9,10 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.paging import Page
-from billing_app.billing.sorting import By
-from billing_app.billing.staff.customers import CustomerRow
-from billing_app.billing.staff.metrics import (
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.customers.customers import CustomerRow
+from billing_app.billing.staff.operations.metrics import (
     DayFigures,
     Money,
     NearSort,
@@ -20,13 +20,13 @@ from billing_app.billing.staff.metrics import (
     list_near_limit,
     read_overview,
 )
-from billing_app.billing.usage import Days
+from billing_app.billing.usage.service import Days
 from billing_app.components.charts.executions import counts_per_day, executions_per_day
 from billing_app.composition import get_services
-from billing_app.states import words
+from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.customers import customer_line
-from billing_app.states.staff.denial_words import REASONS
+from billing_app.states.staff.denial_labels import REASONS
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.views import CustomerLine, PlatformFigures
@@ -117,21 +117,21 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
     started = sum(day.trials_started for day in found.days)
     converted = sum(day.trials_converted for day in found.days)
     return PlatformFigures(
-        executions=words.number(executions),
-        executions_note=f"in {preset} days, {words.number(found.days[-1].executions)} today",
-        denied=words.number(denied),
+        executions=formatting.number(executions),
+        executions_note=f"in {preset} days, {formatting.number(found.days[-1].executions)} today",
+        denied=formatting.number(denied),
         denied_note=f"requests refused in {preset} days",
-        trials=words.number(started),
+        trials=formatting.number(started),
         trials_note=f"in {preset} days",
-        converted=words.number(converted),
+        converted=formatting.number(converted),
         converted_note="first purchases of accounts with a trial",
-        subscriptions=words.number(found.active_subscriptions),
+        subscriptions=formatting.number(found.active_subscriptions),
         subscriptions_note="active, on trial or past due",
         revenue=_money(found.revenue),
         revenue_note=f"paid on invoices of {found.month:%B}, before refunds",
-        near=words.number(found.near_limit) if found.near_limit is not None else "—",
+        near=formatting.number(found.near_limit) if found.near_limit is not None else "—",
         near_note=near_note(found.near_limit or 0, found.near_limit_at),
-        past_due=words.number(found.accounts_past_due),
+        past_due=formatting.number(found.accounts_past_due),
         past_due_note=owed_note(found.accounts_past_due, found.owed),
     )
 
@@ -141,7 +141,7 @@ def near_note(accounts: int, at: datetime | None) -> str:
     if at is None:
         return "no worker has looked yet"
     has = "account has" if accounts == 1 else "accounts have"
-    return f"{has} used 80% or more, as of {words.time_of_day(at)} UTC"
+    return f"{has} used 80% or more, as of {formatting.time_of_day(at)} UTC"
 
 
 def owed_note(accounts: int, owed: list[Money]) -> str:
@@ -154,4 +154,4 @@ def owed_note(accounts: int, owed: list[Money]) -> str:
 def _money(amounts: list[Money]) -> str:
     if not amounts:
         return "0"
-    return ", ".join(words.money(money.amount_minor, money.currency) for money in amounts)
+    return ", ".join(formatting.money(money.amount_minor, money.currency) for money in amounts)

@@ -12,9 +12,9 @@ from reflex.event import EventCallback, EventSpec
 
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.staff.permissions import Action, may
-from billing_app.states import words
-from billing_app.states.live import BACK_OFF_SECONDS, PATIENCE_SECONDS, is_connected
+from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.states import formatting
+from billing_app.states.change_polling import BACK_OFF_SECONDS, PATIENCE_SECONDS, is_connected
 from billing_app.states.session import SessionState, leave_for_sign_in
 
 FAILED = "The server could not do this. Nothing was changed; try again."
@@ -103,7 +103,7 @@ class StaffPage(Page, mixin=True):
         staff = visitor.staff
         if staff is not None:
             allowed = [action.value for action in Action if may(staff.role, action)]
-            self._show(role=words.ROLES[staff.role], allowed=allowed)
+            self._show(role=formatting.ROLES[staff.role], allowed=allowed)
         self._show(is_hidden=staff is None)
         return staff, None
 
@@ -115,7 +115,7 @@ class StaffPage(Page, mixin=True):
             # Whatever it is, the page keeps what it shows, says so, and tries again.
             told = log.warning if self.is_broken else log.exception
             told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
-            at = words.moment(self._read_at) if self._read_at else ""
+            at = formatting.moment(self._read_at) if self._read_at else ""
             self._show(is_broken=True, read_at=at)
         return None
 

@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Any, Final
 import reflex as rx
 from reflex.event import EventSpec
 
-from billing_app.billing import catalogue, ids
+from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.plans import PlanState, PlanView, read_history
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.permissions import OwnAccountError, may_repair_own, require
-from billing_app.billing.staff.sessions import sign_out_person
+from billing_app.billing.offers import catalogue
+from billing_app.billing.plans.service import PlanState, PlanView, read_history
+from billing_app.billing.staff.access.browser_sessions import sign_out_person
+from billing_app.billing.staff.access.permissions import OwnAccountError, may_repair_own, require
+from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.composition import get_services
-from billing_app.db.words import PlanType
-from billing_app.states import words
+from billing_app.db.enums import PlanType
+from billing_app.states import formatting
 from billing_app.states.session import SessionState
-from billing_app.states.staff.asked import MAX_PLANS, Asked, Form
 from billing_app.states.staff.customer_views import plan_line
-from billing_app.states.staff.orders import REPAIRS
 from billing_app.states.staff.page import Said
-from billing_app.states.staff.repair_words import TITLES, WORDS
+from billing_app.states.staff.repair_actions import REPAIRS
+from billing_app.states.staff.repair_form import MAX_PLANS, Asked, Form
+from billing_app.states.staff.repair_labels import TITLES, WORDS
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
@@ -162,7 +163,7 @@ class RepairDesk(Page, mixin=True):
         if ended is None:
             return None
         self._put_away()
-        self._show(said=Said(f"{words.counted(ended, 'session')} ended."))
+        self._show(said=Said(f"{formatting.counted(ended, 'session')} ended."))
         return await self._refresh()
 
     async def _choose_plans(self) -> None:
@@ -185,7 +186,7 @@ class RepairDesk(Page, mixin=True):
         found = await catalogue.list_offers(get_services().database)
         self._show(
             offers=[
-                (offer.code, f"{offer.name}, {words.number(offer.executions)} executions")
+                (offer.code, f"{offer.name}, {formatting.number(offer.executions)} executions")
                 for offer in found
                 if offer.is_subscription and (offer.code, offer.version) != self._offer
             ]

@@ -7,13 +7,13 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.paging import Page
-from billing_app.billing.sorting import By
-from billing_app.billing.staff import members
-from billing_app.billing.staff.members import Added, MemberSort, MemberView
+from billing_app.billing.lists.paging import Page
+from billing_app.billing.lists.sorting import By
+from billing_app.billing.staff.access import members
+from billing_app.billing.staff.access.members import Added, MemberSort, MemberView
 from billing_app.composition import get_services
-from billing_app.db.words import StaffRole
-from billing_app.states import words
+from billing_app.db.enums import StaffRole
+from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import Said, StaffPage
@@ -148,7 +148,7 @@ def _row(member: MemberView, staff: StaffActor) -> MemberRow:
         name=member.name or member.email,
         email=member.email,
         role=member.role.value,
-        role_name=words.ROLES[member.role],
-        added=words.day(member.added_at),
+        role_name=formatting.ROLES[member.role],
+        added=formatting.day(member.added_at),
         is_viewer=member.user_id == staff.actor_id,
     )

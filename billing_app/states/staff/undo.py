@@ -8,12 +8,12 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.staff import undo as undoing
-from billing_app.billing.staff.audit_log import EntryView
-from billing_app.billing.staff.history import read_taken_back
+from billing_app.billing.staff.audit.account_history import read_taken_back
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs import undo as undoing
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
-from billing_app.states.staff.entries import entry_words
+from billing_app.states.staff.audit_entries import entry_words
 from billing_app.states.staff.page import Said
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from billing_app.billing.api_keys import hash_key
-from billing_app.db.words import Scope
+from billing_app.billing.identity.api_keys import hash_key
+from billing_app.db.enums import Scope
 from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
 from tests.api.bad_input.refusals import KEYED, READS, refused
 from tests.conftest import PUBLIC

@@ -6,7 +6,7 @@ import httpx
 
 from billing_app.billing import ids
 from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
-from tests.api.contract.asking import CHECK_FIELDS, ask, done, numbers, of
+from tests.api.contract.requests import CHECK_FIELDS, ask, done, numbers, of
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.factories import Holder, add_plan, end_plan, member, organization
 

@@ -7,9 +7,9 @@ import pytest
 from fastapi.params import Form
 from fastapi.routing import APIRoute
 
-from billing_app.api import overage, passwords, sign_in, staff, subscriptions, top_ups, usage
+from billing_app.api import overage, password_resets, sign_in, staff, subscriptions, top_ups, usage
 from billing_app.api.routing import JsonRoute
-from tests.api.contract.asking import done
+from tests.api.contract.requests import done
 
 OPEN = {"/billing/offers", "/billing/problems/{code}", "/billing/webhooks/stripe"}
 EITHER = [{"key": []}, {"session": []}]
@@ -81,7 +81,7 @@ def test_metrics_are_text(document: Any) -> None:
 
 
 def test_every_json_body_is_read_strictly() -> None:
-    modules = (overage, top_ups, subscriptions, sign_in, passwords, usage, *staff.modules)
+    modules = (overage, top_ups, subscriptions, sign_in, password_resets, usage, *staff.modules)
     routes = [route for module in modules for route in module.router.routes]
     with_body = [
         route

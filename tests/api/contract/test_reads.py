@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from billing_app.db.words import Scope
+from billing_app.db.enums import Scope
 from billing_app.routes import CHECK_EXECUTIONS
-from tests.api.contract.asking import NUMBERS, ask, done, numbers, of
+from tests.api.contract.requests import NUMBERS, ask, done, numbers, of
 from tests.factories import Holder, add_plan, api_key, connect, organization
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from billing_app.routes import CHECK_EXECUTIONS
-from tests.api.contract.asking import CHECK_FIELDS, ask, done
+from tests.api.contract.requests import CHECK_FIELDS, ask, done
 from tests.factories import Holder
 
 

@@ -1,0 +1,80 @@
+"""What the routes of the sign-in pages share: each answers a form's post with a page."""
+
+from typing import Annotated, Final
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from fastapi import Form, Request
+from fastapi.responses import RedirectResponse
+
+from billing_app.billing.identity.sessions import SignedIn
+from billing_app.composition import Services
+from billing_app.routes import DASHBOARD, SESSION_COOKIE, SIGN_IN
+
+Text = Annotated[str, Form(max_length=2048)]
+SEE_OTHER: Final = 303
+
+
+def client_address(request: Request) -> str:
+    """Whose attempts are counted together."""
+    return request.client.host if request.client else "unknown"
+
+
+def user_agent(request: Request) -> str:
+    return request.headers.get("user-agent", "")
+
+
+def page_query(request: Request, name: str) -> str:
+    """What the address of the page with the form says: a form that was posted before the page's
+    script has run does not know it."""
+    query = request.headers.get("referer", "").partition("?")[2]
+    return parse_qs(query).get(name, [""])[0]
+
+
+def to_page(page: str, **query: str) -> RedirectResponse:
+    return RedirectResponse(f"{page}?{urlencode(query)}" if query else page, SEE_OTHER)
+
+
+def back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
+    """To the form again, which says what was wrong and still knows where the person was going."""
+    query = {"error": error}
+    if is_local(next_page) and next_page != DASHBOARD:
+        query["next"] = next_page
+    return to_page(page, **query)
+
+
+def inside(services: Services, signed_in: SignedIn, next_page: str = DASHBOARD) -> RedirectResponse:
+    """On, with the session's cookie."""
+    response = to_page(next_page if is_local(next_page) else DASHBOARD)
+    response.set_cookie(
+        SESSION_COOKIE,
+        signed_in.token,
+        expires=signed_in.expires_at,
+        path="/",
+        secure=services.settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def out(services: Services, error: str = "") -> RedirectResponse:
+    """To the sign-in page, without the session's cookie."""
+    response = back(SIGN_IN, error) if error else to_page(SIGN_IN)
+    response.delete_cookie(
+        SESSION_COOKIE,
+        path="/",
+        secure=services.settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def is_local(page: str) -> bool:
+    """A path of this site: no scheme, no host, no way to spell one."""
+    try:
+        parts = urlsplit(page)
+    except ValueError:
+        return False
+    plain = page.startswith("/") and not page.startswith("//") and "\\" not in page
+    return plain and not parts.scheme and not parts.netloc

@@ -1,0 +1,160 @@
+"""A new password, by plain HTML form posts like signing in.
+
+The link in a mail leaves its token in an HttpOnly cookie, so that the page's address has none:
+whoever sees the address bar, the history or a referrer can do nothing with it.
+"""
+
+from typing import Final
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import RedirectResponse
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing_app.api.auth_forms import (
+    Text,
+    back,
+    client_address,
+    inside,
+    out,
+    page_query,
+    to_page,
+    user_agent,
+)
+from billing_app.api.callers import Now, ServicesNow
+from billing_app.api.csrf import require_own_origin
+from billing_app.billing.errors import InvalidInputError, TooManyAttemptsError
+from billing_app.billing.identity import password_resets, sessions
+from billing_app.billing.identity.password_resets import (
+    LINK_MINUTES,
+    PasswordLinkOverError,
+    WrongPasswordError,
+)
+from billing_app.billing.identity.sessions import hash_token
+from billing_app.jobs.mail import get_post
+from billing_app.routes import (
+    CHANGE_PASSWORD,
+    FORGOT_PASSWORD,
+    PASSWORD_CHANGE,
+    PASSWORD_COOKIE,
+    PASSWORD_RESET,
+    PASSWORD_RESETS,
+    PASSWORDS,
+    RESET_PASSWORD,
+    SESSION_COOKIE,
+)
+
+FROM_OWN_PAGES: Final = [Depends(require_own_origin)]
+
+router = APIRouter(tags=["sign-in"])
+
+
+@router.post(PASSWORD_RESETS, include_in_schema=False, dependencies=FROM_OWN_PAGES)
+async def ask_for_link(
+    request: Request, services: ServicesNow, email: Text = ""
+) -> RedirectResponse:
+    """The answer is the same, and takes as long, whether or not anybody has the address."""
+    post = get_post()
+    if post is None:
+        return back(FORGOT_PASSWORD, "no_mail")
+    try:
+        address = sessions.clean_email(email)
+        await services.attempts.check_password_link(address.lower(), client_address(request))
+        await password_resets.ask_for_link(services.database, post, email=address)
+    except InvalidInputError:
+        return back(FORGOT_PASSWORD, "invalid_email")
+    except TooManyAttemptsError:
+        return back(FORGOT_PASSWORD, "rate_limited")
+    except SQLAlchemyError:
+        return back(FORGOT_PASSWORD, "unreachable")
+    return to_page(FORGOT_PASSWORD, said="mailed")
+
+
+@router.get(PASSWORD_RESETS + "/{token}", include_in_schema=False)
+async def open_link(token: str, services: ServicesNow, now: Now) -> RedirectResponse:
+    """Where the mail leads. Changes nothing: programs open links in mails, too."""
+    try:
+        link = await password_resets.find_link(services.database, token, now)
+    except SQLAlchemyError:
+        return back(FORGOT_PASSWORD, "unreachable")
+    if link is None:
+        return back(FORGOT_PASSWORD, "link_over")
+    response = to_page(RESET_PASSWORD, link=link)
+    response.set_cookie(
+        PASSWORD_COOKIE,
+        token,
+        max_age=LINK_MINUTES * 60,
+        path=PASSWORDS,
+        secure=services.settings.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+@router.post(PASSWORD_RESET, include_in_schema=False, dependencies=FROM_OWN_PAGES)
+async def reset_password(
+    request: Request, services: ServicesNow, now: Now, password: Text = "", link: Text = ""
+) -> RedirectResponse:
+    """Sets the password of whoever followed the link, and signs them in.
+
+    The cookie is of the link that was opened last, the form of the page that was drawn: another
+    link may have been opened in another tab.
+    """
+    token = request.cookies.get(PASSWORD_COOKIE, "")
+    link = link or page_query(request, "link")
+    if hash_token(token).hex() != link:
+        return _without_link(back(FORGOT_PASSWORD, "link_over"))
+    try:
+        signed_in = await password_resets.reset_password(
+            services.database,
+            get_post(),
+            token=token,
+            password=password,
+            user_agent=user_agent(request),
+            session_days=services.settings.session_days,
+            now=now,
+        )
+    except InvalidInputError:
+        return to_page(RESET_PASSWORD, error="invalid_password", link=link)
+    except PasswordLinkOverError:
+        return _without_link(back(FORGOT_PASSWORD, "link_over"))
+    except SQLAlchemyError:
+        return to_page(RESET_PASSWORD, error="unreachable", link=link)
+    return _without_link(inside(services, signed_in))
+
+
+@router.post(PASSWORD_CHANGE, include_in_schema=False, dependencies=FROM_OWN_PAGES)
+async def change_password(
+    request: Request, services: ServicesNow, now: Now, current: Text = "", password: Text = ""
+) -> RedirectResponse:
+    """Sets the password of whoever is signed in and knows the old one."""
+    token = request.cookies.get(SESSION_COOKIE, "")
+    try:
+        person = await sessions.authenticate(services.database, token, now)
+        if person is None:
+            return out(services)
+        await services.attempts.check_sign_in(person.email.lower(), client_address(request))
+        await password_resets.change_password(
+            services.database,
+            get_post(),
+            person,
+            current=current,
+            password=password,
+            token=token,
+            now=now,
+        )
+    except WrongPasswordError:
+        return back(CHANGE_PASSWORD, "wrong_password")
+    except InvalidInputError:
+        return back(CHANGE_PASSWORD, "invalid_password")
+    except TooManyAttemptsError:
+        return back(CHANGE_PASSWORD, "rate_limited")
+    except SQLAlchemyError:
+        return back(CHANGE_PASSWORD, "unreachable")
+    return to_page(CHANGE_PASSWORD, said="changed")
+
+
+def _without_link(response: RedirectResponse) -> RedirectResponse:
+    response.delete_cookie(PASSWORD_COOKIE, path=PASSWORDS, httponly=True, samesite="lax")
+    return response

@@ -1,0 +1,188 @@
+"""Signing up, in and out. The cookie's token is random; the database knows only its hash."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, func, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.actors import UserActor
+from billing_app.billing.errors import EmailTakenError, InvalidInputError, NotAuthenticatedError
+from billing_app.billing.identity.password_hashing import hash_password, is_password
+from billing_app.billing.plans import trials
+from billing_app.billing.plans.trials import TrialTerms
+from billing_app.db.engine import Database
+from billing_app.db.enums import AccountKind, Role
+from billing_app.db.tables import Account, Membership, Session, User
+
+# Without what mail gives a meaning of its own (RFC 5322 specials, RFC 2047 words): such an address
+# could be read as another one.
+EMAIL: Final = re.compile(
+    r"(?!.*=\?){c}{{1,64}}@{c}{{1,255}}\.(?:(?!\.){c}){{2,63}}".format(
+        c=r"[^@\s\x00-\x1f()<>\[\],;:\\\"]"
+    )
+)
+MAX_EMAIL_LENGTH: Final = 320
+WRONG: Final = "The e-mail address or the password is wrong."
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """`token` goes into the cookie and is known nowhere else."""
+
+    token: str
+    user_id: str
+    expires_at: datetime
+
+
+async def sign_up(
+    database: Database,
+    *,
+    email: str,
+    password: str,
+    name: str,
+    terms: TrialTerms,
+    now: datetime,
+) -> str:
+    """Make a user of the public organization with a trial plan; returns the user's id.
+
+    Raises InvalidInputError, EmailTakenError.
+    """
+    email = clean_email(email)
+    if len(name) > 255 or "\0" in name:
+        raise InvalidInputError("A name has at most 255 characters, and no NUL.", field="name")
+    user = User(
+        id=ids.new_id("usr_"),
+        name=name.strip(),
+        email=email,
+        password_hash=await hash_password(password),
+        created_at=now,
+    )
+    try:
+        async with database.transaction() as session:
+            session.add(user)
+            await session.flush()
+            await give_trial(session, user, terms, now)
+    except IntegrityError:
+        raise EmailTakenError from None
+    return user.id
+
+
+async def sign_in(
+    database: Database,
+    *,
+    email: str,
+    password: str,
+    user_agent: str,
+    session_days: int,
+    now: datetime,
+) -> SignedIn:
+    """Raises NotAuthenticatedError, the same for an unknown address and a wrong password."""
+    address = email.strip().lower().replace("\0", " ")  # nobody's, and PostgreSQL takes no NUL
+    query = select(User).where(func.lower(User.email) == address)
+    async with database.reading() as session:
+        user = (await session.exec(query)).first()
+    if not await is_password(password, user.password_hash if user else None) or user is None:
+        raise NotAuthenticatedError(WRONG)
+    # Somebody may choose a new password meanwhile, which signs out who knew the old one.
+    unchanged = (
+        select(User.id)
+        .where(User.id == user.id, User.password_hash == user.password_hash)
+        .with_for_update(read=True)
+    )
+    signed_in, row = new_session(user.id, user_agent, session_days, now)
+    async with database.transaction() as session:
+        if (await session.exec(unchanged)).first() is None:
+            raise NotAuthenticatedError(WRONG)
+        session.add(row)
+    return signed_in
+
+
+def new_session(
+    user_id: str, user_agent: str, session_days: int, now: datetime
+) -> tuple[SignedIn, Session]:
+    """A session for the caller to keep, of somebody who has proved who they are."""
+    token = secrets.token_urlsafe(32)
+    row = Session(
+        token_hash=hash_token(token),
+        user_id=user_id,
+        created_at=now,
+        expires_at=now + timedelta(days=session_days),
+        user_agent=user_agent[:255],
+    )
+    return SignedIn(token=token, user_id=user_id, expires_at=row.expires_at), row
+
+
+async def authenticate(database: Database, token: str, now: datetime) -> UserActor | None:
+    """The person whose live session this is, or None."""
+    query = (
+        select(User)
+        .join(Session, col(Session.user_id) == User.id)
+        .where(Session.token_hash == hash_token(token))
+        .where(col(Session.revoked_at).is_(None))
+        .where(Session.expires_at > now)
+    )
+    async with database.reading() as session:
+        user = (await session.exec(query)).first()
+    return UserActor(user.id, user.name, user.email or "") if user else None
+
+
+async def sign_out(database: Database, token: str, now: datetime) -> None:
+    """End this session; nothing happens when it has ended already."""
+    await _revoke(database, col(Session.token_hash) == hash_token(token), now)
+
+
+async def sign_out_everywhere(database: Database, actor: UserActor, now: datetime) -> None:
+    """End every session of the person."""
+    await _revoke(database, col(Session.user_id) == actor.user_id, now)
+
+
+def clean_email(email: str) -> str:
+    """Raises InvalidInputError."""
+    email = email.strip()
+    if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
+        raise InvalidInputError("This is not an e-mail address.", field="email")
+    return email
+
+
+async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: datetime) -> None:
+    account = Account(
+        id=ids.new_account_number(),
+        kind=AccountKind.USER,
+        organization_id=terms.public_organization_id,
+        user_id=user.id,
+        created_at=now,
+    )
+    session.add(account)
+    session.add(
+        Membership(
+            organization_id=terms.public_organization_id,
+            user_id=user.id,
+            role=Role.MEMBER,
+            created_at=now,
+        )
+    )
+    await session.flush()
+    session.add(trials.trial_plan(account.id, terms, now))
+
+
+async def _revoke(database: Database, condition: object, now: datetime) -> None:
+    statement = (
+        update(Session)
+        .where(condition)  # pyright: ignore[reportArgumentType]
+        .where(col(Session.revoked_at).is_(None))
+        .values(revoked_at=now)
+    )
+    async with database.transaction() as session:
+        await session.exec(statement)
+
+
+def hash_token(token: str) -> bytes:
+    """What the database knows of a token."""
+    return sha256(token.encode()).digest()

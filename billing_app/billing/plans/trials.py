@@ -1,0 +1,65 @@
+"""Trial plans: each user of the public organization gets one, in the transaction that makes it.
+
+A service that names a new user runs the statements on the hot path's connection, for many
+users at once; a person who signs up gets `trial_plan` through the session that makes them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing_app.db.enums import PlanSource, PlanType
+from billing_app.db.tables import Plan
+
+TRIAL_PLAN_NAME: Final = "Trial"
+
+ENSURE_USERS: Final = """
+INSERT INTO users (id, name, created_at)
+SELECT id, '', now() FROM unnest($1::text[]) AS new (id) ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+ENSURE_MEMBERSHIPS: Final = """
+INSERT INTO memberships (organization_id, user_id, role, created_at)
+SELECT $1, user_id, 'member', now() FROM unnest($2::text[]) AS new (user_id) ORDER BY user_id
+ON CONFLICT DO NOTHING
+"""
+
+ENSURE_ACCOUNTS: Final = """
+INSERT INTO accounts (id, kind, organization_id, user_id, created_at)
+SELECT id, 'user', $1, user_id, now()
+FROM unnest($2::bigint[], $3::text[]) AS new (id, user_id) ORDER BY user_id
+ON CONFLICT DO NOTHING
+"""
+
+ENSURE_TRIALS: Final = """
+INSERT INTO plans (account_id, sequence, type, name, source, executions, used, held,
+                   starts_at, ends_at, created_at)
+SELECT id, 1, 'trial', $1, 'trial', $2::bigint, 0, 0, now(), now() + $3::int * interval '1 day',
+       now()
+FROM accounts WHERE kind = 'user' AND user_id = ANY($4::text[]) ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialTerms:
+    """What a new user gets. `days` None: the trial lasts until it is used up."""
+
+    public_organization_id: str
+    executions: int
+    days: int | None
+
+
+def trial_plan(account_id: int, terms: TrialTerms, now: datetime) -> Plan:
+    return Plan(
+        account_id=account_id,
+        sequence=1,
+        type=PlanType.TRIAL,
+        name=TRIAL_PLAN_NAME,
+        source=PlanSource.TRIAL,
+        executions=terms.executions,
+        starts_at=now,
+        ends_at=None if terms.days is None else now + timedelta(days=terms.days),
+        created_at=now,
+    )

@@ -1,0 +1,171 @@
+"""View as customer: staff look at an account as its holder does, read only, for half an hour.
+
+A view belongs to a session, so that every page and every request of that browser sees the same.
+Beginning and end are audit entries of the account: its holder learns that it happened.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import and_, col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.accounts.service import authorize_reading
+from billing_app.billing.actors import Actor, PersonActor, StaffActor, UserActor, ViewingActor
+from billing_app.billing.errors import ForbiddenError
+from billing_app.billing.identity.sessions import hash_token
+from billing_app.billing.staff.access.permissions import Action, require
+from billing_app.billing.staff.audit.audit_writing import Deed, record
+from billing_app.db.engine import Database
+from billing_app.db.enums import AccountKind, StaffRole
+from billing_app.db.tables import (
+    Account,
+    AuditEntry,
+    Organization,
+    Session,
+    StaffMember,
+    StaffView,
+    User,
+)
+
+VIEW_MINUTES: Final = 30
+MAX_ENDED: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Whose session a browser has, their role of the house, and the view that is open."""
+
+    person: UserActor
+    staff: StaffActor | None
+    view: ViewingActor | None
+
+    @property
+    def actor(self) -> PersonActor:
+        """As whom customers' pages are read."""
+        return self.view or self.person
+
+
+async def visit(database: Database, token: str, now: datetime) -> Visitor | None:
+    """Whose live session this is, or None. A view that is over, or whose viewer left, is none."""
+    is_member = and_(col(StaffMember.user_id) == User.id, col(StaffMember.removed_at).is_(None))
+    is_open = and_(col(StaffView.token_hash) == Session.token_hash, col(StaffView.until) > now)
+    query = (
+        select(User, StaffMember, StaffView)
+        .join(Session, col(Session.user_id) == User.id)
+        .outerjoin(StaffMember, is_member)
+        .outerjoin(StaffView, is_open)
+        .where(Session.token_hash == hash_token(token))
+        .where(col(Session.revoked_at).is_(None))
+        .where(Session.expires_at > now)
+    )
+    async with database.reading() as session:
+        row = (await session.exec(query)).first()
+        return await _visitor(session, *row) if row else None
+
+
+async def begin_view(
+    database: Database, actor: Actor, token: str, account_id: str, *, reason: str, now: datetime
+) -> datetime:
+    """Let the actor's own session look at the account; returns until when.
+
+    Another view of the session ends. Raises ForbiddenError for others than signed-in staff,
+    InvalidInputError without a reason, AccountNotFoundError.
+    """
+    staff = require(actor, Action.VIEW_AS_CUSTOMER)
+    async with database.transaction() as session:
+        await _lock_session(session, staff, token, now)
+        account = await authorize_reading(session, staff, account_id)
+        before = await session.get(StaffView, hash_token(token))
+        if before is not None:
+            await _end(session, before, "Another view began.", now)
+        until = now + timedelta(minutes=VIEW_MINUTES)
+        deed = Deed(Action.VIEW_AS_CUSTOMER, reason, account.id, after={"until": until.isoformat()})
+        entry = await record(session, staff, deed, now)
+        assert entry.id is not None
+        session.add(
+            StaffView(
+                token_hash=hash_token(token), account_id=account.id, entry_id=entry.id, until=until
+            )
+        )
+    return until
+
+
+async def end_view(database: Database, actor: Actor, token: str, now: datetime) -> str | None:
+    """End the session's view; the id of the account that was looked at, None without a view."""
+    staff = actor.staff if isinstance(actor, ViewingActor) else require(actor, Action.END_VIEW)
+    async with database.transaction() as session:
+        await _lock_session(session, staff, token, now)
+        view = await session.get(StaffView, hash_token(token))
+        if view is None:
+            return None
+        account_id = ids.encode_account(view.account_id)
+        await _end(session, view, "Ended by who looked.", now)
+    return account_id
+
+
+async def end_old_views(database: Database, now: datetime) -> int:
+    """Write down the end of views whose time is over or whose session ended; how many."""
+    query = (
+        select(StaffView)
+        .join(Session, col(Session.token_hash) == StaffView.token_hash)
+        .where(or_(col(StaffView.until) <= now, col(Session.revoked_at).is_not(None)))
+        .order_by(col(StaffView.token_hash))
+        .limit(MAX_ENDED)
+        .with_for_update(of=StaffView, skip_locked=True)
+    )
+    async with database.transaction() as session:
+        found = (await session.exec(query)).all()
+        for view in found:
+            is_over = view.until <= now
+            await _end(session, view, "Its time was over." if is_over else "Signed out.", now)
+    return len(found)
+
+
+async def _lock_session(
+    session: AsyncSession, staff: StaffActor, token: str, now: datetime
+) -> None:
+    query = (
+        select(Session)
+        .where(Session.token_hash == hash_token(token))
+        .where(Session.user_id == staff.actor_id)
+        .where(col(Session.revoked_at).is_(None))
+        .where(Session.expires_at > now)
+        .with_for_update()
+    )
+    if (await session.exec(query)).first() is None:
+        raise ForbiddenError("Only who is signed in can look at an account as its holder.")
+
+
+async def _end(session: AsyncSession, view: StaffView, reason: str, now: datetime) -> None:
+    begun = await session.get_one(AuditEntry, view.entry_id)
+    staff = StaffActor(begun.actor_id, begun.actor_name, StaffRole(begun.role))
+    at = min(now, view.until)
+    told = {"begun": begun.id, "until": at.isoformat()}
+    await record(session, staff, Deed(Action.END_VIEW, reason, view.account_id, after=told), at)
+    await session.delete(view)
+    await session.flush()
+
+
+async def _visitor(
+    session: AsyncSession, user: User, member: StaffMember | None, view: StaffView | None
+) -> Visitor:
+    person = UserActor(user.id, user.name, user.email or "")
+    if member is None:
+        return Visitor(person, None, None)
+    staff = StaffActor(user.id, user.name or user.email or "", StaffRole(member.role))
+    if view is None:
+        return Visitor(person, staff, None)
+    return Visitor(person, staff, await _viewing(session, staff, view))
+
+
+async def _viewing(session: AsyncSession, staff: StaffActor, view: StaffView) -> ViewingActor:
+    account = await session.get_one(Account, view.account_id)
+    if account.user_id is None:
+        holder = (await session.get_one(Organization, account.organization_id)).name
+    else:
+        user = await session.get_one(User, account.user_id)
+        holder = user.name or user.email or user.id
+    return ViewingActor(staff, account.id, AccountKind(account.kind), holder, view.until)

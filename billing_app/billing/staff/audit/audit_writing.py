@@ -1,0 +1,71 @@
+"""The audit log: what staff did, written in the transaction of what it tells."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.staff.access.ownership import is_own
+from billing_app.db.tables import AuditEntry
+
+MAX_REASON_LENGTH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What was done and why; see AuditEntry for `subject`, `before`, `after` and `undoes`."""
+
+    action: str
+    reason: str
+    account_id: int | None = None
+    subject: str = ""
+    before: dict[str, Any] = field(default_factory=dict[str, Any])
+    after: dict[str, Any] = field(default_factory=dict[str, Any])
+    undoes: int | None = None
+    request_key: str | None = None
+    request_hash: bytes | None = None
+
+
+async def record(session: AsyncSession, actor: StaffActor, deed: Deed, now: datetime) -> AuditEntry:
+    """Write an entry in the caller's transaction; its `id` is known when this returns.
+
+    Raises InvalidInputError without a reason.
+    """
+    is_theirs = deed.account_id is not None and await is_own(
+        session, deed.account_id, actor.actor_id
+    )
+    entry = entry_of(actor, deed, now, own_account=is_theirs)
+    session.add(entry)
+    await session.flush()
+    return entry
+
+
+def entry_of(actor: StaffActor, deed: Deed, now: datetime, *, own_account: bool) -> AuditEntry:
+    """The entry, not written yet. Raises InvalidInputError without a reason."""
+    return AuditEntry(
+        at=now,
+        actor_id=actor.actor_id,
+        actor_name=actor.name,
+        role=actor.role,
+        action=deed.action,
+        account_id=deed.account_id,
+        own_account=own_account,
+        subject=deed.subject,
+        reason=clean_reason(deed.reason),
+        before=deed.before,
+        after=deed.after,
+        undoes=deed.undoes,
+        request_key=deed.request_key,
+        request_hash=deed.request_hash,
+    )
+
+
+def clean_reason(reason: str) -> str:
+    """Raises InvalidInputError unless it says something in at most MAX_REASON_LENGTH characters."""
+    reason = reason.strip()
+    if not reason or len(reason) > MAX_REASON_LENGTH or "\0" in reason:
+        raise InvalidInputError(f"Say why, in 1 to {MAX_REASON_LENGTH} characters.", field="reason")
+    return reason

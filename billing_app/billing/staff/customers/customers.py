@@ -1,0 +1,248 @@
+"""Customers as staff find them: a row for each account, with what it holds right now."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.actors import Actor
+from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit
+from billing_app.billing.staff.access.permissions import Action, require
+from billing_app.billing.staff.customers.search import (
+    IS_USABLE,
+    CustomerFilter,
+    Found,
+    find_accounts,
+)
+from billing_app.db.engine import Database
+from billing_app.db.enums import (
+    AccountKind,
+    EndReason,
+    InvoiceStatus,
+    PlanSource,
+    PlanType,
+    SubscriptionStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LastPlan:
+    """What an account without a usable plan had last. `ended_because` None: it has not ended, and
+    gives nothing all the same, since it is paused or suspended."""
+
+    name: str
+    executions: int
+    is_paused: bool
+    ended_because: EndReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """An account in a list. `name` is the person's or the organization's; "" for a user that a
+    service named. The figures are of the plans that are usable now, without executions beyond.
+
+    `plan_name` and `plan_type` are of the plan that pays next; None: nothing is usable, and
+    `last_plan` is what was, None when no plan has started yet. `goes_beyond`: more may be used
+    beyond the plans. `disputed_since`: a bank took back what a plan cost, and has not decided yet.
+    """
+
+    account_id: str
+    kind: AccountKind
+    name: str
+    email: str
+    organization_id: str
+    user_id: str | None
+    customer_id: str | None
+    plan_name: str | None
+    plan_type: PlanType | None
+    executions: int
+    executions_used: int
+    executions_held: int
+    goes_beyond: bool
+    last_plan: LastPlan | None
+    subscription_status: SubscriptionStatus | None
+    past_due_since: datetime | None
+    disputed_since: datetime | None
+    blocked_at: datetime | None
+    created_at: datetime
+
+    @property
+    def executions_remaining(self) -> int:
+        return self.executions - self.executions_used - self.executions_held
+
+
+SEARCH_SECONDS: Final = 1.0
+IS_BOUGHT: Final = f"plan.source <> '{PlanSource.OVERAGE}'"
+ROWS: Final = f"""
+SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
+       account.created_at, customer.customer_id,
+       CASE account.kind WHEN 'user' THEN holder.name ELSE firm.name END AS name,
+       coalesce(holder.email, '') AS email, held.*, last.*, owed.status, owed.past_due_since,
+       disputed.disputed_since
+FROM accounts AS account
+JOIN organizations AS firm ON firm.id = account.organization_id
+LEFT JOIN users AS holder ON holder.id = account.user_id
+LEFT JOIN provider_customers AS customer ON customer.account_id = account.id
+LEFT JOIN LATERAL (
+    SELECT status, past_due_since FROM subscriptions AS subscription
+    WHERE subscription.account_id = account.id AND subscription.ended_at IS NULL
+    ORDER BY number DESC LIMIT 1
+) AS owed ON true
+LEFT JOIN LATERAL (
+    SELECT min(plan.suspended_at) AS disputed_since FROM plans AS plan
+    JOIN invoices AS invoice
+        ON invoice.account_id = plan.account_id AND invoice.provider_id = plan.source_reference
+    WHERE plan.account_id = account.id AND plan.suspended_at <= :now
+        AND invoice.status = '{InvoiceStatus.PAID}'
+) AS disputed ON true
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum(plan.executions) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS executions,
+           coalesce(sum(plan.used) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS used,
+           coalesce(sum(plan.held) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS held,
+           (array_agg(plan.name ORDER BY plan.priority, plan.sequence)
+               FILTER (WHERE {IS_BOUGHT}))[1] AS plan_name,
+           (array_agg(plan.type ORDER BY plan.priority, plan.sequence)
+               FILTER (WHERE {IS_BOUGHT}))[1] AS plan_type,
+           coalesce(bool_or(plan.executions > plan.used + plan.held)
+               FILTER (WHERE NOT {IS_BOUGHT}), false) AS goes_beyond
+    FROM plans AS plan
+    WHERE plan.account_id = account.id AND {IS_USABLE}
+) AS held ON true
+LEFT JOIN LATERAL (
+    SELECT plan.name AS last_name, plan.executions AS last_executions,
+           plan.paused_at IS NOT NULL AS last_paused,
+           CASE WHEN plan.ended_at IS NULL AND plan.ends_at <= :now THEN '{EndReason.PERIOD_ENDED}'
+               ELSE plan.ended_because END AS last_because
+    FROM plans AS plan
+    WHERE held.plan_name IS NULL AND plan.account_id = account.id AND {IS_BOUGHT}
+        AND plan.starts_at <= :now
+    ORDER BY plan.ended_at IS NOT NULL OR coalesce(plan.ends_at <= :now, false),
+             plan.priority DESC, plan.sequence DESC LIMIT 1
+) AS last ON true
+WHERE account.id = ANY(:ids)
+"""  # noqa: S608
+NAMES: Final = """
+SELECT account.id,
+       CASE account.kind WHEN 'user'
+           THEN coalesce(nullif(holder.name, ''), holder.email, account.user_id)
+           ELSE coalesce(nullif(firm.name, ''), firm.id) END AS name
+FROM accounts AS account
+JOIN organizations AS firm ON firm.id = account.organization_id
+LEFT JOIN users AS holder ON holder.id = account.user_id
+WHERE account.id = ANY(:ids)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPage(Page[CustomerRow]):
+    """`examined`: so many accounts were looked at and the page is not full; 0 when it is, or when
+    there is no more."""
+
+    examined: int
+
+
+async def search_customers(
+    database: Database,
+    actor: Actor,
+    where: CustomerFilter,
+    *,
+    now: datetime,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> CustomerPage:
+    """Accounts in the order that `where` asks for. For staff.
+
+    It searches until the page is full, or SEARCH_SECONDS are over: then the page is short and has
+    a cursor all the same, where the search goes on. Raises ForbiddenError, InvalidInputError.
+    """
+    require(actor, Action.READ)
+    check_limit(limit)
+    async with database.reading() as session:
+        found = await _search(session, where, now=now, limit=limit, cursor=cursor)
+        rows = await read_customers(session, found.account_ids, now)
+    return CustomerPage(rows, found.next_cursor, found.examined)
+
+
+async def _search(
+    session: AsyncSession,
+    where: CustomerFilter,
+    *,
+    now: datetime,
+    limit: int,
+    cursor: str | None,
+) -> Found:
+    """As many steps of the search as there is time for, one at least."""
+    until = time.monotonic() + SEARCH_SECONDS
+    account_ids: list[int] = []
+    examined = 0
+    while True:
+        left = limit - len(account_ids)
+        step = await find_accounts(session, where, now=now, limit=left, cursor=cursor)
+        account_ids += step.account_ids
+        examined, cursor = examined + step.examined, step.next_cursor
+        if cursor is None or not step.examined or len(account_ids) == limit:
+            return Found(account_ids, cursor, 0)
+        if time.monotonic() >= until:
+            return Found(account_ids, cursor, examined)
+
+
+async def read_customers(
+    session: AsyncSession, account_ids: list[int], now: datetime
+) -> list[CustomerRow]:
+    """A row for each of the accounts that exists, in their order."""
+    connection = await session.connection()
+    found = await connection.execute(text(ROWS), {"ids": account_ids, "now": now})
+    rows = {row.id: _row(row) for row in found.all()}
+    return [rows[account_id] for account_id in account_ids if account_id in rows]
+
+
+async def read_names(
+    database: Database, actor: Actor, account_ids: Iterable[str | None]
+) -> dict[str, str]:
+    """By account id: the organization's name or the person's, else their address, else the id
+    that a service gave. None and what is no account are left out. Raises ForbiddenError."""
+    require(actor, Action.READ)
+    decoded = {ids.decode_account(account_id) for account_id in account_ids if account_id}
+    numbers = [number for number in decoded if number is not None]
+    if not numbers:
+        return {}
+    async with database.reading() as session:
+        connection = await session.connection()
+        found = await connection.execute(text(NAMES), {"ids": numbers})
+        return {ids.encode_account(row.id): row.name for row in found.all()}
+
+
+def _row(row: Any) -> CustomerRow:
+    return CustomerRow(
+        account_id=ids.encode_account(row.id),
+        kind=AccountKind(row.kind),
+        name=row.name,
+        email=row.email,
+        organization_id=row.organization_id,
+        user_id=row.user_id,
+        customer_id=row.customer_id,
+        plan_name=row.plan_name,
+        plan_type=PlanType(row.plan_type) if row.plan_type else None,
+        executions=row.executions,
+        executions_used=row.used,
+        executions_held=row.held,
+        goes_beyond=row.goes_beyond,
+        last_plan=_last_plan(row),
+        subscription_status=SubscriptionStatus(row.status) if row.status else None,
+        past_due_since=row.past_due_since,
+        disputed_since=row.disputed_since,
+        blocked_at=row.blocked_at,
+        created_at=row.created_at,
+    )
+
+
+def _last_plan(row: Any) -> LastPlan | None:
+    if row.last_name is None:
+        return None
+    because = EndReason(row.last_because) if row.last_because else None
+    return LastPlan(row.last_name, row.last_executions, row.last_paused, because)

@@ -1,0 +1,173 @@
+"""Payments that a bank took back for now, as staff see them: how much, since when, what stopped.
+
+A plan that is suspended though its invoice is paid is in dispute. What the provider told of the
+dispute itself (its amount, until when evidence is due) stands in the events that we stored.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.accounts.service import authorize_reading
+from billing_app.billing.actors import Actor
+from billing_app.billing.staff.access.permissions import Action, require
+from billing_app.billing.staff.operations.provider_events import events_of_type
+from billing_app.billing.staff.operations.provider_links import ProviderLinks
+from billing_app.billing.subscriptions.provider import DisputeFacts, DisputeStage
+from billing_app.db.engine import Database
+from billing_app.db.enums import InvoiceStatus, PlanSource
+from billing_app.db.tables import Invoice, Plan, ProviderCustomer, WebhookEvent
+
+MOST_EVENTS: Final = 100
+OPEN: Final = frozenset({DisputeStage.UNANSWERED, DisputeStage.ANSWERED})
+
+
+class ProviderDisputes(Protocol):
+    """How the provider tells of disputes: `event_types` is how the types of its events begin."""
+
+    event_types: str
+
+    def facts_of(self, payload: Mapping[str, Any]) -> DisputeFacts: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendedPlan:
+    """A plan whose paid invoice is in dispute. `is_in_force`: it would give executions now."""
+
+    name: str
+    suspended_at: datetime
+    is_in_force: bool
+    invoice_id: str
+    paid_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """`plan_name` is what the payment bought, "" when that is no plan; `stops_plan`: it gives no
+    runs because of this. `evidence_due_at` is None when the provider did not tell it, and
+    `provider_url` "" where the provider has no page."""
+
+    amount_minor: int
+    currency: str
+    since: datetime
+    plan_name: str
+    stops_plan: bool
+    evidence_due_at: datetime | None
+    is_answered: bool
+    provider_url: str
+
+
+class Disputes:
+    def __init__(self, database: Database, links: ProviderLinks, told: ProviderDisputes) -> None:
+        self._database = database
+        self._links = links
+        self._told = told
+
+    async def read(self, actor: Actor, account_id: str, now: datetime) -> list[Dispute]:
+        """Those that are not decided, oldest first. Raises ForbiddenError, AccountNotFoundError."""
+        require(actor, Action.READ)
+        async with self._database.reading() as session:
+            account = await authorize_reading(session, actor, account_id)
+            plans = await _suspended_plans(session, account.id, now)
+            payloads = await self._payloads(session, account.id)
+        facts = undecided(self._told.facts_of(payload) for payload in payloads)
+        return disputes_of(plans, facts, self._links)
+
+    async def _payloads(self, session: AsyncSession, account_id: int) -> list[dict[str, Any]]:
+        """Oldest first."""
+        newest = col(WebhookEvent.occurred_at).desc(), col(WebhookEvent.received_at).desc()
+        query = (
+            select(WebhookEvent)
+            .join(
+                ProviderCustomer,
+                col(ProviderCustomer.customer_id) == col(WebhookEvent.customer_id),
+            )
+            .where(ProviderCustomer.account_id == account_id)
+            .where(*events_of_type(self._told.event_types))
+            .order_by(*newest)
+            .limit(MOST_EVENTS)
+        )
+        return [row.payload for row in (await session.exec(query)).all()][::-1]
+
+
+def undecided(told: Iterable[DisputeFacts]) -> list[DisputeFacts]:
+    """The last word on each dispute that is open, of what was told from the oldest to the newest.
+    What was decided once stays so, whichever of two events of a second comes last."""
+    found: dict[str, DisputeFacts] = {}
+    for facts in told:
+        before = found.get(facts.provider_id)
+        if before is None or before.stage is not DisputeStage.DECIDED:
+            found[facts.provider_id] = facts
+    return [facts for facts in found.values() if facts.stage in OPEN]
+
+
+def disputes_of(
+    plans: list[SuspendedPlan], told: list[DisputeFacts], links: ProviderLinks
+) -> list[Dispute]:
+    """A plan is suspended from the moment its dispute was opened: so the two are put together."""
+    opened = {facts.opened_at: facts for facts in told}
+    bought = {plan.suspended_at: plan for plan in plans}
+    found = [_of_plan(plan, opened.get(plan.suspended_at), links) for plan in plans]
+    found += [_told(facts, links) for facts in told if facts.opened_at not in bought]
+    return sorted(found, key=lambda dispute: dispute.since)
+
+
+def _of_plan(plan: SuspendedPlan, facts: DisputeFacts | None, links: ProviderLinks) -> Dispute:
+    invoice_url = links.invoice(plan.invoice_id)
+    return Dispute(
+        amount_minor=facts.amount_minor if facts else plan.paid_minor,
+        currency=facts.currency if facts else plan.currency,
+        since=plan.suspended_at,
+        plan_name=plan.name,
+        stops_plan=plan.is_in_force,
+        evidence_due_at=facts.evidence_due_at if facts else None,
+        is_answered=facts is not None and facts.stage is DisputeStage.ANSWERED,
+        provider_url=(links.payment(facts.payment_id) if facts else "") or invoice_url,
+    )
+
+
+def _told(facts: DisputeFacts, links: ProviderLinks) -> Dispute:
+    return Dispute(
+        amount_minor=facts.amount_minor,
+        currency=facts.currency,
+        since=facts.opened_at,
+        plan_name="",
+        stops_plan=False,
+        evidence_due_at=facts.evidence_due_at,
+        is_answered=facts.stage is DisputeStage.ANSWERED,
+        provider_url=links.payment(facts.payment_id),
+    )
+
+
+async def _suspended_plans(
+    session: AsyncSession, account_id: int, now: datetime
+) -> list[SuspendedPlan]:
+    query = (
+        select(Plan, Invoice)
+        .join(Invoice, col(Invoice.provider_id) == col(Plan.source_reference))
+        .where(Plan.account_id == account_id)
+        .where(Invoice.account_id == account_id)
+        .where(Invoice.status == InvoiceStatus.PAID)
+        .where(Plan.source != PlanSource.OVERAGE)
+        .where(col(Plan.suspended_at) <= now)
+        .order_by(col(Plan.sequence))
+    )
+    return [_suspended(plan, invoice, now) for plan, invoice in (await session.exec(query)).all()]
+
+
+def _suspended(plan: Plan, invoice: Invoice, now: datetime) -> SuspendedPlan:
+    assert plan.suspended_at is not None
+    is_over = plan.ended_at is not None or (plan.ends_at is not None and plan.ends_at <= now)
+    return SuspendedPlan(
+        name=plan.name,
+        suspended_at=plan.suspended_at,
+        is_in_force=not is_over,
+        invoice_id=invoice.provider_id,
+        paid_minor=invoice.amount_paid_minor,
+        currency=invoice.currency,
+    )

@@ -1,0 +1,208 @@
+"""Plans follow money: makes, suspends and ends plans as the standings of invoices say.
+
+The caller holds the account's lock and owns the transaction. Done again, it changes nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlmodel import col, func, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.executions.expired_holds import unused_of
+from billing_app.billing.offers.catalogue import OfferView, offer_version
+from billing_app.billing.overage.limits import spending_limit
+from billing_app.billing.overage.rules import allowed_executions, reference_of
+from billing_app.billing.subscriptions.dunning import CHANGE, Standing, Worth, standings
+from billing_app.billing.subscriptions.provider import (
+    CustomerFacts,
+    InvoiceFacts,
+    SubscriptionFacts,
+)
+from billing_app.billing.subscriptions.provider_requests import quoted_unused
+from billing_app.billing.subscriptions.rules import executions_after_change
+from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
+from billing_app.db.tables import Plan
+from billing_app.db.tables.plans import OVERAGE_PRIORITY
+
+SHORTEST: Final = timedelta(microseconds=1)
+
+
+@dataclass
+class Follower:
+    """One pass over a customer's invoices, oldest first. `plans`: all that the account has."""
+
+    session: AsyncSession
+    account_id: int
+    plans: list[Plan]
+    versions: dict[str, int]
+    now: datetime
+
+    async def follow(self, facts: CustomerFacts, *, grace_days: int) -> None:
+        for invoice, standing in standings(facts.invoices, grace_days=grace_days):
+            await self._invoice(invoice, standing)
+        for subscription in facts.subscriptions:
+            if subscription.status is SubscriptionStatus.CANCELED:
+                await self._end_with(subscription, facts.invoices)
+
+    async def _invoice(self, invoice: InvoiceFacts, standing: Standing) -> None:
+        version_id = self.versions.get(invoice.price_id or "")
+        if version_id is None or standing.worth is Worth.NOTHING:
+            return
+        plan = self._plan_of(invoice.provider_id)
+        offer = await offer_version(self.session, version_id)
+        if plan is None:
+            if invoice.status is InvoiceStatus.VOID:
+                return
+            plan = await self._make(invoice, offer)
+        beside = self._plan_of(reference_of(invoice.provider_id))
+        if beside is None and _allows_overage(invoice, offer):
+            await self._make_overage(invoice, offer, plan)
+        if plan.suspended_at != standing.stops_at:
+            await self._suspend(invoice.provider_id, standing.stops_at)
+        if standing.worth is Worth.ENDED and plan.ended_because in {None, EndReason.DEPLETED}:
+            references = col(Plan.source_reference).in_(_references(invoice.provider_id))
+            await self._end(EndReason.CANCELLED, self.now, references)
+
+    def _plan_of(self, reference: str) -> Plan | None:
+        return next((plan for plan in self.plans if plan.source_reference == reference), None)
+
+    async def _make(self, invoice: InvoiceFacts, offer: OfferView) -> Plan:
+        executions = offer.executions
+        if invoice.billing_reason == CHANGE:
+            executions = await self._replace(invoice, offer)
+        return await self._add(
+            type=PlanType.PAID,
+            name=offer.name,
+            source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
+            source_reference=invoice.provider_id,
+            priority=offer.priority,
+            offer_version_id=offer.version_id,
+            executions=executions,
+            starts_at=(invoice.period_start if offer.is_subscription else None)
+            or invoice.issued_at,
+            ends_at=_ends_at(invoice, offer),
+        )
+
+    async def _make_overage(self, invoice: InvoiceFacts, offer: OfferView, plan: Plan) -> None:
+        """What may be used beyond the plan of a period, and is paid for afterwards."""
+        assert offer.overage is not None
+        limit = await spending_limit(self.session, self.account_id)
+        await self._add(
+            type=PlanType.PAID,
+            name=offer.name,
+            source=PlanSource.OVERAGE,
+            source_reference=reference_of(invoice.provider_id),
+            priority=OVERAGE_PRIORITY,
+            offer_version_id=offer.version_id,
+            executions=allowed_executions(offer.overage, offer.currency, limit),
+            starts_at=plan.starts_at,
+            ends_at=plan.ends_at,
+            paused_at=plan.paused_at,
+            ended_at=plan.ended_at if plan.ended_because != EndReason.DEPLETED else None,
+            ended_because=plan.ended_because if plan.ended_because != EndReason.DEPLETED else None,
+        )
+
+    async def _add(self, **values: Any) -> Plan:
+        plan = Plan(
+            account_id=self.account_id,
+            sequence=max((plan.sequence for plan in self.plans), default=0) + 1,
+            created_at=self.now,
+            **values,
+        )
+        self.session.add(plan)
+        await self.session.flush()
+        self.plans.append(plan)
+        return plan
+
+    async def _replace(self, invoice: InvoiceFacts, offer: OfferView) -> int:
+        """End the plan that the change replaces; returns the executions of the new one.
+
+        What was used since the quote was credited as unused, and counts against the new plan,
+        even when that used the old one up.
+        """
+        old = max(
+            (plan for plan in self.plans if plan.source == PlanSource.SUBSCRIPTION),
+            key=lambda plan: plan.sequence,
+            default=None,
+        )
+        if old is None or invoice.period_start is None:
+            return offer.executions
+        locked = await self.session.get(
+            Plan, (old.account_id, old.sequence), with_for_update=True, populate_existing=True
+        )
+        assert locked is not None
+        is_running = locked.ends_at is None or locked.ends_at > invoice.period_start
+        if locked.ended_at is None and is_running:
+            locked.ended_at = self.now
+            locked.ended_because = EndReason.REPLACED
+            self.session.add(locked)
+        if is_running and locked.source_reference:
+            beside = Plan.source_reference == reference_of(locked.source_reference)
+            await self._end(EndReason.REPLACED, self.now, beside)
+        unused = await unused_of(self.session, locked, self.now)
+        quoted = await quoted_unused(self.session, locked.account_id, locked.sequence)
+        return executions_after_change(
+            offer, quoted_unused=unused if quoted is None else quoted, unused=unused
+        )
+
+    async def _suspend(self, reference: str, at: datetime | None) -> None:
+        statement = (
+            update(Plan)
+            .where(col(Plan.account_id) == self.account_id)
+            .where(col(Plan.source_reference).in_(_references(reference)))
+            .values(suspended_at=at)
+        )
+        await self.session.exec(statement)
+
+    async def _end_with(
+        self, subscription: SubscriptionFacts, invoices: list[InvoiceFacts]
+    ) -> None:
+        """A subscription that ended before its period was over takes its plan along."""
+        ended_at = subscription.ended_at or self.now
+        references = [
+            reference
+            for invoice in invoices
+            if invoice.subscription_id == subscription.provider_id
+            for reference in _references(invoice.provider_id)
+        ]
+        of_subscription = col(Plan.source_reference).in_(references)
+        await self._end(
+            EndReason.CANCELLED, ended_at, of_subscription, col(Plan.ends_at) > ended_at
+        )
+
+    async def _end(self, because: EndReason, at: datetime, *where: Any) -> None:
+        plans = update(Plan).where(col(Plan.account_id) == self.account_id).where(*where)
+        is_open = col(Plan.ended_at).is_(None)
+        await self.session.exec(plans.where(is_open).values(ended_at=at, ended_because=because))
+        if because is EndReason.CANCELLED:
+            # A refund of executions would open again what is used up, were its period not over.
+            used_up = col(Plan.ended_because) == EndReason.DEPLETED
+            lasts = col(Plan.ends_at).is_(None) | (col(Plan.ends_at) > at)
+            ends_at = func.greatest(at, col(Plan.starts_at) + SHORTEST)
+            await self.session.exec(plans.where(used_up, lasts).values(ends_at=ends_at))
+
+
+def _ends_at(invoice: InvoiceFacts, offer: OfferView) -> datetime | None:
+    if offer.is_subscription:
+        return invoice.period_end
+    days = offer.valid_days
+    return invoice.issued_at + timedelta(days=days) if days is not None else None
+
+
+def _references(invoice_id: str) -> list[str]:
+    """Of the plan of an invoice, and of the overage beside it."""
+    return [invoice_id, reference_of(invoice_id)]
+
+
+def _allows_overage(invoice: InvoiceFacts, offer: OfferView) -> bool:
+    """A period that is paid for; during a trial the provider bills no usage."""
+    is_trial = offer.price_minor > 0 and invoice.bought_minor == 0
+    is_paid = invoice.status is InvoiceStatus.PAID and invoice.reversal is None
+    return offer.overage is not None and is_paid and not is_trial
+
+
+async def plans_of(session: AsyncSession, account_id: int) -> list[Plan]:
+    query = select(Plan).where(Plan.account_id == account_id).order_by(col(Plan.sequence))
+    return list((await session.exec(query)).all())

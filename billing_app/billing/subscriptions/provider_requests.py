@@ -1,0 +1,192 @@
+"""Asking the provider to change something, so that a crash at any point loses and doubles nothing.
+
+The intent, with its key and everything that it takes to carry it out, is committed before the
+call, the outcome after it. An intent that stays pending was interrupted or got no clear answer:
+what came of it is looked up at the provider, by whoever asks next or by reconciliation.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.errors import ConflictError
+from billing_app.billing.subscriptions.provider import (
+    Change,
+    Credit,
+    CustomerFacts,
+    OverageCharge,
+    PaymentProvider,
+)
+from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus, WriteState
+from billing_app.db.tables import ProviderWrite
+
+# A call that was cut off may still arrive at the provider; after this it no longer will.
+IN_FLIGHT: Final = timedelta(minutes=5)
+
+
+class Operation(StrEnum):
+    SUBSCRIBE = "subscribe"
+    CHANGE_NOW = "change_now"
+    CHANGE_AT_PERIOD_END = "change_at_period_end"
+    CANCEL_NOW = "cancel_now"
+    CANCEL_AT_PERIOD_END = "cancel_period_end"
+    RESUME = "resume"
+    TOP_UP = "top_up"
+
+
+# What they make carries their key.
+BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
+# Money is never taken for a request whose sender has long gone away.
+CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
+
+
+class WritePendingError(ConflictError):
+    code = "provider_write_pending"
+    title = "An earlier request to the payment provider is not settled yet"
+    retry_after_seconds = 5
+
+
+def new_intent(
+    account_id: int, operation: Operation, parameters: dict[str, Any], now: datetime
+) -> ProviderWrite:
+    return ProviderWrite(
+        account_id=account_id,
+        key=ids.new_id(f"{operation}-"),
+        operation=operation,
+        parameters=parameters,
+        state=WriteState.PENDING,
+        created_at=now,
+    )
+
+
+async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderWrite]:
+    """Those that a next one waits for. A top-up stands beside them, and settles itself."""
+    query = (
+        select(ProviderWrite)
+        .where(ProviderWrite.account_id == account_id)
+        .where(ProviderWrite.operation != Operation.TOP_UP)
+        .where(ProviderWrite.state == WriteState.PENDING)
+        .order_by(col(ProviderWrite.created_at))
+    )
+    return list((await session.exec(query)).all())
+
+
+async def all_pending(session: AsyncSession) -> list[ProviderWrite]:
+    query = select(ProviderWrite).where(ProviderWrite.state == WriteState.PENDING)
+    query = query.where(ProviderWrite.operation != Operation.TOP_UP)
+    return list((await session.exec(query.order_by(col(ProviderWrite.created_at)))).all())
+
+
+async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: int) -> int | None:
+    """How many executions of a plan were credited as unused when it was changed; None: never."""
+    told = await _change_of(session, account_id, plan_sequence)
+    return int(told["unused"]) if told else None
+
+
+async def quoted_credit_minor(session: AsyncSession, account_id: int, plan_sequence: int) -> int:
+    """What a plan was credited with when it was changed, in minor units."""
+    told = await _change_of(session, account_id, plan_sequence)
+    return int(told["credit"]["amount_minor"]) if told and told["credit"] else 0
+
+
+async def _change_of(
+    session: AsyncSession, account_id: int, plan_sequence: int
+) -> dict[str, Any] | None:
+    query = (
+        select(ProviderWrite)
+        .where(ProviderWrite.account_id == account_id)
+        .where(ProviderWrite.operation == Operation.CHANGE_NOW)
+        .where(ProviderWrite.state != WriteState.FAILED)
+        .order_by(col(ProviderWrite.created_at).desc())
+    )
+    for row in (await session.exec(query)).all():
+        if row.parameters.get("plan_sequence") == plan_sequence:
+            return row.parameters
+    return None
+
+
+async def carry_out(provider: PaymentProvider, row: ProviderWrite) -> None:
+    """Ask the provider for what the intent says, under its key. Raises what the provider raises."""
+    key, told = row.key, row.parameters
+    match Operation(row.operation):
+        case Operation.SUBSCRIBE:
+            await provider.create_subscription(
+                customer_id=told["customer_id"],
+                price_id=told["price_id"],
+                overage_price_id=told.get("overage_price_id"),
+                trial_days=told.get("trial_days", 0),
+                payment_method_id=told["payment_method_id"],
+                key=key,
+            )
+        case Operation.CHANGE_NOW:
+            await provider.change_now(told["subscription_id"], _change(told), key=key)
+        case Operation.CHANGE_AT_PERIOD_END:
+            await provider.change_at_period_end(
+                subscription_id=told["subscription_id"],
+                price_id=told["price_id"],
+                overage_price_id=told.get("overage_price_id"),
+                interval=Interval(told["interval"]),
+                key=key,
+            )
+        case Operation.CANCEL_NOW:
+            await provider.cancel_now(told["subscription_id"], key=key)
+        case Operation.CANCEL_AT_PERIOD_END:
+            await provider.cancel_at_period_end(told["subscription_id"], key=key)
+        case Operation.RESUME:
+            await provider.resume(told["subscription_id"], key=key)
+        case Operation.TOP_UP:
+            await provider.buy_pack(
+                customer_id=told["customer_id"],
+                price_id=told["price_id"],
+                payment_method_id=told["payment_method_id"],
+                key=key,
+            )
+
+
+def _change(told: dict[str, Any]) -> Change:
+    credit, overage = told["credit"], told.get("overage")
+    return Change(
+        price_id=told["price_id"],
+        overage_price_id=told.get("overage_price_id"),
+        credit=Credit(**credit) if credit else None,
+        overage=OverageCharge(**overage) if overage else None,
+    )
+
+
+def is_done(row: ProviderWrite, facts: CustomerFacts) -> bool:
+    """Does what the customer has show that the intent was carried out?"""
+    told = row.parameters
+    if row.operation in BEGINNING:
+        paid = [each for each in facts.invoices if each.status is InvoiceStatus.PAID]
+        begun = facts.subscriptions if row.operation == Operation.SUBSCRIBE else paid
+        return any(each.write_key == row.key for each in begun)
+    found = next(
+        (each for each in facts.subscriptions if each.provider_id == told["subscription_id"]), None
+    )
+    if found is None:
+        return False
+    match Operation(row.operation):
+        case Operation.CHANGE_AT_PERIOD_END:
+            return found.next_price_id == told["price_id"]
+        case Operation.CANCEL_NOW:
+            return found.status is SubscriptionStatus.CANCELED
+        case Operation.CANCEL_AT_PERIOD_END:
+            return found.cancel_at_period_end or found.status is SubscriptionStatus.CANCELED
+        case _:
+            return found.write_key == row.key
+
+
+def may_still_arrive(row: ProviderWrite, now: datetime) -> bool:
+    return now - row.created_at < IN_FLIGHT
+
+
+def finish(
+    row: ProviderWrite, state: WriteState, now: datetime, *, problem: str | None = None
+) -> None:
+    row.state = state
+    row.problem = problem
+    row.finished_at = now

@@ -1,0 +1,346 @@
+"""Usage: by day from the daily rows, and the ledger's events a page at a time."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.accounts.service import authorize_reading
+from billing_app.billing.actors import Actor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.executions.state import EPOCH, MICROSECOND
+from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
+from billing_app.billing.lists.sorting import By
+from billing_app.db.engine import Database
+from billing_app.db.enums import EventKind
+
+MAX_DAYS: Final = 3660
+LAST_YEAR: Final = 9000
+PACE_DAYS: Final = 7
+EXPORT_ROWS: Final = 2000
+
+
+class GroupBy(StrEnum):
+    DAY = "day"
+    WORKFLOW = "workflow"
+    USER = "user"
+
+
+def start_of(day: date) -> datetime:
+    """The first moment of a UTC day."""
+    return datetime.combine(day, time(), UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """UTC days, both included."""
+
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise InvalidInputError("from must not be after to.", field="from")
+        if (self.last - self.first).days >= MAX_DAYS:
+            raise InvalidInputError(f"At most {MAX_DAYS} days at a time.", field="from")
+        if self.last.year > LAST_YEAR:
+            raise InvalidInputError("The day is out of range.", field="to")
+
+    @property
+    def since(self) -> datetime:
+        return start_of(self.first)
+
+    @property
+    def until(self) -> datetime:
+        """The moment after the last day."""
+        return start_of(self.last) + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Executions used and refunded, and requests denied by reason, of one group."""
+
+    group: str
+    used: int
+    refunded: int
+    denied: dict[str, int]
+
+    @property
+    def net(self) -> int:
+        return self.used - self.refunded
+
+
+@dataclass(frozen=True, slots=True)
+class DailyRow:
+    """One UTC day of one group (a workflow, a user, or "" for all)."""
+
+    day: date
+    group: str
+    used: int
+    refunded: int
+    denied: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Net executions per day of late; None: too little to tell."""
+
+    executions_per_day: float
+    days_left: int | None
+    runs_out_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events; empty fields leave all. `workflow` "" means events without one.
+
+    `first` and `last`: UTC days, included; each closes its end.
+    """
+
+    kind: EventKind | None = None
+    workflow: str | None = None
+    user_id: str | None = None
+    first: date | None = None
+    last: date | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        return start_of(self.first) if self.first else None
+
+    @property
+    def until(self) -> datetime | None:
+        """The moment after the last day."""
+        return start_of(self.last) + timedelta(days=1) if self.last else None
+
+
+class LedgerSort(StrEnum):
+    """What the ledger's own key gives: an account may have millions of events."""
+
+    AT = "at"
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event of the ledger; `executions` is negative for a refund."""
+
+    id: str
+    kind: EventKind
+    executions: int
+    workflow: str
+    user_id: str
+    idempotency_key: str
+    plan_ids: list[str]
+    remaining_after: int
+    refers_to: str | None
+    reason: str
+    occurred_at: datetime
+    number: int = field(repr=False)
+
+
+GROUP_COLUMNS: Final = {
+    GroupBy.DAY: "day",
+    GroupBy.WORKFLOW: "workflow",
+    GroupBy.USER: "user_id",
+}
+
+
+async def read_usage(
+    database: Database, actor: Actor, account_id: str, *, days: Days, group_by: GroupBy
+) -> list[UsageRow]:
+    """Sums over the days by group, in the group's order. Raises AccountNotFoundError."""
+    column = GROUP_COLUMNS[group_by]
+    statement = text(f"""
+        SELECT {column}::text, NULL, sum(used)::bigint, sum(refunded)::bigint FROM daily_usage
+        WHERE account_id = :account AND day BETWEEN :first AND :last GROUP BY {column}
+        UNION ALL
+        SELECT {column}::text, reason, sum(denied)::bigint, 0 FROM daily_denials
+        WHERE account_id = :account AND day BETWEEN :first AND :last
+        GROUP BY {column}, reason""")  # noqa: S608
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        values = {"account": account.id, "first": days.first, "last": days.last}
+        rows = await _all(session, statement, values)
+    usage: dict[str, tuple[int, int]] = {}
+    denials: dict[str, dict[str, int]] = {}
+    for group, reason, count, refunded in rows:
+        if reason is None:
+            usage[group] = (count, refunded)
+        else:
+            denials.setdefault(group, {})[reason] = count
+    groups = sorted(usage.keys() | denials.keys())
+    return [UsageRow(group, *usage.get(group, (0, 0)), denials.get(group, {})) for group in groups]
+
+
+async def read_daily(
+    database: Database, actor: Actor, account_id: str, *, days: Days, group_by: GroupBy
+) -> list[DailyRow]:
+    """A row for each day (and workflow, or user) with anything in it, by day, then group.
+
+    Raises AccountNotFoundError.
+    """
+    column = "''" if group_by is GroupBy.DAY else GROUP_COLUMNS[group_by]
+    statement = text(f"""
+        SELECT day, grp, sum(used)::bigint, sum(refunded)::bigint, sum(denied)::bigint FROM (
+            SELECT day, {column} AS grp, used, refunded, 0 AS denied FROM daily_usage
+            WHERE account_id = :account AND day BETWEEN :first AND :last
+            UNION ALL
+            SELECT day, {column} AS grp, 0, 0, denied FROM daily_denials
+            WHERE account_id = :account AND day BETWEEN :first AND :last
+        ) AS counted GROUP BY day, grp ORDER BY day, grp""")  # noqa: S608
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        values = {"account": account.id, "first": days.first, "last": days.last}
+        return [DailyRow(*row) for row in await _all(session, statement, values)]
+
+
+async def read_pace(
+    database: Database, actor: Actor, account_id: str, *, remaining: int, today: date
+) -> Pace:
+    """The mean of the last PACE_DAYS days, or of those since the first use when that is less.
+
+    Raises AccountNotFoundError.
+    """
+    days = Days(today - timedelta(days=PACE_DAYS - 1), today)
+    rows = await read_daily(database, actor, account_id, days=days, group_by=GroupBy.DAY)
+    return pace_of(rows, remaining=remaining, today=today)
+
+
+def pace_of(rows: list[DailyRow], *, remaining: int, today: date) -> Pace:
+    used_rows = [row for row in rows if row.used or row.refunded]
+    net = sum(row.used - row.refunded for row in used_rows)
+    if net <= 0:
+        return Pace(0.0, None, None)
+    span_days = (today - min(row.day for row in used_rows)).days + 1
+    per_day = net / span_days
+    days_left = int(remaining / per_day)
+    if days_left > MAX_DAYS:
+        return Pace(per_day, None, None)
+    return Pace(per_day, days_left, today + timedelta(days=days_left))
+
+
+async def list_events(
+    database: Database,
+    actor: Actor,
+    account_id: str,
+    *,
+    where: EventFilter | None = None,
+    by: By[LedgerSort] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[EventView]:
+    """Events by time, newest first unless told. Raises AccountNotFoundError, InvalidInputError."""
+    check_limit(limit)
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        after = _number_of(cursor, account.id) if cursor is not None else None
+        found = await _read_events(
+            session,
+            account.id,
+            where or EventFilter(),
+            after=after,
+            descending=by is None or by.descending,
+            limit=limit + 1,
+        )
+    page = found[:limit]
+    return Page(items=page, next_cursor=page[-1].id if len(found) > limit else None)
+
+
+async def list_workflows(
+    database: Database, actor: Actor, account_id: str, *, days: Days
+) -> list[str]:
+    """The workflows with usage in these days, most used first; "" for none named."""
+    rows = await read_usage(database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW)
+    return [row.group for row in sorted(rows, key=lambda row: -row.net)]
+
+
+async def export_events(
+    database: Database, actor: Actor, account_id: str, where: EventFilter
+) -> AsyncIterator[list[EventView]]:
+    """All events newest first, EXPORT_ROWS at a time; the first block is authorized too."""
+    before: int | None = None
+    while True:
+        async with database.reading() as session:
+            account = await authorize_reading(session, actor, account_id)
+            block = await _read_events(
+                session, account.id, where, after=before, descending=True, limit=EXPORT_ROWS
+            )
+        yield block
+        if len(block) < EXPORT_ROWS:
+            return
+        before = block[-1].number
+
+
+async def _read_events(
+    session: AsyncSession,
+    account_id: int,
+    where: EventFilter,
+    *,
+    after: int | None,
+    descending: bool,
+    limit: int,
+) -> list[EventView]:
+    """From the event numbered `after` on, in the order of the ledger's own key."""
+    conditions = ["account_id = :account"]
+    values: dict[str, Any] = {"account": account_id, "limit": limit}
+    order = "DESC" if descending else "ASC"
+    if after is not None:
+        conditions.append(f"number {'<' if descending else '>'} :after")
+        values["after"] = after
+    for name in ("kind", "workflow", "user_id"):
+        wanted = getattr(where, name)
+        if wanted is not None:
+            conditions.append(f"{name} = :{name}")
+            values[name] = wanted
+    for name, comparison, moment in (("since", ">=", where.since), ("until", "<", where.until)):
+        if moment is not None:
+            conditions.append(f"number {comparison} :{name}")
+            values[name] = first_number(moment)
+    statement = text(f"""
+        SELECT number, min(kind), sum(executions)::bigint, min(workflow), min(user_id),
+               min(idempotency_key), array_agg(plan_sequence ORDER BY plan_sequence),
+               min(remaining_after), min(refers_to), min(reason), min(occurred_at)
+        FROM execution_events WHERE {" AND ".join(conditions)}
+        GROUP BY account_id, number ORDER BY account_id {order}, number {order}
+        LIMIT :limit""")  # noqa: S608
+    return [_event_view(account_id, row) for row in await _all(session, statement, values)]
+
+
+def _event_view(account_id: int, row: Any) -> EventView:
+    kind = EventKind(row[1])
+    prefix = ids.RESERVATION if kind is EventKind.COMMIT else ids.EVENT
+    return EventView(
+        id=ids.encode(ids.EVENT, account_id, row[0]),
+        kind=kind,
+        executions=row[2],
+        workflow=row[3],
+        user_id=row[4],
+        idempotency_key=row[5],
+        plan_ids=[ids.encode(ids.PLAN, account_id, sequence) for sequence in row[6]],
+        remaining_after=row[7],
+        refers_to=ids.encode(prefix, account_id, row[8]) if row[8] is not None else None,
+        reason=row[9],
+        occurred_at=row[10],
+        number=row[0],
+    )
+
+
+def first_number(at: datetime) -> int:
+    """The lowest number that something of this moment has: they are microseconds since 1970."""
+    return (at - EPOCH) // MICROSECOND
+
+
+def _number_of(cursor: str, account_id: int) -> int:
+    pair = ids.decode(ids.EVENT, cursor)
+    if pair is None or pair[0] != account_id:
+        raise invalid_cursor()
+    return pair[1]
+
+
+async def _all(session: AsyncSession, statement: Any, values: dict[str, Any]) -> list[Any]:
+    connection = await session.connection()
+    return list((await connection.execute(statement, values)).all())

@@ -1,0 +1,78 @@
+"""Rows of the audit log, which the account's page and the audit page share."""
+
+from typing import Final
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app.billing.staff.audit.audit_reading import EntrySort
+from billing_app.components.controls import Handler
+from billing_app.components.feedback import empty
+from billing_app.components.listing import Column, lead_cell
+from billing_app.components.numbers import badge
+from billing_app.components.tables import ACTIONS, cell
+from billing_app.pages.staff.account_link import account_link
+from billing_app.states.staff.audit_entries import ACTIONS as WORDS_OF_ACTIONS
+from billing_app.states.staff.listing import ALL
+from billing_app.states.staff.views import EntryLine
+
+ENTRY_COLUMNS: Final = (
+    Column("Time (UTC)", EntrySort.AT, is_wide_only=True),
+    Column("Who", is_wide_only=True),
+    Column("What", EntrySort.ACTION, is_lead=True),
+    Column("Reason", is_wide_only=True),
+    Column(ACTIONS, is_right=True),
+)
+ENTRY_ACTIONS: Final = ((ALL, "All actions"), *WORDS_OF_ACTIONS.items())
+
+
+def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool) -> rx.Component:
+    """Who did what and why, and a button that takes it back."""
+    return rx.el.tr(
+        cell(row.at, "soft wide-only"),
+        cell(rx.fragment(row.who, " ", badge(row.role)), "wide-only"),
+        lead_cell(
+            rx.el.div(
+                rx.el.div(
+                    rx.el.span(row.what, class_name="row-link"),
+                    account_link(row.account_id, row.account) if with_account else rx.fragment(),
+                    rx.cond(row.is_own_account, badge("Own account", "warning")),
+                    class_name="entry-head",
+                ),
+                rx.el.span(f"{row.who} · {row.role}", class_name="row-note narrow-only"),
+                rx.el.span(row.reason, class_name="row-note narrow-only"),
+                rx.cond(
+                    row.figures != "", rx.el.span(row.figures, class_name="row-note wide-only")
+                ),
+                class_name="entry-what",
+            ),
+            row.at,
+            "wrap",
+        ),
+        cell(row.reason, "soft wrap wide-only"),
+        cell(
+            rx.cond(
+                row.is_undone,
+                badge("Undone"),
+                rx.cond(
+                    row.can_undo,
+                    rx.el.button(
+                        rx.icon("undo-2", aria_hidden="true"),
+                        "Undo",
+                        type="button",
+                        class_name="button small",
+                        on_click=on_undo(row.entry_id),
+                        custom_attrs={"aria-label": f"Undo: {row.what}"},
+                    ),
+                ),
+            ),
+            "right",
+        ),
+        key=row.entry_id,
+    )
+
+
+def no_entries() -> rx.Component:
+    return empty(
+        icon="scroll-text", title="Nothing was done", words="Every action of the staff stands here."
+    )

@@ -1,0 +1,146 @@
+"""Comparisons with Stripe: what the last one found, and those before it."""
+
+import reflex as rx
+from reflex.vars import ObjectVar
+
+from billing_app import routes
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.operations.reconciliations import DifferenceSort, ReconciliationSort
+from billing_app.components.feedback import empty
+from billing_app.components.listing import Column, Paging, filter_select, listing
+from billing_app.components.numbers import badge
+from billing_app.components.tables import cell
+from billing_app.states.staff import operations as names
+from billing_app.states.staff.listing import ALL, NO, YES
+from billing_app.states.staff.operations import StaffOperationsState as State
+from billing_app.states.staff.views import ComparisonLine, DifferenceLine
+
+DIFFERENCES = Paging(State, names.DIFFERENCES)
+COMPARISONS = Paging(State, names.COMPARISONS)
+WHATS = (
+    (ALL, "Everything"),
+    ("subscription", "Subscriptions"),
+    ("invoice", "Invoices"),
+    ("customer", "Customers"),
+    ("checkout", "Checkouts"),
+    ("intent", "What we asked"),
+    ("event", "Events"),
+)
+
+
+def comparing() -> rx.Component:
+    return rx.fragment(_differences(), _comparisons())
+
+
+def _differences() -> rx.Component:
+    return listing(
+        "Differences",
+        (
+            Column("Account", DifferenceSort.ACCOUNT),
+            Column("What", DifferenceSort.WHAT),
+            Column("Stripe's id", is_wide_only=True),
+            Column("There", is_wide_only=True),
+            Column("Here"),
+            Column("State", DifferenceSort.HEALED),
+        ),
+        rows=State.differences,
+        row=_difference,
+        paging=DIFFERENCES,
+        tools=(
+            filter_select(
+                DIFFERENCES,
+                names.STATE,
+                "State",
+                ((ALL, "All states"), (NO, "Open"), (YES, "Healed")),
+            ),
+            filter_select(DIFFERENCES, names.WHAT, "What", WHATS),
+        ),
+        when_empty=empty(
+            icon="scale",
+            title=rx.cond(
+                State.last_began != "",
+                "No differences in the last comparison",
+                "Nothing is compared yet",
+            ),
+            words=rx.cond(
+                State.last_began != "",
+                "Stripe and this database say the same.",
+                "A comparison runs every hour, or now if you ask for it.",
+            ),
+        ),
+        title="What the last comparison found",
+        note=rx.cond(State.last_began != "", f"Began {State.last_began} UTC", "None has run yet"),
+        actions=[
+            rx.cond(
+                State.allowed.contains(Action.RECONCILE.value),
+                rx.el.button(
+                    rx.icon("play", aria_hidden="true"),
+                    "Compare now",
+                    type="button",
+                    class_name="button",
+                    on_click=State.ask(names.RECONCILE, ""),
+                ),
+            )
+        ],
+    )
+
+
+def _comparisons() -> rx.Component:
+    return listing(
+        "Comparisons",
+        (
+            Column("Began (UTC)", ReconciliationSort.BEGAN),
+            Column("Kind"),
+            Column("Outcome", ReconciliationSort.DIFFERENCES),
+        ),
+        rows=State.comparisons,
+        row=_comparison,
+        paging=COMPARISONS,
+        tools=(
+            filter_select(
+                COMPARISONS,
+                names.KIND,
+                "Kind",
+                ((ALL, "All kinds"), (NO, "Healing"), (YES, "Told only")),
+            ),
+            filter_select(
+                COMPARISONS,
+                names.OUTCOME,
+                "Outcome",
+                ((ALL, "Any outcome"), (YES, "With differences"), (NO, "Without")),
+            ),
+        ),
+        when_empty=empty(icon="history", title="None here", words="One runs every hour."),
+        title="Comparisons",
+    )
+
+
+def _comparison(row: ObjectVar[ComparisonLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(row.began, "soft"),
+        cell(row.kind, "soft"),
+        cell(badge(row.outcome, row.tone)),
+        key=row.began,
+    )
+
+
+def _difference(row: ObjectVar[DifferenceLine]) -> rx.Component:
+    return rx.el.tr(
+        cell(
+            rx.cond(
+                row.account_id != "",
+                rx.link(
+                    "Open the account",
+                    href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
+                    class_name="text-link",
+                ),
+                "—",
+            )
+        ),
+        cell(row.what, "strong"),
+        cell(rx.el.code(row.provider_id, class_name="code"), "soft wide-only"),
+        cell(row.theirs, "wide-only"),
+        cell(row.ours),
+        cell(badge(row.state, row.tone)),
+        key=row.row,
+    )

@@ -1,0 +1,23 @@
+"""The button of a row on an account's page."""
+
+from typing import Any
+
+import reflex as rx
+
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.components.controls import Handler
+from billing_app.states.staff.customer import StaffCustomerState as State
+
+
+def row_button(words: str, whom: rx.Var[Any], on_click: Handler, action: Action) -> rx.Component:
+    """Stands there for whose role may do it."""
+    return rx.cond(
+        State.allowed.contains(action.value),
+        rx.el.button(
+            words,
+            type="button",
+            class_name="button small",
+            on_click=on_click,
+            custom_attrs={"aria-label": f"{words}: {whom}"},
+        ),
+    )

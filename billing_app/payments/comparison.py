@@ -1,0 +1,196 @@
+"""Compares what a customer has at the payment provider with our rows. Asks the provider nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing import ids
+from billing_app.billing.subscriptions.apply import (
+    ENDED,
+    invoice_values,
+    live_subscription,
+    versions_of_prices,
+)
+from billing_app.billing.subscriptions.dunning import Standing, Worth, standings
+from billing_app.billing.subscriptions.plan_sync import plans_of
+from billing_app.billing.subscriptions.provider import (
+    CustomerFacts,
+    InvoiceFacts,
+    SubscriptionFacts,
+)
+from billing_app.db.engine import Database
+from billing_app.db.enums import InvoiceStatus
+from billing_app.db.tables import Invoice, Plan, Subscription
+
+NOTHING: Final = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the provider says, and what we had. `healed` False: only told."""
+
+    account_id: str
+    what: str
+    provider_id: str
+    theirs: str
+    ours: str
+    healed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """What we hold for an account, by the provider's ids."""
+
+    subscriptions: dict[str, Subscription]
+    invoices: dict[str, Invoice]
+    plans: dict[str | None, Plan]
+    live: Subscription | None
+
+
+async def compare(
+    database: Database, account_id: int, facts: CustomerFacts, *, grace_days: int
+) -> list[Difference]:
+    """Subscriptions, invoices and the plans that follow them."""
+    async with database.reading() as session:
+        ours = await _read_ours(session, account_id)
+        versions = await versions_of_prices(session, facts)
+    account = ids.encode_account(account_id)
+    return [
+        *_subscriptions(account, facts, ours, versions),
+        *_invoices(account, facts, ours, versions, grace_days),
+        *_lost(account, facts, ours),
+    ]
+
+
+async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
+    held = select(Subscription).where(Subscription.account_id == account_id)
+    billed = select(Invoice).where(Invoice.account_id == account_id)
+    return _Ours(
+        {row.provider_id: row for row in (await session.exec(held)).all()},
+        {row.provider_id: row for row in (await session.exec(billed)).all()},
+        {plan.source_reference: plan for plan in await plans_of(session, account_id)},
+        await live_subscription(session, account_id),
+    )
+
+
+def _subscriptions(
+    account: str, facts: CustomerFacts, ours: _Ours, versions: dict[str, int]
+) -> list[Difference]:
+    found: list[Difference] = []
+    for theirs in facts.subscriptions:
+        if theirs.price_id not in versions:
+            continue
+        row = ours.subscriptions.get(theirs.provider_id)
+        said, had = _say_theirs(theirs, versions), _say_ours(row)
+        if row is None and theirs.status not in ENDED and ours.live is not None:
+            had = f"another is live: {ours.live.provider_id}"
+        if said != had:
+            found.append(Difference(account, "subscription", theirs.provider_id, said, had))
+    return found
+
+
+def _invoices(
+    account: str, facts: CustomerFacts, ours: _Ours, versions: dict[str, int], grace_days: int
+) -> list[Difference]:
+    found: list[Difference] = []
+    for invoice, standing in standings(facts.invoices, grace_days=grace_days):
+        row = ours.invoices.get(invoice.provider_id)
+        plan = ours.plans.get(invoice.provider_id)
+        wants = invoice.price_id in versions and (
+            invoice.status is not InvoiceStatus.VOID or plan is not None
+        )
+        planned, held = _say_standing(standing if wants else None), _say_plan(plan, standing)
+        if not _is_mirrored(invoice, row) or planned != held:
+            said, had = _say_paid(invoice), _say_paid(row) if row else NOTHING
+            found.append(
+                Difference(
+                    account,
+                    "invoice",
+                    invoice.provider_id,
+                    f"{said}, {planned}",
+                    f"{had}, {held}",
+                )
+            )
+    return found
+
+
+def _lost(account: str, facts: CustomerFacts, ours: _Ours) -> list[Difference]:
+    """What only we have is told and left: nothing is deleted on the word of an absence."""
+    theirs = {each.provider_id for each in facts.subscriptions}
+    theirs |= {each.provider_id for each in facts.invoices}
+    subscriptions = [
+        Difference(account, "subscription", row.provider_id, NOTHING, _say_ours(row))
+        for row in ours.subscriptions.values()
+        if row.provider_id not in theirs and row.status not in ENDED
+    ]
+    invoices = [
+        Difference(account, "invoice", row.provider_id, NOTHING, row.status)
+        for row in ours.invoices.values()
+        if row.provider_id not in theirs and row.status != InvoiceStatus.DRAFT
+    ]
+    return subscriptions + invoices
+
+
+def _is_mirrored(invoice: InvoiceFacts, row: Invoice | None) -> bool:
+    return row is not None and all(
+        getattr(row, name) == value for name, value in invoice_values(invoice).items()
+    )
+
+
+def _say_paid(invoice: InvoiceFacts | Invoice) -> str:
+    back = f", {invoice.refunded_minor} paid back" if invoice.refunded_minor else ""
+    return f"{invoice.status} {invoice.amount_paid_minor}{back}"
+
+
+def _say_theirs(facts: SubscriptionFacts, versions: dict[str, int]) -> str:
+    version_id = versions[facts.price_id]
+    following = versions.get(facts.next_price_id or "")
+    cancels = facts.cancel_at_period_end and facts.status not in ENDED
+    return _say(
+        facts.status,
+        version_id,
+        following if following != version_id else None,
+        facts.period_end,
+        cancels=cancels,
+    )
+
+
+def _say_ours(row: Subscription | None) -> str:
+    if row is None:
+        return NOTHING
+    return _say(
+        row.status,
+        row.offer_version_id,
+        row.next_offer_version_id,
+        row.period_end,
+        cancels=row.cancel_at_period_end,
+    )
+
+
+def _say(
+    status: str, version_id: int, following: int | None, period_end: datetime, *, cancels: bool
+) -> str:
+    then = f", then {following}" if following else ""
+    ends = ", cancels" if cancels else ""
+    return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
+
+
+def _say_standing(standing: Standing | None) -> str:
+    if standing is None or standing.worth is Worth.NOTHING:
+        return "no plan"
+    if standing.worth is Worth.ENDED:
+        return "a plan that ended"
+    stops_at = standing.stops_at
+    return f"a plan until {stops_at.isoformat()}" if stops_at else "a plan"
+
+
+def _say_plan(plan: Plan | None, standing: Standing) -> str:
+    """A plan that ended by itself still is the plan that was paid for."""
+    if plan is None:
+        return "no plan"
+    if standing.worth is Worth.ENDED and plan.ended_at is not None:
+        return "a plan that ended"
+    return f"a plan until {plan.suspended_at.isoformat()}" if plan.suspended_at else "a plan"

@@ -1,0 +1,116 @@
+"""Buttons that start something slow: pressed once, carried out, and told of in people's words."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import reflex as rx
+import structlog
+
+from billing_app.billing.actors import PersonActor
+from billing_app.billing.errors import BillingError
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.states.error_messages import UNKNOWN, problem
+from billing_app.states.session import SessionState
+from billing_app.states.views import Message
+
+YES: Final = "yes"
+
+Result = TypeVar("Result")
+log = structlog.get_logger(__name__)
+
+if TYPE_CHECKING:
+    Page = SessionState
+else:
+    # Reflex copies the vars of a mixin only when it stands on rx.State itself.
+    Page = rx.State
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Who pressed, and for which account; what they agree to was shown for that account."""
+
+    actor: PersonActor
+    account_id: str
+    now: datetime
+
+
+class Pressing(Page, mixin=True):
+    """A dialog, what is under way, and what came of it, `of_account`.
+
+    A state inherits from this and from SessionState. Handlers run in the background: the state is
+    locked for moments only, and the page goes on while the provider thinks.
+    """
+
+    pending: rx.Field[str] = rx.field("")
+    is_open: rx.Field[bool] = rx.field(False)
+    problem: rx.Field[Message] = rx.field(default_factory=Message)
+    done: rx.Field[Message] = rx.field(default_factory=Message)
+    of_account: rx.Field[str] = rx.field("")
+
+    @rx.event
+    def close(self) -> None:
+        """No; while the yes is carried out, it can't be taken back any more."""
+        if self.pending != YES:
+            self._forget()
+
+    @rx.event
+    def dismiss_done(self) -> None:
+        """It was read."""
+        self.done = Message()
+
+    def _forget(self) -> None:
+        """Close the dialog."""
+        self._show(is_open=False, problem=Message())
+
+    def _show_problem(self, message: Message) -> None:
+        self.problem = message
+
+    async def _press(self, what: str) -> Press | None:
+        """Begin something slow; None while something else is under way, or without a session.
+
+        What is asked in a dialog belongs to the account that it was opened for.
+        """
+        async with self:
+            actor = await self._actor()
+            if actor is None or self.pending:
+                return None
+            account_id = self.account.account_id
+            is_stale = self.is_open and self.of_account != account_id
+            if is_stale:
+                self._forget()
+                return None
+            self.of_account = account_id
+            self._show(pending=what, problem=Message(), done=Message())
+        return Press(actor, account_id, datetime.now(UTC))
+
+    async def _try(
+        self,
+        call: Callable[..., Awaitable[Result]],
+        *given: object,
+        charges: bool = False,
+        **more: object,
+    ) -> Result | None:
+        """Carry out, say in people's words what went wrong, and let buttons be pressed again."""
+        found: Result | None = None
+        message = Message()
+        try:
+            found = await call(*given, **more)
+        except BillingError as error:
+            message = problem(error, charges=charges)
+        except TimeoutError:
+            message = problem(PaymentProviderUnavailableError(), charges=charges)
+        except Exception:
+            log.exception("deal_failed", call=getattr(call, "__name__", ""))
+            message = UNKNOWN
+        async with self:
+            self.pending = ""
+            if message.title:
+                self._show_problem(message)
+        return found
+
+    async def _finish(self, done: Message) -> None:
+        async with self:
+            self._forget()
+            self._show(done=done)

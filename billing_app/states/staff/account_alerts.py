@@ -1,0 +1,83 @@
+"""Why an account's runs are refused, or soon will be, for the staff."""
+
+from datetime import datetime
+
+from billing_app.billing.staff.customers.customers import CustomerRow
+from billing_app.billing.staff.customers.disputes import Dispute
+from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
+from billing_app.states import formatting
+from billing_app.states.staff.views import DisputeLine
+
+
+def trouble_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
+    """A title and an explanation; ("", "") when there is no trouble. `why_blocked` is the reason
+    of whoever blocked the account."""
+    if row.blocked_at is not None:
+        return f"Blocked since {formatting.day(row.blocked_at)}: every run is refused.", why_blocked
+    overdue = stop if stop is not None and stop.kind is StopKind.PAST_DUE else None
+    if row.past_due_since is None:
+        return "", ""
+    return _overdue(row.past_due_since, overdue), _elsewhere(overdue)
+
+
+def _overdue(since: datetime, stop: Stop | None) -> str:
+    said = f"A payment has been overdue since {formatting.day(since)}"
+    if stop is None:
+        return f"{said}."
+    if stop.is_over:
+        return f"{said}: runs are refused since {formatting.day(stop.at)}."
+    return f"{said}: runs go on until {formatting.day(stop.at)}."
+
+
+def _elsewhere(stop: Stop | None) -> str:
+    """What is paid for by other plans goes on all the same."""
+    if stop is None:
+        return ""
+    owed = formatting.money(stop.amount_due_minor, stop.currency) if stop.currency else ""
+    told = [f"{owed} of {stop.plan_name} is owed." if owed else "", _others(stop)]
+    return " ".join(each for each in told if each)
+
+
+def _others(stop: Stop) -> str:
+    if not stop.executions_elsewhere:
+        return ""
+    return f"Other plans still give {formatting.counted(stop.executions_elsewhere, 'execution')}."
+
+
+def dispute_lines(disputes: list[Dispute], stop: Stop | None, now: datetime) -> list[DisputeLine]:
+    """What each dispute stops, and what is left to do about it."""
+    others = _others(stop) if stop is not None and stop.kind is StopKind.DISPUTED else ""
+    return [
+        DisputeLine(
+            row=str(place),
+            title=_dispute_title(dispute),
+            words=f"{_evidence(dispute, now)} {others if dispute.stops_plan else ''}".rstrip(),
+            provider_url=dispute.provider_url,
+        )
+        for place, dispute in enumerate(disputes)
+    ]
+
+
+def _dispute_title(dispute: Dispute) -> str:
+    amount = formatting.money(dispute.amount_minor, dispute.currency)
+    since = f"is disputed since {formatting.day(dispute.since)}"
+    if not dispute.plan_name:
+        return f"{amount} {since}: no plan depends on it."
+    said = f"{amount} for {dispute.plan_name} {since}"
+    if dispute.stops_plan:
+        return f"{said}: the plan is suspended until the bank decides."
+    return f"{said}: the plan was over by then."
+
+
+def _evidence(dispute: Dispute, now: datetime) -> str:
+    if dispute.is_answered:
+        return "Evidence was sent; the bank decides."
+    due_at = dispute.evidence_due_at
+    if due_at is None:
+        return "Stripe says until when evidence is due."
+    if due_at <= now:
+        return f"Evidence was due by {formatting.moment(due_at)} UTC; the bank decides."
+    return (
+        f"Evidence is due at Stripe by {formatting.moment(due_at)} UTC; without it the"
+        " money is lost."
+    )

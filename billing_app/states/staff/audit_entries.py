@@ -1,0 +1,143 @@
+"""Entries of the audit log in words."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.staff.audit.account_history import WORDS
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.db.enums import StaffRole
+from billing_app.states import formatting
+from billing_app.states.staff.views import EntryLine
+
+ACTIONS: Final[dict[str, str]] = {
+    Action.VIEW_AS_CUSTOMER: "Began to view as customer",
+    Action.END_VIEW: "Ended the view as customer",
+    Action.GRANT: "Granted executions",
+    Action.REFUND: "Refunded executions",
+    Action.ADJUST: "Adjusted executions",
+    Action.EXTEND_TRIAL: "Extended the trial",
+    Action.MOVE_OFFER: "Moved to another offer",
+    Action.PAUSE: "Paused a plan",
+    Action.RESUME: "Resumed a plan",
+    Action.BLOCK: "Blocked the account",
+    Action.UNBLOCK: "Unblocked the account",
+    Action.UNDO: "Took an earlier step back",
+    Action.SIGN_OUT: "Signed somebody out everywhere",
+    Action.REPLAY_EVENT: "Replayed a webhook",
+    Action.RECONCILE: "Ran the reconciliation",
+    Action.RETRY_JOB: "Retried a job",
+    Action.EDIT_OFFER: "Edited an offer's draft",
+    Action.PUBLISH_OFFER: "Published an offer",
+    Action.ARCHIVE_OFFER: "Archived an offer",
+    Action.UNARCHIVE_OFFER: "Took an offer out of the archive",
+    Action.ADD_STAFF: "Added somebody to the staff",
+    Action.CHANGE_ROLE: "Changed a role",
+    Action.REMOVE_STAFF: "Removed somebody from the staff",
+}
+MAX_FIGURES: Final = 4
+NAMELESS: Final = frozenset(
+    {
+        "begun",
+        "charged_minor",
+        "currency",
+        "event",
+        "job_id",
+        "next_version_id",
+        "plan_id",
+        "problem",
+        "refunds",
+        "user_id",
+        "version_id",
+    }
+)
+# What the entry's words say already.
+SAID: Final[dict[str, frozenset[str]]] = {
+    Action.GRANT: frozenset({"executions", "ends_at"}),
+    Action.REFUND: frozenset({"events", "executions", "workflow"}),
+}
+
+
+def entry_line(
+    entry: EntryView,
+    role: StaffRole,
+    taken_back: Mapping[str, str],
+    names: Mapping[str, str],
+) -> EntryLine:
+    """`can_undo` also says that the reader's role may; `taken_back` is history's words of what
+    entries undid, by its id; `names`: of accounts, by id."""
+    account_id = entry.account_id or ""
+    return EntryLine(
+        entry_id=entry.id,
+        at=formatting.exact_moment(entry.at),
+        who=entry.actor_name,
+        role=formatting.ROLES[entry.role],
+        what=entry_words(entry, taken_back),
+        figures=_figures(entry),
+        reason=entry.reason,
+        account_id=account_id,
+        account=names.get(account_id, account_id),
+        is_own_account=entry.own_account,
+        is_undone=entry.undone_by is not None,
+        can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
+    )
+
+
+def entry_words(entry: EntryView, taken_back: Mapping[str, str]) -> str:
+    """What was done."""
+    told = taken_back.get(entry.undoes or "")
+    if told is not None:
+        return told
+    write = WORDS.get(entry.action)
+    if write is not None:
+        return write(entry.before, entry.after)
+    return ACTIONS.get(entry.action, entry.action.replace("_", " ").capitalize())
+
+
+def _figures(entry: EntryView) -> str:
+    """What changed from what to what, as the entry keeps it."""
+    if entry.action == Action.UNDO:
+        return ""
+    said = NAMELESS | SAID.get(entry.action, frozenset())
+    names = [name for name in {**entry.before, **entry.after} if name not in said]
+    parts = _charged(entry) + [
+        f"{_name(name)}: {_change(entry.before.get(name), entry.after.get(name))}"
+        for name in names
+        if (entry.before.get(name) or None) != (entry.after.get(name) or None)
+    ]
+    return " · ".join(part[:1].upper() + part[1:] for part in parts[:MAX_FIGURES])
+
+
+def _name(figure: str) -> str:
+    return figure.removesuffix("_at").replace("_", " ")
+
+
+def _charged(entry: EntryView) -> list[str]:
+    """What a move charged at once."""
+    amount = entry.after.get("charged_minor")
+    if amount is None:
+        return []
+    return [f"charged: {formatting.money(amount, entry.after['currency'])}"]
+
+
+def _change(before: Any, after: Any) -> str:
+    if before is None:
+        return _value(after)
+    return f"{_value(before)} → {_value(after)}"
+
+
+def _value(value: Any) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return formatting.number(value)
+    text = str(value)
+    if text in set(StaffRole):
+        return formatting.ROLES[StaffRole(text)]
+    try:
+        return formatting.moment(datetime.fromisoformat(text)) if "T" in text else text[:60]
+    except ValueError:
+        return text[:60]

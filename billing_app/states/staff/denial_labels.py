@@ -1,0 +1,15 @@
+"""Why runs were refused, for the staff."""
+
+from typing import Final
+
+from billing_app.db.enums import DenialReason
+
+REASONS: Final[dict[str, str]] = {
+    DenialReason.INSUFFICIENT_EXECUTIONS: "Not enough left",
+    DenialReason.PLAN_NOT_FOUND: "No plan",
+    DenialReason.TRIAL_ENDED: "Trial ended",
+    DenialReason.PAYMENT_PAST_DUE: "Payment past due",
+    DenialReason.BUDGET_EXCEEDED: "Spending limit",
+    DenialReason.PLAN_PAUSED: "Plan paused",
+    DenialReason.ACCOUNT_BLOCKED: "Account blocked",
+}

@@ -1,0 +1,411 @@
+"""Everything that the console changes, as events that anybody may forge; and what only reads."""
+
+import importlib
+import inspect
+import pkgutil
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from reflex.state import BaseState
+
+from billing_app import routes
+from billing_app.billing.staff.access.permissions import LEAST, Action
+from billing_app.db.enums import StaffRole, When
+from billing_app.states import staff as package
+from billing_app.states.session import SessionState
+from billing_app.states.staff import offers as of_offers
+from billing_app.states.staff import operations as of_operations
+from billing_app.states.staff import team as of_team
+from billing_app.states.staff.audit import StaffAuditState
+from billing_app.states.staff.customer import StaffCustomerState
+from billing_app.states.staff.customers import StaffCustomersState
+from billing_app.states.staff.listing import Listing
+from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
+from billing_app.states.staff.operations import StaffOperationsState
+from billing_app.states.staff.overview import StaffOverviewState
+from billing_app.states.staff.page import StaffPage
+from billing_app.states.staff.repairs import SIGN_OUT
+from billing_app.states.staff.team import StaffTeamState
+from tests.factories import Holder, membership, organization, person, session_token, trial
+from tests.pages import staff_scenes as scenes
+from tests.pages.conftest import RunningApp
+from tests.pages.staff_scenes import WHY, WORKFLOW, Somebody
+
+State = type[BaseState]
+Events = list[tuple[State, str, dict[str, Any]]]
+SPARE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Who forges, and whether what it is done to is their own."""
+
+    app: RunningApp
+    who: Somebody
+    is_own: bool
+
+    def holder(self) -> Holder:
+        """An organization with SPARE executions, of the forger or of others."""
+        made = organization(self.app.database_url, SPARE)
+        if self.is_own:
+            membership(self.app.database_url, made.organization_id, self.who.user_id, "owner")
+        return made
+
+    def trial(self) -> Holder:
+        url = self.app.database_url
+        return trial(url, self.who.user_id if self.is_own else person(url).user_id, SPARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgery:
+    """Events sent from a page; the last one is the deed."""
+
+    path: str
+    events: Events
+
+    @property
+    def deed(self) -> tuple[State, str]:
+        state, handler, _ = self.events[-1]
+        return state, handler
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """`action` is the audit log's word for it, `kind` the console's for a repair. `has_own`: one
+    may do it to oneself; `has_account`: or to one's own account."""
+
+    action: Action
+    prepare: Callable[[Stage], Forgery]
+    least: StaffRole
+    is_repair: bool = False
+    has_own: bool = True
+    has_account: bool = True
+    kind: str = ""
+
+
+def _at(holder: Holder, *events: tuple[State, str, dict[str, Any]]) -> Forgery:
+    opened: Events = [(StaffCustomerState, "load", {})]
+    return Forgery(routes.staff_customer(holder.account_id), [*opened, *events])
+
+
+def _repaired(holder: Holder, kind: str, **form: str) -> Forgery:
+    return _at(
+        holder,
+        (StaffCustomerState, "ask", {"dialog": kind, "target": "", "target_name": ""}),
+        (StaffCustomerState, "review", {"form": form | {"reason": WHY}}),
+        (StaffCustomerState, "carry_out", {}),
+    )
+
+
+def _grant(stage: Stage) -> Forgery:
+    return _repaired(stage.holder(), "grant", executions="5")
+
+
+def _adjust(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    form = {"plan": scenes.plan_id(holder), "direction": "more", "executions": "3"}
+    return _repaired(holder, "adjust", **form)
+
+
+def _refund(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    return _repaired(holder, "refund", event=scenes.use(stage.app, holder, 4), executions="2")
+
+
+def _refund_range(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    for executions in (3, 4):
+        scenes.use(stage.app, holder, executions)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    since, until = now - timedelta(hours=1), now + timedelta(hours=1)
+    span = {"since": since.isoformat(), "until": until.isoformat()}
+    return _repaired(holder, "refund_range", workflow=WORKFLOW, **span)
+
+
+def _extend_trial(stage: Stage) -> Forgery:
+    return _repaired(stage.trial(), "extend_trial", executions="7")
+
+
+def _move(when: When) -> Callable[[Stage], Forgery]:
+    def prepare(stage: Stage) -> Forgery:
+        holder = stage.holder()
+        scenes.subscribe_by_card(stage.app, holder)
+        return _repaired(holder, "move", offer="growth", when=when.value)
+
+    return prepare
+
+
+def _pause(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    return _repaired(holder, "pause", plan=scenes.plan_id(holder))
+
+
+def _resume(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    query = "UPDATE plans SET paused_at = now() WHERE account_id = %s"
+    scenes.run(stage.app, query, holder.account_number)
+    return _repaired(holder, "resume", plan=scenes.plan_id(holder))
+
+
+def _block(stage: Stage) -> Forgery:
+    return _repaired(stage.holder(), "block")
+
+
+def _unblock(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    query = "UPDATE accounts SET blocked_at = now() WHERE id = %s"
+    scenes.run(stage.app, query, holder.account_number)
+    return _repaired(holder, "unblock")
+
+
+def _undo_of_account(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    path = f"/accounts/{holder.account_id}/grants"
+    entry = scenes.by_admin(stage.app, path, executions=5)
+    return _at(holder, (StaffCustomerState, "undo", {"entry_id": entry["id"]}))
+
+
+def _undo_of_audit(stage: Stage) -> Forgery:
+    plan_id = scenes.plan_id(stage.holder())
+    entry = scenes.by_admin(stage.app, f"/plans/{plan_id}/adjustments", executions=5)
+    return Forgery(
+        routes.STAFF_AUDIT,
+        [(StaffAuditState, "load", {}), (StaffAuditState, "undo", {"entry_id": entry["id"]})],
+    )
+
+
+def _sign_out(stage: Stage) -> Forgery:
+    """Of the forger everywhere, or of somebody whose browser is signed in."""
+    holder, url, user_id = stage.holder(), stage.app.database_url, stage.who.user_id
+    if not stage.is_own:
+        user_id = person(url).user_id
+        membership(url, holder.organization_id, user_id)
+        session_token(url, user_id)
+    target = {"dialog": SIGN_OUT, "target": user_id, "target_name": "Robin"}
+    return _at(
+        holder,
+        (StaffCustomerState, "ask", target),
+        (StaffCustomerState, "sign_out", {"form": {"reason": WHY}}),
+    )
+
+
+def _view(stage: Stage) -> Forgery:
+    return _at(stage.holder(), (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}))
+
+
+def _end_view(stage: Stage) -> Forgery:
+    holder = stage.holder()
+    if stage.who.token:
+        scenes.open_view(stage.app, stage.who, holder)
+    return Forgery(routes.DASHBOARD, [(SessionState, "end_view", {})])
+
+
+def _on_offer(code: str, dialog: str, handler: str, *typed: tuple[str, str]) -> Forgery:
+    fields: Events = [
+        (StaffOfferState, "set_field", {"name": name, "value": value}) for name, value in typed
+    ]
+    events: Events = [
+        (StaffOfferState, "load", {}),
+        *fields,
+        (StaffOfferState, "ask", {"dialog": dialog}),
+        (StaffOfferState, handler, {"told": {"reason": WHY}}),
+    ]
+    return Forgery(routes.staff_offer(code), events)
+
+
+def _create(_: Stage) -> Forgery:
+    made = _on_offer(of_offers.NEW, of_offers.SAVE, "save", ("name", "Forged"))
+    code = {"code": f"forged-{secrets.token_hex(4)}"}
+    return Forgery(
+        made.path, [made.events[0], (StaffOfferState, "set_code", code), *made.events[1:]]
+    )
+
+
+def _edit(stage: Stage) -> Forgery:
+    code, words = scenes.draft(stage.app), ("description", "Forged")
+    return _on_offer(code, of_offers.SAVE, "save", words)
+
+
+def _publish(stage: Stage) -> Forgery:
+    return _on_offer(scenes.draft(stage.app), of_offers.PUBLISH, "publish")
+
+
+def _archive(stage: Stage) -> Forgery:
+    return _on_offer(scenes.draft(stage.app), of_offers.ARCHIVE, "archive")
+
+
+def _unarchive(stage: Stage) -> Forgery:
+    code = scenes.draft(stage.app)
+    scenes.by_admin(stage.app, f"/offers/{code}/archive")
+    return _on_offer(code, of_offers.UNARCHIVE, "archive")
+
+
+def _operate(dialog: str, part: str, target: str, **form: str) -> Forgery:
+    events: Events = [
+        (StaffOperationsState, "load", {}),
+        (StaffOperationsState, "choose_part", {"part": part}),
+        (StaffOperationsState, "ask", {"dialog": dialog, "target": target}),
+        (StaffOperationsState, dialog, {"form": form | {"reason": WHY}}),
+    ]
+    return Forgery(routes.STAFF_OPERATIONS, events)
+
+
+def _reconcile(_: Stage) -> Forgery:
+    return _operate(of_operations.RECONCILE, of_operations.COMPARING, "", mode="tell")
+
+
+def _replay(stage: Stage) -> Forgery:
+    event_id = scenes.dead_letter(stage.app)
+    return _operate(of_operations.REPLAY, of_operations.WEBHOOKS, event_id)
+
+
+def _retry(stage: Stage) -> Forgery:
+    return _operate(of_operations.RETRY, of_operations.JOBS, scenes.stopped_job(stage.app))
+
+
+def _on_team(dialog: str, user_id: str, **form: str) -> Forgery:
+    found = {"table": of_team.MEMBERS, "name": of_team.LETTERS, "value": user_id}
+    events: Events = [
+        (StaffTeamState, "load", {}),
+        (StaffTeamState, "filter_by", found),
+        (StaffTeamState, "ask", {"dialog": dialog, "user_id": user_id}),
+        (StaffTeamState, dialog, {"form": form | {"reason": WHY}}),
+    ]
+    return Forgery(routes.STAFF_TEAM, events)
+
+
+def _add(stage: Stage) -> Forgery:
+    """A stranger, or the forger themselves by their own address."""
+    name = stage.who.user_id if stage.is_own else secrets.token_hex(6)
+    return _on_team(of_team.ADD, "", email=f"{name}@example.com", role="admin")
+
+
+def _change(stage: Stage) -> Forgery:
+    """Somebody of support, or the forger themselves, becomes an admin or another role."""
+    user_id = _team_mate(stage)
+    return _on_team(of_team.CHANGE, user_id, role="admin")
+
+
+def _remove(stage: Stage) -> Forgery:
+    return _on_team(of_team.REMOVE, _team_mate(stage))
+
+
+def _team_mate(stage: Stage) -> str:
+    if stage.is_own:
+        return stage.who.user_id
+    return scenes.somebody(stage.app, StaffRole.SUPPORT).user_id
+
+
+def _repair(kind: str, action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+    return Act(action, prepare, LEAST[action], is_repair=True, kind=kind)
+
+
+def _plain(action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+    return Act(action, prepare, LEAST[action])
+
+
+def _of_house(action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+    return Act(action, prepare, LEAST[action], has_own=False, has_account=False)
+
+
+def _of_team(action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+    return Act(action, prepare, LEAST[action], has_account=False)
+
+
+ACTS: Final[dict[str, Act]] = {
+    "grant": _repair("grant", Action.GRANT, _grant),
+    "adjust": _repair("adjust", Action.ADJUST, _adjust),
+    "refund one": _repair("refund", Action.REFUND, _refund),
+    "refund a range": _repair("refund_range", Action.REFUND, _refund_range),
+    "extend a trial": _repair("extend_trial", Action.EXTEND_TRIAL, _extend_trial),
+    "move at the end": _repair("move", Action.MOVE_OFFER, _move(When.PERIOD_END)),
+    "move now": _repair("move", Action.MOVE_OFFER, _move(When.NOW)),
+    "pause": _repair("pause", Action.PAUSE, _pause),
+    "resume": _repair("resume", Action.RESUME, _resume),
+    "block": _repair("block", Action.BLOCK, _block),
+    "unblock": _repair("unblock", Action.UNBLOCK, _unblock),
+    "undo a grant": _repair("", Action.UNDO, _undo_of_account),
+    "undo an adjustment": Act(Action.UNDO, _undo_of_audit, LEAST[Action.ADJUST], is_repair=True),
+    "sign out": _plain(Action.SIGN_OUT, _sign_out),
+    "view": _plain(Action.VIEW_AS_CUSTOMER, _view),
+    "end a view": _plain(Action.END_VIEW, _end_view),
+    "create an offer": _of_house(Action.EDIT_OFFER, _create),
+    "edit an offer": _of_house(Action.EDIT_OFFER, _edit),
+    "publish": _of_house(Action.PUBLISH_OFFER, _publish),
+    "archive": _of_house(Action.ARCHIVE_OFFER, _archive),
+    "unarchive": _of_house(Action.UNARCHIVE_OFFER, _unarchive),
+    "reconcile": _of_house(Action.RECONCILE, _reconcile),
+    "replay": _of_house(Action.REPLAY_EVENT, _replay),
+    "retry": _of_house(Action.RETRY_JOB, _retry),
+    "add to the team": _of_team(Action.ADD_STAFF, _add),
+    "change a role": _of_team(Action.CHANGE_ROLE, _change),
+    "remove from the team": _of_team(Action.REMOVE_STAFF, _remove),
+}
+
+# Tried by test_what_only_reads_changes_nothing: with which words, where there are some.
+OF_EVERY_PAGE: Final = {"load": {}, "watch": {}, "dismiss": {}, "setvar": {}}
+ON_OFFER: Final = {
+    "set_field": {"name": "name", "value": "Mine"},
+    "set_code": {"code": "mine"},
+    "ask": {"dialog": of_offers.PUBLISH},
+    "keep_mine": {},
+    "take_theirs": {},
+    "show_holders": {"version": "1"},
+    "close": {},
+}
+ON_CUSTOMER: Final = {
+    "choose_part": {"part": "ledger"},
+    "ask": {"dialog": "grant", "target": "", "target_name": ""},
+    "review": {"form": {"executions": "5", "reason": WHY}},
+    "back": {},
+    "close": {},
+}
+
+
+def _reading(state: type[Listing], **more: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The handlers of every page and every table, and those of this page."""
+    table, known = next(iter(state.tables.items()))
+    of_tables: dict[str, dict[str, Any]] = {
+        "sort_by": {"table": table, "sort": known.usual.sort.value},
+        "filter_by": {"table": table, "name": "state", "value": "dead"},
+        "clear_filters": {"table": table},
+        "show_older": {"table": table},
+        "show_newer": {"table": table},
+    }
+    return OF_EVERY_PAGE | of_tables | more
+
+
+READ_ONLY: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "StaffAuditState": _reading(StaffAuditState),
+    "StaffCustomerState": _reading(StaffCustomerState, **ON_CUSTOMER),
+    "StaffCustomersState": _reading(StaffCustomersState),
+    "StaffOffersState": _reading(StaffOffersState),
+    "StaffOfferState": _reading(StaffOfferState, **ON_OFFER),
+    "StaffOperationsState": _reading(
+        StaffOperationsState,
+        choose_part={"part": of_operations.JOBS},
+        ask={"dialog": of_operations.RETRY, "target": "x"},
+        close={},
+    ),
+    "StaffOverviewState": _reading(StaffOverviewState, choose_preset={"days": "7"}),
+    "StaffTeamState": _reading(
+        StaffTeamState, ask={"dialog": of_team.ADD, "user_id": ""}, close={}
+    ),
+}
+
+
+def states_of_staff() -> dict[str, State]:
+    """Every state of the console that a page has, by name."""
+    return {
+        name: thing
+        for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        for name, thing in vars(importlib.import_module(each.name)).items()
+        if inspect.isclass(thing)
+        and issubclass(thing, BaseState)
+        and thing.__module__ == each.name
+        and issubclass(thing, StaffPage)
+        and not thing._mixin
+    }

@@ -1,0 +1,192 @@
+"""What the pages say about money and plans, without a browser."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_app.billing.errors import BillingError
+from billing_app.billing.money import exponent_of, minor_units
+from billing_app.billing.offers.catalogue import OfferView
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
+from billing_app.billing.subscriptions.checkouts import CheckoutView
+from billing_app.billing.subscriptions.provider import (
+    PaymentDeclinedError,
+    PaymentMethodFacts,
+    PaymentProviderUnavailableError,
+)
+from billing_app.billing.subscriptions.rules import SameOfferError
+from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
+from billing_app.states import formatting, offer_dialogs, payments
+from billing_app.states.banner import banner_of
+from billing_app.states.error_messages import problem
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+def offer(code: str, executions: int, interval: Interval = Interval.MONTH) -> OfferView:
+    return OfferView(
+        code=code,
+        version=1,
+        version_id=hash(code),
+        name=code.title(),
+        description="",
+        executions=executions,
+        price_minor=7_900,
+        currency="USD",
+        interval=interval,
+        overage=None,
+        valid_days=None,
+        priority=100,
+        trial_days=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "currency", "said"),
+    [
+        (123_450, "USD", "$1,234.50"),
+        (-471, "EUR", "\N{MINUS SIGN}€4.71"),
+        (5, "GBP", "£0.05"),
+        (1_235, "JPY", "1,235 JPY"),
+        (1_500, "KWD", "1.500 KWD"),
+        (0, "CHF", "0.00 CHF"),
+    ],
+)
+def test_money_in_its_currency(amount_minor: int, currency: str, said: str) -> None:
+    assert formatting.money(amount_minor, currency) == said
+
+
+@given(st.integers(0, 10**13 - 1), st.sampled_from(["USD", "JPY", "KWD"]))
+def test_what_is_typed_is_what_is_meant(amount_minor: int, currency: str) -> None:
+    whole, rest = divmod(amount_minor, 10 ** exponent_of(currency))
+    if whole >= 10**12:
+        return
+    decimals = f".{rest:0{exponent_of(currency)}d}" if exponent_of(currency) else ""
+    assert minor_units(f" {whole:,}{decimals}", currency) == amount_minor
+
+
+@pytest.mark.parametrize("typed", ["", "-1", "1.234", "1e3", "a lot", "1.2.3", "٣", "9" * 40])
+def test_what_is_no_amount(typed: str) -> None:
+    assert minor_units(typed, "USD") is None
+
+
+def test_a_month_is_compared_with_a_month() -> None:
+    monthly, yearly = offer("growth", 30_000), offer("growth-yearly", 360_000, Interval.YEAR)
+    assert not payments.is_smaller(yearly, monthly)
+    assert not payments.is_smaller(monthly, yearly)
+    assert payments.is_smaller(offer("starter", 5_000), yearly)
+    assert not payments.is_smaller(offer("scale", 150_000), monthly)
+
+
+NO_PLAN = CurrentPlan("acc_1", None, 0, 0, 0, 0, None, [], None)
+
+
+def test_what_was_bought_behind_a_plan_in_use_is_next() -> None:
+    waiting = plan_view("Growth", PlanState.UPCOMING)
+    current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
+    found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
+    told = payments.returned("done", found, current, NOW)
+    assert told.title == "Paid: Growth is next"
+    assert told.words == "Its 30,000 executions begin when Trial is used up or ends."
+
+
+def plan_view(name: str, state: PlanState) -> PlanView:
+    return PlanView(
+        id="pln_1",
+        sequence=1,
+        type=PlanType.PAID,
+        name=name,
+        source=PlanSource.SUBSCRIPTION,
+        state=state,
+        executions=30_000,
+        used=0,
+        held=0,
+        remaining=30_000,
+        starts_at=NOW,
+        ends_at=None,
+        began_at=NOW if state is PlanState.CURRENT else None,
+        began_because=None,
+        ended_at=None,
+        ended_because=None,
+        paused_at=None,
+    )
+
+
+def checkout(
+    status: CheckoutStatus, *, is_paid: bool = False, hours_ago: float = 0
+) -> CheckoutView:
+    created_at = NOW - timedelta(hours=hours_ago)
+    return CheckoutView(offer("growth", 30_000), status, "https://pay.example", created_at, is_paid)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found", "title"),
+    [
+        ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
+        ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
+        ("done", checkout(CheckoutStatus.COMPLETE), "Your payment is being confirmed"),
+        ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
+        ("left", checkout(CheckoutStatus.OPEN), "You left without paying"),
+        ("left", checkout(CheckoutStatus.EXPIRED), "The checkout has ended"),
+        ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True, hours_ago=2), ""),
+        ("", checkout(CheckoutStatus.OPEN), ""),
+        ("done", None, ""),
+    ],
+)
+def test_who_comes_back_is_told_the_truth(
+    answer: str, found: CheckoutView | None, title: str
+) -> None:
+    assert payments.returned(answer, found, NO_PLAN, NOW).title == title
+
+
+def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
+    at = NOW - timedelta(days=1) if is_over else NOW + timedelta(days=3)
+    return Stop(kind, "Growth", at, is_over, 7_900, "USD", "https://pay.example", elsewhere)
+
+
+def test_a_trial_is_not_charged_today() -> None:
+    card = PaymentMethodFacts("pm_1", "Visa", "4242", "12/2030")
+    today, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=0)
+    later, (start,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=14)
+    assert "is charged to your Visa ending in 4242 today" in today.words
+    assert "is charged to your Visa ending in 4242 after 14 days of trial" in later.words
+    assert (pay.yes, start.yes) == ("Pay $79.00", "Start the trial")
+
+
+def test_the_banner_says_until_when_and_what_then() -> None:
+    in_grace = banner_of(stop(StopKind.PAST_DUE, is_over=False), may_manage=True, managers="")
+    assert (in_grace.tone, in_grace.pay_words) == ("warning", "Pay $79.00")
+    assert "Runs go on until 13 Mar 2026, 12:00 UTC." in in_grace.words
+    assert "Then new runs are refused until it is paid." in in_grace.words
+    over = banner_of(stop(StopKind.PAST_DUE, is_over=True), may_manage=True, managers="")
+    assert over.title == "Runs are refused since 9 March 2026"
+    with_more = stop(StopKind.PAST_DUE, is_over=True, elsewhere=10_000)
+    assert "refused" not in banner_of(with_more, may_manage=True, managers="").title
+    assert "10,000" in banner_of(with_more, may_manage=True, managers="").words
+
+
+def test_who_may_not_pay_learns_who_can() -> None:
+    banner = banner_of(stop(StopKind.PAST_DUE, is_over=True), may_manage=False, managers="Ada")
+    assert "Ada can pay." in banner.words
+    assert (banner.page_url, banner.has_portal) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "charges", "said"),
+    [
+        (
+            PaymentDeclinedError(reason="x", words="No funds."),
+            True,
+            "No funds. Nothing was charged.",
+        ),
+        (PaymentProviderUnavailableError(), True, "Nothing is ever charged twice."),
+        (PaymentProviderUnavailableError(), False, "Nothing was changed."),
+        (SameOfferError(), False, "There is nothing to change."),
+    ],
+)
+def test_errors_say_whether_money_moved(error: BillingError, charges: bool, said: str) -> None:
+    assert said in problem(error, charges=charges).words

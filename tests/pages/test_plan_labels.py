@@ -1,0 +1,192 @@
+"""What the pages say of a plan that ends, renews or is used up, and of what follows it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from billing_app.billing.overage.views import OverageView
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.usage.service import Pace
+from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
+from billing_app.states.balance import balance_view, plan_facts, warning_of
+from billing_app.states.payments import terms_of, what_follows
+from tests.pages.test_bars import PLAN, current
+from tests.pages.test_payment_labels import offer
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+END = NOW + timedelta(days=21)
+PACE = Pace(0, None, None)
+PAID = SubscriptionView(
+    id="sub_1",
+    account_id="acc_1",
+    status=SubscriptionStatus.ACTIVE,
+    offer=replace(offer("growth", 30_000), price_minor=7_900),
+    next_offer=None,
+    period_start=NOW - timedelta(days=9),
+    period_end=END,
+    cancel_at_period_end=False,
+    past_due_since=None,
+    ended_at=None,
+)
+CANCELLED = replace(PAID, cancel_at_period_end=True)
+OVERDUE = replace(PAID, past_due_since=NOW)
+CHANGING = replace(PAID, next_offer=replace(offer("scale", 150_000), price_minor=29_900))
+ON_TRIAL = replace(PAID, status=SubscriptionStatus.TRIALING)
+GRANT = replace(PLAN, name="Extra", source=PlanSource.STAFF_GRANT, ends_at=None)
+WAITING = replace(GRANT, state=PlanState.UPCOMING)
+BEYOND = OverageView(0, 0, 1_000, 1_000, 25, 100, "USD", 0, None, END)
+
+
+def holding(plan: PlanView | None, *upcoming: PlanView) -> CurrentPlan:
+    found = replace(current(0, 0), plan=plan, upcoming=list(upcoming))
+    return replace(found, period_end=plan.ends_at if plan else None)
+
+
+def over(plan: PlanView, because: EndReason) -> CurrentPlan:
+    ended = {"state": PlanState.ENDED, "ended_at": NOW, "ended_because": because, "remaining": 0}
+    taken = {"executions_used": plan.executions, "executions_remaining": 0}
+    return replace(holding(replace(plan, **ended)), **taken)
+
+
+@pytest.mark.parametrize(
+    ("because", "period"), [(EndReason.DEPLETED, "Used up"), (EndReason.CANCELLED, "Over")]
+)
+def test_a_plan_that_has_ended_is_not_described_as_in_force(
+    because: EndReason, period: str
+) -> None:
+    for plan in (PLAN, GRANT):
+        found = over(plan, because)
+        facts = plan_facts(found, NOW)
+        assert (facts.note, facts.is_over, facts.has_bar) == ("Last plan", True, False)
+        assert (facts.period_label, facts.period_words) == ("Period", period)
+        assert (facts.ends_label, facts.ends) == ("Ended", "26 November 2026")
+        assert balance_view(found, PACE, NOW).period == "Ended 26 November 2026"
+
+
+@pytest.mark.parametrize(
+    ("subscription", "foot", "label"),
+    [
+        (None, "Ends 17 December 2026", "Ends"),
+        (PAID, "Renews 17 December 2026", "Period ends"),
+        (CHANGING, "Changes 17 December 2026", "Period ends"),
+        (CANCELLED, "Ends 17 December 2026", "Ends"),
+        (OVERDUE, "Ends 17 December 2026", "Ends"),
+        (replace(PAID, period_end=END + timedelta(days=9)), "Ends 17 December 2026", "Ends"),
+    ],
+)
+def test_what_renews_is_not_said_to_end(
+    subscription: SubscriptionView | None, foot: str, label: str
+) -> None:
+    found = current(0, 0)
+    assert balance_view(found, PACE, NOW, subscription=subscription).period == foot
+    assert plan_facts(found, NOW, subscription=subscription).ends_label == label
+
+
+@pytest.mark.parametrize(
+    ("left", "subscription", "said"),
+    [
+        (timedelta(days=30) - timedelta(minutes=1), PAID, "30 days left"),
+        (timedelta(days=30), PAID, "30 days left"),
+        (timedelta(days=1, hours=11), PAID, "2 days left"),
+        (timedelta(hours=13), PAID, "1 day left"),
+        (timedelta(hours=11), None, "Ends today"),
+        (timedelta(hours=11), PAID, "Renews today"),
+        (timedelta(0), PAID, "Over"),
+    ],
+)
+def test_days_that_have_begun_are_left_too(
+    left: timedelta, subscription: SubscriptionView | None, said: str
+) -> None:
+    paid = replace(subscription, period_end=NOW + left) if subscription else None
+    facts = plan_facts(holding(replace(PLAN, ends_at=NOW + left)), NOW, subscription=paid)
+    assert facts.period_words == said
+
+
+def test_a_period_without_an_end_has_no_bar() -> None:
+    facts = plan_facts(holding(GRANT), NOW)
+    assert (facts.period_label, facts.has_bar) == ("Period", False)
+    assert facts.period_words == "Stays until its executions are used"
+
+
+def test_a_plan_that_is_held_to_the_last_refuses_at_once() -> None:
+    told = warning_of(current(29_000, 1_000), PACE, NOW)
+    assert told.title == "All executions are used or on hold"
+    assert told.words == (
+        "New runs are refused until runs that hold executions finish"
+        " and free what they did not use."
+    )
+    told = warning_of(replace(current(29_000, 1_000), overage=BEYOND), PACE, NOW)
+    assert told.title == "All executions of your plans are used or on hold"
+    assert told.words.startswith("Runs go on")
+
+
+@pytest.mark.parametrize(
+    ("subscription", "until"),
+    [
+        (None, "there is another plan"),
+        (CANCELLED, "there is another plan"),
+        (PAID, "Growth renews on 17 December 2026"),
+        (CHANGING, "Scale begins on 17 December 2026"),
+    ],
+)
+def test_a_refusal_names_what_ends_it(subscription: SubscriptionView | None, until: str) -> None:
+    told = warning_of(over(PLAN, EndReason.DEPLETED), PACE, NOW, subscription=subscription)
+    assert (told.tone, told.words) == ("bad", f"New runs are refused until {until}.")
+
+
+NOTHING = "Nothing follows: when it is used up{}, new runs are refused"
+
+
+@pytest.mark.parametrize(
+    ("subscription", "found", "said"),
+    [
+        (PAID, holding(PLAN), "Growth renews on 17 December 2026: 30,000 executions for $79.00"),
+        (
+            PAID,
+            over(PLAN, EndReason.DEPLETED),
+            "Growth renews on 17 December 2026: 30,000 executions for $79.00",
+        ),
+        (
+            CHANGING,
+            holding(PLAN),
+            "Changes to Scale on 17 December 2026: 150,000 executions for $299.00",
+        ),
+        (
+            ON_TRIAL,
+            holding(PLAN),
+            "The trial of Growth ends on 17 December 2026, then 30,000 executions for $79.00",
+        ),
+        (OVERDUE, holding(PLAN), ""),
+        (
+            CANCELLED,
+            holding(PLAN),
+            "Growth ends on 17 December 2026, then new runs are refused",
+        ),
+        (CANCELLED, holding(PLAN, WAITING), "Growth ends on 17 December 2026"),
+        (CANCELLED, over(PLAN, EndReason.DEPLETED), ""),
+        (None, holding(PLAN), NOTHING.format(" or ends")),
+        (None, holding(GRANT), NOTHING.format("")),
+        (None, holding(GRANT, WAITING), ""),
+        (None, replace(holding(PLAN), overage=BEYOND), ""),
+        (None, current(29_000, 1_000), ""),
+        (None, over(GRANT, EndReason.DEPLETED), ""),
+        (None, holding(None), ""),
+    ],
+)
+def test_what_comes_next(
+    subscription: SubscriptionView | None, found: CurrentPlan, said: str
+) -> None:
+    assert what_follows(subscription, found, tops_up=False) == said
+
+
+def test_what_is_bought_by_itself_is_not_called_nothing() -> None:
+    assert what_follows(None, holding(PLAN), tops_up=True) == ""
+    told = what_follows(CANCELLED, holding(PLAN), tops_up=True)
+    assert told == "Growth ends on 17 December 2026"
+
+
+def test_an_unpaid_period_is_called_that() -> None:
+    terms = terms_of(OVERDUE, holding(PLAN))
+    assert terms.words == "This period is not paid yet; it ends on 17 December 2026."

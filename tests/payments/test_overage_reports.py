@@ -1,0 +1,303 @@
+"""What the meter is told and what Stripe bills: our own count, to the unit, whatever happens."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from billing_app.billing import ids
+from billing_app.billing.executions.requests import Caller, Mode, Refund
+from billing_app.billing.offers.catalogue import publish_offer
+from billing_app.billing.overage.comparison import compare_meter
+from billing_app.billing.overage.stamps import MINUTE, Period, stamp
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.db.enums import When
+from tests.factories import OPERATOR
+from tests.payments.billing_harness import DAY, HOUR, Bed, accepted, commit_of
+from tests.payments.test_overage import SOFT, SOFTER
+
+START = datetime(2026, 3, 1, 10, 30, 20, tzinfo=UTC)
+MARCH = Period(START, datetime(2026, 4, 1, 10, 30, 20, tzinfo=UTC))
+
+
+@pytest.fixture
+async def soft(bed: Bed) -> Bed:
+    for code, terms in (("soft", SOFT), ("softer", SOFTER)):
+        await publish_offer(bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now)
+    return bed
+
+
+async def begun(bed: Bed, offer: str) -> SubscriptionView:
+    """Subscribed, and past the minute in which the period began."""
+    found = await bed.subscribed(offer)
+    bed.skip(120)
+    return found
+
+
+async def report(bed: Bed) -> int:
+    return await bed.services.subscriptions.reports.run(bed.now)
+
+
+async def settle(bed: Bed) -> int:
+    return await bed.services.settlements.run(bed.now)
+
+
+async def renew(bed: Bed, *, report_first: bool = True) -> None:
+    """Over the end of the period; reports come while its invoice is a draft."""
+    found = await bed.live()
+    bed.skip((found.period_end - bed.now).total_seconds() + 60)
+    await bed.deliver()
+    if report_first:
+        await report(bed)
+    bed.skip(2 * HOUR)
+    await bed.deliver()
+
+
+def overage_plans(bed: Bed) -> list[dict[str, Any]]:
+    return [plan for plan in bed.plans() if plan["source"] == "overage"]
+
+
+async def give_back(bed: Bed, answer: dict[str, Any], executions: int) -> None:
+    pair = ids.decode(ids.EVENT, answer["event_id"])
+    assert pair is not None
+    bed_caller = Caller(api_key_id=None, organization_id=None)
+    key = f"back-{bed.now.timestamp()}"
+    accepted(await bed.decide(Refund(pair[0], pair[1], executions, "failed", key, bed_caller)))
+
+
+@pytest.mark.parametrize(
+    ("day", "now", "expected"),
+    [
+        (date(2026, 3, 5), datetime(2026, 3, 5, 8, 0, 30, tzinfo=UTC), "2026-03-05 08:00"),
+        (date(2026, 3, 5), datetime(2026, 3, 7, 8, tzinfo=UTC), "2026-03-05 23:59"),
+        (date(2026, 3, 1), START, "2026-03-01 10:31"),
+        (date(2026, 4, 1), datetime(2026, 4, 1, 11, tzinfo=UTC), "2026-04-01 10:29"),
+        (date(2026, 4, 2), datetime(2026, 4, 2, 11, tzinfo=UTC), "2026-04-01 10:29"),
+    ],
+)
+def test_a_report_lies_in_its_day_and_period(day: date, now: datetime, expected: str) -> None:
+    at = datetime.fromisoformat(expected).replace(tzinfo=UTC)
+    assert stamp(MARCH, day, now, set()) == at
+    if at - MINUTE > START:
+        assert stamp(MARCH, day, now, {at}) == at - MINUTE
+
+
+async def test_overage_is_on_the_renewals_invoice_to_the_unit(soft: Bed) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_101))
+    assert await report(soft) == 1
+    assert await report(soft) == 0
+    accepted(await soft.use(150))
+    soft.skip(DAY)
+    accepted(await soft.use(1))
+    assert await report(soft) == 2
+    await renew(soft)
+    assert soft.charged_minor() == 1_000 + 3 * 50 + 1_000
+    assert await settle(soft) == 0
+    assert soft.invoices()[-1].amount_due == 1_000 + 3 * 50
+
+
+async def test_what_runs_on_at_the_end_reaches_the_draft(soft: Bed) -> None:
+    found = await begun(soft, "soft")
+    accepted(await soft.use(1_000))
+    soft.skip((found.period_end - soft.now).total_seconds() - 30)
+    held = accepted(await soft.use(40, Mode.RESERVE))
+    soft.skip(90)
+    await soft.deliver()
+    accepted(await soft.decide(commit_of(held)))
+    assert await report(soft) == 1
+    soft.skip(2 * HOUR)
+    await soft.deliver()
+    assert soft.charged_minor() == 1_000 + 50 + 1_000
+    assert await settle(soft) == 0
+
+
+async def test_what_comes_after_the_invoice_is_settled_on_the_next(soft: Bed) -> None:
+    await begun(soft, "soft")
+    answer = accepted(await soft.use(1_250))
+    await report(soft)
+    await renew(soft)
+    assert soft.charged_minor() == 1_000 + 150 + 1_000
+    await give_back(soft, answer, 100)
+    soft.skip(HOUR)
+    assert await settle(soft) == 1
+    assert await settle(soft) == 0
+    await renew(soft)
+    assert soft.charged_minor() == 1_000 + 150 + 1_000 - 50 + 1_000
+    assert await settle(soft) == 0
+
+
+async def test_a_report_that_came_too_late_is_settled(soft: Bed) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_050))
+    await renew(soft, report_first=False)
+    assert await report(soft) == 0
+    soft.skip(HOUR)
+    assert await settle(soft) == 1
+    await renew(soft)
+    assert soft.charged_minor() == 3 * 1_000 + 50
+
+
+async def test_a_change_bills_what_was_used_beyond_and_shows_it_before(soft: Bed) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_150))
+    await report(soft)
+    seen = await soft.preview("softer")
+    assert (seen.overage_minor, seen.overage_executions) == (100, 150)
+    assert seen.amount_due_minor == 4_000 + 100
+    assert "150 executions beyond the plan" in [line.description for line in seen.lines]
+    await soft.change("softer")
+    assert soft.charged_minor() == 1_000 + 4_100
+    soft.skip(3 * HOUR)
+    await soft.deliver()
+    assert await settle(soft) == 0
+    accepted(await soft.use(5_001))
+    await report(soft)
+    await renew(soft)
+    assert soft.charged_minor() == 1_000 + 4_100 + 30 + 4_000
+    assert await settle(soft) == 0
+
+
+async def test_a_change_at_the_periods_end_bills_the_old_overage(soft: Bed) -> None:
+    await begun(soft, "softer")
+    accepted(await soft.use(5_150))
+    await soft.change("starter", When.PERIOD_END)
+    await report(soft)
+    await renew(soft)
+    soft.skip(HOUR)
+    await settle(soft)
+    await renew(soft)
+    assert soft.charged_minor() == 4_000 + 60 + 1_900 + 1_900
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_cancelling_at_once_bills_what_was_used(soft: Bed, told: bool) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_101))
+    if told:
+        await report(soft)
+        soft.skip(120)  # a report is of a whole minute, which may be the next one
+    await soft.cancel(When.NOW)
+    await soft.deliver()
+    assert soft.charged_minor() == 1_000 + 100
+    soft.skip(3 * HOUR)
+    assert await settle(soft) == 0
+
+
+async def test_what_a_run_used_after_the_cancellation_is_billed_by_itself(soft: Bed) -> None:
+    await begun(soft, "soft")
+    soft.use_card("pm_card_visa")
+    accepted(await soft.use(1_000))
+    held = accepted(await soft.use(150, Mode.RESERVE))
+    await soft.cancel(When.NOW)
+    accepted(await soft.decide(commit_of(held)))
+    soft.skip(3 * HOUR)
+    assert await settle(soft) == 1
+    soft.skip(2 * HOUR)
+    assert soft.charged_minor() == 1_000 + 100
+    assert await settle(soft) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_unclear_answer_counts_once(soft: Bed, when: str) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_101))
+    soft.sandbox.control(
+        "faults", kind="reset", when=when, path="/v1/billing/meter_events", times=3
+    )
+    with pytest.raises(PaymentProviderUnavailableError):
+        await report(soft)
+    assert soft.rows("SELECT state FROM meter_reports") == [("pending",)]
+    assert await report(soft) == 1
+    assert soft.rows("SELECT state FROM meter_reports") == [("done",)]
+    await renew(soft)
+    assert soft.charged_minor() == 2_000 + 100
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_an_old_unclear_answer_is_read_off_the_meter(soft: Bed, when: str) -> None:
+    """After a day Stripe no longer knows identifiers: sent again, it would count twice."""
+    await begun(soft, "soft")
+    accepted(await soft.use(1_101))
+    soft.sandbox.control(
+        "faults", kind="reset", when=when, path="/v1/billing/meter_events", times=3
+    )
+    with pytest.raises(PaymentProviderUnavailableError):
+        await report(soft)
+    soft.skip(3 * DAY)
+    await report(soft)
+    assert soft.rows("SELECT state, executions FROM meter_reports") == [("done", 101)]
+    await renew(soft)
+    assert soft.charged_minor() == 2_000 + 100
+
+
+async def test_the_meter_is_compared_with_what_it_was_told(soft: Bed) -> None:
+    await begun(soft, "soft")
+    accepted(await soft.use(1_101))
+    await report(soft)
+    services = soft.services
+    assert await compare_meter(services.database, services.provider, soft.now) == []
+    await services.provider.report_usage(
+        customer_id=soft.customer_id(), executions=7, identifier="stray", at=soft.now
+    )
+    soft.skip(120)
+    (found,) = await compare_meter(services.database, services.provider, soft.now)
+    assert (found.plan_sequence, found.theirs, found.ours) == (2, 108, 101)
+
+
+async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(soft: Bed) -> None:
+    from dataclasses import replace
+
+    await publish_offer(
+        soft.services.database,
+        OPERATOR,
+        code="tried",
+        terms=replace(SOFT, name="Tried", trial_days=14),
+        now=soft.now,
+    )
+    found = await begun(soft, "tried")
+    assert (found.status, soft.charged_minor()) == ("trialing", 0)
+    assert abs((found.period_end - soft.now) - timedelta(days=14)) < timedelta(minutes=3)
+    accepted(await soft.use(400))
+    assert overage_plans(soft) == []
+    assert (await soft.preview("softer")).credit_minor == 0
+    await soft.change("softer")
+    assert soft.charged_minor() == 4_000
+    assert [plan["executions"] for plan in overage_plans(soft)] == [2_000]
+    await soft.cancel(When.NOW)
+    soft.use_card("pm_card_visa")
+    again = await soft.begin("tried")
+    assert again.subscription is not None
+    assert again.subscription.status == "active"
+
+
+async def test_a_trial_ends_with_the_first_charge(soft: Bed) -> None:
+    from dataclasses import replace
+
+    await publish_offer(
+        soft.services.database,
+        OPERATOR,
+        code="tried",
+        terms=replace(SOFT, name="Tried", trial_days=14),
+        now=soft.now,
+    )
+    await begun(soft, "tried")
+    soft.skip(14 * DAY + 2 * HOUR)
+    await soft.deliver()
+    assert soft.charged_minor() == 1_000
+    assert len(overage_plans(soft)) == 1
+
+
+async def test_what_was_used_last_is_reported_though_a_run_came_after_the_period(
+    soft: Bed,
+) -> None:
+    found = await begun(soft, "soft")
+    accepted(await soft.use(1_050))
+    assert await report(soft) == 1
+    accepted(await soft.use(500))
+    soft.skip((found.period_end - soft.now).total_seconds() + 60)
+    soft.frozen = soft.now
+    await soft.use(1)
+    assert {plan["ended_because"] for plan in soft.plans()} == {"period_ended", "depleted"}
+    assert await report(soft) == 1

@@ -1,0 +1,356 @@
+"""Every function of the staff, and how it is called: what the permission tests go through.
+
+A new public function in billing/staff that takes an `actor` needs a case here, and a new route
+under /billing/admin a line in routes.py. The tests say so when one is missing.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from billing_app.billing import ids
+from billing_app.billing import staff as staff_package
+from billing_app.billing.actors import Actor
+from billing_app.billing.staff.access import browser_sessions, members, viewing
+from billing_app.billing.staff.access.permissions import LEAST, RANKS, Action
+from billing_app.billing.staff.audit import account_history, audit_reading
+from billing_app.billing.staff.catalogue import offers, publishing
+from billing_app.billing.staff.customers import account, customers, denials
+from billing_app.billing.staff.customers.search import CustomerFilter
+from billing_app.billing.staff.operations import jobs, metrics, provider_events, reconciliations
+from billing_app.billing.staff.operations.jobs import JobsUnavailableError
+from billing_app.billing.staff.repairs import (
+    adjustments,
+    grants,
+    refunds,
+    stops,
+    trial_extensions,
+    undo,
+)
+from billing_app.billing.usage.service import Days
+from billing_app.db.enums import StaffRole
+from billing_app.payments.dashboard import Dashboard
+from tests.staff.permission_scene import FIELDS, OTHER_FIELDS, Scene
+
+
+class NoJobs:
+    """Nobody who would take a job."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise JobsUnavailableError
+
+
+NO_JOBS: Any = NoJobs()
+LINKS = Dashboard(None)
+
+
+Call = Callable[[Scene, Actor], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`action` None: whoever may read the account. `changes`: rows, and so the audit log."""
+
+    action: Action | None
+    call: Call
+    changes: bool = True
+    is_repair: bool = False
+
+
+def reads(call: Call) -> Case:
+    return Case(Action.READ, call, changes=False)
+
+
+def repairs(action: Action, call: Call) -> Case:
+    return Case(action, call, is_repair=True)
+
+
+def allows(action: Action, role: StaffRole) -> bool:
+    return RANKS[role] >= RANKS[LEAST[action]]
+
+
+CASES: dict[str, Case] = {
+    "account.list_account_invoices": reads(
+        lambda s, a: account.list_account_invoices(s.house.database, LINKS, a, s.customer.id)
+    ),
+    "account.list_account_keys": reads(
+        lambda s, a: account.list_account_keys(s.house.database, a, s.customer.id)
+    ),
+    "account.list_people": reads(
+        lambda s, a: account.list_people(s.house.database, a, s.customer.id)
+    ),
+    "account.list_reservations": reads(
+        lambda s, a: account.list_reservations(s.house.database, a, s.customer.id, now=s.now)
+    ),
+    "account.list_subscriptions": reads(
+        lambda s, a: account.list_subscriptions(s.house.database, LINKS, a, s.customer.id)
+    ),
+    "account.read_identity": reads(
+        lambda s, a: account.read_identity(s.house.database, LINKS, a, s.customer.id, s.now)
+    ),
+    "adjustments.adjust_executions": repairs(
+        Action.ADJUST,
+        lambda s, a: adjustments.adjust_executions(
+            s.house.executions, a, s.customer.plan_id(), used=-2, **s.because
+        ),
+    ),
+    "audit_reading.list_entries": reads(
+        lambda s, a: audit_reading.list_entries(s.house.database, a)
+    ),
+    "customers.search_customers": reads(
+        lambda s, a: customers.search_customers(s.house.database, a, CustomerFilter(), now=s.now)
+    ),
+    "customers.read_names": reads(
+        lambda s, a: customers.read_names(s.house.database, a, [s.customer.id])
+    ),
+    "provider_events.list_received": reads(
+        lambda s, a: provider_events.list_received(s.house.database, LINKS, a)
+    ),
+    "denials.list_denials": reads(
+        lambda s, a: denials.list_denials(
+            s.house.database, a, s.customer.id, Days(s.now.date(), s.now.date())
+        )
+    ),
+    "disputes.Disputes.read": reads(lambda s, a: s.house.disputes.read(a, s.customer.id, s.now)),
+    "refunds.read_refunded": reads(
+        lambda s, a: refunds.read_refunded(s.house.database, a, s.customer.id, [1])
+    ),
+    "provider_events.read_received": reads(
+        lambda s, a: provider_events.read_received(s.house.database, LINKS, a, s.dead_event)
+    ),
+    # No worker is there to take jobs: that they are audited is for test_webhooks_and_jobs.py.
+    "provider_events.replay_event": Case(
+        Action.REPLAY_EVENT,
+        lambda s, a: provider_events.replay_event(
+            s.house.database, NO_JOBS, a, s.dead_event, **s.because
+        ),
+        changes=False,
+    ),
+    "jobs.list_jobs": reads(lambda _, a: jobs.list_jobs(NO_JOBS, a)),
+    "jobs.read_job": reads(lambda _, a: jobs.read_job(NO_JOBS, a, "job")),
+    "jobs.retry_job": Case(
+        Action.RETRY_JOB,
+        lambda s, a: jobs.retry_job(s.house.database, NO_JOBS, a, "job", **s.because),
+        changes=False,
+    ),
+    "reconciliations.list_reconciliations": reads(
+        lambda s, a: reconciliations.list_reconciliations(s.house.database, a)
+    ),
+    "reconciliations.list_differences": reads(
+        lambda s, a: reconciliations.list_differences(s.house.database, a)
+    ),
+    "reconciliations.run_reconciliation": Case(
+        Action.RECONCILE,
+        lambda s, a: reconciliations.run_reconciliation(
+            s.house.database, NO_JOBS, a, dry_run=True, **s.because
+        ),
+        changes=False,
+    ),
+    "grants.grant_executions": repairs(
+        Action.GRANT,
+        lambda s, a: grants.grant_executions(
+            s.house.database, a, s.customer.id, executions=3, **s.because
+        ),
+    ),
+    "account_history.read_taken_back": reads(
+        lambda s, a: account_history.read_taken_back(s.house.database, a, [s.entry])
+    ),
+    "account_history.read_account_history": Case(
+        None,
+        lambda s, a: account_history.read_account_history(s.house.database, a, s.customer.id),
+        changes=False,
+    ),
+    "members.add_member": Case(
+        Action.ADD_STAFF,
+        lambda s, a: members.add_member(
+            s.house.database,
+            a,
+            email=f"{ids.new_id('new')}@our.house",
+            role=StaffRole.SUPPORT,
+            **s.because,
+        ),
+    ),
+    "members.change_role": Case(
+        Action.CHANGE_ROLE,
+        lambda s, a: members.change_role(
+            s.house.database, a, user_id=s.member_id, role=StaffRole.BILLING, **s.because
+        ),
+    ),
+    "members.find_member": reads(
+        lambda s, a: members.find_member(s.house.database, a, email=f"{s.member_id}@example.com")
+    ),
+    "members.list_members": reads(lambda s, a: members.list_members(s.house.database, a)),
+    "members.search_members": reads(lambda s, a: members.search_members(s.house.database, a)),
+    "members.remove_member": Case(
+        Action.REMOVE_STAFF,
+        lambda s, a: members.remove_member(s.house.database, a, user_id=s.member_id, **s.because),
+    ),
+    # It finds no subscription: that a move changes rows together is for tests/payments.
+    "metrics.read_overview": reads(
+        lambda s, a: metrics.read_overview(
+            s.house.database, a, Days(s.began.date(), s.now.date()), s.now
+        )
+    ),
+    "metrics.list_near_limit": reads(
+        lambda s, a: metrics.list_near_limit(s.house.database, a, now=s.now)
+    ),
+    "moves.Moves.move_offer": Case(
+        Action.MOVE_OFFER,
+        lambda s, a: s.house.moves.move_offer(a, s.customer.id, offer_code="growth", **s.because),
+        changes=False,
+        is_repair=True,
+    ),
+    "moves.Moves.preview_move": Case(
+        Action.MOVE_OFFER,
+        lambda s, a: s.house.moves.preview_move(a, s.customer.id, offer_code="growth", now=s.now),
+        changes=False,
+    ),
+    "offers.list_accounts_on": reads(
+        lambda s, a: offers.list_accounts_on(s.house.database, a, "growth", 1, now=s.now)
+    ),
+    "offers.list_versions": reads(
+        lambda s, a: offers.list_versions(s.house.database, a, s.draft, now=s.now)
+    ),
+    "offers.list_staff_offers": reads(
+        lambda s, a: offers.list_staff_offers(s.house.database, a, now=s.now)
+    ),
+    "offers.read_offer": reads(lambda s, a: offers.read_offer(s.house.database, a, s.draft, s.now)),
+    "publishing.archive_offer": Case(
+        Action.ARCHIVE_OFFER,
+        lambda s, a: publishing.archive_offer(s.house.database, a, s.draft, **s.because),
+    ),
+    "publishing.create_offer": Case(
+        Action.EDIT_OFFER,
+        lambda s, a: publishing.create_offer(
+            s.house.database, a, code=ids.new_id("new-"), fields=FIELDS, **s.because
+        ),
+    ),
+    "publishing.edit_offer": Case(
+        Action.EDIT_OFFER,
+        lambda s, a: publishing.edit_offer(
+            s.house.database,
+            a,
+            s.draft,
+            revision=1,
+            fields=OTHER_FIELDS,
+            **s.because,
+        ),
+    ),
+    # Nobody is there to make the price: that publishing is whole is for test_offers.py.
+    "publishing.publish_draft": Case(
+        Action.PUBLISH_OFFER,
+        lambda s, a: publishing.publish_draft(
+            s.house.database, s.house.provider, a, s.draft, revision=1, **s.because
+        ),
+        changes=False,
+    ),
+    "publishing.unarchive_offer": Case(
+        Action.UNARCHIVE_OFFER,
+        lambda s, a: publishing.unarchive_offer(s.house.database, a, s.archived, **s.because),
+    ),
+    "refunds.preview_range": Case(
+        Action.REFUND,
+        lambda s, a: refunds.preview_range(s.house.database, a, s.customer.id, s.range),
+        changes=False,
+    ),
+    "refunds.refund_event": repairs(
+        Action.REFUND,
+        lambda s, a: refunds.refund_event(s.house.executions, a, s.event_id, **s.because),
+    ),
+    "refunds.refund_range": repairs(
+        Action.REFUND,
+        lambda s, a: refunds.refund_range(
+            s.house.executions, a, s.customer.id, s.range, **s.because
+        ),
+    ),
+    "browser_sessions.list_account_sessions": reads(
+        lambda s, a: browser_sessions.list_account_sessions(
+            s.house.database, a, s.customer.id, now=s.now
+        )
+    ),
+    "browser_sessions.sign_out_person": Case(
+        Action.SIGN_OUT,
+        lambda s, a: browser_sessions.sign_out_person(
+            s.house.database, a, s.customer.id, user_id=s.holder_id, **s.because
+        ),
+    ),
+    "stops.block_account": repairs(
+        Action.BLOCK,
+        lambda s, a: stops.block_account(s.house.database, a, s.customer.id, **s.because),
+    ),
+    "stops.pause_plan": repairs(
+        Action.PAUSE,
+        lambda s, a: stops.pause_plan(s.house.database, a, s.customer.plan_id(1), **s.because),
+    ),
+    "stops.resume_plan": repairs(
+        Action.RESUME,
+        lambda s, a: stops.resume_plan(s.house.database, a, s.customer.plan_id(2), **s.because),
+    ),
+    "stops.unblock_account": repairs(
+        Action.UNBLOCK,
+        lambda s, a: stops.unblock_account(s.house.database, a, s.blocked.id, **s.because),
+    ),
+    "trial_extensions.extend_trial": repairs(
+        Action.EXTEND_TRIAL,
+        lambda s, a: trial_extensions.extend_trial(
+            s.house.database, a, s.trial.id, executions=5, **s.because
+        ),
+    ),
+    "undo.undo": repairs(
+        Action.UNDO, lambda s, a: undo.undo(s.house.undoing, a, s.entry.id, **s.because)
+    ),
+}
+
+
+async def _begin_view(scene: Scene, actor: Actor) -> Any:
+    token = scene.token(actor)
+    return await viewing.begin_view(
+        scene.house.database, actor, token, scene.customer.id, **scene.because
+    )
+
+
+async def _end_view(scene: Scene, actor: Actor) -> Any:
+    token = await scene.viewing_token(actor)
+    return await viewing.end_view(scene.house.database, actor, token, scene.now)
+
+
+CASES |= {
+    "viewing.begin_view": Case(Action.VIEW_AS_CUSTOMER, _begin_view),
+    "viewing.end_view": Case(Action.END_VIEW, _end_view),
+}
+
+
+def functions_of_staff() -> set[str]:
+    """All public functions and methods of billing/staff that take an actor and authorize it."""
+    found: set[str] = set()
+    for module_info in pkgutil.walk_packages(staff_package.__path__, f"{staff_package.__name__}."):
+        module = importlib.import_module(module_info.name)
+        for name, thing in _public(vars(module), module.__name__):
+            for path, function in _functions(name, thing):
+                parameter = inspect.signature(function).parameters.get("actor")
+                if parameter is not None and parameter.annotation == Actor:
+                    found.add(f"{module.__name__.rsplit('.', 1)[1]}.{path}")
+    return found - {"permissions.require", "permissions.require_staff"}
+
+
+def _public(things: dict[str, Any], module: str) -> list[tuple[str, Any]]:
+    return [
+        (name, thing)
+        for name, thing in things.items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module
+    ]
+
+
+def _functions(name: str, thing: Any) -> list[tuple[str, Any]]:
+    if inspect.isfunction(thing):
+        return [(name, thing)]
+    if not inspect.isclass(thing):
+        return []
+    return [
+        (f"{name}.{path}", function)
+        for path, function in vars(thing).items()
+        if inspect.isfunction(function) and not path.startswith("_")
+    ]

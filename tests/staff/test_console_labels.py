@@ -1,0 +1,151 @@
+"""What the console says of figures, days and plans."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from billing_app.billing.plans.service import PlanState, PlanView
+from billing_app.billing.staff.operations.jobs import JobState, JobView
+from billing_app.billing.staff.operations.metrics import Money
+from billing_app.billing.staff.operations.provider_events import ReceivedEvent
+from billing_app.db.enums import PlanSource, PlanType, WebhookState
+from billing_app.states import formatting
+from billing_app.states.staff.customer_views import plan_line
+from billing_app.states.staff.operations import job_line, webhook_line
+from billing_app.states.staff.overview import near_note, owed_note
+
+BEGAN, ENDS = datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 12, 17, 9, tzinfo=UTC)
+AT = datetime(2026, 11, 26, 11, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "owed", "said"),
+    [
+        (0, [], "nobody owes anything"),
+        (1, [Money("USD", 7_900, 1)], "account owes $79.00"),
+        (2, [Money("USD", 7_900, 1), Money("EUR", 500, 1)], "accounts owe $79.00, €5.00"),
+    ],
+)
+def test_who_owes(accounts: int, owed: list[Money], said: str) -> None:
+    assert owed_note(accounts, owed) == said
+
+
+def test_who_is_near_their_limit() -> None:
+    assert near_note(0, None) == "no worker has looked yet"
+    assert near_note(1, AT) == "account has used 80% or more, as of 11:12 UTC"
+    assert near_note(0, AT) == "accounts have used 80% or more, as of 11:12 UTC"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (date(2026, 11, 23), date(2026, 12, 23), "23 Nov \N{EN DASH} 23 Dec 2026"),
+        (date(2026, 12, 23), date(2027, 1, 23), "23 Dec 2026 \N{EN DASH} 23 Jan 2027"),
+        (AT, AT.replace(hour=23), "26 Nov 2026"),
+    ],
+)
+def test_days_between(first: date, last: date, said: str) -> None:
+    assert formatting.days_between(first, last) == said
+
+
+@pytest.mark.parametrize(
+    ("plan", "dates"),
+    [
+        ({}, "Not begun, ends 17 Dec 2026"),
+        ({"ends_at": None}, "Not begun, no end"),
+        ({"ended_at": BEGAN}, "Not begun, ended 23 Nov 2026"),
+        ({"began_at": BEGAN}, "23 Nov \N{EN DASH} 17 Dec 2026"),
+        ({"began_at": BEGAN, "ends_at": None}, "From 23 Nov 2026, no end"),
+        ({"began_at": BEGAN, "ended_at": BEGAN}, "23 Nov 2026"),
+    ],
+)
+def test_the_dates_of_a_plan(plan: dict[str, Any], dates: str) -> None:
+    assert plan_line(plan_view(**plan)).dates == dates
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [(0, "26,161 of 60,000 used"), (12, "26,161 of 60,000 used, 12 on hold")],
+)
+def test_what_is_used_of_a_plan(held: int, told: str) -> None:
+    assert plan_line(plan_view(held=held)).told == told
+
+
+def plan_view(**more: Any) -> PlanView:
+    plan = {
+        "id": "plan_1",
+        "sequence": 1,
+        "type": PlanType.PAID,
+        "name": "Growth",
+        "source": PlanSource.SUBSCRIPTION,
+        "state": PlanState.CURRENT,
+        "executions": 60_000,
+        "used": 26_161,
+        "held": 0,
+        "remaining": 33_839,
+        "starts_at": BEGAN,
+        "ends_at": ENDS,
+        "began_at": None,
+        "began_because": None,
+        "ended_at": None,
+        "ended_because": None,
+        "paused_at": None,
+    }
+    return PlanView(**(plan | more))
+
+
+@pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        ("2026-11-26 11:16:30+00:00", "26 Nov, 11:16:30"),
+        ("2026-11-26 11:16:30+00:00, False", "26 Nov, 11:16:30, False"),
+        ("evt_c5f35b1f4ae6f34b3d", "evt_c5f35b1f4ae6f34b3d"),
+        ("", ""),
+    ],
+)
+def test_what_a_job_is_about(subject: str, told: str) -> None:
+    job = JobView(
+        id="job",
+        name="top_up",
+        state=JobState.FINISHED,
+        queue="",
+        subject=subject,
+        problem="",
+        attempts=1,
+        retry_of=None,
+        created_at=AT,
+        updated_at=AT,
+        finished_at=AT,
+    )
+    line = job_line(job)
+    assert (line.name, line.subject) == ("Top up", told)
+
+
+@pytest.mark.parametrize(
+    ("state", "finished_at", "told"),
+    [
+        (WebhookState.PROCESSED, AT, "Processed"),
+        (WebhookState.PROCESSED, None, "Ignored"),
+        (WebhookState.RECEIVED, None, "Waiting"),
+    ],
+)
+def test_what_became_of_a_webhook(
+    state: WebhookState, finished_at: datetime | None, told: str
+) -> None:
+    event = ReceivedEvent(
+        id="evt_1",
+        type="test_helpers.test_clock.ready",
+        object_id="",
+        customer_id="",
+        account_id=None,
+        state=state,
+        attempts=0,
+        replays=0,
+        problem="",
+        occurred_at=AT,
+        received_at=AT,
+        finished_at=finished_at,
+        provider_url="",
+    )
+    assert webhook_line(event, {}).state == told
