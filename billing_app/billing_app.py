@@ -22,7 +22,7 @@ from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.reverse_proxy import OneAddress, lifespan_of
-from billing_app.states.auth_forms import DoorState
+from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.failures import tell_of_failure
@@ -121,24 +121,26 @@ app.add_page(
 app.add_page(
     staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load
 )
-app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=DoorState.load)
-app.add_page(sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=DoorState.load)
+app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=AuthFormState.load)
+app.add_page(
+    sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=AuthFormState.load
+)
 app.add_page(
     forgot_password,
     route=routes.FORGOT_PASSWORD,
     title="Forgot your password? · Billing",
-    on_load=DoorState.load_for_anybody,
+    on_load=AuthFormState.load_for_anybody,
 )
 app.add_page(
     reset_password,
     route=routes.RESET_PASSWORD,
     title="New password · Billing",
-    on_load=DoorState.load_link,
+    on_load=AuthFormState.load_link,
 )
 app.add_page(
     change_password,
     route=routes.CHANGE_PASSWORD,
     title="Change your password · Billing",
-    on_load=DoorState.load_for_signed_in,
+    on_load=AuthFormState.load_for_signed_in,
 )
 app.add_page(not_found, route=routes.NOT_FOUND, title="No such page · Billing")

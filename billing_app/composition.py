@@ -63,7 +63,7 @@ def build_services(settings: Settings, url: str) -> Services:
     executions = Executions(for_asyncpg(url), terms)
     subscriptions = Subscriptions(database, provider, grace_days=settings.payment_grace_days)
     links = _links(settings)
-    moves = Moves(database, provider, subscriptions.intents)
+    moves = Moves(database, provider, subscriptions.provider_requests)
     return Services(
         settings=settings,
         database=database,

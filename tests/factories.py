@@ -10,7 +10,7 @@ import psycopg
 
 from billing_app.billing import ids
 from billing_app.billing.actors import OperatorActor, ServiceActor, StaffActor, UserActor
-from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
+from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.executions.state import PlanBalance
 from billing_app.billing.identity.api_keys import hash_key
 from billing_app.db.enums import PlanSource, PlanType, Scope, StaffRole
@@ -35,7 +35,7 @@ def plan(sequence: int, executions: int, **more: Any) -> PlanBalance:
     return PlanBalance(sequence=sequence, executions=executions, **(values | more))
 
 
-def ask(mode: Mode, executions: int, key: str = "", **more: Any) -> Ask:
+def ask(mode: Mode, executions: int, key: str = "", **more: Any) -> CheckRequest:
     values: dict[str, Any] = {
         "organization_id": "org",
         "user_id": "",
@@ -43,7 +43,7 @@ def ask(mode: Mode, executions: int, key: str = "", **more: Any) -> Ask:
         "hold_seconds": DEFAULT_HOLD_SECONDS,
         "caller": PLATFORM,
     }
-    return Ask(mode=mode, executions=executions, idempotency_key=key, **(values | more))
+    return CheckRequest(mode=mode, executions=executions, idempotency_key=key, **(values | more))
 
 
 @dataclass(frozen=True, slots=True)

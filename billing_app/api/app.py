@@ -51,7 +51,7 @@ def create_app() -> "hot_routes.HotRoutes":
     openapi.install(api)
     docs.install(api)
     return hot_routes.HotRoutes(
-        head_requests.HeadAsGet(request_guard.Gate(body_limit.BodyLimit(api))), get_services
+        head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api))), get_services
     )
 
 

@@ -21,8 +21,8 @@ from billing_app.billing.executions.requests import (
     DEFAULT_HOLD_SECONDS,
     MAX_EXECUTIONS,
     MAX_HOLD_SECONDS,
-    Ask,
     Caller,
+    CheckRequest,
     Mode,
 )
 
@@ -90,7 +90,7 @@ REFUND: Final = msgspec.json.Decoder(RefundExecutions)
 
 def ask_of(
     body: CheckExecutions, key: str | None, caller: Caller, public_organization_id: str
-) -> Ask:
+) -> CheckRequest:
     """`key` has passed header_key or check_key.
 
     Raises IdempotencyKeyRequiredError, InvalidInputError.
@@ -101,7 +101,7 @@ def ask_of(
         raise _no_key(body.mode) if key is None else invalid_key()
     if body.user_id is None and body.organization_id == public_organization_id:
         raise InvalidInputError("user_id is required for the public organization.", field="user_id")
-    return Ask(
+    return CheckRequest(
         body.mode,
         body.organization_id,
         body.user_id or "",
@@ -115,7 +115,7 @@ def ask_of(
 
 def item_of(
     item: CheckItem | msgspec.Raw, caller: Caller, public_organization_id: str
-) -> Ask | BillingError:
+) -> CheckRequest | BillingError:
     """One item of a batch, or what is wrong with it; the other items go on."""
     try:
         body = decode(CHECK_ITEM, item) if isinstance(item, msgspec.Raw) else item

@@ -96,7 +96,7 @@ def problem_of(error: BillingError, upgrade_url: str) -> dict[str, Any]:
         "status": status_of(error),
         "detail": error.detail,
         "code": error.code,
-        **error.facts,
+        **error.extensions,
     }
     if isinstance(error, errors.DeniedError):
         document["upgrade_url"] = upgrade_url

@@ -14,7 +14,7 @@ from billing_app.billing.errors import BillingError, InvalidInputError, NotAuthe
 READING: Final = frozenset({"GET", "HEAD"})
 
 
-class Gate:
+class RequestGuard:
     """ASGI: answers a request that cannot be right, passes every other one on.
 
     Refused are a line break in the path with 404 (a last one would be passed over by Starlette's

@@ -91,7 +91,7 @@ async def sign_up(
     except EmailTakenError:
         return back(SIGN_UP, "unavailable")
     except InvalidInputError as error:
-        return back(SIGN_UP, f"invalid_{error.facts.get('field', 'form')}")
+        return back(SIGN_UP, f"invalid_{error.extensions.get('field', 'form')}")
     except OperationalError:
         return back(SIGN_UP, "unreachable")
     return inside(services, signed_in, DASHBOARD)

@@ -41,9 +41,9 @@ async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str
         raise PaymentProviderUnavailableError("STRIPE_WEBHOOK_SECRET is not set.")
     body = await _bounded_body(request)
     signature = request.headers.get("stripe-signature", "")
-    facts = signatures.read_event(body, signature, secret.get_secret_value())
-    if await webhooks.store_event(services.database, facts, now):
-        await jobs.enqueue(services.database.url, facts.id, facts.customer_id)
+    event = signatures.read_event(body, signature, secret.get_secret_value())
+    if await webhooks.store_event(services.database, event, now):
+        await jobs.enqueue(services.database.url, event.id, event.customer_id)
     return {"received": True}
 
 

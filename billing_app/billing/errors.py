@@ -5,15 +5,15 @@ from typing import ClassVar
 
 
 class BillingError(Exception):
-    """Base of all. `code` never changes; `facts` are the numbers and ids that explain it."""
+    """Base of all. `code` never changes; `extensions` are the numbers and ids that explain it."""
 
     code: ClassVar[str] = "billing_error"
     title: ClassVar[str] = "Something went wrong"
 
-    def __init__(self, detail: str = "", **facts: object) -> None:
+    def __init__(self, detail: str = "", **extensions: object) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
-        self.facts = facts
+        self.extensions = extensions
 
 
 class InvalidInputError(BillingError):

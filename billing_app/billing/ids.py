@@ -1,6 +1,6 @@
 """Ids as callers see them: a prefix, the account in 16 hexadecimal digits, then a number.
 
-Because the account stands in front, a row is found by its account first, on any shard.
+ReasonBody the account stands in front, a row is found by its account first, on any shard.
 """
 
 import re

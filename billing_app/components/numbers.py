@@ -66,9 +66,9 @@ def badge(words: Words, tone: Tone = "") -> rx.Component:
     return rx.el.span(words, class_name=f"badge {tone}")
 
 
-def facts(*pairs: tuple[Words, Words]) -> rx.Component:
+def detail_list(*pairs: tuple[Words, Words]) -> rx.Component:
     """Names with their values, two to a row."""
     return rx.el.dl(
         *[rx.el.div(rx.el.dt(name), rx.el.dd(value)) for name, value in pairs],
-        class_name="facts",
+        class_name="details",
     )

@@ -113,7 +113,7 @@ class InvoiceStatus(StrEnum):
     VOID = "void"
 
 
-class WriteState(StrEnum):
+class ProviderRequestState(StrEnum):
     PENDING = "pending"
     DONE = "done"
     FAILED = "failed"

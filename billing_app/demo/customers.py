@@ -15,7 +15,7 @@ from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
+from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.identity.sessions import give_trial
 from billing_app.billing.staff.operations.metrics_rollup import look_for_limits, roll_up_again
 from billing_app.billing.staff.repairs.grants import grant_executions
@@ -271,7 +271,7 @@ class _History:
             )
 
 
-def _asks(customer: Customer, day: date, slot: int) -> Iterator[Ask]:
+def _asks(customer: Customer, day: date, slot: int) -> Iterator[CheckRequest]:
     """What they want then; beyond what they have, one execution at a time, a few times."""
     for use in customer.uses.get(day, []):
         if use.slot != slot:
@@ -285,8 +285,8 @@ def _asks(customer: Customer, day: date, slot: int) -> Iterator[Ask]:
             yield _ask(customer, use, customer.left + 1 + attempt, f"{key}-{attempt}")
 
 
-def _ask(customer: Customer, use: Use, executions: int, key: str) -> Ask:
-    return Ask(
+def _ask(customer: Customer, use: Use, executions: int, key: str) -> CheckRequest:
+    return CheckRequest(
         mode=Mode.CONSUME,
         organization_id=customer.organization_id,
         user_id=customer.user_id or use.user_id,

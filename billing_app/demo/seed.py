@@ -17,7 +17,7 @@ from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.errors import EmailTakenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Ask, Caller, Mode
+from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.identity import sessions
 from billing_app.billing.identity.api_keys import create_key
 from billing_app.billing.identity.password_hashing import hash_password
@@ -252,7 +252,7 @@ def _asks(
     *,
     days: int,
     per_hour: float,
-) -> Iterator[tuple[datetime, list[Ask]]]:
+) -> Iterator[tuple[datetime, list[CheckRequest]]]:
     """Batches of consumes, hour by hour: fewer at week-ends, a few more each week."""
     names = [name for name, _ in WORKFLOWS]
     weights = [weight for _, weight in WORKFLOWS]
@@ -266,7 +266,7 @@ def _asks(
             busy = 0.35 if at.weekday() >= 5 else 1.0
             mean = per_hour * busy * (1.15 - day / days * 0.4) * generator.uniform(0.7, 1.3)
             asks = [
-                Ask(
+                CheckRequest(
                     mode=Mode.CONSUME,
                     organization_id=organization_id,
                     user_id=user_id or generator.choice(PEOPLE),
@@ -283,9 +283,9 @@ def _asks(
             yield at, asks
 
 
-def _backfill(at: datetime, organization_id: str, attempt: int) -> Ask:
+def _backfill(at: datetime, organization_id: str, attempt: int) -> CheckRequest:
     """More at once than all of their plans have together: refused."""
-    return Ask(
+    return CheckRequest(
         mode=Mode.CONSUME,
         organization_id=organization_id,
         user_id=PEOPLE[0],
@@ -306,7 +306,9 @@ def _shares(
     return [(name, count) for name, count in counts.items() if count]
 
 
-async def _make_history(services: Services, batches: Iterator[tuple[datetime, list[Ask]]]) -> None:
+async def _make_history(
+    services: Services, batches: Iterator[tuple[datetime, list[CheckRequest]]]
+) -> None:
     directory = Directory(services.terms)
     connection = await store.connect(for_asyncpg(services.database.url))
     try:

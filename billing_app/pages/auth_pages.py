@@ -5,7 +5,7 @@ import reflex as rx
 from billing_app.components.controls import native_form
 from billing_app.components.feedback import notice
 from billing_app.pages.frame import brand, colour_mode_button
-from billing_app.states.auth_forms import DoorState
+from billing_app.states.auth_forms import AuthFormState
 
 
 def door(
@@ -25,12 +25,12 @@ def door(
                 rx.el.h1(title, class_name="door-title"),
                 rx.el.p(words, class_name="door-words"),
                 rx.cond(
-                    DoorState.message != "",
-                    notice(tone="bad", title=DoorState.message, words=""),
+                    AuthFormState.message != "",
+                    notice(tone="bad", title=AuthFormState.message, words=""),
                 ),
                 rx.cond(
-                    DoorState.said != "",
-                    notice(tone="good", title=DoorState.said, words=DoorState.said_words),
+                    AuthFormState.said != "",
+                    notice(tone="good", title=AuthFormState.said, words=AuthFormState.said_words),
                 ),
                 native_form(
                     *fields,

@@ -9,7 +9,7 @@ from billing_app import routes
 from billing_app.components.cards import card, columns, live_mark, page_head
 from billing_app.components.controls import native_link, pager, press_button
 from billing_app.components.feedback import dismiss_button, empty, notice
-from billing_app.components.numbers import badge, facts, meter
+from billing_app.components.numbers import badge, detail_list, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
@@ -18,7 +18,7 @@ from billing_app.pages.offers import offers
 from billing_app.pages.support import support
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.limit import LimitState
-from billing_app.states.offer_dialog import DealState
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.views import PlanRow
 
 # Whoever comes back here later must not be told of this checkout as of another one.
@@ -58,7 +58,7 @@ def _news() -> rx.Component:
                 each.of_account == State.account.account_id,
                 _told(each.done, dismiss_button(each.dismiss_done)),
             )
-            for each in (DealState, LimitState)
+            for each in (OfferDialogState, LimitState)
         ],
         _told(news, go_on, dismiss_button(State.dismiss)),
         rx.cond(
@@ -79,13 +79,13 @@ def _told(message: Any, *actions: rx.Component) -> rx.Component:
 
 
 def _plan() -> rx.Component:
-    plan = State.facts
+    plan = State.plan_details
     return card(
         rx.cond(
             State.has_plan,
             rx.fragment(
                 rx.el.div(_executions(), _period(), class_name="measures"),
-                facts(
+                detail_list(
                     ("Type", plan.type),
                     ("Comes from", plan.source),
                     (plan.began_label, plan.began),
@@ -124,7 +124,7 @@ def _terms() -> rx.Component:
             ),
             class_name="terms",
         ),
-        rx.cond(~State.facts.is_over, _no_renewal()),
+        rx.cond(~State.plan_details.is_over, _no_renewal()),
     )
 
 
@@ -141,8 +141,8 @@ def _take_back() -> rx.Component:
     return press_button(
         State.terms.take_back,
         name="take_back",
-        pending=DealState.pending,
-        on_press=DealState.take_back,
+        pending=OfferDialogState.pending,
+        on_press=OfferDialogState.take_back,
         look="strong",
     )
 
@@ -151,14 +151,14 @@ def _cancel() -> rx.Component:
     return press_button(
         f"Cancel {State.terms.name}",
         name="cancel",
-        pending=DealState.pending,
-        on_press=DealState.ask_cancel,
+        pending=OfferDialogState.pending,
+        on_press=OfferDialogState.ask_cancel,
         look="small",
     )
 
 
 def _executions() -> rx.Component:
-    plan = State.facts
+    plan = State.plan_details
     return _measure(
         "Executions",
         plan.left,
@@ -173,7 +173,7 @@ def _executions() -> rx.Component:
 
 
 def _period() -> rx.Component:
-    plan = State.facts
+    plan = State.plan_details
     return _measure(
         plan.period_label,
         plan.period_words,

@@ -9,8 +9,8 @@ from billing_app import routes
 from billing_app.components.cards import live_mark, page_head
 from billing_app.components.controls import Handler, native_form, native_link, press_button
 from billing_app.components.feedback import empty, notice, out_of_date, page_bones
-from billing_app.pages.offer_dialog import deal_dialog
-from billing_app.states.offer_dialog import DealState
+from billing_app.pages.offer_dialog import offer_dialog
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import START_AFRESH, SessionState
 from billing_app.states.views import AccountChoice
 
@@ -60,7 +60,7 @@ def frame(
             _tab_bar(path),
             class_name="frame",
         ),
-        deal_dialog(),
+        offer_dialog(),
         leave_forms(),
     )
 
@@ -99,8 +99,8 @@ def _banner() -> rx.Component:
         press_button(
             "Change the card",
             name="portal",
-            pending=DealState.pending,
-            on_press=DealState.open_portal,
+            pending=OfferDialogState.pending,
+            on_press=OfferDialogState.open_portal,
         ),
     )
     return rx.cond(

@@ -9,7 +9,7 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import amount_cell, cell, table
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.card import CardState
-from billing_app.states.offer_dialog import DealState
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.views import InvoiceRow
 
 HEADS = ("Date", "Number", "Amount", "Status", "")
@@ -50,8 +50,8 @@ def payment() -> rx.Component:
                 press_button(
                     "Manage at Stripe",
                     name="portal",
-                    pending=DealState.pending,
-                    on_press=DealState.open_portal,
+                    pending=OfferDialogState.pending,
+                    on_press=OfferDialogState.open_portal,
                 ),
             )
         ],

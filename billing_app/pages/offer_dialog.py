@@ -11,12 +11,12 @@ from billing_app.components.feedback import notice
 from billing_app.db.enums import When
 from billing_app.states.actions import YES
 from billing_app.states.offer_dialog import PREVIEW
-from billing_app.states.offer_dialog import DealState as State
+from billing_app.states.offer_dialog import OfferDialogState as State
 from billing_app.states.offer_dialogs import CANCEL, CHANGE, SUBSCRIBE
 from billing_app.states.views import AmountLine, Choice
 
 
-def deal_dialog() -> rx.Component:
+def offer_dialog() -> rx.Component:
     """Open while something is to be agreed to, or has gone wrong."""
     has_choices = State.choices.length() > 0
     return dialog(

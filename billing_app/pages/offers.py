@@ -8,7 +8,7 @@ from billing_app.components.controls import press_button, segments
 from billing_app.components.numbers import badge
 from billing_app.db.enums import Interval
 from billing_app.states.billing_overview import BillingOverviewState as State
-from billing_app.states.offer_dialog import DealState
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.views import OfferItem
 
 INTERVALS = ((Interval.MONTH.value, "Monthly"), (Interval.YEAR.value, "Yearly"))
@@ -97,8 +97,8 @@ def _button(offer: ObjectVar[OfferItem], look: str) -> rx.Component:
         press_button(
             offer.action,
             name=offer.code,
-            pending=DealState.pending,
-            on_press=DealState.choose(offer.code),
+            pending=OfferDialogState.pending,
+            on_press=OfferDialogState.choose(offer.code),
             look=look,
             label=rx.cond(
                 offer.action.contains(offer.name), offer.action, f"{offer.action}: {offer.name}"

@@ -6,7 +6,7 @@ from billing_app import routes
 from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.components.controls import text_field
 from billing_app.pages.auth_pages import door
-from billing_app.states.auth_forms import DoorState
+from billing_app.states.auth_forms import AuthFormState
 
 
 def forgot_password() -> rx.Component:
@@ -26,11 +26,11 @@ def forgot_password() -> rx.Component:
 def reset_password() -> rx.Component:
     """Where the mailed link leads."""
     return door(
-        rx.el.input(type="hidden", name="link", value=DoorState.link, read_only=True),
+        rx.el.input(type="hidden", name="link", value=AuthFormState.link, read_only=True),
         _new_password(),
         title="Choose a new password",
         words=rx.fragment(
-            DoorState.whose,
+            AuthFormState.whose,
             "You are signed in with it at once, and every other browser is signed out.",
         ),
         action=routes.PASSWORD_RESET,
@@ -66,7 +66,7 @@ def _whose() -> rx.Component:
     return rx.el.input(
         type="text",
         name="username",
-        value=DoorState.viewer.email,
+        value=AuthFormState.viewer.email,
         auto_complete="username",
         read_only=True,
         hidden=True,

@@ -5,7 +5,7 @@ import reflex as rx
 from billing_app import routes
 from billing_app.components.controls import text_field
 from billing_app.pages.auth_pages import door
-from billing_app.states.auth_forms import DoorState
+from billing_app.states.auth_forms import AuthFormState
 
 
 def sign_in() -> rx.Component:
@@ -15,7 +15,7 @@ def sign_in() -> rx.Component:
         text_field(
             name="password", label="Password", kind="password", autocomplete="current-password"
         ),
-        rx.el.input(type="hidden", name="next", value=DoorState.next_page, read_only=True),
+        rx.el.input(type="hidden", name="next", value=AuthFormState.next_page, read_only=True),
         title="Sign in",
         words="See what is left, what ran, and what comes next.",
         action=routes.SESSION_CREATE,

@@ -14,12 +14,12 @@ from billing_app.billing.subscriptions.apply import (
     live_subscription,
     versions_of_prices,
 )
-from billing_app.billing.subscriptions.dunning import Standing, Worth, standings
+from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
-    CustomerFacts,
-    InvoiceFacts,
-    SubscriptionFacts,
+    ProviderInvoice,
+    ProviderSnapshot,
+    ProviderSubscription,
 )
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus
@@ -51,17 +51,17 @@ class _Ours:
 
 
 async def compare(
-    database: Database, account_id: int, facts: CustomerFacts, *, grace_days: int
+    database: Database, account_id: int, snapshot: ProviderSnapshot, *, grace_days: int
 ) -> list[Difference]:
     """Subscriptions, invoices and the plans that follow them."""
     async with database.reading() as session:
         ours = await _read_ours(session, account_id)
-        versions = await versions_of_prices(session, facts)
+        versions = await versions_of_prices(session, snapshot)
     account = ids.encode_account(account_id)
     return [
-        *_subscriptions(account, facts, ours, versions),
-        *_invoices(account, facts, ours, versions, grace_days),
-        *_lost(account, facts, ours),
+        *_subscriptions(account, snapshot, ours, versions),
+        *_invoices(account, snapshot, ours, versions, grace_days),
+        *_lost(account, snapshot, ours),
     ]
 
 
@@ -77,10 +77,10 @@ async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
 
 
 def _subscriptions(
-    account: str, facts: CustomerFacts, ours: _Ours, versions: dict[str, int]
+    account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int]
 ) -> list[Difference]:
     found: list[Difference] = []
-    for theirs in facts.subscriptions:
+    for theirs in snapshot.subscriptions:
         if theirs.price_id not in versions:
             continue
         row = ours.subscriptions.get(theirs.provider_id)
@@ -93,16 +93,16 @@ def _subscriptions(
 
 
 def _invoices(
-    account: str, facts: CustomerFacts, ours: _Ours, versions: dict[str, int], grace_days: int
+    account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
     found: list[Difference] = []
-    for invoice, standing in standings(facts.invoices, grace_days=grace_days):
+    for invoice, entitlement in entitlements(snapshot.invoices, grace_days=grace_days):
         row = ours.invoices.get(invoice.provider_id)
         plan = ours.plans.get(invoice.provider_id)
         wants = invoice.price_id in versions and (
             invoice.status is not InvoiceStatus.VOID or plan is not None
         )
-        planned, held = _say_standing(standing if wants else None), _say_plan(plan, standing)
+        planned, held = _say_standing(entitlement if wants else None), _say_plan(plan, entitlement)
         if not _is_mirrored(invoice, row) or planned != held:
             said, had = _say_paid(invoice), _say_paid(row) if row else NOTHING
             found.append(
@@ -117,10 +117,10 @@ def _invoices(
     return found
 
 
-def _lost(account: str, facts: CustomerFacts, ours: _Ours) -> list[Difference]:
+def _lost(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
     """What only we have is told and left: nothing is deleted on the word of an absence."""
-    theirs = {each.provider_id for each in facts.subscriptions}
-    theirs |= {each.provider_id for each in facts.invoices}
+    theirs = {each.provider_id for each in snapshot.subscriptions}
+    theirs |= {each.provider_id for each in snapshot.invoices}
     subscriptions = [
         Difference(account, "subscription", row.provider_id, NOTHING, _say_ours(row))
         for row in ours.subscriptions.values()
@@ -134,26 +134,26 @@ def _lost(account: str, facts: CustomerFacts, ours: _Ours) -> list[Difference]:
     return subscriptions + invoices
 
 
-def _is_mirrored(invoice: InvoiceFacts, row: Invoice | None) -> bool:
+def _is_mirrored(invoice: ProviderInvoice, row: Invoice | None) -> bool:
     return row is not None and all(
         getattr(row, name) == value for name, value in invoice_values(invoice).items()
     )
 
 
-def _say_paid(invoice: InvoiceFacts | Invoice) -> str:
+def _say_paid(invoice: ProviderInvoice | Invoice) -> str:
     back = f", {invoice.refunded_minor} paid back" if invoice.refunded_minor else ""
     return f"{invoice.status} {invoice.amount_paid_minor}{back}"
 
 
-def _say_theirs(facts: SubscriptionFacts, versions: dict[str, int]) -> str:
-    version_id = versions[facts.price_id]
-    following = versions.get(facts.next_price_id or "")
-    cancels = facts.cancel_at_period_end and facts.status not in ENDED
+def _say_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str:
+    version_id = versions[snapshot.price_id]
+    following = versions.get(snapshot.next_price_id or "")
+    cancels = snapshot.cancel_at_period_end and snapshot.status not in ENDED
     return _say(
-        facts.status,
+        snapshot.status,
         version_id,
         following if following != version_id else None,
-        facts.period_end,
+        snapshot.period_end,
         cancels=cancels,
     )
 
@@ -178,19 +178,19 @@ def _say(
     return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
 
 
-def _say_standing(standing: Standing | None) -> str:
-    if standing is None or standing.worth is Worth.NOTHING:
+def _say_standing(entitlement: InvoiceEntitlement | None) -> str:
+    if entitlement is None or entitlement.kind is Entitlement.NOTHING:
         return "no plan"
-    if standing.worth is Worth.ENDED:
+    if entitlement.kind is Entitlement.ENDED:
         return "a plan that ended"
-    stops_at = standing.stops_at
-    return f"a plan until {stops_at.isoformat()}" if stops_at else "a plan"
+    suspend_at = entitlement.suspend_at
+    return f"a plan until {suspend_at.isoformat()}" if suspend_at else "a plan"
 
 
-def _say_plan(plan: Plan | None, standing: Standing) -> str:
+def _say_plan(plan: Plan | None, entitlement: InvoiceEntitlement) -> str:
     """A plan that ended by itself still is the plan that was paid for."""
     if plan is None:
         return "no plan"
-    if standing.worth is Worth.ENDED and plan.ended_at is not None:
+    if entitlement.kind is Entitlement.ENDED and plan.ended_at is not None:
         return "a plan that ended"
     return f"a plan until {plan.suspended_at.isoformat()}" if plan.suspended_at else "a plan"

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
-    CheckoutFacts,
-    PaymentMethodFacts,
     PaymentProviderFailedError,
+    ProviderCheckout,
+    ProviderPaymentMethod,
 )
 from billing_app.payments import translate
 from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options
@@ -33,7 +33,7 @@ class Customers(StripeCalls):
         )
         return made.id
 
-    async def payment_method(self, customer_id: str) -> PaymentMethodFacts | None:
+    async def payment_method(self, customer_id: str) -> ProviderPaymentMethod | None:
         """The default one, else the newest card."""
         customer = await asked(
             lambda: self.client.v1.customers.retrieve_async(
@@ -42,11 +42,11 @@ class Customers(StripeCalls):
         )
         settings = customer.invoice_settings
         if settings is not None and settings.default_payment_method is not None:
-            return translate.payment_method_facts(settings.default_payment_method)
+            return translate.provider_payment_method(settings.default_payment_method)
         methods = await asked(
             lambda: self.client.v1.customers.payment_methods.list_async(customer_id, {"limit": 1})
         )
-        return translate.payment_method_facts(methods.data[0]) if methods.data else None
+        return translate.provider_payment_method(methods.data[0]) if methods.data else None
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str:
         configuration_id = await self._portal_configuration()
@@ -89,7 +89,7 @@ class Customers(StripeCalls):
         success_url: str,
         cancel_url: str,
         key: str,
-    ) -> CheckoutFacts:
+    ) -> ProviderCheckout:
         body: dict[str, Any] = {
             "mode": "subscription" if is_subscription else "payment",
             "customer": customer_id,
@@ -106,9 +106,9 @@ class Customers(StripeCalls):
         session = await asked(
             lambda: self.client.v1.checkout.sessions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )
-        return translate.checkout_facts(session)
+        return translate.provider_checkout(session)
 
-    async def expire_checkout(self, provider_id: str) -> CheckoutFacts:
+    async def expire_checkout(self, provider_id: str) -> ProviderCheckout:
         """Close an open checkout; one that has ended by itself stays as it ended."""
         try:
             session = await asked(
@@ -116,8 +116,8 @@ class Customers(StripeCalls):
             )
         except PaymentProviderFailedError:
             return await self.checkout(provider_id)
-        return translate.checkout_facts(session)
+        return translate.provider_checkout(session)
 
-    async def checkout(self, provider_id: str) -> CheckoutFacts:
+    async def checkout(self, provider_id: str) -> ProviderCheckout:
         session = await asked(lambda: self.client.v1.checkout.sessions.retrieve_async(provider_id))
-        return translate.checkout_facts(session)
+        return translate.provider_checkout(session)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from billing_app.billing.subscriptions.provider import DisputeFacts, DisputeStage
+from billing_app.billing.subscriptions.provider import DisputeStage, ProviderDispute
 from billing_app.payments.translate import instant
 
 STAGES: Final = {
@@ -19,12 +19,12 @@ class StripeDisputes:
 
     event_types = "charge.dispute."
 
-    def facts_of(self, payload: Mapping[str, Any]) -> DisputeFacts:
+    def dispute_of(self, payload: Mapping[str, Any]) -> ProviderDispute:
         """Of an event's plain JSON. Statuses that are not known are decided: won, lost, closed."""
         found = payload["data"]["object"]
         details: dict[str, Any] = found.get("evidence_details") or {}
         due_by = details.get("due_by")
-        return DisputeFacts(
+        return ProviderDispute(
             provider_id=found["id"],
             payment_id=found.get("payment_intent") or found["charge"],
             stage=STAGES.get(found["status"], DisputeStage.DECIDED),

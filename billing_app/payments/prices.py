@@ -5,8 +5,8 @@ from typing import Any
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
     PaymentProviderFailedError,
-    PriceFacts,
     PriceTerms,
+    ProviderPrice,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments.calls import asked, options, reference
@@ -14,7 +14,7 @@ from billing_app.payments.meters import Meters
 
 
 class Prices(Meters):
-    async def ensure_price(self, terms: PriceTerms, *, key: str) -> PriceFacts:
+    async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice:
         """The price whose lookup key is the reference, made with its product if need be; the same
         for overage."""
         price = await self._found(terms.reference)
@@ -24,7 +24,7 @@ class Prices(Meters):
         overage_price_id = None
         if terms.overage is not None:
             overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
-        return PriceFacts(reference(price.product), price.id, overage_price_id)
+        return ProviderPrice(reference(price.product), price.id, overage_price_id)
 
     async def _found(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}

@@ -1,9 +1,9 @@
 """Compares our rows with the payment provider and heals what is safe: what webhooks missed.
 
-Events missed since the last run are stored first, so that none is lost if this run is cut off.
-Then for each customer of ours its subscriptions, invoices and the plans that follow them, then
-checkouts that are still open here, then intents whose outcome is not known, then customers that
-carry our mark and are not known here.
+Missed events are stored first, so that none is lost if this run is interrupted. Then each of our
+customers is compared: subscriptions, invoices and the plans they pay for. Then come checkouts that
+are still open here, provider requests without a known result, and customers at the provider that
+carry our metadata but are unknown here.
 """
 
 from dataclasses import asdict, replace
@@ -18,19 +18,19 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.billing.subscriptions.provider import (
-    EventFacts,
     NotAtProviderError,
     PaymentProvider,
     PaymentProviderUnavailableError,
+    ProviderEvent,
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import CheckoutStatus, WriteState
+from billing_app.db.enums import CheckoutStatus, ProviderRequestState
 from billing_app.db.tables import (
     Account,
     Checkout,
     ProviderCustomer,
-    ProviderWrite,
+    ProviderRequest,
     Reconciliation,
     WebhookEvent,
 )
@@ -83,7 +83,7 @@ class _Run:
         self._dry_run = dry_run
         self.differences: list[Difference] = []
 
-    async def events(self) -> list[EventFacts]:
+    async def events(self) -> list[ProviderEvent]:
         """Store the events that never came; oldest first."""
         since = await self._events_from()
         events = sorted(await self._provider.events_since(since), key=lambda each: each.occurred_at)
@@ -190,18 +190,20 @@ class _Run:
 
     async def _customer(self, customer: ProviderCustomer) -> None:
         try:
-            facts = await self._provider.customer_facts(customer.customer_id)
+            snapshot = await self._provider.customer_snapshot(customer.customer_id)
         except NotAtProviderError:
             account_id = ids.encode_account(customer.account_id)
             customer_id = customer.customer_id
             self._note(account_id, "customer", customer_id, NOTHING, customer_id, healed=False)
             return
         grace_days = self._subscriptions.syncing.grace_days
-        found = await compare(self._database, customer.account_id, facts, grace_days=grace_days)
+        found = await compare(self._database, customer.account_id, snapshot, grace_days=grace_days)
         if found and not self._dry_run:
-            facts = await self._subscriptions.syncing.customer(customer.customer_id, self._now)
-            assert facts is not None
-            still = await compare(self._database, customer.account_id, facts, grace_days=grace_days)
+            snapshot = await self._subscriptions.syncing.customer(customer.customer_id, self._now)
+            assert snapshot is not None
+            still = await compare(
+                self._database, customer.account_id, snapshot, grace_days=grace_days
+            )
             left = {(each.what, each.provider_id) for each in still}
             found = [
                 replace(each, healed=(each.what, each.provider_id) not in left) for each in found
@@ -211,24 +213,24 @@ class _Run:
     async def _checkout(self, row: Checkout) -> None:
         assert row.provider_id is not None
         try:
-            facts = await self._provider.checkout(row.provider_id)
+            snapshot = await self._provider.checkout(row.provider_id)
         except NotAtProviderError:
             return
-        if facts.status == row.status:
+        if snapshot.status == row.status:
             return
         if not self._dry_run:
             await self._subscriptions.syncing.checkout(row.provider_id, self._now)
         account_id = ids.encode_account(row.account_id)
-        said, had = facts.status, row.status
+        said, had = snapshot.status, row.status
         self._note(account_id, "checkout", row.provider_id, said, had, healed=not self._dry_run)
 
-    async def _intent(self, row: ProviderWrite, customer: ProviderCustomer | None) -> None:
-        state = WriteState.PENDING
+    async def _intent(self, row: ProviderRequest, customer: ProviderCustomer | None) -> None:
+        state = ProviderRequestState.PENDING
         if customer is not None and not self._dry_run:
-            intents = self._subscriptions.intents
-            state = await intents.settle_again(row, customer.customer_id, self._now)
+            provider_requests = self._subscriptions.provider_requests
+            state = await provider_requests.settle_again(row, customer.customer_id, self._now)
         account_id = ids.encode_account(row.account_id)
-        healed = state is not WriteState.PENDING
+        healed = state is not ProviderRequestState.PENDING
         said = str(state) if healed else "not looked up"
         self._note(account_id, "intent", row.key, said, str(row.state), healed=healed)
 

@@ -7,7 +7,7 @@ import structlog
 from msgspec import Meta
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.subscriptions.provider import EventFacts
+from billing_app.billing.subscriptions.provider import ProviderEvent
 
 TOLERANCE_SECONDS: Final = 300
 YEAR_9999: Final = 253_370_764_800
@@ -45,7 +45,7 @@ class SignatureError(BillingError):
     title = "The signature is not valid"
 
 
-def read_event(body: bytes, signature: str, secret: str) -> EventFacts:
+def read_event(body: bytes, signature: str, secret: str) -> ProviderEvent:
     """The event of a signed body. Raises SignatureError, and leaves a line in the log."""
     import stripe
 
@@ -56,7 +56,7 @@ def read_event(body: bytes, signature: str, secret: str) -> EventFacts:
         stripe.WebhookSignature.verify_header(  # pyright: ignore[reportUnknownMemberType]
             body.decode(), signature, secret, tolerance=TOLERANCE_SECONDS
         )
-        return translate.event_facts_of(_payload(body))
+        return translate.provider_event_of(_payload(body))
     except (stripe.SignatureVerificationError, UnicodeError) as error:
         log.warning("webhook_refused", reason=str(error))
         raise SignatureError from None

@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Any
 
 from billing_app.billing.subscriptions.provider import (
-    CustomerFacts,
-    EventFacts,
     OurCustomer,
+    ProviderEvent,
+    ProviderSnapshot,
 )
 from billing_app.payments import translate
 from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, reference
 
 
-class Facts(StripeCalls):
-    async def customer_facts(self, customer_id: str) -> CustomerFacts:
+class Snapshots(StripeCalls):
+    async def customer_snapshot(self, customer_id: str) -> ProviderSnapshot:
         of_customer = {"customer": customer_id, "limit": PAGE_SIZE}
         subscriptions = of_customer | {"status": "all", "expand": ["data.schedule"]}
         invoices = of_customer | {"expand": ["data.payments"]}
@@ -21,10 +21,10 @@ class Facts(StripeCalls):
         found = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
         billed = await all_rows(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
         returned = await self._returned(customer_id) if billed else {}
-        return CustomerFacts(
+        return ProviderSnapshot(
             customer_id=customer_id,
-            subscriptions=[translate.subscription_facts(row) for row in reversed(found)],
-            invoices=[translate.invoice_facts(row, returned) for row in reversed(billed)],
+            subscriptions=[translate.provider_subscription(row) for row in reversed(found)],
+            invoices=[translate.provider_invoice(row, returned) for row in reversed(billed)],
         )
 
     async def customer_of_charge(self, charge_id: str) -> str:
@@ -39,11 +39,11 @@ class Facts(StripeCalls):
             if translate.ACCOUNT_METADATA in translate.metadata(row)
         ]
 
-    async def events_since(self, since: datetime) -> list[EventFacts]:
+    async def events_since(self, since: datetime) -> list[ProviderEvent]:
         """Stripe keeps events for 30 days (docs.stripe.com/api/events)."""
         query = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
         rows = await all_rows(lambda: self.client.v1.events.list_async(query))  # pyright: ignore[reportArgumentType]
-        return [translate.event_facts(row) for row in rows]
+        return [translate.provider_event(row) for row in rows]
 
     async def _returned(self, customer_id: str) -> dict[str, translate.Returned]:
         """What was given back, and what became of it, by payment intent."""

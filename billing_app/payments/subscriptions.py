@@ -7,7 +7,7 @@ from billing_app.billing.subscriptions.provider import (
     Credit,
     OverageCharge,
     PaymentDeclinedError,
-    PreviewFacts,
+    ProviderPreview,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import translate
@@ -40,7 +40,7 @@ class Subscriptions(StripeCalls):
         )
         return made.id
 
-    async def preview_change(self, subscription_id: str, change: Change) -> PreviewFacts:
+    async def preview_change(self, subscription_id: str, change: Change) -> ProviderPreview:
         found = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
             "items": _changed_items(found, change.price_id, change.overage_price_id),
@@ -54,7 +54,7 @@ class Subscriptions(StripeCalls):
         if extra:
             body["invoice_items"] = extra
         preview = await asked(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
-        return translate.preview_facts(preview)
+        return translate.provider_preview(preview)
 
     async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None:
         """A new period at the new price begins now; the credit is taken off its first invoice.

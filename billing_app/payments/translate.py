@@ -1,4 +1,4 @@
-"""From Stripe's objects (API 2026-10-28.endive) to billing's facts. No Stripe type goes further.
+"""Translates Stripe's objects (API 2026-10-28.endive) to billing's snapshots, free of SDK types.
 
 Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/sessions/object.
 """
@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
-    CheckoutFacts,
-    EventFacts,
-    InvoiceFacts,
     InvoiceLine,
-    PaymentMethodFacts,
-    PreviewFacts,
     PreviewLine,
+    ProviderCheckout,
+    ProviderEvent,
+    ProviderInvoice,
+    ProviderPaymentMethod,
+    ProviderPreview,
+    ProviderSubscription,
     Reversal,
     ReversalKind,
-    SubscriptionFacts,
 )
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
@@ -31,10 +31,10 @@ NO_DISPUTE: Final = frozenset(
 )
 
 
-def subscription_facts(subscription: Any) -> SubscriptionFacts:
+def provider_subscription(subscription: Any) -> ProviderSubscription:
     """The period stands on the item; a schedule, expanded, tells what price comes next."""
     item = licensed_item(subscription)
-    return SubscriptionFacts(
+    return ProviderSubscription(
         provider_id=subscription.id,
         customer_id=_id(subscription.customer),
         status=SubscriptionStatus(subscription.status),
@@ -44,7 +44,7 @@ def subscription_facts(subscription: Any) -> SubscriptionFacts:
         period_end=instant(item.current_period_end),
         cancel_at_period_end=bool(subscription.cancel_at_period_end or subscription.cancel_at),
         ended_at=instant(subscription.ended_at) if subscription.ended_at else None,
-        write_key=metadata(subscription).get(WRITE_METADATA, ""),
+        request_key=metadata(subscription).get(WRITE_METADATA, ""),
     )
 
 
@@ -56,12 +56,12 @@ class Returned:
     reversal: Reversal | None
 
 
-def invoice_facts(invoice: Any, returned: Mapping[str, Returned]) -> InvoiceFacts:
+def provider_invoice(invoice: Any, returned: Mapping[str, Returned]) -> ProviderInvoice:
     """`returned`: of the customer's payments, by payment intent. `payments` is expanded."""
     back = _returned_of(invoice, returned)
     line = _bought_line(invoice)
     issued_at = invoice.status_transitions.finalized_at or invoice.created
-    return InvoiceFacts(
+    return ProviderInvoice(
         provider_id=invoice.id or "",
         customer_id=_id(invoice.customer),
         subscription_id=_subscription_of(invoice),
@@ -77,7 +77,7 @@ def invoice_facts(invoice: Any, returned: Mapping[str, Returned]) -> InvoiceFact
         period_start=instant(line.period.start) if line else None,
         period_end=instant(line.period.end) if line else None,
         lines=[_line(line) for line in invoice.lines.data],
-        write_key=metadata(invoice).get(WRITE_METADATA, ""),
+        request_key=metadata(invoice).get(WRITE_METADATA, ""),
         is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
         reversal=next((each.reversal for each in back if each.reversal), None),
@@ -87,8 +87,8 @@ def invoice_facts(invoice: Any, returned: Mapping[str, Returned]) -> InvoiceFact
     )
 
 
-def checkout_facts(session: Any) -> CheckoutFacts:
-    return CheckoutFacts(
+def provider_checkout(session: Any) -> ProviderCheckout:
+    return ProviderCheckout(
         provider_id=session.id,
         customer_id=_id(session.customer),
         status=session.status or "open",
@@ -97,9 +97,9 @@ def checkout_facts(session: Any) -> CheckoutFacts:
     )
 
 
-def preview_facts(invoice: Any) -> PreviewFacts:
+def provider_preview(invoice: Any) -> ProviderPreview:
     bought = _bought_line(invoice)
-    return PreviewFacts(
+    return ProviderPreview(
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
         period_end=instant(bought.period.end) if bought else None,
@@ -107,11 +107,11 @@ def preview_facts(invoice: Any) -> PreviewFacts:
     )
 
 
-def payment_method_facts(method: Any) -> PaymentMethodFacts:
+def provider_payment_method(method: Any) -> ProviderPaymentMethod:
     card = method.card
     if card is None:
-        return PaymentMethodFacts(method.id, brand=method.type, last4="", expires="")
-    return PaymentMethodFacts(
+        return ProviderPaymentMethod(method.id, brand=method.type, last4="", expires="")
+    return ProviderPaymentMethod(
         provider_id=method.id,
         brand=(card.display_brand or card.brand).replace("_", " ").title(),
         last4=card.last4,
@@ -119,15 +119,15 @@ def payment_method_facts(method: Any) -> PaymentMethodFacts:
     )
 
 
-def event_facts(event: Any) -> EventFacts:
+def provider_event(event: Any) -> ProviderEvent:
     """Takes an event of the SDK; `payload` is its plain JSON."""
-    return event_facts_of(event.to_dict(for_json=True))
+    return provider_event_of(event.to_dict(for_json=True))
 
 
-def event_facts_of(payload: dict[str, Any]) -> EventFacts:
+def provider_event_of(payload: dict[str, Any]) -> ProviderEvent:
     found = payload["data"]["object"]
     customer = found["id"] if found.get("object") == "customer" else found.get("customer")
-    return EventFacts(
+    return ProviderEvent(
         id=payload["id"],
         type=payload["type"],
         object_id=str(found.get("id") or ""),

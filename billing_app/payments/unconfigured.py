@@ -27,7 +27,7 @@ class NoProvider:
     resume = _refuse
     portal_url = _refuse
     checkout = _refuse
-    customer_facts = _refuse
+    customer_snapshot = _refuse
     report_usage = _refuse
     metered_usage = _refuse
     buy_pack = _refuse

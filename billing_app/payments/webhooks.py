@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.subscriptions.customer_sync import Syncing
-from billing_app.billing.subscriptions.provider import EventFacts, NotAtProviderError
+from billing_app.billing.subscriptions.customer_sync import CustomerSync
+from billing_app.billing.subscriptions.provider import NotAtProviderError, ProviderEvent
 from billing_app.db.engine import Database
 from billing_app.db.enums import WebhookState
 from billing_app.db.tables import WebhookEvent
@@ -23,23 +23,23 @@ from billing_app.payments import translate
 log = structlog.get_logger(__name__)
 
 # Returns whose event it is when the event itself does not name its customer.
-Handler = Callable[[Syncing, EventFacts, datetime], Awaitable[str | None]]
+Handler = Callable[[CustomerSync, ProviderEvent, datetime], Awaitable[str | None]]
 HANDLERS: Final[dict[str, Handler]] = {}
 
 
-async def store_event(database: Database, facts: EventFacts, now: datetime) -> bool:
+async def store_event(database: Database, event: ProviderEvent, now: datetime) -> bool:
     """Keep an event before it is answered; False when there is nothing to do for it: it was
     there, or no handler knows its type."""
-    is_known = facts.type in HANDLERS
+    is_known = event.type in HANDLERS
     values = {
-        "id": facts.id,
-        "type": facts.type,
-        "object_id": facts.object_id,
-        "customer_id": facts.customer_id,
-        "payload": facts.payload,
+        "id": event.id,
+        "type": event.type,
+        "object_id": event.object_id,
+        "customer_id": event.customer_id,
+        "payload": event.payload,
         "state": WebhookState.RECEIVED if is_known else WebhookState.PROCESSED,
         "attempts": 0,
-        "occurred_at": facts.occurred_at,
+        "occurred_at": event.occurred_at,
         "received_at": now,
     }
     statement = insert(WebhookEvent).values(values).on_conflict_do_nothing()
@@ -50,7 +50,9 @@ async def store_event(database: Database, facts: EventFacts, now: datetime) -> b
     return is_known and is_new
 
 
-async def process_event(database: Database, syncing: Syncing, event_id: str, now: datetime) -> None:
+async def process_event(
+    database: Database, syncing: CustomerSync, event_id: str, now: datetime
+) -> None:
     """Apply a stored event and mark it. Passes on what a handler raises, after noting it."""
     async with database.transaction() as session:
         row = await session.get(WebhookEvent, event_id, with_for_update=True)
@@ -58,14 +60,14 @@ async def process_event(database: Database, syncing: Syncing, event_id: str, now
             return
         row.attempts += 1
         session.add(row)
-    facts = translate.event_facts_of(row.payload)
-    handler = HANDLERS.get(facts.type)
+    event = translate.provider_event_of(row.payload)
+    handler = HANDLERS.get(event.type)
     customer_id: str | None = None
     try:
         if handler is not None:
-            customer_id = await handler(syncing, facts, now)
+            customer_id = await handler(syncing, event, now)
     except NotAtProviderError:
-        log.warning("webhook_object_gone", event_type=facts.type, object_id=facts.object_id)
+        log.warning("webhook_object_gone", event_type=event.type, object_id=event.object_id)
     except Exception as error:
         problem = error.code if isinstance(error, BillingError) else type(error).__name__
         await mark(database, event_id, WebhookState.FAILED, now, problem=problem)
@@ -74,7 +76,7 @@ async def process_event(database: Database, syncing: Syncing, event_id: str, now
 
 
 async def process_missed(
-    database: Database, syncing: Syncing, events: list[EventFacts], now: datetime
+    database: Database, syncing: CustomerSync, events: list[ProviderEvent], now: datetime
 ) -> None:
     """Apply stored events of which many may be about the same: what they are about is fetched once
     for all of them, since what is fetched is newer than each."""
@@ -89,7 +91,7 @@ async def process_missed(
             await mark(database, event.id, WebhookState.PROCESSED, now)
 
 
-def _subject(event: EventFacts) -> tuple[str, str]:
+def _subject(event: ProviderEvent) -> tuple[str, str]:
     """What the handler of an event fetches."""
     handler = HANDLERS[event.type]
     if handler is on_checkout:
@@ -146,7 +148,7 @@ def _handles(*types: str) -> Callable[[Handler], Handler]:
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
 )
-async def on_checkout(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+async def on_checkout(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
     await syncing.checkout(event.object_id, now)
 
 
@@ -160,7 +162,7 @@ async def on_checkout(syncing: Syncing, event: EventFacts, now: datetime) -> Non
     "customer.subscription.pending_update_applied",
     "customer.subscription.pending_update_expired",
 )
-async def on_subscription(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+async def on_subscription(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
     await syncing.customer(event.customer_id, now)
 
 
@@ -175,18 +177,20 @@ async def on_subscription(syncing: Syncing, event: EventFacts, now: datetime) ->
     "invoice.voided",
     "invoice.marked_uncollectible",
 )
-async def on_invoice(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+async def on_invoice(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
     await syncing.customer(event.customer_id, now)
 
 
 @_handles("charge.refunded")
-async def on_refund(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+async def on_refund(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
     """A payment that was given back in full ends its plan."""
     await syncing.customer(event.customer_id, now)
 
 
 @_handles("refund.updated", "refund.failed", "charge.refund.updated")
-async def on_refund_settled(syncing: Syncing, event: EventFacts, now: datetime) -> str | None:
+async def on_refund_settled(
+    syncing: CustomerSync, event: ProviderEvent, now: datetime
+) -> str | None:
     """A refund that the bank sent back after all: its money is ours again. It names its charge."""
     charge_id = _named_charge(event)
     return await syncing.charge(charge_id, now) if charge_id else None
@@ -199,13 +203,13 @@ async def on_refund_settled(syncing: Syncing, event: EventFacts, now: datetime) 
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
 )
-async def on_dispute(syncing: Syncing, event: EventFacts, now: datetime) -> str | None:
+async def on_dispute(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> str | None:
     """A dispute names its charge alone. While it is open the plan is suspended; lost, it ends."""
     charge_id = _named_charge(event)
     return await syncing.charge(charge_id, now) if charge_id else None
 
 
-def _named_charge(event: EventFacts) -> str:
+def _named_charge(event: ProviderEvent) -> str:
     found = cast("dict[str, dict[str, object]]", event.payload["data"])["object"]
     return str(found.get("charge") or "")
 
@@ -216,7 +220,7 @@ def _named_charge(event: EventFacts) -> str:
     "payment_method.updated",
     "payment_method.automatically_updated",
 )
-async def on_payment_method(syncing: Syncing, event: EventFacts, now: datetime) -> None:
+async def on_payment_method(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
     """Cards are not kept here; a new one may be what an overdue invoice was waiting for."""
     if event.customer_id:
         await syncing.customer(event.customer_id, now)

@@ -28,7 +28,7 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
+class Action:
     """Who pressed, and for which account; what they agree to was shown for that account."""
 
     actor: PersonActor
@@ -36,7 +36,7 @@ class Press:
     now: datetime
 
 
-class Pressing(Page, mixin=True):
+class ActionMixin(Page, mixin=True):
     """A dialog, what is under way, and what came of it, `of_account`.
 
     A state inherits from this and from SessionState. Handlers run in the background: the state is
@@ -67,7 +67,7 @@ class Pressing(Page, mixin=True):
     def _show_problem(self, message: Message) -> None:
         self.problem = message
 
-    async def _press(self, what: str) -> Press | None:
+    async def _start_action(self, what: str) -> Action | None:
         """Begin something slow; None while something else is under way, or without a session.
 
         What is asked in a dialog belongs to the account that it was opened for.
@@ -83,7 +83,7 @@ class Pressing(Page, mixin=True):
                 return None
             self.of_account = account_id
             self._show(pending=what, problem=Message(), done=Message())
-        return Press(actor, account_id, datetime.now(UTC))
+        return Action(actor, account_id, datetime.now(UTC))
 
     async def _try(
         self,
@@ -102,7 +102,7 @@ class Pressing(Page, mixin=True):
         except TimeoutError:
             message = problem(PaymentProviderUnavailableError(), charges=charges)
         except Exception:
-            log.exception("deal_failed", call=getattr(call, "__name__", ""))
+            log.exception("action_failed", call=getattr(call, "__name__", ""))
             message = UNKNOWN
         async with self:
             self.pending = ""

@@ -40,7 +40,7 @@ SAID: Final = {
 UNKNOWN: Final = "That did not work. Please try again."
 
 
-class DoorState(SessionState):
+class AuthFormState(SessionState):
     """The message, good or bad, and where to go once signed in."""
 
     message: rx.Field[str] = rx.field("")

@@ -7,7 +7,7 @@ from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource
 from billing_app.states import formatting
-from billing_app.states.views import BalanceView, Message, PlanFacts, PlanRow
+from billing_app.states.views import BalanceView, Message, PlanDetails, PlanRow
 
 WARNING_PERCENT = 80
 
@@ -83,18 +83,18 @@ def _is_usable(plan: PlanView, now: datetime) -> bool:
     return is_in_period and not plan.is_suspended and plan.paused_at is None
 
 
-def plan_facts(
+def plan_details(
     current: CurrentPlan, now: datetime, *, subscription: SubscriptionView | None = None
-) -> PlanFacts:
+) -> PlanDetails:
     """The plan in force in detail, or the last one that was."""
     plan = current.plan
     if plan is None:
-        return PlanFacts()
+        return PlanDetails()
     is_over = plan.state is PlanState.ENDED
     end = plan.ended_at if is_over else plan.ends_at
     renews = _renews(subscription, plan.ends_at)
     has_bar = plan.ends_at is not None and not is_over
-    return PlanFacts(
+    return PlanDetails(
         name=plan.name,
         note="Last plan" if is_over else "Current plan",
         type=formatting.PLAN_TYPES[plan.type],

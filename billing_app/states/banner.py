@@ -4,7 +4,7 @@ from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.states import formatting
 from billing_app.states.views import Banner
 
-ASK_SUPPORT = "Ask support; what you have used and paid stays as it is."
+ASK_SUPPORT = "Contact support; what you have used and paid stays as it is."
 
 
 def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:

@@ -16,10 +16,10 @@ from billing_app.billing.usage import service as usage
 from billing_app.composition import get_services
 from billing_app.db.enums import Interval
 from billing_app.states import limits, payments
-from billing_app.states.balance import plan_facts, plan_row, warning_of
+from billing_app.states.balance import plan_details, plan_row, warning_of
 from billing_app.states.card import CardState
 from billing_app.states.change_polling import LivePage
-from billing_app.states.offer_dialog import DealState
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import SessionState
 from billing_app.states.support import SupportState
 from billing_app.states.views import (
@@ -28,7 +28,7 @@ from billing_app.states.views import (
     LimitView,
     Message,
     OfferItem,
-    PlanFacts,
+    PlanDetails,
     PlanRow,
     SubscriptionTerms,
     TopUpItem,
@@ -43,7 +43,7 @@ class BillingOverviewState(LivePage, SessionState):
     """The plan in force, what comes next, what can be bought, and what there was."""
 
     has_plan: rx.Field[bool] = rx.field(False)
-    facts: rx.Field[PlanFacts] = rx.field(default_factory=PlanFacts)
+    plan_details: rx.Field[PlanDetails] = rx.field(default_factory=PlanDetails)
     warning: rx.Field[Message] = rx.field(default_factory=Message)
     queue: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     follows: rx.Field[str] = rx.field("")
@@ -111,7 +111,7 @@ class BillingOverviewState(LivePage, SessionState):
         return rx.redirect(routes.OVERVIEW, replace=True)
 
     def _beside(self) -> list[EventCallback[()]]:
-        settle = [DealState.settle_checkout] if self._checkout_answer() == "done" else []
+        settle = [OfferDialogState.settle_checkout] if self._checkout_answer() == "done" else []
         return [CardState.ask, SupportState.ask, *settle]
 
     def _checkout_answer(self) -> str:
@@ -135,7 +135,7 @@ class BillingOverviewState(LivePage, SessionState):
         )
         self._show(
             has_plan=current.plan is not None,
-            facts=plan_facts(current, now, subscription=subscription),
+            plan_details=plan_details(current, now, subscription=subscription),
             warning=warning_of(current, pace, now, subscription=subscription),
             queue=[plan_row(plan) for plan in payments.open_plans(current)],
         )
@@ -173,12 +173,12 @@ class BillingOverviewState(LivePage, SessionState):
         services, account_id = get_services(), account.account_id
         offers = await catalogue.list_offers(services.database)
         checkout = await services.subscriptions.last_checkout(actor, account_id)
-        standing = payments.Standing(subscription, checkout)
+        purchase_state = payments.PurchaseState(subscription, checkout)
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
         order = await services.top_ups.read(actor, account_id, now)
         packs = [offer for offer in offers if not offer.is_subscription]
-        items = {offer: payments.offer_item(offer, standing) for offer in offers}
+        items = {offer: payments.offer_item(offer, purchase_state) for offer in offers}
         tops_up = order is not None and order.stopped_because is None
         self._show(
             follows=payments.what_follows(subscription, current, tops_up=tops_up),

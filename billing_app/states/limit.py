@@ -10,7 +10,7 @@ from billing_app.billing.offers import catalogue
 from billing_app.billing.overage.limits import set_overage_limit
 from billing_app.billing.plans.service import read_current
 from billing_app.composition import get_services
-from billing_app.states.actions import YES, Press, Pressing
+from billing_app.states.actions import YES, Action, ActionMixin
 from billing_app.states.session import SessionState
 from billing_app.states.views import Message
 
@@ -20,7 +20,7 @@ KINDS: Final = (LIMIT, TOP_UP)
 MAX_DIGITS: Final = 10
 
 
-class LimitState(Pressing, SessionState):
+class LimitState(ActionMixin, SessionState):
     """What is spent by itself, at most. Whether the viewer may set it is decided by the service."""
 
     kind: rx.Field[str] = rx.field("")
@@ -37,62 +37,62 @@ class LimitState(Pressing, SessionState):
     @rx.event(background=True)
     async def set_limit(self, form: dict[str, Any]) -> None:
         """The limit as it was typed; empty takes it away."""
-        press = await self._press(YES)
-        if press is not None:
-            await self._try(self._set_limit, press, str(form.get("limit", "")))
+        action = await self._start_action(YES)
+        if action is not None:
+            await self._try(self._set_limit, action, str(form.get("limit", "")))
 
     @rx.event(background=True)
     async def switch_on(self, form: dict[str, Any]) -> None:
         """Order the top-up as it was typed."""
-        press = await self._press(YES)
-        if press is not None:
-            await self._try(self._switch_on, press, form)
+        action = await self._start_action(YES)
+        if action is not None:
+            await self._try(self._switch_on, action, form)
 
     @rx.event(background=True)
     async def switch_off(self) -> None:
         """Buy nothing more by itself."""
-        press = await self._press(TOP_UP)
-        if press is not None:
-            await self._try(self._switch_off, press)
+        action = await self._start_action(TOP_UP)
+        if action is not None:
+            await self._try(self._switch_off, action)
 
     def _show_problem(self, message: Message) -> None:
         """In the dialog; what has none is told of on the page."""
         self._show(**{"problem" if self.is_open else "done": message})
 
-    async def _set_limit(self, press: Press, typed: str) -> None:
+    async def _set_limit(self, action: Action, typed: str) -> None:
         database = get_services().database
-        current = await read_current(database, press.actor, press.account_id, press.now)
+        current = await read_current(database, action.actor, action.account_id, action.now)
         if current.overage is None:
             raise InvalidInputError("Your plan stops at its last execution.", field="limit")
         currency = current.overage.currency
         limit_minor = _amount(typed, currency) if typed.strip() else None
         await set_overage_limit(
             database,
-            press.actor,
-            press.account_id,
+            action.actor,
+            action.account_id,
             limit_minor=limit_minor,
             currency=currency,
-            now=press.now,
+            now=action.now,
         )
         await self._finish(Message("good", "The spending limit is set", "It holds at once."))
 
-    async def _switch_on(self, press: Press, form: dict[str, Any]) -> None:
+    async def _switch_on(self, action: Action, form: dict[str, Any]) -> None:
         services, code = get_services(), str(form.get("offer", ""))
         offers = await catalogue.list_offers(services.database)
         currency = next((offer.currency for offer in offers if offer.code == code), "USD")
         await services.top_ups.switch_on(
-            press.actor,
-            press.account_id,
+            action.actor,
+            action.account_id,
             offer_code=code,
             threshold_executions=_count(str(form.get("threshold", ""))),
             monthly_cap_minor=_amount(str(form.get("cap", "")), currency),
-            now=press.now,
+            now=action.now,
         )
         title = "The automatic top-up is on"
         await self._finish(Message("good", title, "You can switch it off at any time."))
 
-    async def _switch_off(self, press: Press) -> None:
-        await get_services().top_ups.switch_off(press.actor, press.account_id)
+    async def _switch_off(self, action: Action) -> None:
+        await get_services().top_ups.switch_off(action.actor, action.account_id)
         title = "The automatic top-up is off"
         await self._finish(Message("good", title, "Nothing is bought by itself any more."))
 

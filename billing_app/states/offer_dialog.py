@@ -20,10 +20,10 @@ from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
 from billing_app.states import offer_dialogs, payments
-from billing_app.states.actions import YES, Press, Pressing
+from billing_app.states.actions import YES, Action, ActionMixin
 from billing_app.states.offer_dialogs import CANCEL, CHANGE, SUBSCRIBE
 from billing_app.states.session import SessionState
-from billing_app.states.views import AmountLine, Choice, Deal, Message
+from billing_app.states.views import AmountLine, Choice, Message, OfferDialog
 
 PREVIEW: Final = "preview"
 PATIENCE_SECONDS: Final = 15.0
@@ -32,10 +32,10 @@ Events = AsyncGenerator[EventSpec]
 log = structlog.get_logger(__name__)
 
 
-class DealState(Pressing, SessionState):
+class OfferDialogState(ActionMixin, SessionState):
     """What the viewer is about to agree to. Whether they may is decided by the service."""
 
-    deal: rx.Field[Deal] = rx.field(default_factory=Deal)
+    deal: rx.Field[OfferDialog] = rx.field(default_factory=OfferDialog)
     choices: rx.Field[list[Choice]] = rx.field(default_factory=list)
     chosen: rx.Field[Choice] = rx.field(default_factory=lambda: Choice("", "", "", ""))
     lines: rx.Field[list[AmountLine]] = rx.field(default_factory=list)
@@ -46,19 +46,19 @@ class DealState(Pressing, SessionState):
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
         """An offer's button: ask what is to be agreed to, or lead to the checkout."""
-        press = await self._press(offer_code)
-        if press is None:
+        action = await self._start_action(offer_code)
+        if action is None:
             return
-        begun = await self._try(self._open_for, press, offer_code)
+        begun = await self._try(self._open_for, action, offer_code)
         if begun is not None and begun.checkout_url:
             yield rx.redirect(begun.checkout_url)
 
     @rx.event(background=True)
     async def ask_cancel(self) -> None:
         """Show what cancelling means."""
-        press = await self._press(CANCEL)
-        if press is not None:
-            await self._try(self._open_cancelling, press)
+        action = await self._start_action(CANCEL)
+        if action is not None:
+            await self._try(self._open_cancelling, action)
 
     @rx.event
     def choose_when(self, value: str) -> None:
@@ -70,10 +70,10 @@ class DealState(Pressing, SessionState):
     @rx.event(background=True)
     async def agree(self) -> Events:
         """The yes to what is shown."""
-        press = await self._press(YES)
-        if press is None:
+        action = await self._start_action(YES)
+        if action is None:
             return
-        begun = await self._try(self._carry_out, press, charges=True)
+        begun = await self._try(self._carry_out, action, charges=True)
         if begun is not None and begun.checkout_url:
             yield rx.redirect(begun.checkout_url)
         elif begun is not None:
@@ -82,27 +82,27 @@ class DealState(Pressing, SessionState):
     @rx.event(background=True)
     async def use_checkout(self) -> Events:
         """Not the card on file: another way to pay, at the provider's checkout."""
-        press = await self._press(SUBSCRIBE)
-        if press is None:
+        action = await self._start_action(SUBSCRIBE)
+        if action is None:
             return
-        begun = await self._try(self._begin, press, self._offer_code, through_checkout=True)
+        begun = await self._try(self._begin, action, self._offer_code, through_checkout=True)
         if begun is not None and begun.checkout_url:
             yield rx.redirect(begun.checkout_url)
 
     @rx.event(background=True)
     async def take_back(self) -> Events:
         """Undo a cancellation or a change that waits for the end of the period."""
-        press = await self._press("take_back")
-        if press is not None and await self._try(self._resume, press):
+        action = await self._start_action("take_back")
+        if action is not None and await self._try(self._resume, action):
             yield rx.scroll_to("content")
 
     @rx.event(background=True)
     async def open_portal(self) -> Events:
         """Go to the provider's page for cards and invoices."""
-        press = await self._press("portal")
-        if press is None:
+        action = await self._start_action("portal")
+        if action is None:
             return
-        url = await self._try(self._portal_url, press)
+        url = await self._try(self._portal_url, action)
         if url is not None:
             yield rx.redirect(url)
 
@@ -127,42 +127,42 @@ class DealState(Pressing, SessionState):
     def _show_problem(self, message: Message) -> None:
         """In the dialog that is open, or in one of its own."""
         if not self.is_open:
-            self._show(deal=Deal(title=message.title), choices=[], lines=[], is_open=True)
+            self._show(deal=OfferDialog(title=message.title), choices=[], lines=[], is_open=True)
         self.problem = message
 
-    async def _open_for(self, press: Press, offer_code: str) -> Begun | None:
+    async def _open_for(self, action: Action, offer_code: str) -> Begun | None:
         services = get_services()
         offers = await catalogue.list_offers(services.database)
         offer = next((each for each in offers if each.code == offer_code), None)
         if offer is None:
             raise OfferUnknownError(field="offer")
-        subscription = await services.subscriptions.read(press.actor, press.account_id)
+        subscription = await services.subscriptions.read(action.actor, action.account_id)
         if subscription is not None and offer.is_subscription:
-            await self._open_changing(press, subscription, offer)
+            await self._open_changing(action, subscription, offer)
             return None
-        checkout = await services.subscriptions.last_checkout(press.actor, press.account_id)
-        is_waiting = payments.Standing(subscription, checkout).is_open(offer)
+        checkout = await services.subscriptions.last_checkout(action.actor, action.account_id)
+        is_waiting = payments.PurchaseState(subscription, checkout).is_open(offer)
         if offer.is_subscription and not is_waiting:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 method = await read_payment_method(
-                    services.database, services.provider, press.actor, press.account_id
+                    services.database, services.provider, action.actor, action.account_id
                 )
             if method is not None:
                 trial_days = await services.subscriptions.trial_days(
-                    press.actor, press.account_id, offer
+                    action.actor, action.account_id, offer
                 )
                 asked = offer_dialogs.subscribing(offer, method, trial_days=trial_days)
                 await self._open(*asked, offer_code=offer_code)
                 return None
-        return await self._begin(press, offer_code, through_checkout=True)
+        return await self._begin(action, offer_code, through_checkout=True)
 
     async def _open_changing(
-        self, press: Press, subscription: SubscriptionView, offer: OfferView
+        self, action: Action, subscription: SubscriptionView, offer: OfferView
     ) -> None:
         """What waits for the end of the period is known here; what is charged now is asked."""
         services = get_services()
         current = await plans.read_current(
-            services.database, press.actor, press.account_id, press.now
+            services.database, action.actor, action.account_id, action.now
         )
         plan = payments.period_plan(current, subscription)
         deal, choices = offer_dialogs.changing(subscription, offer, plan)
@@ -173,7 +173,7 @@ class DealState(Pressing, SessionState):
             self.pending = PREVIEW
         async with asyncio.timeout(PATIENCE_SECONDS):
             preview = await services.subscriptions.preview(
-                press.actor, subscription.id, offer_code=offer.code, now=press.now
+                action.actor, subscription.id, offer_code=offer.code, now=action.now
             )
         now = offer_dialogs.changing_now(subscription, preview)
         async with self:
@@ -181,13 +181,13 @@ class DealState(Pressing, SessionState):
             lines = offer_dialogs.lines_of(preview)
             self._show(choices=[now, *choices], chosen=now, lines=lines)
 
-    async def _open_cancelling(self, press: Press) -> None:
+    async def _open_cancelling(self, action: Action) -> None:
         services = get_services()
-        subscription = await services.subscriptions.read(press.actor, press.account_id)
+        subscription = await services.subscriptions.read(action.actor, action.account_id)
         if subscription is None:
             raise SubscriptionEndedError
         current = await plans.read_current(
-            services.database, press.actor, press.account_id, press.now
+            services.database, action.actor, action.account_id, action.now
         )
         plan = payments.period_plan(current, subscription)
         elsewhere = current.executions_remaining - (plan.remaining if plan else 0)
@@ -199,7 +199,7 @@ class DealState(Pressing, SessionState):
 
     async def _open(
         self,
-        deal: Deal,
+        deal: OfferDialog,
         choices: list[Choice],
         *,
         offer_code: str = "",
@@ -209,7 +209,7 @@ class DealState(Pressing, SessionState):
             self._offer_code, self._subscription, self._preview = offer_code, subscription, None
             self._show(deal=deal, choices=choices, chosen=choices[0], lines=[], is_open=True)
 
-    async def _carry_out(self, press: Press) -> Begun | None:
+    async def _carry_out(self, action: Action) -> Begun | None:
         """What is shown, and nothing else: the browser only says yes."""
         async with self:
             if not self.is_open or not self.choices:
@@ -217,7 +217,7 @@ class DealState(Pressing, SessionState):
             kind, when, offer_code = self.deal.kind, self.chosen.value, self._offer_code
             subscription, preview = self._subscription, self._preview
         if kind == SUBSCRIBE:
-            begun = await self._begin(press, offer_code, through_checkout=False)
+            begun = await self._begin(action, offer_code, through_checkout=False)
             if begun.subscription is not None:
                 await self._finish(offer_dialogs.subscribed(begun.subscription))
             return begun
@@ -225,48 +225,48 @@ class DealState(Pressing, SessionState):
         subscriptions, which = get_services().subscriptions, When(when)
         if kind == CHANGE:
             after = await subscriptions.change(
-                press.actor,
+                action.actor,
                 subscription.id,
                 offer_code=offer_code,
                 when=which,
-                now=press.now,
+                now=action.now,
                 agreed=preview if which is When.NOW else None,
             )
             await self._finish(offer_dialogs.changed(after, preview))
         else:
             after = await subscriptions.cancel(
-                press.actor, subscription.id, when=which, now=press.now
+                action.actor, subscription.id, when=which, now=action.now
             )
             await self._finish(offer_dialogs.cancelled(after))
         return Begun(after, None)
 
-    async def _begin(self, press: Press, offer_code: str, *, through_checkout: bool) -> Begun:
+    async def _begin(self, action: Action, offer_code: str, *, through_checkout: bool) -> Begun:
         services = get_services()
         overview = services.settings.public_url + routes.OVERVIEW
         return await services.subscriptions.begin(
-            press.actor,
-            press.account_id,
+            action.actor,
+            action.account_id,
             offer_code=offer_code,
             success_url=f"{overview}?checkout=done",
             cancel_url=f"{overview}?checkout=left",
-            now=press.now,
+            now=action.now,
             through_checkout=through_checkout,
         )
 
-    async def _resume(self, press: Press) -> SubscriptionView:
+    async def _resume(self, action: Action) -> SubscriptionView:
         subscriptions = get_services().subscriptions
-        subscription = await subscriptions.read(press.actor, press.account_id)
+        subscription = await subscriptions.read(action.actor, action.account_id)
         if subscription is None:
             raise SubscriptionEndedError
-        after = await subscriptions.resume(press.actor, subscription.id, now=press.now)
+        after = await subscriptions.resume(action.actor, subscription.id, now=action.now)
         await self._finish(offer_dialogs.resumed(after))
         return after
 
-    async def _portal_url(self, press: Press) -> str:
+    async def _portal_url(self, action: Action) -> str:
         services = get_services()
         return await services.subscriptions.portal_url(
-            press.actor,
-            press.account_id,
+            action.actor,
+            action.account_id,
             return_url=services.settings.public_url + routes.OVERVIEW,
-            now=press.now,
+            now=action.now,
         )

@@ -4,13 +4,13 @@ from typing import Final
 
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import PlanView
-from billing_app.billing.subscriptions.provider import PaymentMethodFacts
+from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.states import formatting
 from billing_app.states.payments import is_smaller
-from billing_app.states.views import AmountLine, Choice, Deal, Message, Side
+from billing_app.states.views import AmountLine, Choice, Message, OfferDialog, Side
 
 SUBSCRIBE: Final = "subscribe"
 CHANGE: Final = "change"
@@ -20,13 +20,13 @@ AT_PERIOD_END: Final = When.PERIOD_END.value
 
 
 def subscribing(
-    offer: OfferView, method: PaymentMethodFacts, *, trial_days: int
-) -> tuple[Deal, list[Choice]]:
+    offer: OfferView, method: ProviderPaymentMethod, *, trial_days: int
+) -> tuple[OfferDialog, list[Choice]]:
     """The card on file is charged, at once or after the trial: say so first."""
     amount, interval = formatting.money(offer.price_minor, offer.currency), _interval(offer)
     card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
     begins = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
-    deal = Deal(
+    deal = OfferDialog(
         kind=SUBSCRIBE,
         title=f"Subscribe to {offer.name}",
         words=f"{amount} is charged to your {card} {begins}, and again each {interval}"
@@ -43,10 +43,10 @@ def subscribing(
 
 def changing(
     subscription: SubscriptionView, offer: OfferView, plan: PlanView | None
-) -> tuple[Deal, list[Choice]]:
+) -> tuple[OfferDialog, list[Choice]]:
     """Both sides; and the change that waits for the end of the period, which costs nothing yet."""
     end = formatting.day(subscription.period_end)
-    deal = Deal(
+    deal = OfferDialog(
         kind=CHANGE,
         title=f"Change to {offer.name}",
         words="Nothing happens before you say yes.",
@@ -97,7 +97,7 @@ def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:
 
 def cancelling(
     subscription: SubscriptionView, plan: PlanView | None, *, elsewhere: int, owed_minor: int
-) -> tuple[Deal, list[Choice]]:
+) -> tuple[OfferDialog, list[Choice]]:
     """`elsewhere`: executions of other plans, which a cancellation leaves alone; `owed_minor`:
     for what was used beyond the plan."""
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
@@ -122,7 +122,7 @@ def cancelling(
         f"{rest}{beyond}",
         f"Cancel now and lose {counted}" if left else "Cancel now",
     )
-    deal = Deal(
+    deal = OfferDialog(
         kind=CANCEL,
         title=f"Cancel {name}",
         words=f"{name} is paid until {end}.",

@@ -9,7 +9,7 @@ from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
-from billing_app.billing.subscriptions.provider import PaymentMethodFacts
+from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import (
     CheckoutStatus,
@@ -41,7 +41,7 @@ UNREADABLE: Final = CardOnFile(
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PurchaseState:
     """What an account has of what can be bought."""
 
     subscription: SubscriptionView | None
@@ -56,9 +56,9 @@ class Standing:
         )
 
 
-def offer_item(offer: OfferView, standing: Standing) -> OfferItem:
+def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
     """An offer with the one thing that can be done with it."""
-    subscription = standing.subscription
+    subscription = purchase_state.subscription
     current = subscription.offer if subscription and offer.is_subscription else None
     following = subscription.next_offer if subscription else None
     is_current = current is not None and current.code == offer.code
@@ -67,7 +67,7 @@ def offer_item(offer: OfferView, standing: Standing) -> OfferItem:
         mark, action = "Your plan", ""
     elif following is not None and following.code == offer.code and subscription:
         mark, action = f"From {formatting.day(subscription.period_end)}", ""
-    elif standing.is_open(offer):
+    elif purchase_state.is_open(offer):
         action = "Continue to pay"
     return OfferItem(
         code=offer.code,
@@ -203,7 +203,7 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
     )
 
 
-def card_on_file(method: PaymentMethodFacts | None) -> CardOnFile:
+def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     if method is None:
         return CardOnFile(state="none", words="No card on file")
     ending = f" ending in {method.last4}" if method.last4 else ""

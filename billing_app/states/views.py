@@ -106,7 +106,7 @@ class PlanRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanFacts:
+class PlanDetails:
     """The plan in force in detail, or the last one that was: `note` says which. `has_bar`: a part
     of its period is left, which `period_left_percent` is the share of."""
 
@@ -238,7 +238,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
+class OfferDialog:
     """What the viewer is asked to agree to. `no` stands on the button that leaves all as it is."""
 
     kind: str = ""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
-from tests.benchmarks.harness import HOT_ORGANIZATION, Bed
+from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.history import History, made_history
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
 class Cases:
     """Runs loads on one bed and counts what the database counted against what was answered."""
 
-    def __init__(self, bed: Bed, plan: Plan, report: Report) -> None:
+    def __init__(self, bed: BenchmarkHarness, plan: Plan, report: Report) -> None:
         self.bed = bed
         self.plan = plan
         self.report = report

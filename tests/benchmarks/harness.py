@@ -39,7 +39,7 @@ FROM made;
 """
 
 
-class Bed(msgspec.Struct, frozen=True):
+class BenchmarkHarness(msgspec.Struct, frozen=True):
     """`url` is of the filled database, `postmaster_pid` of the server it is on."""
 
     server_url: str
@@ -76,7 +76,7 @@ class Bed(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def made_bed(accounts: int = ACCOUNTS) -> Iterator[Bed]:
+def made_bed(accounts: int = ACCOUNTS) -> Iterator[BenchmarkHarness]:
     """PostgreSQL with `accounts` paid organizations and a hot one, until the block ends."""
     directory = Path(tempfile.mkdtemp(prefix="billing-bench-"))
     directory.chmod(0o755)
@@ -89,7 +89,7 @@ def made_bed(accounts: int = ACCOUNTS) -> Iterator[Bed]:
             connection.execute("VACUUM (ANALYZE)")
             connection.execute("CHECKPOINT")
         pid = int((directory / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-        yield Bed(
+        yield BenchmarkHarness(
             server_url=server_url,
             url=url,
             secret=make_key(url),

@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from billing_app.db import migrations
-from tests.benchmarks.harness import Bed, create_database, make_key
+from tests.benchmarks.harness import BenchmarkHarness, create_database, make_key
 
 DAYS: Final = 365
 HEAVY_ORGANIZATION: Final = "org_heavy"
@@ -81,7 +81,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def made_history(bed: Bed, events: int) -> Iterator[History]:
+def made_history(bed: BenchmarkHarness, events: int) -> Iterator[History]:
     """A migrated database with `events` over the last year; dropped when the block ends."""
     url = create_database(bed.server_url, DATABASE)
     try:

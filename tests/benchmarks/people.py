@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 
 from billing_app.db import migrations
-from tests.benchmarks.harness import Bed, create_database
+from tests.benchmarks.harness import BenchmarkHarness, create_database
 
 DATABASE: Final = "bench_people"
 PEOPLE: Final = 950_000
@@ -82,7 +82,7 @@ class People(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def made_people(bed: Bed) -> Iterator[People]:
+def made_people(bed: BenchmarkHarness) -> Iterator[People]:
     """A migrated database with the accounts; dropped when the block ends."""
     url = create_database(bed.server_url, DATABASE)
     try:

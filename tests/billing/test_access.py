@@ -271,7 +271,7 @@ async def test_a_key_needs_an_operator_a_name_a_scope_and_an_organization_that_e
 def test_a_page_has_bounds(limit: int) -> None:
     with pytest.raises(InvalidInputError) as refused:
         check_limit(limit)
-    assert refused.value.facts == {"field": "limit"}
+    assert refused.value.extensions == {"field": "limit"}
 
 
 def test_a_page_of_one_and_of_most_is_fine() -> None:

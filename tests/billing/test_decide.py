@@ -177,7 +177,7 @@ class Run:
 
     def _outcome(self, decision: Decision) -> Outcome:
         if isinstance(decision, BillingError):
-            remaining: Any = decision.facts.get("executions_remaining")
+            remaining: Any = decision.extensions.get("executions_remaining")
             return Outcome(decision.code, remaining=remaining)
         answer = msgspec.json.decode(decision.answer)
         parts = self.ledger.parts(answer["event_id"]) if answer.get("event_id") else []

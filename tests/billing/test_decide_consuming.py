@@ -52,9 +52,9 @@ def test_all_or_nothing_when_the_plans_together_have_too_few() -> None:
     ledger = ledger_of(3, 2)
     error = ledger.refuse(ask(Mode.CONSUME, 6, "k"), NOW)
     assert isinstance(error, InsufficientExecutionsError)
-    assert error.facts["executions_remaining"] == 5
-    assert error.facts["executions_requested"] == 6
-    assert error.facts["allowed"] is False
+    assert error.extensions["executions_remaining"] == 5
+    assert error.extensions["executions_requested"] == 6
+    assert error.extensions["allowed"] is False
     assert balances(ledger) == [(0, 0), (0, 0)]
     assert ledger.denied == {"insufficient_executions": 1}
 
@@ -127,7 +127,7 @@ def test_each_request_of_a_batch_sees_what_the_ones_before_it_left() -> None:
     decisions = ledger.decide([ask(Mode.CONSUME, 2, key) for key in "abc"], NOW)
     assert [isinstance(decision, Accepted) for decision in decisions] == [True, True, False]
     assert isinstance(decisions[2], InsufficientExecutionsError)
-    assert decisions[2].facts["executions_remaining"] == 1
+    assert decisions[2].extensions["executions_remaining"] == 1
 
 
 def test_the_same_key_in_two_accounts_is_two_keys() -> None:

@@ -31,7 +31,7 @@ def test_an_account_without_plans_is_told_so() -> None:
     ledger = MemoryLedger([])
     error = ledger.refuse(ask(Mode.CONSUME, 1, "k"), NOW)
     assert isinstance(error, PlanNotFoundError)
-    assert error.facts["executions_remaining"] == 0
+    assert error.extensions["executions_remaining"] == 0
 
 
 def test_a_plan_is_usable_from_its_start_to_just_before_its_end() -> None:
@@ -44,7 +44,7 @@ def test_a_plan_is_usable_from_its_start_to_just_before_its_end() -> None:
     consume(ledger, 1, "c", LATER - timedelta(microseconds=1))
     error = ledger.refuse(ask(Mode.CONSUME, 1, "d"), LATER)
     assert isinstance(error, InsufficientExecutionsError)
-    assert error.facts["period_end"] == LATER
+    assert error.extensions["period_end"] == LATER
     assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
     assert ledger.plans[1][1].ended_at == LATER
 
@@ -63,8 +63,8 @@ def test_an_ended_trial_says_so(used: int) -> None:
     for moment in (LATER, LATER + SECOND):  # first as it ends, then found closed
         error = ledger.refuse(ask(Mode.CONSUME, 1, "k"), moment)
         assert isinstance(error, TrialEndedError)
-        assert error.facts["period_end"] == LATER
-        assert error.facts["executions_remaining"] == 0
+        assert error.extensions["period_end"] == LATER
+        assert error.extensions["executions_remaining"] == 0
     assert ledger.denied == {"trial_ended": 2}
 
 
@@ -88,7 +88,7 @@ def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds()
     number = reserve(ledger, 3, "k")
     error = ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER)
     assert isinstance(error, PaymentPastDueError)
-    assert error.facts["executions_remaining"] == 0
+    assert error.extensions["executions_remaining"] == 0
     assert ledger.denied == {"payment_past_due": 1}
     answer: Any = ledger.accept(Commit(1, number, 2, PLATFORM), LATER + SECOND)
     assert ledger.parts(answer["event_id"]) == [(1, 2)]

@@ -32,7 +32,7 @@ def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
     assert pair is not None
     assert ledger.accept(Adjust(1, [(1, -4)], "wrong"), NOW + SECOND)["executions_used"] == 2
     error = ledger.refuse(Refund(*pair, 3, "failed", "", PLATFORM), NOW + SECOND)
-    assert (error.code, error.facts["executions_refundable"]) == ("refund_exceeds_event", 2)
+    assert (error.code, error.extensions["executions_refundable"]) == ("refund_exceeds_event", 2)
     answer = ledger.accept(Refund(*pair, None, "failed", "", PLATFORM), NOW + 2 * SECOND)
     assert (answer["executions"], answer["executions_used"]) == (2, 0)
 
@@ -40,10 +40,10 @@ def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
 def test_an_adjustment_stays_within_its_plan_and_is_whole() -> None:
     ledger = MemoryLedger([plan(1, 10), plan(2, 5)])
     ledger.accept(ask(Mode.RESERVE, 3, "a"), NOW)
-    for parts, facts in (([(1, 8)], (0, 7)), ([(1, 7), (2, 6)], (0, 5)), ([(1, -1)], (0, 7))):
+    for parts, figures in (([(1, 8)], (0, 7)), ([(1, 7), (2, 6)], (0, 5)), ([(1, -1)], (0, 7))):
         error = ledger.refuse(Adjust(1, parts, "wrong"), NOW)
-        used = (error.facts["executions_used"], error.facts["executions_remaining"])
-        assert (error.code, used) == ("adjustment_exceeds_plan", facts)
+        used = (error.extensions["executions_used"], error.extensions["executions_remaining"])
+        assert (error.code, used) == ("adjustment_exceeds_plan", figures)
     assert ledger.refuse(Adjust(1, [(3, 1)], "wrong"), NOW).code == "plan_unknown"
     assert ledger.refuse(Adjust(9, [(1, 1)], "wrong"), NOW).code == "account_not_found"
     assert ledger.plans[1][1].used == ledger.plans[1][2].used == 0
@@ -60,7 +60,7 @@ def test_no_more_than_is_left_of_an_event_can_be_refunded() -> None:
     ledger.accept(Refund(1, number, 4, "most", "", PLATFORM), LATER)
     error = ledger.refuse(Refund(1, number, 3, "more", "", PLATFORM), LATER + SECOND)
     assert isinstance(error, RefundExceedsError)
-    assert error.facts["executions_refundable"] == 2
+    assert error.extensions["executions_refundable"] == 2
     assert balances(ledger) == [(2, 0)]
 
 
@@ -96,7 +96,7 @@ def test_a_refund_over_several_plans_gives_back_to_the_one_that_paid_last_first(
     assert balances(ledger) == [(0, 0), (0, 0), (0, 0)]
     error = ledger.refuse(Refund(1, number, 1, "more", "r3", PLATFORM), LATER + 2 * SECOND)
     assert isinstance(error, RefundExceedsError)
-    assert error.facts["executions_refundable"] == 0
+    assert error.extensions["executions_refundable"] == 0
 
 
 def test_a_refund_without_a_key_is_idempotent_by_what_it_names() -> None:

@@ -58,7 +58,7 @@ def test_more_than_is_held_cannot_be_committed_and_the_hold_stays() -> None:
     number = reserve(ledger, 6, "k")
     error = ledger.refuse(Commit(1, number, 7, PLATFORM), LATER)
     assert isinstance(error, InvalidInputError)
-    assert error.facts["field"] == "executions"
+    assert error.extensions["field"] == "executions"
     assert balances(ledger) == [(0, 6)]
 
 
@@ -103,7 +103,7 @@ def test_an_expired_reservation_cannot_be_settled(settle: Commit | Release) -> N
     number = reserve(ledger, 10, "k", hold_seconds=1)
     error = ledger.refuse(msgspec.structs.replace(settle, number=number), LATER)
     assert isinstance(error, ReservationExpiredError)
-    assert error.facts["expires_at"] == LATER
+    assert error.extensions["expires_at"] == LATER
     assert balances(ledger) == [(0, 0)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
 from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.group_commit import LARGE_BATCH
-from billing_app.billing.executions.requests import Ask, Mode
+from billing_app.billing.executions.requests import CheckRequest, Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.trials import TrialTerms
@@ -26,7 +26,7 @@ async def executions(own_database_url: str) -> AsyncIterator[Executions]:
     await service.close()
 
 
-def consume(holder: Holder, key: str, executions: int = 1) -> Ask:
+def consume(holder: Holder, key: str, executions: int = 1) -> CheckRequest:
     return ask(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
 
 

@@ -295,7 +295,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _outcome(self, operation: Operation, decision: Decision) -> Outcome:
         tenant = self.tenants[operation.tenant]
         if isinstance(decision, BillingError):
-            remaining: Any = decision.facts.get("executions_remaining")
+            remaining: Any = decision.extensions.get("executions_remaining")
             return Outcome(decision.code, remaining=remaining)
         answer = msgspec.json.decode(decision.answer)
         event = ids.decode(ids.EVENT, answer["event_id"] or "")

@@ -40,7 +40,7 @@ SPARE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ForgeryScene:
     """Who forges, and whether what it is done to is their own."""
 
     app: RunningApp
@@ -78,7 +78,7 @@ class Act:
     may do it to oneself; `has_account`: or to one's own account."""
 
     action: Action
-    prepare: Callable[[Stage], Forgery]
+    prepare: Callable[[ForgeryScene], Forgery]
     least: StaffRole
     is_repair: bool = False
     has_own: bool = True
@@ -100,22 +100,22 @@ def _repaired(holder: Holder, kind: str, **form: str) -> Forgery:
     )
 
 
-def _grant(stage: Stage) -> Forgery:
+def _grant(stage: ForgeryScene) -> Forgery:
     return _repaired(stage.holder(), "grant", executions="5")
 
 
-def _adjust(stage: Stage) -> Forgery:
+def _adjust(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     form = {"plan": scenes.plan_id(holder), "direction": "more", "executions": "3"}
     return _repaired(holder, "adjust", **form)
 
 
-def _refund(stage: Stage) -> Forgery:
+def _refund(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     return _repaired(holder, "refund", event=scenes.use(stage.app, holder, 4), executions="2")
 
 
-def _refund_range(stage: Stage) -> Forgery:
+def _refund_range(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     for executions in (3, 4):
         scenes.use(stage.app, holder, executions)
@@ -125,12 +125,12 @@ def _refund_range(stage: Stage) -> Forgery:
     return _repaired(holder, "refund_range", workflow=WORKFLOW, **span)
 
 
-def _extend_trial(stage: Stage) -> Forgery:
+def _extend_trial(stage: ForgeryScene) -> Forgery:
     return _repaired(stage.trial(), "extend_trial", executions="7")
 
 
-def _move(when: When) -> Callable[[Stage], Forgery]:
-    def prepare(stage: Stage) -> Forgery:
+def _move(when: When) -> Callable[[ForgeryScene], Forgery]:
+    def prepare(stage: ForgeryScene) -> Forgery:
         holder = stage.holder()
         scenes.subscribe_by_card(stage.app, holder)
         return _repaired(holder, "move", offer="growth", when=when.value)
@@ -138,37 +138,37 @@ def _move(when: When) -> Callable[[Stage], Forgery]:
     return prepare
 
 
-def _pause(stage: Stage) -> Forgery:
+def _pause(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     return _repaired(holder, "pause", plan=scenes.plan_id(holder))
 
 
-def _resume(stage: Stage) -> Forgery:
+def _resume(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     query = "UPDATE plans SET paused_at = now() WHERE account_id = %s"
     scenes.run(stage.app, query, holder.account_number)
     return _repaired(holder, "resume", plan=scenes.plan_id(holder))
 
 
-def _block(stage: Stage) -> Forgery:
+def _block(stage: ForgeryScene) -> Forgery:
     return _repaired(stage.holder(), "block")
 
 
-def _unblock(stage: Stage) -> Forgery:
+def _unblock(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     query = "UPDATE accounts SET blocked_at = now() WHERE id = %s"
     scenes.run(stage.app, query, holder.account_number)
     return _repaired(holder, "unblock")
 
 
-def _undo_of_account(stage: Stage) -> Forgery:
+def _undo_of_account(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     path = f"/accounts/{holder.account_id}/grants"
     entry = scenes.by_admin(stage.app, path, executions=5)
     return _at(holder, (StaffCustomerState, "undo", {"entry_id": entry["id"]}))
 
 
-def _undo_of_audit(stage: Stage) -> Forgery:
+def _undo_of_audit(stage: ForgeryScene) -> Forgery:
     plan_id = scenes.plan_id(stage.holder())
     entry = scenes.by_admin(stage.app, f"/plans/{plan_id}/adjustments", executions=5)
     return Forgery(
@@ -177,7 +177,7 @@ def _undo_of_audit(stage: Stage) -> Forgery:
     )
 
 
-def _sign_out(stage: Stage) -> Forgery:
+def _sign_out(stage: ForgeryScene) -> Forgery:
     """Of the forger everywhere, or of somebody whose browser is signed in."""
     holder, url, user_id = stage.holder(), stage.app.database_url, stage.who.user_id
     if not stage.is_own:
@@ -192,11 +192,11 @@ def _sign_out(stage: Stage) -> Forgery:
     )
 
 
-def _view(stage: Stage) -> Forgery:
+def _view(stage: ForgeryScene) -> Forgery:
     return _at(stage.holder(), (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}))
 
 
-def _end_view(stage: Stage) -> Forgery:
+def _end_view(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     if stage.who.token:
         scenes.open_view(stage.app, stage.who, holder)
@@ -216,7 +216,7 @@ def _on_offer(code: str, dialog: str, handler: str, *typed: tuple[str, str]) -> 
     return Forgery(routes.staff_offer(code), events)
 
 
-def _create(_: Stage) -> Forgery:
+def _create(_: ForgeryScene) -> Forgery:
     made = _on_offer(of_offers.NEW, of_offers.SAVE, "save", ("name", "Forged"))
     code = {"code": f"forged-{secrets.token_hex(4)}"}
     return Forgery(
@@ -224,20 +224,20 @@ def _create(_: Stage) -> Forgery:
     )
 
 
-def _edit(stage: Stage) -> Forgery:
+def _edit(stage: ForgeryScene) -> Forgery:
     code, words = scenes.draft(stage.app), ("description", "Forged")
     return _on_offer(code, of_offers.SAVE, "save", words)
 
 
-def _publish(stage: Stage) -> Forgery:
+def _publish(stage: ForgeryScene) -> Forgery:
     return _on_offer(scenes.draft(stage.app), of_offers.PUBLISH, "publish")
 
 
-def _archive(stage: Stage) -> Forgery:
+def _archive(stage: ForgeryScene) -> Forgery:
     return _on_offer(scenes.draft(stage.app), of_offers.ARCHIVE, "archive")
 
 
-def _unarchive(stage: Stage) -> Forgery:
+def _unarchive(stage: ForgeryScene) -> Forgery:
     code = scenes.draft(stage.app)
     scenes.by_admin(stage.app, f"/offers/{code}/archive")
     return _on_offer(code, of_offers.UNARCHIVE, "archive")
@@ -253,16 +253,16 @@ def _operate(dialog: str, part: str, target: str, **form: str) -> Forgery:
     return Forgery(routes.STAFF_OPERATIONS, events)
 
 
-def _reconcile(_: Stage) -> Forgery:
+def _reconcile(_: ForgeryScene) -> Forgery:
     return _operate(of_operations.RECONCILE, of_operations.COMPARING, "", mode="tell")
 
 
-def _replay(stage: Stage) -> Forgery:
+def _replay(stage: ForgeryScene) -> Forgery:
     event_id = scenes.dead_letter(stage.app)
     return _operate(of_operations.REPLAY, of_operations.WEBHOOKS, event_id)
 
 
-def _retry(stage: Stage) -> Forgery:
+def _retry(stage: ForgeryScene) -> Forgery:
     return _operate(of_operations.RETRY, of_operations.JOBS, scenes.stopped_job(stage.app))
 
 
@@ -277,41 +277,41 @@ def _on_team(dialog: str, user_id: str, **form: str) -> Forgery:
     return Forgery(routes.STAFF_TEAM, events)
 
 
-def _add(stage: Stage) -> Forgery:
+def _add(stage: ForgeryScene) -> Forgery:
     """A stranger, or the forger themselves by their own address."""
     name = stage.who.user_id if stage.is_own else secrets.token_hex(6)
     return _on_team(of_team.ADD, "", email=f"{name}@example.com", role="admin")
 
 
-def _change(stage: Stage) -> Forgery:
+def _change(stage: ForgeryScene) -> Forgery:
     """Somebody of support, or the forger themselves, becomes an admin or another role."""
     user_id = _team_mate(stage)
     return _on_team(of_team.CHANGE, user_id, role="admin")
 
 
-def _remove(stage: Stage) -> Forgery:
+def _remove(stage: ForgeryScene) -> Forgery:
     return _on_team(of_team.REMOVE, _team_mate(stage))
 
 
-def _team_mate(stage: Stage) -> str:
+def _team_mate(stage: ForgeryScene) -> str:
     if stage.is_own:
         return stage.who.user_id
     return scenes.somebody(stage.app, StaffRole.SUPPORT).user_id
 
 
-def _repair(kind: str, action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+def _repair(kind: str, action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action], is_repair=True, kind=kind)
 
 
-def _plain(action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+def _plain(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action])
 
 
-def _of_house(action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+def _of_house(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action], has_own=False, has_account=False)
 
 
-def _of_team(action: Action, prepare: Callable[[Stage], Forgery]) -> Act:
+def _of_team(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action], has_account=False)
 
 

@@ -12,7 +12,7 @@ from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.staff.customers.customers import CustomerRow
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import AccountKind, EndReason, PlanSource, PlanType
-from billing_app.states.balance import balance_view, plan_facts, plan_row
+from billing_app.states.balance import balance_view, plan_details, plan_row
 from billing_app.states.staff.customers import customer_line
 from tests.factories import connect, organization
 from tests.pages.conftest import PHONE, OpenContext, RunningApp, open_page
@@ -65,9 +65,9 @@ def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) ->
     words = f"{balance.remaining} {balance.of_total}"
     assert balance.left_percent == pytest.approx(share(words), abs=0.01)
     assert balance.left_percent + balance.held_percent <= 100.01
-    facts = plan_facts(found, NOW)
-    assert facts.left_percent == pytest.approx(share(facts.left), abs=0.01)
-    assert (facts.period_words, facts.period_left_percent) == ("21 days left", 70.0)
+    details = plan_details(found, NOW)
+    assert details.left_percent == pytest.approx(share(details.left), abs=0.01)
+    assert (details.period_words, details.period_left_percent) == ("21 days left", 70.0)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ FREEZE_NOTICED_WITHIN_MS = NOTICED_WITHIN_MS + int(PATIENCE_SECONDS * 2_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class AppOnOwnServer:
     """The app on a PostgreSQL of its own, and browsers that are signed in there."""
 
     base_url: str
@@ -66,7 +66,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(browser: Browser) -> Iterator[Site]:
+def site(browser: Browser) -> Iterator[AppOnOwnServer]:
     opened: list[BrowserContext] = []
     port = free_port()
     base_url = f"http://localhost:{port}"
@@ -114,7 +114,7 @@ def site(browser: Browser) -> Iterator[Site]:
         process = start_command(environment, "serve", "--port", str(port), log=log)
         try:
             wait_until_ready(base_url, process)
-            yield Site(
+            yield AppOnOwnServer(
                 base_url,
                 server,
                 api_key(url, Scope.EXECUTIONS),
@@ -131,7 +131,7 @@ def site(browser: Browser) -> Iterator[Site]:
 
 
 @pytest.fixture(autouse=True)
-def _back_again(site: Site) -> Iterator[None]:
+def _back_again(site: AppOnOwnServer) -> Iterator[None]:
     """Whatever a test did to the server, the next one finds it running."""
     yield
     if site.server.is_running():
@@ -187,7 +187,9 @@ def expect_unreadable(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_page_says_that_it_is_old_and_goes_on(site: Site, size: str, scheme: str) -> None:
+def test_every_page_says_that_it_is_old_and_goes_on(
+    site: AppOnOwnServer, size: str, scheme: str
+) -> None:
     look = {"size": SIZES[size], "scheme": scheme}
     pages = {path: site.open(path, site.owner, **look) for path in routes.SIGNED_IN_PAGES}
     pages |= {path: site.open(path, site.staff, **look) for path in CONSOLE}
@@ -220,7 +222,9 @@ def test_every_page_says_that_it_is_old_and_goes_on(site: Site, size: str, schem
         page.context.close()
 
 
-def test_a_page_that_opens_meanwhile_shows_nobodys_data_and_signs_nobody_out(site: Site) -> None:
+def test_a_page_that_opens_meanwhile_shows_nobodys_data_and_signs_nobody_out(
+    site: AppOnOwnServer,
+) -> None:
     site.server.stop()
     page = site.open_context(session=site.owner).new_page()
     frames = heard(page)
@@ -234,7 +238,7 @@ def test_a_page_that_opens_meanwhile_shows_nobodys_data_and_signs_nobody_out(sit
     expect(page.get_by_role("button", name=f"Signed in as {OWNER_EMAIL}").first).to_be_visible()
 
 
-def test_a_reload_sends_nothing_that_was_shown_before(site: Site) -> None:
+def test_a_reload_sends_nothing_that_was_shown_before(site: AppOnOwnServer) -> None:
     page = site.open(routes.OVERVIEW, site.owner)
     expect_fresh(page)
     site.server.stop()
@@ -248,7 +252,7 @@ def test_a_reload_sends_nothing_that_was_shown_before(site: Site) -> None:
     expect(page.locator(".method")).to_contain_text("No card on file")
 
 
-def test_links_between_pages_lead_to_no_endless_wait(site: Site) -> None:
+def test_links_between_pages_lead_to_no_endless_wait(site: AppOnOwnServer) -> None:
     page = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(page)
     site.server.stop()
@@ -264,7 +268,7 @@ def test_links_between_pages_lead_to_no_endless_wait(site: Site) -> None:
     expect(page.locator("#remaining")).to_have_text(f"{left:,}")
 
 
-def test_a_server_that_hangs_is_told_from_one_that_answers(site: Site) -> None:
+def test_a_server_that_hangs_is_told_from_one_that_answers(site: AppOnOwnServer) -> None:
     page = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(page)
     site.server.freeze()
@@ -275,7 +279,7 @@ def test_a_server_that_hangs_is_told_from_one_that_answers(site: Site) -> None:
     expect(page.locator("#remaining")).to_have_text(f"{left:,}")
 
 
-def test_a_button_says_that_it_did_not_work(site: Site) -> None:
+def test_a_button_says_that_it_did_not_work(site: AppOnOwnServer) -> None:
     page = site.open(routes.OVERVIEW, site.owner)
     expect_fresh(page)
     site.server.stop()
@@ -283,7 +287,7 @@ def test_a_button_says_that_it_did_not_work(site: Site) -> None:
     expect(page.get_by_text("That did not work")).to_be_visible()
 
 
-def test_signing_in_and_out_is_told_in_words(site: Site) -> None:
+def test_signing_in_and_out_is_told_in_words(site: AppOnOwnServer) -> None:
     inside = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(inside)
     site.server.stop()
@@ -300,7 +304,7 @@ def test_signing_in_and_out_is_told_in_words(site: Site) -> None:
     expect(inside.get_by_label("Password")).to_be_visible()
 
 
-def test_nobody_else_gets_what_a_tab_was_shown(site: Site) -> None:
+def test_nobody_else_gets_what_a_tab_was_shown(site: AppOnOwnServer) -> None:
     page = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(page)
     token = page.evaluate("sessionStorage.getItem('token')")

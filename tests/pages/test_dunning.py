@@ -87,7 +87,7 @@ def test_paused_and_blocked_in_their_words(
     stop("paused_at = NULL, blocked_at = now()")
     expect(mary.page.get_by_text("This account is blocked")).to_be_visible()
     expect(
-        mary.page.get_by_text(re.compile("New runs are refused since .* Ask support"))
+        mary.page.get_by_text(re.compile("New runs are refused since .* Contact support"))
     ).to_be_visible()
     stop("blocked_at = NULL")
     expect(mary.page.get_by_text("This account is blocked")).to_be_hidden()

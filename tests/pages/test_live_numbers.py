@@ -116,7 +116,7 @@ def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: Storage
     expect(page.locator(".notice")).to_contain_text("All executions are used")
     expect(page.get_by_text("Last plan", exact=True)).to_be_visible()
     expect(page.locator(".measures")).to_contain_text("Used up")
-    expect(page.locator(".facts")).to_contain_text("Ended")
+    expect(page.locator(".details")).to_contain_text("Ended")
     expect(page.get_by_text("does not renew")).to_be_hidden()
 
 

@@ -12,7 +12,7 @@ from reflex.state import BaseState
 from billing_app import routes
 from billing_app.db.enums import Role
 from billing_app.states.billing_overview import BillingOverviewState
-from billing_app.states.offer_dialog import DealState
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import SessionState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import OpenContext, RunningApp
@@ -113,20 +113,20 @@ def every_deed(account_id: str) -> list[str]:
     return [
         event(SessionState, "choose_account", account_id=account_id),
         event(BillingOverviewState, "load"),
-        event(DealState, "choose", offer_code="scale"),
-        event(DealState, "choose_when", value="period_end"),
-        event(DealState, "agree"),
-        event(DealState, "close"),
-        event(DealState, "choose", offer_code="pack-10k"),
-        event(DealState, "use_checkout"),
-        event(DealState, "close"),
-        event(DealState, "ask_cancel"),
-        event(DealState, "choose_when", value="now"),
-        event(DealState, "agree"),
-        event(DealState, "close"),
-        event(DealState, "take_back"),
-        event(DealState, "open_portal"),
-        event(DealState, "settle_checkout"),
+        event(OfferDialogState, "choose", offer_code="scale"),
+        event(OfferDialogState, "choose_when", value="period_end"),
+        event(OfferDialogState, "agree"),
+        event(OfferDialogState, "close"),
+        event(OfferDialogState, "choose", offer_code="pack-10k"),
+        event(OfferDialogState, "use_checkout"),
+        event(OfferDialogState, "close"),
+        event(OfferDialogState, "ask_cancel"),
+        event(OfferDialogState, "choose_when", value="now"),
+        event(OfferDialogState, "agree"),
+        event(OfferDialogState, "close"),
+        event(OfferDialogState, "take_back"),
+        event(OfferDialogState, "open_portal"),
+        event(OfferDialogState, "settle_checkout"),
     ]
 
 

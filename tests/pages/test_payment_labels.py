@@ -15,8 +15,8 @@ from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
-    PaymentMethodFacts,
     PaymentProviderUnavailableError,
+    ProviderPaymentMethod,
 )
 from billing_app.billing.subscriptions.rules import SameOfferError
 from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
@@ -149,7 +149,7 @@ def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
 
 
 def test_a_trial_is_not_charged_today() -> None:
-    card = PaymentMethodFacts("pm_1", "Visa", "4242", "12/2030")
+    card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
     today, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=0)
     later, (start,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=14)
     assert "is charged to your Visa ending in 4242 today" in today.words

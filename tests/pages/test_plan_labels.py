@@ -10,7 +10,7 @@ from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
-from billing_app.states.balance import balance_view, plan_facts, warning_of
+from billing_app.states.balance import balance_view, plan_details, warning_of
 from billing_app.states.payments import terms_of, what_follows
 from tests.pages.test_bars import PLAN, current
 from tests.pages.test_payment_labels import offer
@@ -58,10 +58,10 @@ def test_a_plan_that_has_ended_is_not_described_as_in_force(
 ) -> None:
     for plan in (PLAN, GRANT):
         found = over(plan, because)
-        facts = plan_facts(found, NOW)
-        assert (facts.note, facts.is_over, facts.has_bar) == ("Last plan", True, False)
-        assert (facts.period_label, facts.period_words) == ("Period", period)
-        assert (facts.ends_label, facts.ends) == ("Ended", "26 November 2026")
+        details = plan_details(found, NOW)
+        assert (details.note, details.is_over, details.has_bar) == ("Last plan", True, False)
+        assert (details.period_label, details.period_words) == ("Period", period)
+        assert (details.ends_label, details.ends) == ("Ended", "26 November 2026")
         assert balance_view(found, PACE, NOW).period == "Ended 26 November 2026"
 
 
@@ -81,7 +81,7 @@ def test_what_renews_is_not_said_to_end(
 ) -> None:
     found = current(0, 0)
     assert balance_view(found, PACE, NOW, subscription=subscription).period == foot
-    assert plan_facts(found, NOW, subscription=subscription).ends_label == label
+    assert plan_details(found, NOW, subscription=subscription).ends_label == label
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_days_that_have_begun_are_left_too(
     left: timedelta, subscription: SubscriptionView | None, said: str
 ) -> None:
     paid = replace(subscription, period_end=NOW + left) if subscription else None
-    facts = plan_facts(holding(replace(PLAN, ends_at=NOW + left)), NOW, subscription=paid)
-    assert facts.period_words == said
+    details = plan_details(holding(replace(PLAN, ends_at=NOW + left)), NOW, subscription=paid)
+    assert details.period_words == said
 
 
 def test_a_period_without_an_end_has_no_bar() -> None:
-    facts = plan_facts(holding(GRANT), NOW)
-    assert (facts.period_label, facts.has_bar) == ("Period", False)
-    assert facts.period_words == "Stays until its executions are used"
+    details = plan_details(holding(GRANT), NOW)
+    assert (details.period_label, details.has_bar) == ("Period", False)
+    assert details.period_words == "Stays until its executions are used"
 
 
 def test_a_plan_that_is_held_to_the_last_refuses_at_once() -> None:

@@ -29,7 +29,15 @@ from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import RunningApp
 from tests.pages.staff import cookie_of, fingerprint, quiet_fingerprint, send
-from tests.pages.staff_actions import ACTS, READ_ONLY, Act, Events, Forgery, Stage, states_of_staff
+from tests.pages.staff_actions import (
+    ACTS,
+    READ_ONLY,
+    Act,
+    Events,
+    Forgery,
+    ForgeryScene,
+    states_of_staff,
+)
 from tests.pages.staff_scenes import WHY, Somebody, rows, somebody
 
 SIGNED_OUT = "signed out"
@@ -73,7 +81,7 @@ def test_a_forged_event_does_what_the_role_may_and_no_more(
     tries: list[Try] = []
     for name, act in acts.items():
         forger = Somebody("", "") if who == SIGNED_OUT else somebody(running_app, role)
-        forgery = act.prepare(Stage(running_app, forger, is_own))
+        forgery = act.prepare(ForgeryScene(running_app, forger, is_own))
         tries.append(Try(name, forger, forgery, _refusal(act, role, is_own=is_own)))
     _expect_refused(running_app, [each for each in tries if each.refusal is not None])
     allowed = [each for each in tries if each.refusal is None]
@@ -125,7 +133,7 @@ def _written_by(app: RunningApp, who: Somebody, count: int) -> list[tuple[Any, .
 
 def test_everything_that_changes_something_is_tried(running_app: RunningApp) -> None:
     """A new handler of a staff state belongs into ACTS, or into READ_ONLY if it only reads."""
-    stage = Stage(running_app, somebody(running_app, None), is_own=False)
+    stage = ForgeryScene(running_app, somebody(running_app, None), is_own=False)
     deeds = {act.prepare(stage).deed for act in ACTS.values()}
     tried = {(state.__name__, handler) for state, handler in deeds}
     states = states_of_staff()
@@ -222,14 +230,14 @@ def test_while_viewing_no_event_changes_anything_or_reaches_another_account(
 
 def _every_handler() -> Events:
     """Each handler of the customers' pages that can be sent with a word for each argument."""
-    from billing_app.states.offer_dialog import DealState
+    from billing_app.states.offer_dialog import OfferDialogState
 
     found: Events = []
-    for name, handler in DealState.event_handlers.items():
+    for name, handler in OfferDialogState.event_handlers.items():
         arguments = list(handler.fn.__code__.co_varnames[1 : handler.fn.__code__.co_argcount])
         if name in {"setvar", "set_is_hydrated"} or name.startswith(("_", "set_")):
             continue
-        found.append((DealState, name, dict.fromkeys(arguments, "growth")))
+        found.append((OfferDialogState, name, dict.fromkeys(arguments, "growth")))
     return found
 
 

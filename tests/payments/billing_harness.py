@@ -17,8 +17,8 @@ from billing_app.billing.executions.decisions import Accepted, Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import (
     DEFAULT_HOLD_SECONDS,
-    Ask,
     Caller,
+    CheckRequest,
     Commit,
     Mode,
     Request,
@@ -26,7 +26,7 @@ from billing_app.billing.executions.requests import (
 from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan
-from billing_app.billing.subscriptions.provider import EventFacts
+from billing_app.billing.subscriptions.provider import ProviderEvent
 from billing_app.billing.subscriptions.service import Begun, ChangePreview, SubscriptionView
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import Interval, When
@@ -102,7 +102,7 @@ def answer_challenge(url: str, location: str, *, passed: bool) -> httpx.Response
     return httpx.get(base + back.headers["location"], timeout=20)
 
 
-class Bed:
+class BillingHarness:
     """What a test does: as the customer, as Stripe, as time."""
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
@@ -124,7 +124,7 @@ class Bed:
             return self.frozen
         return datetime.now(UTC) + timedelta(seconds=self.skipped_seconds)
 
-    async def open(self) -> "Bed":
+    async def open(self) -> "BillingHarness":
         self._connection = await store.connect(self.url)
         for code, terms in OFFERS.items():
             await publish_offer(
@@ -132,7 +132,7 @@ class Bed:
             )
         return self
 
-    async def open_beside(self, first: "Bed") -> "Bed":
+    async def open_beside(self, first: "BillingHarness") -> "BillingHarness":
         """Another customer of the same site."""
         self._connection = await store.connect(self.url)
         self.skipped_seconds = first.skipped_seconds
@@ -195,7 +195,7 @@ class Bed:
     async def use(self, executions: int, mode: Mode = Mode.CONSUME) -> Decision:
         """Ask for executions at this moment."""
         self._keys += 1
-        ask = Ask(
+        ask = CheckRequest(
             mode=mode,
             organization_id=self.holder.organization_id,
             user_id="",
@@ -265,11 +265,11 @@ class Bed:
         self.sandbox.control("clock", advance_seconds=whole)
         self.skipped_seconds += whole
 
-    def missed(self) -> list[EventFacts]:
+    def missed(self) -> list[ProviderEvent]:
         """Events that nobody delivered yet, oldest first; they count as delivered from now on."""
         found = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
-        facts = [translate.event_facts(event) for event in found][::-1]
-        fresh = [event for event in facts if event.id not in self._seen]
+        events = [translate.provider_event(event) for event in found][::-1]
+        fresh = [event for event in events if event.id not in self._seen]
         self._seen |= {event.id for event in fresh}
         return fresh
 
@@ -281,7 +281,7 @@ class Bed:
         syncing = self.services.subscriptions.syncing
         await webhooks.process_missed(self.services.database, syncing, events, self.now)
 
-    async def deliver_each(self, events: Iterable[EventFacts]) -> None:
+    async def deliver_each(self, events: Iterable[ProviderEvent]) -> None:
         """Webhooks one after another in this order, as often as they stand there."""
         syncing = self.services.subscriptions.syncing
         for event in events:

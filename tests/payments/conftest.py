@@ -10,8 +10,8 @@ from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.composition import build_services
 from tests.conftest import create_database
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import OFFERS, Bed, payment_settings
-from tests.payments.storefront import Shop
+from tests.payments.billing_harness import OFFERS, BillingHarness, payment_settings
+from tests.payments.storefront import Storefront
 from tests.stripe_sandbox.running import Sandbox, free_port
 
 
@@ -31,16 +31,16 @@ def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def bed(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[Bed]:
-    opened = await Bed(sandbox, own_database_url).open()
+async def harness(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[BillingHarness]:
+    opened = await BillingHarness(sandbox, own_database_url).open()
     yield opened
     await opened.close()
 
 
 @pytest.fixture(scope="module")
-async def shop(
+async def storefront(
     sandbox_process: Sandbox, server_url: str, database_template: str
-) -> AsyncIterator[Shop]:
+) -> AsyncIterator[Storefront]:
     sandbox_process.control("reset")
     url = create_database(server_url, f"shop_{uuid.uuid4().hex[:8]}", database_template)
     services = build_services(payment_settings(sandbox_process), url)
@@ -49,7 +49,7 @@ async def shop(
             services.database, OPERATOR, code=code, terms=terms, now=datetime.now(UTC)
         )
     await services.close()
-    opened = Shop(sandbox_process, url)
+    opened = Storefront(sandbox_process, url)
     try:
         yield opened.start()
     finally:

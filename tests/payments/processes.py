@@ -12,7 +12,7 @@ import httpx
 from billing_app.db.enums import Scope
 from tests import factories
 from tests.api.server import ApiServer
-from tests.payments.billing_harness import PUBLIC_URL, SECRET, Bed
+from tests.payments.billing_harness import PUBLIC_URL, SECRET, BillingHarness
 from tests.processes import start_command
 from tests.stripe_sandbox.running import KEY
 
@@ -22,19 +22,19 @@ WEBHOOKS = "/billing/webhooks/stripe"
 WAIT_SECONDS = 180.0
 
 
-class Site:
+class AppProcesses:
     """The app as it runs in production, on the bed's database and sandbox."""
 
-    def __init__(self, bed: Bed) -> None:
-        self.bed = bed
-        self.api = ApiServer(bed.url)
+    def __init__(self, harness: BillingHarness) -> None:
+        self.harness = harness
+        self.api = ApiServer(harness.url)
         self.api.environment |= {
             "PUBLIC_URL": PUBLIC_URL,
             "STRIPE_SECRET_KEY": KEY,
             "STRIPE_WEBHOOK_SECRET": SECRET,
-            "STRIPE_API_BASE": bed.sandbox.url,
+            "STRIPE_API_BASE": harness.sandbox.url,
         }
-        self.key = factories.api_key(bed.url, *Scope)
+        self.key = factories.api_key(harness.url, *Scope)
         self._worker: subprocess.Popen[str] | None = None
 
     def start_api(self) -> None:
@@ -42,7 +42,7 @@ class Site:
 
     def listen(self) -> None:
         """From now on the sandbox sends its events here."""
-        sandbox = self.bed.sandbox
+        sandbox = self.harness.sandbox
         sandbox.control("webhook_endpoints", url=self.api.url + WEBHOOKS, secret=SECRET)
         sandbox.control("settings", webhook_retry_seconds=[0.5] * 60)
 
@@ -79,13 +79,13 @@ class Site:
         )
 
     def subscribe(self, offer: str) -> httpx.Response:
-        organization_id = self.bed.holder.organization_id
+        organization_id = self.harness.holder.organization_id
         return self.ask(
             "POST", "/billing/subscriptions", organization_id=organization_id, offer=offer
         )
 
     def current_id(self) -> str:
-        path = f"/billing/subscriptions/current?account_id={self.bed.holder.account_id}"
+        path = f"/billing/subscriptions/current?account_id={self.harness.holder.account_id}"
         return self.ask("GET", path).json()["subscription"]["id"]
 
     def wait_for(self, query: str, wanted: Any) -> None:
@@ -93,7 +93,7 @@ class Site:
         deadline = time.monotonic() + WAIT_SECONDS
         found = None
         while time.monotonic() < deadline:
-            found = self.bed.rows(query)
+            found = self.harness.rows(query)
             if found == [(wanted,)]:
                 return
             time.sleep(0.1)

@@ -25,7 +25,7 @@ PORTAL = "/billing/portal-sessions"
 WEBHOOKS = "/billing/webhooks/stripe"
 
 
-class Shop:
+class Storefront:
     """Many customers share it; each test makes its own."""
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
@@ -42,7 +42,7 @@ class Shop:
         }
         self._worker: subprocess.Popen[str] | None = None
 
-    def start(self) -> "Shop":
+    def start(self) -> "Storefront":
         self.server.start()
         self.sandbox.control("webhook_endpoints", url=self.server.url + WEBHOOKS, secret=SECRET)
         self._worker = start_command(self.server.environment, "worker")
@@ -77,23 +77,23 @@ class Shop:
 class Customer:
     """An organization, with a key that may manage its subscription and use its plans."""
 
-    def __init__(self, shop: Shop, holder: Holder) -> None:
-        self.shop = shop
+    def __init__(self, storefront: Storefront, holder: Holder) -> None:
+        self.storefront = storefront
         self.holder = holder
-        self.http = shop.client(self.key(Scope.SUBSCRIPTIONS))
-        self.service = shop.client(self.key(Scope.EXECUTIONS, Scope.PLANS_READ))
+        self.http = storefront.client(self.key(Scope.SUBSCRIPTIONS))
+        self.service = storefront.client(self.key(Scope.EXECUTIONS, Scope.PLANS_READ))
 
     def key(self, *scopes: Scope) -> str:
         organization_id = self.holder.organization_id
-        return factories.api_key(self.shop.url, *scopes, organization_id=organization_id)
+        return factories.api_key(self.storefront.url, *scopes, organization_id=organization_id)
 
     def browser(self, role: str) -> httpx.Client:
         """Somebody of the organization, signed in on our own pages."""
-        user_id = factories.member(self.shop.url, self.holder.organization_id, role)
+        user_id = factories.member(self.storefront.url, self.holder.organization_id, role)
         return httpx.Client(
-            base_url=self.shop.server.url,
-            headers={"Origin": self.shop.server.url},
-            cookies={SESSION_COOKIE: factories.session_token(self.shop.url, user_id)},
+            base_url=self.storefront.server.url,
+            headers={"Origin": self.storefront.server.url},
+            cookies={SESSION_COOKIE: factories.session_token(self.storefront.url, user_id)},
             timeout=60,
         )
 
@@ -117,11 +117,11 @@ class Customer:
 
     def customer_id(self) -> str:
         query = "SELECT customer_id FROM provider_customers WHERE account_id = %s"
-        ((found,),) = self.shop.rows(query, self.holder.account_number)
+        ((found,),) = self.storefront.rows(query, self.holder.account_number)
         return found
 
     def use_card(self, card: str = "pm_card_visa") -> None:
-        who, client = self.customer_id(), self.shop.stripe.v1
+        who, client = self.customer_id(), self.storefront.stripe.v1
         method = client.payment_methods.attach(card, {"customer": who}).id
         settings: Any = {"invoice_settings": {"default_payment_method": method}}
         client.customers.update(who, settings)
@@ -141,11 +141,13 @@ class Customer:
 
     def charged_minor(self) -> int:
         query: Any = {"customer": self.customer_id(), "limit": 100}
-        return sum(each.amount for each in self.shop.stripe.v1.charges.list(query) if each.paid)
+        return sum(
+            each.amount for each in self.storefront.stripe.v1.charges.list(query) if each.paid
+        )
 
     def count(self, kind: str) -> int:
         """How many there are at Stripe: `subscriptions` or open `sessions`."""
-        client, query = self.shop.stripe.v1, {"customer": self.customer_id(), "limit": 100}
+        client, query = self.storefront.stripe.v1, {"customer": self.customer_id(), "limit": 100}
         if kind == "subscriptions":
             live: Any = query | {"status": "all"}
             return len([s for s in client.subscriptions.list(live) if s.status != "canceled"])
@@ -154,7 +156,7 @@ class Customer:
 
     def plans(self) -> list[int]:
         query = "SELECT executions FROM plans WHERE account_id = %s ORDER BY sequence"
-        return [row[0] for row in self.shop.rows(query, self.holder.account_number)]
+        return [row[0] for row in self.storefront.rows(query, self.holder.account_number)]
 
     def wait_until_subscribed(self) -> Any:
         return until(self.current, 30)

@@ -6,34 +6,34 @@ import pytest
 
 from billing_app.billing.subscriptions.quotes import SubscriptionEndedError
 from billing_app.db.enums import SubscriptionStatus, When
-from tests.payments.billing_harness import Bed
+from tests.payments.billing_harness import BillingHarness
 
 TIMES = 6
 
 
 @pytest.mark.parametrize("repeat", range(3))
-async def test_cancelling_now(bed: Bed, repeat: int) -> None:
-    await bed.subscribed("starter")
+async def test_cancelling_now(harness: BillingHarness, repeat: int) -> None:
+    await harness.subscribed("starter")
     found = await asyncio.gather(
-        *(bed.cancel(When.NOW) for _ in range(TIMES)), return_exceptions=True
+        *(harness.cancel(When.NOW) for _ in range(TIMES)), return_exceptions=True
     )
     refused = [each for each in found if isinstance(each, BaseException)]
     assert [each for each in refused if not isinstance(each, SubscriptionEndedError)] == []
     assert len(refused) < TIMES
-    assert {row[0] for row in bed.rows("SELECT state FROM provider_writes")} == {"done"}
-    assert [each.status for each in bed.subscriptions()] == [SubscriptionStatus.CANCELED]
+    assert {row[0] for row in harness.rows("SELECT state FROM provider_writes")} == {"done"}
+    assert [each.status for each in harness.subscriptions()] == [SubscriptionStatus.CANCELED]
 
 
-async def test_changing_now(bed: Bed) -> None:
-    await bed.subscribed("starter")
-    found = await asyncio.gather(*(bed.change("growth") for _ in range(TIMES)))
+async def test_changing_now(harness: BillingHarness) -> None:
+    await harness.subscribed("starter")
+    found = await asyncio.gather(*(harness.change("growth") for _ in range(TIMES)))
     assert {each.offer.code for each in found} == {"growth"}
-    assert bed.charged_minor() == 7_900
+    assert harness.charged_minor() == 7_900
 
 
 @pytest.mark.parametrize("repeat", range(3))
-async def test_the_first_sales_of_an_offer(bed: Bed, repeat: int) -> None:
+async def test_the_first_sales_of_an_offer(harness: BillingHarness, repeat: int) -> None:
     """Its price is made at Stripe when somebody wants it, and by now several do."""
-    begun = await asyncio.gather(*(bed.begin("growth") for _ in range(TIMES)))
+    begun = await asyncio.gather(*(harness.begin("growth") for _ in range(TIMES)))
     assert len({each.checkout_url for each in begun}) == 1
-    assert bed.rows("SELECT count(*) FROM offer_prices") == [(1,)]
+    assert harness.rows("SELECT count(*) FROM offer_prices") == [(1,)]

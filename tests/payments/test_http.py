@@ -14,7 +14,7 @@ from tests.payments.storefront import (
     SUBSCRIPTIONS,
     WEBHOOKS,
     Customer,
-    Shop,
+    Storefront,
     at_once,
     codes,
     problem,
@@ -52,11 +52,11 @@ WRONG_BODIES: list[Any] = [
 
 
 @pytest.fixture
-def customer(shop: Shop) -> Iterator[Customer]:
-    yield shop.customer()
-    shop.sandbox.http.delete("/_sandbox/faults")
-    assert shop.sandbox.take_violations() == []
-    assert "request_failed" not in shop.log()
+def customer(storefront: Storefront) -> Iterator[Customer]:
+    yield storefront.customer()
+    storefront.sandbox.http.delete("/_sandbox/faults")
+    assert storefront.sandbox.take_violations() == []
+    assert "request_failed" not in storefront.log()
 
 
 def test_the_first_purchase_goes_through_a_checkout(customer: Customer) -> None:
@@ -148,10 +148,10 @@ def test_cancel_resume_and_end(customer: Customer) -> None:
         problem(call, 409, "subscription_ended")
 
 
-def test_who_may_not(shop: Shop, customer: Customer) -> None:
+def test_who_may_not(storefront: Storefront, customer: Customer) -> None:
     subscription_id = customer.subscribed()
     path, body = f"{SUBSCRIPTIONS}/{subscription_id}", customer.body(offer="growth")
-    nobody = shop.client("")
+    nobody = storefront.client("")
     problem(nobody.post(SUBSCRIPTIONS, json=body), 401, "not_authenticated")
     problem(nobody.put(path, json={"offer": "growth"}), 401, "not_authenticated")
     problem(nobody.post(PORTAL, json=body | {"return_url": PUBLIC_URL}), 401, "not_authenticated")
@@ -169,8 +169,8 @@ def test_who_may_not(shop: Shop, customer: Customer) -> None:
     assert customer.current()["offer"]["code"] == "starter"
 
 
-def test_somebody_elses_is_not_there(shop: Shop, customer: Customer) -> None:
-    theirs, stranger = customer.subscribed(), shop.customer()
+def test_somebody_elses_is_not_there(storefront: Storefront, customer: Customer) -> None:
+    theirs, stranger = customer.subscribed(), storefront.customer()
     outsiders = [stranger.http, stranger.browser("owner")]
     for outsider in outsiders:
         path = f"{SUBSCRIPTIONS}/{theirs}"
@@ -255,13 +255,15 @@ def test_offers_that_nothing_is_named(customer: Customer, offer: str) -> None:
 
 
 @pytest.mark.parametrize("signature", ["t=1,v1=é", "t=1,v1=\u4e2d", "é", "t=é,v1=a"])
-def test_signatures_beyond_ascii(shop: Shop, signature: str) -> None:
-    lines = shop.log().count("webhook_refused")
+def test_signatures_beyond_ascii(storefront: Storefront, signature: str) -> None:
+    lines = storefront.log().count("webhook_refused")
     headers = {b"Stripe-Signature": signature.encode()}
-    answer = httpx.post(shop.server.url + WEBHOOKS, content=b"{}", headers=headers, timeout=30)
+    answer = httpx.post(
+        storefront.server.url + WEBHOOKS, content=b"{}", headers=headers, timeout=30
+    )
     problem(answer, 400, "invalid_signature")
-    assert shop.log().count("webhook_refused") == lines + 1
-    assert "request_failed" not in shop.log()
+    assert storefront.log().count("webhook_refused") == lines + 1
+    assert "request_failed" not in storefront.log()
 
 
 def test_bodies_that_are_not_json(customer: Customer) -> None:
@@ -272,17 +274,17 @@ def test_bodies_that_are_not_json(customer: Customer) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_unknown_organizations(shop: Shop) -> None:
+def test_unknown_organizations(storefront: Storefront) -> None:
     from tests.factories import api_key
 
-    platform = shop.client(api_key(shop.url, Scope.SUBSCRIPTIONS))
+    platform = storefront.client(api_key(storefront.url, Scope.SUBSCRIPTIONS))
     body = {"organization_id": "org_nobody", "offer": "starter", "return_url": PUBLIC_URL}
     problem(platform.post(SUBSCRIPTIONS, json=body), 404, "organization_not_found")
     problem(platform.post(PORTAL, json=body), 404, "organization_not_found")
 
 
-def test_the_portal_is_the_accounts_own(shop: Shop, customer: Customer) -> None:
-    other = shop.customer().with_card()
+def test_the_portal_is_the_accounts_own(storefront: Storefront, customer: Customer) -> None:
+    other = storefront.customer().with_card()
     body = customer.body(return_url=f"{PUBLIC_URL}/billing", customer=other.customer_id())
     answer = customer.http.post(PORTAL, json=body | {"customer_id": other.customer_id()})
     assert (answer.status_code, list(answer.json())) == (200, ["url"])
@@ -290,12 +292,12 @@ def test_the_portal_is_the_accounts_own(shop: Shop, customer: Customer) -> None:
     assert "Visa" not in look(answer.json()["url"])
 
 
-def test_stripe_down(shop: Shop, customer: Customer) -> None:
+def test_stripe_down(storefront: Storefront, customer: Customer) -> None:
     """What is local goes on; what needs Stripe says so, and when to try again."""
     subscription_id = customer.subscribed()
-    shop.sandbox.fault(kind="status", status=503, path="/v1/*", times=1_000)
+    storefront.sandbox.fault(kind="status", status=503, path="/v1/*", times=1_000)
     path = f"{SUBSCRIPTIONS}/{subscription_id}"
-    fresh = shop.customer()
+    fresh = storefront.customer()
     asked: list[httpx.Response] = [
         customer.put(subscription_id, "growth"),
         customer.http.post(f"{path}/preview", json={"offer": "growth"}),
@@ -313,12 +315,14 @@ def test_stripe_down(shop: Shop, customer: Customer) -> None:
     for local in ("plans/current", "plans/history", "usage"):
         assert customer.service.get(f"/billing/{local}", params=query).status_code == 200
     assert customer.http.get("/billing/offers").status_code == 200
-    shop.sandbox.http.delete("/_sandbox/faults")
+    storefront.sandbox.http.delete("/_sandbox/faults")
     assert customer.put(subscription_id, "growth").status_code in (200, 409)
 
 
-def test_a_full_rate_limit_is_said_with_when_to_come_back(shop: Shop, customer: Customer) -> None:
-    shop.sandbox.fault(kind="status", status=429, path="/v1/*", times=1_000)
+def test_a_full_rate_limit_is_said_with_when_to_come_back(
+    storefront: Storefront, customer: Customer
+) -> None:
+    storefront.sandbox.fault(kind="status", status=429, path="/v1/*", times=1_000)
     answer = customer.subscribe()
     problem(answer, 502, "payment_provider_unavailable")
     assert int(answer.headers["retry-after"]) > 0
@@ -331,7 +335,7 @@ def test_many_first_purchases_at_the_same_time(customer: Customer) -> None:
     urls = {answer.json()["checkout_url"] for answer in answers if answer.status_code == 201}
     assert len(urls) == 1
     assert customer.count("sessions") == 1
-    assert customer.shop.rows("SELECT 1 FROM checkouts WHERE account_id = %s"
+    assert customer.storefront.rows("SELECT 1 FROM checkouts WHERE account_id = %s"
                               " AND status IN ('creating', 'open')",
                               customer.holder.account_number) == [(1,)]  # fmt: skip
 
@@ -380,7 +384,9 @@ def test_changes_that_contradict_each_other(customer: Customer) -> None:
         if answer.status_code == 409:
             problem(answer, 409, answer.json()["code"])
     ours = customer.current()
-    (theirs,) = customer.shop.stripe.v1.subscriptions.list({"customer": customer.customer_id()})
+    (theirs,) = customer.storefront.stripe.v1.subscriptions.list(
+        {"customer": customer.customer_id()}
+    )
     price = theirs["items"].data[0].price.unit_amount
     assert ours["offer"]["price_minor"] == price
     assert ours["cancel_at_period_end"] == theirs.cancel_at_period_end

@@ -9,7 +9,7 @@ from billing_app.db.enums import Scope
 from tests import factories
 from tests.api.server import ApiServer
 from tests.conftest import server_environment
-from tests.payments.billing_harness import OFFERS, PUBLIC_URL, Bed
+from tests.payments.billing_harness import OFFERS, PUBLIC_URL, BillingHarness
 from tests.processes import run_command
 from tests.stripe_sandbox.running import Sandbox
 
@@ -30,15 +30,15 @@ def test_the_demo_refuses_it(
     assert sandbox.requests() == []
 
 
-def test_production_sends_it_as_a_header_and_says_it_nowhere(bed: Bed) -> None:
+def test_production_sends_it_as_a_header_and_says_it_nowhere(harness: BillingHarness) -> None:
     """The stand-in refuses a live key, so each call fails, and every failure is logged."""
-    server = ApiServer(bed.url)
-    keys = {"STRIPE_SECRET_KEY": LIVE, "STRIPE_API_BASE": bed.sandbox.url}
+    server = ApiServer(harness.url)
+    keys = {"STRIPE_SECRET_KEY": LIVE, "STRIPE_API_BASE": harness.sandbox.url}
     server.environment |= keys | {"PUBLIC_URL": PUBLIC_URL, "PYTHONUNBUFFERED": "1"}
     server.start()
     try:
-        secret = factories.api_key(bed.url, Scope.SUBSCRIPTIONS)
-        told = {"organization_id": bed.holder.organization_id, "offer": next(iter(OFFERS))}
+        secret = factories.api_key(harness.url, Scope.SUBSCRIPTIONS)
+        told = {"organization_id": harness.holder.organization_id, "offer": next(iter(OFFERS))}
         answer = httpx.post(
             f"{server.url}/billing/subscriptions",
             json=told,
@@ -53,7 +53,7 @@ def test_production_sends_it_as_a_header_and_says_it_nowhere(bed: Bed) -> None:
     assert "stripe_failed" in said[1]
     assert reconciled.returncode == 2
     assert not [text for text in said if "sk_live" in text]
-    broken = bed.sandbox.take_violations()
+    broken = harness.sandbox.take_violations()
     assert {each["problem"] for each in broken} == {"a live key was sent"}
     assert not [each for each in broken if "sk_live" in each["where"]]
 

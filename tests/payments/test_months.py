@@ -19,7 +19,15 @@ from billing_app.payments.translate import ACCOUNT_METADATA
 from billing_app.settings import Settings
 from tests import factories
 from tests.conftest import PUBLIC
-from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, OFFERS, Bed, accepted, commit_of
+from tests.payments.billing_harness import (
+    DAY,
+    GRACE_DAYS,
+    HOUR,
+    OFFERS,
+    BillingHarness,
+    accepted,
+    commit_of,
+)
 from tests.stripe_sandbox.running import Sandbox
 
 REAL_KEY = os.environ.get("STRIPE_TEST_KEY", "")
@@ -31,8 +39,8 @@ MONTH_ENDS = [
 ]  # fmt: skip
 
 
-class ClockedBed(Bed):
-    """A bed whose customer lives on a test clock."""
+class ClockedBed(BillingHarness):
+    """A harness whose customer lives on a test clock."""
 
     clock_id = ""
 
@@ -77,116 +85,116 @@ async def clocked(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[Cloc
     await opened.close()
 
 
-def _use_stripe_itself(bed: ClockedBed) -> None:
+def _use_stripe_itself(harness: ClockedBed) -> None:
     assert REAL_KEY.startswith(("sk_test_", "rk_test_")), "only a test key, ever"
     values: dict[str, Any] = {"stripe_secret_key": REAL_KEY, "payment_grace_days": GRACE_DAYS}
     settings = Settings(trial_plan_executions=1, public_org_id=PUBLIC, **values)
-    bed.services = build_services(settings, bed.url)
-    bed.client = StripeClient(REAL_KEY, max_network_retries=3)
+    harness.services = build_services(settings, harness.url)
+    harness.client = StripeClient(REAL_KEY, max_network_retries=3)
 
 
 async def test_fourteen_months(clocked: ClockedBed) -> None:
-    bed = clocked
-    assert await bed.denied() == "plan_not_found"
-    bed.use_card("pm_card_visa")
-    begun = await bed.begin("starter")
+    harness = clocked
+    assert await harness.denied() == "plan_not_found"
+    harness.use_card("pm_card_visa")
+    begun = await harness.begin("starter")
     assert begun.subscription is not None
     found, ends = begun.subscription, []
     for month in range(14):
         ends.append(found.period_end.date().isoformat())
-        accepted(await bed.use(month + 1))
-        await bed.after(found.period_end + timedelta(hours=2))
-        found = await bed.live()
+        accepted(await harness.use(month + 1))
+        await harness.after(found.period_end + timedelta(hours=2))
+        found = await harness.live()
         assert found.status == "active"
-        assert (await bed.current()).executions_remaining == OFFERS["starter"].executions
+        assert (await harness.current()).executions_remaining == OFFERS["starter"].executions
     assert ends == MONTH_ENDS
-    plans = bed.plans()
+    plans = harness.plans()
     assert [plan["used"] for plan in plans] == [*range(1, 15), 0]
     for earlier, later in pairwise(plans):
         assert earlier["ends_at"] == later["starts_at"], "no gap and no overlap"
-    assert sum(invoice.amount_paid for invoice in bed.invoices()) == 15 * 1_900
+    assert sum(invoice.amount_paid for invoice in harness.invoices()) == 15 * 1_900
 
 
 async def test_failure_grace_block_payment_and_the_end(clocked: ClockedBed) -> None:
-    bed = clocked
-    bed.use_card("pm_card_visa")
-    first = (await bed.begin("starter")).subscription
+    harness = clocked
+    harness.use_card("pm_card_visa")
+    first = (await harness.begin("starter")).subscription
     assert first is not None
-    bed.use_card("pm_card_chargeCustomerFail")
+    harness.use_card("pm_card_chargeCustomerFail")
     failed_at = first.period_end + timedelta(hours=1)
-    await bed.after(failed_at + timedelta(hours=1))
-    overdue = await bed.live()
+    await harness.after(failed_at + timedelta(hours=1))
+    overdue = await harness.live()
     assert (overdue.status, overdue.past_due_since is not None) == ("past_due", True)
-    assert await bed.denied() == "", "the plan can be used in the days of grace"
-    (stops_at,) = [plan["suspended_at"] for plan in bed.plans() if plan["suspended_at"]]
-    assert abs(stops_at - failed_at - timedelta(days=GRACE_DAYS)) < timedelta(minutes=5)
-    held = accepted(await bed.use(50, Mode.RESERVE))
-    bed.frozen = stops_at - timedelta(seconds=1)
-    running = accepted(await bed.use(20, Mode.RESERVE))
-    bed.frozen = stops_at
-    assert await bed.denied() == "payment_past_due"
-    accepted(await bed.decide(commit_of(running)))
+    assert await harness.denied() == "", "the plan can be used in the days of grace"
+    (suspend_at,) = [plan["suspended_at"] for plan in harness.plans() if plan["suspended_at"]]
+    assert abs(suspend_at - failed_at - timedelta(days=GRACE_DAYS)) < timedelta(minutes=5)
+    held = accepted(await harness.use(50, Mode.RESERVE))
+    harness.frozen = suspend_at - timedelta(seconds=1)
+    running = accepted(await harness.use(20, Mode.RESERVE))
+    harness.frozen = suspend_at
+    assert await harness.denied() == "payment_past_due"
+    accepted(await harness.decide(commit_of(running)))
     assert held["allowed"]
-    assert (await bed.current()).executions_used == 20
-    await bed.after(stops_at + timedelta(hours=1))
-    assert await bed.denied() == "payment_past_due"
-    bed.use_card("pm_card_visa")
-    (owed,) = [invoice for invoice in bed.invoices() if invoice.status == "open"]
-    bed.client.v1.invoices.pay(str(owed.id))
-    await bed.services.subscriptions.syncing.customer(bed.customer_id(), bed.now)
-    assert await bed.denied() == ""
-    assert (await bed.live()).past_due_since is None
-    await bed.cancel(When.PERIOD_END)
-    end = (await bed.live()).period_end
-    await bed.after(end + timedelta(hours=2))
-    assert await bed.subscription() is None
-    assert await bed.denied() == "insufficient_executions"
+    assert (await harness.current()).executions_used == 20
+    await harness.after(suspend_at + timedelta(hours=1))
+    assert await harness.denied() == "payment_past_due"
+    harness.use_card("pm_card_visa")
+    (owed,) = [invoice for invoice in harness.invoices() if invoice.status == "open"]
+    harness.client.v1.invoices.pay(str(owed.id))
+    await harness.services.subscriptions.syncing.customer(harness.customer_id(), harness.now)
+    assert await harness.denied() == ""
+    assert (await harness.live()).past_due_since is None
+    await harness.cancel(When.PERIOD_END)
+    end = (await harness.live()).period_end
+    await harness.after(end + timedelta(hours=2))
+    assert await harness.subscription() is None
+    assert await harness.denied() == "insufficient_executions"
 
 
 async def test_grace_is_given_once_however_many_renewals_stay_unpaid(clocked: ClockedBed) -> None:
-    bed = clocked
+    harness = clocked
     if REAL_KEY:
         pytest.skip("the account's own retry settings decide")
-    bed.sandbox.control("settings", after_last_retry="past_due")
-    bed.use_card("pm_card_visa")
-    first = (await bed.begin("starter")).subscription
+    harness.sandbox.control("settings", after_last_retry="past_due")
+    harness.use_card("pm_card_visa")
+    first = (await harness.begin("starter")).subscription
     assert first is not None
-    bed.use_card("pm_card_chargeCustomerFail")
+    harness.use_card("pm_card_chargeCustomerFail")
     end = first.period_end
     for _ in range(3):
-        await bed.after(end + timedelta(hours=2))
-        end = (await bed.live()).period_end
-    suspended = [plan["suspended_at"] for plan in bed.plans() if plan["suspended_at"]]
+        await harness.after(end + timedelta(hours=2))
+        end = (await harness.live()).period_end
+    suspended = [plan["suspended_at"] for plan in harness.plans() if plan["suspended_at"]]
     assert len(suspended) == 3
     assert len(set(suspended)) == 1
-    assert await bed.denied() == "payment_past_due"
+    assert await harness.denied() == "payment_past_due"
 
 
 async def test_retries_given_up_end_the_plan(clocked: ClockedBed) -> None:
-    bed = clocked
-    bed.use_card("pm_card_visa")
-    first = (await bed.begin("starter")).subscription
+    harness = clocked
+    harness.use_card("pm_card_visa")
+    first = (await harness.begin("starter")).subscription
     assert first is not None
-    bed.use_card("pm_card_chargeCustomerFail")
-    await bed.after(first.period_end + timedelta(seconds=17 * DAY + 2 * HOUR))
-    assert await bed.subscription() is None
-    assert await bed.denied() != ""
-    assert bed.plans()[-1]["ended_because"] == "cancelled"
+    harness.use_card("pm_card_chargeCustomerFail")
+    await harness.after(first.period_end + timedelta(seconds=17 * DAY + 2 * HOUR))
+    assert await harness.subscription() is None
+    assert await harness.denied() != ""
+    assert harness.plans()[-1]["ended_because"] == "cancelled"
 
 
 async def test_trial_then_paid(clocked: ClockedBed) -> None:
     """Whoever holds a trial keeps it beside what they buy; the trial is used first."""
-    bed = clocked
-    with factories.connect(bed.url) as connection:
+    harness = clocked
+    with factories.connect(harness.url) as connection:
         connection.execute(
             "INSERT INTO plans (account_id, sequence, type, name, source, executions, used, held,"
             " starts_at, created_at) VALUES (%s, 1, 'trial', 'Trial', 'trial', 10, 0, 0, %s, %s)",
-            [bed.holder.account_number, START - timedelta(days=1), START],
+            [harness.holder.account_number, START - timedelta(days=1), START],
         )
-    accepted(await bed.use(10))
-    assert await bed.denied() == "insufficient_executions"
-    bed.use_card("pm_card_visa")
-    begun = await bed.begin("growth")
+    accepted(await harness.use(10))
+    assert await harness.denied() == "insufficient_executions"
+    harness.use_card("pm_card_visa")
+    begun = await harness.begin("growth")
     assert begun.subscription is not None
-    assert ids.decode_account(begun.subscription.account_id) == bed.holder.account_number
-    assert (await bed.current()).executions_remaining == 30_000
+    assert ids.decode_account(begun.subscription.account_id) == harness.holder.account_number
+    assert (await harness.current()).executions_remaining == 30_000

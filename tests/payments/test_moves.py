@@ -29,7 +29,7 @@ from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOf
 from billing_app.db.enums import Interval, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, HOUR, Bed, accepted
+from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun, renew, report
 
@@ -41,27 +41,29 @@ def billing(own_database_url: str) -> StaffActor:
     return factories.staff_member(own_database_url, StaffRole.BILLING)
 
 
-async def move(bed: Bed, actor: StaffActor, offer: str, **more: Any) -> EntryView:
-    values: dict[str, Any] = {"offer_code": offer, "reason": WHY, "now": bed.now}
-    return await bed.services.moves.move_offer(actor, bed.holder.account_id, **values | more)
+async def move(harness: BillingHarness, actor: StaffActor, offer: str, **more: Any) -> EntryView:
+    values: dict[str, Any] = {"offer_code": offer, "reason": WHY, "now": harness.now}
+    return await harness.services.moves.move_offer(
+        actor, harness.holder.account_id, **values | more
+    )
 
 
 async def take_back(
-    bed: Bed, actor: StaffActor, entry: EntryView, key: str | None = None
+    harness: BillingHarness, actor: StaffActor, entry: EntryView, key: str | None = None
 ) -> EntryView:
-    undoing = bed.services.undoing
-    return await undo.undo(undoing, actor, entry.id, reason="No", now=bed.now, key=key)
+    undoing = harness.services.undoing
+    return await undo.undo(undoing, actor, entry.id, reason="No", now=harness.now, key=key)
 
 
-async def entries(bed: Bed) -> list[tuple[str, str]]:
-    where = audit_reading.EntryQuery(account_id=bed.holder.account_id)
-    page = await audit_reading.list_entries(bed.services.database, OPERATOR, where)
+async def entries(harness: BillingHarness) -> list[tuple[str, str]]:
+    where = audit_reading.EntryQuery(account_id=harness.holder.account_id)
+    page = await audit_reading.list_entries(harness.services.database, OPERATOR, where)
     return [(entry.action, entry.reason) for entry in page.items]
 
 
-def second_version(bed: Bed, code: str, price_minor: int) -> None:
+def second_version(harness: BillingHarness, code: str, price_minor: int) -> None:
     """Version 2 of an offer, dearer; who bought the first stays on it."""
-    with factories.connect(bed.url) as connection:
+    with factories.connect(harness.url) as connection:
         connection.execute(
             "INSERT INTO offer_versions (offer_id, version, name, description, executions,"
             " price_minor, currency, interval, overage, trial_days, overage_unit_executions,"
@@ -73,158 +75,170 @@ def second_version(bed: Bed, code: str, price_minor: int) -> None:
         )
 
 
-async def test_a_move_waits_for_the_end_of_the_period(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    second_version(bed, "starter", 2_900)
-    entry = await move(bed, billing, "starter", version=2)
+async def test_a_move_waits_for_the_end_of_the_period(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    second_version(harness, "starter", 2_900)
+    entry = await move(harness, billing, "starter", version=2)
     assert (entry.before["offer"], entry.after["when"]) == ("Starter", "period_end")
-    waiting = await bed.live()
+    waiting = await harness.live()
     assert (waiting.offer.version, waiting.next_offer and waiting.next_offer.version) == (1, 2)
     with pytest.raises(AlreadySoError):
-        await move(bed, billing, "starter", version=2)
-    bed.skip(32 * DAY)
-    await bed.deliver()
-    assert (await bed.live()).offer.version == 2
-    assert bed.charged_minor() == 1_900 + 2_900
+        await move(harness, billing, "starter", version=2)
+    harness.skip(32 * DAY)
+    await harness.deliver()
+    assert (await harness.live()).offer.version == 2
+    assert harness.charged_minor() == 1_900 + 2_900
     with pytest.raises(MoveInForceError):
-        await take_back(bed, billing, entry)
-    assert await entries(bed) == [("move_offer", WHY)]
-    history = await read_account_history(bed.services.database, OPERATOR, bed.holder.account_id)
+        await take_back(harness, billing, entry)
+    assert await entries(harness) == [("move_offer", WHY)]
+    history = await read_account_history(
+        harness.services.database, OPERATOR, harness.holder.account_id
+    )
     assert history.items[0].what == "Moved from Starter to Starter when the period ends"
 
 
-async def test_a_move_that_waits_is_taken_back(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    first = await move(bed, billing, "growth")
-    second = await move(bed, billing, "scale")
+async def test_a_move_that_waits_is_taken_back(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    first = await move(harness, billing, "growth")
+    second = await move(harness, billing, "scale")
     with pytest.raises(MoveInForceError):
-        await take_back(bed, billing, first)
-    undone = await take_back(bed, billing, second)
+        await take_back(harness, billing, first)
+    undone = await take_back(harness, billing, second)
     assert undone.undoes == second.id
-    waiting = await bed.live()
+    waiting = await harness.live()
     assert waiting.next_offer is not None
     assert waiting.next_offer.code == "growth"
-    await take_back(bed, billing, first)
-    assert (await bed.live()).next_offer is None
-    bed.skip(32 * DAY)
-    await bed.deliver()
-    assert (await bed.live()).offer.code == "starter"
+    await take_back(harness, billing, first)
+    assert (await harness.live()).next_offer is None
+    harness.skip(32 * DAY)
+    await harness.deliver()
+    assert (await harness.live()).offer.code == "starter"
 
 
-async def test_a_cancellation_that_waited_waits_again(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    await bed.cancel(When.PERIOD_END)
-    entry = await move(bed, billing, "growth")
-    assert not (await bed.live()).cancel_at_period_end
-    await take_back(bed, billing, entry)
-    assert (await bed.live()).cancel_at_period_end
+async def test_a_cancellation_that_waited_waits_again(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    await harness.cancel(When.PERIOD_END)
+    entry = await move(harness, billing, "growth")
+    assert not (await harness.live()).cancel_at_period_end
+    await take_back(harness, billing, entry)
+    assert (await harness.live()).cancel_at_period_end
 
 
-async def test_a_move_now_charges_the_difference(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    entry = await move(bed, billing, "growth", when=When.NOW)
-    assert (await bed.live()).offer.code == "growth"
-    assert bed.charged_minor() == 7_900
+async def test_a_move_now_charges_the_difference(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    entry = await move(harness, billing, "growth", when=When.NOW)
+    assert (await harness.live()).offer.code == "growth"
+    assert harness.charged_minor() == 7_900
     with pytest.raises(MoveInForceError):
-        await take_back(bed, billing, entry)
+        await take_back(harness, billing, entry)
 
 
-async def test_a_refused_card_undoes_the_move(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    bed.use_card("pm_card_chargeCustomerFail")
+async def test_a_refused_card_undoes_the_move(harness: BillingHarness, billing: StaffActor) -> None:
+    await harness.subscribed("starter")
+    harness.use_card("pm_card_chargeCustomerFail")
     with pytest.raises(PaymentDeclinedError):
-        await move(bed, billing, "growth", when=When.NOW)
-    assert (await bed.live()).offer.code == "starter"
-    assert await entries(bed) == [
+        await move(harness, billing, "growth", when=When.NOW)
+    assert (await harness.live()).offer.code == "starter"
+    assert await entries(harness) == [
         ("undo", "The payment provider refused: The payment was declined"),
         ("move_offer", WHY),
     ]
 
 
 async def test_when_stripe_is_down_the_move_is_repeated_and_told_once(
-    bed: Bed, billing: StaffActor
+    harness: BillingHarness, billing: StaffActor
 ) -> None:
-    await bed.subscribed("starter")
-    await move(bed, billing, "growth")
-    await take_back(bed, billing, await move(bed, billing, "scale"))
-    bed.sandbox.control(
+    await harness.subscribed("starter")
+    await move(harness, billing, "growth")
+    await take_back(harness, billing, await move(harness, billing, "scale"))
+    harness.sandbox.control(
         "faults", kind="status", path="/v1/subscription_schedules*", times=9, status=503
     )
     with pytest.raises(PaymentProviderUnavailableError):
-        await move(bed, billing, "scale")
-    bed.sandbox.http.delete("/_sandbox/faults")
-    before = await entries(bed)
-    entry = await move(bed, billing, "scale")
+        await move(harness, billing, "scale")
+    harness.sandbox.http.delete("/_sandbox/faults")
+    before = await entries(harness)
+    entry = await move(harness, billing, "scale")
     assert entry.after["offer"] == "Scale"
-    assert await entries(bed) == before
-    waiting = await bed.live()
+    assert await entries(harness) == before
+    waiting = await harness.live()
     assert waiting.next_offer is not None
     assert waiting.next_offer.code == "scale"
 
 
 async def test_a_move_that_never_reached_stripe_is_written_down_as_undone(
-    bed: Bed, billing: StaffActor
+    harness: BillingHarness, billing: StaffActor
 ) -> None:
     """Nobody is charged for a request whose sender has long gone away."""
-    await bed.subscribed("starter")
-    bed.sandbox.control("faults", kind="status", path="/v1/subscriptions/*", times=99, status=503)
+    await harness.subscribed("starter")
+    harness.sandbox.control(
+        "faults", kind="status", path="/v1/subscriptions/*", times=99, status=503
+    )
     with pytest.raises(PaymentProviderUnavailableError):
-        await move(bed, billing, "growth", when=When.NOW, key="k")
-    assert await entries(bed) == [("move_offer", WHY)]
-    bed.sandbox.http.delete("/_sandbox/faults")
-    bed.skip(HOUR)
-    await bed.reconcile()
-    assert await entries(bed) == [("undo", "The request never arrived"), ("move_offer", WHY)]
+        await move(harness, billing, "growth", when=When.NOW, key="k")
+    assert await entries(harness) == [("move_offer", WHY)]
+    harness.sandbox.http.delete("/_sandbox/faults")
+    harness.skip(HOUR)
+    await harness.reconcile()
+    assert await entries(harness) == [("undo", "The request never arrived"), ("move_offer", WHY)]
     with pytest.raises(RequestFailedError) as failed:
-        await move(bed, billing, "growth", when=When.NOW, key="k")
-    assert failed.value.facts == {"problem": "never_arrived"}
-    assert (await bed.live()).offer.code == "starter"
-    assert bed.charged_minor() == 1_900
+        await move(harness, billing, "growth", when=When.NOW, key="k")
+    assert failed.value.extensions == {"problem": "never_arrived"}
+    assert (await harness.live()).offer.code == "starter"
+    assert harness.charged_minor() == 1_900
 
 
 async def test_a_key_is_answered_with_what_became_of_its_move(
-    bed: Bed, billing: StaffActor
+    harness: BillingHarness, billing: StaffActor
 ) -> None:
-    await bed.subscribed("starter")
-    bed.use_card("pm_card_chargeCustomerFail")
+    await harness.subscribed("starter")
+    harness.use_card("pm_card_chargeCustomerFail")
     with pytest.raises(PaymentDeclinedError):
-        await move(bed, billing, "growth", when=When.NOW, key="refused")
-    bed.use_card("pm_card_visa")
+        await move(harness, billing, "growth", when=When.NOW, key="refused")
+    harness.use_card("pm_card_visa")
     with pytest.raises(RequestFailedError) as failed:
-        await move(bed, billing, "growth", when=When.NOW, key="refused")
-    assert failed.value.facts == {"problem": "payment_declined"}
-    done = await move(bed, billing, "growth", when=When.NOW, key="new")
-    assert (await move(bed, billing, "growth", when=When.NOW, key="new")).id == done.id
-    assert bed.charged_minor() == 7_900
+        await move(harness, billing, "growth", when=When.NOW, key="refused")
+    assert failed.value.extensions == {"problem": "payment_declined"}
+    done = await move(harness, billing, "growth", when=When.NOW, key="new")
+    assert (await move(harness, billing, "growth", when=When.NOW, key="new")).id == done.id
+    assert harness.charged_minor() == 7_900
 
 
 async def test_a_key_whose_outcome_is_open_takes_its_move_up_again(
-    bed: Bed, billing: StaffActor
+    harness: BillingHarness, billing: StaffActor
 ) -> None:
-    await bed.subscribed("starter")
+    await harness.subscribed("starter")
     fault: dict[str, Any] = {"kind": "status", "path": "/v1/subscription_schedules*", "status": 503}
-    bed.sandbox.control("faults", **fault, times=9)
+    harness.sandbox.control("faults", **fault, times=9)
     with pytest.raises(PaymentProviderUnavailableError):
-        await move(bed, billing, "growth", key="k")
-    bed.sandbox.http.delete("/_sandbox/faults")
-    entry = await move(bed, billing, "growth", key="k")
-    waiting = await bed.live()
+        await move(harness, billing, "growth", key="k")
+    harness.sandbox.http.delete("/_sandbox/faults")
+    entry = await move(harness, billing, "growth", key="k")
+    waiting = await harness.live()
     assert waiting.next_offer is not None
     assert waiting.next_offer.code == "growth"
-    bed.sandbox.control("faults", **fault, times=9)
+    harness.sandbox.control("faults", **fault, times=9)
     with pytest.raises(PaymentProviderUnavailableError):
-        await take_back(bed, billing, entry, key="back")
-    bed.sandbox.http.delete("/_sandbox/faults")
-    undone = await take_back(bed, billing, entry, key="back")
-    assert (await take_back(bed, billing, entry, key="back")).id == undone.id
-    assert (await bed.live()).next_offer is None
-    assert await entries(bed) == [("undo", "No"), ("move_offer", WHY)]
+        await take_back(harness, billing, entry, key="back")
+    harness.sandbox.http.delete("/_sandbox/faults")
+    undone = await take_back(harness, billing, entry, key="back")
+    assert (await take_back(harness, billing, entry, key="back")).id == undone.id
+    assert (await harness.live()).next_offer is None
+    assert await entries(harness) == [("undo", "No"), ("move_offer", WHY)]
 
 
-async def test_what_cannot_be_moved(bed: Bed, billing: StaffActor) -> None:
+async def test_what_cannot_be_moved(harness: BillingHarness, billing: StaffActor) -> None:
     with pytest.raises(NoSubscriptionError):
-        await move(bed, billing, "growth")
-    await bed.subscribed("starter")
+        await move(harness, billing, "growth")
+    await harness.subscribed("starter")
     for offer, error in (
         ("nothing", OfferUnknownError),
         ("pack", InvalidInputError),
@@ -232,101 +246,115 @@ async def test_what_cannot_be_moved(bed: Bed, billing: StaffActor) -> None:
         ("euros", CurrencyDiffersError),
     ):
         with pytest.raises(error):
-            await move(bed, billing, offer)
+            await move(harness, billing, offer)
     with pytest.raises(OfferUnknownError):
-        await move(bed, billing, "starter", version=9)
+        await move(harness, billing, "starter", version=9)
     with pytest.raises(AccountNotFoundError):
-        await bed.services.moves.move_offer(
-            billing, "acc_" + "f" * 16, offer_code="growth", reason=WHY, now=bed.now
+        await harness.services.moves.move_offer(
+            billing, "acc_" + "f" * 16, offer_code="growth", reason=WHY, now=harness.now
         )
-    assert await entries(bed) == []
+    assert await entries(harness) == []
 
 
-async def preview(bed: Bed, actor: StaffActor, offer: str, **more: Any) -> MovePreview:
-    values: dict[str, Any] = {"offer_code": offer, "now": bed.now}
-    return await bed.services.moves.preview_move(actor, bed.holder.account_id, **values | more)
+async def preview(
+    harness: BillingHarness, actor: StaffActor, offer: str, **more: Any
+) -> MovePreview:
+    values: dict[str, Any] = {"offer_code": offer, "now": harness.now}
+    return await harness.services.moves.preview_move(
+        actor, harness.holder.account_id, **values | more
+    )
 
 
 @pytest.mark.parametrize("used", [0, 1_300, 5_000])
 async def test_the_previewed_charge_is_what_is_invoiced(
-    bed: Bed, billing: StaffActor, used: int
+    harness: BillingHarness, billing: StaffActor, used: int
 ) -> None:
-    await bed.subscribed("starter")
+    await harness.subscribed("starter")
     if used:
-        accepted(await bed.use(used))
-    before = bed.snapshot()
-    found = await preview(bed, billing, "growth", when=When.NOW)
-    assert bed.snapshot() == before
-    assert await entries(bed) == []
+        accepted(await harness.use(used))
+    before = harness.snapshot()
+    found = await preview(harness, billing, "growth", when=When.NOW)
+    assert harness.snapshot() == before
+    assert await entries(harness) == []
     assert (found.old.code, found.change.offer.code) == ("starter", "growth")
-    accepted(await bed.use(700)) if used < 5_000 else None
-    entry = await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
-    newest = bed.invoices()[-1]
+    accepted(await harness.use(700)) if used < 5_000 else None
+    entry = await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    newest = harness.invoices()[-1]
     assert newest.amount_due == found.charged_minor
     assert newest.amount_paid == found.charged_minor
     assert sum(line.amount_minor for line in found.change.lines) == found.charged_minor
-    assert bed.charged_minor() == 1_900 + found.charged_minor
+    assert harness.charged_minor() == 1_900 + found.charged_minor
     assert entry.after["charged_minor"] == found.charged_minor
-    renewed = await bed.live()
+    renewed = await harness.live()
     assert abs(renewed.period_end - found.next_invoice.at) < timedelta(minutes=1)
-    bed.skip((found.next_invoice.at - bed.now).total_seconds() + DAY)
-    await bed.deliver()
-    assert bed.invoices()[-1].amount_due == found.next_invoice.amount_minor
-    assert bed.charged_minor() == 1_900 + found.charged_minor + found.next_invoice.amount_minor
+    harness.skip((found.next_invoice.at - harness.now).total_seconds() + DAY)
+    await harness.deliver()
+    assert harness.invoices()[-1].amount_due == found.next_invoice.amount_minor
+    assert harness.charged_minor() == 1_900 + found.charged_minor + found.next_invoice.amount_minor
 
 
-async def test_the_previewed_next_invoice_is_what_comes(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    found = await preview(bed, billing, "growth")
+async def test_the_previewed_next_invoice_is_what_comes(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    found = await preview(harness, billing, "growth")
     assert (found.charged_minor, found.when) == (0, When.PERIOD_END)
-    await move(bed, billing, "growth", agreed=found.change)
-    assert bed.charged_minor() == 1_900
-    bed.skip((found.next_invoice.at - bed.now).total_seconds() + DAY)
-    await bed.deliver()
-    assert bed.charged_minor() == 1_900 + found.next_invoice.amount_minor
+    await move(harness, billing, "growth", agreed=found.change)
+    assert harness.charged_minor() == 1_900
+    harness.skip((found.next_invoice.at - harness.now).total_seconds() + DAY)
+    await harness.deliver()
+    assert harness.charged_minor() == 1_900 + found.next_invoice.amount_minor
 
 
-async def test_what_was_agreed_to_does_not_stand_for_ever(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    found = await preview(bed, billing, "growth", when=When.NOW)
-    outdated = replace(found.change, quoted_at=bed.now - QUOTE_STANDS - timedelta(seconds=1))
+async def test_what_was_agreed_to_does_not_stand_for_ever(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    found = await preview(harness, billing, "growth", when=When.NOW)
+    outdated = replace(found.change, quoted_at=harness.now - QUOTE_STANDS - timedelta(seconds=1))
     with pytest.raises(QuoteOutdatedError):
-        await move(bed, billing, "growth", when=When.NOW, agreed=outdated)
-    second_version(bed, "growth", 9_900)
+        await move(harness, billing, "growth", when=When.NOW, agreed=outdated)
+    second_version(harness, "growth", 9_900)
     with pytest.raises(QuoteOutdatedError):
-        await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
-    assert (await bed.live()).offer.code == "starter"
-    assert bed.charged_minor() == 1_900
-    assert await entries(bed) == []
+        await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    assert (await harness.live()).offer.code == "starter"
+    assert harness.charged_minor() == 1_900
+    assert await entries(harness) == []
 
 
-async def test_a_trial_that_is_moved_now_is_charged_in_full(bed: Bed, billing: StaffActor) -> None:
+async def test_a_trial_that_is_moved_now_is_charged_in_full(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
     terms = OfferTerms("Tried", "", 5_000, 1_900, "USD", Interval.MONTH, trial_days=14)
-    database = bed.services.database
-    await publish_offer(database, OPERATOR, code="tried", terms=terms, now=bed.now)
-    await bed.subscribed("tried")
-    found = await preview(bed, billing, "growth", when=When.NOW)
+    database = harness.services.database
+    await publish_offer(database, OPERATOR, code="tried", terms=terms, now=harness.now)
+    await harness.subscribed("tried")
+    found = await preview(harness, billing, "growth", when=When.NOW)
     assert (found.charged_minor, found.change.credit_minor) == (7_900, 0)
-    await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
-    assert bed.charged_minor() == 7_900
+    await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    assert harness.charged_minor() == 7_900
 
 
-async def test_without_an_answer_nothing_is_previewed(bed: Bed, billing: StaffActor) -> None:
-    await bed.subscribed("starter")
-    bed.sandbox.control("faults", kind="status", path="/v1/invoices*", times=99, status=503)
+async def test_without_an_answer_nothing_is_previewed(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await harness.subscribed("starter")
+    harness.sandbox.control("faults", kind="status", path="/v1/invoices*", times=99, status=503)
     with pytest.raises(PaymentProviderUnavailableError):
-        await preview(bed, billing, "growth", when=When.NOW)
-    later = await preview(bed, billing, "growth")
+        await preview(harness, billing, "growth", when=When.NOW)
+    later = await preview(harness, billing, "growth")
     assert later.next_invoice.amount_minor == 7_900
-    bed.sandbox.http.delete("/_sandbox/faults")
-    assert (await preview(bed, billing, "growth", when=When.NOW)).charged_minor == 6_000
-    assert await entries(bed) == []
+    harness.sandbox.http.delete("/_sandbox/faults")
+    assert (await preview(harness, billing, "growth", when=When.NOW)).charged_minor == 6_000
+    assert await entries(harness) == []
 
 
-async def test_what_cannot_be_moved_is_not_previewed(bed: Bed, billing: StaffActor) -> None:
+async def test_what_cannot_be_moved_is_not_previewed(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
     with pytest.raises(NoSubscriptionError):
-        await preview(bed, billing, "growth")
-    await bed.subscribed("starter")
+        await preview(harness, billing, "growth")
+    await harness.subscribed("starter")
     for when in When:
         for offer, error in (
             ("nothing", OfferUnknownError),
@@ -335,39 +363,43 @@ async def test_what_cannot_be_moved_is_not_previewed(bed: Bed, billing: StaffAct
             ("euros", CurrencyDiffersError),
         ):
             with pytest.raises(error):
-                await preview(bed, billing, offer, when=when)
-    await move(bed, billing, "growth")
+                await preview(harness, billing, offer, when=when)
+    await move(harness, billing, "growth")
     with pytest.raises(AlreadySoError):
-        await preview(bed, billing, "growth")
+        await preview(harness, billing, "growth")
 
 
-async def soft_and_over(bed: Bed) -> None:
+async def soft_and_over(harness: BillingHarness) -> None:
     """On a plan with a soft limit, 640 executions beyond it."""
-    await publish_offer(bed.services.database, OPERATOR, code="soft", terms=SOFT, now=bed.now)
-    await begun(bed, "soft")
-    accepted(await bed.use(1_640))
+    await publish_offer(
+        harness.services.database, OPERATOR, code="soft", terms=SOFT, now=harness.now
+    )
+    await begun(harness, "soft")
+    accepted(await harness.use(1_640))
 
 
-async def test_a_move_now_bills_what_was_used_beyond(bed: Bed, billing: StaffActor) -> None:
-    await soft_and_over(bed)
-    found = await preview(bed, billing, "growth", when=When.NOW)
+async def test_a_move_now_bills_what_was_used_beyond(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    await soft_and_over(harness)
+    found = await preview(harness, billing, "growth", when=When.NOW)
     assert (found.change.overage_executions, found.change.overage_minor) == (640, 350)
     assert found.charged_minor == 7_900 + 350
     assert found.next_invoice.overage_minor == 0
-    accepted(await bed.use(10))
-    await move(bed, billing, "growth", when=When.NOW, agreed=found.change)
-    assert bed.charged_minor() == 1_000 + found.charged_minor
+    accepted(await harness.use(10))
+    await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    assert harness.charged_minor() == 1_000 + found.charged_minor
 
 
 async def test_the_next_invoice_tells_of_what_was_used_beyond(
-    bed: Bed, billing: StaffActor
+    harness: BillingHarness, billing: StaffActor
 ) -> None:
-    await soft_and_over(bed)
-    found = await preview(bed, billing, "growth")
+    await soft_and_over(harness)
+    found = await preview(harness, billing, "growth")
     assert found.next_invoice.overage_minor == 350
-    await move(bed, billing, "growth", agreed=found.change)
-    bed.skip(HOUR)
-    await report(bed)
-    await renew(bed)
-    charged = bed.charged_minor() - 1_000
+    await move(harness, billing, "growth", agreed=found.change)
+    harness.skip(HOUR)
+    await report(harness)
+    await renew(harness)
+    charged = harness.charged_minor() - 1_000
     assert charged == found.next_invoice.amount_minor + found.next_invoice.overage_minor

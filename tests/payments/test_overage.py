@@ -17,7 +17,7 @@ from billing_app.billing.staff.repairs.stops import pause_plan
 from billing_app.billing.staff.repairs.undo import undo
 from billing_app.db.enums import Interval, PlanSource, When
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, Bed, accepted
+from tests.payments.billing_harness import DAY, BillingHarness, accepted
 
 UNIT = OverageTerms(unit_price_minor=50, unit_executions=100)
 SOFT = OfferTerms("Soft", "", 1_000, 1_000, "USD", Interval.MONTH, overage=UNIT)
@@ -27,20 +27,24 @@ SOFTER = OfferTerms(
 
 
 @pytest.fixture
-async def soft(bed: Bed) -> Bed:
+async def soft(harness: BillingHarness) -> BillingHarness:
     for code, terms in (("soft", SOFT), ("softer", SOFTER)):
-        await publish_offer(bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now)
-    return bed
+        await publish_offer(
+            harness.services.database, OPERATOR, code=code, terms=terms, now=harness.now
+        )
+    return harness
 
 
-async def limit(bed: Bed, limit_minor: int | None, currency: str = "USD") -> OverageLimitView:
+async def limit(
+    harness: BillingHarness, limit_minor: int | None, currency: str = "USD"
+) -> OverageLimitView:
     return await set_overage_limit(
-        bed.services.database,
+        harness.services.database,
         OPERATOR,
-        bed.holder.account_id,
+        harness.holder.account_id,
         limit_minor=limit_minor,
         currency=currency,
-        now=bed.now,
+        now=harness.now,
     )
 
 
@@ -60,7 +64,7 @@ def test_what_is_allowed(terms: OverageTerms, limited: SpendingLimit | None, exp
     assert allowed_executions(terms, "USD", limited) == expected
 
 
-async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: Bed) -> None:
+async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     await limit(soft, 100)
     accepted(await soft.use(1_050))
@@ -82,7 +86,7 @@ async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: Bed)
     assert await soft.denied() == ""
 
 
-async def test_what_may_be_used_beyond_the_plan_never_counts_as_left(soft: Bed) -> None:
+async def test_what_may_be_used_beyond_the_plan_never_counts_as_left(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     await limit(soft, 100)
     used = [accepted(await soft.use(executions)) for executions in (900, 150, 50)]
@@ -93,7 +97,7 @@ async def test_what_may_be_used_beyond_the_plan_never_counts_as_left(soft: Bed) 
     ] == [(1_000, 100), (100, 0), (0, 0)]
 
 
-async def test_a_limit_below_what_is_used_allows_nothing_more(soft: Bed) -> None:
+async def test_a_limit_below_what_is_used_allows_nothing_more(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     accepted(await soft.use(1_300))
     await limit(soft, 50)
@@ -104,14 +108,14 @@ async def test_a_limit_below_what_is_used_allows_nothing_more(soft: Bed) -> None
     assert await soft.denied() == "budget_exceeded"
 
 
-async def test_a_limit_in_another_currency_allows_nothing(soft: Bed) -> None:
+async def test_a_limit_in_another_currency_allows_nothing(soft: BillingHarness) -> None:
     await limit(soft, 10_000, "EUR")
     await soft.subscribed("soft")
     accepted(await soft.use(1_000))
     assert await soft.denied() == "budget_exceeded"
 
 
-async def test_the_overage_plan_goes_with_its_periods_plan(soft: Bed) -> None:
+async def test_the_overage_plan_goes_with_its_periods_plan(soft: BillingHarness) -> None:
     found = await soft.subscribed("soft")
     (plan, beside) = soft.plans()
     assert (beside["source"], beside["priority"]) == ("overage", 1_000)
@@ -133,7 +137,7 @@ async def test_the_overage_plan_goes_with_its_periods_plan(soft: Bed) -> None:
     assert found.offer.code == "soft"
 
 
-async def test_overage_disturbs_no_other_plans_story(soft: Bed) -> None:
+async def test_overage_disturbs_no_other_plans_story(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     accepted(await soft.use(1_001))
     soft.skip(32 * DAY)
@@ -149,7 +153,7 @@ async def test_overage_disturbs_no_other_plans_story(soft: Bed) -> None:
     ]
 
 
-async def test_a_limit_is_set_by_who_manages_the_account(soft: Bed) -> None:
+async def test_a_limit_is_set_by_who_manages_the_account(soft: BillingHarness) -> None:
     assert await limit(soft, 500) == await read_overage_limit(
         soft.services.database, OPERATOR, soft.holder.account_id
     )
@@ -158,7 +162,7 @@ async def test_a_limit_is_set_by_who_manages_the_account(soft: Bed) -> None:
             await limit(soft, limit_minor, currency)
 
 
-async def test_a_pause_sells_no_overage_instead_of_what_is_paid(soft: Bed) -> None:
+async def test_a_pause_sells_no_overage_instead_of_what_is_paid(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     database = soft.services.database
     plan_id = ids.encode(ids.PLAN, soft.holder.account_number, 1)

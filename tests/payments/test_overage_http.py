@@ -10,25 +10,27 @@ from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.db.enums import Scope
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.factories import OPERATOR, api_key, organization
-from tests.payments.billing_harness import Bed
-from tests.payments.processes import Site
+from tests.payments.billing_harness import BillingHarness
+from tests.payments.processes import AppProcesses
 from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun
 
 
 @pytest.fixture
-async def site(bed: Bed) -> AsyncIterator[Site]:
-    await publish_offer(bed.services.database, OPERATOR, code="soft", terms=SOFT, now=bed.now)
-    await begun(bed, "soft")
-    bed.use_card("pm_card_visa")
-    running = Site(bed)
+async def site(harness: BillingHarness) -> AsyncIterator[AppProcesses]:
+    await publish_offer(
+        harness.services.database, OPERATOR, code="soft", terms=SOFT, now=harness.now
+    )
+    await begun(harness, "soft")
+    harness.use_card("pm_card_visa")
+    running = AppProcesses(harness)
     await asyncio.to_thread(running.start_api)
     yield running
     running.stop()
 
 
-async def test_limits_and_top_ups_over_http(bed: Bed, site: Site) -> None:
-    who = f"account_id={bed.holder.account_id}"
+async def test_limits_and_top_ups_over_http(harness: BillingHarness, site: AppProcesses) -> None:
+    who = f"account_id={harness.holder.account_id}"
 
     def ask(method: str, path: str, **body: Any) -> Any:
         return site.ask(method, f"/billing/{path}?{who}", **body)
@@ -39,7 +41,7 @@ async def test_limits_and_top_ups_over_http(bed: Bed, site: Site) -> None:
     for bad in ({"limit_minor": -1, "currency": "USD"}, {"limit_minor": 1, "currency": "usd"}):
         assert ask("PUT", "overage-limit", **bad).status_code == 422
 
-    await bed.use(1_150)
+    await harness.use(1_150)
     overage = ask("GET", "plans/current").json()["overage"]
     assert (overage["executions_used"], overage["executions_limit"]) == (150, 200)
     assert (overage["cost_minor"], overage["unit_price_minor"], overage["currency"]) == (
@@ -48,7 +50,7 @@ async def test_limits_and_top_ups_over_http(bed: Bed, site: Site) -> None:
         "USD",
     )
     refused = site.ask(
-        "POST", CHECK_EXECUTIONS, organization_id=bed.holder.organization_id, executions=51
+        "POST", CHECK_EXECUTIONS, organization_id=harness.holder.organization_id, executions=51
     )
     assert refused.status_code == 402
     assert refused.headers["content-type"] == "application/problem+json"
@@ -64,10 +66,10 @@ async def test_limits_and_top_ups_over_http(bed: Bed, site: Site) -> None:
     assert ask("DELETE", "top-up").status_code == 204
     assert ask("GET", "top-up").json() == {"top_up": None}
 
-    other = organization(bed.url, 10)
+    other = organization(harness.url, 10)
     missing = site.ask("PUT", f"/billing/top-up?account_id={other.account_id}", **order)
     assert (missing.status_code, missing.json()["code"]) == (409, "payment_method_missing")
-    site.key = api_key(bed.url, Scope.EXECUTIONS, Scope.PLANS_READ)
+    site.key = api_key(harness.url, Scope.EXECUTIONS, Scope.PLANS_READ)
     assert ask("PUT", "overage-limit", limit_minor=1, currency="USD").status_code == 403
     assert ask("DELETE", "top-up").status_code == 403
     site.key = "bad"

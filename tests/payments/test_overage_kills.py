@@ -10,7 +10,7 @@ from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.subscriptions.provider_requests import IN_FLIGHT
 from billing_app.db.enums import When
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import HOUR, Bed, accepted, commit_of
+from tests.payments.billing_harness import HOUR, BillingHarness, accepted, commit_of
 from tests.payments.test_kills import Act, kill_in_the_middle
 from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun, renew, report, settle
@@ -19,20 +19,22 @@ from tests.payments.test_top_ups import order, packs, run
 WHEN = pytest.mark.parametrize("when", ["before", "after"])
 
 
-async def killed(bed: Bed, path: str, when: str, act: Act) -> None:
-    await asyncio.to_thread(kill_in_the_middle, bed, path, when, act, "POST")
+async def killed(harness: BillingHarness, path: str, when: str, act: Act) -> None:
+    await asyncio.to_thread(kill_in_the_middle, harness, path, when, act, "POST")
 
 
 @pytest.fixture
-async def soft(bed: Bed) -> Bed:
-    await publish_offer(bed.services.database, OPERATOR, code="soft", terms=SOFT, now=bed.now)
-    await begun(bed, "soft")
-    bed.use_card("pm_card_visa")
-    return bed
+async def soft(harness: BillingHarness) -> BillingHarness:
+    await publish_offer(
+        harness.services.database, OPERATOR, code="soft", terms=SOFT, now=harness.now
+    )
+    await begun(harness, "soft")
+    harness.use_card("pm_card_visa")
+    return harness
 
 
 @WHEN
-async def test_a_report_that_is_cut_off_counts_once(soft: Bed, when: str) -> None:
+async def test_a_report_that_is_cut_off_counts_once(soft: BillingHarness, when: str) -> None:
     accepted(await soft.use(1_101))
     for _ in range(2):
         await killed(soft, "/v1/billing/meter_events", when, report)
@@ -48,7 +50,7 @@ async def test_a_report_that_is_cut_off_counts_once(soft: Bed, when: str) -> Non
 
 
 @WHEN
-async def test_a_settlement_that_is_cut_off_bills_once(soft: Bed, when: str) -> None:
+async def test_a_settlement_that_is_cut_off_bills_once(soft: BillingHarness, when: str) -> None:
     accepted(await soft.use(1_150))
     await renew(soft, report_first=False)
     soft.skip(HOUR)
@@ -62,7 +64,7 @@ async def test_a_settlement_that_is_cut_off_bills_once(soft: Bed, when: str) -> 
 @WHEN
 @pytest.mark.parametrize("step", ["invoices", "invoiceitems", "invoices/*/finalize"])
 async def test_a_settlement_by_an_invoice_of_its_own_bills_once(
-    soft: Bed, step: str, when: str
+    soft: BillingHarness, step: str, when: str
 ) -> None:
     accepted(await soft.use(1_000))
     held = accepted(await soft.use(150, Mode.RESERVE))
@@ -80,17 +82,19 @@ async def test_a_settlement_by_an_invoice_of_its_own_bills_once(
 @pytest.mark.parametrize(
     "step", ["invoices", "invoiceitems", "invoices/*/finalize", "invoices/*/pay"]
 )
-async def test_a_top_up_that_is_cut_off_charges_once(bed: Bed, step: str, when: str) -> None:
-    await bed.subscribed("starter")
-    bed.use_card("pm_card_visa")
-    accepted(await bed.use(4_500))
-    await order(bed)
-    await killed(bed, f"/v1/{step}", when, run)
-    assert bed.rows("SELECT state FROM provider_writes") == [("pending",)]
-    assert await run(bed) == 0
-    bed.skip(IN_FLIGHT / timedelta(seconds=1) + 1)
-    await run(bed)
-    await run(bed)
-    assert bed.charged_minor() == 1_900 + 2_500
-    assert len(packs(bed)) == 1
-    assert bed.rows("SELECT count(*) FROM provider_writes WHERE state = 'pending'") == [(0,)]
+async def test_a_top_up_that_is_cut_off_charges_once(
+    harness: BillingHarness, step: str, when: str
+) -> None:
+    await harness.subscribed("starter")
+    harness.use_card("pm_card_visa")
+    accepted(await harness.use(4_500))
+    await order(harness)
+    await killed(harness, f"/v1/{step}", when, run)
+    assert harness.rows("SELECT state FROM provider_writes") == [("pending",)]
+    assert await run(harness) == 0
+    harness.skip(IN_FLIGHT / timedelta(seconds=1) + 1)
+    await run(harness)
+    await run(harness)
+    assert harness.charged_minor() == 1_900 + 2_500
+    assert len(packs(harness)) == 1
+    assert harness.rows("SELECT count(*) FROM provider_writes WHERE state = 'pending'") == [(0,)]

@@ -16,7 +16,7 @@ from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameO
 from billing_app.db.enums import When
 from tests.conftest import create_database
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, HOUR, Bed, accepted
+from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.test_overage import SOFT, SOFTER
 from tests.payments.test_overage_reports import begun, give_back, report, settle
 from tests.stripe_sandbox.running import Sandbox
@@ -57,80 +57,84 @@ async def test_money_at_stripe_is_our_count(
     sandbox_process.control("reset")
     name = f"overage_{next(_numbers)}"
     url = await asyncio.to_thread(create_database, server_url, name, database_template)
-    bed = await Bed(sandbox_process, url).open()
+    harness = await BillingHarness(sandbox_process, url).open()
     try:
         for code, terms in (("soft", SOFT), ("softer", SOFTER)):
             await publish_offer(
-                bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now
+                harness.services.database, OPERATOR, code=code, terms=terms, now=harness.now
             )
-        await begun(bed, "soft")
-        bed.use_card("pm_card_visa")
-        first = accepted(await bed.use(1_640))
+        await begun(harness, "soft")
+        harness.use_card("pm_card_visa")
+        first = accepted(await harness.use(1_640))
         events: list[dict[str, Any]] = []
         for kind, what in acts:
-            await _act(bed, kind, what, events)
-        await _wait(bed, (await bed.live()).period_end - bed.now + timedelta(hours=5))
-        await give_back(bed, first, 777)
-        await _come_to_rest(bed)
-        assert bed.rows(DAILY) == bed.rows(USED)
-        assert await verify(bed.services.database) == []
-        assert _taken_minor(bed) == int(bed.rows(SOLD)[0][0])
+            await _act(harness, kind, what, events)
+        await _wait(harness, (await harness.live()).period_end - harness.now + timedelta(hours=5))
+        await give_back(harness, first, 777)
+        await _come_to_rest(harness)
+        assert harness.rows(DAILY) == harness.rows(USED)
+        assert await verify(harness.services.database) == []
+        assert _taken_minor(harness) == int(harness.rows(SOLD)[0][0])
         assert sandbox_process.take_violations() == []
     finally:
-        await bed.close()
+        await harness.close()
 
 
-async def _act(bed: Bed, kind: str, what: Any, events: list[dict[str, Any]]) -> None:
+async def _act(harness: BillingHarness, kind: str, what: Any, events: list[dict[str, Any]]) -> None:
     if kind == "use":
-        decision = await bed.use(what)
+        decision = await harness.use(what)
         if isinstance(decision, Accepted):
             events.append(accepted(decision))
     elif kind == "back" and events:
         answer = events.pop()
-        await give_back(bed, answer, min(what, answer["executions"]))
+        await give_back(harness, answer, min(what, answer["executions"]))
     elif kind == "wait":
-        await _wait(bed, timedelta(days=what))
+        await _wait(harness, timedelta(days=what))
     elif kind in ("now", "later"):
         with suppress(ChangeLosesValueError, SameOfferError):
-            await bed.change(what, When.NOW if kind == "now" else When.PERIOD_END)
+            await harness.change(what, When.NOW if kind == "now" else When.PERIOD_END)
     elif kind == "report":
-        await report(bed)
+        await report(harness)
     elif kind == "settle":
-        await settle(bed)
+        await settle(harness)
 
 
-async def _wait(bed: Bed, time: timedelta) -> None:
+async def _wait(harness: BillingHarness, time: timedelta) -> None:
     """In steps, so that each renewal's draft is seen, as the schedule would."""
-    until = bed.now + time
-    while bed.now < until:
-        end = (await bed.live()).period_end
-        if bed.now < end < until:
-            bed.skip((end - bed.now).total_seconds() + 60)
-            await bed.deliver()
+    until = harness.now + time
+    while harness.now < until:
+        end = (await harness.live()).period_end
+        if harness.now < end < until:
+            harness.skip((end - harness.now).total_seconds() + 60)
+            await harness.deliver()
             with suppress(BillingError):
-                await report(bed)
-            bed.skip(2 * HOUR)
+                await report(harness)
+            harness.skip(2 * HOUR)
         else:
-            bed.skip((until - bed.now).total_seconds() + 1)
-        await bed.deliver()
+            harness.skip((until - harness.now).total_seconds() + 1)
+        await harness.deliver()
 
 
-async def _come_to_rest(bed: Bed) -> None:
+async def _come_to_rest(harness: BillingHarness) -> None:
     """Two more periods: what was late is settled, and on an invoice."""
     for _ in range(2):
-        await report(bed)
-        await _wait(bed, (await bed.live()).period_end - bed.now + timedelta(hours=5))
-        await settle(bed)
-    bed.skip(DAY)
-    await bed.deliver()
-    assert await settle(bed) == 0
+        await report(harness)
+        await _wait(harness, (await harness.live()).period_end - harness.now + timedelta(hours=5))
+        await settle(harness)
+    harness.skip(DAY)
+    await harness.deliver()
+    assert await settle(harness) == 0
 
 
-def _taken_minor(bed: Bed) -> int:
+def _taken_minor(harness: BillingHarness) -> int:
     """Charged, plus what is owed in the balance (less what is kept there), plus what waits."""
-    customer = bed.client.v1.customers.retrieve(bed.customer_id())
-    waiting = bed.client.v1.invoice_items.list({"customer": customer.id, "pending": True})
-    return bed.charged_minor() + (customer.balance or 0) + sum(item.amount for item in waiting.data)
+    customer = harness.client.v1.customers.retrieve(harness.customer_id())
+    waiting = harness.client.v1.invoice_items.list({"customer": customer.id, "pending": True})
+    return (
+        harness.charged_minor()
+        + (customer.balance or 0)
+        + sum(item.amount for item in waiting.data)
+    )
 
 
 def _counter() -> Any:

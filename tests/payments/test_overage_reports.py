@@ -14,7 +14,7 @@ from billing_app.billing.subscriptions.provider import PaymentProviderUnavailabl
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import When
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, HOUR, Bed, accepted, commit_of
+from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted, commit_of
 from tests.payments.test_overage import SOFT, SOFTER
 
 START = datetime(2026, 3, 1, 10, 30, 20, tzinfo=UTC)
@@ -22,48 +22,50 @@ MARCH = Period(START, datetime(2026, 4, 1, 10, 30, 20, tzinfo=UTC))
 
 
 @pytest.fixture
-async def soft(bed: Bed) -> Bed:
+async def soft(harness: BillingHarness) -> BillingHarness:
     for code, terms in (("soft", SOFT), ("softer", SOFTER)):
-        await publish_offer(bed.services.database, OPERATOR, code=code, terms=terms, now=bed.now)
-    return bed
+        await publish_offer(
+            harness.services.database, OPERATOR, code=code, terms=terms, now=harness.now
+        )
+    return harness
 
 
-async def begun(bed: Bed, offer: str) -> SubscriptionView:
+async def begun(harness: BillingHarness, offer: str) -> SubscriptionView:
     """Subscribed, and past the minute in which the period began."""
-    found = await bed.subscribed(offer)
-    bed.skip(120)
+    found = await harness.subscribed(offer)
+    harness.skip(120)
     return found
 
 
-async def report(bed: Bed) -> int:
-    return await bed.services.subscriptions.reports.run(bed.now)
+async def report(harness: BillingHarness) -> int:
+    return await harness.services.subscriptions.reports.run(harness.now)
 
 
-async def settle(bed: Bed) -> int:
-    return await bed.services.settlements.run(bed.now)
+async def settle(harness: BillingHarness) -> int:
+    return await harness.services.settlements.run(harness.now)
 
 
-async def renew(bed: Bed, *, report_first: bool = True) -> None:
+async def renew(harness: BillingHarness, *, report_first: bool = True) -> None:
     """Over the end of the period; reports come while its invoice is a draft."""
-    found = await bed.live()
-    bed.skip((found.period_end - bed.now).total_seconds() + 60)
-    await bed.deliver()
+    found = await harness.live()
+    harness.skip((found.period_end - harness.now).total_seconds() + 60)
+    await harness.deliver()
     if report_first:
-        await report(bed)
-    bed.skip(2 * HOUR)
-    await bed.deliver()
+        await report(harness)
+    harness.skip(2 * HOUR)
+    await harness.deliver()
 
 
-def overage_plans(bed: Bed) -> list[dict[str, Any]]:
-    return [plan for plan in bed.plans() if plan["source"] == "overage"]
+def overage_plans(harness: BillingHarness) -> list[dict[str, Any]]:
+    return [plan for plan in harness.plans() if plan["source"] == "overage"]
 
 
-async def give_back(bed: Bed, answer: dict[str, Any], executions: int) -> None:
+async def give_back(harness: BillingHarness, answer: dict[str, Any], executions: int) -> None:
     pair = ids.decode(ids.EVENT, answer["event_id"])
     assert pair is not None
     bed_caller = Caller(api_key_id=None, organization_id=None)
-    key = f"back-{bed.now.timestamp()}"
-    accepted(await bed.decide(Refund(pair[0], pair[1], executions, "failed", key, bed_caller)))
+    key = f"back-{harness.now.timestamp()}"
+    accepted(await harness.decide(Refund(pair[0], pair[1], executions, "failed", key, bed_caller)))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_a_report_lies_in_its_day_and_period(day: date, now: datetime, expected:
         assert stamp(MARCH, day, now, {at}) == at - MINUTE
 
 
-async def test_overage_is_on_the_renewals_invoice_to_the_unit(soft: Bed) -> None:
+async def test_overage_is_on_the_renewals_invoice_to_the_unit(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     assert await report(soft) == 1
@@ -98,7 +100,7 @@ async def test_overage_is_on_the_renewals_invoice_to_the_unit(soft: Bed) -> None
     assert soft.invoices()[-1].amount_due == 1_000 + 3 * 50
 
 
-async def test_what_runs_on_at_the_end_reaches_the_draft(soft: Bed) -> None:
+async def test_what_runs_on_at_the_end_reaches_the_draft(soft: BillingHarness) -> None:
     found = await begun(soft, "soft")
     accepted(await soft.use(1_000))
     soft.skip((found.period_end - soft.now).total_seconds() - 30)
@@ -113,7 +115,7 @@ async def test_what_runs_on_at_the_end_reaches_the_draft(soft: Bed) -> None:
     assert await settle(soft) == 0
 
 
-async def test_what_comes_after_the_invoice_is_settled_on_the_next(soft: Bed) -> None:
+async def test_what_comes_after_the_invoice_is_settled_on_the_next(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     answer = accepted(await soft.use(1_250))
     await report(soft)
@@ -128,7 +130,7 @@ async def test_what_comes_after_the_invoice_is_settled_on_the_next(soft: Bed) ->
     assert await settle(soft) == 0
 
 
-async def test_a_report_that_came_too_late_is_settled(soft: Bed) -> None:
+async def test_a_report_that_came_too_late_is_settled(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_050))
     await renew(soft, report_first=False)
@@ -139,7 +141,9 @@ async def test_a_report_that_came_too_late_is_settled(soft: Bed) -> None:
     assert soft.charged_minor() == 3 * 1_000 + 50
 
 
-async def test_a_change_bills_what_was_used_beyond_and_shows_it_before(soft: Bed) -> None:
+async def test_a_change_bills_what_was_used_beyond_and_shows_it_before(
+    soft: BillingHarness,
+) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_150))
     await report(soft)
@@ -159,7 +163,7 @@ async def test_a_change_bills_what_was_used_beyond_and_shows_it_before(soft: Bed
     assert await settle(soft) == 0
 
 
-async def test_a_change_at_the_periods_end_bills_the_old_overage(soft: Bed) -> None:
+async def test_a_change_at_the_periods_end_bills_the_old_overage(soft: BillingHarness) -> None:
     await begun(soft, "softer")
     accepted(await soft.use(5_150))
     await soft.change("starter", When.PERIOD_END)
@@ -172,7 +176,7 @@ async def test_a_change_at_the_periods_end_bills_the_old_overage(soft: Bed) -> N
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_cancelling_at_once_bills_what_was_used(soft: Bed, told: bool) -> None:
+async def test_cancelling_at_once_bills_what_was_used(soft: BillingHarness, told: bool) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     if told:
@@ -185,7 +189,9 @@ async def test_cancelling_at_once_bills_what_was_used(soft: Bed, told: bool) -> 
     assert await settle(soft) == 0
 
 
-async def test_what_a_run_used_after_the_cancellation_is_billed_by_itself(soft: Bed) -> None:
+async def test_what_a_run_used_after_the_cancellation_is_billed_by_itself(
+    soft: BillingHarness,
+) -> None:
     await begun(soft, "soft")
     soft.use_card("pm_card_visa")
     accepted(await soft.use(1_000))
@@ -200,7 +206,7 @@ async def test_what_a_run_used_after_the_cancellation_is_billed_by_itself(soft: 
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_unclear_answer_counts_once(soft: Bed, when: str) -> None:
+async def test_an_unclear_answer_counts_once(soft: BillingHarness, when: str) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     soft.sandbox.control(
@@ -216,7 +222,7 @@ async def test_an_unclear_answer_counts_once(soft: Bed, when: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_old_unclear_answer_is_read_off_the_meter(soft: Bed, when: str) -> None:
+async def test_an_old_unclear_answer_is_read_off_the_meter(soft: BillingHarness, when: str) -> None:
     """After a day Stripe no longer knows identifiers: sent again, it would count twice."""
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
@@ -232,7 +238,7 @@ async def test_an_old_unclear_answer_is_read_off_the_meter(soft: Bed, when: str)
     assert soft.charged_minor() == 2_000 + 100
 
 
-async def test_the_meter_is_compared_with_what_it_was_told(soft: Bed) -> None:
+async def test_the_meter_is_compared_with_what_it_was_told(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     await report(soft)
@@ -246,7 +252,9 @@ async def test_the_meter_is_compared_with_what_it_was_told(soft: Bed) -> None:
     assert (found.plan_sequence, found.theirs, found.ours) == (2, 108, 101)
 
 
-async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(soft: Bed) -> None:
+async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(
+    soft: BillingHarness,
+) -> None:
     from dataclasses import replace
 
     await publish_offer(
@@ -272,7 +280,7 @@ async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(soft: Bed
     assert again.subscription.status == "active"
 
 
-async def test_a_trial_ends_with_the_first_charge(soft: Bed) -> None:
+async def test_a_trial_ends_with_the_first_charge(soft: BillingHarness) -> None:
     from dataclasses import replace
 
     await publish_offer(
@@ -290,7 +298,7 @@ async def test_a_trial_ends_with_the_first_charge(soft: Bed) -> None:
 
 
 async def test_what_was_used_last_is_reported_though_a_run_came_after_the_period(
-    soft: Bed,
+    soft: BillingHarness,
 ) -> None:
     found = await begun(soft, "soft")
     accepted(await soft.use(1_050))

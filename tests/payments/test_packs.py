@@ -15,12 +15,12 @@ from billing_app.billing.offers.catalogue import (
 )
 from billing_app.db.enums import Interval
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, Bed, accepted, type_card
+from tests.payments.billing_harness import DAY, BillingHarness, accepted, type_card
 
 PACK = OfferTerms("Pack", "", 100, 500, "USD", Interval.ONCE)
 
 
-async def publish(bed: Bed, code: str, **terms: Any) -> None:
+async def publish(harness: BillingHarness, code: str, **terms: Any) -> None:
     said = OfferTerms(
         **{
             "name": code,
@@ -32,51 +32,53 @@ async def publish(bed: Bed, code: str, **terms: Any) -> None:
         }
         | terms
     )
-    await publish_offer(bed.services.database, OPERATOR, code=code, terms=said, now=bed.now)
+    await publish_offer(harness.services.database, OPERATOR, code=code, terms=said, now=harness.now)
 
 
-async def buy(bed: Bed, code: str) -> None:
-    assert type_card((await bed.begin(code)).checkout_url).status_code in (200, 303)
-    await bed.deliver()
+async def buy(harness: BillingHarness, code: str) -> None:
+    assert type_card((await harness.begin(code)).checkout_url).status_code in (200, 303)
+    await harness.deliver()
 
 
 async def test_a_pack_ends_after_its_days_and_is_used_in_the_order_of_its_priority(
-    bed: Bed,
+    harness: BillingHarness,
 ) -> None:
-    await publish(bed, "lasting")
-    await publish(bed, "first", priority=50, valid_days=30)
-    await buy(bed, "lasting")
-    await buy(bed, "first")
-    lasting, first = bed.plans()
+    await publish(harness, "lasting")
+    await publish(harness, "first", priority=50, valid_days=30)
+    await buy(harness, "lasting")
+    await buy(harness, "first")
+    lasting, first = harness.plans()
     assert (lasting["priority"], lasting["ends_at"]) == (200, None)
     assert first["priority"] == 50
     assert first["ends_at"] == first["starts_at"] + timedelta(days=30)
-    accepted(await bed.use(60))
-    assert [plan["used"] for plan in bed.plans()] == [0, 60]
-    bed.skip(31 * DAY)
-    accepted(await bed.use(100))
-    assert [plan["used"] for plan in bed.plans()] == [100, 60]
-    assert await bed.denied() == "insufficient_executions"
+    accepted(await harness.use(60))
+    assert [plan["used"] for plan in harness.plans()] == [0, 60]
+    harness.skip(31 * DAY)
+    accepted(await harness.use(100))
+    assert [plan["used"] for plan in harness.plans()] == [100, 60]
+    assert await harness.denied() == "insufficient_executions"
 
 
-async def test_a_subscription_is_used_before_packs_unless_a_pack_says_otherwise(bed: Bed) -> None:
-    await publish(bed, "first", priority=50)
-    await publish(bed, "later", priority=150)
-    await bed.subscribed("starter")
-    await buy(bed, "later")
-    await buy(bed, "first")
-    accepted(await bed.use(5_150))
-    assert {plan["name"]: plan["used"] for plan in bed.plans()} == {
+async def test_a_subscription_is_used_before_packs_unless_a_pack_says_otherwise(
+    harness: BillingHarness,
+) -> None:
+    await publish(harness, "first", priority=50)
+    await publish(harness, "later", priority=150)
+    await harness.subscribed("starter")
+    await buy(harness, "later")
+    await buy(harness, "first")
+    accepted(await harness.use(5_150))
+    assert {plan["name"]: plan["used"] for plan in harness.plans()} == {
         "first": 100,
         "Starter": 5_000,
         "later": 50,
     }
 
 
-async def test_the_catalogue_tells_the_terms_of_a_soft_limit(bed: Bed) -> None:
+async def test_the_catalogue_tells_the_terms_of_a_soft_limit(harness: BillingHarness) -> None:
     soft = OverageTerms(unit_price_minor=40, unit_executions=100, limit_executions=1_000)
-    await publish(bed, "soft", interval=Interval.MONTH, overage=soft, trial_days=14)
-    found = {offer.code: offer for offer in await list_offers(bed.services.database)}["soft"]
+    await publish(harness, "soft", interval=Interval.MONTH, overage=soft, trial_days=14)
+    found = {offer.code: offer for offer in await list_offers(harness.services.database)}["soft"]
     assert (found.overage, found.trial_days, found.priority) == (soft, 14, 100)
     assert [soft.cost_minor(used) for used in (0, 1, 100, 101)] == [0, 40, 40, 80]
 

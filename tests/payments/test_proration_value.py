@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
 from tests.conftest import create_database
-from tests.payments.billing_harness import DAY, HOUR, OFFERS, Bed, accepted
+from tests.payments.billing_harness import DAY, HOUR, OFFERS, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
 NAMES = ["starter", "growth", "scale", "growth-yearly"]
@@ -42,17 +42,17 @@ async def test_money_and_executions_add_up(
     sandbox_process.control("reset")
     name = f"value_{next(_numbers)}"
     url = await asyncio.to_thread(create_database, server_url, name, database_template)
-    bed = await Bed(sandbox_process, url).open()
+    harness = await BillingHarness(sandbox_process, url).open()
     try:
-        await bed.begin(start)
-        bed.use_card("pm_card_visa")
-        await bed.begin(start)
+        await harness.begin(start)
+        harness.use_card("pm_card_visa")
+        await harness.begin(start)
         changes = 0
         for kind, what in steps:
-            changes += await _step(bed, kind, what)
-            _assert_adds_up(bed, changes)
+            changes += await _step(harness, kind, what)
+            _assert_adds_up(harness, changes)
     finally:
-        await bed.close()
+        await harness.close()
 
 
 def _counter() -> Any:
@@ -65,45 +65,45 @@ def _counter() -> Any:
 _numbers = _counter()
 
 
-async def _step(bed: Bed, kind: str, what: Any) -> int:
+async def _step(harness: BillingHarness, kind: str, what: Any) -> int:
     """Returns how many changes with a credit happened."""
     if kind == "use":
-        current = await bed.current()
+        current = await harness.current()
         count = current.executions_remaining * what // 100
         if count:
-            accepted(await bed.use(count))
+            accepted(await harness.use(count))
     elif kind == "wait":
-        bed.skip(what * DAY + HOUR)
-        await bed.deliver()
+        harness.skip(what * DAY + HOUR)
+        await harness.deliver()
     elif kind == "later":
         try:
-            await bed.change(what, When.PERIOD_END)
+            await harness.change(what, When.PERIOD_END)
         except SameOfferError:
             return 0
     else:
-        return await _change_now(bed, what)
+        return await _change_now(harness, what)
     return 0
 
 
-async def _change_now(bed: Bed, offer: str) -> int:
-    charged = bed.charged_minor()
+async def _change_now(harness: BillingHarness, offer: str) -> int:
+    charged = harness.charged_minor()
     try:
-        preview = await bed.preview(offer)
+        preview = await harness.preview(offer)
     except (SameOfferError, ChangeLosesValueError) as refused:
         with pytest.raises(type(refused)):
-            await bed.change(offer)
-        assert bed.charged_minor() == charged
+            await harness.change(offer)
+        assert harness.charged_minor() == charged
         return 0
-    await bed.change(offer)
-    assert bed.charged_minor() - charged == preview.amount_due_minor
-    assert (await bed.current()).executions_remaining == preview.executions_after
+    await harness.change(offer)
+    assert harness.charged_minor() - charged == preview.amount_due_minor
+    assert (await harness.current()).executions_remaining == preview.executions_after
     return 1
 
 
-def _assert_adds_up(bed: Bed, changes: int) -> None:
+def _assert_adds_up(harness: BillingHarness, changes: int) -> None:
     value = Fraction(0)
-    for plan in bed.plans():
+    for plan in harness.plans():
         had = plan["used"] if plan["ended_because"] == "replaced" else plan["executions"]
         value += had * UNIT[plan["name"]]
-    rest = bed.charged_minor() - value
-    assert 0 <= rest < max(1, changes), (rest, bed.plans())
+    rest = harness.charged_minor() - value
+    assert 0 <= rest < max(1, changes), (rest, harness.plans())

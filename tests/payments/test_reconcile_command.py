@@ -3,14 +3,14 @@
 import subprocess
 
 from tests.conftest import server_environment
-from tests.payments.billing_harness import HOUR, Bed, type_card
+from tests.payments.billing_harness import HOUR, BillingHarness, type_card
 from tests.processes import run_command
 from tests.stripe_sandbox.running import KEY
 
 
-def reconcile(bed: Bed, *arguments: str) -> subprocess.CompletedProcess[str]:
-    keys = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": bed.sandbox.url}
-    done = run_command(server_environment(bed.url, **keys), "reconcile", *arguments)
+def reconcile(harness: BillingHarness, *arguments: str) -> subprocess.CompletedProcess[str]:
+    keys = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": harness.sandbox.url}
+    done = run_command(server_environment(harness.url, **keys), "reconcile", *arguments)
     assert KEY not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -20,76 +20,78 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-async def test_one_run_brings_the_database_to_where_stripe_is(bed: Bed) -> None:
-    type_card((await bed.begin("starter")).checkout_url)
-    told = reconcile(bed, "--dry-run")
+async def test_one_run_brings_the_database_to_where_stripe_is(harness: BillingHarness) -> None:
+    type_card((await harness.begin("starter")).checkout_url)
+    told = reconcile(harness, "--dry-run")
     lines = told.stdout.strip().splitlines()
     count = len(lines) - 1
     assert (told.returncode, lines[-1]) == (0, f"{count} differences, 0 healed, {count} left.")
     kinds = {line.split(":")[0].split()[-2] for line in lines[:-1]}
     assert kinds >= {"subscription", "invoice", "checkout", "event"}
-    assert bed.plans() == []
-    done = reconcile(bed)
+    assert harness.plans() == []
+    done = reconcile(harness)
     assert done.returncode == 0, done.stderr
     assert last_line(done) == f"{count} differences, {count} healed, 0 left."
-    assert [plan["executions"] for plan in bed.plans()] == [5_000]
-    assert last_line(reconcile(bed)) == "0 differences, 0 healed, 0 left."
+    assert [plan["executions"] for plan in harness.plans()] == [5_000]
+    assert last_line(reconcile(harness)) == "0 differences, 0 healed, 0 left."
 
 
-async def test_what_is_left_is_said_and_fails_the_run(bed: Bed) -> None:
+async def test_what_is_left_is_said_and_fails_the_run(harness: BillingHarness) -> None:
     mark = {"billing_account": "acc_0123456789abcdef"}
-    bed.client.v1.customers.create({"name": "Elsewhere", "metadata": mark})
-    done = reconcile(bed)
+    harness.client.v1.customers.create({"name": "Elsewhere", "metadata": mark})
+    done = reconcile(harness)
     assert (done.returncode, last_line(done)) == (1, "1 differences, 0 healed, 1 left.")
 
 
-async def test_an_invoice_that_only_we_have_is_told_and_kept(bed: Bed) -> None:
-    await bed.subscribed()
-    bed.rows("UPDATE invoices SET provider_id = 'in_gone' RETURNING 1")
-    found = {each.provider_id: each for each in await bed.reconcile()}
+async def test_an_invoice_that_only_we_have_is_told_and_kept(harness: BillingHarness) -> None:
+    await harness.subscribed()
+    harness.rows("UPDATE invoices SET provider_id = 'in_gone' RETURNING 1")
+    found = {each.provider_id: each for each in await harness.reconcile()}
     assert (found["in_gone"].theirs, found["in_gone"].healed) == ("missing", False)
-    assert bed.rows("SELECT count(*) FROM invoices WHERE provider_id = 'in_gone'") == [(1,)]
-    assert await bed.denied() == ""
+    assert harness.rows("SELECT count(*) FROM invoices WHERE provider_id = 'in_gone'") == [(1,)]
+    assert await harness.denied() == ""
 
 
-async def test_a_subscription_that_stripe_forgot_makes_room_for_the_one_it_has(bed: Bed) -> None:
-    await bed.subscribed()
-    bed.rows("UPDATE subscriptions SET provider_id = 'sub_gone' RETURNING 1")
-    found = {each.provider_id: each for each in await bed.reconcile()}
+async def test_a_subscription_that_stripe_forgot_makes_room_for_the_one_it_has(
+    harness: BillingHarness,
+) -> None:
+    await harness.subscribed()
+    harness.rows("UPDATE subscriptions SET provider_id = 'sub_gone' RETURNING 1")
+    found = {each.provider_id: each for each in await harness.reconcile()}
     assert found["sub_gone"].theirs == "missing"
     assert all(each.healed for each in found.values())
-    ((status, ended),) = bed.rows(
+    ((status, ended),) = harness.rows(
         "SELECT status, ended_at IS NOT NULL FROM subscriptions WHERE provider_id = 'sub_gone'"
     )
     assert (status, ended) == ("canceled", True)
-    assert (await bed.live()).status == "active"
-    assert await bed.denied() == ""
-    assert await bed.reconcile() == []
+    assert (await harness.live()).status == "active"
+    assert await harness.denied() == ""
+    assert await harness.reconcile() == []
 
 
-async def test_one_broken_customer_keeps_nobody_waiting(bed: Bed) -> None:
-    await bed.begin("starter")
-    bed.use_card("pm_card_visa")
-    await bed.begin("starter")
-    end = (await bed.live()).period_end
-    other = await Bed(bed.sandbox, bed.url).open_beside(bed)
+async def test_one_broken_customer_keeps_nobody_waiting(harness: BillingHarness) -> None:
+    await harness.begin("starter")
+    harness.use_card("pm_card_visa")
+    await harness.begin("starter")
+    end = (await harness.live()).period_end
+    other = await BillingHarness(harness.sandbox, harness.url).open_beside(harness)
     await other.begin("growth")
     other.use_card("pm_card_visa")
     await other.begin("growth")
-    bed.skip((end - bed.now).total_seconds() + 2 * HOUR)
-    bed.sandbox.fault(kind="status", status=400, method="GET", path="/v1/subscriptions")
-    found = await bed.reconcile()
+    harness.skip((end - harness.now).total_seconds() + 2 * HOUR)
+    harness.sandbox.fault(kind="status", status=400, method="GET", path="/v1/subscriptions")
+    found = await harness.reconcile()
     broken = [each for each in found if each.what == "customer"]
     assert [(each.theirs, each.healed) for each in broken] == [("payment_provider_failed", False)]
     assert {each.what for each in found if each.healed} >= {"subscription", "invoice"}
-    await bed.reconcile()
-    assert await bed.reconcile() == []
+    await harness.reconcile()
+    assert await harness.reconcile() == []
 
 
-async def test_stripe_down_is_said_in_words(bed: Bed) -> None:
-    await bed.begin("starter")
-    bed.sandbox.fault(kind="status", status=503, path="/v1/*", times=100)
-    done = reconcile(bed)
+async def test_stripe_down_is_said_in_words(harness: BillingHarness) -> None:
+    await harness.begin("starter")
+    harness.sandbox.fault(kind="status", status=503, path="/v1/*", times=100)
+    done = reconcile(harness)
     assert done.returncode == 2
     assert "does not answer" in done.stderr
 

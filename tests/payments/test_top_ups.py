@@ -11,49 +11,49 @@ from billing_app.billing.staff.repairs.stops import pause_plan
 from billing_app.billing.subscriptions import provider_requests, top_ups
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, DISPUTED, VISA, Bed, accepted
+from tests.payments.billing_harness import DAY, DISPUTED, VISA, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
 FIVE_MINUTES = provider_requests.IN_FLIGHT.total_seconds()
 
 
 async def order(
-    bed: Bed, threshold: int = 1_000, cap_minor: int = 10_000, offer: str = "pack"
+    harness: BillingHarness, threshold: int = 1_000, cap_minor: int = 10_000, offer: str = "pack"
 ) -> TopUpView:
-    return await bed.services.top_ups.switch_on(
+    return await harness.services.top_ups.switch_on(
         OPERATOR,
-        bed.holder.account_id,
+        harness.holder.account_id,
         offer_code=offer,
         threshold_executions=threshold,
         monthly_cap_minor=cap_minor,
-        now=bed.now,
+        now=harness.now,
     )
 
 
-async def seen(bed: Bed) -> TopUpView:
-    found = await bed.services.top_ups.read(OPERATOR, bed.holder.account_id, bed.now)
+async def seen(harness: BillingHarness) -> TopUpView:
+    found = await harness.services.top_ups.read(OPERATOR, harness.holder.account_id, harness.now)
     assert found is not None
     return found
 
 
-async def run(bed: Bed) -> int:
-    return await bed.services.top_ups.run(bed.now)
+async def run(harness: BillingHarness) -> int:
+    return await harness.services.top_ups.run(harness.now)
 
 
-def packs(bed: Bed) -> list[dict[str, Any]]:
-    return [plan for plan in bed.plans() if plan["source"] == "pack"]
+def packs(harness: BillingHarness) -> list[dict[str, Any]]:
+    return [plan for plan in harness.plans() if plan["source"] == "pack"]
 
 
 @pytest.fixture
-async def low(bed: Bed) -> Bed:
+async def low(harness: BillingHarness) -> BillingHarness:
     """Subscribed with a card, and 500 executions left."""
-    await bed.subscribed("starter")
-    bed.use_card("pm_card_visa")
-    accepted(await bed.use(4_500))
-    return bed
+    await harness.subscribed("starter")
+    harness.use_card("pm_card_visa")
+    accepted(await harness.use(4_500))
+    return harness
 
 
-async def test_a_pack_is_bought_when_too_few_are_left(low: Bed) -> None:
+async def test_a_pack_is_bought_when_too_few_are_left(low: BillingHarness) -> None:
     await order(low, threshold=500)
     assert await run(low) == 0
     accepted(await low.use(1))
@@ -66,7 +66,7 @@ async def test_a_pack_is_bought_when_too_few_are_left(low: Bed) -> None:
     assert (await seen(low)).spent_minor == 2_500
 
 
-async def test_the_cap_of_a_calendar_month_holds(low: Bed) -> None:
+async def test_the_cap_of_a_calendar_month_holds(low: BillingHarness) -> None:
     await order(low, threshold=100_000, cap_minor=5_999)
     assert [await run(low) for _ in range(4)] == [1, 1, 0, 0]
     assert (await seen(low)).spent_minor == 5_000
@@ -76,7 +76,7 @@ async def test_the_cap_of_a_calendar_month_holds(low: Bed) -> None:
     assert (await seen(low)).stopped_because is None
 
 
-async def test_concurrent_runs_never_exceed_the_cap(low: Bed) -> None:
+async def test_concurrent_runs_never_exceed_the_cap(low: BillingHarness) -> None:
     await order(low, threshold=100_000, cap_minor=7_500)
     for _ in range(3):
         await asyncio.gather(*(run(low) for _ in range(3)))
@@ -84,7 +84,7 @@ async def test_concurrent_runs_never_exceed_the_cap(low: Bed) -> None:
     assert len(packs(low)) == 3
 
 
-async def test_a_decline_stops_it_until_it_is_switched_on_again(low: Bed) -> None:
+async def test_a_decline_stops_it_until_it_is_switched_on_again(low: BillingHarness) -> None:
     await order(low)
     low.use_card("pm_card_chargeCustomerFail")
     assert await run(low) == 0
@@ -99,32 +99,32 @@ async def test_a_decline_stops_it_until_it_is_switched_on_again(low: Bed) -> Non
     assert low.charged_minor() == 1_900 + 2_500
 
 
-async def test_an_archived_pack_stops_it(low: Bed) -> None:
+async def test_an_archived_pack_stops_it(low: BillingHarness) -> None:
     await order(low)
     low.rows("UPDATE offers SET archived_at = now() WHERE code = 'pack' RETURNING 1")
     assert await run(low) == 0
     assert (await seen(low)).stopped_because == "The pack is no longer sold."
 
 
-async def test_it_can_be_switched_off(low: Bed) -> None:
+async def test_it_can_be_switched_off(low: BillingHarness) -> None:
     await order(low)
     await low.services.top_ups.switch_off(OPERATOR, low.holder.account_id)
     assert await run(low) == 0
     assert await low.services.top_ups.read(OPERATOR, low.holder.account_id, low.now) is None
 
 
-async def test_an_order_that_makes_no_sense_is_refused(low: Bed) -> None:
+async def test_an_order_that_makes_no_sense_is_refused(low: BillingHarness) -> None:
     for bad in ({"threshold": 0}, {"cap_minor": 2_499}, {"offer": "starter"}, {"offer": "none"}):
         with pytest.raises(InvalidInputError):
             await order(low, **bad)  # pyright: ignore[reportArgumentType]
 
 
-async def test_it_needs_a_card(bed: Bed) -> None:
+async def test_it_needs_a_card(harness: BillingHarness) -> None:
     with pytest.raises(PaymentMethodMissingError):
-        await order(bed)
+        await order(harness)
 
 
-async def test_overage_does_not_count_as_executions_left(low: Bed) -> None:
+async def test_overage_does_not_count_as_executions_left(low: BillingHarness) -> None:
     """Packs are cheaper than going beyond the plan: what is left is what was bought."""
     low.rows(
         "INSERT INTO plans (account_id, sequence, type, name, source, priority, executions, used,"
@@ -138,7 +138,7 @@ async def test_overage_does_not_count_as_executions_left(low: Bed) -> None:
 @pytest.mark.parametrize("step", ["invoices", "invoiceitems", "finalize", "pay"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_an_unclear_answer_is_looked_up_and_charged_once(
-    low: Bed, step: str, when: str
+    low: BillingHarness, step: str, when: str
 ) -> None:
     await order(low)
     path = {"finalize": "/v1/invoices/*/finalize", "pay": "/v1/invoices/*/pay"}
@@ -155,12 +155,12 @@ async def test_an_unclear_answer_is_looked_up_and_charged_once(
 
 
 async def test_orders_at_their_cap_keep_no_other_from_its_turn(
-    low: Bed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    low: BillingHarness, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(top_ups, "PAGE_ACCOUNTS", 1)
     await order(low, threshold=100_000, cap_minor=2_500)
     assert await run(low) == 1
-    others = [await Bed(sandbox, low.url).open_beside(low) for _ in range(2)]
+    others = [await BillingHarness(sandbox, low.url).open_beside(low) for _ in range(2)]
     for other in others:
         await other.subscribed("starter")
         other.use_card("pm_card_visa")
@@ -173,15 +173,17 @@ async def test_orders_at_their_cap_keep_no_other_from_its_turn(
 
 @pytest.mark.parametrize("stop", ["pause", "dispute"])
 async def test_what_a_stop_keeps_from_being_used_is_no_reason_to_charge(
-    bed: Bed, stop: str
+    harness: BillingHarness, stop: str
 ) -> None:
-    await bed.subscribed("starter", DISPUTED if stop == "dispute" else VISA)
-    bed.use_card("pm_card_visa")
-    await order(bed, threshold=500)
+    await harness.subscribed("starter", DISPUTED if stop == "dispute" else VISA)
+    harness.use_card("pm_card_visa")
+    await order(harness, threshold=500)
     if stop == "pause":
-        plan_id = ids.encode(ids.PLAN, bed.holder.account_number, 1)
-        await pause_plan(bed.services.database, OPERATOR, plan_id, reason="look", now=bed.now)
-    await bed.deliver()
-    assert await bed.denied() in {"plan_paused", "payment_past_due"}
-    assert await run(bed) == 0
-    assert packs(bed) == []
+        plan_id = ids.encode(ids.PLAN, harness.holder.account_number, 1)
+        await pause_plan(
+            harness.services.database, OPERATOR, plan_id, reason="look", now=harness.now
+        )
+    await harness.deliver()
+    assert await harness.denied() in {"plan_paused", "payment_past_due"}
+    assert await run(harness) == 0
+    assert packs(harness) == []

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.payments.billing_harness import SECRET
-from tests.payments.storefront import WEBHOOKS, Shop, at_once, event_body, problem
+from tests.payments.storefront import WEBHOOKS, Storefront, at_once, event_body, problem
 
 STALE_SECONDS = 301
 
@@ -21,21 +21,21 @@ def sign(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
     return f"t={stamp},v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
 
-def send(shop: Shop, body: bytes, signature: str | None) -> httpx.Response:
+def send(storefront: Storefront, body: bytes, signature: str | None) -> httpx.Response:
     headers = {"content-type": "application/json"}
     if signature is not None:
         headers["stripe-signature"] = signature
-    return httpx.post(shop.server.url + WEBHOOKS, content=body, headers=headers, timeout=30)
+    return httpx.post(storefront.server.url + WEBHOOKS, content=body, headers=headers, timeout=30)
 
 
-def refused(shop: Shop, body: bytes, signature: str | None) -> None:
+def refused(storefront: Storefront, body: bytes, signature: str | None) -> None:
     """400, in the log, and nothing stored."""
-    (stored,) = shop.rows("SELECT count(*) FROM webhook_events")
-    lines = shop.log().count("webhook_refused")
-    problem(send(shop, body, signature), 400, "invalid_signature")
-    assert shop.log().count("webhook_refused") == lines + 1
-    assert shop.rows("SELECT count(*) FROM webhook_events") == [stored]
-    assert SECRET not in shop.log()
+    (stored,) = storefront.rows("SELECT count(*) FROM webhook_events")
+    lines = storefront.log().count("webhook_refused")
+    problem(send(storefront, body, signature), 400, "invalid_signature")
+    assert storefront.log().count("webhook_refused") == lines + 1
+    assert storefront.rows("SELECT count(*) FROM webhook_events") == [stored]
+    assert SECRET not in storefront.log()
 
 
 @pytest.fixture
@@ -43,25 +43,25 @@ def body() -> bytes:
     return json.dumps(event_body()).encode()
 
 
-def test_signatures_that_are_not_ours(shop: Shop, body: bytes) -> None:
+def test_signatures_that_are_not_ours(storefront: Storefront, body: bytes) -> None:
     right = sign(body)
-    refused(shop, body, None)
-    refused(shop, body, "")
-    refused(shop, body, "nonsense")
-    refused(shop, body, "t=,v1=")
-    refused(shop, body, right.replace("v1=", "v0="))
-    refused(shop, body, sign(body, "whsec_wrong"))
-    refused(shop, body, sign(body, at=time.time() - STALE_SECONDS))
-    refused(shop, body.replace(b"plan_1", b"plan_2"), right)
-    refused(shop, body + b" ", right)
-    refused(shop, b"\xff\xfe", sign(b"\xff\xfe"))
-    assert send(shop, body, right).status_code == 200
+    refused(storefront, body, None)
+    refused(storefront, body, "")
+    refused(storefront, body, "nonsense")
+    refused(storefront, body, "t=,v1=")
+    refused(storefront, body, right.replace("v1=", "v0="))
+    refused(storefront, body, sign(body, "whsec_wrong"))
+    refused(storefront, body, sign(body, at=time.time() - STALE_SECONDS))
+    refused(storefront, body.replace(b"plan_1", b"plan_2"), right)
+    refused(storefront, body + b" ", right)
+    refused(storefront, b"\xff\xfe", sign(b"\xff\xfe"))
+    assert send(storefront, body, right).status_code == 200
 
 
-def test_one_of_several_signatures_is_enough(shop: Shop, body: bytes) -> None:
+def test_one_of_several_signatures_is_enough(storefront: Storefront, body: bytes) -> None:
     """While a secret is rolled, Stripe signs with both (docs.stripe.com/webhooks/signature)."""
     old, new = sign(body, "whsec_old"), sign(body)
-    assert send(shop, body, f"{old},v1={new.partition('v1=')[2]}").status_code == 200
+    assert send(storefront, body, f"{old},v1={new.partition('v1=')[2]}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -85,54 +85,54 @@ def test_one_of_several_signatures_is_enough(shop: Shop, body: bytes) -> None:
         {"data": {"object": {"id": "a", "customer": ["cus_1"]}}},
     ],
 )
-def test_signed_bodies_that_are_no_events(shop: Shop, change: dict[str, Any]) -> None:
+def test_signed_bodies_that_are_no_events(storefront: Storefront, change: dict[str, Any]) -> None:
     told = json.dumps(event_body(**change)).encode()
-    refused(shop, told, sign(told))
+    refused(storefront, told, sign(told))
 
 
 @pytest.mark.parametrize(
     "told", [b"", b"{", b"[]", b"null", b'"evt_1"', b"7", b"[" * 5_000, b'{"a": "\\ud800"}']
 )
-def test_signed_bodies_that_are_not_even_objects(shop: Shop, told: bytes) -> None:
-    refused(shop, told, sign(told))
+def test_signed_bodies_that_are_not_even_objects(storefront: Storefront, told: bytes) -> None:
+    refused(storefront, told, sign(told))
 
 
-def test_what_postgresql_cannot_keep_is_kept_in_other_words(shop: Shop) -> None:
+def test_what_postgresql_cannot_keep_is_kept_in_other_words(storefront: Storefront) -> None:
     told = event_body(data={"object": {"id": "a", "metadata": {"a": "x\u0000", "b": "\U0001f600"}}})
     body = json.dumps(told).encode()
-    assert send(shop, body, sign(body)).status_code == 200
-    ((payload,),) = shop.rows("SELECT payload FROM webhook_events WHERE id = %s", told["id"])
+    assert send(storefront, body, sign(body)).status_code == 200
+    ((payload,),) = storefront.rows("SELECT payload FROM webhook_events WHERE id = %s", told["id"])
     assert payload["data"]["object"]["metadata"] == {"a": "x\ufffd", "b": "\U0001f600"}
 
 
-def test_too_long_bodies(shop: Shop) -> None:
+def test_too_long_bodies(storefront: Storefront) -> None:
     told = json.dumps(event_body(more="x" * 1_000_001)).encode()
-    problem(send(shop, told, sign(told)), 413, "body_too_large")
+    problem(send(storefront, told, sign(told)), 413, "body_too_large")
 
 
-def test_other_methods(shop: Shop) -> None:
+def test_other_methods(storefront: Storefront) -> None:
     for method in ("GET", "PUT", "DELETE"):
-        answer = httpx.request(method, shop.server.url + WEBHOOKS)
+        answer = httpx.request(method, storefront.server.url + WEBHOOKS)
         problem(answer, 405, "method_not_allowed")
 
 
-def test_an_event_is_kept_once(shop: Shop, body: bytes) -> None:
+def test_an_event_is_kept_once(storefront: Storefront, body: bytes) -> None:
     event_id = json.loads(body)["id"]
-    answers = at_once(*[lambda: send(shop, body, sign(body))] * 8)
+    answers = at_once(*[lambda: send(storefront, body, sign(body))] * 8)
     assert {answer.status_code for answer in answers} == {200}
     query = "SELECT type, state, payload FROM webhook_events WHERE id = %s"
-    ((kind, state, payload),) = shop.rows(query, event_id)
+    ((kind, state, payload),) = storefront.rows(query, event_id)
     assert (kind, state) == ("plan.created", "processed")
     assert payload == json.loads(body)
 
 
-def test_an_event_counts_as_soon_as_it_came(shop: Shop) -> None:
+def test_an_event_counts_as_soon_as_it_came(storefront: Storefront) -> None:
     """Well before the minute in which forgotten events are looked for."""
-    customer = shop.customer().with_card()
+    customer = storefront.customer().with_card()
     began = time.monotonic()
     subscription_id = customer.subscribed()
-    found = shop.stripe.v1.subscriptions.list({"customer": customer.customer_id()}).data[0]
-    shop.stripe.v1.subscriptions.update(found.id, {"cancel_at_period_end": True})
+    found = storefront.stripe.v1.subscriptions.list({"customer": customer.customer_id()}).data[0]
+    storefront.stripe.v1.subscriptions.update(found.id, {"cancel_at_period_end": True})
     while not customer.current()["cancel_at_period_end"]:
         assert time.monotonic() - began < 20
         time.sleep(0.1)

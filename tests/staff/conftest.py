@@ -24,7 +24,7 @@ from tests.factories import (
     session_token,
     staff_member,
 )
-from tests.payments.conftest import bed, sandbox, sandbox_process  # noqa: F401
+from tests.payments.conftest import harness, sandbox, sandbox_process  # noqa: F401
 from tests.payments.test_outages import impatient  # noqa: F401
 from tests.staff.staff_services import Customer
 
@@ -44,7 +44,7 @@ def staff(staff_url: str) -> Staff:
 
 
 @pytest.fixture(scope="session")
-async def house(settings: Settings, staff_url: str) -> AsyncIterator[Services]:
+async def staff_services(settings: Settings, staff_url: str) -> AsyncIterator[Services]:
     built = build_services(settings, staff_url)
     terms = OfferTerms("Growth", "", 30_000, 7_900, "USD", Interval.MONTH)
     await publish_offer(built.database, OPERATOR, code="growth", terms=terms, now=NOW)
@@ -53,15 +53,15 @@ async def house(settings: Settings, staff_url: str) -> AsyncIterator[Services]:
 
 
 @pytest.fixture
-def customer(house: Services, staff_url: str) -> Customer:
-    return Customer(house, organization(staff_url, 100, 50))
+def customer(staff_services: Services, staff_url: str) -> Customer:
+    return Customer(staff_services, organization(staff_url, 100, 50))
 
 
 @pytest.fixture
-async def trial(house: Services) -> Customer:
+async def trial(staff_services: Services) -> Customer:
     """Somebody on a trial of TRIAL_EXECUTIONS without an end."""
     user_id = ids.new_id("usr_")
-    somebody = Customer(house, Holder(PUBLIC, 0), user_id)
+    somebody = Customer(staff_services, Holder(PUBLIC, 0), user_id)
     answer = await somebody.use(1)
     number = ids.decode_account(answer["account_id"])
     assert number is not None

@@ -74,58 +74,70 @@ def allows(action: Action, role: StaffRole) -> bool:
 
 CASES: dict[str, Case] = {
     "account.list_account_invoices": reads(
-        lambda s, a: account.list_account_invoices(s.house.database, LINKS, a, s.customer.id)
+        lambda s, a: account.list_account_invoices(
+            s.staff_services.database, LINKS, a, s.customer.id
+        )
     ),
     "account.list_account_keys": reads(
-        lambda s, a: account.list_account_keys(s.house.database, a, s.customer.id)
+        lambda s, a: account.list_account_keys(s.staff_services.database, a, s.customer.id)
     ),
     "account.list_people": reads(
-        lambda s, a: account.list_people(s.house.database, a, s.customer.id)
+        lambda s, a: account.list_people(s.staff_services.database, a, s.customer.id)
     ),
     "account.list_reservations": reads(
-        lambda s, a: account.list_reservations(s.house.database, a, s.customer.id, now=s.now)
+        lambda s, a: account.list_reservations(
+            s.staff_services.database, a, s.customer.id, now=s.now
+        )
     ),
     "account.list_subscriptions": reads(
-        lambda s, a: account.list_subscriptions(s.house.database, LINKS, a, s.customer.id)
+        lambda s, a: account.list_subscriptions(s.staff_services.database, LINKS, a, s.customer.id)
     ),
     "account.read_identity": reads(
-        lambda s, a: account.read_identity(s.house.database, LINKS, a, s.customer.id, s.now)
+        lambda s, a: account.read_identity(
+            s.staff_services.database, LINKS, a, s.customer.id, s.now
+        )
     ),
     "adjustments.adjust_executions": repairs(
         Action.ADJUST,
         lambda s, a: adjustments.adjust_executions(
-            s.house.executions, a, s.customer.plan_id(), used=-2, **s.because
+            s.staff_services.executions, a, s.customer.plan_id(), used=-2, **s.because
         ),
     ),
     "audit_reading.list_entries": reads(
-        lambda s, a: audit_reading.list_entries(s.house.database, a)
+        lambda s, a: audit_reading.list_entries(s.staff_services.database, a)
     ),
     "customers.search_customers": reads(
-        lambda s, a: customers.search_customers(s.house.database, a, CustomerFilter(), now=s.now)
+        lambda s, a: customers.search_customers(
+            s.staff_services.database, a, CustomerFilter(), now=s.now
+        )
     ),
     "customers.read_names": reads(
-        lambda s, a: customers.read_names(s.house.database, a, [s.customer.id])
+        lambda s, a: customers.read_names(s.staff_services.database, a, [s.customer.id])
     ),
     "provider_events.list_received": reads(
-        lambda s, a: provider_events.list_received(s.house.database, LINKS, a)
+        lambda s, a: provider_events.list_received(s.staff_services.database, LINKS, a)
     ),
     "denials.list_denials": reads(
         lambda s, a: denials.list_denials(
-            s.house.database, a, s.customer.id, Days(s.now.date(), s.now.date())
+            s.staff_services.database, a, s.customer.id, Days(s.now.date(), s.now.date())
         )
     ),
-    "disputes.Disputes.read": reads(lambda s, a: s.house.disputes.read(a, s.customer.id, s.now)),
+    "disputes.Disputes.read": reads(
+        lambda s, a: s.staff_services.disputes.read(a, s.customer.id, s.now)
+    ),
     "refunds.read_refunded": reads(
-        lambda s, a: refunds.read_refunded(s.house.database, a, s.customer.id, [1])
+        lambda s, a: refunds.read_refunded(s.staff_services.database, a, s.customer.id, [1])
     ),
     "provider_events.read_received": reads(
-        lambda s, a: provider_events.read_received(s.house.database, LINKS, a, s.dead_event)
+        lambda s, a: provider_events.read_received(
+            s.staff_services.database, LINKS, a, s.dead_event
+        )
     ),
     # No worker is there to take jobs: that they are audited is for test_webhooks_and_jobs.py.
     "provider_events.replay_event": Case(
         Action.REPLAY_EVENT,
         lambda s, a: provider_events.replay_event(
-            s.house.database, NO_JOBS, a, s.dead_event, **s.because
+            s.staff_services.database, NO_JOBS, a, s.dead_event, **s.because
         ),
         changes=False,
     ),
@@ -133,40 +145,42 @@ CASES: dict[str, Case] = {
     "jobs.read_job": reads(lambda _, a: jobs.read_job(NO_JOBS, a, "job")),
     "jobs.retry_job": Case(
         Action.RETRY_JOB,
-        lambda s, a: jobs.retry_job(s.house.database, NO_JOBS, a, "job", **s.because),
+        lambda s, a: jobs.retry_job(s.staff_services.database, NO_JOBS, a, "job", **s.because),
         changes=False,
     ),
     "reconciliations.list_reconciliations": reads(
-        lambda s, a: reconciliations.list_reconciliations(s.house.database, a)
+        lambda s, a: reconciliations.list_reconciliations(s.staff_services.database, a)
     ),
     "reconciliations.list_differences": reads(
-        lambda s, a: reconciliations.list_differences(s.house.database, a)
+        lambda s, a: reconciliations.list_differences(s.staff_services.database, a)
     ),
     "reconciliations.run_reconciliation": Case(
         Action.RECONCILE,
         lambda s, a: reconciliations.run_reconciliation(
-            s.house.database, NO_JOBS, a, dry_run=True, **s.because
+            s.staff_services.database, NO_JOBS, a, dry_run=True, **s.because
         ),
         changes=False,
     ),
     "grants.grant_executions": repairs(
         Action.GRANT,
         lambda s, a: grants.grant_executions(
-            s.house.database, a, s.customer.id, executions=3, **s.because
+            s.staff_services.database, a, s.customer.id, executions=3, **s.because
         ),
     ),
     "account_history.read_taken_back": reads(
-        lambda s, a: account_history.read_taken_back(s.house.database, a, [s.entry])
+        lambda s, a: account_history.read_taken_back(s.staff_services.database, a, [s.entry])
     ),
     "account_history.read_account_history": Case(
         None,
-        lambda s, a: account_history.read_account_history(s.house.database, a, s.customer.id),
+        lambda s, a: account_history.read_account_history(
+            s.staff_services.database, a, s.customer.id
+        ),
         changes=False,
     ),
     "members.add_member": Case(
         Action.ADD_STAFF,
         lambda s, a: members.add_member(
-            s.house.database,
+            s.staff_services.database,
             a,
             email=f"{ids.new_id('new')}@our.house",
             role=StaffRole.SUPPORT,
@@ -176,62 +190,74 @@ CASES: dict[str, Case] = {
     "members.change_role": Case(
         Action.CHANGE_ROLE,
         lambda s, a: members.change_role(
-            s.house.database, a, user_id=s.member_id, role=StaffRole.BILLING, **s.because
+            s.staff_services.database, a, user_id=s.member_id, role=StaffRole.BILLING, **s.because
         ),
     ),
     "members.find_member": reads(
-        lambda s, a: members.find_member(s.house.database, a, email=f"{s.member_id}@example.com")
+        lambda s, a: members.find_member(
+            s.staff_services.database, a, email=f"{s.member_id}@example.com"
+        )
     ),
-    "members.list_members": reads(lambda s, a: members.list_members(s.house.database, a)),
-    "members.search_members": reads(lambda s, a: members.search_members(s.house.database, a)),
+    "members.list_members": reads(lambda s, a: members.list_members(s.staff_services.database, a)),
+    "members.search_members": reads(
+        lambda s, a: members.search_members(s.staff_services.database, a)
+    ),
     "members.remove_member": Case(
         Action.REMOVE_STAFF,
-        lambda s, a: members.remove_member(s.house.database, a, user_id=s.member_id, **s.because),
+        lambda s, a: members.remove_member(
+            s.staff_services.database, a, user_id=s.member_id, **s.because
+        ),
     ),
     # It finds no subscription: that a move changes rows together is for tests/payments.
     "metrics.read_overview": reads(
         lambda s, a: metrics.read_overview(
-            s.house.database, a, Days(s.began.date(), s.now.date()), s.now
+            s.staff_services.database, a, Days(s.began.date(), s.now.date()), s.now
         )
     ),
     "metrics.list_near_limit": reads(
-        lambda s, a: metrics.list_near_limit(s.house.database, a, now=s.now)
+        lambda s, a: metrics.list_near_limit(s.staff_services.database, a, now=s.now)
     ),
     "moves.Moves.move_offer": Case(
         Action.MOVE_OFFER,
-        lambda s, a: s.house.moves.move_offer(a, s.customer.id, offer_code="growth", **s.because),
+        lambda s, a: s.staff_services.moves.move_offer(
+            a, s.customer.id, offer_code="growth", **s.because
+        ),
         changes=False,
         is_repair=True,
     ),
     "moves.Moves.preview_move": Case(
         Action.MOVE_OFFER,
-        lambda s, a: s.house.moves.preview_move(a, s.customer.id, offer_code="growth", now=s.now),
+        lambda s, a: s.staff_services.moves.preview_move(
+            a, s.customer.id, offer_code="growth", now=s.now
+        ),
         changes=False,
     ),
     "offers.list_accounts_on": reads(
-        lambda s, a: offers.list_accounts_on(s.house.database, a, "growth", 1, now=s.now)
+        lambda s, a: offers.list_accounts_on(s.staff_services.database, a, "growth", 1, now=s.now)
     ),
     "offers.list_versions": reads(
-        lambda s, a: offers.list_versions(s.house.database, a, s.draft, now=s.now)
+        lambda s, a: offers.list_versions(s.staff_services.database, a, s.draft, now=s.now)
     ),
     "offers.list_staff_offers": reads(
-        lambda s, a: offers.list_staff_offers(s.house.database, a, now=s.now)
+        lambda s, a: offers.list_staff_offers(s.staff_services.database, a, now=s.now)
     ),
-    "offers.read_offer": reads(lambda s, a: offers.read_offer(s.house.database, a, s.draft, s.now)),
+    "offers.read_offer": reads(
+        lambda s, a: offers.read_offer(s.staff_services.database, a, s.draft, s.now)
+    ),
     "publishing.archive_offer": Case(
         Action.ARCHIVE_OFFER,
-        lambda s, a: publishing.archive_offer(s.house.database, a, s.draft, **s.because),
+        lambda s, a: publishing.archive_offer(s.staff_services.database, a, s.draft, **s.because),
     ),
     "publishing.create_offer": Case(
         Action.EDIT_OFFER,
         lambda s, a: publishing.create_offer(
-            s.house.database, a, code=ids.new_id("new-"), fields=FIELDS, **s.because
+            s.staff_services.database, a, code=ids.new_id("new-"), fields=FIELDS, **s.because
         ),
     ),
     "publishing.edit_offer": Case(
         Action.EDIT_OFFER,
         lambda s, a: publishing.edit_offer(
-            s.house.database,
+            s.staff_services.database,
             a,
             s.draft,
             revision=1,
@@ -243,64 +269,75 @@ CASES: dict[str, Case] = {
     "publishing.publish_draft": Case(
         Action.PUBLISH_OFFER,
         lambda s, a: publishing.publish_draft(
-            s.house.database, s.house.provider, a, s.draft, revision=1, **s.because
+            s.staff_services.database,
+            s.staff_services.provider,
+            a,
+            s.draft,
+            revision=1,
+            **s.because,
         ),
         changes=False,
     ),
     "publishing.unarchive_offer": Case(
         Action.UNARCHIVE_OFFER,
-        lambda s, a: publishing.unarchive_offer(s.house.database, a, s.archived, **s.because),
+        lambda s, a: publishing.unarchive_offer(
+            s.staff_services.database, a, s.archived, **s.because
+        ),
     ),
     "refunds.preview_range": Case(
         Action.REFUND,
-        lambda s, a: refunds.preview_range(s.house.database, a, s.customer.id, s.range),
+        lambda s, a: refunds.preview_range(s.staff_services.database, a, s.customer.id, s.range),
         changes=False,
     ),
     "refunds.refund_event": repairs(
         Action.REFUND,
-        lambda s, a: refunds.refund_event(s.house.executions, a, s.event_id, **s.because),
+        lambda s, a: refunds.refund_event(s.staff_services.executions, a, s.event_id, **s.because),
     ),
     "refunds.refund_range": repairs(
         Action.REFUND,
         lambda s, a: refunds.refund_range(
-            s.house.executions, a, s.customer.id, s.range, **s.because
+            s.staff_services.executions, a, s.customer.id, s.range, **s.because
         ),
     ),
     "browser_sessions.list_account_sessions": reads(
         lambda s, a: browser_sessions.list_account_sessions(
-            s.house.database, a, s.customer.id, now=s.now
+            s.staff_services.database, a, s.customer.id, now=s.now
         )
     ),
     "browser_sessions.sign_out_person": Case(
         Action.SIGN_OUT,
         lambda s, a: browser_sessions.sign_out_person(
-            s.house.database, a, s.customer.id, user_id=s.holder_id, **s.because
+            s.staff_services.database, a, s.customer.id, user_id=s.holder_id, **s.because
         ),
     ),
     "stops.block_account": repairs(
         Action.BLOCK,
-        lambda s, a: stops.block_account(s.house.database, a, s.customer.id, **s.because),
+        lambda s, a: stops.block_account(s.staff_services.database, a, s.customer.id, **s.because),
     ),
     "stops.pause_plan": repairs(
         Action.PAUSE,
-        lambda s, a: stops.pause_plan(s.house.database, a, s.customer.plan_id(1), **s.because),
+        lambda s, a: stops.pause_plan(
+            s.staff_services.database, a, s.customer.plan_id(1), **s.because
+        ),
     ),
     "stops.resume_plan": repairs(
         Action.RESUME,
-        lambda s, a: stops.resume_plan(s.house.database, a, s.customer.plan_id(2), **s.because),
+        lambda s, a: stops.resume_plan(
+            s.staff_services.database, a, s.customer.plan_id(2), **s.because
+        ),
     ),
     "stops.unblock_account": repairs(
         Action.UNBLOCK,
-        lambda s, a: stops.unblock_account(s.house.database, a, s.blocked.id, **s.because),
+        lambda s, a: stops.unblock_account(s.staff_services.database, a, s.blocked.id, **s.because),
     ),
     "trial_extensions.extend_trial": repairs(
         Action.EXTEND_TRIAL,
         lambda s, a: trial_extensions.extend_trial(
-            s.house.database, a, s.trial.id, executions=5, **s.because
+            s.staff_services.database, a, s.trial.id, executions=5, **s.because
         ),
     ),
     "undo.undo": repairs(
-        Action.UNDO, lambda s, a: undo.undo(s.house.undoing, a, s.entry.id, **s.because)
+        Action.UNDO, lambda s, a: undo.undo(s.staff_services.undoing, a, s.entry.id, **s.because)
     ),
 }
 
@@ -308,13 +345,13 @@ CASES: dict[str, Case] = {
 async def _begin_view(scene: Scene, actor: Actor) -> Any:
     token = scene.token(actor)
     return await viewing.begin_view(
-        scene.house.database, actor, token, scene.customer.id, **scene.because
+        scene.staff_services.database, actor, token, scene.customer.id, **scene.because
     )
 
 
 async def _end_view(scene: Scene, actor: Actor) -> Any:
     token = await scene.viewing_token(actor)
-    return await viewing.end_view(scene.house.database, actor, token, scene.now)
+    return await viewing.end_view(scene.staff_services.database, actor, token, scene.now)
 
 
 CASES |= {

@@ -28,7 +28,7 @@ OTHER_FIELDS = replace(FIELDS, position=9)
 class Scene:
     """Accounts that one person holds, each ready for something to be done to it."""
 
-    house: Services
+    staff_services: Services
     holder_id: str
     customer: Customer
     blocked: Customer
@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def url(self) -> str:
-        return self.house.database.url
+        return self.staff_services.database.url
 
     @property
     def range(self) -> EventRange:
@@ -62,16 +62,18 @@ class Scene:
         token = self.token(actor)
         if isinstance(actor, StaffActor):
             await viewing.begin_view(
-                self.house.database, actor, token, self.customer.id, **self.because
+                self.staff_services.database, actor, token, self.customer.id, **self.because
             )
         return token
 
 
-async def make_scene(house: Services, holder_id: str) -> Scene:
+async def make_scene(staff_services: Services, holder_id: str) -> Scene:
     """Plan 1 in use, plan 2 paused; one event to refund; a grant to undo; a support member."""
-    url = house.database.url
+    url = staff_services.database.url
     began = datetime.now(UTC) - timedelta(minutes=1)
-    customer, blocked = (Customer(house, factories.organization(url, 100, 50)) for _ in range(2))
+    customer, blocked = (
+        Customer(staff_services, factories.organization(url, 100, 50)) for _ in range(2)
+    )
     for each in (customer, blocked):
         factories.membership(url, each.holder.organization_id, holder_id, "owner")
     answer = await customer.use(7, workflow=WORKFLOW)
@@ -82,7 +84,12 @@ async def make_scene(house: Services, holder_id: str) -> Scene:
         number = [blocked.holder.account_number]
         connection.execute("UPDATE accounts SET blocked_at = now() WHERE id = %s", number)
     entry = await grants.grant_executions(
-        house.database, OPERATOR, customer.id, executions=5, reason=WHY, now=datetime.now(UTC)
+        staff_services.database,
+        OPERATOR,
+        customer.id,
+        executions=5,
+        reason=WHY,
+        now=datetime.now(UTC),
     )
     with connect(url) as connection:
         found = connection.execute(
@@ -93,18 +100,18 @@ async def make_scene(house: Services, holder_id: str) -> Scene:
         if found
         else factories.trial(url, holder_id, 100)
     )
-    draft, archived = await _make_draft(house), await _make_draft(house)
+    draft, archived = await _make_draft(staff_services), await _make_draft(staff_services)
     with connect(url) as connection:
         connection.execute("UPDATE offers SET archived_at = now() WHERE code = %s", [archived])
     return Scene(
         dead_event=_dead_event(url),
         draft=draft,
         archived=archived,
-        house=house,
+        staff_services=staff_services,
         holder_id=holder_id,
         customer=customer,
         blocked=blocked,
-        trial=Customer(house, holder, holder_id),
+        trial=Customer(staff_services, holder, holder_id),
         event_id=answer["event_id"],
         entry=entry,
         member_id=factories.staff_member(url, StaffRole.SUPPORT).actor_id,
@@ -125,10 +132,15 @@ def _dead_event(url: str) -> str:
     return event_id
 
 
-async def _make_draft(house: Services) -> str:
+async def _make_draft(staff_services: Services) -> str:
     """An offer that is a draft yet, in revision 1."""
     code = ids.new_id("offer-")
     await publishing.create_offer(
-        house.database, OPERATOR, code=code, fields=FIELDS, reason=WHY, now=datetime.now(UTC)
+        staff_services.database,
+        OPERATOR,
+        code=code,
+        fields=FIELDS,
+        reason=WHY,
+        now=datetime.now(UTC),
     )
     return code

@@ -223,7 +223,11 @@ def _audit(rows: Rows) -> None:
     for _ in range(26):
         entry = {"at": rows.at(), "actor_id": rows.one_of(*USERS[1:]), "actor_name": "Ada"}
         entry |= {"role": "admin", "action": rows.one_of(Action.GRANT, Action.BLOCK, Action.UNDO)}
-        entry |= {"account_id": rows.one_of(None, rows.account), "subject": "", "reason": "Because"}
+        entry |= {
+            "account_id": rows.one_of(None, rows.account),
+            "subject": "",
+            "reason": "Because",
+        }
         rows.insert("audit_entries", entry | {"before": {}, "after": {}})
 
 

@@ -35,7 +35,7 @@ from tests.factories import (
     session_token,
     staff_key,
 )
-from tests.payments.billing_harness import DAY, Bed, look
+from tests.payments.billing_harness import DAY, BillingHarness, look
 
 NOW = datetime.now(UTC)
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
@@ -58,28 +58,30 @@ async def all_of(read: Callable[..., Any], **more: Any) -> list[Any]:
             return items
 
 
-async def test_who_it_is(house: Services, staff_url: str, holder: Holder) -> None:
+async def test_who_it_is(staff_services: Services, staff_url: str, holder: Holder) -> None:
     for _ in range(5):
         member(staff_url, holder.organization_id)
     found = await account.read_identity(
-        house.database, house.links, SUPPORT, holder.account_id, NOW
+        staff_services.database, staff_services.links, SUPPORT, holder.account_id, NOW
     )
     assert (found.row.account_id, found.row.name, found.people) == (holder.account_id, "Acme", 5)
     assert found.customer_url == ""
 
     async def read(**page: Any) -> Any:
-        return await account.list_people(house.database, SUPPORT, holder.account_id, **page)
+        return await account.list_people(
+            staff_services.database, SUPPORT, holder.account_id, **page
+        )
 
     people = await all_of(read)
     assert len({person.user_id for person in people}) == 5
 
 
 async def test_held_reservations_come_first(
-    house: Services, staff_url: str, holder: Holder
+    staff_services: Services, staff_url: str, holder: Holder
 ) -> None:
     for n in range(7):
         request = ask(Mode.RESERVE, 1, f"r{n}", organization_id=holder.organization_id)
-        await house.executions.decide(PLATFORM_SERVICE, request)
+        await staff_services.executions.decide(PLATFORM_SERVICE, request)
     with connect(staff_url) as connection:
         numbers = [
             row[0]
@@ -96,7 +98,11 @@ async def test_held_reservations_come_first(
 
     async def read(**page: Any) -> Any:
         return await account.list_reservations(
-            house.database, SUPPORT, holder.account_id, now=NOW + timedelta(hours=2), **page
+            staff_services.database,
+            SUPPORT,
+            holder.account_id,
+            now=NOW + timedelta(hours=2),
+            **page,
         )
 
     found = await all_of(read)
@@ -111,38 +117,47 @@ async def test_held_reservations_come_first(
 
 
 async def test_keys_of_its_organization_alone(
-    house: Services, staff_url: str, holder: Holder
+    staff_services: Services, staff_url: str, holder: Holder
 ) -> None:
     for _ in range(3):
         api_key(staff_url, organization_id=holder.organization_id)
     api_key(staff_url)
 
     async def read(**page: Any) -> Any:
-        return await account.list_account_keys(house.database, SUPPORT, holder.account_id, **page)
+        return await account.list_account_keys(
+            staff_services.database, SUPPORT, holder.account_id, **page
+        )
 
     found = await all_of(read)
     assert len(found) == 3
     assert [key.id for key in found] == sorted((key.id for key in found), reverse=True)
 
 
-async def test_signing_somebody_out(house: Services, staff_url: str, holder: Holder) -> None:
+async def test_signing_somebody_out(
+    staff_services: Services, staff_url: str, holder: Holder
+) -> None:
     user_id, other = (member(staff_url, holder.organization_id) for _ in range(2))
     tokens = [session_token(staff_url, user_id) for _ in range(3)]
     kept = session_token(staff_url, other)
 
     async def read(**page: Any) -> Any:
         return await staff_sessions.list_account_sessions(
-            house.database, SUPPORT, holder.account_id, now=NOW, **page
+            staff_services.database, SUPPORT, holder.account_id, now=NOW, **page
         )
 
     assert len(await all_of(read)) == 4
     ended = await staff_sessions.sign_out_person(
-        house.database, SUPPORT, holder.account_id, user_id=user_id, reason="Lost laptop", now=NOW
+        staff_services.database,
+        SUPPORT,
+        holder.account_id,
+        user_id=user_id,
+        reason="Lost laptop",
+        now=NOW,
     )
     assert ended == 3
     for token in tokens:
-        assert await sessions.authenticate(house.database, token, NOW) is None
-    assert await sessions.authenticate(house.database, kept, NOW) is not None
+        assert await sessions.authenticate(staff_services.database, token, NOW) is None
+    assert await sessions.authenticate(staff_services.database, kept, NOW) is not None
     assert [row.user_id for row in await all_of(read)] == [other]
     with connect(staff_url) as connection:
         entry = connection.execute(
@@ -152,38 +167,45 @@ async def test_signing_somebody_out(house: Services, staff_url: str, holder: Hol
     assert entry == [("sign_out_everywhere", user_id, {"sessions": 3}, SUPPORT.actor_id)]
 
 
-async def test_nobody_else_is_signed_out(house: Services, staff_url: str, holder: Holder) -> None:
+async def test_nobody_else_is_signed_out(
+    staff_services: Services, staff_url: str, holder: Holder
+) -> None:
     stranger = member(staff_url, organization(staff_url).organization_id)
     token = session_token(staff_url, stranger)
     rest: dict[str, Any] = {"reason": "Why not", "now": NOW}
     for user_id in (stranger, "usr_nobody"):
         with pytest.raises(UserNotFoundError):
             await staff_sessions.sign_out_person(
-                house.database, SUPPORT, holder.account_id, user_id=user_id, **rest
+                staff_services.database, SUPPORT, holder.account_id, user_id=user_id, **rest
             )
     with pytest.raises(InvalidInputError):
         await staff_sessions.sign_out_person(
-            house.database, SUPPORT, holder.account_id, user_id=stranger, reason="", now=NOW
+            staff_services.database,
+            SUPPORT,
+            holder.account_id,
+            user_id=stranger,
+            reason="",
+            now=NOW,
         )
     person = UserActor(stranger, "", "")
     with pytest.raises(ForbiddenError):
         await staff_sessions.sign_out_person(
-            house.database, person, holder.account_id, user_id=stranger, **rest
+            staff_services.database, person, holder.account_id, user_id=stranger, **rest
         )
-    assert await sessions.authenticate(house.database, token, NOW) is not None
+    assert await sessions.authenticate(staff_services.database, token, NOW) is not None
 
 
-async def test_money_with_links(bed: Bed) -> None:
-    await bed.subscribed("starter")
-    bed.skip(32 * DAY)
-    await bed.deliver()
-    database, links = bed.services.database, bed.services.links
-    (row,) = await account.list_subscriptions(database, links, SUPPORT, bed.holder.account_id)
+async def test_money_with_links(harness: BillingHarness) -> None:
+    await harness.subscribed("starter")
+    harness.skip(32 * DAY)
+    await harness.deliver()
+    database, links = harness.services.database, harness.services.links
+    (row,) = await account.list_subscriptions(database, links, SUPPORT, harness.holder.account_id)
     assert (row.offer.code, row.status, row.provider_url) == ("starter", "active", "")
 
     async def read(**page: Any) -> Any:
         return await account.list_account_invoices(
-            database, links, SUPPORT, bed.holder.account_id, **page
+            database, links, SUPPORT, harness.holder.account_id, **page
         )
 
     invoices = await all_of(read)
@@ -191,23 +213,31 @@ async def test_money_with_links(bed: Bed) -> None:
     for each in invoices:
         assert "Invoice" in look(each.provider_url)
     real = Dashboard("sk_test_x")
-    who = await account.read_identity(database, real, SUPPORT, bed.holder.account_id, bed.now)
+    who = await account.read_identity(
+        database, real, SUPPORT, harness.holder.account_id, harness.now
+    )
     assert who.customer_url.startswith("https://dashboard.stripe.com/test/customers/cus_")
     assert Dashboard("sk_live_x").invoice("in_1") == "https://dashboard.stripe.com/invoices/in_1"
     assert Dashboard(None).customer("cus_1") == ""
 
 
 @pytest.mark.parametrize("account_id", ["acc_0000000000000001", "acc_x", "", "acc_" + "f" * 16])
-async def test_no_such_account(house: Services, account_id: str) -> None:
+async def test_no_such_account(staff_services: Services, account_id: str) -> None:
     for attempt in (
-        account.read_identity(house.database, house.links, SUPPORT, account_id, NOW),
-        account.list_people(house.database, SUPPORT, account_id),
-        account.list_reservations(house.database, SUPPORT, account_id, now=NOW),
-        account.list_subscriptions(house.database, house.links, SUPPORT, account_id),
-        account.list_account_invoices(house.database, house.links, SUPPORT, account_id),
-        account.list_account_keys(house.database, SUPPORT, account_id),
-        staff_sessions.list_account_sessions(house.database, SUPPORT, account_id, now=NOW),
-        house.disputes.read(SUPPORT, account_id, NOW),
+        account.read_identity(
+            staff_services.database, staff_services.links, SUPPORT, account_id, NOW
+        ),
+        account.list_people(staff_services.database, SUPPORT, account_id),
+        account.list_reservations(staff_services.database, SUPPORT, account_id, now=NOW),
+        account.list_subscriptions(
+            staff_services.database, staff_services.links, SUPPORT, account_id
+        ),
+        account.list_account_invoices(
+            staff_services.database, staff_services.links, SUPPORT, account_id
+        ),
+        account.list_account_keys(staff_services.database, SUPPORT, account_id),
+        staff_sessions.list_account_sessions(staff_services.database, SUPPORT, account_id, now=NOW),
+        staff_services.disputes.read(SUPPORT, account_id, NOW),
     ):
         with pytest.raises(AccountNotFoundError):
             await attempt

@@ -34,14 +34,14 @@ async def test_an_adjustment_moves_the_balance_and_is_undone(
         await refunds.refund_event(executions, billing, answer["event_id"], reason=WHY, now=now())
     with pytest.raises(AdjustmentExceedsError) as exceeds:
         await adjust(-1)
-    assert exceeds.value.facts["executions_used"] == 0
+    assert exceeds.value.extensions["executions_used"] == 0
     with pytest.raises(AdjustmentExceedsError):
         await adjust(101)
     more = await adjust(100)
     assert await customer.remaining() == 50
     with pytest.raises(AdjustmentExceedsError) as used:
         await customer.undo(billing, less)
-    assert used.value.facts["executions_remaining"] == 0
+    assert used.value.extensions["executions_remaining"] == 0
     await customer.undo(billing, more)
     await customer.undo(billing, less)
     assert customer.figures() == before

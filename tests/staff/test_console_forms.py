@@ -42,14 +42,14 @@ def test_an_amount_is_exact(price: str, currency: str, minor: int) -> None:
 def test_what_is_no_amount_is_refused_by_name(price: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         fields_of(EMPTY_FORM | {"price": price})
-    assert refused.value.facts == {"field": "price"}
+    assert refused.value.extensions == {"field": "price"}
 
 
 @pytest.mark.parametrize("executions", ["", "-5", "1.5", "1" * 15])
 def test_what_is_no_number_is_refused_by_name(executions: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         fields_of(EMPTY_FORM | {"executions": executions})
-    assert refused.value.facts == {"field": "executions"}
+    assert refused.value.extensions == {"field": "executions"}
 
 
 def test_the_card_says_what_is_sold() -> None:

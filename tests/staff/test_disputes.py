@@ -14,7 +14,7 @@ from billing_app.billing.staff.customers.account import read_identity
 from billing_app.billing.staff.customers.disputes import Dispute, Disputes, undecided
 from billing_app.billing.staff.operations.provider_events import EventQuery, list_received
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind, read_stop
-from billing_app.billing.subscriptions.provider import DisputeFacts, DisputeStage
+from billing_app.billing.subscriptions.provider import DisputeStage, ProviderDispute
 from billing_app.db.enums import StaffRole
 from billing_app.payments.dashboard import Dashboard
 from billing_app.payments.disputes import StripeDisputes
@@ -22,115 +22,123 @@ from billing_app.states.staff.account_alerts import dispute_lines
 from billing_app.states.staff.customer_views import plan_line
 from billing_app.states.staff.customers import customer_status
 from tests.factories import connect
-from tests.payments.billing_harness import DISPUTED, Bed, accepted, look, type_card
+from tests.payments.billing_harness import DISPUTED, BillingHarness, accepted, look, type_card
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
 DAYS_TO_ANSWER = 7
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
-TOLD = DisputeFacts("du_1", "pi_1", DisputeStage.UNANSWERED, 1_900, "USD", AT, None)
+TOLD = ProviderDispute("du_1", "pi_1", DisputeStage.UNANSWERED, 1_900, "USD", AT, None)
 SHOWN = Dispute(1_900, "USD", AT, "Starter", True, AT + timedelta(days=7), False, "")
 
 
-async def read(bed: Bed) -> list[Dispute]:
-    return await bed.services.disputes.read(SUPPORT, bed.holder.account_id, bed.now)
+async def read(harness: BillingHarness) -> list[Dispute]:
+    return await harness.services.disputes.read(SUPPORT, harness.holder.account_id, harness.now)
 
 
-async def disputed(bed: Bed) -> Any:
+async def disputed(harness: BillingHarness) -> Any:
     """A subscription whose payment is disputed at once; the dispute at Stripe."""
-    await bed.subscribed("starter", DISPUTED)
-    (found,) = bed.client.v1.disputes.list().data
+    await harness.subscribed("starter", DISPUTED)
+    (found,) = harness.client.v1.disputes.list().data
     return found
 
 
-async def answer(bed: Bed, evidence: str) -> None:
-    (found,) = bed.client.v1.disputes.list().data
+async def answer(harness: BillingHarness, evidence: str) -> None:
+    (found,) = harness.client.v1.disputes.list().data
     told: Any = {"evidence": {"uncategorized_text": evidence}, "submit": True}
-    bed.client.v1.disputes.update(found.id, told)
-    await bed.deliver()
+    harness.client.v1.disputes.update(found.id, told)
+    await harness.deliver()
 
 
-async def test_what_is_told_of_a_dispute(bed: Bed) -> None:
-    theirs = await disputed(bed)
-    (found,) = await read(bed)
+async def test_what_is_told_of_a_dispute(harness: BillingHarness) -> None:
+    theirs = await disputed(harness)
+    (found,) = await read(harness)
     assert (found.amount_minor, found.currency) == (1_900, "USD")
     assert found.since == datetime.fromtimestamp(theirs.created, UTC)
     assert found.evidence_due_at == found.since + timedelta(days=DAYS_TO_ANSWER)
     assert (found.plan_name, found.stops_plan, found.is_answered) == ("Starter", True, False)
     assert "Invoice" in look(found.provider_url), "the sandbox has a page for invoices alone"
-    at_stripe = Disputes(bed.services.database, Dashboard("sk_test_x"), StripeDisputes())
-    (found,) = await at_stripe.read(SUPPORT, bed.holder.account_id, bed.now)
+    at_stripe = Disputes(harness.services.database, Dashboard("sk_test_x"), StripeDisputes())
+    (found,) = await at_stripe.read(SUPPORT, harness.holder.account_id, harness.now)
     payments = "https://dashboard.stripe.com/test/payments"
     assert found.provider_url == f"{payments}/{theirs.payment_intent}"
 
 
-async def test_until_the_bank_decides(bed: Bed) -> None:
-    await disputed(bed)
-    await answer(bed, "Here is what they used")
-    (found,) = await read(bed)
+async def test_until_the_bank_decides(harness: BillingHarness) -> None:
+    await disputed(harness)
+    await answer(harness, "Here is what they used")
+    (found,) = await read(harness)
     assert found.is_answered
-    bed.client.v1.disputes.close(bed.client.v1.disputes.list().data[0].id)
-    await bed.deliver()
-    assert await read(bed) == []
+    harness.client.v1.disputes.close(harness.client.v1.disputes.list().data[0].id)
+    await harness.deliver()
+    assert await read(harness) == []
 
 
 @pytest.mark.parametrize("evidence", ["winning_evidence", "losing_evidence"])
-async def test_a_decided_dispute_is_not_told(bed: Bed, evidence: str) -> None:
-    await disputed(bed)
-    await answer(bed, evidence)
-    assert await read(bed) == []
-    links = bed.services.links
-    who = await read_identity(bed.services.database, links, SUPPORT, bed.holder.account_id, bed.now)
+async def test_a_decided_dispute_is_not_told(harness: BillingHarness, evidence: str) -> None:
+    await disputed(harness)
+    await answer(harness, evidence)
+    assert await read(harness) == []
+    links = harness.services.links
+    who = await read_identity(
+        harness.services.database, links, SUPPORT, harness.holder.account_id, harness.now
+    )
     assert who.row.disputed_since is None
 
 
-async def test_without_the_event_the_suspended_plan_tells_it(bed: Bed) -> None:
+async def test_without_the_event_the_suspended_plan_tells_it(harness: BillingHarness) -> None:
     """As with events from before their customer was noted on them."""
-    await disputed(bed)
-    (whole,) = await read(bed)
-    with connect(bed.url) as connection:
+    await disputed(harness)
+    (whole,) = await read(harness)
+    with connect(harness.url) as connection:
         connection.execute(
             "UPDATE webhook_events SET customer_id = '' WHERE type LIKE 'charge.dispute.%'"
         )
-    (found,) = await read(bed)
+    (found,) = await read(harness)
     assert found == replace(whole, evidence_due_at=None)
 
 
-async def test_a_plan_that_is_used_up_is_not_stopped(bed: Bed) -> None:
-    await bed.subscribed("starter")
-    accepted(await bed.use(5_000))
-    (charge,) = bed.charges()
-    bed.sandbox.control("disputes", charge=charge.id, reason="fraudulent", amount=900)
-    await bed.deliver()
-    (found,) = await read(bed)
+async def test_a_plan_that_is_used_up_is_not_stopped(harness: BillingHarness) -> None:
+    await harness.subscribed("starter")
+    accepted(await harness.use(5_000))
+    (charge,) = harness.charges()
+    harness.sandbox.control("disputes", charge=charge.id, reason="fraudulent", amount=900)
+    await harness.deliver()
+    (found,) = await read(harness)
     assert (found.plan_name, found.stops_plan, found.amount_minor) == ("Starter", False, 900)
 
 
-async def test_the_plan_itself_says_that_it_is_suspended(bed: Bed) -> None:
-    await disputed(bed)
-    assert await states(bed) == ["Suspended"]
-    await answer(bed, "winning_evidence")
-    assert await states(bed) == ["In use"]
+async def test_the_plan_itself_says_that_it_is_suspended(harness: BillingHarness) -> None:
+    await disputed(harness)
+    assert await states(harness) == ["Suspended"]
+    await answer(harness, "winning_evidence")
+    assert await states(harness) == ["In use"]
 
 
-async def states(bed: Bed) -> list[str]:
-    found = await read_history(bed.services.database, SUPPORT, bed.holder.account_id, now=bed.now)
+async def states(harness: BillingHarness) -> list[str]:
+    found = await read_history(
+        harness.services.database, SUPPORT, harness.holder.account_id, now=harness.now
+    )
     return [plan_line(plan).state for plan in found.items]
 
 
-async def test_it_is_the_accounts_own_event_and_badge(bed: Bed) -> None:
-    await disputed(bed)
-    database, links, account_id = bed.services.database, bed.services.links, bed.holder.account_id
+async def test_it_is_the_accounts_own_event_and_badge(harness: BillingHarness) -> None:
+    await disputed(harness)
+    database, links, account_id = (
+        harness.services.database,
+        harness.services.links,
+        harness.holder.account_id,
+    )
     page = await list_received(
         database, links, SUPPORT, EventQuery(type="charge.dispute.", account_id=account_id)
     )
     assert [event.account_id for event in page.items] == [account_id] * len(page.items) != []
-    who = await read_identity(database, links, SUPPORT, account_id, bed.now)
+    who = await read_identity(database, links, SUPPORT, account_id, harness.now)
     assert customer_status(who.row) == ("Disputed", "bad")
 
 
-async def test_another_account_is_told_nothing(bed: Bed) -> None:
-    await disputed(bed)
-    beside = await Bed(bed.sandbox, bed.url).open_beside(bed)
+async def test_another_account_is_told_nothing(harness: BillingHarness) -> None:
+    await disputed(harness)
+    beside = await BillingHarness(harness.sandbox, harness.url).open_beside(harness)
     try:
         await beside.subscribed("starter")
         assert await read(beside) == []
@@ -138,15 +146,17 @@ async def test_another_account_is_told_nothing(bed: Bed) -> None:
         await beside.close()
     holder = UserActor("usr_holder", "Ada", "ada@example.com")
     with pytest.raises(ForbiddenError):
-        await bed.services.disputes.read(holder, bed.holder.account_id, bed.now)
+        await harness.services.disputes.read(holder, harness.holder.account_id, harness.now)
 
 
-async def test_what_other_plans_still_give_is_said(bed: Bed) -> None:
-    type_card((await bed.begin("pack")).checkout_url)
-    await bed.deliver()
-    await disputed(bed)
-    stop = await read_stop(bed.services.database, SUPPORT, bed.holder.account_id, bed.now)
-    (line,) = dispute_lines(await read(bed), stop, bed.now)
+async def test_what_other_plans_still_give_is_said(harness: BillingHarness) -> None:
+    type_card((await harness.begin("pack")).checkout_url)
+    await harness.deliver()
+    await disputed(harness)
+    stop = await read_stop(
+        harness.services.database, SUPPORT, harness.holder.account_id, harness.now
+    )
+    (line,) = dispute_lines(await read(harness), stop, harness.now)
     assert line.title.startswith("$19.00 for Starter is disputed since ")
     assert line.title.endswith("the plan is suspended until the bank decides.")
     assert line.words.startswith("Evidence is due at Stripe by ")

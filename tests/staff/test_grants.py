@@ -42,7 +42,7 @@ async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff)
     assert answer["plan"]["id"] == entry.subject, "what ends first is used first"
     with pytest.raises(GrantUsedError) as used:
         await customer.undo(support, entry)
-    assert used.value.facts["executions_used"] == 5
+    assert used.value.extensions["executions_used"] == 5
     await refunds.refund_event(
         customer.services.executions,
         staff[StaffRole.BILLING],
@@ -75,25 +75,25 @@ async def test_a_grant_without_an_end_is_used_after_what_was_bought(
 
 
 async def test_support_grants_little_each_time_and_each_day(
-    house: Services, staff_url: str
+    staff_services: Services, staff_url: str
 ) -> None:
-    customer = Customer(house, organization(staff_url, 1))
+    customer = Customer(staff_services, organization(staff_url, 1))
     support = staff_member(staff_url, StaffRole.SUPPORT)
     at = datetime(2026, 3, 10, 23, 59, tzinfo=UTC)
 
     async def grant(executions: int, at: datetime) -> Any:
         return await grants.grant_executions(
-            house.database, support, customer.id, executions=executions, reason=WHY, now=at
+            staff_services.database, support, customer.id, executions=executions, reason=WHY, now=at
         )
 
     with pytest.raises(OverLimitError) as each:
         await grant(1_001, at)
-    assert each.value.facts["limit_executions"] == 1_000
+    assert each.value.extensions["limit_executions"] == 1_000
     granted = [await grant(1_000, at) for _ in range(5)]
     with pytest.raises(OverLimitError) as day:
         await grant(1, at)
-    assert day.value.facts["limit_executions_per_day"] == 5_000
-    assert day.value.facts["executions_today"] == 5_000
+    assert day.value.extensions["limit_executions_per_day"] == 5_000
+    assert day.value.extensions["executions_today"] == 5_000
     await customer.undo(support, granted[0])
     await grant(1_000, at)
     await grant(1_000, at + timedelta(minutes=1))
@@ -114,7 +114,7 @@ async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
     before = customer.figures()
     with pytest.raises(GrantTakenBackError) as taken_back:
         await customer.undo(billing, refund)
-    assert taken_back.value.facts == {"executions_total": 5}
+    assert taken_back.value.extensions == {"executions_total": 5}
     with pytest.raises(GrantTakenBackError):
         await adjustments.adjust_executions(
             executions, billing, grant.subject, used=1, reason=WHY, now=now()

@@ -28,9 +28,9 @@ def change(url: str, holder: Holder, sequence: int, **values: Any) -> None:
         connection.execute(query, values)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-async def found(house: Services, holder: Holder) -> CustomerRow:
+async def found(staff_services: Services, holder: Holder) -> CustomerRow:
     where = CustomerFilter(holder.account_id)
-    (row,) = (await search_customers(house.database, OPERATOR, where, now=NOW)).items
+    (row,) = (await search_customers(staff_services.database, OPERATOR, where, now=NOW)).items
     return row
 
 
@@ -45,7 +45,7 @@ async def found(house: Services, holder: Holder) -> CustomerRow:
     ],
 )
 async def test_why_nothing_can_be_used(
-    house: Services,
+    staff_services: Services,
     staff_url: str,
     last: dict[str, Any],
     status: tuple[str, str],
@@ -54,7 +54,7 @@ async def test_why_nothing_can_be_used(
     holder = organization(staff_url, 100, 40)
     change(staff_url, holder, 1, starts_at=PAST, ends_at=YESTERDAY)
     change(staff_url, holder, 2, starts_at=PAST, name="Second", **last)
-    line = customer_line(await found(house, holder))
+    line = customer_line(await found(staff_services, holder))
     assert (line.plan, (line.status, line.tone)) == ("Second", status)
     assert line.left_words == (f"{left} left" if left else "")
     assert line.meter_tone == ("spent" if left else "")
@@ -64,13 +64,13 @@ async def test_why_nothing_can_be_used(
     ("because", "note"), [("depleted", "Used up"), ("period_ended", "Ended"), ("", "No end date")]
 )
 async def test_the_head_of_an_account_says_the_same(
-    house: Services, staff_url: str, because: str, note: str
+    staff_services: Services, staff_url: str, because: str, note: str
 ) -> None:
     holder = organization(staff_url, 40)
     if because:
         change(staff_url, holder, 1, used=40, ended_at=YESTERDAY, ended_because=because)
-    account = (house.database, OPERATOR, holder.account_id, NOW)
-    identity = await read_identity(account[0], house.links, *account[1:])
+    account = (staff_services.database, OPERATOR, holder.account_id, NOW)
+    identity = await read_identity(account[0], staff_services.links, *account[1:])
     current = await read_current(*account)
     head = customer_head(identity, current, Pace(0, None, None), None, NOW)
     assert head.plan == "Plan 1"
@@ -78,29 +78,31 @@ async def test_the_head_of_an_account_says_the_same(
     assert (head.left, head.of_total) == ("0" if because else "40", "of 40 executions left")
 
 
-async def test_who_never_had_a_plan(house: Services, staff_url: str) -> None:
+async def test_who_never_had_a_plan(staff_services: Services, staff_url: str) -> None:
     holder = organization(staff_url)
-    identity = await read_identity(house.database, house.links, OPERATOR, holder.account_id, NOW)
-    current = await read_current(house.database, OPERATOR, holder.account_id, NOW)
+    identity = await read_identity(
+        staff_services.database, staff_services.links, OPERATOR, holder.account_id, NOW
+    )
+    current = await read_current(staff_services.database, OPERATOR, holder.account_id, NOW)
     head = customer_head(identity, current, Pace(0, None, None), None, NOW)
     assert (head.status, head.plan, head.plan_note) == ("No plan", "None", "None has started yet")
 
 
 async def test_a_plan_that_may_not_be_used_yet_is_no_last_one(
-    house: Services, staff_url: str
+    staff_services: Services, staff_url: str
 ) -> None:
     for holder in (organization(staff_url), organization(staff_url, 100)):
         change(staff_url, holder, 1, starts_at=NOW + timedelta(days=1))
-        line = customer_line(await found(house, holder))
+        line = customer_line(await found(staff_services, holder))
         assert (line.plan, line.status, line.remaining) == ("", "No plan", "")
 
 
 @pytest.mark.parametrize(("used", "status"), [(3, "Beyond the plan"), (10, "Used up")])
 async def test_what_may_be_used_beyond(
-    house: Services, staff_url: str, used: int, status: str
+    staff_services: Services, staff_url: str, used: int, status: str
 ) -> None:
     holder = organization(staff_url, 100)
     change(staff_url, holder, 1, used=100, ended_at=NOW, ended_because="depleted")
     add_plan(staff_url, holder, 2, 10)
     change(staff_url, holder, 2, source="overage", used=used)
-    assert customer_line(await found(house, holder)).status == status
+    assert customer_line(await found(staff_services, holder)).status == status

@@ -45,26 +45,31 @@ def entries(url: str, subject: str) -> list[tuple[Any, ...]]:
 
 
 async def test_a_member_is_added_changed_and_removed_with_an_entry_each(
-    house: Services, staff: Staff, staff_url: str
+    staff_services: Services, staff: Staff, staff_url: str
 ) -> None:
     admin = staff[StaffRole.ADMIN]
     ada = person(staff_url)
-    assert await members.staff_actor(house.database, ada) is None
+    assert await members.staff_actor(staff_services.database, ada) is None
     added = await members.add_member(
-        house.database, admin, email=ada.email.upper(), role=StaffRole.SUPPORT, reason=WHY, now=NOW
+        staff_services.database,
+        admin,
+        email=ada.email.upper(),
+        role=StaffRole.SUPPORT,
+        reason=WHY,
+        now=NOW,
     )
     assert (added.user_id, added.password) == (ada.user_id, None)
-    assert await members.staff_actor(house.database, ada) == StaffActor(
+    assert await members.staff_actor(staff_services.database, ada) == StaffActor(
         ada.user_id, ada.name, StaffRole.SUPPORT
     )
     about = {"user_id": ada.user_id, "reason": WHY, "now": NOW}
-    await members.change_role(house.database, admin, role=StaffRole.BILLING, **about)
-    listed = {m.user_id: m.role for m in await members.list_members(house.database, admin)}
+    await members.change_role(staff_services.database, admin, role=StaffRole.BILLING, **about)
+    listed = {m.user_id: m.role for m in await members.list_members(staff_services.database, admin)}
     assert listed[ada.user_id] is StaffRole.BILLING
-    await members.remove_member(house.database, admin, **about)
-    assert await members.staff_actor(house.database, ada) is None
+    await members.remove_member(staff_services.database, admin, **about)
+    assert await members.staff_actor(staff_services.database, ada) is None
     with pytest.raises(StaffMemberNotFoundError):
-        await members.remove_member(house.database, admin, **about)
+        await members.remove_member(staff_services.database, admin, **about)
     assert entries(staff_url, ada.email.upper()) == [
         ("add_staff", admin.name, "admin", WHY, None, "support")
     ]
@@ -74,13 +79,18 @@ async def test_a_member_is_added_changed_and_removed_with_an_entry_each(
     ]
 
 
-async def test_an_unknown_address_becomes_a_user_who_can_sign_in(house: Services) -> None:
+async def test_an_unknown_address_becomes_a_user_who_can_sign_in(staff_services: Services) -> None:
     added = await members.add_member(
-        house.database, OPERATOR, email="new@our.house", role=StaffRole.BILLING, reason=WHY, now=NOW
+        staff_services.database,
+        OPERATOR,
+        email="new@our.house",
+        role=StaffRole.BILLING,
+        reason=WHY,
+        now=NOW,
     )
     assert added.password is not None
     signed_in = await sessions.sign_in(
-        house.database,
+        staff_services.database,
         email="New@our.house",
         password=added.password,
         user_agent="",
@@ -128,19 +138,19 @@ async def test_the_last_admin_stays(own_database_url: str, settings: Settings) -
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "a\0b"])
 async def test_nothing_is_done_without_a_reason(
-    house: Services, staff: Staff, staff_url: str, reason: str
+    staff_services: Services, staff: Staff, staff_url: str, reason: str
 ) -> None:
     ada = person(staff_url)
     with pytest.raises(InvalidInputError, match="Say why"):
         await members.add_member(
-            house.database,
+            staff_services.database,
             staff[StaffRole.ADMIN],
             email=ada.email,
             role=StaffRole.ADMIN,
             reason=reason,
             now=NOW,
         )
-    assert await members.staff_actor(house.database, ada) is None
+    assert await members.staff_actor(staff_services.database, ada) is None
 
 
 def test_over_http(browser_of: Browser, staff: Staff, staff_url: str) -> None:

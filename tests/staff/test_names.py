@@ -38,7 +38,7 @@ def statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", hear)
 
 
-async def test_a_name_for_each_kind_of_account(house: Services, staff_url: str) -> None:
+async def test_a_name_for_each_kind_of_account(staff_services: Services, staff_url: str) -> None:
     firm = organization(staff_url)
     people = [person(staff_url).user_id for _ in range(3)]
     ada, addressed, nameless = (trial(staff_url, user_id, 5) for user_id in people)
@@ -48,7 +48,7 @@ async def test_a_name_for_each_kind_of_account(house: Services, staff_url: str) 
             "UPDATE users SET email = NULL, password_hash = NULL WHERE id = %s", [people[2]]
         )
     found = await read_names(
-        house.database,
+        staff_services.database,
         SUPPORT,
         [None, "", "acc_x", ids.encode_account(1)]
         + [each.account_id for each in (firm, ada, addressed, nameless, firm)],
@@ -61,14 +61,16 @@ async def test_a_name_for_each_kind_of_account(house: Services, staff_url: str) 
     }
 
 
-async def test_a_page_of_names_is_one_query(house: Services, staff_url: str) -> None:
+async def test_a_page_of_names_is_one_query(staff_services: Services, staff_url: str) -> None:
     holders = [organization(staff_url) for _ in range(MANY)]
     with statements() as asked:
-        found = await read_names(house.database, SUPPORT, [each.account_id for each in holders])
+        found = await read_names(
+            staff_services.database, SUPPORT, [each.account_id for each in holders]
+        )
     assert len(found) == MANY
     assert len([each for each in asked if "FROM accounts" in each]) == 1
     with statements() as asked:
-        assert await read_names(house.database, SUPPORT, [None]) == {}
+        assert await read_names(staff_services.database, SUPPORT, [None]) == {}
     assert asked == []
 
 
@@ -85,25 +87,29 @@ async def test_a_page_of_names_is_one_query(house: Services, staff_url: str) -> 
     ],
 )
 async def test_the_figures_of_an_entry_are_in_words(
-    house: Services,
+    staff_services: Services,
     customer: Customer,
     before: dict[str, Any],
     after: dict[str, Any],
     figures: str,
 ) -> None:
     await grant_executions(
-        house.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
+        staff_services.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
     )
-    page = await list_entries(house.database, SUPPORT, EntryQuery(account_id=customer.id))
+    page = await list_entries(staff_services.database, SUPPORT, EntryQuery(account_id=customer.id))
     entry = replace(page.items[0], action="edit_offer", before=before, after=after)
     assert entry_line(entry, SUPPORT.role, {}, {}).figures == figures
 
 
-async def test_an_entry_has_the_name_of_its_account(house: Services, customer: Customer) -> None:
+async def test_an_entry_has_the_name_of_its_account(
+    staff_services: Services, customer: Customer
+) -> None:
     await grant_executions(
-        house.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
+        staff_services.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
     )
-    page = await list_entries(house.database, SUPPORT, EntryQuery(account_id=customer.id))
-    names = await read_names(house.database, SUPPORT, [each.account_id for each in page.items])
+    page = await list_entries(staff_services.database, SUPPORT, EntryQuery(account_id=customer.id))
+    names = await read_names(
+        staff_services.database, SUPPORT, [each.account_id for each in page.items]
+    )
     (line,) = [entry_line(each, SUPPORT.role, {}, names) for each in page.items]
     assert (line.account_id, line.account) == (customer.id, "Acme")

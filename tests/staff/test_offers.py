@@ -20,7 +20,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProviderUnavailableError,
 )
 from billing_app.db.enums import Interval, StaffRole
-from tests.payments.billing_harness import Bed
+from tests.payments.billing_harness import BillingHarness
 from tests.payments.test_outages import FAULTS, break_writes
 
 ANA = StaffActor("usr_ana", "Ana", StaffRole.ADMIN)
@@ -34,46 +34,52 @@ def fields(**changes: Any) -> DraftFields:
     return replace(FIELDS, terms=replace(TERMS, **changes))
 
 
-async def create(bed: Bed, code: str = "team", what: DraftFields = FIELDS) -> OfferDetail:
+async def create(
+    harness: BillingHarness, code: str = "team", what: DraftFields = FIELDS
+) -> OfferDetail:
     return await publishing.create_offer(
-        bed.services.database, ANA, code=code, fields=what, reason="New", now=bed.now
+        harness.services.database, ANA, code=code, fields=what, reason="New", now=harness.now
     )
 
 
 async def edit(
-    bed: Bed, revision: int, what: DraftFields, who: StaffActor = ANA, code: str = "team"
+    harness: BillingHarness,
+    revision: int,
+    what: DraftFields,
+    who: StaffActor = ANA,
+    code: str = "team",
 ) -> OfferDetail:
     return await publishing.edit_offer(
-        bed.services.database,
+        harness.services.database,
         who,
         code,
         revision=revision,
         fields=what,
         reason="Better",
-        now=bed.now,
+        now=harness.now,
     )
 
 
 async def publish(
-    bed: Bed, revision: int, who: StaffActor = ANA, code: str = "team"
+    harness: BillingHarness, revision: int, who: StaffActor = ANA, code: str = "team"
 ) -> OfferDetail:
     return await publishing.publish_draft(
-        bed.services.database,
-        bed.services.provider,
+        harness.services.database,
+        harness.services.provider,
         who,
         code,
         revision=revision,
         reason="Sell it",
-        now=bed.now,
+        now=harness.now,
     )
 
 
-def audit(bed: Bed) -> list[tuple[str, str, str]]:
-    return bed.rows("SELECT action, subject, actor_name FROM audit_entries ORDER BY id")  # pyright: ignore[reportReturnType]
+def audit(harness: BillingHarness) -> list[tuple[str, str, str]]:
+    return harness.rows("SELECT action, subject, actor_name FROM audit_entries ORDER BY id")  # pyright: ignore[reportReturnType]
 
 
-def versions(bed: Bed, code: str = "team") -> list[tuple[Any, ...]]:
-    return bed.rows(
+def versions(harness: BillingHarness, code: str = "team") -> list[tuple[Any, ...]]:
+    return harness.rows(
         "SELECT v.version, v.price_minor, p.price_id FROM offers AS o"  # noqa: S608
         " JOIN offer_versions AS v ON v.offer_id = o.id"
         " LEFT JOIN offer_prices AS p ON p.offer_version_id = v.id"
@@ -81,58 +87,58 @@ def versions(bed: Bed, code: str = "team") -> list[tuple[Any, ...]]:
     )
 
 
-async def test_from_draft_to_a_version_that_can_be_bought(bed: Bed) -> None:
-    made = await create(bed)
+async def test_from_draft_to_a_version_that_can_be_bought(harness: BillingHarness) -> None:
+    made = await create(harness)
     assert (made.row.state, made.row.version, made.row.draft.revision) == ("draft", None, 1)
-    sold = [offer.code for offer in await catalogue.list_offers(bed.services.database)]
+    sold = [offer.code for offer in await catalogue.list_offers(harness.services.database)]
     assert "team" not in sold
     with pytest.raises(catalogue.OfferUnknownError):
-        await bed.begin("team")
-    out = await publish(bed, 1)
+        await harness.begin("team")
+    out = await publish(harness, 1)
     assert (out.row.state, out.row.version, out.row.has_edits) == ("published", 1, False)
-    price = bed.client.v1.prices.retrieve(str(out.versions[0].price_id))
+    price = harness.client.v1.prices.retrieve(str(out.versions[0].price_id))
     assert (price.unit_amount, price.currency) == (2_500, "eur")
-    assert (await bed.subscribed("team")).offer.code == "team"
-    assert audit(bed) == [("edit_offer", "team", "Ana"), ("publish_offer", "team", "Ana")]
+    assert (await harness.subscribed("team")).offer.code == "team"
+    assert audit(harness) == [("edit_offer", "team", "Ana"), ("publish_offer", "team", "Ana")]
 
 
-async def test_staff_and_customers_see_the_same_order(bed: Bed) -> None:
+async def test_staff_and_customers_see_the_same_order(harness: BillingHarness) -> None:
     for code in ("zebra", "aster"):
-        await create(bed, code)
-        await publish(bed, 1, code=code)
-    database = bed.services.database
+        await create(harness, code)
+        await publish(harness, 1, code=code)
+    database = harness.services.database
     theirs = [offer.code for offer in await catalogue.list_offers(database)]
-    ours = await offers.list_staff_offers(database, ANA, now=bed.now)
+    ours = await offers.list_staff_offers(database, ANA, now=harness.now)
     assert [row.code for row in ours.items] == theirs
     assert theirs.index("aster") < theirs.index("zebra")
 
 
-async def test_customers_stay_on_the_version_they_bought(bed: Bed) -> None:
-    await create(bed)
-    await publish(bed, 1)
-    await bed.subscribed("team")
-    await edit(bed, 1, fields(price_minor=9_900, executions=7_000))
-    assert (await bed.live()).offer.price_minor == 2_500
-    out = await publish(bed, 2)
+async def test_customers_stay_on_the_version_they_bought(harness: BillingHarness) -> None:
+    await create(harness)
+    await publish(harness, 1)
+    await harness.subscribed("team")
+    await edit(harness, 1, fields(price_minor=9_900, executions=7_000))
+    assert (await harness.live()).offer.price_minor == 2_500
+    out = await publish(harness, 2)
     assert [(row.version, row.accounts) for row in out.versions] == [(2, 0), (1, 1)]
-    assert (await bed.live()).offer.version == 1
-    page = await offers.list_accounts_on(bed.services.database, ANA, "team", 1, now=bed.now)
-    assert [row.account_id for row in page.items] == [bed.holder.account_id]
-    none = await offers.list_accounts_on(bed.services.database, ANA, "team", 2, now=bed.now)
+    assert (await harness.live()).offer.version == 1
+    page = await offers.list_accounts_on(harness.services.database, ANA, "team", 1, now=harness.now)
+    assert [row.account_id for row in page.items] == [harness.holder.account_id]
+    none = await offers.list_accounts_on(harness.services.database, ANA, "team", 2, now=harness.now)
     assert none.items == []
-    bed.skip(40 * 86_400)
-    await bed.deliver()
-    assert {plan["executions"] for plan in bed.plans()} == {1_000}
+    harness.skip(40 * 86_400)
+    await harness.deliver()
+    assert {plan["executions"] for plan in harness.plans()} == {1_000}
 
 
-async def test_a_stale_edit_names_what_the_other_changed(bed: Bed) -> None:
-    await create(bed)
-    await edit(bed, 1, fields(price_minor=3_000, overage=SOFT), BEN)
-    await edit(bed, 2, fields(price_minor=3_500, overage=SOFT), BEN)
+async def test_a_stale_edit_names_what_the_other_changed(harness: BillingHarness) -> None:
+    await create(harness)
+    await edit(harness, 1, fields(price_minor=3_000, overage=SOFT), BEN)
+    await edit(harness, 2, fields(price_minor=3_500, overage=SOFT), BEN)
     mine = fields(price_minor=2_000, name="Crew")
     with pytest.raises(OfferEditedError) as raised:
-        await edit(bed, 1, mine)
-    changes: Any = raised.value.facts["changes"]
+        await edit(harness, 1, mine)
+    changes: Any = raised.value.extensions["changes"]
     told = {change.field: (change.before, change.theirs, change.yours) for change in changes}
     assert told == {
         "price_minor": (2_500, 3_500, 2_000),
@@ -141,80 +147,88 @@ async def test_a_stale_edit_names_what_the_other_changed(bed: Bed) -> None:
         "overage_limit_executions": (None, 5_000, None),
     }
     assert {change.by for change in changes} == {"Ben"}
-    assert raised.value.facts["revision"] == 3
+    assert raised.value.extensions["revision"] == 3
     assert "Ben changed" in raised.value.detail
     with pytest.raises(OfferEditedError):
-        await publish(bed, 1)
-    assert versions(bed) == []
-    await edit(bed, 3, mine)
-    assert (await publish(bed, 4)).row.draft.fields.terms.name == "Crew"
+        await publish(harness, 1)
+    assert versions(harness) == []
+    await edit(harness, 3, mine)
+    assert (await publish(harness, 4)).row.draft.fields.terms.name == "Crew"
 
 
-async def test_two_people_save_at_once(bed: Bed) -> None:
-    await create(bed)
+async def test_two_people_save_at_once(harness: BillingHarness) -> None:
+    await create(harness)
     answers = await asyncio.gather(
-        edit(bed, 1, fields(price_minor=3_000), ANA),
-        edit(bed, 1, fields(executions=5), BEN),
+        edit(harness, 1, fields(price_minor=3_000), ANA),
+        edit(harness, 1, fields(executions=5), BEN),
         return_exceptions=True,
     )
     lost = [answer for answer in answers if isinstance(answer, OfferEditedError)]
     assert len(lost) == 1
-    assert bed.rows("SELECT max(revision) FROM offer_drafts") == [(2,)]
-    assert len(audit(bed)) == 2
+    assert harness.rows("SELECT max(revision) FROM offer_drafts") == [(2,)]
+    assert len(audit(harness)) == 2
 
 
-async def test_saving_what_is_there_already_is_no_edit(bed: Bed) -> None:
-    await create(bed)
-    same = await edit(bed, 1, FIELDS)
+async def test_saving_what_is_there_already_is_no_edit(harness: BillingHarness) -> None:
+    await create(harness)
+    same = await edit(harness, 1, FIELDS)
     assert same.row.draft.revision == 1
-    assert len(audit(bed)) == 1
+    assert len(audit(harness)) == 1
 
 
-async def test_two_people_publish_at_once(bed: Bed) -> None:
-    await create(bed)
+async def test_two_people_publish_at_once(harness: BillingHarness) -> None:
+    await create(harness)
     done = await asyncio.gather(
-        *(publish(bed, 1, who) for who in (ANA, BEN) * 3), return_exceptions=True
+        *(publish(harness, 1, who) for who in (ANA, BEN) * 3), return_exceptions=True
     )
     assert all(isinstance(each, OfferDetail | PaymentProviderUnavailableError) for each in done), (
         done
     )
-    assert [row[:2] for row in versions(bed)] == [(1, 2_500)]
-    again = await publish(bed, 1, BEN)
+    assert [row[:2] for row in versions(harness)] == [(1, 2_500)]
+    again = await publish(harness, 1, BEN)
     assert [row.version for row in again.versions] == [1]
-    assert len(audit(bed)) == 2
-    assert len(bed.client.v1.products.list().data) == 1
-    assert len(bed.client.v1.prices.list().data) == 1
+    assert len(audit(harness)) == 2
+    assert len(harness.client.v1.products.list().data) == 1
+    assert len(harness.client.v1.prices.list().data) == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/products", "/v1/prices"])
 @pytest.mark.parametrize(("kind", "when"), FAULTS)
-async def test_nothing_is_half_published(impatient: Bed, kind: str, when: str, path: str) -> None:
-    bed = impatient
-    quick = bed.services.subscriptions._provider
-    await create(bed)
-    break_writes(bed, path, kind, when)
+async def test_nothing_is_half_published(
+    impatient: BillingHarness, kind: str, when: str, path: str
+) -> None:
+    harness = impatient
+    quick = harness.services.subscriptions._provider
+    await create(harness)
+    break_writes(harness, path, kind, when)
 
     async def attempt() -> OfferDetail:
         return await publishing.publish_draft(
-            bed.services.database, quick, ANA, "team", revision=1, reason="Sell", now=bed.now
+            harness.services.database,
+            quick,
+            ANA,
+            "team",
+            revision=1,
+            reason="Sell",
+            now=harness.now,
         )
 
     with pytest.raises(PaymentProviderUnavailableError):
         await attempt()
-    assert versions(bed) == []
-    assert len(audit(bed)) == 1
-    state = await offers.read_offer(bed.services.database, ANA, "team", bed.now)
+    assert versions(harness) == []
+    assert len(audit(harness)) == 1
+    state = await offers.read_offer(harness.services.database, ANA, "team", harness.now)
     assert (state.row.state, state.row.has_edits) == (OfferState.DRAFT, True)
-    bed.sandbox.http.delete("/_sandbox/faults")
+    harness.sandbox.http.delete("/_sandbox/faults")
     await asyncio.sleep(1.0 if kind == "hang" else 0.0)  # what hangs holds its key
     assert (await attempt()).row.version == 1
-    assert len(bed.client.v1.products.list().data) == 1
-    assert len(bed.client.v1.prices.list().data) == 1
+    assert len(harness.client.v1.products.list().data) == 1
+    assert len(harness.client.v1.prices.list().data) == 1
 
 
-async def test_a_draft_that_failed_may_be_changed_and_published(bed: Bed) -> None:
+async def test_a_draft_that_failed_may_be_changed_and_published(harness: BillingHarness) -> None:
     """What was made at Stripe for the first try does not bind the second."""
-    await create(bed)
+    await create(harness)
     price: Any = {
         "currency": "eur",
         "unit_amount": 2_500,
@@ -222,71 +236,71 @@ async def test_a_draft_that_failed_may_be_changed_and_published(bed: Bed) -> Non
         "recurring": {"interval": "month"},
         "product_data": {"name": "Team"},
     }
-    bed.client.v1.prices.create(price)
-    await edit(bed, 1, fields(price_minor=4_000))
-    out = await publish(bed, 2)
+    harness.client.v1.prices.create(price)
+    await edit(harness, 1, fields(price_minor=4_000))
+    out = await publish(harness, 2)
     assert [(row.version, row.terms.price_minor) for row in out.versions] == [(1, 4_000)]
 
 
-async def test_another_price_under_our_name_is_not_sold(bed: Bed) -> None:
-    await create(bed)
+async def test_another_price_under_our_name_is_not_sold(harness: BillingHarness) -> None:
+    await create(harness)
     price: Any = {
         "currency": "eur",
         "unit_amount": 1,
         "lookup_key": "team-r1",
         "product_data": {"name": "Team"},
     }
-    bed.client.v1.prices.create(price)
+    harness.client.v1.prices.create(price)
     with pytest.raises(PaymentProviderFailedError):
-        await publish(bed, 1)
-    assert versions(bed) == []
+        await publish(harness, 1)
+    assert versions(harness) == []
 
 
-async def test_an_offer_that_was_published_without_a_draft(bed: Bed) -> None:
-    was = await offers.read_offer(bed.services.database, ANA, "starter", bed.now)
+async def test_an_offer_that_was_published_without_a_draft(harness: BillingHarness) -> None:
+    was = await offers.read_offer(harness.services.database, ANA, "starter", harness.now)
     assert (was.row.state, was.row.draft.revision, was.row.has_edits) == ("published", 0, False)
     terms = replace(was.row.draft.fields.terms, price_minor=2_100)
-    changed = await edit(bed, 0, replace(was.row.draft.fields, terms=terms), code="starter")
+    changed = await edit(harness, 0, replace(was.row.draft.fields, terms=terms), code="starter")
     assert (changed.row.draft.revision, changed.row.has_edits) == (1, True)
     with pytest.raises(OfferEditedError) as raised:
-        await edit(bed, 0, was.row.draft.fields, BEN, "starter")
-    (change,) = raised.value.facts["changes"]  # pyright: ignore[reportGeneralTypeIssues]
+        await edit(harness, 0, was.row.draft.fields, BEN, "starter")
+    (change,) = raised.value.extensions["changes"]  # pyright: ignore[reportGeneralTypeIssues]
     assert (change.field, change.before, change.theirs) == ("price_minor", 1_900, 2_100)
-    out = await publish(bed, 1, code="starter")
+    out = await publish(harness, 1, code="starter")
     assert [row.version for row in out.versions] == [2, 1]
-    assert await publish(bed, 1, code="starter") == out
+    assert await publish(harness, 1, code="starter") == out
 
 
-async def test_archived_offers_are_not_sold_and_not_edited(bed: Bed) -> None:
-    database = bed.services.database
-    await bed.subscribed("growth")
-    gone = await publishing.archive_offer(database, ANA, "growth", reason="Old", now=bed.now)
+async def test_archived_offers_are_not_sold_and_not_edited(harness: BillingHarness) -> None:
+    database = harness.services.database
+    await harness.subscribed("growth")
+    gone = await publishing.archive_offer(database, ANA, "growth", reason="Old", now=harness.now)
     assert (gone.row.state, gone.row.accounts) == (OfferState.ARCHIVED, 1)
     assert "growth" not in [offer.code for offer in await catalogue.list_offers(database)]
-    assert (await bed.live()).offer.code == "growth"
-    for attempt in (edit(bed, 0, FIELDS, code="growth"), publish(bed, 0, code="growth")):
+    assert (await harness.live()).offer.code == "growth"
+    for attempt in (edit(harness, 0, FIELDS, code="growth"), publish(harness, 0, code="growth")):
         with pytest.raises(OfferArchivedError):
             await attempt
-    await publishing.archive_offer(database, ANA, "growth", reason="Old", now=bed.now)
-    await publishing.unarchive_offer(database, ANA, "growth", reason="Again", now=bed.now)
+    await publishing.archive_offer(database, ANA, "growth", reason="Old", now=harness.now)
+    await publishing.unarchive_offer(database, ANA, "growth", reason="Again", now=harness.now)
     assert "growth" in [offer.code for offer in await catalogue.list_offers(database)]
-    assert [row[0] for row in audit(bed)] == ["archive_offer", "unarchive_offer"]
+    assert [row[0] for row in audit(harness)] == ["archive_offer", "unarchive_offer"]
 
 
-async def test_the_list_says_what_is_what(bed: Bed) -> None:
-    database = bed.services.database
-    await create(bed)
-    await publishing.archive_offer(database, ANA, "scale", reason="Old", now=bed.now)
+async def test_the_list_says_what_is_what(harness: BillingHarness) -> None:
+    database = harness.services.database
+    await create(harness)
+    await publishing.archive_offer(database, ANA, "scale", reason="Old", now=harness.now)
     states: dict[OfferState, list[str]] = {}
     for state in OfferState:
         page = await offers.list_staff_offers(
-            database, ANA, offers.OfferQuery(state=state), now=bed.now
+            database, ANA, offers.OfferQuery(state=state), now=harness.now
         )
         states[state] = [row.code for row in page.items]
     assert states[OfferState.DRAFT] == ["team"]
     assert states[OfferState.ARCHIVED] == ["scale"]
     assert "starter" in states[OfferState.PUBLISHED]
-    everything = await offers.list_staff_offers(database, ANA, now=bed.now)
+    everything = await offers.list_staff_offers(database, ANA, now=harness.now)
     assert len(everything.items) == sum(len(codes) for codes in states.values())
 
 
@@ -314,11 +328,11 @@ BAD = {
 @pytest.mark.parametrize(
     ("field", "terms"), [(field, terms) for field, each in BAD.items() for terms in each]
 )
-async def test_bad_terms(bed: Bed, field: str, terms: OfferTerms) -> None:
+async def test_bad_terms(harness: BillingHarness, field: str, terms: OfferTerms) -> None:
     with pytest.raises(InvalidInputError) as raised:
-        await create(bed, what=DraftFields(terms))
-    assert raised.value.facts["field"] == field
-    assert audit(bed) == []
+        await create(harness, what=DraftFields(terms))
+    assert raised.value.extensions["field"] == field
+    assert audit(harness) == []
 
 
 @pytest.mark.parametrize(
@@ -330,50 +344,50 @@ async def test_bad_terms(bed: Bed, field: str, terms: OfferTerms) -> None:
         replace(PACK, valid_days=365, priority=5),
     ],
 )
-async def test_odd_but_fine(bed: Bed, terms: OfferTerms) -> None:
-    await create(bed, what=DraftFields(terms))
-    out = await publish(bed, 1)
+async def test_odd_but_fine(harness: BillingHarness, terms: OfferTerms) -> None:
+    await create(harness, what=DraftFields(terms))
+    out = await publish(harness, 1)
     assert replace(out.versions[0].terms, priority=terms.priority) == terms
 
 
 @pytest.mark.parametrize("code", ["", "A", "a b", "-a", "a-", "a" * 65, "ä", "a\n", "../x"])
-async def test_bad_codes(bed: Bed, code: str) -> None:
+async def test_bad_codes(harness: BillingHarness, code: str) -> None:
     with pytest.raises(InvalidInputError):
-        await create(bed, code)
+        await create(harness, code)
 
 
-async def test_what_else_is_refused(bed: Bed) -> None:
-    database = bed.services.database
+async def test_what_else_is_refused(harness: BillingHarness) -> None:
+    database = harness.services.database
     with pytest.raises(OfferTakenError):
-        await create(bed, "starter")
-    await create(bed)
+        await create(harness, "starter")
+    await create(harness)
     for revision in (-1, 0, 7):
         with pytest.raises(InvalidInputError):
-            await edit(bed, revision, fields(executions=2))
+            await edit(harness, revision, fields(executions=2))
     for position in (-1, 10**7):
         with pytest.raises(InvalidInputError):
-            await edit(bed, 1, replace(FIELDS, position=position))
+            await edit(harness, 1, replace(FIELDS, position=position))
     with pytest.raises(OfferNotFoundError):
-        await publish(bed, 1, code="nothing")
+        await publish(harness, 1, code="nothing")
     with pytest.raises(OfferNotFoundError):
-        await offers.list_accounts_on(database, ANA, "starter", 9, now=bed.now)
+        await offers.list_accounts_on(database, ANA, "starter", 9, now=harness.now)
     for reason in ("", "  ", "x" * 501):
         with pytest.raises(InvalidInputError):
-            await publishing.archive_offer(database, ANA, "team", reason=reason, now=bed.now)
-    assert len(audit(bed)) == 1
+            await publishing.archive_offer(database, ANA, "team", reason=reason, now=harness.now)
+    assert len(audit(harness)) == 1
 
 
 @pytest.mark.parametrize("role", [StaffRole.SUPPORT, StaffRole.BILLING, None])
-async def test_only_admins_change_offers(bed: Bed, role: StaffRole | None) -> None:
-    database = bed.services.database
+async def test_only_admins_change_offers(harness: BillingHarness, role: StaffRole | None) -> None:
+    database = harness.services.database
     actor = StaffActor("usr_x", "X", role) if role else UserActor("usr_x", "X", "x@example.com")
     wanted = StaffRoleMissingError if role else ForbiddenError
-    rest: dict[str, Any] = {"reason": "Because", "now": bed.now}
+    rest: dict[str, Any] = {"reason": "Because", "now": harness.now}
     more: dict[str, Any] = {"revision": 0, **rest}
     for attempt in (
         publishing.create_offer(database, actor, code="x", fields=FIELDS, **rest),
         publishing.edit_offer(database, actor, "starter", fields=FIELDS, **more),
-        publishing.publish_draft(database, bed.services.provider, actor, "starter", **more),
+        publishing.publish_draft(database, harness.services.provider, actor, "starter", **more),
         publishing.archive_offer(database, actor, "starter", **rest),
         publishing.unarchive_offer(database, actor, "starter", **rest),
     ):
@@ -381,12 +395,14 @@ async def test_only_admins_change_offers(bed: Bed, role: StaffRole | None) -> No
             await attempt
     if role is None:
         with pytest.raises(ForbiddenError):
-            await offers.list_staff_offers(database, actor, now=bed.now)
+            await offers.list_staff_offers(database, actor, now=harness.now)
     else:
-        assert (await offers.list_staff_offers(database, actor, now=bed.now)).items
-    assert audit(bed) == []
+        assert (await offers.list_staff_offers(database, actor, now=harness.now)).items
+    assert audit(harness) == []
 
 
-async def test_whoever_runs_the_server_may(bed: Bed) -> None:
-    page = await offers.list_staff_offers(bed.services.database, OperatorActor(), now=bed.now)
+async def test_whoever_runs_the_server_may(harness: BillingHarness) -> None:
+    page = await offers.list_staff_offers(
+        harness.services.database, OperatorActor(), now=harness.now
+    )
     assert page.items

@@ -51,14 +51,14 @@ def test_every_action_has_a_least_role_and_the_limits_grow() -> None:
 
 
 @pytest.fixture(scope="session")
-async def others(house: Services, staff_url: str) -> Scene:
+async def others(staff_services: Services, staff_url: str) -> Scene:
     """For all cases: whoever is let in meets what earlier cases left, and that is no refusal."""
-    return await make_scene(house, person(staff_url).user_id)
+    return await make_scene(staff_services, person(staff_url).user_id)
 
 
 @pytest.fixture(scope="session")
-async def own(house: Services, staff: Staff) -> dict[StaffRole, Scene]:
-    return {role: await make_scene(house, staff[role].actor_id) for role in StaffRole}
+async def own(staff_services: Services, staff: Staff) -> dict[StaffRole, Scene]:
+    return {role: await make_scene(staff_services, staff[role].actor_id) for role in StaffRole}
 
 
 @names
@@ -104,10 +104,10 @@ async def test_others(staff: Staff, staff_url: str, others: Scene, name: str) ->
 
 @names
 async def test_nothing_changes_without_an_entry_in_the_same_transaction(
-    house: Services, staff_url: str, name: str
+    staff_services: Services, staff_url: str, name: str
 ) -> None:
     case = CASES[name]
-    scene = await make_scene(house, person(staff_url).user_id)
+    scene = await make_scene(staff_services, person(staff_url).user_id)
     admin = staff_member(staff_url, StaffRole.ADMIN)
     if name == "viewing.end_view":
         token = await scene.viewing_token(admin)
@@ -135,14 +135,14 @@ async def test_nothing_changes_without_an_entry_in_the_same_transaction(
 
 @names
 async def test_an_entry_says_whether_the_account_was_their_own(
-    house: Services, staff_url: str, name: str
+    staff_services: Services, staff_url: str, name: str
 ) -> None:
     case = CASES[name]
     if not case.changes:
         return
     admin = staff_member(staff_url, StaffRole.ADMIN)
     for holder_id in (admin.actor_id, person(staff_url).user_id):
-        scene = await make_scene(house, holder_id)
+        scene = await make_scene(staff_services, holder_id)
         await case.call(scene, admin)
         with connect(staff_url) as connection:
             (entry,) = connection.execute(

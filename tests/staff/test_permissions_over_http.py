@@ -21,8 +21,8 @@ PREFIX = "/billing/admin"
 
 
 @pytest.fixture
-async def scene(house: Services, staff_url: str) -> Scene:
-    return await make_scene(house, person(staff_url).user_id)
+async def scene(staff_services: Services, staff_url: str) -> Scene:
+    return await make_scene(staff_services, person(staff_url).user_id)
 
 
 def send(client: httpx.Client, scene: Scene, route: str) -> httpx.Response:
@@ -45,9 +45,13 @@ def test_every_route_of_staff_is_here(staff_server: ApiServer, scene: Scene) -> 
 
 
 async def test_each_route_over_http(
-    house: Services, staff_url: str, staff: Staff, browser_of: Browser, staff_server: ApiServer
+    staff_services: Services,
+    staff_url: str,
+    staff: Staff,
+    browser_of: Browser,
+    staff_server: ApiServer,
 ) -> None:
-    scene = await make_scene(house, person(staff_url).user_id)
+    scene = await make_scene(staff_services, person(staff_url).user_id)
     for route, (action, _) in routes_of(scene).items():
         for role in StaffRole:
             for client in _clients_of(role, staff, browser_of, staff_server, staff_url):

@@ -52,7 +52,7 @@ async def test_a_refund_of_one_event_can_be_undone_and_done_again(
     await customer.use(100)
     with pytest.raises(AdjustmentExceedsError) as used:
         await customer.undo(billing, again)
-    assert used.value.facts["executions_remaining"] == 0
+    assert used.value.extensions["executions_remaining"] == 0
     await customer.agrees()
 
 
@@ -130,7 +130,7 @@ async def test_a_range_is_bounded(
             reason=WHY,
             now=now(),
         )
-    assert many.value.facts == {"events": 3, "max_events": 2}
+    assert many.value.extensions == {"events": 3, "max_events": 2}
     assert await customer.remaining() == 147
     with pytest.raises(InvalidInputError):
         EventRange("many", now(), now() - DAY)

@@ -42,17 +42,19 @@ async def test_no_absurd_numbers(customer: Customer, staff: Staff, executions: i
         await refunds.refund_event(services.executions, admin, "evt_", count=executions, **about)
 
 
-async def test_the_unknown_is_not_found(house: Services, staff: Staff) -> None:
+async def test_the_unknown_is_not_found(staff_services: Services, staff: Staff) -> None:
     about: dict[str, Any] = {"reason": WHY, "now": now()}
     admin = staff[StaffRole.ADMIN]
     for account_id in ("", "acc_", "acc_" + "0" * 16, "acc_" + "f" * 16, "org_1"):
         with pytest.raises(AccountNotFoundError):
-            await grants.grant_executions(house.database, admin, account_id, executions=1, **about)
+            await grants.grant_executions(
+                staff_services.database, admin, account_id, executions=1, **about
+            )
         with pytest.raises(AccountNotFoundError):
-            await stops.block_account(house.database, admin, account_id, **about)
+            await stops.block_account(staff_services.database, admin, account_id, **about)
         with pytest.raises(AccountNotFoundError):
             await refunds.refund_range(
-                house.executions,
+                staff_services.executions,
                 admin,
                 account_id,
                 EventRange("x", now() - DAY, now()),
@@ -61,12 +63,16 @@ async def test_the_unknown_is_not_found(house: Services, staff: Staff) -> None:
     nobodys = ids.encode(ids.PLAN, 5, 1)
     for plan_id in ("", "pln_", nobodys, ids.encode(ids.PLAN, 5, 2**40)):
         with pytest.raises(PlanUnknownError):
-            await adjustments.adjust_executions(house.executions, admin, plan_id, used=1, **about)
+            await adjustments.adjust_executions(
+                staff_services.executions, admin, plan_id, used=1, **about
+            )
     with pytest.raises(EventNotFoundError):
-        await refunds.refund_event(house.executions, admin, ids.encode("evt_", 5, 1), **about)
+        await refunds.refund_event(
+            staff_services.executions, admin, ids.encode("evt_", 5, 1), **about
+        )
     for entry_id in ("", "aud_", "aud_zz", "aud_ffffffffffff"):
         with pytest.raises(audit_reading.EntryNotFoundError):
-            await undo.undo(house.undoing, admin, entry_id, **about)
+            await undo.undo(staff_services.undoing, admin, entry_id, **about)
 
 
 async def test_a_repeated_request_is_one_repair(customer: Customer, staff: Staff) -> None:

@@ -42,7 +42,7 @@ async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> No
     await trial.use(1)
     with pytest.raises(TrialUsedError) as used:
         await trial.undo(billing, second)
-    assert used.value.facts["executions_used"] == TRIAL_EXECUTIONS + 1
+    assert used.value.extensions["executions_used"] == TRIAL_EXECUTIONS + 1
     await trial.agrees()
 
 

@@ -61,7 +61,7 @@ EACH = [
 uses = st.builds(Step, kind=st.just("use"), number=st.integers(1, 6))
 
 
-class Hand:
+class StaffDriver:
     """What staff do to one account, with an event loop of its own."""
 
     def __init__(self, services: Services, runner: asyncio.Runner) -> None:
@@ -141,14 +141,14 @@ class Hand:
 
 
 @pytest.fixture
-def hand(own_database_url: str, settings: Settings) -> Iterator[Hand]:
+def hand(own_database_url: str, settings: Settings) -> Iterator[StaffDriver]:
     public_organization(own_database_url)
     with connect(own_database_url) as connection:
         name = connection.info.dbname
         connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # pyright: ignore[reportArgumentType, reportCallIssue]
     services = build_services(settings, own_database_url)
     with asyncio.Runner() as runner:
-        yield Hand(services, runner)
+        yield StaffDriver(services, runner)
         runner.run(services.close())
 
 
@@ -164,7 +164,7 @@ def use_by_day(customer: Customer) -> list[tuple[Any, ...]]:
     return [(day, workflow, used) for day, workflow, _, used in customer.figures()["daily"]]
 
 
-def test_undone_backwards_each_leaves_what_was_before_it(hand: Hand) -> None:
+def test_undone_backwards_each_leaves_what_was_before_it(hand: StaffDriver) -> None:
     undone: set[str] = set()
 
     @settings(max_examples=examples(0.3))
@@ -199,7 +199,7 @@ def test_undone_backwards_each_leaves_what_was_before_it(hand: Hand) -> None:
     assert len(undone) == 8, "every kind of repair was done and undone"
 
 
-def test_undone_in_any_order_with_use_between_nothing_is_left(hand: Hand) -> None:
+def test_undone_in_any_order_with_use_between_nothing_is_left(hand: StaffDriver) -> None:
     """A twin that only uses ends with the same figures, when nothing stood in the way of an
     undoing; what stands in the way is a conflict."""
     whole = 0

@@ -23,8 +23,8 @@ from billing_app.jobs.staff import DbosJobs
 from billing_app.jobs.webhooks import client
 from billing_app.payments import webhooks
 from tests.factories import staff_key
-from tests.payments.billing_harness import Bed, type_card
-from tests.payments.processes import Site
+from tests.payments.billing_harness import BillingHarness, type_card
+from tests.payments.processes import AppProcesses
 from tests.payments.test_outages import TRIES
 
 BILLING = StaffActor("usr_b", "Bo", StaffRole.BILLING)
@@ -35,8 +35,8 @@ WAIT_SECONDS = 60.0
 class Console:
     """Staff with a role, over HTTP."""
 
-    def __init__(self, site: Site, role: StaffRole) -> None:
-        self.headers = {"Authorization": f"Bearer {staff_key(site.bed.url, role)}"}
+    def __init__(self, site: AppProcesses, role: StaffRole) -> None:
+        self.headers = {"Authorization": f"Bearer {staff_key(site.harness.url, role)}"}
         self.base_url = f"{site.api.url}/billing/admin"
 
     def get(self, path: str, **query: Any) -> Any:
@@ -63,29 +63,33 @@ class Console:
 
 
 @pytest.fixture
-def site(bed: Bed) -> Iterator[Site]:
-    made = Site(bed)
+def site(harness: BillingHarness) -> Iterator[AppProcesses]:
+    made = AppProcesses(harness)
     made.start_api()
     yield made
     made.stop()
 
 
-async def dead_events(bed: Bed) -> list[str]:
+async def dead_events(harness: BillingHarness) -> list[str]:
     """A subscription whose events were set aside, none of them applied."""
-    begun = await bed.begin("starter")
+    begun = await harness.begin("starter")
     assert begun.checkout_url is not None
     assert type_card(begun.checkout_url).status_code in (200, 303)
-    found = [event for event in bed.missed() if event.type in webhooks.HANDLERS]
+    found = [event for event in harness.missed() if event.type in webhooks.HANDLERS]
     for event in found:
-        await webhooks.store_event(bed.services.database, event, bed.now)
+        await webhooks.store_event(harness.services.database, event, harness.now)
         await webhooks.mark(
-            bed.services.database, event.id, WebhookState.DEAD, bed.now, problem="TimeoutError"
+            harness.services.database,
+            event.id,
+            WebhookState.DEAD,
+            harness.now,
+            problem="TimeoutError",
         )
     return [event.id for event in found]
 
 
-async def test_a_dead_event_is_replayed(bed: Bed, site: Site) -> None:
-    dead = await dead_events(bed)
+async def test_a_dead_event_is_replayed(harness: BillingHarness, site: AppProcesses) -> None:
+    dead = await dead_events(harness)
     site.start_worker()
     console, support = Console(site, StaffRole.BILLING), Console(site, StaffRole.SUPPORT)
     listed = support.get("/webhooks", state="dead")["items"]
@@ -94,25 +98,25 @@ async def test_a_dead_event_is_replayed(bed: Bed, site: Site) -> None:
     paid = next(event for event in listed if event["type"] == "invoice.paid")
     assert support.get(f"/webhooks/{paid['id']}")["payload"]["type"] == "invoice.paid"
     assert support.post(f"/webhooks/{paid['id']}/replay").status_code == 403
-    assert bed.plans() == []
+    assert harness.plans() == []
     answer = console.post(f"/webhooks/{paid['id']}/replay")
     assert answer.status_code == 202
     job = console.finished(answer.json()["job_id"])
     assert (job["state"], job["name"]) == ("finished", "process_webhook")
-    assert [plan["executions"] for plan in bed.plans()] == [5_000]
+    assert [plan["executions"] for plan in harness.plans()] == [5_000]
     now = support.get(f"/webhooks/{paid['id']}")["event"]
     assert (now["state"], now["replays"]) == ("processed", 1)
     again = console.post(f"/webhooks/{paid['id']}/replay")
     assert (again.status_code, again.json()["code"]) == (409, "event_not_dead")
-    (entry,) = bed.rows("SELECT action, subject, account_id, reason FROM audit_entries")
-    assert entry == ("replay_event", paid["id"], bed.holder.account_number, WHY["reason"])
-    of_account = support.get(f"/customers/{bed.holder.account_id}/webhooks")["items"]
-    assert {event["account_id"] for event in of_account} == {bed.holder.account_id}
+    (entry,) = harness.rows("SELECT action, subject, account_id, reason FROM audit_entries")
+    assert entry == ("replay_event", paid["id"], harness.holder.account_number, WHY["reason"])
+    of_account = support.get(f"/customers/{harness.holder.account_id}/webhooks")["items"]
+    assert {event["account_id"] for event in of_account} == {harness.holder.account_id}
 
 
-async def test_reconciling_and_retrying(bed: Bed, site: Site) -> None:
+async def test_reconciling_and_retrying(harness: BillingHarness, site: AppProcesses) -> None:
     """A dry run tells, a run that Stripe fails is retried, and heals."""
-    await dead_events(bed)
+    await dead_events(harness)
     site.start_worker()
     console = Console(site, StaffRole.BILLING)
     dry = console.post("/reconciliations", dry_run=True)
@@ -121,9 +125,9 @@ async def test_reconciling_and_retrying(bed: Bed, site: Site) -> None:
     assert told["dry_run"]
     assert told["differences"] == len(told["found"]) > 0
     assert told["healed"] == 0
-    assert {found["account_id"] for found in told["found"]} <= {bed.holder.account_id, ""}
-    assert bed.plans() == []
-    bed.sandbox.fault(
+    assert {found["account_id"] for found in told["found"]} <= {harness.holder.account_id, ""}
+    assert harness.plans() == []
+    harness.sandbox.fault(
         kind="status", when="before", method="GET", path="/v1/events", times=TRIES, status=503
     )
     failed = console.post("/reconciliations").json()["job_id"]
@@ -131,13 +135,13 @@ async def test_reconciling_and_retrying(bed: Bed, site: Site) -> None:
     assert job["state"] == "failed"
     assert "does not answer" in job["problem"]
     assert failed in [row["id"] for row in console.get("/jobs", state="failed")["items"]]
-    assert bed.plans() == []
-    bed.sandbox.http.delete("/_sandbox/faults")
+    assert harness.plans() == []
+    harness.sandbox.http.delete("/_sandbox/faults")
     retried = console.post(f"/jobs/{failed}/retry")
     assert retried.status_code == 202
     job = console.finished(retried.json()["job_id"])
     assert (job["state"], job["retry_of"]) == ("finished", failed)
-    assert [plan["executions"] for plan in bed.plans()] == [5_000]
+    assert [plan["executions"] for plan in harness.plans()] == [5_000]
     healing = console.get("/reconciliations")["items"][0]
     assert not healing["dry_run"]
     assert healing["healed"] > 0
@@ -145,7 +149,7 @@ async def test_reconciling_and_retrying(bed: Bed, site: Site) -> None:
     assert (again.status_code, again.json()["code"]) == (409, "job_retried")
     fine = console.post(f"/jobs/{retried.json()['job_id']}/retry")
     assert (fine.status_code, fine.json()["code"]) == (409, "job_not_failed")
-    actions = bed.rows("SELECT action FROM audit_entries ORDER BY id")
+    actions = harness.rows("SELECT action FROM audit_entries ORDER BY id")
     assert [row[0] for row in actions] == ["reconcile", "reconcile", "retry_job"]
     pages = console.get("/jobs", limit=2)
     more = console.get("/jobs", limit=2, cursor=pages["next_cursor"])["items"]
@@ -153,11 +157,11 @@ async def test_reconciling_and_retrying(bed: Bed, site: Site) -> None:
     assert len(set(ids)) == len(ids) > 2
 
 
-async def test_without_a_worker_nothing_changes(bed: Bed) -> None:
-    dead = await dead_events(bed)
-    database = bed.services.database
-    desk = DbosJobs(client(bed.url), database)
-    rest: dict[str, Any] = {"reason": "Because", "now": bed.now}
+async def test_without_a_worker_nothing_changes(harness: BillingHarness) -> None:
+    dead = await dead_events(harness)
+    database = harness.services.database
+    desk = DbosJobs(client(harness.url), database)
+    rest: dict[str, Any] = {"reason": "Because", "now": harness.now}
     for attempt in (
         provider_events.replay_event(database, desk, BILLING, dead[0], **rest),
         reconciliations.run_reconciliation(database, desk, BILLING, dry_run=True, **rest),
@@ -166,14 +170,14 @@ async def test_without_a_worker_nothing_changes(bed: Bed) -> None:
     ):
         with pytest.raises(JobsUnavailableError):
             await attempt
-    assert bed.rows("SELECT count(*) FROM audit_entries") == [(0,)]
-    assert {row[0] for row in bed.rows("SELECT state FROM webhook_events")} == {"dead"}
+    assert harness.rows("SELECT count(*) FROM audit_entries") == [(0,)]
+    assert {row[0] for row in harness.rows("SELECT state FROM webhook_events")} == {"dead"}
 
 
-async def test_events_page_by_page(bed: Bed) -> None:
-    await dead_events(bed)
-    await bed.deliver()
-    database, links = bed.services.database, bed.services.links
+async def test_events_page_by_page(harness: BillingHarness) -> None:
+    await dead_events(harness)
+    await harness.deliver()
+    database, links = harness.services.database, harness.services.links
     seen: list[str] = []
     cursor = None
     while True:
@@ -182,22 +186,22 @@ async def test_events_page_by_page(bed: Bed) -> None:
         cursor = page.next_cursor
         if cursor is None:
             break
-    wanted = bed.rows("SELECT id FROM webhook_events ORDER BY received_at DESC, id DESC")
+    wanted = harness.rows("SELECT id FROM webhook_events ORDER BY received_at DESC, id DESC")
     assert seen == [row[0] for row in wanted]
     for where in (EventQuery(type="invoice.paid"), EventQuery(state=WebhookState.FAILED)):
         page = await provider_events.list_received(database, links, BILLING, where)
         assert all(event.type == where.type for event in page.items)
     other = await provider_events.list_received(
-        database, links, BILLING, EventQuery(account_id=bed.holder.account_id), limit=200
+        database, links, BILLING, EventQuery(account_id=harness.holder.account_id), limit=200
     )
     assert len(other.items) > 0
 
 
-async def test_what_is_refused(bed: Bed) -> None:
-    dead = await dead_events(bed)
-    database, links = bed.services.database, bed.services.links
-    desk = DbosJobs(client(bed.url), database)
-    rest: dict[str, Any] = {"reason": "Because", "now": bed.now}
+async def test_what_is_refused(harness: BillingHarness) -> None:
+    dead = await dead_events(harness)
+    database, links = harness.services.database, harness.services.links
+    desk = DbosJobs(client(harness.url), database)
+    rest: dict[str, Any] = {"reason": "Because", "now": harness.now}
     support = StaffActor("usr_s", "Su", StaffRole.SUPPORT)
     person = UserActor("usr_p", "Pa", "pa@example.com")
     for actor, error in ((support, StaffRoleMissingError), (person, ForbiddenError)):
@@ -224,6 +228,6 @@ async def test_what_is_refused(bed: Bed) -> None:
         await provider_events.replay_event(
             database, desk, BILLING, dead[0], reason=" ", now=datetime.now(UTC)
         )
-    await webhooks.mark(database, dead[0], WebhookState.PROCESSED, bed.now)
+    await webhooks.mark(database, dead[0], WebhookState.PROCESSED, harness.now)
     with pytest.raises(EventNotDeadError):
         await provider_events.replay_event(database, desk, BILLING, dead[0], **rest)

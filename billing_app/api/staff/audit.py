@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from billing_app.api.callers import ServicesNow
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
-from billing_app.api.staff.page_params import Asked, DaysNow, Text, asked, listed
+from billing_app.api.staff.page_params import DaysNow, PageParams, Text, asked, listed
 from billing_app.billing.staff.audit import audit_reading
 from billing_app.billing.staff.audit.audit_reading import EntryQuery, EntrySort
 
@@ -19,7 +19,7 @@ async def list_entries(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[EntrySort], asked(EntrySort.AT)],
+    page: Annotated[PageParams[EntrySort], asked(EntrySort.AT)],
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
     account_id: Text = None,

@@ -29,7 +29,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON_LENGTH)]
 
 
-class Because(JsonBody):
+class ReasonBody(JsonBody):
     """What every change of the staff says."""
 
     model_config = ConfigDict(extra="forbid")

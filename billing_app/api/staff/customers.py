@@ -8,8 +8,8 @@ from pydantic import Field
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import NO_CONTROL, Limit
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.page_params import Asked, Cursor, DaysNow, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
+from billing_app.api.staff.page_params import Cursor, DaysNow, PageParams, Text, asked, listed
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.lists.sorting import By, Order
@@ -57,7 +57,7 @@ router = APIRouter(
 )
 
 
-class SignOut(Because):
+class SignOut(ReasonBody):
     user_id: Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
 
 
@@ -126,7 +126,7 @@ async def list_plans(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    page: Annotated[Asked[PlanSort], asked(PlanSort.QUEUE)],
+    page: Annotated[PageParams[PlanSort], asked(PlanSort.QUEUE)],
     state: PlanState | None = None,
     source: PlanSource | None = None,
 ) -> dict[str, Any]:
@@ -162,7 +162,7 @@ async def ledger(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[LedgerSort], asked(LedgerSort.AT)],
+    page: Annotated[PageParams[LedgerSort], asked(LedgerSort.AT)],
     kind: EventKind | None = None,
     workflow: Text = None,
     user_id: Text = None,
@@ -182,7 +182,7 @@ async def reservations(
     actor: StaffNow,
     now: Now,
     days: DaysNow,
-    page: Annotated[Asked[ReservationSort], asked(ReservationSort.STATUS)],
+    page: Annotated[PageParams[ReservationSort], asked(ReservationSort.STATUS)],
     status: ReservationStatus | None = None,
     workflow: Text = None,
     user_id: Text = None,
@@ -221,7 +221,7 @@ async def invoices(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[InvoiceSort], asked(InvoiceSort.ISSUED)],
+    page: Annotated[PageParams[InvoiceSort], asked(InvoiceSort.ISSUED)],
     status: InvoiceStatus | None = None,
 ) -> dict[str, Any]:
     """Newest first unless told, with Stripe's page for each."""
@@ -238,7 +238,7 @@ async def received(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[EventSort], asked(EventSort.RECEIVED)],
+    page: Annotated[PageParams[EventSort], asked(EventSort.RECEIVED)],
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
 ) -> dict[str, Any]:
@@ -254,7 +254,7 @@ async def keys(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
-    page: Annotated[Asked[KeySort], asked(KeySort.MADE)],
+    page: Annotated[PageParams[KeySort], asked(KeySort.MADE)],
     revoked: bool | None = None,
 ) -> dict[str, Any]:
     """Service keys of the account's organization, newest first unless told."""
@@ -270,7 +270,7 @@ async def people(
     account_id: str,
     services: ServicesNow,
     actor: StaffNow,
-    page: Annotated[Asked[PersonSort], asked(PersonSort.ID, Order.ASCENDING)],
+    page: Annotated[PageParams[PersonSort], asked(PersonSort.ID, Order.ASCENDING)],
     role: Role | None = None,
 ) -> dict[str, Any]:
     """Whoever may sign in for the account."""
@@ -285,7 +285,7 @@ async def list_sessions(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    page: Annotated[Asked[SessionSort], asked(SessionSort.SINCE)],
+    page: Annotated[PageParams[SessionSort], asked(SessionSort.SINCE)],
     live: bool | None = None,
 ) -> dict[str, Any]:
     """Browsers in which the account's people are signed in, newest first unless told."""
@@ -313,7 +313,7 @@ async def audit(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[EntrySort], asked(EntrySort.AT)],
+    page: Annotated[PageParams[EntrySort], asked(EntrySort.AT)],
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
 ) -> dict[str, Any]:

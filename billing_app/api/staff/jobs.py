@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.page_params import Asked, DaysNow, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
+from billing_app.api.staff.page_params import DaysNow, PageParams, Text, asked, listed
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
 from billing_app.billing.staff.operations import jobs as background
 from billing_app.billing.staff.operations.jobs import JobQuery, JobSort, JobState, JobView
@@ -26,7 +26,7 @@ async def list_jobs(
     jobs: JobsNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[JobSort], asked(JobSort.CREATED)],
+    page: Annotated[PageParams[JobSort], asked(JobSort.CREATED)],
     state: JobState | None = None,
     name: Text = None,
 ) -> dict[str, Any]:
@@ -43,7 +43,12 @@ async def read_job(job_id: PathName, jobs: JobsNow, actor: StaffNow) -> JobView:
 
 @router.post("/{job_id}/retry", status_code=202)
 async def retry(
-    job_id: PathName, body: Because, services: ServicesNow, jobs: JobsNow, actor: StaffNow, now: Now
+    job_id: PathName,
+    body: ReasonBody,
+    services: ServicesNow,
+    jobs: JobsNow,
+    actor: StaffNow,
+    now: Now,
 ) -> dict[str, str]:
     """Run a failed job anew, once."""
     new_id = await background.retry_job(

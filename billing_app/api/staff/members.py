@@ -8,8 +8,8 @@ from pydantic import Field
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.page_params import Asked, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
+from billing_app.api.staff.page_params import PageParams, Text, asked, listed
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.access import members
 from billing_app.billing.staff.access.members import MemberSort
@@ -21,12 +21,12 @@ router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["staff"], r
 Role = Annotated[StaffRole, Field(strict=False)]
 
 
-class AddMember(Because):
+class AddMember(ReasonBody):
     email: Annotated[str, Field(min_length=3, max_length=320)]
     role: Role
 
 
-class ChangeRole(Because):
+class ChangeRole(ReasonBody):
     role: Role
 
 
@@ -48,7 +48,7 @@ async def me(actor: StaffNow) -> dict[str, Any]:
 async def list_members(
     services: ServicesNow,
     actor: StaffNow,
-    page: Annotated[Asked[MemberSort], asked(MemberSort.NAME, Order.ASCENDING)],
+    page: Annotated[PageParams[MemberSort], asked(MemberSort.NAME, Order.ASCENDING)],
     query: Text = None,
     role: StaffRole | None = None,
 ) -> dict[str, Any]:
@@ -81,7 +81,7 @@ async def change_role(
 
 @router.post("/staff/{user_id}/remove", status_code=204)
 async def remove_member(
-    user_id: PathName, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+    user_id: PathName, body: ReasonBody, services: ServicesNow, actor: StaffNow, now: Now
 ) -> None:
     """Take the role away; the last admin stays."""
     await members.remove_member(

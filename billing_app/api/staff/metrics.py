@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
-from billing_app.api.staff.page_params import Asked, asked, listed
+from billing_app.api.staff.page_params import PageParams, asked, listed
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.operations import metrics
@@ -39,7 +39,7 @@ async def near_limit(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    page: Annotated[Asked[NearSort], asked(NearSort.LEFT, Order.ASCENDING)],
+    page: Annotated[PageParams[NearSort], asked(NearSort.LEFT, Order.ASCENDING)],
 ) -> dict[str, Any]:
     """Accounts near their limit, those with the least left first unless told."""
     return listed(await metrics.list_near_limit(services.database, actor, now=now, **page))

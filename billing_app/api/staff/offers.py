@@ -8,8 +8,8 @@ from pydantic import Field
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import MAX_INT4, PathName, WholeNumber
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.page_params import Asked, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
+from billing_app.api.staff.page_params import PageParams, Text, asked, listed
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms
@@ -43,7 +43,7 @@ Revision = Annotated[int, Field(ge=0, le=MAX_INT4)]
 Version = Annotated[WholeNumber, Path(ge=1, le=MAX_INT4)]
 
 
-class Draft(Because):
+class Draft(ReasonBody):
     """All that an offer says. With `overage` soft a unit price is needed."""
 
     name: str
@@ -101,7 +101,7 @@ class Edit(Draft):
     revision: Revision
 
 
-class Publish(Because):
+class Publish(ReasonBody):
     """`revision` is that of the draft which somebody looked at."""
 
     revision: Revision
@@ -112,7 +112,7 @@ async def list_offers(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    page: Annotated[Asked[OfferSort], asked(OfferSort.POSITION, Order.ASCENDING)],
+    page: Annotated[PageParams[OfferSort], asked(OfferSort.POSITION, Order.ASCENDING)],
     query: Text = None,
     state: OfferState | None = None,
     interval: Interval | None = None,
@@ -162,7 +162,7 @@ async def edit(
 async def publish(
     code: PathName, body: Publish, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
-    """Make the draft the newest version. Asked again it is published once."""
+    """Make the draft the newest version. Asked again, it is published once."""
     return await publishing.publish_draft(
         services.database,
         services.provider,
@@ -176,7 +176,7 @@ async def publish(
 
 @router.post("/{code}/archive")
 async def archive(
-    code: PathName, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+    code: PathName, body: ReasonBody, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
     """Sell it no longer; who bought it keeps it."""
     return await publishing.archive_offer(
@@ -186,7 +186,7 @@ async def archive(
 
 @router.post("/{code}/unarchive")
 async def unarchive(
-    code: PathName, body: Because, services: ServicesNow, actor: StaffNow, now: Now
+    code: PathName, body: ReasonBody, services: ServicesNow, actor: StaffNow, now: Now
 ) -> OfferDetail:
     """Sell it again."""
     return await publishing.unarchive_offer(
@@ -200,7 +200,7 @@ async def list_versions(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    page: Annotated[Asked[VersionSort], asked(VersionSort.VERSION)],
+    page: Annotated[PageParams[VersionSort], asked(VersionSort.VERSION)],
     held: bool | None = None,
 ) -> dict[str, Any]:
     """An offer's versions, newest first unless told; `held`: whether any account is on them."""
@@ -216,7 +216,7 @@ async def accounts_on(
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
-    page: Annotated[Asked[HolderSort], asked(HolderSort.ACCOUNT, Order.ASCENDING)],
+    page: Annotated[PageParams[HolderSort], asked(HolderSort.ACCOUNT, Order.ASCENDING)],
     kind: AccountKind | None = None,
     past_due: bool | None = None,
 ) -> dict[str, Any]:

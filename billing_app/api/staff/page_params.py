@@ -28,7 +28,7 @@ async def _days(
 DaysNow = Annotated[Days | None, Depends(_days)]
 
 
-class Asked(TypedDict, Generic[Sort]):
+class PageParams(TypedDict, Generic[Sort]):
     """Which page of a list in which order, as the lists of the billing service take it."""
 
     by: By[Sort]
@@ -37,7 +37,7 @@ class Asked(TypedDict, Generic[Sort]):
 
 
 def asked(usual: StrEnum, usual_order: Order = Order.DESCENDING) -> Any:
-    """Reads an Asked from the query: sorted by one of `usual`'s kind, by `usual` unless told."""
+    """Reads PageParams from the query: sorted by `usual` unless another of its kind is given."""
     sorts = type(usual)
 
     async def read(
@@ -45,7 +45,7 @@ def asked(usual: StrEnum, usual_order: Order = Order.DESCENDING) -> Any:
         order: Order = usual_order,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
-    ) -> Asked[Any]:
+    ) -> PageParams[Any]:
         return {"by": By.of(sort, order), "limit": limit, "cursor": cursor}
 
     return Depends(read)

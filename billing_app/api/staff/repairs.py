@@ -12,7 +12,7 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import MAX_INT4, NO_CONTROL, Moment, OfferCode
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
 from billing_app.billing.staff.access.permissions import MAX_EXECUTIONS
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs import (
@@ -37,22 +37,22 @@ At = Annotated[Moment, Field(strict=False)]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)]
 
 
-class Grant(Because):
+class Grant(ReasonBody):
     executions: Count
     ends_at: At | None = None
 
 
-class Adjustment(Because):
+class Adjustment(ReasonBody):
     """How many more executions the plan has used; fewer when negative."""
 
     executions: Annotated[int, Field(ge=-MAX_EXECUTIONS, le=MAX_EXECUTIONS)]
 
 
-class RefundOne(Because):
+class RefundOne(ReasonBody):
     executions: Count | None = None
 
 
-class Range(Because):
+class Range(ReasonBody):
     """Events of a workflow ("" for those without one), `since` included, `until` not."""
 
     workflow: Label
@@ -68,12 +68,12 @@ class Preview(Range):
     reason: str = ""
 
 
-class Extension(Because):
+class Extension(ReasonBody):
     executions: Annotated[int, Field(ge=0, le=MAX_EXECUTIONS)] = 0
     ends_at: At | None = None
 
 
-class Move(Because):
+class Move(ReasonBody):
     offer: OfferCode
     version: Annotated[int | None, Field(ge=1, le=MAX_INT4)] = None
     when: Annotated[When, Field(strict=False)] = When.PERIOD_END
@@ -238,7 +238,7 @@ async def move_offer(
 @router.post("/plans/{plan_id}/pause")
 async def pause(
     plan_id: str,
-    body: Because,
+    body: ReasonBody,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
@@ -253,7 +253,7 @@ async def pause(
 @router.post("/plans/{plan_id}/resume")
 async def resume(
     plan_id: str,
-    body: Because,
+    body: ReasonBody,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
@@ -268,7 +268,7 @@ async def resume(
 @router.post("/accounts/{account_id}/block")
 async def block(
     account_id: str,
-    body: Because,
+    body: ReasonBody,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
@@ -283,7 +283,7 @@ async def block(
 @router.post("/accounts/{account_id}/unblock")
 async def unblock(
     account_id: str,
-    body: Because,
+    body: ReasonBody,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,
@@ -298,7 +298,7 @@ async def unblock(
 @router.post("/audit/{entry_id}/undo", responses=MONEY)
 async def undo_repair(
     entry_id: str,
-    body: Because,
+    body: ReasonBody,
     services: ServicesNow,
     actor: StaffNow,
     now: Now,

@@ -8,8 +8,8 @@ from pydantic import Field
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import Moment, PathName
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, Because, StaffNow
-from billing_app.api.staff.page_params import Asked, DaysNow, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
+from billing_app.api.staff.page_params import DaysNow, PageParams, Text, asked, listed
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.operations import provider_events, reconciliations
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
@@ -35,7 +35,7 @@ router = APIRouter(
 JobsNow = Annotated[BackgroundJobs, Depends(get_jobs)]
 
 
-class Reconcile(Because):
+class Reconcile(ReasonBody):
     """`dry_run`: tell the differences and heal none."""
 
     dry_run: Annotated[bool, Field()] = False
@@ -46,7 +46,7 @@ async def list_events(
     services: ServicesNow,
     actor: StaffNow,
     days: DaysNow,
-    page: Annotated[Asked[EventSort], asked(EventSort.RECEIVED)],
+    page: Annotated[PageParams[EventSort], asked(EventSort.RECEIVED)],
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
     account_id: Text = None,
@@ -68,7 +68,7 @@ async def read_event(event_id: PathName, services: ServicesNow, actor: StaffNow)
 @router.post("/webhooks/{event_id}/replay", status_code=202, responses=UNAVAILABLE)
 async def replay(
     event_id: PathName,
-    body: Because,
+    body: ReasonBody,
     services: ServicesNow,
     jobs: JobsNow,
     actor: StaffNow,
@@ -85,7 +85,7 @@ async def replay(
 async def list_reconciliations(
     services: ServicesNow,
     actor: StaffNow,
-    page: Annotated[Asked[ReconciliationSort], asked(ReconciliationSort.BEGAN)],
+    page: Annotated[PageParams[ReconciliationSort], asked(ReconciliationSort.BEGAN)],
     dry_run: bool | None = None,
     differs: bool | None = None,
 ) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def list_reconciliations(
 async def list_differences(
     services: ServicesNow,
     actor: StaffNow,
-    page: Annotated[Asked[DifferenceSort], asked(DifferenceSort.FOUND, Order.ASCENDING)],
+    page: Annotated[PageParams[DifferenceSort], asked(DifferenceSort.FOUND, Order.ASCENDING)],
     began_at: Moment | None = None,
     healed: bool | None = None,
     what: Text = None,

@@ -8,7 +8,7 @@ from billing_app.billing.errors import (
     PlanUnknownError,
 )
 from billing_app.billing.executions.answers import AdjustAnswer, Balance, balance_of, encode
-from billing_app.billing.executions.changes import Changes, EventFacts, Share
+from billing_app.billing.executions.changes import Changes, EventFields, Share
 from billing_app.billing.executions.requests import Adjust
 from billing_app.billing.executions.state import AccountState, LedgerState, PlanBalance
 from billing_app.db.enums import EventKind
@@ -33,7 +33,7 @@ def adjust(request: Adjust, ledger: LedgerState, changes: Changes) -> bytes | Bi
             plan.use(executions, now)
         else:
             plan.give_back(-executions, now)
-    facts = EventFacts(
+    fields = EventFields(
         kind=EventKind.ADJUSTMENT,
         workflow=request.workflow,
         user_id=request.user_id,
@@ -41,7 +41,7 @@ def adjust(request: Adjust, ledger: LedgerState, changes: Changes) -> bytes | Bi
         reason=request.reason,
     )
     balance = balance_of(account, now)
-    number = changes.add_event(account, shares, facts, balance.left)
+    number = changes.add_event(account, shares, fields, balance.left)
     return _answer(account, number, shares, balance)
 
 

@@ -83,7 +83,7 @@ class SettledRow(NamedTuple):
     event_number: int | None
 
 
-class EventFacts(msgspec.Struct, gc=False):
+class EventFields(msgspec.Struct, gc=False):
     """What all rows of one event share."""
 
     kind: EventKind
@@ -111,7 +111,7 @@ class Changes:
         self.denied: defaultdict[DenialKey, int] = defaultdict(int)
 
     def add_event(
-        self, account: AccountState, shares: list[Share], facts: EventFacts, left: int
+        self, account: AccountState, shares: list[Share], fields: EventFields, left: int
     ) -> int:
         """Write an event with a row for each plan's share, and count it in its day."""
         number = account.next_number(self.now_microseconds)
@@ -121,19 +121,19 @@ class Changes:
                     account.id,
                     number,
                     plan.sequence,
-                    facts.kind,
+                    fields.kind,
                     executions,
                     plan.used,
                     left,
-                    facts.workflow,
-                    facts.user_id,
-                    facts.idempotency_key,
-                    facts.api_key_id,
-                    facts.refers_to,
-                    facts.reason,
+                    fields.workflow,
+                    fields.user_id,
+                    fields.idempotency_key,
+                    fields.api_key_id,
+                    fields.refers_to,
+                    fields.reason,
                 )
             )
-            self._count((account.id, facts.workflow, facts.user_id), executions)
+            self._count((account.id, fields.workflow, fields.user_id), executions)
             if plan.is_overage:
                 self._count_overage((account.id, plan.sequence), executions)
         return number

@@ -22,7 +22,7 @@ from billing_app.billing.executions.answers import (
 from billing_app.billing.executions.changes import (
     Changes,
     DenialKey,
-    EventFacts,
+    EventFields,
     HoldRow,
     ReservationRow,
 )
@@ -36,7 +36,14 @@ from billing_app.billing.executions.decisions import (
 from billing_app.billing.executions.denials import denial
 from billing_app.billing.executions.parts import free, take
 from billing_app.billing.executions.refunding import refund
-from billing_app.billing.executions.requests import CHECK, CONSUME, Adjust, Ask, Refund, Request
+from billing_app.billing.executions.requests import (
+    CHECK,
+    CONSUME,
+    Adjust,
+    CheckRequest,
+    Refund,
+    Request,
+)
 from billing_app.billing.executions.reservations import settle
 from billing_app.billing.executions.state import (
     AccountState,
@@ -58,7 +65,7 @@ def decide(requests: Sequence[Request], ledger: LedgerState) -> tuple[list[Decis
 
 
 def _decide_one(request: Request, ledger: LedgerState, changes: Changes) -> Decision:
-    if isinstance(request, Ask):
+    if isinstance(request, CheckRequest):
         return _ask(request, ledger, changes)
     if isinstance(request, Refund):
         return refund(request, ledger, changes)
@@ -85,7 +92,7 @@ def _end_periods(ledger: LedgerState) -> None:
                 plan.end(plan.ends_at, EndReason.PERIOD_ENDED)
 
 
-def _ask(ask: Ask, ledger: LedgerState, changes: Changes) -> Decision:
+def _ask(ask: CheckRequest, ledger: LedgerState, changes: Changes) -> Decision:
     account_id = ledger.account_id(ask.organization_id, ask.user_id)
     if isinstance(account_id, BillingError):
         return account_id
@@ -108,7 +115,7 @@ def _ask(ask: Ask, ledger: LedgerState, changes: Changes) -> Decision:
     return remember(ledger, changes, account.id, key, fingerprint, answer)
 
 
-def _check(ask: Ask, account: AccountState, now: datetime) -> Decision:
+def _check(ask: CheckRequest, account: AccountState, now: datetime) -> Decision:
     usable = account.usable(now)
     if remaining_of(usable) < ask.executions:
         return denial(ask, account, now)
@@ -116,20 +123,24 @@ def _check(ask: Ask, account: AccountState, now: datetime) -> Decision:
     return Accepted(_answer(ask, account, current, balance_of(account, now)))
 
 
-def _consume(ask: Ask, account: AccountState, usable: list[PlanBalance], changes: Changes) -> bytes:
+def _consume(
+    ask: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
+) -> bytes:
     now = changes.now
     shares = take(usable, ask.executions)
     for plan, executions in shares:
         plan.use(executions, now)
-    facts = EventFacts(
+    fields = EventFields(
         _CONSUMED, ask.workflow, ask.user_id, ask.idempotency_key, ask.caller.api_key_id
     )
     balance = balance_of(account, now)
-    number = changes.add_event(account, shares, facts, balance.left)
+    number = changes.add_event(account, shares, fields, balance.left)
     return _answer(ask, account, shares[-1][0], balance, event_number=number)
 
 
-def _reserve(ask: Ask, account: AccountState, usable: list[PlanBalance], changes: Changes) -> bytes:
+def _reserve(
+    ask: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
+) -> bytes:
     now = changes.now
     shares = take(usable, ask.executions)
     for plan, executions in shares:
@@ -157,7 +168,7 @@ def _reserve(ask: Ask, account: AccountState, usable: list[PlanBalance], changes
 
 
 def _answer(
-    ask: Ask,
+    ask: CheckRequest,
     account: AccountState,
     plan: PlanBalance,
     balance: Balance,

@@ -12,12 +12,12 @@ from billing_app.billing.errors import (
     PlanPausedError,
     TrialEndedError,
 )
-from billing_app.billing.executions.requests import Ask
+from billing_app.billing.executions.requests import CheckRequest
 from billing_app.billing.executions.state import AccountState, PlanBalance, remaining_of
 from billing_app.db.enums import EndReason, PlanType
 
 
-def denial(ask: Ask, account: AccountState, now: datetime) -> DeniedError:
+def denial(ask: CheckRequest, account: AccountState, now: datetime) -> DeniedError:
     usable = account.usable(now)
     last = account.last()
     remaining = remaining_of(usable)
@@ -40,11 +40,11 @@ def _stop(account: AccountState, now: datetime) -> tuple[type[DeniedError], str]
     in_period = [plan for plan in account.plans if plan.is_in_period(now)]
     stopped = [plan for plan in in_period if plan.remaining]
     if any(plan.blocked_at is not None for plan in in_period):
-        return AccountBlockedError, "This account is blocked. Ask support."
+        return AccountBlockedError, "This account is blocked. Contact support."
     if any(plan.is_suspended(now) for plan in stopped):
         return PaymentPastDueError, "A payment is overdue. Pay it, and runs go on at once."
     if any(plan.paused_at is not None for plan in stopped):
-        return PlanPausedError, "The plan is paused. Ask support to resume it."
+        return PlanPausedError, "The plan is paused. Contact support to resume it."
     if any(plan.is_overage for plan in in_period):
         return BudgetExceededError, "The limit for executions beyond the plan is reached."
     return None

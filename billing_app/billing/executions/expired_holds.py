@@ -9,7 +9,7 @@ from billing_app.db.enums import ReservationStatus
 from billing_app.db.tables import Plan, Reservation, ReservationHold
 
 
-async def overdue_holds(session: AsyncSession, account_id: int, now: datetime) -> dict[int, int]:
+async def expired_holds(session: AsyncSession, account_id: int, now: datetime) -> dict[int, int]:
     """Executions by the sequence of the plan."""
     query = (
         select(ReservationHold.plan_sequence, func.sum(ReservationHold.executions))
@@ -28,5 +28,5 @@ async def overdue_holds(session: AsyncSession, account_id: int, now: datetime) -
 
 async def unused_of(session: AsyncSession, plan: Plan, now: datetime) -> int:
     """What is neither used nor held; what expired reservations still hold is unused."""
-    overdue = await overdue_holds(session, plan.account_id, now) if plan.held else {}
+    overdue = await expired_holds(session, plan.account_id, now) if plan.held else {}
     return plan.executions - plan.used - plan.held + overdue.get(plan.sequence, 0)

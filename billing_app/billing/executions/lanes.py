@@ -11,7 +11,7 @@ from billing_app.billing.executions import store
 from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import Ask, Request
+from billing_app.billing.executions.requests import CheckRequest, Request
 from billing_app.billing.executions.transactions import Transactions
 
 LOOK_FIRST_SECONDS: Final = 1.0
@@ -74,14 +74,14 @@ class WritingLane(Lane):
         return decisions
 
 
-class LookingLane(Lane):
+class ReadLane(Lane):
     """Decides checks, locks and changes nothing."""
 
     async def decide(self, requests: Sequence[Request]) -> list[Decision]:
-        asks = [request for request in requests if isinstance(request, Ask)]
-        return await store.look(self._connection, self._directory, asks)
+        asks = [request for request in requests if isinstance(request, CheckRequest)]
+        return await store.check(self._connection, self._directory, asks)
 
 
 def _are_asks(requests: Sequence[Request]) -> bool:
     """Other requests have known keys by their nature: a second commit is answered as the first."""
-    return all(isinstance(request, Ask) for request in requests)
+    return all(isinstance(request, CheckRequest) for request in requests)

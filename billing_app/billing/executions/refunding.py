@@ -3,7 +3,7 @@
 from billing_app.billing import ids
 from billing_app.billing.errors import EventNotFoundError, InvalidInputError, RefundExceedsError
 from billing_app.billing.executions.answers import RefundAnswer, balance_of, encode
-from billing_app.billing.executions.changes import Changes, EventFacts
+from billing_app.billing.executions.changes import Changes, EventFields
 from billing_app.billing.executions.decisions import (
     Decision,
     is_callers,
@@ -58,7 +58,7 @@ def _refund_event(
     for plan, used in shares:
         plan.give_back(used, now)
     event.parts = _subtract(event.parts, parts)
-    facts = EventFacts(
+    fields = EventFields(
         kind=EventKind.REFUND,
         workflow=event.workflow,
         user_id=event.user_id,
@@ -69,7 +69,7 @@ def _refund_event(
     )
     balance = balance_of(account, now)
     given_back = [(plan, -used) for plan, used in shares]
-    number = changes.add_event(account, given_back, facts, balance.left)
+    number = changes.add_event(account, given_back, fields, balance.left)
     return encode(
         RefundAnswer(
             ids.encode(ids.EVENT, account.id, number),

@@ -30,7 +30,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     organization_id: str | None
 
 
-class Ask(msgspec.Struct, gc=False):
+class CheckRequest(msgspec.Struct, gc=False):
     """Check, consume or reserve executions of an organization, or of a public user."""
 
     mode: Mode
@@ -100,7 +100,7 @@ class Adjust(msgspec.Struct, gc=False):
     refers_to: int | None = None
 
 
-Request = Ask | Commit | Release | Refund | Adjust
+Request = CheckRequest | Commit | Release | Refund | Adjust
 
 
 def digest(*parts: str) -> bytes:

@@ -15,7 +15,7 @@ from billing_app.billing.executions.answers import (
     balance_of,
     encode,
 )
-from billing_app.billing.executions.changes import Changes, EventFacts
+from billing_app.billing.executions.changes import Changes, EventFields
 from billing_app.billing.executions.decisions import (
     Accepted,
     Decision,
@@ -81,7 +81,7 @@ def _settle_held(
         shares = shares_of(account, first_of(as_paid(account, reservation.holds), executions))
         for plan, used in shares:
             plan.use(used, now)
-        facts = EventFacts(
+        fields = EventFields(
             kind=EventKind.COMMIT,
             workflow=reservation.workflow,
             user_id=reservation.user_id,
@@ -90,7 +90,7 @@ def _settle_held(
             refers_to=reservation.number,
         )
         left = balance_of(account, now).left
-        event_number = changes.add_event(account, shares, facts, left)
+        event_number = changes.add_event(account, shares, fields, left)
     status = ReservationStatus.COMMITTED if executions else ReservationStatus.RELEASED
     changes.settle(reservation, status, at=now, event_number=event_number)
     return _settle_answer(account, reservation, executions, event_number, now)

@@ -11,7 +11,7 @@ from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import measures
 from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.lanes import Lane
-from billing_app.billing.executions.requests import Ask, Request
+from billing_app.billing.executions.requests import CheckRequest, Request
 
 MAX_ATTEMPTS: Final = 4
 RETRY_SECONDS: Final = 0.1
@@ -109,6 +109,6 @@ class RetryingLane:
 
 
 def _holder(request: Request) -> object:
-    if isinstance(request, Ask):
+    if isinstance(request, CheckRequest):
         return request.organization_id, request.user_id
     return request.account_id

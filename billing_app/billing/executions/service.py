@@ -18,8 +18,15 @@ from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.group_commit import GroupCommit
-from billing_app.billing.executions.lanes import Lane, LookingLane, WritingLane
-from billing_app.billing.executions.requests import CHECK, Adjust, Ask, Caller, Refund, Request
+from billing_app.billing.executions.lanes import Lane, ReadLane, WritingLane
+from billing_app.billing.executions.requests import (
+    CHECK,
+    Adjust,
+    Caller,
+    CheckRequest,
+    Refund,
+    Request,
+)
 from billing_app.billing.executions.retrying import LOST_CONNECTION, PASSING
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.enums import Scope
@@ -54,11 +61,11 @@ class Executions:
             connection = await store.connect(database_url)
             return WritingLane(connection, self._directory, is_more_waiting)
 
-        async def open_looking(_: Callable[[], bool]) -> Lane:
-            return LookingLane(await store.connect(database_url), self._directory)
+        async def open_reading(_: Callable[[], bool]) -> Lane:
+            return ReadLane(await store.connect(database_url), self._directory)
 
         self._write = GroupCommit("write", open_writing, has_helper=True)
-        self._look = GroupCommit("look", open_looking)
+        self._reads = GroupCommit("look", open_reading)
 
     async def decide(self, actor: ServiceActor, request: Request) -> Decision:
         """Decide one request. Raises ScopeMissingError, ForbiddenError, CannotDecideError."""
@@ -66,7 +73,7 @@ class Executions:
         refusal = _refusal(actor, request)
         if refusal is not None:
             return refusal
-        lane = self._look if self._is_look(request) else self._write
+        lane = self._reads if self._is_read_only(request) else self._write
         return (await lane.submit((request,)))[0]
 
     async def decide_each(self, actor: ServiceActor, requests: Sequence[Request]) -> list[Decision]:
@@ -100,11 +107,11 @@ class Executions:
 
     async def close(self) -> None:
         await self._write.close()
-        await self._look.close()
+        await self._reads.close()
 
-    def _is_look(self, request: Request) -> bool:
+    def _is_read_only(self, request: Request) -> bool:
         return (
-            isinstance(request, Ask)
+            isinstance(request, CheckRequest)
             and request.mode is CHECK
             and self._directory.known((request.organization_id, request.user_id)) is not None
         )
@@ -116,7 +123,7 @@ def caller_of(actor: ServiceActor) -> Caller:
 
 def _refusal(actor: ServiceActor, request: Request) -> BillingError | None:
     """A key of one organization may name no other, whether that exists or not."""
-    if not isinstance(request, Ask) or actor.organization_id is None:
+    if not isinstance(request, CheckRequest) or actor.organization_id is None:
         return None
     if request.organization_id == actor.organization_id:
         return None

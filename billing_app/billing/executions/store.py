@@ -19,7 +19,7 @@ from billing_app.billing.executions.requests import (
     CHECK,
     HASH_BYTES,
     Adjust,
-    Ask,
+    CheckRequest,
     Commit,
     Refund,
     Release,
@@ -144,7 +144,9 @@ async def _require_new_keys_of_denied(
         raise KnownKeyError
 
 
-async def look(connection: Connection, directory: Directory, asks: Sequence[Ask]) -> list[Decision]:
+async def check(
+    connection: Connection, directory: Directory, asks: Sequence[CheckRequest]
+) -> list[Decision]:
     """Decide checks of accounts that `directory` knows: one read, no lock, no change."""
     targets: Targets = {}
     for ask in asks:
@@ -167,7 +169,7 @@ def _targets(requests: Iterable[Request]) -> set[Target]:
     return {
         (request.organization_id, request.user_id)
         for request in requests
-        if isinstance(request, Ask)
+        if isinstance(request, CheckRequest)
     }
 
 
@@ -179,7 +181,7 @@ async def _load(
     *,
     look_first: bool,
 ) -> LedgerState:
-    others = [request for request in requests if not isinstance(request, Ask)]
+    others = [request for request in requests if not isinstance(request, CheckRequest)]
     settles = [request for request in others if isinstance(request, (Commit, Release))]
     refunds = [request for request in others if isinstance(request, Refund)]
     with_closed = sorted({request.account_id for request in others})
@@ -201,7 +203,7 @@ async def _load(
 def _keys(requests: Sequence[Request], targets: Targets) -> list[tuple[int, str]]:
     keys: list[tuple[int, str]] = []
     for request in requests:
-        if isinstance(request, Ask):
+        if isinstance(request, CheckRequest):
             if request.mode is not CHECK:
                 account_id = targets[request.organization_id, request.user_id]
                 if isinstance(account_id, int):

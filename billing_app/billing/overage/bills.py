@@ -1,4 +1,4 @@
-"""What the provider's invoices bill of overage, read off a customer's facts."""
+"""What the provider's invoices bill of overage, read off a customer's snapshot."""
 
 from collections.abc import Iterable
 
@@ -6,13 +6,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.subscriptions.provider import InvoiceFacts, InvoiceLine
+from billing_app.billing.subscriptions.provider import InvoiceLine, ProviderInvoice
 from billing_app.db.enums import InvoiceStatus, PlanSource
 from billing_app.db.tables import OfferPrice, OverageBill, Plan
 
 
 async def keep_bills(
-    session: AsyncSession, account_id: int, invoices: Iterable[InvoiceFacts], plans: Iterable[Plan]
+    session: AsyncSession,
+    account_id: int,
+    invoices: Iterable[ProviderInvoice],
+    plans: Iterable[Plan],
 ) -> None:
     """Write down what is billed of each overage plan. A voided invoice counts: to void it is to
     let its overage go. The caller holds the account's lock."""

@@ -18,7 +18,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.offers.catalogue import offer_version
 from billing_app.billing.overage.reports import CLOSED_AFTER, period_of
 from billing_app.billing.subscriptions.apply import live_subscription
-from billing_app.billing.subscriptions.customer_sync import Syncing
+from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.provider import (
     Correction,
     PaymentProvider,
@@ -53,7 +53,9 @@ log = structlog.get_logger(__name__)
 
 
 class OverageSettlements:
-    def __init__(self, database: Database, provider: PaymentProvider, syncing: Syncing) -> None:
+    def __init__(
+        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
+    ) -> None:
         self._database = database
         self._provider = provider
         self._syncing = syncing

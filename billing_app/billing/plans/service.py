@@ -13,7 +13,7 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.answers import balance_of
-from billing_app.billing.executions.expired_holds import overdue_holds
+from billing_app.billing.executions.expired_holds import expired_holds
 from billing_app.billing.executions.state import AccountState, PlanBalance
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
@@ -306,7 +306,7 @@ async def _read_plans(
     query = query.order_by(col(Plan.priority), col(Plan.sequence))
     rows = list((await session.exec(query)).all())
     holds = any(row.held for row in rows)
-    overdue = await overdue_holds(session, account.id, now) if holds else {}
+    overdue = await expired_holds(session, account.id, now) if holds else {}
     balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
 

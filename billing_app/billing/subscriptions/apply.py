@@ -1,5 +1,6 @@
-"""Applies what a customer has at the provider to our rows: idempotent, whole, always from facts
-that were fetched afresh, so that neither the order nor the number of events matters.
+"""Applies a fresh snapshot of a customer at the provider to our rows, idempotently and completely.
+
+Neither the order nor the number of events matters.
 """
 
 from datetime import datetime
@@ -11,12 +12,12 @@ from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.overage.bills import keep_bills
-from billing_app.billing.subscriptions.plan_sync import Follower, plans_of
+from billing_app.billing.subscriptions.plan_sync import PlanSync, plans_of
 from billing_app.billing.subscriptions.provider import (
-    CheckoutFacts,
-    CustomerFacts,
-    InvoiceFacts,
-    SubscriptionFacts,
+    ProviderCheckout,
+    ProviderInvoice,
+    ProviderSnapshot,
+    ProviderSubscription,
 )
 from billing_app.db.enums import CheckoutStatus, SubscriptionStatus
 from billing_app.db.tables import (
@@ -42,24 +43,24 @@ async def mark_of(session: AsyncSession, customer_id: str) -> str | None:
 
 
 async def apply_customer(
-    session: AsyncSession, facts: CustomerFacts, *, mark: str, grace_days: int, now: datetime
+    session: AsyncSession, snapshot: ProviderSnapshot, *, mark: str, grace_days: int, now: datetime
 ) -> bool:
     """Mirror subscriptions and invoices, and let plans follow.
 
-    False, and nothing is changed, when others applied theirs since `mark` was read: these facts
+    False, and nothing is changed, when others applied theirs since `mark` was read: these snapshot
     may be older than what is there.
     """
-    account = await lock_account_of(session, facts.customer_id)
-    if account is None or await mark_of(session, facts.customer_id) != mark:
+    account = await lock_account_of(session, snapshot.customer_id)
+    if account is None or await mark_of(session, snapshot.customer_id) != mark:
         return False
-    await _move_mark(session, facts.customer_id)
-    versions = await versions_of_prices(session, facts)
-    await _subscriptions(session, account.id, facts, versions, now)
-    await _invoices(session, account.id, facts, now)
+    await _move_mark(session, snapshot.customer_id)
+    versions = await versions_of_prices(session, snapshot)
+    await _subscriptions(session, account.id, snapshot, versions, now)
+    await _invoices(session, account.id, snapshot, now)
     plans = await plans_of(session, account.id)
-    follower = Follower(session, account.id, plans, versions, now)
-    await follower.follow(facts, grace_days=grace_days)
-    await keep_bills(session, account.id, facts.invoices, follower.plans)
+    plan_sync = PlanSync(session, account.id, plans, versions, now)
+    await plan_sync.apply(snapshot, grace_days=grace_days)
+    await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
     return True
 
 
@@ -83,26 +84,26 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
     return (await session.exec(query)).first()
 
 
-async def apply_checkout(session: AsyncSession, facts: CheckoutFacts) -> None:
+async def apply_checkout(session: AsyncSession, snapshot: ProviderCheckout) -> None:
     """Mirror a checkout's status."""
-    account = await lock_account_of(session, facts.customer_id)
+    account = await lock_account_of(session, snapshot.customer_id)
     if account is None:
         return
     query = (
         select(Checkout)
         .where(Checkout.account_id == account.id)
-        .where(Checkout.provider_id == facts.provider_id)
+        .where(Checkout.provider_id == snapshot.provider_id)
     )
     row = (await session.exec(query)).first()
     if row is not None:
-        row.status = CheckoutStatus(facts.status)
+        row.status = CheckoutStatus(snapshot.status)
         session.add(row)
 
 
-async def versions_of_prices(session: AsyncSession, facts: CustomerFacts) -> dict[str, int]:
+async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) -> dict[str, int]:
     """The offer versions of all prices that the facts name; prices that are not ours are left."""
-    named = {invoice.price_id for invoice in facts.invoices}
-    for subscription in facts.subscriptions:
+    named = {invoice.price_id for invoice in snapshot.invoices}
+    for subscription in snapshot.subscriptions:
         named |= {subscription.price_id, subscription.next_price_id}
     query = select(OfferPrice.price_id, OfferPrice.offer_version_id)
     query = query.where(col(OfferPrice.price_id).in_([name for name in named if name]))
@@ -121,7 +122,7 @@ async def _move_mark(session: AsyncSession, customer_id: str) -> None:
 async def _subscriptions(
     session: AsyncSession,
     account_id: int,
-    facts: CustomerFacts,
+    snapshot: ProviderSnapshot,
     versions: dict[str, int],
     now: datetime,
 ) -> None:
@@ -129,10 +130,10 @@ async def _subscriptions(
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
     number = max([int(now.timestamp() * 1_000_000), *(row.number + 1 for row in rows.values())])
     # Ended ones first, so that an older one makes room before a newer one is live.
-    live_id = _kept_live(facts, rows)
+    live_id = _kept_live(snapshot, rows)
     if live_id is not None:
-        await _end_unknown(session, facts, rows, now)
-    for found in sorted(facts.subscriptions, key=lambda each: each.status not in ENDED):
+        await _end_unknown(session, snapshot, rows, now)
+    for found in sorted(snapshot.subscriptions, key=lambda each: each.status not in ENDED):
         if found.price_id not in versions:
             continue
         if found.status not in ENDED and found.provider_id != live_id:
@@ -147,10 +148,10 @@ async def _subscriptions(
 
 
 async def _end_unknown(
-    session: AsyncSession, facts: CustomerFacts, rows: dict[str, Subscription], now: datetime
+    session: AsyncSession, snapshot: ProviderSnapshot, rows: dict[str, Subscription], now: datetime
 ) -> None:
     """A live one that the provider no longer knows makes room for the one that is live there."""
-    theirs = {found.provider_id for found in facts.subscriptions}
+    theirs = {found.provider_id for found in snapshot.subscriptions}
     for row in rows.values():
         if row.provider_id not in theirs and row.status not in ENDED:
             log.error("subscription_gone", provider_id=row.provider_id)
@@ -159,15 +160,15 @@ async def _end_unknown(
     await session.flush()
 
 
-def _kept_live(facts: CustomerFacts, rows: dict[str, Subscription]) -> str | None:
+def _kept_live(snapshot: ProviderSnapshot, rows: dict[str, Subscription]) -> str | None:
     """The one that is live here already, else the oldest: an account has one."""
-    live = [found.provider_id for found in facts.subscriptions if found.status not in ENDED]
+    live = [found.provider_id for found in snapshot.subscriptions if found.status not in ENDED]
     known = [each for each in live if each in rows and rows[each].status not in ENDED]
     return next(iter([*known, *live]), None)
 
 
 def _subscription_values(
-    found: SubscriptionFacts, versions: dict[str, int], row: Subscription, now: datetime
+    found: ProviderSubscription, versions: dict[str, int], row: Subscription, now: datetime
 ) -> dict[str, Any]:
     version_id = versions[found.price_id]
     next_version_id = versions.get(found.next_price_id or "")
@@ -185,11 +186,11 @@ def _subscription_values(
 
 
 async def _invoices(
-    session: AsyncSession, account_id: int, facts: CustomerFacts, now: datetime
+    session: AsyncSession, account_id: int, snapshot: ProviderSnapshot, now: datetime
 ) -> None:
     query = select(Invoice).where(Invoice.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
-    for found in facts.invoices:
+    for found in snapshot.invoices:
         row = rows.get(found.provider_id)
         if row is None:
             row = Invoice(account_id=account_id, provider_id=found.provider_id)  # pyright: ignore[reportCallIssue]
@@ -197,7 +198,7 @@ async def _invoices(
     await session.flush()
 
 
-def invoice_values(found: InvoiceFacts) -> dict[str, Any]:
+def invoice_values(found: ProviderInvoice) -> dict[str, Any]:
     return {
         "subscription_provider_id": found.subscription_id,
         "number": found.number,

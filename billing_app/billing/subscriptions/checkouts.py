@@ -8,14 +8,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription
-from billing_app.billing.subscriptions.customer_sync import Syncing
+from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
-    CheckoutFacts,
     PaymentProvider,
     PaymentProviderFailedError,
+    ProviderCheckout,
 )
-from billing_app.billing.subscriptions.provider_requests import WritePendingError, pending_of
+from billing_app.billing.subscriptions.provider_requests import (
+    ProviderRequestPendingError,
+    pending_of,
+)
 from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.db.engine import Database
 from billing_app.db.enums import CheckoutStatus
@@ -44,7 +47,9 @@ class CheckoutView:
 
 
 class Checkouts:
-    def __init__(self, database: Database, provider: PaymentProvider, syncing: Syncing) -> None:
+    def __init__(
+        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
+    ) -> None:
         self._database = database
         self._provider = provider
         self._syncing = syncing
@@ -78,7 +83,7 @@ class Checkouts:
         if row.provider_id is None:
             row = await self._create(row, customer_id, now)
         if row.offer_version_id != offer.version_id:
-            raise WritePendingError("Another checkout was opened just now. Try again.")
+            raise ProviderRequestPendingError("Another checkout was opened just now. Try again.")
         return row.url or row.cancel_url
 
     async def _open(self, account_id: int) -> Checkout | None:
@@ -91,7 +96,7 @@ class Checkouts:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             if await pending_of(session, account_id):
-                raise WritePendingError
+                raise ProviderRequestPendingError
             if offer.is_subscription and await live_subscription(session, account_id):
                 raise SubscriptionExistsError
             existing = await open_checkout(session, account_id)
@@ -116,7 +121,7 @@ class Checkouts:
             trial_days = await trial_days_of(session, row.account_id, offer)
         price = await ensure_price(self._database, self._provider, offer, now)
         try:
-            facts = await self._provider.create_checkout(
+            snapshot = await self._provider.create_checkout(
                 customer_id=customer_id,
                 price_id=price.price_id,
                 overage_price_id=price.overage_price_id,
@@ -129,17 +134,19 @@ class Checkouts:
         except PaymentProviderFailedError:
             await self._keep(row, None)
             raise
-        return await self._keep(row, facts)
+        return await self._keep(row, snapshot)
 
-    async def _keep(self, row: Checkout, facts: CheckoutFacts | None) -> Checkout:
+    async def _keep(self, row: Checkout, snapshot: ProviderCheckout | None) -> Checkout:
         """Write down what the provider made; None: nothing, and another may be opened."""
         async with self._database.transaction() as session:
             kept = await session.get(Checkout, (row.account_id, row.number), with_for_update=True)
             assert kept is not None
             if kept.status == CheckoutStatus.CREATING:
-                kept.status = CheckoutStatus(facts.status) if facts else CheckoutStatus.EXPIRED
-                kept.provider_id = facts.provider_id if facts else None
-                kept.url = facts.url if facts else None
+                kept.status = (
+                    CheckoutStatus(snapshot.status) if snapshot else CheckoutStatus.EXPIRED
+                )
+                kept.provider_id = snapshot.provider_id if snapshot else None
+                kept.url = snapshot.url if snapshot else None
                 session.add(kept)
         return kept
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.subscriptions import apply
-from billing_app.billing.subscriptions.provider import CustomerFacts, PaymentProvider
+from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderSnapshot
 from billing_app.db.engine import Database
 
 ATTEMPTS: Final = 10
@@ -17,13 +17,13 @@ class SyncContendedError(ConflictError):
     retry_after_seconds = 2
 
 
-class Syncing:
+class CustomerSync:
     def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
         self._database = database
         self._provider = provider
         self.grace_days = grace_days
 
-    async def customer(self, customer_id: str, now: datetime) -> CustomerFacts | None:
+    async def customer(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
         """Fetch all that a customer has and apply it; None when the customer is not ours.
 
         Facts that others overtook while they were fetched are fetched again, so that an old
@@ -34,21 +34,21 @@ class Syncing:
                 mark = await apply.mark_of(session, customer_id)
             if mark is None:
                 return None
-            facts = await self._provider.customer_facts(customer_id)
+            snapshot = await self._provider.customer_snapshot(customer_id)
             async with self._database.transaction() as session:
                 if await apply.apply_customer(
-                    session, facts, mark=mark, grace_days=self.grace_days, now=now
+                    session, snapshot, mark=mark, grace_days=self.grace_days, now=now
                 ):
-                    return facts
+                    return snapshot
         raise SyncContendedError(customer_id=customer_id)
 
     async def checkout(self, provider_id: str, now: datetime) -> str:
         """Fetch a checkout and what came of it, and apply both; returns its status."""
-        facts = await self._provider.checkout(provider_id)
+        snapshot = await self._provider.checkout(provider_id)
         async with self._database.transaction() as session:
-            await apply.apply_checkout(session, facts)
-        await self.customer(facts.customer_id, now)
-        return facts.status
+            await apply.apply_checkout(session, snapshot)
+        await self.customer(snapshot.customer_id, now)
+        return snapshot.status
 
     async def charge(self, charge_id: str, now: datetime) -> str:
         """Fetch what the customer of a charge has, and apply it; returns the customer."""

@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from billing_app.billing import ids
 from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.subscriptions.provider import PaymentProvider, PriceFacts, PriceTerms
+from billing_app.billing.subscriptions.provider import PaymentProvider, PriceTerms, ProviderPrice
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     Account,
@@ -59,12 +59,12 @@ async def keep_customer(
 
 async def ensure_price(
     database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
-) -> PriceFacts:
+) -> ProviderPrice:
     """The offer's prices at the provider: with a soft limit, a metered one beside its own."""
     async with database.reading() as session:
         known = await session.get(OfferPrice, offer.version_id)
     if known is not None and (known.overage_price_id is not None or offer.overage is None):
-        return PriceFacts(known.product_id, known.price_id, known.overage_price_id)
+        return ProviderPrice(known.product_id, known.price_id, known.overage_price_id)
     reference = f"{offer.code}-v{offer.version}"
     terms = PriceTerms(
         reference=reference,
@@ -75,11 +75,11 @@ async def ensure_price(
         interval=offer.interval,
         overage=offer.overage,
     )
-    facts = await provider.ensure_price(terms, key=f"offer-{reference}")
+    snapshot = await provider.ensure_price(terms, key=f"offer-{reference}")
     values = {
-        "product_id": facts.product_id,
-        "price_id": facts.price_id,
-        "overage_price_id": facts.overage_price_id,
+        "product_id": snapshot.product_id,
+        "price_id": snapshot.price_id,
+        "overage_price_id": snapshot.overage_price_id,
     }
     statement = (
         insert(OfferPrice)
@@ -92,4 +92,4 @@ async def ensure_price(
     async with database.transaction() as session:
         await session.exec(version.with_for_update(key_share=True))
         await (await session.connection()).execute(statement)
-    return facts
+    return snapshot

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from billing_app.billing.subscriptions.provider import InvoiceFacts, ReversalKind
+from billing_app.billing.subscriptions.provider import ProviderInvoice, ReversalKind
 from billing_app.db.enums import InvoiceStatus
 
 RENEWAL: Final = "subscription_cycle"
@@ -17,8 +17,8 @@ CHANGE: Final = "subscription_update"
 UNPAID: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE})
 
 
-class Worth(StrEnum):
-    """NOTHING: no plan. STANDS: a plan until `stops_at`. ENDED: a plan that is over."""
+class Entitlement(StrEnum):
+    """NOTHING: no plan. STANDS: a plan until `suspend_at`. ENDED: a plan that is over."""
 
     NOTHING = "nothing"
     STANDS = "stands"
@@ -26,43 +26,43 @@ class Worth(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`stops_at`: from then on nothing new is taken from the plan; None: it is paid for."""
+class InvoiceEntitlement:
+    """`suspend_at`: from then on nothing new is taken from the plan; None: it is paid for."""
 
-    worth: Worth
-    stops_at: datetime | None = None
+    kind: Entitlement
+    suspend_at: datetime | None = None
 
 
-def standings(
-    invoices: Iterable[InvoiceFacts], *, grace_days: int
-) -> list[tuple[InvoiceFacts, Standing]]:
+def entitlements(
+    invoices: Iterable[ProviderInvoice], *, grace_days: int
+) -> list[tuple[ProviderInvoice, InvoiceEntitlement]]:
     """Of invoices in the order of their issue. A renewal that is not paid stands for the days of
     grace, counted from the first one that is overdue: the next renewal begins no new ones."""
-    found: list[tuple[InvoiceFacts, Standing]] = []
+    found: list[tuple[ProviderInvoice, InvoiceEntitlement]] = []
     overdue: dict[str | None, datetime] = {}
     for invoice in invoices:
-        standing = _standing(invoice, grace_days)
-        if invoice.status in UNPAID and standing.stops_at is not None:
-            first = overdue.setdefault(invoice.subscription_id, standing.stops_at)
-            standing = Standing(standing.worth, min(first, standing.stops_at))
-        found.append((invoice, standing))
+        entitlement = _entitlement(invoice, grace_days)
+        if invoice.status in UNPAID and entitlement.suspend_at is not None:
+            first = overdue.setdefault(invoice.subscription_id, entitlement.suspend_at)
+            entitlement = InvoiceEntitlement(entitlement.kind, min(first, entitlement.suspend_at))
+        found.append((invoice, entitlement))
     return found
 
 
-def _standing(invoice: InvoiceFacts, grace_days: int) -> Standing:
+def _entitlement(invoice: ProviderInvoice, grace_days: int) -> InvoiceEntitlement:
     if invoice.status is InvoiceStatus.PAID:
         return _of_paid(invoice)
     if invoice.status is InvoiceStatus.VOID:
-        return Standing(Worth.ENDED)
+        return InvoiceEntitlement(Entitlement.ENDED)
     if invoice.billing_reason != RENEWAL or not (invoice.is_collecting or invoice.attempts):
-        return Standing(Worth.NOTHING)
+        return InvoiceEntitlement(Entitlement.NOTHING)
     due_at = max(invoice.issued_at, invoice.period_start or invoice.issued_at)
-    return Standing(Worth.STANDS, due_at + timedelta(days=grace_days))
+    return InvoiceEntitlement(Entitlement.STANDS, due_at + timedelta(days=grace_days))
 
 
-def _of_paid(invoice: InvoiceFacts) -> Standing:
+def _of_paid(invoice: ProviderInvoice) -> InvoiceEntitlement:
     if invoice.reversal is None:
-        return Standing(Worth.STANDS)
+        return InvoiceEntitlement(Entitlement.STANDS)
     if invoice.reversal.kind is ReversalKind.DISPUTED:
-        return Standing(Worth.STANDS, invoice.reversal.at)
-    return Standing(Worth.ENDED)
+        return InvoiceEntitlement(Entitlement.STANDS, invoice.reversal.at)
+    return InvoiceEntitlement(Entitlement.ENDED)

@@ -13,7 +13,7 @@ from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
-from billing_app.billing.subscriptions.provider import PaymentMethodFacts, PaymentProvider
+from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPaymentMethod
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus
@@ -97,7 +97,7 @@ async def list_invoices(
 
 async def read_payment_method(
     database: Database, provider: PaymentProvider, actor: Actor, account_id: str
-) -> PaymentMethodFacts | None:
+) -> ProviderPaymentMethod | None:
     """The card on file, asked of the provider; None without one.
 
     Raises AccountNotFoundError and what the provider raises.

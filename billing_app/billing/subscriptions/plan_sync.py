@@ -14,11 +14,16 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
-from billing_app.billing.subscriptions.dunning import CHANGE, Standing, Worth, standings
+from billing_app.billing.subscriptions.dunning import (
+    CHANGE,
+    Entitlement,
+    InvoiceEntitlement,
+    entitlements,
+)
 from billing_app.billing.subscriptions.provider import (
-    CustomerFacts,
-    InvoiceFacts,
-    SubscriptionFacts,
+    ProviderInvoice,
+    ProviderSnapshot,
+    ProviderSubscription,
 )
 from billing_app.billing.subscriptions.provider_requests import quoted_unused
 from billing_app.billing.subscriptions.rules import executions_after_change
@@ -30,7 +35,7 @@ SHORTEST: Final = timedelta(microseconds=1)
 
 
 @dataclass
-class Follower:
+class PlanSync:
     """One pass over a customer's invoices, oldest first. `plans`: all that the account has."""
 
     session: AsyncSession
@@ -39,16 +44,16 @@ class Follower:
     versions: dict[str, int]
     now: datetime
 
-    async def follow(self, facts: CustomerFacts, *, grace_days: int) -> None:
-        for invoice, standing in standings(facts.invoices, grace_days=grace_days):
-            await self._invoice(invoice, standing)
-        for subscription in facts.subscriptions:
+    async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
+        for invoice, entitlement in entitlements(snapshot.invoices, grace_days=grace_days):
+            await self._invoice(invoice, entitlement)
+        for subscription in snapshot.subscriptions:
             if subscription.status is SubscriptionStatus.CANCELED:
-                await self._end_with(subscription, facts.invoices)
+                await self._end_with(subscription, snapshot.invoices)
 
-    async def _invoice(self, invoice: InvoiceFacts, standing: Standing) -> None:
+    async def _invoice(self, invoice: ProviderInvoice, entitlement: InvoiceEntitlement) -> None:
         version_id = self.versions.get(invoice.price_id or "")
-        if version_id is None or standing.worth is Worth.NOTHING:
+        if version_id is None or entitlement.kind is Entitlement.NOTHING:
             return
         plan = self._plan_of(invoice.provider_id)
         offer = await offer_version(self.session, version_id)
@@ -59,16 +64,19 @@ class Follower:
         beside = self._plan_of(reference_of(invoice.provider_id))
         if beside is None and _allows_overage(invoice, offer):
             await self._make_overage(invoice, offer, plan)
-        if plan.suspended_at != standing.stops_at:
-            await self._suspend(invoice.provider_id, standing.stops_at)
-        if standing.worth is Worth.ENDED and plan.ended_because in {None, EndReason.DEPLETED}:
+        if plan.suspended_at != entitlement.suspend_at:
+            await self._suspend(invoice.provider_id, entitlement.suspend_at)
+        if entitlement.kind is Entitlement.ENDED and plan.ended_because in {
+            None,
+            EndReason.DEPLETED,
+        }:
             references = col(Plan.source_reference).in_(_references(invoice.provider_id))
             await self._end(EndReason.CANCELLED, self.now, references)
 
     def _plan_of(self, reference: str) -> Plan | None:
         return next((plan for plan in self.plans if plan.source_reference == reference), None)
 
-    async def _make(self, invoice: InvoiceFacts, offer: OfferView) -> Plan:
+    async def _make(self, invoice: ProviderInvoice, offer: OfferView) -> Plan:
         executions = offer.executions
         if invoice.billing_reason == CHANGE:
             executions = await self._replace(invoice, offer)
@@ -85,7 +93,7 @@ class Follower:
             ends_at=_ends_at(invoice, offer),
         )
 
-    async def _make_overage(self, invoice: InvoiceFacts, offer: OfferView, plan: Plan) -> None:
+    async def _make_overage(self, invoice: ProviderInvoice, offer: OfferView, plan: Plan) -> None:
         """What may be used beyond the plan of a period, and is paid for afterwards."""
         assert offer.overage is not None
         limit = await spending_limit(self.session, self.account_id)
@@ -116,7 +124,7 @@ class Follower:
         self.plans.append(plan)
         return plan
 
-    async def _replace(self, invoice: InvoiceFacts, offer: OfferView) -> int:
+    async def _replace(self, invoice: ProviderInvoice, offer: OfferView) -> int:
         """End the plan that the change replaces; returns the executions of the new one.
 
         What was used since the quote was credited as unused, and counts against the new plan,
@@ -157,7 +165,7 @@ class Follower:
         await self.session.exec(statement)
 
     async def _end_with(
-        self, subscription: SubscriptionFacts, invoices: list[InvoiceFacts]
+        self, subscription: ProviderSubscription, invoices: list[ProviderInvoice]
     ) -> None:
         """A subscription that ended before its period was over takes its plan along."""
         ended_at = subscription.ended_at or self.now
@@ -184,7 +192,7 @@ class Follower:
             await self.session.exec(plans.where(used_up, lasts).values(ends_at=ends_at))
 
 
-def _ends_at(invoice: InvoiceFacts, offer: OfferView) -> datetime | None:
+def _ends_at(invoice: ProviderInvoice, offer: OfferView) -> datetime | None:
     if offer.is_subscription:
         return invoice.period_end
     days = offer.valid_days
@@ -196,7 +204,7 @@ def _references(invoice_id: str) -> list[str]:
     return [invoice_id, reference_of(invoice_id)]
 
 
-def _allows_overage(invoice: InvoiceFacts, offer: OfferView) -> bool:
+def _allows_overage(invoice: ProviderInvoice, offer: OfferView) -> bool:
     """A period that is paid for; during a trial the provider bills no usage."""
     is_trial = offer.price_minor > 0 and invoice.bought_minor == 0
     is_paid = invoice.status is InvoiceStatus.PAID and invoice.reversal is None

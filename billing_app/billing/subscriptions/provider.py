@@ -61,14 +61,14 @@ class PriceTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceFacts:
+class ProviderPrice:
     product_id: str
     price_id: str
     overage_price_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class CheckoutFacts:
+class ProviderCheckout:
     """`status` is `open`, `complete` or `expired`."""
 
     provider_id: str
@@ -79,8 +79,8 @@ class CheckoutFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionFacts:
-    """`write_key` is that of our last write that it carries; "" when it carries none."""
+class ProviderSubscription:
+    """`request_key` is that of our last write that it carries; "" when it carries none."""
 
     provider_id: str
     customer_id: str
@@ -91,7 +91,7 @@ class SubscriptionFacts:
     period_end: datetime
     cancel_at_period_end: bool
     ended_at: datetime | None
-    write_key: str
+    request_key: str
 
 
 class ReversalKind(StrEnum):
@@ -118,7 +118,7 @@ class DisputeStage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DisputeFacts:
+class ProviderDispute:
     """What an event told of a dispute. A plan is suspended from `opened_at` on."""
 
     provider_id: str
@@ -141,9 +141,9 @@ class InvoiceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceFacts:
+class ProviderInvoice:
     """`price_id`, its price `bought_minor` and the period are those of what was bought; None when
-    it is nothing we know. `write_key` is that of our write that made it; "" when none did.
+    it is nothing we know. `request_key` is that of our write that made it; "" when none did.
 
     `refunded_minor` is what of its payments was given back so far.
 
@@ -166,7 +166,7 @@ class InvoiceFacts:
     period_start: datetime | None
     period_end: datetime | None
     lines: list[InvoiceLine]
-    write_key: str
+    request_key: str
     is_collecting: bool
     attempts: int
     reversal: Reversal | None
@@ -176,12 +176,12 @@ class InvoiceFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class CustomerFacts:
+class ProviderSnapshot:
     """All that a customer has, each list oldest first."""
 
     customer_id: str
-    subscriptions: list[SubscriptionFacts]
-    invoices: list[InvoiceFacts]
+    subscriptions: list[ProviderSubscription]
+    invoices: list[ProviderInvoice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class PreviewLine:
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewFacts:
+class ProviderPreview:
     """What an invoice would say, to the minor unit; `period_end` is that of what it sells."""
 
     currency: str
@@ -255,7 +255,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class EventFacts:
+class ProviderEvent:
     """An event of the provider's log, for catching up."""
 
     id: str
@@ -267,7 +267,7 @@ class EventFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentMethodFacts:
+class ProviderPaymentMethod:
     """For showing: `card` `Visa` `4242`, 12/2030."""
 
     provider_id: str
@@ -280,13 +280,13 @@ class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
     NotAtProviderError."""
 
-    async def ensure_price(self, terms: PriceTerms, *, key: str) -> PriceFacts: ...
+    async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...
 
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str: ...
 
-    async def payment_method(self, customer_id: str) -> PaymentMethodFacts | None: ...
+    async def payment_method(self, customer_id: str) -> ProviderPaymentMethod | None: ...
 
     async def create_checkout(
         self,
@@ -299,9 +299,9 @@ class PaymentProvider(Protocol):
         success_url: str,
         cancel_url: str,
         key: str,
-    ) -> CheckoutFacts: ...
+    ) -> ProviderCheckout: ...
 
-    async def expire_checkout(self, provider_id: str) -> CheckoutFacts: ...
+    async def expire_checkout(self, provider_id: str) -> ProviderCheckout: ...
 
     async def create_subscription(
         self,
@@ -314,7 +314,7 @@ class PaymentProvider(Protocol):
         key: str,
     ) -> str: ...
 
-    async def preview_change(self, subscription_id: str, change: Change) -> PreviewFacts: ...
+    async def preview_change(self, subscription_id: str, change: Change) -> ProviderPreview: ...
 
     async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None: ...
 
@@ -352,12 +352,12 @@ class PaymentProvider(Protocol):
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str: ...
 
-    async def checkout(self, provider_id: str) -> CheckoutFacts: ...
+    async def checkout(self, provider_id: str) -> ProviderCheckout: ...
 
-    async def customer_facts(self, customer_id: str) -> CustomerFacts: ...
+    async def customer_snapshot(self, customer_id: str) -> ProviderSnapshot: ...
 
     async def customer_of_charge(self, charge_id: str) -> str: ...
 
     async def our_customers(self) -> list[OurCustomer]: ...
 
-    async def events_since(self, since: datetime) -> list[EventFacts]: ...
+    async def events_since(self, since: datetime) -> list[ProviderEvent]: ...

@@ -1,7 +1,7 @@
 """Asking the provider to change something, so that a crash at any point loses and doubles nothing.
 
-The intent, with its key and everything that it takes to carry it out, is committed before the
-call, the outcome after it. An intent that stays pending was interrupted or got no clear answer:
+The request, with its key and everything that it takes to carry it out, is committed before the
+call, the outcome after it. A request that stays pending was interrupted or got no clear answer:
 what came of it is looked up at the provider, by whoever asks next or by reconciliation.
 """
 
@@ -17,12 +17,12 @@ from billing_app.billing.errors import ConflictError
 from billing_app.billing.subscriptions.provider import (
     Change,
     Credit,
-    CustomerFacts,
     OverageCharge,
     PaymentProvider,
+    ProviderSnapshot,
 )
-from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus, WriteState
-from billing_app.db.tables import ProviderWrite
+from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
+from billing_app.db.tables import ProviderRequest
 
 # A call that was cut off may still arrive at the provider; after this it no longer will.
 IN_FLIGHT: Final = timedelta(minutes=5)
@@ -44,41 +44,41 @@ BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
 CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
 
 
-class WritePendingError(ConflictError):
+class ProviderRequestPendingError(ConflictError):
     code = "provider_write_pending"
     title = "An earlier request to the payment provider is not settled yet"
     retry_after_seconds = 5
 
 
-def new_intent(
+def new_provider_request(
     account_id: int, operation: Operation, parameters: dict[str, Any], now: datetime
-) -> ProviderWrite:
-    return ProviderWrite(
+) -> ProviderRequest:
+    return ProviderRequest(
         account_id=account_id,
         key=ids.new_id(f"{operation}-"),
         operation=operation,
         parameters=parameters,
-        state=WriteState.PENDING,
+        state=ProviderRequestState.PENDING,
         created_at=now,
     )
 
 
-async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderWrite]:
+async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderRequest]:
     """Those that a next one waits for. A top-up stands beside them, and settles itself."""
     query = (
-        select(ProviderWrite)
-        .where(ProviderWrite.account_id == account_id)
-        .where(ProviderWrite.operation != Operation.TOP_UP)
-        .where(ProviderWrite.state == WriteState.PENDING)
-        .order_by(col(ProviderWrite.created_at))
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.operation != Operation.TOP_UP)
+        .where(ProviderRequest.state == ProviderRequestState.PENDING)
+        .order_by(col(ProviderRequest.created_at))
     )
     return list((await session.exec(query)).all())
 
 
-async def all_pending(session: AsyncSession) -> list[ProviderWrite]:
-    query = select(ProviderWrite).where(ProviderWrite.state == WriteState.PENDING)
-    query = query.where(ProviderWrite.operation != Operation.TOP_UP)
-    return list((await session.exec(query.order_by(col(ProviderWrite.created_at)))).all())
+async def all_pending(session: AsyncSession) -> list[ProviderRequest]:
+    query = select(ProviderRequest).where(ProviderRequest.state == ProviderRequestState.PENDING)
+    query = query.where(ProviderRequest.operation != Operation.TOP_UP)
+    return list((await session.exec(query.order_by(col(ProviderRequest.created_at)))).all())
 
 
 async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: int) -> int | None:
@@ -97,11 +97,11 @@ async def _change_of(
     session: AsyncSession, account_id: int, plan_sequence: int
 ) -> dict[str, Any] | None:
     query = (
-        select(ProviderWrite)
-        .where(ProviderWrite.account_id == account_id)
-        .where(ProviderWrite.operation == Operation.CHANGE_NOW)
-        .where(ProviderWrite.state != WriteState.FAILED)
-        .order_by(col(ProviderWrite.created_at).desc())
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.operation == Operation.CHANGE_NOW)
+        .where(ProviderRequest.state != ProviderRequestState.FAILED)
+        .order_by(col(ProviderRequest.created_at).desc())
     )
     for row in (await session.exec(query)).all():
         if row.parameters.get("plan_sequence") == plan_sequence:
@@ -109,8 +109,8 @@ async def _change_of(
     return None
 
 
-async def carry_out(provider: PaymentProvider, row: ProviderWrite) -> None:
-    """Ask the provider for what the intent says, under its key. Raises what the provider raises."""
+async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
+    """Send the request to the provider under its key. Raises what the provider raises."""
     key, told = row.key, row.parameters
     match Operation(row.operation):
         case Operation.SUBSCRIBE:
@@ -157,15 +157,16 @@ def _change(told: dict[str, Any]) -> Change:
     )
 
 
-def is_done(row: ProviderWrite, facts: CustomerFacts) -> bool:
-    """Does what the customer has show that the intent was carried out?"""
+def is_done(row: ProviderRequest, snapshot: ProviderSnapshot) -> bool:
+    """Does what the customer has show that the request was carried out?"""
     told = row.parameters
     if row.operation in BEGINNING:
-        paid = [each for each in facts.invoices if each.status is InvoiceStatus.PAID]
-        begun = facts.subscriptions if row.operation == Operation.SUBSCRIBE else paid
-        return any(each.write_key == row.key for each in begun)
+        paid = [each for each in snapshot.invoices if each.status is InvoiceStatus.PAID]
+        begun = snapshot.subscriptions if row.operation == Operation.SUBSCRIBE else paid
+        return any(each.request_key == row.key for each in begun)
     found = next(
-        (each for each in facts.subscriptions if each.provider_id == told["subscription_id"]), None
+        (each for each in snapshot.subscriptions if each.provider_id == told["subscription_id"]),
+        None,
     )
     if found is None:
         return False
@@ -177,15 +178,15 @@ def is_done(row: ProviderWrite, facts: CustomerFacts) -> bool:
         case Operation.CANCEL_AT_PERIOD_END:
             return found.cancel_at_period_end or found.status is SubscriptionStatus.CANCELED
         case _:
-            return found.write_key == row.key
+            return found.request_key == row.key
 
 
-def may_still_arrive(row: ProviderWrite, now: datetime) -> bool:
+def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:
     return now - row.created_at < IN_FLIGHT
 
 
 def finish(
-    row: ProviderWrite, state: WriteState, now: datetime, *, problem: str | None = None
+    row: ProviderRequest, state: ProviderRequestState, now: datetime, *, problem: str | None = None
 ) -> None:
     row.state = state
     row.problem = problem

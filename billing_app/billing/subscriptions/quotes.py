@@ -19,7 +19,7 @@ from billing_app.billing.subscriptions.provider import (
     OverageCharge,
     PaymentProvider,
     PreviewLine,
-    PriceFacts,
+    ProviderPrice,
 )
 from billing_app.billing.subscriptions.provider_requests import quoted_credit_minor
 from billing_app.billing.subscriptions.rules import (
@@ -119,24 +119,24 @@ async def preview_now(
     row: Subscription,
     new: OfferView,
     quote: Quote,
-    price: PriceFacts,
+    price: ProviderPrice,
     now: datetime,
 ) -> ChangePreview:
     """What the provider would charge for a change now, to the minor unit, as it says itself.
     Raises what the provider raises; no transaction may be open."""
     change = Change(price.price_id, price.overage_price_id, quote.credit, quote.overage)
-    facts = await provider.preview_change(row.provider_id, change)
+    snapshot = await provider.preview_change(row.provider_id, change)
     return ChangePreview(
         offer=new,
-        currency=facts.currency,
-        amount_due_minor=facts.amount_due_minor,
+        currency=snapshot.currency,
+        amount_due_minor=snapshot.amount_due_minor,
         credit_minor=quote.credit.amount_minor if quote.credit else 0,
         overage_minor=quote.overage.amount_minor if quote.overage else 0,
         overage_executions=quote.overage.executions if quote.overage else 0,
         executions_unused=quote.unused,
         executions_after=new.executions,
-        period_end=facts.period_end,
-        lines=facts.lines,
+        period_end=snapshot.period_end,
+        lines=snapshot.lines,
         plan_sequence=quote.plan_sequence,
         quoted_at=now,
         due_at=now,

@@ -25,16 +25,19 @@ from billing_app.billing.subscriptions.checkouts import (
     open_checkout,
     trial_days_of,
 )
-from billing_app.billing.subscriptions.customer_sync import Syncing
+from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
-    PaymentMethodFacts,
     PaymentProvider,
-    PriceFacts,
+    ProviderPaymentMethod,
+    ProviderPrice,
 )
-from billing_app.billing.subscriptions.provider_request_recovery import Intents, Wanted
-from billing_app.billing.subscriptions.provider_requests import Operation, WritePendingError
+from billing_app.billing.subscriptions.provider_request_recovery import ProviderRequests, Wanted
+from billing_app.billing.subscriptions.provider_requests import (
+    Operation,
+    ProviderRequestPendingError,
+)
 from billing_app.billing.subscriptions.quotes import (
     ChangePreview,
     SubscriptionEndedError,
@@ -89,8 +92,8 @@ class Subscriptions:
     def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
         self._database = database
         self._provider = provider
-        self.syncing = Syncing(database, provider, grace_days=grace_days)
-        self.intents = Intents(database, provider, self.syncing)
+        self.syncing = CustomerSync(database, provider, grace_days=grace_days)
+        self.provider_requests = ProviderRequests(database, provider, self.syncing)
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
 
@@ -124,7 +127,7 @@ class Subscriptions:
             offer = await find_offer(session, offer_code)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = Wanted(Operation.SUBSCRIBE, str(offer.version_id))
-        if await self.intents.settle(account.id, customer_id, now, wanted=wanted):
+        if await self.provider_requests.settle(account.id, customer_id, now, wanted=wanted):
             return Begun(await self.read(actor, account_id), None)
         if offer.is_subscription:
             await self._refuse_second(account.id)
@@ -146,7 +149,7 @@ class Subscriptions:
                 await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
                 return Begun(await self.read(actor, account_id), None)
             except PaymentDeclinedError as error:
-                if error.facts["decline_reason"] not in CONFIRM:
+                if error.extensions["decline_reason"] not in CONFIRM:
                     raise
         urls = Urls(success_url, cancel_url)
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
@@ -165,7 +168,9 @@ class Subscriptions:
         Raises SubscriptionNotFoundError, SameOfferError, ChangeLosesValueError, …
         """
         managed = await self._managed(actor, subscription_id)
-        await self.intents.settle(managed.account_id, await self._customer_id(managed), now)
+        await self.provider_requests.settle(
+            managed.account_id, await self._customer_id(managed), now
+        )
         async with self._database.reading() as session:
             row = await fresh(session, managed)
             new = await _offer_to_change_to(session, offer_code)
@@ -197,7 +202,9 @@ class Subscriptions:
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = Wanted(operation, f"{managed.provider_id} {new.version_id}")
         customer_id = await self._customer_id(managed)
-        if not await self.intents.settle(managed.account_id, customer_id, now, wanted=wanted):
+        if not await self.provider_requests.settle(
+            managed.account_id, customer_id, now, wanted=wanted
+        ):
             price = await ensure_price(self._database, self._provider, new, now)
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
@@ -210,7 +217,9 @@ class Subscriptions:
                 require_other_offer(await offer_version(session, row.offer_version_id), new)
                 return told | {"interval": str(new.interval)}
 
-            await self.intents.carry_out(managed.account_id, customer_id, wanted, decide, now)
+            await self.provider_requests.carry_out(
+                managed.account_id, customer_id, wanted, decide, now
+            )
         return await self._view_of(managed)
 
     async def cancel(
@@ -262,8 +271,8 @@ class Subscriptions:
         account: Account,
         customer_id: str,
         wanted: Wanted,
-        bought: tuple[OfferView, PriceFacts],
-        method: PaymentMethodFacts,
+        bought: tuple[OfferView, ProviderPrice],
+        method: ProviderPaymentMethod,
         now: datetime,
     ) -> None:
         offer, price = bought
@@ -272,7 +281,7 @@ class Subscriptions:
             if await live_subscription(session, account.id):
                 raise SubscriptionExistsError
             if await open_checkout(session, account.id):
-                raise WritePendingError
+                raise ProviderRequestPendingError
             return {
                 "customer_id": customer_id,
                 "price_id": price.price_id,
@@ -281,7 +290,7 @@ class Subscriptions:
                 "payment_method_id": method.provider_id,
             }
 
-        await self.intents.carry_out(account.id, customer_id, wanted, decide, now)
+        await self.provider_requests.carry_out(account.id, customer_id, wanted, decide, now)
 
     async def _set(
         self, actor: Actor, subscription_id: str, operation: Operation, now: datetime
@@ -289,7 +298,9 @@ class Subscriptions:
         managed = await self._managed(actor, subscription_id)
         customer_id = await self._customer_id(managed)
         wanted = Wanted(operation, managed.provider_id)
-        if not await self.intents.settle(managed.account_id, customer_id, now, wanted=wanted):
+        if not await self.provider_requests.settle(
+            managed.account_id, customer_id, now, wanted=wanted
+        ):
             if operation is Operation.CANCEL_NOW:
                 # Its last invoice bills what the meter knows.
                 await self.reports.account(managed.account_id, now)
@@ -298,7 +309,9 @@ class Subscriptions:
                 row = await fresh(session, managed)
                 return {"subscription_id": row.provider_id}
 
-            await self.intents.carry_out(managed.account_id, customer_id, wanted, decide, now)
+            await self.provider_requests.carry_out(
+                managed.account_id, customer_id, wanted, decide, now
+            )
         return await self._view_of(managed)
 
     async def _refuse_second(self, account_id: int) -> None:

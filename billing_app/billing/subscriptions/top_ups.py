@@ -19,18 +19,18 @@ from billing_app.billing.errors import BillingError, ConflictError, InvalidInput
 from billing_app.billing.money import in_words
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
 from billing_app.billing.subscriptions import provider_requests
-from billing_app.billing.subscriptions.customer_sync import Syncing
+from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
-    CustomerFacts,
     PaymentDeclinedError,
     PaymentProvider,
     PaymentProviderUnavailableError,
+    ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.db.engine import Database
-from billing_app.db.enums import Interval, InvoiceStatus, WriteState
-from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderWrite, TopUp
+from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState
+from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
 
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
@@ -96,7 +96,9 @@ class TopUpView:
 
 
 class TopUps:
-    def __init__(self, database: Database, provider: PaymentProvider, syncing: Syncing) -> None:
+    def __init__(
+        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
+    ) -> None:
         self._database = database
         self._provider = provider
         self._syncing = syncing
@@ -201,8 +203,8 @@ class TopUps:
 
     async def _intend(
         self, account_id: int, parameters: dict[str, Any], now: datetime
-    ) -> ProviderWrite | None:
-        """The intent, written under the account's lock; None: not needed, or above the cap."""
+    ) -> ProviderRequest | None:
+        """The request, written under the account's lock; None: not needed, or above the cap."""
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             order = await session.get(TopUp, account_id)
@@ -211,55 +213,57 @@ class TopUps:
             spent_minor = await _spent_minor(session, account_id, now)
             if spent_minor + parameters["amount_minor"] > order.monthly_cap_minor:
                 return None
-            row = provider_requests.new_intent(account_id, Operation.TOP_UP, parameters, now)
+            row = provider_requests.new_provider_request(
+                account_id, Operation.TOP_UP, parameters, now
+            )
             session.add(row)
         return row
 
-    async def _carry_out(self, row: ProviderWrite, now: datetime) -> bool:
+    async def _carry_out(self, row: ProviderRequest, now: datetime) -> bool:
         try:
             await provider_requests.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
             raise
         except PaymentDeclinedError as error:
-            await self._finish(row, WriteState.FAILED, now, problem=error.code)
+            await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, error.detail, now)
         except BillingError as error:
             await self._give_up(row, now)
-            await self._finish(row, WriteState.FAILED, now, problem=error.code)
+            await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, REFUSED, now)
         await self._syncing.customer(row.parameters["customer_id"], now)
-        await self._finish(row, WriteState.DONE, now)
+        await self._finish(row, ProviderRequestState.DONE, now)
         return True
 
-    async def _settle(self, row: ProviderWrite, now: datetime) -> None:
+    async def _settle(self, row: ProviderRequest, now: datetime) -> None:
         """What became of a purchase whose sender is gone. One that is not paid is given up: the
         next run decides afresh."""
-        facts = await self._syncing.customer(row.parameters["customer_id"], now)
-        if facts is not None and provider_requests.is_done(row, facts):
-            await self._finish(row, WriteState.DONE, now)
+        snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
+        if snapshot is not None and provider_requests.is_done(row, snapshot):
+            await self._finish(row, ProviderRequestState.DONE, now)
         elif not provider_requests.may_still_arrive(row, now):
             if await self._give_up(row, now):
-                await self._finish(row, WriteState.DONE, now)
+                await self._finish(row, ProviderRequestState.DONE, now)
             else:
-                await self._finish(row, WriteState.FAILED, now, problem="interrupted")
+                await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
 
-    async def _give_up(self, row: ProviderWrite, now: datetime) -> bool:
+    async def _give_up(self, row: ProviderRequest, now: datetime) -> bool:
         """Void what was made of it; True: it was paid all the same."""
         customer_id = row.parameters["customer_id"]
-        facts = await self._syncing.customer(customer_id, now)
-        invoice_id = _invoice_of(row, facts)
+        snapshot = await self._syncing.customer(customer_id, now)
+        invoice_id = _invoice_of(row, snapshot)
         if invoice_id is None:
             return False
         await self._provider.give_up_invoice(invoice_id)
-        facts = await self._syncing.customer(customer_id, now)
-        return facts is not None and provider_requests.is_done(row, facts)
+        snapshot = await self._syncing.customer(customer_id, now)
+        return snapshot is not None and provider_requests.is_done(row, snapshot)
 
-    async def _pending(self) -> list[ProviderWrite]:
+    async def _pending(self) -> list[ProviderRequest]:
         query = (
-            select(ProviderWrite)
-            .where(ProviderWrite.operation == Operation.TOP_UP)
-            .where(ProviderWrite.state == WriteState.PENDING)
-            .order_by(col(ProviderWrite.created_at))
+            select(ProviderRequest)
+            .where(ProviderRequest.operation == Operation.TOP_UP)
+            .where(ProviderRequest.state == ProviderRequestState.PENDING)
+            .order_by(col(ProviderRequest.created_at))
             .limit(PAGE_ACCOUNTS)
         )
         async with self._database.reading() as session:
@@ -276,10 +280,15 @@ class TopUps:
         return False
 
     async def _finish(
-        self, row: ProviderWrite, state: WriteState, now: datetime, *, problem: str | None = None
+        self,
+        row: ProviderRequest,
+        state: ProviderRequestState,
+        now: datetime,
+        *,
+        problem: str | None = None,
     ) -> None:
         async with self._database.transaction() as session:
-            kept = await session.get(ProviderWrite, (row.account_id, row.key))
+            kept = await session.get(ProviderRequest, (row.account_id, row.key))
             assert kept is not None
             provider_requests.finish(kept, state, now, problem=problem)
             session.add(kept)
@@ -299,15 +308,15 @@ def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) 
         )
 
 
-def _invoice_of(row: ProviderWrite, facts: CustomerFacts | None) -> str | None:
+def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
     """The invoice that was made for it and is neither paid nor void."""
     over = (InvoiceStatus.PAID, InvoiceStatus.VOID)
-    invoices = facts.invoices if facts else []
+    invoices = snapshot.invoices if snapshot else []
     return next(
         (
             each.provider_id
             for each in invoices
-            if each.write_key == row.key and each.status not in over
+            if each.request_key == row.key and each.status not in over
         ),
         None,
     )
@@ -327,11 +336,11 @@ async def _spent_minor(session: AsyncSession, account_id: int, now: datetime) ->
     """Of this calendar month (UTC): all that is paid or may yet be."""
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     query = (
-        select(ProviderWrite)
-        .where(ProviderWrite.account_id == account_id)
-        .where(ProviderWrite.operation == Operation.TOP_UP)
-        .where(ProviderWrite.state != WriteState.FAILED)
-        .where(col(ProviderWrite.created_at) >= month)
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.operation == Operation.TOP_UP)
+        .where(ProviderRequest.state != ProviderRequestState.FAILED)
+        .where(col(ProviderRequest.created_at) >= month)
     )
     return sum(int(row.parameters["amount_minor"]) for row in (await session.exec(query)).all())
 

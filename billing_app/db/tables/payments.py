@@ -11,9 +11,9 @@ from billing_app.db.columns import by_day, instant, one_of
 from billing_app.db.enums import (
     CheckoutStatus,
     InvoiceStatus,
+    ProviderRequestState,
     SubscriptionStatus,
     WebhookState,
-    WriteState,
 )
 
 LIVE_STATUSES = "('trialing', 'active', 'past_due', 'unpaid', 'incomplete', 'paused')"
@@ -168,7 +168,7 @@ class Invoice(SQLModel, table=True):
     synced_at: datetime = instant()
 
 
-class ProviderWrite(SQLModel, table=True):
+class ProviderRequest(SQLModel, table=True):
     """What we asked of the provider, under which key, written before we asked.
 
     A row that stays `pending` was interrupted: asking again with the same key is safe, and
@@ -177,7 +177,7 @@ class ProviderWrite(SQLModel, table=True):
 
     __tablename__ = "provider_writes"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
-        one_of("state", WriteState),
+        one_of("state", ProviderRequestState),
         Index(
             "ix_provider_writes_pending", "account_id", postgresql_where=text("state = 'pending'")
         ),

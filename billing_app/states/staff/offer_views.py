@@ -9,7 +9,7 @@ from billing_app.billing.staff.catalogue.drafts import Change, DraftFields
 from billing_app.billing.staff.catalogue.offers import OfferRow, OfferState, VersionRow
 from billing_app.db.enums import Interval
 from billing_app.states import formatting
-from billing_app.states.payments import Standing, offer_item
+from billing_app.states.payments import PurchaseState, offer_item
 from billing_app.states.staff.views import ChangeLine, OfferLine, VersionLine
 from billing_app.states.views import OfferItem
 
@@ -127,7 +127,7 @@ def preview(fields: DraftFields) -> OfferItem:
         priority=terms.priority or 0,
         trial_days=terms.trial_days,
     )
-    return offer_item(offer, Standing(subscription=None, checkout=None))
+    return offer_item(offer, PurchaseState(subscription=None, checkout=None))
 
 
 def offer_line(row: OfferRow) -> OfferLine:

@@ -359,13 +359,13 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         )
 
     def _conflict(self, error: OfferEditedError) -> None:
-        self._show(dialog="", changes=draw.change_lines(error.facts.get("changes")))
+        self._show(dialog="", changes=draw.change_lines(error.extensions.get("changes")))
 
     def _preview(self) -> None:
         try:
             fields = check_draft(draw.fields_of(self.form))
         except InvalidInputError as error:
-            name = str(error.facts.get("field", ""))
+            name = str(error.extensions.get("field", ""))
             self._show(problem=error.detail, problem_at=draw.FORM_NAMES.get(name, name))
         else:
             self._show(problem="", problem_at="", preview=draw.preview(fields))

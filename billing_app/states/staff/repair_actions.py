@@ -24,7 +24,7 @@ from billing_app.db.enums import When
 from billing_app.states import formatting
 from billing_app.states.staff import stop_actions, trial_actions
 from billing_app.states.staff.repair_form import (
-    Asked,
+    RepairForm,
     adjustment,
     balance_now,
     chosen_plan,
@@ -39,8 +39,8 @@ NO_ANSWER: Final = (
     "Stripe does not answer, so nobody can say what this would charge. Nothing was changed;"
     " review it again in a while."
 )
-Foresee = Callable[["Asked"], Awaitable[list[str]]]
-CarryOut = Callable[["Asked", str], Awaitable[EntryView]]
+Foresee = Callable[["RepairForm"], Awaitable[list[str]]]
+CarryOut = Callable[["RepairForm", str], Awaitable[EntryView]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Repair:
     outcome: Callable[[EntryView], str] | None = None
 
 
-async def _foresee_grant(asked: Asked) -> list[str]:
+async def _foresee_grant(asked: RepairForm) -> list[str]:
     executions, ends_at = whole_number(asked, "executions"), coming_end(asked)
     left = (await balance_now(asked)).executions_remaining
     end = f"valid through {last_day(ends_at)}" if ends_at else "without an end"
@@ -67,7 +67,7 @@ async def _foresee_grant(asked: Asked) -> list[str]:
     ]
 
 
-async def _grant(asked: Asked, key: str) -> EntryView:
+async def _grant(asked: RepairForm, key: str) -> EntryView:
     return await grant_executions(
         get_services().database,
         asked.staff,
@@ -80,7 +80,7 @@ async def _grant(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def _foresee_adjust(asked: Asked) -> list[str]:
+async def _foresee_adjust(asked: RepairForm) -> list[str]:
     plan, change = await chosen_plan(asked), adjustment(asked)
     used, left = plan.used + change, plan.executions - plan.held - plan.used - change
     if used < 0 or left < 0:
@@ -97,7 +97,7 @@ async def _foresee_adjust(asked: Asked) -> list[str]:
     ]
 
 
-async def _adjust(asked: Asked, key: str) -> EntryView:
+async def _adjust(asked: RepairForm, key: str) -> EntryView:
     return await adjust_executions(
         get_services().executions,
         asked.staff,
@@ -109,7 +109,7 @@ async def _adjust(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def _foresee_refund(asked: Asked) -> list[str]:
+async def _foresee_refund(asked: RepairForm) -> list[str]:
     event_id = asked.form.get("event", "").strip()
     receipt = await receipts.read_receipt(get_services().database, asked.staff, event_id)
     if receipt.account_id != asked.account_id:
@@ -135,7 +135,7 @@ async def _foresee_refund(asked: Asked) -> list[str]:
     ]
 
 
-async def _refund(asked: Asked, key: str) -> EntryView:
+async def _refund(asked: RepairForm, key: str) -> EntryView:
     count = whole_number(asked, "executions") if asked.form.get("executions") else None
     return await refund_event(
         get_services().executions,
@@ -148,7 +148,7 @@ async def _refund(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def _foresee_range(asked: Asked) -> list[str]:
+async def _foresee_range(asked: RepairForm) -> list[str]:
     found = await preview_range(
         get_services().database, asked.staff, asked.account_id, event_range(asked)
     )
@@ -200,7 +200,7 @@ def _refunded_before(runs: int) -> str:
     )
 
 
-async def _refund_range(asked: Asked, key: str) -> EntryView:
+async def _refund_range(asked: RepairForm, key: str) -> EntryView:
     return await refund_range(
         get_services().executions,
         asked.staff,
@@ -212,7 +212,7 @@ async def _refund_range(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def _foresee_move(asked: Asked) -> list[str]:
+async def _foresee_move(asked: RepairForm) -> list[str]:
     is_now = asked.form.get("when") == When.NOW
     try:
         found = await get_services().moves.preview_move(
@@ -264,7 +264,7 @@ def _money(invoice: NextInvoice, what: str) -> str:
     return formatting.money(amounts[what], invoice.currency)
 
 
-async def _move(asked: Asked, key: str) -> EntryView:
+async def _move(asked: RepairForm, key: str) -> EntryView:
     """To the very version that the review showed, for the charge that it showed."""
     agreed = asked.agreed
     if agreed is None:

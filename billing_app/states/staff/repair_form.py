@@ -22,7 +22,7 @@ Form = dict[str, str]
 
 
 @dataclass(slots=True)
-class Asked:
+class RepairForm:
     """A repair as the form tells it, by whom and when. `agreed` is the charge that the review
     showed: what is said yes to."""
 
@@ -37,14 +37,14 @@ class Asked:
         return self.form.get("reason", "")
 
 
-async def balance_now(asked: Asked) -> CurrentPlan:
+async def balance_now(asked: RepairForm) -> CurrentPlan:
     """What the account can use."""
     return await plans.read_current(
         get_services().database, asked.staff, asked.account_id, asked.now
     )
 
 
-async def all_plans(asked: Asked) -> list[PlanView]:
+async def all_plans(asked: RepairForm) -> list[PlanView]:
     """The newest plans of the account."""
     page = await plans.read_history(
         get_services().database, asked.staff, asked.account_id, now=asked.now, limit=MAX_PLANS
@@ -52,7 +52,7 @@ async def all_plans(asked: Asked) -> list[PlanView]:
     return page.items
 
 
-async def chosen_plan(asked: Asked) -> PlanView:
+async def chosen_plan(asked: RepairForm) -> PlanView:
     """The one that the form names. Raises InvalidInputError."""
     wanted = asked.form.get("plan", "")
     found = next((plan for plan in await all_plans(asked) if plan.id == wanted), None)
@@ -61,7 +61,7 @@ async def chosen_plan(asked: Asked) -> PlanView:
     return found
 
 
-def whole_number(asked: Asked, name: str) -> int:
+def whole_number(asked: RepairForm, name: str) -> int:
     """A whole number above 0."""
     text = asked.form.get(name, "").strip().replace(",", "").replace(" ", "")
     if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS or int(text) < 1:
@@ -69,18 +69,18 @@ def whole_number(asked: Asked, name: str) -> int:
     return int(text)
 
 
-def optional_number(asked: Asked, name: str) -> int:
+def optional_number(asked: RepairForm, name: str) -> int:
     """0 when it was left empty."""
     return whole_number(asked, name) if asked.form.get(name, "").strip(" 0") else 0
 
 
-def adjustment(asked: Asked) -> int:
+def adjustment(asked: RepairForm) -> int:
     """More used executions, or fewer."""
     count = whole_number(asked, "executions")
     return -count if asked.form.get("direction") == "fewer" else count
 
 
-def last_moment(asked: Asked) -> datetime | None:
+def last_moment(asked: RepairForm) -> datetime | None:
     """The end of a day, which is the last one that counts."""
     text = asked.form.get("ends_on", "").strip()
     if not text:
@@ -92,7 +92,7 @@ def last_moment(asked: Asked) -> datetime | None:
         raise InvalidInputError("Give a day as YYYY-MM-DD.", field="ends_on") from None
 
 
-def coming_end(asked: Asked) -> datetime | None:
+def coming_end(asked: RepairForm) -> datetime | None:
     """last_moment() of a day that a plan may end on. Raises InvalidInputError."""
     ends_at = last_moment(asked)
     if ends_at is not None and not asked.now < ends_at <= asked.now + timedelta(days=MAX_DAYS):
@@ -108,7 +108,7 @@ def last_day(ends_at: datetime) -> str:
     return formatting.day(ends_at - INSTANT)
 
 
-def event_range(asked: Asked) -> EventRange:
+def event_range(asked: RepairForm) -> EventRange:
     """Runs of a workflow between two moments. Raises InvalidInputError."""
     return EventRange(
         workflow=asked.form.get("workflow", ""),
@@ -117,7 +117,7 @@ def event_range(asked: Asked) -> EventRange:
     )
 
 
-def moment_of(asked: Asked, name: str) -> datetime:
+def moment_of(asked: RepairForm, name: str) -> datetime:
     """As the browser's field has it, in UTC. Raises InvalidInputError."""
     try:
         return datetime.fromisoformat(asked.form.get(name, "")).replace(tzinfo=UTC)

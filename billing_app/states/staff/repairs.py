@@ -21,7 +21,7 @@ from billing_app.states.session import SessionState
 from billing_app.states.staff.customer_views import plan_line
 from billing_app.states.staff.page import Said
 from billing_app.states.staff.repair_actions import REPAIRS
-from billing_app.states.staff.repair_form import MAX_PLANS, Asked, Form
+from billing_app.states.staff.repair_form import MAX_PLANS, Form, RepairForm
 from billing_app.states.staff.repair_labels import TITLES, WORDS
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class RepairDesk(Page, mixin=True):
             require(staff, repair.action)
             if is_own and not may_repair_own(staff.role):
                 raise OwnAccountError
-            asked = Asked(staff, account_id, told, now)
+            asked = RepairForm(staff, account_id, told, now)
             consequence = await repair.foresee(asked)
             self._agreed = asked.agreed
             return consequence
@@ -134,7 +134,7 @@ class RepairDesk(Page, mixin=True):
         account_id, agreed = self._customer_id, self._agreed
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
-            return await repair.carry_out(Asked(staff, account_id, form, now, agreed), key)
+            return await repair.carry_out(RepairForm(staff, account_id, form, now, agreed), key)
 
         self._show(said=Said())
         entry = await self._ask(work)

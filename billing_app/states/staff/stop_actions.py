@@ -10,10 +10,10 @@ from billing_app.billing.staff.repairs.stops import (
 from billing_app.composition import get_services
 from billing_app.states import formatting
 from billing_app.states.staff.customer_views import left_of, plans_in_force
-from billing_app.states.staff.repair_form import Asked, all_plans, balance_now, chosen_plan
+from billing_app.states.staff.repair_form import RepairForm, all_plans, balance_now, chosen_plan
 
 
-async def foresee_pause(asked: Asked) -> list[str]:
+async def foresee_pause(asked: RepairForm) -> list[str]:
     plan, current = await chosen_plan(asked), await balance_now(asked)
     left = current.executions_remaining
     after = left - plan.remaining if plan.remaining <= left else left
@@ -36,7 +36,7 @@ def _on_hold(executions: int) -> list[str]:
     return [f"{formatting.number(executions)} on hold may still be used by runs that have begun."]
 
 
-async def pause(asked: Asked, key: str) -> EntryView:
+async def pause(asked: RepairForm, key: str) -> EntryView:
     return await pause_plan(
         get_services().database,
         asked.staff,
@@ -47,13 +47,13 @@ async def pause(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def foresee_resume(asked: Asked) -> list[str]:
+async def foresee_resume(asked: RepairForm) -> list[str]:
     plan = await chosen_plan(asked)
     left = plan.executions - plan.used - plan.held
     return [f"{plan.name} with {formatting.counted(left, 'execution')} left may be used again."]
 
 
-async def resume(asked: Asked, key: str) -> EntryView:
+async def resume(asked: RepairForm, key: str) -> EntryView:
     return await resume_plan(
         get_services().database,
         asked.staff,
@@ -64,7 +64,7 @@ async def resume(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def foresee_block(asked: Asked) -> list[str]:
+async def foresee_block(asked: RepairForm) -> list[str]:
     current = await balance_now(asked)
     return [
         (
@@ -77,7 +77,7 @@ async def foresee_block(asked: Asked) -> list[str]:
     ]
 
 
-async def block(asked: Asked, key: str) -> EntryView:
+async def block(asked: RepairForm, key: str) -> EntryView:
     return await block_account(
         get_services().database,
         asked.staff,
@@ -88,14 +88,14 @@ async def block(asked: Asked, key: str) -> EntryView:
     )
 
 
-async def foresee_unblock(asked: Asked) -> list[str]:
+async def foresee_unblock(asked: RepairForm) -> list[str]:
     left = left_of(plans_in_force(await all_plans(asked), asked.now))
     return [
         f"New runs are allowed again, on plans with {formatting.counted(left, 'execution')} left."
     ]
 
 
-async def unblock(asked: Asked, key: str) -> EntryView:
+async def unblock(asked: RepairForm, key: str) -> EntryView:
     return await unblock_account(
         get_services().database,
         asked.staff,

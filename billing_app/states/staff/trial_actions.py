@@ -16,7 +16,7 @@ from billing_app.composition import get_services
 from billing_app.db.enums import PlanType
 from billing_app.states import formatting
 from billing_app.states.staff.repair_form import (
-    Asked,
+    RepairForm,
     all_plans,
     coming_end,
     last_day,
@@ -25,7 +25,7 @@ from billing_app.states.staff.repair_form import (
 )
 
 
-async def foresee_extension(asked: Asked) -> list[str]:
+async def foresee_extension(asked: RepairForm) -> list[str]:
     """Refuses what extend_trial would refuse, before anybody says yes."""
     trial = next((p for p in await all_plans(asked) if p.type is PlanType.TRIAL), None)
     if trial is None:
@@ -63,7 +63,7 @@ def _require_later(trial: PlanView, ends_at: datetime | None, now: datetime) -> 
         raise TrialEndError(f"The trial is valid through {last} already; give it a later end.")
 
 
-async def extend(asked: Asked, key: str) -> EntryView:
+async def extend(asked: RepairForm, key: str) -> EntryView:
     return await extend_trial(
         get_services().database,
         asked.staff,

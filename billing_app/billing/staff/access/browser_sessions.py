@@ -14,7 +14,7 @@ from billing_app.billing.errors import UserNotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, Membership, Session, User
 
@@ -118,7 +118,7 @@ async def sign_out_person(
             .values(revoked_at=now)
         )
         ended = (await (await session.connection()).execute(statement)).rowcount
-        deed = Deed(
+        audit_record = AuditRecord(
             action=Action.SIGN_OUT,
             reason=reason,
             account_id=account.id,
@@ -126,7 +126,7 @@ async def sign_out_person(
             before={"sessions": ended},
             after={"sessions": 0},
         )
-        await record(session, staff, deed, now)
+        await record(session, staff, audit_record, now)
     return ended
 
 

@@ -24,7 +24,7 @@ from billing_app.billing.identity.sessions import clean_email
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import RANKS, Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
 from billing_app.db.enums import StaffRole
 from billing_app.db.tables import StaffMember, User
@@ -159,9 +159,9 @@ async def add_member(
                 await session.flush()
             user_id = (user or new_user).id
             before = await _set_role(session, user_id, role, admins, now)
-            deed = Deed(Action.ADD_STAFF, reason, subject=email, before=before)
-            deed.after.update(user_id=user_id, role=role)
-            await record(session, staff, deed, now)
+            audit_record = AuditRecord(Action.ADD_STAFF, reason, subject=email, before=before)
+            audit_record.after.update(user_id=user_id, role=role)
+            await record(session, staff, audit_record, now)
     except IntegrityError:
         raise EmailTakenError("Somebody with this address was made just now. Try again.") from None
     return Added(user_id, None if user else password)
@@ -176,9 +176,11 @@ async def change_role(
         admins = await _lock_admins(session)
         user = await _member_user(session, user_id)
         before = await _set_role(session, user_id, role, admins, now)
-        deed = Deed(Action.CHANGE_ROLE, reason, subject=user.email or user_id, before=before)
-        deed.after.update(user_id=user_id, role=role)
-        await record(session, staff, deed, now)
+        audit_record = AuditRecord(
+            Action.CHANGE_ROLE, reason, subject=user.email or user_id, before=before
+        )
+        audit_record.after.update(user_id=user_id, role=role)
+        await record(session, staff, audit_record, now)
 
 
 async def remove_member(
@@ -195,8 +197,10 @@ async def remove_member(
         member.removed_at = now
         session.add(member)
         before = {"user_id": user_id, "role": member.role}
-        deed = Deed(Action.REMOVE_STAFF, reason, subject=user.email or user_id, before=before)
-        await record(session, staff, deed, now)
+        audit_record = AuditRecord(
+            Action.REMOVE_STAFF, reason, subject=user.email or user_id, before=before
+        )
+        await record(session, staff, audit_record, now)
 
 
 async def find_member(database: Database, actor: Actor, *, email: str) -> MemberView:

@@ -17,7 +17,7 @@ from billing_app.billing.actors import Actor, PersonActor, StaffActor, UserActor
 from billing_app.billing.errors import ForbiddenError
 from billing_app.billing.identity.sessions import hash_token
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
 from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, StaffRole
 from billing_app.db.tables import (
@@ -82,8 +82,10 @@ async def begin_view(
         if before is not None:
             await _end(session, before, "Another view began.", now)
         until = now + timedelta(minutes=VIEW_MINUTES)
-        deed = Deed(Action.VIEW_AS_CUSTOMER, reason, account.id, after={"until": until.isoformat()})
-        entry = await record(session, staff, deed, now)
+        audit_record = AuditRecord(
+            Action.VIEW_AS_CUSTOMER, reason, account.id, after={"until": until.isoformat()}
+        )
+        entry = await record(session, staff, audit_record, now)
         assert entry.id is not None
         session.add(
             StaffView(
@@ -144,7 +146,9 @@ async def _end(session: AsyncSession, view: StaffView, reason: str, now: datetim
     staff = StaffActor(begun.actor_id, begun.actor_name, StaffRole(begun.role))
     at = min(now, view.until)
     told = {"begun": begun.id, "until": at.isoformat()}
-    await record(session, staff, Deed(Action.END_VIEW, reason, view.account_id, after=told), at)
+    await record(
+        session, staff, AuditRecord(Action.END_VIEW, reason, view.account_id, after=told), at
+    )
     await session.delete(view)
     await session.flush()
 

@@ -15,7 +15,7 @@ MAX_REASON_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditRecord:
     """What was done and why; see AuditEntry for `subject`, `before`, `after` and `undoes`."""
 
     action: str
@@ -29,37 +29,41 @@ class Deed:
     request_hash: bytes | None = None
 
 
-async def record(session: AsyncSession, actor: StaffActor, deed: Deed, now: datetime) -> AuditEntry:
+async def record(
+    session: AsyncSession, actor: StaffActor, audit_record: AuditRecord, now: datetime
+) -> AuditEntry:
     """Write an entry in the caller's transaction; its `id` is known when this returns.
 
     Raises InvalidInputError without a reason.
     """
-    is_theirs = deed.account_id is not None and await is_own(
-        session, deed.account_id, actor.actor_id
+    is_theirs = audit_record.account_id is not None and await is_own(
+        session, audit_record.account_id, actor.actor_id
     )
-    entry = entry_of(actor, deed, now, own_account=is_theirs)
+    entry = entry_of(actor, audit_record, now, own_account=is_theirs)
     session.add(entry)
     await session.flush()
     return entry
 
 
-def entry_of(actor: StaffActor, deed: Deed, now: datetime, *, own_account: bool) -> AuditEntry:
+def entry_of(
+    actor: StaffActor, audit_record: AuditRecord, now: datetime, *, own_account: bool
+) -> AuditEntry:
     """The entry, not written yet. Raises InvalidInputError without a reason."""
     return AuditEntry(
         at=now,
         actor_id=actor.actor_id,
         actor_name=actor.name,
         role=actor.role,
-        action=deed.action,
-        account_id=deed.account_id,
+        action=audit_record.action,
+        account_id=audit_record.account_id,
         own_account=own_account,
-        subject=deed.subject,
-        reason=clean_reason(deed.reason),
-        before=deed.before,
-        after=deed.after,
-        undoes=deed.undoes,
-        request_key=deed.request_key,
-        request_hash=deed.request_hash,
+        subject=audit_record.subject,
+        reason=clean_reason(audit_record.reason),
+        before=audit_record.before,
+        after=audit_record.after,
+        undoes=audit_record.undoes,
+        request_key=audit_record.request_key,
+        request_hash=audit_record.request_hash,
     )
 
 

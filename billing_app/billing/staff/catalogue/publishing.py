@@ -11,7 +11,7 @@ from billing_app.billing.actors import Actor, StaffActor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
 from billing_app.billing.offers.catalogue import OfferTakenError, new_version
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.staff.catalogue.drafts import (
     DraftFields,
     DraftView,
@@ -22,7 +22,7 @@ from billing_app.billing.staff.catalogue.drafts import (
     require_newest,
 )
 from billing_app.billing.staff.catalogue.offers import OfferDetail, find_any_offer, read_offer
-from billing_app.billing.subscriptions.provider import PaymentProvider, PriceFacts, PriceTerms
+from billing_app.billing.subscriptions.provider import PaymentProvider, PriceTerms, ProviderPrice
 from billing_app.db.engine import Database
 from billing_app.db.tables import Offer, OfferPrice
 
@@ -60,9 +60,9 @@ async def create_offer(
             session.add(offer)
             await session.flush()
             session.add(draft_row(offer, 1, fields, staff, now))
-            deed = Deed(Action.EDIT_OFFER, reason, subject=code)
-            deed.after.update(fields.flat() | {"revision": 1})
-            await record(session, staff, deed, now)
+            audit_record = AuditRecord(Action.EDIT_OFFER, reason, subject=code)
+            audit_record.after.update(fields.flat() | {"revision": 1})
+            await record(session, staff, audit_record, now)
     except IntegrityError:
         raise OfferTakenError(offer=code) from None
     return await read_offer(database, actor, code, now)
@@ -91,7 +91,7 @@ async def edit_offer(
         changed = differences(newest.fields, fields)
         if changed:
             session.add(draft_row(offer, revision + 1, fields, staff, now))
-            deed = Deed(
+            audit_record = AuditRecord(
                 Action.EDIT_OFFER,
                 reason,
                 subject=code,
@@ -99,7 +99,7 @@ async def edit_offer(
                 after={name: new for name, (_, new) in changed.items()}
                 | {"revision": revision + 1},
             )
-            await record(session, staff, deed, now)
+            await record(session, staff, audit_record, now)
     return await read_offer(database, actor, code, now)
 
 
@@ -125,14 +125,14 @@ async def publish_draft(
         draft = await require_newest(session, offer, revision, None)
     if revision not in (0, offer.published_revision):
         try:
-            facts = await provider.ensure_price(
+            price = await provider.ensure_price(
                 _price(code, draft), key=f"offer-{code}-r{revision}"
             )
         except BillingError:
             if not await _is_published(database, code, revision):
                 raise
         else:
-            await _publish(database, staff, code, revision, facts, reason, now)
+            await _publish(database, staff, code, revision, price, reason, now)
     return await read_offer(database, actor, code, now)
 
 
@@ -159,7 +159,7 @@ async def _publish(
     staff: StaffActor,
     code: str,
     revision: int,
-    facts: PriceFacts,
+    price: ProviderPrice,
     reason: str,
     now: datetime,
 ) -> None:
@@ -175,19 +175,19 @@ async def _publish(
         version = new_version(offer.id, number, draft.fields.terms, now)
         session.add(version)
         await session.flush()
-        session.add(_price_row(version.id, facts, now))
+        session.add(_price_row(version.id, price, now))
         offer.published_revision = revision
         offer.position, offer.visible = draft.fields.position, draft.fields.visible
         session.add(offer)
-        deed = Deed(
+        audit_record = AuditRecord(
             Action.PUBLISH_OFFER,
             reason,
             subject=code,
             before={"version": before.version if before else None},
             after=draft.fields.flat()
-            | {"version": number, "revision": revision, "price_id": facts.price_id},
+            | {"version": number, "revision": revision, "price_id": price.price_id},
         )
-        await record(session, staff, deed, now)
+        await record(session, staff, audit_record, now)
 
 
 async def _set_archived(
@@ -198,11 +198,11 @@ async def _set_archived(
         wanted = now if action is Action.ARCHIVE_OFFER else None
         if (offer.archived_at is None) == (wanted is None):
             return
-        deed = Deed(action, reason, subject=code, before=_archived(offer))
+        audit_record = AuditRecord(action, reason, subject=code, before=_archived(offer))
         offer.archived_at = wanted
         session.add(offer)
-        deed.after.update(_archived(offer))
-        await record(session, staff, deed, now)
+        audit_record.after.update(_archived(offer))
+        await record(session, staff, audit_record, now)
 
 
 async def _open_offer(session: AsyncSession, code: str, *, lock: bool = True) -> Offer:
@@ -230,13 +230,13 @@ def _price(code: str, draft: DraftView) -> PriceTerms:
     )
 
 
-def _price_row(version_id: int | None, facts: PriceFacts, now: datetime) -> OfferPrice:
+def _price_row(version_id: int | None, price: ProviderPrice, now: datetime) -> OfferPrice:
     assert version_id is not None
     return OfferPrice(
         offer_version_id=version_id,
-        product_id=facts.product_id,
-        price_id=facts.price_id,
-        overage_price_id=facts.overage_price_id,
+        product_id=price.product_id,
+        price_id=price.price_id,
+        overage_price_id=price.overage_price_id,
         created_at=now,
     )
 

@@ -17,7 +17,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.operations.provider_events import events_of_type
 from billing_app.billing.staff.operations.provider_links import ProviderLinks
-from billing_app.billing.subscriptions.provider import DisputeFacts, DisputeStage
+from billing_app.billing.subscriptions.provider import DisputeStage, ProviderDispute
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus, PlanSource
 from billing_app.db.tables import Invoice, Plan, ProviderCustomer, WebhookEvent
@@ -31,7 +31,7 @@ class ProviderDisputes(Protocol):
 
     event_types: str
 
-    def facts_of(self, payload: Mapping[str, Any]) -> DisputeFacts: ...
+    def dispute_of(self, payload: Mapping[str, Any]) -> ProviderDispute: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Disputes:
             account = await authorize_reading(session, actor, account_id)
             plans = await _suspended_plans(session, account.id, now)
             payloads = await self._payloads(session, account.id)
-        facts = undecided(self._told.facts_of(payload) for payload in payloads)
-        return disputes_of(plans, facts, self._links)
+        dispute = undecided(self._told.dispute_of(payload) for payload in payloads)
+        return disputes_of(plans, dispute, self._links)
 
     async def _payloads(self, session: AsyncSession, account_id: int) -> list[dict[str, Any]]:
         """Oldest first."""
@@ -95,52 +95,52 @@ class Disputes:
         return [row.payload for row in (await session.exec(query)).all()][::-1]
 
 
-def undecided(told: Iterable[DisputeFacts]) -> list[DisputeFacts]:
+def undecided(told: Iterable[ProviderDispute]) -> list[ProviderDispute]:
     """The last word on each dispute that is open, of what was told from the oldest to the newest.
     What was decided once stays so, whichever of two events of a second comes last."""
-    found: dict[str, DisputeFacts] = {}
-    for facts in told:
-        before = found.get(facts.provider_id)
+    found: dict[str, ProviderDispute] = {}
+    for dispute in told:
+        before = found.get(dispute.provider_id)
         if before is None or before.stage is not DisputeStage.DECIDED:
-            found[facts.provider_id] = facts
-    return [facts for facts in found.values() if facts.stage in OPEN]
+            found[dispute.provider_id] = dispute
+    return [dispute for dispute in found.values() if dispute.stage in OPEN]
 
 
 def disputes_of(
-    plans: list[SuspendedPlan], told: list[DisputeFacts], links: ProviderLinks
+    plans: list[SuspendedPlan], told: list[ProviderDispute], links: ProviderLinks
 ) -> list[Dispute]:
     """A plan is suspended from the moment its dispute was opened: so the two are put together."""
-    opened = {facts.opened_at: facts for facts in told}
+    opened = {dispute.opened_at: dispute for dispute in told}
     bought = {plan.suspended_at: plan for plan in plans}
     found = [_of_plan(plan, opened.get(plan.suspended_at), links) for plan in plans]
-    found += [_told(facts, links) for facts in told if facts.opened_at not in bought]
+    found += [_told(dispute, links) for dispute in told if dispute.opened_at not in bought]
     return sorted(found, key=lambda dispute: dispute.since)
 
 
-def _of_plan(plan: SuspendedPlan, facts: DisputeFacts | None, links: ProviderLinks) -> Dispute:
+def _of_plan(plan: SuspendedPlan, dispute: ProviderDispute | None, links: ProviderLinks) -> Dispute:
     invoice_url = links.invoice(plan.invoice_id)
     return Dispute(
-        amount_minor=facts.amount_minor if facts else plan.paid_minor,
-        currency=facts.currency if facts else plan.currency,
+        amount_minor=dispute.amount_minor if dispute else plan.paid_minor,
+        currency=dispute.currency if dispute else plan.currency,
         since=plan.suspended_at,
         plan_name=plan.name,
         stops_plan=plan.is_in_force,
-        evidence_due_at=facts.evidence_due_at if facts else None,
-        is_answered=facts is not None and facts.stage is DisputeStage.ANSWERED,
-        provider_url=(links.payment(facts.payment_id) if facts else "") or invoice_url,
+        evidence_due_at=dispute.evidence_due_at if dispute else None,
+        is_answered=dispute is not None and dispute.stage is DisputeStage.ANSWERED,
+        provider_url=(links.payment(dispute.payment_id) if dispute else "") or invoice_url,
     )
 
 
-def _told(facts: DisputeFacts, links: ProviderLinks) -> Dispute:
+def _told(dispute: ProviderDispute, links: ProviderLinks) -> Dispute:
     return Dispute(
-        amount_minor=facts.amount_minor,
-        currency=facts.currency,
-        since=facts.opened_at,
+        amount_minor=dispute.amount_minor,
+        currency=dispute.currency,
+        since=dispute.opened_at,
         plan_name="",
         stops_plan=False,
-        evidence_due_at=facts.evidence_due_at,
-        is_answered=facts.stage is DisputeStage.ANSWERED,
-        provider_url=links.payment(facts.payment_id),
+        evidence_due_at=dispute.evidence_due_at,
+        is_answered=dispute.stage is DisputeStage.ANSWERED,
+        provider_url=links.payment(dispute.payment_id),
     )
 
 

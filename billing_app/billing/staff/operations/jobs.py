@@ -12,7 +12,7 @@ from billing_app.billing.errors import BillingError, ConflictError, InvalidInput
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting, Span
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
 
@@ -160,12 +160,12 @@ async def retry_job(
         raise JobRetriedError(job_id=new_id)
     async with database.transaction() as session:
         await jobs.run_again(session, job_id, new_id=new_id)
-        deed = Deed(
+        audit_record = AuditRecord(
             Action.RETRY_JOB,
             reason,
             subject=job_id[:255],
             before={"state": failed.state, "problem": failed.problem},
             after={"job_id": new_id, "name": failed.name},
         )
-        await record(session, staff, deed, now)
+        await record(session, staff, audit_record, now)
     return new_id

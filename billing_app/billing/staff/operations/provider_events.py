@@ -16,7 +16,7 @@ from billing_app.billing.errors import ConflictError, NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
 from billing_app.billing.staff.operations.provider_links import ProviderLinks
 from billing_app.billing.usage.service import Days
@@ -156,7 +156,7 @@ async def replay_event(
         row.replays += 1
         session.add(row)
         job_id = await jobs.process_event(session, row.id, row.customer_id, replay=row.replays)
-        deed = Deed(
+        audit_record = AuditRecord(
             Action.REPLAY_EVENT,
             reason,
             account_id=await _account_of(session, row),
@@ -164,7 +164,7 @@ async def replay_event(
             before=before,
             after={"state": row.state, "replays": row.replays, "job_id": job_id},
         )
-        await record(session, staff, deed, now)
+        await record(session, staff, audit_record, now)
     return job_id
 
 

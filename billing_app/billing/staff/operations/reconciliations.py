@@ -16,7 +16,7 @@ from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, YES_NO, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
 from billing_app.db.engine import Database
 from billing_app.db.tables import Reconciliation
@@ -181,7 +181,7 @@ async def run_reconciliation(
     async with database.transaction() as session:
         await jobs.reconcile(session, job_id=job_id, dry_run=dry_run, now=now)
         after = {"job_id": job_id, "dry_run": dry_run}
-        await record(session, staff, Deed(Action.RECONCILE, reason, after=after), now)
+        await record(session, staff, AuditRecord(Action.RECONCILE, reason, after=after), now)
     return job_id
 
 

@@ -15,7 +15,7 @@ from billing_app.billing.staff.access.permissions import (
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
 from billing_app.billing.staff.repairs.ledger_repairs import answer_of, event_number, repair_ledger
-from billing_app.billing.staff.repairs.repairs import Done, Order, plan_numbers
+from billing_app.billing.staff.repairs.repairs import RepairRequest, RepairResult, plan_numbers
 from billing_app.db.tables import AuditEntry
 
 
@@ -43,22 +43,22 @@ async def adjust_executions(
     require_within_limit(staff, abs(used))
     account_id, sequence = plan_numbers(plan_id)
 
-    async def correct(ledger: Ledger) -> Done:
+    async def correct(ledger: Ledger) -> RepairResult:
         if used > 0:
             await require_not_taken_back(ledger, account_id, [sequence])
         request = Adjust(account_id, [(sequence, used)], reason.strip())
         answer = answer_of((await ledger.decide([request]))[0])
         after = {"executions": used, "event": event_number(answer["event_id"])}
-        return Done(plan_id, after=after)
+        return RepairResult(plan_id, after=after)
 
-    order = Order(staff, Action.ADJUST, account_id, reason, key, (plan_id, used))
+    order = RepairRequest(staff, Action.ADJUST, account_id, reason, key, (plan_id, used))
     try:
         return await repair_ledger(executions, order, correct, now)
     except AccountNotFoundError:
         raise PlanUnknownError from None
 
 
-async def take_adjustment_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> Done:
+async def take_adjustment_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> RepairResult:
     """The other way round. Raises AdjustmentExceedsError or GrantTakenBackError when the plan moved
     on meanwhile."""
     used, sequence = entry.after["executions"], plan_numbers(entry.subject)[1]
@@ -66,4 +66,4 @@ async def take_adjustment_back(ledger: Ledger, account_id: int, entry: AuditEntr
         await require_not_taken_back(ledger, account_id, [sequence])
     request = Adjust(account_id, [(sequence, -used)], "Undone", refers_to=entry.after["event"])
     answer_of((await ledger.decide([request]))[0])
-    return Done(entry.subject, {"executions": used}, {"executions": -used})
+    return RepairResult(entry.subject, {"executions": used}, {"executions": -used})

@@ -19,8 +19,8 @@ from billing_app.billing.staff.access.permissions import (
 )
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.repairs import (
-    Done,
-    Order,
+    RepairRequest,
+    RepairResult,
     account_number,
     check_executions,
     lock_person,
@@ -86,13 +86,13 @@ async def grant_executions(
     if ends_at is not None and not now < ends_at <= now + timedelta(days=MAX_DAYS):
         raise InvalidInputError(f"ends_at must be within {MAX_DAYS} days.", field="ends_at")
 
-    async def change(session: AsyncSession, account: Account) -> Done:
+    async def change(session: AsyncSession, account: Account) -> RepairResult:
         await _require_within_day(session, staff, executions, now)
         plan = await _queue(session, account, executions, ends_at, now)
         after = {"plan_id": plan_id_of(plan), "executions": executions, "ends_at": moment(ends_at)}
-        return Done(plan_id_of(plan), after=after)
+        return RepairResult(plan_id_of(plan), after=after)
 
-    order = Order(
+    order = RepairRequest(
         staff, Action.GRANT, account_number(account_id), reason, key, (executions, moment(ends_at))
     )
     return await repair(database, order, change, now)
@@ -100,7 +100,7 @@ async def grant_executions(
 
 async def take_grant_back(
     session: AsyncSession, account: Account, entry: AuditEntry, now: datetime
-) -> Done:
+) -> RepairResult:
     """End the plan that a grant made. Raises GrantUsedError, ConflictError when it has ended."""
     plan = await lock_plan(session, account.id, plan_numbers(entry.subject)[1])
     if plan.used or plan.held:
@@ -114,7 +114,7 @@ async def take_grant_back(
         raise ConflictError(f"The grant has ended already: {plan.ended_because}.")
     plan.ended_at, plan.ended_because = now, EndReason.CANCELLED
     session.add(plan)
-    return Done(plan_id_of(plan), before=entry.after)
+    return RepairResult(plan_id_of(plan), before=entry.after)
 
 
 async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Sequence[int]) -> None:

@@ -17,11 +17,11 @@ from billing_app.billing.staff.audit.audit_reading import EntryView, view_of
 from billing_app.billing.staff.audit.audit_writing import entry_of
 from billing_app.billing.staff.repairs.repairs import (
     AlreadyUndoneError,
-    Done,
     IdempotencyKeyReusedError,
-    Order,
+    RepairRequest,
+    RepairResult,
+    audit_record_of,
     check_order,
-    deed_of,
 )
 from billing_app.db.tables import AuditEntry
 
@@ -44,11 +44,11 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11::jsonb, $12, $13, $1
 """  # noqa: S608
 JSON_COLUMNS: Final = ("before", "after")
 
-Correct = Callable[[Ledger], Awaitable[Done]]
+Correct = Callable[[Ledger], Awaitable[RepairResult]]
 
 
 async def repair_ledger(
-    executions: Executions, order: Order, correct: Correct, now: datetime
+    executions: Executions, order: RepairRequest, correct: Correct, now: datetime
 ) -> EntryView:
     """Correct the ledger and write the entry in one transaction, with the account locked.
 
@@ -68,7 +68,7 @@ async def repair_ledger(
             raise AlreadyUndoneError
         await ledger.connection.fetch(LOCK_ALL_PLANS, order.account_id)
         done = await correct(ledger)
-        entry = entry_of(order.actor, deed_of(order, done), now, own_account=own_account)
+        entry = entry_of(order.actor, audit_record_of(order, done), now, own_account=own_account)
         await _insert(ledger, entry)
     return view_of(entry)
 
@@ -87,11 +87,11 @@ def event_number(event_id: str) -> int:
     return pair[1]
 
 
-async def _is_own(ledger: Ledger, order: Order) -> bool:
+async def _is_own(ledger: Ledger, order: RepairRequest) -> bool:
     return bool(await ledger.connection.fetch(OWN, order.account_id, order.actor.actor_id))
 
 
-async def _known(ledger: Ledger, order: Order) -> AuditEntry | None:
+async def _known(ledger: Ledger, order: RepairRequest) -> AuditEntry | None:
     if order.key is None:
         return None
     rows = await ledger.connection.fetch(KNOWN, order.actor.actor_id, order.key)

@@ -1,6 +1,6 @@
 """Moving a subscription to another version of an offer, at the payment provider.
 
-The intent and the audit entry are committed together, then the provider is asked (see
+The request and the audit entry are committed together, then the provider is asked (see
 subscriptions/writes.py). What it refuses, or what never reached it, is written down as undone.
 """
 
@@ -24,14 +24,14 @@ from billing_app.billing.offers.catalogue import OfferUnknownError, OfferView, o
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_reading import EntryView, view_of
 from billing_app.billing.staff.audit.audit_writing import record
-from billing_app.billing.staff.repairs.provider_results import ENTRY, known_outcome, write_failure
+from billing_app.billing.staff.repairs.provider_results import ENTRY, known_outcome, request_failure
 from billing_app.billing.staff.repairs.repairs import (
     AlreadySoError,
-    Done,
-    Order,
+    RepairRequest,
+    RepairResult,
     account_number,
+    audit_record_of,
     check_order,
-    deed_of,
     known_entry,
     moment,
     refuse_own,
@@ -41,9 +41,9 @@ from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
-    PriceFacts,
+    ProviderPrice,
 )
-from billing_app.billing.subscriptions.provider_request_recovery import Intents, Wanted
+from billing_app.billing.subscriptions.provider_request_recovery import ProviderRequests, Wanted
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.billing.subscriptions.quotes import (
     ChangePreview,
@@ -109,15 +109,17 @@ class _Step:
 
     wanted: Wanted
     told: dict[str, Any]
-    done: Done
+    done: RepairResult
 
 
 class Moves:
-    def __init__(self, database: Database, provider: PaymentProvider, intents: Intents) -> None:
+    def __init__(
+        self, database: Database, provider: PaymentProvider, provider_requests: ProviderRequests
+    ) -> None:
         self._database = database
         self._provider = provider
-        self._intents = intents
-        intents.tell_failures(write_failure)
+        self._provider_requests = provider_requests
+        provider_requests.tell_failures(request_failure)
 
     async def preview_move(
         self,
@@ -139,7 +141,7 @@ class Moves:
         async with self._database.reading() as session:
             new = await _find_version(session, offer_code, version)
             subscription = await _live(session, number)
-        await self._intents.settle(number, await self._customer_id(number), now)
+        await self._provider_requests.settle(number, await self._customer_id(number), now)
         async with self._database.reading() as session:
             row = await fresh(session, subscription)
             old = await offer_version(session, row.offer_version_id)
@@ -178,12 +180,13 @@ class Moves:
 
         Raises ForbiddenError, AccountNotFoundError, OfferUnknownError, NoSubscriptionError,
         AlreadySoError, SameOfferError, CurrencyDiffersError, ChangeLosesValueError,
-        PaymentOverdueError, WritePendingError, PaymentDeclinedError and what the provider raises.
+        PaymentOverdueError, ProviderRequestPendingError, PaymentDeclinedError and what the
+        provider raises.
         """
         staff = require(actor, Action.MOVE_OFFER)
         asked = (offer_code, version, str(when))
         number = account_number(account_id)
-        order = Order(staff, Action.MOVE_OFFER, number, reason, key, asked)
+        order = RepairRequest(staff, Action.MOVE_OFFER, number, reason, key, asked)
         check_order(order)
         async with self._database.reading() as session:
             await refuse_own(session, order)
@@ -204,7 +207,7 @@ class Moves:
 
         return await self._carry_out(order, wanted, decide, now)
 
-    async def take_back(self, order: Order, entry: AuditEntry, now: datetime) -> EntryView:
+    async def take_back(self, order: RepairRequest, entry: AuditEntry, now: datetime) -> EntryView:
         """Take back a move that still waits for the end of the period; what waited before it
         waits again. Raises MoveInForceError, and what `move_offer` raises."""
         check_order(order)
@@ -233,12 +236,12 @@ class Moves:
         async def decide(session: AsyncSession) -> _Step:
             row = await fresh(session, subscription)
             _require_waiting(row, entry)
-            return _Step(wanted, told, Done(entry.subject, entry.after, entry.before))
+            return _Step(wanted, told, RepairResult(entry.subject, entry.after, entry.before))
 
         return await self._carry_out(order, wanted, decide, now)
 
     async def _carry_out(
-        self, order: Order, wanted: Wanted, decide_step: Any, now: datetime
+        self, order: RepairRequest, wanted: Wanted, decide_step: Any, now: datetime
     ) -> EntryView:
         customer_id = await self._customer_id(order.account_id)
         made: list[AuditEntry] = []
@@ -246,23 +249,25 @@ class Moves:
         async def decide(session: AsyncSession) -> dict[str, Any]:
             await refuse_second_undo(session, order)
             step: _Step = await decide_step(session)
-            entry = await record(session, order.actor, deed_of(order, step.done), now)
+            entry = await record(session, order.actor, audit_record_of(order, step.done), now)
             made.append(entry)
             return step.told | {ENTRY: entry.id}
 
-        if await self._intents.settle(order.account_id, customer_id, now, wanted=wanted):
+        if await self._provider_requests.settle(order.account_id, customer_id, now, wanted=wanted):
             return await self._entry_before(order)
         async with self._database.reading() as session:
             await known_outcome(session, order)
         try:
-            await self._intents.carry_out(order.account_id, customer_id, wanted, decide, now)
+            await self._provider_requests.carry_out(
+                order.account_id, customer_id, wanted, decide, now
+            )
         except IntegrityError as error:
             if "uq_audit_entries_request_key" in str(error.orig):
                 raise IdempotencyKeyReusedError from None
             raise
         return view_of(made[0]) if made else await self._entry_before(order)
 
-    async def _entry_before(self, order: Order) -> EntryView:
+    async def _entry_before(self, order: RepairRequest) -> EntryView:
         """Of the request that was interrupted, and whose effect is there. Raises AlreadySoError
         when it was the customer's own."""
         query = (
@@ -336,7 +341,7 @@ def _next_invoice(at: datetime, new: OfferView, overage_minor: int) -> NextInvoi
     return NextInvoice(at, new.price_minor, new.currency, overage_minor)
 
 
-def _prices(price: PriceFacts) -> dict[str, Any]:
+def _prices(price: ProviderPrice) -> dict[str, Any]:
     return {"price_id": price.price_id, "overage_price_id": price.overage_price_id}
 
 
@@ -346,7 +351,7 @@ async def _moved(
     new: OfferView,
     when: When,
     agreed: ChangePreview | None,
-) -> Done:
+) -> RepairResult:
     old = await offer_version(session, row.offer_version_id)
     before = {
         "offer": old.name,
@@ -362,7 +367,7 @@ async def _moved(
     }
     if agreed is not None and when is When.NOW:
         after |= {"charged_minor": agreed.amount_due_minor, "currency": agreed.currency}
-    return Done(ids.encode(SUBSCRIPTION, row.account_id, row.number), before, after)
+    return RepairResult(ids.encode(SUBSCRIPTION, row.account_id, row.number), before, after)
 
 
 def _require_waiting(row: Subscription, entry: AuditEntry) -> None:

@@ -1,4 +1,4 @@
-"""What became of a repair that the payment provider carries out; its intent names its entry."""
+"""What became of a repair that the payment provider carries out; its request names its entry."""
 
 from datetime import datetime
 from typing import Final
@@ -10,13 +10,13 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError, ConflictError
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_reading import EntryView, view_of
-from billing_app.billing.staff.audit.audit_writing import Deed, record
-from billing_app.billing.staff.repairs.repairs import Order, known_entry
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
+from billing_app.billing.staff.repairs.repairs import RepairRequest, known_entry
 from billing_app.billing.subscriptions.provider_request_recovery import NeverArrivedError
-from billing_app.db.enums import StaffRole, WriteState
-from billing_app.db.tables import AuditEntry, ProviderWrite
+from billing_app.db.enums import ProviderRequestState, StaffRole
+from billing_app.db.tables import AuditEntry, ProviderRequest
 
-# Names the audit entry in the intent that belongs to it.
+# Names the audit entry in the request that belongs to it.
 ENTRY: Final = "audit_entry_id"
 
 
@@ -27,7 +27,7 @@ class RequestFailedError(ConflictError):
     title = "The request with this key came to nothing"
 
 
-async def known_outcome(session: AsyncSession, order: Order) -> EntryView | None:
+async def known_outcome(session: AsyncSession, order: RepairRequest) -> EntryView | None:
     """What an earlier request with this key did; None also while that is not certain.
 
     Raises IdempotencyKeyReusedError, RequestFailedError.
@@ -36,22 +36,22 @@ async def known_outcome(session: AsyncSession, order: Order) -> EntryView | None
     if entry is None:
         return None
     query = (
-        select(ProviderWrite)
-        .where(ProviderWrite.account_id == entry.account_id)
-        .where(col(ProviderWrite.parameters)[ENTRY].as_integer() == entry.id)
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == entry.account_id)
+        .where(col(ProviderRequest.parameters)[ENTRY].as_integer() == entry.id)
     )
-    intent = (await session.exec(query)).first()
-    if intent is None or intent.state == WriteState.DONE:
+    request = (await session.exec(query)).first()
+    if request is None or request.state == ProviderRequestState.DONE:
         return view_of(entry)
-    if intent.state == WriteState.FAILED:
+    if request.state == ProviderRequestState.FAILED:
         raise RequestFailedError(
-            "It came to nothing. Ask again with a new key.", problem=intent.problem
+            "It came to nothing. Ask again with a new key.", problem=request.problem
         )
     return None
 
 
-async def write_failure(
-    session: AsyncSession, row: ProviderWrite, error: BillingError, now: datetime
+async def request_failure(
+    session: AsyncSession, row: ProviderRequest, error: BillingError, now: datetime
 ) -> None:
     """A move that came to nothing is undone by that; of an undoing it is only said."""
     entry_id = row.parameters.get(ENTRY)
@@ -61,7 +61,7 @@ async def write_failure(
     assert entry is not None
     never_arrived = isinstance(error, NeverArrivedError)
     why = error.title if never_arrived else f"The payment provider refused: {error.title}"
-    deed = Deed(
+    audit_record = AuditRecord(
         action=Action.UNDO,
         reason=why,
         account_id=entry.account_id,
@@ -71,4 +71,4 @@ async def write_failure(
         undoes=entry.id if entry.action == Action.MOVE_OFFER else None,
     )
     actor = StaffActor(entry.actor_id, entry.actor_name, StaffRole(entry.role))
-    await record(session, actor, deed, now)
+    await record(session, actor, audit_record, now)

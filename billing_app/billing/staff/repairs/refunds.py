@@ -29,8 +29,8 @@ from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
 from billing_app.billing.staff.repairs.ledger_repairs import answer_of, event_number, repair_ledger
 from billing_app.billing.staff.repairs.repairs import (
-    Done,
-    Order,
+    RepairRequest,
+    RepairResult,
     account_number,
     check_executions,
     moment,
@@ -139,7 +139,7 @@ async def refund_event(
         raise EventNotFoundError
     account_id, number = pair
 
-    async def correct(ledger: Ledger) -> Done:
+    async def correct(ledger: Ledger) -> RepairResult:
         refund = _refund(account_id, number, count, reason)
         answer = answer_of((await ledger.decide([refund]))[0])
         require_within_limit(staff, answer["executions"])
@@ -148,9 +148,9 @@ async def refund_event(
             "executions": answer["executions"],
             "refunds": [event_number(answer["event_id"])],
         }
-        return Done(event_id, after=after)
+        return RepairResult(event_id, after=after)
 
-    order = Order(staff, Action.REFUND, account_id, reason, key, (event_id, count))
+    order = RepairRequest(staff, Action.REFUND, account_id, reason, key, (event_id, count))
     try:
         return await repair_ledger(executions, order, correct, now)
     except AccountNotFoundError:
@@ -190,7 +190,7 @@ async def refund_range(
     staff = require(actor, Action.REFUND)
     number = account_number(account_id)
 
-    async def correct(ledger: Ledger) -> Done:
+    async def correct(ledger: Ledger) -> RepairResult:
         rows = await ledger.connection.fetch(FOUND_BY_PLACE, number, *found.values())
         view = _view(rows)
         require_few_events(view)
@@ -204,9 +204,9 @@ async def refund_range(
             "events_left": view.events - after["events"],
             "executions_left": view.executions - after["executions"],
         }
-        return Done(found.workflow, after=after | _as_json(found))
+        return RepairResult(found.workflow, after=after | _as_json(found))
 
-    order = Order(staff, Action.REFUND, number, reason, key, tuple(_as_json(found).items()))
+    order = RepairRequest(staff, Action.REFUND, number, reason, key, tuple(_as_json(found).items()))
     return await repair_ledger(executions, order, correct, now)
 
 
@@ -240,7 +240,7 @@ def require_few_events(view: RangeView) -> None:
         )
 
 
-async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> Done:
+async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> RepairResult:
     """Use again, from the same plans, what a refund gave back, so that it can be refunded once
     more. Raises AdjustmentExceedsError when it was used meanwhile, GrantTakenBackError."""
     rows = await ledger.connection.fetch(GIVEN_BACK, account_id, entry.after["refunds"])
@@ -262,7 +262,9 @@ async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) 
         request.parts.append((row["plan_sequence"], -row["executions"]))
     decisions = await ledger.decide(list(requests.values()))
     taken = sum(answer_of(each)["executions"] for each in decisions)
-    return Done(entry.subject, {"executions": entry.after["executions"]}, {"executions": -taken})
+    return RepairResult(
+        entry.subject, {"executions": entry.after["executions"]}, {"executions": -taken}
+    )
 
 
 def _refund(account_id: int, number: int, count: int | None, reason: str) -> Refund:

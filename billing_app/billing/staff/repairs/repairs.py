@@ -31,7 +31,7 @@ from billing_app.billing.staff.access.permissions import (
     may_repair_own,
 )
 from billing_app.billing.staff.audit.audit_reading import EntryView, view_of
-from billing_app.billing.staff.audit.audit_writing import Deed, clean_reason, record
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, AuditEntry, Plan
 
@@ -49,7 +49,7 @@ class AlreadyUndoneError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RepairRequest:
     """A repair as somebody asks for it. `asked` is all that was asked for beside the account.
 
     The same `key` by the same person is the same repair.
@@ -69,7 +69,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class RepairResult:
     """What a repair changed: `subject` within the account, and its figures."""
 
     subject: str
@@ -77,10 +77,12 @@ class Done:
     after: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-Change = Callable[[AsyncSession, Account], Awaitable[Done]]
+Change = Callable[[AsyncSession, Account], Awaitable[RepairResult]]
 
 
-async def repair(database: Database, order: Order, change: Change, now: datetime) -> EntryView:
+async def repair(
+    database: Database, order: RepairRequest, change: Change, now: datetime
+) -> EntryView:
     """Make the change and its entry in one transaction, with the account locked.
 
     Raises AccountNotFoundError, InvalidInputError without a reason, AlreadyUndoneError, and what
@@ -98,7 +100,7 @@ async def repair(database: Database, order: Order, change: Change, now: datetime
                 return view_of(known)
             await refuse_second_undo(session, order)
             done = await change(session, account)
-            entry = await record(session, order.actor, deed_of(order, done), now)
+            entry = await record(session, order.actor, audit_record_of(order, done), now)
     except IntegrityError as error:
         if "uq_audit_entries_request_key" in str(error.orig):
             raise IdempotencyKeyReusedError from None
@@ -106,8 +108,8 @@ async def repair(database: Database, order: Order, change: Change, now: datetime
     return view_of(entry)
 
 
-def deed_of(order: Order, done: Done) -> Deed:
-    return Deed(
+def audit_record_of(order: RepairRequest, done: RepairResult) -> AuditRecord:
+    return AuditRecord(
         action=order.action,
         reason=clean_reason(order.reason),
         account_id=order.account_id,
@@ -120,7 +122,7 @@ def deed_of(order: Order, done: Done) -> Deed:
     )
 
 
-def check_order(order: Order) -> None:
+def check_order(order: RepairRequest) -> None:
     """Raises InvalidInputError without a reason, or with a key that is none."""
     clean_reason(order.reason)
     if order.key is not None and not (
@@ -132,7 +134,7 @@ def check_order(order: Order) -> None:
         )
 
 
-async def known_entry(session: AsyncSession, order: Order) -> AuditEntry | None:
+async def known_entry(session: AsyncSession, order: RepairRequest) -> AuditEntry | None:
     """The entry that an earlier request with this key made.
 
     Raises IdempotencyKeyReusedError when that one asked for something else.
@@ -150,7 +152,7 @@ async def known_entry(session: AsyncSession, order: Order) -> AuditEntry | None:
     return entry
 
 
-async def refuse_own(session: AsyncSession, order: Order) -> None:
+async def refuse_own(session: AsyncSession, order: RepairRequest) -> None:
     """Raises OwnAccountError when the actor holds the account, or is a member of its
     organization, and is no admin."""
     if may_repair_own(order.actor.role):
@@ -159,7 +161,7 @@ async def refuse_own(session: AsyncSession, order: Order) -> None:
         raise OwnAccountError
 
 
-async def refuse_second_undo(session: AsyncSession, order: Order) -> None:
+async def refuse_second_undo(session: AsyncSession, order: RepairRequest) -> None:
     if order.undoes is None:
         return
     query = select(AuditEntry.id).where(AuditEntry.undoes == order.undoes)

@@ -16,8 +16,8 @@ from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.repairs import (
     AlreadySoError,
-    Done,
-    Order,
+    RepairRequest,
+    RepairResult,
     account_number,
     lock_plan,
     lock_plans,
@@ -50,13 +50,13 @@ async def pause_plan(
     staff = require(actor, Action.PAUSE)
     account_id, sequence = plan_numbers(plan_id)
 
-    async def change(session: AsyncSession, account: Account) -> Done:
+    async def change(session: AsyncSession, account: Account) -> RepairResult:
         plan = await lock_plan(session, account.id, sequence)
         if plan.ended_at is not None or (plan.ends_at is not None and plan.ends_at <= now):
             raise ConflictError("The plan has ended; there is nothing to pause.")
         return await _set_paused(session, plan, now)
 
-    order = Order(staff, Action.PAUSE, account_id, reason, key, (plan_id,))
+    order = RepairRequest(staff, Action.PAUSE, account_id, reason, key, (plan_id,))
     return await repair(database, order, change, now)
 
 
@@ -73,11 +73,11 @@ async def resume_plan(
     staff = require(actor, Action.RESUME)
     account_id, sequence = plan_numbers(plan_id)
 
-    async def change(session: AsyncSession, account: Account) -> Done:
+    async def change(session: AsyncSession, account: Account) -> RepairResult:
         plan = await lock_plan(session, account.id, sequence)
         return await _set_paused(session, plan, None)
 
-    order = Order(staff, Action.RESUME, account_id, reason, key, (plan_id,))
+    order = RepairRequest(staff, Action.RESUME, account_id, reason, key, (plan_id,))
     return await repair(database, order, change, now)
 
 
@@ -93,10 +93,10 @@ async def block_account(
     """Nothing new is allowed. Raises ForbiddenError, AccountNotFoundError, AlreadySoError."""
     staff = require(actor, Action.BLOCK)
 
-    async def change(session: AsyncSession, account: Account) -> Done:
+    async def change(session: AsyncSession, account: Account) -> RepairResult:
         return await _set_blocked(session, account, now)
 
-    order = Order(staff, Action.BLOCK, account_number(account_id), reason, key)
+    order = RepairRequest(staff, Action.BLOCK, account_number(account_id), reason, key)
     return await repair(database, order, change, now)
 
 
@@ -112,16 +112,16 @@ async def unblock_account(
     """Plans count again. Raises as `block_account`."""
     staff = require(actor, Action.UNBLOCK)
 
-    async def change(session: AsyncSession, account: Account) -> Done:
+    async def change(session: AsyncSession, account: Account) -> RepairResult:
         return await _set_blocked(session, account, None)
 
-    order = Order(staff, Action.UNBLOCK, account_number(account_id), reason, key)
+    order = RepairRequest(staff, Action.UNBLOCK, account_number(account_id), reason, key)
     return await repair(database, order, change, now)
 
 
 async def put_pause_back(
     session: AsyncSession, account: Account, entry: AuditEntry, _: datetime
-) -> Done:
+) -> RepairResult:
     """As it was before a pause or its end. Raises MovedOnError."""
     plan = await lock_plan(session, account.id, plan_numbers(entry.subject)[1])
     _require_same(entry, "paused_at", plan.paused_at)
@@ -130,13 +130,13 @@ async def put_pause_back(
 
 async def put_block_back(
     session: AsyncSession, account: Account, entry: AuditEntry, _: datetime
-) -> Done:
+) -> RepairResult:
     """As it was before a block or its end. Raises MovedOnError."""
     _require_same(entry, "blocked_at", account.blocked_at)
     return await _set_blocked(session, account, moment_of(entry.before["blocked_at"]))
 
 
-async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) -> Done:
+async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) -> RepairResult:
     """Also what may be used beyond it: or a pause would sell overage instead of what is paid."""
     if (plan.paused_at is None) is (at is None):
         raise AlreadySoError("The plan is paused." if at else "The plan is not paused.")
@@ -150,10 +150,12 @@ async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) ->
             .where(col(Plan.source_reference) == reference_of(plan.source_reference))
             .values(paused_at=at)
         )
-    return Done(plan_id_of(plan), before, {"paused_at": moment(at), "name": plan.name})
+    return RepairResult(plan_id_of(plan), before, {"paused_at": moment(at), "name": plan.name})
 
 
-async def _set_blocked(session: AsyncSession, account: Account, at: datetime | None) -> Done:
+async def _set_blocked(
+    session: AsyncSession, account: Account, at: datetime | None
+) -> RepairResult:
     """The database copies it to the plans: they are locked first, by sequence."""
     if (account.blocked_at is None) is (at is None):
         raise AlreadySoError("The account is blocked." if at else "The account is not blocked.")
@@ -162,7 +164,7 @@ async def _set_blocked(session: AsyncSession, account: Account, at: datetime | N
     account.blocked_at = at
     session.add(account)
     await session.flush()
-    return Done(ids.encode_account(account.id), before, {"blocked_at": moment(at)})
+    return RepairResult(ids.encode_account(account.id), before, {"blocked_at": moment(at)})
 
 
 def _require_same(entry: AuditEntry, name: str, found: datetime | None) -> None:

@@ -11,8 +11,8 @@ from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.repairs import (
-    Done,
-    Order,
+    RepairRequest,
+    RepairResult,
     account_number,
     check_executions,
     moment,
@@ -69,7 +69,7 @@ async def extend_trial(
     if ends_at is not None and not now < ends_at <= now + timedelta(days=MAX_DAYS):
         raise InvalidInputError(f"ends_at must be within {MAX_DAYS} days.", field="ends_at")
 
-    async def change(session: AsyncSession, account: Account) -> Done:
+    async def change(session: AsyncSession, account: Account) -> RepairResult:
         trial = await _lock_trial(session, account.id)
         _require_later(trial, ends_at, now)
         before = _figures(trial)
@@ -77,9 +77,9 @@ async def extend_trial(
         trial.ends_at = ends_at or trial.ends_at
         _go_on(trial)
         session.add(trial)
-        return Done(plan_id_of(trial), before, _figures(trial))
+        return RepairResult(plan_id_of(trial), before, _figures(trial))
 
-    order = Order(
+    order = RepairRequest(
         staff,
         Action.EXTEND_TRIAL,
         account_number(account_id),
@@ -92,7 +92,7 @@ async def extend_trial(
 
 async def take_extension_back(
     session: AsyncSession, account: Account, entry: AuditEntry, now: datetime
-) -> Done:
+) -> RepairResult:
     """The executions and the end from before. Raises TrialUsedError, MovedOnError."""
     trial = await _lock_trial(session, account.id)
     found = _figures(trial)
@@ -111,7 +111,7 @@ async def take_extension_back(
     trial.ends_at = moment_of(entry.before["ends_at"])
     _end_again(trial, entry.before, now)
     session.add(trial)
-    return Done(plan_id_of(trial), found, _figures(trial))
+    return RepairResult(plan_id_of(trial), found, _figures(trial))
 
 
 async def _lock_trial(session: AsyncSession, account_id: int) -> Plan:

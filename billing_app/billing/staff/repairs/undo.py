@@ -26,14 +26,14 @@ from billing_app.billing.staff.repairs.grants import take_grant_back
 from billing_app.billing.staff.repairs.ledger_repairs import repair_ledger
 from billing_app.billing.staff.repairs.moves import Moves
 from billing_app.billing.staff.repairs.refunds import take_refunds_back
-from billing_app.billing.staff.repairs.repairs import Done, Order, repair
+from billing_app.billing.staff.repairs.repairs import RepairRequest, RepairResult, repair
 from billing_app.billing.staff.repairs.stops import put_block_back, put_pause_back
 from billing_app.billing.staff.repairs.trial_extensions import take_extension_back
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, AuditEntry
 
-TakeBack = Callable[[AsyncSession, Account, AuditEntry, datetime], Awaitable[Done]]
-TakeBackOfLedger = Callable[[Ledger, int, AuditEntry], Awaitable[Done]]
+TakeBack = Callable[[AsyncSession, Account, AuditEntry, datetime], Awaitable[RepairResult]]
+TakeBackOfLedger = Callable[[Ledger, int, AuditEntry], Awaitable[RepairResult]]
 
 OF_PLANS: Final[dict[str, TakeBack]] = {
     Action.GRANT: take_grant_back,
@@ -81,18 +81,20 @@ async def undo(
     entry = await _find(services.database, entry_id)
     _require_as_for(staff, entry)
     assert entry.account_id is not None
-    order = Order(staff, Action.UNDO, entry.account_id, reason, key, (entry_id,), undoes=entry.id)
+    order = RepairRequest(
+        staff, Action.UNDO, entry.account_id, reason, key, (entry_id,), undoes=entry.id
+    )
     if entry.action in OF_PLANS:
         take_back = OF_PLANS[entry.action]
 
-        async def change(session: AsyncSession, account: Account) -> Done:
+        async def change(session: AsyncSession, account: Account) -> RepairResult:
             return await take_back(session, account, entry, now)
 
         return await repair(services.database, order, change, now)
     if entry.action in OF_LEDGER:
         take_back_of_ledger = OF_LEDGER[entry.action]
 
-        async def correct(ledger: Ledger) -> Done:
+        async def correct(ledger: Ledger) -> RepairResult:
             return await take_back_of_ledger(ledger, order.account_id, entry)
 
         return await repair_ledger(services.executions, order, correct, now)
