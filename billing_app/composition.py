@@ -13,8 +13,8 @@ from billing_app.billing.overage.late_settlement import OverageSettlements
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.customers.disputes import Disputes
 from billing_app.billing.staff.operations.provider_links import ProviderLinks
-from billing_app.billing.staff.repairs.moves import Moves
-from billing_app.billing.staff.repairs.undo import Undoing
+from billing_app.billing.staff.repairs.provider_driver import record_failure
+from billing_app.billing.staff.repairs.repair import RepairServices
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.subscriptions.top_ups import TopUps
@@ -39,8 +39,7 @@ class Services:
     mailer: Mailer | None
     provider: PaymentProvider
     subscriptions: Subscriptions
-    moves: Moves
-    undoing: Undoing
+    repairs: RepairServices
     links: ProviderLinks
     disputes: Disputes
     settlements: OverageSettlements
@@ -61,9 +60,13 @@ def build_services(settings: Settings, url: str) -> Services:
         days=settings.trial_plan_days,
     )
     executions = Executions(for_asyncpg(url), terms)
-    subscriptions = Subscriptions(database, provider, grace_days=settings.payment_grace_days)
+    subscriptions = Subscriptions(
+        database,
+        provider,
+        grace_days=settings.payment_grace_days,
+        record_failure=record_failure,
+    )
     links = _links(settings)
-    moves = Moves(database, provider, subscriptions.provider_requests)
     return Services(
         settings=settings,
         database=database,
@@ -75,8 +78,7 @@ def build_services(settings: Settings, url: str) -> Services:
         mailer=_mailer(settings),
         provider=provider,
         subscriptions=subscriptions,
-        moves=moves,
-        undoing=Undoing(database, executions, moves),
+        repairs=RepairServices(database, executions, provider, subscriptions.provider_requests),
         links=links,
         disputes=Disputes(database, links, StripeDisputes()),
         settlements=OverageSettlements(database, provider, subscriptions.syncing),

@@ -18,8 +18,10 @@ from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.identity.sessions import give_trial
 from billing_app.billing.staff.operations.metrics_rollup import look_for_limits, roll_up_again
-from billing_app.billing.staff.repairs.grants import grant_executions
-from billing_app.billing.staff.repairs.stops import block_account
+from billing_app.billing.staff.repairs.fields import NoFields
+from billing_app.billing.staff.repairs.grants import GRANT, Grant
+from billing_app.billing.staff.repairs.service import carry_out
+from billing_app.billing.staff.repairs.stops import BLOCK
 from billing_app.composition import Services
 from billing_app.db.enums import AccountKind
 from billing_app.db.tables import Account, User
@@ -258,16 +260,29 @@ class _History:
 
     async def _help(self, customer: Customer, day: date) -> None:
         account_id = ids.encode_account(customer.account_number)
-        database = self._services.database
         if customer.name == BLOCKED and day == (self._now - timedelta(days=BLOCKED_DAYS)).date():
             reason = "Their bank disputes a charge; they are told"
             at = self._now - timedelta(days=BLOCKED_DAYS)
-            await block_account(database, self._staff, account_id, reason=reason, now=at)
+            await carry_out(
+                self._services.repairs,
+                self._staff,
+                BLOCK,
+                account_id,
+                NoFields(),
+                reason=reason,
+                now=at,
+            )
         elif customer.name in HELPED and day == self._now.date():
             executions, reason = HELPED[customer.name]
             at = self._now - timedelta(hours=1)
-            await grant_executions(
-                database, self._staff, account_id, executions=executions, reason=reason, now=at
+            await carry_out(
+                self._services.repairs,
+                self._staff,
+                GRANT,
+                account_id,
+                Grant(executions=executions),
+                reason=reason,
+                now=at,
             )
 
 

@@ -21,9 +21,10 @@ from billing_app.billing.plans.service import PlanState, PlanView, read_current,
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs.adjustments import adjust_executions
-from billing_app.billing.staff.repairs.refunds import refund_event
-from billing_app.billing.staff.repairs.undo import Undoing, undo
+from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne
+from billing_app.billing.staff.repairs.repair import RepairServices
+from billing_app.billing.staff.repairs.service import carry_out, undo
 from billing_app.billing.usage.service import Days, GroupBy, list_events, read_daily
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason
@@ -47,7 +48,7 @@ from tests.conftest import PUBLIC
 from tests.factories import OPERATOR, PLATFORM_SERVICE, connect, organization
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
-NO_MOVES: Any = None
+NOBODY: Any = None
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -84,8 +85,13 @@ class LedgerMachine(RuleBasedStateMachine):
         account = self._touch(tenant)
         plan_id = ids.encode(ids.PLAN, account.holder.account_number, index + 1)
         about: dict[str, Any] = {"reason": "Wrong", "now": datetime.now(UTC)}
-        work = adjust_executions(
-            self.service.executions, OPERATOR, plan_id, used=executions, **about
+        work = carry_out(
+            self._services(),
+            OPERATOR,
+            ADJUST,
+            plan_id,
+            Adjustment(executions=executions),
+            **about,
         )
         expected = account.model.adjust(index + 1, executions, datetime.now(UTC))
         self._repair(account, work, expected)
@@ -96,7 +102,14 @@ class LedgerMachine(RuleBasedStateMachine):
         number = account.events[index] if index < len(account.events) else NOWHERE
         event_id = ids.encode(ids.EVENT, account.holder.account_number, number)
         about: dict[str, Any] = {"reason": "Failed", "now": datetime.now(UTC)}
-        work = refund_event(self.service.executions, OPERATOR, event_id, count=executions, **about)
+        work = carry_out(
+            self._services(),
+            OPERATOR,
+            REFUND,
+            event_id,
+            RefundOne(executions=executions),
+            **about,
+        )
         key = f"staff {len(account.model.keys)}"
         expected = account.model.refund(index, executions, key, "Failed", datetime.now(UTC))
         self._repair(account, work, expected)
@@ -107,8 +120,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if index >= len(account.repairs):
             return
         repair = account.repairs[index]
-        services: Any = Undoing(self.service.database, self.service.executions, NO_MOVES)
-        work = undo(services, OPERATOR, repair.entry.id, reason="No", now=datetime.now(UTC))
+        work = undo(self._services(), OPERATOR, repair.entry.id, reason="No", now=datetime.now(UTC))
         now = datetime.now(UTC)
         if repair.entry.action == Action.REFUND:
             expected = account.model.take_back(repair.index, now)
@@ -120,6 +132,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if self._repair(account, work, expected):
             account.repairs.pop()
             account.repairs.remove(repair)
+
+    def _services(self) -> RepairServices:
+        return RepairServices(self.service.database, self.service.executions, NOBODY, NOBODY)
 
     def _repair(
         self, account: Tenant, work: Coroutine[Any, Any, EntryView], expected: Outcome

@@ -12,7 +12,9 @@ from typing import Any, Final
 from reflex.state import BaseState
 
 from billing_app import routes
-from billing_app.billing.staff.access.permissions import LEAST, Action
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.repairs.registry import BY_NAME
+from billing_app.billing.staff.repairs.repair import PLAN
 from billing_app.db.enums import StaffRole, When
 from billing_app.states import staff as package
 from billing_app.states.session import SessionState
@@ -33,10 +35,13 @@ from tests.factories import Holder, membership, organization, person, session_to
 from tests.pages import staff_scenes as scenes
 from tests.pages.conftest import RunningApp
 from tests.pages.staff_scenes import WHY, WORKFLOW, Somebody
+from tests.staff.permission_cases import LEAST
+from tests.staff.repair_cases import REPAIR_CASES
 
 State = type[BaseState]
 Events = list[tuple[State, str, dict[str, Any]]]
 SPARE: Final = 50
+NO_SCENE: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +105,6 @@ def _repaired(holder: Holder, kind: str, **form: str) -> Forgery:
     )
 
 
-def _grant(stage: ForgeryScene) -> Forgery:
-    return _repaired(stage.holder(), "grant", executions="5")
-
-
 def _adjust(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     form = {"plan": scenes.plan_id(holder), "direction": "more", "executions": "3"}
@@ -133,14 +134,9 @@ def _move(when: When) -> Callable[[ForgeryScene], Forgery]:
     def prepare(stage: ForgeryScene) -> Forgery:
         holder = stage.holder()
         scenes.subscribe_by_card(stage.app, holder)
-        return _repaired(holder, "move", offer="growth", when=when.value)
+        return _repaired(holder, "move_offer", offer="growth", when=when.value)
 
     return prepare
-
-
-def _pause(stage: ForgeryScene) -> Forgery:
-    holder = stage.holder()
-    return _repaired(holder, "pause", plan=scenes.plan_id(holder))
 
 
 def _resume(stage: ForgeryScene) -> Forgery:
@@ -148,10 +144,6 @@ def _resume(stage: ForgeryScene) -> Forgery:
     query = "UPDATE plans SET paused_at = now() WHERE account_id = %s"
     scenes.run(stage.app, query, holder.account_number)
     return _repaired(holder, "resume", plan=scenes.plan_id(holder))
-
-
-def _block(stage: ForgeryScene) -> Forgery:
-    return _repaired(stage.holder(), "block")
 
 
 def _unblock(stage: ForgeryScene) -> Forgery:
@@ -299,8 +291,23 @@ def _team_mate(stage: ForgeryScene) -> str:
     return scenes.somebody(stage.app, StaffRole.SUPPORT).user_id
 
 
-def _repair(kind: str, action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
-    return Act(action, prepare, LEAST[action], is_repair=True, kind=kind)
+def _repair(name: str) -> Callable[[ForgeryScene], Forgery]:
+    """As its row in repair_cases.py says, to an account or a plan of the scene."""
+    repair, case = BY_NAME[name], REPAIR_CASES[name]
+
+    def prepare(stage: ForgeryScene) -> Forgery:
+        holder = stage.holder()
+        form = {key: str(value) for key, value in case.json(NO_SCENE).items()}
+        if repair.target is PLAN:
+            form["plan"] = scenes.plan_id(holder)
+        return _repaired(holder, name, **form)
+
+    return prepare
+
+
+def _of_repair(name: str, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
+    case = REPAIR_CASES[name]
+    return Act(BY_NAME[name].action, prepare, case.least, is_repair=True, kind=name)
 
 
 def _plain(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
@@ -315,19 +322,20 @@ def _of_team(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action], has_account=False)
 
 
+# Repairs that need more than an account with a plan.
+PREPARED: Final = {
+    "adjust": _adjust,
+    "refund": _refund,
+    "refund_range": _refund_range,
+    "extend_trial": _extend_trial,
+    "move_offer": _move(When.PERIOD_END),
+    "resume": _resume,
+    "unblock": _unblock,
+}
 ACTS: Final[dict[str, Act]] = {
-    "grant": _repair("grant", Action.GRANT, _grant),
-    "adjust": _repair("adjust", Action.ADJUST, _adjust),
-    "refund one": _repair("refund", Action.REFUND, _refund),
-    "refund a range": _repair("refund_range", Action.REFUND, _refund_range),
-    "extend a trial": _repair("extend_trial", Action.EXTEND_TRIAL, _extend_trial),
-    "move at the end": _repair("move", Action.MOVE_OFFER, _move(When.PERIOD_END)),
-    "move now": _repair("move", Action.MOVE_OFFER, _move(When.NOW)),
-    "pause": _repair("pause", Action.PAUSE, _pause),
-    "resume": _repair("resume", Action.RESUME, _resume),
-    "block": _repair("block", Action.BLOCK, _block),
-    "unblock": _repair("unblock", Action.UNBLOCK, _unblock),
-    "undo a grant": _repair("", Action.UNDO, _undo_of_account),
+    **{name: _of_repair(name, PREPARED.get(name) or _repair(name)) for name in BY_NAME},
+    "move now": _of_repair("move_offer", _move(When.NOW)),
+    "undo a grant": Act(Action.UNDO, _undo_of_account, LEAST[Action.UNDO], is_repair=True),
     "undo an adjustment": Act(Action.UNDO, _undo_of_audit, LEAST[Action.ADJUST], is_repair=True),
     "sign out": _plain(Action.SIGN_OUT, _sign_out),
     "view": _plain(Action.VIEW_AS_CUSTOMER, _view),

@@ -24,15 +24,11 @@ def test_back_finds_the_form_as_it_was_left(
     desk = open_desk(open_context, running_app, holder, StaffRole.SUPPORT)
     last_day = (datetime.now(UTC).date() + timedelta(days=10)).isoformat()
     desk.choose("Grant executions")
-    desk.fill(Executions="5000", Valid_through=last_day)
-    for refused in (False, True):
-        desk.review("A plan of 5,000 executions joins the queue, valid through")
-        if refused:
-            desk.dialog.get_by_role("button", name="Grant executions").click()
-            expect(desk.dialog).to_contain_text("moves at most 1,000 executions at a time")
-            expect(desk.page.locator(".notice.said")).to_have_count(0)
+    desk.fill(Executions="500", Valid_through=last_day)
+    for _ in range(2):
+        desk.review("A plan of 500 executions joins the queue, valid through")
         desk.dialog.get_by_role("button", name="Back").click()
-        expect(desk.dialog.get_by_label("Executions")).to_have_value("5000")
+        expect(desk.dialog.get_by_label("Executions")).to_have_value("500")
         expect(desk.dialog.get_by_label("Executions")).to_be_focused()
         expect(desk.dialog.get_by_label("Valid through")).to_have_value(last_day)
         expect(desk.dialog.get_by_label("Reason")).to_have_value(WHY)
@@ -51,6 +47,27 @@ def test_back_finds_the_form_as_it_was_left(
     expect(billing.dialog.get_by_label("Reason")).to_be_focused()
 
 
+def test_form_is_kept_when_confirming_is_refused(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    holder = organization(running_app.database_url, MANY)
+    desk = open_desk(open_context, running_app, holder)
+    desk.choose("Adjust used executions")
+    desk.select("Direction", "Count more as used")
+    desk.fill(Executions=str(MANY))
+    desk.review(f"Plan 1: used goes from 0 to {MANY}.")
+    use(running_app, holder, 4)
+    desk.dialog.get_by_role("button", name="Adjust used executions").click()
+    expect(desk.dialog.locator(".notice.bad")).to_be_visible()
+    expect(desk.page.locator(".notice.said")).to_have_count(0)
+    desk.dialog.get_by_role("button", name="Back").click()
+    expect(desk.dialog.get_by_label("Executions")).to_have_value(str(MANY))
+    expect(desk.dialog.get_by_label("Direction")).to_have_value("more")
+    expect(desk.dialog.get_by_label("Reason")).to_have_value(WHY)
+    desk.page.keyboard.press("Escape")
+    desk.expect_left(MANY - 4)
+
+
 def test_a_review_of_a_trial_refuses_what_the_service_would(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
@@ -66,7 +83,7 @@ def test_a_review_of_a_trial_refuses_what_the_service_would(
     query = "UPDATE plans SET ends_at = now() + interval '3 days' WHERE account_id = %s"
     run(running_app, query, holder.account_number)
     today = datetime.now(UTC).date()
-    for days, told in ((-5, "Give today or a day within"), (1, "The trial is valid through")):
+    for days, told in ((-5, "The end must be within the next"), (1, "The trial is valid through")):
         desk.choose("Extend the trial")
         desk.fill(Valid_through=(today + timedelta(days=days)).isoformat())
         desk.review()

@@ -15,6 +15,7 @@ from billing_app.billing.staff.access.permissions import (
     OwnAccountError,
     may_repair_own,
 )
+from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.db.enums import StaffRole
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
@@ -24,7 +25,6 @@ from billing_app.states.staff.customers import StaffCustomersState
 from billing_app.states.staff.offers import StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
 from billing_app.states.staff.overview import StaffOverviewState
-from billing_app.states.staff.repair_actions import REPAIRS
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, connect, organization
 from tests.pages.conftest import RunningApp
@@ -50,7 +50,7 @@ ROLES: dict[str, StaffRole | None] = {
 SIGNED_IN = [who for who in ROLES if who != SIGNED_OUT]
 WRITTEN_WITHIN_SECONDS = 15.0
 NOTHING_SAID = ""
-ROLE_MISSING = "This takes the role"
+ROLE_MISSING = "This requires the role"
 OF_SESSIONS = {"choose_account", "end_view"}
 OF_REFLEX = {"hydrate", "hydrate_and_load", "set_is_hydrated", "setvar"}
 
@@ -148,7 +148,7 @@ def test_everything_that_changes_something_is_tried(running_app: RunningApp) -> 
     assert not tried & reading
     assert found == (tried | reading) - {("SessionState", "end_view")}
     assert set(SessionState.event_handlers) - OF_REFLEX == OF_SESSIONS
-    assert {act.kind for act in ACTS.values()} - {""} == set(REPAIRS)
+    assert {act.kind for act in ACTS.values()} - {""} == set(BY_NAME)
     assert {act.action for act in ACTS.values()} == set(Action) - {Action.READ}
 
 

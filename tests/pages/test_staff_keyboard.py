@@ -8,6 +8,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from billing_app import routes
+from billing_app.billing.staff.repairs.registry import BY_NAME
+from billing_app.billing.staff.repairs.repair import Shown
 from billing_app.db.enums import StaffRole
 from tests.factories import Holder, membership, organization, person, session_token, trial
 from tests.pages import staff_scenes as scenes
@@ -158,16 +160,17 @@ def _of_somebody(words: str) -> Scene:
 
 
 DIALOGS: Final[dict[str, Scene]] = {
-    "grant": from_menu("Grant executions", _organization),
-    "refund": from_menu("Refund one run", _organization),
+    **{
+        name: from_menu(repair.title, _organization)
+        for name, repair in BY_NAME.items()
+        if repair.shown in {Shown.IN_MENU, Shown.WHILE_OPEN}
+    },
     "refund from the ledger": from_button("Refund: evt_", _with_a_run, "Ledger"),
     "refund_range": from_menu("Refund the runs of a workflow", _with_a_run),
-    "adjust": from_menu("Adjust used executions", _organization),
     "extend_trial": from_menu("Extend the trial", _on_trial),
-    "move": from_menu("Move to another offer", _subscribed),
+    "move_offer": from_menu("Move to another offer", _subscribed),
     "pause": from_button("Pause: Plan 1", _organization),
     "resume": from_button("Resume: Plan 1", _paused),
-    "block": from_menu("Block the account", _organization),
     "unblock": from_menu("Unblock the account", _blocked),
     "view": from_button("View as customer", _organization),
     "sign out": from_button("Sign out: Ada", _with_a_browser, "Access"),

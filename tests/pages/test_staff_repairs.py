@@ -45,7 +45,7 @@ def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -
     desk.choose("Refund one run")
     desk.fill(Event=event_id, Executions="2")
     desk.review()
-    refused = "Of this run only 1 execution can be given back."
+    refused = "Only 1 execution of this run can be refunded."
     expect(desk.dialog.locator(".notice.bad")).to_contain_text(refused)
     expect(desk.page.locator(".notice.said")).to_have_count(0)
     desk.fill(Executions="")
@@ -136,7 +136,7 @@ def test_blocking_and_unblocking(open_context: OpenContext, running_app: Running
     desk.choose("Block the account")
     desk.fill()
     desk.review("Every new run is refused", "Subscriptions are charged as before.")
-    desk.confirm("Block the account", "Blocked the account")
+    desk.confirm("Block the account", "Account blocked")
     expect(desk.page.locator(".page-head .badge").first).to_have_text("Blocked")
     notice = desk.page.locator(".notice.bad")
     expect(notice).to_contain_text("Blocked since")
@@ -147,11 +147,11 @@ def test_blocking_and_unblocking(open_context: OpenContext, running_app: Running
     desk.choose("Unblock the account")
     desk.fill()
     desk.review(f"New runs are allowed again, on plans with {MANY} executions left.")
-    desk.confirm("Unblock the account", "Unblocked the account")
+    desk.confirm("Unblock the account", "Account unblocked")
     desk.expect_left(MANY)
     expect(notice).to_have_count(0)
     assert answer_to_a_run(running_app, holder) == 200
-    desk.expect_entries("Unblocked the account", "Blocked the account")
+    desk.expect_entries("Account unblocked", "Account blocked")
     desk.expect_told(open_context, "Account unblocked")
 
 
@@ -196,7 +196,7 @@ def test_a_move_at_once_is_paid_and_not_taken_back(
     expect(invoices).to_have_count(3)
     expect(invoices.nth(1)).to_contain_text("Paid")
     desk.page.locator(".notice.said").get_by_role("button", name="Undo").click()
-    expect_said(desk.page, "It has taken effect")
+    expect_said(desk.page, "The move has taken effect")
     desk.expect_entries("Moved from Starter to Growth at once")
     desk.expect_told(open_context, "Moved from Starter to Growth at once")
 
@@ -283,7 +283,7 @@ def test_an_admin_may_and_the_audit_log_says_that_it_is_their_own(
     desk = own_desk(open_context, running_app, StaffRole.ADMIN)
     desk.choose("Grant executions")
     desk.fill(Executions="7")
-    desk.review("This account is your own: the audit log says so beside this entry.")
+    desk.review("This is your own account; the audit log marks the entry.")
     desk.confirm("Grant executions", "7 executions granted")
     desk.expect_left(MANY + 7)
     desk.expect_entries("Own account")

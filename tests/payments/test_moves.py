@@ -12,14 +12,17 @@ from billing_app.billing.offers.catalogue import OfferTerms, OfferUnknownError, 
 from billing_app.billing.staff.audit import audit_reading
 from billing_app.billing.staff.audit.account_history import read_account_history
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import undo
+from billing_app.billing.staff.repairs import service
 from billing_app.billing.staff.repairs.moves import (
+    MOVE_OFFER,
+    Move,
     MoveInForceError,
     MovePreview,
     NoSubscriptionError,
 )
-from billing_app.billing.staff.repairs.provider_results import RequestFailedError
-from billing_app.billing.staff.repairs.repairs import AlreadySoError
+from billing_app.billing.staff.repairs.provider_driver import RequestFailedError
+from billing_app.billing.staff.repairs.repair import AlreadyInStateError
+from billing_app.billing.staff.repairs.service import carry_out, undo
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
@@ -42,17 +45,24 @@ def billing(own_database_url: str) -> StaffActor:
 
 
 async def move(harness: BillingHarness, actor: StaffActor, offer: str, **more: Any) -> EntryView:
-    values: dict[str, Any] = {"offer_code": offer, "reason": WHY, "now": harness.now}
-    return await harness.services.moves.move_offer(
-        actor, harness.holder.account_id, **values | more
+    form = Move(offer, more.pop("version", None), more.pop("when", When.PERIOD_END))
+    return await carry_out(
+        harness.services.repairs,
+        actor,
+        MOVE_OFFER,
+        harness.holder.account_id,
+        form,
+        reason=WHY,
+        now=harness.now,
+        **more,
     )
 
 
 async def take_back(
     harness: BillingHarness, actor: StaffActor, entry: EntryView, key: str | None = None
 ) -> EntryView:
-    undoing = harness.services.undoing
-    return await undo.undo(undoing, actor, entry.id, reason="No", now=harness.now, key=key)
+    repairs = harness.services.repairs
+    return await undo(repairs, actor, entry.id, reason="No", now=harness.now, key=key)
 
 
 async def entries(harness: BillingHarness) -> list[tuple[str, str]]:
@@ -84,7 +94,7 @@ async def test_a_move_waits_for_the_end_of_the_period(
     assert (entry.before["offer"], entry.after["when"]) == ("Starter", "period_end")
     waiting = await harness.live()
     assert (waiting.offer.version, waiting.next_offer and waiting.next_offer.version) == (1, 2)
-    with pytest.raises(AlreadySoError):
+    with pytest.raises(AlreadyInStateError):
         await move(harness, billing, "starter", version=2)
     harness.skip(32 * DAY)
     await harness.deliver()
@@ -250,8 +260,14 @@ async def test_what_cannot_be_moved(harness: BillingHarness, billing: StaffActor
     with pytest.raises(OfferUnknownError):
         await move(harness, billing, "starter", version=9)
     with pytest.raises(AccountNotFoundError):
-        await harness.services.moves.move_offer(
-            billing, "acc_" + "f" * 16, offer_code="growth", reason=WHY, now=harness.now
+        await carry_out(
+            harness.services.repairs,
+            billing,
+            MOVE_OFFER,
+            "acc_" + "f" * 16,
+            Move("growth"),
+            reason=WHY,
+            now=harness.now,
         )
     assert await entries(harness) == []
 
@@ -259,9 +275,9 @@ async def test_what_cannot_be_moved(harness: BillingHarness, billing: StaffActor
 async def preview(
     harness: BillingHarness, actor: StaffActor, offer: str, **more: Any
 ) -> MovePreview:
-    values: dict[str, Any] = {"offer_code": offer, "now": harness.now}
-    return await harness.services.moves.preview_move(
-        actor, harness.holder.account_id, **values | more
+    account_id, form = harness.holder.account_id, Move(offer, **more)
+    return await service.preview(
+        harness.services.repairs, actor, MOVE_OFFER, account_id, form, harness.now
     )
 
 
@@ -278,7 +294,7 @@ async def test_the_previewed_charge_is_what_is_invoiced(
     assert await entries(harness) == []
     assert (found.old.code, found.change.offer.code) == ("starter", "growth")
     accepted(await harness.use(700)) if used < 5_000 else None
-    entry = await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    entry = await move(harness, billing, "growth", when=When.NOW, agreed=found)
     newest = harness.invoices()[-1]
     assert newest.amount_due == found.charged_minor
     assert newest.amount_paid == found.charged_minor
@@ -299,7 +315,7 @@ async def test_the_previewed_next_invoice_is_what_comes(
     await harness.subscribed("starter")
     found = await preview(harness, billing, "growth")
     assert (found.charged_minor, found.when) == (0, When.PERIOD_END)
-    await move(harness, billing, "growth", agreed=found.change)
+    await move(harness, billing, "growth", agreed=found)
     assert harness.charged_minor() == 1_900
     harness.skip((found.next_invoice.at - harness.now).total_seconds() + DAY)
     await harness.deliver()
@@ -311,12 +327,13 @@ async def test_what_was_agreed_to_does_not_stand_for_ever(
 ) -> None:
     await harness.subscribed("starter")
     found = await preview(harness, billing, "growth", when=When.NOW)
-    outdated = replace(found.change, quoted_at=harness.now - QUOTE_STANDS - timedelta(seconds=1))
+    quoted_at = harness.now - QUOTE_STANDS - timedelta(seconds=1)
+    outdated = replace(found, change=replace(found.change, quoted_at=quoted_at))
     with pytest.raises(QuoteOutdatedError):
         await move(harness, billing, "growth", when=When.NOW, agreed=outdated)
     second_version(harness, "growth", 9_900)
     with pytest.raises(QuoteOutdatedError):
-        await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+        await move(harness, billing, "growth", version=2, when=When.NOW, agreed=found)
     assert (await harness.live()).offer.code == "starter"
     assert harness.charged_minor() == 1_900
     assert await entries(harness) == []
@@ -331,7 +348,7 @@ async def test_a_trial_that_is_moved_now_is_charged_in_full(
     await harness.subscribed("tried")
     found = await preview(harness, billing, "growth", when=When.NOW)
     assert (found.charged_minor, found.change.credit_minor) == (7_900, 0)
-    await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    await move(harness, billing, "growth", when=When.NOW, agreed=found)
     assert harness.charged_minor() == 7_900
 
 
@@ -365,7 +382,7 @@ async def test_what_cannot_be_moved_is_not_previewed(
             with pytest.raises(error):
                 await preview(harness, billing, offer, when=when)
     await move(harness, billing, "growth")
-    with pytest.raises(AlreadySoError):
+    with pytest.raises(AlreadyInStateError):
         await preview(harness, billing, "growth")
 
 
@@ -387,7 +404,7 @@ async def test_a_move_now_bills_what_was_used_beyond(
     assert found.charged_minor == 7_900 + 350
     assert found.next_invoice.overage_minor == 0
     accepted(await harness.use(10))
-    await move(harness, billing, "growth", when=When.NOW, agreed=found.change)
+    await move(harness, billing, "growth", when=When.NOW, agreed=found)
     assert harness.charged_minor() == 1_000 + found.charged_minor
 
 
@@ -397,7 +414,7 @@ async def test_the_next_invoice_tells_of_what_was_used_beyond(
     await soft_and_over(harness)
     found = await preview(harness, billing, "growth")
     assert found.next_invoice.overage_minor == 350
-    await move(harness, billing, "growth", agreed=found.change)
+    await move(harness, billing, "growth", agreed=found)
     harness.skip(HOUR)
     await report(harness)
     await renew(harness)

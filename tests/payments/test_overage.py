@@ -13,8 +13,9 @@ from billing_app.billing.overage.limits import (
 )
 from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
 from billing_app.billing.plans.service import read_history
-from billing_app.billing.staff.repairs.stops import pause_plan
-from billing_app.billing.staff.repairs.undo import undo
+from billing_app.billing.staff.repairs.fields import NoFields
+from billing_app.billing.staff.repairs.service import carry_out, undo
+from billing_app.billing.staff.repairs.stops import PAUSE
 from billing_app.db.enums import Interval, PlanSource, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, BillingHarness, accepted
@@ -164,9 +165,10 @@ async def test_a_limit_is_set_by_who_manages_the_account(soft: BillingHarness) -
 
 async def test_a_pause_sells_no_overage_instead_of_what_is_paid(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
-    database = soft.services.database
     plan_id = ids.encode(ids.PLAN, soft.holder.account_number, 1)
-    paused = await pause_plan(database, OPERATOR, plan_id, reason="look", now=soft.now)
+    paused = await carry_out(
+        soft.services.repairs, OPERATOR, PAUSE, plan_id, NoFields(), reason="look", now=soft.now
+    )
     assert await soft.denied() == "plan_paused"
-    await undo(soft.services.undoing, OPERATOR, paused.id, reason="No", now=soft.now)
+    await undo(soft.services.repairs, OPERATOR, paused.id, reason="No", now=soft.now)
     accepted(await soft.use(1_200))

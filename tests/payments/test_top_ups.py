@@ -7,7 +7,9 @@ import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff.repairs.stops import pause_plan
+from billing_app.billing.staff.repairs.fields import NoFields
+from billing_app.billing.staff.repairs.service import carry_out
+from billing_app.billing.staff.repairs.stops import PAUSE
 from billing_app.billing.subscriptions import provider_requests, top_ups
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
@@ -180,8 +182,14 @@ async def test_what_a_stop_keeps_from_being_used_is_no_reason_to_charge(
     await order(harness, threshold=500)
     if stop == "pause":
         plan_id = ids.encode(ids.PLAN, harness.holder.account_number, 1)
-        await pause_plan(
-            harness.services.database, OPERATOR, plan_id, reason="look", now=harness.now
+        await carry_out(
+            harness.services.repairs,
+            OPERATOR,
+            PAUSE,
+            plan_id,
+            NoFields(),
+            reason="look",
+            now=harness.now,
         )
     await harness.deliver()
     assert await harness.denied() in {"plan_paused", "payment_past_due"}

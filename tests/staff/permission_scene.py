@@ -11,8 +11,9 @@ from billing_app.billing.staff.access import viewing
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.catalogue import publishing
 from billing_app.billing.staff.catalogue.drafts import DraftFields
-from billing_app.billing.staff.repairs import grants
-from billing_app.billing.staff.repairs.refunds import EventRange
+from billing_app.billing.staff.repairs.grants import GRANT, Grant
+from billing_app.billing.staff.repairs.refunds import Range
+from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.composition import Services
 from billing_app.db.enums import Interval, StaffRole
 from tests import factories
@@ -47,8 +48,8 @@ class Scene:
         return self.staff_services.database.url
 
     @property
-    def range(self) -> EventRange:
-        return EventRange(WORKFLOW, self.began, self.now + timedelta(minutes=1))
+    def range(self) -> Range:
+        return Range(WORKFLOW, self.began, self.now + timedelta(minutes=1))
 
     @property
     def because(self) -> dict[str, Any]:
@@ -83,11 +84,12 @@ async def make_scene(staff_services: Services, holder_id: str) -> Scene:
         connection.execute(query, number)
         number = [blocked.holder.account_number]
         connection.execute("UPDATE accounts SET blocked_at = now() WHERE id = %s", number)
-    entry = await grants.grant_executions(
-        staff_services.database,
+    entry = await carry_out(
+        staff_services.repairs,
         OPERATOR,
+        GRANT,
         customer.id,
-        executions=5,
+        Grant(executions=5),
         reason=WHY,
         now=datetime.now(UTC),
     )

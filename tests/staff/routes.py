@@ -4,7 +4,8 @@ from typing import Any
 
 from billing_app.billing import ids
 from billing_app.billing.staff.access.permissions import Action
-from tests.staff.permission_scene import WORKFLOW, Scene
+from tests.staff.permission_scene import Scene
+from tests.staff.repair_cases import BY_ROUTE
 from tests.staff.staff_services import WHY
 
 PARTS = (
@@ -28,8 +29,6 @@ PARTS = (
 def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
     """`METHOD /path` as OpenAPI has it → what it does, and a body that is right."""
     because = {"reason": WHY}
-    span = {"since": scene.began.isoformat(), "until": scene.range.until.isoformat()}
-    found = {"workflow": WORKFLOW, **span}
     offer: dict[str, Any] = {"name": "Team", "executions": 9, "price_minor": 900, **because}
     offer |= {"currency": "EUR", "interval": "month"}
     return {
@@ -43,18 +42,15 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
         "POST /staff/{user_id}/remove": (Action.REMOVE_STAFF, because),
         "GET /audit": (Action.READ, None),
         "POST /audit/{entry_id}/undo": (Action.UNDO, because),
-        "POST /accounts/{account_id}/grants": (Action.GRANT, {"executions": 3, **because}),
-        "POST /plans/{plan_id}/adjustments": (Action.ADJUST, {"executions": -2, **because}),
-        "POST /executions/{event_id}/refund": (Action.REFUND, because),
-        "POST /accounts/{account_id}/refunds/preview": (Action.REFUND, found),
-        "POST /accounts/{account_id}/refunds": (Action.REFUND, {**found, **because}),
-        "POST /accounts/{account_id}/trial": (Action.EXTEND_TRIAL, {"executions": 5, **because}),
-        "POST /accounts/{account_id}/offer/preview": (Action.MOVE_OFFER, {"offer": "growth"}),
-        "POST /accounts/{account_id}/offer": (Action.MOVE_OFFER, {"offer": "growth", **because}),
-        "POST /plans/{plan_id}/pause": (Action.PAUSE, because),
-        "POST /plans/{plan_id}/resume": (Action.RESUME, because),
-        "POST /accounts/{account_id}/block": (Action.BLOCK, because),
-        "POST /accounts/{account_id}/unblock": (Action.UNBLOCK, because),
+        **{
+            case.route: (repair.action, {**case.json(scene), **because})
+            for repair, case in BY_ROUTE.values()
+        },
+        **{
+            f"{case.route}/preview": (repair.action, case.json(scene))
+            for repair, case in BY_ROUTE.values()
+            if repair.preview_route is not None
+        },
         "GET /offers": (Action.READ, None),
         "POST /offers": (Action.EDIT_OFFER, {"code": ids.new_id("http-"), **offer}),
         "GET /offers/{code}": (Action.READ, None),
@@ -87,17 +83,14 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
 def address_of(scene: Scene, route: str) -> str:
     """The path with the ids of the scene's things in it."""
     path = route.partition(" ")[2]
-    account_id = scene.customer.id
-    if path.endswith("/trial"):
-        account_id = scene.trial.id
-    elif path.endswith("/unblock"):
-        account_id = scene.blocked.id
-    sequence = 2 if path.endswith("/resume") else 1
     code = scene.archived if path.endswith("/unarchive") else scene.draft
+    found = BY_ROUTE.get(route.removesuffix("/preview"))
+    if found is not None:
+        repair, case = found
+        return path.format(**{f"{repair.target.noun}_id": case.target_id(scene, repair)})
     return path.format(
-        account_id=account_id,
-        plan_id=scene.customer.plan_id(sequence),
-        event_id=scene.dead_event if path.startswith("/webhooks") else scene.event_id,
+        account_id=scene.customer.id,
+        event_id=scene.dead_event,
         job_id="job",
         entry_id=scene.entry.id,
         user_id=scene.member_id,

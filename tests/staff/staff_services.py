@@ -14,7 +14,7 @@ from billing_app.billing.executions.requests import Mode
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.service import read_current
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import undo
+from billing_app.billing.staff.repairs.service import undo
 from billing_app.composition import Services
 from tests.factories import OPERATOR, PLATFORM_SERVICE, Holder, ask, connect
 
@@ -64,9 +64,7 @@ class Customer:
         return current.executions_remaining
 
     async def undo(self, actor: StaffActor, entry: EntryView) -> EntryView:
-        return await undo.undo(
-            self.services.undoing, actor, entry.id, reason="By mistake", now=now()
-        )
+        return await undo(self.services.repairs, actor, entry.id, reason="By mistake", now=now())
 
     async def agrees(self) -> None:
         """The ledger, balances and daily rows of this account say the same."""

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from billing_app.billing.errors import AdjustmentExceedsError, RefundExceedsError
-from billing_app.billing.staff.repairs import adjustments, refunds
+from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne
+from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.db.enums import StaffRole
 from tests.staff.conftest import Staff
 from tests.staff.staff_services import WHY, Customer, now
@@ -14,16 +16,17 @@ from tests.staff.staff_services import WHY, Customer, now
 async def test_an_adjustment_moves_the_balance_and_is_undone(
     customer: Customer, staff: Staff
 ) -> None:
-    billing, executions = staff[StaffRole.BILLING], customer.services.executions
+    billing = staff[StaffRole.BILLING]
     answer = await customer.use(30, workflow="w")
     before = customer.figures()
 
     async def adjust(used: int, sequence: int = 1) -> Any:
-        return await adjustments.adjust_executions(
-            executions,
+        return await carry_out(
+            customer.services.repairs,
             billing,
+            ADJUST,
             customer.plan_id(sequence),
-            used=used,
+            Adjustment(executions=used),
             reason=WHY,
             now=now(),
         )
@@ -31,7 +34,15 @@ async def test_an_adjustment_moves_the_balance_and_is_undone(
     less = await adjust(-30)
     assert await customer.remaining() == 150
     with pytest.raises(RefundExceedsError):
-        await refunds.refund_event(executions, billing, answer["event_id"], reason=WHY, now=now())
+        await carry_out(
+            customer.services.repairs,
+            billing,
+            REFUND,
+            answer["event_id"],
+            RefundOne(),
+            reason=WHY,
+            now=now(),
+        )
     with pytest.raises(AdjustmentExceedsError) as exceeds:
         await adjust(-1)
     assert exceeds.value.extensions["executions_used"] == 0

@@ -8,9 +8,16 @@ import pytest
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.staff.access.permissions import OverLimitError
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import adjustments, grants, refunds
-from billing_app.billing.staff.repairs.grants import GrantTakenBackError, GrantUsedError
-from billing_app.billing.staff.repairs.repairs import AlreadyUndoneError
+from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.drivers import AlreadyUndoneError
+from billing_app.billing.staff.repairs.grants import (
+    GRANT,
+    Grant,
+    GrantTakenBackError,
+    GrantUsedError,
+)
+from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne
+from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
 from tests.factories import organization, staff_member
@@ -21,12 +28,12 @@ from tests.staff.staff_services import DAY, WHY, Customer, now
 async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff) -> None:
     support = staff[StaffRole.SUPPORT]
     before = customer.figures()
-    entry = await grants.grant_executions(
-        customer.services.database,
+    entry = await carry_out(
+        customer.services.repairs,
         support,
+        GRANT,
         customer.id,
-        executions=20,
-        ends_at=now() + DAY,
+        Grant(executions=20, ends_at=now() + DAY),
         reason=WHY,
         now=now(),
     )
@@ -43,10 +50,12 @@ async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff)
     with pytest.raises(GrantUsedError) as used:
         await customer.undo(support, entry)
     assert used.value.extensions["executions_used"] == 5
-    await refunds.refund_event(
-        customer.services.executions,
+    await carry_out(
+        customer.services.repairs,
         staff[StaffRole.BILLING],
+        REFUND,
         answer["event_id"],
+        RefundOne(),
         reason=WHY,
         now=now(),
     )
@@ -62,11 +71,12 @@ async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff)
 async def test_a_grant_without_an_end_is_used_after_what_was_bought(
     customer: Customer, staff: Staff
 ) -> None:
-    await grants.grant_executions(
-        customer.services.database,
+    await carry_out(
+        customer.services.repairs,
         staff[StaffRole.SUPPORT],
+        GRANT,
         customer.id,
-        executions=20,
+        Grant(executions=20),
         reason=WHY,
         now=now(),
     )
@@ -82,8 +92,14 @@ async def test_support_grants_little_each_time_and_each_day(
     at = datetime(2026, 3, 10, 23, 59, tzinfo=UTC)
 
     async def grant(executions: int, at: datetime) -> Any:
-        return await grants.grant_executions(
-            staff_services.database, support, customer.id, executions=executions, reason=WHY, now=at
+        return await carry_out(
+            staff_services.repairs,
+            support,
+            GRANT,
+            customer.id,
+            Grant(executions=executions),
+            reason=WHY,
+            now=at,
         )
 
     with pytest.raises(OverLimitError) as each:
@@ -104,11 +120,17 @@ async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
     customer: Customer, staff: Staff
 ) -> None:
     """Else the use of it would be booked on a plan that is gone, and the customer had it free."""
-    billing, executions = staff[StaffRole.BILLING], customer.services.executions
+    billing = staff[StaffRole.BILLING]
     grant = await _five_for_a_day(customer, billing)
     answer = await customer.use(3, workflow="w")
-    refund = await refunds.refund_event(
-        executions, billing, answer["event_id"], reason=WHY, now=now()
+    refund = await carry_out(
+        customer.services.repairs,
+        billing,
+        REFUND,
+        answer["event_id"],
+        RefundOne(),
+        reason=WHY,
+        now=now(),
     )
     await customer.undo(billing, grant)
     before = customer.figures()
@@ -116,8 +138,14 @@ async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
         await customer.undo(billing, refund)
     assert taken_back.value.extensions == {"executions_total": 5}
     with pytest.raises(GrantTakenBackError):
-        await adjustments.adjust_executions(
-            executions, billing, grant.subject, used=1, reason=WHY, now=now()
+        await carry_out(
+            customer.services.repairs,
+            billing,
+            ADJUST,
+            grant.subject,
+            Adjustment(executions=1),
+            reason=WHY,
+            now=now(),
         )
     assert customer.figures() == before
     await customer.agrees()
@@ -126,11 +154,17 @@ async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
 async def test_what_lessened_a_grant_is_not_undone_once_the_grant_is(
     customer: Customer, staff: Staff
 ) -> None:
-    billing, executions = staff[StaffRole.BILLING], customer.services.executions
+    billing = staff[StaffRole.BILLING]
     grant = await _five_for_a_day(customer, billing)
     await customer.use(3)
-    less = await adjustments.adjust_executions(
-        executions, billing, grant.subject, used=-3, reason=WHY, now=now()
+    less = await carry_out(
+        customer.services.repairs,
+        billing,
+        ADJUST,
+        grant.subject,
+        Adjustment(executions=-3),
+        reason=WHY,
+        now=now(),
     )
     await customer.undo(billing, grant)
     with pytest.raises(GrantTakenBackError):
@@ -139,12 +173,12 @@ async def test_what_lessened_a_grant_is_not_undone_once_the_grant_is(
 
 
 async def _five_for_a_day(customer: Customer, actor: StaffActor) -> EntryView:
-    return await grants.grant_executions(
-        customer.services.database,
+    return await carry_out(
+        customer.services.repairs,
         actor,
+        GRANT,
         customer.id,
-        executions=5,
-        ends_at=now() + DAY,
+        Grant(executions=5, ends_at=now() + DAY),
         reason=WHY,
         now=now(),
     )

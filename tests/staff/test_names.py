@@ -12,7 +12,8 @@ from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.staff.audit.audit_reading import EntryQuery, list_entries
 from billing_app.billing.staff.customers.customers import read_names
-from billing_app.billing.staff.repairs.grants import grant_executions
+from billing_app.billing.staff.repairs.grants import GRANT, Grant
+from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
 from billing_app.states.staff.audit_entries import entry_line
@@ -93,8 +94,14 @@ async def test_the_figures_of_an_entry_are_in_words(
     after: dict[str, Any],
     figures: str,
 ) -> None:
-    await grant_executions(
-        staff_services.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
+    await carry_out(
+        staff_services.repairs,
+        SUPPORT,
+        GRANT,
+        customer.id,
+        Grant(executions=3),
+        reason="Because",
+        now=NOW,
     )
     page = await list_entries(staff_services.database, SUPPORT, EntryQuery(account_id=customer.id))
     entry = replace(page.items[0], action="edit_offer", before=before, after=after)
@@ -104,8 +111,14 @@ async def test_the_figures_of_an_entry_are_in_words(
 async def test_an_entry_has_the_name_of_its_account(
     staff_services: Services, customer: Customer
 ) -> None:
-    await grant_executions(
-        staff_services.database, SUPPORT, customer.id, executions=3, reason="Because", now=NOW
+    await carry_out(
+        staff_services.repairs,
+        SUPPORT,
+        GRANT,
+        customer.id,
+        Grant(executions=3),
+        reason="Because",
+        now=NOW,
     )
     page = await list_entries(staff_services.database, SUPPORT, EntryQuery(account_id=customer.id))
     names = await read_names(

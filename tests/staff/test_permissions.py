@@ -14,17 +14,18 @@ from billing_app.billing.errors import (
     ScopeMissingError,
 )
 from billing_app.billing.staff.access.permissions import (
-    LEAST,
     Action,
     OwnAccountError,
     StaffRoleMissingError,
 )
+from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.composition import Services
 from billing_app.db.enums import AccountKind, Scope, StaffRole
 from tests.factories import connect, person, staff_member
 from tests.staff.conftest import Staff
-from tests.staff.permission_cases import CASES, Case, allows, functions_of_staff
+from tests.staff.permission_cases import CASES, LEAST, Case, allows, functions_of_staff
 from tests.staff.permission_scene import Scene, make_scene
+from tests.staff.repair_cases import REPAIR_CASES
 from tests.staff.transactions import Transactions
 
 names = pytest.mark.parametrize("name", CASES)
@@ -42,11 +43,15 @@ async def outcome(case: Case, scene: Scene, actor: Actor) -> type[BillingError] 
 
 
 def test_every_function_of_staff_has_a_case() -> None:
-    assert functions_of_staff() == set(CASES)
+    assert functions_of_staff() == {name.partition(" ")[0] for name in CASES}
+
+
+def test_every_repair_has_a_case() -> None:
+    assert set(REPAIR_CASES) == set(BY_NAME)
 
 
 def test_every_action_has_a_least_role_and_the_limits_grow() -> None:
-    assert set(LEAST) == set(Action)
+    assert {action: action.least for action in Action} == LEAST
     assert {case.action for case in CASES.values()} - {None} <= set(Action)
 
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from billing_app.billing.staff.access.permissions import LEAST
 from billing_app.composition import Services
 from billing_app.db.enums import Scope, StaffRole
 from tests.api.server import ApiServer
 from tests.factories import api_key, person, staff_key
 from tests.staff.conftest import Staff
-from tests.staff.permission_cases import allows
+from tests.staff.permission_cases import LEAST, allows
 from tests.staff.permission_scene import Scene, make_scene
 from tests.staff.routes import address_of, routes_of
 from tests.staff.transactions import Transactions

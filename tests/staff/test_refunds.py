@@ -11,10 +11,14 @@ from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Mode, Refund
 from billing_app.billing.staff.repairs import refunds
 from billing_app.billing.staff.repairs.refunds import (
-    EventRange,
+    REFUND,
+    REFUND_RANGE,
     NothingToRefundError,
+    Range,
+    RefundOne,
     TooManyEventsError,
 )
+from billing_app.billing.staff.repairs.service import carry_out, preview
 from billing_app.db.enums import StaffRole
 from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE
 from tests.staff.conftest import Staff
@@ -30,8 +34,14 @@ async def test_a_refund_of_one_event_can_be_undone_and_done_again(
     before = customer.figures()
 
     async def refund(count: int | None) -> Any:
-        return await refunds.refund_event(
-            services.executions, billing, event_id, count=count, reason=WHY, now=now()
+        return await carry_out(
+            services.repairs,
+            billing,
+            REFUND,
+            event_id,
+            RefundOne(executions=count),
+            reason=WHY,
+            now=now(),
         )
 
     entry = await refund(50)
@@ -63,8 +73,8 @@ async def test_a_service_and_staff_refund_the_same_event(customer: Customer, sta
     assert number is not None
     refund = Refund(*number, 4, "failed", "", PLATFORM)
     await services.executions.decide(PLATFORM_SERVICE, refund)
-    entry = await refunds.refund_event(
-        services.executions, billing, answer["event_id"], reason=WHY, now=now()
+    entry = await carry_out(
+        services.repairs, billing, REFUND, answer["event_id"], RefundOne(), reason=WHY, now=now()
     )
     assert entry.after["executions"] == 6
     await customer.undo(billing, entry)
@@ -80,23 +90,29 @@ async def test_a_failed_workflow_is_refunded_as_a_whole(customer: Customer, staf
     await customer.use(5, workflow="fine")
     held = await customer.use(6, Mode.RESERVE, workflow="broken")
     assert held["reservation"]
-    await refunds.refund_event(
-        services.executions, billing, events[1]["event_id"], reason=WHY, now=now()
+    await carry_out(
+        services.repairs, billing, REFUND, events[1]["event_id"], RefundOne(), reason=WHY, now=now()
     )
-    await refunds.refund_event(
-        services.executions, billing, events[2]["event_id"], count=1, reason=WHY, now=now()
+    await carry_out(
+        services.repairs,
+        billing,
+        REFUND,
+        events[2]["event_id"],
+        RefundOne(executions=1),
+        reason=WHY,
+        now=now(),
     )
     before = customer.figures()
-    found = EventRange("broken", began, now() + timedelta(minutes=1))
-    view = await refunds.preview_range(services.database, billing, customer.id, found)
+    found = Range("broken", began, now() + timedelta(minutes=1))
+    view = await preview(services.repairs, billing, REFUND_RANGE, customer.id, found, now())
     assert (view.events, view.executions) == (3, 1 + 2 + 4)
     assert (view.events_refunded, view.executions_refunded) == (1, 3)
     assert view.executions_refunded_partly == 1
     assert customer.figures() == before
 
-    async def refund(found: EventRange) -> Any:
-        return await refunds.refund_range(
-            services.executions, billing, customer.id, found, reason=WHY, now=now()
+    async def refund(found: Range) -> Any:
+        return await carry_out(
+            services.repairs, billing, REFUND_RANGE, customer.id, found, reason=WHY, now=now()
         )
 
     entry = await refund(found)
@@ -106,9 +122,9 @@ async def test_a_failed_workflow_is_refunded_as_a_whole(customer: Customer, staf
     with pytest.raises(NothingToRefundError):
         await refund(found)
     with pytest.raises(NothingToRefundError):
-        await refund(EventRange("fine", began, began + timedelta(seconds=1)))
+        await refund(Range("fine", began, began + timedelta(seconds=1)))
     with pytest.raises(NothingToRefundError):
-        await refund(EventRange("fine", began, now(), user_id="somebody"))
+        await refund(Range("fine", began, now(), user_id="somebody"))
     await customer.undo(billing, entry)
     assert customer.figures() == before
     await customer.agrees()
@@ -122,15 +138,16 @@ async def test_a_range_is_bounded(
     for _ in range(3):
         await customer.use(1, workflow="many")
     with pytest.raises(TooManyEventsError) as many:
-        await refunds.refund_range(
-            customer.services.executions,
+        await carry_out(
+            customer.services.repairs,
             staff[StaffRole.BILLING],
+            REFUND_RANGE,
             customer.id,
-            EventRange("many", began, now()),
+            Range("many", began, now()),
             reason=WHY,
             now=now(),
         )
     assert many.value.extensions == {"events": 3, "max_events": 2}
     assert await customer.remaining() == 147
     with pytest.raises(InvalidInputError):
-        EventRange("many", now(), now() - DAY)
+        Range("many", now(), now() - DAY)

@@ -14,10 +14,12 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.staff.access.permissions import OverLimitError
 from billing_app.billing.staff.audit import audit_reading
-from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops, undo
-from billing_app.billing.staff.repairs.grants import GrantUsedError
-from billing_app.billing.staff.repairs.refunds import EventRange
-from billing_app.billing.staff.repairs.undo import NotUndoableError
+from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.fields import NoFields
+from billing_app.billing.staff.repairs.grants import GRANT, Grant, GrantUsedError
+from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE, Range, RefundOne
+from billing_app.billing.staff.repairs.service import NotUndoableError, carry_out, undo
+from billing_app.billing.staff.repairs.stops import BLOCK
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
 from tests.factories import organization
@@ -30,16 +32,23 @@ async def test_no_absurd_numbers(customer: Customer, staff: Staff, executions: i
     about: dict[str, Any] = {"reason": WHY, "now": now()}
     admin, services = staff[StaffRole.ADMIN], customer.services
     with pytest.raises(InvalidInputError):
-        await grants.grant_executions(
-            services.database, admin, customer.id, executions=executions, **about
+        await carry_out(
+            services.repairs, admin, GRANT, customer.id, Grant(executions=executions), **about
         )
     if executions != -1:
         with pytest.raises(InvalidInputError):
-            await adjustments.adjust_executions(
-                services.executions, admin, customer.plan_id(), used=executions, **about
+            await carry_out(
+                services.repairs,
+                admin,
+                ADJUST,
+                customer.plan_id(),
+                Adjustment(executions=executions),
+                **about,
             )
     with pytest.raises(InvalidInputError):
-        await refunds.refund_event(services.executions, admin, "evt_", count=executions, **about)
+        await carry_out(
+            services.repairs, admin, REFUND, "evt_", RefundOne(executions=executions), **about
+        )
 
 
 async def test_the_unknown_is_not_found(staff_services: Services, staff: Staff) -> None:
@@ -47,43 +56,45 @@ async def test_the_unknown_is_not_found(staff_services: Services, staff: Staff) 
     admin = staff[StaffRole.ADMIN]
     for account_id in ("", "acc_", "acc_" + "0" * 16, "acc_" + "f" * 16, "org_1"):
         with pytest.raises(AccountNotFoundError):
-            await grants.grant_executions(
-                staff_services.database, admin, account_id, executions=1, **about
+            await carry_out(
+                staff_services.repairs, admin, GRANT, account_id, Grant(executions=1), **about
             )
         with pytest.raises(AccountNotFoundError):
-            await stops.block_account(staff_services.database, admin, account_id, **about)
+            await carry_out(staff_services.repairs, admin, BLOCK, account_id, NoFields(), **about)
         with pytest.raises(AccountNotFoundError):
-            await refunds.refund_range(
-                staff_services.executions,
+            await carry_out(
+                staff_services.repairs,
                 admin,
+                REFUND_RANGE,
                 account_id,
-                EventRange("x", now() - DAY, now()),
+                Range("x", now() - DAY, now()),
                 **about,
             )
     nobodys = ids.encode(ids.PLAN, 5, 1)
     for plan_id in ("", "pln_", nobodys, ids.encode(ids.PLAN, 5, 2**40)):
         with pytest.raises(PlanUnknownError):
-            await adjustments.adjust_executions(
-                staff_services.executions, admin, plan_id, used=1, **about
+            await carry_out(
+                staff_services.repairs, admin, ADJUST, plan_id, Adjustment(executions=1), **about
             )
     with pytest.raises(EventNotFoundError):
-        await refunds.refund_event(
-            staff_services.executions, admin, ids.encode("evt_", 5, 1), **about
+        await carry_out(
+            staff_services.repairs, admin, REFUND, ids.encode("evt_", 5, 1), RefundOne(), **about
         )
     for entry_id in ("", "aud_", "aud_zz", "aud_ffffffffffff"):
         with pytest.raises(audit_reading.EntryNotFoundError):
-            await undo.undo(staff_services.undoing, admin, entry_id, **about)
+            await undo(staff_services.repairs, admin, entry_id, **about)
 
 
 async def test_a_repeated_request_is_one_repair(customer: Customer, staff: Staff) -> None:
     services, billing = customer.services, staff[StaffRole.BILLING]
 
     async def grant(executions: int) -> Any:
-        return await grants.grant_executions(
-            services.database,
+        return await carry_out(
+            services.repairs,
             billing,
+            GRANT,
             customer.id,
-            executions=executions,
+            Grant(executions=executions),
             reason=WHY,
             now=now(),
             key="one",
@@ -97,11 +108,12 @@ async def test_a_repeated_request_is_one_repair(customer: Customer, staff: Staff
     answer = await customer.use(10)
 
     async def refund(count: int) -> Any:
-        return await refunds.refund_event(
-            services.executions,
+        return await carry_out(
+            services.repairs,
             billing,
+            REFUND,
             answer["event_id"],
-            count=count,
+            RefundOne(executions=count),
             reason=WHY,
             now=now(),
             key="two",
@@ -114,16 +126,29 @@ async def test_a_repeated_request_is_one_repair(customer: Customer, staff: Staff
         await refund(3)
     other = Customer(services, organization(services.database.url, 5))
     with pytest.raises(IdempotencyKeyReusedError):
-        await grants.grant_executions(
-            services.database, billing, other.id, executions=7, reason=WHY, now=now(), key="one"
+        await carry_out(
+            services.repairs,
+            billing,
+            GRANT,
+            other.id,
+            Grant(executions=7),
+            reason=WHY,
+            now=now(),
+            key="one",
         )
     assert await other.remaining() == 5
 
 
 async def test_what_is_no_repair_cannot_be_undone(customer: Customer, staff: Staff) -> None:
     admin = staff[StaffRole.ADMIN]
-    entry = await grants.grant_executions(
-        customer.services.database, admin, customer.id, executions=7, reason=WHY, now=now()
+    entry = await carry_out(
+        customer.services.repairs,
+        admin,
+        GRANT,
+        customer.id,
+        Grant(executions=7),
+        reason=WHY,
+        now=now(),
     )
     undone = await customer.undo(admin, entry)
     with pytest.raises(NotUndoableError):
@@ -138,11 +163,12 @@ async def test_what_is_no_repair_cannot_be_undone(customer: Customer, staff: Sta
 
 
 async def test_nobody_undoes_what_is_over_their_limit(customer: Customer, staff: Staff) -> None:
-    entry = await grants.grant_executions(
-        customer.services.database,
+    entry = await carry_out(
+        customer.services.repairs,
         staff[StaffRole.BILLING],
+        GRANT,
         customer.id,
-        executions=1_001,
+        Grant(executions=1_001),
         reason=WHY,
         now=now(),
     )

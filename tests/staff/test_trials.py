@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.staff.repairs import trial_extensions
-from billing_app.billing.staff.repairs.stops import MovedOnError
+from billing_app.billing.staff.repairs.repair import ChangedSinceError
+from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.staff.repairs.trial_extensions import (
+    EXTEND_TRIAL,
+    Extension,
     NoTrialError,
     TrialEndError,
     TrialUsedError,
@@ -20,12 +22,18 @@ from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
 async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> None:
-    billing, database = staff[StaffRole.BILLING], trial.services.database
+    billing = staff[StaffRole.BILLING]
     before = trial.figures()
 
     async def extend(**more: Any) -> Any:
-        return await trial_extensions.extend_trial(
-            database, billing, trial.id, reason=WHY, now=now(), **more
+        return await carry_out(
+            trial.services.repairs,
+            billing,
+            EXTEND_TRIAL,
+            trial.id,
+            Extension(**more),
+            reason=WHY,
+            now=now(),
         )
 
     with pytest.raises(TrialEndError):
@@ -47,8 +55,8 @@ async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> No
 
 
 async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None:
-    billing, database = staff[StaffRole.BILLING], trial.services.database
-    with connect(database.url) as connection:
+    billing = staff[StaffRole.BILLING]
+    with connect(trial.services.database.url) as connection:
         connection.execute(
             "UPDATE plans SET starts_at = now() - interval '9 days',"
             " ends_at = now() - interval '1 day' WHERE account_id = %s",
@@ -57,21 +65,45 @@ async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None
     assert await trial.use(1) == {"code": "trial_ended"}
     before = trial.figures()
     with pytest.raises(TrialEndError):
-        await trial_extensions.extend_trial(
-            database, billing, trial.id, executions=5, reason=WHY, now=now()
+        await carry_out(
+            trial.services.repairs,
+            billing,
+            EXTEND_TRIAL,
+            trial.id,
+            Extension(executions=5),
+            reason=WHY,
+            now=now(),
         )
-    entry = await trial_extensions.extend_trial(
-        database, billing, trial.id, executions=5, ends_at=now() + DAY, reason=WHY, now=now()
+    entry = await carry_out(
+        trial.services.repairs,
+        billing,
+        EXTEND_TRIAL,
+        trial.id,
+        Extension(executions=5, ends_at=now() + DAY),
+        reason=WHY,
+        now=now(),
     )
     assert await trial.remaining() == TRIAL_EXECUTIONS + 4
     with pytest.raises(TrialEndError):
-        await trial_extensions.extend_trial(
-            database, billing, trial.id, ends_at=now() + DAY / 2, reason=WHY, now=now()
+        await carry_out(
+            trial.services.repairs,
+            billing,
+            EXTEND_TRIAL,
+            trial.id,
+            Extension(ends_at=now() + DAY / 2),
+            reason=WHY,
+            now=now(),
         )
-    later = await trial_extensions.extend_trial(
-        database, billing, trial.id, ends_at=now() + 2 * DAY, reason=WHY, now=now()
+    later = await carry_out(
+        trial.services.repairs,
+        billing,
+        EXTEND_TRIAL,
+        trial.id,
+        Extension(ends_at=now() + 2 * DAY),
+        reason=WHY,
+        now=now(),
     )
-    with pytest.raises(MovedOnError):
+    with pytest.raises(ChangedSinceError):
         await trial.undo(billing, entry)
     await trial.undo(billing, later)
     await trial.undo(billing, entry)
@@ -82,11 +114,12 @@ async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None
 
 async def test_an_organization_has_no_trial(customer: Customer, staff: Staff) -> None:
     with pytest.raises(NoTrialError):
-        await trial_extensions.extend_trial(
-            customer.services.database,
+        await carry_out(
+            customer.services.repairs,
             staff[StaffRole.BILLING],
+            EXTEND_TRIAL,
             customer.id,
-            executions=5,
+            Extension(executions=5),
             reason=WHY,
             now=now(),
         )

@@ -11,8 +11,12 @@ from typing import Any
 
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops
-from billing_app.billing.staff.repairs.refunds import EventRange
+from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.fields import NoFields
+from billing_app.billing.staff.repairs.grants import GRANT, Grant
+from billing_app.billing.staff.repairs.refunds import REFUND_RANGE, Range
+from billing_app.billing.staff.repairs.service import carry_out
+from billing_app.billing.staff.repairs.stops import BLOCK, PAUSE
 from billing_app.composition import build_services
 from billing_app.db.enums import StaffRole
 from billing_app.settings import Settings
@@ -75,21 +79,37 @@ async def _repair_until(customer: Customer, outputs: "asyncio.Future[Any]") -> i
 def _repairs(customer: Customer, billing: Any) -> list[Do]:
     services, now = customer.services, datetime.now(UTC)
     about: dict[str, Any] = {"reason": WHY, "now": now}
-    database, executions = services.database, services.executions
-    found = EventRange("", now - timedelta(milliseconds=40), now + timedelta(days=1))
+    found = Range("", now - timedelta(milliseconds=40), now + timedelta(days=1))
     return [
-        lambda: grants.grant_executions(
-            database, billing, customer.id, executions=5, ends_at=now + timedelta(days=1), **about
+        lambda: carry_out(
+            services.repairs,
+            billing,
+            GRANT,
+            customer.id,
+            Grant(executions=5, ends_at=now + timedelta(days=1)),
+            **about,
         ),
-        lambda: adjustments.adjust_executions(
-            executions, billing, customer.plan_id(1), used=-3, **about
+        lambda: carry_out(
+            services.repairs,
+            billing,
+            ADJUST,
+            customer.plan_id(1),
+            Adjustment(executions=-3),
+            **about,
         ),
-        lambda: adjustments.adjust_executions(
-            executions, billing, customer.plan_id(2), used=3, **about
+        lambda: carry_out(
+            services.repairs,
+            billing,
+            ADJUST,
+            customer.plan_id(2),
+            Adjustment(executions=3),
+            **about,
         ),
-        lambda: refunds.refund_range(executions, billing, customer.id, found, **about),
-        lambda: stops.pause_plan(database, billing, customer.plan_id(1), **about),
-        lambda: stops.block_account(database, billing, customer.id, **about),
+        lambda: carry_out(services.repairs, billing, REFUND_RANGE, customer.id, found, **about),
+        lambda: carry_out(
+            services.repairs, billing, PAUSE, customer.plan_id(1), NoFields(), **about
+        ),
+        lambda: carry_out(services.repairs, billing, BLOCK, customer.id, NoFields(), **about),
     ]
 
 

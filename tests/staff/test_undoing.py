@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from billing_app.billing.errors import BillingError, ConflictError
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops, trial_extensions
-from billing_app.billing.staff.repairs.refunds import EventRange
+from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.fields import NoFields
+from billing_app.billing.staff.repairs.grants import GRANT, Grant
+from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE, Range, RefundOne
+from billing_app.billing.staff.repairs.service import carry_out
+from billing_app.billing.staff.repairs.stops import BLOCK, PAUSE, RESUME, UNBLOCK
+from billing_app.billing.staff.repairs.trial_extensions import EXTEND_TRIAL, Extension
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import StaffRole
 from billing_app.settings import Settings
@@ -95,7 +100,6 @@ class StaffDriver:
     async def _repair(  # noqa: PLR0911 - one for each kind
         self, customer: Customer, step: Step, events: list[str]
     ) -> EntryView:
-        database, executions = self.services.database, self.services.executions
         now, number = datetime.now(UTC), step.number
         about: dict[str, Any] = {"reason": WHY, "now": now}
         plan_id = customer.plan_id((number - 1) % 2 + 1)
@@ -104,36 +108,64 @@ class StaffDriver:
         match step.kind:
             case "grant" | "grant that ends":
                 end = later if step.kind == "grant that ends" else None
-                return await grants.grant_executions(
-                    database, self.actor, customer.id, executions=number, ends_at=end, **about
+                return await carry_out(
+                    self.services.repairs,
+                    self.actor,
+                    GRANT,
+                    customer.id,
+                    Grant(executions=number, ends_at=end),
+                    **about,
                 )
             case "more used" | "fewer used":
                 used = number if step.kind == "more used" else -number
-                return await adjustments.adjust_executions(
-                    executions, self.actor, plan_id, used=used, **about
+                return await carry_out(
+                    self.services.repairs,
+                    self.actor,
+                    ADJUST,
+                    plan_id,
+                    Adjustment(executions=used),
+                    **about,
                 )
             case "refund" | "refund part":
                 count = 1 if step.kind == "refund part" else None
-                return await refunds.refund_event(
-                    executions, self.actor, event_id, count=count, **about
+                return await carry_out(
+                    self.services.repairs,
+                    self.actor,
+                    REFUND,
+                    event_id,
+                    RefundOne(executions=count),
+                    **about,
                 )
             case "refund range":
-                found = EventRange(WORKFLOWS[number % 2], self.began, now + timedelta(minutes=1))
-                return await refunds.refund_range(
-                    executions, self.actor, customer.id, found, **about
+                found = Range(WORKFLOWS[number % 2], self.began, now + timedelta(minutes=1))
+                return await carry_out(
+                    self.services.repairs, self.actor, REFUND_RANGE, customer.id, found, **about
                 )
             case "pause":
-                return await stops.pause_plan(database, self.actor, plan_id, **about)
+                return await carry_out(
+                    self.services.repairs, self.actor, PAUSE, plan_id, NoFields(), **about
+                )
             case "resume":
-                return await stops.resume_plan(database, self.actor, plan_id, **about)
+                return await carry_out(
+                    self.services.repairs, self.actor, RESUME, plan_id, NoFields(), **about
+                )
             case "block":
-                return await stops.block_account(database, self.actor, customer.id, **about)
+                return await carry_out(
+                    self.services.repairs, self.actor, BLOCK, customer.id, NoFields(), **about
+                )
             case "unblock":
-                return await stops.unblock_account(database, self.actor, customer.id, **about)
+                return await carry_out(
+                    self.services.repairs, self.actor, UNBLOCK, customer.id, NoFields(), **about
+                )
             case _:
                 end = later if step.kind == "extend to an end" else None
-                return await trial_extensions.extend_trial(
-                    database, self.actor, customer.id, executions=number, ends_at=end, **about
+                return await carry_out(
+                    self.services.repairs,
+                    self.actor,
+                    EXTEND_TRIAL,
+                    customer.id,
+                    Extension(executions=number, ends_at=end),
+                    **about,
                 )
 
     def undo(self, customer: Customer, entry: EntryView) -> None:

@@ -2,8 +2,9 @@
 
 from billing_app.billing import ids
 from billing_app.billing.staff.audit.account_history import read_account_history, read_taken_back
-from billing_app.billing.staff.repairs import grants, refunds
-from billing_app.billing.staff.repairs.refunds import read_refunded
+from billing_app.billing.staff.repairs.grants import GRANT, Grant
+from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne, read_refunded
+from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.db.enums import StaffRole
 from tests.factories import OPERATOR
 from tests.staff.conftest import Staff
@@ -17,8 +18,14 @@ async def test_what_was_given_back_of_runs(customer: Customer, staff: Staff) -> 
     numbers = [(ids.decode(ids.EVENT, run) or (0, 0))[1] for run in runs]
 
     async def refund(event_id: str, count: int) -> None:
-        entry = await refunds.refund_event(
-            services.executions, billing, event_id, count=count, reason=WHY, now=now()
+        entry = await carry_out(
+            customer.services.repairs,
+            billing,
+            REFUND,
+            event_id,
+            RefundOne(executions=count),
+            reason=WHY,
+            now=now(),
         )
         if count == 6:
             await customer.undo(billing, entry)
@@ -32,8 +39,14 @@ async def test_what_was_given_back_of_runs(customer: Customer, staff: Staff) -> 
 
 async def test_an_undoing_says_what_it_took_back(customer: Customer, staff: Staff) -> None:
     billing, database = staff[StaffRole.BILLING], customer.services.database
-    granted = await grants.grant_executions(
-        database, billing, customer.id, executions=1, reason=WHY, now=now()
+    granted = await carry_out(
+        customer.services.repairs,
+        billing,
+        GRANT,
+        customer.id,
+        Grant(executions=1),
+        reason=WHY,
+        now=now(),
     )
     undone = await customer.undo(billing, granted)
     found = await read_taken_back(database, billing, [undone, granted])

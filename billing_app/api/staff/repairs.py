@@ -1,308 +1,152 @@
-"""Repairs of accounts over HTTP. Each answers with its entry of the audit log.
+"""Repairs of accounts over HTTP: a route for each row of the registry, and one to undo.
 
-With an `Idempotency-Key` a repeated request gets the first entry again.
+Each answers with its entry of the audit log. With an `Idempotency-Key` a repeated request gets the
+first entry again.
 """
 
-from typing import Annotated, Final
+from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
-from fastapi import APIRouter, Header
-from pydantic import Field
+from fastapi import APIRouter, Depends, Header, Path
+from pydantic import Field, create_model
 
 from billing_app.api.callers import Now, ServicesNow
-from billing_app.api.parameters import MAX_INT4, NO_CONTROL, Moment, OfferCode
+from billing_app.api.parameters import NO_CONTROL, Moment
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
-from billing_app.billing.staff.access.permissions import MAX_EXECUTIONS
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import (
-    adjustments,
-    grants,
-    refunds,
-    stops,
-    trial_extensions,
-    undo,
-)
-from billing_app.billing.staff.repairs.moves import MovePreview
-from billing_app.billing.staff.repairs.refunds import EventRange, RangeView
-from billing_app.billing.staff.repairs.repairs import MAX_KEY_LENGTH
-from billing_app.db.enums import When
+from billing_app.billing.staff.repairs import service
+from billing_app.billing.staff.repairs.drivers import MAX_KEY_LENGTH
+from billing_app.billing.staff.repairs.fields import NoFields, RepairForm
+from billing_app.billing.staff.repairs.registry import REPAIRS
+from billing_app.billing.staff.repairs.repair import PreviewRoute, Repair
 
 router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["repairs"], responses=PROBLEMS)
 
 MONEY: Final = problems(402, 502)
-Count = Annotated[int, Field(ge=1, le=MAX_EXECUTIONS)]
-Label = Annotated[str, Field(max_length=255, pattern=NO_CONTROL)]
-At = Annotated[Moment, Field(strict=False)]
-Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)]
+AT: Any = Annotated[Moment, Field(strict=False)]
 
 
-class Grant(ReasonBody):
-    executions: Count
-    ends_at: At | None = None
+@dataclass
+class Call:
+    """Who asks, when, and under which key."""
+
+    services: ServicesNow
+    actor: StaffNow
+    now: Now
+    key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)] = None
 
 
-class Adjustment(ReasonBody):
-    """How many more executions the plan has used; fewer when negative."""
-
-    executions: Annotated[int, Field(ge=-MAX_EXECUTIONS, le=MAX_EXECUTIONS)]
-
-
-class RefundOne(ReasonBody):
-    executions: Count | None = None
+@dataclass
+class PreviewCall:
+    services: ServicesNow
+    actor: StaffNow
+    now: Now
 
 
-class Range(ReasonBody):
-    """Events of a workflow ("" for those without one), `since` included, `until` not."""
-
-    workflow: Label
-    since: At
-    until: At
-    user_id: Label | None = None
-
-    def found(self) -> EventRange:
-        return EventRange(self.workflow, self.since, self.until, self.user_id)
-
-
-class Preview(Range):
-    reason: str = ""
-
-
-class Extension(ReasonBody):
-    executions: Annotated[int, Field(ge=0, le=MAX_EXECUTIONS)] = 0
-    ends_at: At | None = None
-
-
-class Move(ReasonBody):
-    offer: OfferCode
-    version: Annotated[int | None, Field(ge=1, le=MAX_INT4)] = None
-    when: Annotated[When, Field(strict=False)] = When.PERIOD_END
-
-
-class PreviewMove(Move):
-    reason: str = ""
-
-
-@router.post("/accounts/{account_id}/grants")
-async def grant(
-    account_id: str,
-    body: Grant,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Grant executions: a plan of their own, until `ends_at` or until they are used."""
-    return await grants.grant_executions(
-        services.database,
-        actor,
-        account_id,
-        executions=body.executions,
-        ends_at=body.ends_at,
-        reason=body.reason,
-        now=now,
-        key=key,
+def body_of(repair: Repair[Any], name: str = "", **more: Any) -> type[ReasonBody]:
+    """The fields of the repair's form, beside the reason."""
+    form, hints = repair.form, get_type_hints(repair.form, include_extras=True)
+    if form is NoFields:
+        return ReasonBody
+    found: dict[str, Any] = {
+        each.name: (_json_type(hints[each.name]), ... if each.default is MISSING else each.default)
+        for each in fields(form)
+    }
+    return create_model(
+        name or form.__name__, __base__=ReasonBody, __doc__=form.__doc__, **found | more
     )
 
 
-@router.post("/plans/{plan_id}/adjustments")
-async def adjust(
-    plan_id: str,
-    body: Adjustment,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Correct what a plan has used."""
-    return await adjustments.adjust_executions(
-        services.executions,
-        actor,
-        plan_id,
-        used=body.executions,
-        reason=body.reason,
-        now=now,
-        key=key,
+def _json_type(hint: Any) -> Any:
+    """With what JSON needs beside the constraints of the field."""
+    plain = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+    if plain in {datetime, datetime | None}:
+        return AT if plain is datetime else AT | None
+    if plain in {str, str | None}:
+        return Annotated[hint, Field(pattern=NO_CONTROL)]
+    is_enum = isinstance(plain, type) and issubclass(plain, Enum)
+    return Annotated[hint, Field(strict=False)] if is_enum else hint
+
+
+def _form(repair: Repair[Any], body: ReasonBody) -> RepairForm:
+    return repair.form(**{each.name: getattr(body, each.name) for each in fields(repair.form)})
+
+
+def _add_repair(repair: Repair[Any]) -> None:
+    async def carry_out(target_id: str, body: ReasonBody, call: Annotated[Call, Depends()]) -> Any:
+        return await service.carry_out(
+            call.services.repairs,
+            call.actor,
+            repair,
+            target_id,
+            _form(repair, body),
+            reason=body.reason,
+            now=call.now,
+            key=call.key,
+        )
+
+    carry_out.__annotations__ |= {"target_id": _target(repair), "body": body_of(repair)}
+    router.add_api_route(
+        _path(repair),
+        carry_out,
+        methods=["POST"],
+        name=repair.name,
+        description=repair.explanation,
+        response_model=EntryView,
+        responses=MONEY if repair.needs_provider else None,
     )
 
 
-@router.post("/executions/{event_id}/refund")
-async def refund(
-    event_id: str,
-    body: RefundOne,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Give back executions of an event, all that is left of it by default."""
-    return await refunds.refund_event(
-        services.executions,
-        actor,
-        event_id,
-        count=body.executions,
-        reason=body.reason,
-        now=now,
-        key=key,
+def _add_preview(repair: Repair[Any], route: PreviewRoute) -> None:
+    async def preview(
+        target_id: str, body: ReasonBody, call: Annotated[PreviewCall, Depends()]
+    ) -> Any:
+        form, actor = _form(repair, body), call.actor
+        return await service.preview(
+            call.services.repairs, actor, repair, target_id, form, call.now
+        )
+
+    body = body_of(repair, route.body, reason=(str, ""))
+    preview.__annotations__ |= {"target_id": _target(repair), "body": body}
+    router.add_api_route(
+        f"{_path(repair)}/preview",
+        preview,
+        methods=["POST"],
+        name=route.name,
+        description=route.explanation,
+        response_model=get_type_hints(route.preview)["return"],
+        responses=problems(502) if repair.needs_provider else None,
     )
 
 
-@router.post("/accounts/{account_id}/refunds/preview")
-async def preview_refunds(
-    account_id: str, body: Preview, services: ServicesNow, actor: StaffNow
-) -> RangeView:
-    """How many events and executions a refund of this range would give back."""
-    return await refunds.preview_range(services.database, actor, account_id, body.found())
+def _target(repair: Repair[Any]) -> Any:
+    return Annotated[str, Path(alias=f"{repair.target.noun}_id")]
 
 
-@router.post("/accounts/{account_id}/refunds")
-async def refund_range(
-    account_id: str,
-    body: Range,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Give back all executions of a range of a workflow; what is refunded already is skipped."""
-    return await refunds.refund_range(
-        services.executions,
-        actor,
-        account_id,
-        body.found(),
-        reason=body.reason,
-        now=now,
-        key=key,
-    )
+def _path(repair: Repair[Any]) -> str:
+    return f"/{repair.target.collection}/{{{repair.target.noun}_id}}/{repair.path}"
 
 
-@router.post("/accounts/{account_id}/trial")
-async def extend_trial(
-    account_id: str,
-    body: Extension,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """More executions for the trial, a later end, or both."""
-    return await trial_extensions.extend_trial(
-        services.database,
-        actor,
-        account_id,
-        executions=body.executions,
-        ends_at=body.ends_at,
-        reason=body.reason,
-        now=now,
-        key=key,
-    )
-
-
-@router.post("/accounts/{account_id}/offer/preview", responses=problems(502))
-async def preview_move(
-    account_id: str, body: PreviewMove, services: ServicesNow, actor: StaffNow, now: Now
-) -> MovePreview:
-    """What a move would charge at once, as Stripe reckons it, and what the next invoice will be."""
-    return await services.moves.preview_move(
-        actor,
-        account_id,
-        offer_code=body.offer,
-        version=body.version,
-        when=body.when,
-        now=now,
-    )
-
-
-@router.post("/accounts/{account_id}/offer", responses=MONEY)
-async def move_offer(
-    account_id: str,
-    body: Move,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Move the subscription to a version of an offer, the newest by default."""
-    return await services.moves.move_offer(
-        actor,
-        account_id,
-        offer_code=body.offer,
-        version=body.version,
-        when=body.when,
-        reason=body.reason,
-        now=now,
-        key=key,
-    )
-
-
-@router.post("/plans/{plan_id}/pause")
-async def pause(
-    plan_id: str,
-    body: ReasonBody,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Nothing new is taken from the plan."""
-    return await stops.pause_plan(
-        services.database, actor, plan_id, reason=body.reason, now=now, key=key
-    )
-
-
-@router.post("/plans/{plan_id}/resume")
-async def resume(
-    plan_id: str,
-    body: ReasonBody,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """The plan may be used again."""
-    return await stops.resume_plan(
-        services.database, actor, plan_id, reason=body.reason, now=now, key=key
-    )
-
-
-@router.post("/accounts/{account_id}/block")
-async def block(
-    account_id: str,
-    body: ReasonBody,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """Nothing new is allowed on the account."""
-    return await stops.block_account(
-        services.database, actor, account_id, reason=body.reason, now=now, key=key
-    )
-
-
-@router.post("/accounts/{account_id}/unblock")
-async def unblock(
-    account_id: str,
-    body: ReasonBody,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
-) -> EntryView:
-    """The account's plans count again."""
-    return await stops.unblock_account(
-        services.database, actor, account_id, reason=body.reason, now=now, key=key
-    )
+for each in REPAIRS:
+    if each.preview_route is not None:
+        _add_preview(each, each.preview_route)
+    _add_repair(each)
 
 
 @router.post("/audit/{entry_id}/undo", responses=MONEY)
 async def undo_repair(
-    entry_id: str,
-    body: ReasonBody,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    key: Key = None,
+    entry_id: str, body: ReasonBody, call: Annotated[Call, Depends()]
 ) -> EntryView:
-    """Undo a repair, once; 409 with the figures when the state has moved on."""
-    return await undo.undo(services.undoing, actor, entry_id, reason=body.reason, now=now, key=key)
+    """Undo a repair, once; 409 with the figures when the state has changed since."""
+    return await service.undo(
+        call.services.repairs,
+        call.actor,
+        entry_id,
+        reason=body.reason,
+        now=call.now,
+        key=call.key,
+    )

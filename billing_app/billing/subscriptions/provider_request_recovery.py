@@ -26,8 +26,8 @@ from billing_app.db.enums import ProviderRequestState
 from billing_app.db.tables import Account, ProviderRequest
 
 Decide = Callable[[AsyncSession], Awaitable[dict[str, Any]]]
-Tell = Callable[[AsyncSession, ProviderRequest, BillingError, datetime], Awaitable[None]]
-"""Writes down that a request came to nothing, in the transaction that says so."""
+RecordFailure = Callable[[AsyncSession, ProviderRequest, BillingError, datetime], Awaitable[None]]
+"""Records that a request failed, in the transaction that ends it."""
 
 
 class NeverArrivedError(BillingError):
@@ -50,16 +50,17 @@ class Wanted:
 
 class ProviderRequests:
     def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
+        self,
+        database: Database,
+        provider: PaymentProvider,
+        syncing: CustomerSync,
+        record_failure: RecordFailure,
     ) -> None:
+        """`record_failure` is called for each request that fails, whenever that is found out."""
         self._database = database
         self._provider = provider
         self._syncing = syncing
-        self._tell_failure: Tell | None = None
-
-    def tell_failures(self, tell: Tell) -> None:
-        """`tell` is called for each request that fails, whoever finds out and when."""
-        self._tell_failure = tell
+        self._record_failure = record_failure
 
     async def carry_out(
         self, account_id: int, customer_id: str, wanted: Wanted, decide: Decide, now: datetime
@@ -160,8 +161,7 @@ class ProviderRequests:
     ) -> ProviderRequestState:
         async with self._database.transaction() as session:
             await self._end(session, row, ProviderRequestState.FAILED, now, problem=error.code)
-            if self._tell_failure is not None:
-                await self._tell_failure(session, row, error, now)
+            await self._record_failure(session, row, error, now)
         return ProviderRequestState.FAILED
 
     async def _end(

@@ -33,7 +33,11 @@ from billing_app.billing.subscriptions.provider import (
     ProviderPaymentMethod,
     ProviderPrice,
 )
-from billing_app.billing.subscriptions.provider_request_recovery import ProviderRequests, Wanted
+from billing_app.billing.subscriptions.provider_request_recovery import (
+    ProviderRequests,
+    RecordFailure,
+    Wanted,
+)
 from billing_app.billing.subscriptions.provider_requests import (
     Operation,
     ProviderRequestPendingError,
@@ -89,11 +93,18 @@ class Begun:
 
 
 class Subscriptions:
-    def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        provider: PaymentProvider,
+        *,
+        grace_days: int,
+        record_failure: RecordFailure,
+    ) -> None:
         self._database = database
         self._provider = provider
         self.syncing = CustomerSync(database, provider, grace_days=grace_days)
-        self.provider_requests = ProviderRequests(database, provider, self.syncing)
+        self.provider_requests = ProviderRequests(database, provider, self.syncing, record_failure)
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
 

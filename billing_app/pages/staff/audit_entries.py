@@ -12,7 +12,7 @@ from billing_app.components.listing import Column, lead_cell
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.pages.staff.account_link import account_link
-from billing_app.states.staff.audit_entries import ACTIONS as WORDS_OF_ACTIONS
+from billing_app.states.staff.audit_entries import ACTION_NAMES
 from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.views import EntryLine
 
@@ -23,7 +23,7 @@ ENTRY_COLUMNS: Final = (
     Column("Reason", is_wide_only=True),
     Column(ACTIONS, is_right=True),
 )
-ENTRY_ACTIONS: Final = ((ALL, "All actions"), *WORDS_OF_ACTIONS.items())
+ENTRY_ACTIONS: Final = ((ALL, "All actions"), *ACTION_NAMES.items())
 
 
 def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool) -> rx.Component:

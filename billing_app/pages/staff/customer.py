@@ -6,7 +6,8 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.repairs.registry import REPAIRS
+from billing_app.billing.staff.repairs.repair import Repair, Shown
 from billing_app.components.cards import bare_card
 from billing_app.components.controls import native_link
 from billing_app.components.dialogs import MENU_OF_DIALOGS
@@ -17,10 +18,10 @@ from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.repairs import repair_dialogs
 from billing_app.states.staff import customer as names
 from billing_app.states.staff.customer import StaffCustomerState as State
-from billing_app.states.staff.repair_labels import TITLES
 from billing_app.states.staff.repairs import VIEW
 from billing_app.states.staff.views import DisputeLine
 
+BLOCKING = frozenset({Shown.WHILE_OPEN, Shown.WHILE_BLOCKED})
 TABS = (
     (names.SUMMARY, "Summary", customer_usage.summary),
     (names.LEDGER, "Ledger", customer_usage.ledger),
@@ -125,7 +126,7 @@ def _provider() -> rx.Component:
 
 
 def _menu() -> rx.Component:
-    head = State.head
+    in_menu = [repair for repair in REPAIRS if repair.shown is not Shown.IN_ROW]
     return rx.dropdown_menu.root(
         rx.dropdown_menu.trigger(
             rx.el.button(
@@ -136,31 +137,32 @@ def _menu() -> rx.Component:
             )
         ),
         rx.dropdown_menu.content(
-            _item("grant", Action.GRANT),
-            _item("refund", Action.REFUND),
-            _item("refund_range", Action.REFUND),
-            _item("adjust", Action.ADJUST),
-            rx.cond(head.is_trial, _item("extend_trial", Action.EXTEND_TRIAL)),
-            rx.cond(State.has_subscription, _item("move", Action.MOVE_OFFER)),
+            *[_item(repair) for repair in in_menu if repair.shown not in BLOCKING],
             rx.dropdown_menu.separator(),
-            rx.cond(
-                head.is_blocked,
-                _item("unblock", Action.UNBLOCK),
-                _item("block", Action.BLOCK, color_scheme="red"),
-            ),
+            *[_item(repair) for repair in in_menu if repair.shown in BLOCKING],
             min_width="220px",
             custom_attrs=MENU_OF_DIALOGS,
         ),
     )
 
 
-def _item(kind: str, action: Action, **attributes: Any) -> rx.Component:
-    return rx.dropdown_menu.item(
-        TITLES[kind],
-        disabled=~State.allowed.contains(action.value),
-        on_click=State.ask(kind, "", ""),
-        **attributes,
+def _item(repair: Repair[Any]) -> rx.Component:
+    """Where it applies; disabled for a role that may not."""
+    look: dict[str, Any] = {"color_scheme": "red"} if repair.is_harsh else {}
+    item = rx.dropdown_menu.item(
+        repair.title,
+        disabled=~State.allowed.contains(repair.action.value),
+        on_click=State.ask(repair.name, "", ""),
+        **look,
     )
+    conditions = {
+        Shown.ON_TRIAL: State.head.is_trial,
+        Shown.WITH_SUBSCRIPTION: State.has_subscription,
+        Shown.WHILE_OPEN: ~State.head.is_blocked,
+        Shown.WHILE_BLOCKED: State.head.is_blocked,
+    }
+    condition = conditions.get(repair.shown)
+    return item if condition is None else rx.cond(condition, item)
 
 
 def _figures() -> rx.Component:

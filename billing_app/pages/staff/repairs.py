@@ -1,13 +1,18 @@
-"""The dialogs of an account's page: what a repair asks, what it would change, and the yes."""
+"""The dialogs of an account's page: the form of a repair, its review, and its confirmation."""
 
+from itertools import groupby
 from typing import Any
 
 import reflex as rx
 from reflex.vars import StringVar
 
 from billing_app.billing.staff.access.viewing import VIEW_MINUTES
+from billing_app.billing.staff.repairs.fields import Control, Input, required_of
+from billing_app.billing.staff.repairs.registry import REPAIRS
+from billing_app.billing.staff.repairs.repair import ACCOUNT, Repair
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import (
+    FieldKind,
     choice_field,
     dialog,
     dialog_foot,
@@ -15,12 +20,14 @@ from billing_app.components.dialogs import (
     problem_in,
     reason_field,
 )
-from billing_app.db.enums import When
 from billing_app.states.staff.customer import StaffCustomerState as State
+from billing_app.states.staff.repair_form import DIRECTION
 from billing_app.states.staff.repairs import SIGN_OUT, VIEW
 
-ONLY_WHY = ["pause", "resume", "block", "unblock"]
-# A dialog that opens takes the focus by itself, after it noted who opened it.
+NUMBERS = frozenset({Control.NUMBER, Control.CHANGE})
+NARROW = NUMBERS | {Control.LAST_DAY, Control.MOMENT}
+KINDS: dict[Control, FieldKind] = {Control.LAST_DAY: "date", Control.MOMENT: "datetime-local"}
+# A dialog that opens takes the focus by itself, once it has noted what opened it.
 IS_BACK = State.given.contains("reason")
 
 
@@ -42,23 +49,82 @@ def _repair() -> rx.Component:
 def _form() -> rx.Component:
     return rx.form(
         problem_in(State.said),
-        rx.match(
-            State.dialog,
-            ("grant", _grant()),
-            ("adjust", _adjust()),
-            ("refund", _refund()),
-            ("refund_range", _range()),
-            ("extend_trial", _trial()),
-            ("move", _move()),
-            ("pause", _plan_of_target()),
-            ("resume", _plan_of_target()),
-            rx.fragment(),
-        ),
-        _reason(),
+        rx.match(State.dialog, *[(each.name, _fields(each)) for each in REPAIRS], rx.fragment()),
+        reason_field(value=State.given["reason"], auto_focus=IS_BACK & _asks_only_why()),
         _foot("Review", State.close, "Cancel"),
         on_submit=State.review,
         class_name="dialog-form",
     )
+
+
+def _asks_only_why() -> rx.Var[bool]:
+    names = [repair.name for repair in REPAIRS if not repair.inputs]
+    return rx.Var.create(names).contains(State.dialog)
+
+
+def _fields(repair: Repair[Any]) -> rx.Component:
+    """Numbers, days and moments that follow one another stand side by side."""
+    if repair.target is not ACCOUNT and repair.target_input is None:
+        return rx.el.input(
+            type="hidden", name=repair.target.noun, value=State.target, read_only=True
+        )
+    required = required_of(repair.form) | {repair.target.noun}
+    rows: list[rx.Component] = []
+    for is_narrow, group in groupby(repair.inputs.items(), lambda each: each[1].control in NARROW):
+        found = [
+            control
+            for name, each in group
+            for control in _controls(name, each, is_required=name in required, is_first=not rows)
+        ]
+        rows += [rx.el.div(*found, class_name="fields")] if is_narrow and found[1:] else found
+    return rx.fragment(*rows)
+
+
+def _controls(name: str, each: Input, *, is_required: bool, is_first: bool) -> list[rx.Component]:
+    focus = {"auto_focus": IS_BACK} if is_first else {}
+    match each.control:
+        case Control.CHANGE:
+            return [
+                _choice("Direction", DIRECTION, each, **focus),
+                _field(name, each, is_required=is_required),
+            ]
+        case Control.CHOICE:
+            return [_choice(each.label, name, each, **focus)]
+        case _:
+            control = _field(name, each, is_required=is_required, **focus)
+            if not each.absent:
+                return [control]
+            absent = rx.el.p(each.absent, class_name="field-hint")
+            return [rx.cond(State.absent.contains(name), absent, control)]
+
+
+def _field(name: str, each: Input, **attributes: Any) -> rx.Component:
+    numeric = {"input_mode": "numeric"} if each.control in NUMBERS else {}
+    return field(
+        each.label,
+        name,
+        kind=KINDS.get(each.control, "text"),
+        hint=each.hint,
+        value=State.given[name],
+        **numeric,
+        **attributes,
+    )
+
+
+def _choice(label: str, name: str, each: Input, **attributes: Any) -> rx.Component:
+    lists = {"plans": State.plan_choices, "offers": State.offers}
+    options: list[rx.Component]
+    if each.choices:
+        options = [rx.el.option(words, value=value) for value, words in each.choices]
+    elif each.source in lists:
+        options = [rx.foreach(lists[each.source], lambda row: rx.el.option(row[1], value=row[0]))]
+    else:
+        options = [rx.foreach(State.workflows, _workflow_option)]
+    return choice_field(label, name, options, value=State.given[name], **attributes)
+
+
+def _workflow_option(name: StringVar[str]) -> rx.Component:
+    return rx.el.option(rx.cond(name == "", "Not named", name), value=name)
 
 
 def _consequence() -> rx.Component:
@@ -85,135 +151,6 @@ def _consequence() -> rx.Component:
 
 def _line(words: StringVar[str]) -> rx.Component:
     return rx.el.li(words)
-
-
-def _grant() -> rx.Component:
-    return rx.el.div(
-        _number("Executions", auto_focus=IS_BACK),
-        _last_day(hint="Empty: no end"),
-        class_name="fields",
-    )
-
-
-def _adjust() -> rx.Component:
-    return rx.fragment(
-        choice_field(
-            "Plan",
-            "plan",
-            [rx.foreach(State.plan_choices, lambda plan: rx.el.option(plan[1], value=plan[0]))],
-            value=State.given["plan"],
-            auto_focus=IS_BACK,
-        ),
-        rx.el.div(
-            choice_field(
-                "Direction",
-                "direction",
-                [
-                    rx.el.option("Count fewer as used", value="fewer"),
-                    rx.el.option("Count more as used", value="more"),
-                ],
-                value=State.given["direction"],
-            ),
-            _number("Executions"),
-            class_name="fields",
-        ),
-    )
-
-
-def _refund() -> rx.Component:
-    return rx.fragment(
-        field(
-            "Event",
-            "event",
-            value=State.given["event"],
-            hint="As the ledger names it: evt_…",
-            auto_focus=IS_BACK,
-        ),
-        _number("Executions", hint="Empty: all that is not given back yet", is_required=False),
-    )
-
-
-def _range() -> rx.Component:
-    return rx.fragment(
-        choice_field(
-            "Workflow",
-            "workflow",
-            [rx.foreach(State.workflows, _workflow_option)],
-            value=State.given["workflow"],
-            auto_focus=IS_BACK,
-        ),
-        rx.el.div(
-            field("From (UTC)", "since", kind="datetime-local", value=State.given["since"]),
-            field("Before (UTC)", "until", kind="datetime-local", value=State.given["until"]),
-            class_name="fields",
-        ),
-    )
-
-
-def _workflow_option(name: StringVar[str]) -> rx.Component:
-    return rx.el.option(rx.cond(name == "", "Not named", name), value=name)
-
-
-def _trial() -> rx.Component:
-    more = _number("More executions", is_required=False, auto_focus=IS_BACK)
-    return rx.cond(
-        State.trial_has_end,
-        rx.el.div(more, _last_day(), class_name="fields"),
-        rx.fragment(more, rx.el.p("This trial has no end.", class_name="field-hint")),
-    )
-
-
-def _move() -> rx.Component:
-    return rx.fragment(
-        choice_field(
-            "Offer",
-            "offer",
-            [rx.foreach(State.offers, lambda offer: rx.el.option(offer[1], value=offer[0]))],
-            value=State.given["offer"],
-            auto_focus=IS_BACK,
-        ),
-        choice_field(
-            "When",
-            "when",
-            [
-                rx.el.option("When the period ends", value=When.PERIOD_END.value),
-                rx.el.option("Now: charges the card on file", value=When.NOW.value),
-            ],
-            value=State.given["when"],
-        ),
-    )
-
-
-def _number(label: str, *, hint: str = "", **attributes: Any) -> rx.Component:
-    return field(
-        label,
-        "executions",
-        input_mode="numeric",
-        hint=hint,
-        value=State.given["executions"],
-        **attributes,
-    )
-
-
-def _last_day(*, hint: str = "") -> rx.Component:
-    return field(
-        "Valid through",
-        "ends_on",
-        kind="date",
-        hint=hint,
-        value=State.given["ends_on"],
-        is_required=False,
-    )
-
-
-def _reason() -> rx.Component:
-    """The first field of what asks nothing else."""
-    is_first = rx.Var.create(ONLY_WHY).contains(State.dialog)
-    return reason_field(value=State.given["reason"], auto_focus=IS_BACK & is_first)
-
-
-def _plan_of_target() -> rx.Component:
-    return rx.el.input(type="hidden", name="plan", value=State.target, read_only=True)
 
 
 def _view() -> rx.Component:

@@ -21,14 +21,14 @@ from billing_app.states.session import SessionState
 from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import StaffPage
-from billing_app.states.staff.undo import Undoing
+from billing_app.states.staff.undo import UndoMixin
 from billing_app.states.staff.views import EntryLine
 
 AUDIT = "audit"
 BY, ACTION, ACCOUNT = "by", "action", "account"
 
 
-class StaffAuditState(Undoing, Listing, StaffPage, SessionState):
+class StaffAuditState(UndoMixin, Listing, StaffPage, SessionState):
     """Entries by person, kind of action, account and days."""
 
     tables: ClassVar[dict[str, Table]] = {

@@ -5,24 +5,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from billing_app.billing.staff.access.permissions import Action, may
-from billing_app.billing.staff.audit.account_history import WORDS
 from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs.registry import BY_ACTION
 from billing_app.db.enums import StaffRole
 from billing_app.states import formatting
 from billing_app.states.staff.views import EntryLine
 
-ACTIONS: Final[dict[str, str]] = {
+WORDING: Final[dict[str, str]] = {
     Action.VIEW_AS_CUSTOMER: "Began to view as customer",
     Action.END_VIEW: "Ended the view as customer",
-    Action.GRANT: "Granted executions",
-    Action.REFUND: "Refunded executions",
-    Action.ADJUST: "Adjusted executions",
-    Action.EXTEND_TRIAL: "Extended the trial",
-    Action.MOVE_OFFER: "Moved to another offer",
-    Action.PAUSE: "Paused a plan",
-    Action.RESUME: "Resumed a plan",
-    Action.BLOCK: "Blocked the account",
-    Action.UNBLOCK: "Unblocked the account",
     Action.UNDO: "Took an earlier step back",
     Action.SIGN_OUT: "Signed somebody out everywhere",
     Action.REPLAY_EVENT: "Replayed a webhook",
@@ -52,10 +43,10 @@ NAMELESS: Final = frozenset(
         "version_id",
     }
 )
-# What the entry's words say already.
-SAID: Final[dict[str, frozenset[str]]] = {
-    Action.GRANT: frozenset({"executions", "ends_at"}),
-    Action.REFUND: frozenset({"events", "executions", "workflow"}),
+ACTION_NAMES: Final = {
+    action.value: action.replace("_", " ").capitalize()
+    for action in Action
+    if action is not Action.READ
 }
 
 
@@ -89,18 +80,19 @@ def entry_words(entry: EntryView, taken_back: Mapping[str, str]) -> str:
     told = taken_back.get(entry.undoes or "")
     if told is not None:
         return told
-    write = WORDS.get(entry.action)
-    if write is not None:
-        return write(entry.before, entry.after)
-    return ACTIONS.get(entry.action, entry.action.replace("_", " ").capitalize())
+    repair = BY_ACTION.get(entry.action)
+    if repair is not None:
+        return repair.wording(entry.before, entry.after)
+    return WORDING.get(entry.action, entry.action.replace("_", " ").capitalize())
 
 
 def _figures(entry: EntryView) -> str:
     """What changed from what to what, as the entry keeps it."""
     if entry.action == Action.UNDO:
         return ""
-    said = NAMELESS | SAID.get(entry.action, frozenset())
-    names = [name for name in {**entry.before, **entry.after} if name not in said]
+    repair = BY_ACTION.get(entry.action)
+    hidden = NAMELESS | repair.worded if repair else NAMELESS
+    names = [name for name in {**entry.before, **entry.after} if name not in hidden]
     parts = _charged(entry) + [
         f"{_name(name)}: {_change(entry.before.get(name), entry.after.get(name))}"
         for name in names

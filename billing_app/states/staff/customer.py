@@ -53,7 +53,9 @@ from billing_app.billing.staff.operations.provider_events import (
     ReceivedEvent,
     list_received,
 )
+from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.refunds import read_refunded
+from billing_app.billing.staff.repairs.stops import plans_in_force
 from billing_app.billing.subscriptions.account_alerts import read_stop
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
 from billing_app.billing.usage import service as usage
@@ -82,9 +84,8 @@ from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
-from billing_app.states.staff.repair_form import MAX_PLANS
-from billing_app.states.staff.repairs import RepairDesk
-from billing_app.states.staff.undo import Undoing
+from billing_app.states.staff.repairs import RepairMixin
+from billing_app.states.staff.undo import UndoMixin
 from billing_app.states.staff.views import (
     CustomerHead,
     DenialLine,
@@ -120,7 +121,7 @@ UNNAMED: Final = "~"
 PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
 
-class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
+class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionState):
     """The head is always read; of the parts, the one that is shown."""
 
     refresh_seconds = 4.0
@@ -230,7 +231,7 @@ class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
         head = draw.customer_head(identity, current, pace, live, now)
         if head.is_blocked:
             found = await plans.read_history(database, staff, account_id, now=now, limit=MAX_PLANS)
-            head = draw.blocked_head(head, draw.plans_in_force(found.items, now))
+            head = draw.blocked_head(head, plans_in_force(found.items, now))
         head = await self._with_trouble(staff, head, identity.row, now)
         self._show(head=head, has_subscription=bool(rows))
 

@@ -17,6 +17,7 @@ from billing_app.billing.staff.customers.account import (
     SubscriptionRow,
 )
 from billing_app.billing.staff.customers.denials import Denial
+from billing_app.billing.staff.repairs.stops import left_of
 from billing_app.billing.usage.service import EventView, Pace
 from billing_app.db.enums import (
     AccountKind,
@@ -144,22 +145,6 @@ def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
         plan=paying.name if paying else head.plan,
         plan_note=_end_of(paying) if paying else head.plan_note,
     )
-
-
-def plans_in_force(plans: list[PlanView], now: datetime) -> list[PlanView]:
-    """Those that could be used now if the account were not blocked, without what is beyond."""
-    return [
-        plan
-        for plan in plans
-        if plan.state is not PlanState.ENDED
-        and plan.source is not PlanSource.OVERAGE
-        and plan.paused_at is None
-        and plan.starts_at <= now
-    ]
-
-
-def left_of(plans: list[PlanView]) -> int:
-    return sum(plan.executions - plan.used - plan.held for plan in plans)
 
 
 def _end_of(plan: PlanView) -> str:

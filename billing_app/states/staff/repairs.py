@@ -1,4 +1,4 @@
-"""The desk where an account is repaired: a form, what it would change, the yes, and undoing."""
+"""The dialogs of an account's page: repairs with form, review and confirmation; signing out."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -11,39 +11,38 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.offers import catalogue
 from billing_app.billing.plans.service import PlanState, PlanView, read_history
 from billing_app.billing.staff.access.browser_sessions import sign_out_person
-from billing_app.billing.staff.access.permissions import OwnAccountError, may_repair_own, require
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.subscriptions.quotes import ChangePreview
+from billing_app.billing.staff.repairs import service
+from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
+from billing_app.billing.staff.repairs.registry import BY_NAME
+from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.composition import get_services
 from billing_app.db.enums import PlanType
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.customer_views import plan_line
 from billing_app.states.staff.page import Said
-from billing_app.states.staff.repair_actions import REPAIRS
-from billing_app.states.staff.repair_form import MAX_PLANS, Form, RepairForm
-from billing_app.states.staff.repair_labels import TITLES, WORDS
+from billing_app.states.staff.repair_form import read_form, target_of
+from billing_app.states.staff.review_lines import outcome_of, review_lines
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
-    from billing_app.states.staff.undo import Undoing
+    from billing_app.states.staff.undo import UndoMixin
 
-    class Page(Undoing, StaffPage, SessionState): ...
+    class Page(UndoMixin, StaffPage, SessionState): ...
 else:
     # Reflex copies the vars of a mixin only when it stands on rx.State itself.
     Page = rx.State
 
 VIEW, SIGN_OUT = "view", "sign_out"
-DIALOGS: Final = frozenset({*REPAIRS, VIEW, SIGN_OUT})
-HARSH: Final = frozenset({"pause", "block"})
 MAX_FIELD_LENGTH: Final = 600
-OWN_ACCOUNT: Final = "This account is your own: the audit log says so beside this entry."
+OWN_ACCOUNT: Final = "This is your own account; the audit log marks the entry."
 
 
-class RepairDesk(Page, mixin=True):
-    """One repair at a time. `consequence` stands there when the form was understood: then a yes
-    carries it out, once, however often it is pressed. `given` is what stands in the form's fields
-    first: what was reviewed, when somebody comes back from it."""
+class RepairMixin(Page, mixin=True):
+    """One repair at a time. Once its form is reviewed, `consequence` says what it would change;
+    confirming carries it out once, however often it is clicked. `given` is what the form's fields
+    start with: what was reviewed, when somebody goes back. `absent` fields do not apply."""
 
     dialog: rx.Field[str] = rx.field("")
     title: rx.Field[str] = rx.field("")
@@ -53,41 +52,35 @@ class RepairDesk(Page, mixin=True):
     target: rx.Field[str] = rx.field("")
     target_name: rx.Field[str] = rx.field("")
     given: rx.Field[dict[str, str]] = rx.field(default_factory=dict)
+    absent: rx.Field[list[str]] = rx.field(default_factory=list)
     consequence: rx.Field[list[str]] = rx.field(default_factory=list)
     workflows: rx.Field[list[str]] = rx.field(default_factory=list)
     offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     plan_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
-    trial_has_end: rx.Field[bool] = rx.field(True)
     _customer_id: str = ""
     _is_own: bool = False
     _offer: tuple[str, int] | None = None
-    _form: Form = {}
+    _form: dict[str, str] = {}
     _key: str = ""
-    _agreed: ChangePreview | None = None
+    _agreed: Any = None
 
     @rx.event
     async def ask(self, dialog: str, target: str, target_name: str) -> None:
         """Open a dialog, about a plan, an event or a person when it is about one."""
         self._put_away()
         self._show(said=Said())
-        if dialog in DIALOGS:
+        target, repair = target[:255], BY_NAME.get(dialog)
+        if repair is not None or dialog in {VIEW, SIGN_OUT}:
+            self._show(dialog=dialog, target=target, target_name=target_name[:255])
+        if repair is not None:
             self._show(
-                dialog=dialog,
-                title=TITLES.get(dialog, ""),
-                explanation=WORDS.get(dialog, ""),
-                is_repair=dialog in REPAIRS,
-                is_harsh=dialog in HARSH,
-                target=target[:255],
-                target_name=target_name[:255],
-                given={"event": target[:255]} if dialog == "refund" else {},
+                title=repair.title,
+                explanation=repair.explanation,
+                is_repair=True,
+                is_harsh=repair.is_harsh,
+                given={repair.target.noun: target} if target else {},
             )
-        if dialog == "adjust":
-            await self._choose_plans()
-        if dialog == "extend_trial":
-            trials = [plan for plan in await self._plans() if plan.type is PlanType.TRIAL]
-            self._show(trial_has_end=not trials or trials[0].ends_at is not None)
-        if dialog == "move":
-            await self._choose_offers()
+            await self._offer_choices(repair)
 
     @rx.event
     def close(self) -> None:
@@ -103,46 +96,57 @@ class RepairDesk(Page, mixin=True):
     @rx.event
     async def review(self, form: dict[str, Any]) -> None:
         """Say what the repair would change."""
-        repair = REPAIRS.get(self.dialog)
+        repair = BY_NAME.get(self.dialog)
         if repair is None:
             return
-        told = {str(name): str(value)[:MAX_FIELD_LENGTH] for name, value in form.items()}
+        values = {str(name): str(value)[:MAX_FIELD_LENGTH] for name, value in form.items()}
         account_id, is_own = self._customer_id, self._is_own
 
-        async def work(staff: StaffActor, now: datetime) -> list[str]:
-            require(staff, repair.action)
-            if is_own and not may_repair_own(staff.role):
-                raise OwnAccountError
-            asked = RepairForm(staff, account_id, told, now)
-            consequence = await repair.foresee(asked)
-            self._agreed = asked.agreed
-            return consequence
+        async def work(staff: StaffActor, now: datetime) -> Any:
+            return await service.review(
+                get_services().repairs,
+                staff,
+                repair,
+                target_of(repair, account_id, values),
+                read_form(repair.form, values),
+                account_id=account_id,
+                now=now,
+            )
 
         self._show(said=Said())
-        consequence = await self._ask(work)
-        if consequence is not None:
-            self._form, self._key = told, ids.new_id("ui_")
-            told_all = [*consequence, OWN_ACCOUNT] if is_own else consequence
-            self._show(consequence=told_all, given=told)
+        preview = await self._ask(work)
+        if preview is not None:
+            self._form, self._key, self._agreed = values, ids.new_id("ui_"), preview
+            own = [OWN_ACCOUNT] if is_own else []
+            self._show(consequence=[*review_lines(preview), *own], given=values)
 
     @rx.event
     async def carry_out(self) -> EventSpec | None:
         """Do what was reviewed."""
-        repair, form, key = REPAIRS.get(self.dialog), self._form, self._key
+        repair, values, key = BY_NAME.get(self.dialog), self._form, self._key
         if repair is None or not key:
             return None
         account_id, agreed = self._customer_id, self._agreed
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
-            return await repair.carry_out(RepairForm(staff, account_id, form, now, agreed), key)
+            return await service.carry_out(
+                get_services().repairs,
+                staff,
+                repair,
+                target_of(repair, account_id, values),
+                read_form(repair.form, values),
+                reason=values.get("reason", ""),
+                now=now,
+                key=key,
+                agreed=agreed,
+            )
 
         self._show(said=Said())
         entry = await self._ask(work)
         if entry is None:
             return None
-        outcome = repair.outcome(entry) if repair.outcome else ""
         self._put_away()
-        return await self._tell(entry, outcome)
+        return await self._tell(entry, outcome_of(entry))
 
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
@@ -166,8 +170,21 @@ class RepairDesk(Page, mixin=True):
         self._show(said=Said(f"{formatting.counted(ended, 'session')} ended."))
         return await self._refresh()
 
+    async def _offer_choices(self, repair: Repair[Any]) -> None:
+        """Read the lists that its fields choose from, and which fields do not apply."""
+        sources = {each.source for each in repair.inputs.values()}
+        if "plans" in sources:
+            await self._choose_plans()
+        if "offers" in sources:
+            await self._choose_offers()
+        of_trial = [name for name, each in repair.inputs.items() if each.absent]
+        if of_trial:
+            trials = [plan for plan in await self._plans() if plan.type is PlanType.TRIAL]
+            has_end = not trials or trials[0].ends_at is not None
+            self._show(absent=[] if has_end else of_trial)
+
     async def _choose_plans(self) -> None:
-        """The plan in use stands there first."""
+        """The plan in use is chosen first."""
         plans = await self._plans()
         used = next((plan for plan in plans if plan.state is PlanState.CURRENT), None)
         self._show(
@@ -193,7 +210,7 @@ class RepairDesk(Page, mixin=True):
         )
 
     async def _plans(self) -> list[PlanView]:
-        """The newest plans of the account; none, and it is said why, when they can't be read."""
+        """The newest plans of the account; none when they cannot be read, and the page says why."""
         account_id = self._customer_id
 
         async def work(staff: StaffActor, now: datetime) -> list[PlanView]:
@@ -205,4 +222,12 @@ class RepairDesk(Page, mixin=True):
 
     def _put_away(self) -> None:
         self._form, self._key, self._agreed = {}, "", None
-        self._show(dialog="", is_repair=False, target="", target_name="", given={}, consequence=[])
+        self._show(
+            dialog="",
+            is_repair=False,
+            target="",
+            target_name="",
+            given={},
+            absent=[],
+            consequence=[],
+        )

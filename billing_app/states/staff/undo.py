@@ -10,7 +10,7 @@ from reflex.event import EventSpec
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.staff.audit.account_history import read_taken_back
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import undo as undoing
+from billing_app.billing.staff.repairs import service
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
 from billing_app.states.staff.audit_entries import entry_words
@@ -27,7 +27,7 @@ else:
 UNDO_REASON: Final = "This step was taken back."
 
 
-class Undoing(Page, mixin=True):
+class UndoMixin(Page, mixin=True):
     """A page that shows entries of the audit log, or makes them."""
 
     @rx.event
@@ -35,8 +35,8 @@ class Undoing(Page, mixin=True):
         """Take a repair back by one that compensates it."""
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
-            return await undoing.undo(
-                get_services().undoing, staff, entry_id, reason=UNDO_REASON, now=now
+            return await service.undo(
+                get_services().repairs, staff, entry_id, reason=UNDO_REASON, now=now
             )
 
         self._show(said=Said())

@@ -1,8 +1,8 @@
-"""Which role of the house may do what, and how much of it: the one table, told in docs/staff.md."""
+"""Which role may do what, and how much of it; docs/staff.md has the same table."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, Self
 
 from billing_app.billing.actors import Actor, OperatorActor, StaffActor
 from billing_app.billing.errors import ForbiddenError
@@ -11,80 +11,57 @@ from billing_app.db.enums import StaffRole
 RANKS: Final = {role: rank for rank, role in enumerate(StaffRole)}
 
 
+def _action(name: str, least: StaffRole, *, is_repair: bool = False) -> Any:
+    return name, least, is_repair
+
+
 class Action(StrEnum):
-    """What staff can do; the audit log's word for it."""
+    """What staff can do, as the audit log names it, and the least role that may.
 
-    READ = "read"
-    VIEW_AS_CUSTOMER = "view_as_customer"
-    END_VIEW = "end_view_as_customer"
-    GRANT = "grant_executions"
-    REFUND = "refund_executions"
-    ADJUST = "adjust_executions"
-    EXTEND_TRIAL = "extend_trial"
-    MOVE_OFFER = "move_offer"
-    PAUSE = "pause_plan"
-    RESUME = "resume_plan"
-    BLOCK = "block_account"
-    UNBLOCK = "unblock_account"
-    UNDO = "undo"
-    SIGN_OUT = "sign_out_everywhere"
-    REPLAY_EVENT = "replay_event"
-    RECONCILE = "reconcile"
-    RETRY_JOB = "retry_job"
-    EDIT_OFFER = "edit_offer"
-    PUBLISH_OFFER = "publish_offer"
-    ARCHIVE_OFFER = "archive_offer"
-    UNARCHIVE_OFFER = "unarchive_offer"
-    ADD_STAFF = "add_staff"
-    CHANGE_ROLE = "change_role"
-    REMOVE_STAFF = "remove_staff"
+    Undoing also takes the role, and the limit, of what is undone. Repairs can be undone.
+    """
+
+    _value_: str
+    least: StaffRole
+    is_repair: bool
+
+    def __new__(cls, name: str, least: StaffRole, is_repair: bool) -> Self:
+        action = str.__new__(cls, name)
+        action._value_, action.least, action.is_repair = name, least, is_repair
+        return action
+
+    READ = _action("read", StaffRole.SUPPORT)
+    VIEW_AS_CUSTOMER = _action("view_as_customer", StaffRole.SUPPORT)
+    END_VIEW = _action("end_view_as_customer", StaffRole.SUPPORT)
+    GRANT = _action("grant_executions", StaffRole.SUPPORT, is_repair=True)
+    REFUND = _action("refund_executions", StaffRole.BILLING, is_repair=True)
+    ADJUST = _action("adjust_executions", StaffRole.BILLING, is_repair=True)
+    EXTEND_TRIAL = _action("extend_trial", StaffRole.BILLING, is_repair=True)
+    MOVE_OFFER = _action("move_offer", StaffRole.BILLING, is_repair=True)
+    PAUSE = _action("pause_plan", StaffRole.BILLING, is_repair=True)
+    RESUME = _action("resume_plan", StaffRole.BILLING, is_repair=True)
+    BLOCK = _action("block_account", StaffRole.BILLING, is_repair=True)
+    UNBLOCK = _action("unblock_account", StaffRole.BILLING, is_repair=True)
+    UNDO = _action("undo", StaffRole.SUPPORT)
+    SIGN_OUT = _action("sign_out_everywhere", StaffRole.SUPPORT)
+    REPLAY_EVENT = _action("replay_event", StaffRole.BILLING)
+    RECONCILE = _action("reconcile", StaffRole.BILLING)
+    RETRY_JOB = _action("retry_job", StaffRole.BILLING)
+    EDIT_OFFER = _action("edit_offer", StaffRole.ADMIN)
+    PUBLISH_OFFER = _action("publish_offer", StaffRole.ADMIN)
+    ARCHIVE_OFFER = _action("archive_offer", StaffRole.ADMIN)
+    UNARCHIVE_OFFER = _action("unarchive_offer", StaffRole.ADMIN)
+    ADD_STAFF = _action("add_staff", StaffRole.ADMIN)
+    CHANGE_ROLE = _action("change_role", StaffRole.ADMIN)
+    REMOVE_STAFF = _action("remove_staff", StaffRole.ADMIN)
 
 
-# The lowest role that may. Undoing also takes the role, and the limit, of what is undone.
-LEAST: Final[dict[Action, StaffRole]] = {
-    Action.READ: StaffRole.SUPPORT,
-    Action.VIEW_AS_CUSTOMER: StaffRole.SUPPORT,
-    Action.END_VIEW: StaffRole.SUPPORT,
-    Action.GRANT: StaffRole.SUPPORT,
-    Action.REFUND: StaffRole.BILLING,
-    Action.ADJUST: StaffRole.BILLING,
-    Action.EXTEND_TRIAL: StaffRole.BILLING,
-    Action.MOVE_OFFER: StaffRole.BILLING,
-    Action.PAUSE: StaffRole.BILLING,
-    Action.RESUME: StaffRole.BILLING,
-    Action.BLOCK: StaffRole.BILLING,
-    Action.UNBLOCK: StaffRole.BILLING,
-    Action.UNDO: StaffRole.SUPPORT,
-    Action.SIGN_OUT: StaffRole.SUPPORT,
-    Action.REPLAY_EVENT: StaffRole.BILLING,
-    Action.RECONCILE: StaffRole.BILLING,
-    Action.RETRY_JOB: StaffRole.BILLING,
-    Action.EDIT_OFFER: StaffRole.ADMIN,
-    Action.PUBLISH_OFFER: StaffRole.ADMIN,
-    Action.ARCHIVE_OFFER: StaffRole.ADMIN,
-    Action.UNARCHIVE_OFFER: StaffRole.ADMIN,
-    Action.ADD_STAFF: StaffRole.ADMIN,
-    Action.CHANGE_ROLE: StaffRole.ADMIN,
-    Action.REMOVE_STAFF: StaffRole.ADMIN,
-}
-
-REPAIRS: Final = (
-    Action.GRANT,
-    Action.REFUND,
-    Action.ADJUST,
-    Action.EXTEND_TRIAL,
-    Action.MOVE_OFFER,
-    Action.PAUSE,
-    Action.RESUME,
-    Action.BLOCK,
-    Action.UNBLOCK,
-)
-UNDOABLE: Final = frozenset(REPAIRS)
+REPAIRS: Final = frozenset(action for action in Action if action.is_repair)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many executions somebody may move; `None`: no limit but MAX_EXECUTIONS at a time.
+    """Executions that a role may move; `None`: only MAX_EXECUTIONS at a time limits it.
 
     A day is a UTC day; what was undone does not count.
     """
@@ -108,26 +85,26 @@ class StaffRoleMissingError(ForbiddenError):
 
 class OwnAccountError(ForbiddenError):
     code = "own_account"
-    title = "Somebody else must do this to your own account"
+    title = "A colleague must repair your own account"
 
 
 class OverLimitError(ForbiddenError):
     code = "over_role_limit"
-    title = "This is over the limit of your role"
+    title = "This exceeds the limit of your role"
 
 
 def may(role: StaffRole, action: Action) -> bool:
-    return RANKS[role] >= RANKS[LEAST[action]]
+    return RANKS[role] >= RANKS[action.least]
 
 
 def require(actor: Actor, action: Action) -> StaffActor:
     """The actor, when it is staff whose role may do this. Raises as `require_staff`."""
-    return require_staff(actor, LEAST[action])
+    return require_staff(actor, action.least)
 
 
 def require_staff(actor: Actor, least: StaffRole = StaffRole.SUPPORT) -> StaffActor:
-    """The actor, when it is staff with this role or a higher one; whoever runs commands on the
-    server is an admin.
+    """The staff member who asks, with this role or a higher one. Commands on the server run as
+    admin.
 
     Raises ForbiddenError for others, StaffRoleMissingError for a lower role.
     """
@@ -137,13 +114,13 @@ def require_staff(actor: Actor, least: StaffRole = StaffRole.SUPPORT) -> StaffAc
         raise ForbiddenError("Only staff can do this.")
     if RANKS[actor.role] < RANKS[least]:
         raise StaffRoleMissingError(
-            f"This takes the role {least}; yours is {actor.role}.", role_needed=least
+            f"This requires the role {least}; yours is {actor.role}.", role_needed=least
         )
     return actor
 
 
 def may_repair_own(role: StaffRole) -> bool:
-    """Whether somebody may repair an account that they hold, or are a member of."""
+    """Whether this role may repair an account that the person holds or is a member of."""
     return role is StaffRole.ADMIN
 
 
@@ -152,14 +129,14 @@ def require_within_limit(actor: StaffActor, executions: int, *, done_today: int 
     limits = LIMITS[actor.role]
     if limits.each is not None and executions > limits.each:
         raise OverLimitError(
-            f"The role {actor.role} moves at most {limits.each:,} executions at a time.",
+            f"The role {actor.role} may move at most {limits.each:,} executions at a time.",
             executions_requested=executions,
             limit_executions=limits.each,
         )
     if limits.per_day is not None and done_today + executions > limits.per_day:
         raise OverLimitError(
-            f"The role {actor.role} grants at most {limits.per_day:,} executions a day;"
-            f" {done_today:,} are granted today.",
+            f"The role {actor.role} may grant at most {limits.per_day:,} executions a day;"
+            f" {done_today:,} were granted today.",
             executions_requested=executions,
             executions_today=done_today,
             limit_executions_per_day=limits.per_day,

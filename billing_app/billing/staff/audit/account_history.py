@@ -1,8 +1,8 @@
 """What staff did to an account, as its holder reads it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlmodel import col, select
@@ -13,21 +13,17 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
 from billing_app.billing.staff.access.permissions import REPAIRS, Action, require
 from billing_app.billing.staff.audit.audit_reading import EntryView, decode_entry, encode_entry
+from billing_app.billing.staff.repairs.registry import BY_ACTION
 from billing_app.db.engine import Database
-from billing_app.db.enums import When
 from billing_app.db.tables import AuditEntry
 
-Figures = dict[str, Any]
-
 BY: Final = "Support"
-PLAIN_WORDS: Final[dict[str, str]] = {
-    Action.BLOCK: "Account blocked",
-    Action.UNBLOCK: "Account unblocked",
+WORDING: Final[dict[str, str]] = {
     Action.UNDO: "An earlier step taken back",
-    Action.VIEW_AS_CUSTOMER: "Your pages were looked at, without changing anything",
+    Action.VIEW_AS_CUSTOMER: "Your pages were viewed, read only",
     Action.SIGN_OUT: "Somebody was signed out of all browsers",
 }
-SHOWN: Final = frozenset({*REPAIRS, *PLAIN_WORDS})
+SHOWN: Final = frozenset({*REPAIRS, *WORDING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,57 +112,6 @@ def taken_back(original: AuditEntry) -> str:
 
 
 def words_of(entry: AuditEntry) -> str:
-    """What was done, for people outside the house."""
-    write = WORDS.get(entry.action)
-    return write(entry.before, entry.after) if write else PLAIN_WORDS[entry.action]
-
-
-def _grant_words(_: Figures, after: Figures) -> str:
-    end = f", valid through {_last_day(after['ends_at'])}" if after["ends_at"] else ""
-    return f"{_counted(after['executions'], 'execution')} granted{end}"
-
-
-def _adjustment_words(_: Figures, after: Figures) -> str:
-    return f"Used executions corrected by {after['executions']:+,}"
-
-
-def _move_words(before: Figures, after: Figures) -> str:
-    when = "at once" if after["when"] == When.NOW else "when the period ends"
-    return f"Moved from {before['offer']} to {after['offer']} {when}"
-
-
-def _refund_words(_: Figures, after: Figures) -> str:
-    words = f"{_counted(after['executions'], 'execution')} given back"
-    if after["events"] == 1:
-        return words
-    workflow = f" of {after['workflow']}" if after.get("workflow") else ""
-    return f"{words} for {after['events']:,} runs{workflow}"
-
-
-def _trial_words(before: Figures, after: Figures) -> str:
-    more = after["executions"] - before["executions"]
-    by = f" by {_counted(more, 'execution')}" if more else ""
-    is_longer = after["ends_at"] != before["ends_at"]
-    end = f", valid through {_last_day(after['ends_at'])}" if is_longer else ""
-    return f"Trial extended{by}{end}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _last_day(moment: str) -> str:
-    """Of what ends at a moment: the end of a day is the day that counts last."""
-    last = datetime.fromisoformat(moment) - timedelta(microseconds=1)
-    return last.date().isoformat()
-
-
-WORDS: Final[dict[str, Callable[[Figures, Figures], str]]] = {
-    Action.GRANT: _grant_words,
-    Action.REFUND: _refund_words,
-    Action.ADJUST: _adjustment_words,
-    Action.EXTEND_TRIAL: _trial_words,
-    Action.MOVE_OFFER: _move_words,
-    Action.PAUSE: lambda _, after: f"{after['name']} paused",
-    Action.RESUME: lambda _, after: f"{after['name']} resumed",
-}
+    """What was done, as the customer reads it."""
+    repair = BY_ACTION.get(entry.action)
+    return repair.wording(entry.before, entry.after) if repair else WORDING[entry.action]

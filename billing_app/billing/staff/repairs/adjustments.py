@@ -1,69 +1,117 @@
 """Adjusting what a plan has used, up or down: a row of the ledger of its own."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated, Any, Final
 
-from billing_app.billing.actors import Actor
-from billing_app.billing.errors import AccountNotFoundError, InvalidInputError, PlanUnknownError
+from pydantic import Field
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.billing.executions.requests import Adjust
-from billing_app.billing.executions.service import Executions, Ledger
+from billing_app.billing.executions.service import Ledger
 from billing_app.billing.staff.access.permissions import (
     MAX_EXECUTIONS,
     Action,
-    require,
     require_within_limit,
 )
-from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
+from billing_app.billing.staff.repairs.fields import Control, Input, RepairForm
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
-from billing_app.billing.staff.repairs.ledger_repairs import answer_of, event_number, repair_ledger
-from billing_app.billing.staff.repairs.repairs import RepairRequest, RepairResult, plan_numbers
-from billing_app.db.tables import AuditEntry
+from billing_app.billing.staff.repairs.plan_rows import plan_of, sequence_of
+from billing_app.billing.staff.repairs.repair import (
+    PLAN,
+    Figures,
+    Repair,
+    RepairRequest,
+    RepairResult,
+    RepairServices,
+)
+
+DIRECTIONS: Final = (("fewer", "Count fewer as used"), ("more", "Count more as used"))
 
 
-async def adjust_executions(
-    executions: Executions,
-    actor: Actor,
-    plan_id: str,
-    *,
-    used: int,
-    reason: str,
-    now: datetime,
-    key: str | None = None,
-) -> EntryView:
-    """Count `used` more executions on a plan, or fewer when it is negative.
+@dataclass(frozen=True)
+class Adjustment(RepairForm):
+    """How many more executions the plan has used; fewer when negative."""
 
-    Raises ForbiddenError, OverLimitError, InvalidInputError, PlanUnknownError,
-    AdjustmentExceedsError with the plan's figures, GrantTakenBackError.
-    """
-    staff = require(actor, Action.ADJUST)
-    if not 1 <= abs(used) <= MAX_EXECUTIONS:
-        raise InvalidInputError(
-            f"executions must be from 1 to {MAX_EXECUTIONS:,}, or as many below 0.",
-            field="executions",
+    executions: Annotated[
+        int,
+        Field(ge=-MAX_EXECUTIONS, le=MAX_EXECUTIONS),
+        Input("Executions", Control.CHANGE, choices=DIRECTIONS),
+    ]
+
+    def check(self, staff: StaffActor, now: datetime) -> None:
+        if not 1 <= abs(self.executions) <= MAX_EXECUTIONS:
+            raise InvalidInputError(
+                f"executions must be from 1 to {MAX_EXECUTIONS:,}, or negative.",
+                field="executions",
+            )
+        require_within_limit(staff, abs(self.executions))
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentPreview:
+    plan_name: str
+    used_before: int
+    used_after: int
+    remaining_before: int
+    remaining_after: int
+
+
+async def preview(
+    services: RepairServices, request: RepairRequest[Adjustment]
+) -> AdjustmentPreview:
+    """Raises PlanUnknownError, ConflictError when the plan does not have that many."""
+    plan, change = await plan_of(services, request), request.form.executions
+    left = plan.executions - plan.held - plan.used
+    found = AdjustmentPreview(plan.name, plan.used, plan.used + change, left, left - change)
+    if found.used_after < 0 or found.remaining_after < 0:
+        raise ConflictError(
+            f"{plan.name} has {plan.used:,} of {plan.executions:,} used and {plan.held:,} on hold."
         )
-    require_within_limit(staff, abs(used))
-    account_id, sequence = plan_numbers(plan_id)
-
-    async def correct(ledger: Ledger) -> RepairResult:
-        if used > 0:
-            await require_not_taken_back(ledger, account_id, [sequence])
-        request = Adjust(account_id, [(sequence, used)], reason.strip())
-        answer = answer_of((await ledger.decide([request]))[0])
-        after = {"executions": used, "event": event_number(answer["event_id"])}
-        return RepairResult(plan_id, after=after)
-
-    order = RepairRequest(staff, Action.ADJUST, account_id, reason, key, (plan_id, used))
-    try:
-        return await repair_ledger(executions, order, correct, now)
-    except AccountNotFoundError:
-        raise PlanUnknownError from None
+    return found
 
 
-async def take_adjustment_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> RepairResult:
-    """The other way round. Raises AdjustmentExceedsError or GrantTakenBackError when the plan moved
-    on meanwhile."""
-    used, sequence = entry.after["executions"], plan_numbers(entry.subject)[1]
+async def adjust(ledger: Ledger, request: RepairRequest[Adjustment]) -> RepairResult:
+    """Raises PlanUnknownError, AdjustmentExceedsError with the figures, GrantTakenBackError."""
+    used = request.form.executions
+    if used > 0:
+        await require_not_taken_back(ledger, request.account_id, [request.number])
+    part = (request.number, used)
+    decided = await ledger.decide([Adjust(request.account_id, [part], request.reason.strip())])
+    event = event_number(answer_of(decided[0])["event_id"])
+    return RepairResult(request.target_id, after={"executions": used, "event": event})
+
+
+async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
+    """The opposite adjustment. Raises AdjustmentExceedsError or GrantTakenBackError when the plan
+    has changed since."""
+    entry, account_id = request.entry_undone(), request.account_id
+    used, sequence = entry.after["executions"], sequence_of(entry.subject)
     if used < 0:
         await require_not_taken_back(ledger, account_id, [sequence])
-    request = Adjust(account_id, [(sequence, -used)], "Undone", refers_to=entry.after["event"])
-    answer_of((await ledger.decide([request]))[0])
+    opposite = Adjust(account_id, [(sequence, -used)], "Undone", refers_to=entry.after["event"])
+    answer_of((await ledger.decide([opposite]))[0])
     return RepairResult(entry.subject, {"executions": used}, {"executions": -used})
+
+
+def wording(_: Figures, after: Figures) -> str:
+    return f"Used executions corrected by {after['executions']:+,}"
+
+
+ADJUST: Final = Repair(
+    name="adjust",
+    action=Action.ADJUST,
+    target=PLAN,
+    path="adjustments",
+    title="Adjust used executions",
+    explanation="Corrects what a plan counts as used, with a ledger row of its own.",
+    form=Adjustment,
+    preview=preview,
+    apply=InLedger(adjust),
+    undo=InLedger(undo),
+    wording=wording,
+    counts_executions=True,
+    target_input=Input("Plan", Control.CHOICE, source="plans"),
+)

@@ -1,53 +1,58 @@
-"""Granting executions: a plan of their own, and taking it back while it is whole."""
+"""Granting executions: a plan of their own, which can be taken back while it is unused."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 from sqlalchemy import text
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.actors import Actor, StaffActor
-from billing_app.billing.errors import ConflictError, InvalidInputError
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import ConflictError
 from billing_app.billing.executions.service import Ledger
-from billing_app.billing.staff.access.permissions import (
-    LIMITS,
-    Action,
-    require,
-    require_within_limit,
+from billing_app.billing.staff.access.permissions import LIMITS, Action, require_within_limit
+from billing_app.billing.staff.repairs.drivers import InSession
+from billing_app.billing.staff.repairs.fields import (
+    Control,
+    Executions,
+    Input,
+    RepairForm,
+    check_end,
+    check_executions,
+    stored,
 )
-from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs.repairs import (
+from billing_app.billing.staff.repairs.plan_rows import (
+    balance_of,
+    lock_plan,
+    plan_id_of,
+    sequence_of,
+)
+from billing_app.billing.staff.repairs.repair import (
+    ACCOUNT,
+    Figures,
+    Repair,
     RepairRequest,
     RepairResult,
-    account_number,
-    check_executions,
-    lock_person,
-    lock_plan,
-    moment,
-    plan_id_of,
-    plan_numbers,
-    repair,
+    RepairServices,
 )
-from billing_app.db.engine import Database
+from billing_app.billing.staff.repairs.wording import counted, last_day
 from billing_app.db.enums import EndReason, PlanSource, PlanType
-from billing_app.db.tables import Account, AuditEntry, Plan
+from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import PACK_PRIORITY
 
 GRANT_NAME: Final = "Granted by support"
-# One that ends is used before what was bought, one that does not after.
+# A grant with an end is used before what was bought, one without an end after it.
 ENDING_PRIORITY: Final = 50
 LASTING_PRIORITY: Final = PACK_PRIORITY
-MAX_DAYS: Final = 3_660
 
 GRANTED_SINCE: Final = text("""
 SELECT coalesce(sum((e.after ->> 'executions')::bigint), 0)::bigint FROM audit_entries AS e
 WHERE e.actor_id = :actor AND e.action = :action AND e.at >= :since
   AND NOT EXISTS (SELECT FROM audit_entries AS u WHERE u.undoes = e.id)
 """)
-
-
+ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('staff ' || :id, 0))")
 TAKEN_BACK: Final = f"""
 SELECT executions FROM plans
 WHERE account_id = $1 AND sequence = ANY($2::int[])
@@ -57,52 +62,55 @@ WHERE account_id = $1 AND sequence = ANY($2::int[])
 
 class GrantUsedError(ConflictError):
     code = "grant_used"
-    title = "Executions of this grant were used meanwhile"
+    title = "Executions of this grant are in use"
 
 
 class GrantTakenBackError(ConflictError):
     code = "grant_taken_back"
-    title = "The grant that this would use was taken back"
+    title = "The grant was taken back"
 
 
-async def grant_executions(
-    database: Database,
-    actor: Actor,
-    account_id: str,
-    *,
-    executions: int,
-    reason: str,
-    now: datetime,
-    ends_at: datetime | None = None,
-    key: str | None = None,
-) -> EntryView:
-    """Queue a plan of so many executions, valid from now to `ends_at`.
+@dataclass(frozen=True)
+class Grant(RepairForm):
+    """`ends_at` null: until they are used up."""
 
-    Raises ForbiddenError, OverLimitError, InvalidInputError, AccountNotFoundError.
-    """
-    staff = require(actor, Action.GRANT)
-    check_executions(executions)
-    require_within_limit(staff, executions)
-    if ends_at is not None and not now < ends_at <= now + timedelta(days=MAX_DAYS):
-        raise InvalidInputError(f"ends_at must be within {MAX_DAYS} days.", field="ends_at")
+    executions: Annotated[Executions, Input("Executions", Control.NUMBER)]
+    ends_at: Annotated[
+        datetime | None, Input("Valid through", Control.LAST_DAY, "Empty: no end")
+    ] = None
 
-    async def change(session: AsyncSession, account: Account) -> RepairResult:
-        await _require_within_day(session, staff, executions, now)
-        plan = await _queue(session, account, executions, ends_at, now)
-        after = {"plan_id": plan_id_of(plan), "executions": executions, "ends_at": moment(ends_at)}
-        return RepairResult(plan_id_of(plan), after=after)
-
-    order = RepairRequest(
-        staff, Action.GRANT, account_number(account_id), reason, key, (executions, moment(ends_at))
-    )
-    return await repair(database, order, change, now)
+    def check(self, staff: StaffActor, now: datetime) -> None:
+        check_executions(self.executions)
+        require_within_limit(staff, self.executions)
+        check_end(self.ends_at, now)
 
 
-async def take_grant_back(
-    session: AsyncSession, account: Account, entry: AuditEntry, now: datetime
-) -> RepairResult:
-    """End the plan that a grant made. Raises GrantUsedError, ConflictError when it has ended."""
-    plan = await lock_plan(session, account.id, plan_numbers(entry.subject)[1])
+@dataclass(frozen=True, slots=True)
+class GrantPreview:
+    executions: int
+    ends_at: datetime | None
+    executions_remaining: int
+
+
+async def preview(services: RepairServices, request: RepairRequest[Grant]) -> GrantPreview:
+    balance = await balance_of(services, request)
+    form = request.form
+    return GrantPreview(form.executions, form.ends_at, balance.executions_remaining)
+
+
+async def grant(session: AsyncSession, request: RepairRequest[Grant]) -> RepairResult:
+    """Queue a plan that is valid from now to `ends_at`. Raises OverLimitError."""
+    await _require_within_day(session, request)
+    plan = await _queue(session, request)
+    plan_id, form = plan_id_of(plan), request.form
+    after = {"plan_id": plan_id, "executions": form.executions, "ends_at": stored(form.ends_at)}
+    return RepairResult(plan_id, after=after)
+
+
+async def take_back(session: AsyncSession, request: RepairRequest[Any]) -> RepairResult:
+    """End the granted plan. Raises GrantUsedError, ConflictError when it has ended."""
+    entry = request.entry_undone()
+    plan = await lock_plan(session, request.account_id, sequence_of(entry.subject))
     if plan.used or plan.held:
         raise GrantUsedError(
             f"Of {plan.executions:,} executions {plan.used:,} are used and {plan.held:,} held.",
@@ -111,14 +119,14 @@ async def take_grant_back(
             executions_held=plan.held,
         )
     if plan.ended_at is not None:
-        raise ConflictError(f"The grant has ended already: {plan.ended_because}.")
-    plan.ended_at, plan.ended_because = now, EndReason.CANCELLED
+        raise ConflictError(f"The grant has already ended: {plan.ended_because}.")
+    plan.ended_at, plan.ended_because = request.now, EndReason.CANCELLED
     session.add(plan)
-    return RepairResult(plan_id_of(plan), before=entry.after)
+    return RepairResult(entry.subject, before=entry.after)
 
 
 async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Sequence[int]) -> None:
-    """A grant is taken back only unused, so it must stay unused. Raises GrantTakenBackError."""
+    """Only an unused grant is taken back, so it must stay unused. Raises GrantTakenBackError."""
     rows = await ledger.connection.fetch(TAKEN_BACK, account_id, sequences)
     if rows:
         raise GrantTakenBackError(
@@ -127,22 +135,22 @@ async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Seq
         )
 
 
-async def _queue(
-    session: AsyncSession,
-    account: Account,
-    executions: int,
-    ends_at: datetime | None,
-    now: datetime,
-) -> Plan:
-    last = select(func.max(col(Plan.sequence))).where(Plan.account_id == account.id)
+def wording(_: Figures, after: Figures) -> str:
+    end = f", valid through {last_day(after['ends_at'])}" if after["ends_at"] else ""
+    return f"{counted(after['executions'], 'execution')} granted{end}"
+
+
+async def _queue(session: AsyncSession, request: RepairRequest[Grant]) -> Plan:
+    account_id, now, ends_at = request.account_id, request.now, request.form.ends_at
+    last = select(func.max(col(Plan.sequence))).where(Plan.account_id == account_id)
     plan = Plan(
-        account_id=account.id,
+        account_id=account_id,
         sequence=((await session.exec(last)).one() or 0) + 1,
         type=PlanType.PAID,
         name=GRANT_NAME,
         source=PlanSource.STAFF_GRANT,
         priority=ENDING_PRIORITY if ends_at else LASTING_PRIORITY,
-        executions=executions,
+        executions=request.form.executions,
         starts_at=now,
         ends_at=ends_at,
         created_at=now,
@@ -152,14 +160,30 @@ async def _queue(
     return plan
 
 
-async def _require_within_day(
-    session: AsyncSession, staff: StaffActor, executions: int, now: datetime
-) -> None:
+async def _require_within_day(session: AsyncSession, request: RepairRequest[Grant]) -> None:
+    staff = request.staff
     if LIMITS[staff.role].per_day is None:
         return
-    await lock_person(session, staff)
-    since = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    values = {"actor": staff.actor_id, "action": Action.GRANT, "since": since}
     connection = await session.connection()
-    done_today = (await connection.execute(GRANTED_SINCE, values)).scalar_one()
-    require_within_limit(staff, executions, done_today=int(done_today))
+    await connection.execute(ONE_AT_A_TIME, {"id": staff.actor_id})
+    since = request.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    values = {"actor": staff.actor_id, "action": Action.GRANT, "since": since}
+    done_today = int((await connection.execute(GRANTED_SINCE, values)).scalar_one())
+    require_within_limit(staff, request.form.executions, done_today=done_today)
+
+
+GRANT: Final = Repair(
+    name="grant",
+    action=Action.GRANT,
+    target=ACCOUNT,
+    path="grants",
+    title="Grant executions",
+    explanation="Adds a separate plan, valid until its end or until it is used up.",
+    form=Grant,
+    preview=preview,
+    apply=InSession(grant),
+    undo=InSession(take_back),
+    wording=wording,
+    worded=frozenset({"executions", "ends_at"}),
+    counts_executions=True,
+)

@@ -1,42 +1,54 @@
-"""Giving executions back: of one event, or of a range of a workflow that failed."""
+"""Giving executions back: of one event, or of all events of a workflow in a range."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from sqlalchemy import text
 from sqlmodel import col, func, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
-from billing_app.billing.actors import Actor
+from billing_app.billing.actors import Actor, StaffActor
 from billing_app.billing.errors import (
     AccountNotFoundError,
     ConflictError,
-    EventNotFoundError,
     InvalidInputError,
     RefundExceedsError,
 )
 from billing_app.billing.executions.decisions import Decision
-from billing_app.billing.executions.receipts import CORRECTIONS
+from billing_app.billing.executions.receipts import CORRECTIONS, read_receipt
 from billing_app.billing.executions.requests import Adjust, Caller, Refund
-from billing_app.billing.executions.service import Executions, Ledger
+from billing_app.billing.executions.service import Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
-from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
+from billing_app.billing.staff.repairs.fields import (
+    Control,
+    Executions,
+    Input,
+    Name,
+    RepairForm,
+    check_executions,
+    stored,
+)
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
-from billing_app.billing.staff.repairs.ledger_repairs import answer_of, event_number, repair_ledger
-from billing_app.billing.staff.repairs.repairs import (
+from billing_app.billing.staff.repairs.plan_rows import balance_of
+from billing_app.billing.staff.repairs.repair import (
+    ACCOUNT,
+    EVENT,
+    Figures,
+    PreviewRoute,
+    Repair,
     RepairRequest,
     RepairResult,
-    account_number,
-    check_executions,
-    moment,
+    RepairServices,
 )
+from billing_app.billing.staff.repairs.wording import counted
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, AuditEntry, ExecutionEvent
+from billing_app.db.tables import Account, ExecutionEvent
 
 MAX_EVENTS: Final = 1_000
 STAFF: Final = Caller(api_key_id=None, organization_id=None)
@@ -61,7 +73,7 @@ FOUND_BY_NAME: Final = text(
         account=":account", since=":since", until=":until", workflow=":workflow", user_id=":user_id"
     )
 )
-FOUND_BY_PLACE: Final = FOUND.format(
+FOUND_BY_POSITION: Final = FOUND.format(
     account="$1", since="$2", until="$3", workflow="$4", user_id="$5"
 )
 GIVEN_BACK: Final = """
@@ -81,15 +93,28 @@ class NothingToRefundError(ConflictError):
     title = "There is nothing to refund"
 
 
-@dataclass(frozen=True, slots=True)
-class EventRange:
-    """Events of a workflow ("" for those without one), of a user when named, from `since` until
-    before `until`."""
+@dataclass(frozen=True)
+class RefundOne(RepairForm):
+    """`executions` null: all that is left of the event."""
 
-    workflow: str
-    since: datetime
-    until: datetime
-    user_id: str | None = None
+    executions: Annotated[
+        Executions | None,
+        Input("Executions", Control.NUMBER, "Empty: all that is not given back yet"),
+    ] = None
+
+    def check(self, staff: StaffActor, now: datetime) -> None:
+        if self.executions is not None:
+            check_executions(self.executions)
+
+
+@dataclass(frozen=True)
+class Range(RepairForm):
+    """Events of a workflow ("" for those without one), `since` included, `until` not."""
+
+    workflow: Annotated[Name, Input("Workflow", Control.CHOICE, source="workflows")]
+    since: Annotated[datetime, Input("From (UTC)", Control.MOMENT)]
+    until: Annotated[datetime, Input("Before (UTC)", Control.MOMENT)]
+    user_id: Annotated[str | None, Field(max_length=255)] = None
 
     def __post_init__(self) -> None:
         if self.since >= self.until:
@@ -97,10 +122,32 @@ class EventRange:
         if not self.since >= EPOCH or self.until.year > 9000:
             raise InvalidInputError("The time is out of range.", field="from")
 
+    def as_json(self) -> Figures:
+        return {
+            "workflow": self.workflow,
+            "user_id": self.user_id,
+            "from": stored(self.since),
+            "to": stored(self.until),
+        }
+
+    def parts(self) -> tuple[object, ...]:
+        return tuple(self.as_json().items())
+
     def values(self) -> tuple[int, int, str, str | None]:
         """Since and until as event numbers, which are microseconds since 1970."""
         since, until = ((at - EPOCH) // MICROSECOND for at in (self.since, self.until))
         return since, until, self.workflow, self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPreview:
+    """`count` of the event's `executions` are given back; `refunded` were before."""
+
+    workflow: str | None
+    occurred_at: datetime
+    executions: int
+    refunded: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,105 +163,102 @@ class RangeView:
     max_events: int = MAX_EVENTS
 
 
-async def refund_event(
-    executions: Executions,
-    actor: Actor,
-    event_id: str,
-    *,
-    reason: str,
-    now: datetime,
-    count: int | None = None,
-    key: str | None = None,
-) -> EntryView:
-    """Give back `count` executions of an event, or all that is left of it.
-
-    Raises ForbiddenError, OverLimitError, InvalidInputError, EventNotFoundError,
-    RefundExceedsError.
-    """
-    staff = require(actor, Action.REFUND)
-    if count is not None:
-        check_executions(count)
-    pair = ids.decode(ids.EVENT, event_id)
-    if pair is None:
-        raise EventNotFoundError
-    account_id, number = pair
-
-    async def correct(ledger: Ledger) -> RepairResult:
-        refund = _refund(account_id, number, count, reason)
-        answer = answer_of((await ledger.decide([refund]))[0])
-        require_within_limit(staff, answer["executions"])
-        after = {
-            "events": 1,
-            "executions": answer["executions"],
-            "refunds": [event_number(answer["event_id"])],
-        }
-        return RepairResult(event_id, after=after)
-
-    order = RepairRequest(staff, Action.REFUND, account_id, reason, key, (event_id, count))
-    try:
-        return await repair_ledger(executions, order, correct, now)
-    except AccountNotFoundError:
-        raise EventNotFoundError from None
+@dataclass(frozen=True, slots=True)
+class RangePreview:
+    range: RangeView
+    executions_remaining: int
 
 
-async def preview_range(
-    database: Database, actor: Actor, account_id: str, found: EventRange
-) -> RangeView:
-    """How much a refund of this range would give back. Raises ForbiddenError,
-    AccountNotFoundError. Changes nothing."""
-    require(actor, Action.REFUND)
-    number = account_number(account_id)
+async def preview_event(
+    services: RepairServices, request: RepairRequest[RefundOne]
+) -> RefundPreview:
+    """Raises EventNotFoundError, OverLimitError, ConflictError when less is left to give back."""
+    receipt = await read_receipt(services.database, request.staff, request.target_id)
+    left = receipt.executions - receipt.executions_refunded
+    count = left if request.form.executions is None else request.form.executions
+    if not 0 < count <= left:
+        raise ConflictError(
+            f"Only {counted(left, 'execution')} of this run can be refunded."
+            if left
+            else "This run is already refunded in full."
+        )
+    require_within_limit(request.staff, count)
+    return RefundPreview(
+        receipt.workflow,
+        receipt.occurred_at,
+        receipt.executions,
+        receipt.executions_refunded,
+        count,
+    )
+
+
+async def refund_event(ledger: Ledger, request: RepairRequest[RefundOne]) -> RepairResult:
+    """Raises OverLimitError, EventNotFoundError, RefundExceedsError."""
+    refund = _refund(request, request.number, request.form.executions)
+    answer = answer_of((await ledger.decide([refund]))[0])
+    require_within_limit(request.staff, answer["executions"])
+    after = {
+        "events": 1,
+        "executions": answer["executions"],
+        "refunds": [event_number(answer["event_id"])],
+    }
+    return RepairResult(request.target_id, after=after)
+
+
+async def read_range(services: RepairServices, request: RepairRequest[Range]) -> RangeView:
+    """How much a refund of this range would give back. Raises AccountNotFoundError."""
     names = ("since", "until", "workflow", "user_id")
-    values = {"account": number, **dict(zip(names, found.values(), strict=True))}
-    async with database.reading() as session:
-        if await session.get(Account, number) is None:
+    values = dict(zip(names, request.form.values(), strict=True))
+    async with services.database.reading() as session:
+        if await session.get(Account, request.account_id) is None:
             raise AccountNotFoundError
-        return _view(await _fetch(session, values))
+        connection = await session.connection()
+        values |= {"account": request.account_id}
+        return _view((await connection.execute(FOUND_BY_NAME, values)).all())
 
 
-async def refund_range(
-    executions: Executions,
-    actor: Actor,
-    account_id: str,
-    found: EventRange,
-    *,
-    reason: str,
-    now: datetime,
-    key: str | None = None,
-) -> EntryView:
+async def preview_range(services: RepairServices, request: RepairRequest[Range]) -> RangePreview:
+    """Raises AccountNotFoundError, and what `refund_range` raises."""
+    view = await read_range(services, request)
+    if not view.events:
+        were = "was" if view.events_refunded == 1 else "were"
+        raise NothingToRefundError(
+            f"{counted(view.events_refunded, 'run')} in this range {were} already refunded."
+            if view.events_refunded
+            else "There are no runs of this workflow in this range.",
+            events_refunded=view.events_refunded,
+        )
+    _require_allowed(request, view)
+    balance = await balance_of(services, request)
+    return RangePreview(view, balance.executions_remaining)
+
+
+async def refund_range(ledger: Ledger, request: RepairRequest[Range]) -> RepairResult:
     """Give back all that is left of the range's events, at most MAX_EVENTS.
 
-    Raises ForbiddenError, OverLimitError, AccountNotFoundError, TooManyEventsError,
-    NothingToRefundError.
+    Raises OverLimitError, TooManyEventsError, NothingToRefundError.
     """
-    staff = require(actor, Action.REFUND)
-    number = account_number(account_id)
-
-    async def correct(ledger: Ledger) -> RepairResult:
-        rows = await ledger.connection.fetch(FOUND_BY_PLACE, number, *found.values())
-        view = _view(rows)
-        require_few_events(view)
-        require_within_limit(staff, view.executions)
-        requests = [_refund(number, row[0], None, reason) for row in rows if row[2] > 0]
-        after = _given_back(await ledger.decide(requests))
-        if not after["events"]:
-            raise NothingToRefundError(events_refunded=view.events_refunded)
-        after |= {
-            "events_refunded": view.events_refunded,
-            "events_left": view.events - after["events"],
-            "executions_left": view.executions - after["executions"],
-        }
-        return RepairResult(found.workflow, after=after | _as_json(found))
-
-    order = RepairRequest(staff, Action.REFUND, number, reason, key, tuple(_as_json(found).items()))
-    return await repair_ledger(executions, order, correct, now)
+    form = request.form
+    rows = await ledger.connection.fetch(FOUND_BY_POSITION, request.account_id, *form.values())
+    view = _view(rows)
+    _require_allowed(request, view)
+    refunds = [_refund(request, row[0], None) for row in rows if row[2] > 0]
+    after = _given_back(await ledger.decide(refunds))
+    if not after["events"]:
+        raise NothingToRefundError(events_refunded=view.events_refunded)
+    after |= {
+        "events_refunded": view.events_refunded,
+        "events_left": view.events - after["events"],
+        "executions_left": view.executions - after["executions"],
+    }
+    return RepairResult(form.workflow, after=after | form.as_json())
 
 
 async def read_refunded(
     database: Database, actor: Actor, account_id: str, numbers: Sequence[int]
 ) -> dict[int, int]:
-    """Executions given back of the ledger's events with these numbers, as their receipts say it;
-    those of which nothing was are left out. Raises ForbiddenError, AccountNotFoundError."""
+    """Executions given back of the ledger's events with these numbers; events of which none were
+    are left out. Raises ForbiddenError, AccountNotFoundError."""
     require(actor, Action.READ)
     refers_to = col(ExecutionEvent.refers_to)
     async with database.reading() as session:
@@ -230,25 +274,16 @@ async def read_refunded(
     return {number: -int(taken) for number, taken in rows if number is not None and taken}
 
 
-def require_few_events(view: RangeView) -> None:
-    """Raises TooManyEventsError."""
-    if view.events > MAX_EVENTS:
-        raise TooManyEventsError(
-            f"{view.events:,} events are in this range; refund at most {MAX_EVENTS:,} at once.",
-            events=view.events,
-            max_events=MAX_EVENTS,
-        )
-
-
-async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) -> RepairResult:
+async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
     """Use again, from the same plans, what a refund gave back, so that it can be refunded once
     more. Raises AdjustmentExceedsError when it was used meanwhile, GrantTakenBackError."""
+    entry, account_id = request.entry_undone(), request.account_id
     rows = await ledger.connection.fetch(GIVEN_BACK, account_id, entry.after["refunds"])
     plans = sorted({row["plan_sequence"] for row in rows})
     await require_not_taken_back(ledger, account_id, plans)
-    requests: dict[int, Adjust] = {}
+    adjustments: dict[int, Adjust] = {}
     for row in rows:
-        request = requests.setdefault(
+        adjustment = adjustments.setdefault(
             row["number"],
             Adjust(
                 account_id=account_id,
@@ -259,22 +294,41 @@ async def take_refunds_back(ledger: Ledger, account_id: int, entry: AuditEntry) 
                 refers_to=row["refers_to"],
             ),
         )
-        request.parts.append((row["plan_sequence"], -row["executions"]))
-    decisions = await ledger.decide(list(requests.values()))
+        adjustment.parts.append((row["plan_sequence"], -row["executions"]))
+    decisions = await ledger.decide(list(adjustments.values()))
     taken = sum(answer_of(each)["executions"] for each in decisions)
     return RepairResult(
         entry.subject, {"executions": entry.after["executions"]}, {"executions": -taken}
     )
 
 
-def _refund(account_id: int, number: int, count: int | None, reason: str) -> Refund:
-    """With a key of its own: whether a request is repeated is known by the repair's."""
+def wording(_: Figures, after: Figures) -> str:
+    text = f"{counted(after['executions'], 'execution')} given back"
+    if after["events"] == 1:
+        return text
+    workflow = f" of {after['workflow']}" if after.get("workflow") else ""
+    return f"{text} for {after['events']:,} runs{workflow}"
+
+
+def _require_allowed(request: RepairRequest[Range], view: RangeView) -> None:
+    """Raises TooManyEventsError, OverLimitError."""
+    if view.events > MAX_EVENTS:
+        raise TooManyEventsError(
+            f"This range has {view.events:,} events; refund at most {MAX_EVENTS:,} at once.",
+            events=view.events,
+            max_events=MAX_EVENTS,
+        )
+    require_within_limit(request.staff, view.executions)
+
+
+def _refund(request: RepairRequest[Any], number: int, count: int | None) -> Refund:
+    """With a key of its own: the repair's key says whether a request is repeated."""
     key = ids.new_id("staff-")
-    return Refund(account_id, number, count, reason.strip(), key, STAFF)
+    return Refund(request.account_id, number, count, request.reason.strip(), key, STAFF)
 
 
-def _given_back(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """Events of which an adjustment left nothing to give back are skipped."""
+def _given_back(decisions: Sequence[Decision]) -> Figures:
+    """Without the events of which an adjustment left nothing to give back."""
     answers = [answer_of(each) for each in decisions if not isinstance(each, RefundExceedsError)]
     return {
         "events": len(answers),
@@ -294,15 +348,42 @@ def _view(rows: Sequence[Any]) -> RangeView:
     )
 
 
-def _as_json(found: EventRange) -> dict[str, Any]:
-    return {
-        "workflow": found.workflow,
-        "user_id": found.user_id,
-        "from": moment(found.since),
-        "to": moment(found.until),
-    }
-
-
-async def _fetch(session: AsyncSession, values: dict[str, Any]) -> Sequence[Any]:
-    connection = await session.connection()
-    return (await connection.execute(FOUND_BY_NAME, values)).all()
+WORDED: Final = frozenset({"events", "executions", "workflow"})
+REFUND: Final = Repair(
+    name="refund",
+    action=Action.REFUND,
+    target=EVENT,
+    path="refund",
+    title="Refund one run",
+    explanation="Gives executions of a run back to the plan that paid, all by default.",
+    form=RefundOne,
+    preview=preview_event,
+    apply=InLedger(refund_event),
+    undo=InLedger(undo),
+    wording=wording,
+    worded=WORDED,
+    counts_executions=True,
+    target_input=Input("Event", Control.TEXT, "As the ledger names it: evt_…"),
+)
+REFUND_RANGE: Final = Repair(
+    name="refund_range",
+    action=Action.REFUND,
+    target=ACCOUNT,
+    path="refunds",
+    title="Refund the runs of a workflow",
+    explanation="Gives back every run of a workflow between two moments; runs that were refunded"
+    " before are skipped.",
+    form=Range,
+    preview=preview_range,
+    apply=InLedger(refund_range),
+    undo=InLedger(undo),
+    wording=wording,
+    worded=WORDED,
+    counts_executions=True,
+    preview_route=PreviewRoute(
+        "preview_refunds",
+        "Preview",
+        "How many events and executions a refund of this range would give back.",
+        read_range,
+    ),
+)

@@ -1,146 +1,167 @@
-"""Stopping and letting go on: one plan (pause, resume), or all of an account (block, unblock).
+"""Stopping one plan (pause) or a whole account (block), and letting it go on.
 
-What runs already is honoured; nothing new is allowed while it is stopped. Time goes on.
+Runs that have begun may finish; nothing new is allowed meanwhile. The period goes on.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from sqlmodel import col, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.actors import Actor
-from billing_app.billing.errors import ConflictError
+from billing_app.billing.errors import AccountNotFoundError, ConflictError
 from billing_app.billing.overage.rules import reference_of
-from billing_app.billing.staff.access.permissions import Action, require
-from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs.repairs import (
-    AlreadySoError,
-    RepairRequest,
-    RepairResult,
-    account_number,
+from billing_app.billing.plans.service import PlanState, PlanView
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.repairs.drivers import InSession
+from billing_app.billing.staff.repairs.fields import NoFields, restored, stored
+from billing_app.billing.staff.repairs.plan_rows import (
+    balance_of,
     lock_plan,
     lock_plans,
-    moment,
-    moment_of,
     plan_id_of,
-    plan_numbers,
-    repair,
+    plan_of,
+    plans_of,
+    sequence_of,
 )
-from billing_app.db.engine import Database
-from billing_app.db.tables import Account, AuditEntry, Plan
+from billing_app.billing.staff.repairs.repair import (
+    ACCOUNT,
+    PLAN,
+    AlreadyInStateError,
+    ChangedSinceError,
+    Repair,
+    RepairRequest,
+    RepairResult,
+    RepairServices,
+    Shown,
+)
+from billing_app.db.enums import PlanSource
+from billing_app.db.tables import Account, Plan
+
+Request = RepairRequest[Any]
 
 
-class MovedOnError(ConflictError):
-    code = "moved_on"
-    title = "Somebody changed it again since"
+@dataclass(frozen=True, slots=True)
+class PausePreview:
+    """`plan_remaining` cannot be used until the plan is resumed; `plan_held` may still be. The
+    account can use `executions_before` now, and `executions_after` then."""
+
+    plan_name: str
+    plan_remaining: int
+    plan_held: int
+    executions_before: int
+    executions_after: int
 
 
-async def pause_plan(
-    database: Database,
-    actor: Actor,
-    plan_id: str,
-    *,
-    reason: str,
-    now: datetime,
-    key: str | None = None,
-) -> EntryView:
-    """Nothing new is taken from the plan. Raises ForbiddenError, PlanUnknownError,
-    AlreadySoError, ConflictError when it has ended."""
-    staff = require(actor, Action.PAUSE)
-    account_id, sequence = plan_numbers(plan_id)
-
-    async def change(session: AsyncSession, account: Account) -> RepairResult:
-        plan = await lock_plan(session, account.id, sequence)
-        if plan.ended_at is not None or (plan.ends_at is not None and plan.ends_at <= now):
-            raise ConflictError("The plan has ended; there is nothing to pause.")
-        return await _set_paused(session, plan, now)
-
-    order = RepairRequest(staff, Action.PAUSE, account_id, reason, key, (plan_id,))
-    return await repair(database, order, change, now)
+@dataclass(frozen=True, slots=True)
+class ResumePreview:
+    plan_name: str
+    plan_remaining: int
 
 
-async def resume_plan(
-    database: Database,
-    actor: Actor,
-    plan_id: str,
-    *,
-    reason: str,
-    now: datetime,
-    key: str | None = None,
-) -> EntryView:
-    """The plan may be used again. Raises as `pause_plan`."""
-    staff = require(actor, Action.RESUME)
-    account_id, sequence = plan_numbers(plan_id)
-
-    async def change(session: AsyncSession, account: Account) -> RepairResult:
-        plan = await lock_plan(session, account.id, sequence)
-        return await _set_paused(session, plan, None)
-
-    order = RepairRequest(staff, Action.RESUME, account_id, reason, key, (plan_id,))
-    return await repair(database, order, change, now)
+@dataclass(frozen=True, slots=True)
+class BlockPreview:
+    executions_remaining: int
+    executions_held: int
 
 
-async def block_account(
-    database: Database,
-    actor: Actor,
-    account_id: str,
-    *,
-    reason: str,
-    now: datetime,
-    key: str | None = None,
-) -> EntryView:
-    """Nothing new is allowed. Raises ForbiddenError, AccountNotFoundError, AlreadySoError."""
-    staff = require(actor, Action.BLOCK)
-
-    async def change(session: AsyncSession, account: Account) -> RepairResult:
-        return await _set_blocked(session, account, now)
-
-    order = RepairRequest(staff, Action.BLOCK, account_number(account_id), reason, key)
-    return await repair(database, order, change, now)
+@dataclass(frozen=True, slots=True)
+class UnblockPreview:
+    executions_remaining: int
 
 
-async def unblock_account(
-    database: Database,
-    actor: Actor,
-    account_id: str,
-    *,
-    reason: str,
-    now: datetime,
-    key: str | None = None,
-) -> EntryView:
-    """Plans count again. Raises as `block_account`."""
-    staff = require(actor, Action.UNBLOCK)
-
-    async def change(session: AsyncSession, account: Account) -> RepairResult:
-        return await _set_blocked(session, account, None)
-
-    order = RepairRequest(staff, Action.UNBLOCK, account_number(account_id), reason, key)
-    return await repair(database, order, change, now)
+async def preview_pause(services: RepairServices, request: Request) -> PausePreview:
+    """Raises PlanUnknownError, AlreadyInStateError, ConflictError for a plan that has ended."""
+    plan, balance = await plan_of(services, request), await balance_of(services, request)
+    _require_open(plan.ended_at, plan.ends_at, request.now)
+    _require_other(plan.paused_at, request.now, "plan", "paused")
+    before = balance.executions_remaining
+    after = before - plan.remaining if plan.remaining <= before else before
+    return PausePreview(plan.name, plan.remaining, plan.held, before, after)
 
 
-async def put_pause_back(
-    session: AsyncSession, account: Account, entry: AuditEntry, _: datetime
-) -> RepairResult:
-    """As it was before a pause or its end. Raises MovedOnError."""
-    plan = await lock_plan(session, account.id, plan_numbers(entry.subject)[1])
-    _require_same(entry, "paused_at", plan.paused_at)
-    return await _set_paused(session, plan, moment_of(entry.before["paused_at"]))
+async def preview_resume(services: RepairServices, request: Request) -> ResumePreview:
+    """Raises PlanUnknownError, AlreadyInStateError."""
+    plan = await plan_of(services, request)
+    _require_other(plan.paused_at, None, "plan", "paused")
+    return ResumePreview(plan.name, left_of([plan]))
 
 
-async def put_block_back(
-    session: AsyncSession, account: Account, entry: AuditEntry, _: datetime
-) -> RepairResult:
-    """As it was before a block or its end. Raises MovedOnError."""
-    _require_same(entry, "blocked_at", account.blocked_at)
-    return await _set_blocked(session, account, moment_of(entry.before["blocked_at"]))
+async def preview_block(services: RepairServices, request: Request) -> BlockPreview:
+    """Raises AccountNotFoundError, AlreadyInStateError."""
+    await _require_block(services, request, request.now)
+    balance = await balance_of(services, request)
+    return BlockPreview(balance.executions_remaining, balance.executions_held)
+
+
+async def preview_unblock(services: RepairServices, request: Request) -> UnblockPreview:
+    """Raises AccountNotFoundError, AlreadyInStateError."""
+    await _require_block(services, request, None)
+    return UnblockPreview(left_of(plans_in_force(await plans_of(services, request), request.now)))
+
+
+def plans_in_force(plans: list[PlanView], now: datetime) -> list[PlanView]:
+    """Plans that could be used now if the account were not blocked, without overage."""
+    return [
+        plan
+        for plan in plans
+        if plan.state is not PlanState.ENDED
+        and plan.source is not PlanSource.OVERAGE
+        and plan.paused_at is None
+        and plan.starts_at <= now
+    ]
+
+
+def left_of(plans: list[PlanView]) -> int:
+    return sum(plan.executions - plan.used - plan.held for plan in plans)
+
+
+async def pause(session: AsyncSession, request: Request) -> RepairResult:
+    """Raises PlanUnknownError, AlreadyInStateError, ConflictError for a plan that has ended."""
+    plan = await lock_plan(session, request.account_id, request.number)
+    _require_open(plan.ended_at, plan.ends_at, request.now)
+    return await _set_paused(session, plan, request.now)
+
+
+async def resume(session: AsyncSession, request: Request) -> RepairResult:
+    """Raises PlanUnknownError, AlreadyInStateError."""
+    plan = await lock_plan(session, request.account_id, request.number)
+    return await _set_paused(session, plan, None)
+
+
+async def block(session: AsyncSession, request: Request) -> RepairResult:
+    """Raises AlreadyInStateError."""
+    return await _set_blocked(session, request, request.now)
+
+
+async def unblock(session: AsyncSession, request: Request) -> RepairResult:
+    """Raises AlreadyInStateError."""
+    return await _set_blocked(session, request, None)
+
+
+async def undo_pause(session: AsyncSession, request: Request) -> RepairResult:
+    """Also of a resume. Raises ChangedSinceError."""
+    entry = request.entry_undone()
+    plan = await lock_plan(session, request.account_id, sequence_of(entry.subject))
+    _require_unchanged(request, "paused_at", plan.paused_at)
+    return await _set_paused(session, plan, restored(entry.before["paused_at"]))
+
+
+async def undo_block(session: AsyncSession, request: Request) -> RepairResult:
+    """Also of an unblock. Raises ChangedSinceError."""
+    account = await session.get_one(Account, request.account_id)
+    _require_unchanged(request, "blocked_at", account.blocked_at)
+    return await _set_blocked(
+        session, request, restored(request.entry_undone().before["blocked_at"])
+    )
 
 
 async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) -> RepairResult:
-    """Also what may be used beyond it: or a pause would sell overage instead of what is paid."""
-    if (plan.paused_at is None) is (at is None):
-        raise AlreadySoError("The plan is paused." if at else "The plan is not paused.")
-    before = {"paused_at": moment(plan.paused_at), "name": plan.name}
+    """Its overage too: else a pause would sell overage instead of what is paid."""
+    _require_other(plan.paused_at, at, "plan", "paused")
+    before = {"paused_at": stored(plan.paused_at), "name": plan.name}
     plan.paused_at = at
     session.add(plan)
     if plan.source_reference:
@@ -150,23 +171,101 @@ async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) ->
             .where(col(Plan.source_reference) == reference_of(plan.source_reference))
             .values(paused_at=at)
         )
-    return RepairResult(plan_id_of(plan), before, {"paused_at": moment(at), "name": plan.name})
+    return RepairResult(plan_id_of(plan), before, {"paused_at": stored(at), "name": plan.name})
 
 
 async def _set_blocked(
-    session: AsyncSession, account: Account, at: datetime | None
+    session: AsyncSession, request: Request, at: datetime | None
 ) -> RepairResult:
     """The database copies it to the plans: they are locked first, by sequence."""
-    if (account.blocked_at is None) is (at is None):
-        raise AlreadySoError("The account is blocked." if at else "The account is not blocked.")
+    account = await session.get_one(Account, request.account_id)
+    _require_other(account.blocked_at, at, "account", "blocked")
     await lock_plans(session, account.id)
-    before = {"blocked_at": moment(account.blocked_at)}
+    before = {"blocked_at": stored(account.blocked_at)}
     account.blocked_at = at
     session.add(account)
     await session.flush()
-    return RepairResult(ids.encode_account(account.id), before, {"blocked_at": moment(at)})
+    return RepairResult(ids.encode_account(account.id), before, {"blocked_at": stored(at)})
 
 
-def _require_same(entry: AuditEntry, name: str, found: datetime | None) -> None:
-    if moment_of(entry.after[name]) != found:
-        raise MovedOnError("Somebody changed it again since.", **{name: found})
+async def _require_block(services: RepairServices, request: Request, at: datetime | None) -> None:
+    async with services.database.reading() as session:
+        account = await session.get(Account, request.account_id)
+    if account is None:
+        raise AccountNotFoundError
+    _require_other(account.blocked_at, at, "account", "blocked")
+
+
+def _require_open(ended_at: datetime | None, ends_at: datetime | None, now: datetime) -> None:
+    if ended_at is not None or (ends_at is not None and ends_at <= now):
+        raise ConflictError("The plan has ended; there is nothing to pause.")
+
+
+def _require_other(current: datetime | None, at: datetime | None, noun: str, state: str) -> None:
+    if (current is None) is (at is None):
+        raise AlreadyInStateError(f"The {noun} is {'' if at else 'not '}{state}.")
+
+
+def _require_unchanged(request: Request, name: str, current: datetime | None) -> None:
+    if restored(request.entry_undone().after[name]) != current:
+        raise ChangedSinceError("Somebody has changed it again since.", **{name: current})
+
+
+PAUSE: Final = Repair(
+    name="pause",
+    action=Action.PAUSE,
+    target=PLAN,
+    path="pause",
+    title="Pause a plan",
+    explanation="Stops new runs on the plan. Runs that have begun may finish.",
+    form=NoFields,
+    preview=preview_pause,
+    apply=InSession(pause),
+    undo=InSession(undo_pause),
+    wording=lambda _, after: f"{after['name']} paused",
+    shown=Shown.IN_ROW,
+    is_harsh=True,
+)
+RESUME: Final = Repair(
+    name="resume",
+    action=Action.RESUME,
+    target=PLAN,
+    path="resume",
+    title="Resume a plan",
+    explanation="Allows new runs on the plan again.",
+    form=NoFields,
+    preview=preview_resume,
+    apply=InSession(resume),
+    undo=InSession(undo_pause),
+    wording=lambda _, after: f"{after['name']} resumed",
+    shown=Shown.IN_ROW,
+)
+BLOCK: Final = Repair(
+    name="block",
+    action=Action.BLOCK,
+    target=ACCOUNT,
+    path="block",
+    title="Block the account",
+    explanation="Stops new runs on every plan of the account. Runs that have begun may finish.",
+    form=NoFields,
+    preview=preview_block,
+    apply=InSession(block),
+    undo=InSession(undo_block),
+    wording=lambda _, __: "Account blocked",
+    shown=Shown.WHILE_OPEN,
+    is_harsh=True,
+)
+UNBLOCK: Final = Repair(
+    name="unblock",
+    action=Action.UNBLOCK,
+    target=ACCOUNT,
+    path="unblock",
+    title="Unblock the account",
+    explanation="Allows new runs on the account's plans again.",
+    form=NoFields,
+    preview=preview_unblock,
+    apply=InSession(unblock),
+    undo=InSession(undo_block),
+    wording=lambda _, __: "Account unblocked",
+    shown=Shown.WHILE_BLOCKED,
+)

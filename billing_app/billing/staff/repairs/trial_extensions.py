@@ -1,31 +1,44 @@
 """Extending a trial: a later end, more executions, or both."""
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.actors import Actor
+from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import ConflictError, InvalidInputError
-from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
-from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs.repairs import (
+from billing_app.billing.staff.access.permissions import (
+    MAX_EXECUTIONS,
+    Action,
+    require_within_limit,
+)
+from billing_app.billing.staff.repairs.drivers import InSession
+from billing_app.billing.staff.repairs.fields import (
+    Control,
+    Input,
+    RepairForm,
+    check_end,
+    check_executions,
+    restored,
+    stored,
+)
+from billing_app.billing.staff.repairs.plan_rows import plan_id_of, plans_of
+from billing_app.billing.staff.repairs.repair import (
+    ACCOUNT,
+    ChangedSinceError,
+    Figures,
+    Repair,
     RepairRequest,
     RepairResult,
-    account_number,
-    check_executions,
-    moment,
-    moment_of,
-    plan_id_of,
-    repair,
+    RepairServices,
+    Shown,
 )
-from billing_app.billing.staff.repairs.stops import MovedOnError
-from billing_app.db.engine import Database
+from billing_app.billing.staff.repairs.wording import counted, last_day
 from billing_app.db.enums import EndReason, PlanType
-from billing_app.db.tables import Account, AuditEntry, Plan
-
-MAX_DAYS: Final = 3_660
+from billing_app.db.tables import Plan
 
 
 class NoTrialError(ConflictError):
@@ -37,68 +50,78 @@ class TrialEndError(ConflictError):
     """An extension only adds: an end moves to later, and a trial without one keeps none."""
 
     code = "trial_end"
-    title = "The trial's end cannot become this"
+    title = "The trial cannot end then"
 
 
 class TrialUsedError(ConflictError):
     code = "trial_used"
-    title = "Executions of the extension were used meanwhile"
+    title = "Executions of the extension are in use"
 
 
-async def extend_trial(
-    database: Database,
-    actor: Actor,
-    account_id: str,
-    *,
-    reason: str,
-    now: datetime,
-    executions: int = 0,
-    ends_at: datetime | None = None,
-    key: str | None = None,
-) -> EntryView:
-    """Add executions, and move the end to `ends_at`; a trial that had ended goes on.
+@dataclass(frozen=True)
+class Extension(RepairForm):
+    """How many more executions, and a later end; one of them is needed."""
 
-    Raises ForbiddenError, OverLimitError, InvalidInputError, AccountNotFoundError, NoTrialError,
-    TrialEndError.
+    executions: Annotated[
+        int, Field(ge=0, le=MAX_EXECUTIONS), Input("More executions", Control.NUMBER)
+    ] = 0
+    ends_at: Annotated[
+        datetime | None,
+        Input("Valid through", Control.LAST_DAY, absent="This trial has no end."),
+    ] = None
+
+    def check(self, staff: StaffActor, now: datetime) -> None:
+        check_executions(self.executions, least=0)
+        require_within_limit(staff, self.executions)
+        if not self.executions and self.ends_at is None:
+            raise InvalidInputError("Give executions, a new end, or both.", field="executions")
+        check_end(self.ends_at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionPreview:
+    """`ends_after` None: the end stays."""
+
+    executions_before: int
+    executions_after: int
+    executions_used: int
+    ends_before: datetime | None
+    ends_after: datetime | None
+
+
+async def preview(services: RepairServices, request: RepairRequest[Extension]) -> ExtensionPreview:
+    """Raises NoTrialError, TrialEndError."""
+    trial = next((p for p in await plans_of(services, request) if p.type is PlanType.TRIAL), None)
+    if trial is None:
+        raise NoTrialError
+    form = request.form
+    _require_later(trial.ends_at, form.ends_at, request.now)
+    total = trial.executions
+    return ExtensionPreview(total, total + form.executions, trial.used, trial.ends_at, form.ends_at)
+
+
+async def extend(session: AsyncSession, request: RepairRequest[Extension]) -> RepairResult:
+    """Add executions and move the end; a trial that had ended goes on.
+
+    Raises NoTrialError, TrialEndError.
     """
-    staff = require(actor, Action.EXTEND_TRIAL)
-    check_executions(executions, least=0)
-    require_within_limit(staff, executions)
-    if not executions and ends_at is None:
-        raise InvalidInputError("Give executions, a new end, or both.", field="executions")
-    if ends_at is not None and not now < ends_at <= now + timedelta(days=MAX_DAYS):
-        raise InvalidInputError(f"ends_at must be within {MAX_DAYS} days.", field="ends_at")
-
-    async def change(session: AsyncSession, account: Account) -> RepairResult:
-        trial = await _lock_trial(session, account.id)
-        _require_later(trial, ends_at, now)
-        before = _figures(trial)
-        trial.executions += executions
-        trial.ends_at = ends_at or trial.ends_at
-        _go_on(trial)
-        session.add(trial)
-        return RepairResult(plan_id_of(trial), before, _figures(trial))
-
-    order = RepairRequest(
-        staff,
-        Action.EXTEND_TRIAL,
-        account_number(account_id),
-        reason,
-        key,
-        (executions, moment(ends_at)),
-    )
-    return await repair(database, order, change, now)
+    trial, form = await _lock_trial(session, request.account_id), request.form
+    _require_later(trial.ends_at, form.ends_at, request.now)
+    before = _figures(trial)
+    trial.executions += form.executions
+    trial.ends_at = form.ends_at or trial.ends_at
+    _go_on(trial)
+    session.add(trial)
+    return RepairResult(plan_id_of(trial), before, _figures(trial))
 
 
-async def take_extension_back(
-    session: AsyncSession, account: Account, entry: AuditEntry, now: datetime
-) -> RepairResult:
-    """The executions and the end from before. Raises TrialUsedError, MovedOnError."""
-    trial = await _lock_trial(session, account.id)
-    found = _figures(trial)
+async def undo(session: AsyncSession, request: RepairRequest[Any]) -> RepairResult:
+    """The executions and the end from before. Raises TrialUsedError, ChangedSinceError."""
+    trial, entry = await _lock_trial(session, request.account_id), request.entry_undone()
+    current = _figures(trial)
     for name in ("executions", "ends_at"):
-        if found[name] != entry.after[name]:
-            raise MovedOnError("The trial was extended again since; undo that first.", **found)
+        if current[name] != entry.after[name]:
+            raise ChangedSinceError("The trial was extended again; undo that first.", **current)
     executions: int = entry.before["executions"]
     if trial.used + trial.held > executions:
         raise TrialUsedError(
@@ -108,10 +131,18 @@ async def take_extension_back(
             executions_held=trial.held,
         )
     trial.executions = executions
-    trial.ends_at = moment_of(entry.before["ends_at"])
-    _end_again(trial, entry.before, now)
+    trial.ends_at = restored(entry.before["ends_at"])
+    _end_again(trial, entry.before, request.now)
     session.add(trial)
-    return RepairResult(plan_id_of(trial), found, _figures(trial))
+    return RepairResult(plan_id_of(trial), current, _figures(trial))
+
+
+def wording(before: Figures, after: Figures) -> str:
+    more = after["executions"] - before["executions"]
+    by = f" by {counted(more, 'execution')}" if more else ""
+    is_longer = after["ends_at"] != before["ends_at"]
+    end = f", valid through {last_day(after['ends_at'])}" if is_longer else ""
+    return f"Trial extended{by}{end}"
 
 
 async def _lock_trial(session: AsyncSession, account_id: int) -> Plan:
@@ -127,14 +158,19 @@ async def _lock_trial(session: AsyncSession, account_id: int) -> Plan:
     return trial
 
 
-def _require_later(trial: Plan, ends_at: datetime | None, now: datetime) -> None:
+def _require_later(current: datetime | None, ends_at: datetime | None, now: datetime) -> None:
+    if current is None:
+        if ends_at is not None:
+            raise TrialEndError("The trial has no end; add executions only.")
+        return
+    last = last_day(current.isoformat())
     if ends_at is None:
-        if trial.ends_at is not None and trial.ends_at <= now:
-            raise TrialEndError(f"The trial ended at {trial.ends_at}; give it a new end.")
-    elif trial.ends_at is None:
-        raise TrialEndError("The trial has no end; add executions only.")
-    elif ends_at <= trial.ends_at:
-        raise TrialEndError(f"The trial ends at {trial.ends_at} already.", ends_at=trial.ends_at)
+        if current <= now:
+            raise TrialEndError(f"The trial was valid through {last}; give it a new end.")
+    elif ends_at <= current:
+        raise TrialEndError(
+            f"The trial is valid through {last} already; give it a later end.", ends_at=current
+        )
 
 
 def _go_on(trial: Plan) -> None:
@@ -144,21 +180,37 @@ def _go_on(trial: Plan) -> None:
         trial.ended_because = EndReason.DEPLETED
 
 
-def _end_again(trial: Plan, before: dict[str, Any], now: datetime) -> None:
-    """As it had ended before; one whose end has passed ends with the next decision."""
+def _end_again(trial: Plan, before: Figures, now: datetime) -> None:
+    """As it had ended before; a trial whose end has passed ends with the next decision."""
     if trial.used == trial.executions:
-        was_so = before["ended_because"] == EndReason.DEPLETED
-        trial.ended_at = (moment_of(before["ended_at"]) if was_so else trial.ended_at) or now
+        was_depleted = before["ended_because"] == EndReason.DEPLETED
+        trial.ended_at = (restored(before["ended_at"]) if was_depleted else trial.ended_at) or now
         trial.ended_because = EndReason.DEPLETED
     elif before["ended_because"] == EndReason.PERIOD_ENDED and not trial.held:
-        trial.ended_at = moment_of(before["ended_at"])
+        trial.ended_at = restored(before["ended_at"])
         trial.ended_because = EndReason.PERIOD_ENDED
 
 
-def _figures(trial: Plan) -> dict[str, Any]:
+def _figures(trial: Plan) -> Figures:
     return {
         "executions": trial.executions,
-        "ends_at": moment(trial.ends_at),
-        "ended_at": moment(trial.ended_at),
+        "ends_at": stored(trial.ends_at),
+        "ended_at": stored(trial.ended_at),
         "ended_because": trial.ended_because,
     }
+
+
+EXTEND_TRIAL: Final = Repair(
+    name="extend_trial",
+    action=Action.EXTEND_TRIAL,
+    target=ACCOUNT,
+    path="trial",
+    title="Extend the trial",
+    explanation="Adds executions to the trial, gives it a later end, or both.",
+    form=Extension,
+    preview=preview,
+    apply=InSession(extend),
+    undo=InSession(undo),
+    wording=wording,
+    shown=Shown.ON_TRIAL,
+)

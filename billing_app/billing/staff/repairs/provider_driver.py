@@ -1,0 +1,167 @@
+"""Repairs that the payment provider carries out.
+
+The provider request and its audit entry are committed together, then the provider is asked
+(subscriptions/provider_requests.py). A request that fails is written down as undone.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import BillingError, ConflictError
+from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.audit.audit_reading import EntryView, view_of
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
+from billing_app.billing.staff.repairs.drivers import (
+    SessionTransaction,
+    known_entry,
+    require_not_own,
+    require_not_undone,
+    write_entry,
+)
+from billing_app.billing.staff.repairs.repair import (
+    AlreadyInStateError,
+    F,
+    RepairRequest,
+    RepairResult,
+    RepairServices,
+)
+from billing_app.billing.subscriptions.provider_request_recovery import NeverArrivedError, Wanted
+from billing_app.db.enums import ProviderRequestState, StaffRole
+from billing_app.db.tables import AuditEntry, ProviderCustomer, ProviderRequest
+
+# Names the audit entry in the request that belongs to it.
+ENTRY: Final = "audit_entry_id"
+
+
+class RequestFailedError(ConflictError):
+    """The answer to a repeated key whose first request failed."""
+
+    code = "request_failed"
+    title = "The request with this key failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStep:
+    """What to ask of the provider. `decide` gives the parameters and the result from the rows,
+    with the account locked; it may refuse."""
+
+    wanted: Wanted
+    decide: Callable[[AsyncSession], Awaitable[tuple[dict[str, Any], RepairResult]]]
+
+
+@dataclass(frozen=True, slots=True)
+class AtProvider(Generic[F]):
+    """`prepare` reads, and makes at the provider what the step needs; it writes no decision."""
+
+    prepare: Callable[[RepairServices, RepairRequest[F]], Awaitable[ProviderStep]]
+
+    async def run(self, services: RepairServices, request: RepairRequest[F]) -> EntryView:
+        async with services.database.reading() as session:
+            transaction = SessionTransaction(session)
+            await require_not_own(transaction, request)
+            known = await _known_outcome(session, request)
+            if known is not None:
+                return known
+            if await known_entry(transaction, request) is None:
+                await require_not_undone(transaction, request)
+        return await _carry_out(services, request, await self.prepare(services, request))
+
+
+async def provider_customer(services: RepairServices, account_id: int) -> str:
+    """The id that the provider knows the account by."""
+    async with services.database.reading() as session:
+        customer = await session.get(ProviderCustomer, account_id)
+    assert customer is not None
+    return customer.customer_id
+
+
+async def record_failure(
+    session: AsyncSession, row: ProviderRequest, error: BillingError, now: datetime
+) -> None:
+    """A move that failed is undone by an entry that says why; of a failed undo, the entry only
+    says why."""
+    entry_id = row.parameters.get(ENTRY)
+    if entry_id is None:
+        return
+    entry = await session.get(AuditEntry, entry_id)
+    assert entry is not None
+    never_arrived = isinstance(error, NeverArrivedError)
+    audit_record = AuditRecord(
+        action=Action.UNDO,
+        reason=error.title if never_arrived else f"The payment provider refused: {error.title}",
+        account_id=entry.account_id,
+        subject=entry.subject,
+        before=entry.after,
+        after=entry.before | {"refused": error.code},
+        undoes=None if entry.action == Action.UNDO else entry.id,
+    )
+    actor = StaffActor(entry.actor_id, entry.actor_name, StaffRole(entry.role))
+    await record(session, actor, audit_record, now)
+
+
+async def _carry_out(
+    services: RepairServices, request: RepairRequest[Any], step: ProviderStep
+) -> EntryView:
+    account_id, now = request.account_id, request.now
+    requests = services.provider_requests
+    customer_id = await provider_customer(services, account_id)
+    written: list[AuditEntry] = []
+
+    async def decide(session: AsyncSession) -> dict[str, Any]:
+        transaction = SessionTransaction(session)
+        await require_not_undone(transaction, request)
+        parameters, result = await step.decide(session)
+        written.append(await write_entry(transaction, request, result))
+        return parameters | {ENTRY: written[0].id}
+
+    if await requests.settle(account_id, customer_id, now, wanted=step.wanted):
+        return await _entry_before(services, request)
+    async with services.database.reading() as session:
+        await _known_outcome(session, request)
+    await requests.carry_out(account_id, customer_id, step.wanted, decide, now)
+    return view_of(written[0]) if written else await _entry_before(services, request)
+
+
+async def _known_outcome(session: AsyncSession, request: RepairRequest[Any]) -> EntryView | None:
+    """What an earlier request with this key did; None also while that is uncertain.
+
+    Raises IdempotencyKeyReusedError, RequestFailedError.
+    """
+    entry = await known_entry(SessionTransaction(session), request)
+    if entry is None:
+        return None
+    query = (
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == entry.account_id)
+        .where(col(ProviderRequest.parameters)[ENTRY].as_integer() == entry.id)
+    )
+    row = (await session.exec(query)).first()
+    if row is None or row.state == ProviderRequestState.DONE:
+        return view_of(entry)
+    if row.state == ProviderRequestState.FAILED:
+        raise RequestFailedError(
+            "The first request failed. Send it again with a new key.", problem=row.problem
+        )
+    return None
+
+
+async def _entry_before(services: RepairServices, request: RepairRequest[Any]) -> EntryView:
+    """The entry of an interrupted request that took effect. Raises AlreadyInStateError when the
+    customer did it."""
+    query = (
+        select(AuditEntry)
+        .where(AuditEntry.account_id == request.account_id)
+        .where(AuditEntry.action == request.action)
+        .order_by(col(AuditEntry.id).desc())
+    )
+    async with services.database.reading() as session:
+        entry = (await session.exec(query)).first()
+    if entry is None:
+        raise AlreadyInStateError
+    return view_of(entry)

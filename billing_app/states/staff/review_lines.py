@@ -1,0 +1,214 @@
+"""The sentences of a review: what a repair would change, and what is left after it."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.repairs.adjustments import AdjustmentPreview
+from billing_app.billing.staff.repairs.grants import GrantPreview
+from billing_app.billing.staff.repairs.moves import MovePreview, NextInvoice
+from billing_app.billing.staff.repairs.refunds import RangePreview, RefundPreview
+from billing_app.billing.staff.repairs.stops import (
+    BlockPreview,
+    PausePreview,
+    ResumePreview,
+    UnblockPreview,
+)
+from billing_app.billing.staff.repairs.trial_extensions import ExtensionPreview
+from billing_app.db.enums import When
+from billing_app.states.formatting import counted, day, moment, money, number
+
+INSTANT: Final = timedelta(microseconds=1)
+
+
+def review_lines(preview: Any) -> list[str]:
+    """A preview without sentences of its own is listed field by field."""
+    write = LINES.get(type(preview))
+    if write is not None:
+        return write(preview)
+    return [
+        f"{each.name.replace('_', ' ').capitalize()}: {getattr(preview, each.name)}"
+        for each in fields(preview)
+    ]
+
+
+def _grant(found: GrantPreview) -> list[str]:
+    end = f"valid through {_last_day(found.ends_at)}" if found.ends_at else "without an end"
+    left, more = found.executions_remaining, found.executions
+    return [
+        f"A plan of {counted(more, 'execution')} joins the queue, {end}.",
+        f"What is left rises from {number(left)} to {number(left + more)}.",
+    ]
+
+
+def _adjust(found: AdjustmentPreview) -> list[str]:
+    name = found.plan_name
+    return [
+        f"{name}: used goes from {number(found.used_before)} to {number(found.used_after)}.",
+        (
+            f"Of this plan {number(found.remaining_after)} are left instead of"
+            f" {number(found.remaining_before)}."
+        ),
+        "An adjustment joins the ledger; no earlier row changes.",
+    ]
+
+
+def _refund(found: RefundPreview) -> list[str]:
+    workflow, verb = found.workflow or "no named workflow", "goes" if found.count == 1 else "go"
+    before = f", {number(found.refunded)} already refunded" if found.refunded else ""
+    return [
+        (
+            f"Run of {workflow} on {moment(found.occurred_at)}:"
+            f" {counted(found.executions, 'execution')}{before}."
+        ),
+        f"{counted(found.count, 'execution')} {verb} back to the plan that paid.",
+    ]
+
+
+def _range(found: RangePreview) -> list[str]:
+    view, partly = found.range, found.range.executions_refunded_partly
+    runs, executions = counted(view.events, "run"), counted(view.executions, "execution")
+    were = "was" if partly == 1 else "were"
+    return [
+        f"{runs} with {executions} are given back.",
+        *(
+            [f"{counted(partly, 'execution')} of these runs {were} already refunded."]
+            if partly
+            else []
+        ),
+        refunded_before(view.events_refunded) or "No run in this range was refunded before.",
+        (
+            f"What is left is {number(found.executions_remaining)} now; plans that have ended get"
+            " nothing back."
+        ),
+    ]
+
+
+def refunded_before(runs: int) -> str:
+    """Of a range; "" when none were."""
+    were = "was" if runs == 1 else "were"
+    return f"{counted(runs, 'run')} in this range {were} already refunded." if runs else ""
+
+
+def _extend(found: ExtensionPreview) -> list[str]:
+    lines: list[str] = []
+    total, before = found.executions_after, found.executions_before
+    if total > before:
+        lines.append(
+            f"The trial has {number(total)} executions instead of {number(before)};"
+            f" {number(found.executions_used)} are used."
+        )
+    if found.ends_after and found.ends_before:
+        lines.append(
+            f"It is valid through {_last_day(found.ends_after)} instead of"
+            f" {_last_day(found.ends_before)}."
+        )
+    return lines
+
+
+def _move(found: MovePreview) -> list[str]:
+    old, new, invoice = found.old, found.change.offer, found.next_invoice
+    is_now, overage = found.when is When.NOW, ""
+    if invoice.overage_minor:
+        overage = f", and what is used beyond the plan by then: {_overage(invoice)} so far"
+    begins = "now" if is_now else day(found.change.due_at)
+    amount = money(invoice.amount_minor, invoice.currency)
+    return [
+        f"From {old.name} version {old.version} to {new.name} version {new.version}, {begins}.",
+        (
+            f"{number(old.executions)} executions a {old.interval} become"
+            f" {number(new.executions)} a {new.interval}."
+        ),
+        *(_charge(found) if is_now else ["Nothing is charged now."]),
+        f"The next invoice, on {day(invoice.at)}: {amount}{overage}.",
+    ]
+
+
+def _charge(found: MovePreview) -> list[str]:
+    """What the card is charged at once, line by line as the provider has it."""
+    change, charged = found.change, found.charged_minor
+    lines = [
+        f"{line.description}: {money(line.amount_minor, change.currency)}" for line in change.lines
+    ]
+    total = f"The card is charged {money(charged, change.currency)} at once"
+    return [
+        f"{total if charged else 'Nothing is charged'}: {'; '.join(lines)}.",
+        f"{counted(change.executions_unused, 'execution')} left of this period end with it.",
+    ]
+
+
+def _overage(invoice: NextInvoice) -> str:
+    return money(invoice.overage_minor, invoice.currency)
+
+
+def _pause(found: PausePreview) -> list[str]:
+    before, after = number(found.executions_before), number(found.executions_after)
+    return [
+        (
+            f"{found.plan_name} with {counted(found.plan_remaining, 'execution')} left is not used"
+            " until somebody resumes it. Its period goes on."
+        ),
+        f"What the account can use falls from {before} to {after}.",
+        *_on_hold(found.plan_held),
+    ]
+
+
+def _resume(found: ResumePreview) -> list[str]:
+    left = counted(found.plan_remaining, "execution")
+    return [f"{found.plan_name} with {left} left may be used again."]
+
+
+def _block(found: BlockPreview) -> list[str]:
+    left = counted(found.executions_remaining, "execution")
+    return [
+        f"Every new run is refused; {left} stay, unused, until somebody unblocks the account.",
+        *_on_hold(found.executions_held),
+        "Subscriptions are charged as before.",
+    ]
+
+
+def _unblock(found: UnblockPreview) -> list[str]:
+    left = counted(found.executions_remaining, "execution")
+    return [f"New runs are allowed again, on plans with {left} left."]
+
+
+def _on_hold(executions: int) -> list[str]:
+    if not executions:
+        return []
+    return [f"{number(executions)} on hold may still be used by runs that have begun."]
+
+
+def _last_day(ends_at: datetime) -> str:
+    """The day of the last moment before an end: 24 December 2026"""
+    return day(ends_at - INSTANT)
+
+
+def outcome_of(entry: EntryView) -> str:
+    """What a refund of a range left alone, and why; "" for other repairs."""
+    after = entry.after
+    if "events_refunded" not in after:
+        return ""
+    parts = [refunded_before(after["events_refunded"])]
+    if after["events_left"]:
+        parts.append(
+            f"{counted(after['events_left'], 'run')} with"
+            f" {counted(after['executions_left'], 'execution')} stay as they are: a correction left"
+            " nothing of them to give back."
+        )
+    return " ".join(filter(None, parts)) or "Nothing of the range is left."
+
+
+LINES: Final[dict[type, Callable[[Any], list[str]]]] = {
+    GrantPreview: _grant,
+    AdjustmentPreview: _adjust,
+    RefundPreview: _refund,
+    RangePreview: _range,
+    ExtensionPreview: _extend,
+    MovePreview: _move,
+    PausePreview: _pause,
+    ResumePreview: _resume,
+    BlockPreview: _block,
+    UnblockPreview: _unblock,
+}
