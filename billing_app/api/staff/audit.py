@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from billing_app.api.callers import ServicesNow
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffNow
-from billing_app.api.staff.page_params import DaysNow, PageParams, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, StaffCall
+from billing_app.api.staff.page_params import DaysNow, PageParams, Text, page_body, sorted_by
 from billing_app.billing.staff.audit import audit_reading
 from billing_app.billing.staff.audit.audit_reading import EntryQuery, EntrySort
 
@@ -16,14 +15,13 @@ router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["audit"], r
 
 @router.get("/audit")
 async def list_entries(
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[EntrySort], asked(EntrySort.AT)],
+    page: Annotated[PageParams[EntrySort], sorted_by(EntrySort.AT)],
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
     account_id: Text = None,
 ) -> dict[str, Any]:
     """What staff did and why, newest first unless told."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
-    return listed(await audit_reading.list_entries(services.database, actor, where, **page))
+    return page_body(await audit_reading.list_entries(call.database, call.actor, where, **page))

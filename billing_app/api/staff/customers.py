@@ -5,11 +5,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import NO_CONTROL, Limit
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
-from billing_app.api.staff.page_params import Cursor, DaysNow, PageParams, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
+from billing_app.api.staff.page_params import (
+    Cursor,
+    DaysNow,
+    PageParams,
+    Text,
+    page_body,
+    sorted_by,
+)
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.lists.sorting import By, Order
@@ -63,9 +69,7 @@ class SignOut(ReasonBody):
 
 @router.get("")
 async def search(
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
+    call: StaffCall,
     days: DaysNow,
     query: str = "",
     kind: AccountKind | None = None,
@@ -93,47 +97,43 @@ async def search(
         sort=sort_of(By(sort, falls)) if sort else None,
     )
     page = await customers.search_customers(
-        services.database, actor, where, now=now, limit=limit, cursor=cursor
+        call.database, call.actor, where, now=call.now, limit=limit, cursor=cursor
     )
-    return listed(page) | {"examined": page.examined}
+    return page_body(page) | {"examined": page.examined}
 
 
 @router.get("/{account_id}")
-async def identity(
-    account_id: str, services: ServicesNow, actor: StaffNow, now: Now
-) -> AccountIdentity:
+async def identity(account_id: str, call: StaffCall) -> AccountIdentity:
     """Whose account it is, and what it holds."""
-    return await account.read_identity(services.database, services.links, actor, account_id, now)
+    return await account.read_identity(
+        call.database, call.services.links, call.actor, account_id, call.now
+    )
 
 
 @router.get("/{account_id}/disputes")
-async def list_disputes(
-    account_id: str, services: ServicesNow, actor: StaffNow, now: Now
-) -> list[Dispute]:
+async def list_disputes(account_id: str, call: StaffCall) -> list[Dispute]:
     """Payments that a bank took back and that are not decided, oldest first."""
-    return await services.disputes.read(actor, account_id, now)
+    return await call.services.disputes.read(call.actor, account_id, call.now)
 
 
 @router.get("/{account_id}/balance")
-async def balance(account_id: str, services: ServicesNow, actor: StaffNow, now: Now) -> CurrentPlan:
+async def balance(account_id: str, call: StaffCall) -> CurrentPlan:
     """The plan in force, the account's sums, and the queue."""
-    return await plans.read_current(services.database, actor, account_id, now)
+    return await plans.read_current(call.database, call.actor, account_id, call.now)
 
 
 @router.get("/{account_id}/plans")
 async def list_plans(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    page: Annotated[PageParams[PlanSort], asked(PlanSort.QUEUE)],
+    call: StaffCall,
+    page: Annotated[PageParams[PlanSort], sorted_by(PlanSort.QUEUE)],
     state: PlanState | None = None,
     source: PlanSource | None = None,
 ) -> dict[str, Any]:
     """All plans, newest first unless told."""
-    return listed(
+    return page_body(
         await plans.read_history(
-            services.database, actor, account_id, PlanQuery(state, source), now=now, **page
+            call.database, call.actor, account_id, PlanQuery(state, source), now=call.now, **page
         )
     )
 
@@ -141,17 +141,15 @@ async def list_plans(
 @router.get("/{account_id}/usage")
 async def daily_usage(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
+    call: StaffCall,
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
     group_by: GroupBy = GroupBy.DAY,
 ) -> dict[str, Any]:
     """By day, of the last 30 days unless said otherwise."""
-    days = days_of(first, last, now.date())
+    days = days_of(first, last, call.now.date())
     rows = await usage.read_daily(
-        services.database, actor, account_id, days=days, group_by=group_by
+        call.database, call.actor, account_id, days=days, group_by=group_by
     )
     return {"items": rows}
 
@@ -159,10 +157,9 @@ async def daily_usage(
 @router.get("/{account_id}/events")
 async def ledger(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[LedgerSort], asked(LedgerSort.AT)],
+    page: Annotated[PageParams[LedgerSort], sorted_by(LedgerSort.AT)],
     kind: EventKind | None = None,
     workflow: Text = None,
     user_id: Text = None,
@@ -170,31 +167,29 @@ async def ledger(
     """The ledger, newest first unless told."""
     first, last = (days.first, days.last) if days else (None, None)
     where = EventFilter(kind, workflow, user_id, first, last)
-    return listed(
-        await usage.list_events(services.database, actor, account_id, where=where, **page)
+    return page_body(
+        await usage.list_events(call.database, call.actor, account_id, where=where, **page)
     )
 
 
 @router.get("/{account_id}/reservations")
 async def reservations(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[ReservationSort], asked(ReservationSort.STATUS)],
+    page: Annotated[PageParams[ReservationSort], sorted_by(ReservationSort.STATUS)],
     status: ReservationStatus | None = None,
     workflow: Text = None,
     user_id: Text = None,
 ) -> dict[str, Any]:
     """Held ones first, then newest first, unless told."""
-    return listed(
+    return page_body(
         await account.list_reservations(
-            services.database,
-            actor,
+            call.database,
+            call.actor,
             account_id,
             ReservationQuery(status=status, workflow=workflow, user_id=user_id, days=days),
-            now=now,
+            now=call.now,
             **page,
         )
     )
@@ -203,14 +198,13 @@ async def reservations(
 @router.get("/{account_id}/subscriptions")
 async def subscriptions(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     sort: SubscriptionSort = SubscriptionSort.BEGAN,
     order: Order = Order.DESCENDING,
 ) -> dict[str, Any]:
     """Live and ended ones, with Stripe's page for each."""
     rows = await account.list_subscriptions(
-        services.database, services.links, actor, account_id, by=By.of(sort, order)
+        call.database, call.services.links, call.actor, account_id, by=By.of(sort, order)
     )
     return {"items": rows}
 
@@ -218,16 +212,20 @@ async def subscriptions(
 @router.get("/{account_id}/invoices")
 async def invoices(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[InvoiceSort], asked(InvoiceSort.ISSUED)],
+    page: Annotated[PageParams[InvoiceSort], sorted_by(InvoiceSort.ISSUED)],
     status: InvoiceStatus | None = None,
 ) -> dict[str, Any]:
     """Newest first unless told, with Stripe's page for each."""
-    return listed(
+    return page_body(
         await account.list_account_invoices(
-            services.database, services.links, actor, account_id, InvoiceQuery(status, days), **page
+            call.database,
+            call.services.links,
+            call.actor,
+            account_id,
+            InvoiceQuery(status, days),
+            **page,
         )
     )
 
@@ -235,32 +233,32 @@ async def invoices(
 @router.get("/{account_id}/webhooks")
 async def received(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[EventSort], asked(EventSort.RECEIVED)],
+    page: Annotated[PageParams[EventSort], sorted_by(EventSort.RECEIVED)],
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
 ) -> dict[str, Any]:
     """What Stripe sent about the account's customer, newest first unless told."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
-    return listed(
-        await provider_events.list_received(services.database, services.links, actor, where, **page)
+    return page_body(
+        await provider_events.list_received(
+            call.database, call.services.links, call.actor, where, **page
+        )
     )
 
 
 @router.get("/{account_id}/keys")
 async def keys(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
-    page: Annotated[PageParams[KeySort], asked(KeySort.MADE)],
+    call: StaffCall,
+    page: Annotated[PageParams[KeySort], sorted_by(KeySort.MADE)],
     revoked: bool | None = None,
 ) -> dict[str, Any]:
     """Service keys of the account's organization, newest first unless told."""
-    return listed(
+    return page_body(
         await account.list_account_keys(
-            services.database, actor, account_id, revoked=revoked, **page
+            call.database, call.actor, account_id, revoked=revoked, **page
         )
     )
 
@@ -268,41 +266,41 @@ async def keys(
 @router.get("/{account_id}/people")
 async def people(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
-    page: Annotated[PageParams[PersonSort], asked(PersonSort.ID, Order.ASCENDING)],
+    call: StaffCall,
+    page: Annotated[PageParams[PersonSort], sorted_by(PersonSort.ID, Order.ASCENDING)],
     role: Role | None = None,
 ) -> dict[str, Any]:
     """Whoever may sign in for the account."""
-    return listed(
-        await account.list_people(services.database, actor, account_id, role=role, **page)
+    return page_body(
+        await account.list_people(call.database, call.actor, account_id, role=role, **page)
     )
 
 
 @router.get("/{account_id}/sessions")
 async def list_sessions(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    page: Annotated[PageParams[SessionSort], asked(SessionSort.SINCE)],
+    call: StaffCall,
+    page: Annotated[PageParams[SessionSort], sorted_by(SessionSort.SINCE)],
     live: bool | None = None,
 ) -> dict[str, Any]:
     """Browsers in which the account's people are signed in, newest first unless told."""
-    return listed(
+    return page_body(
         await browser_sessions.list_account_sessions(
-            services.database, actor, account_id, now=now, live=live, **page
+            call.database, call.actor, account_id, now=call.now, live=live, **page
         )
     )
 
 
 @router.post("/{account_id}/sign-out")
-async def sign_out(
-    account_id: str, body: SignOut, services: ServicesNow, actor: StaffNow, now: Now
-) -> dict[str, int]:
+async def sign_out(account_id: str, body: SignOut, call: StaffCall) -> dict[str, int]:
     """End every session of somebody of the account."""
     ended = await browser_sessions.sign_out_person(
-        services.database, actor, account_id, user_id=body.user_id, reason=body.reason, now=now
+        call.database,
+        call.actor,
+        account_id,
+        user_id=body.user_id,
+        reason=body.reason,
+        now=call.now,
     )
     return {"sessions_ended": ended}
 
@@ -310,13 +308,12 @@ async def sign_out(
 @router.get("/{account_id}/audit")
 async def audit(
     account_id: str,
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[EntrySort], asked(EntrySort.AT)],
+    page: Annotated[PageParams[EntrySort], sorted_by(EntrySort.AT)],
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
 ) -> dict[str, Any]:
     """What staff did to the account, newest first unless told."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
-    return listed(await audit_reading.list_entries(services.database, actor, where, **page))
+    return page_body(await audit_reading.list_entries(call.database, call.actor, where, **page))

@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 
-from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
-from billing_app.api.staff.page_params import DaysNow, PageParams, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
+from billing_app.api.staff.page_params import DaysNow, PageParams, Text, page_body, sorted_by
 from billing_app.api.staff.webhooks import UNAVAILABLE, JobsNow
 from billing_app.billing.staff.operations import jobs as background
 from billing_app.billing.staff.operations.jobs import JobQuery, JobSort, JobState, JobView
@@ -24,34 +23,32 @@ router = APIRouter(
 @router.get("")
 async def list_jobs(
     jobs: JobsNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[JobSort], asked(JobSort.CREATED)],
+    page: Annotated[PageParams[JobSort], sorted_by(JobSort.CREATED)],
     state: JobState | None = None,
     name: Text = None,
 ) -> dict[str, Any]:
     """Newest first unless told."""
     where = JobQuery(state=state, name=name, days=days)
-    return listed(await background.list_jobs(jobs, actor, where, **page))
+    return page_body(await background.list_jobs(jobs, call.actor, where, **page))
 
 
 @router.get("/{job_id}")
-async def read_job(job_id: PathName, jobs: JobsNow, actor: StaffNow) -> JobView:
+async def read_job(job_id: PathName, jobs: JobsNow, call: StaffCall) -> JobView:
     """One job, and why it failed."""
-    return await background.read_job(jobs, actor, job_id)
+    return await background.read_job(jobs, call.actor, job_id)
 
 
 @router.post("/{job_id}/retry", status_code=202)
 async def retry(
     job_id: PathName,
     body: ReasonBody,
-    services: ServicesNow,
     jobs: JobsNow,
-    actor: StaffNow,
-    now: Now,
+    call: StaffCall,
 ) -> dict[str, str]:
     """Run a failed job anew, once."""
     new_id = await background.retry_job(
-        services.database, jobs, actor, job_id, reason=body.reason, now=now
+        call.database, jobs, call.actor, job_id, reason=body.reason, now=call.now
     )
     return {"job_id": new_id}

@@ -5,11 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import PathName
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
-from billing_app.api.staff.page_params import PageParams, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
+from billing_app.api.staff.page_params import PageParams, Text, page_body, sorted_by
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.access import members
 from billing_app.billing.staff.access.members import MemberSort
@@ -31,14 +30,14 @@ class ChangeRole(ReasonBody):
 
 
 @router.get("/me")
-async def me(actor: StaffNow) -> dict[str, Any]:
+async def me(call: StaffCall) -> dict[str, Any]:
     """Who you are, what your role may do, and up to how many executions."""
-    limits = LIMITS[actor.role]
+    limits = LIMITS[call.actor.role]
     return {
-        "actor_id": actor.actor_id,
-        "name": actor.name,
-        "role": actor.role,
-        "actions": [action for action in Action if may(actor.role, action)],
+        "actor_id": call.actor.actor_id,
+        "name": call.actor.name,
+        "role": call.actor.role,
+        "actions": [action for action in Action if may(call.actor.role, action)],
         "limit_executions": limits.each,
         "limit_executions_per_day": limits.per_day,
     }
@@ -46,44 +45,44 @@ async def me(actor: StaffNow) -> dict[str, Any]:
 
 @router.get("/staff")
 async def list_members(
-    services: ServicesNow,
-    actor: StaffNow,
-    page: Annotated[PageParams[MemberSort], asked(MemberSort.NAME, Order.ASCENDING)],
+    call: StaffCall,
+    page: Annotated[PageParams[MemberSort], sorted_by(MemberSort.NAME, Order.ASCENDING)],
     query: Text = None,
     role: StaffRole | None = None,
 ) -> dict[str, Any]:
     """Everybody with a role; `query` is letters of the name or the address."""
-    return listed(
-        await members.search_members(services.database, actor, query=query or "", role=role, **page)
+    return page_body(
+        await members.search_members(
+            call.database, call.actor, query=query or "", role=role, **page
+        )
     )
 
 
 @router.post("/staff", status_code=201)
-async def add_member(
-    body: AddMember, services: ServicesNow, actor: StaffNow, now: Now
-) -> dict[str, Any]:
+async def add_member(body: AddMember, call: StaffCall) -> dict[str, Any]:
     """Give somebody a role; `password` is shown once, and null for somebody who had one."""
     added = await members.add_member(
-        services.database, actor, email=body.email, role=body.role, reason=body.reason, now=now
+        call.database,
+        call.actor,
+        email=body.email,
+        role=body.role,
+        reason=body.reason,
+        now=call.now,
     )
     return {"user_id": added.user_id, "password": added.password}
 
 
 @router.put("/staff/{user_id}", status_code=204)
-async def change_role(
-    user_id: PathName, body: ChangeRole, services: ServicesNow, actor: StaffNow, now: Now
-) -> None:
+async def change_role(user_id: PathName, body: ChangeRole, call: StaffCall) -> None:
     """Another role; the last admin keeps theirs."""
     await members.change_role(
-        services.database, actor, user_id=user_id, role=body.role, reason=body.reason, now=now
+        call.database, call.actor, user_id=user_id, role=body.role, reason=body.reason, now=call.now
     )
 
 
 @router.post("/staff/{user_id}/remove", status_code=204)
-async def remove_member(
-    user_id: PathName, body: ReasonBody, services: ServicesNow, actor: StaffNow, now: Now
-) -> None:
+async def remove_member(user_id: PathName, body: ReasonBody, call: StaffCall) -> None:
     """Take the role away; the last admin stays."""
     await members.remove_member(
-        services.database, actor, user_id=user_id, reason=body.reason, now=now
+        call.database, call.actor, user_id=user_id, reason=body.reason, now=call.now
     )

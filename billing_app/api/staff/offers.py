@@ -5,11 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import Field
 
-from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import MAX_INT4, PathName, WholeNumber
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
-from billing_app.api.staff.page_params import PageParams, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
+from billing_app.api.staff.page_params import PageParams, Text, page_body, sorted_by
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms
@@ -109,10 +108,8 @@ class Publish(ReasonBody):
 
 @router.get("")
 async def list_offers(
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    page: Annotated[PageParams[OfferSort], asked(OfferSort.POSITION, Order.ASCENDING)],
+    call: StaffCall,
+    page: Annotated[PageParams[OfferSort], sorted_by(OfferSort.POSITION, Order.ASCENDING)],
     query: Text = None,
     state: OfferState | None = None,
     interval: Interval | None = None,
@@ -120,92 +117,84 @@ async def list_offers(
     """Offers, drafts and archived ones included, in the catalogue's order unless told; `query`
     is letters of the name or the code."""
     where = OfferQuery(query or "", state, interval)
-    return listed(await offers.list_staff_offers(services.database, actor, where, now=now, **page))
+    return page_body(
+        await offers.list_staff_offers(call.database, call.actor, where, now=call.now, **page)
+    )
 
 
 @router.post("", status_code=201)
-async def create(body: NewOffer, services: ServicesNow, actor: StaffNow, now: Now) -> OfferDetail:
+async def create(body: NewOffer, call: StaffCall) -> OfferDetail:
     """A new offer as a draft."""
     return await publishing.create_offer(
-        services.database,
-        actor,
+        call.database,
+        call.actor,
         code=body.code,
         fields=body.fields(),
         reason=body.reason,
-        now=now,
+        now=call.now,
     )
 
 
 @router.get("/{code}")
-async def read(code: PathName, services: ServicesNow, actor: StaffNow, now: Now) -> OfferDetail:
+async def read(code: PathName, call: StaffCall) -> OfferDetail:
     """One offer with its draft and all its versions."""
-    return await offers.read_offer(services.database, actor, code, now)
+    return await offers.read_offer(call.database, call.actor, code, call.now)
 
 
 @router.put("/{code}")
-async def edit(
-    code: PathName, body: Edit, services: ServicesNow, actor: StaffNow, now: Now
-) -> OfferDetail:
+async def edit(code: PathName, body: Edit, call: StaffCall) -> OfferDetail:
     """Save an edit. 409 names what others changed since `revision`, with both values."""
     return await publishing.edit_offer(
-        services.database,
-        actor,
+        call.database,
+        call.actor,
         code,
         revision=body.revision,
         fields=body.fields(),
         reason=body.reason,
-        now=now,
+        now=call.now,
     )
 
 
 @router.post("/{code}/publish", responses=UNAVAILABLE)
-async def publish(
-    code: PathName, body: Publish, services: ServicesNow, actor: StaffNow, now: Now
-) -> OfferDetail:
+async def publish(code: PathName, body: Publish, call: StaffCall) -> OfferDetail:
     """Make the draft the newest version. Asked again, it is published once."""
     return await publishing.publish_draft(
-        services.database,
-        services.provider,
-        actor,
+        call.database,
+        call.services.provider,
+        call.actor,
         code,
         revision=body.revision,
         reason=body.reason,
-        now=now,
+        now=call.now,
     )
 
 
 @router.post("/{code}/archive")
-async def archive(
-    code: PathName, body: ReasonBody, services: ServicesNow, actor: StaffNow, now: Now
-) -> OfferDetail:
+async def archive(code: PathName, body: ReasonBody, call: StaffCall) -> OfferDetail:
     """Sell it no longer; who bought it keeps it."""
     return await publishing.archive_offer(
-        services.database, actor, code, reason=body.reason, now=now
+        call.database, call.actor, code, reason=body.reason, now=call.now
     )
 
 
 @router.post("/{code}/unarchive")
-async def unarchive(
-    code: PathName, body: ReasonBody, services: ServicesNow, actor: StaffNow, now: Now
-) -> OfferDetail:
+async def unarchive(code: PathName, body: ReasonBody, call: StaffCall) -> OfferDetail:
     """Sell it again."""
     return await publishing.unarchive_offer(
-        services.database, actor, code, reason=body.reason, now=now
+        call.database, call.actor, code, reason=body.reason, now=call.now
     )
 
 
 @router.get("/{code}/versions")
 async def list_versions(
     code: PathName,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    page: Annotated[PageParams[VersionSort], asked(VersionSort.VERSION)],
+    call: StaffCall,
+    page: Annotated[PageParams[VersionSort], sorted_by(VersionSort.VERSION)],
     held: bool | None = None,
 ) -> dict[str, Any]:
     """An offer's versions, newest first unless told; `held`: whether any account is on them."""
-    return listed(
-        await offers.list_versions(services.database, actor, code, now=now, held=held, **page)
+    return page_body(
+        await offers.list_versions(call.database, call.actor, code, now=call.now, held=held, **page)
     )
 
 
@@ -213,16 +202,20 @@ async def list_versions(
 async def accounts_on(
     code: PathName,
     version: Version,
-    services: ServicesNow,
-    actor: StaffNow,
-    now: Now,
-    page: Annotated[PageParams[HolderSort], asked(HolderSort.ACCOUNT, Order.ASCENDING)],
+    call: StaffCall,
+    page: Annotated[PageParams[HolderSort], sorted_by(HolderSort.ACCOUNT, Order.ASCENDING)],
     kind: AccountKind | None = None,
     past_due: bool | None = None,
 ) -> dict[str, Any]:
     """Who is on a version: by a live subscription, or a plan made from it."""
-    return listed(
+    return page_body(
         await offers.list_accounts_on(
-            services.database, actor, code, version, HolderQuery(kind, past_due), now=now, **page
+            call.database,
+            call.actor,
+            code,
+            version,
+            HolderQuery(kind, past_due),
+            now=call.now,
+            **page,
         )
     )

@@ -1,4 +1,4 @@
-"""What every list of the staff takes over HTTP besides its filters: days, an order and a page."""
+"""The parameters that every staff list takes besides its filters: days, order and page."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypedDict
@@ -21,7 +21,7 @@ async def _days(
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
 ) -> Days | None:
-    """None when neither is told; one alone: 30 days that end with it, or all since then."""
+    """None without either; `to` alone means the 30 days before it, `from` alone all days since."""
     return days_of(first, last, now.date()) if first or last else None
 
 
@@ -29,15 +29,15 @@ DaysNow = Annotated[Days | None, Depends(_days)]
 
 
 class PageParams(TypedDict, Generic[Sort]):
-    """Which page of a list in which order, as the lists of the billing service take it."""
+    """The page and the order, as the lists of the billing service take them."""
 
     by: By[Sort]
     limit: int
     cursor: str | None
 
 
-def asked(usual: StrEnum, usual_order: Order = Order.DESCENDING) -> Any:
-    """Reads PageParams from the query: sorted by `usual` unless another of its kind is given."""
+def sorted_by(usual: StrEnum, usual_order: Order = Order.DESCENDING) -> Any:
+    """Reads PageParams from the query; `usual` is the default sort."""
     sorts = type(usual)
 
     async def read(
@@ -51,5 +51,5 @@ def asked(usual: StrEnum, usual_order: Order = Order.DESCENDING) -> Any:
     return Depends(read)
 
 
-def listed(page: Page[Any]) -> dict[str, Any]:
+def page_body(page: Page[Any]) -> dict[str, Any]:
     return {"items": page.items, "next_cursor": page.next_cursor}

@@ -4,19 +4,18 @@ Each answers with its entry of the audit log. With an `Idempotency-Key` a repeat
 first entry again.
 """
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
-from fastapi import APIRouter, Depends, Header, Path
+from fastapi import APIRouter, Header, Path
 from pydantic import Field, create_model
 
-from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import NO_CONTROL, Moment
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs import service
 from billing_app.billing.staff.repairs.drivers import MAX_KEY_LENGTH
@@ -30,21 +29,7 @@ MONEY: Final = problems(402, 502)
 AT: Any = Annotated[Moment, Field(strict=False)]
 
 
-@dataclass
-class Call:
-    """Who asks, when, and under which key."""
-
-    services: ServicesNow
-    actor: StaffNow
-    now: Now
-    key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)] = None
-
-
-@dataclass
-class PreviewCall:
-    services: ServicesNow
-    actor: StaffNow
-    now: Now
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)]
 
 
 def body_of(repair: Repair[Any], name: str = "", **more: Any) -> type[ReasonBody]:
@@ -77,7 +62,7 @@ def _form(repair: Repair[Any], body: ReasonBody) -> RepairForm:
 
 
 def _add_repair(repair: Repair[Any]) -> None:
-    async def carry_out(target_id: str, body: ReasonBody, call: Annotated[Call, Depends()]) -> Any:
+    async def carry_out(target_id: str, body: ReasonBody, call: StaffCall, key: Key = None) -> Any:
         return await service.carry_out(
             call.services.repairs,
             call.actor,
@@ -86,7 +71,7 @@ def _add_repair(repair: Repair[Any]) -> None:
             _form(repair, body),
             reason=body.reason,
             now=call.now,
-            key=call.key,
+            key=key,
         )
 
     carry_out.__annotations__ |= {"target_id": _target(repair), "body": body_of(repair)}
@@ -102,9 +87,7 @@ def _add_repair(repair: Repair[Any]) -> None:
 
 
 def _add_preview(repair: Repair[Any], route: PreviewRoute) -> None:
-    async def preview(
-        target_id: str, body: ReasonBody, call: Annotated[PreviewCall, Depends()]
-    ) -> Any:
+    async def preview(target_id: str, body: ReasonBody, call: StaffCall) -> Any:
         form, actor = _form(repair, body), call.actor
         return await service.preview(
             call.services.repairs, actor, repair, target_id, form, call.now
@@ -139,7 +122,7 @@ for each in REPAIRS:
 
 @router.post("/audit/{entry_id}/undo", responses=MONEY)
 async def undo_repair(
-    entry_id: str, body: ReasonBody, call: Annotated[Call, Depends()]
+    entry_id: str, body: ReasonBody, call: StaffCall, key: Key = None
 ) -> EntryView:
     """Undo a repair, once; 409 with the figures when the state has changed since."""
     return await service.undo(
@@ -148,5 +131,5 @@ async def undo_repair(
         entry_id,
         reason=body.reason,
         now=call.now,
-        key=call.key,
+        key=key,
     )

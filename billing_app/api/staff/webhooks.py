@@ -5,11 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.parameters import Moment, PathName
 from billing_app.api.routing import JsonRoute
-from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffNow
-from billing_app.api.staff.page_params import DaysNow, PageParams, Text, asked, listed
+from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
+from billing_app.api.staff.page_params import DaysNow, PageParams, Text, page_body, sorted_by
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.operations import provider_events, reconciliations
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
@@ -43,10 +42,9 @@ class Reconcile(ReasonBody):
 
 @router.get("/webhooks")
 async def list_events(
-    services: ServicesNow,
-    actor: StaffNow,
+    call: StaffCall,
     days: DaysNow,
-    page: Annotated[PageParams[EventSort], asked(EventSort.RECEIVED)],
+    page: Annotated[PageParams[EventSort], sorted_by(EventSort.RECEIVED)],
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
     account_id: Text = None,
@@ -54,63 +52,63 @@ async def list_events(
     """Received events, newest first unless told; `state=dead` are those that were set aside,
     `type` is the beginning of one."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
-    return listed(
-        await provider_events.list_received(services.database, services.links, actor, where, **page)
+    return page_body(
+        await provider_events.list_received(
+            call.database, call.services.links, call.actor, where, **page
+        )
     )
 
 
 @router.get("/webhooks/{event_id}")
-async def read_event(event_id: PathName, services: ServicesNow, actor: StaffNow) -> EventDetail:
+async def read_event(event_id: PathName, call: StaffCall) -> EventDetail:
     """An event with its payload as it was signed."""
-    return await provider_events.read_received(services.database, services.links, actor, event_id)
+    return await provider_events.read_received(
+        call.database, call.services.links, call.actor, event_id
+    )
 
 
 @router.post("/webhooks/{event_id}/replay", status_code=202, responses=UNAVAILABLE)
 async def replay(
     event_id: PathName,
     body: ReasonBody,
-    services: ServicesNow,
     jobs: JobsNow,
-    actor: StaffNow,
-    now: Now,
+    call: StaffCall,
 ) -> dict[str, str]:
     """Have a dead event processed anew."""
     job_id = await provider_events.replay_event(
-        services.database, jobs, actor, event_id, reason=body.reason, now=now
+        call.database, jobs, call.actor, event_id, reason=body.reason, now=call.now
     )
     return {"job_id": job_id}
 
 
 @router.get("/reconciliations")
 async def list_reconciliations(
-    services: ServicesNow,
-    actor: StaffNow,
-    page: Annotated[PageParams[ReconciliationSort], asked(ReconciliationSort.BEGAN)],
+    call: StaffCall,
+    page: Annotated[PageParams[ReconciliationSort], sorted_by(ReconciliationSort.BEGAN)],
     dry_run: bool | None = None,
     differs: bool | None = None,
 ) -> dict[str, Any]:
     """The comparisons with Stripe and what they found, newest first unless told."""
-    return listed(
+    return page_body(
         await reconciliations.list_reconciliations(
-            services.database, actor, dry_run=dry_run, differs=differs, **page
+            call.database, call.actor, dry_run=dry_run, differs=differs, **page
         )
     )
 
 
 @router.get("/reconciliations/differences")
 async def list_differences(
-    services: ServicesNow,
-    actor: StaffNow,
-    page: Annotated[PageParams[DifferenceSort], asked(DifferenceSort.FOUND, Order.ASCENDING)],
+    call: StaffCall,
+    page: Annotated[PageParams[DifferenceSort], sorted_by(DifferenceSort.FOUND, Order.ASCENDING)],
     began_at: Moment | None = None,
     healed: bool | None = None,
     what: Text = None,
 ) -> dict[str, Any]:
     """What a comparison found, the last one unless told."""
-    return listed(
+    return page_body(
         await reconciliations.list_differences(
-            services.database,
-            actor,
+            call.database,
+            call.actor,
             DifferenceQuery(began_at=began_at, healed=healed, what=what),
             **page,
         )
@@ -118,11 +116,9 @@ async def list_differences(
 
 
 @router.post("/reconciliations", status_code=202, responses=UNAVAILABLE)
-async def reconcile(
-    body: Reconcile, services: ServicesNow, jobs: JobsNow, actor: StaffNow, now: Now
-) -> dict[str, str]:
+async def reconcile(body: Reconcile, jobs: JobsNow, call: StaffCall) -> dict[str, str]:
     """Compare with Stripe in the background."""
     job_id = await reconciliations.run_reconciliation(
-        services.database, jobs, actor, dry_run=body.dry_run, reason=body.reason, now=now
+        call.database, jobs, call.actor, dry_run=body.dry_run, reason=body.reason, now=call.now
     )
     return {"job_id": job_id}
