@@ -1,4 +1,4 @@
-"""People of the house and their roles."""
+"""Staff members and their roles."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
 
-app = typer.Typer(no_args_is_help=True, help="People of the house and their roles.")
+app = typer.Typer(no_args_is_help=True, help="Staff members and their roles.")
 
 ReasonOption = Annotated[str, typer.Option(help="For the audit log.")]
 
@@ -21,7 +21,7 @@ def add_staff(
     role: Annotated[StaffRole, typer.Option()],
     reason: ReasonOption = "Added on the command line",
 ) -> None:
-    """Give somebody a role, or another one. Prints the password of a new user, once."""
+    """Give somebody a role, or change it. Prints the password of a new user once."""
     added = look_after(
         lambda services: members.add_member(
             services.database, OperatorActor(), email=email, role=role, reason=reason, now=now()
@@ -36,7 +36,7 @@ def remove_staff(
     email: Annotated[str, typer.Argument()],
     reason: ReasonOption = "Removed on the command line",
 ) -> None:
-    """Take somebody's role away at once; the last admin stays."""
+    """Remove a staff member at once; the last admin cannot be removed."""
 
     async def remove(services: Services) -> None:
         found = await members.find_member(services.database, OperatorActor(), email=email)

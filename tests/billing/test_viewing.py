@@ -103,7 +103,7 @@ async def test_staff_of_any_role_see_the_account_and_it_is_written_down(
     assert isinstance(await seen_as(services, who.token, now), UserActor)
     assert entries(url, holder) == [
         ("view_as_customer", who.actor.actor_id, REASON, now),
-        ("end_view_as_customer", who.actor.actor_id, "Ended by who looked.", now),
+        ("end_view_as_customer", who.actor.actor_id, "Ended by the viewer.", now),
     ]
     assert await end_view(services.database, who.actor, who.token, now) is None
     assert len(entries(url, holder)) == 2
@@ -177,7 +177,7 @@ async def test_it_ends_by_itself(services: Services) -> None:
     assert len(entries(url, holder)) == 1
     assert await end_old_views(services.database, over + timedelta(seconds=40)) >= 1
     assert entries(url, holder)[1:] == [
-        ("end_view_as_customer", who.actor.actor_id, "Its time was over.", over)
+        ("end_view_as_customer", who.actor.actor_id, "The view expired.", over)
     ]
     await end_old_views(services.database, over + timedelta(hours=1))
     assert len(entries(url, holder)) == 2

@@ -111,7 +111,7 @@ def test_a_draft_is_published_and_customers_see_it(
     page.get_by_role("button", name="Archive").click()
     dialog.get_by_label("Reason").fill("Only a test")
     dialog.get_by_role("button", name="Archive this offer").click()
-    expect_said(page, "It is sold no longer.")
+    expect_said(page, "It is no longer sold.")
 
 
 def test_two_people_edit_one_draft(open_context: OpenContext, running_app: RunningApp) -> None:

@@ -197,10 +197,10 @@ def test_what_is_unknown_leads_to_its_list(
     page = open_console(open_context, running_app, routes.staff_customer("acc_0123456789abcdef"))
     expect(page.locator("main")).to_have_count(1)
     expect(page.locator("#content")).to_have_count(1)
-    page.get_by_role("link", name="To customers").click()
+    page.get_by_role("link", name="Back to customers").click()
     page.wait_for_url(f"**{routes.STAFF_CUSTOMERS}")
     page.goto(routes.staff_offer("no-such-offer"))
-    page.get_by_role("link", name="To offers").click()
+    page.get_by_role("link", name="Back to offers").click()
     page.wait_for_url(f"**{routes.STAFF_OFFERS}")
 
 

@@ -81,11 +81,11 @@ def test_what_is_wrong_in_a_draft_stands_below_its_field(
         expect(page.locator("#offer-price-problem")).to_have_count(1 if is_wrong else 0)
     expect(price).to_have_accessible_description("")
     expect(preview).to_contain_text("$41.00")
-    page.get_by_label("When all are used").select_option(label="Go on for a price")
+    page.get_by_label("When all are used").select_option(label="Continue at a price")
     expect(page.get_by_text("This can't be sold yet")).to_be_visible()
-    page.get_by_label("Price beyond the plan").fill("x")
-    expect(page.get_by_label("Price beyond the plan")).to_have_accessible_description(
-        "The price beyond the plan: give an amount such as 29.00."
+    page.get_by_label("Overage price").fill("x")
+    expect(page.get_by_label("Overage price")).to_have_accessible_description(
+        "The overage price: enter an amount such as 29.00."
     )
     expect(page.get_by_text("This can't be sold yet")).to_have_count(0)
 
@@ -102,7 +102,7 @@ def test_an_offer_is_edited_published_anew_archived_and_taken_back(
     expect_said(page, "Version 1 is on sale.")
     page.get_by_label("Name", exact=True).fill(f"Team {code}")
     page.get_by_label("Price", exact=True).fill("41.00")
-    page.get_by_label("When all are used").select_option(label="Go on for a price")
+    page.get_by_label("When all are used").select_option(label="Continue at a price")
     expect(page.get_by_text("This can't be sold yet")).to_be_visible()
     expect(page.get_by_role("button", name="Save draft")).to_be_disabled()
     page.get_by_label("When all are used").select_option(label="Stop")
@@ -125,21 +125,21 @@ def test_an_offer_is_edited_published_anew_archived_and_taken_back(
     expect(offers).to_contain_text(f"Team {code}")
     page.get_by_role("button", name="Archive", exact=True).click()
     say_why(page, "Archive this offer")
-    expect_said(page, "It is sold no longer.")
+    expect_said(page, "It is no longer sold.")
     mary.page.reload()
     mary.page.locator(".offers").wait_for()
     expect(offers).not_to_contain_text(f"Team {code}")
     page.get_by_role("button", name="Unarchive").click()
     say_why(page, "Sell this offer again")
-    expect_said(page, "It is out of the archive.")
+    expect_said(page, "It is unarchived.")
     page.get_by_role("button", name="Archive", exact=True).click()
     say_why(page, "Archive this offer")
-    expect_said(page, "It is sold no longer.")
+    expect_said(page, "It is no longer sold.")
     expect_audited(
         page,
         name,
         "Archived an offer",
-        "Took an offer out of the archive",
+        "Unarchived an offer",
         "Archived an offer",
         "Published an offer",
         "Edited an offer's draft",
@@ -176,15 +176,15 @@ def test_somebody_joins_changes_role_and_leaves(
     member.get_by_role("button", name=f"Remove: {name}").click()
     expect(dialog).to_contain_text("Their next click in this console is refused.")
     say_why(page, "Remove")
-    expect_said(page, f"{name} is of the staff no more.")
+    expect_said(page, f"{name} is no longer on the staff.")
     expect(member).to_have_count(0)
     expect(theirs.get_by_role("heading", name="Not found")).to_be_attached()
     expect(theirs.locator(".console")).to_have_count(0)
-    page.get_by_role("button", name="Add somebody").click()
+    page.get_by_role("button", name="Add member").click()
     dialog.get_by_label("E-mail").fill(f"{user_id}@example.com")
     dialog.get_by_label("Role").select_option(label="Support: reads everything, grants a little")
     say_why(page, "Add")
-    expect_said(page, "They are of the staff now.")
+    expect_said(page, "The staff member is added.")
     expect(member).to_contain_text("Support")
     expect(page.locator("#password")).to_have_count(0)
     theirs.reload()
@@ -192,8 +192,8 @@ def test_somebody_joins_changes_role_and_leaves(
     expect_audited(
         page,
         admin,
-        "Added somebody to the staff",
-        "Removed somebody from the staff",
+        "Added a staff member",
+        "Removed a staff member",
         "Changed a role",
     )
 
@@ -203,10 +203,10 @@ def test_a_stranger_who_joins_gets_a_password_that_is_shown_once(
 ) -> None:
     page = open_console(open_context, running_app, routes.STAFF_TEAM)
     email = f"{secrets.token_hex(6)}@our.house"
-    page.get_by_role("button", name="Add somebody").click()
+    page.get_by_role("button", name="Add member").click()
     page.get_by_role("dialog").get_by_label("E-mail").fill(email)
     say_why(page, "Add")
-    expect_said(page, "They are of the staff now.")
+    expect_said(page, "The staff member is added.")
     password = page.locator("#password").inner_text()
     page.reload()
     page.locator(".console h1").wait_for()
@@ -231,7 +231,7 @@ def test_the_last_dead_letter_is_processed_anew(
     expect(row).to_contain_text("It broke")
     row.get_by_role("button", name=f"Replay: {event_id}").click()
     say_why(page, "Replay the event")
-    expect_said(page, "It is processed anew.")
+    expect_said(page, "The event is being processed again.")
     expect(row).to_have_count(0)
     page.get_by_label("State").select_option(label="All states")
     expect(row).to_contain_text("Processed")
@@ -248,9 +248,9 @@ def test_a_comparison_that_failed_is_retried(
     )
     page.get_by_role("tab", name="Reconciliation").click()
     page.get_by_role("button", name="Compare now").click()
-    page.get_by_role("dialog").get_by_label("Then").select_option(label="Only tell what differs")
+    page.get_by_role("dialog").get_by_label("Then").select_option(label="Only report differences")
     say_why(page, "Compare with Stripe")
-    expect_said(page, "The comparison runs; what it finds comes here.")
+    expect_said(page, "The comparison is running; its results will appear here.")
     page.get_by_role("tab", name="Jobs").click()
     page.get_by_label("State").select_option(label="Failed")
     job = table_rows(page, "Jobs").filter(has_text="reconcile now").first
@@ -258,11 +258,11 @@ def test_a_comparison_that_failed_is_retried(
     running_app.sandbox.http.delete("/_sandbox/faults")
     job.get_by_role("button", name="Retry: reconcile now").click()
     say_why(page, "Retry the job")
-    expect_said(page, "The job runs anew.")
+    expect_said(page, "The job is running again.")
     page.get_by_label("State").select_option(label="Finished")
     expect(job).to_contain_text("Finished", timeout=JOB_WITHIN_MS)
     page.get_by_role("tab", name="Reconciliation").click()
-    expect(table_rows(page, "Comparisons").nth(1)).to_contain_text("Told only")
+    expect(table_rows(page, "Comparisons").nth(1)).to_contain_text("Report only")
     query = "SELECT count(*) FROM audit_entries WHERE action = 'retry_job' AND reason = %s"
     assert rows(running_app, query, WHY) != [(0,)]
     expect_audited(page, name, "Retried a job", "Ran the reconciliation")

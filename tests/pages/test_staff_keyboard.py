@@ -181,7 +181,7 @@ DIALOGS: Final[dict[str, Scene]] = {
     "reconcile": on_page(routes.STAFF_OPERATIONS, "Compare now", "Reconciliation"),
     "replay": _replay,
     "retry": _retry,
-    "add to the team": on_page(routes.STAFF_TEAM, "Add somebody"),
+    "add to the team": on_page(routes.STAFF_TEAM, "Add member"),
     "change a role": _of_somebody("Change role"),
     "remove from the team": _of_somebody("Remove"),
 }

@@ -36,7 +36,7 @@ def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -
     expect(desk.dialog.get_by_label("Event", exact=True)).to_have_value(event_id)
     desk.fill(Executions="3")
     desk.review(f"Run of {WORKFLOW}", "3 executions go back to the plan that paid.")
-    desk.confirm("Refund one run", "3 executions given back. It stands in the audit log.")
+    desk.confirm("Refund one run", "3 executions given back. It is recorded in the audit log.")
     desk.expect_left(MANY - 1)
     expect(ledger.get_by_role("row").nth(1)).to_contain_text("Refund")
     expect(ledger.get_by_role("row").nth(2)).to_contain_text("3 of 4 refunded")
@@ -172,7 +172,7 @@ def test_a_move_at_the_end_of_the_period_and_its_undoing(
     expect(subscription).to_contain_text("Becomes Growth")
     desk.page.locator(".notice.said").get_by_role("button", name="Undo").click()
     expect(subscription).to_contain_text("Renews")
-    desk.expect_entries("Taken back: Moved from Starter to Growth", "Moved from Starter to Growth")
+    desk.expect_entries("Undone: Moved from Starter to Growth", "Moved from Starter to Growth")
     entries = desk.page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries.nth(2)).to_contain_text("Undone")
 
@@ -216,14 +216,14 @@ def test_a_repair_is_undone_from_the_audit_page(
     entries = page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries).to_have_count(2)
     entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").click()
-    expect_said(page, "Taken back: 7 executions granted.")
+    expect_said(page, "Undone: 7 executions granted.")
     expect(entries.nth(2)).to_contain_text("Undone")
     page.goto(routes.staff_customer(holder.account_id))
     desk.expect_left(MANY)
     # The reason of an undoing by one press is the console's own.
-    desk.expect_entries("Taken back: 7 executions granted", "7 executions granted")
+    desk.expect_entries("Undone: 7 executions granted", "7 executions granted")
     expect(page.get_by_role("table", name="Audit").get_by_role("row").nth(1)).to_contain_text(
-        "This step was taken back."
+        "Undone in the console."
     )
     expect(page.get_by_role("table", name="Audit")).not_to_contain_text("Executions: 7")
 

@@ -32,7 +32,7 @@ def test_who_owes(accounts: int, owed: list[Money], said: str) -> None:
 
 
 def test_who_is_near_their_limit() -> None:
-    assert near_note(0, None) == "no worker has looked yet"
+    assert near_note(0, None) == "not checked by a worker yet"
     assert near_note(1, AT) == "account has used 80% or more, as of 11:12 UTC"
     assert near_note(0, AT) == "accounts have used 80% or more, as of 11:12 UTC"
 

@@ -209,7 +209,7 @@ def test_a_repair_and_its_undoing_over_http(
     owner = browser_of(scene.holder_id)
     seen = owner.get("/billing/account-history", params={"account_id": scene.customer.id})
     assert [(item["what"], item["reason"], item["by"]) for item in seen.json()["items"][:2]] == [
-        ("Taken back: 11 executions granted", "By mistake", "Support"),
+        ("Undone: 11 executions granted", "By mistake", "Support"),
         ("11 executions granted", "They waited", "Support"),
     ]
     assert staff[StaffRole.BILLING].name not in seen.text

@@ -50,6 +50,6 @@ async def test_an_undoing_says_what_it_took_back(customer: Customer, staff: Staf
     )
     undone = await customer.undo(billing, granted)
     found = await read_taken_back(database, billing, [undone, granted])
-    assert found == {granted.id: "Taken back: 1 execution granted"}
+    assert found == {granted.id: "Undone: 1 execution granted"}
     told = await read_account_history(database, OPERATOR, customer.id)
     assert [item.what for item in told.items] == [found[granted.id], "1 execution granted"]

@@ -24,7 +24,7 @@ from billing_app.states.staff.audit import StaffAuditState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 
 AUDIT = Paging(State, names.AUDIT)
-ABOUT = "Everything the staff did; entries are never edited, undoing adds one"
+ABOUT = "Everything staff did. Entries are never edited; undoing adds one."
 
 
 def staff_audit() -> rx.Component:

@@ -73,6 +73,4 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
 
 
 def no_entries() -> rx.Component:
-    return empty(
-        icon="scroll-text", title="Nothing was done", words="Every action of the staff stands here."
-    )
+    return empty(icon="scroll-text", title="No entries", words="Every staff action appears here.")

@@ -23,7 +23,7 @@ WHATS = (
     ("invoice", "Invoices"),
     ("customer", "Customers"),
     ("checkout", "Checkouts"),
-    ("intent", "What we asked"),
+    ("intent", "Our request"),
     ("event", "Events"),
 )
 
@@ -60,7 +60,7 @@ def _differences() -> rx.Component:
             title=rx.cond(
                 State.last_began != "",
                 "No differences in the last comparison",
-                "Nothing is compared yet",
+                "Nothing has been compared yet",
             ),
             words=rx.cond(
                 State.last_began != "",
@@ -101,7 +101,7 @@ def _comparisons() -> rx.Component:
                 COMPARISONS,
                 names.KIND,
                 "Kind",
-                ((ALL, "All kinds"), (NO, "Healing"), (YES, "Told only")),
+                ((ALL, "All kinds"), (NO, "Healing"), (YES, "Report only")),
             ),
             filter_select(
                 COMPARISONS,

@@ -38,7 +38,7 @@ def staff_customer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            unknown("There is no such account", "To customers", routes.STAFF_CUSTOMERS),
+            unknown("There is no such account", "Back to customers", routes.STAFF_CUSTOMERS),
             rx.fragment(_head(), _trouble(), _figures(), _tabs(), repair_dialogs()),
         ),
         path=routes.STAFF_CUSTOMERS,

@@ -49,7 +49,9 @@ def access() -> rx.Component:
             row=_person,
             paging=MEMBERS,
             tools=(filter_select(MEMBERS, names.ROLE, "Role", ROLES),),
-            when_empty=empty(icon="users", title="Nobody", words="No member may sign in for them."),
+            when_empty=empty(
+                icon="users", title="Nobody", words="No member can sign in for this account."
+            ),
             title="People",
         ),
         listing(
@@ -74,8 +76,8 @@ def access() -> rx.Component:
             ),
             when_empty=empty(
                 icon="key-round",
-                title="No keys of their own",
-                words="Services with keys of the platform may still count for them.",
+                title="No service keys",
+                words="Services with platform keys can still count executions for them.",
             ),
             title="Keys",
         ),
@@ -96,12 +98,12 @@ def access() -> rx.Component:
                     SESSIONS,
                     names.LIVE,
                     "State",
-                    ((ALL, "All sessions"), (YES, "Signed in"), (NO, "Run out")),
+                    ((ALL, "All sessions"), (YES, "Signed in"), (NO, "Expired")),
                 ),
             ),
             title="Sessions",
             when_empty=empty(
-                icon="monitor", title="Nobody is signed in", words="Browsers that sign in are here."
+                icon="monitor", title="Nobody is signed in", words="Signed-in browsers appear here."
             ),
         ),
     )
@@ -149,7 +151,7 @@ def _browser(row: ObjectVar[SessionLine]) -> rx.Component:
                     State.ask(SIGN_OUT, row.user_id, row.person),
                     Action.SIGN_OUT,
                 ),
-                badge("Has run out"),
+                badge("Expired"),
             ),
             "right",
         ),

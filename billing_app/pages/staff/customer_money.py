@@ -84,7 +84,7 @@ def money() -> rx.Component:
             when_empty=empty(
                 icon="receipt-text",
                 title="No invoices",
-                words="The first one comes with a payment.",
+                words="The first one comes with the first payment.",
             ),
         ),
     )
@@ -166,7 +166,7 @@ def webhooks() -> rx.Component:
             filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="webhook", title="Nothing came", words="Stripe has sent nothing about them."
+            icon="webhook", title="No webhooks", words="Stripe has sent nothing about this account."
         ),
     )
 

@@ -75,7 +75,7 @@ def summary() -> rx.Component:
                 icon="layers", title="No plans", words="Grant executions to give them one."
             ),
             title="Plans",
-            note="They are used from the oldest on",
+            note="Used oldest first",
         ),
         card(
             rx.cond(
@@ -111,7 +111,7 @@ def _refused() -> rx.Component:
             when_empty=empty(
                 icon="circle-check",
                 title="Nothing was refused",
-                words="Requests that were denied come here, by day and reason.",
+                words="Denied requests appear here, by day and reason.",
             ),
             right=("Requests",),
             wide_only=("Workflow", "User"),
@@ -208,7 +208,7 @@ def ledger() -> rx.Component:
             filter_days(LEDGER, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="activity", title="Nothing has run yet", words="Events come here as they happen."
+            icon="activity", title="Nothing has run yet", words="Events appear here as they happen."
         ),
     )
 
@@ -268,7 +268,7 @@ def holds() -> rx.Component:
         when_empty=empty(
             icon="hourglass",
             title="No reservations",
-            words="A service that reserves executions before a run makes one.",
+            words="One appears when a service reserves executions before a run.",
         ),
     )
 

@@ -61,9 +61,9 @@ def staff_customers() -> rx.Component:
 def _nobody(action: rx.Component | None = None) -> rx.Component:
     return empty(
         icon="search-x",
-        title="Nobody matches",
+        title="No matches",
         words="Search by the beginning of a name, an address, an organization"
-        " or a Stripe id, or take a filter away.",
+        " or a Stripe id, or clear a filter.",
         action=action,
     )
 
@@ -94,7 +94,7 @@ def _tools() -> tuple[rx.Component, ...]:
                 (ALL, "Any plan"),
                 (PlanFilter.PAID.value, "Paid"),
                 (PlanFilter.TRIAL.value, "Trial"),
-                (PlanFilter.NONE.value, "None in force"),
+                (PlanFilter.NONE.value, "No active plan"),
             ),
         ),
         filter_select(

@@ -29,7 +29,7 @@ KINDS = (
     (AccountKind.ORGANIZATION.value, "Organizations"),
     (AccountKind.USER.value, "Personal accounts"),
 )
-NOT_SHOWN = "It stands in the audit log."
+NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_offer() -> rx.Component:
@@ -37,7 +37,7 @@ def staff_offer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            unknown("There is no such offer", "To offers", routes.STAFF_OFFERS),
+            unknown("There is no such offer", "Back to offers", routes.STAFF_OFFERS),
             rx.fragment(
                 _head(),
                 rx.cond(State.changes.length() > 0, _conflict()),
@@ -64,7 +64,7 @@ def _head() -> rx.Component:
                 class_name="title-row",
             ),
             rx.el.p(
-                rx.cond(State.is_new, "It begins as a draft that nobody can buy", State.code),
+                rx.cond(State.is_new, "Starts as a draft that nobody can buy", State.code),
                 rx.cond(State.edited_by != "", f" · last edited by {State.edited_by}", ""),
                 class_name="page-note",
             ),
@@ -128,8 +128,8 @@ def _conflict() -> rx.Component:
             ),
             class_name="dialog-foot card-foot",
         ),
-        title="Somebody else edited this draft meanwhile",
-        note="Nothing of yours was saved. Take theirs, or keep yours and save again.",
+        title="Someone else edited this draft in the meantime",
+        note="Your changes were not saved. Take theirs, or keep yours and save again.",
         flush=True,
     )
 
@@ -155,10 +155,12 @@ def _beside() -> rx.Component:
         rx.cond(State.preview.price != "", _preview(), _no_preview()),
         rx.cond(
             State.form["visible"] == "no",
-            rx.el.p("Not in the list; whoever has its code can buy it.", class_name="field-hint"),
+            rx.el.p(
+                "Hidden from the list; anyone with the code can buy it.", class_name="field-hint"
+            ),
         ),
         title="As customers see it",
-        note="Changes while you type",
+        note="Updates as you type",
     )
 
 
@@ -182,7 +184,7 @@ def _no_preview() -> rx.Component:
     return empty(
         icon="tag",
         title="Nothing to see yet",
-        words="The offer stands here as soon as it has a name and a price.",
+        words="The offer appears here once it has a name and a price.",
     )
 
 
@@ -210,7 +212,7 @@ def _versions() -> rx.Component:
             ),
         ),
         when_empty=empty(
-            icon="tag", title="Nothing is published", words="Publishing makes version 1."
+            icon="tag", title="Nothing is published", words="Publishing creates version 1."
         ),
         title="Versions",
         note="A version never changes",
@@ -304,11 +306,11 @@ def _dialogs() -> rx.Component:
         _dialog(
             ARCHIVE,
             "Archive this offer",
-            "It is sold no longer. Whoever has it keeps it.",
+            "It is no longer sold. Customers who have it keep it.",
             State.archive,
             is_danger=True,
         ),
-        _dialog(UNARCHIVE, "Sell this offer again", "It joins the list again.", State.archive),
+        _dialog(UNARCHIVE, "Sell this offer again", "It returns to the list.", State.archive),
     )
 
 

@@ -43,11 +43,14 @@ def editor() -> rx.Component:
             rx.cond(is_pack, _of_packs(), _of_subscriptions()),
             rx.el.div(
                 _field(
-                    "Order of use", "priority", mode="numeric", hint="Lower first; empty: usual"
+                    "Order of use",
+                    "priority",
+                    mode="numeric",
+                    hint="Lower is used first; empty: default",
                 ),
                 _field("Place in the list", "position", mode="numeric"),
                 _choice(
-                    "Customers", "visible", (("yes", "See it"), ("no", "Don't see it in the list"))
+                    "Customers", "visible", (("yes", "See it"), ("no", "Cannot see it in the list"))
                 ),
                 class_name="fields",
             ),
@@ -55,13 +58,13 @@ def editor() -> rx.Component:
             class_name="editor",
         ),
         title="Draft",
-        note="Customers stay on the version that they bought until they are moved",
+        note="Customers keep the version they bought until they are moved",
     )
 
 
 def _of_packs() -> rx.Component:
     return rx.el.div(
-        _field("Days it lasts", "valid_days", mode="numeric", hint="Empty: it does not end"),
+        _field("Valid for (days)", "valid_days", mode="numeric", hint="Empty: it does not end"),
         class_name="fields",
     )
 
@@ -69,21 +72,21 @@ def _of_packs() -> rx.Component:
 def _of_subscriptions() -> rx.Component:
     return rx.fragment(
         rx.el.div(
-            _field("Days of trial", "trial_days", mode="numeric"),
+            _field("Trial days", "trial_days", mode="numeric"),
             _choice(
                 "When all are used",
                 "overage",
-                (("hard", "Stop"), ("soft", "Go on for a price")),
+                (("hard", "Stop"), ("soft", "Continue at a price")),
             ),
             class_name="fields",
         ),
         rx.cond(
             State.form["overage"] == "soft",
             rx.el.div(
-                _field("Price beyond the plan", "unit_price", mode="decimal"),
-                _field("For so many executions", "unit_executions", mode="numeric"),
+                _field("Overage price", "unit_price", mode="decimal"),
+                _field("Executions for that price", "unit_executions", mode="numeric"),
                 _field(
-                    "At most beyond the plan",
+                    "Overage limit",
                     "limit_executions",
                     mode="numeric",
                     hint="Empty: no limit",
@@ -98,7 +101,7 @@ def _code() -> rx.Component:
     return _labelled(
         "Code",
         "code",
-        "Lower-case letters, digits and hyphens; it stays for good",
+        "Lowercase letters, digits and hyphens; cannot be changed later",
         rx.debounce_input(
             rx.el.input(
                 id="offer-code", value=State.code, on_change=State.set_code, class_name="input"

@@ -28,7 +28,7 @@ from billing_app.states.staff.views import OfferLine
 
 OFFERS = Paging(State, names.OFFERS)
 INTERVALS = (
-    (ALL, "Sold any way"),
+    (ALL, "Any interval"),
     (Interval.MONTH.value, "By the month"),
     (Interval.YEAR.value, "By the year"),
     (Interval.ONCE.value, "Once, as a pack"),
@@ -65,10 +65,10 @@ def staff_offers() -> rx.Component:
                     filter_select(OFFERS, names.INTERVAL, "Sold", INTERVALS),
                 ),
                 when_empty=empty(
-                    icon="tags", title="No offers", words="A new one begins as a draft."
+                    icon="tags", title="No offers", words="A new offer starts as a draft."
                 ),
                 title="Catalogue",
-                note="In the order in which customers see it",
+                note="In the order customers see them",
                 actions=[
                     segments(
                         "State",

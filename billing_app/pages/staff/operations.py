@@ -43,7 +43,7 @@ from billing_app.states.staff.views import JobLine, WebhookLine
 
 WEBHOOKS = Paging(State, names.WEBHOOKS)
 JOBS = Paging(State, names.JOBS)
-NOT_SHOWN = "It stands in the audit log."
+NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_operations() -> rx.Component:
@@ -55,7 +55,11 @@ def staff_operations() -> rx.Component:
     )
     return console(
         rx.fragment(
-            page_head("Operations", "What runs by itself", live_mark(is_broken=State.is_broken)),
+            page_head(
+                "Operations",
+                "Webhooks, reconciliation and background jobs",
+                live_mark(is_broken=State.is_broken),
+            ),
             rx.tabs.root(
                 rx.tabs.list(
                     *[rx.tabs.trigger(words, value=name) for name, words, _ in tabs],
@@ -96,7 +100,7 @@ def _webhooks() -> rx.Component:
             filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="webhook", title="Nothing here", words="What Stripe sends comes here at once."
+            icon="webhook", title="Nothing here", words="Events from Stripe appear here at once."
         ),
     )
 
@@ -159,7 +163,7 @@ def _jobs() -> rx.Component:
         listing(
             "Jobs",
             (
-                Column("Made (UTC)", JobSort.CREATED, is_wide_only=True),
+                Column("Created (UTC)", JobSort.CREATED, is_wide_only=True),
                 Column("Job", is_lead=True),
                 Column("About", is_wide_only=True),
                 Column("State"),
@@ -175,7 +179,7 @@ def _jobs() -> rx.Component:
                 filter_days(JOBS, FIRST_DAY, LAST_DAY),
             ),
             when_empty=empty(
-                icon="cog", title="No jobs here", words="Background work comes here as it runs."
+                icon="cog", title="No jobs", words="Background jobs appear here as they run."
             ),
         ),
     )
@@ -221,14 +225,14 @@ def _row_button(words: str, what: rx.Var[str], on_click: Handler, action: Action
 
 def _dialogs() -> rx.Component:
     modes = [
-        rx.el.option("Heal what differs", value="heal"),
-        rx.el.option("Only tell what differs", value="tell"),
+        rx.el.option("Repair differences", value="heal"),
+        rx.el.option("Only report differences", value="tell"),
     ]
     return rx.fragment(
         _dialog(
             names.REPLAY,
             "Replay the event",
-            "The object is fetched anew from Stripe and applied; doing it twice does no harm.",
+            "Fetches the object from Stripe again and applies it; repeating this is safe.",
             State.replay,
         ),
         _dialog(
@@ -241,7 +245,7 @@ def _dialogs() -> rx.Component:
         _dialog(
             names.RETRY,
             "Retry the job",
-            "It runs anew as a job of its own, from the step that failed.",
+            "It runs again as a new job, from the step that failed.",
             State.retry,
         ),
     )

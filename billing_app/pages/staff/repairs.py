@@ -174,13 +174,13 @@ def _sign_out() -> rx.Component:
     return dialog(
         rx.form(
             problem_in(State.said),
-            reason_field("It stands in the audit log."),
+            reason_field("It is recorded in the audit log."),
             _foot("Sign out everywhere", State.close, "Cancel", is_danger=True),
             on_submit=State.sign_out,
             class_name="dialog-form",
         ),
         title=f"Sign {State.target_name} out everywhere",
-        words="Every browser of theirs has to sign in again.",
+        words="They must sign in again in every browser.",
         is_open=State.dialog == SIGN_OUT,
         on_close=State.close,
     )

@@ -43,9 +43,9 @@ ROLE_CHOICES = (
 ROLES = {
     StaffRole.SUPPORT: "Support: reads everything, grants a little",
     StaffRole.BILLING: "Billing: grants, refunds, moves and stops plans",
-    StaffRole.ADMIN: "Admin: also offers and the staff",
+    StaffRole.ADMIN: "Admin: also offers and staff",
 }
-NOT_SHOWN = "It stands in the audit log."
+NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_team() -> rx.Component:
@@ -69,7 +69,7 @@ def _add_button() -> rx.Component:
         State.allowed.contains(Action.ADD_STAFF.value),
         rx.el.button(
             rx.icon("plus", aria_hidden="true"),
-            "Add somebody",
+            "Add member",
             type="button",
             class_name="button strong",
             on_click=State.ask(ADD, ""),
@@ -79,9 +79,9 @@ def _add_button() -> rx.Component:
 
 def _password() -> rx.Component:
     return card(
-        rx.el.p("They had no account. Hand this password over; it is shown only now."),
+        rx.el.p("They had no account. Give them this password; it is shown only once."),
         rx.el.code(State.password, class_name="secret", id="password"),
-        title="A password was made",
+        title="Password created",
     )
 
 
@@ -146,14 +146,14 @@ def _add() -> rx.Component:
     return dialog(
         rx.form(
             problem_in(State.said),
-            field("E-mail", "email", kind="email", hint="Who is new here gets a password."),
+            field("E-mail", "email", kind="email", hint="New users get a password."),
             _role_field(),
             reason_field(NOT_SHOWN),
             _foot("Add"),
             on_submit=State.add,
             class_name="dialog-form",
         ),
-        title="Add somebody to the staff",
+        title="Add a staff member",
         words="They can use this console at once.",
         is_open=State.dialog == ADD,
         on_close=State.close,
@@ -171,7 +171,7 @@ def _change() -> rx.Component:
             class_name="dialog-form",
         ),
         title=f"Change the role of {State.chosen_name}",
-        words=f"The role is {State.chosen_role} now. The new one counts from their next click.",
+        words=f"The role is {State.chosen_role} now. The new one applies from their next click.",
         is_open=State.dialog == CHANGE,
         on_close=State.close,
     )

@@ -66,7 +66,7 @@ def _dispute_title(dispute: Dispute) -> str:
     said = f"{amount} for {dispute.plan_name} {since}"
     if dispute.stops_plan:
         return f"{said}: the plan is suspended until the bank decides."
-    return f"{said}: the plan was over by then."
+    return f"{said}: the plan had already ended."
 
 
 def _evidence(dispute: Dispute, now: datetime) -> str:

@@ -14,7 +14,7 @@ from billing_app.states.staff.views import EntryLine
 WORDING: Final[dict[str, str]] = {
     Action.VIEW_AS_CUSTOMER: "Began to view as customer",
     Action.END_VIEW: "Ended the view as customer",
-    Action.UNDO: "Took an earlier step back",
+    Action.UNDO: "Undid an earlier step",
     Action.SIGN_OUT: "Signed somebody out everywhere",
     Action.REPLAY_EVENT: "Replayed a webhook",
     Action.RECONCILE: "Ran the reconciliation",
@@ -22,10 +22,10 @@ WORDING: Final[dict[str, str]] = {
     Action.EDIT_OFFER: "Edited an offer's draft",
     Action.PUBLISH_OFFER: "Published an offer",
     Action.ARCHIVE_OFFER: "Archived an offer",
-    Action.UNARCHIVE_OFFER: "Took an offer out of the archive",
-    Action.ADD_STAFF: "Added somebody to the staff",
+    Action.UNARCHIVE_OFFER: "Unarchived an offer",
+    Action.ADD_STAFF: "Added a staff member",
     Action.CHANGE_ROLE: "Changed a role",
-    Action.REMOVE_STAFF: "Removed somebody from the staff",
+    Action.REMOVE_STAFF: "Removed a staff member",
 }
 MAX_FIGURES: Final = 4
 NAMELESS: Final = frozenset(

@@ -199,7 +199,7 @@ class Listing(Page, mixin=True):
         try:
             return date.fromisoformat(text) if text else None
         except ValueError:
-            raise InvalidInputError("Give a day as YYYY-MM-DD.", field=name) from None
+            raise InvalidInputError("Enter a day as YYYY-MM-DD.", field=name) from None
 
     def _place(self, table: str) -> Place:
         usual = self.tables[table].usual

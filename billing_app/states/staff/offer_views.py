@@ -47,9 +47,9 @@ FORM_NAMES: Final = {
 }
 FIELD_WORDS: Final = {
     "price_minor": "price",
-    "overage_unit_price_minor": "price beyond the plan",
+    "overage_unit_price_minor": "overage price",
     "overage_unit_executions": "executions for that price",
-    "overage_limit_executions": "limit beyond the plan",
+    "overage_limit_executions": "overage limit",
     "visible": "whether it is shown",
     "position": "place in the list",
 }
@@ -64,9 +64,9 @@ def fields_of(form: Form) -> DraftFields:
     overage = None
     if is_soft:
         overage = OverageTerms(
-            unit_price_minor=_money(form, "unit_price", "The price beyond the plan", currency),
+            unit_price_minor=_money(form, "unit_price", "The overage price", currency),
             unit_executions=_number(form, "unit_executions", "Executions for that price"),
-            limit_executions=_maybe(form, "limit_executions", "The limit beyond the plan"),
+            limit_executions=_maybe(form, "limit_executions", "The overage limit"),
         )
     is_pack = interval == Interval.ONCE
     terms = OfferTerms(
@@ -77,9 +77,9 @@ def fields_of(form: Form) -> DraftFields:
         currency=currency,
         interval=Interval(interval),
         overage=overage,
-        valid_days=_maybe(form, "valid_days", "Days it lasts") if is_pack else None,
+        valid_days=_maybe(form, "valid_days", "Valid for (days)") if is_pack else None,
         priority=_maybe(form, "priority", "The order of use"),
-        trial_days=0 if is_pack else _maybe(form, "trial_days", "Days of trial") or 0,
+        trial_days=0 if is_pack else _maybe(form, "trial_days", "Trial days") or 0,
     )
     position = _maybe(form, "position", "The place in the list") or 0
     return DraftFields(terms, position, form.get("visible") == "yes")
@@ -195,7 +195,7 @@ def _text(value: int | None) -> str:
 def _number(form: Form, name: str, what: str) -> int:
     text = form.get(name, "").strip().replace(",", "").replace(" ", "")
     if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
-        raise InvalidInputError(f"{what}: give a whole number.", field=name)
+        raise InvalidInputError(f"{what}: enter a whole number.", field=name)
     return int(text)
 
 
@@ -207,5 +207,5 @@ def _money(form: Form, name: str, what: str, currency: str) -> int:
     """An amount as people write it, `29.00`, in minor units: exact, never through a float."""
     amount_minor = minor_units(form.get(name, ""), currency or "USD")
     if amount_minor is None:
-        raise InvalidInputError(f"{what}: give an amount such as 29.00.", field=name)
+        raise InvalidInputError(f"{what}: enter an amount such as 29.00.", field=name)
     return amount_minor

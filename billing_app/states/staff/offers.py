@@ -221,7 +221,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
         if await self._ask(work) is None:
             return None
-        words = "It is sold no longer." if is_archiving else "It is out of the archive."
+        words = "It is no longer sold." if is_archiving else "It is unarchived."
         self._show(dialog="", said=Said(words))
         return await self._refresh()
 

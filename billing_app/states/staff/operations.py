@@ -122,7 +122,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             database = get_services().database
             return await replay_event(database, get_jobs(), staff, event_id, reason=reason, now=now)
 
-        return await self._carry_out(work, "It is processed anew.")
+        return await self._carry_out(work, "The event is being processed again.")
 
     @rx.event
     async def reconcile(self, form: dict[str, Any]) -> EventSpec | None:
@@ -135,7 +135,9 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
                 database, get_jobs(), staff, dry_run=is_dry, reason=reason, now=now
             )
 
-        return await self._carry_out(work, "The comparison runs; what it finds comes here.")
+        return await self._carry_out(
+            work, "The comparison is running; its results will appear here."
+        )
 
     @rx.event
     async def retry(self, form: dict[str, Any]) -> EventSpec | None:
@@ -146,7 +148,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             database = get_services().database
             return await retry_job(database, get_jobs(), staff, job_id, reason=reason, now=now)
 
-        return await self._carry_out(work, "The job runs anew.")
+        return await self._carry_out(work, "The job is running again.")
 
     def _open(self) -> None:
         """Without the dialog that was open when the page was left."""
@@ -249,7 +251,7 @@ def _comparison(found: ReconciliationView) -> ComparisonLine:
         outcome, tone = "No differences", "good"
     elif found.dry_run:
         outcome, tone = (
-            f"{formatting.counted(found.differences, 'difference')}, only told",
+            f"{formatting.counted(found.differences, 'difference')}, only reported",
             "warning",
         )
     else:
@@ -259,7 +261,7 @@ def _comparison(found: ReconciliationView) -> ComparisonLine:
             f"{told}, {formatting.number(found.healed)} healed",
             "bad" if left else "accent",
         )
-    kind = "Told only" if found.dry_run else "Healing"
+    kind = "Report only" if found.dry_run else "Healing"
     return ComparisonLine(formatting.exact_moment(found.began_at), outcome, tone, kind)
 
 

@@ -139,7 +139,7 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
 def near_note(accounts: int, at: datetime | None) -> str:
     """What stands below the number of accounts that are near their limit."""
     if at is None:
-        return "no worker has looked yet"
+        return "not checked by a worker yet"
     has = "account has" if accounts == 1 else "accounts have"
     return f"{has} used 80% or more, as of {formatting.time_of_day(at)} UTC"
 

@@ -16,6 +16,7 @@ from billing_app.billing.staff.repairs import service
 from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.composition import get_services
 from billing_app.db.enums import PlanType
 from billing_app.states import formatting
@@ -36,6 +37,10 @@ else:
 
 VIEW, SIGN_OUT = "view", "sign_out"
 MAX_FIELD_LENGTH: Final = 600
+NO_ANSWER: Final = (
+    "Stripe does not answer, so nobody can say what this would charge. Nothing was changed;"
+    " review it again later."
+)
 OWN_ACCOUNT: Final = "This is your own account; the audit log marks the entry."
 
 
@@ -103,15 +108,14 @@ class RepairMixin(Page, mixin=True):
         account_id, is_own = self._customer_id, self._is_own
 
         async def work(staff: StaffActor, now: datetime) -> Any:
-            return await service.review(
-                get_services().repairs,
-                staff,
-                repair,
-                target_of(repair, account_id, values),
-                read_form(repair.form, values),
-                account_id=account_id,
-                now=now,
-            )
+            target_id, form = target_of(repair, account_id, values), read_form(repair.form, values)
+            services = get_services().repairs
+            try:
+                return await service.review(
+                    services, staff, repair, target_id, form, account_id=account_id, now=now
+                )
+            except PaymentProviderUnavailableError:
+                raise PaymentProviderUnavailableError(NO_ANSWER) from None
 
         self._show(said=Said())
         preview = await self._ask(work)

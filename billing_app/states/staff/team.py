@@ -74,7 +74,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
         if added is None:
             return None
         self._show(dialog="", password=added.password or "")
-        return await self._done("They are of the staff now.")
+        return await self._done("The staff member is added.")
 
     @rx.event
     async def change(self, form: dict[str, Any]) -> EventSpec | None:
@@ -98,7 +98,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def remove(self, form: dict[str, Any]) -> EventSpec | None:
-        """The one that was chosen is of the staff no more."""
+        """The one that was chosen is no longer on the staff."""
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:
@@ -113,7 +113,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
         if not await self._ask(work):
             return None
-        return await self._done(f"{self.chosen_name} is of the staff no more.")
+        return await self._done(f"{self.chosen_name} is no longer on the staff.")
 
     def _open(self) -> None:
         """A password is shown once: not to whoever comes back, or reloads."""

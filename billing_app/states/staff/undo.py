@@ -24,7 +24,7 @@ else:
     # Reflex copies the vars of a mixin only when it stands on rx.State itself.
     Page = rx.State
 
-UNDO_REASON: Final = "This step was taken back."
+UNDO_REASON: Final = "Undone in the console."
 
 
 class UndoMixin(Page, mixin=True):
@@ -51,7 +51,7 @@ class UndoMixin(Page, mixin=True):
 
         taken_back = await self._ask(read) if entry.undoes else None
         done = entry_words(entry, taken_back or {})
-        told = " ".join((f"{done}.", outcome, "It stands in the audit log."))
+        told = " ".join((f"{done}.", outcome, "It is recorded in the audit log."))
         told = told.replace("  ", " ")
         self._show(said=Said(told, undo=entry.id if entry.can_undo else ""))
         return await self._refresh()

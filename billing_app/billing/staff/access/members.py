@@ -32,12 +32,12 @@ from billing_app.db.tables import StaffMember, User
 
 class StaffMemberNotFoundError(NotFoundError):
     code = "staff_member_not_found"
-    title = "Nobody of the staff"
+    title = "No such staff member"
 
 
 class LastAdminError(ConflictError):
     code = "last_admin"
-    title = "The last admin stays"
+    title = "The last admin cannot be removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ async def add_member(
             audit_record.after.update(user_id=user_id, role=role)
             await record(session, staff, audit_record, now)
     except IntegrityError:
-        raise EmailTakenError("Somebody with this address was made just now. Try again.") from None
+        raise EmailTakenError("An account with this address was just created. Try again.") from None
     return Added(user_id, None if user else password)
 
 
@@ -208,7 +208,7 @@ async def find_member(database: Database, actor: Actor, *, email: str) -> Member
     for member in await list_members(database, actor):
         if member.email.lower() == email.strip().lower():
             return member
-    raise StaffMemberNotFoundError(f"{email} is not of the staff.")
+    raise StaffMemberNotFoundError(f"{email} is not a staff member.")
 
 
 async def _set_role(

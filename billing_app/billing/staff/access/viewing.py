@@ -80,7 +80,7 @@ async def begin_view(
         account = await authorize_reading(session, staff, account_id)
         before = await session.get(StaffView, hash_token(token))
         if before is not None:
-            await _end(session, before, "Another view began.", now)
+            await _end(session, before, "Replaced by another view.", now)
         until = now + timedelta(minutes=VIEW_MINUTES)
         audit_record = AuditRecord(
             Action.VIEW_AS_CUSTOMER, reason, account.id, after={"until": until.isoformat()}
@@ -104,7 +104,7 @@ async def end_view(database: Database, actor: Actor, token: str, now: datetime) 
         if view is None:
             return None
         account_id = ids.encode_account(view.account_id)
-        await _end(session, view, "Ended by who looked.", now)
+        await _end(session, view, "Ended by the viewer.", now)
     return account_id
 
 
@@ -122,7 +122,7 @@ async def end_old_views(database: Database, now: datetime) -> int:
         found = (await session.exec(query)).all()
         for view in found:
             is_over = view.until <= now
-            await _end(session, view, "Its time was over." if is_over else "Signed out.", now)
+            await _end(session, view, "The view expired." if is_over else "Signed out.", now)
     return len(found)
 
 
@@ -138,7 +138,7 @@ async def _lock_session(
         .with_for_update()
     )
     if (await session.exec(query)).first() is None:
-        raise ForbiddenError("Only who is signed in can look at an account as its holder.")
+        raise ForbiddenError("Sign in to view an account as a customer.")
 
 
 async def _end(session: AsyncSession, view: StaffView, reason: str, now: datetime) -> None:

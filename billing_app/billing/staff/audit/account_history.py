@@ -19,9 +19,9 @@ from billing_app.db.tables import AuditEntry
 
 BY: Final = "Support"
 WORDING: Final[dict[str, str]] = {
-    Action.UNDO: "An earlier step taken back",
+    Action.UNDO: "An earlier step was undone",
     Action.VIEW_AS_CUSTOMER: "Your pages were viewed, read only",
-    Action.SIGN_OUT: "Somebody was signed out of all browsers",
+    Action.SIGN_OUT: "A member was signed out of all browsers",
 }
 SHOWN: Final = frozenset({*REPAIRS, *WORDING})
 
@@ -108,7 +108,7 @@ async def read_taken_back(
 
 
 def taken_back(original: AuditEntry) -> str:
-    return f"Taken back: {words_of(original)}"
+    return f"Undone: {words_of(original)}"
 
 
 def words_of(entry: AuditEntry) -> str:

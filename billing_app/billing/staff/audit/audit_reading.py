@@ -54,7 +54,7 @@ class EntryQuery:
 
 class EntryNotFoundError(NotFoundError):
     code = "audit_entry_not_found"
-    title = "No such entry of the audit log"
+    title = "No such audit entry"
 
 
 @dataclass(frozen=True, slots=True)

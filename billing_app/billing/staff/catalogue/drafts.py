@@ -20,7 +20,7 @@ MAX_POSITION: Final = 1_000_000
 
 class OfferEditedError(ConflictError):
     code = "offer_edited"
-    title = "Somebody else edited this offer meanwhile"
+    title = "Someone else edited this offer in the meantime"
 
 
 @dataclass(frozen=True, slots=True)

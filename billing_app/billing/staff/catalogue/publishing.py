@@ -50,7 +50,7 @@ async def create_offer(
     staff, reason = require(actor, Action.EDIT_OFFER), clean_reason(reason)
     if not CODE.fullmatch(code):
         raise InvalidInputError(
-            "A code has 1 to 64 of a-z, 0-9 and -, and neither begins nor ends with -.",
+            "A code has 1 to 64 characters a-z, 0-9 and -, and does not start or end with -.",
             field="code",
         )
     fields = check_draft(fields)
@@ -208,7 +208,7 @@ async def _set_archived(
 async def _open_offer(session: AsyncSession, code: str, *, lock: bool = True) -> Offer:
     offer = await find_any_offer(session, code, lock=lock)
     if offer.archived_at is not None:
-        raise OfferArchivedError("Take it out of the archive first.", offer=code)
+        raise OfferArchivedError("Unarchive it first.", offer=code)
     return offer
 
 

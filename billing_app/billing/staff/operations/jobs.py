@@ -33,12 +33,12 @@ class JobNotFoundError(NotFoundError):
 
 class JobNotFailedError(ConflictError):
     code = "job_not_failed"
-    title = "Only a job that failed is retried"
+    title = "Only a failed job can be retried"
 
 
 class JobRetriedError(ConflictError):
     code = "job_retried"
-    title = "The job was retried already"
+    title = "The job has already been retried"
 
 
 class JobState(StrEnum):
@@ -122,7 +122,7 @@ async def list_jobs(
     require(actor, Action.READ)
     where = where or JobQuery()
     if where.name is not None and (len(where.name) > MAX_NAME_LENGTH or "\0" in where.name):
-        raise InvalidInputError("This is no job's name.", field="name")
+        raise InvalidInputError("This is not a job name.", field="name")
     span = SORTING.span(by, limit=limit, cursor=cursor)
     found = await jobs.list(where, span)
     return Page(*span.split(found, lambda job: (job.created_at, job.id)))

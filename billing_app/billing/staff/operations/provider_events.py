@@ -50,7 +50,7 @@ class ReceivedEventNotFoundError(NotFoundError):
 
 class EventNotDeadError(ConflictError):
     code = "event_not_dead"
-    title = "Only an event that was set aside is replayed"
+    title = "Only a dead event can be replayed"
 
 
 @dataclass(frozen=True, slots=True)
