@@ -6,7 +6,7 @@ from billing_app import routes
 
 
 def account_link(account_id: rx.Var[str], name: rx.Var[str]) -> rx.Component:
-    """Leads to its page; a long name is cut and stands in full in the title. Nothing for ""."""
+    """Links to its page; a long name is cut and shown in full in the title. Nothing for ""."""
     return rx.cond(
         account_id != "",
         rx.link(

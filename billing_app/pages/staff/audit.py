@@ -1,4 +1,4 @@
-"""Audit: what the staff did, by whom, why, and taking it back."""
+"""Audit: what staff did, who, why, and the way to undo it."""
 
 import reflex as rx
 

@@ -1,4 +1,4 @@
-"""Rows of the audit log, which the account's page and the audit page share."""
+"""Rows of the audit log, shared by the account's page and the audit page."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ ENTRY_ACTIONS: Final = ((ALL, "All actions"), *ACTION_NAMES.items())
 
 
 def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool) -> rx.Component:
-    """Who did what and why, and a button that takes it back."""
+    """Who did what and why, with a button that undoes it."""
     return rx.el.tr(
         cell(row.at, "soft wide-only"),
         cell(rx.fragment(row.who, " ", badge(row.role)), "wide-only"),

@@ -1,4 +1,4 @@
-"""Comparisons with Stripe: what the last one found, and those before it."""
+"""Reconciliation with Stripe: the last one's differences, and those before it."""
 
 import reflex as rx
 from reflex.vars import ObjectVar

@@ -1,4 +1,4 @@
-"""One account: its head, its parts as tabs, and the menu of repairs."""
+"""One account: header, tabs, and the menu of repairs."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ TABS = (
 
 
 def staff_customer() -> rx.Component:
-    """How an account stands, and what can be done for it."""
+    """The state of an account, and what can be done for it."""
     return console(
         rx.cond(
             State.is_missing,

@@ -1,4 +1,4 @@
-"""Who gets at an account: service keys, browsers, and what the staff did to it."""
+"""Access to an account: members, service keys, browsers; and its audit log."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -35,7 +35,7 @@ ROLES = (
 
 
 def access() -> rx.Component:
-    """Who may sign in, service keys, and browsers that are signed in."""
+    """Members, service keys, and signed-in browsers."""
     return rx.fragment(
         listing(
             "People",
@@ -160,7 +160,7 @@ def _browser(row: ObjectVar[SessionLine]) -> rx.Component:
 
 
 def audit() -> rx.Component:
-    """What the staff did to this account, with the ways to take it back."""
+    """What staff did to this account, with the way to undo it."""
     return listing(
         "Audit",
         ENTRY_COLUMNS,

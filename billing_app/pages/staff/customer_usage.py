@@ -1,4 +1,4 @@
-"""What an account has and what ran on it: its plans, its ledger, its reservations."""
+"""An account's plans, ledger and reservations."""
 
 import reflex as rx
 from reflex.vars import ObjectVar, StringVar
@@ -238,13 +238,13 @@ def _event(row: ObjectVar[LedgerLine]) -> rx.Component:
 
 
 def _kind(row: ObjectVar[LedgerLine]) -> rx.Component:
-    """Of a run that was given back in part, how much of it."""
+    """How much of a run was refunded."""
     kind = rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind)
     return rx.cond(row.can_refund & (row.refunded != ""), badge(row.refunded, "good"), kind)
 
 
 def holds() -> rx.Component:
-    """What is held for runs that have begun, and what became of it."""
+    """Reservations and their outcome."""
     return listing(
         "Reservations",
         (
@@ -287,7 +287,7 @@ def _hold(row: ObjectVar[HoldLine]) -> rx.Component:
 
 
 def _workflows(paging: Paging) -> rx.Component:
-    """One of those of the last thirty days."""
+    """A workflow of the last thirty days."""
     return select(
         "Workflow",
         options=[

@@ -1,4 +1,4 @@
-"""What surrounds every page of the console: the customers' frame, with the staff's own pages."""
+"""The frame of every console page: the customers' frame, with staff's own pages."""
 
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ PAGES: Final = (
 
 
 def console(content: rx.Component, *, path: str, state: Any) -> rx.Component:
-    """The page of `path`; to others than staff there is none."""
+    """The page of `path`; hidden from everyone but staff."""
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
@@ -41,7 +41,7 @@ def console(content: rx.Component, *, path: str, state: Any) -> rx.Component:
 
 
 def unknown(what: str, way: str, path: str) -> rx.Component:
-    """What staff see on a page about what does not exist, with the way to the list at `path`."""
+    """What staff see for something that does not exist, with a link to the list at `path`."""
     return rx.el.div(
         empty(
             icon="compass",
@@ -55,7 +55,7 @@ def unknown(what: str, way: str, path: str) -> rx.Component:
 
 
 def _not_found() -> rx.Component:
-    """What others than staff see."""
+    """What everyone but staff sees."""
     return rx.el.main(
         empty(
             icon="compass",
@@ -124,8 +124,8 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
 
 
 def _said(state: Any) -> rx.Component:
-    """What became of the last action, with the way to take it back. What a dialog says, it says
-    alone."""
+    """The result of the last action, with the way to undo it. While a dialog is open, the dialog
+    shows it."""
     said = state.said
     is_said = said.words != ""
     if hasattr(state, "dialog"):

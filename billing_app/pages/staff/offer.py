@@ -1,4 +1,4 @@
-"""One offer: the draft beside the card that it becomes, its versions, and who is on them."""
+"""One offer: the draft beside its card, its versions, and the accounts on them."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -33,7 +33,7 @@ NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_offer() -> rx.Component:
-    """Everybody of the staff may read; admins edit, publish and archive."""
+    """All staff may read; admins edit, publish and archive."""
     return console(
         rx.cond(
             State.is_missing,
@@ -109,7 +109,7 @@ def _button(
 
 
 def _conflict() -> rx.Component:
-    """What the other changed, beside what was to be saved."""
+    """The other person's changes, beside what was to be saved."""
     return card(
         table(
             "Changes",
@@ -165,7 +165,7 @@ def _beside() -> rx.Component:
 
 
 def _preview() -> rx.Component:
-    """As in the customers' list; dimmed while the form says what can't be sold."""
+    """As in the customers' list; dimmed while the form is invalid."""
     seen = State.preview
     button = rx.el.button(seen.action, type="button", disabled=True, class_name="button wide")
     dimmed = rx.cond(State.problem != "", "preview stale", "preview")

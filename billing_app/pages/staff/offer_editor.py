@@ -1,4 +1,4 @@
-"""The form of an offer's draft; what it says changes the card beside it while one types."""
+"""The form of an offer's draft; the card beside it updates as you type."""
 
 from typing import Any, Literal
 
@@ -161,7 +161,7 @@ def _labelled(label: str, name: str, hint: str, control: rx.Component) -> rx.Com
 
 
 def _is_wrong(name: str) -> rx.Var[bool]:
-    """Nobody is told of what they have not come to yet."""
+    """Shows a field's problem once the field was touched."""
     return (State.problem_at == name) & State.touched.contains(name)
 
 

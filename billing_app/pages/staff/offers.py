@@ -42,7 +42,7 @@ CHOICES = (
 
 
 def staff_offers() -> rx.Component:
-    """Every offer with its newest version, and who is on it."""
+    """Every offer with its newest version and its accounts."""
     return console(
         rx.fragment(
             page_head("Offers", "What customers can buy", _new()),

@@ -1,4 +1,4 @@
-"""Operations: webhooks with dead letters, comparisons with Stripe, background jobs."""
+"""Operations: webhooks with dead letters, reconciliation with Stripe, background jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +47,7 @@ NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_operations() -> rx.Component:
-    """Three parts as tabs; each moves by itself."""
+    """Three tabs; each refreshes by itself."""
     tabs = (
         (names.WEBHOOKS, "Webhooks", _webhooks),
         (names.COMPARING, "Reconciliation", comparing),

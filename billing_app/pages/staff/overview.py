@@ -1,4 +1,4 @@
-"""Overview: how the whole is doing."""
+"""Overview: the figures of all accounts."""
 
 import reflex as rx
 from reflex.vars import ObjectVar

@@ -1,4 +1,4 @@
-"""What an account in a list has left: a bar and a number that say the same."""
+"""Executions left of an account in a list: a bar and the same number."""
 
 import reflex as rx
 from reflex.vars import ObjectVar

@@ -63,7 +63,7 @@ def _asks_only_why() -> rx.Var[bool]:
 
 
 def _fields(repair: Repair[Any]) -> rx.Component:
-    """Numbers, days and moments that follow one another stand side by side."""
+    """Consecutive numbers, days and moments share a row."""
     if repair.target is not ACCOUNT and repair.target_input is None:
         return rx.el.input(
             type="hidden", name=repair.target.noun, value=State.target, read_only=True

@@ -10,7 +10,7 @@ from billing_app.states.staff.customer import StaffCustomerState as State
 
 
 def row_button(words: str, whom: rx.Var[Any], on_click: Handler, action: Action) -> rx.Component:
-    """Stands there for whose role may do it."""
+    """Shown to roles that may do it."""
     return rx.cond(
         State.allowed.contains(action.value),
         rx.el.button(

@@ -1,4 +1,4 @@
-"""Team: who works here, with which role."""
+"""Team: staff members and their roles."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -49,7 +49,7 @@ NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_team() -> rx.Component:
-    """The members, and for admins the ways to add, change and remove."""
+    """The members, with ways to add, change and remove them for admins."""
     return console(
         rx.fragment(
             page_head("Team", "Who may use this console", _add_button()),

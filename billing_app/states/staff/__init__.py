@@ -1,1 +1,1 @@
-"""States of the staff console: each asks as whoever of the staff is signed in at that moment."""
+"""States of the staff console: each acts as the staff member who is signed in at that moment."""

@@ -1,4 +1,4 @@
-"""Why an account's runs are refused, or soon will be, for the staff."""
+"""Why an account's runs are refused, or soon will be, for staff."""
 
 from datetime import datetime
 
@@ -10,8 +10,8 @@ from billing_app.states.staff.views import DisputeLine
 
 
 def trouble_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
-    """A title and an explanation; ("", "") when there is no trouble. `why_blocked` is the reason
-    of whoever blocked the account."""
+    """A title and an explanation; ("", "") without trouble. `why_blocked` is the reason given for
+    the block."""
     if row.blocked_at is not None:
         return f"Blocked since {formatting.day(row.blocked_at)}: every run is refused.", why_blocked
     overdue = stop if stop is not None and stop.kind is StopKind.PAST_DUE else None
@@ -30,7 +30,7 @@ def _overdue(since: datetime, stop: Stop | None) -> str:
 
 
 def _elsewhere(stop: Stop | None) -> str:
-    """What is paid for by other plans goes on all the same."""
+    """Runs on other plans continue."""
     if stop is None:
         return ""
     owed = formatting.money(stop.amount_due_minor, stop.currency) if stop.currency else ""
@@ -45,7 +45,7 @@ def _others(stop: Stop) -> str:
 
 
 def dispute_lines(disputes: list[Dispute], stop: Stop | None, now: datetime) -> list[DisputeLine]:
-    """What each dispute stops, and what is left to do about it."""
+    """What each dispute stops, and what can still be done about it."""
     others = _others(stop) if stop is not None and stop.kind is StopKind.DISPUTED else ""
     return [
         DisputeLine(

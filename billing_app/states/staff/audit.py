@@ -1,4 +1,4 @@
-"""The audit log: everything the staff did."""
+"""The audit log: everything staff did."""
 
 from typing import Any, ClassVar
 

@@ -56,8 +56,8 @@ def entry_line(
     taken_back: Mapping[str, str],
     names: Mapping[str, str],
 ) -> EntryLine:
-    """`can_undo` also says that the reader's role may; `taken_back` is history's words of what
-    entries undid, by its id; `names`: of accounts, by id."""
+    """`can_undo` also requires that the reader's role may; `undone` words what each undo undid, by
+    the undone entry's id; `names` are of accounts, by id."""
     account_id = entry.account_id or ""
     return EntryLine(
         entry_id=entry.id,
@@ -87,7 +87,7 @@ def entry_words(entry: EntryView, taken_back: Mapping[str, str]) -> str:
 
 
 def _figures(entry: EntryView) -> str:
-    """What changed from what to what, as the entry keeps it."""
+    """The figures that changed, before and after."""
     if entry.action == Action.UNDO:
         return ""
     repair = BY_ACTION.get(entry.action)
@@ -106,7 +106,7 @@ def _name(figure: str) -> str:
 
 
 def _charged(entry: EntryView) -> list[str]:
-    """What a move charged at once."""
+    """The charge of an immediate move."""
     amount = entry.after.get("charged_minor")
     if amount is None:
         return []

@@ -1,4 +1,4 @@
-"""Which browser it was, from how it names itself."""
+"""The browser's name, from its user agent."""
 
 import re
 from typing import Final
@@ -27,7 +27,7 @@ PROGRAM: Final = re.compile(r"[A-Za-z][\w.-]{0,40}")
 
 
 def browser_of(user_agent: str) -> str:
-    """Chrome on Linux; of what is no browser the program's name, such as curl."""
+    """ "Chrome on Linux"; for other programs their name, such as "curl"."""
     browser = _first(BROWSERS, user_agent)
     system = _first(SYSTEMS, user_agent)
     if browser:

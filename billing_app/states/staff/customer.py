@@ -1,4 +1,4 @@
-"""One account: how it stands, and the part of it that is looked at."""
+"""One account: its header, and the part that is open."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -122,7 +122,7 @@ PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
 
 class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionState):
-    """The head is always read; of the parts, the one that is shown."""
+    """Reads the header always, and the part that is open."""
 
     refresh_seconds = 4.0
     tables: ClassVar[dict[str, Table]] = {
@@ -170,14 +170,14 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
 
     @rx.event
     async def choose_part(self, part: str) -> EventSpec | None:
-        """Look at another part."""
+        """Open another tab."""
         self._show(part=part if part in PARTS else SUMMARY)
         self._start_over()
         return await self._refresh()
 
     @rx.event
     async def view_as_customer(self, form: dict[str, str]) -> EventSpec | None:
-        """See the account's pages as its holder does."""
+        """View the account's pages as its holder."""
         reason = str(form.get("reason", ""))
         account_id, token = self._customer_id, self._token()
 
@@ -191,7 +191,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         return go_afresh(routes.DASHBOARD)
 
     def _open(self) -> None:
-        """The account that the address names."""
+        """The account that the URL names."""
         account_id = unquote(self.router.url.path.rstrip("/").rpartition("/")[2])[:64]
         if account_id != self._customer_id:
             self._customer_id = account_id
@@ -405,6 +405,6 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         self._show(entries=[entry_line(entry, staff.role, taken_back, {}) for entry in found])
 
     def _workflow(self, table: str) -> str | None:
-        """UNNAMED is for what has none."""
+        """UNNAMED stands for events without one."""
         chosen = self._text(table, WORKFLOW)
         return "" if chosen == UNNAMED else chosen

@@ -1,4 +1,4 @@
-"""From what the services tell of an account to what its page in the console draws."""
+"""Turns what the services say about an account into what its console page draws."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -116,7 +116,7 @@ def customer_head(
 
 
 def _plan_note(current: CurrentPlan, period: str) -> str:
-    """Until when the plan in force lasts, or since when there is none."""
+    """When the current plan ends, or when the last one ended."""
     plan = current.plan
     if plan is None:
         return "None has started yet"
@@ -127,7 +127,7 @@ def _plan_note(current: CurrentPlan, period: str) -> str:
 
 
 def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
-    """With what the plans in force hold, though nothing of it can be used."""
+    """With what the current plans hold, although none of it can be used."""
     total, held = (sum(getattr(plan, of) for plan in plans) for of in ("executions", "held"))
     left = left_of(plans)
     paying = next((plan for plan in plans if plan.state is PlanState.CURRENT), None)
@@ -195,7 +195,7 @@ def _dates(plan: PlanView) -> str:
 def ledger_lines(
     events: list[EventView], refunded: Mapping[int, int], shown: list[LedgerLine], staff: StaffActor
 ) -> list[LedgerLine]:
-    """What event_rows() says of them, with what was given back of each by its number."""
+    """The rows of event_rows(), with what was refunded of each event by its number."""
     rows = event_rows(events, [*shown], staff)
     return [
         _ledger_line(event, row, refunded.get(event.number, 0))

@@ -43,7 +43,7 @@ STATUSES = {
 
 
 class StaffCustomersState(Listing, StaffPage, SessionState):
-    """Rows of the page of the list that is shown."""
+    """The rows of the open page."""
 
     refresh_seconds = 15.0
     tables: ClassVar[dict[str, Table]] = {
@@ -70,7 +70,7 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
         self._show(rows=[customer_line(row) for row in found])
 
     def _choose_order(self) -> None:
-        """By word as soon as words are looked for, and else by age; then as the reader likes."""
+        """By word while searching, else by age, unless the reader chose an order."""
         is_searching = self._text(CUSTOMERS, WORDS) is not None
         if is_searching is not self._is_searching:
             self._is_searching = is_searching
@@ -119,7 +119,7 @@ def customer_line(row: CustomerRow) -> CustomerLine:
 
 
 def customer_status(row: CustomerRow) -> tuple[str, str]:
-    """The one thing to know first, and its tone."""
+    """The status to show, and its tone."""
     if row.blocked_at is not None:
         return "Blocked", "bad"
     if row.past_due_since is not None:
@@ -134,7 +134,7 @@ def customer_status(row: CustomerRow) -> tuple[str, str]:
 
 
 def _status_without_plan(row: CustomerRow) -> tuple[str, str]:
-    """Why nothing of a plan can be used."""
+    """Why no plan can be used."""
     last = row.last_plan
     if last is None:
         return "No plan", "warning"

@@ -1,4 +1,4 @@
-"""Why runs were refused, for the staff."""
+"""Why runs were refused, for staff."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Tables that the server pages, sorts and filters: which page of each the reader looks at."""
+"""Tables that the server pages, sorts and filters, and the open page of each."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -38,8 +38,8 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The order that a table has unless told; the first press on one of `rising` sorts from the
-    lowest on, on others from the highest."""
+    """The default order of a table; the first click on one of `rising` sorts ascending, on other
+    columns descending."""
 
     usual: By[Any]
     rising: frozenset[StrEnum] = frozenset()
@@ -52,9 +52,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a table the reader is. `problem`: why it can't be read so; `examined`: how much
-    was looked at for a page that is not full; `is_filtered`: rows may be there that are not shown.
-    """
+    """The reader's position in a table. `problem`: why it cannot be read; `examined`: rows searched
+    for a page that is not full; `is_filtered`: some rows may be hidden."""
 
     sort: str = ""
     descending: bool = False
@@ -81,7 +80,7 @@ class Listing(Page, mixin=True):
 
     @rx.event
     async def sort_by(self, table: str, sort: str) -> AsyncGenerator[EventSpec | None]:
-        """By another column; by the same one the other way round."""
+        """Sort by a column; a second click reverses the order."""
         known = self.tables.get(table)
         if known is None or sort not in known.sorts:
             return
@@ -95,7 +94,7 @@ class Listing(Page, mixin=True):
     async def filter_by(
         self, table: str, name: str, value: str
     ) -> AsyncGenerator[EventSpec | None]:
-        """Only rows whose `name` is this; ALL takes the filter away."""
+        """Show only rows with this value; ALL clears the filter."""
         key = filter_key(table, name)[:MAX_FILTER_LENGTH]
         rest = {other: chosen for other, chosen in self.filters.items() if other != key}
         if table not in self.tables or len(rest) >= MAX_FILTERS:
@@ -106,7 +105,7 @@ class Listing(Page, mixin=True):
 
     @rx.event
     async def clear_filters(self, table: str) -> AsyncGenerator[EventSpec | None]:
-        """All rows again."""
+        """Clear all filters."""
         if table in self.tables:
             self.filters = {
                 key: value for key, value in self.filters.items() if not _is_of(key, table)
@@ -136,8 +135,7 @@ class Listing(Page, mixin=True):
         self._cursors = {}
 
     async def _list(self, table: str, read: Callable[..., Awaitable[PageOf[Item]]]) -> list[Item]:
-        """The rows of the page that the reader looks at; none, and why, when what was chosen
-        can't be asked for."""
+        """The rows of the open page; none, with the reason, when the choice is invalid."""
         place, cursors = self._place(table), self._cursors.get(table, ())
         by = By(type(self.tables[table].usual.sort)(place.sort), place.descending)
         try:
@@ -173,7 +171,7 @@ class Listing(Page, mixin=True):
         return any(_is_of(key, table) for key in self.filters)
 
     def _text(self, table: str, name: str) -> str | None:
-        """What a filter says; None: it is not set."""
+        """The value of a filter, None when it is not set."""
         return self.filters.get(filter_key(table, name), "").strip() or None
 
     def _word(self, table: str, name: str, kind: type[Word]) -> Word | None:
@@ -184,7 +182,7 @@ class Listing(Page, mixin=True):
         return {YES: True, NO: False}.get(self._text(table, name) or "")
 
     def _days(self, table: str) -> Days | None:
-        """From the first chosen on, or up to the last. Raises InvalidInputError."""
+        """The chosen days, open at either end. Raises InvalidInputError."""
         first, last = (self._day(table, name) for name in (FIRST_DAY, LAST_DAY))
         if first is None and last is None:
             return None
@@ -231,5 +229,5 @@ def _is_of(key: str, table: str) -> bool:
 
 
 def filter_key(table: str, name: str) -> str:
-    """Under which a table's filter stands among all of its page."""
+    """The key of a table's filter among all filters of its page."""
     return f"{table} {name}"

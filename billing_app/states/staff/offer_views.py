@@ -1,4 +1,4 @@
-"""Offers between the form of the console and the catalogue's own terms."""
+"""Converts offers between the console's form and the catalogue's terms."""
 
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ FIELD_WORDS: Final = {
 
 
 def fields_of(form: Form) -> DraftFields:
-    """What the form says. Raises InvalidInputError naming the field."""
+    """The fields of the form. Raises InvalidInputError naming the field."""
     interval, currency = form.get("interval", ""), form.get("currency", "").strip().upper()
     if interval not in set(Interval):
         raise InvalidInputError("Choose month, year or once.", field="interval")
@@ -86,7 +86,7 @@ def fields_of(form: Form) -> DraftFields:
 
 
 def form_of(fields: DraftFields) -> Form:
-    """The form that says these fields."""
+    """The form with these fields."""
     terms, overage = fields.terms, fields.terms.overage
     return {
         "name": terms.name,
@@ -110,7 +110,7 @@ def form_of(fields: DraftFields) -> Form:
 
 
 def preview(fields: DraftFields) -> OfferItem:
-    """What customers who have nothing yet would see."""
+    """The card as a new customer would see it."""
     terms = fields.terms
     offer = OfferView(
         code="preview",
@@ -162,7 +162,7 @@ def version_line(row: VersionRow) -> VersionLine:
 
 
 def change_lines(changes: Any) -> list[ChangeLine]:
-    """What others changed, beside what was to be saved."""
+    """The changes of others, beside what was to be saved."""
     found: list[Change] = list(changes) if isinstance(changes, list) else []
     return [
         ChangeLine(

@@ -1,4 +1,4 @@
-"""The catalogue: every offer, and the drafts of what shall be sold next."""
+"""The catalogue: every offer with its draft."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
@@ -91,9 +91,9 @@ class StaffOffersState(Listing, StaffPage, SessionState):
 
 
 class StaffOfferState(Listing, StaffPage, SessionState):
-    """One offer: the form of its draft, the card it would become, versions, and who is on them.
+    """One offer: its draft's form, the card, versions, and the accounts on them.
 
-    The form is the reader's own until it is saved; `revision` is the draft that it began with.
+    The form is the reader's own until it is saved; `revision` is the draft that it started from.
     """
 
     refresh_seconds = 10.0
@@ -125,7 +125,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     def set_field(self, name: str, value: str) -> None:
-        """What somebody types, seen in the card at once."""
+        """Update the form and the card as somebody types."""
         if name in draw.EMPTY_FORM:
             self.form = {**self.form, name: value[:MAX_FIELD_LENGTH]}
             self._show(is_edited=True, touched=sorted({*self.touched, name}))
@@ -133,7 +133,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     def set_code(self, code: str) -> None:
-        """The code of a new offer, which it keeps."""
+        """Set the code of a new offer."""
         if self.is_new:
             self._show(code=code.strip().lower()[:64], is_edited=True)
 
@@ -144,7 +144,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     def close(self) -> None:
-        """Nothing is done."""
+        """Close the dialog without doing anything."""
         self._show(dialog="", said=Said())
 
     @rx.event
@@ -186,7 +186,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def publish(self, told: dict[str, Any]) -> EventSpec | None:
-        """Sell what the draft says from now on."""
+        """Publish the draft."""
         code, revision = self.code, self._revision
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
@@ -211,7 +211,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def archive(self, told: dict[str, Any]) -> EventSpec | None:
-        """Sell it no longer, or again."""
+        """Archive or unarchive the offer."""
         code, is_archiving = self.code, self.dialog == ARCHIVE
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
@@ -227,14 +227,14 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def take_theirs(self) -> EventSpec | None:
-        """Forget what was typed, and go on from the newest draft."""
+        """Discard the form and continue from the newest draft."""
         self._loaded = ""
         self._show(changes=[], said=Said())
         return await self._refresh()
 
     @rx.event
     async def keep_mine(self) -> EventSpec | None:
-        """Go on with what was typed, on top of what others changed: saving takes their place."""
+        """Keep the form on top of the newest draft: saving it overwrites the changes of others."""
         code = self.code
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
@@ -248,13 +248,13 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def show_holders(self, version: str) -> EventSpec | None:
-        """Who is on a version; again puts them away."""
+        """Show the accounts on a version; a second click hides them."""
         self._cursors = {**self._cursors, HOLDERS: ()}
         self._show(holders_of="" if self.holders_of == version else version[:9], holders=[])
         return await self._refresh()
 
     def _open(self) -> None:
-        """The offer that the address names."""
+        """The offer that the URL names."""
         code = unquote(self.router.url.path.rstrip("/").rpartition("/")[2])[:64]
         if code != self._loaded or code == NEW:
             self._loaded = ""
@@ -325,7 +325,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         return read
 
     def _holders(self, staff: StaffActor, version: int) -> Any:
-        """Reads a page of who is on a version."""
+        """Reads a page of the accounts on a version."""
 
         async def read(**page: Any) -> Page[CustomerRow]:
             where = HolderQuery(self._word(HOLDERS, KIND, AccountKind), self._yes(HOLDERS, OWES))
@@ -342,7 +342,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         return read
 
     def _take(self, detail: OfferDetail) -> None:
-        """The form begins anew with the newest draft."""
+        """Start the form from the newest draft."""
         draft = detail.row.draft
         self._loaded, self._revision = detail.row.code, draft.revision
         self._show(form=draw.form_of(draft.fields), is_edited=False, touched=[], changes=[])

@@ -1,4 +1,4 @@
-"""What runs by itself: webhooks received, comparisons with the provider, background jobs."""
+"""Operations: received webhooks, reconciliation, background jobs."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -75,7 +75,7 @@ MAX_PROBLEM_LENGTH: Final = 160
 
 
 class StaffOperationsState(Listing, StaffPage, SessionState):
-    """The part that is shown, and the dialog that is open."""
+    """The open tab and the open dialog."""
 
     refresh_seconds = 3.0
     tables: ClassVar[dict[str, Table]] = {
@@ -97,25 +97,25 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def choose_part(self, part: str) -> EventSpec | None:
-        """Look at another part."""
+        """Open another tab."""
         self._show(part=part if part in PARTS else WEBHOOKS)
         self._start_over()
         return await self._refresh()
 
     @rx.event
     def ask(self, dialog: str, target: str) -> None:
-        """Open the dialog that replays, compares or retries."""
+        """Open a dialog."""
         known = dialog if dialog in DIALOGS else ""
         self._show(dialog=known, target=target[:255], said=Said())
 
     @rx.event
     def close(self) -> None:
-        """Nothing is done."""
+        """Close the dialog without doing anything."""
         self._show(dialog="", said=Said())
 
     @rx.event
     async def replay(self, form: dict[str, Any]) -> EventSpec | None:
-        """Have a dead letter processed anew."""
+        """Replay a dead letter."""
         event_id, reason = self.target, str(form.get("reason", ""))
 
         async def work(staff: StaffActor, now: datetime) -> str:
@@ -141,7 +141,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def retry(self, form: dict[str, Any]) -> EventSpec | None:
-        """Run a failed job anew."""
+        """Retry a failed job."""
         job_id, reason = self.target, str(form.get("reason", ""))
 
         async def work(staff: StaffActor, now: datetime) -> str:
@@ -151,7 +151,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         return await self._carry_out(work, "The job is running again.")
 
     def _open(self) -> None:
-        """Without the dialog that was open when the page was left."""
+        """Closes a dialog that was left open."""
         self._show(dialog="")
 
     async def _carry_out(self, work: Any, told: str) -> EventSpec | None:
@@ -294,12 +294,12 @@ def job_line(job: JobView) -> JobLine:
 
 
 def _name_asked(typed: str | None) -> str | None:
-    """What somebody types who reads "Top up" in the list."""
+    """The name of a job whose label was typed: "Top up" is top_up."""
     return "_".join(typed.lower().split()) if typed else None
 
 
 def _subject(told: str) -> str:
-    """With the moments among its parts in words."""
+    """With its timestamps formatted."""
     return ", ".join(_moment_or(part) for part in told.split(", "))
 
 

@@ -38,7 +38,7 @@ NEAR: Final = "near"
 
 
 class StaffOverviewState(Listing, StaffPage, SessionState):
-    """Numbers, figures, and who is near their limit."""
+    """Numbers, charts, and accounts near their limit."""
 
     refresh_seconds = 10.0
     tables: ClassVar[dict[str, Table]] = {
@@ -58,7 +58,7 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def choose_preset(self, days: str) -> EventSpec | None:
-        """The last so many days."""
+        """Show the last N days."""
         self._show(preset=days if days in PRESETS else "30")
         return await self._refresh()
 
@@ -102,7 +102,7 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
 
 
 def _denials(days: list[DayFigures], index: pd.DatetimeIndex) -> pd.DataFrame:
-    """A column for each reason that occurs, by name, so that each keeps its colour."""
+    """A column for each reason, by name, so that each keeps its colour."""
     reasons = {reason for day in days for reason in day.denied}
     columns = {
         REASONS.get(reason, reason): [day.denied.get(reason, 0) for day in days]
@@ -137,7 +137,7 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
 
 
 def near_note(accounts: int, at: datetime | None) -> str:
-    """What stands below the number of accounts that are near their limit."""
+    """The note below the number of accounts near their limit."""
     if at is None:
         return "not checked by a worker yet"
     has = "account has" if accounts == 1 else "accounts have"
@@ -145,7 +145,7 @@ def near_note(accounts: int, at: datetime | None) -> str:
 
 
 def owed_note(accounts: int, owed: list[Money]) -> str:
-    """What stands below the number of accounts that have not paid."""
+    """The note below the number of past due accounts."""
     if not accounts:
         return "nobody owes anything"
     return f"{'account owes' if accounts == 1 else 'accounts owe'} {_money(owed)}"

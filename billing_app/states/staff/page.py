@@ -1,4 +1,4 @@
-"""What every page of the staff console has: who asks, what they may do, what was done last."""
+"""What every console page has: the staff member, what they may do, and the last result."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -31,7 +31,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What became of the last action; `undo` is the audit entry that a button takes back."""
+    """The result of the last action; `undo` is the audit entry that a button undoes."""
 
     words: str = ""
     undo: str = ""
@@ -41,8 +41,8 @@ class Said:
 class StaffPage(Page, mixin=True):
     """Reads when the page opens and every `refresh_seconds` while it is open.
 
-    A page's state inherits from this and from SessionState, and says in `_read` what to read. To
-    others than staff the page is hidden; what they may do is decided by the services all the same.
+    A page's state inherits from this and from SessionState, and reads in `_read`. The page is
+    hidden from everyone but staff; the services authorize every call regardless.
     """
 
     refresh_seconds: ClassVar[float] = 5.0
@@ -57,11 +57,11 @@ class StaffPage(Page, mixin=True):
     said: rx.Field[Said] = rx.field(default_factory=Said)
 
     async def _read(self, staff: StaffActor) -> None:
-        """Ask the services and `_show` the answers."""
+        """Call the services and `_show` the results."""
         raise NotImplementedError
 
     def _open(self) -> None:
-        """The page was opened: take what its address says."""
+        """The page was opened: read its URL."""
 
     @rx.event
     async def load(self) -> EventSpec | EventCallback[()] | None:
@@ -89,11 +89,11 @@ class StaffPage(Page, mixin=True):
 
     @rx.event
     def dismiss(self) -> None:
-        """What was said last was read."""
+        """Dismiss the last result."""
         self._show(said=Said())
 
     async def _staff(self) -> tuple[StaffActor | None, EventSpec | None]:
-        """Who asks when they are of the staff right now; or where the tab goes."""
+        """The staff member right now; or where to send the tab."""
         visitor = await self._visitor()
         leave = self._leave(visitor.actor if visitor else None)
         if visitor is None or leave is not None:
@@ -130,7 +130,7 @@ class StaffPage(Page, mixin=True):
     async def _ask(
         self, work: Callable[[StaffActor, datetime], Awaitable[Result]]
     ) -> Result | None:
-        """What the service answers, or None: then it is said why."""
+        """The service's result, or None with the error shown."""
         try:
             staff, _ = await self._staff()
             if staff is None:

@@ -89,18 +89,18 @@ class RepairMixin(Page, mixin=True):
 
     @rx.event
     def close(self) -> None:
-        """Nothing is done."""
+        """Close the dialog without doing anything."""
         self._put_away()
         self._show(said=Said())
 
     @rx.event
     def back(self) -> None:
-        """To the form again."""
+        """Back to the form."""
         self._show(consequence=[], said=Said())
 
     @rx.event
     async def review(self, form: dict[str, Any]) -> None:
-        """Say what the repair would change."""
+        """Show what the repair would change."""
         repair = BY_NAME.get(self.dialog)
         if repair is None:
             return
@@ -154,7 +154,7 @@ class RepairMixin(Page, mixin=True):
 
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
-        """End every session of the person that was chosen."""
+        """End every session of the chosen person."""
         account_id, user_id = self._customer_id, self.target
 
         async def work(staff: StaffActor, now: datetime) -> int:
@@ -203,7 +203,7 @@ class RepairMixin(Page, mixin=True):
         )
 
     async def _choose_offers(self) -> None:
-        """The newest versions, without the one that they have."""
+        """The newest versions, except the current one."""
         found = await catalogue.list_offers(get_services().database)
         self._show(
             offers=[

@@ -1,4 +1,4 @@
-"""Who works here, with which role."""
+"""Staff members and their roles."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ LETTERS, ROLE = "letters", "role"
 
 
 class StaffTeamState(Listing, StaffPage, SessionState):
-    """Members, and the dialog that is open."""
+    """The members and the open dialog."""
 
     tables: ClassVar[dict[str, Table]] = {
         MEMBERS: Table(By(MemberSort.NAME), rising=frozenset(MemberSort))
@@ -40,7 +40,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     def ask(self, dialog: str, user_id: str) -> None:
-        """Open the dialog that adds, changes or removes."""
+        """Open a dialog."""
         row = next((row for row in self.rows if row.user_id == user_id), None)
         self._show(
             dialog=dialog if dialog in {ADD, CHANGE, REMOVE} else "",
@@ -53,7 +53,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     def close(self) -> None:
-        """Nothing is done."""
+        """Close the dialog without doing anything."""
         self._show(dialog="", password="", said=Said())
 
     @rx.event
@@ -78,7 +78,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def change(self, form: dict[str, Any]) -> EventSpec | None:
-        """Another role for the one that was chosen."""
+        """Change the chosen member's role."""
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:
@@ -116,7 +116,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
         return await self._done(f"{self.chosen_name} is no longer on the staff.")
 
     def _open(self) -> None:
-        """A password is shown once: not to whoever comes back, or reloads."""
+        """A password is shown once, not after a reload."""
         self._show(dialog="", password="")
 
     async def _done(self, told: str) -> EventSpec | None:

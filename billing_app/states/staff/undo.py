@@ -1,4 +1,4 @@
-"""Taking a repair back with one press."""
+"""Undoing a repair with one click."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -28,11 +28,11 @@ UNDO_REASON: Final = "Undone in the console."
 
 
 class UndoMixin(Page, mixin=True):
-    """A page that shows entries of the audit log, or makes them."""
+    """A page that shows audit entries, or makes them."""
 
     @rx.event
     async def undo(self, entry_id: str) -> EventSpec | None:
-        """Take a repair back by one that compensates it."""
+        """Undo a repair by one that compensates it."""
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
             return await service.undo(
@@ -44,7 +44,7 @@ class UndoMixin(Page, mixin=True):
         return await self._tell(replace(entry, can_undo=False)) if entry is not None else None
 
     async def _tell(self, entry: EntryView, outcome: str = "") -> EventSpec | None:
-        """Say what was done, and offer to take it back."""
+        """Show what was done, and offer to undo it."""
 
         async def read(staff: StaffActor, _: datetime) -> dict[str, str]:
             return await read_taken_back(get_services().database, staff, [entry])

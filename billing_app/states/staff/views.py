@@ -1,4 +1,4 @@
-"""What the console's pages draw: small frozen values, numbers already in words."""
+"""What the console's pages draw: small frozen values with formatted numbers."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from billing_app.states.views import EventRow
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """Somebody of the staff."""
+    """A staff member."""
 
     user_id: str
     name: str
@@ -20,8 +20,8 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class CustomerLine:
-    """An account in the list of customers. `remaining` of `executions` are left, which
-    `left_words` says whole; all are "" without a plan. `tone` is the status badge's."""
+    """An account in the list of customers. `left_words` says `remaining` of `executions` in full;
+    all are "" without a plan. `tone` is the status badge's."""
 
     account_id: str
     name: str
@@ -40,8 +40,7 @@ class CustomerLine:
 
 @dataclass(frozen=True, slots=True)
 class CustomerHead:
-    """Whose account a page is about, and how it stands; `trouble` is why runs are refused, or
-    soon will be."""
+    """The header of an account's page; `trouble` is why runs are refused, or soon will be."""
 
     account_id: str = ""
     name: str = ""
@@ -74,7 +73,7 @@ class CustomerHead:
 
 @dataclass(frozen=True, slots=True)
 class DisputeLine:
-    """A payment that a bank took back for now; `provider_url` is where it is answered."""
+    """A disputed payment; `provider_url` is where to answer the dispute."""
 
     row: str
     title: str
@@ -84,8 +83,8 @@ class DisputeLine:
 
 @dataclass(frozen=True, slots=True)
 class PlanLine:
-    """A plan of the queue or the history, with what can be done about it; `told` is what it has
-    and what of that is used."""
+    """A plan of the queue or the history, with what can be done about it; `usage` is its used share
+    in words."""
 
     plan_id: str
     number: str
@@ -104,7 +103,7 @@ class PlanLine:
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine(EventRow):
-    """An event of the ledger; `refunded` says how much of a run was given back, "" for nothing."""
+    """An event of the ledger; `refunded` says how much was refunded, "" for nothing."""
 
     refunded: str = ""
     can_refund: bool = False
@@ -167,7 +166,7 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class WebhookLine:
-    """An event that the provider sent; `account` is the name of whose it is."""
+    """An event from the provider; `account` is the account's name."""
 
     event_id: str
     type: str
@@ -196,7 +195,7 @@ class KeyLine:
 
 @dataclass(frozen=True, slots=True)
 class PersonLine:
-    """Somebody who may sign in for the account."""
+    """A member who can sign in for the account."""
 
     user_id: str
     name: str
@@ -207,7 +206,7 @@ class PersonLine:
 
 @dataclass(frozen=True, slots=True)
 class SessionLine:
-    """A browser that is signed in; `user_agent` is how it names itself."""
+    """A signed-in browser."""
 
     row: str
     user_id: str
@@ -221,7 +220,7 @@ class SessionLine:
 
 @dataclass(frozen=True, slots=True)
 class EntryLine:
-    """An entry of the audit log; `account` is the name of whom it was done to."""
+    """An entry of the audit log; `account` is the account's name."""
 
     entry_id: str
     at: str
@@ -269,7 +268,7 @@ class VersionLine:
 
 @dataclass(frozen=True, slots=True)
 class ChangeLine:
-    """What somebody else made of a field meanwhile."""
+    """Another person's change of a field."""
 
     field: str
     before: str
@@ -302,7 +301,7 @@ class ComparisonLine:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceLine:
-    """Something that the last reconciliation found."""
+    """A difference that the last reconciliation found."""
 
     row: str
     account_id: str

@@ -1,4 +1,4 @@
-"""The browsers that are signed in for an account, and ending them all."""
+"""Lists an account's signed-in browsers and signs a member out everywhere."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +38,7 @@ SORTING: Final = Sorting(
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """A browser that signed in and has not been signed out; `is_live` False: it has run out."""
+    """A session that was not signed out; `is_live` False: it has expired."""
 
     user_id: str
     name: str
@@ -60,8 +60,8 @@ async def list_account_sessions(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[SessionView]:
-    """Of all people of the account, newest first unless told; revoked ones are left out. `live`:
-    only those that still count, or that have run out. For staff.
+    """Sessions of the account's members, newest first by default, without revoked ones. `live`
+    keeps those that are valid, or those that have expired.
 
     Raises ForbiddenError, AccountNotFoundError, InvalidInputError.
     """
@@ -103,7 +103,7 @@ async def sign_out_person(
     reason: str,
     now: datetime,
 ) -> int:
-    """End every session of somebody of the account; returns how many. Audited.
+    """End every session of a member of the account; returns how many. Audited.
 
     Raises ForbiddenError, AccountNotFoundError, UserNotFoundError, InvalidInputError.
     """

@@ -1,4 +1,4 @@
-"""Who works here, with which role. The last admin stays."""
+"""Staff members and their roles. The last admin cannot be removed."""
 
 import secrets
 from dataclasses import dataclass
@@ -51,14 +51,14 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """`password` is known only here and now, and None for somebody who had one."""
+    """`password` is shown only once, and None for a user who had one."""
 
     user_id: str
     password: str | None
 
 
 class MemberSort(StrEnum):
-    """`ROLE` is from the lowest to the highest."""
+    """`ROLE` sorts from the lowest to the highest."""
 
     NAME = "name"
     EMAIL = "email"
@@ -79,7 +79,7 @@ SORTING: Final = Sorting(
 
 
 async def staff_actor(database: Database, person: UserActor) -> StaffActor | None:
-    """The person with their role as the database has it now; None: not of the staff."""
+    """The person with their current role; None for somebody who is not staff."""
     async with database.reading() as session:
         member = await session.get(StaffMember, person.user_id)
     if member is None or member.removed_at is not None:
@@ -88,7 +88,7 @@ async def staff_actor(database: Database, person: UserActor) -> StaffActor | Non
 
 
 async def list_members(database: Database, actor: Actor) -> list[MemberView]:
-    """By name and address. Raises ForbiddenError."""
+    """All members, by name and address. Raises ForbiddenError."""
     require(actor, Action.READ)
     query = (
         select(StaffMember, User)
@@ -110,7 +110,7 @@ async def search_members(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[MemberView]:
-    """Members whose name or address has these letters. Raises ForbiddenError, InvalidInputError."""
+    """Members whose name or address contains `query`. Raises ForbiddenError, InvalidInputError."""
     require(actor, Action.READ)
     span = SORTING.span(by, limit=limit, cursor=cursor)
     wanted = (
@@ -136,7 +136,7 @@ async def search_members(
 async def add_member(
     database: Database, actor: Actor, *, email: str, role: StaffRole, reason: str, now: datetime
 ) -> Added:
-    """Give somebody a role, or another one; an unknown address becomes a user with a password.
+    """Give somebody a role, or change it; an unknown address becomes a user with a password.
 
     Raises ForbiddenError, InvalidInputError, LastAdminError.
     """
@@ -214,7 +214,7 @@ async def find_member(database: Database, actor: Actor, *, email: str) -> Member
 async def _set_role(
     session: AsyncSession, user_id: str, role: StaffRole, admins: set[str], now: datetime
 ) -> dict[str, str]:
-    """Returns what was before."""
+    """Returns the role before."""
     if role is not StaffRole.ADMIN:
         _require_other_admin(admins, user_id)
     member = await _lock_member(session, user_id)

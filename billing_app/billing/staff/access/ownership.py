@@ -1,4 +1,4 @@
-"""Whether an account is somebody's own: they hold it, or are a member of its organization."""
+"""Whether an account is a person's own: they hold it, or are a member of its organization."""
 
 from typing import Final
 

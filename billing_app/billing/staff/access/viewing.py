@@ -1,7 +1,7 @@
-"""View as customer: staff look at an account as its holder does, read only, for half an hour.
+"""View as customer: staff see an account as its holder does, read only, for half an hour.
 
-A view belongs to a session, so that every page and every request of that browser sees the same.
-Beginning and end are audit entries of the account: its holder learns that it happened.
+A view belongs to a session, so every page and request of that browser sees the same. Its start and
+end are audit entries of the account, which its holder can read.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ MAX_ENDED: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whose session a browser has, their role of the house, and the view that is open."""
+    """The person of a session, their staff role, and their open view."""
 
     person: UserActor
     staff: StaffActor | None
@@ -44,12 +44,13 @@ class Visitor:
 
     @property
     def actor(self) -> PersonActor:
-        """As whom customers' pages are read."""
+        """The actor who reads customers' pages."""
         return self.view or self.person
 
 
 async def visit(database: Database, token: str, now: datetime) -> Visitor | None:
-    """Whose live session this is, or None. A view that is over, or whose viewer left, is none."""
+    """The visitor of a live session, or None. An expired view, or one whose viewer has left the
+    staff, does not count."""
     is_member = and_(col(StaffMember.user_id) == User.id, col(StaffMember.removed_at).is_(None))
     is_open = and_(col(StaffView.token_hash) == Session.token_hash, col(StaffView.until) > now)
     query = (
@@ -69,10 +70,11 @@ async def visit(database: Database, token: str, now: datetime) -> Visitor | None
 async def begin_view(
     database: Database, actor: Actor, token: str, account_id: str, *, reason: str, now: datetime
 ) -> datetime:
-    """Let the actor's own session look at the account; returns until when.
+    """Let the actor's own session view the account; returns when the view expires. Another view of
+    the session ends.
 
-    Another view of the session ends. Raises ForbiddenError for others than signed-in staff,
-    InvalidInputError without a reason, AccountNotFoundError.
+    Raises ForbiddenError unless signed-in staff ask, InvalidInputError without a reason,
+    AccountNotFoundError.
     """
     staff = require(actor, Action.VIEW_AS_CUSTOMER)
     async with database.transaction() as session:
@@ -96,7 +98,7 @@ async def begin_view(
 
 
 async def end_view(database: Database, actor: Actor, token: str, now: datetime) -> str | None:
-    """End the session's view; the id of the account that was looked at, None without a view."""
+    """End the session's view; returns the id of the viewed account, None without a view."""
     staff = actor.staff if isinstance(actor, ViewingActor) else require(actor, Action.END_VIEW)
     async with database.transaction() as session:
         await _lock_session(session, staff, token, now)
@@ -109,7 +111,7 @@ async def end_view(database: Database, actor: Actor, token: str, now: datetime) 
 
 
 async def end_old_views(database: Database, now: datetime) -> int:
-    """Write down the end of views whose time is over or whose session ended; how many."""
+    """Record the end of views that expired or whose session ended; returns how many."""
     query = (
         select(StaffView)
         .join(Session, col(Session.token_hash) == StaffView.token_hash)

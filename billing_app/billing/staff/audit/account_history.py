@@ -1,4 +1,4 @@
-"""What staff did to an account, as its holder reads it."""
+"""What staff did to an account, as the customer reads it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ SHOWN: Final = frozenset({*REPAIRS, *WORDING})
 
 @dataclass(frozen=True, slots=True)
 class HistoryItem:
-    """One thing that was done: `what` in words, `reason` as staff gave it, never who by name."""
+    """One step: `what` was done in words and staff's `reason`, never the name of who did it."""
 
     id: str
     at: datetime
@@ -47,8 +47,10 @@ async def read_account_history(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[HistoryItem]:
-    """Newest first, for whoever may read the account. Raises AccountNotFoundError,
-    InvalidInputError."""
+    """Newest first, for anyone who may read the account.
+
+    Raises AccountNotFoundError, InvalidInputError.
+    """
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
@@ -96,8 +98,8 @@ def _item(entry: AuditEntry, original: AuditEntry | None, undone: set[int | None
 async def read_taken_back(
     database: Database, actor: Actor, entries: Sequence[EntryView]
 ) -> dict[str, str]:
-    """What those of the entries that undo another one took back, in words, by the id of what was
-    undone; one query for all. Raises ForbiddenError."""
+    """What each undo among the entries undid, in words, by the id of the undone entry. Raises
+    ForbiddenError."""
     require(actor, Action.READ)
     numbers = [decode_entry(entry.undoes) for entry in entries if entry.undoes is not None]
     if not numbers:

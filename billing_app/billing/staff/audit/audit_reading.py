@@ -1,4 +1,4 @@
-"""Reading the audit log: what staff did, newest first unless told."""
+"""Reading the audit log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ ENTRY: Final = "aud_"
 
 
 class EntrySort(StrEnum):
-    """When it was done, or what was."""
+    """By time, or by action."""
 
     AT = "at"
     ACTION = "action"
@@ -44,7 +44,7 @@ SORTING: Final = Sorting(
 
 @dataclass(frozen=True, slots=True)
 class EntryQuery:
-    """Which entries; None leaves all. `actor_id`: of whom; `days`: on which."""
+    """Filters of entries; None does not filter."""
 
     actor_id: str | None = None
     action: str | None = None
@@ -59,11 +59,11 @@ class EntryNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """What somebody did and why; `before` and `after` are the figures that it changed.
+    """What somebody did and why; `before` and `after` are the figures that changed.
 
-    `own_account`: whoever did it held the account, or was a member of its organization.
-    `undone_by` is the entry that undid it. `can_undo`: it is of a kind that can be, and was not;
-    whether its figures still allow it is found out by trying.
+    `own_account`: the actor held the account, or was a member of its organization. `undone_by` is
+    the entry that undid it. `can_undo`: it is a repair that was not undone; whether the figures
+    still allow it, only trying shows.
     """
 
     id: str
@@ -92,7 +92,7 @@ async def list_entries(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[EntryView]:
-    """Newest first unless told. Raises ForbiddenError, InvalidInputError."""
+    """Newest first by default. Raises ForbiddenError, InvalidInputError."""
     require(actor, Action.READ)
     span = SORTING.span(by, limit=limit, cursor=cursor)
     query = _selected(where or EntryQuery())
@@ -151,7 +151,7 @@ def encode_entry(number: int | None) -> str:
 
 
 def decode_entry(text: str) -> int | None:
-    """None when this is no entry's id."""
+    """None for what is not an entry's id."""
     digits = text.removeprefix(ENTRY)
     if not text.startswith(ENTRY) or not digits.isalnum() or len(digits) > 15:
         return None

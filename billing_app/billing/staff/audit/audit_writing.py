@@ -1,4 +1,4 @@
-"""The audit log: what staff did, written in the transaction of what it tells."""
+"""Writing the audit log, in the transaction of the change that it records."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,7 +68,7 @@ def entry_of(
 
 
 def clean_reason(reason: str) -> str:
-    """Raises InvalidInputError unless it says something in at most MAX_REASON_LENGTH characters."""
+    """Raises InvalidInputError unless it has 1 to MAX_REASON_LENGTH characters."""
     reason = reason.strip()
     if not reason or len(reason) > MAX_REASON_LENGTH or "\0" in reason:
         raise InvalidInputError(f"Say why, in 1 to {MAX_REASON_LENGTH} characters.", field="reason")

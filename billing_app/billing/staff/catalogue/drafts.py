@@ -1,4 +1,4 @@
-"""Drafts of offers: what one shall say next, who changed what, and what a stale edit missed."""
+"""Drafts of offers: their next terms, who changed what, and what a stale edit missed."""
 
 import itertools
 from dataclasses import asdict, dataclass, replace
@@ -25,14 +25,14 @@ class OfferEditedError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class DraftFields:
-    """All that staff decide about an offer but its code, which it keeps."""
+    """Everything that staff decide about an offer except its code, which never changes."""
 
     terms: OfferTerms
     position: int = 0
     visible: bool = True
 
     def flat(self) -> dict[str, Any]:
-        """By the names under which the API takes them; of a soft limit each part on its own."""
+        """By the names that the API uses, with each part of a soft limit on its own."""
         values = asdict(self.terms)
         overage = values.pop("overage") or dict.fromkeys(
             ("unit_price_minor", "unit_executions", "limit_executions")
@@ -53,7 +53,7 @@ class DraftView:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What somebody else made of a field, beside what was to be saved."""
+    """Another person's value of a field, beside the value that was to be saved."""
 
     field: str
     before: Any
@@ -64,7 +64,7 @@ class Change:
 
 
 def check_draft(fields: DraftFields) -> DraftFields:
-    """With its name trimmed and its priority said. Raises InvalidInputError."""
+    """With the name trimmed and the priority set. Raises InvalidInputError."""
     check_terms(fields.terms)
     if not 0 <= fields.position <= MAX_POSITION:
         raise InvalidInputError(f"position must be from 0 to {MAX_POSITION}.", field="position")
@@ -80,7 +80,7 @@ async def newest_version(session: AsyncSession, offer: Offer) -> OfferVersion | 
 
 
 async def newest_draft(session: AsyncSession, offer: Offer) -> DraftView:
-    """The newest edit; of an offer without any, what its version says."""
+    """The newest edit; for an offer without edits, its version."""
     query = select(OfferDraft).where(OfferDraft.offer_id == offer.id)
     row = (await session.exec(query.order_by(col(OfferDraft.revision).desc()).limit(1))).first()
     return _view(row) if row else await _published(session, offer)
@@ -89,10 +89,8 @@ async def newest_draft(session: AsyncSession, offer: Offer) -> DraftView:
 async def require_newest(
     session: AsyncSession, offer: Offer, revision: int, wanted: DraftFields | None
 ) -> DraftView:
-    """The newest draft, when it is the one that somebody looked at.
-
-    Raises OfferEditedError with what was changed since, by whom, beside what was `wanted`.
-    """
+    """The newest draft, when it is the revision that was edited. Raises OfferEditedError with what
+    was changed since, by whom, beside what was `wanted`."""
     newest = await newest_draft(session, offer)
     if newest.revision == revision:
         return newest
@@ -134,7 +132,7 @@ def draft_row(
 
 
 def differences(before: DraftFields, after: DraftFields) -> dict[str, tuple[Any, Any]]:
-    """By field, both values, of those that differ."""
+    """Both values of each field that differs."""
     old, new = before.flat(), after.flat()
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
 
@@ -146,7 +144,7 @@ async def _changes_since(
     newest: DraftView,
     wanted: DraftFields | None,
 ) -> list[Change]:
-    """Of each field that is not as it was, the last change."""
+    """The last change of each field that differs."""
     query = (
         select(OfferDraft)
         .where(OfferDraft.offer_id == offer.id)
@@ -170,7 +168,7 @@ async def _changes_since(
 
 
 async def _published(session: AsyncSession, offer: Offer) -> DraftView:
-    """What the first version says: that of an offer which was published without a draft."""
+    """The first version of an offer that was published without a draft."""
     query = select(OfferVersion).where(OfferVersion.offer_id == offer.id)
     version = (await session.exec(query.order_by(col(OfferVersion.version)).limit(1))).one()
     fields = DraftFields(terms_of(version), offer.position, offer.visible)

@@ -1,4 +1,4 @@
-"""The catalogue as staff see it: drafts, versions, and how many accounts are on which."""
+"""The catalogue as staff see it: drafts, versions, and how many accounts use each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,8 +64,8 @@ class OfferState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OfferRow:
-    """An offer in the list. `version` None: nothing is published. `draft`: what it shall say
-    next, or says; `has_edits`: not all of that is published. `accounts`: on any version."""
+    """An offer in the list. `version` None: nothing is published. `draft` has its newest terms;
+    `has_edits`: some are unpublished. `accounts` counts those on any version."""
 
     code: str
     state: OfferState
@@ -78,8 +78,8 @@ class OfferRow:
 
 
 class OfferSort(StrEnum):
-    """`POSITION` is the catalogue's order. Terms are those of the draft; `PRICE` is in minor
-    units of whichever currency."""
+    """`POSITION` is the catalogue's order. Terms are the draft's; `PRICE` is in minor units of any
+    currency."""
 
     POSITION = "position"
     NAME = "name"
@@ -103,7 +103,7 @@ class VersionSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OfferQuery:
-    """Which offers; None leaves all. `letters` are of the name or the code."""
+    """Filters of offers; None does not filter. `letters` are part of the name or the code."""
 
     letters: str = ""
     state: OfferState | None = None
@@ -120,7 +120,7 @@ class OfferQuery:
 
 @dataclass(frozen=True, slots=True)
 class HolderQuery:
-    """Which of the accounts on a version; None leaves all."""
+    """Filters of accounts on a version; None does not filter."""
 
     kind: AccountKind | None = None
     past_due: bool | None = None
@@ -186,7 +186,7 @@ async def list_staff_offers(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[OfferRow]:
-    """In the catalogue's order unless told, of the first MAX_LISTED. Raises ForbiddenError,
+    """The first MAX_LISTED, in the catalogue's order by default. Raises ForbiddenError,
     InvalidInputError."""
     require(actor, Action.READ)
     where = where or OfferQuery()
@@ -218,7 +218,7 @@ async def list_versions(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[VersionRow]:
-    """An offer's versions, newest first unless told; `held`: whether any account is on them.
+    """An offer's versions, newest first by default; `held`: whether any account is on them.
 
     Raises as read_offer, InvalidInputError.
     """
@@ -239,7 +239,7 @@ async def list_accounts_on(  # noqa: PLR0913 - a version has two names, a page o
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[CustomerRow]:
-    """Who is on a version, by account. Raises as read_offer, InvalidInputError."""
+    """Accounts on a version. Raises as read_offer, InvalidInputError."""
     require(actor, Action.READ)
     span = HOLDERS.span(by, limit=limit, cursor=cursor)
     statement = text(_holders_on(where or HolderQuery(), span))

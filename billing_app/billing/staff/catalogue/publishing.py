@@ -1,4 +1,4 @@
-"""Making, editing, publishing and archiving offers. Every change is audited."""
+"""Creating, editing, publishing and archiving offers. Every change is audited."""
 
 import re
 from datetime import datetime
@@ -78,7 +78,7 @@ async def edit_offer(
     reason: str,
     now: datetime,
 ) -> OfferDetail:
-    """Save an edit of the draft `revision`. What is published stays as it is.
+    """Save an edit of the draft `revision`. Published versions do not change.
 
     Raises ForbiddenError, InvalidInputError, OfferNotFoundError, OfferArchivedError, and
     OfferEditedError with what others changed since.
@@ -113,11 +113,12 @@ async def publish_draft(
     reason: str,
     now: datetime,
 ) -> OfferDetail:
-    """Make the draft `revision` the newest version: from now on it is what is sold.
+    """Make the draft `revision` the newest version, which is sold from now on.
 
     The provider's product and price come first, under keys made of code and revision: when the
-    provider does not answer, nothing is published and the same can be asked again. A draft is
-    published once, however many ask. Raises as edit_offer, and what the provider raises.
+    provider does not answer, nothing is published and the request can be repeated. A draft is
+    published once, however often that is requested. Raises as edit_offer, and what the provider
+    raises.
     """
     staff, reason = require(actor, Action.PUBLISH_OFFER), clean_reason(reason)
     async with database.reading() as session:
@@ -139,7 +140,7 @@ async def publish_draft(
 async def archive_offer(
     database: Database, actor: Actor, code: str, *, reason: str, now: datetime
 ) -> OfferDetail:
-    """Sell it no longer; whoever bought it keeps it. Raises as edit_offer."""
+    """Stop selling it; customers who bought it keep it. Raises as edit_offer."""
     staff, reason = require(actor, Action.ARCHIVE_OFFER), clean_reason(reason)
     await _set_archived(database, staff, code, Action.ARCHIVE_OFFER, reason, now)
     return await read_offer(database, actor, code, now)
@@ -163,7 +164,8 @@ async def _publish(
     reason: str,
     now: datetime,
 ) -> None:
-    """Version, price and audit entry in one transaction; nothing when somebody was faster."""
+    """Write version, price and audit entry in one transaction; nothing when somebody else was
+    faster."""
     async with database.transaction() as session:
         offer = await _open_offer(session, code)
         if offer.published_revision == revision:

@@ -1,7 +1,7 @@
-"""An account's page for staff: each part is read on its own, those that grow page by page.
+"""An account's page for staff: each part is read on its own, long ones page by page.
 
-The plans, the balance, the usage and the ledger are what the customer reads too: `plans`, `usage`
-and `invoices` answer staff as they answer the account's holder.
+Plans, balance, usage and ledger are what the customer reads too: `plans`, `usage` and `invoices`
+answer staff as they answer the account's holder.
 """
 
 from dataclasses import dataclass
@@ -50,8 +50,8 @@ from billing_app.db.tables import (
 
 @dataclass(frozen=True, slots=True)
 class AccountIdentity:
-    """Whose account it is. `customer_url` is the provider's page; "" when it has none.
-    `is_own`: whoever asks holds it, or is a member of its organization."""
+    """The account's holder. `customer_url` is the provider's page, "" without one. `is_own`: the
+    reader holds it, or is a member of its organization."""
 
     row: CustomerRow
     organization_name: str
@@ -62,7 +62,7 @@ class AccountIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who may sign in for the account; `email` "" for who never signed up."""
+    """A member who can sign in for the account; `email` is "" for one who never signed up."""
 
     user_id: str
     name: str
@@ -98,7 +98,7 @@ class InvoiceRow:
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
-    """A service key of the account's organization; `hint` is how it begins."""
+    """A service key of the account's organization; `hint` is its beginning."""
 
     id: int
     name: str
@@ -187,7 +187,7 @@ async def list_people(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[Person]:
-    """Members by user id unless told; of a trial's account its person. Raises as read_identity,
+    """Members, by user id by default; the person of a trial account. Raises as read_identity,
     InvalidInputError."""
     require(actor, Action.READ)
     span = PEOPLE.span(by, limit=limit, cursor=cursor)
@@ -215,8 +215,7 @@ async def list_reservations(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[ReservationView]:
-    """Held ones first, then newest first, unless told. Raises as read_identity,
-    InvalidInputError."""
+    """By default held ones first, then newest first. Raises as read_identity, InvalidInputError."""
     require(actor, Action.READ)
     where = where or ReservationQuery()
     async with database.reading() as session:
@@ -240,8 +239,8 @@ async def list_subscriptions(
     *,
     by: By[SubscriptionSort] | None = None,
 ) -> list[SubscriptionRow]:
-    """The newest first unless told, at most DEFAULT_LIMIT: an account has one at a time. Raises
-    as read_identity."""
+    """At most DEFAULT_LIMIT, newest first by default: an account has one at a time. Raises as
+    read_identity."""
     require(actor, Action.READ)
     span = SUBSCRIPTIONS.span(by, limit=DEFAULT_LIMIT)
     async with database.reading() as session:
@@ -262,7 +261,7 @@ async def list_account_invoices(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[InvoiceRow]:
-    """Newest first unless told, drafts left out. Raises as read_identity, InvalidInputError."""
+    """Newest first by default, without drafts. Raises as read_identity, InvalidInputError."""
     require(actor, Action.READ)
     page = await list_invoices(
         database,
@@ -286,8 +285,8 @@ async def list_account_keys(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[AccountKey]:
-    """Keys of an organization, newest first unless told; a person's trial has none. Raises as
-    read_identity, InvalidInputError."""
+    """Keys of an organization, newest first by default; a trial has none. Raises as read_identity,
+    InvalidInputError."""
     require(actor, Action.READ)
     span = KEYS.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
@@ -309,7 +308,7 @@ async def customer_of(session: AsyncSession, account: Account) -> str | None:
 
 
 def _people_of(account: Account):  # noqa: ANN202 - SQLModel's own name for it is private
-    """Whoever may sign in for the account, with their membership."""
+    """Users who can sign in for the account, with their membership."""
     query = (
         select(User, Membership)
         .join(Membership, col(Membership.user_id) == User.id)

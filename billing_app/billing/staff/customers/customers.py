@@ -1,4 +1,4 @@
-"""Customers as staff find them: a row for each account, with what it holds right now."""
+"""Customers in staff's list: a row for each account, with what it holds now."""
 
 import time
 from collections.abc import Iterable
@@ -32,8 +32,8 @@ from billing_app.db.enums import (
 
 @dataclass(frozen=True, slots=True)
 class LastPlan:
-    """What an account without a usable plan had last. `ended_because` None: it has not ended, and
-    gives nothing all the same, since it is paused or suspended."""
+    """The last plan of an account without a usable one. `ended_because` None: it has not ended, but
+    is paused or suspended."""
 
     name: str
     executions: int
@@ -43,12 +43,13 @@ class LastPlan:
 
 @dataclass(frozen=True, slots=True)
 class CustomerRow:
-    """An account in a list. `name` is the person's or the organization's; "" for a user that a
-    service named. The figures are of the plans that are usable now, without executions beyond.
+    """An account in a list. `name` is the person's or the organization's, "" for a user that a
+    service named.
 
-    `plan_name` and `plan_type` are of the plan that pays next; None: nothing is usable, and
-    `last_plan` is what was, None when no plan has started yet. `goes_beyond`: more may be used
-    beyond the plans. `disputed_since`: a bank took back what a plan cost, and has not decided yet.
+    The figures count the plans that are usable now, without overage. `plan_name` and `plan_type`
+    are of the plan that is used next; None: no plan is usable, and `last_plan` is the last one,
+    None when none has started. `goes_beyond`: overage may be used. `disputed_since`: a bank took
+    back a plan's payment, and has not decided yet.
     """
 
     account_id: str
@@ -140,8 +141,8 @@ WHERE account.id = ANY(:ids)
 
 @dataclass(frozen=True, slots=True)
 class CustomerPage(Page[CustomerRow]):
-    """`examined`: so many accounts were looked at and the page is not full; 0 when it is, or when
-    there is no more."""
+    """`examined`: accounts that were searched without filling the page; 0 when it is full, or when
+    there are no more."""
 
     examined: int
 
@@ -155,10 +156,10 @@ async def search_customers(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> CustomerPage:
-    """Accounts in the order that `where` asks for. For staff.
+    """Accounts in the order of `where`.
 
-    It searches until the page is full, or SEARCH_SECONDS are over: then the page is short and has
-    a cursor all the same, where the search goes on. Raises ForbiddenError, InvalidInputError.
+    It searches until the page is full, or for SEARCH_SECONDS: then the page is short, and its
+    cursor continues the search. Raises ForbiddenError, InvalidInputError.
     """
     require(actor, Action.READ)
     check_limit(limit)
@@ -176,7 +177,7 @@ async def _search(
     limit: int,
     cursor: str | None,
 ) -> Found:
-    """As many steps of the search as there is time for, one at least."""
+    """As many steps of the search as there is time for, at least one."""
     until = time.monotonic() + SEARCH_SECONDS
     account_ids: list[int] = []
     examined = 0
@@ -204,8 +205,8 @@ async def read_customers(
 async def read_names(
     database: Database, actor: Actor, account_ids: Iterable[str | None]
 ) -> dict[str, str]:
-    """By account id: the organization's name or the person's, else their address, else the id
-    that a service gave. None and what is no account are left out. Raises ForbiddenError."""
+    """Names by account id: the organization's or the person's, else their address, else the id that
+    a service gave. None and unknown ids are left out. Raises ForbiddenError."""
     require(actor, Action.READ)
     decoded = {ids.decode_account(account_id) for account_id in account_ids if account_id}
     numbers = [number for number in decoded if number is not None]

@@ -1,4 +1,4 @@
-"""What was refused to an account, day by day."""
+"""Denied requests of an account, by day."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +19,8 @@ MAX_DENIALS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Requests refused on a UTC day for one reason; `workflow` and `user_id` "" for none named."""
+    """Requests denied on a UTC day for one reason; `workflow` and `user_id` are "" when not
+    named."""
 
     day: date
     reason: DenialReason
@@ -31,8 +32,8 @@ class Denial:
 async def list_denials(
     database: Database, actor: Actor, account_id: str, days: Days
 ) -> list[Denial]:
-    """The newest day first and on it the most refused, MAX_DENIALS at most. Raises
-    ForbiddenError, AccountNotFoundError."""
+    """At most MAX_DENIALS, by newest day, then by number. Raises ForbiddenError,
+    AccountNotFoundError."""
     require(actor, Action.READ)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)

@@ -1,7 +1,7 @@
-"""Payments that a bank took back for now, as staff see them: how much, since when, what stopped.
+"""Disputed payments, as staff see them: how much, since when, and which plan stopped.
 
-A plan that is suspended though its invoice is paid is in dispute. What the provider told of the
-dispute itself (its amount, until when evidence is due) stands in the events that we stored.
+A plan that is suspended although its invoice is paid is in dispute. The dispute's own figures
+(amount, when evidence is due) come from the provider's stored events.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ OPEN: Final = frozenset({DisputeStage.UNANSWERED, DisputeStage.ANSWERED})
 
 
 class ProviderDisputes(Protocol):
-    """How the provider tells of disputes: `event_types` is how the types of its events begin."""
+    """How the provider reports disputes: `event_types` is the beginning of its events' types."""
 
     event_types: str
 
@@ -36,7 +36,7 @@ class ProviderDisputes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SuspendedPlan:
-    """A plan whose paid invoice is in dispute. `is_in_force`: it would give executions now."""
+    """A plan whose paid invoice is in dispute. `is_in_force`: it would be usable now."""
 
     name: str
     suspended_at: datetime
@@ -48,9 +48,9 @@ class SuspendedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """`plan_name` is what the payment bought, "" when that is no plan; `stops_plan`: it gives no
-    runs because of this. `evidence_due_at` is None when the provider did not tell it, and
-    `provider_url` "" where the provider has no page."""
+    """`plan_name` is the plan that the payment bought, "" for none; `stops_plan`: the dispute stops
+    its runs. `evidence_due_at` is None when the provider did not say, `provider_url` "" without a
+    page."""
 
     amount_minor: int
     currency: str
@@ -69,7 +69,7 @@ class Disputes:
         self._told = told
 
     async def read(self, actor: Actor, account_id: str, now: datetime) -> list[Dispute]:
-        """Those that are not decided, oldest first. Raises ForbiddenError, AccountNotFoundError."""
+        """Undecided disputes, oldest first. Raises ForbiddenError, AccountNotFoundError."""
         require(actor, Action.READ)
         async with self._database.reading() as session:
             account = await authorize_reading(session, actor, account_id)
@@ -96,8 +96,8 @@ class Disputes:
 
 
 def undecided(told: Iterable[ProviderDispute]) -> list[ProviderDispute]:
-    """The last word on each dispute that is open, of what was told from the oldest to the newest.
-    What was decided once stays so, whichever of two events of a second comes last."""
+    """The newest report on each open dispute, from reports in order of age. A decision stays,
+    whichever of two events of the same second comes last."""
     found: dict[str, ProviderDispute] = {}
     for dispute in told:
         before = found.get(dispute.provider_id)
@@ -109,7 +109,7 @@ def undecided(told: Iterable[ProviderDispute]) -> list[ProviderDispute]:
 def disputes_of(
     plans: list[SuspendedPlan], told: list[ProviderDispute], links: ProviderLinks
 ) -> list[Dispute]:
-    """A plan is suspended from the moment its dispute was opened: so the two are put together."""
+    """Pairs disputes with plans: a plan is suspended from the moment its dispute was opened."""
     opened = {dispute.opened_at: dispute for dispute in told}
     bought = {plan.suspended_at: plan for plan in plans}
     found = [_of_plan(plan, opened.get(plan.suspended_at), links) for plan in plans]

@@ -1,7 +1,6 @@
-"""Reservations of an account for staff: what is held, and what became of the rest.
+"""Reservations of an account for staff.
 
-An account may have millions: what they are sorted by is what their key and the index of held ones
-give.
+An account may have millions, so they sort only by their key and the index of held ones.
 """
 
 from dataclasses import dataclass
@@ -31,8 +30,8 @@ class ReservationSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReservationQuery:
-    """Which reservations; None leaves all. `workflow` "" means those without one; `days`: on
-    which they began."""
+    """Filters of reservations; None does not filter. `workflow` "" means those without one; `days`
+    are those on which they began."""
 
     status: ReservationStatus | None = None
     workflow: str | None = None
@@ -42,8 +41,8 @@ class ReservationQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReservationView:
-    """Executions held, or what became of them. `is_overdue`: held, and past its end: the next
-    decision of the account frees it."""
+    """A reservation and its outcome. `is_overdue`: held past its end; the account's next decision
+    releases it."""
 
     id: str
     status: ReservationStatus
@@ -76,7 +75,7 @@ async def find_reservations(
     limit: int,
     cursor: str | None,
 ) -> Page[ReservationView]:
-    """For whoever may read the account. Raises InvalidInputError."""
+    """For anyone who may read the account. Raises InvalidInputError."""
     span = SORTING.span(by, limit=limit, cursor=cursor)
     query = _selected(account_id, where)
     if span.sort == ReservationSort.STATUS:
@@ -90,8 +89,8 @@ async def find_reservations(
 async def _by_status(
     session: AsyncSession, query: Select[Any], span: Span
 ) -> tuple[list[Reservation], str | None]:
-    """Held ones and the others one after the other, each in the order of their key: sorted
-    together, all of them would have to be."""
+    """Held ones and the others one after the other, each in the order of their key, so that nothing
+    has to be sorted."""
     number = col(Reservation.number)
     rows: list[Reservation] = []
     is_after = span.after is None

@@ -1,9 +1,9 @@
-"""Which accounts staff look for: by words, kind and state, a page at a time.
+"""Search for accounts by words, kind and state, a page at a time.
 
-Every word asked for is the beginning of a word of the account, case and accents folded. When the
-rarest of what was asked for is held by few accounts, all of them are looked at. Otherwise the
-order's own index is walked until the page is full, and at most MAX_EXAMINED rows: so a page never
-takes long, whatever is asked. At worst it is short, and its cursor goes on where it stopped.
+Every word of a query is the beginning of a word of the account, with case and accents folded. When
+few accounts match the rarest condition, all of them are read. Otherwise the order's own index is
+walked until the page is full, for at most MAX_EXAMINED rows, so that a page never takes long. At
+worst it is short, and its cursor continues where it stopped.
 """
 
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ class PlanFilter(StrEnum):
 
 
 class CustomerSort(StrEnum):
-    """By the word that the first one asked for was found in, or by when the account was made:
-    what an index of all accounts gives."""
+    """By the word that matched the query's first one, or by the account's age: what an index of all
+    accounts gives."""
 
     WORD = "word"
     MADE = "made"
@@ -104,8 +104,8 @@ def sort_of(by: By[CustomerSort]) -> Sort:
 
 @dataclass(frozen=True, slots=True)
 class CustomerFilter:
-    """Which accounts; None leaves all. `days`: on which they were made. `sort` None: by word when
-    there is a query, else newest."""
+    """Filters of accounts; None does not filter. `days` are those on which they were created.
+    `sort` None: by word when there is a query, else newest."""
 
     query: str = ""
     kind: AccountKind | None = None
@@ -118,8 +118,8 @@ class CustomerFilter:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Accounts in order; `next_cursor` None: there is no more. `examined`: after so many rows it
-    stopped, though the page is not full; 0 when it did not."""
+    """Accounts in order; `next_cursor` None: there are no more. `examined`: rows after which the
+    search stopped before the page was full; 0 when it did not."""
 
     account_ids: list[int]
     next_cursor: str | None
@@ -190,7 +190,7 @@ async def _fold(session: AsyncSession, query: str) -> list[str]:
 async def _few_rows(
     session: AsyncSession, where: CustomerFilter, words: int, values: dict[str, Any]
 ) -> str | None:
-    """Selects the accounts that have the rarest of what is asked for; None when they are many."""
+    """Selects the accounts that match the rarest condition; None when they are many."""
     sources = [
         f"SELECT account_id AS id FROM {WORD_ROWS.format(n=n)}"  # noqa: S608
         for n in range(words)
@@ -251,7 +251,7 @@ async def _walk(
 async def _end_of_walk(
     session: AsyncSession, where: CustomerFilter, sort: Sort, values: dict[str, Any]
 ) -> Place | None:
-    """Where a walk that did not fill its page stopped; None when it came to the end."""
+    """Where a walk that did not fill its page stopped; None at the end."""
     statement = f"{_walked(where, sort, values)} OFFSET :examined LIMIT 1"
     values = values | {"examined": MAX_EXAMINED - 1}
     rows = await _all(session, statement, values)
@@ -277,7 +277,7 @@ def _walked(where: CustomerFilter, sort: Sort, values: dict[str, Any]) -> str:
 
 
 def _conditions(where: CustomerFilter, words: range) -> list[str]:
-    """All that is asked of an account, but what its source says already."""
+    """All conditions on an account that its source does not imply."""
     conditions = ["true", *(HAS_WORD.format(n=n) for n in words)]
     if where.kind is not None:
         conditions.append(f"account.kind = '{where.kind.value}'")

@@ -1,4 +1,4 @@
-"""Background jobs as staff see them, and what billing needs of whoever runs them."""
+"""Background jobs as staff see them, and what billing needs of their runner."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,8 +51,8 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A background job. `subject` is what it was asked to work on, `problem` why it failed,
-    `retry_of` the job that it runs anew."""
+    """A background job. `subject` is what it works on, `problem` why it failed, `retry_of` the job
+    that it retries."""
 
     id: str
     name: str
@@ -73,7 +73,8 @@ class JobSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which jobs; None leaves all. `name` is its beginning; `days`: on which they were made."""
+    """Filters of jobs; None does not filter. `name` is its beginning; `days` are those on which
+    they were created."""
 
     state: JobState | None = None
     name: str | None = None
@@ -89,8 +90,8 @@ SORTING: Final = Sorting(
 
 
 class BackgroundJobs(Protocol):
-    """Raises JobsUnavailableError. What takes a session is done when its transaction commits, or
-    not at all."""
+    """Raises JobsUnavailableError. A method with a session takes effect when its transaction
+    commits, or not at all."""
 
     async def list(self, where: JobQuery, span: Span) -> list[JobView]:
         """Up to one more than the span's limit, after its place."""
@@ -118,7 +119,7 @@ async def list_jobs(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[JobView]:
-    """Newest first unless told. Raises ForbiddenError, InvalidInputError, JobsUnavailableError."""
+    """Newest first by default. Raises ForbiddenError, InvalidInputError, JobsUnavailableError."""
     require(actor, Action.READ)
     where = where or JobQuery()
     if where.name is not None and (len(where.name) > MAX_NAME_LENGTH or "\0" in where.name):
@@ -146,7 +147,7 @@ async def retry_job(
     reason: str,
     now: datetime,
 ) -> str:
-    """Run what failed anew, as a job of its own whose id is returned; each job once. Audited.
+    """Retry a failed job, once, as a new job whose id is returned. Audited.
 
     Raises ForbiddenError, JobNotFoundError, JobNotFailedError, JobRetriedError,
     JobsUnavailableError, InvalidInputError.

@@ -1,8 +1,8 @@
-"""The figures of all accounts together. Each is defined in docs/metrics.md.
+"""The figures of all accounts together; docs/metrics.md defines each.
 
-Days that are over come from the roll-up; what it does not have yet, today at least, is counted
-from the accounts' rows by the same statements. So the figures are right without a worker too,
-only slower.
+Past days come from the roll-up; days that it does not have yet, at least today, are counted from
+the accounts' rows by the same statements. So the figures are right without a worker too, only
+slower.
 """
 
 from collections.abc import Iterable
@@ -84,7 +84,7 @@ class DayFigures:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """So much in one currency, over so many invoices."""
+    """An amount in one currency, from a number of invoices."""
 
     currency: str
     amount_minor: int
@@ -93,8 +93,8 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class PlatformOverview:
-    """`days` has every day asked for. `revenue` is of the month that begins on `month`.
-    `near_limit` is as of `near_limit_at`; both None before a worker looked."""
+    """`days` has every requested day. `revenue` is of the month that begins on `month`.
+    `near_limit` is as of `near_limit_at`; both are None before a worker has counted."""
 
     days: list[DayFigures]
     subscriptions: dict[str, int]
@@ -108,7 +108,7 @@ class PlatformOverview:
 
 
 class NearSort(StrEnum):
-    """By executions, as they were when the worker looked."""
+    """By executions, as they were when the worker counted."""
 
     LEFT = "left"
     EXECUTIONS = "executions"
@@ -164,8 +164,8 @@ async def list_near_limit(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[CustomerRow]:
-    """Accounts near their limit when a worker last looked, those with the least left first unless
-    told, with what they have now. Raises ForbiddenError, InvalidInputError."""
+    """Accounts that were near their limit at the worker's last count, with their current figures;
+    the least left first by default. Raises ForbiddenError, InvalidInputError."""
     require(actor, Action.READ)
     span = NEAR_SORTING.span(by, limit=limit, cursor=cursor)
     query: Select[Any] = select_rows(col(AccountNearLimit.account_id))
@@ -176,7 +176,7 @@ async def list_near_limit(
 
 
 async def read_days(session: AsyncSession, days: Days) -> list[DayFigures]:
-    """Every day asked for, in order."""
+    """Every requested day, in order."""
     rolled_to = await last_rolled(session)
     figures = {day.day: day for day in await _rolled(session, days)}
     first = days.first if rolled_to is None else max(days.first, rolled_to + timedelta(days=1))
@@ -186,7 +186,7 @@ async def read_days(session: AsyncSession, days: Days) -> list[DayFigures]:
 
 
 async def count_days(session: AsyncSession, days: Days) -> list[DayFigures]:
-    """Every day asked for, in order, from the accounts' own rows."""
+    """Every requested day, in order, from the accounts' own rows."""
     figures = {day: DayFigures(day) for day in each_day(days)}
     by_day = {"first": days.first, "last": days.last}
     by_time = {"since": _midnight(days.first), "until": _midnight(days.last + timedelta(days=1))}
@@ -202,7 +202,7 @@ async def count_days(session: AsyncSession, days: Days) -> list[DayFigures]:
 
 
 async def last_rolled(session: AsyncSession) -> date | None:
-    """The last day that is rolled up; None: none is."""
+    """The last day of the roll-up, None when it is empty."""
     return (await session.exec(select(func.max(PlatformDay.day)))).one_or_none()
 
 

@@ -1,4 +1,4 @@
-"""Rolls days that are over up, and looks which accounts are near their limit. For the worker."""
+"""Rolls past days up and finds accounts near their limit, for the worker."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -53,7 +53,7 @@ WHERE (known.executions, known.used, known.held)
 
 
 async def roll_up(database: Database, now: datetime) -> int:
-    """Add the days that are over and not rolled up yet; returns how many."""
+    """Add past days that are not rolled up yet; returns how many."""
     async with database.transaction() as session:
         await _begin(session)
         rolled_to = await last_rolled(session)
@@ -62,7 +62,7 @@ async def roll_up(database: Database, now: datetime) -> int:
 
 
 async def roll_up_again(database: Database, now: datetime) -> int:
-    """Count every day anew, for what was changed about days that are over; returns how many."""
+    """Count every day again, since past days can change; returns how many."""
     async with database.transaction() as session:
         await _begin(session)
         await session.exec(delete(PlatformDenial))
@@ -71,7 +71,7 @@ async def roll_up_again(database: Database, now: datetime) -> int:
 
 
 async def look_for_limits(database: Database, now: datetime) -> int:
-    """Find out which accounts are near their limit; returns how many."""
+    """Find accounts near their limit; returns how many."""
     async with database.transaction() as session:
         await _begin(session)
         connection = await session.connection()

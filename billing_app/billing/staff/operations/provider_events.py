@@ -1,4 +1,4 @@
-"""What the payment provider sent us, as staff see it, and processing anew what is set aside."""
+"""Events from the payment provider, as staff see them, and the replay of dead ones."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,8 +55,9 @@ class EventNotDeadError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Which events; None leaves all. `type` is the beginning of one, such as `invoice.`;
-    `account_id`: those of the account's customer; `days`: on which they were received."""
+    """Filters of events; None does not filter. `type` is the beginning of one, such as `invoice.`;
+    `account_id` means those of the account's customer; `days` are those on which they were
+    received."""
 
     state: WebhookState | None = None
     type: str | None = None
@@ -84,7 +85,7 @@ class ReceivedEvent:
 
     @property
     def is_ignored(self) -> bool:
-        """Stored and left alone, since nothing here handles its type."""
+        """Stored but not processed, since nothing handles its type."""
         return self.state is WebhookState.PROCESSED and self.finished_at is None
 
 
@@ -106,7 +107,7 @@ async def list_received(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[ReceivedEvent]:
-    """Newest first unless told. Raises ForbiddenError, AccountNotFoundError, InvalidInputError."""
+    """Newest first by default. Raises ForbiddenError, AccountNotFoundError, InvalidInputError."""
     require(actor, Action.READ)
     where = where or EventQuery()
     span = SORTING.span(by, limit=limit, cursor=cursor)
@@ -141,7 +142,7 @@ async def replay_event(
     reason: str,
     now: datetime,
 ) -> str:
-    """Have an event that was set aside processed anew, by a job whose id is returned. Audited.
+    """Process a dead event again, by a job whose id is returned. Audited.
 
     Raises ForbiddenError, ReceivedEventNotFoundError, EventNotDeadError, JobsUnavailableError,
     InvalidInputError.
@@ -186,7 +187,7 @@ def _selected(where: EventQuery) -> Any:
 
 
 def events_of_type(beginning: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Whose type begins so; an index finds them."""
+    """Events whose type begins with it; an index finds them."""
     kind = col(WebhookEvent.type)
     return kind >= beginning, kind < beginning + LAST_LETTER
 

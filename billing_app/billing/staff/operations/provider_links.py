@@ -1,10 +1,10 @@
-"""Where staff look things up at the payment provider."""
+"""Links to the payment provider's pages."""
 
 from typing import Protocol
 
 
 class ProviderLinks(Protocol):
-    """Addresses of the provider's own pages for staff; "" where it has none."""
+    """URLs of the provider's own pages for staff; "" where it has none."""
 
     def customer(self, customer_id: str) -> str: ...
 

@@ -1,4 +1,4 @@
-"""Comparisons with the payment provider: the last ones, what they found, and asking for one."""
+"""Reconciliations with the payment provider: the last ones, their differences, and starting one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +43,7 @@ class DifferenceSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FoundDifference:
-    """What the provider says, and what we had. `healed` False: only told."""
+    """The provider's value and ours. `healed` False: only reported."""
 
     account_id: str
     what: str
@@ -55,7 +55,7 @@ class FoundDifference:
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationView:
-    """A comparison that went through. `found` has the first of the differences."""
+    """A finished reconciliation. `found` has the first of its differences."""
 
     began_at: datetime
     dry_run: bool
@@ -77,7 +77,8 @@ SORTING: Final = Sorting(
 
 @dataclass(frozen=True, slots=True)
 class DifferenceQuery:
-    """Which differences; None leaves all. `began_at` is when the comparison did; None: the last."""
+    """Filters of differences; None does not filter. `began_at` is the reconciliation's start; None:
+    the last one."""
 
     began_at: datetime | None = None
     healed: bool | None = None
@@ -86,7 +87,7 @@ class DifferenceQuery:
 
 @dataclass(frozen=True, slots=True)
 class _Numbered:
-    """A difference with its place among those found."""
+    """A difference with its position among those found."""
 
     number: int
     difference: FoundDifference
@@ -115,10 +116,8 @@ async def list_reconciliations(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[ReconciliationView]:
-    """Newest first unless told; `differs`: those that found something, or nothing.
-
-    Raises ForbiddenError, InvalidInputError.
-    """
+    """Newest first by default; `differs`: with or without differences. Raises ForbiddenError,
+    InvalidInputError."""
     require(actor, Action.READ)
     span = SORTING.span(by, limit=limit, cursor=cursor)
     query: Select[Any] = select_rows(Reconciliation)
@@ -141,7 +140,7 @@ async def list_differences(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[FoundDifference]:
-    """What a comparison found; the first of the differences when they were many.
+    """The differences of a reconciliation, the first ones when there were many.
 
     Raises ForbiddenError, ReconciliationNotFoundError, InvalidInputError.
     """
@@ -172,7 +171,7 @@ async def run_reconciliation(
     reason: str,
     now: datetime,
 ) -> str:
-    """Ask for a comparison in the background; returns the id of its job. Audited.
+    """Start a reconciliation in the background; returns the id of its job. Audited.
 
     Raises ForbiddenError, JobsUnavailableError, InvalidInputError.
     """
