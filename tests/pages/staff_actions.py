@@ -203,7 +203,7 @@ def _on_offer(code: str, dialog: str, handler: str, *typed: tuple[str, str]) -> 
         (StaffOfferState, "load", {}),
         *fields,
         (StaffOfferState, "ask", {"dialog": dialog}),
-        (StaffOfferState, handler, {"told": {"reason": WHY}}),
+        (StaffOfferState, handler, {"submitted": {"reason": WHY}}),
     ]
     return Forgery(routes.staff_offer(code), events)
 

@@ -167,8 +167,8 @@ CASES: dict[str, Case] = {
         ),
         changes=False,
     ),
-    "account_history.read_taken_back": reads(
-        lambda s, a: account_history.read_taken_back(s.staff_services.database, a, [s.entry])
+    "account_history.read_undone": reads(
+        lambda s, a: account_history.read_undone(s.staff_services.database, a, [s.entry])
     ),
     "account_history.read_account_history": Case(
         None,

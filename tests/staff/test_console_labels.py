@@ -69,7 +69,7 @@ def test_the_dates_of_a_plan(plan: dict[str, Any], dates: str) -> None:
     [(0, "26,161 of 60,000 used"), (12, "26,161 of 60,000 used, 12 on hold")],
 )
 def test_what_is_used_of_a_plan(held: int, told: str) -> None:
-    assert plan_line(plan_view(held=held)).told == told
+    assert plan_line(plan_view(held=held)).usage == told
 
 
 def plan_view(**more: Any) -> PlanView:

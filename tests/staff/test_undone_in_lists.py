@@ -1,7 +1,7 @@
 """What lists say of runs that were refunded, and of steps that were undone."""
 
 from billing_app.billing import ids
-from billing_app.billing.staff.audit.account_history import read_account_history, read_taken_back
+from billing_app.billing.staff.audit.account_history import read_account_history, read_undone
 from billing_app.billing.staff.repairs.grants import GRANT, Grant
 from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne, read_refunded
 from billing_app.billing.staff.repairs.service import carry_out
@@ -49,7 +49,7 @@ async def test_an_undoing_says_what_it_took_back(customer: Customer, staff: Staf
         now=now(),
     )
     undone = await customer.undo(billing, granted)
-    found = await read_taken_back(database, billing, [undone, granted])
+    found = await read_undone(database, billing, [undone, granted])
     assert found == {granted.id: "Undone: 1 execution granted"}
     told = await read_account_history(database, OPERATOR, customer.id)
     assert [item.what for item in told.items] == [found[granted.id], "1 execution granted"]

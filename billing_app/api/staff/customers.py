@@ -130,7 +130,7 @@ async def list_plans(
     state: PlanState | None = None,
     source: PlanSource | None = None,
 ) -> dict[str, Any]:
-    """All plans, newest first unless told."""
+    """All plans, newest first by default."""
     return page_body(
         await plans.read_history(
             call.database, call.actor, account_id, PlanQuery(state, source), now=call.now, **page
@@ -146,7 +146,7 @@ async def daily_usage(
     last: Annotated[DayParameter, Query(alias="to")] = None,
     group_by: GroupBy = GroupBy.DAY,
 ) -> dict[str, Any]:
-    """By day, of the last 30 days unless said otherwise."""
+    """By day, of the last 30 days by default."""
     days = days_of(first, last, call.now.date())
     rows = await usage.read_daily(
         call.database, call.actor, account_id, days=days, group_by=group_by
@@ -164,7 +164,7 @@ async def ledger(
     workflow: Text = None,
     user_id: Text = None,
 ) -> dict[str, Any]:
-    """The ledger, newest first unless told."""
+    """The ledger, newest first by default."""
     first, last = (days.first, days.last) if days else (None, None)
     where = EventFilter(kind, workflow, user_id, first, last)
     return page_body(
@@ -182,7 +182,7 @@ async def reservations(
     workflow: Text = None,
     user_id: Text = None,
 ) -> dict[str, Any]:
-    """Held ones first, then newest first, unless told."""
+    """By default held ones first, then newest first."""
     return page_body(
         await account.list_reservations(
             call.database,
@@ -217,7 +217,7 @@ async def invoices(
     page: Annotated[PageParams[InvoiceSort], sorted_by(InvoiceSort.ISSUED)],
     status: InvoiceStatus | None = None,
 ) -> dict[str, Any]:
-    """Newest first unless told, with Stripe's page for each."""
+    """Newest first by default, with Stripe's page for each."""
     return page_body(
         await account.list_account_invoices(
             call.database,
@@ -239,7 +239,7 @@ async def received(
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
 ) -> dict[str, Any]:
-    """What Stripe sent about the account's customer, newest first unless told."""
+    """What Stripe sent about the account's customer, newest first by default."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return page_body(
         await provider_events.list_received(
@@ -255,7 +255,7 @@ async def keys(
     page: Annotated[PageParams[KeySort], sorted_by(KeySort.MADE)],
     revoked: bool | None = None,
 ) -> dict[str, Any]:
-    """Service keys of the account's organization, newest first unless told."""
+    """Service keys of the account's organization, newest first by default."""
     return page_body(
         await account.list_account_keys(
             call.database, call.actor, account_id, revoked=revoked, **page
@@ -283,7 +283,7 @@ async def list_sessions(
     page: Annotated[PageParams[SessionSort], sorted_by(SessionSort.SINCE)],
     live: bool | None = None,
 ) -> dict[str, Any]:
-    """Browsers in which the account's people are signed in, newest first unless told."""
+    """Browsers in which the account's people are signed in, newest first by default."""
     return page_body(
         await browser_sessions.list_account_sessions(
             call.database, call.actor, account_id, now=call.now, live=live, **page
@@ -314,6 +314,6 @@ async def audit(
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
 ) -> dict[str, Any]:
-    """What staff did to the account, newest first unless told."""
+    """What staff did to the account, newest first by default."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
     return page_body(await audit_reading.list_entries(call.database, call.actor, where, **page))

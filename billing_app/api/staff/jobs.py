@@ -29,7 +29,7 @@ async def list_jobs(
     state: JobState | None = None,
     name: Text = None,
 ) -> dict[str, Any]:
-    """Newest first unless told."""
+    """Newest first by default."""
     where = JobQuery(state=state, name=name, days=days)
     return page_body(await background.list_jobs(jobs, call.actor, where, **page))
 

@@ -114,7 +114,7 @@ async def list_offers(
     state: OfferState | None = None,
     interval: Interval | None = None,
 ) -> dict[str, Any]:
-    """Offers, drafts and archived ones included, in the catalogue's order unless told; `query`
+    """Offers, drafts and archived ones included, in the catalogue's order by default; `query`
     is letters of the name or the code."""
     where = OfferQuery(query or "", state, interval)
     return page_body(
@@ -192,7 +192,7 @@ async def list_versions(
     page: Annotated[PageParams[VersionSort], sorted_by(VersionSort.VERSION)],
     held: bool | None = None,
 ) -> dict[str, Any]:
-    """An offer's versions, newest first unless told; `held`: whether any account is on them."""
+    """An offer's versions, newest first by default; `held`: whether any account is on them."""
     return page_body(
         await offers.list_versions(call.database, call.actor, code, now=call.now, held=held, **page)
     )

@@ -49,7 +49,7 @@ async def list_events(
     event_type: Annotated[Text, Query(alias="type")] = None,
     account_id: Text = None,
 ) -> dict[str, Any]:
-    """Received events, newest first unless told; `state=dead` are those that were set aside,
+    """Received events, newest first by default; `state=dead` are those that were set aside,
     `type` is the beginning of one."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return page_body(
@@ -88,7 +88,7 @@ async def list_reconciliations(
     dry_run: bool | None = None,
     differs: bool | None = None,
 ) -> dict[str, Any]:
-    """The comparisons with Stripe and what they found, newest first unless told."""
+    """The comparisons with Stripe and what they found, newest first by default."""
     return page_body(
         await reconciliations.list_reconciliations(
             call.database, call.actor, dry_run=dry_run, differs=differs, **page
@@ -104,7 +104,7 @@ async def list_differences(
     healed: bool | None = None,
     what: Text = None,
 ) -> dict[str, Any]:
-    """What a comparison found, the last one unless told."""
+    """What a comparison found, the last one by default."""
     return page_body(
         await reconciliations.list_differences(
             call.database,

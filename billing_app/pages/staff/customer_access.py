@@ -30,7 +30,7 @@ SESSIONS = Paging(State, names.SESSIONS)
 AUDIT = Paging(State, names.AUDIT)
 ROLES = (
     (ALL, "All roles"),
-    *((role.value, told) for role, told in formatting.MEMBER_ROLES.items()),
+    *((role.value, label) for role, label in formatting.MEMBER_ROLES.items()),
 )
 
 

@@ -32,14 +32,14 @@ WEBHOOKS = Paging(State, names.WEBHOOKS)
 INVOICE_CHOICES = (
     (ALL, "Any state"),
     *(
-        (status.value, told)
-        for status, told in INVOICE_STATES.items()
+        (status.value, label)
+        for status, label in INVOICE_STATES.items()
         if status is not InvoiceStatus.DRAFT
     ),
 )
 EVENT_STATES = (
     (ALL, "Any state"),
-    *((state.value, told) for state, (told, _) in WEBHOOK_STATES.items()),
+    *((state.value, label) for state, (label, _) in WEBHOOK_STATES.items()),
 )
 
 

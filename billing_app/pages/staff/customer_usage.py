@@ -40,11 +40,14 @@ STATES = (
     (ALL, "Any state"),
     *((state.value, PLAN_STATES[state][0]) for state in PlanState),
 )
-SOURCES = ((ALL, "Any source"), *((each.value, told) for each, told in formatting.SOURCES.items()))
+SOURCES = (
+    (ALL, "Any source"),
+    *((each.value, label) for each, label in formatting.SOURCES.items()),
+)
 KINDS = ((ALL, "All kinds"), *((kind.value, formatting.KINDS[kind]) for kind in EventKind))
 HOLDS_STATES = (
     (ALL, "Any state"),
-    *((each.value, told) for each, (told, _) in HOLD_STATES.items()),
+    *((each.value, label) for each, (label, _) in HOLD_STATES.items()),
 )
 PLAN_COLUMNS = (
     Column("No.", PlanSort.QUEUE, is_right=True, is_wide_only=True),
@@ -149,7 +152,7 @@ def _plan(plan: ObjectVar[PlanLine]) -> rx.Component:
                 rx.el.span(plan.name, class_name="row-link"),
                 " ",
                 rx.el.span(plan.source, class_name="row-note wide-only"),
-                rx.el.span(plan.told, class_name="row-note narrow-only"),
+                rx.el.span(plan.usage, class_name="row-note narrow-only"),
                 rx.el.span(plan.dates, class_name="row-note narrow-only"),
             ),
             "clip-wide lead",

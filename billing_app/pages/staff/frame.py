@@ -126,27 +126,27 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
 def _said(state: Any) -> rx.Component:
     """The result of the last action, with the way to undo it. While a dialog is open, the dialog
     shows it."""
-    said = state.said
-    is_said = said.words != ""
+    result = state.notice
+    is_shown = result.words != ""
     if hasattr(state, "dialog"):
-        is_said &= ~said.is_bad | (state.dialog == "")
+        is_shown &= ~result.is_bad | (state.dialog == "")
     return rx.cond(
-        is_said,
+        is_shown,
         rx.el.div(
             rx.cond(
-                said.is_bad,
+                result.is_bad,
                 rx.icon("triangle-alert", aria_hidden="true"),
                 rx.icon("circle-check", aria_hidden="true"),
             ),
-            rx.el.p(said.words, class_name="notice-title grow"),
+            rx.el.p(result.words, class_name="notice-title grow"),
             rx.cond(
-                said.undo != "",
+                result.undo != "",
                 rx.el.button(
                     rx.icon("undo-2", aria_hidden="true"),
                     "Undo",
                     type="button",
                     class_name="button small",
-                    on_click=state.undo(said.undo),
+                    on_click=state.undo(result.undo),
                 )
                 if hasattr(state, "undo")
                 else rx.fragment(),
@@ -158,7 +158,7 @@ def _said(state: Any) -> rx.Component:
                 on_click=state.dismiss,
                 custom_attrs={"aria-label": "Dismiss"},
             ),
-            class_name=rx.cond(said.is_bad, "notice said bad", "notice said good"),
+            class_name=rx.cond(result.is_bad, "notice said bad", "notice said good"),
             role="status",
         ),
     )

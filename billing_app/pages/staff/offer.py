@@ -320,7 +320,7 @@ def _dialog(
     look = "button danger" if is_danger else "button strong"
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             reason_field(NOT_SHOWN),
             dialog_foot(
                 rx.el.button("Cancel", type="button", class_name="button", on_click=State.close),

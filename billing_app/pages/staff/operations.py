@@ -205,8 +205,8 @@ def _job(row: ObjectVar[JobLine]) -> rx.Component:
     )
 
 
-def _states(paging: Paging, told: Mapping[Any, tuple[str, str]]) -> rx.Component:
-    choices = [(state.value, words) for state, (words, _) in told.items()]
+def _states(paging: Paging, states: Mapping[Any, tuple[str, str]]) -> rx.Component:
+    choices = [(state.value, words) for state, (words, _) in states.items()]
     return filter_select(paging, names.STATE, "State", ((ALL, "All states"), *choices))
 
 
@@ -256,7 +256,7 @@ def _dialog(
 ) -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             *fields,
             reason_field(NOT_SHOWN),
             dialog_foot(

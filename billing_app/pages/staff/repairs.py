@@ -48,7 +48,7 @@ def _repair() -> rx.Component:
 
 def _form() -> rx.Component:
     return rx.form(
-        problem_in(State.said),
+        problem_in(State.notice),
         rx.match(State.dialog, *[(each.name, _fields(each)) for each in REPAIRS], rx.fragment()),
         reason_field(value=State.given["reason"], auto_focus=IS_BACK & _asks_only_why()),
         _foot("Review", State.close, "Cancel"),
@@ -129,7 +129,7 @@ def _workflow_option(name: StringVar[str]) -> rx.Component:
 
 def _consequence() -> rx.Component:
     return rx.el.div(
-        problem_in(State.said),
+        problem_in(State.notice),
         rx.el.ul(
             rx.foreach(State.consequence, _line),
             class_name="consequence",
@@ -156,7 +156,7 @@ def _line(words: StringVar[str]) -> rx.Component:
 def _view() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             reason_field(),
             _foot("View as customer", State.close, "Cancel"),
             on_submit=State.view_as_customer,
@@ -173,7 +173,7 @@ def _view() -> rx.Component:
 def _sign_out() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             reason_field("It is recorded in the audit log."),
             _foot("Sign out everywhere", State.close, "Cancel", is_danger=True),
             on_submit=State.sign_out,

@@ -38,7 +38,7 @@ from billing_app.states.staff.views import MemberRow
 MEMBERS = Paging(State, names.MEMBERS)
 ROLE_CHOICES = (
     (ALL, "All roles"),
-    *((role.value, told) for role, told in formatting.ROLES.items()),
+    *((role.value, label) for role, label in formatting.ROLES.items()),
 )
 ROLES = {
     StaffRole.SUPPORT: "Support: reads everything, grants a little",
@@ -145,7 +145,7 @@ def _row_button(words: str, whom: rx.Var[str], on_click: Handler) -> rx.Componen
 def _add() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             field("E-mail", "email", kind="email", hint="New users get a password."),
             _role_field(),
             reason_field(NOT_SHOWN),
@@ -163,7 +163,7 @@ def _add() -> rx.Component:
 def _change() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             _role_field(),
             reason_field(NOT_SHOWN),
             _foot("Change role"),
@@ -180,7 +180,7 @@ def _change() -> rx.Component:
 def _remove() -> rx.Component:
     return dialog(
         rx.form(
-            problem_in(State.said),
+            problem_in(State.notice),
             reason_field(NOT_SHOWN),
             _foot("Remove", is_danger=True),
             on_submit=State.remove,

@@ -21,12 +21,12 @@ def trouble_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[s
 
 
 def _overdue(since: datetime, stop: Stop | None) -> str:
-    said = f"A payment has been overdue since {formatting.day(since)}"
+    start = f"A payment has been overdue since {formatting.day(since)}"
     if stop is None:
-        return f"{said}."
+        return f"{start}."
     if stop.is_over:
-        return f"{said}: runs are refused since {formatting.day(stop.at)}."
-    return f"{said}: runs go on until {formatting.day(stop.at)}."
+        return f"{start}: runs are refused since {formatting.day(stop.at)}."
+    return f"{start}: runs go on until {formatting.day(stop.at)}."
 
 
 def _elsewhere(stop: Stop | None) -> str:
@@ -34,8 +34,8 @@ def _elsewhere(stop: Stop | None) -> str:
     if stop is None:
         return ""
     owed = formatting.money(stop.amount_due_minor, stop.currency) if stop.currency else ""
-    told = [f"{owed} of {stop.plan_name} is owed." if owed else "", _others(stop)]
-    return " ".join(each for each in told if each)
+    parts = [f"{owed} of {stop.plan_name} is owed." if owed else "", _others(stop)]
+    return " ".join(each for each in parts if each)
 
 
 def _others(stop: Stop) -> str:
@@ -63,10 +63,10 @@ def _dispute_title(dispute: Dispute) -> str:
     since = f"is disputed since {formatting.day(dispute.since)}"
     if not dispute.plan_name:
         return f"{amount} {since}: no plan depends on it."
-    said = f"{amount} for {dispute.plan_name} {since}"
+    start = f"{amount} for {dispute.plan_name} {since}"
     if dispute.stops_plan:
-        return f"{said}: the plan is suspended until the bank decides."
-    return f"{said}: the plan had already ended."
+        return f"{start}: the plan is suspended until the bank decides."
+    return f"{start}: the plan had already ended."
 
 
 def _evidence(dispute: Dispute, now: datetime) -> str:

@@ -8,7 +8,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.lists.paging import Page
 from billing_app.billing.lists.sorting import By
 from billing_app.billing.staff.access.members import list_members
-from billing_app.billing.staff.audit.account_history import read_taken_back
+from billing_app.billing.staff.audit.account_history import read_undone
 from billing_app.billing.staff.audit.audit_reading import (
     EntryQuery,
     EntrySort,
@@ -52,9 +52,9 @@ class StaffAuditState(UndoMixin, Listing, StaffPage, SessionState):
             return await list_entries(database, staff, where, **page)
 
         found = await self._list(AUDIT, read)
-        taken_back = await read_taken_back(database, staff, found)
+        undone = await read_undone(database, staff, found)
         names = await read_names(database, staff, [entry.account_id for entry in found])
         self._show(
-            rows=[entry_line(entry, staff.role, taken_back, names) for entry in found],
+            rows=[entry_line(entry, staff.role, undone, names) for entry in found],
             people=[(member.user_id, member.name or member.email) for member in members],
         )

@@ -53,7 +53,7 @@ ACTION_NAMES: Final = {
 def entry_line(
     entry: EntryView,
     role: StaffRole,
-    taken_back: Mapping[str, str],
+    undone: Mapping[str, str],
     names: Mapping[str, str],
 ) -> EntryLine:
     """`can_undo` also requires that the reader's role may; `undone` words what each undo undid, by
@@ -64,7 +64,7 @@ def entry_line(
         at=formatting.exact_moment(entry.at),
         who=entry.actor_name,
         role=formatting.ROLES[entry.role],
-        what=entry_words(entry, taken_back),
+        what=entry_words(entry, undone),
         figures=_figures(entry),
         reason=entry.reason,
         account_id=account_id,
@@ -75,11 +75,11 @@ def entry_line(
     )
 
 
-def entry_words(entry: EntryView, taken_back: Mapping[str, str]) -> str:
+def entry_words(entry: EntryView, undone: Mapping[str, str]) -> str:
     """What was done."""
-    told = taken_back.get(entry.undoes or "")
-    if told is not None:
-        return told
+    words = undone.get(entry.undoes or "")
+    if words is not None:
+        return words
     repair = BY_ACTION.get(entry.action)
     if repair is not None:
         return repair.wording(entry.before, entry.after)

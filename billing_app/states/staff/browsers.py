@@ -37,4 +37,4 @@ def browser_of(user_agent: str) -> str:
 
 
 def _first(names: tuple[tuple[str, str], ...], user_agent: str) -> str:
-    return next((told for name, told in names if name in user_agent), "")
+    return next((label for name, label in names if name in user_agent), "")

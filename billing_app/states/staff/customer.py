@@ -23,7 +23,7 @@ from billing_app.billing.staff.access.browser_sessions import (
 )
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.access.viewing import begin_view
-from billing_app.billing.staff.audit.account_history import read_taken_back
+from billing_app.billing.staff.audit.account_history import read_undone
 from billing_app.billing.staff.audit.audit_reading import (
     EntryQuery,
     EntrySort,
@@ -401,8 +401,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
             return await list_entries(get_services().database, staff, where, **page)
 
         found = await self._list(AUDIT, read)
-        taken_back = await read_taken_back(get_services().database, staff, found)
-        self._show(entries=[entry_line(entry, staff.role, taken_back, {}) for entry in found])
+        undone = await read_undone(get_services().database, staff, found)
+        self._show(entries=[entry_line(entry, staff.role, undone, {}) for entry in found])
 
     def _workflow(self, table: str) -> str | None:
         """UNNAMED stands for events without one."""

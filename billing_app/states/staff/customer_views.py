@@ -170,14 +170,14 @@ def plan_line(plan: PlanView) -> PlanLine:
         used=formatting.number(plan.used),
         held=formatting.number(plan.held),
         executions=formatting.number(plan.executions),
-        told=_told(plan),
+        usage=_usage(plan),
         dates=_dates(plan),
         is_paused=is_paused,
         is_open=plan.state is not PlanState.ENDED and plan.source is not PlanSource.OVERAGE,
     )
 
 
-def _told(plan: PlanView) -> str:
+def _usage(plan: PlanView) -> str:
     held = f", {formatting.number(plan.held)} on hold" if plan.held else ""
     return f"{formatting.number(plan.used)} of {formatting.number(plan.executions)} used{held}"
 
@@ -204,14 +204,14 @@ def ledger_lines(
 
 
 def _ledger_line(event: EventView, row: EventRow, refunded: int) -> LedgerLine:
-    told = {each.name: getattr(row, each.name) for each in fields(EventRow)}
+    shared = {each.name: getattr(row, each.name) for each in fields(EventRow)}
     is_run = event.kind in {EventKind.CONSUME, EventKind.COMMIT}
     is_open = refunded < event.executions
     badge = ""
     if is_run and refunded > 0:
         of_all = f"{formatting.number(refunded)} of {formatting.number(event.executions)} refunded"
         badge = of_all if is_open else "Refunded"
-    return LedgerLine(**told, refunded=badge, can_refund=is_run and is_open)
+    return LedgerLine(**shared, refunded=badge, can_refund=is_run and is_open)
 
 
 def denial_line(denial: Denial, number: int) -> DenialLine:

@@ -44,7 +44,7 @@ from billing_app.states.session import SessionState
 from billing_app.states.staff import offer_views as draw
 from billing_app.states.staff.customers import customer_status
 from billing_app.states.staff.listing import Listing, Table
-from billing_app.states.staff.page import Said, StaffPage
+from billing_app.states.staff.page import Notice, StaffPage
 from billing_app.states.staff.views import (
     ChangeLine,
     HolderLine,
@@ -140,17 +140,17 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     @rx.event
     def ask(self, dialog: str) -> None:
         """Open the dialog that saves, publishes or archives."""
-        self._show(dialog=dialog if dialog in DIALOGS else "", said=Said())
+        self._show(dialog=dialog if dialog in DIALOGS else "", notice=Notice())
 
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", said=Said())
+        self._show(dialog="", notice=Notice())
 
     @rx.event
-    async def save(self, told: dict[str, Any]) -> EventSpec | None:
+    async def save(self, submitted: dict[str, Any]) -> EventSpec | None:
         """Save the form as the draft; a conflict names what others changed."""
-        reason, code, is_new = str(told.get("reason", "")), self.code, self.is_new
+        reason, code, is_new = str(submitted.get("reason", "")), self.code, self.is_new
         form, revision = dict(self.form), self._revision
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail | None:
@@ -180,12 +180,12 @@ class StaffOfferState(Listing, StaffPage, SessionState):
             return rx.redirect(routes.staff_offer(code))
         self._take(saved)
         self._show(
-            dialog="", said=Said("The draft is saved. Nobody sees it until it is published.")
+            dialog="", notice=Notice("The draft is saved. Nobody sees it until it is published.")
         )
         return await self._refresh()
 
     @rx.event
-    async def publish(self, told: dict[str, Any]) -> EventSpec | None:
+    async def publish(self, submitted: dict[str, Any]) -> EventSpec | None:
         """Publish the draft."""
         code, revision = self.code, self._revision
 
@@ -197,39 +197,39 @@ class StaffOfferState(Listing, StaffPage, SessionState):
                 staff,
                 code,
                 revision=revision,
-                reason=str(told.get("reason", "")),
+                reason=str(submitted.get("reason", "")),
                 now=now,
             )
 
-        done = await self._ask(work)
-        if done is None:
+        published = await self._ask(work)
+        if published is None:
             return None
-        self._take(done)
-        version = done.row.version
-        self._show(dialog="", said=Said(f"Version {version} is on sale."))
+        self._take(published)
+        version = published.row.version
+        self._show(dialog="", notice=Notice(f"Version {version} is on sale."))
         return await self._refresh()
 
     @rx.event
-    async def archive(self, told: dict[str, Any]) -> EventSpec | None:
+    async def archive(self, submitted: dict[str, Any]) -> EventSpec | None:
         """Archive or unarchive the offer."""
         code, is_archiving = self.code, self.dialog == ARCHIVE
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
             change = archive_offer if is_archiving else unarchive_offer
-            reason = str(told.get("reason", ""))
+            reason = str(submitted.get("reason", ""))
             return await change(get_services().database, staff, code, reason=reason, now=now)
 
         if await self._ask(work) is None:
             return None
         words = "It is no longer sold." if is_archiving else "It is unarchived."
-        self._show(dialog="", said=Said(words))
+        self._show(dialog="", notice=Notice(words))
         return await self._refresh()
 
     @rx.event
     async def take_theirs(self) -> EventSpec | None:
         """Discard the form and continue from the newest draft."""
         self._loaded = ""
-        self._show(changes=[], said=Said())
+        self._show(changes=[], notice=Notice())
         return await self._refresh()
 
     @rx.event
@@ -243,7 +243,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         found = await self._ask(work)
         if found is not None:
             self._revision = found.row.draft.revision
-            self._show(changes=[], said=Said())
+            self._show(changes=[], notice=Notice())
         return None
 
     @rx.event

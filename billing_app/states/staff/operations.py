@@ -43,7 +43,7 @@ from billing_app.jobs.staff import get_jobs
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Table
-from billing_app.states.staff.page import Said, StaffPage
+from billing_app.states.staff.page import Notice, StaffPage
 from billing_app.states.staff.views import (
     ComparisonLine,
     DifferenceLine,
@@ -106,12 +106,12 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     def ask(self, dialog: str, target: str) -> None:
         """Open a dialog."""
         known = dialog if dialog in DIALOGS else ""
-        self._show(dialog=known, target=target[:255], said=Said())
+        self._show(dialog=known, target=target[:255], notice=Notice())
 
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", said=Said())
+        self._show(dialog="", notice=Notice())
 
     @rx.event
     async def replay(self, form: dict[str, Any]) -> EventSpec | None:
@@ -154,11 +154,11 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         """Closes a dialog that was left open."""
         self._show(dialog="")
 
-    async def _carry_out(self, work: Any, told: str) -> EventSpec | None:
-        self._show(said=Said())
+    async def _carry_out(self, work: Any, words: str) -> EventSpec | None:
+        self._show(notice=Notice())
         if await self._ask(work) is None:
             return None
-        self._show(dialog="", said=Said(told))
+        self._show(dialog="", notice=Notice(words))
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
@@ -256,9 +256,9 @@ def _comparison(found: ReconciliationView) -> ComparisonLine:
         )
     else:
         left = found.differences - found.healed
-        told = formatting.counted(found.differences, "difference")
+        differences = formatting.counted(found.differences, "difference")
         outcome, tone = (
-            f"{told}, {formatting.number(found.healed)} healed",
+            f"{differences}, {formatting.number(found.healed)} healed",
             "bad" if left else "accent",
         )
     kind = "Report only" if found.dry_run else "Healing"
@@ -298,9 +298,9 @@ def _name_asked(typed: str | None) -> str | None:
     return "_".join(typed.lower().split()) if typed else None
 
 
-def _subject(told: str) -> str:
+def _subject(subject: str) -> str:
     """With its timestamps formatted."""
-    return ", ".join(_moment_or(part) for part in told.split(", "))
+    return ", ".join(_moment_or(part) for part in subject.split(", "))
 
 
 def _moment_or(part: str) -> str:

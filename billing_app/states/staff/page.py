@@ -30,7 +30,7 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Notice:
     """The result of the last action; `undo` is the audit entry that a button undoes."""
 
     words: str = ""
@@ -54,7 +54,7 @@ class StaffPage(Page, mixin=True):
     _read_at: datetime | None = None
     role: rx.Field[str] = rx.field("")
     allowed: rx.Field[list[str]] = rx.field(default_factory=list)
-    said: rx.Field[Said] = rx.field(default_factory=Said)
+    notice: rx.Field[Notice] = rx.field(default_factory=Notice)
 
     async def _read(self, staff: StaffActor) -> None:
         """Call the services and `_show` the results."""
@@ -67,7 +67,7 @@ class StaffPage(Page, mixin=True):
     async def load(self) -> EventSpec | EventCallback[()] | None:
         """The page was opened."""
         self._visit += 1
-        self._show(said=Said())
+        self._show(notice=Notice())
         self._open()
         leave = await self._refresh()
         return leave or type(self).watch
@@ -90,7 +90,7 @@ class StaffPage(Page, mixin=True):
     @rx.event
     def dismiss(self) -> None:
         """Dismiss the last result."""
-        self._show(said=Said())
+        self._show(notice=Notice())
 
     async def _staff(self) -> tuple[StaffActor | None, EventSpec | None]:
         """The staff member right now; or where to send the tab."""
@@ -113,8 +113,8 @@ class StaffPage(Page, mixin=True):
                 return await self._read_all()
         except Exception as error:
             # Whatever it is, the page keeps what it shows, says so, and tries again.
-            told = log.warning if self.is_broken else log.exception
-            told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
+            report = log.warning if self.is_broken else log.exception
+            report("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
             at = formatting.moment(self._read_at) if self._read_at else ""
             self._show(is_broken=True, read_at=at)
         return None
@@ -137,8 +137,8 @@ class StaffPage(Page, mixin=True):
                 return None
             return await work(staff, datetime.now(UTC))
         except BillingError as error:
-            self._show(said=Said(error.detail, is_bad=True))
+            self._show(notice=Notice(error.detail, is_bad=True))
         except Exception:
             log.exception("staff_action_failed", page=self.__class__.__name__)
-            self._show(said=Said(FAILED, is_bad=True))
+            self._show(notice=Notice(FAILED, is_bad=True))
         return None

@@ -22,7 +22,7 @@ from billing_app.db.enums import PlanType
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.customer_views import plan_line
-from billing_app.states.staff.page import Said
+from billing_app.states.staff.page import Notice
 from billing_app.states.staff.repair_form import read_form, target_of
 from billing_app.states.staff.review_lines import outcome_of, review_lines
 
@@ -73,7 +73,7 @@ class RepairMixin(Page, mixin=True):
     async def ask(self, dialog: str, target: str, target_name: str) -> None:
         """Open a dialog, about a plan, an event or a person when it is about one."""
         self._put_away()
-        self._show(said=Said())
+        self._show(notice=Notice())
         target, repair = target[:255], BY_NAME.get(dialog)
         if repair is not None or dialog in {VIEW, SIGN_OUT}:
             self._show(dialog=dialog, target=target, target_name=target_name[:255])
@@ -91,12 +91,12 @@ class RepairMixin(Page, mixin=True):
     def close(self) -> None:
         """Close the dialog without doing anything."""
         self._put_away()
-        self._show(said=Said())
+        self._show(notice=Notice())
 
     @rx.event
     def back(self) -> None:
         """Back to the form."""
-        self._show(consequence=[], said=Said())
+        self._show(consequence=[], notice=Notice())
 
     @rx.event
     async def review(self, form: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ class RepairMixin(Page, mixin=True):
             except PaymentProviderUnavailableError:
                 raise PaymentProviderUnavailableError(NO_ANSWER) from None
 
-        self._show(said=Said())
+        self._show(notice=Notice())
         preview = await self._ask(work)
         if preview is not None:
             self._form, self._key, self._agreed = values, ids.new_id("ui_"), preview
@@ -145,7 +145,7 @@ class RepairMixin(Page, mixin=True):
                 agreed=agreed,
             )
 
-        self._show(said=Said())
+        self._show(notice=Notice())
         entry = await self._ask(work)
         if entry is None:
             return None
@@ -171,7 +171,7 @@ class RepairMixin(Page, mixin=True):
         if ended is None:
             return None
         self._put_away()
-        self._show(said=Said(f"{formatting.counted(ended, 'session')} ended."))
+        self._show(notice=Notice(f"{formatting.counted(ended, 'session')} ended."))
         return await self._refresh()
 
     async def _offer_choices(self, repair: Repair[Any]) -> None:

@@ -16,7 +16,7 @@ from billing_app.db.enums import StaffRole
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Table
-from billing_app.states.staff.page import Said, StaffPage
+from billing_app.states.staff.page import Notice, StaffPage
 from billing_app.states.staff.views import MemberRow
 
 ADD, CHANGE, REMOVE = "add", "change", "remove"
@@ -47,14 +47,14 @@ class StaffTeamState(Listing, StaffPage, SessionState):
             chosen=row.user_id if row else "",
             chosen_name=(row.name or row.email) if row else "",
             chosen_role=row.role if row else StaffRole.SUPPORT.value,
-            said=Said(),
+            notice=Notice(),
             password="",
         )
 
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", password="", said=Said())
+        self._show(dialog="", password="", notice=Notice())
 
     @rx.event
     async def add(self, form: dict[str, Any]) -> EventSpec | None:
@@ -119,8 +119,8 @@ class StaffTeamState(Listing, StaffPage, SessionState):
         """A password is shown once, not after a reload."""
         self._show(dialog="", password="")
 
-    async def _done(self, told: str) -> EventSpec | None:
-        self._show(dialog="", said=Said(told))
+    async def _done(self, words: str) -> EventSpec | None:
+        self._show(dialog="", notice=Notice(words))
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:

@@ -8,13 +8,13 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app.billing.actors import StaffActor
-from billing_app.billing.staff.audit.account_history import read_taken_back
+from billing_app.billing.staff.audit.account_history import read_undone
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs import service
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
 from billing_app.states.staff.audit_entries import entry_words
-from billing_app.states.staff.page import Said
+from billing_app.states.staff.page import Notice
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
@@ -39,7 +39,7 @@ class UndoMixin(Page, mixin=True):
                 get_services().repairs, staff, entry_id, reason=UNDO_REASON, now=now
             )
 
-        self._show(said=Said())
+        self._show(notice=Notice())
         entry = await self._ask(work)
         return await self._tell(replace(entry, can_undo=False)) if entry is not None else None
 
@@ -47,11 +47,14 @@ class UndoMixin(Page, mixin=True):
         """Show what was done, and offer to undo it."""
 
         async def read(staff: StaffActor, _: datetime) -> dict[str, str]:
-            return await read_taken_back(get_services().database, staff, [entry])
+            return await read_undone(get_services().database, staff, [entry])
 
-        taken_back = await self._ask(read) if entry.undoes else None
-        done = entry_words(entry, taken_back or {})
-        told = " ".join((f"{done}.", outcome, "It is recorded in the audit log."))
-        told = told.replace("  ", " ")
-        self._show(said=Said(told, undo=entry.id if entry.can_undo else ""))
+        undone = await self._ask(read) if entry.undoes else None
+        sentences = (
+            f"{entry_words(entry, undone or {})}.",
+            outcome,
+            "It is recorded in the audit log.",
+        )
+        words = " ".join(filter(None, sentences))
+        self._show(notice=Notice(words, undo=entry.id if entry.can_undo else ""))
         return await self._refresh()

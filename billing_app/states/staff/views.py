@@ -95,7 +95,7 @@ class PlanLine:
     used: str
     held: str
     executions: str
-    told: str
+    usage: str
     dates: str
     is_paused: bool
     is_open: bool

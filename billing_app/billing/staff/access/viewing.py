@@ -147,9 +147,9 @@ async def _end(session: AsyncSession, view: StaffView, reason: str, now: datetim
     begun = await session.get_one(AuditEntry, view.entry_id)
     staff = StaffActor(begun.actor_id, begun.actor_name, StaffRole(begun.role))
     at = min(now, view.until)
-    told = {"begun": begun.id, "until": at.isoformat()}
+    after = {"begun": begun.id, "until": at.isoformat()}
     await record(
-        session, staff, AuditRecord(Action.END_VIEW, reason, view.account_id, after=told), at
+        session, staff, AuditRecord(Action.END_VIEW, reason, view.account_id, after=after), at
     )
     await session.delete(view)
     await session.flush()

@@ -88,14 +88,14 @@ def _item(entry: AuditEntry, original: AuditEntry | None, undone: set[int | None
         id=encode_entry(entry.id),
         at=entry.at,
         action=entry.action,
-        what=words_of(entry) if original is None else taken_back(original),
+        what=entry_wording(entry) if original is None else undone_wording(original),
         reason=entry.reason,
         by=BY,
         is_undone=entry.id in undone,
     )
 
 
-async def read_taken_back(
+async def read_undone(
     database: Database, actor: Actor, entries: Sequence[EntryView]
 ) -> dict[str, str]:
     """What each undo among the entries undid, in words, by the id of the undone entry. Raises
@@ -106,14 +106,14 @@ async def read_taken_back(
         return {}
     async with database.reading() as session:
         originals = await _named_by(session, col(AuditEntry.id), numbers)
-    return {encode_entry(original.id): taken_back(original) for original in originals}
+    return {encode_entry(original.id): undone_wording(original) for original in originals}
 
 
-def taken_back(original: AuditEntry) -> str:
-    return f"Undone: {words_of(original)}"
+def undone_wording(original: AuditEntry) -> str:
+    return f"Undone: {entry_wording(original)}"
 
 
-def words_of(entry: AuditEntry) -> str:
+def entry_wording(entry: AuditEntry) -> str:
     """What was done, as the customer reads it."""
     repair = BY_ACTION.get(entry.action)
     return repair.wording(entry.before, entry.after) if repair else WORDING[entry.action]

@@ -97,8 +97,8 @@ async def require_newest(
     changes = await _changes_since(session, offer, revision, newest, wanted)
     names = sorted({change.by for change in changes})
     fields = ", ".join(change.field for change in changes)
-    told = f"{' and '.join(names)} changed {fields}." if changes else "It was saved again."
-    raise OfferEditedError(told, revision=newest.revision, changes=changes)
+    detail = f"{' and '.join(names)} changed {fields}." if changes else "It was saved again."
+    raise OfferEditedError(detail, revision=newest.revision, changes=changes)
 
 
 def draft_row(

@@ -63,10 +63,12 @@ class Dispute:
 
 
 class Disputes:
-    def __init__(self, database: Database, links: ProviderLinks, told: ProviderDisputes) -> None:
+    def __init__(
+        self, database: Database, links: ProviderLinks, reported: ProviderDisputes
+    ) -> None:
         self._database = database
         self._links = links
-        self._told = told
+        self._reported = reported
 
     async def read(self, actor: Actor, account_id: str, now: datetime) -> list[Dispute]:
         """Undecided disputes, oldest first. Raises ForbiddenError, AccountNotFoundError."""
@@ -75,7 +77,7 @@ class Disputes:
             account = await authorize_reading(session, actor, account_id)
             plans = await _suspended_plans(session, account.id, now)
             payloads = await self._payloads(session, account.id)
-        dispute = undecided(self._told.dispute_of(payload) for payload in payloads)
+        dispute = undecided(self._reported.dispute_of(payload) for payload in payloads)
         return disputes_of(plans, dispute, self._links)
 
     async def _payloads(self, session: AsyncSession, account_id: int) -> list[dict[str, Any]]:
@@ -88,18 +90,18 @@ class Disputes:
                 col(ProviderCustomer.customer_id) == col(WebhookEvent.customer_id),
             )
             .where(ProviderCustomer.account_id == account_id)
-            .where(*events_of_type(self._told.event_types))
+            .where(*events_of_type(self._reported.event_types))
             .order_by(*newest)
             .limit(MOST_EVENTS)
         )
         return [row.payload for row in (await session.exec(query)).all()][::-1]
 
 
-def undecided(told: Iterable[ProviderDispute]) -> list[ProviderDispute]:
+def undecided(reported: Iterable[ProviderDispute]) -> list[ProviderDispute]:
     """The newest report on each open dispute, from reports in order of age. A decision stays,
     whichever of two events of the same second comes last."""
     found: dict[str, ProviderDispute] = {}
-    for dispute in told:
+    for dispute in reported:
         before = found.get(dispute.provider_id)
         if before is None or before.stage is not DisputeStage.DECIDED:
             found[dispute.provider_id] = dispute
@@ -107,13 +109,15 @@ def undecided(told: Iterable[ProviderDispute]) -> list[ProviderDispute]:
 
 
 def disputes_of(
-    plans: list[SuspendedPlan], told: list[ProviderDispute], links: ProviderLinks
+    plans: list[SuspendedPlan], reported: list[ProviderDispute], links: ProviderLinks
 ) -> list[Dispute]:
     """Pairs disputes with plans: a plan is suspended from the moment its dispute was opened."""
-    opened = {dispute.opened_at: dispute for dispute in told}
+    opened = {dispute.opened_at: dispute for dispute in reported}
     bought = {plan.suspended_at: plan for plan in plans}
     found = [_of_plan(plan, opened.get(plan.suspended_at), links) for plan in plans]
-    found += [_told(dispute, links) for dispute in told if dispute.opened_at not in bought]
+    found += [
+        _without_plan(dispute, links) for dispute in reported if dispute.opened_at not in bought
+    ]
     return sorted(found, key=lambda dispute: dispute.since)
 
 
@@ -131,7 +135,7 @@ def _of_plan(plan: SuspendedPlan, dispute: ProviderDispute | None, links: Provid
     )
 
 
-def _told(dispute: ProviderDispute, links: ProviderLinks) -> Dispute:
+def _without_plan(dispute: ProviderDispute, links: ProviderLinks) -> Dispute:
     return Dispute(
         amount_minor=dispute.amount_minor,
         currency=dispute.currency,
