@@ -69,12 +69,14 @@ def _fields(repair: Repair[Any]) -> rx.Component:
             type="hidden", name=repair.target.noun, value=State.target, read_only=True
         )
     required = required_of(repair.form) | {repair.target.noun}
-    rows: list[rx.Component] = []
+    rows, first = list[rx.Component](), next(iter(repair.inputs), "")
     for is_narrow, group in groupby(repair.inputs.items(), lambda each: each[1].control in NARROW):
         found = [
             control
             for name, each in group
-            for control in _controls(name, each, is_required=name in required, is_first=not rows)
+            for control in _controls(
+                name, each, is_required=name in required, is_first=name == first
+            )
         ]
         rows += [rx.el.div(*found, class_name="fields")] if is_narrow and found[1:] else found
     return rx.fragment(*rows)
