@@ -174,7 +174,7 @@ def test_somebody_joins_changes_role_and_leaves(
     expect(member).to_contain_text("Billing")
     expect(theirs.locator(".side-row .badge")).to_have_text("Billing")
     member.get_by_role("button", name=f"Remove: {name}").click()
-    expect(dialog).to_contain_text("Their next click in this console is refused.")
+    expect(dialog).to_contain_text("Their next click here is refused.")
     say_why(page, "Remove")
     expect_said(page, f"{name} is no longer on the staff.")
     expect(member).to_have_count(0)

@@ -7,14 +7,13 @@ from billing_app import routes
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.catalogue.offers import HolderSort, VersionSort
 from billing_app.components.cards import card
-from billing_app.components.controls import Handler
-from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
 from billing_app.components.feedback import empty, notice
 from billing_app.components.listing import Column, Paging, filter_select, listing
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell, table
 from billing_app.db.enums import AccountKind
 from billing_app.pages.offers import offer_card, pack_row
+from billing_app.pages.staff.action_dialog import action_dialog
 from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.offer_editor import editor
 from billing_app.states.staff import offers as names
@@ -29,7 +28,6 @@ KINDS = (
     (AccountKind.ORGANIZATION.value, "Organizations"),
     (AccountKind.USER.value, "Personal accounts"),
 )
-NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_offer() -> rx.Component:
@@ -294,43 +292,35 @@ def _holder(row: ObjectVar[HolderLine]) -> rx.Component:
 def _dialogs() -> rx.Component:
     seen = State.preview
     return rx.fragment(
-        _dialog(SAVE, "Save the draft", "Nobody sees it until it is published.", State.save),
-        _dialog(
-            PUBLISH,
-            "Publish this draft",
-            f"From now on {seen.name} is sold: {seen.executions} for {seen.price}"
-            f" {seen.interval}. Its product and price are made at"
-            " Stripe first. Customers stay on the version that they have.",
-            State.publish,
+        action_dialog(
+            State,
+            SAVE,
+            title="Save the draft",
+            words="Nobody sees it until it is published.",
+            on_submit=State.save,
         ),
-        _dialog(
+        action_dialog(
+            State,
+            PUBLISH,
+            title="Publish this draft",
+            words=f"From now on {seen.name} is sold: {seen.executions} for {seen.price}"
+            f" {seen.interval}. Its product and price are created at Stripe first. Customers keep"
+            " the version they have.",
+            on_submit=State.publish,
+        ),
+        action_dialog(
+            State,
             ARCHIVE,
-            "Archive this offer",
-            "It is no longer sold. Customers who have it keep it.",
-            State.archive,
+            title="Archive this offer",
+            words="It is no longer sold. Customers who have it keep it.",
+            on_submit=State.archive,
             is_danger=True,
         ),
-        _dialog(UNARCHIVE, "Sell this offer again", "It returns to the list.", State.archive),
-    )
-
-
-def _dialog(
-    name: str, title: str, words: str | rx.Var[str], on_submit: Handler, *, is_danger: bool = False
-) -> rx.Component:
-    look = "button danger" if is_danger else "button strong"
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
-            reason_field(NOT_SHOWN),
-            dialog_foot(
-                rx.el.button("Cancel", type="button", class_name="button", on_click=State.close),
-                rx.el.button(title, type="submit", class_name=look),
-            ),
-            on_submit=on_submit,
-            class_name="dialog-form",
+        action_dialog(
+            State,
+            UNARCHIVE,
+            title="Sell this offer again",
+            words="It returns to the list.",
+            on_submit=State.archive,
         ),
-        title=title,
-        words=words,
-        is_open=State.dialog == name,
-        on_close=State.close,
     )

@@ -14,10 +14,6 @@ from billing_app.components.cards import live_mark, page_head
 from billing_app.components.controls import Handler, native_link
 from billing_app.components.dialogs import (
     choice_field,
-    dialog,
-    dialog_foot,
-    problem_in,
-    reason_field,
 )
 from billing_app.components.feedback import empty, notice
 from billing_app.components.listing import (
@@ -33,6 +29,7 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.enums import WebhookState
 from billing_app.pages.staff.account_link import account_link
+from billing_app.pages.staff.action_dialog import action_dialog
 from billing_app.pages.staff.comparisons import comparing
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import operations as names
@@ -43,7 +40,6 @@ from billing_app.states.staff.views import JobLine, WebhookLine
 
 WEBHOOKS = Paging(State, names.WEBHOOKS)
 JOBS = Paging(State, names.JOBS)
-NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_operations() -> rx.Component:
@@ -229,45 +225,26 @@ def _dialogs() -> rx.Component:
         rx.el.option("Only report differences", value="tell"),
     ]
     return rx.fragment(
-        _dialog(
+        action_dialog(
+            State,
             names.REPLAY,
-            "Replay the event",
-            "Fetches the object from Stripe again and applies it; repeating this is safe.",
-            State.replay,
+            title="Replay the event",
+            words="Fetches the object from Stripe again and applies it; repeating this is safe.",
+            on_submit=State.replay,
         ),
-        _dialog(
+        action_dialog(
+            State,
             names.RECONCILE,
-            "Compare with Stripe",
-            "Every subscription, invoice and customer is compared in the background.",
-            State.reconcile,
             choice_field("Then", "mode", [*modes]),
+            title="Compare with Stripe",
+            words="Every subscription, invoice and customer is compared in the background.",
+            on_submit=State.reconcile,
         ),
-        _dialog(
+        action_dialog(
+            State,
             names.RETRY,
-            "Retry the job",
-            "It runs again as a new job, from the step that failed.",
-            State.retry,
+            title="Retry the job",
+            words="It runs again as a new job, from the step that failed.",
+            on_submit=State.retry,
         ),
-    )
-
-
-def _dialog(
-    name: str, title: str, words: str, on_submit: Handler, *fields: rx.Component
-) -> rx.Component:
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
-            *fields,
-            reason_field(NOT_SHOWN),
-            dialog_foot(
-                rx.el.button("Cancel", type="button", class_name="button", on_click=State.close),
-                rx.el.button(title, type="submit", class_name="button strong"),
-            ),
-            on_submit=on_submit,
-            class_name="dialog-form",
-        ),
-        title=title,
-        words=words,
-        is_open=State.dialog == name,
-        on_close=State.close,
     )

@@ -10,7 +10,6 @@ from billing_app.billing.staff.access.viewing import VIEW_MINUTES
 from billing_app.billing.staff.repairs.fields import Control, Input, required_of
 from billing_app.billing.staff.repairs.registry import REPAIRS
 from billing_app.billing.staff.repairs.repair import ACCOUNT, Repair
-from billing_app.components.controls import Handler
 from billing_app.components.dialogs import (
     FieldKind,
     choice_field,
@@ -20,6 +19,7 @@ from billing_app.components.dialogs import (
     problem_in,
     reason_field,
 )
+from billing_app.pages.staff.action_dialog import SHOWN, action_dialog, form_foot
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repair_form import DIRECTION
 from billing_app.states.staff.repairs import SIGN_OUT, VIEW
@@ -51,7 +51,7 @@ def _form() -> rx.Component:
         problem_in(State.notice),
         rx.match(State.dialog, *[(each.name, _fields(each)) for each in REPAIRS], rx.fragment()),
         reason_field(value=State.given["reason"], auto_focus=IS_BACK & _asks_only_why()),
-        _foot("Review", State.close, "Cancel"),
+        form_foot("Review", State.close),
         on_submit=State.review,
         class_name="dialog-form",
     )
@@ -156,42 +156,25 @@ def _line(words: StringVar[str]) -> rx.Component:
 
 
 def _view() -> rx.Component:
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
-            reason_field(),
-            _foot("View as customer", State.close, "Cancel"),
-            on_submit=State.view_as_customer,
-            class_name="dialog-form",
-        ),
+    return action_dialog(
+        State,
+        VIEW,
         title=f"View as {State.head.name}",
-        words=f"You see their pages as they do, read only, for {VIEW_MINUTES} minutes. They see in"
-        " their history that it happened.",
-        is_open=State.dialog == VIEW,
-        on_close=State.close,
+        words=f"You see their pages as they do, read only, for {VIEW_MINUTES} minutes. Their"
+        " history shows that it happened.",
+        confirm="View as customer",
+        hint=SHOWN,
+        on_submit=State.view_as_customer,
     )
 
 
 def _sign_out() -> rx.Component:
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
-            reason_field("It is recorded in the audit log."),
-            _foot("Sign out everywhere", State.close, "Cancel", is_danger=True),
-            on_submit=State.sign_out,
-            class_name="dialog-form",
-        ),
+    return action_dialog(
+        State,
+        SIGN_OUT,
         title=f"Sign {State.target_name} out everywhere",
         words="They must sign in again in every browser.",
-        is_open=State.dialog == SIGN_OUT,
-        on_close=State.close,
-    )
-
-
-def _foot(yes: str, on_no: Handler, no: str, *, is_danger: bool = False) -> rx.Component:
-    return dialog_foot(
-        rx.el.button(no, type="button", class_name="button", on_click=on_no),
-        rx.el.button(
-            yes, type="submit", class_name="button danger" if is_danger else "button strong"
-        ),
+        confirm="Sign out everywhere",
+        on_submit=State.sign_out,
+        is_danger=True,
     )

@@ -10,11 +10,7 @@ from billing_app.components.cards import card, page_head
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import (
     choice_field,
-    dialog,
-    dialog_foot,
     field,
-    problem_in,
-    reason_field,
 )
 from billing_app.components.feedback import empty
 from billing_app.components.listing import (
@@ -27,6 +23,7 @@ from billing_app.components.listing import (
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.db.enums import StaffRole
+from billing_app.pages.staff.action_dialog import action_dialog
 from billing_app.pages.staff.frame import console
 from billing_app.states import formatting
 from billing_app.states.staff import team as names
@@ -45,7 +42,6 @@ ROLES = {
     StaffRole.BILLING: "Billing: grants, refunds, moves and stops plans",
     StaffRole.ADMIN: "Admin: also offers and staff",
 }
-NOT_SHOWN = "It is recorded in the audit log."
 
 
 def staff_team() -> rx.Component:
@@ -55,9 +51,7 @@ def staff_team() -> rx.Component:
             page_head("Team", "Who may use this console", _add_button()),
             rx.cond(State.password != "", _password()),
             _members(),
-            _add(),
-            _change(),
-            _remove(),
+            _dialogs(),
         ),
         path=routes.STAFF_TEAM,
         state=State,
@@ -142,54 +136,37 @@ def _row_button(words: str, whom: rx.Var[str], on_click: Handler) -> rx.Componen
     )
 
 
-def _add() -> rx.Component:
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
-            field("E-mail", "email", kind="email", hint="New users get a password."),
+def _dialogs() -> rx.Component:
+    email = field("E-mail", "email", kind="email", hint="New users get a password.")
+    return rx.fragment(
+        action_dialog(
+            State,
+            ADD,
+            email,
             _role_field(),
-            reason_field(NOT_SHOWN),
-            _foot("Add"),
+            title="Add a staff member",
+            words="They can use this console at once.",
+            confirm="Add",
             on_submit=State.add,
-            class_name="dialog-form",
         ),
-        title="Add a staff member",
-        words="They can use this console at once.",
-        is_open=State.dialog == ADD,
-        on_close=State.close,
-    )
-
-
-def _change() -> rx.Component:
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
+        action_dialog(
+            State,
+            CHANGE,
             _role_field(),
-            reason_field(NOT_SHOWN),
-            _foot("Change role"),
+            title=f"Change the role of {State.chosen_name}",
+            words=f"The role is {State.chosen_role} now. The new one applies at their next click.",
+            confirm="Change role",
             on_submit=State.change,
-            class_name="dialog-form",
         ),
-        title=f"Change the role of {State.chosen_name}",
-        words=f"The role is {State.chosen_role} now. The new one applies from their next click.",
-        is_open=State.dialog == CHANGE,
-        on_close=State.close,
-    )
-
-
-def _remove() -> rx.Component:
-    return dialog(
-        rx.form(
-            problem_in(State.notice),
-            reason_field(NOT_SHOWN),
-            _foot("Remove", is_danger=True),
+        action_dialog(
+            State,
+            REMOVE,
+            title=f"Remove {State.chosen_name} from the staff",
+            words="Their next click here is refused. What they did stays in the audit log.",
+            confirm="Remove",
             on_submit=State.remove,
-            class_name="dialog-form",
+            is_danger=True,
         ),
-        title=f"Remove {State.chosen_name} from the staff",
-        words="Their next click in this console is refused. What they did stays in the audit log.",
-        is_open=State.dialog == REMOVE,
-        on_close=State.close,
     )
 
 
@@ -198,12 +175,3 @@ def _role_field() -> rx.Component:
         rx.el.option(words, value=role.value) for role, words in ROLES.items()
     ]
     return choice_field("Role", "role", options, value=State.chosen_role)
-
-
-def _foot(yes: str, *, is_danger: bool = False) -> rx.Component:
-    return dialog_foot(
-        rx.el.button("Cancel", type="button", class_name="button", on_click=State.close),
-        rx.el.button(
-            yes, type="submit", class_name="button danger" if is_danger else "button strong"
-        ),
-    )

@@ -21,6 +21,8 @@ from billing_app.billing.staff.repairs.fields import (
     RepairForm,
     check_end,
     check_executions,
+    counted,
+    last_day,
     stored,
 )
 from billing_app.billing.staff.repairs.plan_rows import (
@@ -37,7 +39,6 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
 )
-from billing_app.billing.staff.repairs.wording import counted, last_day
 from billing_app.db.enums import EndReason, PlanSource, PlanType
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import PACK_PRIORITY

@@ -32,6 +32,7 @@ from billing_app.billing.staff.repairs.fields import (
     Name,
     RepairForm,
     check_executions,
+    counted,
     stored,
 )
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
@@ -46,7 +47,6 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
 )
-from billing_app.billing.staff.repairs.wording import counted
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, ExecutionEvent
 

@@ -22,6 +22,8 @@ from billing_app.billing.staff.repairs.fields import (
     RepairForm,
     check_end,
     check_executions,
+    counted,
+    last_day,
     restored,
     stored,
 )
@@ -36,7 +38,6 @@ from billing_app.billing.staff.repairs.repair import (
     RepairServices,
     Shown,
 )
-from billing_app.billing.staff.repairs.wording import counted, last_day
 from billing_app.db.enums import EndReason, PlanType
 from billing_app.db.tables import Plan
 
