@@ -58,7 +58,9 @@ async def all_of(read: Callable[..., Any], **more: Any) -> list[Any]:
             return items
 
 
-async def test_who_it_is(staff_services: Services, staff_url: str, holder: Holder) -> None:
+async def test_identity_shows_holder_and_figures(
+    staff_services: Services, staff_url: str, holder: Holder
+) -> None:
     for _ in range(5):
         member(staff_url, holder.organization_id)
     found = await account.read_identity(
@@ -116,7 +118,7 @@ async def test_held_reservations_come_first(
     assert [row.is_overdue for row in found] == [True] * 3 + [False] * 4
 
 
-async def test_keys_of_its_organization_alone(
+async def test_keys_are_of_own_organization_only(
     staff_services: Services, staff_url: str, holder: Holder
 ) -> None:
     for _ in range(3):
@@ -133,7 +135,7 @@ async def test_keys_of_its_organization_alone(
     assert [key.id for key in found] == sorted((key.id for key in found), reverse=True)
 
 
-async def test_signing_somebody_out(
+async def test_sign_out_ends_every_session(
     staff_services: Services, staff_url: str, holder: Holder
 ) -> None:
     user_id, other = (member(staff_url, holder.organization_id) for _ in range(2))
@@ -167,7 +169,7 @@ async def test_signing_somebody_out(
     assert entry == [("sign_out_everywhere", user_id, {"sessions": 3}, SUPPORT.actor_id)]
 
 
-async def test_nobody_else_is_signed_out(
+async def test_sign_out_leaves_others_signed_in(
     staff_services: Services, staff_url: str, holder: Holder
 ) -> None:
     stranger = member(staff_url, organization(staff_url).organization_id)
@@ -195,7 +197,7 @@ async def test_nobody_else_is_signed_out(
     assert await sessions.authenticate(staff_services.database, token, NOW) is not None
 
 
-async def test_money_with_links(harness: BillingHarness) -> None:
+async def test_invoices_and_subscriptions_have_provider_links(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     harness.skip(32 * DAY)
     await harness.deliver()
@@ -222,7 +224,7 @@ async def test_money_with_links(harness: BillingHarness) -> None:
 
 
 @pytest.mark.parametrize("account_id", ["acc_0000000000000001", "acc_x", "", "acc_" + "f" * 16])
-async def test_no_such_account(staff_services: Services, account_id: str) -> None:
+async def test_unknown_account_is_not_found(staff_services: Services, account_id: str) -> None:
     for attempt in (
         account.read_identity(
             staff_services.database, staff_services.links, SUPPORT, account_id, NOW
@@ -292,7 +294,7 @@ RANKS = list(StaffRole)
 
 
 @pytest.mark.parametrize("role", [*StaffRole, None])
-def test_who_may_what_over_http(
+def test_roles_over_http(
     staff_server: Any, staff_url: str, holder: Holder, role: StaffRole | None
 ) -> None:
     """Each route, for each role and for a key of a service; what is allowed gets past the door."""
@@ -318,7 +320,7 @@ def test_who_may_what_over_http(
         assert httpx.request(method, url, json=body).status_code == 401
 
 
-def test_it_is_in_openapi(staff_server: Any) -> None:
+def test_routes_are_in_openapi(staff_server: Any) -> None:
     document = httpx.get(f"{staff_server.url}/billing/openapi.json", timeout=30).json()
     for path in GETS:
         plain = path.partition("?")[0].replace("{account}", "{account_id}")

@@ -13,7 +13,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import WHY, Customer, now
 
 
-async def test_an_adjustment_moves_the_balance_and_is_undone(
+async def test_adjustment_changes_the_balance_and_is_undone(
     customer: Customer, staff: Staff
 ) -> None:
     billing = staff[StaffRole.BILLING]

@@ -30,5 +30,5 @@ WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
         ("\u0000<script>", "Unknown"),
     ],
 )
-def test_which_browser_it_was(user_agent: str, told: str) -> None:
+def test_browser_is_named_from_user_agent(user_agent: str, told: str) -> None:
     assert browser_of(user_agent) == told

@@ -20,7 +20,7 @@ SOFT = OverageTerms(unit_price_minor=15, unit_executions=100, limit_executions=5
         DraftFields(OfferTerms("A", "", 10**12, 5, "EUR", Interval.MONTH, priority=7)),
     ],
 )
-def test_a_form_says_what_it_was_made_of(fields: DraftFields) -> None:
+def test_form_round_trips_to_the_same_fields(fields: DraftFields) -> None:
     assert fields_of(form_of(fields)) == fields
 
 
@@ -33,26 +33,26 @@ def test_a_form_says_what_it_was_made_of(fields: DraftFields) -> None:
         ("500", "JPY", 500),
     ],
 )
-def test_an_amount_is_exact(price: str, currency: str, minor: int) -> None:
+def test_amount_is_exact(price: str, currency: str, minor: int) -> None:
     fields = fields_of(EMPTY_FORM | {"name": "A", "price": price, "currency": currency})
     assert fields.terms.price_minor == minor
 
 
 @pytest.mark.parametrize("price", ["", "-1", "1.005", "1e3", "ten", "٣", "9" * 15, ".5", "1.2.3"])
-def test_what_is_no_amount_is_refused_by_name(price: str) -> None:
+def test_invalid_amount_names_the_field(price: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         fields_of(EMPTY_FORM | {"price": price})
     assert refused.value.extensions == {"field": "price"}
 
 
 @pytest.mark.parametrize("executions", ["", "-5", "1.5", "1" * 15])
-def test_what_is_no_number_is_refused_by_name(executions: str) -> None:
+def test_invalid_number_names_the_field(executions: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         fields_of(EMPTY_FORM | {"executions": executions})
     assert refused.value.extensions == {"field": "executions"}
 
 
-def test_the_card_says_what_is_sold() -> None:
+def test_card_shows_the_terms() -> None:
     terms = OfferTerms("Team", "For a team", 9_000, 3_950, "USD", Interval.MONTH, overage=SOFT)
     card = preview(DraftFields(terms))
     assert (card.price, card.interval, card.executions, card.action) == (

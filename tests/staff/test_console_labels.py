@@ -27,11 +27,11 @@ AT = datetime(2026, 11, 26, 11, 12, tzinfo=UTC)
         (2, [Money("USD", 7_900, 1), Money("EUR", 500, 1)], "accounts owe $79.00, €5.00"),
     ],
 )
-def test_who_owes(accounts: int, owed: list[Money], said: str) -> None:
+def test_owed_note(accounts: int, owed: list[Money], said: str) -> None:
     assert owed_note(accounts, owed) == said
 
 
-def test_who_is_near_their_limit() -> None:
+def test_near_limit_note() -> None:
     assert near_note(0, None) == "not checked by a worker yet"
     assert near_note(1, AT) == "account has used 80% or more, as of 11:12 UTC"
     assert near_note(0, AT) == "accounts have used 80% or more, as of 11:12 UTC"
@@ -60,7 +60,7 @@ def test_days_between(first: date, last: date, said: str) -> None:
         ({"began_at": BEGAN, "ended_at": BEGAN}, "23 Nov 2026"),
     ],
 )
-def test_the_dates_of_a_plan(plan: dict[str, Any], dates: str) -> None:
+def test_plan_dates(plan: dict[str, Any], dates: str) -> None:
     assert plan_line(plan_view(**plan)).dates == dates
 
 
@@ -68,7 +68,7 @@ def test_the_dates_of_a_plan(plan: dict[str, Any], dates: str) -> None:
     ("held", "told"),
     [(0, "26,161 of 60,000 used"), (12, "26,161 of 60,000 used, 12 on hold")],
 )
-def test_what_is_used_of_a_plan(held: int, told: str) -> None:
+def test_plan_usage(held: int, told: str) -> None:
     assert plan_line(plan_view(held=held)).usage == told
 
 
@@ -104,7 +104,7 @@ def plan_view(**more: Any) -> PlanView:
         ("", ""),
     ],
 )
-def test_what_a_job_is_about(subject: str, told: str) -> None:
+def test_job_subject(subject: str, told: str) -> None:
     job = JobView(
         id="job",
         name="top_up",
@@ -130,9 +130,7 @@ def test_what_a_job_is_about(subject: str, told: str) -> None:
         (WebhookState.RECEIVED, None, "Waiting"),
     ],
 )
-def test_what_became_of_a_webhook(
-    state: WebhookState, finished_at: datetime | None, told: str
-) -> None:
+def test_webhook_state(state: WebhookState, finished_at: datetime | None, told: str) -> None:
     event = ReceivedEvent(
         id="evt_1",
         type="test_helpers.test_clock.ready",

@@ -33,7 +33,7 @@ def deny(customer: Customer, days_ago: int, workflow: str, denied: int) -> None:
         )
 
 
-async def test_newest_first_and_of_these_days(customer: Customer) -> None:
+async def test_denials_are_newest_first_within_the_days(customer: Customer) -> None:
     for days_ago, workflow, denied in ((30, "old", 9), (29, "a", 1), (0, "b", 2), (0, "c", 5)):
         deny(customer, days_ago, workflow, denied)
     found = await list_denials(customer.services.database, SUPPORT, customer.id, DAYS)
@@ -41,14 +41,14 @@ async def test_newest_first_and_of_these_days(customer: Customer) -> None:
     assert (found[0].day, found[0].reason) == (TODAY, DenialReason.PLAN_PAUSED)
 
 
-async def test_a_bounded_number(customer: Customer) -> None:
+async def test_denials_are_bounded(customer: Customer) -> None:
     for n in range(MAX_DENIALS + 3):
         deny(customer, 1, f"w{n}", 1)
     found = await list_denials(customer.services.database, SUPPORT, customer.id, DAYS)
     assert len(found) == MAX_DENIALS
 
 
-async def test_for_staff_alone(customer: Customer) -> None:
+async def test_denials_are_for_staff_only(customer: Customer) -> None:
     database = customer.services.database
     with pytest.raises(ForbiddenError):
         await list_denials(database, PERSON, customer.id, DAYS)

@@ -49,7 +49,7 @@ async def answer(harness: BillingHarness, evidence: str) -> None:
     await harness.deliver()
 
 
-async def test_what_is_told_of_a_dispute(harness: BillingHarness) -> None:
+async def test_dispute_shows_amount_plan_and_deadline(harness: BillingHarness) -> None:
     theirs = await disputed(harness)
     (found,) = await read(harness)
     assert (found.amount_minor, found.currency) == (1_900, "USD")
@@ -63,7 +63,7 @@ async def test_what_is_told_of_a_dispute(harness: BillingHarness) -> None:
     assert found.provider_url == f"{payments}/{theirs.payment_intent}"
 
 
-async def test_until_the_bank_decides(harness: BillingHarness) -> None:
+async def test_dispute_is_shown_until_the_bank_decides(harness: BillingHarness) -> None:
     await disputed(harness)
     await answer(harness, "Here is what they used")
     (found,) = await read(harness)
@@ -74,7 +74,7 @@ async def test_until_the_bank_decides(harness: BillingHarness) -> None:
 
 
 @pytest.mark.parametrize("evidence", ["winning_evidence", "losing_evidence"])
-async def test_a_decided_dispute_is_not_told(harness: BillingHarness, evidence: str) -> None:
+async def test_decided_dispute_is_hidden(harness: BillingHarness, evidence: str) -> None:
     await disputed(harness)
     await answer(harness, evidence)
     assert await read(harness) == []
@@ -85,7 +85,7 @@ async def test_a_decided_dispute_is_not_told(harness: BillingHarness, evidence: 
     assert who.row.disputed_since is None
 
 
-async def test_without_the_event_the_suspended_plan_tells_it(harness: BillingHarness) -> None:
+async def test_suspended_plan_shows_dispute_without_event(harness: BillingHarness) -> None:
     """As with events from before their customer was noted on them."""
     await disputed(harness)
     (whole,) = await read(harness)
@@ -97,7 +97,7 @@ async def test_without_the_event_the_suspended_plan_tells_it(harness: BillingHar
     assert found == replace(whole, evidence_due_at=None)
 
 
-async def test_a_plan_that_is_used_up_is_not_stopped(harness: BillingHarness) -> None:
+async def test_depleted_plan_is_not_stopped(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     accepted(await harness.use(5_000))
     (charge,) = harness.charges()
@@ -107,7 +107,7 @@ async def test_a_plan_that_is_used_up_is_not_stopped(harness: BillingHarness) ->
     assert (found.plan_name, found.stops_plan, found.amount_minor) == ("Starter", False, 900)
 
 
-async def test_the_plan_itself_says_that_it_is_suspended(harness: BillingHarness) -> None:
+async def test_plan_shows_suspension(harness: BillingHarness) -> None:
     await disputed(harness)
     assert await states(harness) == ["Suspended"]
     await answer(harness, "winning_evidence")
@@ -121,7 +121,7 @@ async def states(harness: BillingHarness) -> list[str]:
     return [plan_line(plan).state for plan in found.items]
 
 
-async def test_it_is_the_accounts_own_event_and_badge(harness: BillingHarness) -> None:
+async def test_dispute_event_and_badge_are_the_accounts_own(harness: BillingHarness) -> None:
     await disputed(harness)
     database, links, account_id = (
         harness.services.database,
@@ -136,7 +136,7 @@ async def test_it_is_the_accounts_own_event_and_badge(harness: BillingHarness) -
     assert customer_status(who.row) == ("Disputed", "bad")
 
 
-async def test_another_account_is_told_nothing(harness: BillingHarness) -> None:
+async def test_other_account_shows_no_dispute(harness: BillingHarness) -> None:
     await disputed(harness)
     beside = await BillingHarness(harness.sandbox, harness.url).open_beside(harness)
     try:
@@ -149,7 +149,7 @@ async def test_another_account_is_told_nothing(harness: BillingHarness) -> None:
         await harness.services.disputes.read(holder, harness.holder.account_id, harness.now)
 
 
-async def test_what_other_plans_still_give_is_said(harness: BillingHarness) -> None:
+async def test_alert_names_what_other_plans_still_give(harness: BillingHarness) -> None:
     type_card((await harness.begin("pack")).checkout_url)
     await harness.deliver()
     await disputed(harness)
@@ -174,7 +174,7 @@ async def test_what_other_plans_still_give_is_said(harness: BillingHarness) -> N
         (replace(SHOWN, plan_name="", stops_plan=False), "no plan depends on it", "Evidence is"),
     ],
 )
-def test_each_case_in_words(dispute: Dispute, title: str, told: str) -> None:
+def test_dispute_wording(dispute: Dispute, title: str, told: str) -> None:
     stop = Stop(StopKind.DISPUTED, "Starter", AT, True, 0, "", "", 5)
     (line,) = dispute_lines([dispute], stop, AT + timedelta(days=1))
     assert title in line.title
@@ -182,7 +182,7 @@ def test_each_case_in_words(dispute: Dispute, title: str, told: str) -> None:
     assert line.words.endswith("give 5 executions.") is dispute.stops_plan
 
 
-def test_a_decision_stays_whatever_comes_after_it_in_the_same_second() -> None:
+def test_decision_stays_despite_event_of_same_second() -> None:
     stages = (DisputeStage.UNANSWERED, DisputeStage.ANSWERED, DisputeStage.DECIDED)
     other = replace(TOLD, provider_id="du_2")
     for order in permutations(stages):
@@ -190,7 +190,7 @@ def test_a_decision_stays_whatever_comes_after_it_in_the_same_second() -> None:
         assert undecided([other, *told]) == [other]
 
 
-def test_an_inquiry_is_no_dispute_until_it_becomes_one() -> None:
+def test_inquiry_is_a_dispute_only_once_escalated() -> None:
     inquiry = replace(TOLD, stage=DisputeStage.INQUIRY)
     assert undecided([inquiry]) == []
     assert undecided([inquiry, TOLD]) == [TOLD]

@@ -84,7 +84,7 @@ async def test_a_grant_without_an_end_is_used_after_what_was_bought(
     assert (await customer.use(20))["plan"]["name"] == "Granted by support"
 
 
-async def test_support_grants_little_each_time_and_each_day(
+async def test_support_grants_are_limited_per_grant_and_day(
     staff_services: Services, staff_url: str
 ) -> None:
     customer = Customer(staff_services, organization(staff_url, 1))
@@ -116,7 +116,7 @@ async def test_support_grants_little_each_time_and_each_day(
     assert await customer.remaining() == 6_001
 
 
-async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
+async def test_refund_to_grant_cannot_be_undone_after_grant_is(
     customer: Customer, staff: Staff
 ) -> None:
     """Else the use of it would be booked on a plan that is gone, and the customer had it free."""
@@ -151,7 +151,7 @@ async def test_what_gave_a_grant_back_is_not_undone_once_the_grant_is(
     await customer.agrees()
 
 
-async def test_what_lessened_a_grant_is_not_undone_once_the_grant_is(
+async def test_adjustment_of_grant_cannot_be_undone_after_grant_is(
     customer: Customer, staff: Staff
 ) -> None:
     billing = staff[StaffRole.BILLING]

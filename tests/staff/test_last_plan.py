@@ -44,7 +44,7 @@ async def found(staff_services: Services, holder: Holder) -> CustomerRow:
         ({"suspended_at": YESTERDAY}, ("Suspended", "warning"), ""),
     ],
 )
-async def test_why_nothing_can_be_used(
+async def test_reason_when_no_plan_is_usable(
     staff_services: Services,
     staff_url: str,
     last: dict[str, Any],
@@ -63,7 +63,7 @@ async def test_why_nothing_can_be_used(
 @pytest.mark.parametrize(
     ("because", "note"), [("depleted", "Used up"), ("period_ended", "Ended"), ("", "No end date")]
 )
-async def test_the_head_of_an_account_says_the_same(
+async def test_account_header_matches_list(
     staff_services: Services, staff_url: str, because: str, note: str
 ) -> None:
     holder = organization(staff_url, 40)
@@ -78,7 +78,7 @@ async def test_the_head_of_an_account_says_the_same(
     assert (head.left, head.of_total) == ("0" if because else "40", "of 40 executions left")
 
 
-async def test_who_never_had_a_plan(staff_services: Services, staff_url: str) -> None:
+async def test_account_without_plans(staff_services: Services, staff_url: str) -> None:
     holder = organization(staff_url)
     identity = await read_identity(
         staff_services.database, staff_services.links, OPERATOR, holder.account_id, NOW
@@ -88,9 +88,7 @@ async def test_who_never_had_a_plan(staff_services: Services, staff_url: str) ->
     assert (head.status, head.plan, head.plan_note) == ("No plan", "None", "None has started yet")
 
 
-async def test_a_plan_that_may_not_be_used_yet_is_no_last_one(
-    staff_services: Services, staff_url: str
-) -> None:
+async def test_future_plan_is_not_the_last_plan(staff_services: Services, staff_url: str) -> None:
     for holder in (organization(staff_url), organization(staff_url, 100)):
         change(staff_url, holder, 1, starts_at=NOW + timedelta(days=1))
         line = customer_line(await found(staff_services, holder))
@@ -98,7 +96,7 @@ async def test_a_plan_that_may_not_be_used_yet_is_no_last_one(
 
 
 @pytest.mark.parametrize(("used", "status"), [(3, "Beyond the plan"), (10, "Used up")])
-async def test_what_may_be_used_beyond(
+async def test_overage_is_shown(
     staff_services: Services, staff_url: str, used: int, status: str
 ) -> None:
     holder = organization(staff_url, 100)

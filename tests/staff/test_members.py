@@ -100,7 +100,7 @@ async def test_an_unknown_address_becomes_a_user_who_can_sign_in(staff_services:
     assert signed_in.user_id == added.user_id
 
 
-async def test_the_last_admin_stays(own_database_url: str, settings: Settings) -> None:
+async def test_last_admin_cannot_be_removed(own_database_url: str, settings: Settings) -> None:
     services = build_services(settings, own_database_url)
     first, second = (staff_member(own_database_url, StaffRole.ADMIN) for _ in range(2))
 
@@ -137,7 +137,7 @@ async def test_the_last_admin_stays(own_database_url: str, settings: Settings) -
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "a\0b"])
-async def test_nothing_is_done_without_a_reason(
+async def test_reason_is_required(
     staff_services: Services, staff: Staff, staff_url: str, reason: str
 ) -> None:
     ada = person(staff_url)
@@ -189,9 +189,7 @@ def test_a_removed_member_is_refused_at_once(browser_of: Browser, staff_url: str
     assert browser.get("/billing/admin/me").status_code == 403
 
 
-def test_keys_have_the_role_that_they_were_made_with(
-    staff_server: ApiServer, staff_url: str
-) -> None:
+def test_key_has_the_role_it_was_created_with(staff_server: ApiServer, staff_url: str) -> None:
     def me(secret: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {secret}"}
         return httpx.get(f"{staff_server.url}/billing/admin/me", headers=headers)
@@ -251,7 +249,7 @@ def test_other_sites_cannot_act_through_a_browser(
     assert answer.status_code == status
 
 
-def test_nor_for_a_customer(staff_server: ApiServer, staff_url: str) -> None:
+def test_other_sites_cannot_act_for_a_customer(staff_server: ApiServer, staff_url: str) -> None:
     cookies = {SESSION_COOKIE: session_token(staff_url, person(staff_url).user_id)}
     for method, path in (
         ("POST", "/billing/subscriptions"),

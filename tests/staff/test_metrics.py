@@ -296,7 +296,7 @@ async def near_pages(desk: Services) -> list[Any]:
             return listed
 
 
-async def test_what_is_over_is_rolled_up_and_today_is_not(desk: Services, url: str) -> None:
+async def test_past_days_are_rolled_up_and_today_is_not(desk: Services, url: str) -> None:
     rows = Rows(7)
     rows.write(url)
     await metrics_rollup.roll_up(desk.database, NOW)
@@ -316,7 +316,7 @@ async def test_what_is_over_is_rolled_up_and_today_is_not(desk: Services, url: s
     await check(desk, rows)
 
 
-async def test_an_account_that_is_no_longer_near_its_limit(desk: Services, url: str) -> None:
+async def test_account_leaves_near_limit_list(desk: Services, url: str) -> None:
     rows = Rows(11)
     rows.write(url)
     await metrics_rollup.look_for_limits(desk.database, NOW)

@@ -39,7 +39,7 @@ def statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", hear)
 
 
-async def test_a_name_for_each_kind_of_account(staff_services: Services, staff_url: str) -> None:
+async def test_names_of_each_kind_of_account(staff_services: Services, staff_url: str) -> None:
     firm = organization(staff_url)
     people = [person(staff_url).user_id for _ in range(3)]
     ada, addressed, nameless = (trial(staff_url, user_id, 5) for user_id in people)

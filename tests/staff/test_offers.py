@@ -169,7 +169,7 @@ async def test_two_people_save_at_once(harness: BillingHarness) -> None:
     assert len(audit(harness)) == 2
 
 
-async def test_saving_what_is_there_already_is_no_edit(harness: BillingHarness) -> None:
+async def test_saving_unchanged_draft_is_no_edit(harness: BillingHarness) -> None:
     await create(harness)
     same = await edit(harness, 1, FIELDS)
     assert same.row.draft.revision == 1
@@ -226,7 +226,7 @@ async def test_nothing_is_half_published(
     assert len(harness.client.v1.prices.list().data) == 1
 
 
-async def test_a_draft_that_failed_may_be_changed_and_published(harness: BillingHarness) -> None:
+async def test_failed_draft_can_be_changed_and_published(harness: BillingHarness) -> None:
     """What was made at Stripe for the first try does not bind the second."""
     await create(harness)
     price: Any = {
@@ -242,7 +242,7 @@ async def test_a_draft_that_failed_may_be_changed_and_published(harness: Billing
     assert [(row.version, row.terms.price_minor) for row in out.versions] == [(1, 4_000)]
 
 
-async def test_another_price_under_our_name_is_not_sold(harness: BillingHarness) -> None:
+async def test_foreign_price_under_our_key_is_not_sold(harness: BillingHarness) -> None:
     await create(harness)
     price: Any = {
         "currency": "eur",
@@ -256,7 +256,7 @@ async def test_another_price_under_our_name_is_not_sold(harness: BillingHarness)
     assert versions(harness) == []
 
 
-async def test_an_offer_that_was_published_without_a_draft(harness: BillingHarness) -> None:
+async def test_offer_published_without_draft(harness: BillingHarness) -> None:
     was = await offers.read_offer(harness.services.database, ANA, "starter", harness.now)
     assert (was.row.state, was.row.draft.revision, was.row.has_edits) == ("published", 0, False)
     terms = replace(was.row.draft.fields.terms, price_minor=2_100)
@@ -287,7 +287,7 @@ async def test_archived_offers_are_not_sold_and_not_edited(harness: BillingHarne
     assert [row[0] for row in audit(harness)] == ["archive_offer", "unarchive_offer"]
 
 
-async def test_the_list_says_what_is_what(harness: BillingHarness) -> None:
+async def test_list_shows_state_of_each_offer(harness: BillingHarness) -> None:
     database = harness.services.database
     await create(harness)
     await publishing.archive_offer(database, ANA, "scale", reason="Old", now=harness.now)
@@ -344,7 +344,7 @@ async def test_bad_terms(harness: BillingHarness, field: str, terms: OfferTerms)
         replace(PACK, valid_days=365, priority=5),
     ],
 )
-async def test_odd_but_fine(harness: BillingHarness, terms: OfferTerms) -> None:
+async def test_unusual_but_valid_terms(harness: BillingHarness, terms: OfferTerms) -> None:
     await create(harness, what=DraftFields(terms))
     out = await publish(harness, 1)
     assert replace(out.versions[0].terms, priority=terms.priority) == terms
@@ -356,7 +356,7 @@ async def test_bad_codes(harness: BillingHarness, code: str) -> None:
         await create(harness, code)
 
 
-async def test_what_else_is_refused(harness: BillingHarness) -> None:
+async def test_other_refusals(harness: BillingHarness) -> None:
     database = harness.services.database
     with pytest.raises(OfferTakenError):
         await create(harness, "starter")
@@ -401,7 +401,7 @@ async def test_only_admins_change_offers(harness: BillingHarness, role: StaffRol
     assert audit(harness) == []
 
 
-async def test_whoever_runs_the_server_may(harness: BillingHarness) -> None:
+async def test_operator_may_change_offers(harness: BillingHarness) -> None:
     page = await offers.list_staff_offers(
         harness.services.database, OperatorActor(), now=harness.now
     )

@@ -67,7 +67,9 @@ async def own(staff_services: Services, staff: Staff) -> dict[StaffRole, Scene]:
 
 
 @names
-async def test_staff(staff: Staff, others: Scene, own: dict[StaffRole, Scene], name: str) -> None:
+async def test_each_role_on_own_and_other_accounts(
+    staff: Staff, others: Scene, own: dict[StaffRole, Scene], name: str
+) -> None:
     case = CASES[name]
     for role in StaffRole:
         actor = staff[role]
@@ -80,7 +82,9 @@ async def test_staff(staff: Staff, others: Scene, own: dict[StaffRole, Scene], n
 
 
 @names
-async def test_others(staff: Staff, staff_url: str, others: Scene, name: str) -> None:
+async def test_everyone_but_staff_is_refused(
+    staff: Staff, staff_url: str, others: Scene, name: str
+) -> None:
     """Holders, strangers, service keys of any scope, and staff who look as a customer."""
     case, scene = CASES[name], others
     stranger, admin = person(staff_url), staff[StaffRole.ADMIN]

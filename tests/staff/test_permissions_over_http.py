@@ -149,7 +149,7 @@ def test_bad_bodies_change_nothing(scene: Scene, staff: Staff, browser_of: Brows
     assert scene.customer.figures() == before
 
 
-def test_what_is_unknown_is_404(staff: Staff, browser_of: Browser) -> None:
+def test_unknown_ids_are_404(staff: Staff, browser_of: Browser) -> None:
     admin = browser_of(staff[StaffRole.ADMIN].actor_id)
     nobody = "acc_" + "f" * 15 + "e"
     for address, body in (
@@ -170,7 +170,7 @@ def test_what_is_unknown_is_404(staff: Staff, browser_of: Browser) -> None:
         assert answer.status_code == 404, (address, answer.text)
 
 
-def test_over_the_limit_says_the_limit(scene: Scene, staff: Staff, browser_of: Browser) -> None:
+def test_over_limit_problem_has_the_limit(scene: Scene, staff: Staff, browser_of: Browser) -> None:
     support = browser_of(staff[StaffRole.SUPPORT].actor_id)
     path = f"{PREFIX}/accounts/{scene.customer.id}/grants"
     answer = support.post(path, json={"executions": 1_001, "reason": "why"})
@@ -179,9 +179,7 @@ def test_over_the_limit_says_the_limit(scene: Scene, staff: Staff, browser_of: B
     assert (problem["code"], problem["limit_executions"]) == ("over_role_limit", 1_000)
 
 
-def test_a_repair_and_its_undoing_over_http(
-    scene: Scene, staff: Staff, browser_of: Browser
-) -> None:
+def test_repair_and_undo_over_http(scene: Scene, staff: Staff, browser_of: Browser) -> None:
     billing = browser_of(staff[StaffRole.BILLING].actor_id)
     path = f"{PREFIX}/accounts/{scene.customer.id}/grants"
     headers = {"Idempotency-Key": scene.customer.id}

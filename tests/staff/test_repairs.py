@@ -51,7 +51,7 @@ async def test_no_absurd_numbers(customer: Customer, staff: Staff, executions: i
         )
 
 
-async def test_the_unknown_is_not_found(staff_services: Services, staff: Staff) -> None:
+async def test_unknown_targets_are_not_found(staff_services: Services, staff: Staff) -> None:
     about: dict[str, Any] = {"reason": WHY, "now": now()}
     admin = staff[StaffRole.ADMIN]
     for account_id in ("", "acc_", "acc_" + "0" * 16, "acc_" + "f" * 16, "org_1"):
@@ -139,7 +139,7 @@ async def test_a_repeated_request_is_one_repair(customer: Customer, staff: Staff
     assert await other.remaining() == 5
 
 
-async def test_what_is_no_repair_cannot_be_undone(customer: Customer, staff: Staff) -> None:
+async def test_only_repairs_can_be_undone(customer: Customer, staff: Staff) -> None:
     admin = staff[StaffRole.ADMIN]
     entry = await carry_out(
         customer.services.repairs,
@@ -162,7 +162,7 @@ async def test_what_is_no_repair_cannot_be_undone(customer: Customer, staff: Sta
     assert page.items[1].undone_by == undone.id
 
 
-async def test_nobody_undoes_what_is_over_their_limit(customer: Customer, staff: Staff) -> None:
+async def test_undo_is_held_to_the_role_limit(customer: Customer, staff: Staff) -> None:
     entry = await carry_out(
         customer.services.repairs,
         staff[StaffRole.BILLING],

@@ -154,7 +154,7 @@ async def test_ids_find_accounts(desk: Services, url: str) -> None:
     assert [row.customer_id for row in await found(desk, "cus_other")] == ["cus_other"]
 
 
-async def test_what_is_renamed_is_found_by_its_new_name_alone(desk: Services, url: str) -> None:
+async def test_renamed_account_is_found_by_new_name_only(desk: Services, url: str) -> None:
     trial(url, "usr-grace", "Grace Murray")
     execute(url, "UPDATE users SET name = 'Grace Hopper' WHERE id = 'usr-grace'")
     assert await users(desk, "murray") == set()
@@ -317,7 +317,7 @@ def test_a_rename_beside_a_new_membership(url: str) -> None:
             )
 
 
-async def test_a_search_goes_on_until_the_page_is_full(
+async def test_search_continues_until_the_page_is_full(
     desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each step looks at two accounts here, and one in five is blocked."""
@@ -332,7 +332,7 @@ async def test_a_search_goes_on_until_the_page_is_full(
     assert (whole.next_cursor, whole.examined) == (None, 0)
 
 
-async def test_a_search_that_is_out_of_time_says_how_far_it_came(
+async def test_timed_out_search_says_how_far_it_came(
     desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "MAX_SORTED", 0)
@@ -354,7 +354,7 @@ async def test_a_search_that_is_out_of_time_says_how_far_it_came(
     assert rows == crowd[::5]
 
 
-async def test_a_page_that_the_last_step_fills_has_no_more_to_say(
+async def test_page_filled_by_last_step_has_no_examined(
     desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step that fills a page may end exactly there."""

@@ -196,7 +196,7 @@ def use_by_day(customer: Customer) -> list[tuple[Any, ...]]:
     return [(day, workflow, used) for day, workflow, _, used in customer.figures()["daily"]]
 
 
-def test_undone_backwards_each_leaves_what_was_before_it(hand: StaffDriver) -> None:
+def test_undo_in_reverse_restores_each_state(hand: StaffDriver) -> None:
     undone: set[str] = set()
 
     @settings(max_examples=examples(0.3))
@@ -231,7 +231,7 @@ def test_undone_backwards_each_leaves_what_was_before_it(hand: StaffDriver) -> N
     assert len(undone) == 8, "every kind of repair was done and undone"
 
 
-def test_undone_in_any_order_with_use_between_nothing_is_left(hand: StaffDriver) -> None:
+def test_undo_in_any_order_leaves_no_trace(hand: StaffDriver) -> None:
     """A twin that only uses ends with the same figures, when nothing stood in the way of an
     undoing; what stands in the way is a conflict."""
     whole = 0

@@ -11,7 +11,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import WHY, Customer, now
 
 
-async def test_what_was_given_back_of_runs(customer: Customer, staff: Staff) -> None:
+async def test_refunded_executions_of_runs(customer: Customer, staff: Staff) -> None:
     """A refund that was undone was not given back; a run over two plans counts once."""
     billing, services = staff[StaffRole.BILLING], customer.services
     runs = [(await customer.use(count))["event_id"] for count in (120, 5, 6)]
@@ -37,7 +37,7 @@ async def test_what_was_given_back_of_runs(customer: Customer, staff: Staff) -> 
     assert await read_refunded(services.database, billing, customer.id, []) == {}
 
 
-async def test_an_undoing_says_what_it_took_back(customer: Customer, staff: Staff) -> None:
+async def test_undo_entry_says_what_it_undid(customer: Customer, staff: Staff) -> None:
     billing, database = staff[StaffRole.BILLING], customer.services.database
     granted = await carry_out(
         customer.services.repairs,

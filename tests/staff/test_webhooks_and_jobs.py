@@ -197,7 +197,7 @@ async def test_events_page_by_page(harness: BillingHarness) -> None:
     assert len(other.items) > 0
 
 
-async def test_what_is_refused(harness: BillingHarness) -> None:
+async def test_refusals(harness: BillingHarness) -> None:
     dead = await dead_events(harness)
     database, links = harness.services.database, harness.services.links
     desk = DbosJobs(client(harness.url), database)
