@@ -111,7 +111,7 @@ def _target(repair: Repair[Any]) -> Any:
 
 
 def _path(repair: Repair[Any]) -> str:
-    return f"/{repair.target.collection}/{{{repair.target.noun}_id}}/{repair.path}"
+    return f"/{repair.target.collection}/{{{repair.target.noun}_id}}/{repair.path or repair.name}"
 
 
 for each in REPAIRS:

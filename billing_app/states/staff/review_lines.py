@@ -14,7 +14,6 @@ from billing_app.billing.staff.repairs.stops import (
     BlockPreview,
     PausePreview,
     ResumePreview,
-    UnblockPreview,
 )
 from billing_app.billing.staff.repairs.trial_extensions import ExtensionPreview
 from billing_app.db.enums import When
@@ -156,7 +155,9 @@ def _pause(found: PausePreview) -> list[str]:
 
 
 def _resume(found: ResumePreview) -> list[str]:
-    left = counted(found.plan_remaining, "execution")
+    left = counted(found.executions_remaining, "execution")
+    if not found.plan_name:
+        return [f"New runs are allowed again, on plans with {left} left."]
     return [f"{found.plan_name} with {left} left may be used again."]
 
 
@@ -167,11 +168,6 @@ def _block(found: BlockPreview) -> list[str]:
         *_on_hold(found.executions_held),
         "Subscriptions are charged as before.",
     ]
-
-
-def _unblock(found: UnblockPreview) -> list[str]:
-    left = counted(found.executions_remaining, "execution")
-    return [f"New runs are allowed again, on plans with {left} left."]
 
 
 def _on_hold(executions: int) -> list[str]:
@@ -210,5 +206,4 @@ LINES: Final[dict[type, Callable[[Any], list[str]]]] = {
     PausePreview: _pause,
     ResumePreview: _resume,
     BlockPreview: _block,
-    UnblockPreview: _unblock,
 }

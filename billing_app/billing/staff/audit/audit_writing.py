@@ -1,6 +1,6 @@
 """Writing the audit log, in the transaction of the change that it records."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -54,16 +54,8 @@ def entry_of(
         actor_id=actor.actor_id,
         actor_name=actor.name,
         role=actor.role,
-        action=audit_record.action,
-        account_id=audit_record.account_id,
         own_account=own_account,
-        subject=audit_record.subject,
-        reason=clean_reason(audit_record.reason),
-        before=audit_record.before,
-        after=audit_record.after,
-        undoes=audit_record.undoes,
-        request_key=audit_record.request_key,
-        request_hash=audit_record.request_hash,
+        **asdict(audit_record) | {"reason": clean_reason(audit_record.reason)},
     )
 
 

@@ -121,13 +121,13 @@ async def preview(services: RepairServices, request: RepairRequest[Move]) -> Mov
             _require_change(row, new)
             change = await preview_later(session, row, new, now)
             overage_minor = await overage_so_far(session, row, now)
-            invoice = _next_invoice(row.period_end, new, overage_minor)
+            invoice = NextInvoice(row.period_end, new.price_minor, new.currency, overage_minor)
             return MovePreview(old, form.when, 0, change, invoice)
         quote = await make_quote(session, row, new, now)
     price = await ensure_price(database, services.provider, new, now)
     change = await preview_now(services.provider, row, new, quote, price, now)
     assert change.period_end is not None
-    invoice = _next_invoice(change.period_end, new, 0)
+    invoice = NextInvoice(change.period_end, new.price_minor, new.currency, 0)
     return MovePreview(old, form.when, change.amount_due_minor, change, invoice)
 
 
@@ -231,10 +231,6 @@ async def _find_version(session: AsyncSession, form: Move) -> OfferView:
 def _require_change(row: Subscription, new: OfferView) -> None:
     if row.next_offer_version_id == new.version_id:
         raise AlreadyInStateError(f"It already moves to {new.name} when the period ends.")
-
-
-def _next_invoice(at: datetime, new: OfferView, overage_minor: int) -> NextInvoice:
-    return NextInvoice(at, new.price_minor, new.currency, overage_minor)
 
 
 def _prices(price: ProviderPrice) -> Figures:

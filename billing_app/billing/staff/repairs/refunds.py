@@ -353,7 +353,6 @@ REFUND: Final = Repair(
     name="refund",
     action=Action.REFUND,
     target=EVENT,
-    path="refund",
     title="Refund one run",
     explanation="Gives executions of a run back to the plan that paid, all by default.",
     form=RefundOne,

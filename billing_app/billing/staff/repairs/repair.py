@@ -167,13 +167,12 @@ class Repair(Generic[F]):
     `preview` changes nothing, and raises what carrying it out would raise. `wording` says what was
     done, for the customer and the audit log, from the figures before and after; `worded` names the
     figures that it says already. `counts_executions`: `after["executions"]` is within the limit of
-    the role. Its address is `/{collection}/{id}/{path}`.
+    the role. Its address is `/{collection}/{id}/{path}`; by default `path` is the name.
     """
 
     name: str
     action: Action
     target: Target
-    path: str
     title: str
     explanation: str
     form: type[F]
@@ -182,6 +181,7 @@ class Repair(Generic[F]):
     undo: Work[Any]
     wording: Callable[[Figures, Figures], str]
     worded: frozenset[str] = frozenset()
+    path: str = ""
     counts_executions: bool = False
     shown: Shown = Shown.IN_MENU
     is_harsh: bool = False

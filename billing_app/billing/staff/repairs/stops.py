@@ -56,19 +56,16 @@ class PausePreview:
 
 
 @dataclass(frozen=True, slots=True)
-class ResumePreview:
-    plan_name: str
-    plan_remaining: int
-
-
-@dataclass(frozen=True, slots=True)
 class BlockPreview:
     executions_remaining: int
     executions_held: int
 
 
 @dataclass(frozen=True, slots=True)
-class UnblockPreview:
+class ResumePreview:
+    """`plan_name` is "" for all plans of the account."""
+
+    plan_name: str
     executions_remaining: int
 
 
@@ -96,10 +93,12 @@ async def preview_block(services: RepairServices, request: Request) -> BlockPrev
     return BlockPreview(balance.executions_remaining, balance.executions_held)
 
 
-async def preview_unblock(services: RepairServices, request: Request) -> UnblockPreview:
+async def preview_unblock(services: RepairServices, request: Request) -> ResumePreview:
     """Raises AccountNotFoundError, AlreadyInStateError."""
     await _require_block(services, request, None)
-    return UnblockPreview(left_of(plans_in_force(await plans_of(services, request), request.now)))
+    return ResumePreview(
+        "", left_of(plans_in_force(await plans_of(services, request), request.now))
+    )
 
 
 def plans_in_force(plans: list[PlanView], now: datetime) -> list[PlanView]:
@@ -215,7 +214,6 @@ PAUSE: Final = Repair(
     name="pause",
     action=Action.PAUSE,
     target=PLAN,
-    path="pause",
     title="Pause a plan",
     explanation="Stops new runs on the plan. Runs that have begun may finish.",
     form=NoFields,
@@ -230,7 +228,6 @@ RESUME: Final = Repair(
     name="resume",
     action=Action.RESUME,
     target=PLAN,
-    path="resume",
     title="Resume a plan",
     explanation="Allows new runs on the plan again.",
     form=NoFields,
@@ -244,7 +241,6 @@ BLOCK: Final = Repair(
     name="block",
     action=Action.BLOCK,
     target=ACCOUNT,
-    path="block",
     title="Block the account",
     explanation="Stops new runs on every plan of the account. Runs that have begun may finish.",
     form=NoFields,
@@ -259,7 +255,6 @@ UNBLOCK: Final = Repair(
     name="unblock",
     action=Action.UNBLOCK,
     target=ACCOUNT,
-    path="unblock",
     title="Unblock the account",
     explanation="Allows new runs on the account's plans again.",
     form=NoFields,
