@@ -49,13 +49,15 @@ def entry_of(
     actor: StaffActor, audit_record: AuditRecord, now: datetime, *, own_account: bool
 ) -> AuditEntry:
     """The entry, not written yet. Raises InvalidInputError without a reason."""
+    values: dict[str, Any] = asdict(audit_record)
+    values["reason"] = clean_reason(audit_record.reason)
     return AuditEntry(
         at=now,
         actor_id=actor.actor_id,
         actor_name=actor.name,
         role=actor.role,
         own_account=own_account,
-        **asdict(audit_record) | {"reason": clean_reason(audit_record.reason)},
+        **values,
     )
 
 
