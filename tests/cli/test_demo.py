@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from billing_app.demo.seed import TRIAL_EMAIL
+from tests.fork_server import AppProcess
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 
 SETTINGS = ("DATABASE_URL", "TRIAL_PLAN_EXECUTIONS", "PUBLIC_ORG_ID", "STRIPE_SECRET_KEY")
@@ -89,7 +90,7 @@ def test_what_the_demo_runs_beside_it_ends_without_a_word() -> None:
         assert (process.stderr.read(), process.wait()) == (b"", 0)
 
 
-def _read_until_told_the_way(process: "subprocess.Popen[str]") -> str:
+def _read_until_told_the_way(process: AppProcess) -> str:
     """All that is said until then."""
     assert process.stdout is not None
     said = ""
