@@ -1,8 +1,9 @@
 """The types of the SDK's generated classes, resolved at run time.
 
-The SDK writes its annotations for type checkers: names are imported under TYPE_CHECKING and nested
+The SDK writes its annotations for type checkers: it imports names under TYPE_CHECKING, and nested
 classes refer to their siblings by bare name. This module resolves them to real types, lazily and
-once per class. `tests/stripe_sandbox/test_contract.py` is the canary for what is relied on here.
+once per class. The canary tests in `tests/stripe_sandbox/test_contract.py` fail when a new SDK
+breaks what this module relies on.
 """
 
 import ast
@@ -128,10 +129,10 @@ def params_class(name: str) -> type:
 
 
 def union_members(kind: Any) -> tuple[Any, ...]:
-    """The members of a union without None; an open enum (`Literal[...] | str`) is closed.
+    """The members of a union without None; an open enum (`Literal[...] | str`) counts as closed.
 
     The SDK adds `str` to enums so that old clients accept new values. A stand-in for one version
-    must not invent values, so the enum is taken as it is written.
+    must not invent values, so only the listed ones are valid.
     """
     members = tuple(member for member in get_args(kind) if member is not type(None))
     if any(get_origin(member) is Literal and get_args(member) != ("",) for member in members):
