@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import requests
 import stripe
 from stripe import StripeClient
 
@@ -33,6 +34,8 @@ class RunningSandbox:
     def __init__(self, url: str) -> None:
         self.url = url
         self.http = httpx.Client(base_url=url, timeout=30)
+        self._session = requests.Session()
+        self._session.trust_env = False
 
     def control(self, path: str, /, **body: Any) -> dict[str, Any]:
         response = self.http.post(f"/_sandbox/{path}", json=body)
@@ -49,10 +52,12 @@ class RunningSandbox:
         return self.http.get("/_sandbox/requests").json()["requests"]
 
     def client(self, **options: Any) -> StripeClient:
+        """A client of the SDK; all share one connection and look for no proxies."""
+        shared = stripe.RequestsClient(session=self._session)
         return StripeClient(
             KEY,
-            base_addresses={"api": self.url, "meter_events": self.url},
-            **{"max_network_retries": 0, **options},
+            base_addresses={"api": self.url},
+            **{"max_network_retries": 0, "http_client": shared, **options},
         )
 
 

@@ -173,7 +173,7 @@ def _corrupt(value: Any, choose: Callable[[list[Any]], Any]) -> Any:
     return {**value, key: _corrupt(value.get(key), choose)}
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_quick_check_agrees_with_the_explanation(data: st.DataObject) -> None:
     def choose(options: list[Any]) -> Any:
