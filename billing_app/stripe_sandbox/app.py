@@ -77,8 +77,9 @@ class Sandbox:
         """Lets time pass and saves: when something is due, and a second after each write."""
         while True:
             self._pass_time()
-            self.save()
-            self._written.clear()
+            if self._written.is_set():
+                self._written.clear()
+                self.save()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._written.wait(), self._sleep_seconds())
                 await asyncio.sleep(_TICK_SECONDS)
