@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import binascii
-import json
 import re
 import secrets
 import socket
@@ -23,7 +22,7 @@ from billing_app.stripe_sandbox.errors import Json, StripeError
 from billing_app.stripe_sandbox.faults import Fault, Faults
 from billing_app.stripe_sandbox.forms import decode_form
 from billing_app.stripe_sandbox.idempotency import IdempotencyKeys, KeptAnswer, fingerprint
-from billing_app.stripe_sandbox.render import render
+from billing_app.stripe_sandbox.render import encoded, render
 from billing_app.stripe_sandbox.webhooks import Deliverer
 from billing_app.stripe_sandbox.world import RequestContext, World
 
@@ -110,7 +109,7 @@ class Api:
         return answer
 
     def execute(self, call: Call, data: Json) -> Answer:
-        """Carries the request out, or undoes all of it, and answers."""
+        """Carries out the request, or undoes everything, and answers."""
         executed = False
         world = self.world
         world.context = RequestContext(call.request_id, call.idempotency_key)
@@ -213,7 +212,7 @@ class Api:
             headers.setdefault("Original-Request", call.request_id)
         if error:
             error.setdefault("request_log_url", f"{self.world.base_url}/_sandbox/requests")
-        await send_bytes(send, answer.status, headers, json.dumps(answer.body).encode())
+        await send_bytes(send, answer.status, headers, encoded(answer.body))
 
 
 async def send_bytes(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

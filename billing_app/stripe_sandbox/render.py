@@ -1,5 +1,6 @@
 """Turns stored objects into answers: hides internal fields, cuts long lists, follows `expand`."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,23 @@ def _copy(world: World, subject: Json) -> Json:
     return checked
 
 
+def encoded(answer: Json) -> bytes:
+    """The answer as JSON; each version of a stored object is encoded once."""
+    if answer.get("object") not in PAGES:
+        return _text(answer).encode()
+    frame = json.dumps({name: value for name, value in answer.items() if name != "data"})
+    rows = ", ".join(map(_text, answer["data"]))
+    return f'{frame[:-1]}, "data": [{rows}]}}'.encode()
+
+
+def _text(subject: Json) -> str:
+    if not isinstance(subject, Checked):
+        return json.dumps(subject)
+    if subject.text is None:
+        subject.text = json.dumps(subject)
+    return subject.text
+
+
 def _expand(world: World, node: Any, steps: list[str], path: str) -> None:
     if isinstance(node, list):
         for child in node:
@@ -104,7 +122,7 @@ def deleted(found: Json) -> Json:
 
 
 def _cut(answer: Json) -> Json:
-    """The answer with the lists inside of it cut to ten items, as Stripe sends them."""
+    """The answer with its nested lists cut to ten items, as Stripe sends them."""
     return {
         key: _cut_value(value) if isinstance(value, _CONTAINERS) else value
         for key, value in answer.items()

@@ -124,7 +124,7 @@ def test_answers_are_checked() -> None:
     customer = blank("customer") | {"id": "cus_1", "created": 1}
     assert problems_of_answer(customer) == []
     assert problems_of_answer({**customer, "created": None})
-    for change, words in [
+    for change, expected in [
         ({"created": "1"}, "expected int"),
         ({"balance": True}, "expected int"),
         ({"unicorn": 1}, "declares no such field"),
@@ -132,7 +132,7 @@ def test_answers_are_checked() -> None:
         ({"invoice_settings": []}, "expected an object"),
         ({"metadata": 1}, "expected a map"),
     ]:
-        assert words in problems_of_answer(customer | change)[0]
+        assert expected in problems_of_answer(customer | change)[0]
     del customer["livemode"]
     assert "missing" in problems_of_answer(customer)[0]
 

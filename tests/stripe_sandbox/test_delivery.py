@@ -8,7 +8,7 @@ import stripe
 from stripe import StripeClient
 
 from tests.stripe_sandbox.factories import customer, price, subscribe
-from tests.stripe_sandbox.running import Hooks, Sandbox
+from tests.stripe_sandbox.running import Hooks, Sandbox, free_port
 
 
 @pytest.fixture
@@ -160,3 +160,14 @@ def test_endpoint_with_a_known_secret(client: StripeClient, sandbox: Sandbox, ho
     settle(sandbox)
     assert kinds(hooks, "whsec_known") == ["customer.created"]
     client.v1.webhook_endpoints.delete(made["id"])
+
+
+def test_endpoint_from_the_command_line(hooks: Hooks) -> None:
+    options = ("--webhook-url", hooks.url, "--webhook-secret", "whsec_command_line")
+    own = Sandbox(free_port(), *options, "--webhook-events", "customer.created")
+    try:
+        own.client().v1.customers.delete(customer(own.client(), card=None))
+        settle(own)
+    finally:
+        own.stop()
+    assert kinds(hooks, "whsec_command_line") == ["customer.created"]

@@ -86,15 +86,15 @@ def test_checkout_pays_a_subscription(client: StripeClient) -> None:
     assert "all done" in httpx.get(f"{session.url}").text
 
 
-@pytest.mark.parametrize(("number", "words"), [(DECLINED, "declined"), (POOR, "insufficient")])
+@pytest.mark.parametrize(("number", "message"), [(DECLINED, "declined"), (POOR, "insufficient")])
 def test_declined_checkout_leaves_nothing_open(
-    client: StripeClient, number: str, words: str
+    client: StripeClient, number: str, message: str
 ) -> None:
     who = customer(client, card=None)
     session = checkout(client, price(client, 2000).id, customer=who)
     refused = type_card(str(session.url), number)
     assert refused.status_code == 402
-    assert words in refused.text
+    assert message in refused.text
     assert 'role="alert"' in refused.text
     assert client.v1.subscriptions.list({"customer": who, "status": "all"}).data == []
     assert client.v1.invoices.list({"customer": who}).data == []

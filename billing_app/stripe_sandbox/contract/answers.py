@@ -15,7 +15,7 @@ Problems = Iterator[str]
 
 
 def problems_of_answer(answer: Any) -> list[str]:
-    """What is wrong with an answer, in words; empty if it fits the SDK's class."""
+    """What is wrong with an answer; empty if it fits the SDK's class."""
     return [] if answer_fits(answer) else explain(answer)
 
 
@@ -33,7 +33,7 @@ def _object(value: dict[str, Any], path: str) -> Problems:
     elif name in PAGES:
         yield from _page(value, path)
     elif (cls := sdk.object_class(name)) is None:
-        yield f"{path}: the SDK knows no object {name!r}"
+        yield f"{path}: the SDK has no object {name!r}"
     else:
         yield from _fields(cls, value, path)
 

@@ -31,7 +31,7 @@ _MISSING = object()
 def blank(name: str) -> dict[str, Any]:
     """A fresh blank object, without the fields that Stripe always fills (ids, amounts, enums).
 
-    The contract check of the answer catches a field that nobody fills.
+    The contract check of the answer finds a field that was never filled.
     """
     return copied(_blank_object(name))
 
@@ -40,7 +40,7 @@ def blank(name: str) -> dict[str, Any]:
 def _blank_object(name: str) -> dict[str, Any]:
     cls = sdk.object_class(name)
     if cls is None:
-        raise LookupError(f"the SDK knows no object {name!r}")
+        raise LookupError(f"the SDK has no object {name!r}")
     fields = _blank_fields(cls)
     for omitted in OMITTED.get(name, ()):
         fields.pop(omitted, None)

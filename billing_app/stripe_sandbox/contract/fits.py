@@ -1,4 +1,4 @@
-"""Whether an answer holds to the SDK's class for it, as a quick yes or no.
+"""Whether an answer fits the SDK's class for it, as a quick yes or no.
 
 Each type is compiled once into a function. `answers` explains what is wrong; it is called only
 when the answer here is no, and both always agree.
@@ -30,7 +30,9 @@ SCALARS: dict[Any, Check] = {
 
 
 class Checked(dict[str, Any]):
-    """A Stripe object that was checked and fits its class; nobody changes it afterwards."""
+    """A Stripe object that fits its class and is never changed; `text` is its JSON, once made."""
+
+    text: str | None = None
 
 
 def answer_fits(answer: Any) -> bool:
