@@ -12,6 +12,7 @@ import httpx
 import psycopg
 import pytest
 
+from billing_app import __version__
 from billing_app.db.engine import Database
 from billing_app.jobs.liveness import STALE_AFTER, is_worker_alive
 from tests.conftest import create_database, server_environment
@@ -29,6 +30,11 @@ ALIVE_SECONDS = 30.0
 @pytest.fixture
 def environment(own_database_url: str) -> dict[str, str]:
     return server_environment(own_database_url)
+
+
+def test_version_needs_no_settings() -> None:
+    ended = run_command({}, "--version")
+    assert (ended.returncode, ended.stdout) == (0, f"{__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]
     for command in ("api", "migrate"):
         ended = run_command(environment | away, command)
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-        assert "database does not answer" in ended.stderr
+        assert "database does not respond" in ended.stderr
         assert "secret" not in ended.stderr
 
 

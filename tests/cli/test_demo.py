@@ -106,7 +106,7 @@ def _looks_like_a_business(environment: dict[str, str], base_url: str) -> None:
     compared = run_command(environment, "reconcile", "--dry-run").stdout.splitlines()
     # Events whose delivery is tried again after a while are no difference that stays.
     assert [line for line in compared[:-1] if not line.startswith("event ")] == []
-    assert "differences" in compared[-1]
+    assert "Differences" in compared[-1]
     arguments = ("--name", "n", "--scope", "staff", "--platform")
     key = run_command(environment, "keys", "create", *arguments).stdout.strip()
     today = datetime.now(UTC).date()
@@ -199,6 +199,6 @@ def test_the_demo_minds_env_files(environment: dict[str, str], tmp_path: Path) -
         check=True,
     )
     assert ended.stdout.splitlines() == [
-        "STRIPE_SECRET_KEY: the demo refuses a live key",
+        "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys.",
         "7 http://localhost:3001",
     ]

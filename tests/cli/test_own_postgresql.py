@@ -117,7 +117,7 @@ def test_what_cannot_connect_is_one_line_without_the_password(
     ):
         ended = run_command(server_environment(url), command)
         assert (ended.returncode, ended.stderr.count("\n")) == (REFUSED, 1), ended.stderr
-        assert ended.stderr.startswith("The database does not answer: ")
+        assert ended.stderr.startswith("The database does not respond: ")
         assert why in ended.stderr
         assert not [secret for secret in (WRONG, PASSWORD, "%40") if secret in ended.stderr]
 

@@ -7,13 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
+from billing_app import __version__
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.api.contract.requests import CHECK_FIELDS, ask, done
 from tests.factories import Holder
 
 
 def test_health_and_metrics(anyone: httpx.Client, service: httpx.Client, holder: Holder) -> None:
-    assert anyone.get("/healthz").json() == {"status": "alive"}
+    assert anyone.get("/healthz").json() == {"status": "alive", "version": __version__}
     ready = anyone.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["status"] == "ready"
@@ -40,7 +41,7 @@ def test_head_is_get_without_the_body(service: httpx.Client, holder: Holder, pat
 def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:
     document = done(anyone.get("/billing/openapi.json"))
     assert document["openapi"].startswith("3.")
-    assert document["info"]["title"]
+    assert document["info"] == {"title": "Billing", "version": __version__}
     described = {
         f"{method.upper()} {path}" for path, at in document["paths"].items() for method in at
     }
@@ -83,6 +84,7 @@ def test_docs_are_a_page(anyone: httpx.Client) -> None:
     response = anyone.get("/billing/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
+    assert f"Version {__version__}" in response.text
     assert "/billing/openapi.json" in response.text
     # It loads nothing from elsewhere: it must work where there is no internet.
     assert not re.search(r"""(src|href)=["'](https?:)?//""", response.text)
