@@ -75,7 +75,7 @@ class Load:
         raise AssertionError(f"{key} was never acknowledged")
 
 
-async def test_kill_of_the_api_loses_and_doubles_nothing(own_database_url: str) -> None:
+async def test_killing_the_api_neither_loses_nor_doubles_executions(own_database_url: str) -> None:
     holder = organization(own_database_url, TOTAL, TOTAL)
     server = ApiServer(own_database_url)
     load = Load(server.url, api_key(own_database_url), holder.organization_id)
@@ -109,7 +109,7 @@ def mortal_database() -> Iterator[tuple[Path, str]]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def test_kill_of_postgresql_is_never_answered_with_yes_and_loses_nothing(
+async def test_killing_postgresql_allows_nothing_and_loses_nothing(
     mortal_database: tuple[Path, str],
 ) -> None:
     directory, url = mortal_database

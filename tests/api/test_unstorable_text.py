@@ -49,7 +49,9 @@ def document(anyone: httpx.Client) -> Any:
     return anyone.get("/billing/openapi.json").json()
 
 
-def test_every_parameter(clients: dict[str, httpx.Client], document: Any) -> None:
+def test_unstorable_text_in_every_parameter(
+    clients: dict[str, httpx.Client], document: Any
+) -> None:
     asked = 0
     for method, path, operation in _operations(document):
         for parameter in operation.get("parameters", []):
@@ -67,7 +69,9 @@ def test_every_parameter(clients: dict[str, httpx.Client], document: Any) -> Non
     assert asked > 500
 
 
-def test_every_field_of_every_body(clients: dict[str, httpx.Client], document: Any) -> None:
+def test_unstorable_text_in_every_body_field(
+    clients: dict[str, httpx.Client], document: Any
+) -> None:
     asked = 0
     for method, path, operation in _operations(document):
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -85,7 +89,7 @@ def test_every_field_of_every_body(clients: dict[str, httpx.Client], document: A
 
 
 @pytest.mark.parametrize("version", ["0", "2147483648", "9" * 5_000, "1_0", "1.0", "a%00b"])
-def test_versions_that_are_none(clients: dict[str, httpx.Client], version: str) -> None:
+def test_invalid_versions(clients: dict[str, httpx.Client], version: str) -> None:
     answer = clients["staff"].get(f"/billing/admin/offers/{OFFER}/versions/{version}/accounts")
     assert answer.status_code in {404, 422}, answer.text
 
@@ -93,7 +97,7 @@ def test_versions_that_are_none(clients: dict[str, httpx.Client], version: str) 
 @pytest.mark.parametrize(
     "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9998-01-01T00:00:00Z"]
 )
-def test_moments_out_of_range(clients: dict[str, httpx.Client], moment: str) -> None:
+def test_timestamps_out_of_range(clients: dict[str, httpx.Client], moment: str) -> None:
     staff = clients["staff"]
     grant = {"executions": 1, "reason": "why", "ends_at": moment}
     asked = (
@@ -104,7 +108,7 @@ def test_moments_out_of_range(clients: dict[str, httpx.Client], moment: str) -> 
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
-def test_forms_of_people(server: ApiServer) -> None:
+def test_unstorable_text_in_sign_in_forms(server: ApiServer) -> None:
     for path in ("/billing/session", "/billing/users"):
         for name in ("email", "password", "name", "next"):
             form = {"email": "x@example.com", "password": "p" * 12, "name": "x", name: NUL}

@@ -41,7 +41,9 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_the_demo_makes_its_own_way(environment: dict[str, str], taken_port: int) -> None:
+def test_demo_starts_without_settings_beside_taken_ports(
+    environment: dict[str, str], taken_port: int
+) -> None:
     wanted = {"STRIPE_API_BASE": f"http://127.0.0.1:{taken_port}"}
     port = free_port()
     process = start_command(environment | wanted, "demo", "--api-only", "--port", str(port))
@@ -82,7 +84,7 @@ def _share_with_a_second_one_on_another_port(environment: dict[str, str]) -> Non
         process.communicate(timeout=30)
 
 
-def test_what_the_demo_runs_beside_it_ends_without_a_word() -> None:
+def test_demo_child_process_ends_silently_with_its_parent() -> None:
     command = [sys.executable, "-m", "billing_app.demo.processes", "calendar", "2026"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
@@ -180,7 +182,7 @@ def _stop_postgres(environment: dict[str, str]) -> None:
     os.kill(postmaster, signal.SIGINT)
 
 
-def test_the_demo_minds_env_files(environment: dict[str, str], tmp_path: Path) -> None:
+def test_demo_reads_env_files(environment: dict[str, str], tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     (tmp_path / ".env").write_text("trial_plan_executions=7\nSTRIPE_SECRET_KEY=sk_live_1\n")
     program = (

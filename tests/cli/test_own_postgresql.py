@@ -61,7 +61,7 @@ def _consume_once(environment: dict[str, str], base_url: str) -> httpx.Response:
         ("postgresql+asyncpg://", "?target_session_attrs=read-write"),
     ],
 )
-def test_the_api_decides_whatever_the_url_is_like(
+def test_api_accepts_every_form_of_database_url(
     environment: dict[str, str], scheme: str, query: str
 ) -> None:
     url = environment["DATABASE_URL"].replace("postgresql://", scheme) + query
@@ -70,7 +70,9 @@ def test_the_api_decides_whatever_the_url_is_like(
     assert (answer.status_code, answer.json()["executions_remaining"]) == (200, 6)
 
 
-def test_pages_and_worker_share_it(environment: dict[str, str], server: OwnServer) -> None:
+def test_pages_and_worker_share_one_database(
+    environment: dict[str, str], server: OwnServer
+) -> None:
     """The worker's own tables stand in a schema of their own in the same database."""
     from billing_app.serving import build_pages
 
@@ -96,7 +98,7 @@ def test_pages_and_worker_share_it(environment: dict[str, str], server: OwnServe
     assert run_command(environment, "verify").returncode == 0
 
 
-def test_a_database_that_is_behind_names_the_command(server: OwnServer) -> None:
+def test_outdated_database_names_the_migrate_command(server: OwnServer) -> None:
     behind = server_environment(_make(server, "behind"))
     for command in (("api",), ("worker",), ("verify",), ("keys", "list")):
         ended = run_command(behind, *command)
@@ -105,9 +107,7 @@ def test_a_database_that_is_behind_names_the_command(server: OwnServer) -> None:
 
 
 @pytest.mark.parametrize("command", ["migrate", "verify", "api", "worker"])
-def test_what_cannot_connect_is_one_line_without_the_password(
-    server: OwnServer, command: str
-) -> None:
+def test_connection_error_is_one_line_without_the_password(server: OwnServer, command: str) -> None:
     unreachable = f"postgresql://billing:{WRONG.replace('@', '%40')}@127.0.0.1:1/billing"
     for url, why in (
         (server.url(password=WRONG), "password authentication failed"),
@@ -123,7 +123,7 @@ def test_what_cannot_connect_is_one_line_without_the_password(
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, "se@cret", "se/cret", "se?cret", "se#cret", "cret%"])
-def test_a_password_that_is_not_encoded_is_told_without_it(secret: str) -> None:
+def test_unencoded_password_is_refused_without_printing_it(secret: str) -> None:
     ended = run_command(
         server_environment(f"postgresql://billing:{secret}@127.0.0.1:5432/billing"), "migrate"
     )

@@ -21,7 +21,7 @@ COUNTS = re.compile(r"accepted (\d+)  denied (\d+)  replayed (\d+)")
 
 
 @pytest.mark.timeout(1200)
-def test_replaying_the_trace_counts_exactly_and_only_once(own_database_url: str) -> None:
+def test_replayed_trace_is_counted_exactly_once(own_database_url: str) -> None:
     environment = server_environment(own_database_url)
     organization = run_command(
         environment, "accounts", "create-organization", "Trace", "--executions", "5000"
@@ -55,7 +55,7 @@ def odd_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_odd_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
+def test_replay_refuses_unusable_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
     environment = server_environment(own_database_url)
     organization = run_command(
         environment, "accounts", "create-organization", "Odd", "--executions", "2"
@@ -85,7 +85,7 @@ def test_odd_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
         assert word in refused.stderr
 
 
-def test_times_as_they_are_written(tmp_path: Path) -> None:
+def test_replay_reads_common_time_formats(tmp_path: Path) -> None:
     file = tmp_path / "times.csv"
     times = (
         "2023-11-16 18:15:46+00:00",

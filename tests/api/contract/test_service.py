@@ -30,7 +30,7 @@ def test_health_and_metrics(anyone: httpx.Client, service: httpx.Client, holder:
 @pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/metrics", "/billing/openapi.json", "/billing/plans/current"]
 )
-def test_head_is_get_without_the_body(service: httpx.Client, holder: Holder, path: str) -> None:
+def test_head_is_get_without_a_body(service: httpx.Client, holder: Holder, path: str) -> None:
     params = {"organization_id": holder.organization_id}
     response = service.head(path, params=params)
     assert (response.status_code, response.content) == (200, b"")
@@ -38,7 +38,7 @@ def test_head_is_get_without_the_body(service: httpx.Client, holder: Holder, pat
     assert response.headers["content-type"] == content_type
 
 
-def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:
+def test_openapi_describes_every_route(anyone: httpx.Client) -> None:
     document = done(anyone.get("/billing/openapi.json"))
     assert document["openapi"].startswith("3.")
     assert document["info"] == {"title": "Billing", "version": __version__}
@@ -80,7 +80,7 @@ def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:
     assert list(fields) == CHECK_FIELDS
 
 
-def test_docs_are_a_page(anyone: httpx.Client) -> None:
+def test_docs_page_is_self_contained(anyone: httpx.Client) -> None:
     response = anyone.get("/billing/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
@@ -94,7 +94,7 @@ def test_docs_are_a_page(anyone: httpx.Client) -> None:
     assert "from 1 to 1,000,000" in response.text
 
 
-def test_the_type_of_a_problem_can_be_followed(service: httpx.Client, holder: Holder) -> None:
+def test_problem_type_can_be_looked_up(service: httpx.Client, holder: Holder) -> None:
     problem = ask(service, holder, "check", 99).json()
     explained = done(service.get(problem["type"]))
     assert explained["code"] == problem["code"]
