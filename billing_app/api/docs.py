@@ -73,7 +73,11 @@ def _operation(document: Json, path: str, method: str, operation: Json) -> str:
     words = operation.get("description") or operation.get("summary", "")
     parts = [f"<p>{escape(words)}</p>"]
     parameters = [
-        (f"{given['name']} ({given['in']})", given["schema"], given.get("required", False))
+        (
+            f"{given['name']} ({given['in']})",
+            {"description": given.get("description"), **given["schema"]},
+            given.get("required", False),
+        )
         for given in operation.get("parameters", [])
     ]
     parts.append(_fields(document, "Parameters", parameters))
