@@ -1,4 +1,4 @@
-"""A new password: by a link in a mail that a real server got, and with the old one."""
+"""Password resets by a mailed link (through a real SMTP server), and password changes."""
 
 import secrets
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def database(server_url: str, database_template: str) -> str:
 
 @pytest.fixture(scope="module")
 def site(database: str, mailbox: Mailbox) -> Iterator[ApiServer]:
-    """An API that sends mail, and the worker that does it."""
+    """An API with mail, and its worker."""
     started = ApiServer(database)
     started.environment |= mailbox.environment | {"PUBLIC_URL": started.url}
     worker = start_command(started.environment, "worker")
@@ -86,7 +86,7 @@ def site(database: str, mailbox: Mailbox) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def email(site: ApiServer) -> str:
-    """The address of somebody with PASSWORD."""
+    """The address of a user with PASSWORD."""
     address = f"{ids.new_id('')}@example.com"
     went_to(Browser(site.url).post(USER_CREATE, email=address, password=PASSWORD))
     return address
@@ -94,7 +94,7 @@ def email(site: ApiServer) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MadeLinks:
-    """Links that no mail was needed for: how many are mailed is limited."""
+    """Links made without mail, whose number is limited."""
 
     email: str
     paths: list[str]
@@ -105,7 +105,7 @@ class MadeLinks:
 
 
 def made_link(site: ApiServer, database: str, *, count: int = 1, email: str = "") -> MadeLinks:
-    """Links of somebody with PASSWORD."""
+    """Links of a user with PASSWORD."""
     paths: list[str] = []
     with connect(database) as connection:
         if not email:
@@ -133,7 +133,7 @@ def signed_in(site: ApiServer, email: str, password: str = PASSWORD) -> Browser:
 
 
 def mailed_link(site: ApiServer, mailbox: Mailbox, email: str) -> str:
-    """The path of a link that was asked for and came."""
+    """The path of a link that was requested and mailed."""
     assert went_to(Browser(site.url).post(PASSWORD_RESETS, email=email)) == MAILED
     link = link_in(mailbox.wait_for(email, LINK_SUBJECT))
     assert link.startswith(site.url)
@@ -141,7 +141,7 @@ def mailed_link(site: ApiServer, mailbox: Mailbox, email: str) -> str:
 
 
 class Opened(Browser):
-    """A browser that followed a link, and is on the page where it led."""
+    """A browser that followed a link to its page."""
 
     def __init__(self, url: str, path: str) -> None:
         super().__init__(url)
@@ -153,7 +153,7 @@ class Opened(Browser):
         self.link = self.page.partition("=")[2]
 
     def choose(self, password: str) -> str:
-        """Where the post of the form leads."""
+        """The redirect after posting the form."""
         return went_to(self.post(PASSWORD_RESET, password=password, link=self.link))
 
 
@@ -261,7 +261,7 @@ def test_link_expires(site: ApiServer, mailbox: Mailbox, email: str, database: s
 
 
 def test_form_of_one_link_never_sets_password_of_another(site: ApiServer, database: str) -> None:
-    """Two links opened in one browser: the cookie is of the second, the form of the first."""
+    """Two links in one browser: the cookie belongs to the second, the form to the first."""
     first, second = (made_link(site, database) for _ in range(2))
     browser = opened(site, first.path)
     form_of_first = browser.link
@@ -283,7 +283,7 @@ def test_form_posted_before_script_runs_takes_link_from_referer(
 
 
 def test_links_of_one_person_used_concurrently(site: ApiServer, database: str) -> None:
-    """None of them waits for another that waits for it."""
+    """They do not deadlock."""
     made = made_link(site, database, count=4)
     for _ in range(3):
         browsers = [opened(site, path) for path in made.paths]
@@ -308,7 +308,7 @@ def test_failed_session_rolls_back_the_reset(site: ApiServer, database: str) -> 
 
 
 def test_password_change_does_not_wait_for_mail(site: ApiServer, email: str, database: str) -> None:
-    """Nor does an unknown queue of mail keep anybody out."""
+    """A missing mail queue does not block it either."""
     browser = signed_in(site, email)
     with connect(database) as connection, connection.transaction():
         connection.execute("LOCK TABLE dbos.workflow_status IN EXCLUSIVE MODE")
@@ -380,7 +380,7 @@ def test_invalid_address(site: ApiServer) -> None:
 
 
 def test_too_many_links_for_one_address(site: ApiServer) -> None:
-    """Last here: all that is asked from this machine counts."""
+    """Last, because every request from this machine counts."""
     nobody = f"{ids.new_id('')}@example.com"
     asked = [went_to(Browser(site.url).post(PASSWORD_RESETS, email=nobody)) for _ in range(6)]
     assert asked == [*[MAILED] * 5, f"{FORGOT_PASSWORD}?error=rate_limited"]

@@ -1,4 +1,4 @@
-"""NUL and numbers beyond any column, sent to each parameter and field that OpenAPI knows of."""
+"""NUL and huge numbers, sent to every parameter and field in OpenAPI."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ NO_WORKER = "jobs_unavailable"
 
 @pytest.fixture(scope="module")
 def clients(server: ApiServer, api_database_url: str) -> Iterator[dict[str, httpx.Client]]:
-    """Who may do anything: a service on the customers' routes, an admin on the staff's."""
+    """Callers that may do anything: a service on customer routes, an admin on staff routes."""
     secrets = {
         "customer": api_key(api_database_url, *Scope),
         "staff": staff_key(api_database_url, StaffRole.ADMIN),
@@ -38,7 +38,7 @@ def clients(server: ApiServer, api_database_url: str) -> Iterator[dict[str, http
 
 @pytest.fixture(scope="module", autouse=True)
 def _an_offer(clients: dict[str, httpx.Client]) -> None:
-    """Behind the 404 of an unknown one, nothing would be asked of the database."""
+    """It must exist: a 404 would never reach the database."""
     terms = {"name": "x", "executions": 9, "price_minor": 900, "currency": "USD"}
     body = {"code": OFFER, "interval": "month", "reason": "why", **terms}
     assert clients["staff"].post("/billing/admin/offers", json=body).status_code == 201
@@ -56,7 +56,7 @@ def test_unstorable_text_in_every_parameter(
     for method, path, operation in _operations(document):
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "header":
-                continue  # No HTTP parser lets a NUL in a header through.
+                continue  # HTTP parsers reject a NUL in a header.
             name, is_in_path = parameter["name"], parameter["in"] == "path"
             for value in (NUL, *map(str, BIG_NUMBERS), LONG_NUMBER):
                 address = _address(path, **{name: value} if is_in_path else {})
@@ -127,7 +127,7 @@ def _client(clients: dict[str, httpx.Client], path: str) -> httpx.Client:
 
 
 def _address(path: str, **given: str) -> str:
-    """The path with its parameters: the offer that is there, and `1` for all else."""
+    """The path with its parameters filled in: the existing offer, `1` for everything else."""
     given = {"code": OFFER, **given}
     parts = [part[1:-1] if part.startswith("{") else "" for part in path.split("/")]
     values = [given.get(name, "1").replace("\0", "%00") if name else "" for name in parts]

@@ -1,4 +1,4 @@
-"""View as customer by cookie: what the account's holder may read, and no write."""
+"""View as customer by cookie: all reads of the account, no writes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ def viewed(api_database_url: str) -> Holder:
 
 @pytest.fixture
 def viewer(server: ApiServer, api_database_url: str, viewed: Holder) -> httpx.Client:
-    """The browser of somebody of the house who looks at the account."""
+    """The browser of a staff member who views the account."""
     client = httpx.Client(base_url=server.url, headers={"Origin": server.url}, timeout=20)
     email = f"{ids.new_id('')}@example.com"
     client.post(USER_CREATE, data={"email": email, "password": "correct horse battery"})

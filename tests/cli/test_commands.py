@@ -194,7 +194,7 @@ def test_demo_data_is_seeded_once_and_matches_its_ledger(environment: dict[str, 
 
 
 def test_demo_refuses_a_database_in_use(environment: dict[str, str], own_database_url: str) -> None:
-    """Its password is known to all."""
+    """The demo's password is public."""
     with psycopg.connect(own_database_url) as connection:
         connection.execute(
             "INSERT INTO users (id, email, name, password_hash, created_at)"

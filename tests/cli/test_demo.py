@@ -1,4 +1,4 @@
-"""The demo as a person starts it: on taken ports, twice, killed, and looked after from outside."""
+"""The demo: on taken ports, twice, killed, and maintained from outside."""
 
 import os
 import re
@@ -28,7 +28,7 @@ MAIL_SECONDS = 30.0
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """No settings at all, a data directory of its own."""
+    """No settings, and a separate data directory."""
     tmp_path.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     return kept | {"DATA_DIRECTORY": str(tmp_path / "data")}
@@ -36,7 +36,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port where somebody else answers."""
+    """A port that another program uses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -92,21 +92,21 @@ def test_demo_child_process_ends_silently_with_its_parent() -> None:
 
 
 def _read_until_told_the_way(process: "subprocess.Popen[str]") -> str:
-    """All that is said until then."""
+    """The output up to the curl command."""
     assert process.stdout is not None
     said = ""
     for line in process.stdout:
         said += line
         if "curl" in line:
             return said
-    raise AssertionError("the demo ended without a way to try it")
+    raise AssertionError("the demo ended without printing a curl command")
 
 
 def _looks_like_a_business(environment: dict[str, str], base_url: str) -> None:
-    """Months of use in the rhythm of weeks, trials of whom some buy, a payment that failed; and
-    what was made up at Stripe's stand-in is what is here."""
+    """Months of weekly rhythm, trials that convert, a failed payment; and the database matches
+    the Stripe sandbox."""
     compared = run_command(environment, "reconcile", "--dry-run").stdout.splitlines()
-    # Events whose delivery is tried again after a while are no difference that stays.
+    # Events that are still being delivered are not lasting differences.
     assert [line for line in compared[:-1] if not line.startswith("event ")] == []
     assert "Differences" in compared[-1]
     arguments = ("--name", "n", "--scope", "staff", "--platform")
@@ -132,7 +132,7 @@ def _looks_like_a_business(environment: dict[str, str], base_url: str) -> None:
 
 
 def _consume(environment: dict[str, str], base_url: str) -> None:
-    """With a new key, as its owner would who has no settings either."""
+    """With a new key, created without settings."""
     made = run_command(
         environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
     )
@@ -145,7 +145,7 @@ def _consume(environment: dict[str, str], base_url: str) -> None:
 
 
 def _keeps_mail(environment: dict[str, str], base_url: str) -> None:
-    """What would be mailed elsewhere can be read, by the owner of the data alone."""
+    """Mail is saved in files that only the owner can read."""
     form, headers = {"email": TRIAL_EMAIL}, {"Origin": base_url}
     answer = httpx.post(f"{base_url}/billing/password-resets", data=form, headers=headers)
     assert answer.headers["location"] == "/forgot-password?said=mailed"
@@ -170,13 +170,13 @@ def _wait_until_gone(address: str) -> None:
         except httpx.ConnectError:
             return
         except httpx.TransportError:
-            pass  # it ended while it was asked
+            pass  # it ended during the request
         time.sleep(0.1)
     raise AssertionError("the sandbox outlived its demo")
 
 
 def _stop_postgres(environment: dict[str, str]) -> None:
-    """What the killed process could not do."""
+    """Clean up after the killed process."""
     directory = Path(environment["DATA_DIRECTORY"], "postgres")
     postmaster = int((directory / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The app on a PostgreSQL that is not its own: over TCP, with a password that needs encoding."""
+"""The app on an external PostgreSQL: over TCP, with a password that needs encoding."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def server() -> Iterator[OwnServer]:
 
 @pytest.fixture(scope="module")
 def environment(server: OwnServer) -> dict[str, str]:
-    """Of an app on a database that has everything of the demo."""
+    """The environment of an app on a database with all demo data."""
     made = server_environment(_make(server, "whole"))
     assert run_command(made, "migrate").returncode == 0
     seeded = run_command(made, "seed", "--demo")
@@ -73,7 +73,7 @@ def test_api_accepts_every_form_of_database_url(
 def test_pages_and_worker_share_one_database(
     environment: dict[str, str], server: OwnServer
 ) -> None:
-    """The worker's own tables stand in a schema of their own in the same database."""
+    """The worker keeps its tables in a separate schema of the same database."""
     from billing_app.serving import build_pages
 
     build_pages()

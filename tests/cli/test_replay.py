@@ -1,4 +1,4 @@
-"""The real trace through the real server: 8,819 rows against plans of 5,000 and 3,000."""
+"""A real trace through a real server: 8,819 rows against plans of 5,000 and 3,000."""
 
 import csv
 import re
@@ -49,7 +49,7 @@ def test_replayed_trace_is_counted_exactly_once(own_database_url: str) -> None:
 
 @pytest.fixture
 def odd_file(tmp_path: Path) -> Path:
-    """A trace of three rows without times, whose name is no ASCII."""
+    """A trace of three rows without times and with a non-ASCII name."""
     file = tmp_path / "läufe 1.csv"
     file.write_text("a,b\n1,2\n3,4\n5,6\n")
     return file
@@ -126,7 +126,7 @@ def _arguments(organization: str, base_url: str, key: str) -> tuple[str, ...]:
 
 
 def _stop_early(environment: dict[str, str], arguments: tuple[str, ...], url: str) -> int:
-    """Start a replay, interrupt it on the way; returns how many executions were counted by then."""
+    """Interrupt a replay; returns how many executions were counted by then."""
     process = start_command(environment, *arguments)
     counted = 0
     while counted < 300 and process.poll() is None:

@@ -1,4 +1,4 @@
-"""Items of a batch that are none: each is answered for itself, the others are decided."""
+"""Invalid items of a batch: each fails on its own, the others are decided."""
 
 import httpx
 import pytest

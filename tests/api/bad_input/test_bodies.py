@@ -1,4 +1,4 @@
-"""Bodies that are not JSON, not the JSON asked for, of another type or too large."""
+"""Bodies that are not JSON, have another type or shape, or are too large."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fields with a wrong value, or none: the problem names the field."""
+"""Missing and invalid fields: the problem names the field."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Random JSON and random bytes: refused, and never our fault."""
+"""Random JSON and random bytes are refused without a server error."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ bodies = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), values, 
 def test_no_json_causes_a_server_error(
     service: httpx.Client, event_id: str, reservation_id: str, body: Any, kind: int
 ) -> None:
-    """Random organizations do not exist and amounts do not fit, so that nothing is counted."""
+    """Nothing is counted: random organizations do not exist and amounts do not fit."""
     path = (
         CHECK_EXECUTIONS,
         CHECK_EXECUTIONS_BATCH,

@@ -1,4 +1,4 @@
-"""Idempotency keys that are missing or cannot be one."""
+"""Missing and invalid idempotency keys."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Callers without a key, with one that has ended, and with one that is not for this."""
+"""Callers without a key, with an expired or revoked one, or with the wrong one."""
 
 import time
 from datetime import UTC, datetime, timedelta

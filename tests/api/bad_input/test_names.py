@@ -1,4 +1,4 @@
-"""Organizations, users, reservations and events that do not exist or are another's."""
+"""Unknown or foreign organizations, users, reservations and events."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Reads with a bad day, range, limit, cursor or filter."""
+"""Reads with an invalid day, range, limit, cursor or filter."""
 
 import httpx
 import pytest

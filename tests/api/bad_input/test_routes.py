@@ -1,4 +1,4 @@
-"""Addresses that do not exist, and methods that are not for an address."""
+"""Unknown routes and methods that are not allowed."""
 
 import httpx
 import pytest

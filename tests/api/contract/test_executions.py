@@ -1,4 +1,4 @@
-"""Check, consume, reserve and refund, alone and in a batch: statuses, fields and headers."""
+"""Check, consume, reserve and refund, single and in batches: statuses, fields, headers."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""OpenAPI says what a route may answer, who may ask, and what to send."""
+"""OpenAPI documents statuses, security and bodies."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Plans, usage, events and the export as they are read: fields, pages and filters."""
+"""Reading plans, usage, events and the export: fields, pages and filters."""
 
 import csv
 import io
@@ -157,7 +157,7 @@ def test_events_are_paged_and_filtered(service: httpx.Client, holder: Holder) ->
 def test_events_and_export_cover_the_same_days(
     service: httpx.Client, api_database_url: str, days: dict[str, int], found: list[str]
 ) -> None:
-    """A day that is not told leaves its end open."""
+    """Without a day, that end of the range is open."""
     holder = organization(api_database_url, 10)
     for key, days_ago in (("ancient", 4_000), ("old", 40), ("today", 0)):
         done(ask(service, holder, "consume", 1, key))

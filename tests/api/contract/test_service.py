@@ -1,4 +1,4 @@
-"""What the API says of itself: health, metrics, HEAD, OpenAPI, its page and its problems."""
+"""Health, metrics, HEAD, OpenAPI, the docs page and problem types."""
 
 import json
 import re
@@ -86,7 +86,7 @@ def test_docs_page_is_self_contained(anyone: httpx.Client) -> None:
     assert response.headers["content-type"].startswith("text/html")
     assert f"Version {__version__}" in response.text
     assert "/billing/openapi.json" in response.text
-    # It loads nothing from elsewhere: it must work where there is no internet.
+    # It must work without internet access.
     assert not re.search(r"""(src|href)=["'](https?:)?//""", response.text)
     assert "<script" not in response.text
     for path in anyone.get("/billing/openapi.json").json()["paths"]:
