@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import fasteners
 import httpx
 
 from billing_app.routes import HEALTH
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD_DIRECTORY: Final = ROOT / ".web" / "build"
 BUILD_LOG: Final = ROOT / ".data" / "pages-build.log"
+BUILD_LOCK: Final = ROOT / ".data" / "pages-build.lock"
 BUILD_STAMP: Final = BUILD_DIRECTORY / "sources.sha256"
 BUILD_TIMEOUT_SECONDS: Final = 900
 PAGE_SOURCES: Final = (
@@ -183,13 +185,18 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
 def build_pages() -> None:
     """Build the pages unless the last build has the same sources.
 
-    Raises ServingError with the end of the build log when the build fails.
+    One process builds at a time; others wait for its result. Raises ServingError with the end of
+    the build log when it fails.
     """
-    digest = _sources_digest()
+    BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with fasteners.InterProcessLock(BUILD_LOCK):
+        _build_pages(_sources_digest())
+
+
+def _build_pages(digest: str) -> None:
     if BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == digest:
         return
     print("Building the pages (about half a minute, only after changes)", flush=True)
-    BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
     with BUILD_LOG.open("wb") as log:
         result = subprocess.run(
             [sys.executable, "-m", "reflex", "export", "--frontend-only", "--no-zip"],

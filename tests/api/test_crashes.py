@@ -21,7 +21,7 @@ from billing_app.db.embedded import start_embedded
 from billing_app.db.engine import Database
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.api.server import ApiServer
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import Holder, api_key, connect, organization
 
 CLIENTS = 12

@@ -27,7 +27,7 @@ from billing_app.routes import (
 )
 from tests.api.server import ApiServer
 from tests.api.test_sign_in import PASSWORD, Browser, went_to
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import connect
 from tests.mailbox import Mailbox, link_in
 from tests.processes import free_port, start_command

@@ -15,7 +15,8 @@ import pytest
 from billing_app import __version__
 from billing_app.db.engine import Database
 from billing_app.jobs.liveness import STALE_AFTER, is_worker_alive
-from tests.conftest import create_database, server_environment
+from tests.conftest import server_environment
+from tests.databases import create_database
 from tests.processes import (
     api_process,
     free_port,

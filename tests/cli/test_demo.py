@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from billing_app.demo.seed import TRIAL_EMAIL
+from tests.fork_server import AppProcess
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 
 SETTINGS = ("DATABASE_URL", "TRIAL_PLAN_EXECUTIONS", "PUBLIC_ORG_ID", "STRIPE_SECRET_KEY")
@@ -91,7 +92,7 @@ def test_demo_child_process_ends_silently_with_its_parent() -> None:
         assert (process.stderr.read(), process.wait()) == (b"", 0)
 
 
-def _read_until_told_the_way(process: "subprocess.Popen[str]") -> str:
+def _read_until_told_the_way(process: AppProcess) -> str:
     """The output up to the curl command."""
     assert process.stdout is not None
     said = ""

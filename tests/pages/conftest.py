@@ -19,7 +19,8 @@ from billing_app import routes
 from billing_app.db.enums import Scope
 from billing_app.demo.seed import OWNER_EMAIL, PASSWORD, TRIAL_EMAIL
 from billing_app.serving import build_pages
-from tests.conftest import create_database, server_environment
+from tests.conftest import server_environment
+from tests.databases import create_database
 from tests.factories import api_key, connect
 from tests.mailbox import Mailbox
 from tests.pages.browser import find_browser

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 from billing_app.db.enums import Scope
 from tests import factories
 from tests.api.server import ApiServer
+from tests.fork_server import AppProcess
 from tests.payments.billing_harness import PUBLIC_URL, SECRET, BillingHarness
 from tests.processes import start_command
 from tests.stripe_sandbox.running import KEY
@@ -35,7 +35,7 @@ class AppProcesses:
             "STRIPE_API_BASE": harness.sandbox.url,
         }
         self.key = factories.api_key(harness.url, *Scope)
-        self._worker: subprocess.Popen[str] | None = None
+        self._worker: AppProcess | None = None
 
     def start_api(self) -> None:
         self.api.start()

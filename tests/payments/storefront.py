@@ -1,7 +1,6 @@
 """The site as it runs: API, worker and Stripe's stand-in as processes, asked over HTTP alone."""
 
 import secrets
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from billing_app.routes import SESSION_COOKIE
 from tests import factories
 from tests.api.server import ApiServer
 from tests.factories import Holder
+from tests.fork_server import AppProcess
 from tests.payments.billing_harness import PUBLIC_URL, SECRET, until
 from tests.processes import start_command
 from tests.stripe_sandbox.running import KEY, Sandbox
@@ -40,7 +40,7 @@ class Storefront:
             "STRIPE_API_BASE": sandbox.url,
             "PYTHONUNBUFFERED": "1",
         }
-        self._worker: subprocess.Popen[str] | None = None
+        self._worker: AppProcess | None = None
 
     def start(self) -> "Storefront":
         self.server.start()

@@ -14,7 +14,7 @@ from billing_app.billing.executions.verification import verify
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.test_overage import SOFT, SOFTER

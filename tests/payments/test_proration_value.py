@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.payments.billing_harness import DAY, HOUR, OFFERS, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 

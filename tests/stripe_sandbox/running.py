@@ -1,19 +1,20 @@
 """A sandbox process and a webhook receiver, for the tests."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
 import stripe
 from stripe import StripeClient
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.fork_server import AppProcess
+
 KEY = "sk_test_sandbox0001"
 STOP_SECONDS = 10
 
@@ -29,8 +30,10 @@ class Sandbox:
 
     def __init__(self, port: int, *arguments: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "billing_app.stripe_sandbox", "--port", str(port)]
-        self.process = subprocess.Popen([*command, *arguments], cwd=ROOT)
+        command = ["--port", str(port), *arguments]
+        self.process = AppProcess(
+            "billing_app.stripe_sandbox", command, os.environ, output=sys.__stderr__
+        )
         self.http = httpx.Client(base_url=self.url, timeout=30)
         self._wait()
 

@@ -43,8 +43,8 @@ def test_no_json_causes_a_server_error(
     path = (
         CHECK_EXECUTIONS,
         CHECK_EXECUTIONS_BATCH,
-        f"/billing/executions/{event_id[:-1]}0/refund",
-        f"/billing/reservations/{reservation_id[:-1]}0/commit",
+        f"/billing/executions/{_unknown(event_id)}/refund",
+        f"/billing/reservations/{_unknown(reservation_id)}/commit",
     )[kind]
     response = service.post(path, content=json.dumps(body).encode(), headers={
         "Content-Type": "application/json", **KEYED,
@@ -55,6 +55,10 @@ def test_no_json_causes_a_server_error(
     else:
         assert 400 <= response.status_code < 500, response.text
         refused(response, response.status_code, response.json()["code"])
+
+
+def _unknown(identifier: str) -> str:
+    return identifier[:-1] + ("1" if identifier.endswith("0") else "0")
 
 
 @settings(max_examples=examples(1))
