@@ -21,7 +21,7 @@ from billing_app.pages.staff.operations import staff_operations
 from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
-from billing_app.reverse_proxy import OneAddress, lifespan_of
+from billing_app.reverse_proxy import ReverseProxy, lifespan_of
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
@@ -41,7 +41,7 @@ api = create_app()
 
 def behind_one_address(pages: ASGIApp) -> ASGIApp:
     """The pages with the API beside them."""
-    return OneAddress(pages=pages, api=api)
+    return ReverseProxy(pages=pages, api=api)
 
 
 app = rx.App(

@@ -1,4 +1,4 @@
-"""The composition root: puts settings, database and services together, once per process."""
+"""The composition root: builds settings, database and services, once per process."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +27,7 @@ from billing_app.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What routes, states and jobs call. Made without connecting; the first request connects."""
+    """The services that routes, states and jobs call. The first request connects."""
 
     settings: Settings
     database: Database
@@ -85,7 +85,7 @@ def build_services(settings: Settings, url: str) -> Services:
 
 
 def _provider(settings: Settings) -> PaymentProvider:
-    """Stripe, or nobody: without a key everything but paying works."""
+    """Stripe, or a stand-in without a key: then everything but payments works."""
     if settings.stripe_secret_key is None:
         from billing_app.payments.unconfigured import NoProvider
 
@@ -96,7 +96,7 @@ def _provider(settings: Settings) -> PaymentProvider:
 
 
 def _mailer(settings: Settings) -> Mailer | None:
-    """None where nobody carries mail: then the pages say so."""
+    """None when mail is not configured; the pages say so."""
     if settings.smtp_host and settings.mail_from:
         from billing_app.mail.smtp import SmtpMailer, SmtpServer
 
@@ -125,6 +125,6 @@ def _links(settings: Settings) -> ProviderLinks:
 
 @cache
 def get_services() -> Services:
-    """This process's services, on the configured database or the embedded one."""
+    """The services of this process, on the configured database or the embedded one."""
     settings = load_settings()
     return build_services(settings, database_url(settings))

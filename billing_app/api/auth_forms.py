@@ -1,4 +1,4 @@
-"""What the routes of the sign-in pages share: each answers a form's post with a page."""
+"""Shared by the routes behind the sign-in pages: each answers a form post with a page."""
 
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -15,7 +15,7 @@ SEE_OTHER: Final = 303
 
 
 def client_address(request: Request) -> str:
-    """Whose attempts are counted together."""
+    """The address that attempt limits count by."""
     return request.client.host if request.client else "unknown"
 
 
@@ -24,8 +24,10 @@ def user_agent(request: Request) -> str:
 
 
 def page_query(request: Request, name: str) -> str:
-    """What the address of the page with the form says: a form that was posted before the page's
-    script has run does not know it."""
+    """A query parameter of the page that holds the form (from Referer).
+
+    A form that is posted before the page's script has run does not carry it.
+    """
     query = request.headers.get("referer", "").partition("?")[2]
     return parse_qs(query).get(name, [""])[0]
 
@@ -35,7 +37,7 @@ def to_page(page: str, **query: str) -> RedirectResponse:
 
 
 def back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
-    """To the form again, which says what was wrong and still knows where the person was going."""
+    """Back to the form, with the error and the page the person was heading for."""
     query = {"error": error}
     if is_local(next_page) and next_page != DASHBOARD:
         query["next"] = next_page
@@ -43,7 +45,7 @@ def back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
 
 
 def inside(services: Services, signed_in: SignedIn, next_page: str = DASHBOARD) -> RedirectResponse:
-    """On, with the session's cookie."""
+    """To the next page, setting the session cookie."""
     response = to_page(next_page if is_local(next_page) else DASHBOARD)
     response.set_cookie(
         SESSION_COOKIE,
@@ -58,7 +60,7 @@ def inside(services: Services, signed_in: SignedIn, next_page: str = DASHBOARD) 
 
 
 def out(services: Services, error: str = "") -> RedirectResponse:
-    """To the sign-in page, without the session's cookie."""
+    """To the sign-in page, clearing the session cookie."""
     response = back(SIGN_IN, error) if error else to_page(SIGN_IN)
     response.delete_cookie(
         SESSION_COOKIE,
@@ -71,7 +73,7 @@ def out(services: Services, error: str = "") -> RedirectResponse:
 
 
 def is_local(page: str) -> bool:
-    """A path of this site: no scheme, no host, no way to spell one."""
+    """Whether this is a path on this site: no scheme, no host, no way to smuggle one in."""
     try:
         parts = urlsplit(page)
     except ValueError:

@@ -6,6 +6,7 @@ import structlog
 
 from billing_app import logs
 from billing_app.db.enums import Scope
+from billing_app.settings import LIVE_KEY_REFUSED
 from tests import factories
 from tests.api.server import ApiServer
 from tests.conftest import server_environment
@@ -25,7 +26,7 @@ def test_the_demo_refuses_it(
     environment = server_environment(own_database_url, STRIPE_API_BASE=sandbox.url) | {name: key}
     done = run_command(environment, *command)
     assert done.returncode == 2
-    assert done.stderr.strip() == "STRIPE_SECRET_KEY: the demo refuses a live key"
+    assert done.stderr.strip() == LIVE_KEY_REFUSED
     assert "live_5" not in done.stdout
     assert sandbox.requests() == []
 

@@ -25,22 +25,25 @@ async def test_one_run_brings_the_database_to_where_stripe_is(harness: BillingHa
     told = reconcile(harness, "--dry-run")
     lines = told.stdout.strip().splitlines()
     count = len(lines) - 1
-    assert (told.returncode, lines[-1]) == (0, f"{count} differences, 0 healed, {count} left.")
+    assert (told.returncode, lines[-1]) == (
+        0,
+        f"Differences: {count} found, 0 repaired, {count} left.",
+    )
     kinds = {line.split(":")[0].split()[-2] for line in lines[:-1]}
     assert kinds >= {"subscription", "invoice", "checkout", "event"}
     assert harness.plans() == []
     done = reconcile(harness)
     assert done.returncode == 0, done.stderr
-    assert last_line(done) == f"{count} differences, {count} healed, 0 left."
+    assert last_line(done) == f"Differences: {count} found, {count} repaired, 0 left."
     assert [plan["executions"] for plan in harness.plans()] == [5_000]
-    assert last_line(reconcile(harness)) == "0 differences, 0 healed, 0 left."
+    assert last_line(reconcile(harness)) == "Differences: 0 found, 0 repaired, 0 left."
 
 
 async def test_what_is_left_is_said_and_fails_the_run(harness: BillingHarness) -> None:
     mark = {"billing_account": "acc_0123456789abcdef"}
     harness.client.v1.customers.create({"name": "Elsewhere", "metadata": mark})
     done = reconcile(harness)
-    assert (done.returncode, last_line(done)) == (1, "1 differences, 0 healed, 1 left.")
+    assert (done.returncode, last_line(done)) == (1, "Differences: 1 found, 0 repaired, 1 left.")
 
 
 async def test_an_invoice_that_only_we_have_is_told_and_kept(harness: BillingHarness) -> None:

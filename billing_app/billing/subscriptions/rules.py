@@ -2,7 +2,8 @@
 
 Unused executions at a change: what was paid for and not used is credited by its *value*, not by
 the time that is left. Using everything in the first hour and upgrading then earns no credit;
-an upgrade early with nothing used costs the difference of the prices. See docs/payments.md.
+an upgrade early with nothing used costs the difference of the prices
+(docs/explanation/payments.md).
 """
 
 from billing_app.billing.errors import ConflictError

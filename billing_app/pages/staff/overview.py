@@ -23,7 +23,7 @@ SMALL_CHART_HEIGHT_PX = 200
 
 
 def staff_overview() -> rx.Component:
-    """The figures of docs/metrics.md."""
+    """The figures of docs/reference/metrics.md."""
     return console(
         rx.fragment(
             page_head(

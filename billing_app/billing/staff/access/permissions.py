@@ -1,4 +1,4 @@
-"""Which role of the house may do what, and how much of it: the one table, told in docs/staff.md."""
+"""What each staff role may do, and how much: docs/reference/roles-and-repairs.md."""
 
 from dataclasses import dataclass
 from enum import StrEnum

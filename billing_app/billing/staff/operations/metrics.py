@@ -1,4 +1,4 @@
-"""The figures of all accounts together. Each is defined in docs/metrics.md.
+"""The figures of all accounts together. Each is defined in docs/reference/metrics.md.
 
 Days that are over come from the roll-up; what it does not have yet, today at least, is counted
 from the accounts' rows by the same statements. So the figures are right without a worker too,
