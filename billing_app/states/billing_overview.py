@@ -1,6 +1,6 @@
 """What the overview of plans shows."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import reflex as rx
@@ -11,6 +11,7 @@ from billing_app.billing import catalogue, plans, usage
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.usage import Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.db.words import Interval
 from billing_app.states import limits, payments
@@ -124,13 +125,10 @@ class BillingOverviewState(LivePage, SessionState):
         services, account_id = get_services(), account.account_id
         current = await plans.read_current(services.database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
-        pace = await usage.read_pace(
-            services.database,
-            actor,
-            account_id,
-            remaining=current.executions_remaining,
-            today=now.date(),
-        )
+        today = now.date()
+        days = Days(today - timedelta(days=usage.PACE_DAYS - 1), today)
+        rows = await self._read_daily(actor, account, days, GroupBy.DAY)
+        pace = usage.pace_of(rows, remaining=current.executions_remaining, today=today)
         self._show(
             has_plan=current.plan is not None,
             facts=plan_facts(current, now, subscription=subscription),

@@ -14,6 +14,7 @@ import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
 from tests.benchmarks.bed import HOT_ORGANIZATION, Bed
+from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.finding import search
 from tests.benchmarks.history import History, made_history
 from tests.benchmarks.load import Load, Result
@@ -285,4 +286,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "check": check,
     "reads": reads,
     "search": search,
+    "dashboards": dashboards,
 }
