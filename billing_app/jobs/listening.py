@@ -12,6 +12,7 @@ from typing import Final
 
 import psycopg
 import structlog
+from psycopg.conninfo import make_conninfo
 
 from billing_app.db.engine import CONNECT_TIMEOUT_SECONDS, KEEPALIVES
 from billing_app.jobs.pace import Pace
@@ -86,13 +87,9 @@ def _listen_for_ever(database_url: str, pace: Pace, channels: Sequence[str], hea
 
 
 def _listen(database_url: str, pace: Pace, channels: Sequence[str], heard: Heard) -> None:
-    with psycopg.connect(
-        database_url,
-        autocommit=True,
-        application_name="billing job listener",
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        **KEEPALIVES,
-    ) as connection:
+    options = {"application_name": "billing job listener", **KEEPALIVES}
+    url = make_conninfo(database_url, connect_timeout=CONNECT_TIMEOUT_SECONDS, **options)
+    with psycopg.connect(url, autocommit=True) as connection:
         for channel in (JOBS_CHANNEL, *channels):
             connection.execute(f"LISTEN {channel}")  # pyright: ignore[reportArgumentType, reportCallIssue]
         pace.hear(is_heard=True)
