@@ -17,6 +17,7 @@ from billing_app.billing.staff.repairs.moves import Moves
 from billing_app.billing.staff.repairs.undo import Undoing
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
+from billing_app.billing.subscriptions.top_up_watch import TopUpWatch
 from billing_app.billing.subscriptions.top_ups import TopUps
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
@@ -45,9 +46,11 @@ class Services:
     disputes: Disputes
     settlements: OverageSettlements
     top_ups: TopUps
+    top_up_watch: TopUpWatch
 
     async def close(self) -> None:
         await self.executions.close()
+        await self.top_up_watch.close()
         await self.database.dispose()
 
 
@@ -60,8 +63,13 @@ def build_services(settings: Settings, url: str) -> Services:
         executions=settings.trial_plan_executions,
         days=settings.trial_plan_days,
     )
-    executions = Executions(for_asyncpg(url), terms)
     subscriptions = Subscriptions(database, provider, grace_days=settings.payment_grace_days)
+    top_ups = TopUps(database, provider, subscriptions.syncing)
+    top_up_watch = TopUpWatch(top_ups)
+    takes_payments = settings.stripe_secret_key is not None
+    executions = Executions(
+        for_asyncpg(url), terms, spent=top_up_watch.spent if takes_payments else None
+    )
     links = _links(settings)
     moves = Moves(database, provider, subscriptions.provider_requests)
     return Services(
@@ -80,7 +88,8 @@ def build_services(settings: Settings, url: str) -> Services:
         links=links,
         disputes=Disputes(database, links, StripeDisputes()),
         settlements=OverageSettlements(database, provider, subscriptions.syncing),
-        top_ups=TopUps(database, provider, subscriptions.syncing),
+        top_ups=top_ups,
+        top_up_watch=top_up_watch,
     )
 
 

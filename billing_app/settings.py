@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(default=None, validate_default=True)
     mail_from: str | None = Field(default=None, validate_default=True)
     mail_directory: Path | None = None
+    worker_poll_seconds: float = Field(default=30.0, ge=0.1, le=600)
+    sweep_seconds: int = Field(default=60, ge=1, le=60)
     billing_demo: bool = False
 
     @field_validator("public_url")
@@ -94,6 +96,14 @@ class Settings(BaseSettings):
         """Requests must be able to name it, and they cannot contain control characters."""
         if value != value.strip() or not value.isprintable():
             raise ValueError("must not begin or end with spaces, or contain control characters")
+        return value
+
+    @field_validator("sweep_seconds")
+    @classmethod
+    def _part_of_a_minute(cls, value: int) -> int:
+        """Sweeps are at the same seconds of each minute."""
+        if 60 % value:
+            raise ValueError("must divide 60")
         return value
 
     @field_validator("database_url")

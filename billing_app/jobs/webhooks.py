@@ -23,7 +23,8 @@ FIRST_RETRY_SECONDS: Final = 1.0
 BACKOFF: Final = 2.5
 POLLING_SECONDS: Final = 0.25
 PARALLEL: Final = 8
-SWEEP_AFTER: Final = timedelta(seconds=30)
+# What has waited half as long as sweeps are apart has been missed.
+MISSED_AFTER: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +68,9 @@ async def enqueue_waiting(before: datetime) -> int:
 
 @DBOS.workflow()
 async def sweep_webhooks(scheduled_at: datetime, _context: Any) -> None:
-    """Each minute: enqueue what was stored and never taken up."""
-    await enqueue_waiting(scheduled_at - SWEEP_AFTER)
+    """Now and then: enqueue what was stored and never taken up."""
+    sweep_seconds = get_services().settings.sweep_seconds
+    await enqueue_waiting(scheduled_at - timedelta(seconds=sweep_seconds * MISSED_AFTER))
 
 
 def register_queue() -> None:

@@ -44,9 +44,7 @@ class BillingDashboardState(LivePage, SessionState):
         days = Days(today - timedelta(days=CHART_DAYS - 1), today)
         current = await plans.read_current(database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
-        rows = await usage.read_daily(
-            database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
-        )
+        rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
         recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
         lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
         pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)

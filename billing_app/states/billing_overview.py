@@ -1,6 +1,6 @@
 """What the overview of plans shows."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import reflex as rx
@@ -13,6 +13,7 @@ from billing_app.billing.plans import service as plans
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.db.enums import Interval
 from billing_app.states import limits, payments
@@ -126,13 +127,10 @@ class BillingOverviewState(LivePage, SessionState):
         services, account_id = get_services(), account.account_id
         current = await plans.read_current(services.database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
-        pace = await usage.read_pace(
-            services.database,
-            actor,
-            account_id,
-            remaining=current.executions_remaining,
-            today=now.date(),
-        )
+        today = now.date()
+        days = Days(today - timedelta(days=usage.PACE_DAYS - 1), today)
+        rows = await self._read_daily(actor, account, days, GroupBy.DAY)
+        pace = usage.pace_of(rows, remaining=current.executions_remaining, today=today)
         self._show(
             has_plan=current.plan is not None,
             plan_details=plan_details(current, now, subscription=subscription),

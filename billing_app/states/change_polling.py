@@ -10,9 +10,11 @@ import structlog
 from reflex.event import EventCallback, EventSpec
 from reflex.utils.prerequisites import get_app
 
+from billing_app.billing.account_version import read_account_version
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.errors import AccountNotFoundError
-from billing_app.billing.marks import read_mark
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
@@ -20,10 +22,12 @@ from billing_app.states.views import AccountChoice
 
 POLL_SECONDS = 1.5
 BACK_OFF_SECONDS = 5.0
-# Also without news: for what only time changes, and what the mark of an account does not cover.
+# Also without news: for what only time changes, and what an account's version does not cover.
 READ_AGAIN = timedelta(seconds=6)
 # Of one reading: a database that takes the question and never answers is not reachable either.
 PATIENCE_SECONDS = 10.0
+# Of the versions of all accounts that are looked at.
+MAX_SHARED = 64
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +50,7 @@ class LivePage(Page, mixin=True):
     has_account: rx.Field[bool] = rx.field(True)
     read_at: rx.Field[str] = rx.field("")
     _read_at: datetime | None = None
-    _mark: str = ""
+    _version: str = ""
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         """Ask the billing service and `_show` the answers."""
@@ -101,29 +105,54 @@ class LivePage(Page, mixin=True):
         leave = self._leave(actor)
         if actor is None or leave is not None:
             return leave
-        if only_news and not await self._has_news(actor):
+        if not await self._has_news(actor) and only_news and self._is_fresh():
             return None
+        known_id = self.account.account_id
         account = await self._settle(actor)
         if account is not None:
+            if account.account_id != known_id:
+                self._version = ""
             await self._tell(actor, account, datetime.now(UTC))
             await self._read(actor, account)
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True, has_account=account is not None)
         return None
 
+    def _is_fresh(self) -> bool:
+        age = datetime.now(UTC) - self._read_at if self._read_at else READ_AGAIN
+        return not self.is_broken and age < READ_AGAIN
+
     async def _has_news(self, actor: PersonActor) -> bool:
-        """Whether reading everything again may show something else."""
+        """Whether something of the account was written since the last reading. The version is
+        read before what it stands for: a write in between shows the next time."""
         now, account_id = datetime.now(UTC), self.account.account_id
-        is_fresh = self._read_at is not None and now - self._read_at < READ_AGAIN
-        if self.is_broken or not account_id or not is_fresh:
+        if not account_id:
             return True
         try:
-            mark = await read_mark(get_services().database, actor, account_id, now)
+            version = await read_account_version(get_services().database, actor, account_id, now)
         except AccountNotFoundError:
-            return True
-        is_news = mark != self._mark
-        self._show(_mark=mark)
+            version = ""
+        is_news = version != self._version or not version
+        self._show(_version=version)
         return is_news
+
+    async def _read_daily(
+        self, actor: PersonActor, account: AccountChoice, days: Days, group_by: GroupBy
+    ) -> list[DailyRow]:
+        """As usage.read_daily; all tabs of this process share what was read of a version. These
+        are the only rows of a page that an account has thousands of."""
+        database, account_id = get_services().database, account.account_id
+        key = (account_id, self._version, days, group_by)
+        rows = _daily_rows.get(key) if self._version else None
+        if rows is None:
+            rows = await usage.read_daily(database, actor, account_id, days=days, group_by=group_by)
+            if len(_daily_rows) >= MAX_SHARED:
+                del _daily_rows[next(iter(_daily_rows))]
+            _daily_rows[key] = rows
+        return rows
+
+
+_daily_rows: dict[tuple[str, str, Days, GroupBy], list[DailyRow]] = {}
 
 
 async def is_connected(token: str) -> bool:

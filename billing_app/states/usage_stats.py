@@ -186,12 +186,8 @@ class UsageStatsState(LivePage, SessionState):
         self, actor: PersonActor, account: AccountChoice, days: Days, now: datetime
     ) -> None:
         database, account_id = get_services().database, account.account_id
-        by_workflow = await usage.read_daily(
-            database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
-        )
-        by_user = await usage.read_daily(
-            database, actor, account_id, days=days, group_by=GroupBy.USER
-        )
+        by_workflow = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
+        by_user = await self._read_daily(actor, account, days, GroupBy.USER)
         current = await plans.read_current(database, actor, account_id, now)
         self._show(
             workflows=_groups(by_workflow, keep=self.workflow),

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from billing_app.billing.errors import BillingError, ConflictError
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.repairs import adjustments, grants, refunds, stops, trial_extensions
+from billing_app.billing.staff.repairs import (
+    adjustments,
+    grants,
+    refunds,
+    stops,
+    trial_extensions,
+)
 from billing_app.billing.staff.repairs.refunds import EventRange
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import StaffRole

@@ -129,7 +129,7 @@ async def authorize_reading(session: AsyncSession, actor: Actor, account_id: str
 
     Raises AccountNotFoundError otherwise, so that nobody learns which accounts exist.
     """
-    _require_reading(actor)
+    require_reading(actor)
     number = ids.decode_account(account_id)
     account = await session.get(Account, number) if number is not None else None
     if account is None or not await _may_read(session, actor, account):
@@ -303,7 +303,8 @@ async def _viewed(database: Database, actor: ViewingActor) -> AccountView:
     )
 
 
-def _require_reading(actor: Actor) -> None:
+def require_reading(actor: Actor) -> None:
+    """Raise ScopeMissingError for a key that may not read accounts."""
     if not isinstance(actor, ServiceActor) or actor.scopes & READING_SCOPES:
         return
     raise ScopeMissingError(scope=Scope.PLANS_READ)
@@ -317,6 +318,15 @@ def _refuse_other_organization(actor: Actor, organization_id: str) -> None:
 
 
 async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bool:
+    is_member = False
+    if isinstance(actor, UserActor) and account.kind != AccountKind.USER:
+        key = (account.organization_id, actor.user_id)
+        is_member = await session.get(Membership, key) is not None
+    return may_read(actor, account, is_member=is_member)
+
+
+def may_read(actor: Actor, account: Account, *, is_member: bool) -> bool:
+    """`is_member`: a person belongs to the account's organization."""
     if isinstance(actor, (OperatorActor, StaffActor)):
         return True
     if isinstance(actor, ViewingActor):
@@ -325,5 +335,4 @@ async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bo
         return actor.organization_id in (None, account.organization_id)
     if account.kind == AccountKind.USER:
         return account.user_id == actor.user_id
-    membership = await session.get(Membership, (account.organization_id, actor.user_id))
-    return membership is not None
+    return is_member

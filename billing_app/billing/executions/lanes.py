@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -15,6 +15,9 @@ from billing_app.billing.executions.requests import CheckRequest, Request
 from billing_app.billing.executions.transactions import Transactions
 
 LOOK_FIRST_SECONDS: Final = 1.0
+
+Spent = Callable[[Iterable[int]], None]
+"""Told of the accounts whose executions were used or held, once that is committed."""
 
 
 class Lane(ABC):
@@ -47,9 +50,15 @@ class WritingLane(Lane):
     of the next second, because retries come in swarms."""
 
     def __init__(
-        self, connection: Connection, directory: Directory, is_more_waiting: Callable[[], bool]
+        self,
+        connection: Connection,
+        directory: Directory,
+        is_more_waiting: Callable[[], bool],
+        *,
+        spent: Spent | None = None,
     ) -> None:
         super().__init__(connection, directory)
+        self._spent = spent
         self._transactions = Transactions(connection, is_more_waiting)
         self._look_first_until = 0.0
 
@@ -71,6 +80,8 @@ class WritingLane(Lane):
                 connection, self._directory, requests, targets, look_first=look_first
             )
         self._directory.keep(new)
+        if self._spent is not None:
+            self._spent([account for account in targets.values() if isinstance(account, int)])
         return decisions
 
 

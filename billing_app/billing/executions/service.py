@@ -18,7 +18,7 @@ from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.group_commit import GroupCommit
-from billing_app.billing.executions.lanes import Lane, ReadLane, WritingLane
+from billing_app.billing.executions.lanes import Lane, ReadLane, Spent, WritingLane
 from billing_app.billing.executions.requests import (
     CHECK,
     Adjust,
@@ -42,24 +42,27 @@ class Ledger:
 
     def __init__(self, connection: Connection, directory: Directory) -> None:
         self.connection = connection
+        self.account_ids: set[int] = set()
         self._directory = directory
 
     async def decide(self, requests: Sequence[Refund | Adjust]) -> list[Decision]:
         """Correct accounts that the caller may correct. Refused ones change nothing."""
+        self.account_ids.update(request.account_id for request in requests)
         return await store.decide_beside(self.connection, self._directory, requests)
 
 
 class Executions:
     """One per process: a queue of what writes, and one of what only looks."""
 
-    def __init__(self, database_url: str, terms: TrialTerms) -> None:
+    def __init__(self, database_url: str, terms: TrialTerms, spent: Spent | None = None) -> None:
         """`database_url` is `postgresql://…`. Nothing connects before the first request."""
         self._database_url = database_url
+        self._spent = spent
         self._directory = Directory(terms)
 
         async def open_writing(is_more_waiting: Callable[[], bool]) -> Lane:
             connection = await store.connect(database_url)
-            return WritingLane(connection, self._directory, is_more_waiting)
+            return WritingLane(connection, self._directory, is_more_waiting, spent=spent)
 
         async def open_reading(_: Callable[[], bool]) -> Lane:
             return ReadLane(await store.connect(database_url), self._directory)
@@ -97,8 +100,11 @@ class Executions:
         except LOST_CONNECTION:
             raise CannotDecideError("The database is not reachable. Try again.") from None
         try:
+            ledger = Ledger(connection, self._directory)
             async with connection.transaction():
-                yield Ledger(connection, self._directory)
+                yield ledger
+            if self._spent is not None:
+                self._spent(ledger.account_ids)
         except (*LOST_CONNECTION, *PASSING, asyncpg.LockNotAvailableError) as error:
             log.warning("repair_undecided", error=repr(error))
             raise CannotDecideError("The database could not answer. Try again.") from None

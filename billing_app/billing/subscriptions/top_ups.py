@@ -4,6 +4,8 @@ At most one is under way for an account, and a month's never cost more than the 
 interrupted is looked up at the provider, and what was not paid is given up there.
 """
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -44,7 +46,7 @@ SELECT t.account_id
 FROM top_ups AS t
 JOIN accounts AS a ON a.id = t.account_id
 WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
-  AND (CAST(:only AS bigint) IS NULL OR t.account_id = :only)
+  AND (CAST(:only AS bigint[]) IS NULL OR t.account_id = ANY(CAST(:only AS bigint[])))
   AND NOT EXISTS (
       SELECT FROM provider_writes AS w
       WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
@@ -69,6 +71,13 @@ WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
         AND (p.paused_at IS NOT NULL OR p.suspended_at <= :now))
 ORDER BY t.account_id LIMIT :most
 """)
+
+# Each with a token, so that every worker that hears it makes the same job of it.
+CHANNEL: Final = "billing_top_ups"
+ANNOUNCE: Final = text(f"""
+SELECT pg_notify('{CHANNEL}', account_id || ' ' || :token)
+FROM unnest(CAST(:accounts AS bigint[])) AS account_id
+""")  # noqa: S608
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +153,7 @@ class TopUps:
             row.updated_at = now
             session.add(row)
             await session.flush()
+            await _announce(session, [account.id])
             return await _view(session, account_id, row, now)
 
     async def switch_off(self, actor: Actor, account_id: str) -> None:
@@ -174,6 +184,23 @@ class TopUps:
             if len(accounts) < PAGE_ACCOUNTS:
                 return bought
             after = accounts[-1]
+
+    async def needed(self, account_ids: Sequence[int], now: datetime) -> set[int]:
+        """Those of the accounts that have fewer executions left than their order says."""
+        async with self._database.reading() as session:
+            return set(await _needed(session, now, only=account_ids))
+
+    async def announce(self, account_ids: Sequence[int]) -> None:
+        """Have a worker look at each of the accounts at once."""
+        async with self._database.transaction() as session:
+            await _announce(session, account_ids)
+
+    async def buy_if_needed(self, account_id: int, now: datetime) -> bool:
+        """Buy a pack for an account that was announced. Raises what the provider raises."""
+        async with self._database.reading() as session:
+            if not await _needed(session, now, only=[account_id]):
+                return False
+        return await self.buy(account_id, now)
 
     async def buy(self, account_id: int, now: datetime) -> bool:
         """Buy a pack, unless the cap is reached or nothing is needed after all."""
@@ -208,7 +235,7 @@ class TopUps:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             order = await session.get(TopUp, account_id)
-            if order is None or not await _needed(session, now, only=account_id):
+            if order is None or not await _needed(session, now, only=[account_id]):
                 return None
             spent_minor = await _spent_minor(session, account_id, now)
             if spent_minor + parameters["amount_minor"] > order.monthly_cap_minor:
@@ -322,13 +349,25 @@ def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str 
     )
 
 
+async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:
+    connection = await session.connection()
+    values = {"accounts": list(account_ids), "token": uuid.uuid4().hex}
+    await connection.execute(ANNOUNCE, values)
+
+
 async def _needed(
-    session: AsyncSession, now: datetime, *, after: int = 0, only: int | None = None
+    session: AsyncSession,
+    now: datetime,
+    *,
+    after: int = 0,
+    only: Sequence[int] | None = None,
 ) -> list[int]:
     """Accounts with fewer executions left than they ordered, and no purchase under way. Expired
     holds are left; what a stop keeps from being used is no reason to buy more."""
     connection = await session.connection()
-    values = {"now": now, "after": after, "only": only, "most": PAGE_ACCOUNTS}
+    accounts = None if only is None else list(only)
+    most = PAGE_ACCOUNTS if accounts is None else len(accounts)
+    values = {"now": now, "after": after, "only": accounts, "most": most}
     return [row[0] for row in await connection.execute(NEEDED, values)]
 
 

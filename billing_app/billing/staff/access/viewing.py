@@ -61,7 +61,7 @@ async def visit(database: Database, token: str, now: datetime) -> Visitor | None
         .where(col(Session.revoked_at).is_(None))
         .where(Session.expires_at > now)
     )
-    async with database.reading() as session:
+    async with database.asking() as session:
         row = (await session.exec(query)).first()
         return await _visitor(session, *row) if row else None
 
