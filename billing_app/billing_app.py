@@ -25,7 +25,7 @@ from billing_app.reverse_proxy import OneAddress, lifespan_of
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
-from billing_app.states.failures import tell_of_failure
+from billing_app.states.error_messages import show_failure
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
@@ -40,7 +40,7 @@ api = create_app()
 
 
 def behind_one_address(pages: ASGIApp) -> ASGIApp:
-    """The pages with the API beside them."""
+    """Serves the pages and the API from one address."""
     return OneAddress(pages=pages, api=api)
 
 
@@ -48,12 +48,12 @@ app = rx.App(
     stylesheets=["/billing.css"],
     html_lang="en",
     head_components=[
-        rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml"),
-        rx.el.script(src="/door.js"),
+        rx.el.link(rel="icon", href="/logo.svg", type="image/svg+xml"),
+        rx.el.script(src="/restore_form_fields.js"),
     ],
     extra_app_wraps={(5, "Overlay"): lambda _: connection_lost()},
     api_transformer=behind_one_address,
-    backend_exception_handler=tell_of_failure,
+    backend_exception_handler=show_failure,
 )
 app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))
@@ -134,7 +134,7 @@ app.add_page(
 app.add_page(
     reset_password,
     route=routes.RESET_PASSWORD,
-    title="New password · Billing",
+    title="Choose a new password · Billing",
     on_load=AuthFormState.load_link,
 )
 app.add_page(
@@ -143,4 +143,4 @@ app.add_page(
     title="Change your password · Billing",
     on_load=AuthFormState.load_for_signed_in,
 )
-app.add_page(not_found, route=routes.NOT_FOUND, title="No such page · Billing")
+app.add_page(not_found, route=routes.NOT_FOUND, title="Page not found · Billing")

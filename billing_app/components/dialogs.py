@@ -1,4 +1,4 @@
-"""What asks before something is done: a dialog with a form, its fields, and the yes."""
+"""Confirmation dialogs and the fields of their forms."""
 
 from typing import Any, Final, Literal
 
@@ -6,13 +6,13 @@ import reflex as rx
 
 from billing_app.components.controls import Handler
 from billing_app.components.feedback import notice
-from billing_app.components.numbers import Words
+from billing_app.components.numbers import Text
 
 FieldKind = Literal["text", "number", "date", "datetime-local", "email"]
 
-# Radix gives the focus back to its own trigger alone; these dialogs are opened by the server. One
-# that a menu opened belongs to the menu's button, whether the menu goes before the dialog comes or
-# after. Where the button is gone, the page has the focus.
+# Radix returns the focus only to its own trigger, but the server opens these dialogs. After a
+# dialog opened from a menu, the focus returns to the menu's button, whichever closes first; if the
+# button is gone, to the page.
 REMEMBER_OPENER: Final = """() => {
     const focused = document.activeElement;
     const menu = focused.closest('[role=menu]');
@@ -39,13 +39,13 @@ MENU_OF_DIALOGS: Final = {"onCloseAutoFocus": rx.Var(LEAVE_TO_DIALOG)}
 
 
 def dialog(
-    *body: rx.Component, title: Words, words: Words, is_open: rx.Var[bool], on_close: Handler
+    *body: rx.Component, title: Text, words: Text, is_open: rx.Var[bool], on_close: Handler
 ) -> rx.Component:
-    """Over the page, until it is closed; Escape closes it."""
+    """A modal dialog; Escape closes it."""
     return rx.dialog.root(
         rx.dialog.content(
             rx.dialog.title(title, class_name="dialog-title"),
-            rx.dialog.description(words, class_name="dialog-words"),
+            rx.dialog.description(words, class_name="dialog-text"),
             *body,
             class_name="dialog",
             custom_attrs=GIVE_FOCUS_BACK,
@@ -56,21 +56,21 @@ def dialog(
 
 
 def problem_in(said: Any) -> rx.Component:
-    """Why it was refused, inside the dialog; `said` is what a StaffPage says."""
+    """Why the action was refused, inside the dialog; `said` is the result of a StaffPage."""
     return rx.cond(said.is_bad, notice(tone="bad", title=said.words, words=""))
 
 
 def field(
-    label: Words,
+    label: Text,
     name: str,
     *,
     kind: FieldKind = "text",
-    hint: Words = "",
-    value: Words | None = None,
+    hint: Text = "",
+    value: Text | None = None,
     is_required: bool = True,
     **attributes: Any,
 ) -> rx.Component:
-    """A labelled field of a dialog's form; `value` is what stands there first."""
+    """A labelled field of a dialog's form; `value` is its first value."""
     identity = f"field-{name}"
     first = {} if value is None else {"default_value": value}
     return _labelled(
@@ -92,15 +92,15 @@ def field(
 
 
 def choice_field(
-    label: Words,
+    label: Text,
     name: str,
     options: list[rx.Component],
     *,
-    hint: Words = "",
-    value: Words | None = None,
+    hint: Text = "",
+    value: Text | None = None,
     **attributes: Any,
 ) -> rx.Component:
-    """A labelled choice of a dialog's form."""
+    """A labelled select of a dialog's form."""
     identity = f"field-{name}"
     first = {} if value is None else {"default_value": value}
     return _labelled(
@@ -120,12 +120,12 @@ def choice_field(
 
 
 def reason_field(
-    hint: Words = "The customer sees it in their history.",
+    hint: Text = "The customer sees it in their history.",
     *,
-    value: Words | None = None,
+    value: Text | None = None,
     **attributes: Any,
 ) -> rx.Component:
-    """Why: every change of the staff says it. `value` is what stands there first."""
+    """The reason, which every change by staff requires."""
     first = {} if value is None else {"default_value": value}
     return _labelled(
         "Reason",
@@ -149,20 +149,20 @@ def dialog_foot(*buttons: rx.Component) -> rx.Component:
     return rx.el.div(*buttons, class_name="dialog-foot")
 
 
-def _labelled(label: Words, identity: str, hint: Words, control: rx.Component) -> rx.Component:
+def _labelled(label: Text, identity: str, hint: Text, control: rx.Component) -> rx.Component:
     return rx.el.div(
         rx.el.label(label, html_for=identity, class_name="field-label"),
         control,
         rx.el.p(hint, id=f"{identity}-hint", class_name="field-hint")
-        if _is_said(hint)
+        if _is_given(hint)
         else rx.fragment(),
         class_name="field",
     )
 
 
-def _described(identity: str, hint: Words) -> dict[str, str]:
-    return {"aria-describedby": f"{identity}-hint"} if _is_said(hint) else {}
+def _described(identity: str, hint: Text) -> dict[str, str]:
+    return {"aria-describedby": f"{identity}-hint"} if _is_given(hint) else {}
 
 
-def _is_said(words: Words) -> bool:
-    return isinstance(words, rx.Var) or bool(words)
+def _is_given(text: Text) -> bool:
+    return isinstance(text, rx.Var) or bool(text)

@@ -1,4 +1,4 @@
-"""Pages whose numbers move by themselves."""
+"""Live pages: they poll for changes and refresh while they are open."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -22,7 +22,7 @@ POLL_SECONDS = 1.5
 BACK_OFF_SECONDS = 5.0
 # Also without news: for what only time changes, and what the mark of an account does not cover.
 READ_AGAIN = timedelta(seconds=6)
-# Of one reading: a database that takes the question and never answers is not reachable either.
+# For one read: a database that accepts a query and never answers counts as unreachable.
 PATIENCE_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ else:
 class LivePage(Page, mixin=True):
     """Reads when the page opens, and again while it is open.
 
-    A page's state inherits from this and from SessionState, and says in `_read` what to read.
+    A page's state inherits from this and from SessionState, and implements `_read`.
     """
 
     is_ready: rx.Field[bool] = rx.field(False)
@@ -52,8 +52,8 @@ class LivePage(Page, mixin=True):
         """Ask the billing service and `_show` the answers."""
         raise NotImplementedError
 
-    def _beside(self) -> list[EventCallback[()]]:
-        """What else begins when the page opens: slow questions, asked in the background."""
+    def _background_events(self) -> list[EventCallback[()]]:
+        """Slow reads that start in the background when the page opens."""
         return []
 
     @rx.event
@@ -61,9 +61,9 @@ class LivePage(Page, mixin=True):
         """The page was opened, or another account was chosen."""
         self._visit += 1
         leave = await self._refresh()
-        # Chained rather than listed beside `load`: the events of a page's opening don't wait
-        # for each other, and the watch must see this visit's number.
-        return leave or [type(self).watch, *([] if self.is_broken else self._beside())]
+        # Chained, not listed beside `load`: events of a page's opening don't wait for each other,
+        # and `watch` must see this visit's number.
+        return leave or [type(self).watch, *([] if self.is_broken else self._background_events())]
 
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
@@ -77,7 +77,7 @@ class LivePage(Page, mixin=True):
                     return
                 was_broken = self.is_broken
                 leave = await self._refresh(only_news=True)
-                beside = self._beside() if was_broken and not self.is_broken else []
+                beside = self._background_events() if was_broken and not self.is_broken else []
             if leave is not None:
                 yield leave
                 return
@@ -89,9 +89,9 @@ class LivePage(Page, mixin=True):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self._read_all(only_news=only_news)
         except Exception as error:
-            # Whatever it is, the page keeps what it shows, says so, and tries again.
-            told = log.warning if self.is_broken else log.exception
-            told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
+            # The page keeps what it shows, says that it is out of date, and tries again.
+            write = log.warning if self.is_broken else log.exception
+            write("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
             at = formatting.moment(self._read_at) if self._read_at else ""
             self._show(is_broken=True, read_at=at)
         return None
@@ -103,9 +103,9 @@ class LivePage(Page, mixin=True):
             return leave
         if only_news and not await self._has_news(actor):
             return None
-        account = await self._settle(actor)
+        account = await self._sync_account(actor)
         if account is not None:
-            await self._tell(actor, account, datetime.now(UTC))
+            await self._show_banner(actor, account, datetime.now(UTC))
             await self._read(actor, account)
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True, has_account=account is not None)
@@ -127,6 +127,6 @@ class LivePage(Page, mixin=True):
 
 
 async def is_connected(token: str) -> bool:
-    """Whether the tab is still there, on whichever worker its socket is."""
+    """Whether the tab is still connected, to whichever worker."""
     namespace = get_app().app.event_namespace
     return await namespace._token_manager.is_token_connected(token)  # noqa: SLF001

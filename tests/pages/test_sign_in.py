@@ -28,7 +28,7 @@ def test_a_wrong_password_and_an_unknown_address_say_the_same(open_context: Open
         page.get_by_label("E-mail").fill(email)
         page.get_by_label("Password").fill("not the password")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+        expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
 
 
 def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: OpenContext) -> None:
@@ -39,7 +39,7 @@ def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: Open
     page.get_by_label("E-mail").fill("nobody@example.com")
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+    expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
     page.wait_for_load_state("networkidle")
     expect(page.get_by_label("E-mail")).to_have_value("nobody@example.com")
     expect(page.get_by_label("Password")).to_have_value("")
@@ -51,7 +51,7 @@ def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: Open
     page.get_by_label("E-mail").fill(OWNER_EMAIL)
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Create account").click()
-    expect(page.get_by_text("This e-mail address can't be used.")).to_be_visible()
+    expect(page.get_by_text("This email address can't be used.")).to_be_visible()
     expect(page.get_by_label("Name")).to_have_value("Grace")
     expect(page.get_by_label("E-mail")).to_have_value(OWNER_EMAIL)
 
@@ -79,7 +79,7 @@ def test_signing_up_starts_the_trial(open_context: OpenContext) -> None:
     page.get_by_role("button", name="Create account").click()
     expect(page.locator("#remaining")).to_have_text("100")
     expect(page.get_by_text("of 100 executions left")).to_be_visible()
-    expect(page.get_by_text("Nothing has run yet")).to_be_visible()
+    expect(page.get_by_text("No executions yet")).to_be_visible()
 
 
 def test_signing_out_forgets_what_was_shown(open_context: OpenContext) -> None:
