@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import reflex as rx
+from reflex.vars import NumberVar
 
 from billing_app.components.numbers import Text
 
@@ -110,25 +111,28 @@ def _day(
 
 
 def pager(
-    text: Text,
+    page_number: NumberVar[int],
     *,
-    has_newer: rx.Var[bool],
     has_older: rx.Var[bool],
     on_newer: Handler,
     on_older: Handler,
     back_label: Text = "Newer",
     forward_label: Text = "Older",
 ) -> rx.Component:
-    """Pages through a list on the server."""
-    return rx.el.nav(
-        rx.el.span(text, class_name="number"),
-        rx.el.div(
-            _page_button(back_label, enabled=has_newer, on_click=on_newer),
-            _page_button(forward_label, enabled=has_older, on_click=on_older),
-            class_name="pager-buttons",
+    """Pages through a list on the server; hidden while there is only one page."""
+    has_newer = page_number > 1
+    return rx.cond(
+        has_older | has_newer,
+        rx.el.nav(
+            rx.el.span(f"Page {page_number}", class_name="number"),
+            rx.el.div(
+                _page_button(back_label, enabled=has_newer, on_click=on_newer),
+                _page_button(forward_label, enabled=has_older, on_click=on_older),
+                class_name="pager-buttons",
+            ),
+            class_name="pager",
+            custom_attrs={"aria-label": "Pages"},
         ),
-        class_name="pager",
-        custom_attrs={"aria-label": "Pages"},
     )
 
 

@@ -1,5 +1,7 @@
 """Confirmation dialogs and the fields of their forms."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 import reflex as rx
@@ -71,24 +73,10 @@ def field(
     **attributes: Any,
 ) -> rx.Component:
     """A labelled field of a dialog's form; `value` is its first value."""
-    identity = f"field-{name}"
-    first = {} if value is None else {"default_value": value}
-    return _labelled(
-        label,
-        identity,
-        hint,
-        rx.el.input(
-            id=identity,
-            name=name,
-            type=kind,
-            required=is_required,
-            auto_complete="off",
-            class_name="input",
-            custom_attrs=_described(identity, hint),
-            **first,
-            **attributes,
-        ),
+    control = partial(
+        rx.el.input, type=kind, required=is_required, auto_complete="off", class_name="input"
     )
+    return _labelled(control, label, name, hint=hint, value=value, **attributes)
 
 
 def choice_field(
@@ -101,22 +89,8 @@ def choice_field(
     **attributes: Any,
 ) -> rx.Component:
     """A labelled select of a dialog's form."""
-    identity = f"field-{name}"
-    first = {} if value is None else {"default_value": value}
-    return _labelled(
-        label,
-        identity,
-        hint,
-        rx.el.select(
-            *options,
-            id=identity,
-            name=name,
-            class_name="select",
-            custom_attrs=_described(identity, hint),
-            **first,
-            **attributes,
-        ),
-    )
+    control = partial(rx.el.select, *options, class_name="select")
+    return _labelled(control, label, name, hint=hint, value=value, **attributes)
 
 
 def reason_field(
@@ -126,43 +100,36 @@ def reason_field(
     **attributes: Any,
 ) -> rx.Component:
     """The reason, which every change by staff requires."""
-    first = {} if value is None else {"default_value": value}
-    return _labelled(
-        "Reason",
-        "field-reason",
-        hint,
-        rx.el.textarea(
-            id="field-reason",
-            name="reason",
-            required=True,
-            max_length=500,
-            rows="2",
-            class_name="input area",
-            custom_attrs=_described("field-reason", hint),
-            **first,
-            **attributes,
-        ),
+    control = partial(
+        rx.el.textarea, required=True, max_length=500, rows="2", class_name="input area"
     )
+    return _labelled(control, "Reason", "reason", hint=hint, value=value, **attributes)
 
 
 def dialog_foot(*buttons: rx.Component) -> rx.Component:
     return rx.el.div(*buttons, class_name="dialog-foot")
 
 
-def _labelled(label: Text, identity: str, hint: Text, control: rx.Component) -> rx.Component:
+def _labelled(
+    control: Callable[..., rx.Component],
+    label: Text,
+    name: str,
+    *,
+    hint: Text,
+    value: Text | None,
+    **attributes: Any,
+) -> rx.Component:
+    identity = f"field-{name}"
+    has_hint = isinstance(hint, rx.Var) or bool(hint)
+    if value is not None:
+        attributes["default_value"] = value
+    if has_hint:
+        attributes["custom_attrs"] = {"aria-describedby": f"{identity}-hint"}
     return rx.el.div(
         rx.el.label(label, html_for=identity, class_name="field-label"),
-        control,
+        control(id=identity, name=name, **attributes),
         rx.el.p(hint, id=f"{identity}-hint", class_name="field-hint")
-        if _is_given(hint)
+        if has_hint
         else rx.fragment(),
         class_name="field",
     )
-
-
-def _described(identity: str, hint: Text) -> dict[str, str]:
-    return {"aria-describedby": f"{identity}-hint"} if _is_given(hint) else {}
-
-
-def _is_given(text: Text) -> bool:
-    return isinstance(text, rx.Var) or bool(text)

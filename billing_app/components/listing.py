@@ -89,17 +89,13 @@ def listing(
             class_name=rx.cond(paging.state.is_busy, "listing busy", "listing"),
             custom_attrs={"aria-busy": rx.cond(paging.state.is_busy, "true", "false")},
         ),
-        rx.cond(
-            place.has_older | (place.page_number > 1),
-            pager(
-                f"Page {place.page_number}",
-                has_newer=place.page_number > 1,
-                has_older=place.has_older,
-                on_newer=paging.state.show_newer(paging.table),
-                on_older=paging.state.show_older(paging.table),
-                back_label="Back",
-                forward_label=rx.cond(place.examined, "Search on", "Next"),
-            ),
+        pager(
+            place.page_number,
+            has_older=place.has_older,
+            on_newer=paging.state.show_newer(paging.table),
+            on_older=paging.state.show_older(paging.table),
+            back_label="Back",
+            forward_label=rx.cond(place.examined, "Keep searching", "Next"),
         ),
         flush=True,
         **head,
@@ -125,8 +121,8 @@ def _tools(tools: Sequence[rx.Component], paging: Paging) -> rx.Component:
 def _nothing_matches(paging: Paging) -> rx.Component:
     return empty(
         icon="search-x",
-        title="Nothing matches",
-        words="Take a filter away, or look for another.",
+        title="No matches",
+        words="Remove a filter or change your search.",
         action=clear_button(paging),
     )
 
@@ -141,8 +137,8 @@ def _nothing_yet(paging: Paging) -> rx.Component:
     """An empty page with more to search."""
     return empty(
         icon="search",
-        title=f"Looked at {paging.place.examined} accounts, nothing yet",
-        words="What you look for is rare, or not there. The search goes on where it stopped.",
+        title=f"Searched {paging.place.examined} accounts, no match yet",
+        words="Keep searching to look through the rest.",
     )
 
 

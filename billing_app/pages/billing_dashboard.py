@@ -32,11 +32,7 @@ def billing_dashboard() -> rx.Component:
             _events(),
         ),
         path=routes.DASHBOARD,
-        is_ready=State.is_ready,
-        is_broken=State.is_broken,
-        has_account=State.has_account,
-        read_at=State.read_at,
-        on_account=State.load,
+        state=State,
     )
 
 

@@ -40,11 +40,7 @@ def billing_overview() -> rx.Component:
             support(),
         ),
         path=routes.OVERVIEW,
-        is_ready=State.is_ready,
-        is_broken=State.is_broken,
-        has_account=State.has_account,
-        read_at=State.read_at,
-        on_account=State.load,
+        state=State,
     )
 
 
@@ -253,15 +249,11 @@ def _history() -> rx.Component:
                 icon="history", title="No plans yet", words="Every plan stays listed here."
             ),
         ),
-        rx.cond(
-            State.has_older | (State.page_number > 1),
-            pager(
-                f"Page {State.page_number}",
-                has_newer=State.page_number > 1,
-                has_older=State.has_older,
-                on_newer=State.show_newer,
-                on_older=State.show_older,
-            ),
+        pager(
+            State.page_number,
+            has_older=State.has_older,
+            on_newer=State.show_newer,
+            on_older=State.show_older,
         ),
         title="Plan history",
         note="All plans, newest first",

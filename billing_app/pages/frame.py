@@ -10,6 +10,7 @@ from billing_app.components.cards import live_indicator, page_head
 from billing_app.components.controls import Handler, native_form, native_link, press_button
 from billing_app.components.feedback import empty, notice, out_of_date, page_skeleton
 from billing_app.pages.offer_dialog import offer_dialog
+from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import START_AFRESH, SessionState
 from billing_app.states.views import AccountChoice
@@ -24,34 +25,25 @@ Pages = tuple[tuple[str, str, str], ...]
 FORGET: Final = START_AFRESH.split(";", maxsplit=1)[0]
 
 
-def frame(
-    content: rx.Component,
-    *,
-    path: str,
-    is_ready: rx.Var[bool],
-    is_broken: rx.Var[bool],
-    has_account: rx.Var[bool],
-    read_at: rx.Var[str],
-    on_account: Handler,
-) -> rx.Component:
-    """The page of `path`; a skeleton until `is_ready`, and an explanation if it can't be read."""
-    is_unknown = is_broken & (SessionState.viewer.email == "")
-    stale = out_of_date(is_broken=is_broken, read_at=read_at)
+def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Component:
+    """The page of `path`; a skeleton until it is read, and an explanation if it can't be."""
+    is_unknown = state.is_broken & (SessionState.viewer.email == "")
+    stale = out_of_date(is_broken=state.is_broken, read_at=state.read_at)
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
         rx.el.div(
-            _side(path, on_account, is_unknown),
-            _top_bar(on_account, is_unknown),
+            _side(path, state.load, is_unknown),
+            _top_bar(state.load, is_unknown),
             rx.el.main(
                 rx.cond(
-                    is_ready,
+                    state.is_ready,
                     rx.cond(
-                        has_account,
+                        state.has_account,
                         rx.el.div(stale, _banner(), content, class_name="main-inner"),
                         _no_account(),
                     ),
-                    rx.cond(is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
+                    rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
                 ),
                 id="content",
                 class_name="main",

@@ -32,15 +32,11 @@ def payment() -> rx.Component:
                 class_name="card-foot",
             ),
         ),
-        rx.cond(
-            State.has_older_invoices | (State.invoice_page > 1),
-            pager(
-                f"Page {State.invoice_page}",
-                has_newer=State.invoice_page > 1,
-                has_older=State.has_older_invoices,
-                on_newer=State.show_newer_invoices,
-                on_older=State.show_older_invoices,
-            ),
+        pager(
+            State.invoice_page,
+            has_older=State.has_older_invoices,
+            on_newer=State.show_newer_invoices,
+            on_older=State.show_older_invoices,
         ),
         title="Payment",
         note="Cards and invoices are managed by Stripe",

@@ -16,15 +16,11 @@ def support() -> rx.Component:
         State.steps.length() > 0,
         card(
             rx.el.ol(rx.foreach(State.steps, _step), class_name="steps"),
-            rx.cond(
-                State.has_older_steps | (State.steps_page > 1),
-                pager(
-                    f"Page {State.steps_page}",
-                    has_newer=State.steps_page > 1,
-                    has_older=State.has_older_steps,
-                    on_newer=State.show_newer_steps,
-                    on_older=State.show_older_steps,
-                ),
+            pager(
+                State.steps_page,
+                has_older=State.has_older_steps,
+                on_newer=State.show_newer_steps,
+                on_older=State.show_older_steps,
             ),
             title="Support activity",
             note="Everything our support team did on this account, and why",

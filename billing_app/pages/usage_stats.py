@@ -49,11 +49,7 @@ def usage_stats() -> rx.Component:
             _events(),
         ),
         path=routes.USAGE,
-        is_ready=State.is_ready,
-        is_broken=State.is_broken,
-        has_account=State.has_account,
-        read_at=State.read_at,
-        on_account=State.load,
+        state=State,
     )
 
 
@@ -138,15 +134,11 @@ def _days() -> rx.Component:
             wide_only=("Used",),
             when_empty=_no_executions(),
         ),
-        rx.cond(
-            State.has_older_days | (State.days_page > 1),
-            pager(
-                f"Page {State.days_page}",
-                has_newer=State.days_page > 1,
-                has_older=State.has_older_days,
-                on_newer=State.show_newer_days,
-                on_older=State.show_older_days,
-            ),
+        pager(
+            State.days_page,
+            has_older=State.has_older_days,
+            on_newer=State.show_newer_days,
+            on_older=State.show_older_days,
         ),
         title="Days",
         note="Only days with activity",
@@ -186,15 +178,11 @@ def _events() -> rx.Component:
                     ),
                 ),
             ),
-            rx.cond(
-                State.has_older_events | (State.events_page > 1),
-                pager(
-                    f"Page {State.events_page}",
-                    has_newer=State.events_page > 1,
-                    has_older=State.has_older_events,
-                    on_newer=State.show_newer_events,
-                    on_older=State.show_older_events,
-                ),
+            pager(
+                State.events_page,
+                has_older=State.has_older_events,
+                on_newer=State.show_newer_events,
+                on_older=State.show_older_events,
             ),
             title="Events",
             note="The ledger for this range, newest first",
