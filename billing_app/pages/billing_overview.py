@@ -186,9 +186,9 @@ def _period() -> rx.Component:
     )
 
 
-def _measure(name: rx.Var[str] | str, words: rx.Var[str], bar: rx.Component) -> rx.Component:
+def _measure(name: rx.Var[str] | str, text: rx.Var[str], bar: rx.Component) -> rx.Component:
     return rx.el.div(
-        rx.el.div(rx.el.span(name), rx.el.strong(words), class_name="measure-text"), bar
+        rx.el.div(rx.el.span(name), rx.el.strong(text), class_name="measure-text"), bar
     )
 
 
@@ -267,11 +267,8 @@ def _history_row(plan: ObjectVar[PlanRow]) -> rx.Component:
             rx.fragment(
                 plan.name,
                 rx.el.span(badge(plan.state, plan.tone), class_name="narrow-only"),
-                rx.el.span("Started: ", plan.started, class_name="row-note narrow-only"),
-                rx.cond(
-                    plan.ended != "",
-                    rx.el.span("Ended: ", plan.ended, class_name="row-note narrow-only"),
-                ),
+                _on_phone("Started", plan.started, plan.start_reason),
+                _on_phone("Ended", plan.ended, plan.end_reason),
             ),
             "strong multiline",
         ),
@@ -282,7 +279,17 @@ def _history_row(plan: ObjectVar[PlanRow]) -> rx.Component:
             rx.fragment(rx.el.span(plan.used, " of", class_name="narrow-only"), plan.executions),
             "right strong",
         ),
-        cell(plan.started, "soft wrap wide-only"),
-        cell(rx.cond(plan.ended != "", plan.ended, "—"), "soft wrap wide-only"),
+        cell(_when(plan.started, plan.start_reason), "soft wide-only"),
+        cell(rx.cond(plan.ended != "", _when(plan.ended, plan.end_reason), "—"), "soft wide-only"),
         key=plan.plan_id,
+    )
+
+
+def _when(at: rx.Var[str], reason: rx.Var[str]) -> rx.Component:
+    return rx.fragment(at, rx.el.p(reason, class_name="row-note"))
+
+
+def _on_phone(label: str, at: rx.Var[str], reason: rx.Var[str]) -> rx.Component:
+    return rx.cond(
+        at != "", rx.el.span(f"{label}: {at} · {reason}", class_name="row-note narrow-only")
     )

@@ -119,6 +119,7 @@ def plan_row(plan: PlanView) -> PlanRow:
     """A plan with when and why it started and ended."""
     started = formatting.moment(plan.began_at) if plan.began_at else ""
     ended = formatting.moment(plan.ended_at) if plan.ended_at else ""
+    unused = "" if started else "Never used" if ended else "Not started"
     state, tone = {
         PlanState.CURRENT: ("In use", "accent"),
         PlanState.UPCOMING: ("Next", ""),
@@ -132,8 +133,10 @@ def plan_row(plan: PlanView) -> PlanRow:
         tone=tone,
         executions=formatting.number(plan.executions),
         used=formatting.number(plan.used),
-        started=_joined(started, formatting.begin_reason(plan.began_because)) or _not_started(plan),
-        ended=_joined(ended, formatting.end_reason(plan.ended_because)),
+        started=started,
+        start_reason=formatting.begin_reason(plan.began_because) or unused,
+        ended=ended,
+        end_reason=formatting.end_reason(plan.ended_because),
         note=_queue_note(plan),
     )
 
@@ -258,14 +261,6 @@ def _queue_note(plan: PlanView) -> str:
 def _left(plan: PlanView) -> str:
     held = f", {formatting.number(plan.held)} reserved" if plan.held else ""
     return f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left{held}"
-
-
-def _not_started(plan: PlanView) -> str:
-    return "Never used" if plan.state is PlanState.ENDED else "Not started"
-
-
-def _joined(at: str, reason: str) -> str:
-    return f"{at} · {reason}" if at and reason else at
 
 
 def percent_of(part: float, whole: float) -> float:

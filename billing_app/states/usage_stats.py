@@ -257,7 +257,7 @@ class UsageStatsState(LivePage, SessionState):
                 formatting.number(by_day[best]) if best else "0",
                 formatting.short_day(best) if best else "no executions",
             ),
-            denied=StatView(formatting.number(sum(row.denied for row in rows)), "requests refused"),
+            denied=StatView(formatting.number(sum(row.denied for row in rows)), "requests"),
         )
 
     def _show_days(self, rows: list[DailyRow]) -> None:

@@ -69,7 +69,7 @@ def named_users(rows: list[DailyRow], viewer: Reader) -> list[DailyRow]:
 
 
 def person(user_id: str, viewer: Reader) -> str:
-    """ "You", another user's id, or nothing. Staff are never "You"."""
+    """The user's id, or "You" for the viewer's own; staff are never "You"."""
     is_viewer = isinstance(viewer, UserActor) and user_id == viewer.user_id
     return YOU if is_viewer else user_id
 

@@ -100,7 +100,9 @@ class PlanRow:
     executions: str
     used: str
     started: str
+    start_reason: str
     ended: str
+    end_reason: str
     note: str
 
 
@@ -158,7 +160,7 @@ class OfferItem:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionTerms:
-    """The subscription's price and end; `undo_label` takes back what waits for the end."""
+    """The subscription's price and end; `undo_label` undoes what is scheduled."""
 
     name: str = ""
     price: str = ""
