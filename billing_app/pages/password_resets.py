@@ -12,7 +12,7 @@ from billing_app.states.auth_forms import AuthFormState
 def forgot_password() -> rx.Component:
     """Asks for the address to email a reset link to."""
     return auth_page(
-        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+        text_field(name="email", label="Email", kind="email", autocomplete="username"),
         title="Forgot your password?",
         text="We will email you a link to choose a new one.",
         action=routes.PASSWORD_RESETS,

@@ -11,7 +11,7 @@ from billing_app.states.auth_forms import AuthFormState
 def sign_in() -> rx.Component:
     """Posts to the API, which sets the cookie."""
     return auth_page(
-        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+        text_field(name="email", label="Email", kind="email", autocomplete="username"),
         text_field(
             name="password", label="Password", kind="password", autocomplete="current-password"
         ),

@@ -12,7 +12,7 @@ def sign_up() -> rx.Component:
     """Posts to the API, which starts the trial and sets the cookie."""
     return auth_page(
         text_field(name="name", label="Name", kind="text", autocomplete="name", max_length=255),
-        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+        text_field(name="email", label="Email", kind="email", autocomplete="username"),
         text_field(
             name="password",
             label="Password",

@@ -143,7 +143,7 @@ def _back_again(site: AppOnOwnServer) -> Iterator[None]:
 def sign_in_as_staff(page: Page) -> None:
     page.goto(f"{routes.SIGN_IN}?next={routes.STAFF}")
     expect(page.locator("input[name=next]")).to_have_value(routes.STAFF)
-    page.get_by_label("E-mail").fill(STAFF_EMAIL)
+    page.get_by_label("Email").fill(STAFF_EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.locator(".console h1").wait_for()
@@ -293,7 +293,7 @@ def test_signing_in_and_out_is_told_in_words(site: AppOnOwnServer) -> None:
     site.server.stop()
     outside = site.open_context().new_page()
     outside.goto(routes.SIGN_IN)
-    outside.get_by_label("E-mail").fill(OWNER_EMAIL)
+    outside.get_by_label("Email").fill(OWNER_EMAIL)
     outside.get_by_label("Password").fill(PASSWORD)
     outside.get_by_role("button", name="Sign in").click()
     expect(outside.get_by_text("The server can't reach its database.")).to_be_visible()

@@ -18,7 +18,7 @@ def new_person(open_context: OpenContext) -> str:
     page = open_context().new_page()
     page.goto(routes.SIGN_UP)
     page.get_by_label("Name").fill("Mary Shelley")
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(OLD)
     page.get_by_role("button", name="Create account").click()
     page.locator("#remaining").wait_for()
@@ -34,7 +34,7 @@ def test_forgotten_and_chosen_anew(
     page.goto(routes.SIGN_IN)
     page.get_by_role("link", name="Forgot your password?").click()
     expect(page.get_by_role("heading", name="Forgot your password?")).to_be_visible()
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_role("button", name="Email me a link").click()
     expect(page.get_by_role("status")).to_contain_text("a link is on its way")
     assert grave_violations(page) == []
