@@ -136,7 +136,7 @@ def _dialogs() -> rx.Component:
                 ),
                 rx.el.div(
                     field(
-                        "When fewer are left than",
+                        "Buy when fewer are left than",
                         "threshold",
                         value=top_up.threshold,
                         input_mode="numeric",
