@@ -39,7 +39,7 @@ from billing_app.states.usage_stats import UsageStatsState
 api = create_app()
 
 
-def behind_one_address(pages: ASGIApp) -> ASGIApp:
+def mount_api(pages: ASGIApp) -> ASGIApp:
     """Serves the pages and the API from one address."""
     return OneAddress(pages=pages, api=api)
 
@@ -52,7 +52,7 @@ app = rx.App(
         rx.el.script(src="/restore_form_fields.js"),
     ],
     extra_app_wraps={(5, "Overlay"): lambda _: connection_lost()},
-    api_transformer=behind_one_address,
+    api_transformer=mount_api,
     backend_exception_handler=show_failure,
 )
 app.add_middleware(SessionGuard())

@@ -60,7 +60,7 @@ def _needs_session(path: str) -> bool:
 def _as_built(scope: Scope) -> Scope:
     """The scope with the path that the build's file of a page has, which saves a redirect."""
     path: str = scope["path"]
-    if routes.is_staff_page_of_one(path):
+    if routes.is_staff_detail_page(path):
         return {**scope, "path": ANY_PAGE, "raw_path": ANY_PAGE.encode()}
     if path in PAGES_IN_FOLDERS:
         return {**scope, "path": f"{path}/", "raw_path": f"{path}/".encode()}

@@ -48,6 +48,8 @@ PASSWORDS: Final = "/billing/passwords"
 PASSWORD_RESET: Final = "/billing/passwords/reset"
 PASSWORD_CHANGE: Final = "/billing/passwords/change"
 USAGE_EXPORT: Final = "/billing/usage/export.csv"
+ACCOUNT_HISTORY: Final = "/billing/account-history"
+STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"
 API_DOCS: Final = "/billing/docs"
 OPENAPI: Final = "/billing/openapi.json"
 
@@ -60,7 +62,7 @@ def is_staff_page(path: str) -> bool:
     return path == STAFF or path.startswith(f"{STAFF}/")
 
 
-def is_staff_page_of_one(path: str) -> bool:
+def is_staff_detail_page(path: str) -> bool:
     """Whether it is the page of a single customer or offer."""
     folder, _, name = path.rstrip("/").rpartition("/")
     return bool(name) and folder in (STAFF_CUSTOMERS, STAFF_OFFERS)
@@ -79,7 +81,3 @@ def staff_offer(code: str) -> str:
 def is_api(path: str) -> bool:
     """Whether a path belongs to the billing API, known or not: its 404 is JSON, not a page."""
     return path == API_PREFIX or path.startswith(f"{API_PREFIX}/") or path in API_OTHER
-
-
-ACCOUNT_HISTORY: Final = "/billing/account-history"
-STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"
