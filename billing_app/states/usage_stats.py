@@ -236,7 +236,7 @@ class UsageStatsState(LivePage, SessionState):
         more = f", {formatting.number(beyond)} beyond the plan" if beyond else ""
         has_ended = plan.state is PlanState.ENDED
         self._show(
-            cumulative_title=f"Used from {'your last plan' if has_ended else 'your current plans'}",
+            cumulative_title=f"Usage of your {'last plan' if has_ended else 'current plans'}",
             cumulative_note=f"{used} of {total} executions{more}",
         )
         return True
