@@ -22,7 +22,7 @@ POLL_SECONDS = 1.5
 BACK_OFF_SECONDS = 5.0
 # Also without news: for what only time changes, and what the mark of an account does not cover.
 READ_AGAIN = timedelta(seconds=6)
-# For one read: a database that accepts a query and never answers counts as unreachable.
+# Of one reading: a database that takes the question and never answers is not reachable either.
 PATIENCE_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
