@@ -137,7 +137,7 @@ def _nothing_yet(paging: Paging) -> rx.Component:
     """An empty page with more to search."""
     return empty(
         icon="search",
-        title=f"Searched {paging.place.examined} accounts, no match yet",
+        title=f"Looked through {paging.place.examined} accounts, no match yet",
         words="Keep searching to look through the rest.",
     )
 
