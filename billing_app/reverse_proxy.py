@@ -59,7 +59,7 @@ def _needs_session(path: str) -> bool:
 def _built_path(scope: Scope) -> Scope:
     """The scope with the path of the page's file in the build, which saves a redirect."""
     path: str = scope["path"]
-    if routes.is_staff_page_of_one(path):
+    if routes.is_staff_detail_page(path):
         return {**scope, "path": ANY_PAGE, "raw_path": ANY_PAGE.encode()}
     if path in PAGES_IN_FOLDERS:
         return {**scope, "path": f"{path}/", "raw_path": f"{path}/".encode()}

@@ -1,4 +1,4 @@
-"""Pages whose numbers move by themselves."""
+"""Live pages: they poll for changes and refresh while they are open."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -42,7 +42,7 @@ else:
 class LivePage(Page, mixin=True):
     """Reads when the page opens, and again while it is open.
 
-    A page's state inherits from this and from SessionState, and says in `_read` what to read.
+    A page's state inherits from this and from SessionState, and implements `_read`.
     """
 
     is_ready: rx.Field[bool] = rx.field(False)
@@ -56,8 +56,8 @@ class LivePage(Page, mixin=True):
         """Ask the billing service and `_show` the answers."""
         raise NotImplementedError
 
-    def _beside(self) -> list[EventCallback[()]]:
-        """What else begins when the page opens: slow questions, asked in the background."""
+    def _background_events(self) -> list[EventCallback[()]]:
+        """Slow reads that start in the background when the page opens."""
         return []
 
     @rx.event
@@ -65,9 +65,9 @@ class LivePage(Page, mixin=True):
         """The page was opened, or another account was chosen."""
         self._visit += 1
         leave = await self._refresh()
-        # Chained rather than listed beside `load`: the events of a page's opening don't wait
-        # for each other, and the watch must see this visit's number.
-        return leave or [type(self).watch, *([] if self.is_broken else self._beside())]
+        # Chained, not listed beside `load`: events of a page's opening don't wait for each other,
+        # and `watch` must see this visit's number.
+        return leave or [type(self).watch, *([] if self.is_broken else self._background_events())]
 
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
@@ -81,7 +81,7 @@ class LivePage(Page, mixin=True):
                     return
                 was_broken = self.is_broken
                 leave = await self._refresh(only_news=True)
-                beside = self._beside() if was_broken and not self.is_broken else []
+                beside = self._background_events() if was_broken and not self.is_broken else []
             if leave is not None:
                 yield leave
                 return
@@ -93,9 +93,9 @@ class LivePage(Page, mixin=True):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self._read_all(only_news=only_news)
         except Exception as error:
-            # Whatever it is, the page keeps what it shows, says so, and tries again.
-            told = log.warning if self.is_broken else log.exception
-            told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
+            # The page keeps what it shows, says that it is out of date, and tries again.
+            write = log.warning if self.is_broken else log.exception
+            write("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
             at = formatting.moment(self._read_at) if self._read_at else ""
             self._show(is_broken=True, read_at=at)
         return None
@@ -108,11 +108,11 @@ class LivePage(Page, mixin=True):
         if not await self._has_news(actor) and only_news and self._is_fresh():
             return None
         known_id = self.account.account_id
-        account = await self._settle(actor)
+        account = await self._sync_account(actor)
         if account is not None:
             if account.account_id != known_id:
                 self._version = ""
-            await self._tell(actor, account, datetime.now(UTC))
+            await self._show_banner(actor, account, datetime.now(UTC))
             await self._read(actor, account)
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True, has_account=account is not None)
@@ -156,6 +156,6 @@ _daily_rows: dict[tuple[str, str, Days, GroupBy], list[DailyRow]] = {}
 
 
 async def is_connected(token: str) -> bool:
-    """Whether the tab is still there, on whichever worker its socket is."""
+    """Whether the tab is still connected, to whichever worker."""
     namespace = get_app().app.event_namespace
     return await namespace._token_manager.is_token_connected(token)  # noqa: SLF001

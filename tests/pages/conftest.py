@@ -178,7 +178,7 @@ def _session(browser: Browser, running_app: RunningApp, email: str) -> StorageSt
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     """Fill in the form and wait for the dashboard's numbers."""
     page.goto(routes.SIGN_IN)
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.locator("#remaining").wait_for()

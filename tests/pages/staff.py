@@ -148,7 +148,7 @@ def fingerprint(app: RunningApp) -> dict[str, str]:
 
 
 def expect_said(page: Page, words: str) -> None:
-    expect(page.locator(".notice.said")).to_contain_text(words)
+    expect(page.locator(".notice.result")).to_contain_text(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from tests.postgres import OwnServer, own_server
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 from tests.stripe_sandbox.running import KEY
 
-OLD = "Not up to date: this is how it stood on"
-UNREADABLE = "This page can't be read right now"
+OLD = "Out of date: last updated"
+UNREADABLE = "This page can't be loaded right now"
 CONSOLE = (routes.STAFF, routes.STAFF_CUSTOMERS, routes.STAFF_OPERATIONS, routes.STAFF_AUDIT)
 NOTICED_WITHIN_MS = 15_000
 # Buying is on, and Stripe is of no matter here.
@@ -143,7 +143,7 @@ def _back_again(site: AppOnOwnServer) -> Iterator[None]:
 def sign_in_as_staff(page: Page) -> None:
     page.goto(f"{routes.SIGN_IN}?next={routes.STAFF}")
     expect(page.locator("input[name=next]")).to_have_value(routes.STAFF)
-    page.get_by_label("E-mail").fill(STAFF_EMAIL)
+    page.get_by_label("Email").fill(STAFF_EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.locator(".console h1").wait_for()
@@ -182,7 +182,7 @@ def expect_unreadable(page: Page) -> None:
         timeout=NOTICED_WITHIN_MS
     )
     expect(page.locator("h1")).to_be_visible()
-    expect(page.locator(".bone")).to_have_count(0)
+    expect(page.locator(".skeleton")).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -284,7 +284,7 @@ def test_a_button_says_that_it_did_not_work(site: AppOnOwnServer) -> None:
     expect_fresh(page)
     site.server.stop()
     page.get_by_role("button", name="Choose Growth").click()
-    expect(page.get_by_text("That did not work")).to_be_visible()
+    expect(page.get_by_text("Something went wrong")).to_be_visible()
 
 
 def test_signing_in_and_out_is_told_in_words(site: AppOnOwnServer) -> None:
@@ -293,7 +293,7 @@ def test_signing_in_and_out_is_told_in_words(site: AppOnOwnServer) -> None:
     site.server.stop()
     outside = site.open_context().new_page()
     outside.goto(routes.SIGN_IN)
-    outside.get_by_label("E-mail").fill(OWNER_EMAIL)
+    outside.get_by_label("Email").fill(OWNER_EMAIL)
     outside.get_by_label("Password").fill(PASSWORD)
     outside.get_by_role("button", name="Sign in").click()
     expect(outside.get_by_text("The server can't reach its database.")).to_be_visible()

@@ -91,7 +91,7 @@ def test_every_state_is_accessible_and_fits(
     look.dialog(page, "Change to Scale", "paying-change", "Pay $220.00 and change now")
     look.dialog(page, "Change to Starter", "paying-downgrade", "Nothing is charged today")
     look.dialog(page, "Cancel Growth", "paying-cancel", "You lose 30,000 executions")
-    look.dialog(page, "Set the automatic top-up", "paying-top-up", "What is bought")
+    look.dialog(page, "Set the automatic top-up", "paying-top-up", "Pack to buy")
     page = open_context(session=people.overdue, **dress).new_page()
     open_overview(page)
     expect(page.get_by_text("could not be charged")).to_be_visible()

@@ -50,7 +50,7 @@ def test_search_open_grant_and_undo(open_context: OpenContext, running_app: Runn
     dialog.get_by_role("button", name="Grant executions").click()
     expect_said(page, "700 executions granted")
     expect(page.locator(".figure-value").first).to_have_text(f"{before + 700:,}")
-    page.locator(".notice.said").get_by_role("button", name="Undo").click()
+    page.locator(".notice.result").get_by_role("button", name="Undo").click()
     expect(page.locator(".figure-value").first).to_have_text(f"{before:,}")
     page.get_by_role("tab", name="Audit").click()
     rows = page.get_by_role("table", name="Audit").get_by_role("row")
@@ -146,10 +146,10 @@ def test_view_as_customer_and_its_end(open_context: OpenContext, running_app: Ru
     for path in routes.SIGNED_IN_PAGES:
         page.goto(path)
         expect(banner).to_contain_text(
-            re.compile(r"You see Northwind as its owner does, read only, until \d\d:\d\d UTC")
+            re.compile(r"Viewing Northwind as its owner, read-only until \d\d:\d\d UTC")
         )
     page.goto(routes.OVERVIEW)
-    expect(page.get_by_role("heading", name="What support did")).to_be_visible()
+    expect(page.get_by_role("heading", name="Support activity")).to_be_visible()
     expect(page.locator(".step").first).to_contain_text("Your pages were looked at")
     expect(page.locator(".step").first).to_contain_text(WHY)
     page.goto(routes.DASHBOARD)

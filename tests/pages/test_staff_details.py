@@ -30,7 +30,7 @@ def test_back_finds_the_form_as_it_was_left(
         if refused:
             desk.dialog.get_by_role("button", name="Grant executions").click()
             expect(desk.dialog).to_contain_text("moves at most 1,000 executions at a time")
-            expect(desk.page.locator(".notice.said")).to_have_count(0)
+            expect(desk.page.locator(".notice.result")).to_have_count(0)
         desk.dialog.get_by_role("button", name="Back").click()
         expect(desk.dialog.get_by_label("Executions")).to_have_value("5000")
         expect(desk.dialog.get_by_label("Executions")).to_be_focused()

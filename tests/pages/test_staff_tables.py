@@ -79,7 +79,7 @@ def test_a_head_sorts_and_sorts_back(
     page.get_by_label("From").fill("2024-03-02")
     expect(page.get_by_role("table", name="Ledger").locator("tbody tr")).to_have_count(6)
     page.get_by_label("From").fill("2024-08-02")
-    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    expect(page.get_by_text("No matches")).to_be_visible()
     page.get_by_label("From").fill("2025-03-02")
     page.get_by_label("to", exact=True).fill("2024-03-02")
     expect(page.get_by_text("from must not be after to.")).to_be_visible()
@@ -244,11 +244,11 @@ def test_a_search_that_is_not_through_goes_on(
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
     page.get_by_label("Plan").select_option("paid")
     told = page.locator(".empty-title")
-    expect(told).to_contain_text("accounts, nothing yet")
+    expect(told).to_contain_text("accounts, no match yet")
     assert int(told.inner_text().split()[2].replace(",", "")) >= 5_000
     rows, presses = page.get_by_role("table", name="Customers").locator("tbody tr"), 0
     while told.count() and presses < 60:
-        page.get_by_role("button", name="Search on").click()
+        page.get_by_role("button", name="Keep searching").click()
         presses += 1
         expect(page.get_by_text(f"Page {presses + 1}")).to_be_visible()
         expect(page.locator(".listing.busy")).to_have_count(0)

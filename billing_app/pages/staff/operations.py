@@ -10,7 +10,7 @@ from billing_app import routes
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.operations.jobs import JobSort
 from billing_app.billing.staff.operations.provider_events import EventSort
-from billing_app.components.cards import live_mark, page_head
+from billing_app.components.cards import live_indicator, page_head
 from billing_app.components.controls import Handler, native_link
 from billing_app.components.dialogs import (
     choice_field,
@@ -55,7 +55,9 @@ def staff_operations() -> rx.Component:
     )
     return console(
         rx.fragment(
-            page_head("Operations", "What runs by itself", live_mark(is_broken=State.is_broken)),
+            page_head(
+                "Operations", "What runs by itself", live_indicator(is_broken=State.is_broken)
+            ),
             rx.tabs.root(
                 rx.tabs.list(
                     *[rx.tabs.trigger(words, value=name) for name, words, _ in tabs],
@@ -106,7 +108,7 @@ def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
         cell(row.received, "soft wide-only"),
         lead_cell(
             rx.el.span(
-                rx.el.span(row.type, class_name="row-words"),
+                rx.el.span(row.type, class_name="row-text"),
                 account_link(row.account_id, row.account),
                 class_name="row-title",
             ),

@@ -90,7 +90,7 @@ def _members() -> rx.Component:
         "Members",
         (
             Column("Name", MemberSort.NAME),
-            Column("E-mail", MemberSort.EMAIL, is_wide_only=True),
+            Column("Email", MemberSort.EMAIL, is_wide_only=True),
             Column("Role", MemberSort.ROLE),
             Column("Since", MemberSort.SINCE, is_wide_only=True),
             Column(ACTIONS, is_right=True),
@@ -146,7 +146,7 @@ def _add() -> rx.Component:
     return dialog(
         rx.form(
             problem_in(State.said),
-            field("E-mail", "email", kind="email", hint="Who is new here gets a password."),
+            field("Email", "email", kind="email", hint="Who is new here gets a password."),
             _role_field(),
             reason_field(NOT_SHOWN),
             _foot("Add"),

@@ -1,4 +1,4 @@
-"""The card on file: asked of the payment provider, while the rest of the page is there."""
+"""The card on file, read from the payment provider while the rest of the page is shown."""
 
 import asyncio
 from typing import Final
@@ -20,20 +20,20 @@ log = structlog.get_logger(__name__)
 
 
 class CardState(SessionState):
-    """What the next payment is taken from."""
+    """The card that the next payment is charged to."""
 
     card: rx.Field[CardOnFile] = rx.field(default_factory=CardOnFile)
     _of_account: str = ""
 
     @rx.event(background=True)
     async def ask(self) -> EventSpec | None:
-        """Ask the provider; who does not answer in time is unavailable, and can be asked again."""
+        """Read the card; a provider that does not answer in time can be asked again."""
         async with self:
             actor, account_id = await self._actor(), self.account.account_id
             if actor is None:
                 return leave_for_sign_in(self.router.url.path)
             if self.card.state != "known" or self._of_account != account_id:
-                self.card = CardOnFile(state="asking", words="Asking Stripe for the card on file")
+                self.card = CardOnFile(state="loading", text="Loading the card on file from Stripe")
             self._of_account = account_id
         services = get_services()
         try:

@@ -1,4 +1,4 @@
-"""When executions run out: the spending limit and the automatic top-up, with their dialogs."""
+"""The spending limit and the automatic top-up, with their dialogs."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -10,18 +10,18 @@ from billing_app.components.feedback import notice
 from billing_app.components.numbers import badge, meter
 from billing_app.states.actions import YES
 from billing_app.states.billing_overview import BillingOverviewState as State
-from billing_app.states.limit import LIMIT, TOP_UP
-from billing_app.states.limit import LimitState as Limits
+from billing_app.states.spending_limits import LIMIT, TOP_UP
+from billing_app.states.spending_limits import SpendingLimitState as Limits
 from billing_app.states.views import OfferItem
 
 
-def limits() -> rx.Component:
-    """What goes on by itself after the last execution, and for how much at most."""
+def spending_limits() -> rx.Component:
+    """What happens when executions run out, and how much it may cost."""
     return rx.fragment(
         card(
-            rx.el.ul(_limit(), rx.cond(State.top_up.is_sold, _top_up()), class_name="orders"),
+            rx.el.ul(_limit(), rx.cond(State.top_up.is_sold, _top_up()), class_name="spending"),
             title="When executions run out",
-            note="Nothing is spent by itself beyond what you allow here",
+            note="Nothing extra is charged beyond what you allow here",
             flush=True,
         ),
         _dialogs(),
@@ -33,7 +33,7 @@ def _limit() -> rx.Component:
     return rx.el.li(
         rx.el.div(
             rx.el.h3("Spending limit", class_name="offer-name"),
-            rx.el.p(limit.words, class_name="order-words"),
+            rx.el.p(limit.text, class_name="spending-text"),
             rx.cond(limit.used != "", rx.el.p(limit.used, class_name="offer-note number")),
             rx.cond(
                 limit.has_meter,
@@ -41,11 +41,11 @@ def _limit() -> rx.Component:
                     meter(
                         percent=limit.used_percent,
                         tone="",
-                        label="Part of the spending limit that is used",
+                        label="Spending limit used",
                         value=limit.used,
                         thin=True,
                     ),
-                    class_name="order-meter",
+                    class_name="spending-meter",
                 ),
             ),
         ),
@@ -53,48 +53,48 @@ def _limit() -> rx.Component:
             limit.may_change & State.account.may_manage,
             _open("Set limit", LIMIT, "Set the spending limit"),
         ),
-        class_name="order",
+        class_name="spending-item",
     )
 
 
 def _top_up() -> rx.Component:
-    order = State.top_up
+    top_up = State.top_up
     return rx.el.li(
         rx.el.div(
             rx.el.h3(
                 "Automatic top-up",
-                rx.cond(order.is_on & (order.stopped == ""), badge("On", "good")),
-                rx.cond(order.stopped != "", badge("Stopped", "bad")),
-                class_name="offer-name order-head",
+                rx.cond(top_up.is_on & (top_up.stopped == ""), badge("On", "good")),
+                rx.cond(top_up.stopped != "", badge("Stopped", "bad")),
+                class_name="offer-name spending-head",
             ),
-            rx.el.p(order.words, class_name="order-words"),
-            rx.cond(order.spent != "", rx.el.p(order.spent, class_name="offer-note number")),
-            rx.cond(order.stopped != "", rx.el.p(order.stopped, class_name="order-stopped")),
+            rx.el.p(top_up.text, class_name="spending-text"),
+            rx.cond(top_up.spent != "", rx.el.p(top_up.spent, class_name="offer-note number")),
+            rx.cond(top_up.stopped != "", rx.el.p(top_up.stopped, class_name="spending-stopped")),
         ),
         rx.cond(
             State.account.may_manage & State.can_pay,
             rx.el.div(
-                _open(order.action, TOP_UP, "Set the automatic top-up"),
+                _open(top_up.action, TOP_UP, "Set the automatic top-up"),
                 rx.cond(
-                    order.is_on,
+                    top_up.is_on,
                     press_button(
-                        "Switch off",
+                        "Turn off",
                         name=TOP_UP,
                         pending=Limits.pending,
                         on_press=Limits.switch_off,
-                        label="Switch the automatic top-up off",
+                        label="Turn off the automatic top-up",
                     ),
                 ),
                 class_name="controls",
             ),
         ),
-        class_name="order",
+        class_name="spending-item",
     )
 
 
-def _open(words: rx.Var[str] | str, kind: str, label: str) -> rx.Component:
+def _open(text: rx.Var[str] | str, kind: str, label: str) -> rx.Component:
     return rx.el.button(
-        words,
+        text,
         type="button",
         class_name="button",
         on_click=Limits.ask(kind),
@@ -103,16 +103,16 @@ def _open(words: rx.Var[str] | str, kind: str, label: str) -> rx.Component:
 
 
 def _dialogs() -> rx.Component:
-    limit, order = State.limit, State.top_up
+    limit, top_up = State.limit, State.top_up
     return rx.fragment(
         dialog(
             rx.el.form(
                 field(
-                    f"At most, in {limit.currency} a period",
+                    f"Limit per period, in {limit.currency}",
                     "limit",
                     value=limit.value,
                     is_required=False,
-                    hint="Empty: only the plan's own limit holds. 0: runs stop with the plan.",
+                    hint="Empty: only the plan's own limit applies. 0: stop when it is used up.",
                     input_mode="decimal",
                 ),
                 _problem(),
@@ -121,41 +121,41 @@ def _dialogs() -> rx.Component:
                 class_name="dialog-form",
             ),
             title="Spending limit",
-            words="For executions beyond your plan, in each period. It holds at once; runs that"
-            " have begun are finished.",
+            words="Limits what you pay for executions beyond your plan in each period. It applies"
+            " right away; executions already running will finish.",
             is_open=Limits.is_open & (Limits.kind == LIMIT),
             on_close=Limits.close,
         ),
         dialog(
             rx.el.form(
                 choice_field(
-                    "What is bought",
+                    "Pack to buy",
                     "offer",
                     [rx.foreach(State.packs, _pack)],
-                    value=order.offer_code,
+                    value=top_up.offer_code,
                 ),
                 rx.el.div(
                     field(
-                        "When fewer are left than",
+                        "Buy when fewer are left than",
                         "threshold",
-                        value=order.threshold,
+                        value=top_up.threshold,
                         input_mode="numeric",
                     ),
                     field(
-                        f"At most, in {order.currency} a month",
+                        f"Limit per month, in {top_up.currency}",
                         "cap",
-                        value=order.cap,
+                        value=top_up.cap,
                         input_mode="decimal",
                     ),
                     class_name="fields",
                 ),
                 _problem(),
-                _foot("Switch on"),
+                _foot("Turn on"),
                 on_submit=Limits.switch_on,
                 class_name="dialog-form",
             ),
             title="Automatic top-up",
-            words="The card on file is charged by itself, never for more than you allow here in a"
+            words="The card on file is charged automatically, but never more than your limit per"
             " calendar month.",
             is_open=Limits.is_open & (Limits.kind == TOP_UP),
             on_close=Limits.close,
@@ -171,11 +171,11 @@ def _problem() -> rx.Component:
     problem = Limits.problem
     return rx.cond(
         problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, words=problem.words), role="alert"),
+        rx.el.div(notice(tone="bad", title=problem.title, words=problem.text), role="alert"),
     )
 
 
-def _foot(yes: str) -> rx.Component:
+def _foot(confirm_label: str) -> rx.Component:
     return dialog_foot(
         rx.el.button("Cancel", type="button", class_name="button", on_click=Limits.close),
         rx.el.button(
@@ -183,7 +183,7 @@ def _foot(yes: str) -> rx.Component:
                 Limits.pending == YES,
                 rx.el.span(class_name="spinner", aria_hidden="true"),
             ),
-            yes,
+            confirm_label,
             type="submit",
             class_name="button strong",
             disabled=Limits.pending != "",

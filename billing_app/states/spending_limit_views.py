@@ -1,4 +1,4 @@
-"""From the spending limit and the automatic top-up to what the overview says about them."""
+"""Turns the spending limit and the automatic top-up into what the overview shows."""
 
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.rules import UNLIMITED_EXECUTIONS
@@ -9,59 +9,59 @@ from billing_app.states.views import LimitView, TopUpItem
 
 
 def limit_view(overage: OverageView | None) -> LimitView:
-    """What happens after the plan's last execution, and what that has cost so far."""
+    """What happens when the plan is used up, and what that has cost so far."""
     if overage is None:
         return LimitView(
-            words="Runs stop at the last execution of your plan. Nothing is charged beyond it."
+            text="Executions stop when your plan is used up. Nothing is charged beyond it."
         )
     price = formatting.unit_price(
         overage.unit_price_minor, overage.unit_executions, overage.currency
     )
-    explained = f"Runs go on beyond the plan at {price}, {_up_to(overage)}."
-    if not overage.executions_limit:
-        explained = "Your limit is zero: runs stop at the last execution of the plan."
-    most = overage.executions_limit
+    limit = overage.executions_limit
+    text = f"Executions continue beyond your plan at {price}, {_up_to(overage)}."
+    if not limit:
+        text = "Your limit is zero: executions stop when your plan is used up."
     return LimitView(
-        words=explained,
+        text=text,
         used=_used(overage),
-        used_percent=round(100 * overage.executions_used / most, 2) if most else 0.0,
-        has_meter=0 < most < UNLIMITED_EXECUTIONS,
+        used_percent=round(100 * overage.executions_used / limit, 2) if limit else 0.0,
+        has_meter=0 < limit < UNLIMITED_EXECUTIONS,
         may_change=True,
         currency=overage.currency,
         value=_plain(overage.limit_minor, overage.currency),
     )
 
 
-def top_up_item(order: TopUpView | None, packs: list[OfferView]) -> TopUpItem:
-    """Whether packs are bought by themselves, when, and for how much at most."""
-    if order is None:
+def top_up_item(top_up: TopUpView | None, packs: list[OfferView]) -> TopUpItem:
+    """Whether packs are bought automatically, when, and up to which amount."""
+    if top_up is None:
         pack = packs[0] if packs else None
         return TopUpItem(
-            words="Off. Nothing is bought by itself.",
-            action="Switch on",
+            text="Off. Nothing is bought automatically.",
+            action="Turn on",
             offer_code=pack.code if pack else "",
             threshold="500",
             cap=_plain(pack.price_minor * 2, pack.currency) if pack else "",
             currency=pack.currency if pack else "",
             is_sold=pack is not None,
         )
-    offer, currency = order.offer, order.currency
+    offer, currency = top_up.offer, top_up.currency
     cap, spent = (
-        formatting.money(each, currency) for each in (order.monthly_cap_minor, order.spent_minor)
+        formatting.money(each, currency) for each in (top_up.monthly_cap_minor, top_up.spent_minor)
     )
-    left = formatting.counted(order.threshold_executions, "execution")
+    left = formatting.counted(top_up.threshold_executions, "execution")
     return TopUpItem(
-        words=(
+        text=(
             f"When fewer than {left} are left, {offer.name} ({formatting.price(offer)}) is bought"
-            f" with the card on file, for at most {cap} a month."
+            f" with the card on file, up to {cap} a month."
         ),
-        action="Switch on again" if order.stopped_because else "Change",
+        action="Turn on again" if top_up.stopped_because else "Change",
         spent=f"{spent} of {cap} spent this month",
-        stopped=order.stopped_because or "",
+        stopped=top_up.stopped_because or "",
         is_on=True,
         offer_code=offer.code,
-        threshold=str(order.threshold_executions),
-        cap=_plain(order.monthly_cap_minor, currency),
+        threshold=str(top_up.threshold_executions),
+        cap=_plain(top_up.monthly_cap_minor, currency),
         currency=currency,
         is_sold=True,
     )
@@ -84,5 +84,5 @@ def _used(overage: OverageView) -> str:
 
 
 def _plain(amount_minor: int | None, currency: str) -> str:
-    """As it is typed: 1234.50"""
+    """As people type it: 1234.50"""
     return "" if amount_minor is None else formatting.typed_money(amount_minor, currency)

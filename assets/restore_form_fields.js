@@ -1,7 +1,7 @@
-// A form that was sent and refused comes back with what was typed, but for passwords: it stays in
-// this tab, for one load. It runs before the page's own script, which may be late.
+// Restores what was typed, except passwords, into a form that the server refused. Kept in this tab
+// for one load. Runs before the page's own script, which may be late.
 (() => {
-  const KEY = "door";
+  const KEY = "form-fields";
   const TYPED = "input[type=email], input[type=text]:not([readonly])";
 
   const fieldsOf = (form) => [...form.querySelectorAll(TYPED)];
@@ -20,19 +20,19 @@
   }
 
   document.addEventListener("submit", ({ target }) => {
-    if (!target.matches(".door-form")) return;
+    if (!target.matches(".auth-form")) return;
     const typed = fieldsOf(target).map((field) => [field.name, field.value]);
     sessionStorage.setItem(KEY, JSON.stringify(Object.fromEntries(typed)));
   });
 
   const kept = take();
   if (!Object.keys(kept).length) return;
-  // The page's script may draw the form anew, and leads to other forms.
+  // The page's script may redraw the form, or navigate to another one.
   const page = location.pathname;
   const filled = new WeakSet();
   const watch = new MutationObserver(() => {
     if (location.pathname !== page) return watch.disconnect();
-    const form = document.querySelector(".door-form");
+    const form = document.querySelector(".auth-form");
     if (!form || filled.has(form)) return;
     filled.add(form);
     fill(form, kept);
