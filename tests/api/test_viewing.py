@@ -6,11 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_app.billing import ids
 from billing_app.billing.identity.sessions import hash_token
-from billing_app.routes import SESSION_COOKIE, USER_CREATE
+from billing_app.routes import SESSION_COOKIE
 from tests.api.server import ApiServer
-from tests.factories import Holder, connect, counts, organization
+from tests.factories import Holder, connect, counts, organization, person, session_token, trial
 
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/billing/subscriptions", {"organization_id": "{organization}", "offer": "x"}),
@@ -30,10 +29,10 @@ def viewed(api_database_url: str) -> Holder:
 @pytest.fixture
 def viewer(server: ApiServer, api_database_url: str, viewed: Holder) -> httpx.Client:
     """The browser of a staff member who views the account."""
-    client = httpx.Client(base_url=server.url, headers={"Origin": server.url}, timeout=20)
-    email = f"{ids.new_id('')}@example.com"
-    client.post(USER_CREATE, data={"email": email, "password": "correct horse battery"})
-    token_hash = hash_token(client.cookies[SESSION_COOKIE])
+    user_id = person(api_database_url).user_id
+    trial(api_database_url, user_id, 10)
+    token = session_token(api_database_url, user_id)
+    token_hash = hash_token(token)
     with connect(api_database_url) as connection:
         connection.execute(
             "INSERT INTO staff_members (user_id, role, added_at)"
@@ -49,7 +48,12 @@ def viewer(server: ApiServer, api_database_url: str, viewed: Holder) -> httpx.Cl
             " SELECT %s, account_id, id, now() + interval '30 minutes' FROM entry",
             [viewed.account_number, token_hash],
         )
-    return client
+    return httpx.Client(
+        base_url=server.url,
+        headers={"Origin": server.url},
+        cookies={SESSION_COOKIE: token},
+        timeout=20,
+    )
 
 
 def test_viewer_reads_what_the_customer_reads(viewer: httpx.Client, viewed: Holder) -> None:
