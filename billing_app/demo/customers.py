@@ -13,8 +13,8 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.executions import store
-from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.driver import Connection
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.identity.sessions import give_trial
 from billing_app.billing.staff.operations.metrics_rollup import look_for_limits, roll_up_again

@@ -7,9 +7,8 @@ from typing import Final
 import uvloop
 
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import Caller, CheckRequest, Mode
+from billing_app.billing.executions.requests import Accepted, Caller, CheckRequest, Mode
 from billing_app.billing.plans.trials import TrialTerms
 from tests.benchmarks.harness import HOT_ORGANIZATION, PUBLIC_ORGANIZATION, BenchmarkHarness
 

@@ -12,8 +12,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Decision
-from billing_app.billing.executions.requests import Mode
+from billing_app.billing.executions.requests import Decision, Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.plans.trials import TrialTerms
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS

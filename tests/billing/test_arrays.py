@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.executions.arrays import array
+from billing_app.billing.executions.driver import array
 from tests.factories import connect
 
 # Surrogates cannot be encoded, and control characters are refused before and in `array`.

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import (
     Adjust,
     Commit,
+    Decision,
     Mode,
     Refund,
     Release,
@@ -184,8 +184,8 @@ class Run:
         if answer.get("mode") == "reserve":
             pair = ids.decode(ids.RESERVATION, answer["reservation"]["id"])
             assert pair is not None
-            holds = self.ledger.reservations[pair].holds
-            parts = [(part.plan_sequence, part.executions) for part in holds]
+            reserved = self.ledger.reservations[pair].parts
+            parts = [(part.plan_sequence, part.executions) for part in reserved]
         return Outcome(
             "",
             decision.replayed,
@@ -310,7 +310,7 @@ def _assert_ledger_adds_up(ledger: MemoryLedger) -> None:
                 part.executions
                 for reservation in ledger.reservations.values()
                 if reservation.account_id == account and reservation.status == "held"
-                for part in reservation.holds
+                for part in reservation.parts
                 if part.plan_sequence == kept.sequence
             )
 

@@ -7,8 +7,7 @@ import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import MAX_EXECUTIONS, Mode
+from billing_app.billing.executions.requests import MAX_EXECUTIONS, Accepted, Mode
 from billing_app.db.enums import EndReason
 from tests.billing.counting import LATER, balances, consume, event_number, ledger_of
 from tests.billing.memory_ledger import MemoryLedger

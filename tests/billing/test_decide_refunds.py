@@ -9,8 +9,7 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Adjust, Mode, Refund
+from billing_app.billing.executions.requests import Accepted, Adjust, Mode, Refund
 from billing_app.db.enums import EndReason
 from tests.billing.counting import (
     LATER,

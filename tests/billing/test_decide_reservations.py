@@ -13,8 +13,7 @@ from billing_app.billing.errors import (
     ReservationExpiredError,
     ReservationSettledError,
 )
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Commit, Mode, Release
+from billing_app.billing.executions.requests import Accepted, Commit, Mode, Release
 from billing_app.db.enums import EndReason, EventKind, ReservationStatus
 from tests.billing.counting import (
     LATER,

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
-from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.group_commit import LARGE_BATCH
-from billing_app.billing.executions.requests import CheckRequest, Mode
+from billing_app.billing.executions.requests import Accepted, CheckRequest, Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.trials import TrialTerms

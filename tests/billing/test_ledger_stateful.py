@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import add_plan
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Decision
+from billing_app.billing.executions.requests import Decision
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.service import PlanState, PlanView, read_current, read_history

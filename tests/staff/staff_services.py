@@ -9,8 +9,7 @@ import msgspec
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Mode
+from billing_app.billing.executions.requests import Accepted, Mode
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.service import read_current
 from billing_app.billing.staff.audit.audit_reading import EntryView

@@ -12,9 +12,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
-from billing_app.billing.executions.answers import balance_of
 from billing_app.billing.executions.expired_holds import expired_holds
-from billing_app.billing.executions.state import AccountState, PlanBalance
+from billing_app.billing.executions.state import AccountState, PlanBalance, balance_of
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.overage.views import OverageView, read_overage

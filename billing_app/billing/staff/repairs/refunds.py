@@ -19,9 +19,8 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.receipts import CORRECTIONS
-from billing_app.billing.executions.requests import Adjust, Caller, Refund
+from billing_app.billing.executions.requests import Adjust, Caller, Decision, Refund
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
