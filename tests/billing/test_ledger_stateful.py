@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import add_plan
 from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Decision
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.verification import verify
@@ -22,7 +23,7 @@ from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.adjustments import adjust_executions
-from billing_app.billing.staff.repairs.refunds import refund_event
+from billing_app.billing.staff.repairs.refunds import read_refunded, refund_event
 from billing_app.billing.staff.repairs.undo import Undoing, undo
 from billing_app.billing.usage.service import Days, GroupBy, list_events, read_daily
 from billing_app.db.engine import Database
@@ -266,6 +267,20 @@ class LedgerMachine(RuleBasedStateMachine):
         used = sum(plan.used for plan in tenant.model.plans)
         assert sum(row.used - row.refunded for row in daily) == used
         assert sum(event.executions for event in events.items) == used
+        await self._check_refunds(tenant)
+
+    async def _check_refunds(self, tenant: Tenant) -> None:
+        """In SQL (for lists) as in Python (for receipts), and as in the model."""
+        database, account = self.service.database, tenant.holder
+        model = tenant.model
+        refunded = await read_refunded(database, OPERATOR, account.account_id, tenant.events)
+        for index, number in enumerate(tenant.events):
+            event_id = ids.encode(ids.EVENT, account.account_number, number)
+            receipt = await read_receipt(database, OPERATOR, event_id)
+            assert receipt.executions_refunded == refunded.get(number, 0)
+            if index in model.refundable:
+                left = sum(model.refundable[index].values())
+                assert receipt.executions_refunded == model.events[index] - left
 
     def _touch(self, index: int) -> Tenant:
         self.tenants[index].is_touched = True

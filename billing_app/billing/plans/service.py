@@ -304,20 +304,21 @@ async def _read_plans(
     query = select(Plan).where(Plan.account_id == account.id)
     query = query.order_by(col(Plan.priority), col(Plan.sequence))
     rows = list((await session.exec(query)).all())
-    holds = any(row.held for row in rows)
-    overdue = await expired_holds(session, account.id, now) if holds else {}
-    balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
+    has_held = any(row.held for row in rows)
+    expired = await expired_holds(session, account.id, now) if has_held else {}
+    balances = [plan_balance(row, expired.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
 
 
-def _balance(row: Plan, overdue: int) -> PlanBalance:
+def plan_balance(row: Plan, expired: int = 0) -> PlanBalance:
+    """The plan without the `expired` executions that expired reservations still hold."""
     return PlanBalance(
         sequence=row.sequence,
         type=row.type,
         name=row.name,
         executions=row.executions,
         used=row.used,
-        held=row.held - overdue,
+        held=row.held - expired,
         starts_at=row.starts_at,
         ends_at=row.ends_at,
         began_at=row.began_at,
