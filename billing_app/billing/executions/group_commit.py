@@ -27,6 +27,10 @@ MAX_QUEUED: Final = 20_000
 MAX_ATTEMPTS: Final = 4
 RETRY_SECONDS: Final = 0.1
 READ_KEYS_FIRST_SECONDS: Final = 1.0
+RETRY: Final = "Try again; a retry with the same Idempotency-Key counts once."
+NO_ANSWER: Final = f"The database did not answer. {RETRY}"
+UNREACHABLE: Final = f"The database is not reachable. {RETRY}"
+LOCKED: Final = f"The account is locked. {RETRY}"
 
 LOST_CONNECTION: Final = (
     OSError,
@@ -139,11 +143,10 @@ class RetryingLane:
         except Exception as error:
             if len(requests) == 1:
                 log.warning("request_undecided", lane=self._name, error=repr(error))
-                return [CannotDecideError("The database could not answer. Try again.")]
+                return [CannotDecideError(NO_ANSWER)]
             if isinstance(error, LOST_CONNECTION):
                 log.warning("batch_undecided", lane=self._name, size=len(requests))
-                reason = "The database is not reachable. Try again."
-                return [CannotDecideError(reason) for _ in requests]
+                return [CannotDecideError(UNREACHABLE) for _ in requests]
             log.warning("batch_split", lane=self._name, size=len(requests), error=repr(error))
         return await self._decide_singly(requests)
 
@@ -168,13 +171,13 @@ class RetryingLane:
         for request in requests:
             account = _account_of(request)
             if account in locked:
-                decided.append(CannotDecideError("The account is locked. Try again."))
+                decided.append(CannotDecideError(LOCKED))
                 continue
             try:
                 decided.extend(await self._attempt([request]))
             except Exception as error:
                 log.warning("request_undecided", lane=self._name, error=repr(error))
-                decided.append(CannotDecideError("The database could not answer. Try again."))
+                decided.append(CannotDecideError(NO_ANSWER))
                 if isinstance(error, asyncpg.LockNotAvailableError):
                     locked.add(account)
         return decided
@@ -239,7 +242,7 @@ class GroupCommit:
         Raises CannotDecideError when the queue is full. Cancelling the future cancels nothing.
         """
         if self._queued + len(requests) > MAX_QUEUED:
-            raise CannotDecideError("Too many requests are waiting. Try again shortly.")
+            raise CannotDecideError("Too many requests are waiting. Try again in a second.")
         future: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
         self._waiting.append((requests, future))
         self._queued += len(requests)

@@ -106,7 +106,7 @@ class Executions:
                 yield Ledger(connection, self._directory)
         except (*LOST_CONNECTION, *TRANSIENT, asyncpg.LockNotAvailableError) as error:
             log.warning("repair_undecided", error=repr(error))
-            raise CannotDecideError("The database could not answer. Try again.") from None
+            raise CannotDecideError("The database did not answer. Try again.") from None
         finally:
             await connection.close(timeout=1)
 
@@ -132,4 +132,4 @@ def _refusal(actor: ServiceActor, request: Request) -> BillingError | None:
         return None
     if request.organization_id == actor.organization_id:
         return None
-    return ForbiddenError("This key belongs to another organization.")
+    return ForbiddenError("This API key belongs to another organization.")
