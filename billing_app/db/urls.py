@@ -1,4 +1,4 @@
-"""One DATABASE_URL for two drivers: psycopg, which knows all that libpq knows, and asyncpg."""
+"""One DATABASE_URL for two drivers: psycopg, which supports all libpq parameters, and asyncpg."""
 
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
@@ -33,8 +33,8 @@ KNOWN_TO_ASYNCPG: Final = frozenset(
 
 
 def for_asyncpg(url: str) -> str:
-    """`url` without what libpq alone understands: asyncpg takes an unknown parameter for a
-    setting of the server, which refuses the connection."""
+    """`url` without the parameters that only libpq understands: asyncpg would send them as server
+    settings, and the server would refuse the connection."""
     address, _, query = url.partition("?")
     libpq = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     refused = libpq - KNOWN_TO_ASYNCPG

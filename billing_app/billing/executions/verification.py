@@ -1,4 +1,4 @@
-"""Recomputes every balance from the ledger, for anyone who wants to be sure."""
+"""Verification: recomputes every balance from the ledger and lists the differences."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +11,7 @@ from billing_app.db.engine import Database
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two figures that should be one. `where` names the plan or the day."""
+    """Two figures that should be equal. `where` names the plan or the day."""
 
     account_id: str
     what: str
@@ -110,9 +110,9 @@ MAX_DIFFERENCES: Final = 1000
 
 
 async def verify(database: Database) -> list[Difference]:
-    """All differences between balances, daily rows and the ledger, in one snapshot.
+    """All differences between balances, daily rows and the ledger, from one snapshot.
 
-    At most MAX_DIFFERENCES of each kind; an empty list means that everything agrees.
+    At most MAX_DIFFERENCES of each kind; an empty list means that all figures agree.
     """
     differences: list[Difference] = []
     async with database.reading() as session:

@@ -1,4 +1,4 @@
-"""What an account holds now, what comes next, and what it held before."""
+"""An account's plans: the current one, upcoming ones, and the history."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +41,7 @@ class BeginReason(StrEnum):
 class PlanView:
     """A plan with its place in the queue. Times are aware UTC; None: not yet, or never.
 
-    `is_suspended`: nothing new is taken from it, since its payment is overdue or disputed.
+    `is_suspended`: it cannot be used, because its payment is overdue or disputed.
     """
 
     id: str
@@ -65,12 +65,12 @@ class PlanView:
 
     @property
     def begins_at(self) -> datetime:
-        """When it began, or may at the earliest."""
+        """When it began, or may begin at the earliest."""
         return self.began_at or self.starts_at
 
 
 class PlanSort(StrEnum):
-    """`QUEUE` is the order in which plans were made."""
+    """`QUEUE` is the order in which plans were created."""
 
     QUEUE = "queue"
     BEGINS = "begins"
@@ -82,7 +82,7 @@ class PlanSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanQuery:
-    """Which plans; None leaves all."""
+    """Which plans; None: all."""
 
     state: PlanState | None = None
     source: PlanSource | None = None
@@ -105,11 +105,11 @@ SORTING: Final = Sorting(
 
 @dataclass(frozen=True, slots=True)
 class CurrentPlan:
-    """The plan in force with the account's sums over its usable plans; `overage` tells of what
-    may be used beyond them.
+    """The current plan, with sums over all usable plans of the account; `overage` is what may be
+    used beyond them.
 
-    When none is usable, the sums are those of `plan` alone: one that is stopped, else the last that
-    ended. It is None when none has begun yet.
+    When no plan is usable, the sums are those of `plan` alone: a stopped plan, or else the last
+    that ended. `plan` is None when no plan has begun yet.
     """
 
     account_id: str
@@ -136,9 +136,9 @@ async def read_current(
     balances = [balance for balance in balances if not balance.is_overage]
     state = AccountState(account.id, account.organization_id, balances)
     current = [view for view in views if view.state is PlanState.CURRENT]
-    # One that is held to the last execution or overdue is in force too: show who pays next.
-    paying = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
-    current.sort(key=lambda view: view.sequence != paying)
+    # A fully reserved or overdue plan is current too: put the one that is used next first.
+    used_next = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
+    current.sort(key=lambda view: view.sequence != used_next)
     ended = [view for view in views if view.state is PlanState.ENDED]
     plan = (current or ended[-1:] or [None])[0]
     if plan is not None and not state.usable(now):
@@ -168,7 +168,7 @@ async def read_history(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[PlanView]:
-    """All plans, newest first unless told: when and why each began and ended. Overage that was
+    """All plans, newest first by default: when and why each began and ended. Overage that was
     never used is left out.
 
     Raises AccountNotFoundError, ScopeMissingError, InvalidInputError.
@@ -190,16 +190,16 @@ async def read_history(
 def timeline(
     account_id: int, plans: list[PlanBalance], rows: list[Plan], now: datetime
 ) -> list[PlanView]:
-    """Views of plans in the order of use, with when and why each began and ended.
+    """Views of plans in queue order, with when and why each began and ended.
 
-    Overage stands beside the queue: it comes last, and is nobody's predecessor.
+    Overage is not part of the queue: it comes last and no plan follows it.
     """
     views: list[PlanView] = []
-    beside: list[PlanView] = []
+    overage: list[PlanView] = []
     has_current = False
     for balance, row in zip(plans, rows, strict=True):
         if balance.is_overage:
-            beside.append(_overage_view(account_id, balance, now))
+            overage.append(_overage_view(account_id, balance, now))
             continue
         began_at, began_because = _beginning(balance, views, now)
         if _ending(balance, now)[0] is not None:
@@ -211,11 +211,11 @@ def timeline(
             state = PlanState.CURRENT if is_current else PlanState.UPCOMING
         begun = (began_at, began_because)
         views.append(_plan_view(account_id, balance, PlanSource(row.source), state, begun, now))
-    return [*views, *beside]
+    return [*views, *overage]
 
 
 def _overage_view(account_id: int, balance: PlanBalance, now: datetime) -> PlanView:
-    """In force for its whole period; begun when it was first used."""
+    """Current for its whole period; it begins when it is first used."""
     ended_at, _ = _ending(balance, now)
     state = PlanState.UPCOMING if balance.starts_at > now else PlanState.CURRENT
     state = PlanState.ENDED if ended_at is not None else state
@@ -266,8 +266,8 @@ def _ending(plan: PlanBalance, now: datetime) -> tuple[datetime | None, EndReaso
 def _beginning(
     plan: PlanBalance, earlier: list[PlanView], now: datetime
 ) -> tuple[datetime | None, BeginReason | None]:
-    """A plan begins when it is first used, or when every plan before it has ended; one whose
-    own start is later is not before it yet."""
+    """A plan begins when it is first used, or when all plans before it have ended. A plan that
+    starts later does not count as before it."""
     ended_at, _ = _ending(plan, now)
     until = ended_at or now
     earlier = [view for view in earlier if view.starts_at <= until]
