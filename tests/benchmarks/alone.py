@@ -27,11 +27,11 @@ async def _measure(bed: BenchmarkHarness, run: str, count: int) -> float:
     times: list[float] = []
     for number in range(WARM_UP + count):
         key = f"{run}-{number}"
-        ask = CheckRequest(
+        request = CheckRequest(
             Mode.CONSUME, HOT_ORGANIZATION, "", 1, "nightly", 900, key, Caller(None, None)
         )
         started_at = time.perf_counter()
-        (decision,) = await store.transact(connection, directory, [ask])
+        (decision,) = await store.transact(connection, directory, [request])
         times.append(time.perf_counter() - started_at)
         assert isinstance(decision, Accepted)
     await connection.close(timeout=1)

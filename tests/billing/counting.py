@@ -6,7 +6,7 @@ from typing import Any
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Mode
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, ask, plan
+from tests.factories import NOW, check_request, plan
 
 SECOND = timedelta(seconds=1)
 LATER = NOW + SECOND
@@ -21,14 +21,14 @@ def two_with_the_second_first() -> MemoryLedger:
 
 
 def consume(ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW) -> Any:
-    return ledger.accept(ask(Mode.CONSUME, executions, key), at)
+    return ledger.accept(check_request(Mode.CONSUME, executions, key), at)
 
 
 def reserve(
     ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW, hold_seconds: int = 900
 ) -> int:
     """Returns the reservation's number."""
-    wanted = ask(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
+    wanted = check_request(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
     answer: Any = ledger.accept(wanted, at)
     return number_of(ids.RESERVATION, answer["reservation"]["id"])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from tests.billing.model import ModelAccount, Outcome
-from tests.factories import PLATFORM, Holder, ask
+from tests.factories import PLATFORM, Holder, check_request
 
 HOLD = timedelta(seconds=900)
 NOWHERE = 2**40
@@ -47,7 +47,7 @@ class Operation:
 tenants = st.integers(0, 1)
 few = st.integers(1, 6)
 indexes = st.integers(0, 5)
-asks = st.builds(
+check_operations = st.builds(
     Operation,
     kind=st.sampled_from(["consume", "consume", "reserve", "check"]),
     tenant=tenants,
@@ -64,7 +64,7 @@ followers = st.builds(
     body=st.sampled_from(["wrong", "late"]),
     index=indexes,
 )
-operations = st.one_of(asks, asks, followers)
+operations = st.one_of(check_operations, check_operations, followers)
 
 
 def request_of(operation: Operation, tenant: Tenant) -> Request:
@@ -72,7 +72,7 @@ def request_of(operation: Operation, tenant: Tenant) -> Request:
     account = tenant.holder.account_number
     if operation.kind in {"consume", "reserve", "check"}:
         assert operation.executions is not None
-        return ask(
+        return check_request(
             Mode(operation.kind),
             operation.executions,
             operation.key,

@@ -24,7 +24,7 @@ from billing_app.billing.executions.state import PlanBalance
 from billing_app.db.enums import EndReason, EventKind
 from tests.billing.memory_ledger import MemoryLedger
 from tests.billing.model import NO_PLAN, ModelAccount, ModelPlan, Outcome
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 CHUNK = timedelta(milliseconds=10)
 NOWHERE = 2**40
@@ -67,7 +67,7 @@ plan_draws = st.builds(
 accounts = st.lists(st.lists(plan_draws, max_size=4), min_size=1, max_size=3)
 account_numbers = st.integers(0, 2)
 few = st.integers(1, 7)
-asks = st.builds(
+check_operations = st.builds(
     Operation,
     kind=st.sampled_from(["consume", "consume", "reserve", "check"]),
     account=account_numbers,
@@ -94,7 +94,9 @@ corrections = st.builds(
     index=st.integers(0, 6),
 )
 operations = st.lists(
-    st.one_of(asks, asks, followers, followers, corrections), min_size=1, max_size=8
+    st.one_of(check_operations, check_operations, followers, followers, corrections),
+    min_size=1,
+    max_size=8,
 )
 rounds = st.lists(st.tuples(st.integers(0, 3), operations), min_size=1, max_size=6)
 cuts = st.lists(st.integers(1, 5), min_size=1, max_size=4)
@@ -139,7 +141,7 @@ class Run:
         number = operation.account % len(self.ledger.plans) + 1
         if operation.kind in {"consume", "reserve", "check"}:
             assert operation.executions is not None
-            return ask(
+            return check_request(
                 Mode(operation.kind),
                 operation.executions,
                 operation.key,

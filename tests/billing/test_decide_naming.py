@@ -15,7 +15,7 @@ from tests.billing.counting import (
     number_of,
     reserve,
 )
-from tests.factories import NOW, PLATFORM, ask
+from tests.factories import NOW, PLATFORM, check_request
 
 OTHERS_CALLER = Caller(api_key_id=7, organization_id="other")
 
@@ -44,8 +44,8 @@ def test_ids_that_name_nothing_are_not_found() -> None:
 
 def test_what_follows_a_run_carries_its_workflow() -> None:
     ledger = ledger_of(20)
-    number = event_number(ledger.accept(ask(Mode.CONSUME, 5, "a", workflow="w"), NOW))
-    reserved: Any = ledger.accept(ask(Mode.RESERVE, 4, "b", workflow="w"), LATER)
+    number = event_number(ledger.accept(check_request(Mode.CONSUME, 5, "a", workflow="w"), NOW))
+    reserved: Any = ledger.accept(check_request(Mode.RESERVE, 4, "b", workflow="w"), LATER)
     held = number_of(ids.RESERVATION, reserved["reservation"]["id"])
     ledger.accept(Commit(1, held, None, PLATFORM), LATER + SECOND)
     ledger.accept(Refund(1, number, 1, "why", "", PLATFORM), LATER + 2 * SECOND)

@@ -24,12 +24,12 @@ from tests.billing.counting import (
     two_with_the_second_first,
 )
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 
 def test_an_account_without_plans_is_told_so() -> None:
     ledger = MemoryLedger([])
-    error = ledger.refuse(ask(Mode.CONSUME, 1, "k"), NOW)
+    error = ledger.refuse(check_request(Mode.CONSUME, 1, "k"), NOW)
     assert isinstance(error, PlanNotFoundError)
     assert error.extensions["executions_remaining"] == 0
 
@@ -38,11 +38,11 @@ def test_a_plan_is_usable_from_its_start_to_just_before_its_end() -> None:
     ledger = MemoryLedger([plan(1, 5, starts_at=NOW, ends_at=LATER)])
     just_before = NOW - timedelta(microseconds=1)
     assert isinstance(
-        ledger.refuse(ask(Mode.CONSUME, 1, "a"), just_before), InsufficientExecutionsError
+        ledger.refuse(check_request(Mode.CONSUME, 1, "a"), just_before), InsufficientExecutionsError
     )
     consume(ledger, 1, "b", NOW)
     consume(ledger, 1, "c", LATER - timedelta(microseconds=1))
-    error = ledger.refuse(ask(Mode.CONSUME, 1, "d"), LATER)
+    error = ledger.refuse(check_request(Mode.CONSUME, 1, "d"), LATER)
     assert isinstance(error, InsufficientExecutionsError)
     assert error.extensions["period_end"] == LATER
     assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
@@ -61,7 +61,7 @@ def test_an_ended_trial_says_so(used: int) -> None:
     trial = plan(1, 5, type=PlanType.TRIAL, used=used, ends_at=LATER)
     ledger = MemoryLedger([trial])
     for moment in (LATER, LATER + SECOND):  # first as it ends, then found closed
-        error = ledger.refuse(ask(Mode.CONSUME, 1, "k"), moment)
+        error = ledger.refuse(check_request(Mode.CONSUME, 1, "k"), moment)
         assert isinstance(error, TrialEndedError)
         assert error.extensions["period_end"] == LATER
         assert error.extensions["executions_remaining"] == 0
@@ -72,7 +72,7 @@ def test_a_trial_used_up_within_its_time_is_not_said_to_have_ended() -> None:
     ledger = MemoryLedger([plan(1, 5, type=PlanType.TRIAL, ends_at=LATER)])
     consume(ledger, 5, "k")
     for moment in (NOW, LATER):
-        error = ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment + SECOND)
+        error = ledger.refuse(check_request(Mode.CONSUME, 1, "l"), moment + SECOND)
         assert isinstance(error, InsufficientExecutionsError)
 
 
@@ -86,7 +86,7 @@ def test_a_plan_of_more_priority_is_used_first() -> None:
 def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds() -> None:
     ledger = MemoryLedger([plan(1, 5, suspended_at=LATER)])
     number = reserve(ledger, 3, "k")
-    error = ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER)
+    error = ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER)
     assert isinstance(error, PaymentPastDueError)
     assert error.extensions["executions_remaining"] == 0
     assert ledger.denied == {"payment_past_due": 1}
@@ -101,7 +101,7 @@ def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds()
 )
 def test_a_plan_that_staff_stopped_gives_nothing_and_says_why(stop: str, code: str) -> None:
     ledger = MemoryLedger([plan(1, 10, **{stop: NOW - SECOND})])
-    assert ledger.refuse(ask(Mode.CONSUME, 1, "a"), NOW).code == code
+    assert ledger.refuse(check_request(Mode.CONSUME, 1, "a"), NOW).code == code
     assert (balances(ledger), ledger.denied) == ([(0, 0)], {code: 1})
 
 
@@ -111,7 +111,7 @@ def test_overage_pays_last_and_says_so_when_it_is_used_up() -> None:
     assert ledger.parts(answer["event_id"]) == [(1, 10), (3, 2)]
     answer = consume(ledger, 6, "b", at=LATER)
     assert ledger.parts(answer["event_id"]) == [(3, 1), (2, 5)]
-    assert ledger.refuse(ask(Mode.CONSUME, 1, "c"), LATER).code == "budget_exceeded"
+    assert ledger.refuse(check_request(Mode.CONSUME, 1, "c"), LATER).code == "budget_exceeded"
     assert ledger.overage == {(1, 2): 5}
     pair = ids.decode(ids.EVENT, answer["event_id"])
     assert pair is not None

@@ -21,12 +21,12 @@ from tests.billing.counting import (
     two_with_the_second_first,
 )
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 
 def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
     ledger = MemoryLedger([plan(1, 10)])
-    event_id = str(ledger.accept(ask(Mode.CONSUME, 6, "a"), NOW)["event_id"])
+    event_id = str(ledger.accept(check_request(Mode.CONSUME, 6, "a"), NOW)["event_id"])
     pair = ids.decode(ids.EVENT, event_id)
     assert pair is not None
     assert ledger.accept(Adjust(1, [(1, -4)], "wrong"), NOW + SECOND)["executions_used"] == 2
@@ -38,7 +38,7 @@ def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
 
 def test_an_adjustment_stays_within_its_plan_and_is_whole() -> None:
     ledger = MemoryLedger([plan(1, 10), plan(2, 5)])
-    ledger.accept(ask(Mode.RESERVE, 3, "a"), NOW)
+    ledger.accept(check_request(Mode.RESERVE, 3, "a"), NOW)
     for parts, figures in (([(1, 8)], (0, 7)), ([(1, 7), (2, 6)], (0, 5)), ([(1, -1)], (0, 7))):
         error = ledger.refuse(Adjust(1, parts, "wrong"), NOW)
         used = (error.extensions["executions_used"], error.extensions["executions_remaining"])
@@ -82,7 +82,9 @@ def test_a_refund_does_not_reopen_a_plan_whose_period_is_over() -> None:
     refunded: Any = ledger.accept(refund, LATER)
     assert refunded["executions_remaining"] == 0
     assert balances(ledger) == [(0, 0)]
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER + SECOND), BillingError)
+    assert isinstance(
+        ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER + SECOND), BillingError
+    )
 
 
 def test_a_refund_over_several_plans_gives_back_to_the_one_that_paid_last_first() -> None:

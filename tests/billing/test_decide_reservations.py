@@ -25,14 +25,16 @@ from tests.billing.counting import (
     two_with_the_second_first,
 )
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 
 def test_a_reservation_holds_until_it_is_committed() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 6, "k")
     assert balances(ledger) == [(0, 6)]
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 5, "l"), NOW), InsufficientExecutionsError)
+    assert isinstance(
+        ledger.refuse(check_request(Mode.CONSUME, 5, "l"), NOW), InsufficientExecutionsError
+    )
     answer: Any = ledger.accept(Commit(1, number, None, PLATFORM), LATER)
     assert answer["reservation"]["status"] == "committed"
     assert (answer["executions"], answer["executions_released"]) == (6, 0)
@@ -90,7 +92,9 @@ def test_an_expired_reservation_frees_itself_at_the_next_decision() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 10, "k", hold_seconds=1)
     moment_before = LATER - timedelta(microseconds=1)
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment_before), BillingError)
+    assert isinstance(
+        ledger.refuse(check_request(Mode.CONSUME, 1, "l"), moment_before), BillingError
+    )
     consume(ledger, 10, "m", LATER)
     assert ledger.reservations[1, number].status == ReservationStatus.EXPIRED
     assert balances(ledger) == [(10, 0)]
@@ -110,11 +114,11 @@ def test_a_reservation_is_honoured_though_its_plan_has_ended() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     number = reserve(ledger, 6, "k")
     moment = LATER + SECOND
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment), BillingError)
+    assert isinstance(ledger.refuse(check_request(Mode.CONSUME, 1, "l"), moment), BillingError)
     answer: Any = ledger.accept(Commit(1, number, 5, PLATFORM), moment)
     assert ledger.parts(answer["event_id"]) == [(1, 5)]
     assert answer["executions_remaining"] == 0
-    ledger.refuse(ask(Mode.CONSUME, 1, "m"), moment)
+    ledger.refuse(check_request(Mode.CONSUME, 1, "m"), moment)
     kept = ledger.plans[1][1]
     assert (kept.used, kept.held) == (5, 0)
     assert (kept.ended_at, kept.ended_because) == (LATER, EndReason.PERIOD_ENDED)
@@ -123,16 +127,20 @@ def test_a_reservation_is_honoured_though_its_plan_has_ended() -> None:
 def test_a_plan_that_holds_something_takes_no_more_from_its_end_on() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     reserve(ledger, 6, "k")
-    assert isinstance(ledger.refuse(ask(Mode.CHECK, 1), LATER), InsufficientExecutionsError)
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER), InsufficientExecutionsError)
+    assert isinstance(
+        ledger.refuse(check_request(Mode.CHECK, 1), LATER), InsufficientExecutionsError
+    )
+    assert isinstance(
+        ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER), InsufficientExecutionsError
+    )
 
 
 def test_a_hold_that_outlives_its_plan_is_freed_when_it_expires() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     reserve(ledger, 6, "k", hold_seconds=60)
-    ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER + SECOND)
+    ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER + SECOND)
     assert balances(ledger) == [(0, 6)]
-    ledger.refuse(ask(Mode.CONSUME, 1, "m"), NOW + 60 * SECOND)
+    ledger.refuse(check_request(Mode.CONSUME, 1, "m"), NOW + 60 * SECOND)
     assert balances(ledger) == [(0, 0)]
     assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
 

@@ -13,7 +13,7 @@ from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from tests.conftest import PUBLIC
-from tests.factories import PLATFORM_SERVICE, Holder, ask, connect, organization
+from tests.factories import PLATFORM_SERVICE, Holder, check_request, connect, organization
 
 TERMS = TrialTerms(public_organization_id=PUBLIC, executions=10, days=None)
 
@@ -26,7 +26,7 @@ async def executions(own_database_url: str) -> AsyncIterator[Executions]:
 
 
 def consume(holder: Holder, key: str, executions: int = 1) -> CheckRequest:
-    return ask(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
+    return check_request(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
 
 
 async def test_what_took_the_last_executions_is_answered_again_though_nothing_is_left(
@@ -47,9 +47,9 @@ async def test_a_known_key_among_new_ones_is_counted_once_and_harms_no_other(
 ) -> None:
     holders = [organization(own_database_url, 100) for _ in range(20)]
     first = await executions.decide(PLATFORM_SERVICE, consume(holders[7], "known"))
-    asks = [consume(holder, f"new-{n}") for n, holder in enumerate(holders)]
-    asks += [consume(holders[7], "known"), consume(holders[7], "known", 2)]
-    *new, again, reused = await executions.decide_each(PLATFORM_SERVICE, asks)
+    requests = [consume(holder, f"new-{n}") for n, holder in enumerate(holders)]
+    requests += [consume(holders[7], "known"), consume(holders[7], "known", 2)]
+    *new, again, reused = await executions.decide_each(PLATFORM_SERVICE, requests)
     assert all(isinstance(decision, Accepted) and not decision.replayed for decision in new)
     assert isinstance(first, Accepted)
     assert again == Accepted(first.answer, replayed=True)

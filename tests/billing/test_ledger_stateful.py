@@ -34,7 +34,7 @@ from tests.billing.operations import (
     Operation,
     Repair,
     Tenant,
-    asks,
+    check_operations,
     expected_of,
     few,
     indexes,
@@ -73,7 +73,7 @@ class LedgerMachine(RuleBasedStateMachine):
         decided = self._decide(PLATFORM_SERVICE, batch, together=False)
         assert decided == self._expect(batch)
 
-    @rule(operation=asks, times=st.integers(2, 4))
+    @rule(operation=check_operations, times=st.integers(2, 4))
     def the_same_request_at_the_same_time(self, operation: Operation, times: int) -> None:
         batch = [operation] * times
         decided = self._decide(PLATFORM_SERVICE, batch, together=False)

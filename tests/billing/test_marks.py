@@ -11,7 +11,7 @@ from billing_app.billing.errors import AccountNotFoundError
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.marks import BY_DAY, OF_ACCOUNT, read_mark
 from billing_app.composition import Services
-from tests.factories import PLATFORM_SERVICE, add_plan, ask, connect, organization, person
+from tests.factories import PLATFORM_SERVICE, add_plan, check_request, connect, organization, person
 
 
 async def test_what_is_written_shows(services: Services, database_url: str) -> None:
@@ -22,7 +22,9 @@ async def test_what_is_written_shows(services: Services, database_url: str) -> N
         return await read_mark(services.database, OperatorActor(), account_id, datetime.now(UTC))
 
     async def consume(organization_id: str, executions: int) -> None:
-        asked = ask(Mode.CONSUME, executions, uuid4().hex, organization_id=organization_id)
+        asked = check_request(
+            Mode.CONSUME, executions, uuid4().hex, organization_id=organization_id
+        )
         await services.executions.decide(PLATFORM_SERVICE, asked)
 
     seen = [await mark()]
