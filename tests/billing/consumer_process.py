@@ -1,6 +1,6 @@
-"""One of several processes that ask at the same time: `python -m tests.billing.consumer_process`.
+"""One of several concurrent consumer processes: `python -m tests.billing.consumer_process`.
 
-For each job (JSON) on stdin: says it is ready, starts when told, prints what it got (JSON).
+For each job (JSON) on stdin: prints `ready`, waits for a line, prints the results (JSON).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What the examples of counting share: a ledger in memory, what is asked of it, its balances."""
+"""Shared by the examples of counting: a ledger in memory, requests to it, its balances."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,8 +28,8 @@ def reserve(
     ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW, hold_seconds: int = 900
 ) -> int:
     """Returns the reservation's number."""
-    wanted = check_request(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
-    answer: Any = ledger.accept(wanted, at)
+    request = check_request(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
+    answer: Any = ledger.accept(request, at)
     return number_of(ids.RESERVATION, answer["reservation"]["id"])
 
 

@@ -15,7 +15,7 @@ NO_PLAN = 999
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an answer says; `code` is empty when allowed, `parts` are (sequence, executions)."""
+    """An answer; `code` is empty when accepted, `parts` are (sequence, executions)."""
 
     code: str = ""
     replayed: bool = False
@@ -159,11 +159,11 @@ class ModelAccount:
         return outcome
 
     def adjust(self, sequence: int, executions: int, now: datetime) -> Outcome:
-        """Staff say that a plan has used more, or fewer when negative."""
+        """Staff correct what a plan has used: more, or fewer when negative."""
         return self._adjust(((sequence, executions),), now)
 
     def take_back(self, index: int, now: datetime) -> Outcome:
-        """Staff undo a refund: its executions are used again, and can be refunded again."""
+        """Staff undo a refund: its executions are used again and can be refunded again."""
         event, parts = self.refunds.get(index, (0, ((NO_PLAN, 1),)))
         outcome = self._adjust(parts, now)
         if not outcome.code:
@@ -192,8 +192,8 @@ class ModelAccount:
         return Outcome("", False, total, self.remaining(now), tuple(sorted(parts)))
 
     def _to_give_back(self, index: int) -> list[tuple[ModelPlan, int]]:
-        """Units for what an event has left to refund, in the order of use: which of a plan's
-        used ones does not matter, but there are no more than those."""
+        """Units of what can still be refunded of an event, in the order of use. Any used units of
+        a plan will do, but there are no more than those."""
         queue = sorted(self.plans, key=lambda plan: (plan.priority, plan.sequence))
         left = self.refundable[index]
         return [unit for plan in queue for unit in _used_units(plan)[: left.get(plan.sequence, 0)]]
@@ -201,7 +201,7 @@ class ModelAccount:
     def _give_back(
         self, units: list[tuple[ModelPlan, int]], now: datetime
     ) -> tuple[tuple[int, int], ...]:
-        """A plan that had ended only by being used up is open again."""
+        """Reopen a plan that had ended only because it was depleted."""
         parts = self._mark(units, FREE)
         for plan in {id(plan): plan for plan, _ in units}.values():
             in_period = plan.ends_at is None or now < plan.ends_at
@@ -213,7 +213,7 @@ class ModelAccount:
         return len(self._free_units(now))
 
     def pass_time(self, now: datetime) -> None:
-        """Free what has expired, close what is over and holds nothing."""
+        """Release expired reservations; close plans that have ended and hold nothing."""
         for index, reservation in enumerate(self.reservations):
             if reservation.status == "held" and reservation.expires_at <= now:
                 reservation.status = "expired"
@@ -255,7 +255,7 @@ class ModelAccount:
         return [(p, i) for p in queue for i, unit in enumerate(p.units) if unit == owner]
 
     def _mark(self, units: list[tuple[ModelPlan, int]], owner: str) -> tuple[tuple[int, int], ...]:
-        """Give the units to an owner; returns how many of each plan. A plan all used closes."""
+        """Give units to an owner; returns how many of each plan. A fully used plan closes."""
         parts: dict[int, int] = {}
         for plan, index in units:
             plan.units[index] = owner

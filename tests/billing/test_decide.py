@@ -42,7 +42,7 @@ class PlanDraw:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`index` names one of the account's reservations or events, in the order of their making."""
+    """`index` names one of the account's reservations or events, oldest first."""
 
     kind: str
     account: int
@@ -53,8 +53,8 @@ class Operation:
     index: int = 0
 
 
-# Rounds begin at even seconds, plans and holds end at odd ones: a batch may be cut in pieces
-# that are milliseconds apart without anything ending in between.
+# Rounds begin at even seconds; plans and reservations end at odd ones. So a batch can be cut into
+# pieces that are milliseconds apart without anything ending in between.
 odd_seconds = st.integers(0, 8).map(lambda number: number * 2 + 1)
 plan_draws = st.builds(
     PlanDraw,
@@ -164,7 +164,7 @@ class Run:
         return Refund(number, target, operation.executions, operation.body, operation.key, PLATFORM)
 
     def _take_back(self, account: int, index: int) -> Adjust:
-        """Each refund once: that is for the audit log to see to."""
+        """Undo each refund once; in the product the audit log ensures that."""
         made = self.made.get(f"event {account}", [])
         number = made[index] if index < len(made) else NOWHERE
         rows = [
@@ -269,7 +269,7 @@ class ModelRun:
 
 
 @given(drawn=accounts, program=rounds, cut=cuts)
-def test_decides_as_brute_force_does_however_the_batches_are_cut(
+def test_decisions_match_brute_force_for_any_batch_sizes(
     drawn: list[list[PlanDraw]], program: list[tuple[int, list[Operation]]], cut: list[int]
 ) -> None:
     model = ModelRun(drawn)
@@ -318,7 +318,7 @@ def _assert_ledger_adds_up(ledger: MemoryLedger) -> None:
 
 
 def _ended(because: str | None, plan: PlanBalance | ModelPlan, second: float) -> str | None:
-    """Why it ended; what is over by the clock may be written down at a later decision."""
+    """Why it ended; an end by the clock may be written by a later decision."""
     over = plan.ends_at is not None and plan.ends_at <= NOW + timedelta(seconds=second)
     return because or (EndReason.PERIOD_ENDED if over else None)
 

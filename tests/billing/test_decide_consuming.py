@@ -1,4 +1,4 @@
-"""Each rule of consuming and of its keys by one example."""
+"""One example for each rule of consuming and of idempotency keys."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.billing.memory_ledger import MemoryLedger
 from tests.factories import NOW, check_request, plan
 
 
-def test_a_consume_answers_with_the_numbers_after_it() -> None:
+def test_consume_answer_has_balances_after_it() -> None:
     ledger = ledger_of(10, 5)
     answer = consume(ledger, 4, "k")
     assert answer["allowed"] is True
@@ -26,7 +26,7 @@ def test_a_consume_answers_with_the_numbers_after_it() -> None:
     assert answer["account_id"] == ids.encode_account(1)
 
 
-def test_a_check_changes_nothing() -> None:
+def test_check_changes_nothing() -> None:
     ledger = ledger_of(3)
     answer = ledger.accept(check_request(Mode.CHECK, 3), NOW)
     assert answer["executions_remaining"] == 3
@@ -36,7 +36,7 @@ def test_a_check_changes_nothing() -> None:
     assert not ledger.known
 
 
-def test_a_consume_may_span_the_end_of_one_plan_and_the_start_of_the_next() -> None:
+def test_consume_may_span_two_plans() -> None:
     ledger = ledger_of(3, 2, 4)
     answer = consume(ledger, 6, "k")
     assert ledger.parts(answer["event_id"]) == [(1, 3), (2, 2), (3, 1)]
@@ -47,7 +47,7 @@ def test_a_consume_may_span_the_end_of_one_plan_and_the_start_of_the_next() -> N
     assert first.began_at == second.began_at == third.began_at == NOW
 
 
-def test_all_or_nothing_when_the_plans_together_have_too_few() -> None:
+def test_consume_is_all_or_nothing() -> None:
     ledger = ledger_of(3, 2)
     error = ledger.refuse(check_request(Mode.CONSUME, 6, "k"), NOW)
     assert isinstance(error, InsufficientExecutionsError)
@@ -58,7 +58,7 @@ def test_all_or_nothing_when_the_plans_together_have_too_few() -> None:
     assert ledger.denied == {"insufficient_executions": 1}
 
 
-def test_a_denial_is_not_stored_so_that_a_retry_is_decided_afresh() -> None:
+def test_denial_is_not_stored_and_retry_is_decided_again() -> None:
     ledger = ledger_of(3)
     request = check_request(Mode.CONSUME, 4, "k")
     assert isinstance(ledger.refuse(request, NOW), InsufficientExecutionsError)
@@ -67,7 +67,7 @@ def test_a_denial_is_not_stored_so_that_a_retry_is_decided_afresh() -> None:
     assert ledger.parts(str(answer["event_id"])) == [(1, 3), (2, 1)]
 
 
-def test_the_same_key_and_body_gets_the_same_bytes_and_counts_once() -> None:
+def test_same_key_and_body_gets_same_bytes_and_counts_once() -> None:
     ledger = ledger_of(10)
     request = check_request(Mode.CONSUME, 4, "k")
     first = ledger.one(request, NOW)
@@ -79,7 +79,7 @@ def test_the_same_key_and_body_gets_the_same_bytes_and_counts_once() -> None:
     assert balances(ledger) == [(4, 0)]
 
 
-def test_a_replay_is_given_even_when_nothing_is_left() -> None:
+def test_replay_works_when_nothing_is_left() -> None:
     ledger = ledger_of(4)
     consume(ledger, 4, "k")
     again = ledger.one(check_request(Mode.CONSUME, 4, "k"), LATER)
@@ -97,7 +97,7 @@ def test_a_replay_is_given_even_when_nothing_is_left() -> None:
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_the_same_key_with_another_body_is_refused(other: Any, *, together: bool) -> None:
+def test_same_key_with_another_body_is_refused(other: Any, *, together: bool) -> None:
     ledger = ledger_of(10)
     first = check_request(Mode.CONSUME, 4, "k")
     if together:
@@ -109,7 +109,7 @@ def test_the_same_key_with_another_body_is_refused(other: Any, *, together: bool
     assert balances(ledger) == [(4, 0)]
 
 
-def test_the_same_request_twice_in_one_batch_counts_once() -> None:
+def test_same_request_twice_in_one_batch_counts_once() -> None:
     ledger = ledger_of(10)
     request = check_request(Mode.CONSUME, 4, "k")
     first, again, third = ledger.decide([request, request, request], NOW)
@@ -121,7 +121,7 @@ def test_the_same_request_twice_in_one_batch_counts_once() -> None:
     assert len(ledger.events) == 1
 
 
-def test_each_request_of_a_batch_sees_what_the_ones_before_it_left() -> None:
+def test_requests_of_a_batch_see_balances_left_by_earlier_ones() -> None:
     ledger = ledger_of(5)
     decisions = ledger.decide([check_request(Mode.CONSUME, 2, key) for key in "abc"], NOW)
     assert [isinstance(decision, Accepted) for decision in decisions] == [True, True, False]
@@ -129,7 +129,7 @@ def test_each_request_of_a_batch_sees_what_the_ones_before_it_left() -> None:
     assert decisions[2].extensions["executions_remaining"] == 1
 
 
-def test_the_same_key_in_two_accounts_is_two_keys() -> None:
+def test_keys_are_separate_per_account() -> None:
     ledger = MemoryLedger([plan(1, 5)], [plan(1, 5)])
     requests = [
         check_request(Mode.CONSUME, 2, "k", organization_id=name) for name in ("org", "org2")
@@ -138,7 +138,7 @@ def test_the_same_key_in_two_accounts_is_two_keys() -> None:
     assert [isinstance(d, Accepted) and not d.replayed for d in decisions] == [True, True]
 
 
-def test_numbers_are_unique_within_a_batch_of_one_moment() -> None:
+def test_event_numbers_are_unique_within_a_batch() -> None:
     ledger = ledger_of(1000)
     modes = [Mode.CONSUME, Mode.RESERVE]
     requests = [check_request(modes[n % 2], 1, f"k{n}") for n in range(500)]
@@ -152,7 +152,7 @@ def test_numbers_are_unique_within_a_batch_of_one_moment() -> None:
     assert len({event_number(a) for a in answers if a["event_id"]}) == 250
 
 
-def test_the_largest_request_fits_the_largest_plans() -> None:
+def test_largest_request_fits_largest_plans() -> None:
     ledger = ledger_of(10**15, 10**15)
     answer = consume(ledger, MAX_EXECUTIONS, "k")
     assert answer["executions_remaining"] == 2 * 10**15 - MAX_EXECUTIONS

@@ -1,4 +1,4 @@
-"""Each rule of which plan is used, and why none is, by one example."""
+"""One example for each rule of which plan is used, and of why none is."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,14 +27,14 @@ from tests.billing.memory_ledger import MemoryLedger
 from tests.factories import NOW, PLATFORM, check_request, plan
 
 
-def test_an_account_without_plans_is_told_so() -> None:
+def test_account_without_plans_is_denied() -> None:
     ledger = MemoryLedger([])
     error = ledger.refuse(check_request(Mode.CONSUME, 1, "k"), NOW)
     assert isinstance(error, PlanNotFoundError)
     assert error.extensions["executions_remaining"] == 0
 
 
-def test_a_plan_is_usable_from_its_start_to_just_before_its_end() -> None:
+def test_plan_is_usable_from_start_to_just_before_end() -> None:
     ledger = MemoryLedger([plan(1, 5, starts_at=NOW, ends_at=LATER)])
     just_before = NOW - timedelta(microseconds=1)
     assert isinstance(
@@ -49,7 +49,7 @@ def test_a_plan_is_usable_from_its_start_to_just_before_its_end() -> None:
     assert ledger.plans[1][1].ended_at == LATER
 
 
-def test_when_a_plan_ends_the_next_takes_over_by_itself() -> None:
+def test_next_plan_takes_over_when_a_plan_ends() -> None:
     ledger = MemoryLedger([plan(1, 5, ends_at=LATER), plan(2, 5)])
     answer = consume(ledger, 3, "k", LATER)
     assert ledger.parts(answer["event_id"]) == [(2, 3)]
@@ -57,7 +57,7 @@ def test_when_a_plan_ends_the_next_takes_over_by_itself() -> None:
 
 
 @pytest.mark.parametrize("used", [0, 2])
-def test_an_ended_trial_says_so(used: int) -> None:
+def test_ended_trial_is_the_denial_reason(used: int) -> None:
     trial = plan(1, 5, type=PlanType.TRIAL, used=used, ends_at=LATER)
     ledger = MemoryLedger([trial])
     for moment in (LATER, LATER + SECOND):  # first as it ends, then found closed
@@ -68,7 +68,7 @@ def test_an_ended_trial_says_so(used: int) -> None:
     assert ledger.denied == {"trial_ended": 2}
 
 
-def test_a_trial_used_up_within_its_time_is_not_said_to_have_ended() -> None:
+def test_depleted_trial_is_not_reported_as_ended() -> None:
     ledger = MemoryLedger([plan(1, 5, type=PlanType.TRIAL, ends_at=LATER)])
     consume(ledger, 5, "k")
     for moment in (NOW, LATER):
@@ -76,14 +76,14 @@ def test_a_trial_used_up_within_its_time_is_not_said_to_have_ended() -> None:
         assert isinstance(error, InsufficientExecutionsError)
 
 
-def test_a_plan_of_more_priority_is_used_first() -> None:
+def test_plan_with_lower_priority_number_is_used_first() -> None:
     ledger = two_with_the_second_first()
     answer = consume(ledger, 5, "k")
     assert sorted(ledger.parts(answer["event_id"])) == [(1, 2), (2, 3)]
     assert answer["plan"]["name"] == "Plan 1"
 
 
-def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds() -> None:
+def test_overdue_plan_is_not_used_but_honours_reservations() -> None:
     ledger = MemoryLedger([plan(1, 5, suspended_at=LATER)])
     number = reserve(ledger, 3, "k")
     error = ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER)
@@ -99,13 +99,13 @@ def test_a_plan_whose_payment_is_overdue_is_not_used_but_honours_what_it_holds()
 @pytest.mark.parametrize(
     ("stop", "code"), [("paused_at", "plan_paused"), ("blocked_at", "account_blocked")]
 )
-def test_a_plan_that_staff_stopped_gives_nothing_and_says_why(stop: str, code: str) -> None:
+def test_paused_or_blocked_plan_is_not_used(stop: str, code: str) -> None:
     ledger = MemoryLedger([plan(1, 10, **{stop: NOW - SECOND})])
     assert ledger.refuse(check_request(Mode.CONSUME, 1, "a"), NOW).code == code
     assert (balances(ledger), ledger.denied) == ([(0, 0)], {code: 1})
 
 
-def test_overage_pays_last_and_says_so_when_it_is_used_up() -> None:
+def test_overage_is_used_last_and_explains_denials() -> None:
     ledger = MemoryLedger([plan(1, 10), plan(2, 5, priority=OVERAGE_PRIORITY), plan(3, 3)])
     answer = consume(ledger, 12, "a")
     assert ledger.parts(answer["event_id"]) == [(1, 10), (3, 2)]

@@ -125,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _repair(
         self, account: Tenant, work: Coroutine[Any, Any, EntryView], expected: Outcome
     ) -> bool:
-        """Do it; True when it was done. The model must have come to the same."""
+        """Run a repair, whose outcome must match the model's; True when it was done."""
         code, entry = "", None
         try:
             entry = self.service.run(work)
@@ -140,7 +140,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return True
 
     @rule(tenant=tenants, index=indexes)
-    def a_hold_runs_out(self, tenant: int, index: int) -> None:
+    def a_reservation_expires(self, tenant: int, index: int) -> None:
         account = self._touch(tenant)
         if index >= len(account.reservations):
             return
@@ -188,8 +188,8 @@ class LedgerMachine(RuleBasedStateMachine):
             )
 
     @rule(tenant=tenants, index=st.integers(0, 3), end=st.booleans())
-    def a_period_ends_or_is_put_off(self, tenant: int, index: int, *, end: bool) -> None:
-        """Its start moves to tomorrow or its end to now; only an open plan's does."""
+    def a_period_ends_or_is_postponed(self, tenant: int, index: int, *, end: bool) -> None:
+        """Move an open plan's start to tomorrow or its end to now."""
         account = self._touch(tenant)
         if index >= len(account.model.plans):
             return
@@ -211,7 +211,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     @rule(tenant=tenants, index=st.integers(0, 3))
-    def a_put_off_plan_starts(self, tenant: int, index: int) -> None:
+    def a_postponed_plan_starts(self, tenant: int, index: int) -> None:
         account = self._touch(tenant)
         now = datetime.now(UTC)
         if index < len(account.model.plans) and account.model.plans[index].starts_at > now:
@@ -225,7 +225,7 @@ class LedgerMachine(RuleBasedStateMachine):
             )
 
     @invariant()
-    def balances_and_views_are_the_models(self) -> None:
+    def balances_and_views_match_the_model(self) -> None:
         for tenant in self.tenants:
             if tenant.is_touched:
                 tenant.is_touched = False

@@ -1,4 +1,4 @@
-"""The lanes of the group commit: keys that are taken for new, and a helper for large batches."""
+"""Lanes of the group commit: keys that are assumed to be new, and a helper for large batches."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ def consume(holder: Holder, key: str, executions: int = 1) -> CheckRequest:
     return check_request(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
 
 
-async def test_what_took_the_last_executions_is_answered_again_though_nothing_is_left(
+async def test_replay_of_the_request_that_took_the_last_executions(
     executions: Executions, own_database_url: str
 ) -> None:
     holder = organization(own_database_url, 5)
@@ -42,7 +42,7 @@ async def test_what_took_the_last_executions_is_answered_again_though_nothing_is
     assert isinstance(other, InsufficientExecutionsError)
 
 
-async def test_a_known_key_among_new_ones_is_counted_once_and_harms_no_other(
+async def test_known_key_in_a_batch_of_new_ones_counts_once(
     executions: Executions, own_database_url: str
 ) -> None:
     holders = [organization(own_database_url, 100) for _ in range(20)]
@@ -58,7 +58,7 @@ async def test_a_known_key_among_new_ones_is_counted_once_and_harms_no_other(
     await _assert_verified(own_database_url)
 
 
-async def test_large_batches_on_two_lanes_are_counted_exactly_and_leave_nothing_open(
+async def test_large_batches_on_two_lanes_are_counted_exactly(
     executions: Executions, own_database_url: str
 ) -> None:
     holders = [organization(own_database_url, 150) for _ in range(40)]
