@@ -87,14 +87,14 @@ class ModelAccount:
         return outcome
 
     def reserve(
-        self, executions: int, key: str, body: object, hold: timedelta, now: datetime
+        self, executions: int, key: str, body: object, lifetime: timedelta, now: datetime
     ) -> Outcome:
         refusal = self._refusal(executions, key, ("reserve", executions, body), now)
         if refusal:
             return refusal
         owner = f"reservation {len(self.reservations)}"
         parts = self._mark(self._free_units(now)[:executions], owner)
-        self.reservations.append(ModelReservation(executions, now + hold))
+        self.reservations.append(ModelReservation(executions, now + lifetime))
         outcome = Outcome("", False, executions, self.remaining(now), parts)
         self.keys[key] = (("reserve", executions, body), outcome)
         return outcome
@@ -111,25 +111,25 @@ class ModelAccount:
         if index >= len(self.reservations):
             return Outcome("reservation_not_found")
         reservation = self.reservations[index]
-        wanted = reservation.executions if executions is None else executions
-        wanted = 0 if action == "release" else wanted
-        if reservation.settled_as == (action, wanted):
+        requested = reservation.executions if executions is None else executions
+        requested = 0 if action == "release" else requested
+        if reservation.settled_as == (action, requested):
             assert reservation.answer is not None
             return replace(reservation.answer, replayed=True)
         if reservation.status != "held":
             expired = reservation.status == "expired"
             return Outcome("reservation_expired" if expired else "reservation_settled")
-        if wanted > reservation.executions:
+        if requested > reservation.executions:
             return Outcome("invalid_input")
         units = self._units(f"reservation {index}")
         self._mark(units, FREE)
-        parts = self._mark(units[:wanted], f"event {len(self.events)}") if wanted else ()
-        if wanted:
+        parts = self._mark(units[:requested], f"event {len(self.events)}") if requested else ()
+        if requested:
             self.refundable[len(self.events)] = dict(parts)
-            self.events.append(wanted)
-        reservation.status = "committed" if wanted else "released"
-        reservation.settled_as = (action, wanted)
-        reservation.answer = Outcome("", False, wanted, self.remaining(now), parts)
+            self.events.append(requested)
+        reservation.status = "committed" if requested else "released"
+        reservation.settled_as = (action, requested)
+        reservation.answer = Outcome("", False, requested, self.remaining(now), parts)
         return reservation.answer
 
     def refund(
@@ -143,18 +143,18 @@ class ModelAccount:
         if known:
             return self._again(known, body)
         units = self._to_give_back(index)
-        wanted = len(units) if executions is None else executions
-        if wanted > self.events[index]:
+        requested = len(units) if executions is None else executions
+        if requested > self.events[index]:
             return Outcome("invalid_input")
-        if wanted > len(units) or not units:
+        if requested > len(units) or not units:
             return Outcome("refund_exceeds_event")
-        parts = self._give_back(units[len(units) - wanted :], now)
+        parts = self._give_back(units[len(units) - requested :], now)
         for sequence, count in parts:
             self.refundable[index][sequence] -= count
         self.refunds[len(self.events)] = (index, parts)
-        self.events.append(-wanted)
+        self.events.append(-requested)
         taken = tuple((sequence, -count) for sequence, count in parts)
-        outcome = Outcome("", False, wanted, self.remaining(now), taken)
+        outcome = Outcome("", False, requested, self.remaining(now), taken)
         self.keys[key or str(body)] = (body, outcome)
         return outcome
 
@@ -219,8 +219,8 @@ class ModelAccount:
                 reservation.status = "expired"
                 self._mark(self._units(f"reservation {index}"), FREE)
         for plan in self.plans:
-            over = plan.ends_at is not None and plan.ends_at <= now
-            if over and plan.closed is None and not plan.held:
+            has_ended = plan.ends_at is not None and plan.ends_at <= now
+            if has_ended and plan.closed is None and not plan.held:
                 plan.closed = EndReason.PERIOD_ENDED
 
     def _refusal(self, executions: int, key: str, body: object, now: datetime) -> Outcome | None:

@@ -319,8 +319,8 @@ def _assert_ledger_adds_up(ledger: MemoryLedger) -> None:
 
 def _ended(because: str | None, plan: PlanBalance | ModelPlan, second: float) -> str | None:
     """Why it ended; an end by the clock may be written by a later decision."""
-    over = plan.ends_at is not None and plan.ends_at <= NOW + timedelta(seconds=second)
-    return because or (EndReason.PERIOD_ENDED if over else None)
+    has_ended = plan.ends_at is not None and plan.ends_at <= NOW + timedelta(seconds=second)
+    return because or (EndReason.PERIOD_ENDED if has_ended else None)
 
 
 def _running(rows: Sequence[Any]) -> list[int]:

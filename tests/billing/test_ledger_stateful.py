@@ -348,8 +348,8 @@ def _check_plan_view(view: PlanView, plan: ModelPlan, now: datetime) -> None:
 
 
 def _ended(plan: ModelPlan, now: datetime) -> EndReason | None:
-    over = plan.ends_at is not None and plan.ends_at <= now
-    return plan.closed or (EndReason.PERIOD_ENDED if over else None)
+    has_ended = plan.ends_at is not None and plan.ends_at <= now
+    return plan.closed or (EndReason.PERIOD_ENDED if has_ended else None)
 
 
 def _remember(numbers: list[int], pair: tuple[int, int] | None) -> None:

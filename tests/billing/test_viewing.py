@@ -170,17 +170,17 @@ async def test_view_expires(services: Services) -> None:
     now, url = datetime.now(UTC), services.database.url
     holder, who = organization(url, 10), colleague(services)
     await begin(services, who, holder, now)
-    over = now + timedelta(minutes=VIEW_MINUTES)
-    just_before = over - timedelta(microseconds=1)
+    end = now + timedelta(minutes=VIEW_MINUTES)
+    just_before = end - timedelta(microseconds=1)
     assert isinstance(await seen_as(services, who.token, just_before), ViewingActor)
-    assert isinstance(await seen_as(services, who.token, over), UserActor)
+    assert isinstance(await seen_as(services, who.token, end), UserActor)
     await end_old_views(services.database, just_before)
     assert len(entries(url, holder)) == 1
-    assert await end_old_views(services.database, over + timedelta(seconds=40)) >= 1
+    assert await end_old_views(services.database, end + timedelta(seconds=40)) >= 1
     assert entries(url, holder)[1:] == [
-        ("end_view_as_customer", who.actor.actor_id, "Its time was over.", over)
+        ("end_view_as_customer", who.actor.actor_id, "Its time was over.", end)
     ]
-    await end_old_views(services.database, over + timedelta(hours=1))
+    await end_old_views(services.database, end + timedelta(hours=1))
     assert len(entries(url, holder)) == 2
 
 

@@ -184,7 +184,7 @@ async def _load(
     read_keys_first: bool,
 ) -> LedgerState:
     others = [request for request in requests if not isinstance(request, CheckRequest)]
-    settles = [request for request in others if isinstance(request, (Commit, Release))]
+    settling = [request for request in others if isinstance(request, (Commit, Release))]
     refunds = [request for request in others if isinstance(request, Refund)]
     with_closed = sorted({request.account_id for request in others})
     checked = {account for account in targets.values() if isinstance(account, int)}
@@ -194,9 +194,9 @@ async def _load(
     ledger.targets = targets
     if read_keys_first and (keys := _keys(requests, targets)):
         ledger.known = await _known(connection, keys)
-    if settles or any(row["held"] for row in rows):
-        wanted = [(request.account_id, request.number) for request in settles]
-        ledger.reservations = await _reservations(connection, account_ids, ledger.now, wanted)
+    if settling or any(row["held"] for row in rows):
+        named = [(request.account_id, request.number) for request in settling]
+        ledger.reservations = await _reservations(connection, account_ids, ledger.now, named)
     if refunds:
         ledger.events = await _events(connection, refunds)
     return ledger
@@ -258,14 +258,14 @@ async def _reservations(
     connection: Connection,
     account_ids: list[int],
     now: datetime,
-    wanted: list[tuple[int, int]],
+    named: list[tuple[int, int]],
 ) -> dict[tuple[int, int], ReservationState]:
     """Those that have expired, and those that requests commit or release."""
     rows = await connection.fetch(
         statements.RESERVATIONS,
         array(account_ids),
         now,
-        *columns(wanted, 2),
+        *columns(named, 2),
     )
     reservations: dict[tuple[int, int], ReservationState] = {}
     for row in rows:
@@ -277,8 +277,8 @@ async def _reservations(
 async def _events(
     connection: Connection, refunds: list[Refund]
 ) -> dict[tuple[int, int], EventState]:
-    wanted = sorted({(refund.account_id, refund.number) for refund in refunds})
-    rows = await connection.fetch(statements.EVENTS, *columns(wanted, 2))
+    named = sorted({(refund.account_id, refund.number) for refund in refunds})
+    rows = await connection.fetch(statements.EVENTS, *columns(named, 2))
     events: dict[tuple[int, int], EventState] = {}
     for row in rows:
         state = events.setdefault(
