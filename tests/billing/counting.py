@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from billing_app.billing import ids
+from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.requests import Mode
 from tests.billing.memory_ledger import MemoryLedger
 from tests.factories import NOW, check_request, plan
@@ -31,6 +32,11 @@ def reserve(
     request = check_request(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
     answer: Any = ledger.accept(request, at)
     return number_of(ids.RESERVATION, answer["reservation"]["id"])
+
+
+def refuse(ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW) -> BillingError:
+    """Consume what must be denied."""
+    return ledger.refuse(check_request(Mode.CONSUME, executions, key), at)
 
 
 def number_of(prefix: str, text: str) -> int:

@@ -9,7 +9,7 @@ from billing_app.billing import ids
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
 from billing_app.billing.executions.requests import MAX_EXECUTIONS, Accepted, Mode
 from billing_app.db.enums import EndReason
-from tests.billing.counting import LATER, balances, consume, event_number, ledger_of
+from tests.billing.counting import LATER, balances, consume, event_number, ledger_of, refuse
 from tests.billing.memory_ledger import MemoryLedger
 from tests.factories import NOW, check_request, plan
 
@@ -49,7 +49,7 @@ def test_consume_may_span_two_plans() -> None:
 
 def test_consume_is_all_or_nothing() -> None:
     ledger = ledger_of(3, 2)
-    error = ledger.refuse(check_request(Mode.CONSUME, 6, "k"), NOW)
+    error = refuse(ledger, 6, "k")
     assert isinstance(error, InsufficientExecutionsError)
     assert error.extensions["executions_remaining"] == 5
     assert error.extensions["executions_requested"] == 6

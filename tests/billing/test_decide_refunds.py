@@ -18,6 +18,7 @@ from tests.billing.counting import (
     consume,
     event_number,
     ledger_of,
+    refuse,
     two_with_the_second_first,
 )
 from tests.billing.memory_ledger import MemoryLedger
@@ -82,9 +83,7 @@ def test_refund_does_not_reopen_a_plan_whose_period_ended() -> None:
     refunded: Any = ledger.accept(refund, LATER)
     assert refunded["executions_remaining"] == 0
     assert balances(ledger) == [(0, 0)]
-    assert isinstance(
-        ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER + SECOND), BillingError
-    )
+    assert isinstance(refuse(ledger, 1, "l", LATER + SECOND), BillingError)
 
 
 def test_refund_goes_to_the_last_payer_first() -> None:

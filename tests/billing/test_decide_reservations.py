@@ -21,6 +21,7 @@ from tests.billing.counting import (
     balances,
     consume,
     ledger_of,
+    refuse,
     reserve,
     two_with_the_second_first,
 )
@@ -32,9 +33,7 @@ def test_reservation_holds_executions_until_commit() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 6, "k")
     assert balances(ledger) == [(0, 6)]
-    assert isinstance(
-        ledger.refuse(check_request(Mode.CONSUME, 5, "l"), NOW), InsufficientExecutionsError
-    )
+    assert isinstance(refuse(ledger, 5, "l"), InsufficientExecutionsError)
     answer: Any = ledger.accept(Commit(1, number, None, PLATFORM), LATER)
     assert answer["reservation"]["status"] == "committed"
     assert (answer["executions"], answer["executions_released"]) == (6, 0)
@@ -92,9 +91,7 @@ def test_expired_reservation_is_released_by_the_next_decision() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 10, "k", hold_seconds=1)
     moment_before = LATER - timedelta(microseconds=1)
-    assert isinstance(
-        ledger.refuse(check_request(Mode.CONSUME, 1, "l"), moment_before), BillingError
-    )
+    assert isinstance(refuse(ledger, 1, "l", moment_before), BillingError)
     consume(ledger, 10, "m", LATER)
     assert ledger.reservations[1, number].status == ReservationStatus.EXPIRED
     assert balances(ledger) == [(10, 0)]
@@ -114,11 +111,11 @@ def test_reservation_is_honoured_after_its_plan_ended() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     number = reserve(ledger, 6, "k")
     moment = LATER + SECOND
-    assert isinstance(ledger.refuse(check_request(Mode.CONSUME, 1, "l"), moment), BillingError)
+    assert isinstance(refuse(ledger, 1, "l", moment), BillingError)
     answer: Any = ledger.accept(Commit(1, number, 5, PLATFORM), moment)
     assert ledger.parts(answer["event_id"]) == [(1, 5)]
     assert answer["executions_remaining"] == 0
-    ledger.refuse(check_request(Mode.CONSUME, 1, "m"), moment)
+    refuse(ledger, 1, "m", moment)
     kept = ledger.plans[1][1]
     assert (kept.used, kept.held) == (5, 0)
     assert (kept.ended_at, kept.ended_because) == (LATER, EndReason.PERIOD_ENDED)
@@ -130,17 +127,15 @@ def test_ended_plan_with_a_reservation_is_not_used() -> None:
     assert isinstance(
         ledger.refuse(check_request(Mode.CHECK, 1), LATER), InsufficientExecutionsError
     )
-    assert isinstance(
-        ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER), InsufficientExecutionsError
-    )
+    assert isinstance(refuse(ledger, 1, "l", LATER), InsufficientExecutionsError)
 
 
 def test_reservation_of_an_ended_plan_is_released_when_it_expires() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     reserve(ledger, 6, "k", hold_seconds=60)
-    ledger.refuse(check_request(Mode.CONSUME, 1, "l"), LATER + SECOND)
+    refuse(ledger, 1, "l", LATER + SECOND)
     assert balances(ledger) == [(0, 6)]
-    ledger.refuse(check_request(Mode.CONSUME, 1, "m"), NOW + 60 * SECOND)
+    refuse(ledger, 1, "m", NOW + 60 * SECOND)
     assert balances(ledger) == [(0, 0)]
     assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
 

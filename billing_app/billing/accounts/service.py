@@ -74,7 +74,9 @@ async def list_accounts(database: Database, actor: PersonActor) -> list[AccountV
     Staff who view an account as its holder sees it get that account only.
     """
     if isinstance(actor, ViewingActor):
-        return [await _viewed(database, actor)]
+        async with database.reading() as session:
+            account = await session.get_one(Account, actor.account_number)
+        return [_view(account, actor.holder, Role.OWNER)]
     query = (
         select(Account, Organization, Membership)
         .join(Organization, col(Organization.id) == Account.organization_id)
@@ -90,15 +92,9 @@ async def list_accounts(database: Database, actor: PersonActor) -> list[AccountV
     )
     async with database.reading() as session:
         rows = (await session.exec(query)).all()
+    own_name = actor.name or actor.email
     return [
-        AccountView(
-            account_id=ids.encode_account(account.id),
-            organization_id=account.organization_id,
-            user_id=account.user_id,
-            name=(actor.name or actor.email) if account.user_id else organization.name,
-            kind=AccountKind(account.kind),
-            role=Role(membership.role),
-        )
+        _view(account, own_name if account.user_id else organization.name, membership.role)
         for account, organization, membership in rows
     ]
 
@@ -291,16 +287,14 @@ def _contract_plan(account_id: int, *, sequence: int, executions: int, now: date
     )
 
 
-async def _viewed(database: Database, actor: ViewingActor) -> AccountView:
-    async with database.reading() as session:
-        account = await session.get_one(Account, actor.account_number)
+def _view(account: Account, name: str, role: str) -> AccountView:
     return AccountView(
         account_id=ids.encode_account(account.id),
         organization_id=account.organization_id,
         user_id=account.user_id,
-        name=actor.holder,
+        name=name,
         kind=AccountKind(account.kind),
-        role=Role.OWNER,
+        role=Role(role),
     )
 
 

@@ -97,11 +97,7 @@ def _refund_event(
             sum(part.executions for part in event.parts),
             request.reason,
             ids.encode_account(account.id),
-            balance.total,
-            balance.used,
-            balance.held,
-            balance.remaining,
-            balance.period_end,
+            *balance.members(),
         )
     )
 
@@ -180,10 +176,6 @@ def _adjust_answer(
             ids.encode(ids.EVENT, account.id, number),
             sum(executions for _, executions in shares),
             ids.encode_account(account.id),
-            balance.total,
-            balance.used,
-            balance.held,
-            balance.remaining,
-            balance.period_end,
+            *balance.members(),
         )
     )

@@ -121,11 +121,7 @@ def _settle_answer(
             executions,
             reservation.executions - executions,
             ids.encode_account(account.id),
-            balance.total,
-            balance.used,
-            balance.held,
-            balance.remaining,
-            balance.period_end,
+            *balance.members(),
         )
     )
 

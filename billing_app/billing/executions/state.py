@@ -163,6 +163,10 @@ class Balance(msgspec.Struct, gc=False):
     left: int
     period_end: datetime | None
 
+    def members(self) -> tuple[int, int, int, int, datetime | None]:
+        """As the last members of answers."""
+        return self.total, self.used, self.held, self.remaining, self.period_end
+
 
 def balance_of(account: AccountState, now: datetime) -> Balance:
     plans = account.usable(now)
@@ -362,7 +366,10 @@ class Changes:
             else:
                 self.refunded[usage_key] -= executions
             if plan.is_overage:
-                self._count_overage((account.id, plan.sequence), executions)
+                if executions >= 0:
+                    self.overage_used[account.id, plan.sequence] += executions
+                else:
+                    self.overage_refunded[account.id, plan.sequence] -= executions
         return number
 
     def settle(
@@ -378,9 +385,3 @@ class Changes:
         self.settled.append(
             SettledRow(reservation.account_id, reservation.number, status, at, event_number)
         )
-
-    def _count_overage(self, key: OverageKey, executions: int) -> None:
-        if executions >= 0:
-            self.overage_used[key] += executions
-        else:
-            self.overage_refunded[key] -= executions

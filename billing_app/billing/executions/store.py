@@ -1,6 +1,6 @@
 """One batch, one transaction: lock, read with a new snapshot, decide, apply, commit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -327,16 +327,22 @@ async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) 
 async def _apply_counts(
     connection: Connection, moved: list[tuple[int, int, int, int]], changes: Changes
 ) -> None:
-    usage_keys = sorted(changes.used.keys() | changes.refunded.keys())
-    usage = [(*key, changes.used.get(key, 0), changes.refunded.get(key, 0)) for key in usage_keys]
     await connection.execute(
         statements.APPLY,
         *columns(moved, 4),
         changes.now,
         *columns([astuple(event) for event in changes.events], 13),
         *_packed(changes.keys),
-        *columns(usage, 5),
+        *columns(_counts(changes.used, changes.refunded), 5),
     )
+
+
+def _counts(used: Mapping[Any, int], refunded: Mapping[Any, int]) -> list[tuple[Any, ...]]:
+    """The key's columns, used, refunded."""
+    return [
+        (*key, used.get(key, 0), refunded.get(key, 0))
+        for key in sorted(used.keys() | refunded.keys())
+    ]
 
 
 def _packed(keys: Sequence[KeyRow]) -> tuple[bytes, str, str, str, str]:
@@ -352,13 +358,9 @@ def _packed(keys: Sequence[KeyRow]) -> tuple[bytes, str, str, str, str]:
 
 
 async def _apply_overage(connection: Connection, changes: Changes) -> None:
-    keys = sorted(changes.overage_used.keys() | changes.overage_refunded.keys())
-    if keys:
-        counted = [
-            (*key, changes.overage_used.get(key, 0), changes.overage_refunded.get(key, 0))
-            for key in keys
-        ]
-        await connection.execute(statements.COUNT_OVERAGE, changes.now, *columns(counted, 4))
+    if changes.overage_used or changes.overage_refunded:
+        counts = _counts(changes.overage_used, changes.overage_refunded)
+        await connection.execute(statements.COUNT_OVERAGE, changes.now, *columns(counts, 4))
 
 
 async def _apply_reservations(connection: Connection, changes: Changes) -> None:
