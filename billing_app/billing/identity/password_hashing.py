@@ -32,11 +32,11 @@ async def is_password(password: str, password_hash: str | None) -> bool:
 
 def _verify(password: str, password_hash: str | None) -> bool:
     try:
-        return _hasher.verify(password_hash or _nobodys_hash(), password[:MAX_LENGTH])
+        return _hasher.verify(password_hash or _unused_hash(), password[:MAX_LENGTH])
     except (VerificationError, InvalidHashError):
         return False
 
 
 @cache
-def _nobodys_hash() -> str:
+def _unused_hash() -> str:
     return _hasher.hash("nobody has this password")

@@ -51,7 +51,7 @@ class WrongPasswordError(NotAuthenticatedError):
     title = "Wrong password"
 
 
-async def ask_for_link(database: Database, post: Post, *, email: str) -> None:
+async def request_link(database: Database, post: Post, *, email: str) -> None:
     """Queue a reset link for this address. Takes the same time when no user has it.
 
     Raises InvalidInputError, and what `post` raises.
@@ -98,7 +98,7 @@ async def find_link(database: Database, token: str, now: datetime) -> str | None
     return link.hex() if await _user_of(database, link, now) else None
 
 
-async def whose_link(database: Database, link: str, now: datetime) -> str | None:
+async def email_of_link(database: Database, link: str, now: datetime) -> str | None:
     """The e-mail address of the user whose password the link resets."""
     try:
         user = await _user_of(database, bytes.fromhex(link), now)
