@@ -6,9 +6,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from fastapi import Form, Request
 from fastapi.responses import RedirectResponse
 
+from billing_app.api.sign_in_cookies import clear_session_cookie, set_session_cookie
 from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
-from billing_app.routes import DASHBOARD, SESSION_COOKIE, SIGN_IN
+from billing_app.routes import DASHBOARD, SIGN_IN
 
 Text = Annotated[str, Form(max_length=2048)]
 SEE_OTHER: Final = 303
@@ -47,28 +48,14 @@ def back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
 def inside(services: Services, signed_in: SignedIn, next_page: str = DASHBOARD) -> RedirectResponse:
     """To the next page, setting the session cookie."""
     response = to_page(next_page if is_local(next_page) else DASHBOARD)
-    response.set_cookie(
-        SESSION_COOKIE,
-        signed_in.token,
-        expires=signed_in.expires_at,
-        path="/",
-        secure=services.settings.secure_cookies,
-        httponly=True,
-        samesite="lax",
-    )
+    set_session_cookie(response, services, signed_in)
     return response
 
 
 def out(services: Services, error: str = "") -> RedirectResponse:
     """To the sign-in page, clearing the session cookie."""
     response = back(SIGN_IN, error) if error else to_page(SIGN_IN)
-    response.delete_cookie(
-        SESSION_COOKIE,
-        path="/",
-        secure=services.settings.secure_cookies,
-        httponly=True,
-        samesite="lax",
-    )
+    clear_session_cookie(response, services)
     return response
 
 

@@ -36,8 +36,14 @@ from billing_app.billing.errors import (
     NotAuthenticatedError,
     ReservationNotFoundError,
 )
-from billing_app.billing.executions.decisions import Accepted, Decision
-from billing_app.billing.executions.requests import Commit, Refund, Release, Request
+from billing_app.billing.executions.requests import (
+    Accepted,
+    Commit,
+    Decision,
+    Refund,
+    Release,
+    Request,
+)
 from billing_app.billing.executions.service import caller_of
 from billing_app.composition import Services
 from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, UPGRADE

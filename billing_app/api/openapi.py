@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from billing_app.api import bodies
 from billing_app.api.responses import PROBLEM_TYPE, problems
-from billing_app.billing.executions.answers import CheckAnswer, RefundAnswer, SettleAnswer
+from billing_app.billing.executions.requests import CheckAnswer, RefundAnswer, SettleAnswer
 from billing_app.routes import API_PREFIX, CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
 
 REFERENCE: Final = "#/components/schemas/{name}"

@@ -59,7 +59,7 @@ async def ask_for_link(
     try:
         address = sessions.clean_email(email)
         await services.attempts.check_password_link(address.lower(), client_address(request))
-        await password_resets.ask_for_link(services.database, post, email=address)
+        await password_resets.request_link(services.database, post, email=address)
     except InvalidInputError:
         return back(FORGOT_PASSWORD, "invalid_email")
     except TooManyAttemptsError:

@@ -168,8 +168,8 @@ def verify() -> None:
     differences = look_after(lambda services: find_differences(services.database))
     for found in differences:
         out.print(
-            f"{found.account_id} {found.what}, {found.where}:"
-            f" expected {found.expected}, found {found.found}"
+            f"{found.account_id} {found.figure}, {found.row}:"
+            f" expected {found.expected}, found {found.actual}"
         )
     if differences:
         raise typer.Exit(1)

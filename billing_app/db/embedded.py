@@ -1,4 +1,4 @@
-"""A real PostgreSQL from a wheel, for the demo, the tests and whoever sets no DATABASE_URL."""
+"""An embedded PostgreSQL from a wheel: for the demo, for tests, and without DATABASE_URL."""
 
 import logging
 import warnings
@@ -16,10 +16,9 @@ SERVER_SETTINGS = {
 
 
 def database_url(settings: Settings) -> str:
-    """The configured database, or the embedded one, started when it is not running.
+    """The URL (`postgresql://`) of the configured database, or of the embedded one.
 
-    Returns a `postgresql://` URL. An embedded server runs until the last process that asked
-    for it ends.
+    The embedded server is started if needed, and stops when the last process that uses it ends.
     """
     if settings.database_url:
         return settings.database_url.replace("postgres://", "postgresql://", 1)

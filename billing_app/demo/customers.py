@@ -13,8 +13,8 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.executions import store
-from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.driver import Connection
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.identity.sessions import give_trial
 from billing_app.billing.staff.operations.metrics_rollup import look_for_limits, roll_up_again
@@ -235,15 +235,15 @@ class _History:
             await self._help(customer, day)
         for slot, (hour, _) in enumerate(SLOTS):
             at = datetime.combine(day, time(hour, 17), self._now.tzinfo)
-            asks = [
-                ask
+            requests = [
+                request
                 for customer in alive
                 if customer.began < at < self._now
-                for ask in _asks(customer, day, slot)
+                for request in _usage_requests(customer, day, slot)
             ]
-            if asks:
-                decisions = await store.transact(self._connection, self._directory, asks, at=at)
-                assert len(decisions) == len(asks)
+            if requests:
+                decisions = await store.transact(self._connection, self._directory, requests, at=at)
+                assert len(decisions) == len(requests)
 
     async def _pay(self, customer: Customer, day: date) -> None:
         if customer.payments is None or customer.pays_from is None:
@@ -271,7 +271,7 @@ class _History:
             )
 
 
-def _asks(customer: Customer, day: date, slot: int) -> Iterator[CheckRequest]:
+def _usage_requests(customer: Customer, day: date, slot: int) -> Iterator[CheckRequest]:
     """What they want then; beyond what they have, one execution at a time, a few times."""
     for use in customer.uses.get(day, []):
         if use.slot != slot:
@@ -279,13 +279,13 @@ def _asks(customer: Customer, day: date, slot: int) -> Iterator[CheckRequest]:
         key = f"demo-{day:%Y%m%d}-{slot}-{use.workflow}"
         if customer.payments is not None or use.executions <= customer.left:
             customer.left -= use.executions
-            yield _ask(customer, use, use.executions, key)
+            yield _consume_request(customer, use, use.executions, key)
             continue
         for attempt in range(RETRIES):
-            yield _ask(customer, use, customer.left + 1 + attempt, f"{key}-{attempt}")
+            yield _consume_request(customer, use, customer.left + 1 + attempt, f"{key}-{attempt}")
 
 
-def _ask(customer: Customer, use: Use, executions: int, key: str) -> CheckRequest:
+def _consume_request(customer: Customer, use: Use, executions: int, key: str) -> CheckRequest:
     return CheckRequest(
         mode=Mode.CONSUME,
         organization_id=customer.organization_id,

@@ -155,7 +155,7 @@ async def _seed_trial(services: Services, now: datetime) -> None:
     public = services.terms.public_organization_id
     generator = random.Random(1815)  # noqa: S311
     await _make_history(
-        services, _asks(generator, public, user_id, now, days=TRIAL_DAYS, per_hour=7.0)
+        services, _usage_requests(generator, public, user_id, now, days=TRIAL_DAYS, per_hour=7.0)
     )
 
 
@@ -194,7 +194,8 @@ async def _seed_organization(services: Services, now: datetime) -> None:
     await _queue_plans(services, organization_id, began)
     generator = random.Random(1912)  # noqa: S311
     await _make_history(
-        services, _asks(generator, organization_id, "", now, days=HISTORY_DAYS, per_hour=110.0)
+        services,
+        _usage_requests(generator, organization_id, "", now, days=HISTORY_DAYS, per_hour=110.0),
     )
     await _make_owner(services, organization_id, began)
 
@@ -244,7 +245,7 @@ async def _make_owner(services: Services, organization_id: str, now: datetime) -
         )
 
 
-def _asks(
+def _usage_requests(
     generator: random.Random,
     organization_id: str,
     user_id: str,
@@ -265,7 +266,7 @@ def _asks(
                 continue
             busy = 0.35 if at.weekday() >= 5 else 1.0
             mean = per_hour * busy * (1.15 - day / days * 0.4) * generator.uniform(0.7, 1.3)
-            asks = [
+            requests = [
                 CheckRequest(
                     mode=Mode.CONSUME,
                     organization_id=organization_id,
@@ -279,8 +280,8 @@ def _asks(
                 for workflow, executions in _shares(generator, names, weights, max(1, round(mean)))
             ]
             if per_hour > BACKFILLS_FROM and generator.random() < BACKFILL_SHARE:
-                asks += [_backfill(at, organization_id, attempt) for attempt in range(2)]
-            yield at, asks
+                requests += [_backfill(at, organization_id, attempt) for attempt in range(2)]
+            yield at, requests
 
 
 def _backfill(at: datetime, organization_id: str, attempt: int) -> CheckRequest:
@@ -312,8 +313,8 @@ async def _make_history(
     directory = Directory(services.terms)
     connection = await store.connect(for_asyncpg(services.database.url))
     try:
-        for at, asks in batches:
-            await store.transact(connection, directory, asks, at=at)
+        for at, requests in batches:
+            await store.transact(connection, directory, requests, at=at)
     finally:
         await connection.close(timeout=1)
 

@@ -9,7 +9,7 @@ from reflex.event import EventSpec
 
 from billing_app import routes
 from billing_app.billing.identity.password_hashing import MIN_LENGTH
-from billing_app.billing.identity.password_resets import whose_link
+from billing_app.billing.identity.password_resets import email_of_link
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState, leave_for_sign_in
 
@@ -67,7 +67,7 @@ class AuthFormState(SessionState):
         self._read_address()
         self.link = self.router.url.query_parameters.get("link", "")
         try:
-            email = await whose_link(get_services().database, self.link, datetime.now(UTC))
+            email = await email_of_link(get_services().database, self.link, datetime.now(UTC))
         except Exception:
             log.exception("page_read_failed", page=type(self).__name__)
             self.error = self.error or MESSAGES["unreachable"]

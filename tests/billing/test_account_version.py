@@ -17,8 +17,7 @@ from billing_app.billing.account_version import (
     read_account_version,
 )
 from billing_app.billing.errors import AccountNotFoundError
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
+from billing_app.billing.executions.requests import Accepted, Commit, Mode, Refund, Release, Request
 from billing_app.composition import Services
 from billing_app.db.engine import Database
 from tests.benchmarks.dashboards import read_row_hash
@@ -27,7 +26,7 @@ from tests.factories import (
     PLATFORM,
     PLATFORM_SERVICE,
     Holder,
-    ask,
+    check_request,
     connect,
     organization,
     person,
@@ -95,7 +94,7 @@ class Watched:
 
     def ask(self, mode: Mode, executions: int, workflow: str = "") -> Request:
         organization_id = self.holder.organization_id
-        return ask(
+        return check_request(
             mode, executions, uuid4().hex, organization_id=organization_id, workflow=workflow
         )
 

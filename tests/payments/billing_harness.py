@@ -13,13 +13,14 @@ from stripe import StripeClient
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decisions import Accepted, Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import (
     DEFAULT_HOLD_SECONDS,
+    Accepted,
     Caller,
     CheckRequest,
     Commit,
+    Decision,
     Mode,
     Request,
 )

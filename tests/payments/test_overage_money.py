@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Accepted
+from billing_app.billing.executions.requests import Accepted
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError

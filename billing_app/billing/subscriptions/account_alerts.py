@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.expired_holds import unused_of
+from billing_app.billing.plans.service import plan_balance
 from billing_app.billing.subscriptions.dunning import UNPAID
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus, PlanSource
@@ -127,5 +128,5 @@ def _stops_of(
 
 
 def _is_stopped(plan: Plan, now: datetime) -> bool:
-    is_suspended = plan.suspended_at is not None and plan.suspended_at <= now
-    return is_suspended or plan.paused_at is not None or plan.blocked_at is not None
+    """Of a plan in its period."""
+    return not plan_balance(plan).is_usable(now)

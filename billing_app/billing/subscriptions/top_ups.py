@@ -18,8 +18,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
+from billing_app.billing.executions.expired_holds import expired_held
 from billing_app.billing.money import in_words
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
+from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
@@ -41,7 +43,7 @@ NO_CARD: Final = "There is no card on file."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
 
-NEEDED: Final = text("""
+NEEDED: Final = text(f"""
 SELECT t.account_id
 FROM top_ups AS t
 JOIN accounts AS a ON a.id = t.account_id
@@ -52,25 +54,16 @@ WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
       WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
   AND t.account_id > :after
   AND t.threshold_executions > (
-      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(overdue.executions, 0)), 0)
+      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(expired.executions, 0)), 0)
       FROM plans AS p
-      LEFT JOIN LATERAL (
-          SELECT sum(h.executions) AS executions
-          FROM reservations AS r
-          JOIN reservation_holds AS h
-            ON h.account_id = r.account_id AND h.reservation_number = r.number
-          WHERE r.account_id = p.account_id AND h.plan_sequence = p.sequence
-            AND r.status = 'held' AND r.expires_at <= :now) AS overdue ON p.held > 0
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
-        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now))
+      LEFT JOIN LATERAL ({expired_held("p")}) AS expired ON p.held > 0
+      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")})
   AND NOT EXISTS (
       SELECT FROM plans AS p
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
-        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
-        AND p.executions > p.used
-        AND (p.paused_at IS NOT NULL OR p.suspended_at <= :now))
+      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")}
+        AND p.executions > p.used AND NOT ({is_usable("p")}))
 ORDER BY t.account_id LIMIT :most
-""")
+""")  # noqa: S608
 
 # Each with a token, so that every worker that hears it makes the same job of it.
 CHANNEL: Final = "billing_top_ups"

@@ -9,7 +9,7 @@ import msgspec
 
 from billing_app.billing import ids
 from billing_app.billing.errors import AccountNotFoundError, BillingError
-from billing_app.billing.executions.decisions import Decision
+from billing_app.billing.executions.requests import Decision
 from billing_app.billing.executions.service import Executions, Ledger
 from billing_app.billing.staff.access.ownership import IS_OWN
 from billing_app.billing.staff.access.permissions import OwnAccountError, may_repair_own

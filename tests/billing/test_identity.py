@@ -67,7 +67,7 @@ def new_email() -> str:
     return f"{ids.new_id('')}@example.com"
 
 
-async def test_a_password_is_known_only_by_its_hash() -> None:
+async def test_password_is_stored_as_a_hash_only() -> None:
     first, second = await hash_password(PASSWORD), await hash_password(PASSWORD)
     assert first != second
     assert first.startswith("$argon2id$")
@@ -79,15 +79,15 @@ async def test_a_password_is_known_only_by_its_hash() -> None:
 
 
 @pytest.mark.parametrize("length", [0, MIN_LENGTH - 1, MAX_LENGTH + 1])
-async def test_a_password_has_bounds(length: int) -> None:
+async def test_password_length_is_limited(length: int) -> None:
     with pytest.raises(InvalidInputError):
         await hash_password("p" * length)
 
 
-async def test_the_old_password_does_not_get_in_while_a_new_one_is_chosen(
+async def test_old_password_fails_during_a_password_change(
     services: Services, database_url: str
 ) -> None:
-    """Its check takes long enough for that; the session would outlive the sign-out of all."""
+    """Checking a password takes long enough for one; the session would survive its sign-out."""
     email, new_hash = new_email(), await hash_password(PASSWORD + ".")
     user_id = await sign_up(services, email)
     with connect(database_url) as changing, changing.transaction():
@@ -109,7 +109,7 @@ def _is_anybody_waiting(database_url: str) -> bool:
     return row is not None and row[0] > 0
 
 
-async def test_links_that_are_over_are_forgotten(services: Services, database_url: str) -> None:
+async def test_expired_reset_links_are_deleted(services: Services, database_url: str) -> None:
     user_id, now = await sign_up(services, new_email()), datetime.now(UTC)
     with connect(database_url) as connection:
         connection.execute(
@@ -123,7 +123,7 @@ async def test_links_that_are_over_are_forgotten(services: Services, database_ur
         connection.execute("DELETE FROM password_resets WHERE user_id = %s", [user_id])
 
 
-async def test_sign_in_attempts_are_limited_by_address_of_mail_and_of_network() -> None:
+async def test_sign_in_attempts_are_limited_by_email_and_by_ip_address() -> None:
     limits = AttemptLimits(None)
     for _ in range(SIGN_IN_ATTEMPTS):
         await limits.check_sign_in("a@b.cd", "1.1.1.1")
@@ -137,7 +137,7 @@ async def test_sign_in_attempts_are_limited_by_address_of_mail_and_of_network() 
     await limits.check_sign_in("fresh@b.cd", "3.3.3.3")
 
 
-async def test_sign_ups_are_limited_by_network_address() -> None:
+async def test_sign_ups_are_limited_by_ip_address() -> None:
     limits = AttemptLimits(None)
     for _ in range(20):
         await limits.check_sign_up("1.1.1.1")
@@ -146,7 +146,7 @@ async def test_sign_ups_are_limited_by_network_address() -> None:
     await limits.check_sign_up("2.2.2.2")
 
 
-async def test_sign_up_makes_one_trial(services: Services) -> None:
+async def test_sign_up_creates_one_trial(services: Services) -> None:
     email = new_email()
     user_id = await sign_up(services, email)
     with pytest.raises(EmailTakenError):
@@ -164,12 +164,14 @@ async def test_sign_up_makes_one_trial(services: Services) -> None:
 
 
 @pytest.mark.parametrize("email", ["", "a", "a@b", "a b@c.de", "a@b.c d", "a@@b.cd", "@b.cd"])
-async def test_what_is_no_address(services: Services, email: str) -> None:
+async def test_invalid_email_addresses(services: Services, email: str) -> None:
     with pytest.raises(InvalidInputError):
         await sign_up(services, email)
 
 
-async def test_sign_in_fails_alike_for_a_stranger_and_a_wrong_password(services: Services) -> None:
+async def test_sign_in_fails_the_same_way_for_unknown_user_and_wrong_password(
+    services: Services,
+) -> None:
     email = new_email()
     await sign_up(services, email)
     with pytest.raises(NotAuthenticatedError) as wrong:
@@ -180,7 +182,7 @@ async def test_sign_in_fails_alike_for_a_stranger_and_a_wrong_password(services:
     assert await sign_in(services, f" {email.upper()} ")
 
 
-async def test_a_session_ends_by_sign_out_everywhere_and_by_time(services: Services) -> None:
+async def test_session_ends_at_sign_out_sign_out_everywhere_and_expiry(services: Services) -> None:
     email, now = new_email(), datetime.now(UTC)
     user_id = await sign_up(services, email)
     first, second, third = [await sign_in(services, email, at=now) for _ in range(3)]
@@ -197,7 +199,7 @@ async def test_a_session_ends_by_sign_out_everywhere_and_by_time(services: Servi
         assert await sessions.authenticate(services.database, token, now) is None
 
 
-async def test_the_database_knows_no_token_and_no_key(services: Services) -> None:
+async def test_database_stores_no_token_and_no_key(services: Services) -> None:
     email, now = new_email(), datetime.now(UTC)
     await sign_up(services, email)
     token = await sign_in(services, email)
@@ -216,7 +218,7 @@ async def test_the_database_knows_no_token_and_no_key(services: Services) -> Non
             assert found == (0,)
 
 
-async def test_a_key_is_revoked_once_and_expires(services: Services) -> None:
+async def test_key_is_revoked_once_and_expires(services: Services) -> None:
     now = datetime.now(UTC)
     holder = organization(services.database.url)
     key = await api_keys.create_key(
@@ -241,7 +243,7 @@ async def test_a_key_is_revoked_once_and_expires(services: Services) -> None:
         await KeyRing(services.database).authenticate(key.secret, now)
 
 
-async def test_a_key_needs_an_operator_a_name_a_scope_and_an_organization_that_exists(
+async def test_key_needs_operator_name_scope_and_existing_organization(
     services: Services,
 ) -> None:
     now, some = datetime.now(UTC), frozenset({Scope.EXECUTIONS})
@@ -268,17 +270,17 @@ async def test_a_key_needs_an_operator_a_name_a_scope_and_an_organization_that_e
 
 
 @pytest.mark.parametrize("limit", [0, -1, MAX_LIMIT + 1, 10**30])
-def test_a_page_has_bounds(limit: int) -> None:
+def test_page_limit_is_bounded(limit: int) -> None:
     with pytest.raises(InvalidInputError) as refused:
         check_limit(limit)
     assert refused.value.extensions == {"field": "limit"}
 
 
-def test_a_page_of_one_and_of_most_is_fine() -> None:
+def test_smallest_and_largest_page_limits() -> None:
     assert [check_limit(limit) for limit in (1, MAX_LIMIT)] == [1, MAX_LIMIT]
 
 
-async def test_an_account_that_services_found_stays_hidden_from_others(services: Services) -> None:
+async def test_cached_account_stays_hidden_from_other_callers(services: Services) -> None:
     url = services.database.url
     holder, other = organization(url, 5), organization(url, 5)
     scopes = frozenset({Scope.PLANS_READ})
@@ -299,7 +301,7 @@ async def test_an_account_that_services_found_stays_hidden_from_others(services:
         await find(person(url))
 
 
-async def test_a_user_without_a_trial_is_found_once_there_is_one(services: Services) -> None:
+async def test_user_is_found_once_they_have_a_trial(services: Services) -> None:
     platform = ServiceActor(1, frozenset({Scope.PLANS_READ}), None)
     public = services.terms.public_organization_id
     user_id = person(services.database.url).user_id

@@ -1,4 +1,4 @@
-"""The lanes of the group commit: keys that are taken for new, and a helper for large batches."""
+"""Lanes of the group commit: keys that are assumed to be new, and a helper for large batches."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
-from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.group_commit import LARGE_BATCH
-from billing_app.billing.executions.requests import CheckRequest, Mode
+from billing_app.billing.executions.requests import Accepted, CheckRequest, Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from tests.conftest import PUBLIC
-from tests.factories import PLATFORM_SERVICE, Holder, ask, connect, organization
+from tests.factories import PLATFORM_SERVICE, Holder, check_request, connect, organization
 
 TERMS = TrialTerms(public_organization_id=PUBLIC, executions=10, days=None)
 
@@ -27,10 +26,10 @@ async def executions(own_database_url: str) -> AsyncIterator[Executions]:
 
 
 def consume(holder: Holder, key: str, executions: int = 1) -> CheckRequest:
-    return ask(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
+    return check_request(Mode.CONSUME, executions, key, organization_id=holder.organization_id)
 
 
-async def test_what_took_the_last_executions_is_answered_again_though_nothing_is_left(
+async def test_replay_of_the_request_that_took_the_last_executions(
     executions: Executions, own_database_url: str
 ) -> None:
     holder = organization(own_database_url, 5)
@@ -43,14 +42,14 @@ async def test_what_took_the_last_executions_is_answered_again_though_nothing_is
     assert isinstance(other, InsufficientExecutionsError)
 
 
-async def test_a_known_key_among_new_ones_is_counted_once_and_harms_no_other(
+async def test_known_key_in_a_batch_of_new_ones_counts_once(
     executions: Executions, own_database_url: str
 ) -> None:
     holders = [organization(own_database_url, 100) for _ in range(20)]
     first = await executions.decide(PLATFORM_SERVICE, consume(holders[7], "known"))
-    asks = [consume(holder, f"new-{n}") for n, holder in enumerate(holders)]
-    asks += [consume(holders[7], "known"), consume(holders[7], "known", 2)]
-    *new, again, reused = await executions.decide_each(PLATFORM_SERVICE, asks)
+    requests = [consume(holder, f"new-{n}") for n, holder in enumerate(holders)]
+    requests += [consume(holders[7], "known"), consume(holders[7], "known", 2)]
+    *new, again, reused = await executions.decide_each(PLATFORM_SERVICE, requests)
     assert all(isinstance(decision, Accepted) and not decision.replayed for decision in new)
     assert isinstance(first, Accepted)
     assert again == Accepted(first.answer, replayed=True)
@@ -59,7 +58,7 @@ async def test_a_known_key_among_new_ones_is_counted_once_and_harms_no_other(
     await _assert_verified(own_database_url)
 
 
-async def test_large_batches_on_two_lanes_are_counted_exactly_and_leave_nothing_open(
+async def test_large_batches_on_two_lanes_are_counted_exactly(
     executions: Executions, own_database_url: str
 ) -> None:
     holders = [organization(own_database_url, 150) for _ in range(40)]

@@ -1,21 +1,12 @@
-"""What a decision is, and how it is remembered under its key."""
+"""Replay protection: a retry with the same idempotency key gets the first answer, byte for byte.
 
-import msgspec
+Answers are stored with the change they acknowledge, in the same transaction. Denials are not
+stored: a retry of a denied request is decided again.
+"""
 
-from billing_app.billing.errors import BillingError, IdempotencyKeyReusedError
-from billing_app.billing.executions.changes import Changes, KeyRow
-from billing_app.billing.executions.requests import Caller, Commit, Refund, Release
-from billing_app.billing.executions.state import AccountState, KnownAnswer, LedgerState
-
-
-class Accepted(msgspec.Struct, gc=False):
-    """Allowed, with the answer's bytes; `replayed` when it is the first answer once more."""
-
-    answer: bytes
-    replayed: bool = False
-
-
-Decision = Accepted | BillingError
+from billing_app.billing.errors import IdempotencyKeyReusedError
+from billing_app.billing.executions.requests import Accepted, Commit, Decision, Refund, Release
+from billing_app.billing.executions.state import Changes, KeyRow, KnownAnswer, LedgerState
 
 
 def client_key(idempotency_key: str) -> str:
@@ -24,7 +15,7 @@ def client_key(idempotency_key: str) -> str:
 
 
 def natural_key(request: Commit | Release | Refund) -> str:
-    """The stored key of an operation: the caller's, or one made of what the operation names."""
+    """The stored key of an operation: the caller's, or one derived from what it operates on."""
     if not isinstance(request, Refund):
         return f"r:{request.number:x}"
     if request.idempotency_key:
@@ -33,6 +24,7 @@ def natural_key(request: Commit | Release | Refund) -> str:
 
 
 def replay(known: KnownAnswer, fingerprint: bytes) -> Decision:
+    """The first answer again, or an error when the key was used for a different request."""
     if known.request_hash == fingerprint:
         return Accepted(known.answer, replayed=True)
     return IdempotencyKeyReusedError()
@@ -46,10 +38,7 @@ def remember(
     fingerprint: bytes,
     answer: bytes,
 ) -> Accepted:
+    """Store the answer under its key; later requests of the same batch see it too."""
     ledger.known[account_id, key] = KnownAnswer(fingerprint, answer)
     changes.keys.append(KeyRow(account_id, key, fingerprint, answer))
     return Accepted(answer)
-
-
-def is_callers(caller: Caller, account: AccountState) -> bool:
-    return caller.organization_id in (None, account.organization_id)

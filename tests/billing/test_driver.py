@@ -1,4 +1,4 @@
-"""Arrays sent as text arrive as they were, whatever callers write into their names."""
+"""Arrays that are sent as text round-trip, whatever text callers send."""
 
 from datetime import UTC
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.executions.arrays import array
+from billing_app.billing.executions.driver import array
 from tests.factories import connect
 
 # Surrogates cannot be encoded, and control characters are refused before and in `array`.
@@ -19,22 +19,22 @@ control_characters = st.characters(max_codepoint=0x1F)
 
 
 @given(values=st.lists(st.none() | odd_texts | texts, max_size=6))
-def test_text_arrives_as_it_was(database_url: str, values: list[object]) -> None:
+def test_text_round_trips(database_url: str, values: list[object]) -> None:
     _assert_arrives(database_url, values, "text")
 
 
 @given(values=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=6))
-def test_integers_arrive_as_they_were(database_url: str, values: list[object]) -> None:
+def test_integers_round_trip(database_url: str, values: list[object]) -> None:
     _assert_arrives(database_url, values, "bigint")
 
 
 @given(values=st.lists(st.none() | st.datetimes(timezones=st.just(UTC)), max_size=6))
-def test_times_arrive_as_they_were(database_url: str, values: list[object]) -> None:
+def test_times_round_trip(database_url: str, values: list[object]) -> None:
     _assert_arrives(database_url, values, "timestamptz")
 
 
 @given(before=texts, control=control_characters, after=texts)
-def test_a_control_character_is_refused(before: str, control: str, after: str) -> None:
+def test_control_characters_are_refused(before: str, control: str, after: str) -> None:
     with pytest.raises(InvalidInputError):
         array(["fine", before + control + after])
 
