@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
-from billing_app.payments.webhooks import HANDLERS
+from billing_app.payments.webhooks import REFETCH
 from billing_app.routes import STRIPE_WEBHOOKS
 from billing_app.serving import ServingError, is_free
 from billing_app.settings import (
@@ -97,7 +97,7 @@ def _sandbox_command(settings: Settings, port: int) -> list[str]:
         *("--data", str(settings.data_directory / "stripe-sandbox.json")),
         *("--webhook-url", f"http://{HOST}:{port}{STRIPE_WEBHOOKS}"),
         *("--webhook-secret", secret.get_secret_value() if secret else ""),
-        *("--webhook-events", *sorted(HANDLERS)),
+        *("--webhook-events", *sorted(REFETCH)),
     ]
 
 

@@ -34,7 +34,7 @@ from billing_app.db.tables import (
     Reconciliation,
     WebhookEvent,
 )
-from billing_app.payments import webhooks
+from billing_app.payments import replay_protection, webhooks
 from billing_app.payments.comparison import NOTHING, Difference, compare
 
 log = structlog.get_logger(__name__)
@@ -91,8 +91,8 @@ class _Run:
         missed = [event for event in events if event.id not in known]
         for event in missed:
             if not self._dry_run:
-                await webhooks.store_event(self._database, event, self._now)
-            if event.type in webhooks.HANDLERS:
+                await replay_protection.store_event(self._database, event, self._now)
+            if event.type in webhooks.REFETCH:
                 self._note("", "event", event.id, event.type, NOTHING, healed=not self._dry_run)
         return missed
 

@@ -30,7 +30,7 @@ from billing_app.billing.subscriptions.provider import ProviderEvent
 from billing_app.billing.subscriptions.service import Begun, ChangePreview, SubscriptionView
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import Interval, When
-from billing_app.payments import translate, webhooks
+from billing_app.payments import replay_protection, translate, webhooks
 from billing_app.payments.reconciliation import Difference, reconcile
 from billing_app.settings import Settings
 from tests import factories
@@ -277,7 +277,7 @@ class BillingHarness:
         """All webhooks that are out, each customer's at once."""
         events = self.missed()
         for event in events:
-            await webhooks.store_event(self.services.database, event, self.now)
+            await replay_protection.store_event(self.services.database, event, self.now)
         syncing = self.services.subscriptions.syncing
         await webhooks.process_missed(self.services.database, syncing, events, self.now)
 
@@ -285,7 +285,7 @@ class BillingHarness:
         """Webhooks one after another in this order, as often as they stand there."""
         syncing = self.services.subscriptions.syncing
         for event in events:
-            await webhooks.store_event(self.services.database, event, self.now)
+            await replay_protection.store_event(self.services.database, event, self.now)
             await webhooks.process_event(self.services.database, syncing, event.id, self.now)
 
     async def reconcile(self, *, dry_run: bool = False) -> list[Difference]:
