@@ -7,8 +7,8 @@ is found again and nothing is asked for twice.
 from contextlib import suppress
 from typing import Any
 
+from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
-    Correction,
     NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
@@ -63,7 +63,13 @@ class Charges(StripeCalls):
                 await asked(lambda: invoices.void_invoice_async(invoice_id))
 
     async def settle_overage(
-        self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
+        self,
+        *,
+        customer_id: str,
+        amount: Money,
+        description: str,
+        payment_method_id: str | None,
+        key: str,
     ) -> None:
         """Put an amount, or a negative one, on the customer's next invoice.
 
@@ -71,17 +77,12 @@ class Charges(StripeCalls):
         the bank declines stays open, and Stripe tries again.
         """
         if not await self._has_item(customer_id, key):
-            item: dict[str, Any] = {
-                "customer": customer_id,
-                "amount": correction.amount_minor,
-                "currency": correction.currency.lower(),
-                "description": correction.description,
-                "metadata": {translate.WRITE_METADATA: key},
-            }
+            item = translate.item(amount, description)
+            item |= {"customer": customer_id, "metadata": {translate.WRITE_METADATA: key}}
             items = self.client.v1.invoice_items
             await asked(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
         if payment_method_id is not None:
-            await self._collect(customer_id, correction.currency, payment_method_id, key=key)
+            await self._collect(customer_id, amount.currency, payment_method_id, key=key)
 
     async def _collect(
         self, customer_id: str, currency: str, payment_method_id: str, *, key: str

@@ -9,7 +9,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.subscriptions.apply import (
-    ENDED,
     invoice_values,
     live_subscription,
     versions_of_prices,
@@ -17,6 +16,7 @@ from billing_app.billing.subscriptions.apply import (
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     ProviderInvoice,
     ProviderSnapshot,
     ProviderSubscription,

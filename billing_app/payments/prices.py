@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
     PaymentProviderFailedError,
@@ -37,8 +38,8 @@ class Prices(Meters):
             product["description"] = terms.description
         body: dict[str, Any] = {
             "lookup_key": terms.reference,
-            "currency": terms.currency.lower(),
-            "unit_amount": terms.amount_minor,
+            "currency": terms.price.currency.lower(),
+            "unit_amount": terms.price.minor,
         }
         if terms.interval is not Interval.ONCE:
             body["recurring"] = {"interval": terms.interval.value}
@@ -53,7 +54,7 @@ class Prices(Meters):
             product = {"name": f"{terms.name}: executions beyond the plan"}
             body: dict[str, Any] = {
                 "lookup_key": name,
-                "currency": terms.currency.lower(),
+                "currency": terms.price.currency.lower(),
                 "unit_amount": overage.unit_price_minor,
                 "recurring": {
                     "interval": terms.interval.value,
@@ -80,7 +81,7 @@ class Prices(Meters):
 def _require_same_overage(price: Any, terms: PriceTerms, overage: OverageTerms) -> None:
     unit = price.transform_quantity.divide_by if price.transform_quantity else 1
     theirs = (price.unit_amount, price.currency.upper(), unit, price.recurring.usage_type)
-    ours = (overage.unit_price_minor, terms.currency, overage.unit_executions, "metered")
+    ours = (overage.unit_price_minor, terms.price.currency, overage.unit_executions, "metered")
     if theirs != ours:
         raise PaymentProviderFailedError(
             "The payment provider has another overage price under this name.",
@@ -91,8 +92,8 @@ def _require_same_overage(price: Any, terms: PriceTerms, overage: OverageTerms) 
 def _require_same(price: Any, terms: PriceTerms) -> None:
     """A price under our reference that sells something else is never used."""
     interval = price.recurring.interval if price.recurring else Interval.ONCE
-    theirs = (price.unit_amount, price.currency.upper(), interval)
-    if theirs != (terms.amount_minor, terms.currency, terms.interval):
+    theirs = Money(price.unit_amount, price.currency.upper())
+    if (theirs, interval) != (terms.price, terms.interval):
         raise PaymentProviderFailedError(
             "The payment provider has another price under this name.", reference=terms.reference
         )

@@ -3,11 +3,11 @@
 from typing import Any
 
 from billing_app.billing.subscriptions.provider import (
-    Change,
     Credit,
     OverageCharge,
     PaymentDeclinedError,
     ProviderPreview,
+    SubscriptionChange,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import translate
@@ -40,7 +40,9 @@ class Subscriptions(StripeCalls):
         )
         return made.id
 
-    async def preview_change(self, subscription_id: str, change: Change) -> ProviderPreview:
+    async def preview_change(
+        self, subscription_id: str, change: SubscriptionChange
+    ) -> ProviderPreview:
         found = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
             "items": _changed_items(found, change.price_id, change.overage_price_id),
@@ -56,7 +58,9 @@ class Subscriptions(StripeCalls):
         preview = await asked(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
         return translate.provider_preview(preview)
 
-    async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None:
+    async def change_now(
+        self, subscription_id: str, change: SubscriptionChange, *, key: str
+    ) -> None:
         """A new period at the new price begins now; the credit is taken off its first invoice.
 
         The credit is a coupon for once, so that it applies in the very call that changes: a
@@ -183,9 +187,9 @@ class Subscriptions(StripeCalls):
         price = await asked(lambda: self.client.v1.prices.retrieve_async(overage.price_id))
         return {
             "price_data": {
-                "currency": overage.currency.lower(),
+                "currency": overage.amount.currency.lower(),
                 "product": reference(price.product),
-                "unit_amount": overage.amount_minor,
+                "unit_amount": overage.amount.minor,
             },
             "quantity": 1,
             "metadata": {translate.OVERAGE_METADATA: str(overage.plan_sequence)},
@@ -193,8 +197,8 @@ class Subscriptions(StripeCalls):
 
     async def _coupon(self, credit: Credit, *, key: str) -> str:
         body: dict[str, Any] = {
-            "amount_off": credit.amount_minor,
-            "currency": credit.currency.lower(),
+            "amount_off": credit.amount.minor,
+            "currency": credit.amount.currency.lower(),
             "duration": "once",
             "max_redemptions": 1,
             "name": credit.description[:40],
@@ -241,14 +245,11 @@ def _changed_items(
     return items
 
 
-def _preview_items(change: Change) -> list[dict[str, Any]]:
+def _preview_items(change: SubscriptionChange) -> list[dict[str, Any]]:
     """What the change credits and bills besides its price."""
     items: list[dict[str, Any]] = []
     if change.credit is not None:
-        amount = {"amount": -change.credit.amount_minor, "currency": change.credit.currency.lower()}
-        items.append(amount | {"description": change.credit.description})
+        items.append(translate.item(-change.credit.amount, change.credit.description))
     if change.overage is not None:
-        overage = change.overage
-        amount = {"amount": overage.amount_minor, "currency": overage.currency.lower()}
-        items.append(amount | {"description": overage.description})
+        items.append(translate.item(change.overage.amount, change.overage.description))
     return items

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
     InvoiceLine,
     PreviewLine,
@@ -141,6 +142,12 @@ def metadata(found: Any) -> dict[str, str]:
     """What we noted on an object."""
     noted = found.metadata
     return dict(noted.to_dict() if hasattr(noted, "to_dict") else noted or {})
+
+
+def item(amount: Money, description: str) -> dict[str, Any]:
+    """An item of an invoice, as it is given to Stripe."""
+    currency = amount.currency.lower()
+    return {"amount": amount.minor, "currency": currency, "description": description}
 
 
 def instant(seconds: int) -> datetime:

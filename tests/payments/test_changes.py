@@ -9,13 +9,13 @@ from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.offers.catalogue import OfferUnknownError
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.provider import PaymentDeclinedError
-from billing_app.billing.subscriptions.rules import (
+from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
     CurrencyDiffersError,
     PaymentOverdueError,
     SameOfferError,
 )
+from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 from billing_app.billing.subscriptions.service import (
     SubscriptionEndedError,
     SubscriptionNotFoundError,

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from billing_app.billing.offers.catalogue import OfferUnknownError
+from billing_app.billing.subscriptions.errors import SubscriptionExistsError
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
-from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.db.enums import When
 from tests.payments.billing_harness import (
     CHALLENGED,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from billing_app.billing.subscriptions.quotes import SubscriptionEndedError
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.db.enums import SubscriptionStatus, When
 from tests.payments.billing_harness import BillingHarness
 

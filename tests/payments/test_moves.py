@@ -20,12 +20,16 @@ from billing_app.billing.staff.repairs.moves import (
 )
 from billing_app.billing.staff.repairs.provider_results import RequestFailedError
 from billing_app.billing.staff.repairs.repairs import AlreadySoError
+from billing_app.billing.subscriptions.errors import (
+    CurrencyDiffersError,
+    QuoteOutdatedError,
+    SameOfferError,
+)
+from billing_app.billing.subscriptions.proration import PREVIEW_VALID_FOR
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
-from billing_app.billing.subscriptions.quotes import QUOTE_STANDS, QuoteOutdatedError
-from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOfferError
 from billing_app.db.enums import Interval, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
@@ -311,7 +315,9 @@ async def test_what_was_agreed_to_does_not_stand_for_ever(
 ) -> None:
     await harness.subscribed("starter")
     found = await preview(harness, billing, "growth", when=When.NOW)
-    outdated = replace(found.change, quoted_at=harness.now - QUOTE_STANDS - timedelta(seconds=1))
+    outdated = replace(
+        found.change, quoted_at=harness.now - PREVIEW_VALID_FOR - timedelta(seconds=1)
+    )
     with pytest.raises(QuoteOutdatedError):
         await move(harness, billing, "growth", when=When.NOW, agreed=outdated)
     second_version(harness, "growth", 9_900)

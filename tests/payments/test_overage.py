@@ -5,13 +5,14 @@ import pytest
 from billing_app.billing import ids
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.receipts import read_receipt
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms, publish_offer
 from billing_app.billing.overage.limits import (
     OverageLimitView,
     read_overage_limit,
     set_overage_limit,
 )
-from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
+from billing_app.billing.overage.rules import allowed_executions
 from billing_app.billing.plans.service import read_history
 from billing_app.billing.staff.repairs.stops import pause_plan
 from billing_app.billing.staff.repairs.undo import undo
@@ -53,14 +54,14 @@ async def limit(
     [
         (OverageTerms(50, 100), None, 1_000_000_000),
         (OverageTerms(50, 100, 700), None, 700),
-        (OverageTerms(50, 100, 700), SpendingLimit(149, "USD"), 200),
-        (OverageTerms(50, 100, 700), SpendingLimit(10_000, "USD"), 700),
-        (OverageTerms(50, 100), SpendingLimit(49, "USD"), 0),
-        (OverageTerms(50, 100), SpendingLimit(0, "USD"), 0),
-        (OverageTerms(1), SpendingLimit(7, "EUR"), 0),
+        (OverageTerms(50, 100, 700), Money(149, "USD"), 200),
+        (OverageTerms(50, 100, 700), Money(10_000, "USD"), 700),
+        (OverageTerms(50, 100), Money(49, "USD"), 0),
+        (OverageTerms(50, 100), Money(0, "USD"), 0),
+        (OverageTerms(1), Money(7, "EUR"), 0),
     ],
 )
-def test_what_is_allowed(terms: OverageTerms, limited: SpendingLimit | None, expected: int) -> None:
+def test_what_is_allowed(terms: OverageTerms, limited: Money | None, expected: int) -> None:
     assert allowed_executions(terms, "USD", limited) == expected
 
 

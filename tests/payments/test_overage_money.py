@@ -12,7 +12,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.offers.catalogue import publish_offer
-from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
+from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
 from tests.conftest import create_database
 from tests.factories import OPERATOR

@@ -6,11 +6,8 @@ from datetime import timedelta
 import pytest
 
 from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
-from billing_app.billing.subscriptions.quotes import (
-    QUOTE_STANDS,
-    ChangePreview,
-    QuoteOutdatedError,
-)
+from billing_app.billing.subscriptions.errors import QuoteOutdatedError
+from billing_app.billing.subscriptions.proration import PREVIEW_VALID_FOR, ChangePreview
 from billing_app.db.enums import Interval, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import BillingHarness, accepted
@@ -55,7 +52,7 @@ async def test_an_old_quote_does_not_stand(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     preview = await harness.preview("growth")
     for outdated in (
-        replace(preview, quoted_at=harness.now - QUOTE_STANDS - timedelta(seconds=1)),
+        replace(preview, quoted_at=harness.now - PREVIEW_VALID_FOR - timedelta(seconds=1)),
         replace(preview, plan_sequence=preview.plan_sequence + 1),
         replace(preview, offer=replace(preview.offer, version_id=0)),
     ):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
+from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
 from tests.conftest import create_database
 from tests.payments.billing_harness import DAY, HOUR, OFFERS, BillingHarness, accepted

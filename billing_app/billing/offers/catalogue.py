@@ -11,7 +11,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import OperatorActor, require_operator
 from billing_app.billing.errors import ConflictError, InvalidInputError
-from billing_app.billing.offers.currencies import check_chargeable, check_currency
+from billing_app.billing.money import (
+    Money,
+    check_chargeable,
+    check_currency,
+    cost_of_units_begun,
+)
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, Overage
 from billing_app.db.tables import Offer, OfferVersion
@@ -48,8 +53,8 @@ class OverageTerms:
     limit_executions: int | None = None
 
     def cost_minor(self, executions: int) -> int:
-        """What so many executions of one period cost: units begun, rounded up."""
-        return -(-max(0, executions) // self.unit_executions) * self.unit_price_minor
+        """What that many executions of one period cost."""
+        return cost_of_units_begun(executions, self.unit_executions, self.unit_price_minor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,10 @@ class OfferView:
     valid_days: int | None
     priority: int
     trial_days: int
+
+    @property
+    def price(self) -> Money:
+        return Money(self.price_minor, self.currency)
 
     @property
     def is_subscription(self) -> bool:
@@ -93,6 +102,10 @@ class OfferTerms:
     valid_days: int | None = None
     priority: int | None = None
     trial_days: int = 0
+
+    @property
+    def price(self) -> Money:
+        return Money(self.price_minor, self.currency)
 
 
 async def publish_offer(
@@ -138,7 +151,7 @@ def check_terms(terms: OfferTerms) -> None:
     _require_number("executions", terms.executions, 1, MAX_OFFER_EXECUTIONS)
     _require_number("price_minor", terms.price_minor, 0, MAX_PRICE_MINOR)
     check_currency(terms.currency)
-    check_chargeable(terms.price_minor, terms.currency, field="price_minor")
+    check_chargeable(terms.price, field="price_minor")
     is_pack = terms.interval is Interval.ONCE
     if terms.priority is not None:
         _require_number("priority", terms.priority, 1, OVERAGE_PRIORITY - 1)
@@ -153,7 +166,8 @@ def check_terms(terms: OfferTerms) -> None:
 
 def _check_overage(overage: OverageTerms, currency: str) -> None:
     _require_number("overage_unit_price_minor", overage.unit_price_minor, 1, MAX_PRICE_MINOR)
-    check_chargeable(overage.unit_price_minor, currency, field="overage_unit_price_minor")
+    price = Money(overage.unit_price_minor, currency)
+    check_chargeable(price, field="overage_unit_price_minor")
     _require_number("overage_unit_executions", overage.unit_executions, 1, MAX_OFFER_EXECUTIONS)
     if overage.limit_executions is not None:
         _require_number(

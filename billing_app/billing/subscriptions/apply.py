@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.subscriptions.plan_sync import PlanSync, plans_of
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     ProviderCheckout,
     ProviderInvoice,
     ProviderSnapshot,
@@ -29,7 +30,6 @@ from billing_app.db.tables import (
     Subscription,
 )
 
-ENDED = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
 OVERDUE = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID})
 
 log = structlog.get_logger(__name__)

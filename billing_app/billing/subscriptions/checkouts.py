@@ -10,6 +10,7 @@ from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.errors import SubscriptionExistsError
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderFailedError,
@@ -19,7 +20,6 @@ from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
     pending_of,
 )
-from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.db.engine import Database
 from billing_app.db.enums import CheckoutStatus
 from billing_app.db.tables import Account, Checkout, Plan, Subscription

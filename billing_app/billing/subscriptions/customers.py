@@ -70,8 +70,7 @@ async def ensure_price(
         reference=reference,
         name=offer.name,
         description=offer.description,
-        amount_minor=offer.price_minor,
-        currency=offer.currency,
+        price=offer.price,
         interval=offer.interval,
         overage=offer.overage,
     )

@@ -20,13 +20,13 @@ from billing_app.billing.subscriptions.dunning import (
     InvoiceEntitlement,
     entitlements,
 )
+from billing_app.billing.subscriptions.proration import executions_after_change
 from billing_app.billing.subscriptions.provider import (
     ProviderInvoice,
     ProviderSnapshot,
     ProviderSubscription,
 )
-from billing_app.billing.subscriptions.provider_requests import quoted_unused
-from billing_app.billing.subscriptions.rules import executions_after_change
+from billing_app.billing.subscriptions.provider_requests import credited_executions
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
@@ -150,9 +150,9 @@ class PlanSync:
             beside = Plan.source_reference == reference_of(locked.source_reference)
             await self._end(EndReason.REPLACED, self.now, beside)
         unused = await unused_of(self.session, locked, self.now)
-        quoted = await quoted_unused(self.session, locked.account_id, locked.sequence)
+        credited = await credited_executions(self.session, locked.account_id, locked.sequence)
         return executions_after_change(
-            offer, quoted_unused=unused if quoted is None else quoted, unused=unused
+            offer, credited=unused if credited is None else credited, unused=unused
         )
 
     async def _suspend(self, reference: str, at: datetime | None) -> None:

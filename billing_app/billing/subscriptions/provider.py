@@ -7,11 +7,15 @@ result again. Amounts are integer minor units; times are aware UTC.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from billing_app.billing.errors import BillingError
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus
+
+# A subscription never leaves these.
+ENDED: Final = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
 
 
 class PaymentDeclinedError(BillingError):
@@ -54,8 +58,7 @@ class PriceTerms:
     reference: str
     name: str
     description: str
-    amount_minor: int
-    currency: str
+    price: Money
     interval: Interval
     overage: OverageTerms | None = None
 
@@ -212,17 +215,7 @@ class ProviderPreview:
 class Credit:
     """The value of what was paid for and not used; positive."""
 
-    amount_minor: int
-    currency: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """An amount that is billed late, or given back when it is negative."""
-
-    amount_minor: int
-    currency: str
+    amount: Money
     description: str
 
 
@@ -236,8 +229,7 @@ class OverageCharge:
     plan_sequence: int
     price_id: str
     executions: int
-    amount_minor: int
-    currency: str
+    amount: Money
 
     @property
     def description(self) -> str:
@@ -245,8 +237,8 @@ class OverageCharge:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a subscription is changed to now: its prices, what is credited and what is billed."""
+class SubscriptionChange:
+    """A change that takes effect now: the new prices, what is credited and what is billed."""
 
     price_id: str
     overage_price_id: str | None
@@ -314,9 +306,13 @@ class PaymentProvider(Protocol):
         key: str,
     ) -> str: ...
 
-    async def preview_change(self, subscription_id: str, change: Change) -> ProviderPreview: ...
+    async def preview_change(
+        self, subscription_id: str, change: SubscriptionChange
+    ) -> ProviderPreview: ...
 
-    async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None: ...
+    async def change_now(
+        self, subscription_id: str, change: SubscriptionChange, *, key: str
+    ) -> None: ...
 
     async def change_at_period_end(
         self,
@@ -347,7 +343,13 @@ class PaymentProvider(Protocol):
     async def give_up_invoice(self, invoice_id: str) -> None: ...
 
     async def settle_overage(
-        self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
+        self,
+        *,
+        customer_id: str,
+        amount: Money,
+        description: str,
+        payment_method_id: str | None,
+        key: str,
     ) -> None: ...
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str: ...

@@ -14,12 +14,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.errors import ConflictError
+from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
-    Change,
     Credit,
     OverageCharge,
     PaymentProvider,
     ProviderSnapshot,
+    SubscriptionChange,
 )
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
 from billing_app.db.tables import ProviderRequest
@@ -81,19 +82,22 @@ async def all_pending(session: AsyncSession) -> list[ProviderRequest]:
     return list((await session.exec(query.order_by(col(ProviderRequest.created_at)))).all())
 
 
-async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: int) -> int | None:
-    """How many executions of a plan were credited as unused when it was changed; None: never."""
-    told = await _change_of(session, account_id, plan_sequence)
-    return int(told["unused"]) if told else None
+async def credited_executions(
+    session: AsyncSession, account_id: int, plan_sequence: int
+) -> int | None:
+    """Executions of a plan that were credited as unused when it changed; None: it never did."""
+    parameters = await _parameters_of_change(session, account_id, plan_sequence)
+    return int(parameters["unused"]) if parameters else None
 
 
-async def quoted_credit_minor(session: AsyncSession, account_id: int, plan_sequence: int) -> int:
-    """What a plan was credited with when it was changed, in minor units."""
-    told = await _change_of(session, account_id, plan_sequence)
-    return int(told["credit"]["amount_minor"]) if told and told["credit"] else 0
+async def credited_minor(session: AsyncSession, account_id: int, plan_sequence: int) -> int:
+    """The credit for a plan when it was changed, in minor units."""
+    parameters = await _parameters_of_change(session, account_id, plan_sequence)
+    credit = parameters["credit"] if parameters else None
+    return int(credit["amount_minor"]) if credit else 0
 
 
-async def _change_of(
+async def _parameters_of_change(
     session: AsyncSession, account_id: int, plan_sequence: int
 ) -> dict[str, Any] | None:
     query = (
@@ -111,68 +115,73 @@ async def _change_of(
 
 async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
     """Send the request to the provider under its key. Raises what the provider raises."""
-    key, told = row.key, row.parameters
+    key, parameters = row.key, row.parameters
     match Operation(row.operation):
         case Operation.SUBSCRIBE:
             await provider.create_subscription(
-                customer_id=told["customer_id"],
-                price_id=told["price_id"],
-                overage_price_id=told.get("overage_price_id"),
-                trial_days=told.get("trial_days", 0),
-                payment_method_id=told["payment_method_id"],
+                customer_id=parameters["customer_id"],
+                price_id=parameters["price_id"],
+                overage_price_id=parameters.get("overage_price_id"),
+                trial_days=parameters.get("trial_days", 0),
+                payment_method_id=parameters["payment_method_id"],
                 key=key,
             )
         case Operation.CHANGE_NOW:
-            await provider.change_now(told["subscription_id"], _change(told), key=key)
+            await provider.change_now(parameters["subscription_id"], change_of(parameters), key=key)
         case Operation.CHANGE_AT_PERIOD_END:
             await provider.change_at_period_end(
-                subscription_id=told["subscription_id"],
-                price_id=told["price_id"],
-                overage_price_id=told.get("overage_price_id"),
-                interval=Interval(told["interval"]),
+                subscription_id=parameters["subscription_id"],
+                price_id=parameters["price_id"],
+                overage_price_id=parameters.get("overage_price_id"),
+                interval=Interval(parameters["interval"]),
                 key=key,
             )
         case Operation.CANCEL_NOW:
-            await provider.cancel_now(told["subscription_id"], key=key)
+            await provider.cancel_now(parameters["subscription_id"], key=key)
         case Operation.CANCEL_AT_PERIOD_END:
-            await provider.cancel_at_period_end(told["subscription_id"], key=key)
+            await provider.cancel_at_period_end(parameters["subscription_id"], key=key)
         case Operation.RESUME:
-            await provider.resume(told["subscription_id"], key=key)
+            await provider.resume(parameters["subscription_id"], key=key)
         case Operation.TOP_UP:
             await provider.buy_pack(
-                customer_id=told["customer_id"],
-                price_id=told["price_id"],
-                payment_method_id=told["payment_method_id"],
+                customer_id=parameters["customer_id"],
+                price_id=parameters["price_id"],
+                payment_method_id=parameters["payment_method_id"],
                 key=key,
             )
 
 
-def _change(told: dict[str, Any]) -> Change:
-    credit, overage = told["credit"], told.get("overage")
-    return Change(
-        price_id=told["price_id"],
-        overage_price_id=told.get("overage_price_id"),
-        credit=Credit(**credit) if credit else None,
-        overage=OverageCharge(**overage) if overage else None,
+def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
+    credit, overage = parameters["credit"], parameters.get("overage")
+    return SubscriptionChange(
+        price_id=parameters["price_id"],
+        overage_price_id=parameters.get("overage_price_id"),
+        credit=Credit(_amount(credit), credit["description"]) if credit else None,
+        overage=OverageCharge(
+            overage["plan_sequence"], overage["price_id"], overage["executions"], _amount(overage)
+        )
+        if overage
+        else None,
     )
+
+
+def _amount(members: dict[str, Any]) -> Money:
+    return Money(members["amount_minor"], members["currency"])
 
 
 def is_done(row: ProviderRequest, snapshot: ProviderSnapshot) -> bool:
     """Does what the customer has show that the request was carried out?"""
-    told = row.parameters
     if row.operation in BEGINNING:
         paid = [each for each in snapshot.invoices if each.status is InvoiceStatus.PAID]
         begun = snapshot.subscriptions if row.operation == Operation.SUBSCRIBE else paid
         return any(each.request_key == row.key for each in begun)
-    found = next(
-        (each for each in snapshot.subscriptions if each.provider_id == told["subscription_id"]),
-        None,
-    )
+    wanted_id = row.parameters["subscription_id"]
+    found = next((each for each in snapshot.subscriptions if each.provider_id == wanted_id), None)
     if found is None:
         return False
     match Operation(row.operation):
         case Operation.CHANGE_AT_PERIOD_END:
-            return found.next_price_id == told["price_id"]
+            return found.next_price_id == row.parameters["price_id"]
         case Operation.CANCEL_NOW:
             return found.status is SubscriptionStatus.CANCELED
         case Operation.CANCEL_AT_PERIOD_END:

@@ -16,7 +16,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError, NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
-from billing_app.billing.subscriptions.apply import ENDED, live_subscription
+from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.checkouts import (
     Checkouts,
     CheckoutView,
@@ -27,7 +27,18 @@ from billing_app.billing.subscriptions.checkouts import (
 )
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
+from billing_app.billing.subscriptions.proration import (
+    ChangePreview,
+    preview_later,
+    preview_now,
+    prorate,
+    proration_json,
+    reload,
+    require_other_offer,
+)
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     PaymentDeclinedError,
     PaymentProvider,
     ProviderPaymentMethod,
@@ -38,16 +49,6 @@ from billing_app.billing.subscriptions.provider_requests import (
     Operation,
     ProviderRequestPendingError,
 )
-from billing_app.billing.subscriptions.quotes import (
-    ChangePreview,
-    SubscriptionEndedError,
-    fresh,
-    make_quote,
-    preview_later,
-    preview_now,
-    quote_json,
-)
-from billing_app.billing.subscriptions.rules import SubscriptionExistsError, require_other_offer
 from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
@@ -172,13 +173,13 @@ class Subscriptions:
             managed.account_id, await self._customer_id(managed), now
         )
         async with self._database.reading() as session:
-            row = await fresh(session, managed)
+            row = await reload(session, managed)
             new = await _offer_to_change_to(session, offer_code)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
-            quote = await make_quote(session, row, new, now)
+            proration = await prorate(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        return await preview_now(self._provider, row, new, quote, price, now)
+        return await preview_now(self._provider, row, new, proration, price, now)
 
     async def change(
         self,
@@ -208,14 +209,17 @@ class Subscriptions:
             price = await ensure_price(self._database, self._provider, new, now)
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
-                row = await fresh(session, managed)
-                told = {"subscription_id": row.provider_id, "price_id": price.price_id}
-                told |= {"overage_price_id": price.overage_price_id}
+                row = await reload(session, managed)
+                parameters = {
+                    "subscription_id": row.provider_id,
+                    "price_id": price.price_id,
+                    "overage_price_id": price.overage_price_id,
+                }
                 if is_now:
-                    quote = await make_quote(session, row, new, now, agreed=agreed)
-                    return told | quote_json(quote)
+                    proration = await prorate(session, row, new, now, agreed=agreed)
+                    return parameters | proration_json(proration)
                 require_other_offer(await offer_version(session, row.offer_version_id), new)
-                return told | {"interval": str(new.interval)}
+                return parameters | {"interval": str(new.interval)}
 
             await self.provider_requests.carry_out(
                 managed.account_id, customer_id, wanted, decide, now
@@ -306,7 +310,7 @@ class Subscriptions:
                 await self.reports.account(managed.account_id, now)
 
             async def decide(session: AsyncSession) -> dict[str, Any]:
-                row = await fresh(session, managed)
+                row = await reload(session, managed)
                 return {"subscription_id": row.provider_id}
 
             await self.provider_requests.carry_out(
