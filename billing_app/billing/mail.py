@@ -1,4 +1,4 @@
-"""Mail: what the billing service tells people, and what it needs of whoever carries it."""
+"""Mail: the messages of the billing service, and what it needs from a mailer."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,20 +18,20 @@ class Mail:
 
 class Mailer(Protocol):
     async def send(self, mail: Mail) -> None:
-        """Hand a mail over. Raises when that failed; then it may be tried again."""
+        """Hand a mail over. Raises on failure; it can be tried again then."""
         ...
 
 
 class Post(Protocol):
-    """Mail that is written and sent soon, if the transaction of `session` commits."""
+    """Mail that is sent soon after the transaction of `session` commits."""
 
     async def password_link(self, session: AsyncSession, email: str) -> None:
-        """A link for a new password, to whoever signs in with this address. Raises when nothing
-        would be sent."""
+        """Send a password reset link to the user with this address. Raises when nothing would be
+        sent."""
         ...
 
     async def password_changed(
         self, session: AsyncSession, user_id: str, changed_at: datetime
     ) -> None:
-        """Word that a password was changed. What is changed stands, also when this fails."""
+        """Send notice that a password was changed. The change stays if this fails."""
         ...

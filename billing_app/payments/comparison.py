@@ -1,4 +1,4 @@
-"""Compares what a customer has at the payment provider with our rows. Asks the provider nothing."""
+"""Compares what a customer has at the payment provider with our rows. Calls no provider."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,7 @@ NOTHING: Final = "missing"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the provider says, and what we had. `healed` False: only told."""
+    """What the provider has, and what we had. `healed` False: only reported."""
 
     account_id: str
     what: str
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """What we hold for an account, by the provider's ids."""
+    """What we have for an account, by the provider's ids."""
 
     subscriptions: dict[str, Subscription]
     invoices: dict[str, Invoice]
@@ -53,7 +53,7 @@ class _Ours:
 async def compare(
     database: Database, account_id: int, snapshot: ProviderSnapshot, *, grace_days: int
 ) -> list[Difference]:
-    """Subscriptions, invoices and the plans that follow them."""
+    """Subscriptions, invoices and the plans that they pay for."""
     async with database.reading() as session:
         ours = await _read_ours(session, account_id)
         versions = await versions_of_prices(session, snapshot)
@@ -61,7 +61,7 @@ async def compare(
     return [
         *_subscriptions(account, snapshot, ours, versions),
         *_invoices(account, snapshot, ours, versions, grace_days),
-        *_lost(account, snapshot, ours),
+        *_only_ours(account, snapshot, ours),
     ]
 
 
@@ -117,8 +117,8 @@ def _invoices(
     return found
 
 
-def _lost(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
-    """What only we have is told and left: nothing is deleted on the word of an absence."""
+def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
+    """What only we have is reported and kept: absence at the provider never deletes anything."""
     theirs = {each.provider_id for each in snapshot.subscriptions}
     theirs |= {each.provider_id for each in snapshot.invoices}
     subscriptions = [
@@ -188,7 +188,7 @@ def _say_standing(entitlement: InvoiceEntitlement | None) -> str:
 
 
 def _say_plan(plan: Plan | None, entitlement: InvoiceEntitlement) -> str:
-    """A plan that ended by itself still is the plan that was paid for."""
+    """A plan that ended on its own is still the plan that was paid for."""
     if plan is None:
         return "no plan"
     if entitlement.kind is Entitlement.ENDED and plan.ended_at is not None:

@@ -1,4 +1,4 @@
-"""What an offer is at Stripe: a product with a price."""
+"""Offers at Stripe: a product with a price."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from billing_app.billing.subscriptions.provider import (
     ProviderPrice,
 )
 from billing_app.db.enums import Interval
-from billing_app.payments.calls import asked, options, reference
+from billing_app.payments.calls import options, reference, send
 from billing_app.payments.meters import Meters
 
 
 class Prices(Meters):
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice:
-        """The price whose lookup key is the reference, made with its product if need be; the same
+        """The price whose lookup key is the reference, created with its product if needed; the same
         for overage."""
-        price = await self._found(terms.reference)
+        price = await self._find_price(terms.reference)
         if price is None:
             price = await self._make_price(terms, key=key)
         _require_same(price, terms)
@@ -27,9 +27,9 @@ class Prices(Meters):
             overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
         return ProviderPrice(reference(price.product), price.id, overage_price_id)
 
-    async def _found(self, lookup_key: str) -> Any | None:
+    async def _find_price(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}
-        found = await asked(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
+        found = await send(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
         return found.data[0] if found.data else None
 
     async def _make_price(self, terms: PriceTerms, *, key: str) -> Any:
@@ -49,7 +49,7 @@ class Prices(Meters):
         self, terms: PriceTerms, overage: OverageTerms, *, key: str
     ) -> str:
         name = f"{terms.reference}-overage"
-        price = await self._found(name)
+        price = await self._find_price(name)
         if price is None:
             product = {"name": f"{terms.name}: executions beyond the plan"}
             body: dict[str, Any] = {
@@ -69,11 +69,11 @@ class Prices(Meters):
         return price.id
 
     async def _create(self, product: dict[str, Any], price: dict[str, Any], *, key: str) -> Any:
-        made = await asked(
+        made = await send(
             lambda: self.client.v1.products.create_async(product, options(f"{key}:product"))  # pyright: ignore[reportArgumentType]
         )
         body = price | {"product": made.id}
-        return await asked(
+        return await send(
             lambda: self.client.v1.prices.create_async(body, options(f"{key}:price"))  # pyright: ignore[reportArgumentType]
         )
 
@@ -84,16 +84,16 @@ def _require_same_overage(price: Any, terms: PriceTerms, overage: OverageTerms) 
     ours = (overage.unit_price_minor, terms.price.currency, overage.unit_executions, "metered")
     if theirs != ours:
         raise PaymentProviderFailedError(
-            "The payment provider has another overage price under this name.",
+            "The payment provider has a different overage price under this name.",
             reference=terms.reference,
         )
 
 
 def _require_same(price: Any, terms: PriceTerms) -> None:
-    """A price under our reference that sells something else is never used."""
+    """A price with our reference and different terms is never used."""
     interval = price.recurring.interval if price.recurring else Interval.ONCE
     theirs = Money(price.unit_amount, price.currency.upper())
     if (theirs, interval) != (terms.price, terms.interval):
         raise PaymentProviderFailedError(
-            "The payment provider has another price under this name.", reference=terms.reference
+            "The payment provider has a different price under this name.", reference=terms.reference
         )

@@ -1,4 +1,4 @@
-"""What Stripe has: all of a customer, all customers, the log of events."""
+"""Reads from Stripe: everything of a customer, all our customers, the event log."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, reference
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, reference, send
 
 
 class Snapshots(StripeCalls):
@@ -28,7 +28,7 @@ class Snapshots(StripeCalls):
         )
 
     async def customer_of_charge(self, charge_id: str) -> str:
-        charge = await asked(lambda: self.client.v1.charges.retrieve_async(charge_id))
+        charge = await send(lambda: self.client.v1.charges.retrieve_async(charge_id))
         return reference(charge.customer) if charge.customer else ""
 
     async def our_customers(self) -> list[OurCustomer]:
@@ -46,7 +46,7 @@ class Snapshots(StripeCalls):
         return [translate.provider_event(row) for row in rows]
 
     async def _returned(self, customer_id: str) -> dict[str, translate.Returned]:
-        """What was given back, and what became of it, by payment intent."""
+        """Refunds and disputes by payment intent."""
         query = {"customer": customer_id, "limit": PAGE_SIZE}
         found: dict[str, translate.Returned] = {}
         for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Stands where the payment provider would, when no key is set."""
+"""Replaces the payment provider when no key is set."""
 
 from typing import Any, Final, Never
 
@@ -8,7 +8,7 @@ PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
 
 
 class NoProvider:
-    """Implements billing's PaymentProvider by saying that there is none."""
+    """Implements billing's PaymentProvider by refusing every call."""
 
     async def _refuse(self, *_: Any, **__: Any) -> Never:
         raise PaymentProviderUnavailableError(PROBLEM)
@@ -31,7 +31,7 @@ class NoProvider:
     report_usage = _refuse
     metered_usage = _refuse
     buy_pack = _refuse
-    give_up_invoice = _refuse
+    void_invoice = _refuse
     settle_overage = _refuse
     customer_of_charge = _refuse
     our_customers = _refuse

@@ -115,7 +115,7 @@ class OfferDialogState(ActionMixin, SessionState):
         if actor is None:
             return
         try:
-            await get_services().subscriptions.settle_checkout(
+            await get_services().subscriptions.sync_checkout(
                 actor, account_id, now=datetime.now(UTC)
             )
         except BillingError as error:

@@ -95,11 +95,11 @@ async def test_who_comes_back_before_the_event_is_told_the_truth(harness: Billin
     subscriptions = harness.services.subscriptions
     assert await subscriptions.last_checkout(OPERATOR, harness.holder.account_id) is None
     url = (await harness.begin("starter")).checkout_url
-    await subscriptions.settle_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
+    await subscriptions.sync_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
     left = await last_checkout(harness)
     assert (left.status, left.url, left.is_paid) == (CheckoutStatus.OPEN, url, False)
     type_card(url)
-    await subscriptions.settle_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
+    await subscriptions.sync_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
     paid = await last_checkout(harness)
     assert (paid.status, paid.url, paid.is_paid) == (CheckoutStatus.COMPLETE, None, True)
     assert (await harness.live()).status == "active"
@@ -131,7 +131,7 @@ async def test_who_may_manage_and_who_sees_who_may(harness: BillingHarness, role
     assert account.may_manage is (role != "member")
     names = await list_managers(harness.services.database, actor, harness.holder.account_id)
     assert names == ([user_id] if role != "member" else [])
-    settle = harness.services.subscriptions.settle_checkout
+    settle = harness.services.subscriptions.sync_checkout
     if role == "member":
         with pytest.raises(ForbiddenError):
             await settle(actor, harness.holder.account_id, now=harness.now)
@@ -150,7 +150,7 @@ async def test_strangers_learn_nothing(harness: BillingHarness) -> None:
         read_stop(database, stranger, account_id, harness.now),
         list_managers(database, stranger, account_id),
         harness.services.subscriptions.last_checkout(stranger, account_id),
-        harness.services.subscriptions.settle_checkout(stranger, account_id, now=harness.now),
+        harness.services.subscriptions.sync_checkout(stranger, account_id, now=harness.now),
     ):
         with pytest.raises(AccountNotFoundError):
             await call

@@ -192,7 +192,10 @@ async def test_a_move_that_never_reached_stripe_is_written_down_as_undone(
     harness.sandbox.http.delete("/_sandbox/faults")
     harness.skip(HOUR)
     await harness.reconcile()
-    assert await entries(harness) == [("undo", "The request never arrived"), ("move_offer", WHY)]
+    assert await entries(harness) == [
+        ("undo", "The request never reached the payment provider"),
+        ("move_offer", WHY),
+    ]
     with pytest.raises(RequestFailedError) as failed:
         await move(harness, billing, "growth", when=When.NOW, key="k")
     assert failed.value.extensions == {"problem": "never_arrived"}

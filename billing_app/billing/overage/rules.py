@@ -1,4 +1,4 @@
-"""How many executions beyond the plan are allowed. Pure."""
+"""How much overage is allowed. Pure."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Why an account's runs are refused, or soon will be: what its people should know first."""
+"""Why an account's executions are refused, or soon will be: what its people must know first."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from billing_app.db.tables import Account, Invoice, Plan
 
 
 class StopKind(StrEnum):
-    """The first one that applies counts."""
+    """The first one that applies is shown."""
 
     BLOCKED = "blocked"
     PAST_DUE = "past_due"
@@ -31,10 +31,10 @@ ORDER: Final = {kind: place for place, kind in enumerate(StopKind)}
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """From `at` on nothing new is taken from the plan; `is_over`: that is now.
+    """From `at` on the plan allows no new executions; `is_over`: that is now.
 
-    `amount_due_minor` is all that is overdue, in `currency`, and `page_url` where the oldest of it
-    is paid. `executions_elsewhere`: what other plans still give.
+    `amount_due_minor` is everything overdue, in `currency`; `page_url` is where to pay the oldest
+    invoice. `executions_elsewhere`: what other plans still allow.
     """
 
     kind: StopKind
@@ -50,7 +50,7 @@ class Stop:
 async def read_stop(
     database: Database, actor: Actor, account_id: str, now: datetime
 ) -> Stop | None:
-    """None: nothing stops. Raises AccountNotFoundError. Asks nobody but the database."""
+    """None: no plan is stopped. Raises AccountNotFoundError. Reads only the database."""
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         plans = await _open_plans(session, account, now)
@@ -94,7 +94,7 @@ async def _open_plans(session: AsyncSession, account: Account, now: datetime) ->
 async def _invoices_of(
     session: AsyncSession, account: Account, plans: list[Plan]
 ) -> dict[str, Invoice]:
-    """Of the suspended plans, oldest first, by the reference that the plan names."""
+    """The invoices of suspended plans by provider id, oldest first."""
     references = [plan.source_reference for plan in plans if plan.suspended_at is not None]
     if not references:
         return {}
@@ -110,7 +110,7 @@ async def _invoices_of(
 def _stops_of(
     plan: Plan, invoices: dict[str, Invoice], now: datetime
 ) -> list[tuple[StopKind, datetime]]:
-    """A renewal that is a draft yet is about to be charged, and nobody's concern."""
+    """A renewal that is still a draft is about to be charged and is not shown."""
     found: list[tuple[StopKind, datetime]] = []
     if plan.blocked_at is not None:
         found.append((StopKind.BLOCKED, plan.blocked_at))

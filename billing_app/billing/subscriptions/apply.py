@@ -1,7 +1,4 @@
-"""Applies a fresh snapshot of a customer at the provider to our rows, idempotently and completely.
-
-Neither the order nor the number of events matters.
-"""
+"""Applies a snapshot of a customer at the provider to our rows, idempotently and completely."""
 
 from datetime import datetime
 from typing import Any
@@ -35,25 +32,30 @@ OVERDUE = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID})
 log = structlog.get_logger(__name__)
 
 
-async def mark_of(session: AsyncSession, customer_id: str) -> str | None:
-    """Changes each time the customer's facts are applied; None: not a customer of ours."""
+async def customer_version(session: AsyncSession, customer_id: str) -> str | None:
+    """Changes each time a snapshot of the customer is applied; None: not a customer of ours."""
     query = select(literal_column("xmin::text", String))
     query = query.where(col(ProviderCustomer.customer_id) == customer_id)
     return (await session.exec(query)).first()
 
 
 async def apply_customer(
-    session: AsyncSession, snapshot: ProviderSnapshot, *, mark: str, grace_days: int, now: datetime
+    session: AsyncSession,
+    snapshot: ProviderSnapshot,
+    *,
+    version: str,
+    grace_days: int,
+    now: datetime,
 ) -> bool:
-    """Mirror subscriptions and invoices, and let plans follow.
+    """Mirror subscriptions and invoices, and sync plans with them.
 
-    False, and nothing is changed, when others applied theirs since `mark` was read: these snapshot
-    may be older than what is there.
+    False, and nothing is changed, when another snapshot was applied since `version` was read: this
+    one may be older.
     """
     account = await lock_account_of(session, snapshot.customer_id)
-    if account is None or await mark_of(session, snapshot.customer_id) != mark:
+    if account is None or await customer_version(session, snapshot.customer_id) != version:
         return False
-    await _move_mark(session, snapshot.customer_id)
+    await _change_version(session, snapshot.customer_id)
     versions = await versions_of_prices(session, snapshot)
     await _subscriptions(session, account.id, snapshot, versions, now)
     await _invoices(session, account.id, snapshot, now)
@@ -65,7 +67,7 @@ async def apply_customer(
 
 
 async def lock_account_of(session: AsyncSession, customer_id: str) -> Account | None:
-    """The account of a customer, locked until the transaction ends; None: not one of ours."""
+    """The account of a customer, locked until the transaction ends; None: not ours."""
     query = (
         select(Account)
         .join(ProviderCustomer, col(ProviderCustomer.account_id) == Account.id)
@@ -101,7 +103,7 @@ async def apply_checkout(session: AsyncSession, snapshot: ProviderCheckout) -> N
 
 
 async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) -> dict[str, int]:
-    """The offer versions of all prices that the facts name; prices that are not ours are left."""
+    """The offer versions of all prices in the snapshot; prices that are not ours are left out."""
     named = {invoice.price_id for invoice in snapshot.invoices}
     for subscription in snapshot.subscriptions:
         named |= {subscription.price_id, subscription.next_price_id}
@@ -110,7 +112,7 @@ async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) 
     return dict((await session.exec(query)).all())
 
 
-async def _move_mark(session: AsyncSession, customer_id: str) -> None:
+async def _change_version(session: AsyncSession, customer_id: str) -> None:
     statement = (
         update(ProviderCustomer)
         .where(col(ProviderCustomer.customer_id) == customer_id)
@@ -129,7 +131,7 @@ async def _subscriptions(
     query = select(Subscription).where(Subscription.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
     number = max([int(now.timestamp() * 1_000_000), *(row.number + 1 for row in rows.values())])
-    # Ended ones first, so that an older one makes room before a newer one is live.
+    # Ended ones first: an account has one live subscription, so the old one must end first.
     live_id = _kept_live(snapshot, rows)
     if live_id is not None:
         await _end_unknown(session, snapshot, rows, now)
@@ -150,7 +152,7 @@ async def _subscriptions(
 async def _end_unknown(
     session: AsyncSession, snapshot: ProviderSnapshot, rows: dict[str, Subscription], now: datetime
 ) -> None:
-    """A live one that the provider no longer knows makes room for the one that is live there."""
+    """End a live one that the provider no longer knows, in favour of the one that is live there."""
     theirs = {found.provider_id for found in snapshot.subscriptions}
     for row in rows.values():
         if row.provider_id not in theirs and row.status not in ENDED:
@@ -161,7 +163,7 @@ async def _end_unknown(
 
 
 def _kept_live(snapshot: ProviderSnapshot, rows: dict[str, Subscription]) -> str | None:
-    """The one that is live here already, else the oldest: an account has one."""
+    """The one that is already live here, else the oldest: an account has one."""
     live = [found.provider_id for found in snapshot.subscriptions if found.status not in ENDED]
     known = [each for each in live if each in rows and rows[each].status not in ENDED]
     return next(iter([*known, *live]), None)
@@ -215,7 +217,7 @@ def invoice_values(found: ProviderInvoice) -> dict[str, Any]:
 
 
 def _change(session: AsyncSession, row: SQLModel, values: dict[str, Any], now: datetime) -> None:
-    """Write a row only when it says something else."""
+    """Write a row only when a value changes."""
     changed = {name for name, value in values.items() if getattr(row, name, None) != value}
     if changed or getattr(row, "synced_at", None) is None:
         for name in changed:

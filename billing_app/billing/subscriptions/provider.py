@@ -1,6 +1,6 @@
-"""What billing needs of a payment provider, and the facts it gets back. Stripe is one.
+"""What billing needs from a payment provider such as Stripe, and the snapshots it gets back.
 
-Every call that writes takes an idempotency key: the same key and parameters give the first
+Every call that writes takes an idempotency key: the same key and parameters return the first
 result again. Amounts are integer minor units; times are aware UTC.
 """
 
@@ -19,7 +19,7 @@ ENDED: Final = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIR
 
 
 class PaymentDeclinedError(BillingError):
-    """The bank refused. Nothing was charged."""
+    """The bank declined. Nothing was charged."""
 
     code = "payment_declined"
     title = "The payment was declined"
@@ -29,7 +29,7 @@ class PaymentDeclinedError(BillingError):
 
 
 class PaymentProviderUnavailableError(BillingError):
-    """The provider gave no clear answer. What it did is found out, never guessed."""
+    """The provider gave no clear answer. What it did is looked up, never guessed."""
 
     code = "payment_provider_unavailable"
     title = "The payment provider does not answer"
@@ -37,23 +37,23 @@ class PaymentProviderUnavailableError(BillingError):
 
 
 class PaymentProviderFailedError(BillingError):
-    """The provider refused the request for what it was."""
+    """The provider rejected the request itself."""
 
     code = "payment_provider_failed"
     title = "The payment provider refused the request"
 
 
 class NotAtProviderError(BillingError):
-    """The provider knows no such object."""
+    """The provider does not know the object."""
 
     code = "not_at_provider"
-    title = "The payment provider knows no such object"
+    title = "Not found at the payment provider"
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTerms:
-    """What a price is made of. `reference` marks it at the provider, once for ever. With
-    `overage` it has a second one beside it, for what a meter counts."""
+    """What a price is created from. `reference` identifies it at the provider for ever. With
+    `overage` there is a second price, for what a meter counts."""
 
     reference: str
     name: str
@@ -83,7 +83,7 @@ class ProviderCheckout:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSubscription:
-    """`request_key` is that of our last write that it carries; "" when it carries none."""
+    """`request_key`: of our last request that changed it; "" when none did."""
 
     provider_id: str
     customer_id: str
@@ -98,7 +98,7 @@ class ProviderSubscription:
 
 
 class ReversalKind(StrEnum):
-    """What became of a payment: given back in full, in dispute, or lost in one."""
+    """Fully refunded, disputed, or lost in a dispute."""
 
     REFUNDED = "refunded"
     DISPUTED = "disputed"
@@ -112,7 +112,7 @@ class Reversal:
 
 
 class DisputeStage(StrEnum):
-    """An inquiry takes no money back. UNANSWERED waits for our evidence, ANSWERED for the bank."""
+    """An inquiry takes no money. UNANSWERED waits for our evidence, ANSWERED for the bank."""
 
     INQUIRY = "inquiry"
     UNANSWERED = "unanswered"
@@ -122,7 +122,7 @@ class DisputeStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderDispute:
-    """What an event told of a dispute. A plan is suspended from `opened_at` on."""
+    """A dispute as an event describes it. The plan is suspended from `opened_at` on."""
 
     provider_id: str
     payment_id: str
@@ -135,7 +135,7 @@ class ProviderDispute:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """`overage_of`: the plan whose overage it is, when we said so; None: the price tells."""
+    """`overage_of`: the plan whose overage we billed with it; None: the price tells."""
 
     price_id: str | None
     amount_minor: int
@@ -145,13 +145,12 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class ProviderInvoice:
-    """`price_id`, its price `bought_minor` and the period are those of what was bought; None when
-    it is nothing we know. `request_key` is that of our write that made it; "" when none did.
+    """`price_id`, `bought_minor` (its price) and the period are those of what was bought; None
+    when that is unknown. `request_key`: of our request that created it; "" when none did.
 
-    `refunded_minor` is what of its payments was given back so far.
-
-    `is_collecting`: the provider goes on to collect it by itself. `attempts` counts the
-    attempts to charge it. `reversal`: None while its payment stands.
+    `refunded_minor` is what was refunded of its payments so far. `is_collecting`: the provider
+    keeps trying to collect it. `attempts` counts the attempts to charge it. `reversal`: None while
+    its payment stands.
     """
 
     provider_id: str
@@ -180,7 +179,7 @@ class ProviderInvoice:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSnapshot:
-    """All that a customer has, each list oldest first."""
+    """Everything a customer has, each list oldest first."""
 
     customer_id: str
     subscriptions: list[ProviderSubscription]
@@ -189,7 +188,7 @@ class ProviderSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OurCustomer:
-    """A customer that carries our mark: the account that it was made for."""
+    """A customer with our metadata: the account that it was created for."""
 
     customer_id: str
     account_id: str
@@ -203,7 +202,7 @@ class PreviewLine:
 
 @dataclass(frozen=True, slots=True)
 class ProviderPreview:
-    """What an invoice would say, to the minor unit; `period_end` is that of what it sells."""
+    """An invoice that would be issued, to the minor unit; `period_end`: of what it sells."""
 
     currency: str
     amount_due_minor: int
@@ -221,9 +220,9 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class OverageCharge:
-    """Overage of a plan that a change ends: what it costs so far, billed with the change.
+    """The overage of a plan that a change ends: its cost so far, billed with the change.
 
-    `price_id` is its metered price, which bills nothing of it then.
+    `price_id` is its metered price, which bills none of it in that case.
     """
 
     plan_sequence: int
@@ -248,7 +247,7 @@ class SubscriptionChange:
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """An event of the provider's log, for catching up."""
+    """An event from the provider's log."""
 
     id: str
     type: str
@@ -260,7 +259,7 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ProviderPaymentMethod:
-    """For showing: `card` `Visa` `4242`, 12/2030."""
+    """For display: Visa, 4242, 12/2030."""
 
     provider_id: str
     brand: str
@@ -340,7 +339,7 @@ class PaymentProvider(Protocol):
         self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
     ) -> None: ...
 
-    async def give_up_invoice(self, invoice_id: str) -> None: ...
+    async def void_invoice(self, invoice_id: str) -> None: ...
 
     async def settle_overage(
         self,

@@ -1,8 +1,8 @@
-"""Asking the provider to change something, so that a crash at any point loses and doubles nothing.
+"""Requests that change something at the provider. A crash at any point loses and doubles nothing.
 
-The request, with its key and everything that it takes to carry it out, is committed before the
-call, the outcome after it. A request that stays pending was interrupted or got no clear answer:
-what came of it is looked up at the provider, by whoever asks next or by reconciliation.
+A request is committed with its key and all its parameters before the call, and its result after
+it. One that stays pending was interrupted or got no clear answer: the next request or
+reconciliation looks its result up at the provider.
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
 from billing_app.db.tables import ProviderRequest
 
-# A call that was cut off may still arrive at the provider; after this it no longer will.
+# How long an interrupted call may still arrive at the provider.
 IN_FLIGHT: Final = timedelta(minutes=5)
 
 
@@ -39,15 +39,15 @@ class Operation(StrEnum):
     TOP_UP = "top_up"
 
 
-# What they make carries their key.
+# What they create carries their key.
 BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
-# Money is never taken for a request whose sender has long gone away.
+# These take money, so they are never sent again once their sender is gone.
 CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
 
 
 class ProviderRequestPendingError(ConflictError):
     code = "provider_write_pending"
-    title = "An earlier request to the payment provider is not settled yet"
+    title = "An earlier request to the payment provider is still pending"
     retry_after_seconds = 5
 
 
@@ -64,21 +64,16 @@ def new_provider_request(
     )
 
 
-async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderRequest]:
-    """Those that a next one waits for. A top-up stands beside them, and settles itself."""
-    query = (
-        select(ProviderRequest)
-        .where(ProviderRequest.account_id == account_id)
-        .where(ProviderRequest.operation != Operation.TOP_UP)
-        .where(ProviderRequest.state == ProviderRequestState.PENDING)
-        .order_by(col(ProviderRequest.created_at))
-    )
-    return list((await session.exec(query)).all())
-
-
-async def all_pending(session: AsyncSession) -> list[ProviderRequest]:
+async def pending(
+    session: AsyncSession, account_id: int | None = None, *, top_ups: bool = False
+) -> list[ProviderRequest]:
+    """Oldest first, of one account or of all. The next request of an account waits for these, but
+    not for its top-ups, which are resolved on their own."""
+    is_top_up = col(ProviderRequest.operation) == Operation.TOP_UP
     query = select(ProviderRequest).where(ProviderRequest.state == ProviderRequestState.PENDING)
-    query = query.where(ProviderRequest.operation != Operation.TOP_UP)
+    query = query.where(is_top_up if top_ups else ~is_top_up)
+    if account_id is not None:
+        query = query.where(ProviderRequest.account_id == account_id)
     return list((await session.exec(query.order_by(col(ProviderRequest.created_at)))).all())
 
 
@@ -169,8 +164,10 @@ def _amount(members: dict[str, Any]) -> Money:
     return Money(members["amount_minor"], members["currency"])
 
 
-def is_done(row: ProviderRequest, snapshot: ProviderSnapshot) -> bool:
-    """Does what the customer has show that the request was carried out?"""
+def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
+    """Whether what the customer has shows that the request was carried out."""
+    if snapshot is None:
+        return False
     if row.operation in BEGINNING:
         paid = [each for each in snapshot.invoices if each.status is InvoiceStatus.PAID]
         begun = snapshot.subscriptions if row.operation == Operation.SUBSCRIBE else paid
@@ -179,13 +176,12 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot) -> bool:
     found = next((each for each in snapshot.subscriptions if each.provider_id == wanted_id), None)
     if found is None:
         return False
-    match Operation(row.operation):
+    match operation := Operation(row.operation):
         case Operation.CHANGE_AT_PERIOD_END:
             return found.next_price_id == row.parameters["price_id"]
-        case Operation.CANCEL_NOW:
-            return found.status is SubscriptionStatus.CANCELED
-        case Operation.CANCEL_AT_PERIOD_END:
-            return found.cancel_at_period_end or found.status is SubscriptionStatus.CANCELED
+        case Operation.CANCEL_NOW | Operation.CANCEL_AT_PERIOD_END:
+            is_later = operation is Operation.CANCEL_AT_PERIOD_END and found.cancel_at_period_end
+            return is_later or found.status is SubscriptionStatus.CANCELED
         case _:
             return found.request_key == row.key
 
@@ -194,9 +190,16 @@ def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:
     return now - row.created_at < IN_FLIGHT
 
 
-def finish(
-    row: ProviderRequest, state: ProviderRequestState, now: datetime, *, problem: str | None = None
+async def finish(
+    session: AsyncSession,
+    row: ProviderRequest,
+    state: ProviderRequestState,
+    now: datetime,
+    *,
+    problem: str | None = None,
 ) -> None:
-    row.state = state
-    row.problem = problem
-    row.finished_at = now
+    """Write the result of a request that another session read."""
+    kept = await session.get(ProviderRequest, (row.account_id, row.key))
+    assert kept is not None
+    kept.state, kept.problem, kept.finished_at = state, problem, now
+    session.add(kept)

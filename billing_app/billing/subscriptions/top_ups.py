@@ -157,7 +157,9 @@ class TopUps:
 
     async def run(self, now: datetime) -> int:
         """Resolve interrupted purchases, then buy where needed; returns how many were bought."""
-        for row in await self._pending():
+        async with self._database.reading() as session:
+            pending = await provider_requests.pending(session, top_ups=True)
+        for row in pending[:PAGE_ACCOUNTS]:
             try:
                 await self._resolve(row, now)
             except BillingError as error:
@@ -227,7 +229,7 @@ class TopUps:
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, error.detail, now)
         except BillingError as error:
-            await self._give_up(row, now)
+            await self._void(row, now)
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, REFUSED, now)
         await self._syncing.customer(row.parameters["customer_id"], now)
@@ -238,35 +240,24 @@ class TopUps:
         """Find out the result of an interrupted purchase. An unpaid one is voided: the next run
         decides again."""
         snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
-        if snapshot is not None and provider_requests.is_done(row, snapshot):
+        if provider_requests.is_done(row, snapshot):
             await self._finish(row, ProviderRequestState.DONE, now)
         elif not provider_requests.may_still_arrive(row, now):
-            if await self._give_up(row, now):
+            if await self._void(row, now):
                 await self._finish(row, ProviderRequestState.DONE, now)
             else:
                 await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
 
-    async def _give_up(self, row: ProviderRequest, now: datetime) -> bool:
+    async def _void(self, row: ProviderRequest, now: datetime) -> bool:
         """Void its invoice; True: it was paid after all."""
         customer_id = row.parameters["customer_id"]
         snapshot = await self._syncing.customer(customer_id, now)
         invoice_id = _invoice_of(row, snapshot)
         if invoice_id is None:
             return False
-        await self._provider.give_up_invoice(invoice_id)
+        await self._provider.void_invoice(invoice_id)
         snapshot = await self._syncing.customer(customer_id, now)
-        return snapshot is not None and provider_requests.is_done(row, snapshot)
-
-    async def _pending(self) -> list[ProviderRequest]:
-        query = (
-            select(ProviderRequest)
-            .where(ProviderRequest.operation == Operation.TOP_UP)
-            .where(ProviderRequest.state == ProviderRequestState.PENDING)
-            .order_by(col(ProviderRequest.created_at))
-            .limit(PAGE_ACCOUNTS)
-        )
-        async with self._database.reading() as session:
-            return list((await session.exec(query)).all())
+        return provider_requests.is_done(row, snapshot)
 
     async def _stop(self, account_id: int, because: str, now: datetime) -> bool:
         """Stop it until it is switched on again. Always False: nothing was bought."""
@@ -287,10 +278,7 @@ class TopUps:
         problem: str | None = None,
     ) -> None:
         async with self._database.transaction() as session:
-            kept = await session.get(ProviderRequest, (row.account_id, row.key))
-            assert kept is not None
-            provider_requests.finish(kept, state, now, problem=problem)
-            session.add(kept)
+            await provider_requests.finish(session, row, state, now, problem=problem)
 
 
 def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) -> None:

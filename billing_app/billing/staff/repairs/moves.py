@@ -141,7 +141,7 @@ class Moves:
         async with self._database.reading() as session:
             new = await _find_version(session, offer_code, version)
             subscription = await _live(session, number)
-        await self._provider_requests.settle(number, await self._customer_id(number), now)
+        await self._provider_requests.resolve(number, await self._customer_id(number), now)
         async with self._database.reading() as session:
             row = await reload(session, subscription)
             old = await offer_version(session, row.offer_version_id)
@@ -253,7 +253,7 @@ class Moves:
             made.append(entry)
             return step.told | {ENTRY: entry.id}
 
-        if await self._provider_requests.settle(order.account_id, customer_id, now, wanted=wanted):
+        if await self._provider_requests.resolve(order.account_id, customer_id, now, wanted=wanted):
             return await self._entry_before(order)
         async with self._database.reading() as session:
             await known_outcome(session, order)
