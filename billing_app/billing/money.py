@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import SQLColumnExpression
 
@@ -39,10 +39,6 @@ class Money:
         whole, rest = divmod(abs(self.minor), 10**exponent)
         decimals = f".{rest:0{exponent}d}" if exponent else ""
         return f"{sign}{whole:,}{decimals} {self.currency.upper()}"
-
-    def members(self) -> dict[str, Any]:
-        """As JSON, among other members."""
-        return {"amount_minor": self.minor, "currency": self.currency}
 
     def share_rounded_down(self, part: int, whole: int) -> "Money":
         """`part / whole` of it, rounded down to what the currency can charge: a credit is never

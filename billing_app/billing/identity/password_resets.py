@@ -22,19 +22,19 @@ from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
 LINK_MINUTES: Final = 60
 
 LINK_TEXT: Final = """\
-Somebody, probably you, asked for a new password for {email} at {site}.
+Someone, probably you, requested a new password for {email} at {site}.
 
-Choose it here, within {minutes} minutes:
+Choose it within {minutes} minutes:
 {link}
 
-If it was not you, do nothing: your password stays as it is.
+If this was not you, ignore this mail: your password stays the same.
 """
 CHANGED_TEXT: Final = """\
 The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. Every other browser was signed out.
 
-If it was not you, choose a new one now:
+If this was not you, choose a new password now:
 {link}
-"""  # noqa: E501 - a mail's lines are broken by who reads it
+"""  # noqa: E501 - mail clients wrap the lines
 
 
 class PasswordLinkOverError(ConflictError):

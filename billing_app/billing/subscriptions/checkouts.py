@@ -61,7 +61,8 @@ class Checkouts:
 
         A checkout that was paid in the meantime is applied first, so that its plan is known.
         """
-        row = await self._open(account_id)
+        async with self._database.reading() as session:
+            row = await open_checkout(session, account_id)
         if row is None:
             return None
         if row.provider_id is None:
@@ -85,10 +86,6 @@ class Checkouts:
         if row.offer_version_id != offer.version_id:
             raise ProviderRequestPendingError("Another checkout has just been opened. Try again.")
         return row.url or row.cancel_url
-
-    async def _open(self, account_id: int) -> Checkout | None:
-        async with self._database.reading() as session:
-            return await open_checkout(session, account_id)
 
     async def _intend(
         self, account_id: int, offer: OfferView, urls: Urls, now: datetime

@@ -34,7 +34,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderPrice,
     SubscriptionChange,
 )
-from billing_app.billing.subscriptions.provider_requests import credited_minor
+from billing_app.billing.subscriptions.provider_requests import amount_json, credited_minor
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
 from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
 
@@ -203,18 +203,11 @@ async def preview_later(
 
 def proration_json(proration: Proration) -> dict[str, Any]:
     """As parameters of a provider request (see provider_requests.change_of)."""
-    credit, overage = proration.credit, proration.overage
     return {
         "plan_sequence": proration.plan_sequence,
         "unused": proration.unused,
-        "credit": credit and credit.amount.members() | {"description": credit.description},
-        "overage": overage
-        and overage.amount.members()
-        | {
-            "plan_sequence": overage.plan_sequence,
-            "price_id": overage.price_id,
-            "executions": overage.executions,
-        },
+        "credit": amount_json(proration.credit) if proration.credit else None,
+        "overage": amount_json(proration.overage) if proration.overage else None,
     }
 
 

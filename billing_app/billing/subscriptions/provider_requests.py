@@ -5,6 +5,7 @@ it. One that stays pending was interrupted or got no clear answer: the next requ
 reconciliation looks its result up at the provider.
 """
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -151,17 +152,21 @@ def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
     return SubscriptionChange(
         price_id=parameters["price_id"],
         overage_price_id=parameters.get("overage_price_id"),
-        credit=Credit(_amount(credit), credit["description"]) if credit else None,
-        overage=OverageCharge(
-            overage["plan_sequence"], overage["price_id"], overage["executions"], _amount(overage)
-        )
-        if overage
-        else None,
+        credit=Credit(**_with_amount(credit)) if credit else None,
+        overage=OverageCharge(**_with_amount(overage)) if overage else None,
     )
 
 
-def _amount(members: dict[str, Any]) -> Money:
-    return Money(members["amount_minor"], members["currency"])
+def amount_json(charge: Credit | OverageCharge) -> dict[str, Any]:
+    members = asdict(charge)
+    amount = members.pop("amount")
+    return members | {"amount_minor": amount["minor"], "currency": amount["currency"]}
+
+
+def _with_amount(members: dict[str, Any]) -> dict[str, Any]:
+    rest = dict(members)
+    amount = Money(rest.pop("amount_minor"), rest.pop("currency"))
+    return rest | {"amount": amount}
 
 
 def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
