@@ -161,9 +161,8 @@ class _History:
             yield customer
 
     def _trials(self) -> Iterator[Customer]:
-        found = sorted(trials(), key=lambda each: -each.age_days)
         buys = {place: (offer, days) for place, offer, days in CONVERTING}
-        for place, trial in enumerate(found):
+        for place, trial in enumerate(sorted(trials(), key=lambda each: -each.age_days)):
             offer, days = buys.get(place, ("", 0))
             converts = bool(offer) and self.sandbox is not None and trial.age_days > days
             yield self._trial(trial, offer if converts else "", days, fails=place in FAILING_TRIALS)

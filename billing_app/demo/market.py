@@ -82,14 +82,14 @@ LAST_NAMES: Final = ("Okafor", "Silva", "Novak", "Haddad")
 def trials(seed: int = 1843) -> list[Trial]:
     """More each week; most only look around, some use the trial up."""
     generator = random.Random(seed)  # noqa: S311
-    found: list[Trial] = []
+    people: list[Trial] = []
     for number in range(TRIAL_PEOPLE):
         name = f"{FIRST_NAMES[number % 11]} {LAST_NAMES[number // 11]}"
         age_days = round(TRIAL_SPREAD_DAYS * generator.random() ** 1.5)
         keen = generator.random()
         percent = round(120 + 40 * keen) if keen > 0.7 else round(8 + 90 * keen)
-        found.append(Trial(number, name, age_days, percent, generator.randint(3, 16)))
-    return found
+        people.append(Trial(number, name, age_days, percent, generator.randint(3, 16)))
+    return people
 
 
 def use_of_business(business: Business, total: int, last: date) -> dict[date, list[Use]]:
@@ -137,11 +137,11 @@ def _uses(
     people: tuple[str, ...],
 ) -> list[Use]:
     whole = sum(share for _, share in shares)
-    found: list[Use] = []
+    uses: list[Use] = []
     for slot, (_, part) in enumerate(SLOTS):
         for workflow, share in shares:
             executions = round(count * part * share / whole * generator.uniform(0.85, 1.15))
             user_id = generator.choice(people) if people else ""
             if executions:
-                found.append(Use(slot, workflow, user_id, executions))
-    return found
+                uses.append(Use(slot, workflow, user_id, executions))
+    return uses

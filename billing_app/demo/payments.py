@@ -104,8 +104,8 @@ class PaymentHistory:
         attached = await self._post(f"payment_methods/{card}/attach", customer=self.customer_id)
         settings = {"invoice_settings[default_payment_method]": attached["id"]}
         await self._post(f"customers/{self.customer_id}", **settings)
-        found = await self.sandbox.get("/v1/subscriptions", params={"customer": self.customer_id})
-        for held in found.json()["data"]:
+        listed = await self.sandbox.get("/v1/subscriptions", params={"customer": self.customer_id})
+        for held in listed.json()["data"]:
             await self._post(f"subscriptions/{held['id']}", default_payment_method=attached["id"])
 
     async def _post(self, path: str, **body: Any) -> dict[str, Any]:

@@ -55,11 +55,11 @@ class Charges(StripeCalls):
     async def void_invoice(self, invoice_id: str) -> None:
         """Void an unpaid invoice, so that it can never be paid. Repeated, it changes nothing."""
         invoices = self.client.v1.invoices
-        found = await send(lambda: invoices.retrieve_async(invoice_id))
+        invoice = await send(lambda: invoices.retrieve_async(invoice_id))
         with suppress(PaymentProviderFailedError, NotAtProviderError):
-            if found.status == "draft":
+            if invoice.status == "draft":
                 await send(lambda: invoices.delete_async(invoice_id))
-            elif found.status in ("open", "uncollectible"):
+            elif invoice.status in ("open", "uncollectible"):
                 await send(lambda: invoices.void_invoice_async(invoice_id))
 
     async def settle_overage(

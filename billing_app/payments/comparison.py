@@ -79,42 +79,38 @@ async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
 def _subscriptions(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int]
 ) -> list[Difference]:
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for theirs in snapshot.subscriptions:
         if theirs.price_id not in versions:
             continue
         row = ours.subscriptions.get(theirs.provider_id)
-        said, had = _say_theirs(theirs, versions), _say_ours(row)
+        there, here = _describe_theirs(theirs, versions), _describe_ours(row)
         if row is None and theirs.status not in ENDED and ours.live is not None:
-            had = f"another is live: {ours.live.provider_id}"
-        if said != had:
-            found.append(Difference(account, "subscription", theirs.provider_id, said, had))
-    return found
+            here = f"another is live: {ours.live.provider_id}"
+        if there != here:
+            differences.append(Difference(account, "subscription", theirs.provider_id, there, here))
+    return differences
 
 
 def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for invoice, entitlement in entitlements(snapshot.invoices, grace_days=grace_days):
         row = ours.invoices.get(invoice.provider_id)
         plan = ours.plans.get(invoice.provider_id)
         wants = invoice.price_id in versions and (
             invoice.status is not InvoiceStatus.VOID or plan is not None
         )
-        planned, held = _say_standing(entitlement if wants else None), _say_plan(plan, entitlement)
+        planned, held = (
+            _describe_entitlement(entitlement if wants else None),
+            _describe_plan(plan, entitlement),
+        )
         if not _is_mirrored(invoice, row) or planned != held:
-            said, had = _say_paid(invoice), _say_paid(row) if row else NOTHING
-            found.append(
-                Difference(
-                    account,
-                    "invoice",
-                    invoice.provider_id,
-                    f"{said}, {planned}",
-                    f"{had}, {held}",
-                )
-            )
-    return found
+            there = f"{_describe_payment(invoice)}, {planned}"
+            here = f"{_describe_payment(row) if row else NOTHING}, {held}"
+            differences.append(Difference(account, "invoice", invoice.provider_id, there, here))
+    return differences
 
 
 def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
@@ -122,7 +118,7 @@ def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Di
     theirs = {each.provider_id for each in snapshot.subscriptions}
     theirs |= {each.provider_id for each in snapshot.invoices}
     subscriptions = [
-        Difference(account, "subscription", row.provider_id, NOTHING, _say_ours(row))
+        Difference(account, "subscription", row.provider_id, NOTHING, _describe_ours(row))
         for row in ours.subscriptions.values()
         if row.provider_id not in theirs and row.status not in ENDED
     ]
@@ -140,16 +136,16 @@ def _is_mirrored(invoice: ProviderInvoice, row: Invoice | None) -> bool:
     )
 
 
-def _say_paid(invoice: ProviderInvoice | Invoice) -> str:
+def _describe_payment(invoice: ProviderInvoice | Invoice) -> str:
     back = f", {invoice.refunded_minor} paid back" if invoice.refunded_minor else ""
     return f"{invoice.status} {invoice.amount_paid_minor}{back}"
 
 
-def _say_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str:
+def _describe_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str:
     version_id = versions[snapshot.price_id]
     following = versions.get(snapshot.next_price_id or "")
     cancels = snapshot.cancel_at_period_end and snapshot.status not in ENDED
-    return _say(
+    return _describe(
         snapshot.status,
         version_id,
         following if following != version_id else None,
@@ -158,10 +154,10 @@ def _say_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str
     )
 
 
-def _say_ours(row: Subscription | None) -> str:
+def _describe_ours(row: Subscription | None) -> str:
     if row is None:
         return NOTHING
-    return _say(
+    return _describe(
         row.status,
         row.offer_version_id,
         row.next_offer_version_id,
@@ -170,7 +166,7 @@ def _say_ours(row: Subscription | None) -> str:
     )
 
 
-def _say(
+def _describe(
     status: str, version_id: int, following: int | None, period_end: datetime, *, cancels: bool
 ) -> str:
     then = f", then {following}" if following else ""
@@ -178,7 +174,7 @@ def _say(
     return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
 
 
-def _say_standing(entitlement: InvoiceEntitlement | None) -> str:
+def _describe_entitlement(entitlement: InvoiceEntitlement | None) -> str:
     if entitlement is None or entitlement.kind is Entitlement.NOTHING:
         return "no plan"
     if entitlement.kind is Entitlement.ENDED:
@@ -187,7 +183,7 @@ def _say_standing(entitlement: InvoiceEntitlement | None) -> str:
     return f"a plan until {suspend_at.isoformat()}" if suspend_at else "a plan"
 
 
-def _say_plan(plan: Plan | None, entitlement: InvoiceEntitlement) -> str:
+def _describe_plan(plan: Plan | None, entitlement: InvoiceEntitlement) -> str:
     """A plan that ended on its own is still the plan that was paid for."""
     if plan is None:
         return "no plan"

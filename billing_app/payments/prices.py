@@ -29,8 +29,8 @@ class Prices(Meters):
 
     async def _find_price(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}
-        found = await send(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
-        return found.data[0] if found.data else None
+        prices = await send(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
+        return prices.data[0] if prices.data else None
 
     async def _make_price(self, terms: PriceTerms, *, key: str) -> Any:
         product = {"name": terms.name, "metadata": {"offer_version": terms.reference}}

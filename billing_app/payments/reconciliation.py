@@ -186,18 +186,21 @@ class _Run:
             self._note_customer(customer, NOTHING)
             return
         grace_days = self.subscriptions.syncing.grace_days
-        found = await compare(self.database, customer.account_id, snapshot, grace_days=grace_days)
-        if found and not self.dry_run:
+        differences = await compare(
+            self.database, customer.account_id, snapshot, grace_days=grace_days
+        )
+        if differences and not self.dry_run:
             snapshot = await self.subscriptions.syncing.customer(customer.customer_id, self.now)
             assert snapshot is not None
             still = await compare(
                 self.database, customer.account_id, snapshot, grace_days=grace_days
             )
             left = {(each.what, each.provider_id) for each in still}
-            found = [
-                replace(each, healed=(each.what, each.provider_id) not in left) for each in found
+            differences = [
+                replace(each, healed=(each.what, each.provider_id) not in left)
+                for each in differences
             ]
-        self.differences.extend(found)
+        self.differences.extend(differences)
 
     async def _checkout(self, row: Checkout) -> None:
         assert row.provider_id is not None

@@ -43,13 +43,13 @@ class Subscriptions(StripeCalls):
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange
     ) -> ProviderPreview:
-        found = await self._retrieve(subscription_id)
+        subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
-            "items": _changed_items(found, change.price_id, change.overage_price_id),
+            "items": _changed_items(subscription, change.price_id, change.overage_price_id),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
         }
-        if found.status == "trialing":
+        if subscription.status == "trialing":
             details["trial_end"] = "now"
         extra = _preview_items(change)
         body: dict[str, Any] = {"subscription": subscription_id, "subscription_details": details}
@@ -68,15 +68,15 @@ class Subscriptions(StripeCalls):
         prorations a removed metered price bills nothing
         (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
-        found = await self._retrieve(subscription_id)
+        subscription = await self._retrieve(subscription_id)
         body: dict[str, Any] = {
-            "items": _changed_items(found, change.price_id, change.overage_price_id),
+            "items": _changed_items(subscription, change.price_id, change.overage_price_id),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             "cancel_at_period_end": False,
         }
-        if found.status == "trialing":
+        if subscription.status == "trialing":
             body["trial_end"] = "now"
         if change.overage is not None:
             body["add_invoice_items"] = [await self._overage_item(change.overage)]
@@ -104,13 +104,13 @@ class Subscriptions(StripeCalls):
         A removed metered price bills its usage only with prorations on; at the end of a period
         there is nothing else to prorate.
         """
-        found = await self._retrieve(subscription_id)
-        if found.cancel_at_period_end:
+        subscription = await self._retrieve(subscription_id)
+        if subscription.cancel_at_period_end:
             await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
         items: list[dict[str, Any]] = [{"price": price_id, "quantity": 1}]
         if overage_price_id is not None:
             items.append({"price": overage_price_id})
-        is_metered = bool(translate.metered_items(found))
+        is_metered = bool(translate.metered_items(subscription))
         phase: dict[str, Any] = {
             "items": items,
             "proration_behavior": "create_prorations" if is_metered else "none",
@@ -124,8 +124,8 @@ class Subscriptions(StripeCalls):
 
     async def cancel_now(self, subscription_id: str, *, key: str) -> None:
         """End at once. Nothing is refunded automatically; metered usage is billed."""
-        found = await self._retrieve(subscription_id)
-        invoice_now = bool(translate.metered_items(found))
+        subscription = await self._retrieve(subscription_id)
+        invoice_now = bool(translate.metered_items(subscription))
         await send(
             lambda: self.client.v1.subscriptions.cancel_async(
                 subscription_id, {"prorate": False, "invoice_now": invoice_now}, options(key)
@@ -143,9 +143,9 @@ class Subscriptions(StripeCalls):
         """Let a phase follow the current one. An existing schedule is reused, so a repetition after
         an interruption has the same result."""
         schedules = self.client.v1.subscription_schedules
-        found = await self._retrieve(subscription_id)
-        if found.schedule is not None:
-            schedule_id = reference(found.schedule)
+        subscription = await self._retrieve(subscription_id)
+        if subscription.schedule is not None:
+            schedule_id = reference(subscription.schedule)
             schedule = await send(lambda: schedules.retrieve_async(schedule_id))
         else:
             schedule = await send(
@@ -211,10 +211,10 @@ class Subscriptions(StripeCalls):
     async def _release_schedule(self, subscription_id: str, *, key: str) -> dict[str, Any] | None:
         """Cancel what is scheduled for the end of the period; returns the phase that was next."""
         schedules = self.client.v1.subscription_schedules
-        found = await self._retrieve(subscription_id)
-        if found.schedule is None:
+        subscription = await self._retrieve(subscription_id)
+        if subscription.schedule is None:
             return None
-        schedule_id = reference(found.schedule)
+        schedule_id = reference(subscription.schedule)
         schedule = await send(lambda: schedules.retrieve_async(schedule_id))
         await send(
             lambda: schedules.release_async(

@@ -1,7 +1,7 @@
 """Stripe's webhook events: one table says what to fetch again from Stripe for each type.
 
-An event only tells that something changed. What it is about is fetched anew and applied, so the
-order and the number of events do not matter (docs.stripe.com/webhooks). A type that is not in the
+An event only tells that something changed. Its object is fetched again and applied, so the order
+and the number of events do not matter (docs.stripe.com/webhooks). A type that is not in the
 table is stored and ignored.
 """
 

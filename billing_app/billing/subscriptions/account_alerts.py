@@ -56,11 +56,11 @@ async def read_stop(
         plans = await _open_plans(session, account, now)
         unused = {plan.sequence: await unused_of(session, plan, now) for plan in plans}
         invoices = await _invoices_of(session, account, plans)
-    found = [(kind, plan, at) for plan in plans for kind, at in _stops_of(plan, invoices, now)]
-    if not found:
+    stops = [(kind, plan, at) for plan in plans for kind, at in _stops_of(plan, invoices, now)]
+    if not stops:
         return None
-    kind, plan, at = min(found, key=lambda each: (ORDER[each[0]], each[2]))
-    stopped = {stopped.sequence for each, stopped, _ in found if each is kind}
+    kind, plan, at = min(stops, key=lambda each: (ORDER[each[0]], each[2]))
+    stopped = {stopped.sequence for each, stopped, _ in stops if each is kind}
     overdue = [invoice for invoice in invoices.values() if invoice.status in UNPAID]
     return Stop(
         kind=kind,
@@ -111,19 +111,19 @@ def _stops_of(
     plan: Plan, invoices: dict[str, Invoice], now: datetime
 ) -> list[tuple[StopKind, datetime]]:
     """A renewal that is still a draft is about to be charged and is not shown."""
-    found: list[tuple[StopKind, datetime]] = []
+    stops: list[tuple[StopKind, datetime]] = []
     if plan.blocked_at is not None:
-        found.append((StopKind.BLOCKED, plan.blocked_at))
+        stops.append((StopKind.BLOCKED, plan.blocked_at))
     if plan.paused_at is not None:
-        found.append((StopKind.PAUSED, plan.paused_at))
+        stops.append((StopKind.PAUSED, plan.paused_at))
     if plan.suspended_at is not None:
         invoice = invoices.get(plan.source_reference or "")
         is_unpaid = invoice is not None and invoice.status in UNPAID
         is_draft = invoice is not None and invoice.status == InvoiceStatus.DRAFT
         if not is_draft or plan.suspended_at <= now:
             kind = StopKind.PAST_DUE if is_unpaid else StopKind.DISPUTED
-            found.append((kind, plan.suspended_at))
-    return found
+            stops.append((kind, plan.suspended_at))
+    return stops
 
 
 def _is_stopped(plan: Plan, now: datetime) -> bool:

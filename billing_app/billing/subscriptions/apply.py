@@ -135,17 +135,17 @@ async def _subscriptions(
     live_id = _kept_live(snapshot, rows)
     if live_id is not None:
         await _end_unknown(session, snapshot, rows, now)
-    for found in sorted(snapshot.subscriptions, key=lambda each: each.status not in ENDED):
-        if found.price_id not in versions:
+    for theirs in sorted(snapshot.subscriptions, key=lambda each: each.status not in ENDED):
+        if theirs.price_id not in versions:
             continue
-        if found.status not in ENDED and found.provider_id != live_id:
-            log.error("second_subscription", provider_id=found.provider_id, first=live_id)
+        if theirs.status not in ENDED and theirs.provider_id != live_id:
+            log.error("second_subscription", provider_id=theirs.provider_id, first=live_id)
             continue
-        row = rows.get(found.provider_id)
+        row = rows.get(theirs.provider_id)
         if row is None:
             row = Subscription(account_id=account_id, number=number, created_at=now)  # pyright: ignore[reportCallIssue]
             number += 1
-        _change(session, row, _subscription_values(found, versions, row, now), now)
+        _change(session, row, _subscription_values(theirs, versions, row, now), now)
         await session.flush()
 
 
@@ -153,9 +153,9 @@ async def _end_unknown(
     session: AsyncSession, snapshot: ProviderSnapshot, rows: dict[str, Subscription], now: datetime
 ) -> None:
     """End a live one that the provider no longer knows, in favour of the one that is live there."""
-    theirs = {found.provider_id for found in snapshot.subscriptions}
+    their_ids = {each.provider_id for each in snapshot.subscriptions}
     for row in rows.values():
-        if row.provider_id not in theirs and row.status not in ENDED:
+        if row.provider_id not in their_ids and row.status not in ENDED:
             log.error("subscription_gone", provider_id=row.provider_id)
             ended = {"status": str(SubscriptionStatus.CANCELED), "ended_at": now}
             _change(session, row, ended, now)
@@ -164,26 +164,26 @@ async def _end_unknown(
 
 def _kept_live(snapshot: ProviderSnapshot, rows: dict[str, Subscription]) -> str | None:
     """The one that is already live here, else the oldest: an account has one."""
-    live = [found.provider_id for found in snapshot.subscriptions if found.status not in ENDED]
+    live = [each.provider_id for each in snapshot.subscriptions if each.status not in ENDED]
     known = [each for each in live if each in rows and rows[each].status not in ENDED]
     return next(iter([*known, *live]), None)
 
 
 def _subscription_values(
-    found: ProviderSubscription, versions: dict[str, int], row: Subscription, now: datetime
+    theirs: ProviderSubscription, versions: dict[str, int], row: Subscription, now: datetime
 ) -> dict[str, Any]:
-    version_id = versions[found.price_id]
-    next_version_id = versions.get(found.next_price_id or "")
+    version_id = versions[theirs.price_id]
+    next_version_id = versions.get(theirs.next_price_id or "")
     return {
-        "provider_id": found.provider_id,
-        "status": str(found.status),
+        "provider_id": theirs.provider_id,
+        "status": str(theirs.status),
         "offer_version_id": version_id,
         "next_offer_version_id": next_version_id if next_version_id != version_id else None,
-        "period_start": found.period_start,
-        "period_end": found.period_end,
-        "cancel_at_period_end": found.cancel_at_period_end and found.status not in ENDED,
-        "past_due_since": (row.past_due_since or now) if found.status in OVERDUE else None,
-        "ended_at": found.ended_at,
+        "period_start": theirs.period_start,
+        "period_end": theirs.period_end,
+        "cancel_at_period_end": theirs.cancel_at_period_end and theirs.status not in ENDED,
+        "past_due_since": (row.past_due_since or now) if theirs.status in OVERDUE else None,
+        "ended_at": theirs.ended_at,
     }
 
 
@@ -192,27 +192,27 @@ async def _invoices(
 ) -> None:
     query = select(Invoice).where(Invoice.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
-    for found in snapshot.invoices:
-        row = rows.get(found.provider_id)
+    for invoice in snapshot.invoices:
+        row = rows.get(invoice.provider_id)
         if row is None:
-            row = Invoice(account_id=account_id, provider_id=found.provider_id)  # pyright: ignore[reportCallIssue]
-        _change(session, row, invoice_values(found), now)
+            row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
+        _change(session, row, invoice_values(invoice), now)
     await session.flush()
 
 
-def invoice_values(found: ProviderInvoice) -> dict[str, Any]:
+def invoice_values(invoice: ProviderInvoice) -> dict[str, Any]:
     return {
-        "subscription_provider_id": found.subscription_id,
-        "number": found.number,
-        "status": str(found.status),
-        "billing_reason": found.billing_reason,
-        "currency": found.currency,
-        "amount_due_minor": found.amount_due_minor,
-        "amount_paid_minor": found.amount_paid_minor,
-        "refunded_minor": found.refunded_minor,
-        "page_url": found.page_url,
-        "pdf_url": found.pdf_url,
-        "issued_at": found.issued_at,
+        "subscription_provider_id": invoice.subscription_id,
+        "number": invoice.number,
+        "status": str(invoice.status),
+        "billing_reason": invoice.billing_reason,
+        "currency": invoice.currency,
+        "amount_due_minor": invoice.amount_due_minor,
+        "amount_paid_minor": invoice.amount_paid_minor,
+        "refunded_minor": invoice.refunded_minor,
+        "page_url": invoice.page_url,
+        "pdf_url": invoice.pdf_url,
+        "issued_at": invoice.issued_at,
     }
 
 

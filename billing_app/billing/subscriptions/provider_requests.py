@@ -178,17 +178,17 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
         begun = snapshot.subscriptions if row.operation == Operation.SUBSCRIBE else paid
         return any(each.request_key == row.key for each in begun)
     wanted_id = row.parameters["subscription_id"]
-    found = next((each for each in snapshot.subscriptions if each.provider_id == wanted_id), None)
-    if found is None:
+    theirs = next((each for each in snapshot.subscriptions if each.provider_id == wanted_id), None)
+    if theirs is None:
         return False
     match operation := Operation(row.operation):
         case Operation.CHANGE_AT_PERIOD_END:
-            return found.next_price_id == row.parameters["price_id"]
+            return theirs.next_price_id == row.parameters["price_id"]
         case Operation.CANCEL_NOW | Operation.CANCEL_AT_PERIOD_END:
-            is_later = operation is Operation.CANCEL_AT_PERIOD_END and found.cancel_at_period_end
-            return is_later or found.status is SubscriptionStatus.CANCELED
+            is_later = operation is Operation.CANCEL_AT_PERIOD_END and theirs.cancel_at_period_end
+            return is_later or theirs.status is SubscriptionStatus.CANCELED
         case _:
-            return found.request_key == row.key
+            return theirs.request_key == row.key
 
 
 def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:
