@@ -102,7 +102,7 @@ async def seed_customers(
     """Day by day, in a few hundred small transactions; takes a few seconds."""
     sandbox = sandbox_client(services) if with_payments else None
     connection = await store.connect(for_asyncpg(services.database.url))
-    history = _History(services, staff, connection, sandbox, now)
+    history = _History(services, staff, connection, sandbox, now, Directory(services.terms))
     try:
         await history.run()
     finally:
@@ -120,9 +120,7 @@ class _History:
     connection: Connection
     sandbox: httpx.AsyncClient | None
     now: datetime
-
-    def __post_init__(self) -> None:
-        self._directory = Directory(self.services.terms)
+    directory: Directory
 
     async def run(self) -> None:
         customers = [*self._businesses(), *self._trials()]
@@ -236,7 +234,7 @@ class _History:
                 for request in _requests(customer, day, slot)
             ]
             if requests:
-                decisions = await store.transact(self.connection, self._directory, requests, at=at)
+                decisions = await store.transact(self.connection, self.directory, requests, at=at)
                 assert len(decisions) == len(requests)
 
     async def _pay(self, customer: Customer, day: date) -> None:

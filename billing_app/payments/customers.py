@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
+    OfferPrices,
     PaymentProviderFailedError,
     ProviderCheckout,
     ProviderPaymentMethod,
@@ -82,8 +83,7 @@ class Customers(StripeCalls):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         is_subscription: bool,
         success_url: str,
@@ -93,12 +93,10 @@ class Customers(StripeCalls):
         body: dict[str, Any] = {
             "mode": "subscription" if is_subscription else "payment",
             "customer": customer_id,
-            "line_items": [{"price": price_id, "quantity": 1}],
+            "line_items": translate.items_of(prices),
             "success_url": success_url,
             "cancel_url": cancel_url,
         }
-        if overage_price_id is not None:
-            body["line_items"].append({"price": overage_price_id})
         if trial_days:
             body["subscription_data"] = {"trial_period_days": trial_days}
         if not is_subscription:

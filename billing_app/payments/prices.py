@@ -25,7 +25,7 @@ class Prices(Meters):
         overage_price_id = None
         if terms.overage is not None:
             overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
-        return ProviderPrice(reference(price.product), price.id, overage_price_id)
+        return ProviderPrice(price.id, overage_price_id, reference(price.product))
 
     async def _find_price(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}

@@ -4,6 +4,7 @@ from typing import Any
 
 from billing_app.billing.subscriptions.provider import (
     Credit,
+    OfferPrices,
     OverageCharge,
     PaymentDeclinedError,
     ProviderPreview,
@@ -19,8 +20,7 @@ class Subscriptions(StripeCalls):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         payment_method_id: str,
         key: str,
@@ -28,7 +28,9 @@ class Subscriptions(StripeCalls):
         """Charge the payment method on file. A decline makes no subscription."""
         body: dict[str, Any] = {
             "customer": customer_id,
-            "items": [{"price": price} for price in (price_id, overage_price_id) if price],
+            "items": [
+                {"price": each} for each in (prices.price_id, prices.overage_price_id) if each
+            ],
             "payment_behavior": "error_if_incomplete",
             "default_payment_method": payment_method_id,
             "metadata": {translate.WRITE_METADATA: key},
@@ -45,7 +47,7 @@ class Subscriptions(StripeCalls):
     ) -> ProviderPreview:
         subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
-            "items": _changed_items(subscription, change.price_id, change.overage_price_id),
+            "items": _changed_items(subscription, change.prices),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
         }
@@ -70,7 +72,7 @@ class Subscriptions(StripeCalls):
         """
         subscription = await self._retrieve(subscription_id)
         body: dict[str, Any] = {
-            "items": _changed_items(subscription, change.price_id, change.overage_price_id),
+            "items": _changed_items(subscription, change.prices),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
@@ -94,8 +96,7 @@ class Subscriptions(StripeCalls):
         self,
         *,
         subscription_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         interval: Interval,
         key: str,
     ) -> None:
@@ -107,12 +108,9 @@ class Subscriptions(StripeCalls):
         subscription = await self._retrieve(subscription_id)
         if subscription.cancel_at_period_end:
             await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
-        items: list[dict[str, Any]] = [{"price": price_id, "quantity": 1}]
-        if overage_price_id is not None:
-            items.append({"price": overage_price_id})
         is_metered = bool(translate.metered_items(subscription))
         phase: dict[str, Any] = {
-            "items": items,
+            "items": translate.items_of(prices),
             "proration_behavior": "create_prorations" if is_metered else "none",
             "duration": {"interval": str(interval), "interval_count": 1},
         }
@@ -231,18 +229,14 @@ class Subscriptions(StripeCalls):
         }
 
 
-def _changed_items(
-    subscription: Any, price_id: str, overage_price_id: str | None
-) -> list[dict[str, Any]]:
+def _changed_items(subscription: Any, prices: OfferPrices) -> list[dict[str, Any]]:
     """The plan's item gets the new price; metered items are replaced."""
     items: list[dict[str, Any]] = [
-        {"id": translate.licensed_item(subscription).id, "price": price_id}
+        {"id": translate.licensed_item(subscription).id, "price": prices.price_id}
     ]
     gone = translate.metered_items(subscription)
     items.extend({"id": item.id, "deleted": True} for item in gone)
-    if overage_price_id is not None:
-        items.append({"price": overage_price_id})
-    return items
+    return items + translate.items_of(prices)[1:]
 
 
 def _preview_items(change: SubscriptionChange) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
     InvoiceLine,
+    OfferPrices,
     PreviewLine,
     ProviderCheckout,
     ProviderEvent,
@@ -176,6 +177,12 @@ def metered_items(subscription: Any) -> list[Any]:
 
 def is_metered(item: Any) -> bool:
     return item.price.recurring.usage_type == "metered"
+
+
+def items_of(prices: OfferPrices) -> list[dict[str, Any]]:
+    """Items for these prices, as Stripe takes them: metered ones have no quantity."""
+    items: list[dict[str, Any]] = [{"price": prices.price_id, "quantity": 1}]
+    return [*items, {"price": prices.overage_price_id}] if prices.overage_price_id else items
 
 
 def phase_items(phase: Any) -> list[dict[str, Any]]:

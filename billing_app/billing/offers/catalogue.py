@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
@@ -259,37 +259,28 @@ def new_version(offer_id: int, number: int, terms: OfferTerms, now: datetime) ->
 
 
 def terms_of(version: OfferVersion) -> OfferTerms:
-    return OfferTerms(
-        name=version.name,
-        description=version.description,
-        executions=version.executions,
-        price_minor=version.price_minor,
-        currency=version.currency,
-        interval=Interval(version.interval),
-        overage=_overage(version),
-        valid_days=version.valid_days,
-        priority=version.priority,
-        trial_days=version.trial_days,
-    )
+    return OfferTerms(**_terms(version))
 
 
 def _view(offer: Offer, version: OfferVersion) -> OfferView:
     assert version.id is not None
-    return OfferView(
-        code=offer.code,
-        version=version.version,
-        version_id=version.id,
-        name=version.name,
-        description=version.description,
-        executions=version.executions,
-        price_minor=version.price_minor,
-        currency=version.currency,
-        interval=Interval(version.interval),
-        overage=_overage(version),
-        valid_days=version.valid_days,
-        priority=version.priority,
-        trial_days=version.trial_days,
-    )
+    terms = _terms(version)
+    return OfferView(code=offer.code, version=version.version, version_id=version.id, **terms)
+
+
+def _terms(version: OfferVersion) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "description": version.description,
+        "executions": version.executions,
+        "price_minor": version.price_minor,
+        "currency": version.currency,
+        "interval": Interval(version.interval),
+        "overage": _overage(version),
+        "valid_days": version.valid_days,
+        "priority": version.priority,
+        "trial_days": version.trial_days,
+    }
 
 
 def _overage(version: OfferVersion) -> OverageTerms | None:

@@ -5,6 +5,7 @@ differ when a reservation was committed after the period, when executions were r
 when a report missed its invoice.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
@@ -42,13 +43,11 @@ MAX_PLANS: Final = 1_000
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class OverageSettlements:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
 
     async def run(self, now: datetime) -> int:
         """Settle all closed plans; returns how many amounts were put on invoices."""

@@ -91,8 +91,7 @@ async def _keep(
 
 
 async def _fit_running_plans(session: AsyncSession, account_id: int, now: datetime) -> None:
-    """Resize current and future overage plans to what is allowed now, never below what is used or
-    held."""
+    """Resize open overage plans to what is allowed now, never below what is used or held."""
     query = (
         select(Plan)
         .where(Plan.account_id == account_id)

@@ -46,13 +46,11 @@ class CheckoutView:
     is_paid: bool
 
 
+@dataclass(frozen=True, slots=True)
 class Checkouts:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
 
     async def reuse_or_close(
         self, account_id: int, customer_id: str, *, keep_version_id: int | None, now: datetime
@@ -120,8 +118,7 @@ class Checkouts:
         try:
             snapshot = await self._provider.create_checkout(
                 customer_id=customer_id,
-                price_id=price.price_id,
-                overage_price_id=price.overage_price_id,
+                prices=price,
                 trial_days=trial_days,
                 is_subscription=offer.is_subscription,
                 success_url=row.success_url,

@@ -1,5 +1,6 @@
 """Brings our rows in line with the provider, one customer at a time."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -17,11 +18,11 @@ class SyncContendedError(ConflictError):
     retry_after_seconds = 2
 
 
+@dataclass(frozen=True, slots=True)
 class CustomerSync:
-    def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
-        self._database = database
-        self._provider = provider
-        self.grace_days = grace_days
+    _database: Database
+    _provider: PaymentProvider
+    grace_days: int
 
     async def customer(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
         """Fetch everything a customer has and apply it; None when the customer is not ours.

@@ -64,7 +64,7 @@ async def ensure_price(
     async with database.reading() as session:
         known = await session.get(OfferPrice, offer.version_id)
     if known is not None and (known.overage_price_id is not None or offer.overage is None):
-        return ProviderPrice(known.product_id, known.price_id, known.overage_price_id)
+        return ProviderPrice(known.price_id, known.overage_price_id, known.product_id)
     reference = f"{offer.code}-v{offer.version}"
     terms = PriceTerms(
         reference=reference,

@@ -159,7 +159,7 @@ async def preview_now(
     """What the provider itself says it would charge for a change now, to the minor unit. Raises
     what the provider raises; no transaction may be open."""
     credit, overage = proration.credit, proration.overage
-    change = SubscriptionChange(price.price_id, price.overage_price_id, credit, overage)
+    change = SubscriptionChange(price, credit, overage)
     snapshot = await provider.preview_change(row.provider_id, change)
     return ChangePreview(
         offer=new,

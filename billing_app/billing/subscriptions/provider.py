@@ -64,10 +64,16 @@ class PriceTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderPrice:
-    product_id: str
+class OfferPrices:
+    """The ids of an offer's price and of its metered overage price."""
+
     price_id: str
     overage_price_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPrice(OfferPrices):
+    product_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +245,7 @@ class OverageCharge:
 class SubscriptionChange:
     """A change that takes effect now: the new prices, what is credited and what is billed."""
 
-    price_id: str
-    overage_price_id: str | None
+    prices: OfferPrices
     credit: Credit | None
     overage: OverageCharge | None
 
@@ -283,8 +288,7 @@ class PaymentProvider(Protocol):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         is_subscription: bool,
         success_url: str,
@@ -298,8 +302,7 @@ class PaymentProvider(Protocol):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         payment_method_id: str,
         key: str,
@@ -317,8 +320,7 @@ class PaymentProvider(Protocol):
         self,
         *,
         subscription_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         interval: Interval,
         key: str,
     ) -> None: ...

@@ -18,6 +18,7 @@ from billing_app.billing.errors import ConflictError
 from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
     Credit,
+    OfferPrices,
     OverageCharge,
     PaymentProvider,
     ProviderSnapshot,
@@ -116,8 +117,7 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
         case Operation.SUBSCRIBE:
             await provider.create_subscription(
                 customer_id=parameters["customer_id"],
-                price_id=parameters["price_id"],
-                overage_price_id=parameters.get("overage_price_id"),
+                prices=_prices(parameters),
                 trial_days=parameters.get("trial_days", 0),
                 payment_method_id=parameters["payment_method_id"],
                 key=key,
@@ -127,8 +127,7 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
         case Operation.CHANGE_AT_PERIOD_END:
             await provider.change_at_period_end(
                 subscription_id=parameters["subscription_id"],
-                price_id=parameters["price_id"],
-                overage_price_id=parameters.get("overage_price_id"),
+                prices=_prices(parameters),
                 interval=Interval(parameters["interval"]),
                 key=key,
             )
@@ -150,11 +149,14 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
 def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
     credit, overage = parameters["credit"], parameters.get("overage")
     return SubscriptionChange(
-        price_id=parameters["price_id"],
-        overage_price_id=parameters.get("overage_price_id"),
+        _prices(parameters),
         credit=Credit(**_with_amount(credit)) if credit else None,
         overage=OverageCharge(**_with_amount(overage)) if overage else None,
     )
+
+
+def _prices(parameters: dict[str, Any]) -> OfferPrices:
+    return OfferPrices(parameters["price_id"], parameters.get("overage_price_id"))
 
 
 def amount_json(charge: Credit | OverageCharge) -> dict[str, Any]:

@@ -95,13 +95,11 @@ class TopUpView:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
 class TopUps:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
 
     async def read(self, actor: Actor, account_id: str, now: datetime) -> TopUpView | None:
         """None: it is switched off. Raises AccountNotFoundError. Reads only the database."""
