@@ -43,7 +43,7 @@ MAX_PLANS: Final = 1_000
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OverageSettlements:
     _database: Database
     _provider: PaymentProvider

@@ -46,7 +46,7 @@ class CheckoutView:
     is_paid: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checkouts:
     _database: Database
     _provider: PaymentProvider

@@ -18,7 +18,7 @@ class SyncContendedError(ConflictError):
     retry_after_seconds = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CustomerSync:
     _database: Database
     _provider: PaymentProvider

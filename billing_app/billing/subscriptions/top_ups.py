@@ -95,7 +95,7 @@ class TopUpView:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TopUps:
     _database: Database
     _provider: PaymentProvider
