@@ -31,7 +31,7 @@ def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:
 def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
     amount = formatting.money(stop.amount_due_minor, stop.currency)
     since = f"since {formatting.day(stop.at)}"
-    if not stop.is_over:
+    if not stop.is_in_force:
         title = f"{amount} for {stop.plan_name} could not be charged"
         explained = f"Runs go on until {formatting.moment(stop.at)} UTC. {_then(stop)}"
     elif stop.executions_elsewhere:
@@ -42,7 +42,7 @@ def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
         explained = (
             f"{amount} for {stop.plan_name} is overdue. Once it is paid, runs go on at once."
         )
-    tone = "bad" if stop.is_over else "warning"
+    tone = "bad" if stop.is_in_force else "warning"
     if not may_manage:
         return Banner(tone, title, f"{explained} {_who(managers)}")
     return Banner(

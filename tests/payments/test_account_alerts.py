@@ -44,7 +44,7 @@ async def test_overdue_account_is_warned_in_grace_then_refused_then_restored(
     await fail_the_renewal(harness)
     found = await stop(harness)
     assert found is not None
-    assert (found.kind, found.is_over) == (StopKind.PAST_DUE, False)
+    assert (found.kind, found.is_in_force) == (StopKind.PAST_DUE, False)
     assert (found.amount_due_minor, found.currency) == (1_900, "USD")
     grace = found.at - (await harness.live()).period_start
     assert timedelta(days=GRACE_DAYS) <= grace <= timedelta(days=GRACE_DAYS, hours=2)
@@ -53,7 +53,7 @@ async def test_overdue_account_is_warned_in_grace_then_refused_then_restored(
     harness.skip(GRACE_DAYS * DAY)
     later = await stop(harness)
     assert later is not None
-    assert later.is_over
+    assert later.is_in_force
     assert await harness.denied() == "payment_past_due"
     type_card(found.page_url)
     await harness.deliver()
@@ -74,7 +74,7 @@ async def test_dispute_pause_and_block_are_shown(harness: BillingHarness) -> Non
     await harness.subscribed("starter", DISPUTED)
     found = await stop(harness)
     assert found is not None
-    assert (found.kind, found.is_over, found.amount_due_minor) == (StopKind.DISPUTED, True, 0)
+    assert (found.kind, found.is_in_force, found.amount_due_minor) == (StopKind.DISPUTED, True, 0)
     with factories.connect(harness.url) as connection:
         connection.execute("UPDATE plans SET suspended_at = NULL, paused_at = now()")
     found = await stop(harness)

@@ -31,7 +31,7 @@ ORDER: Final = {kind: place for place, kind in enumerate(StopKind)}
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """From `at` on the plan allows no new executions; `is_over`: that is now.
+    """From `at` on the plan allows no new executions; `is_in_force`: that is now.
 
     `amount_due_minor` is everything overdue, in `currency`; `page_url` is where to pay the oldest
     invoice. `executions_elsewhere`: what other plans still allow.
@@ -40,7 +40,7 @@ class Stop:
     kind: StopKind
     plan_name: str
     at: datetime
-    is_over: bool
+    is_in_force: bool
     amount_due_minor: int
     currency: str
     page_url: str
@@ -66,7 +66,7 @@ async def read_stop(
         kind=kind,
         plan_name=plan.name,
         at=at,
-        is_over=at <= now,
+        is_in_force=at <= now,
         amount_due_minor=sum(invoice.amount_due_minor for invoice in overdue),
         currency=overdue[0].currency if overdue else "",
         page_url=overdue[0].page_url if overdue else "",

@@ -48,14 +48,12 @@ class Wanted:
         return (row.operation, row.parameters.get("target")) == (self.operation, self.target)
 
 
+@dataclass(slots=True)
 class ProviderRequests:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
-        self._tell_failure: Tell | None = None
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
+    _tell_failure: Tell | None = None
 
     def tell_failures(self, tell: Tell) -> None:
         """`tell` is called for each request that fails, however and whenever that is found out."""

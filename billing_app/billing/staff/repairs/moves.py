@@ -1,7 +1,7 @@
 """Moving a subscription to another version of an offer, at the payment provider.
 
 The request and the audit entry are committed together, then the provider is asked (see
-subscriptions/writes.py). What it refuses, or what never reached it, is written down as undone.
+subscriptions/provider_requests.py). A request that fails or never arrives is recorded as undone.
 """
 
 from dataclasses import dataclass
