@@ -13,26 +13,9 @@ class NoProvider:
     async def _refuse(self, *_: Any, **__: Any) -> Never:
         raise PaymentProviderUnavailableError(PROBLEM)
 
-    ensure_price = _refuse
-    create_customer = _refuse
-    payment_method = _refuse
-    create_checkout = _refuse
-    expire_checkout = _refuse
-    create_subscription = _refuse
-    preview_change = _refuse
-    change_now = _refuse
-    change_at_period_end = _refuse
-    cancel_at_period_end = _refuse
-    cancel_now = _refuse
-    resume = _refuse
-    portal_url = _refuse
-    checkout = _refuse
-    customer_snapshot = _refuse
-    report_usage = _refuse
-    metered_usage = _refuse
-    buy_pack = _refuse
-    void_invoice = _refuse
-    settle_overage = _refuse
-    customer_of_charge = _refuse
-    our_customers = _refuse
-    events_since = _refuse
+    ensure_price = create_customer = payment_method = create_checkout = _refuse
+    expire_checkout = create_subscription = preview_change = change_now = _refuse
+    change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
+    portal_url = checkout = customer_snapshot = report_usage = _refuse
+    metered_usage = buy_pack = void_invoice = settle_overage = _refuse
+    customer_of_charge = our_customers = events_since = _refuse

@@ -110,7 +110,7 @@ def _unsettled(now: datetime) -> Select[Plan, str, int]:
             func.sum(OverageSettlement.amount_minor).label("amount_minor"),
             func.bool_or(OverageSettlement.state == ReportState.PENDING).label("is_pending"),
         )
-        .group_by(col(OverageSettlement.account_id), col(OverageSettlement.plan_sequence))
+        .group_by("account_id", "plan_sequence")
         .subquery()
     )
     cost_minor = cost_of_units_begun(

@@ -5,6 +5,7 @@ neither loses nor doubles it. A plan is reported while an invoice can still bill
 changes later is settled (see late_settlement.py).
 """
 
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -45,10 +46,10 @@ MAX_ACCOUNTS: Final = 1_000
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
 class OverageReports:
-    def __init__(self, database: Database, provider: PaymentProvider) -> None:
-        self._database = database
-        self._provider = provider
+    _database: Database
+    _provider: PaymentProvider
 
     async def run(self, now: datetime) -> int:
         """Report everything unreported; returns how many reports were sent.

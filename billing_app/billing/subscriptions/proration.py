@@ -265,8 +265,7 @@ async def _uncovered_minor(session: AsyncSession, plan: Plan) -> int:
 async def _overage_charge(
     session: AsyncSession, plan: Plan, offer: OfferView, agreed: ChangePreview | None
 ) -> OverageCharge | None:
-    """The overage of a plan so far, or as it was agreed to. Later overage is settled on the next
-    invoice."""
+    """The overage so far, or as agreed to. Later overage is settled on the next invoice."""
     query = (
         select(Plan)
         .where(Plan.account_id == plan.account_id)
