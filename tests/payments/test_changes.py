@@ -131,7 +131,7 @@ async def test_decline_for_confirmation_says_what_to_do(
     await harness.subscribed("starter")
     before, charged = harness.snapshot(), harness.charged_minor()
     harness.use_card("pm_card_authenticationRequiredOnSetup")
-    with pytest.raises(PaymentDeclinedError, match="add it at Stripe once more"):
+    with pytest.raises(PaymentDeclinedError, match="Add it again at Stripe"):
         await harness.change("growth")
     await harness.deliver()
     assert harness.charged_minor() == charged
