@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
 
+from billing_app.billing.subscriptions import dead_letters
 from billing_app.composition import get_services
-from billing_app.db.enums import WebhookState
 from billing_app.payments import webhooks
 
 APPLICATION_NAME: Final = "billing"
@@ -44,7 +44,7 @@ async def apply_event(event_id: str) -> None:
 @DBOS.step()
 async def set_aside(event_id: str, problem: str) -> None:
     services = get_services()
-    await webhooks.mark(services.database, event_id, WebhookState.DEAD, _now(), problem=problem)
+    await dead_letters.set_aside(services.database, event_id, _now(), problem=problem)
 
 
 @DBOS.workflow(name=WORKFLOW)

@@ -29,7 +29,7 @@ def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:
 
 def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
     amount = formatting.money(stop.amount_due_minor, stop.currency)
-    if not stop.is_over:
+    if not stop.is_in_force:
         title = f"{amount} for {stop.plan_name} could not be charged"
         text = f"Executions continue until {formatting.moment(stop.at)} UTC. {_after_grace(stop)}"
     elif stop.executions_elsewhere:
@@ -38,7 +38,7 @@ def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
     else:
         title = f"Executions have been refused since {formatting.day(stop.at)}"
         text = f"{amount} for {stop.plan_name} is overdue. Executions resume as soon as it is paid."
-    tone = "bad" if stop.is_over else "warning"
+    tone = "bad" if stop.is_in_force else "warning"
     if not may_manage:
         return Banner(tone, title, f"{text} {managers or 'An owner'} can pay.")
     return Banner(

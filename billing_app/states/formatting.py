@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Final
 
-from billing_app.billing.money import exponent_of
+from billing_app.billing.currencies import exponent_of
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import BeginReason
 from billing_app.billing.usage.service import Pace

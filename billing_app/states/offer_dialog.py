@@ -14,8 +14,9 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.offers import catalogue
 from billing_app.billing.offers.catalogue import OfferUnknownError, OfferView
 from billing_app.billing.plans import service as plans
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.billing.subscriptions.invoices import read_payment_method
-from billing_app.billing.subscriptions.quotes import ChangePreview, SubscriptionEndedError
+from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
@@ -114,7 +115,7 @@ class OfferDialogState(ActionMixin, SessionState):
         if actor is None:
             return
         try:
-            await get_services().subscriptions.settle_checkout(
+            await get_services().subscriptions.sync_checkout(
                 actor, account_id, now=datetime.now(UTC)
             )
         except BillingError as error:

@@ -4,8 +4,8 @@ from typing import Final
 
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import PlanView
+from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
-from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.states import formatting

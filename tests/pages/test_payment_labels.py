@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing_app.billing.currencies import exponent_of
 from billing_app.billing.errors import BillingError
-from billing_app.billing.money import exponent_of, minor_units
+from billing_app.billing.money import minor_units
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.billing.subscriptions.checkouts import CheckoutView
+from billing_app.billing.subscriptions.errors import SameOfferError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
     ProviderPaymentMethod,
 )
-from billing_app.billing.subscriptions.rules import SameOfferError
 from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
 from billing_app.states import formatting, offer_dialogs, payments
 from billing_app.states.banner import banner_of

@@ -1,4 +1,4 @@
-"""The API and the worker as processes of their own, to be killed, with webhooks over HTTP."""
+"""The API and the worker as processes that can be killed, with webhooks over HTTP."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ class AppProcesses:
         sandbox.control("settings", webhook_retry_seconds=[0.5] * 60)
 
     def start_worker(self) -> None:
-        """Returns once it takes up work."""
+        """Returns once it processes work."""
         self._worker = start_command(self.api.environment, "worker")
         assert self._worker.stdout is not None
         said: list[str] = []

@@ -1,4 +1,4 @@
-"""The site as it runs: API, worker and Stripe's stand-in as processes, asked over HTTP alone."""
+"""The site as it runs: API, worker and Stripe sandbox as processes, used over HTTP only."""
 
 import secrets
 import threading
@@ -26,7 +26,7 @@ WEBHOOKS = "/billing/webhooks/stripe"
 
 
 class Storefront:
-    """Many customers share it; each test makes its own."""
+    """Shared by many customers; each test creates its own."""
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
         self.sandbox = sandbox
@@ -88,7 +88,7 @@ class Customer:
         return factories.api_key(self.storefront.url, *scopes, organization_id=organization_id)
 
     def browser(self, role: str) -> httpx.Client:
-        """Somebody of the organization, signed in on our own pages."""
+        """A member of the organization, signed in on our pages."""
         user_id = factories.member(self.storefront.url, self.holder.organization_id, role)
         return httpx.Client(
             base_url=self.storefront.server.url,
@@ -163,13 +163,13 @@ class Customer:
 
 
 def at_once(*calls: Callable[[], httpx.Response]) -> list[httpx.Response]:
-    """All at the same time, each on a connection of its own."""
+    """All at the same time, each on its own connection."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def problem(response: httpx.Response, status: int, code: str) -> Any:
-    """The problem document, which must be whole."""
+    """The problem document, which must be complete."""
     assert response.status_code == status, f"{response.status_code}: {response.text}"
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()

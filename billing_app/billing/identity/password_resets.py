@@ -24,19 +24,19 @@ from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
 LINK_MINUTES: Final = 60
 
 LINK_TEXT: Final = """\
-Someone, probably you, asked to reset the password for {email} at {site}.
+Someone, probably you, requested a new password for {email} at {site}.
 
-Choose a new password within {minutes} minutes:
+Choose it within {minutes} minutes:
 {link}
 
-If it was not you, ignore this mail: your password stays the same.
+If this was not you, ignore this mail: your password stays the same.
 """
 CHANGED_TEXT: Final = """\
 The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. All other browsers were signed out.
 
-If it was not you, choose a new password now:
+If this was not you, choose a new password now:
 {link}
-"""  # noqa: E501 - mail programs wrap lines
+"""  # noqa: E501 - mail clients wrap the lines
 
 
 class PasswordLinkOverError(ConflictError):

@@ -24,7 +24,7 @@ def _overdue(since: datetime, stop: Stop | None) -> str:
     said = f"A payment has been overdue since {formatting.day(since)}"
     if stop is None:
         return f"{said}."
-    if stop.is_over:
+    if stop.is_in_force:
         return f"{said}: runs are refused since {formatting.day(stop.at)}."
     return f"{said}: runs go on until {formatting.day(stop.at)}."
 

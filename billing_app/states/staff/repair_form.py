@@ -10,7 +10,7 @@ from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanView
 from billing_app.billing.staff.repairs.grants import MAX_DAYS
 from billing_app.billing.staff.repairs.refunds import EventRange
-from billing_app.billing.subscriptions.quotes import ChangePreview
+from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.composition import get_services
 from billing_app.states import formatting
 

@@ -13,7 +13,7 @@ from billing_app.billing.plans.service import PlanState, PlanView, read_history
 from billing_app.billing.staff.access.browser_sessions import sign_out_person
 from billing_app.billing.staff.access.permissions import OwnAccountError, may_repair_own, require
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.subscriptions.quotes import ChangePreview
+from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.composition import get_services
 from billing_app.db.enums import PlanType
 from billing_app.states import formatting

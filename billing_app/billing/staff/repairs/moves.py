@@ -1,7 +1,7 @@
 """Moving a subscription to another version of an offer, at the payment provider.
 
 The request and the audit entry are committed together, then the provider is asked (see
-subscriptions/writes.py). What it refuses, or what never reached it, is written down as undone.
+subscriptions/provider_requests.py). A request that fails or never arrives is recorded as undone.
 """
 
 from dataclasses import dataclass
@@ -39,22 +39,22 @@ from billing_app.billing.staff.repairs.repairs import (
 )
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.proration import (
+    ChangePreview,
+    overage_so_far,
+    preview_later,
+    preview_now,
+    prorate,
+    proration_json,
+    reload,
+    require_other_offer,
+)
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     ProviderPrice,
 )
 from billing_app.billing.subscriptions.provider_request_recovery import ProviderRequests, Wanted
 from billing_app.billing.subscriptions.provider_requests import Operation
-from billing_app.billing.subscriptions.quotes import (
-    ChangePreview,
-    fresh,
-    make_quote,
-    overage_so_far,
-    preview_later,
-    preview_now,
-    quote_json,
-)
-from billing_app.billing.subscriptions.rules import require_other_offer
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
 from billing_app.db.engine import Database
 from billing_app.db.enums import When
@@ -141,9 +141,9 @@ class Moves:
         async with self._database.reading() as session:
             new = await _find_version(session, offer_code, version)
             subscription = await _live(session, number)
-        await self._provider_requests.settle(number, await self._customer_id(number), now)
+        await self._provider_requests.resolve(number, await self._customer_id(number), now)
         async with self._database.reading() as session:
-            row = await fresh(session, subscription)
+            row = await reload(session, subscription)
             old = await offer_version(session, row.offer_version_id)
             if when is When.PERIOD_END:
                 _require_news(row, new)
@@ -152,9 +152,9 @@ class Moves:
                 return MovePreview(
                     old, when, 0, change, _next_invoice(row.period_end, new, overage_minor)
                 )
-            quote = await make_quote(session, row, new, now)
+            proration = await prorate(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        change = await preview_now(self._provider, row, new, quote, price, now)
+        change = await preview_now(self._provider, row, new, proration, price, now)
         assert change.period_end is not None
         invoice = _next_invoice(change.period_end, new, 0)
         return MovePreview(old, when, change.amount_due_minor, change, invoice)
@@ -200,7 +200,7 @@ class Moves:
         wanted = Wanted(operation, f"{subscription.provider_id} {new.version_id}")
 
         async def decide(session: AsyncSession) -> _Step:
-            row = await fresh(session, subscription)
+            row = await reload(session, subscription)
             told = _prices(price) | {"subscription_id": row.provider_id}
             told |= await _told(session, row, new, when, now, agreed)
             return _Step(wanted, told, await _moved(session, row, new, when, agreed))
@@ -234,7 +234,7 @@ class Moves:
             wanted = Wanted(operation, subscription.provider_id)
 
         async def decide(session: AsyncSession) -> _Step:
-            row = await fresh(session, subscription)
+            row = await reload(session, subscription)
             _require_waiting(row, entry)
             return _Step(wanted, told, RepairResult(entry.subject, entry.after, entry.before))
 
@@ -253,7 +253,7 @@ class Moves:
             made.append(entry)
             return step.told | {ENTRY: entry.id}
 
-        if await self._provider_requests.settle(order.account_id, customer_id, now, wanted=wanted):
+        if await self._provider_requests.resolve(order.account_id, customer_id, now, wanted=wanted):
             return await self._entry_before(order)
         async with self._database.reading() as session:
             await known_outcome(session, order)
@@ -326,7 +326,7 @@ async def _told(
     agreed: ChangePreview | None,
 ) -> dict[str, Any]:
     if when is When.NOW:
-        return quote_json(await make_quote(session, row, new, now, agreed=agreed))
+        return proration_json(await prorate(session, row, new, now, agreed=agreed))
     require_other_offer(await offer_version(session, row.offer_version_id), new)
     _require_news(row, new)
     return {"interval": str(new.interval)}

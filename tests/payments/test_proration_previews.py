@@ -1,4 +1,4 @@
-"""What somebody said yes to is what is charged."""
+"""The agreed preview is what is charged, and refunds are not credited again."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,11 +6,8 @@ from datetime import timedelta
 import pytest
 
 from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
-from billing_app.billing.subscriptions.quotes import (
-    QUOTE_STANDS,
-    ChangePreview,
-    QuoteOutdatedError,
-)
+from billing_app.billing.subscriptions.errors import QuoteOutdatedError
+from billing_app.billing.subscriptions.proration import PREVIEW_VALID_FOR, ChangePreview
 from billing_app.db.enums import Interval, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import BillingHarness, accepted
@@ -28,7 +25,7 @@ async def agree(harness: BillingHarness, preview: ChangePreview) -> None:
     )
 
 
-async def test_the_shown_amount_is_charged_and_what_was_used_since_counts(
+async def test_previewed_amount_is_charged_and_later_use_counts(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed("starter")
@@ -41,7 +38,7 @@ async def test_the_shown_amount_is_charged_and_what_was_used_since_counts(
     assert [plan["executions"] for plan in harness.plans()] == [5_000, 30_000 - 1_300]
 
 
-async def test_the_plan_used_up_after_the_preview_earns_nothing(harness: BillingHarness) -> None:
+async def test_depleting_plan_after_preview_gains_nothing(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     preview = await harness.preview("growth")
     accepted(await harness.use(5_000))
@@ -51,11 +48,11 @@ async def test_the_plan_used_up_after_the_preview_earns_nothing(harness: Billing
     assert sum(plan["executions"] for plan in harness.plans()) - 5_000 == 25_000
 
 
-async def test_an_old_quote_does_not_stand(harness: BillingHarness) -> None:
+async def test_outdated_preview_is_refused(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     preview = await harness.preview("growth")
     for outdated in (
-        replace(preview, quoted_at=harness.now - QUOTE_STANDS - timedelta(seconds=1)),
+        replace(preview, quoted_at=harness.now - PREVIEW_VALID_FOR - timedelta(seconds=1)),
         replace(preview, plan_sequence=preview.plan_sequence + 1),
         replace(preview, offer=replace(preview.offer, version_id=0)),
     ):
@@ -64,7 +61,7 @@ async def test_an_old_quote_does_not_stand(harness: BillingHarness) -> None:
     assert harness.charged_minor() == 1_900
 
 
-async def test_more_than_the_new_plan_holds_was_used_meanwhile(harness: BillingHarness) -> None:
+async def test_use_beyond_new_plan_after_preview_is_refused(harness: BillingHarness) -> None:
     await harness.subscribed("scale")
     accepted(await harness.use(141_000))
     preview = await harness.preview("starter")
@@ -73,7 +70,7 @@ async def test_more_than_the_new_plan_holds_was_used_meanwhile(harness: BillingH
         await agree(harness, preview)
 
 
-async def test_a_refund_takes_the_quote_along(harness: BillingHarness) -> None:
+async def test_refund_invalidates_preview(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     preview = await harness.preview("growth")
     (charge,) = harness.charges()
@@ -83,8 +80,8 @@ async def test_a_refund_takes_the_quote_along(harness: BillingHarness) -> None:
         await agree(harness, preview)
 
 
-async def test_what_was_paid_back_is_not_credited_again(harness: BillingHarness) -> None:
-    """$19 for 5,000 executions; the rest is worth its share of what was kept."""
+async def test_refunded_amount_is_not_credited_again(harness: BillingHarness) -> None:
+    """$19 for 5,000 executions; the unused ones are worth their share of what was not refunded."""
     await harness.subscribed("starter")
     accepted(await harness.use(1_000))
     before = await harness.preview("growth")
@@ -105,8 +102,8 @@ async def test_what_was_paid_back_is_not_credited_again(harness: BillingHarness)
     assert await harness.reconcile() == []
 
 
-async def test_what_is_paid_back_of_the_new_period_counts_there(harness: BillingHarness) -> None:
-    """After a change the new invoice is of the difference; the credit was money, too."""
+async def test_refund_of_new_period_reduces_its_credit(harness: BillingHarness) -> None:
+    """After a change the invoice shows the difference only; the credit was paid, too."""
     await harness.subscribed("starter")
     await harness.change("growth")
     newest = max(harness.charges(), key=lambda charge: charge.amount)
@@ -116,10 +113,10 @@ async def test_what_is_paid_back_of_the_new_period_counts_there(harness: Billing
     assert (await harness.preview("scale")).credit_minor == 7_900 - 1_000
 
 
-async def test_what_is_paid_back_of_the_period_before_is_not_credited_on(
+async def test_refund_of_previous_period_is_not_credited_again(
     harness: BillingHarness,
 ) -> None:
-    """The credit of a change was money of the period before; it is gone when that is."""
+    """The credit of a change is money of the previous period; a refund there consumes it."""
     await harness.subscribed("starter")
     (first,) = harness.charges()
     await harness.change("growth")
@@ -132,7 +129,7 @@ async def test_what_is_paid_back_of_the_period_before_is_not_credited_on(
     assert kept_minor == 29_900
 
 
-async def test_what_was_paid_back_before_a_change_is_no_loss_of_the_next(
+async def test_refund_before_change_does_not_reduce_next_credit(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed("starter")
@@ -146,7 +143,7 @@ async def test_what_was_paid_back_before_a_change_is_no_loss_of_the_next(
     assert (await harness.preview("scale")).credit_minor == 7_900
 
 
-async def test_a_refund_that_no_event_told_of_is_found(harness: BillingHarness) -> None:
+async def test_refund_without_event_is_found(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     (charge,) = harness.charges()
     harness.client.v1.refunds.create({"charge": charge.id, "amount": 900})
@@ -157,7 +154,7 @@ async def test_a_refund_that_no_event_told_of_is_found(harness: BillingHarness) 
     assert (await harness.preview("growth")).credit_minor == 1_000
 
 
-async def test_a_credit_is_an_amount_that_the_currency_has(harness: BillingHarness) -> None:
+async def test_credit_is_chargeable_in_its_currency(harness: BillingHarness) -> None:
     for code, executions, price_minor in (("small", 3_000, 100_000), ("large", 30_000, 900_000)):
         terms = OfferTerms(code, "", executions, price_minor, "ISK", Interval.MONTH)
         await publish_offer(
