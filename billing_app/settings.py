@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(default=None, validate_default=True)
     mail_from: str | None = Field(default=None, validate_default=True)
     mail_directory: Path | None = None
+    page_poll_seconds: float = Field(default=1.5, gt=0, le=60)
+    page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
+    page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
     billing_demo: bool = False
 
     @field_validator("public_url")

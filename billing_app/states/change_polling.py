@@ -15,15 +15,11 @@ from billing_app.billing.errors import AccountNotFoundError
 from billing_app.billing.marks import read_mark
 from billing_app.composition import get_services
 from billing_app.states import formatting
-from billing_app.states.session import SessionState
+from billing_app.states.session import SessionState, patience
 from billing_app.states.views import AccountChoice
 
-POLL_SECONDS = 1.5
-BACK_OFF_SECONDS = 5.0
 # Also without news: for what only time changes, and what the mark of an account does not cover.
 READ_AGAIN = timedelta(seconds=6)
-# Of one reading: a database that takes the question and never answers is not reachable either.
-PATIENCE_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +67,7 @@ class LivePage(Page, mixin=True):
         async with self:
             visit, token = self._visit, self.router.session.client_token
         while await is_connected(token):
-            await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else POLL_SECONDS)
+            await pause(is_broken=self.is_broken)
             async with self:
                 if self._visit != visit:
                     return
@@ -86,7 +82,7 @@ class LivePage(Page, mixin=True):
 
     async def _refresh(self, *, only_news: bool = False) -> EventSpec | None:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with patience():
                 return await self._read_all(only_news=only_news)
         except Exception as error:
             # Whatever it is, the page keeps what it shows, says so, and tries again.
@@ -124,6 +120,14 @@ class LivePage(Page, mixin=True):
         is_news = mark != self._mark
         self._show(_mark=mark)
         return is_news
+
+
+async def pause(*, polls: int = 1, is_broken: bool) -> None:
+    """Between two readings of an open page."""
+    settings = get_services().settings
+    await asyncio.sleep(
+        settings.page_retry_seconds if is_broken else polls * settings.page_poll_seconds
+    )
 
 
 async def is_connected(token: str) -> bool:

@@ -45,7 +45,7 @@ STATUSES = {
 class StaffCustomersState(Listing, StaffPage, SessionState):
     """Rows of the page of the list that is shown."""
 
-    refresh_seconds = 15.0
+    refresh_polls = 10
     tables: ClassVar[dict[str, Table]] = {
         CUSTOMERS: Table(By(CustomerSort.MADE, descending=True), frozenset({CustomerSort.WORD}))
     }
