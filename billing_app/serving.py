@@ -3,6 +3,7 @@
 Nothing here imports Reflex at module level, so that the API alone never loads it.
 """
 
+import fcntl
 import gc
 import hashlib
 import multiprocessing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD_DIRECTORY: Final = ROOT / ".web" / "build"
 BUILD_LOG: Final = ROOT / ".data" / "pages-build.log"
+BUILD_LOCK: Final = BUILD_LOG.with_suffix(".lock")
 BUILD_STAMP: Final = BUILD_DIRECTORY / "sources.sha256"
 BUILD_TIMEOUT_SECONDS: Final = 900
 PAGE_SOURCES: Final = (
@@ -183,10 +185,17 @@ def build_pages() -> None:
     Raises ServingError with the end of the compiler's output when it fails.
     """
     digest = _sources_digest()
-    if BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == digest:
-        return
-    print("Building the pages (about half a minute; only when they changed)", flush=True)
     BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with BUILD_LOCK.open("w") as lock:
+        # Of several that start at once, one builds and the others wait for it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == digest):
+            _compile_pages()
+            BUILD_STAMP.write_text(digest)
+
+
+def _compile_pages() -> None:
+    print("Building the pages (about half a minute; only when they changed)", flush=True)
     with BUILD_LOG.open("wb") as log:
         result = subprocess.run(
             [sys.executable, "-m", "reflex", "export", "--frontend-only", "--no-zip"],
@@ -202,7 +211,6 @@ def build_pages() -> None:
         raise ServingError(
             f"The pages could not be built; the whole output is in {BUILD_LOG}.\n{tail}"
         )
-    BUILD_STAMP.write_text(digest)
 
 
 def _sources_digest() -> str:

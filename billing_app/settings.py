@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     page_poll_seconds: float = Field(default=1.5, gt=0, le=60)
     page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
     page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
+    dialog_patience_seconds: float = Field(default=15.0, gt=0, le=60)
     billing_demo: bool = False
 
     @field_validator("public_url")
