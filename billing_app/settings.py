@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
     page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
     dialog_patience_seconds: float = Field(default=15.0, gt=0, le=60)
+    search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
 
     @field_validator("public_url")

@@ -42,6 +42,7 @@ QUICK_PAGES = {
     "PAGE_RETRY_SECONDS": "1",
     "PAGE_PATIENCE_SECONDS": "6",
     "DIALOG_PATIENCE_SECONDS": "6",
+    "SEARCH_SECONDS": "0.1",
 }
 
 
@@ -111,6 +112,7 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         finally:
             for started in (worker, process):
                 started.terminate()
+            for started in (worker, process):
                 started.wait(timeout=20)
             sandbox.stop()
 

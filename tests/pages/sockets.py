@@ -15,13 +15,13 @@ from billing_app.states.session import START_AFRESH
 
 CONNECT: Final = "40/_event,"
 DONE: Final = '"is_hydrated_rx_state_":false'
-# A page's whole state has the same words in it, among many others.
-MAX_DONE_LENGTH: Final = 1_000
+# Is in what a page sends of itself, which may say the same among other things.
+OF_PAGE: Final = f'"{State.get_full_name()}.'
 # What an event starts is queued behind the sentinel that follows it, and so is what that starts.
 ROUNDS: Final = 3
 PENDING: Final = re.compile(r'"pending_rx_state_":"(\w*)"')
 # The server gives up a socket that leaves its pings unanswered for longer.
-WITHIN_SECONDS: Final = 40.0
+WITHIN_SECONDS: Final = 100.0
 
 
 class Reachable(Protocol):
@@ -63,7 +63,6 @@ class ForgingSocket:
         headers = {"Origin": app.base_url} | ({"Cookie": cookie} if cookie else {})
         self._path = path
         self._socket = connect(app, token or secrets.token_hex(16), headers)
-        self._sent = 0
         self.answers: list[str] = []
 
     def __enter__(self) -> Self:
@@ -77,26 +76,25 @@ class ForgingSocket:
         return "\n".join(self.answers)
 
     def send(self, frame: str) -> None:
-        self._sent += frame.startswith("42")
         self._socket.send(frame)
 
     def send_event(self, state: type[BaseState], handler: str, **payload: object) -> None:
         self.send(forged(state, handler, self._path, **payload))
 
-    def settle(self) -> None:
+    def settle(self, rounds: int = ROUNDS) -> None:
         """Return when all that was sent was handled, and what it started in turn."""
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             seen = len(self.answers)
             self.send_event(State, "set_is_hydrated", value=False)
             self._receive_until(lambda seen=seen: self._is_done(seen))
         self._receive_until(lambda: not self._is_pending())
 
     def _is_done(self, seen: int) -> bool:
-        """The sentinel was answered, or refused as every event of somebody else's tab is."""
-        is_answered = any(
-            DONE in answer and len(answer) < MAX_DONE_LENGTH for answer in self.answers[seen:]
+        """The sentinel was answered, or refused as all events of somebody else's tab are."""
+        return any(
+            (DONE in answer and OF_PAGE not in answer) or START_AFRESH in answer
+            for answer in self.answers[seen:]
         )
-        return is_answered or self.text.count(START_AFRESH) >= self._sent
 
     def _is_pending(self) -> bool:
         """An action runs in the background until its state says that nothing is pending."""

@@ -76,12 +76,12 @@ def send(
     path: str,
     events: Sequence[tuple[type[BaseState], str, dict[str, Any]]],
 ) -> str:
-    """Events from a bare socket, once its page is loaded; all that was answered."""
+    """Events from a bare socket, one after another; all that was answered."""
     with ForgingSocket(app, path, cookie=cookie) as socket:
         socket.send(CONNECT)
-        socket.settle()
         for state, handler, payload in events:
             socket.send_event(state, handler, **payload)
+            socket.settle(1)
         socket.settle()
         return socket.text
 

@@ -82,7 +82,6 @@ def test_another_persons_account_is_not_shown(
     cookie = f"{cookie.get('name')}={cookie.get('value')}"
     with ForgingSocket(running_app, routes.DASHBOARD, cookie=cookie) as socket:
         socket.send(CONNECT)
-        socket.settle()
         socket.send_event(SessionState, "choose_account", account_id=account_id)
         socket.send_event(BillingDashboardState, "load")
         socket.settle()

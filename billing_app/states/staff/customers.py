@@ -63,6 +63,7 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
                 staff,
                 self._where(sort_of(by)),
                 now=datetime.now(UTC),
+                seconds=get_services().settings.search_seconds,
                 **page,
             )
 
