@@ -45,6 +45,23 @@ QUICK_PAGES = {
     "SEARCH_SECONDS": "0.1",
 }
 
+# A run that is spread over processes by file begins with these: none is left alone with them.
+LONGEST = (
+    "test_database_down",
+    "test_staff_events",
+    "test_staff_keyboard",
+    "test_staff_repairs",
+    "test_staff_forms",
+    "test_paying",
+    "test_staff_tables",
+    "test_payments_down",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST, -len(LONGEST))}
+    items.sort(key=lambda item: rank.get(item.path.stem, 0))
+
 
 @dataclass(frozen=True, slots=True)
 class RunningApp:
