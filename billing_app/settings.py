@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     mail_directory: Path | None = None
     worker_poll_seconds: float = Field(default=30.0, ge=0.1, le=600)
     sweep_seconds: int = Field(default=60, ge=1, le=60)
+    page_poll_seconds: float = Field(default=1.5, gt=0, le=60)
+    page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
+    page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
+    dialog_patience_seconds: float = Field(default=15.0, gt=0, le=60)
+    search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
 
     @field_validator("public_url")

@@ -1,8 +1,5 @@
 """The card on file, read from the payment provider while the rest of the page is shown."""
 
-import asyncio
-from typing import Final
-
 import reflex as rx
 import structlog
 from reflex.event import EventSpec
@@ -11,10 +8,8 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.invoices import read_payment_method
 from billing_app.composition import get_services
 from billing_app.states.payments import UNAVAILABLE, UNREADABLE, card_on_file
-from billing_app.states.session import SessionState, leave_for_sign_in
+from billing_app.states.session import SessionState, leave_for_sign_in, patience
 from billing_app.states.views import CardOnFile
-
-PATIENCE_SECONDS: Final = 8.0
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +32,7 @@ class CardState(SessionState):
             self._of_account = account_id
         services = get_services()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with patience():
                 method = await read_payment_method(
                     services.database, services.provider, actor, account_id
                 )

@@ -17,15 +17,11 @@ from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.states import formatting
-from billing_app.states.session import SessionState
+from billing_app.states.session import SessionState, patience
 from billing_app.states.views import AccountChoice
 
-POLL_SECONDS = 1.5
-BACK_OFF_SECONDS = 5.0
 # Also without news: for what only time changes, and what an account's version does not cover.
 READ_AGAIN = timedelta(seconds=6)
-# Of one reading: a database that takes the question and never answers is not reachable either.
-PATIENCE_SECONDS = 10.0
 # Of the versions of all accounts that are looked at.
 MAX_SHARED = 64
 
@@ -75,7 +71,7 @@ class LivePage(Page, mixin=True):
         async with self:
             visit, token = self._visit, self.router.session.client_token
         while await is_connected(token):
-            await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else POLL_SECONDS)
+            await pause(is_broken=self.is_broken)
             async with self:
                 if self._visit != visit:
                     return
@@ -90,7 +86,7 @@ class LivePage(Page, mixin=True):
 
     async def _refresh(self, *, only_news: bool = False) -> EventSpec | None:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with patience():
                 return await self._read_all(only_news=only_news)
         except Exception as error:
             # The page keeps what it shows, says that it is out of date, and tries again.
@@ -153,6 +149,14 @@ class LivePage(Page, mixin=True):
 
 
 _daily_rows: dict[tuple[str, str, Days, GroupBy], list[DailyRow]] = {}
+
+
+async def pause(*, polls: int = 1, is_broken: bool) -> None:
+    """Between two readings of an open page."""
+    settings = get_services().settings
+    await asyncio.sleep(
+        settings.page_retry_seconds if is_broken else polls * settings.page_poll_seconds
+    )
 
 
 async def is_connected(token: str) -> bool:

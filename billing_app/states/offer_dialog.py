@@ -27,7 +27,6 @@ from billing_app.states.session import SessionState
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog
 
 PREVIEW: Final = "preview"
-PATIENCE_SECONDS: Final = 15.0
 
 Events = AsyncGenerator[EventSpec]
 log = structlog.get_logger(__name__)
@@ -144,7 +143,7 @@ class OfferDialogState(ActionMixin, SessionState):
         checkout = await services.subscriptions.last_checkout(action.actor, action.account_id)
         is_waiting = payments.PurchaseState(subscription, checkout).is_open(offer)
         if offer.is_subscription and not is_waiting:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(services.settings.dialog_patience_seconds):
                 method = await read_payment_method(
                     services.database, services.provider, action.actor, action.account_id
                 )
@@ -172,7 +171,7 @@ class OfferDialogState(ActionMixin, SessionState):
             return
         async with self:
             self.pending = PREVIEW
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(services.settings.dialog_patience_seconds):
             preview = await services.subscriptions.preview(
                 action.actor, subscription.id, offer_code=offer.code, now=action.now
             )

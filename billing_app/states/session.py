@@ -1,7 +1,9 @@
 """Who is signed in: read from the session's row on every event, never remembered."""
 
+import asyncio
 import hashlib
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -35,6 +37,29 @@ log = structlog.get_logger(__name__)
 START_AFRESH: Final = "window.sessionStorage.clear(); window.location.reload()"
 # Events that send the whole of a state.
 SENDS_ALL: Final = frozenset({CompileVars.HYDRATE, CompileVars.HYDRATE_AND_LOAD})
+
+
+class Silence:
+    """The database has left a question unanswered. For a while others are not asked: an event
+    would wait for the guard's answer and then for its own, while its page still says "Live"."""
+
+    until: float = 0.0
+
+    def begin(self) -> None:
+        self.until = time.monotonic() + get_services().settings.page_retry_seconds
+
+    def refuse(self) -> None:
+        """Raises TimeoutError during the silence."""
+        if time.monotonic() < self.until:
+            raise TimeoutError
+
+
+_silence = Silence()
+
+
+def patience() -> asyncio.Timeout:
+    """Of one reading: a database that takes the question and never answers is not reachable."""
+    return asyncio.timeout(get_services().settings.page_patience_seconds)
 
 
 class SessionState(rx.State):
@@ -72,8 +97,17 @@ class SessionState(rx.State):
         return session_token(self.router.headers.cookie)
 
     async def _visitor(self) -> Visitor | None:
+        """Raises TimeoutError when the database does not say who this is."""
         token = self._token()
-        return await viewing.visit(_database(), token, datetime.now(UTC)) if token else None
+        if not token:
+            return None
+        _silence.refuse()
+        try:
+            async with patience():
+                return await viewing.visit(_database(), token, datetime.now(UTC))
+        except TimeoutError:
+            _silence.begin()
+            raise
 
     async def _actor(self) -> PersonActor | None:
         visitor = await self._visitor()

@@ -123,7 +123,7 @@ PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 class StaffCustomerState(RepairDesk, Undoing, Listing, StaffPage, SessionState):
     """The head is always read; of the parts, the one that is shown."""
 
-    refresh_seconds = 4.0
+    refresh_polls = 3
     tables: ClassVar[dict[str, Table]] = {
         PLANS: Table(
             By(PlanSort.QUEUE, descending=True), frozenset({PlanSort.NAME, PlanSort.STATE})
