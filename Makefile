@@ -5,16 +5,15 @@
 #   make test     every test, the browser's included
 #   make setup    the environment in .venv alone
 #   make api      the API alone, without the pages, on the same demo data
-#   make lint     ruff, pyright, the import contract
+#   make check    lint, and the tests that need no database or browser: for every commit
+#   make lint     ruff, pyright, the import contract, migrations against models
 #   make bench    the benchmarks
 
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 PORT ?= 3000
-# Playwright brings an event loop of its own; strict options would refuse the absent plugin's.
-WITHOUT_ASYNCIO := -p no:asyncio -o addopts=-q -W ignore::pytest.PytestConfigWarning
 
-.PHONY: run api setup test lint bench browser
+.PHONY: run api setup test check lint bench browser
 
 run: setup
 	@$(PYTHON) -m billing_app demo --port $(PORT)
@@ -33,18 +32,13 @@ browser: setup
 	@$(PYTHON) -m tests.pages.browser
 
 test: setup browser
-	@status=0; \
-	echo "Tests without a browser"; \
-	$(PYTHON) -m pytest tests --ignore=tests/pages --ignore=tests/benchmarks || status=$$?; \
-	echo "Tests in a browser"; \
-	$(PYTHON) -m pytest tests/pages $(WITHOUT_ASYNCIO) || status=$$?; \
-	exit $$status
+	@$(PYTHON) -m tests.run
+
+check: setup
+	@$(PYTHON) -m tests.check
 
 lint: setup
-	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m pyright
-	@if grep -qs 'importlinter' pyproject.toml setup.cfg .importlinter; then .venv/bin/lint-imports; fi
+	@$(PYTHON) -m tests.check --without-tests
 
 bench: setup
 	@$(PYTHON) -m tests.benchmarks

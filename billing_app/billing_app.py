@@ -21,11 +21,11 @@ from billing_app.pages.staff.operations import staff_operations
 from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
-from billing_app.reverse_proxy import OneAddress, lifespan_of
+from billing_app.reverse_proxy import ReverseProxy, lifespan_of
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
-from billing_app.states.failures import tell_of_failure
+from billing_app.states.error_messages import show_failure
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
@@ -39,108 +39,56 @@ from billing_app.states.usage_stats import UsageStatsState
 api = create_app()
 
 
-def behind_one_address(pages: ASGIApp) -> ASGIApp:
-    """The pages with the API beside them."""
-    return OneAddress(pages=pages, api=api)
+def mount_api(pages: ASGIApp) -> ASGIApp:
+    """Serves the pages and the API from one address."""
+    return ReverseProxy(pages=pages, api=api)
 
 
 app = rx.App(
     stylesheets=["/billing.css"],
     html_lang="en",
     head_components=[
-        rx.el.link(rel="icon", href="/mark.svg", type="image/svg+xml"),
-        rx.el.script(src="/door.js"),
+        rx.el.link(rel="icon", href="/logo.svg", type="image/svg+xml"),
+        rx.el.script(src="/restore_form_fields.js"),
     ],
     extra_app_wraps={(5, "Overlay"): lambda _: connection_lost()},
-    api_transformer=behind_one_address,
-    backend_exception_handler=tell_of_failure,
+    api_transformer=mount_api,
+    backend_exception_handler=show_failure,
 )
 app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))
 
-app.add_page(
-    billing_dashboard,
-    route=routes.DASHBOARD,
-    title="Dashboard · Billing",
-    on_load=BillingDashboardState.load,
+PAGES = (
+    (billing_dashboard, routes.DASHBOARD, "Dashboard", BillingDashboardState.load),
+    (billing_overview, routes.OVERVIEW, "Plans", BillingOverviewState.load),
+    (usage_stats, routes.USAGE, "Usage", UsageStatsState.load),
+    (sign_in, routes.SIGN_IN, "Sign in", AuthFormState.load),
+    (sign_up, routes.SIGN_UP, "Start a trial", AuthFormState.load),
+    (
+        forgot_password,
+        routes.FORGOT_PASSWORD,
+        "Forgot your password?",
+        AuthFormState.load_for_anybody,
+    ),
+    (reset_password, routes.RESET_PASSWORD, "Choose a new password", AuthFormState.load_link),
+    (
+        change_password,
+        routes.CHANGE_PASSWORD,
+        "Change your password",
+        AuthFormState.load_for_signed_in,
+    ),
+    (not_found, routes.NOT_FOUND, "Page not found", None),
 )
-app.add_page(
-    billing_overview,
-    route=routes.OVERVIEW,
-    title="Plans · Billing",
-    on_load=BillingOverviewState.load,
+STAFF_PAGES = (
+    (staff_overview, routes.STAFF, "Overview", StaffOverviewState.load),
+    (staff_customers, routes.STAFF_CUSTOMERS, "Customers", StaffCustomersState.load),
+    (staff_customer, routes.STAFF_CUSTOMER, "Customer", StaffCustomerState.load),
+    (staff_offers, routes.STAFF_OFFERS, "Offers", StaffOffersState.load),
+    (staff_offer, routes.STAFF_OFFER, "Offer", StaffOfferState.load),
+    (staff_operations, routes.STAFF_OPERATIONS, "Operations", StaffOperationsState.load),
+    (staff_audit, routes.STAFF_AUDIT, "Audit", StaffAuditState.load),
+    (staff_team, routes.STAFF_TEAM, "Team", StaffTeamState.load),
 )
-app.add_page(
-    usage_stats,
-    route=routes.USAGE,
-    title="Usage · Billing",
-    on_load=UsageStatsState.load,
-)
-app.add_page(
-    staff_customers,
-    route=routes.STAFF_CUSTOMERS,
-    title="Customers · Staff console",
-    on_load=StaffCustomersState.load,
-)
-app.add_page(
-    staff_customer,
-    route=routes.STAFF_CUSTOMER,
-    title="Customer · Staff console",
-    on_load=StaffCustomerState.load,
-)
-app.add_page(
-    staff_audit,
-    route=routes.STAFF_AUDIT,
-    title="Audit · Staff console",
-    on_load=StaffAuditState.load,
-)
-app.add_page(
-    staff_offers,
-    route=routes.STAFF_OFFERS,
-    title="Offers · Staff console",
-    on_load=StaffOffersState.load,
-)
-app.add_page(
-    staff_offer,
-    route=routes.STAFF_OFFER,
-    title="Offer · Staff console",
-    on_load=StaffOfferState.load,
-)
-app.add_page(
-    staff_operations,
-    route=routes.STAFF_OPERATIONS,
-    title="Operations · Staff console",
-    on_load=StaffOperationsState.load,
-)
-app.add_page(
-    staff_overview,
-    route=routes.STAFF,
-    title="Overview · Staff console",
-    on_load=StaffOverviewState.load,
-)
-app.add_page(
-    staff_team, route=routes.STAFF_TEAM, title="Team · Staff console", on_load=StaffTeamState.load
-)
-app.add_page(sign_in, route=routes.SIGN_IN, title="Sign in · Billing", on_load=AuthFormState.load)
-app.add_page(
-    sign_up, route=routes.SIGN_UP, title="Start a trial · Billing", on_load=AuthFormState.load
-)
-app.add_page(
-    forgot_password,
-    route=routes.FORGOT_PASSWORD,
-    title="Forgot your password? · Billing",
-    on_load=AuthFormState.load_for_anybody,
-)
-app.add_page(
-    reset_password,
-    route=routes.RESET_PASSWORD,
-    title="New password · Billing",
-    on_load=AuthFormState.load_link,
-)
-app.add_page(
-    change_password,
-    route=routes.CHANGE_PASSWORD,
-    title="Change your password · Billing",
-    on_load=AuthFormState.load_for_signed_in,
-)
-app.add_page(not_found, route=routes.NOT_FOUND, title="No such page · Billing")
+for pages, site in ((PAGES, "Billing"), (STAFF_PAGES, "Staff console")):
+    for page, route, title, on_load in pages:
+        app.add_page(page, route=route, title=f"{title} · {site}", on_load=on_load)

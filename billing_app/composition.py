@@ -1,4 +1,4 @@
-"""The composition root: puts settings, database and services together, once per process."""
+"""The composition root: builds settings, database and services, once per process."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,7 @@ from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.staff.repairs.repair import RepairServices
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
+from billing_app.billing.subscriptions.top_up_watch import TopUpWatch
 from billing_app.billing.subscriptions.top_ups import TopUps
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
@@ -27,7 +28,7 @@ from billing_app.settings import Settings, load_settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What routes, states and jobs call. Made without connecting; the first request connects."""
+    """The services that routes, states and jobs call. The first request connects."""
 
     settings: Settings
     database: Database
@@ -44,9 +45,11 @@ class Services:
     disputes: Disputes
     settlements: OverageSettlements
     top_ups: TopUps
+    top_up_watch: TopUpWatch
 
     async def close(self) -> None:
         await self.executions.close()
+        await self.top_up_watch.close()
         await self.database.dispose()
 
 
@@ -59,12 +62,17 @@ def build_services(settings: Settings, url: str) -> Services:
         executions=settings.trial_plan_executions,
         days=settings.trial_plan_days,
     )
-    executions = Executions(for_asyncpg(url), terms)
     subscriptions = Subscriptions(
         database,
         provider,
         grace_days=settings.payment_grace_days,
         record_failure=record_failure,
+    )
+    top_ups = TopUps(database, provider, subscriptions.syncing)
+    top_up_watch = TopUpWatch(top_ups)
+    takes_payments = settings.stripe_secret_key is not None
+    executions = Executions(
+        for_asyncpg(url), terms, spent=top_up_watch.spent if takes_payments else None
     )
     links = _links(settings)
     return Services(
@@ -82,12 +90,13 @@ def build_services(settings: Settings, url: str) -> Services:
         links=links,
         disputes=Disputes(database, links, StripeDisputes()),
         settlements=OverageSettlements(database, provider, subscriptions.syncing),
-        top_ups=TopUps(database, provider, subscriptions.syncing),
+        top_ups=top_ups,
+        top_up_watch=top_up_watch,
     )
 
 
 def _provider(settings: Settings) -> PaymentProvider:
-    """Stripe, or nobody: without a key everything but paying works."""
+    """Stripe, or a stand-in without a key: then everything but payments works."""
     if settings.stripe_secret_key is None:
         from billing_app.payments.unconfigured import NoProvider
 
@@ -98,7 +107,7 @@ def _provider(settings: Settings) -> PaymentProvider:
 
 
 def _mailer(settings: Settings) -> Mailer | None:
-    """None where nobody carries mail: then the pages say so."""
+    """None when mail is not configured; the pages say so."""
     if settings.smtp_host and settings.mail_from:
         from billing_app.mail.smtp import SmtpMailer, SmtpServer
 
@@ -127,6 +136,6 @@ def _links(settings: Settings) -> ProviderLinks:
 
 @cache
 def get_services() -> Services:
-    """This process's services, on the configured database or the embedded one."""
+    """The services of this process, on the configured database or the embedded one."""
     settings = load_settings()
     return build_services(settings, database_url(settings))

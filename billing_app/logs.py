@@ -1,7 +1,7 @@
-"""What a line in the log may hold, and how often one comes.
+"""Logging: plain tracebacks, and no floods of equal warnings.
 
-It never holds a local variable of the code that failed: structlog's own way, where rich is
-installed, prints the locals of every frame, and so the keys and cards that pass through them.
+Tracebacks never show local variables. With rich installed, structlog would print the locals of
+every frame, API keys and cards included.
 """
 
 import logging
@@ -15,29 +15,29 @@ SELDOM_SECONDS: Final = 30.0
 
 
 class Seldom(logging.Filter):
-    """The same warning comes once in SELDOM_SECONDS; another one, and errors, always do.
+    """Passes an equal warning only once in SELDOM_SECONDS; errors always pass.
 
-    While the database is away, DBOS warns 150 times a second otherwise.
+    DBOS repeats a warning 150 times a second while the database is down.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno > logging.WARNING:
             return True
         message, now = record.getMessage(), time.monotonic()
-        said = list(self._said.items())  # at once: several threads log
-        self._said = {words: at for words, at in said if now - at < SELDOM_SECONDS}
-        if message in self._said:
+        seen = list(self._seen.items())  # a copy: several threads log
+        self._seen = {text: at for text, at in seen if now - at < SELDOM_SECONDS}
+        if message in self._seen:
             return False
-        self._said[message] = now
+        self._seen[message] = now
         return True
 
 
 def configure() -> None:
-    """For this process; the same each time."""
+    """Configure logging for this process. Safe to call again."""
     processors = structlog.get_config()["processors"][:-1]
     renderer = structlog.dev.ConsoleRenderer(
         colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback

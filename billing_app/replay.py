@@ -1,7 +1,7 @@
 """Replays a recorded trace against a running server: one consume for each row of a CSV file.
 
-Each row's key is made of the file's name and the row's number, so that a replay can be stopped
-and run again without counting twice.
+The key of a row is the file's name and the row's number, so a replay can be stopped and run
+again without counting twice.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ MAX_ATTEMPTS: Final = 8
 FIRST_WAIT_SECONDS: Final = 0.2
 TIMEOUT_SECONDS: Final = 30.0
 MAX_PORT: Final = 65_535
-PASSING_STATUSES: Final = frozenset({429, 502, 503, 504})
+RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
 
 
 class ReplayError(Exception):
-    """The replay cannot go on; the message is for the person at the terminal."""
+    """The replay cannot continue; the message is for the operator."""
 
 
 class ReplayStoppedError(Exception):
-    """Somebody interrupted the replay; `counts` are those of the rows that were answered."""
+    """The replay was interrupted; `counts` covers the rows that got a response."""
 
     def __init__(self, counts: "Counts") -> None:
-        super().__init__("Stopped. Run again to go on: nothing is counted twice.")
+        super().__init__("Stopped. Run the command again to continue; nothing is counted twice.")
         self.counts = counts
 
 
@@ -58,14 +58,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`after_seconds` counts from the first row; 0 when the file has no times."""
+    """`after_seconds` is relative to the first row; 0 when the file has no times."""
 
     number: int
     after_seconds: float
 
 
 async def replay(file: Path, target: Target, *, speed: float | None, concurrency: int) -> Counts:
-    """Send every row. `speed` 1 keeps the recorded pace, 10 is ten times faster, None at once.
+    """Send every row. `speed` 1 keeps the recorded pace, 10 is ten times faster, None never waits.
 
     Raises ReplayError, and ReplayStoppedError when it is cancelled.
     """
@@ -86,19 +86,19 @@ async def replay(file: Path, target: Target, *, speed: float | None, concurrency
 
 
 def _require_usable(target: Target, name: str) -> None:
-    """Raises ReplayError for what no request can be made of."""
+    """Raise ReplayError for a base URL, key or file name that no request can carry."""
     try:
         url = httpx.URL(target.base_url)
     except httpx.InvalidURL as error:
-        raise ReplayError(f"The base URL cannot be read: {error}") from None
+        raise ReplayError(f"The base URL is not valid: {error}") from None
     if url.scheme not in ("http", "https") or not url.host or not _is_port(url.port):
         raise ReplayError(
-            f"The base URL must be like http://HOST or https://HOST:PORT, not {target.base_url}"
+            f"The base URL must look like http://HOST or https://HOST:PORT, not {target.base_url}"
         )
     if not (target.api_key.isascii() and target.api_key.isprintable() and target.api_key.strip()):
-        raise ReplayError("The key must be one that `keys create` printed.")
+        raise ReplayError("The key is not valid. Use one that `keys create` printed.")
     if not name.isprintable():
-        raise ReplayError("The file's name has a control character in it; rename the file.")
+        raise ReplayError("The file's name contains a control character. Rename the file.")
 
 
 def _is_port(port: int | None) -> bool:
@@ -106,7 +106,7 @@ def _is_port(port: int | None) -> bool:
 
 
 def _clients(target: Target, count: int) -> Iterator[httpx.AsyncClient]:
-    """A client for each connection: httpx looks through all of a pool's for each request."""
+    """One client for each connection: httpx scans its whole pool on each request."""
     context = ssl.create_default_context()
     for _ in range(count):
         yield httpx.AsyncClient(
@@ -147,7 +147,7 @@ async def _send_all(
 
 
 def read_rows(file: Path) -> Iterator[Row]:
-    """Raises ReplayError when there is no such CSV file or a time cannot be read."""
+    """Raises ReplayError when the file is not readable CSV or a time is not valid."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             first: datetime | None = None
@@ -171,7 +171,7 @@ class _Sender:
         self._counts = counts
 
     async def send(self, row: Row) -> None:
-        """Send a row until it is decided, and count the outcome. Raises ReplayError."""
+        """Send a row until it is decided, and count the result. Raises ReplayError."""
         self._count(await self._answer(row))
 
     async def _answer(self, row: Row) -> httpx.Response:
@@ -184,11 +184,13 @@ class _Sender:
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__} {error}".strip()
             else:
-                if answer.status_code not in PASSING_STATUSES:
+                if answer.status_code not in RETRIED_STATUSES:
                     return answer
                 problem = f"status {answer.status_code}"
             await asyncio.sleep(FIRST_WAIT_SECONDS * 2**attempt)
-        raise ReplayError(f"Row {row.number}: no answer ({problem}). Run again to go on.")
+        raise ReplayError(
+            f"Row {row.number}: no response ({problem}). Run the command again to continue."
+        )
 
     def _count(self, answer: httpx.Response) -> None:
         if answer.status_code == 200:
@@ -199,7 +201,7 @@ class _Sender:
         elif answer.status_code == 402:
             self._counts.denied += 1
         else:
-            raise ReplayError(f"The server answered {answer.status_code}: {answer.text[:300]}")
+            raise ReplayError(f"The server returned {answer.status_code}: {answer.text[:300]}")
 
 
 def _time_of(record: dict[str, str], number: int) -> datetime | None:
@@ -209,5 +211,5 @@ def _time_of(record: dict[str, str], number: int) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise ReplayError(f"Row {number}: {TIME_COLUMN} is not a time: {text}") from None
+        raise ReplayError(f"Row {number}: {TIME_COLUMN} is not a valid time: {text}") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

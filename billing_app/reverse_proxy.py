@@ -1,4 +1,4 @@
-"""Pages and API behind one address: which request belongs to which."""
+"""The reverse proxy in front of pages and API on one port."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from billing_app import routes
 
-# The build's file for pages whose address has a name in it; the browser finds the page by itself.
+# The build's file for pages with a name in their path; the browser routes by itself.
 ANY_PAGE: Final = "/404.html"
 
 PAGES_IN_FOLDERS: Final = frozenset(
@@ -26,12 +26,11 @@ PAGES_IN_FOLDERS: Final = frozenset(
 )
 
 
-class OneAddress:
-    """The ASGI app in front of pages and API: it sends each request to the one it belongs to.
+class ReverseProxy:
+    """ASGI: routes each request to the pages or to the API.
 
-    A page that needs a session is answered with a redirect when the request brings no cookie at
-    all, so that nobody sees an empty page first; whether the cookie is worth anything is asked of
-    the session's row, on every event.
+    Pages that need a session redirect to the sign-in page when the request has no session cookie,
+    so nobody sees an empty page first. Whether the session is valid is checked on every event.
     """
 
     def __init__(self, *, pages: ASGIApp, api: ASGIApp) -> None:
@@ -48,7 +47,7 @@ class OneAddress:
             await _redirect_to_sign_in(scope, send)
         else:
             send = _with_page_headers(scope["path"], send)
-            await self._pages(_as_built(scope), receive, send)
+            await self._pages(_built_path(scope), receive, send)
 
 
 def _needs_session(path: str) -> bool:
@@ -57,10 +56,10 @@ def _needs_session(path: str) -> bool:
     return is_own or routes.is_staff_page(page)
 
 
-def _as_built(scope: Scope) -> Scope:
-    """The scope with the path that the build's file of a page has, which saves a redirect."""
+def _built_path(scope: Scope) -> Scope:
+    """The scope with the path of the page's file in the build, which saves a redirect."""
     path: str = scope["path"]
-    if routes.is_staff_page_of_one(path):
+    if routes.is_staff_detail_page(path):
         return {**scope, "path": ANY_PAGE, "raw_path": ANY_PAGE.encode()}
     if path in PAGES_IN_FOLDERS:
         return {**scope, "path": f"{path}/", "raw_path": f"{path}/".encode()}
@@ -72,7 +71,7 @@ def _has_session_cookie(scope: Scope) -> bool:
 
 
 def session_token(cookie_header: str) -> str:
-    """The session's token in a Cookie header; empty when there is none."""
+    """The session token in a Cookie header; empty when there is none."""
     return cookie_parser(cookie_header).get(routes.SESSION_COOKIE, "")
 
 
@@ -96,7 +95,7 @@ PAGE_HEADERS: Final = [
 
 
 def _with_page_headers(path: str, send: Send) -> Send:
-    # Vite names its files by content, so they never change; everything else is asked for anew.
+    # Vite names its files by content, so they never change; everything else is revalidated.
     immutable = path.startswith("/assets/")
     cache = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
 
@@ -112,9 +111,9 @@ def _with_page_headers(path: str, send: Send) -> Send:
 
 
 def lifespan_of(app: ASGIApp) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """The start and stop of an ASGI app that is mounted, where nobody else runs them.
+    """Runs startup and shutdown of a mounted ASGI app, which its parent app does not.
 
-    Raises RuntimeError with the app's own words when it refuses to start.
+    Raises RuntimeError with the app's message when startup fails.
     """
 
     @asynccontextmanager

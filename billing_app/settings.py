@@ -1,4 +1,4 @@
-"""The one place that reads the environment."""
+"""Settings: the only module that reads the environment."""
 
 import os
 import re
@@ -32,11 +32,12 @@ DEMO_MAIL_DIRECTORY: Final = "mail"
 DEMO_FLAG: Final = "BILLING_DEMO"
 DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
 BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+LIVE_KEY_REFUSED: Final = "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys."
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
 
 
 class SettingsError(Exception):
-    """The environment lacks a required value or holds a malformed one; one line each."""
+    """A setting is missing or malformed; one line for each."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -44,7 +45,7 @@ class SettingsError(Exception):
 
 
 class MailSecurity(StrEnum):
-    """`STARTTLS` is usual on port 587, `TLS` on 465, `NONE` for a relay on this machine."""
+    """`STARTTLS` is usual on port 587, `TLS` on 465, `NONE` with a local relay."""
 
     STARTTLS = "starttls"
     TLS = "tls"
@@ -52,7 +53,7 @@ class MailSecurity(StrEnum):
 
 
 class Settings(BaseSettings):
-    """What the operator decides. Field names are the environment's, in lower case."""
+    """The operator's settings. Field names are those of the environment, in lower case."""
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
@@ -78,6 +79,13 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(default=None, validate_default=True)
     mail_from: str | None = Field(default=None, validate_default=True)
     mail_directory: Path | None = None
+    worker_poll_seconds: float = Field(default=30.0, ge=0.1, le=600)
+    sweep_seconds: int = Field(default=60, ge=1, le=60)
+    page_poll_seconds: float = Field(default=1.5, gt=0, le=60)
+    page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
+    page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
+    dialog_patience_seconds: float = Field(default=15.0, gt=0, le=60)
+    search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
 
     @field_validator("public_url")
@@ -90,39 +98,47 @@ class Settings(BaseSettings):
     @field_validator("public_org_id")
     @classmethod
     def _can_be_named(cls, value: str) -> str:
-        """By requests, which name no control characters."""
+        """Requests must be able to name it, and they cannot contain control characters."""
         if value != value.strip() or not value.isprintable():
-            raise ValueError("must have no spaces around it and no control characters")
+            raise ValueError("must not begin or end with spaces, or contain control characters")
+        return value
+
+    @field_validator("sweep_seconds")
+    @classmethod
+    def _part_of_a_minute(cls, value: int) -> int:
+        """Sweeps are at the same seconds of each minute."""
+        if 60 % value:
+            raise ValueError("must divide 60")
         return value
 
     @field_validator("database_url")
     @classmethod
     def _postgresql_only(cls, value: str | None) -> str | None:
-        """A driver's name is dropped: which driver takes what is decided here."""
+        """Drop a driver name from the scheme: the app chooses its drivers itself."""
         if not value:
             return None
         if not DATABASE_SCHEME.match(value):
             raise ValueError("must start with postgresql://")
         if not _is_encoded(value):
             raise ValueError(
-                "in its user, password and name, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+                "in user, password and database name, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
             )
         url = DATABASE_SCHEME.sub("postgresql://", value)
         try:
             conninfo_to_dict(url)
         except (ProgrammingError, UnicodeDecodeError):
-            raise ValueError("cannot be read as the URL of a PostgreSQL database") from None
+            raise ValueError("must be a valid PostgreSQL URL") from None
         return url
 
     @field_validator("mail_from")
     @classmethod
     def _sender_of_mail(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("smtp_host") and not value:
-            raise ValueError("must be the sender's address when SMTP_HOST is set")
+            raise ValueError("must be set to the sender's address when SMTP_HOST is set")
         if value and not _is_one_mailbox(value):
             raise ValueError(
-                "must be like billing@example.com or Billing <billing@example.com>; a name with"
-                ' commas or other signs in quotes: "Billing, Inc" <billing@example.com>'
+                "must look like billing@example.com or Billing <billing@example.com>; quote names"
+                ' with punctuation: "Billing, Inc" <billing@example.com>'
             )
         return value
 
@@ -130,7 +146,7 @@ class Settings(BaseSettings):
     @classmethod
     def _with_its_user(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if (value is None) != (info.data.get("smtp_username") is None):
-            raise ValueError("and SMTP_USERNAME are needed together, or neither")
+            raise ValueError("set SMTP_USERNAME and SMTP_PASSWORD together, or neither")
         return value
 
     @field_validator("smtp_host")
@@ -144,19 +160,19 @@ class Settings(BaseSettings):
 
     @property
     def uses_sandbox(self) -> bool:
-        """Payments go to the project's own Stripe sandbox on this machine."""
+        """Whether payments go to the bundled Stripe sandbox."""
         return self.stripe_api_base is not None
 
 
 def _is_encoded(url: str) -> bool:
-    """Whether the parts of a database's URL can be told from one another."""
+    """Whether special characters in the parts of a database URL are encoded."""
     before_host, _, after_host = url.partition("://")[2].rpartition("@")
     is_whole = not set("@/?#") & set(before_host) and "#" not in after_host
     return is_whole and BARE_PERCENT.search(url) is None
 
 
 def _is_one_mailbox(text: str) -> bool:
-    """Whether mail would take it as the address of one sender."""
+    """Whether this is the address of exactly one sender (RFC 5322)."""
     if not text.isprintable():
         return False
     header = default.header_factory("from", text)
@@ -165,15 +181,14 @@ def _is_one_mailbox(text: str) -> bool:
 
 
 def enter_demo(port: int = 3000) -> None:
-    """Fill what the environment and .env lack with the demo's values, for this process and its
-    children.
+    """Set the demo's defaults where environment and .env are silent, for child processes too.
 
     Raises SettingsError when a live Stripe key is set: the demo never touches real money.
     """
     given = _given()
     secret_key = given.get("STRIPE_SECRET_KEY", "").strip()
     if secret_key.startswith(LIVE_KEY_PREFIXES):
-        raise SettingsError(["STRIPE_SECRET_KEY: the demo refuses a live key"])
+        raise SettingsError([LIVE_KEY_REFUSED])
     defaults = DEMO_DEFAULTS | {"PUBLIC_URL": f"http://localhost:{port}"}
     if not secret_key:
         defaults |= SANDBOX_DEFAULTS
@@ -185,8 +200,8 @@ def enter_demo(port: int = 3000) -> None:
 
 
 def enter_demo_of_data() -> None:
-    """Enter the demo when the embedded database is the demo's, so that commands that look after
-    it need no settings."""
+    """Enter the demo if the embedded database holds demo data, so that maintenance commands need
+    no settings."""
     given = _given()
     directory = _data_directory(given)
     if given.get("DATABASE_URL") or not (directory / DEMO_KEY_FILE).exists():
@@ -198,7 +213,7 @@ def enter_demo_of_data() -> None:
 
 
 def _given() -> dict[str, str]:
-    """What the environment says, and .env where it is silent; names in upper case."""
+    """The environment, then .env; names in upper case."""
     given = {name.upper(): value or "" for name, value in dotenv_values(ENV_FILE).items()}
     return given | {name.upper(): value for name, value in os.environ.items()}
 
@@ -208,14 +223,14 @@ def _data_directory(given: dict[str, str]) -> Path:
 
 
 def use_sandbox_at(address: str) -> None:
-    """Send payments to a sandbox that listens elsewhere, also those of child processes."""
+    """Send payments, those of child processes too, to the sandbox at this address."""
     os.environ["STRIPE_API_BASE"] = address
     load_settings.cache_clear()
 
 
 @cache
 def load_settings() -> Settings:
-    """Read the environment once. Raises SettingsError with one line for each bad value."""
+    """Read the settings once. Raises SettingsError with one line for each invalid value."""
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
@@ -226,6 +241,8 @@ def _line(detail: dict[str, object]) -> str:
     location = detail["loc"]
     name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()
     if detail["type"] == "missing":
-        return f"{name} is not set. Set it in the environment or in .env (see README)."
+        return (
+            f"{name} is not set. Set it in the environment or in .env (docs/reference/settings.md)."
+        )
     explained = str(detail["msg"]).removeprefix("Value error, ")
     return f"{name} is not valid: {explained}"

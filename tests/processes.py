@@ -3,16 +3,15 @@
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 import httpx
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.fork_server import AppProcess
+
 START_SECONDS = 120.0
 
 # A shell lets what it begins in the background ignore SIGINT, and so would all that tests start.
@@ -23,29 +22,21 @@ def run_command(
     environment: dict[str, str], *arguments: str, timeout_seconds: float = 120.0
 ) -> subprocess.CompletedProcess[str]:
     """`python -m billing_app …`, run to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "billing_app", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
-    )
+    process = AppProcess("billing_app", arguments, environment, has_own_stderr=True)
+    try:
+        stdout, stderr = process.communicate(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def start_command(
     environment: dict[str, str], *arguments: str, log: IO[str] | None = None
-) -> subprocess.Popen[str]:
-    """With `log` for one that says much: a pipe that nobody reads stops it when it is full."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "billing_app", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=log or subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+) -> AppProcess:
+    """With `log` for one that prints a lot: a pipe that nobody reads stops it when it is full."""
+    return AppProcess("billing_app", arguments, environment, output=log)
 
 
 @contextmanager
@@ -62,7 +53,7 @@ def api_process(environment: dict[str, str], workers: int = 1) -> Iterator[str]:
         process.communicate(timeout=20)
 
 
-def wait_until_ready(base_url: str, process: subprocess.Popen[str]) -> None:
+def wait_until_ready(base_url: str, process: AppProcess) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -1,11 +1,11 @@
-"""What support did to an account, for its holder, over HTTP."""
+"""What staff did to an account, as its owner reads it, over HTTP."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from billing_app.api.callers import AccountNow, ActorNow, ServicesNow
-from billing_app.api.parameters import Limit
+from billing_app.api.parameters import Cursor, Limit
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.staff.audit.account_history import read_account_history
 from billing_app.routes import ACCOUNT_HISTORY
@@ -19,9 +19,9 @@ async def account_history(
     actor: ActorNow,
     account_id: AccountNow,
     limit: Limit = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """What support did, why and when, newest first."""
+    """Support actions on the account, with reason and time, newest first."""
     page = await read_account_history(
         services.database, actor, account_id, limit=limit, cursor=cursor
     )

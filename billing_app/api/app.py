@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from billing_app import __version__
 from billing_app.api import (
     account_history,
     body_limit,
@@ -33,10 +34,10 @@ from billing_app.routes import OPENAPI
 
 
 def create_app() -> "hot_routes.HotRoutes":
-    """The ASGI app. Connects to nothing until it starts or is asked."""
+    """The ASGI app. It connects to nothing before startup or the first request."""
     api = FastAPI(
         title="Billing",
-        version="1",
+        version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=OPENAPI,
@@ -56,7 +57,7 @@ def create_app() -> "hot_routes.HotRoutes":
 
 
 async def prepare(services: Services) -> None:
-    """Refuse a database that is behind (DatabaseBehindError); make what every start needs."""
+    """Raise DatabaseBehindError for an outdated database; create the public organization."""
     require_current(services.database.url)
     await ensure_public_organization(services.database, services.terms.public_organization_id)
 

@@ -1,4 +1,4 @@
-"""What the routes of the sign-in pages share: each answers a form's post with a page."""
+"""Shared by the routes behind the sign-in pages: each answers a form post with a page."""
 
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -6,16 +6,17 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from fastapi import Form, Request
 from fastapi.responses import RedirectResponse
 
+from billing_app.api.sign_in_cookies import clear_session_cookie, set_session_cookie
 from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
-from billing_app.routes import DASHBOARD, SESSION_COOKIE, SIGN_IN
+from billing_app.routes import DASHBOARD, SIGN_IN
 
 Text = Annotated[str, Form(max_length=2048)]
 SEE_OTHER: Final = 303
 
 
 def client_address(request: Request) -> str:
-    """Whose attempts are counted together."""
+    """The address that attempt limits count by."""
     return request.client.host if request.client else "unknown"
 
 
@@ -24,8 +25,10 @@ def user_agent(request: Request) -> str:
 
 
 def page_query(request: Request, name: str) -> str:
-    """What the address of the page with the form says: a form that was posted before the page's
-    script has run does not know it."""
+    """A query parameter of the page that holds the form (from Referer).
+
+    A form that is posted before the page's script has run does not carry it.
+    """
     query = request.headers.get("referer", "").partition("?")[2]
     return parse_qs(query).get(name, [""])[0]
 
@@ -35,7 +38,7 @@ def to_page(page: str, **query: str) -> RedirectResponse:
 
 
 def back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
-    """To the form again, which says what was wrong and still knows where the person was going."""
+    """Back to the form, with the error and the page the person was heading for."""
     query = {"error": error}
     if is_local(next_page) and next_page != DASHBOARD:
         query["next"] = next_page
@@ -43,35 +46,21 @@ def back(page: str, error: str, next_page: str = DASHBOARD) -> RedirectResponse:
 
 
 def inside(services: Services, signed_in: SignedIn, next_page: str = DASHBOARD) -> RedirectResponse:
-    """On, with the session's cookie."""
+    """To the next page, setting the session cookie."""
     response = to_page(next_page if is_local(next_page) else DASHBOARD)
-    response.set_cookie(
-        SESSION_COOKIE,
-        signed_in.token,
-        expires=signed_in.expires_at,
-        path="/",
-        secure=services.settings.secure_cookies,
-        httponly=True,
-        samesite="lax",
-    )
+    set_session_cookie(response, services, signed_in)
     return response
 
 
 def out(services: Services, error: str = "") -> RedirectResponse:
-    """To the sign-in page, without the session's cookie."""
+    """To the sign-in page, clearing the session cookie."""
     response = back(SIGN_IN, error) if error else to_page(SIGN_IN)
-    response.delete_cookie(
-        SESSION_COOKIE,
-        path="/",
-        secure=services.settings.secure_cookies,
-        httponly=True,
-        samesite="lax",
-    )
+    clear_session_cookie(response, services)
     return response
 
 
 def is_local(page: str) -> bool:
-    """A path of this site: no scheme, no host, no way to spell one."""
+    """Whether this is a path on this site: no scheme, no host, no way to smuggle one in."""
     try:
         parts = urlsplit(page)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the hot routes accept: structs that msgspec checks while it parses."""
+"""Request bodies of the hot routes: structs that msgspec validates while parsing."""
 
 import json
 import re
@@ -31,11 +31,11 @@ MAX_ITEMS: Final = 1000
 
 # `$` alone would let a last line break pass; `\Z` is unknown to OpenAPI's dialect.
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
-# With at least one character that is seen.
+# At least one visible character.
 _WORDS: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
-HAS_CONTROL: Final = "must have no control characters"
-SAYS_NOTHING: Final = "must say something, without control characters"
-HALF_CHARACTER: Final = "The text has half of a character in it."
+HAS_CONTROL: Final = "must not contain control characters"
+SAYS_NOTHING: Final = "must not be blank or contain control characters"
+HALF_CHARACTER: Final = "The text contains an unpaired surrogate (half of a character)."
 _is_printable: Final = re.compile(_PRINTABLE).match
 _missing_field: Final = re.compile(r"Object missing required field `(\w+)`").fullmatch
 
@@ -43,19 +43,26 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABL
 Label = Annotated[str, Meta(max_length=255, pattern=_PRINTABLE)]
 Executions = Annotated[int, Meta(ge=1, le=MAX_EXECUTIONS)]
 HoldSeconds = Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)]
+UserId = Annotated[
+    Identifier | None, Meta(description="Required for the public organization; else attribution")
+]
+HoldTime = Annotated[
+    HoldSeconds | None,
+    Meta(description=f"Mode reserve: lifetime of the reservation, {DEFAULT_HOLD_SECONDS} if null"),
+]
 
 
 class CheckExecutions(msgspec.Struct, gc=False):
     organization_id: Identifier
-    user_id: Identifier | None = None
+    user_id: UserId = None
     executions: Executions = 1
     mode: Mode = Mode.CHECK
     workflow: Label | None = None
-    hold_seconds: HoldSeconds | None = None
+    hold_seconds: HoldTime = None
 
 
 class CheckItem(CheckExecutions, gc=False):
-    # Bounded where it is looked at (check_key): the key of a check means nothing.
+    # check_key enforces the bounds: mode check ignores the key.
     idempotency_key: (
         Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_KEY_LENGTH})] | None
     ) = None
@@ -66,7 +73,7 @@ class CheckBatch(msgspec.Struct, gc=False):
 
 
 class UncheckedBatch(msgspec.Struct, gc=False):
-    """A batch in which some item is wrong: each is looked at on its own."""
+    """A batch with an invalid item: each item is then validated on its own."""
 
     items: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_ITEMS)]
 
@@ -88,10 +95,10 @@ COMMIT: Final = msgspec.json.Decoder(CommitReservation)
 REFUND: Final = msgspec.json.Decoder(RefundExecutions)
 
 
-def ask_of(
+def check_request(
     body: CheckExecutions, key: str | None, caller: Caller, public_organization_id: str
 ) -> CheckRequest:
-    """`key` has passed header_key or check_key.
+    """The request to decide; `key` has passed header_key or check_key.
 
     Raises IdempotencyKeyRequiredError, InvalidInputError.
     """
@@ -116,13 +123,13 @@ def ask_of(
 def item_of(
     item: CheckItem | msgspec.Raw, caller: Caller, public_organization_id: str
 ) -> CheckRequest | BillingError:
-    """One item of a batch, or what is wrong with it; the other items go on."""
+    """One item of a batch, or its error; the other items are unaffected."""
     try:
         body = decode(CHECK_ITEM, item) if isinstance(item, msgspec.Raw) else item
         key = body.idempotency_key
         if key is not None and body.mode is not MODE_CHECK:
             check_key(key)
-        return ask_of(body, key, caller, public_organization_id)
+        return check_request(body, key, caller, public_organization_id)
     except BillingError as error:
         return error
 
@@ -138,15 +145,15 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> A
     except msgspec.DecodeError as error:
         if _parsed(body) is not None:
             raise InvalidInputError(HALF_CHARACTER) from None
-        raise MalformedJsonError(f"The body is not JSON: {error}") from None
+        raise MalformedJsonError(f"The body is not valid JSON: {error}") from None
     except UnicodeDecodeError as error:
-        raise MalformedJsonError(f"The body is not JSON: {error}") from None
+        raise MalformedJsonError(f"The body is not valid JSON: {error}") from None
     except RecursionError:
         raise MalformedJsonError("The body is nested too deeply.") from None
 
 
 def decode_each(body: bytes) -> UncheckedBatch:
-    """A batch with something wrong in it. Raises MalformedJsonError, InvalidInputError."""
+    """Read a batch with an invalid item. Raises MalformedJsonError, InvalidInputError."""
     try:
         return decode(UNCHECKED_BATCH, body)
     except InvalidInputError:
@@ -158,8 +165,10 @@ def decode_each(body: bytes) -> UncheckedBatch:
 
 
 def _parsed(body: bytes | msgspec.Raw) -> Any:
-    """As `json` reads it, which takes halves of characters: JSON can name them, and msgspec
-    takes them for no JSON. None: it is none."""
+    """The body as `json` reads it, or None when it is not JSON.
+
+    JSON can spell unpaired surrogates; `json` accepts them and msgspec does not.
+    """
     try:
         return json.loads(bytes(body).decode(), parse_constant=no_constant)
     except (ValueError, RecursionError):
@@ -167,8 +176,10 @@ def _parsed(body: bytes | msgspec.Raw) -> Any:
 
 
 def header_key(value: bytes) -> str:
-    """The header as text, empty when it is: only who needs a key minds. Raises
-    InvalidInputError."""
+    """The header as text; an empty one stays empty, for routes that need no key.
+
+    Raises InvalidInputError.
+    """
     try:
         return check_key(value.decode()) if value else ""
     except UnicodeDecodeError:
@@ -182,7 +193,7 @@ def check_key(key: str) -> str:
 
 
 def invalid(error: msgspec.ValidationError) -> InvalidInputError:
-    """`Expected int - at `$.executions`` becomes a detail and a field."""
+    """Turn msgspec's `Expected int - at `$.executions`` into a detail and a field."""
     message, _, place = str(error).partition(" - at `$")
     if " matching regex " in message:
         message = SAYS_NOTHING if repr(_WORDS) in message else HAS_CONTROL
@@ -196,12 +207,12 @@ def invalid(error: msgspec.ValidationError) -> InvalidInputError:
 
 def _no_key(mode: Mode) -> IdempotencyKeyRequiredError:
     return IdempotencyKeyRequiredError(
-        f"Mode {mode} needs an Idempotency-Key of 1 to {MAX_KEY_LENGTH} characters."
+        f"Mode {mode} requires an Idempotency-Key of 1 to {MAX_KEY_LENGTH} characters."
     )
 
 
 def invalid_key() -> InvalidInputError:
-    """What a key must be."""
+    """The error for a key that is empty, too long or not printable."""
     return InvalidInputError(
         f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable characters.",
         field="idempotency_key",

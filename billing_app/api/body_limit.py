@@ -1,4 +1,4 @@
-"""No route behind it ever holds a body of more than 1 MB in memory."""
+"""Keeps request bodies over 1 MB out of memory."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,9 +11,9 @@ TOO_LARGE: Final = 413
 
 
 class BodyLimit:
-    """ASGI: whoever reads a body that is too large gets the HTTPException 413.
+    """ASGI: reading a body that is too large raises HTTPException 413.
 
-    That class, because FastAPI turns any other error while it reads into a 400.
+    FastAPI turns any other exception raised while reading a body into a 400.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,7 +41,7 @@ class BodyLimit:
 
 
 def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """What the caller announced; 0 when that is nothing or no number."""
+    """The declared Content-Length; 0 when it is missing or not a number."""
     for name, value in headers:
         if name == b"content-length" and value.isdigit():
             return int(value)

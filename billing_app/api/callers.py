@@ -1,7 +1,7 @@
-"""Who calls a FastAPI route: a service by its key, or a person by the session cookie."""
+"""Authenticates FastAPI routes: services by API key, people by session cookie."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -25,7 +25,7 @@ SESSION: Final = APIKeyCookie(scheme_name="session", name=SESSION_COOKIE, auto_e
 async def _shown(
     _: Annotated[object, Security(KEY)], __: Annotated[object, Security(SESSION)]
 ) -> None:
-    """Tells OpenAPI that one of the two is needed; who looks at them knows what is wrong."""
+    """Tell OpenAPI that either credential works; `authenticate` checks them."""
 
 
 Shown = Annotated[None, Depends(_shown)]
@@ -36,8 +36,8 @@ def now() -> datetime:
 
 
 async def authenticate(request: Request, shown: Shown = None) -> Actor:
-    """Raises NotAuthenticatedError; for a write that a cookie vouches for, CrossSiteError, and
-    ReadOnlyError while staff look at an account as its holder does."""
+    """The caller. Raises NotAuthenticatedError; for writes by cookie also CrossSiteError, and
+    ReadOnlyError while staff view an account as its customer."""
     services = get_services()
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -49,22 +49,22 @@ async def authenticate(request: Request, shown: Shown = None) -> Actor:
 
 
 async def signed_in(request: Request, services: Services) -> UserActor:
-    """The person of the session cookie, whatever they look at. Raises as `visiting`."""
+    """The signed-in person, even while viewing as customer. Raises like `visiting`."""
     return (await visiting(request, services)).person
 
 
 async def visiting(request: Request, services: Services) -> Visitor:
-    """Whose cookie it is. Raises NotAuthenticatedError; CrossSiteError for a write of another
-    site's page."""
+    """The owner of the session cookie and what they view. Raises NotAuthenticatedError;
+    CrossSiteError for a write from another site."""
     token = request.cookies.get(SESSION_COOKIE)
     visitor = await visit(services.database, token, now()) if token else None
     if visitor is None:
-        raise NotAuthenticatedError("Send a key as Authorization: Bearer <key>, or sign in.")
+        raise NotAuthenticatedError("Send an API key as Authorization: Bearer <key>, or sign in.")
     require_own_write(request)
     return visitor
 
 
-# FastAPI runs a plain function in a thread, at the price of half a query each.
+# FastAPI runs a plain function in a thread, which costs as much as half a query.
 async def _services() -> Services:
     return get_services()
 
@@ -76,17 +76,25 @@ async def _now() -> datetime:
 ServicesNow = Annotated[Services, Depends(_services)]
 ActorNow = Annotated[Actor, Depends(authenticate)]
 Now = Annotated[datetime, Depends(_now)]
-Identifier = Annotated[str | None, Query(min_length=1, max_length=255, pattern=NO_CONTROL)]
+
+
+def _identifier(description: str) -> Any:
+    return Query(min_length=1, max_length=255, pattern=NO_CONTROL, description=description)
+
+
+OrganizationId = Annotated[str | None, _identifier("Names the account by organization")]
+UserId = Annotated[str | None, _identifier("Required for the public organization")]
+AccountId = Annotated[str | None, _identifier("Names the account directly")]
 
 
 async def named_account(
     services: ServicesNow,
     actor: ActorNow,
-    organization_id: Identifier = None,
-    user_id: Identifier = None,
-    account_id: Identifier = None,
+    organization_id: OrganizationId = None,
+    user_id: UserId = None,
+    account_id: AccountId = None,
 ) -> str:
-    """The account a request is about: by id, by organization (and user), or a person's only one."""
+    """The account named by id, by organization (and user), or the person's only account."""
     if account_id is not None:
         return account_id
     if organization_id is not None:

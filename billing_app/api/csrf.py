@@ -1,4 +1,4 @@
-"""Keeps other sites from acting through a signed-in person's browser."""
+"""CSRF check: other sites cannot act through a signed-in person's browser."""
 
 from typing import Final
 
@@ -13,11 +13,11 @@ READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 class CrossSiteError(ForbiddenError):
     code = "cross_site_post"
-    title = "This must be sent from our own pages"
+    title = "Requests with a session cookie must come from this site"
 
 
 def require_own_origin(request: Request) -> None:
-    """Raises CrossSiteError unless the browser says that the request comes from this site."""
+    """Raise CrossSiteError unless the Origin header names this site."""
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
     own = {get_services().settings.public_url, f"http://{host}", f"https://{host}"}
@@ -26,10 +26,11 @@ def require_own_origin(request: Request) -> None:
 
 
 def require_own_write(request: Request) -> None:
-    """What a cookie vouches for must come from our own pages, and be what no form can send.
+    """Require this site's Origin and a JSON body for writes that a cookie authenticates.
 
-    A browser adds Origin to everything but GET and HEAD, and no page of another site can change
-    it; SameSite alone lets a sibling domain through. Raises CrossSiteError, ContentTypeError.
+    Browsers add Origin to everything but GET and HEAD, and no other site can forge it; SameSite
+    alone lets sibling domains through, and HTML forms cannot send JSON.
+    Raises CrossSiteError, ContentTypeError.
     """
     if request.method in READING:
         return

@@ -1,6 +1,6 @@
-"""The API's description as a page: plain HTML made here, so that it also works without internet.
+"""The API reference as a plain HTML page that works without internet access.
 
-FastAPI's own page loads its scripts from a host of somebody else.
+FastAPI's own page loads scripts from a third-party host.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ h2 { margin-top: 2.5rem; } h3 { font-size: 1em; margin: 1rem 0 .25rem; }
 
 
 def install(api: FastAPI) -> None:
-    """Serve the page. Its content is that of the OpenAPI document at the time."""
+    """Serve the page, rendered from the current OpenAPI document."""
 
     @api.get(API_DOCS, include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -40,8 +40,9 @@ def install(api: FastAPI) -> None:
 
 
 def page(document: Json) -> str:
-    """The whole page of an OpenAPI document."""
+    """Render an OpenAPI document as a page."""
     title = escape(document["info"]["title"])
+    version = escape(document["info"]["version"])
     tags: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method in METHODS:
@@ -57,14 +58,14 @@ def page(document: Json) -> str:
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title} API</title><style>{STYLE}</style></head><body><h1>{title} API</h1>"
-        f'<p>For programs: <a href="{OPENAPI}">{OPENAPI}</a>. Services send the header'
+        f'<p>Version {version}. Machine-readable: <a href="{OPENAPI}">{OPENAPI}</a>. Services send'
         " <code>Authorization: Bearer &lt;key&gt;</code>. Errors are"
         f" <code>application/problem+json</code>.</p>{sections}</body></html>"
     )
 
 
 def _place(tag: str) -> int:
-    """What services call each time comes first, what only machines ask for last."""
+    """The routes that services call for each run come first, health and problems last."""
     return (tag in LAST_TAGS) - (tag == FIRST_TAG)
 
 
@@ -72,7 +73,11 @@ def _operation(document: Json, path: str, method: str, operation: Json) -> str:
     words = operation.get("description") or operation.get("summary", "")
     parts = [f"<p>{escape(words)}</p>"]
     parameters = [
-        (f"{given['name']} ({given['in']})", given["schema"], given.get("required", False))
+        (
+            f"{given['name']} ({given['in']})",
+            {"description": given.get("description"), **given["schema"]},
+            given.get("required", False),
+        )
         for given in operation.get("parameters", [])
     ]
     parts.append(_fields(document, "Parameters", parameters))
@@ -114,7 +119,7 @@ def _fields(document: Json, title: str, fields: list[tuple[str, Json, bool]]) ->
 
 
 def _words(document: Json, schema: Json) -> Iterator[str]:
-    """What a value may be, in a few words."""
+    """Describe the values that a schema accepts."""
     found = _resolved(document, schema)
     choices = found.get("anyOf") or found.get("oneOf")
     if choices:

@@ -1,4 +1,4 @@
-"""Makes FastAPI answer every error as a problem document."""
+"""Makes FastAPI return every error as a problem document."""
 
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from billing_app.composition import get_services
 from billing_app.routes import UPGRADE
 
 METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
-# Broken UTF-8, numbers of thousands of digits, and nesting without end.
+# Invalid UTF-8, numbers with thousands of digits, nesting that is too deep.
 UNREADABLE: Final = (ValueError, RecursionError)
 
 log = structlog.get_logger(__name__)
@@ -68,13 +68,13 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem_response(
-            MalformedJsonError(f"The body is not JSON: {first['ctx']['error']}")
+            MalformedJsonError(f"The body is not valid JSON: {first['ctx']['error']}")
         )
     if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(request):
         return problem_response(ContentTypeError())
     field = str(first["loc"][-1])
-    said = HAS_CONTROL if _is_about_control(first) else first["msg"]
-    return problem_response(InvalidInputError(f"{field}: {said}", field=field))
+    reason = HAS_CONTROL if _is_about_control(first) else first["msg"]
+    return problem_response(InvalidInputError(f"{field}: {reason}", field=field))
 
 
 def _is_about_control(error: dict[str, Any]) -> bool:
@@ -83,7 +83,7 @@ def _is_about_control(error: dict[str, Any]) -> bool:
 
 
 async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:
-    """JSON can name halves of characters, which no text can have."""
+    """JSON can spell unpaired surrogates, which UTF-8 text cannot contain."""
     return problem_response(InvalidInputError(HALF_CHARACTER))
 
 
@@ -93,7 +93,7 @@ def _is_json(request: Request) -> bool:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """All methods of an address, whichever of its routes takes them."""
+    """All methods that any route accepts at this path."""
     routes = request.app.router.routes
     methods = [
         method
@@ -107,26 +107,26 @@ def _methods_of(request: Request) -> list[str]:
 
 async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
-        return problem_response(RouteNotFoundError(f"There is no {request.url.path}."))
+        return problem_response(RouteNotFoundError(f"No route matches {request.url.path}."))
     if error.status_code == TOO_LARGE:
         return problem_response(BodyTooLargeError())
     if error.status_code == 405:
         return problem_response(MethodNotAllowedError(), ", ".join(_methods_of(request)))
-    return problem_response(_told(error, is_json=_is_json(request)))
+    return problem_response(_caught(error, is_json=_is_json(request)))
 
 
-def _told(error: HTTPException, *, is_json: bool) -> BillingError:
-    """What FastAPI caught while it read a body, or its own words."""
+def _caught(error: HTTPException, *, is_json: bool) -> BillingError:
+    """The error that FastAPI caught while reading a body, or its own message."""
     if isinstance(error.__cause__, BillingError):
         return error.__cause__
     if isinstance(error.__cause__, UNREADABLE) and is_json:
-        return MalformedJsonError("The body is not JSON that can be read.")
+        return MalformedJsonError("The body is not readable JSON.")
     return InvalidInputError(str(error.detail)) if error.status_code < 500 else UnexpectedError()
 
 
 async def _database_error(request: Request, error: OperationalError) -> Response:
     log.warning("database_unavailable", path=request.url.path, error=str(error.orig))
-    return problem_response(CannotDecideError("The database is not reachable. Try again."))
+    return problem_response(CannotDecideError("The database is unreachable. Try again."))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

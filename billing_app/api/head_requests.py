@@ -1,10 +1,10 @@
-"""HEAD wherever there is a GET (RFC 9110, 9.3.2): the same answer without its body."""
+"""HEAD wherever there is a GET (RFC 9110, 9.3.2): the same response without its body."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """ASGI: asks the app with GET and keeps the body back."""
+    """ASGI: passes HEAD on as GET and drops the response body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

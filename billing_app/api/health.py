@@ -1,4 +1,4 @@
-"""Is the process alive, can it decide, and how is it doing?"""
+"""Liveness, readiness and Prometheus metrics; explanations of problem types."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from billing_app import __version__
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.problems import TYPE_BASE, RouteNotFoundError
 from billing_app.billing.errors import BillingError
@@ -25,7 +26,7 @@ from billing_app.routes import HEALTH
 OK: Final = "ok"
 NOT_READY: Final[dict[int | str, dict[str, Any]]] = {
     503: {
-        "description": "Not ready; `checks` says why",
+        "description": "Not ready; see `checks`",
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
 }
@@ -35,14 +36,14 @@ router = APIRouter()
 
 @router.get(HEALTH, tags=["health"])
 async def alive() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "alive"}
+    """Liveness: the process responds."""
+    return {"status": "alive", "version": __version__}
 
 
 @router.get("/readyz", tags=["health"], responses=NOT_READY)
 async def ready(services: ServicesNow, now: Now) -> JSONResponse:
-    """The database answers and has seen all migrations. Whether a worker does the scheduled work
-    is told as well, but executions are decided without one."""
+    """Readiness: the database responds and is fully migrated. `jobs` reports whether a worker is
+    running; executions are decided without one."""
     checks = await _checks(services, now)
     is_ready = checks["database"] == checks["migrations"] == OK
     content = {"status": "ready" if is_ready else "not ready", "checks": checks}
@@ -63,7 +64,7 @@ async def _checks(services: Services, now: datetime) -> dict[str, str]:
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def metrics() -> Response:
-    """Prometheus text; of all workers when PROMETHEUS_MULTIPROC_DIR is set."""
+    """Prometheus metrics of this process; of all its workers with PROMETHEUS_MULTIPROC_DIR."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # pyright: ignore[reportUnknownMemberType]
@@ -73,11 +74,11 @@ async def metrics() -> Response:
 
 @router.get(TYPE_BASE + "{code}", tags=["problems"])
 async def explain_problem(code: str) -> dict[str, Any]:
-    """What the `type` of a problem document points to."""
+    """Explain the `type` of a problem document."""
     for kind in _kinds(BillingError):
         if kind.code == code:
             return {"code": code, "title": kind.title, "explanation": (kind.__doc__ or kind.title)}
-    raise RouteNotFoundError(f"No problem has the code {code}.")
+    raise RouteNotFoundError(f"No problem type has the code {code}.")
 
 
 def _kinds(base: type[BillingError]) -> list[type[BillingError]]:

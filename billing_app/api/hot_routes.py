@@ -1,7 +1,7 @@
-"""The routes that services call before, during and after each execution: plain ASGI and msgspec.
+"""The routes that services call around each execution, in plain ASGI and msgspec.
 
-They stand in front of the FastAPI app and answer in a fraction of its time; OpenAPI describes
-them from the same structs (openapi.py).
+They run in front of the FastAPI app at a fraction of its cost; openapi.py describes them from the
+same structs.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from billing_app.api.problems import (
     retry_after_seconds,
     status_of,
 )
-from billing_app.api.request_guard import identity_given_twice, key_given_twice
+from billing_app.api.request_guard import duplicate_authorization, duplicate_key
 from billing_app.billing import ids
 from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import (
@@ -36,8 +36,14 @@ from billing_app.billing.errors import (
     NotAuthenticatedError,
     ReservationNotFoundError,
 )
-from billing_app.billing.executions.decisions import Accepted, Decision
-from billing_app.billing.executions.requests import Commit, Refund, Release, Request
+from billing_app.billing.executions.requests import (
+    Accepted,
+    Commit,
+    Decision,
+    Refund,
+    Release,
+    Request,
+)
 from billing_app.billing.executions.service import caller_of
 from billing_app.composition import Services
 from billing_app.routes import CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, UPGRADE
@@ -53,12 +59,12 @@ log = structlog.get_logger(__name__)
 
 
 class HotRoutes:
-    """ASGI: answers its own paths, passes everything else on."""
+    """ASGI: serves its own paths and passes everything else on."""
 
     def __init__(self, app: ASGIApp, services: Callable[[], Services]) -> None:
         self._app = app
         self._services = services
-        self._asked: dict[str, asyncio.Task[ServiceActor]] = {}
+        self._lookups: dict[str, asyncio.Task[ServiceActor]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,11 +108,11 @@ class HotRoutes:
         for name, value in scope["headers"]:
             if name == b"authorization":
                 if authorization:
-                    raise identity_given_twice()
+                    raise duplicate_authorization()
                 authorization = value
             elif name == b"idempotency-key":
                 if key is not None:
-                    raise key_given_twice()
+                    raise duplicate_key()
                 key = value
             elif name == b"content-type":
                 content_type = value
@@ -127,24 +133,24 @@ class HotRoutes:
 
     async def _authenticate(self, authorization: bytes, services: Services) -> ServiceActor:
         if authorization[: len(BEARER)].lower() != BEARER:
-            raise NotAuthenticatedError("Send the header Authorization: Bearer <key>.")
+            raise NotAuthenticatedError("Send an API key as Authorization: Bearer <key>.")
         secret = authorization[len(BEARER) :].strip().decode("latin-1")
         actor = services.keys.cached(secret)
         if actor is not None:
             return actor
-        # Each time the cache forgets a key, all of its requests under way would ask at once, and
-        # 256 look-ups take a second. The first one asks, the others wait for its answer.
-        asked = self._asked.get(secret)
-        if asked is None:
-            asked = asyncio.create_task(services.keys.authenticate(secret, datetime.now(UTC)))
-            asked.add_done_callback(lambda _: self._asked.pop(secret, None))
-            self._asked[secret] = asked
-        return await asyncio.shield(asked)
+        # When a cached key expires, all requests in flight would look it up at once, and 256
+        # look-ups take a second. The first one looks it up, the others await its result.
+        lookup = self._lookups.get(secret)
+        if lookup is None:
+            lookup = asyncio.create_task(services.keys.authenticate(secret, datetime.now(UTC)))
+            lookup.add_done_callback(lambda _: self._lookups.pop(secret, None))
+            self._lookups[secret] = lookup
+        return await asyncio.shield(lookup)
 
     async def _check(self, call: "_Call") -> Decision:
         body = call.decode(bodies.CHECK)
         public = call.services.terms.public_organization_id
-        ask = bodies.ask_of(body, call.idempotency_key, caller_of(call.actor), public)
+        ask = bodies.check_request(body, call.idempotency_key, caller_of(call.actor), public)
         return await call.services.executions.decide(call.actor, ask)
 
     async def _check_batch(self, call: "_Call") -> Decision:
@@ -182,7 +188,7 @@ class HotRoutes:
 
 
 class _Call(msgspec.Struct, gc=False):
-    """One request, read and authenticated."""
+    """One authenticated request with its body."""
 
     services: Services
     actor: ServiceActor

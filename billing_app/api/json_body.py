@@ -1,4 +1,4 @@
-"""What every FastAPI route's JSON body is made of."""
+"""Base class of the FastAPI routes' JSON bodies."""
 
 from typing import Final
 
@@ -9,15 +9,15 @@ MAX_INTEGER: Final = 2**63 - 1
 
 
 class JsonBody(BaseModel):
-    """Strict types, and nothing that PostgreSQL cannot keep: no NUL, no number over 64 bits."""
+    """Strict types, and only what PostgreSQL can store: no NUL, no number over 64 bits."""
 
     model_config = ConfigDict(strict=True)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _can_be_kept(cls, value: object) -> object:
+    def _can_be_stored(cls, value: object) -> object:
         if isinstance(value, str) and "\0" in value:
-            raise PydanticCustomError("nul", "Input should have no NUL character in it")
+            raise PydanticCustomError("nul", "Input should not contain a NUL character")
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            raise PydanticCustomError("too_large", "Input should be a number of at most 64 bits")
+            raise PydanticCustomError("too_large", "Input should fit into 64 bits")
         return value

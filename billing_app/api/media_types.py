@@ -1,4 +1,4 @@
-"""Which bodies can be read: JSON in UTF-8, sent as it is."""
+"""Accepted request bodies: JSON in UTF-8, without a Content-Encoding."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ _charset: Final = re.compile(rb';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE).
 
 
 def require_json(content_type: bytes, content_encoding: bytes) -> None:
-    """Raises ContentTypeError unless a body of this type and encoding can be read as JSON."""
+    """Raise ContentTypeError unless these headers announce plain JSON in UTF-8."""
     if content_type != JSON and _essence(content_type) != JSON:
         raise ContentTypeError
     refusal = wrong_encoding(content_encoding) or wrong_charset(content_type)
@@ -20,20 +20,20 @@ def require_json(content_type: bytes, content_encoding: bytes) -> None:
 
 
 def wrong_encoding(content_encoding: bytes) -> ContentTypeError | None:
-    """What is wrong with a Content-Encoding; an empty one is none."""
+    """The error for an unsupported Content-Encoding; an empty one counts as none."""
     if content_encoding.strip().lower() in {b"", b"identity"}:
         return None
-    return ContentTypeError("Send the body as it is, without a Content-Encoding.")
+    return ContentTypeError("Send the body uncompressed, without a Content-Encoding.")
 
 
 def wrong_charset(content_type: bytes) -> ContentTypeError | None:
-    """What is wrong with the charset of a JSON body; other types are no matter of this."""
+    """The error for a JSON body in another charset; other types are not checked here."""
     if content_type == JSON or _essence(content_type) != JSON:
         return None
     found = _charset(content_type)
     if found is None or found[1].lower() in CHARSETS:
         return None
-    return ContentTypeError("JSON is read in UTF-8 only (RFC 8259, 8.1).")
+    return ContentTypeError("JSON must be encoded in UTF-8 (RFC 8259, 8.1).")
 
 
 def _essence(content_type: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Adds the hot routes to FastAPI's OpenAPI document, from the structs that they parse with."""
+"""Adds the hot routes to FastAPI's OpenAPI document, from the structs they parse."""
 
 from typing import Any, Final
 
@@ -7,13 +7,15 @@ from fastapi import FastAPI
 
 from billing_app.api import bodies
 from billing_app.api.responses import PROBLEM_TYPE, problems
-from billing_app.billing.executions.answers import CheckAnswer, RefundAnswer, SettleAnswer
+from billing_app.billing.executions.requests import CheckAnswer, RefundAnswer, SettleAnswer
 from billing_app.routes import API_PREFIX, CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
 
 REFERENCE: Final = "#/components/schemas/{name}"
 KEY_HEADER: Final = {
     "name": "Idempotency-Key",
     "in": "header",
+    "description": "A retry with the same key and body gets the first response and counts once."
+    " Required for modes consume and reserve",
     "schema": {"type": "string", "minLength": 1, "maxLength": bodies.MAX_KEY_LENGTH},
 }
 PROBLEM: Final = {
@@ -49,11 +51,12 @@ def install(api: FastAPI) -> None:
 
 
 def _add_problems(document: dict[str, Any]) -> None:
-    """FastAPI describes errors of its own, which this API never gives."""
+    """Replace FastAPI's own error schemas, which this API never returns."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             responses = operation["responses"]
             responses.pop("422", None)
+            _summarize(operation)
             if path.startswith(f"{API_PREFIX}/"):
                 for status, response in problems(*_statuses(path, method, operation)).items():
                     responses.setdefault(str(status), response)
@@ -65,8 +68,16 @@ def _add_problems(document: dict[str, Any]) -> None:
         document.get("components", {}).get("schemas", {}).pop(name, None)
 
 
+def _summarize(operation: dict[str, Any]) -> None:
+    """The docstring's first sentence is the summary; FastAPI would take the function's name."""
+    first, *others = operation.get("description", "").replace("\n", " ").split(". ", 1)
+    operation["summary"] = first.removesuffix(".") or operation["summary"]
+    if not others:
+        operation.pop("description", None)
+
+
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[int]:
-    """What any route of its kind may answer with, besides what it says itself."""
+    """Error statuses of any such route, in addition to those it declares."""
     statuses = [422, 503]
     if "security" in operation:
         statuses += WHO_STATUSES
@@ -103,22 +114,27 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
             _ref("CheckAnswer"),
             takes_key=True,
         ),
-        CHECK_EXECUTIONS_BATCH: _post("Up to 1,000 at once, each decided alone", batch, results),
+        CHECK_EXECUTIONS_BATCH: _post(
+            "Check, consume or reserve for up to 1,000 items, each on its own", batch, results
+        ),
         COMMIT: _post(
-            "Use what is held, or a part", _ref("CommitReservation"), _ref("SettleAnswer"), "id"
+            "Commit a reservation, in whole or in part",
+            _ref("CommitReservation"),
+            _ref("SettleAnswer"),
+            "id",
         ),
         "/billing/reservations/{id}/release": _post(
-            "Give back what is held", None, _ref("SettleAnswer"), "id"
+            "Release a reservation", None, _ref("SettleAnswer"), "id"
         ),
         REFUND: _post(
-            "Give back executions",
+            "Refund an execution, in whole or in part",
             _ref("RefundExecutions"),
             _ref("RefundAnswer"),
             "event_id",
             takes_key=True,
         ),
     }
-    # Without a body the whole hold is used; a refund needs its reason.
+    # Without a body the whole reservation is committed.
     document["paths"][COMMIT]["post"]["requestBody"]["required"] = False
 
 
@@ -140,7 +156,7 @@ def _post(
         "security": [{"key": []}],
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done", "content": {"application/json": {"schema": answer}}},
+            "200": {"description": "Success", "content": {"application/json": {"schema": answer}}},
             **{
                 str(status): {**response, "content": PROBLEM_CONTENT}
                 for status, response in problems(*HOT_STATUSES).items()

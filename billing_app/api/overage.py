@@ -1,4 +1,4 @@
-"""The spending limit for executions beyond the plan, over HTTP."""
+"""The spending limit for overage, over HTTP."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ router = APIRouter(route_class=JsonRoute, prefix="/billing", tags=["overage"])
 
 
 class SetLimit(JsonBody):
-    """`limit_minor` null takes the limit away; 0 allows nothing beyond the plan."""
+    """`limit_minor`: null removes the limit; 0 allows no overage."""
 
     limit_minor: Annotated[int, Field(ge=0, le=MAX_LIMIT_MINOR)] | None
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
@@ -25,7 +25,7 @@ class SetLimit(JsonBody):
 async def read_limit(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow
 ) -> OverageLimitView:
-    """What the account wants to spend beyond its plan in a period, at most."""
+    """The most that the account spends on overage in a period."""
     return await limits.read_overage_limit(services.database, actor, account_id)
 
 
@@ -33,7 +33,7 @@ async def read_limit(
 async def set_limit(
     body: SetLimit, services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> OverageLimitView:
-    """Set the limit; it holds at once, also for the running period."""
+    """Set the limit. It applies at once, to the current period too."""
     return await limits.set_overage_limit(
         services.database,
         actor,

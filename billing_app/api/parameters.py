@@ -1,4 +1,4 @@
-"""What several FastAPI routes take: texts, whole numbers and moments, each said once."""
+"""Parameter types shared by FastAPI routes: text, whole numbers and timestamps."""
 
 import re
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ _is_whole: Final = re.compile(r"-?[0-9]{1,18}").fullmatch
 
 
 def _whole(value: object) -> object:
-    """Pydantic alone also reads `1_0`, `1.0` and spaces as numbers."""
+    """Reject `1_0`, `1.0` and spaces, which Pydantic would accept as numbers."""
     if isinstance(value, str) and not _is_whole(value):
         raise PydanticCustomError("int_parsing", "Input should be a whole number")
     return value
 
 
 def _in_range(moment: datetime) -> datetime:
-    """In UTC, where the first and the last hours of the calendar may have no place."""
+    """The moment in UTC. The calendar's first and last hours may not fit."""
     try:
         moment = moment.astimezone(UTC)
     except OverflowError:
@@ -34,8 +34,9 @@ def _in_range(moment: datetime) -> datetime:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole)]
-Limit = Annotated[WholeNumber, Query()]
+Limit = Annotated[WholeNumber, Query(description="Rows per page")]
+Cursor = Annotated[str | None, Query(max_length=64, description="next_cursor of the last page")]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
-# Of things that are looked up by the text itself: an id that is decoded says no by itself.
+# For names that are looked up as they are; encoded ids are validated when decoded.
 PathName = Annotated[str, Path(pattern=NO_CONTROL)]
 OfferCode = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROL)]

@@ -1,7 +1,7 @@
-"""A new password, by plain HTML form posts like signing in.
+"""Password resets and changes, by plain HTML form posts like signing in.
 
-The link in a mail leaves its token in an HttpOnly cookie, so that the page's address has none:
-whoever sees the address bar, the history or a referrer can do nothing with it.
+Opening the mailed link moves its token into an HttpOnly cookie, so the address bar, the history
+and the Referer header never contain it.
 """
 
 from typing import Final
@@ -52,14 +52,14 @@ router = APIRouter(tags=["sign-in"])
 async def ask_for_link(
     request: Request, services: ServicesNow, email: Text = ""
 ) -> RedirectResponse:
-    """The answer is the same, and takes as long, whether or not anybody has the address."""
+    """Mail a reset link. Response and timing do not reveal whether the address is known."""
     post = get_post()
     if post is None:
         return back(FORGOT_PASSWORD, "no_mail")
     try:
         address = sessions.clean_email(email)
         await services.attempts.check_password_link(address.lower(), client_address(request))
-        await password_resets.ask_for_link(services.database, post, email=address)
+        await password_resets.request_link(services.database, post, email=address)
     except InvalidInputError:
         return back(FORGOT_PASSWORD, "invalid_email")
     except TooManyAttemptsError:
@@ -71,7 +71,7 @@ async def ask_for_link(
 
 @router.get(PASSWORD_RESETS + "/{token}", include_in_schema=False)
 async def open_link(token: str, services: ServicesNow, now: Now) -> RedirectResponse:
-    """Where the mail leads. Changes nothing: programs open links in mails, too."""
+    """Open a mailed link. Changes nothing: mail scanners open links, too."""
     try:
         link = await password_resets.find_link(services.database, token, now)
     except SQLAlchemyError:
@@ -96,10 +96,9 @@ async def open_link(token: str, services: ServicesNow, now: Now) -> RedirectResp
 async def reset_password(
     request: Request, services: ServicesNow, now: Now, password: Text = "", link: Text = ""
 ) -> RedirectResponse:
-    """Sets the password of whoever followed the link, and signs them in.
+    """Set the password of the link's owner and sign them in.
 
-    The cookie is of the link that was opened last, the form of the page that was drawn: another
-    link may have been opened in another tab.
+    The form must belong to the link in the cookie: another tab may have opened another link since.
     """
     token = request.cookies.get(PASSWORD_COOKIE, "")
     link = link or page_query(request, "link")
@@ -128,7 +127,7 @@ async def reset_password(
 async def change_password(
     request: Request, services: ServicesNow, now: Now, current: Text = "", password: Text = ""
 ) -> RedirectResponse:
-    """Sets the password of whoever is signed in and knows the old one."""
+    """Change the password of the signed-in person, who must know the current one."""
     token = request.cookies.get(SESSION_COOKIE, "")
     try:
         person = await sessions.authenticate(services.database, token, now)

@@ -1,11 +1,11 @@
-"""Plans over HTTP: the one in force, and the history."""
+"""Plans over HTTP: current plan and history."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
-from billing_app.api.parameters import Limit
+from billing_app.api.parameters import Cursor, Limit
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.plans import service as plans
@@ -15,14 +15,14 @@ router = APIRouter(prefix="/billing/plans", tags=["plans"])
 
 class NoPlanError(NotFoundError):
     code = "plan_not_found"
-    title = "This account holds no plan"
+    title = "This account has no plan"
 
 
 @router.get("/current")
 async def current(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> dict[str, Any]:
-    """The plan in force, the account's numbers, and what comes next in the queue."""
+    """The current plan, the account's numbers and its upcoming plans."""
     found = await plans.read_current(services.database, actor, account_id, now)
     if found.plan is None and not found.upcoming:
         raise NoPlanError
@@ -46,9 +46,9 @@ async def history(
     account_id: AccountNow,
     now: Now,
     limit: Limit = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """All plans, newest first: when and why each began and ended."""
+    """All plans of the account, newest first, with start, end and reason."""
     page = await plans.read_history(
         services.database, actor, account_id, now=now, limit=limit, cursor=cursor
     )

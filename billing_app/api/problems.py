@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents; the one place that knows which status an error has."""
+"""Maps errors to HTTP statuses and RFC 9457 problem documents, in this one place."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,27 +36,27 @@ _encoder: Final = msgspec.json.Encoder()
 
 class ContentTypeError(BillingError):
     code = "unsupported_media_type"
-    title = "The body must be application/json"
+    title = "The request body must be application/json"
 
 
 class MalformedJsonError(BillingError):
     code = "malformed_json"
-    title = "The body is not JSON"
+    title = "The request body is not valid JSON"
 
 
 class BodyTooLargeError(BillingError):
     code = "body_too_large"
-    title = "The body is over 1 MB"
+    title = "The request body is larger than 1 MB"
 
 
 class RouteNotFoundError(BillingError):
     code = "route_not_found"
-    title = "There is nothing here"
+    title = "No such route"
 
 
 class MethodNotAllowedError(BillingError):
     code = "method_not_allowed"
-    title = "This method is not for this address"
+    title = "Method not allowed"
 
 
 class UnexpectedError(BillingError):
@@ -89,7 +89,7 @@ def retry_after_seconds(error: BillingError) -> int | None:
 
 
 def problem_of(error: BillingError, upgrade_url: str) -> dict[str, Any]:
-    """The problem document; a denial also says where to upgrade."""
+    """The problem document; denials include `upgrade_url`."""
     document: dict[str, Any] = {
         "type": TYPE_BASE + error.code,
         "title": error.title,

@@ -10,5 +10,5 @@ router = APIRouter(prefix="/billing/executions", tags=["executions"])
 
 @router.get("/{event_id}")
 async def receipt(services: ServicesNow, actor: ActorNow, event_id: str) -> Receipt:
-    """Which plan paid, before and after, workflow, user, key, refunds."""
+    """The receipt of an execution: plans charged, balance before and after, refunds."""
     return await read_receipt(services.database, actor, event_id)

@@ -1,4 +1,4 @@
-"""Refuses in one place what no route behind it can take, before anything of it is read."""
+"""Rejects requests that no route can accept, before reading the body."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,19 +15,18 @@ READING: Final = frozenset({"GET", "HEAD"})
 
 
 class RequestGuard:
-    """ASGI: answers a request that cannot be right, passes every other one on.
+    """ASGI: rejects malformed requests and passes every other one on.
 
-    Refused are a line break in the path with 404 (a last one would be passed over by Starlette's
-    patterns), a NUL in the query with 422 (PostgreSQL keeps none), a second Idempotency-Key with
-    422, a second Authorization with 401, and a body in an encoding or charset that nobody here
-    reads with 415.
+    404 for a line break in the path (Starlette's patterns ignore a trailing one), 422 for a NUL in
+    the query (PostgreSQL cannot store it) or a second Idempotency-Key, 401 for a second
+    Authorization header, 415 for a body in an unsupported encoding or charset.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request or pass it on."""
+        """Reject one request or pass it on."""
         refusal = _refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
             await self._app(scope, receive, send)
@@ -35,19 +34,19 @@ class RequestGuard:
             await problem_response(refusal)(scope, receive, send)
 
 
-def key_given_twice() -> InvalidInputError:
-    """Which of two keys is meant, nobody can tell."""
-    return InvalidInputError("Idempotency-Key is given twice.", field="idempotency_key")
+def duplicate_key() -> InvalidInputError:
+    """Nothing tells which of two keys counts."""
+    return InvalidInputError("Send Idempotency-Key only once, not twice.", field="idempotency_key")
 
 
-def identity_given_twice() -> NotAuthenticatedError:
-    """Who of two callers is meant, nobody can tell."""
-    return NotAuthenticatedError("Authorization is given twice.")
+def duplicate_authorization() -> NotAuthenticatedError:
+    """Nothing tells which of two callers is meant."""
+    return NotAuthenticatedError("Send Authorization only once, not twice.")
 
 
 def _refusal(scope: Scope) -> BillingError | None:
     if "\n" in scope["path"]:
-        return RouteNotFoundError("No address has a line break in it.")
+        return RouteNotFoundError("A path cannot contain a line break.")
     query: bytes = scope["query_string"]
     if b"%00" in query or b"\0" in query:
         return _nul_in_query(query)
@@ -57,9 +56,9 @@ def _refusal(scope: Scope) -> BillingError | None:
 def _nul_in_query(query: bytes) -> InvalidInputError | None:
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if "\0" in name:
-            return InvalidInputError("The query has a NUL character in a name.")
+            return InvalidInputError("A query parameter's name contains a NUL character.")
         if "\0" in value:
-            return InvalidInputError(f"{name}: has a NUL character in it.", field=name)
+            return InvalidInputError(f"{name}: must not contain a NUL character", field=name)
     return None
 
 
@@ -69,9 +68,9 @@ def _wrong_headers(
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         if name == b"idempotency-key" and name in seen:
-            return key_given_twice()
+            return duplicate_key()
         if name == b"authorization" and name in seen:
-            return identity_given_twice()
+            return duplicate_authorization()
         seen[name] = value
     if not has_body:
         return None

@@ -1,25 +1,26 @@
-"""The errors that a route may answer with, in the words of OpenAPI."""
+"""Error responses of routes, as OpenAPI describes them."""
 
 from typing import Any, Final
 
-WORDS: Final = {
-    400: "Not signed by Stripe, signed too long ago, or no event",
-    401: "No identity",
-    402: "Payment needed: not enough executions, or the card was declined",
-    403: "Not yours",
-    404: "Unknown",
-    409: "State conflict",
-    413: "Body over 1 MB",
-    415: "Not JSON in UTF-8",
-    422: "Bad input",
-    502: "Stripe did not answer, or refused",
-    503: "Cannot decide",
+DESCRIPTIONS: Final = {
+    400: "Invalid or outdated signature, or not an event",
+    401: "Authentication required",
+    402: "Payment required: not enough executions, or the card was declined",
+    403: "Forbidden: another organization's, or the key lacks a scope",
+    404: "Not found",
+    409: "Conflict with the current state",
+    413: "The request body is larger than 1 MB",
+    415: "The request body is not JSON in UTF-8",
+    422: "Invalid input",
+    502: "Stripe did not respond, or refused the request",
+    503: "Cannot decide right now; retry with the same key",
 }
 PROBLEM_TYPE: Final = "application/problem+json"
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What `responses` of a route says of these statuses."""
+    """The `responses` of a route for these statuses."""
     return {
-        status: {"description": WORDS[status], "content": {PROBLEM_TYPE: {}}} for status in statuses
+        status: {"description": DESCRIPTIONS[status], "content": {PROBLEM_TYPE: {}}}
+        for status in statuses
     }

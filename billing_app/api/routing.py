@@ -1,4 +1,4 @@
-"""Routes whose JSON bodies are read as strictly as the hot routes read theirs."""
+"""FastAPI routes that parse JSON as strictly as the hot routes do."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -11,12 +11,12 @@ from billing_app.api import media_types
 
 
 def no_constant(name: str) -> object:
-    """Of `json`'s parse_constant: NaN and Infinity are no JSON. Raises ValueError."""
-    raise ValueError(f"{name} is no JSON")
+    """For `json`'s parse_constant: raise ValueError for NaN and Infinity."""
+    raise ValueError(f"{name} is not JSON")
 
 
 class JsonRequest(Request):
-    """A JSON body is `application/json` in UTF-8, without the guesses of `json.loads`."""
+    """Reads bodies as `application/json` in UTF-8; `json.loads` alone guesses encodings."""
 
     async def json(self) -> Any:
         """Raises ContentTypeError, ValueError, RecursionError."""
@@ -29,10 +29,10 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """Gives its endpoint a JsonRequest."""
+    """A route that gives its endpoint a JsonRequest."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own, with another request."""
+        """FastAPI's handler, given a JsonRequest."""
         handle = super().get_route_handler()
 
         async def read_strictly(request: Request) -> Response:

@@ -1,7 +1,6 @@
-"""Signing up, in and out by plain HTML form posts, so that the cookie can be HttpOnly.
+"""Sign-up, sign-in and sign-out by plain HTML form posts, so the cookie can be HttpOnly.
 
-Each answers 303 to a page. A post must come from our own pages (Origin), which with the
-SameSite cookie keeps other sites out.
+Each responds with a 303 to a page. Posts must come from this site (Origin).
 """
 
 from typing import Annotated
@@ -51,9 +50,9 @@ async def sign_in(
     now: Now,
     email: Text = "",
     password: Text = "",
-    told: Annotated[str, Form(alias="next", max_length=2048)] = DASHBOARD,
+    wanted: Annotated[str, Form(alias="next", max_length=2048)] = DASHBOARD,
 ) -> RedirectResponse:
-    next_page = told if told != DASHBOARD else page_query(request, "next") or DASHBOARD
+    next_page = wanted if wanted != DASHBOARD else page_query(request, "next") or DASHBOARD
     try:
         await services.attempts.check_sign_in(email.strip().lower(), client_address(request))
         signed_in = await _sign_in(request, services, email, password, now)

@@ -1,4 +1,4 @@
-"""Subscriptions, the portal, and the offers that can be bought, over HTTP."""
+"""Subscriptions, the portal and the offers on sale, over HTTP."""
 
 import re
 from typing import Annotated, Any, Final
@@ -43,7 +43,7 @@ class Change(JsonBody):
 
 
 class Preview(Change):
-    """A change that is only looked at."""
+    """A change to preview."""
 
 
 class OpenPortal(JsonBody):
@@ -54,7 +54,7 @@ class OpenPortal(JsonBody):
 
 @router.get("/offers")
 async def list_offers(services: ServicesNow) -> dict[str, Any]:
-    """What can be bought. Open to all."""
+    """The offers on sale. Public."""
     return {"items": await catalogue.list_offers(services.database)}
 
 
@@ -62,7 +62,7 @@ async def list_offers(services: ServicesNow) -> dict[str, Any]:
 async def subscribe(
     body: Subscribe, services: ServicesNow, actor: ActorNow, now: Now
 ) -> dict[str, Any]:
-    """Subscribe with the card on file, else give the checkout where to pay."""
+    """Subscribe with the card on file, or get a checkout to pay in."""
     account_id = await _account(services, actor, body.organization_id, body.user_id)
     overview = services.settings.public_url + OVERVIEW
     begun = await services.subscriptions.begin(
@@ -92,7 +92,7 @@ async def current(
 async def change(
     subscription_id: str, body: Change, services: ServicesNow, actor: ActorNow, now: Now
 ) -> SubscriptionView:
-    """Change the offer now, charged at once, or when the period ends."""
+    """Change the offer now, charged at once, or at the end of the period."""
     return await services.subscriptions.change(
         actor, subscription_id, offer_code=body.offer, when=body.when, now=now
     )
@@ -102,7 +102,7 @@ async def change(
 async def preview(
     subscription_id: str, body: Preview, services: ServicesNow, actor: ActorNow, now: Now
 ) -> ChangePreview:
-    """What the change would cost, exactly, and when."""
+    """The exact cost of a change, and when it is charged."""
     return await services.subscriptions.preview(
         actor, subscription_id, offer_code=body.offer, when=body.when, now=now
     )
@@ -116,7 +116,7 @@ async def cancel(
     now: Now,
     when: Annotated[When, Query()] = When.PERIOD_END,
 ) -> SubscriptionView:
-    """Cancel when the period ends, or at once."""
+    """Cancel at the end of the period, or at once."""
     return await services.subscriptions.cancel(actor, subscription_id, when=when, now=now)
 
 
@@ -124,7 +124,7 @@ async def cancel(
 async def resume(
     subscription_id: str, services: ServicesNow, actor: ActorNow, now: Now
 ) -> SubscriptionView:
-    """Take back a cancellation or change that waits for the end of the period."""
+    """Withdraw a cancellation or change that is scheduled for the end of the period."""
     return await services.subscriptions.resume(actor, subscription_id, now=now)
 
 
@@ -132,7 +132,7 @@ async def resume(
 async def open_portal(
     body: OpenPortal, services: ServicesNow, actor: ActorNow, now: Now
 ) -> dict[str, str]:
-    """The provider's page for cards and invoices of the account's own customer."""
+    """Open the payment provider's portal for the account's cards and invoices."""
     return_url = _own_url(services, body.return_url, field="return_url")
     account_id = await _account(services, actor, body.organization_id, body.user_id)
     url = await services.subscriptions.portal_url(actor, account_id, return_url=return_url, now=now)
@@ -148,7 +148,7 @@ async def _account(
 
 
 def _own_url(services: Services, url: str | None, *, field: str, default: str = "") -> str:
-    """Only our own site is a place to come back to. Raises InvalidInputError."""
+    """People return only to our own site. Raises InvalidInputError."""
     if url is None:
         return default
     own = urlsplit(services.settings.public_url)
@@ -159,7 +159,7 @@ def _own_url(services: Services, url: str | None, *, field: str, default: str = 
     is_ours = given is not None and (given.scheme, given.netloc) == (own.scheme, own.netloc)
     if not is_ours or NOT_IN_URLS.search(url):
         raise InvalidInputError(
-            f"{field} must be on {own.scheme}://{own.netloc}, where people come back to.",
+            f"{field} must start with {own.scheme}://{own.netloc}, where people return to.",
             field=field,
         )
     return url

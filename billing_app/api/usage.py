@@ -1,4 +1,4 @@
-"""Usage over HTTP: sums, events, and the export."""
+"""Usage over HTTP: totals, events and the CSV export."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
-from billing_app.api.parameters import NO_CONTROL, Limit
+from billing_app.api.parameters import NO_CONTROL, Cursor, Limit
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.usage import service as usage
@@ -37,11 +37,11 @@ COLUMNS: Final = (
 )
 DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 CSV: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "Done", "content": {"text/csv": {"schema": {"type": "string"}}}}
+    200: {"description": "Success", "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
-DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, YYYY-MM-DD")]
+DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, inclusive")]
 Label = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
 
 
@@ -55,7 +55,7 @@ async def read_usage(
     last: Annotated[DayParameter, Query(alias="to")] = None,
     group_by: GroupBy = GroupBy.DAY,
 ) -> Response:
-    """Executions by day, workflow or user; the last 30 days unless told."""
+    """Executions by day, workflow or user; the last 30 days by default."""
     days = days_of(first, last, now.date())
     rows = await usage.read_usage(
         services.database, actor, account_id, days=days, group_by=group_by
@@ -87,7 +87,7 @@ async def read_usage(
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
-async def _asked_events(
+async def _event_filter(
     services: ServicesNow,
     kind: EventKind | None = None,
     workflow: Label = None,
@@ -96,12 +96,12 @@ async def _asked_events(
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
 ) -> EventFilter:
-    """The same for the list and its export. A day that is not told leaves its end open."""
+    """Filters of the list and its export. Without a day, that end of the range is open."""
     is_public = organization_id == services.terms.public_organization_id
     since = _day(first, "from") if first else None
     until = _day(last, "to") if last else None
     if since and until:
-        Days(since, until)  # raises for what is no span
+        Days(since, until)  # raises for an invalid range
     return EventFilter(
         kind=kind,
         workflow=workflow,
@@ -111,7 +111,7 @@ async def _asked_events(
     )
 
 
-EventsNow = Annotated[EventFilter, Depends(_asked_events)]
+EventsNow = Annotated[EventFilter, Depends(_event_filter)]
 
 
 @router.get("/events")
@@ -121,9 +121,9 @@ async def list_events(
     account_id: AccountNow,
     where: EventsNow,
     limit: Limit = DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Events of the ledger, newest first."""
+    """Execution events, newest first."""
     page = await usage.list_events(
         services.database, actor, account_id, where=where, limit=limit, cursor=cursor
     )
@@ -134,7 +134,7 @@ async def list_events(
 async def export(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now, where: EventsNow
 ) -> StreamingResponse:
-    """The same events as CSV, newest first, streamed."""
+    """The same events as streamed CSV, newest first."""
     blocks = usage.export_events(services.database, actor, account_id, where)
     first_block = await anext(blocks)
     first = [str(where.first)] if where.first else []
@@ -147,7 +147,7 @@ async def export(
 
 
 def days_of(first: str | None, last: str | None, today: date) -> Days:
-    """Raises InvalidInputError for what is no day."""
+    """Raises InvalidInputError for anything but a day."""
     end = _day(last, "to") if last else today
     start = _day(first, "from") if first else end - timedelta(days=DEFAULT_DAYS - 1)
     return Days(start, end)
@@ -157,7 +157,7 @@ def _day(text: str, field: str) -> date:
     try:
         day = date.fromisoformat(text if DAY.fullmatch(text) else "")
     except ValueError:
-        raise InvalidInputError(f"{field} must be a day as YYYY-MM-DD.", field=field) from None
+        raise InvalidInputError(f"{field} must be a day like 2026-01-31.", field=field) from None
     if not 1970 < day.year < 9000:
         raise InvalidInputError(f"{field} is out of range.", field=field)
     return day
@@ -205,7 +205,7 @@ def _row(event: EventView) -> tuple[object, ...]:
 
 
 def _as_text(value: str) -> str:
-    """A leading apostrophe keeps spreadsheets from running a caller's text as a formula."""
+    """A leading apostrophe keeps spreadsheets from evaluating text as a formula."""
     return f"'{value}" if value.startswith(FORMULA_STARTS) else value
 
 

@@ -1,4 +1,4 @@
-"""Where Stripe sends events: 200 only once an event is durable."""
+"""The endpoint for Stripe's events. It answers 200 only once an event is stored."""
 
 from typing import Any, Final
 
@@ -9,7 +9,8 @@ from billing_app.api.problems import BodyTooLargeError
 from billing_app.api.responses import problems
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.jobs import webhooks as jobs
-from billing_app.payments import signatures, webhooks
+from billing_app.payments import signatures
+from billing_app.payments.replay_protection import store_event
 from billing_app.routes import STRIPE_WEBHOOKS
 
 router = APIRouter(tags=["webhooks"])
@@ -21,13 +22,13 @@ SENT: Final[dict[str, Any]] = {
             "name": "Stripe-Signature",
             "in": "header",
             "required": True,
-            "description": "`t=…,v1=…` as docs.stripe.com/webhooks/signature has it",
+            "description": "`t=…,v1=…`, see docs.stripe.com/webhooks/signature",
             "schema": {"type": "string"},
         }
     ],
     "requestBody": {
         "required": True,
-        "description": "An event of Stripe; the signature is of its bytes",
+        "description": "A Stripe event; the signature covers its exact bytes",
         "content": {"application/json": {"schema": {"type": "object"}}},
     },
 }
@@ -35,20 +36,20 @@ SENT: Final[dict[str, Any]] = {
 
 @router.post(STRIPE_WEBHOOKS, responses=problems(400, 413, 415, 502), openapi_extra=SENT)
 async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str, bool]:
-    """Check the signature on the raw body, store the event once, have it processed."""
+    """Verify the signature of the raw body, store the event once and queue it for processing."""
     secret = services.settings.stripe_webhook_secret
     if secret is None:
-        raise PaymentProviderUnavailableError("STRIPE_WEBHOOK_SECRET is not set.")
+        raise PaymentProviderUnavailableError("STRIPE_WEBHOOK_SECRET is missing.")
     body = await _bounded_body(request)
     signature = request.headers.get("stripe-signature", "")
     event = signatures.read_event(body, signature, secret.get_secret_value())
-    if await webhooks.store_event(services.database, event, now):
+    if await store_event(services.database, event, now):
         await jobs.enqueue(services.database.url, event.id, event.customer_id)
     return {"received": True}
 
 
 async def _bounded_body(request: Request) -> bytes:
-    """Raises BodyTooLargeError before more than that is held in memory."""
+    """Raises BodyTooLargeError before it holds more than the limit in memory."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""Who asks. Every service function that touches an account takes one and authorizes it."""
+"""Who acts. Every service function that touches an account takes an actor and authorizes it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from billing_app.db.enums import AccountKind, Scope, StaffRole
 
 @dataclass(frozen=True, slots=True)
 class UserActor:
-    """A signed-in person, as of a session row that was checked for this very request."""
+    """A signed-in person, from a session row that was checked for this request."""
 
     user_id: str
     name: str
@@ -20,7 +20,7 @@ class UserActor:
 class ServiceActor:
     """A service key. `organization_id` None means the platform: every organization.
 
-    `staff_role` is what a key with the scope `staff` may do.
+    `staff_role` is the role of a key with the scope `staff`.
     """
 
     key_id: int
@@ -32,15 +32,15 @@ class ServiceActor:
 
 @dataclass(frozen=True, slots=True)
 class OperatorActor:
-    """Whoever runs commands on the server itself; may do everything."""
+    """Runs commands on the server itself; may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaffActor:
-    """Somebody of the house with their role, or a service key with the scope `staff`.
+    """A staff member with their role, or a service key with the scope `staff`.
 
-    As of a row that was checked for this very request. `actor_id` is a user id, or `key:` and
-    the key's number.
+    From a row that was checked for this request. `actor_id` is a user id, or `key:` and the key's
+    number.
     """
 
     actor_id: str
@@ -50,9 +50,9 @@ class StaffActor:
 
 @dataclass(frozen=True, slots=True)
 class ViewingActor:
-    """Staff who look at one account as its holder does: they may read it, and change nothing.
+    """Staff who view one account as its holder sees it: they can read it and change nothing.
 
-    As of a row that was checked for this very request. `holder` is the account's name.
+    From a row that was checked for this request. `holder` is the account's name.
     """
 
     staff: StaffActor

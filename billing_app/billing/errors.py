@@ -1,11 +1,11 @@
-"""What can go wrong, as named errors with a stable code. They know nothing of HTTP."""
+"""Domain errors, each with a stable code. They know nothing of HTTP."""
 
 from datetime import datetime
 from typing import ClassVar
 
 
 class BillingError(Exception):
-    """Base of all. `code` never changes; `extensions` are the numbers and ids that explain it."""
+    """Base of all. `code` never changes; `extensions` are numbers and ids that explain it."""
 
     code: ClassVar[str] = "billing_error"
     title: ClassVar[str] = "Something went wrong"
@@ -18,35 +18,35 @@ class BillingError(Exception):
 
 class InvalidInputError(BillingError):
     code = "invalid_input"
-    title = "The request is not valid"
+    title = "Invalid request"
 
 
 class IdempotencyKeyRequiredError(InvalidInputError):
     code = "idempotency_key_required"
-    title = "An Idempotency-Key is required"
+    title = "Idempotency-Key required"
 
 
 class IdempotencyKeyReusedError(InvalidInputError):
     code = "idempotency_key_reused"
-    title = "This Idempotency-Key was used for another request"
+    title = "Idempotency-Key already used for a different request"
 
 
 class NotAuthenticatedError(BillingError):
     code = "not_authenticated"
-    title = "Who are you?"
+    title = "Authentication required"
 
 
 class ForbiddenError(BillingError):
     code = "forbidden"
-    title = "This is not yours"
+    title = "Access denied"
 
 
 class ScopeMissingError(ForbiddenError):
     code = "scope_missing"
-    title = "The key lacks a scope"
+    title = "API key scope missing"
 
     def __init__(self, *, scope: str) -> None:
-        super().__init__(f"This key lacks the scope {scope}.", scope=scope)
+        super().__init__(f"This API key does not have the scope {scope}.", scope=scope)
 
 
 class NotFoundError(BillingError):
@@ -56,69 +56,69 @@ class NotFoundError(BillingError):
 
 class OrganizationNotFoundError(NotFoundError):
     code = "organization_not_found"
-    title = "No such organization"
+    title = "Organization not found"
 
 
 class UserNotFoundError(NotFoundError):
     code = "user_not_found"
-    title = "No such user in this organization"
+    title = "User not found in this organization"
 
 
 class AccountNotFoundError(NotFoundError):
     code = "account_not_found"
-    title = "No such account"
+    title = "Account not found"
 
 
 class ReservationNotFoundError(NotFoundError):
     code = "reservation_not_found"
-    title = "No such reservation"
+    title = "Reservation not found"
 
 
 class EventNotFoundError(NotFoundError):
     code = "execution_not_found"
-    title = "No such execution"
+    title = "Execution not found"
 
 
 class ConflictError(BillingError):
     code = "conflict"
-    title = "The state has moved on"
+    title = "Conflict with the current state"
 
 
 class ReservationSettledError(ConflictError):
     code = "reservation_settled"
-    title = "The reservation is settled already"
+    title = "Reservation already committed or released"
 
 
 class ReservationExpiredError(ConflictError):
     code = "reservation_expired"
-    title = "The reservation has expired"
+    title = "Reservation expired"
 
 
 class RefundExceedsError(ConflictError):
     code = "refund_exceeds_event"
-    title = "More than there is to refund"
+    title = "Refund exceeds what can still be refunded"
 
 
 class PlanUnknownError(NotFoundError):
     code = "plan_unknown"
-    title = "No such plan"
+    title = "Plan not found"
 
 
 class AdjustmentExceedsError(ConflictError):
     code = "adjustment_exceeds_plan"
-    title = "The plan has not so many executions to move"
+    title = "The plan does not have enough executions"
 
 
 class EmailTakenError(ConflictError):
     code = "email_taken"
-    title = "This e-mail address has an account"
+    title = "An account with this e-mail address already exists"
 
 
 class DeniedError(BillingError):
-    """Executions are not allowed. Nothing was counted."""
+    """The executions are not allowed. Nothing was counted."""
 
     code = "denied"
-    title = "Denied"
+    title = "Executions denied"
 
     def __init__(
         self, detail: str, *, remaining: int, requested: int, period_end: datetime | None
@@ -139,7 +139,7 @@ class InsufficientExecutionsError(DeniedError):
 
 class PlanNotFoundError(DeniedError):
     code = "plan_not_found"
-    title = "There is no plan"
+    title = "The account has no plan"
 
 
 class TrialEndedError(DeniedError):
@@ -161,12 +161,12 @@ class TooManyAttemptsError(BillingError):
 
 class PaymentPastDueError(DeniedError):
     code = "payment_past_due"
-    title = "A payment is overdue"
+    title = "Payment overdue"
 
 
 class BudgetExceededError(DeniedError):
     code = "budget_exceeded"
-    title = "The limit for executions beyond the plan is reached"
+    title = "Overage limit reached"
 
 
 class PlanPausedError(DeniedError):
@@ -180,8 +180,8 @@ class AccountBlockedError(DeniedError):
 
 
 class CannotDecideError(BillingError):
-    """The database could not answer in time. Nothing is known to have been counted; a retry
-    with the same key is safe."""
+    """The database did not answer in time. Whether anything was counted is unknown; a retry with
+    the same key is safe."""
 
     code = "cannot_decide"
     title = "Cannot decide right now"

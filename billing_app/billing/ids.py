@@ -1,6 +1,6 @@
 """Ids as callers see them: a prefix, the account in 16 hexadecimal digits, then a number.
 
-ReasonBody the account stands in front, a row is found by its account first, on any shard.
+The account comes first, so that a row is found by its account, on any shard.
 """
 
 import re
@@ -23,7 +23,7 @@ def new_account_number() -> int:
 
 
 def new_id(prefix: str) -> str:
-    """A random id for what is not under an account, such as `org_` and `usr_`."""
+    """A random id for rows that do not belong to an account, such as `org_` and `usr_`."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(16))
 
 
@@ -37,13 +37,13 @@ def encode(prefix: str, account_id: int, number: int) -> str:
 
 
 def decode_account(text: str) -> int | None:
-    """The account's number, or None when this is no account id."""
+    """The account's number, or None when the text is not an account id."""
     pair = _split(ACCOUNT, text)
     return pair[0] if pair and pair[1] is None else None
 
 
 def decode(prefix: str, text: str) -> tuple[int, int] | None:
-    """Account and number, or None when the text is no such id."""
+    """Account and number, or None when the text is not an id with this prefix."""
     pair = _split(prefix, text)
     return (pair[0], pair[1]) if pair and pair[1] is not None else None
 

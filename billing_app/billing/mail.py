@@ -1,4 +1,4 @@
-"""Mail: what the billing service tells people, and what it needs of whoever carries it."""
+"""Mail that the billing service sends, and the interfaces that it is sent through."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,20 +18,20 @@ class Mail:
 
 class Mailer(Protocol):
     async def send(self, mail: Mail) -> None:
-        """Hand a mail over. Raises when that failed; then it may be tried again."""
+        """Hand over a mail. Raises when that fails; it can be tried again."""
         ...
 
 
 class Post(Protocol):
-    """Mail that is written and sent soon, if the transaction of `session` commits."""
+    """Queues mail in the transaction of `session`; it is sent soon after the commit."""
 
     async def password_link(self, session: AsyncSession, email: str) -> None:
-        """A link for a new password, to whoever signs in with this address. Raises when nothing
-        would be sent."""
+        """A password reset link for the user with this address. Raises when mail cannot be
+        sent."""
         ...
 
     async def password_changed(
         self, session: AsyncSession, user_id: str, changed_at: datetime
     ) -> None:
-        """Word that a password was changed. What is changed stands, also when this fails."""
+        """A notice that the password was changed. The change stands even when sending fails."""
         ...

@@ -1,46 +1,88 @@
-"""Money: integer minor units and an ISO currency. The one place that rounds, and says which way."""
+"""Money in integer minor units of an ISO currency. The one place that rounds an amount."""
 
 import re
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-DEFAULT_EXPONENT: Final = 2
-WITHOUT_DECIMALS: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF"
-WITH_THREE_DECIMALS: Final = "BHD JOD KWD OMR TND"
+from sqlalchemy import SQLColumnExpression
+
+from billing_app.billing.currencies import CURRENCIES, exponent_of, step_of
+from billing_app.billing.errors import InvalidInputError
+
 AMOUNT: Final = re.compile(r"(?P<whole>[0-9]{1,12})(\.(?P<decimals>[0-9]*))?", re.ASCII)
-EXPONENTS: Final[dict[str, int]] = {
-    **{str(code): 0 for code in WITHOUT_DECIMALS.split()},
-    **{str(code): 3 for code in WITH_THREE_DECIMALS.split()},
-}
+Number = TypeVar("Number", int, SQLColumnExpression[int])
 
 
-def exponent_of(currency: str) -> int:
-    """Decimal places of the minor unit (docs.stripe.com/currencies)."""
-    return EXPONENTS.get(currency.upper(), DEFAULT_EXPONENT)
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Two amounts are added or compared only in the same currency: else ValueError."""
+
+    minor: int
+    currency: str
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(self.minor + self._minor_of(other), self.currency)
+
+    def __neg__(self) -> "Money":
+        return Money(-self.minor, self.currency)
+
+    def __lt__(self, other: "Money") -> bool:
+        return self.minor < self._minor_of(other)
+
+    def __le__(self, other: "Money") -> bool:
+        return self.minor <= self._minor_of(other)
+
+    def __str__(self) -> str:
+        """`1,234.50 USD`; a negative amount starts with its sign."""
+        exponent = exponent_of(self.currency)
+        sign = "-" if self.minor < 0 else ""
+        whole, rest = divmod(abs(self.minor), 10**exponent)
+        decimals = f".{rest:0{exponent}d}" if exponent else ""
+        return f"{sign}{whole:,}{decimals} {self.currency.upper()}"
+
+    def share_rounded_down(self, part: int, whole: int) -> "Money":
+        """`part / whole` of it, rounded down to what the currency can charge: a credit is never
+        more than what was paid. 0 <= part <= whole, whole > 0."""
+        minor = share_rounded_down(self.minor, part, whole)
+        return Money(minor - minor % step_of(self.currency), self.currency)
+
+    def _minor_of(self, other: "Money") -> int:
+        if other.currency != self.currency:
+            raise ValueError(f"{self} and {other} have different currencies.")
+        return other.minor
 
 
 def share_rounded_down(amount_minor: int, part: int, whole: int) -> int:
-    """`amount * part / whole`, rounded down: what is given back is never more than was paid.
-
-    0 <= part <= whole, whole > 0.
-    """
+    """`amount * part / whole`, rounded down. 0 <= part <= whole, whole > 0."""
     assert 0 <= part <= whole
     assert whole > 0
     return amount_minor * part // whole
 
 
+def cost_of_units_begun(quantity: Number, unit: Number, unit_price_minor: Number) -> Number:
+    """Units rounded up, times the price of each: for numbers, or for columns of a query.
+    quantity >= 0, unit > 0."""
+    return (quantity + unit - 1) // unit * unit_price_minor
+
+
 def minor_units(amount: str, currency: str) -> int | None:
-    """`1,234.50` as minor units, exactly; None when it is no amount of that currency."""
+    """`1,234.50` as minor units, exactly; None when it is not an amount of that currency."""
     exponent = exponent_of(currency)
-    found = AMOUNT.fullmatch(amount.strip().replace(",", ""))
-    if found is None or len(found["decimals"] or "") > exponent:
+    match = AMOUNT.fullmatch(amount.strip().replace(",", ""))
+    if match is None or len(match["decimals"] or "") > exponent:
         return None
-    return int(found["whole"] + (found["decimals"] or "").ljust(exponent, "0"))
+    return int(match["whole"] + (match["decimals"] or "").ljust(exponent, "0"))
 
 
-def in_words(amount_minor: int, currency: str) -> str:
-    """`1,234.50 USD`; a negative amount has its sign in front."""
-    exponent = exponent_of(currency)
-    sign = "-" if amount_minor < 0 else ""
-    whole, rest = divmod(abs(amount_minor), 10**exponent)
-    decimals = f".{rest:0{exponent}d}" if exponent else ""
-    return f"{sign}{whole:,}{decimals} {currency.upper()}"
+def check_currency(currency: str) -> None:
+    """Raises InvalidInputError."""
+    if currency not in CURRENCIES:
+        raise InvalidInputError(f"{currency} is not a supported currency.", field="currency")
+
+
+def check_chargeable(price: Money, *, field: str) -> None:
+    """Raises InvalidInputError unless the currency can charge the amount."""
+    step = step_of(price.currency)
+    if price.minor % step:
+        detail = f"{price.currency} amounts must be multiples of {step} minor units."
+        raise InvalidInputError(detail, field=field)

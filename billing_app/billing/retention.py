@@ -1,4 +1,4 @@
-"""Removes what is past its retention: old answers, sessions, links. The ledger stays."""
+"""Deletes what is past its retention: stored answers, sessions, links. Never the ledger."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,17 +26,17 @@ DELETE FROM password_resets WHERE ctid = ANY(ARRAY(
 
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
-    """Forget answers older than the retention; a key that old would be decided afresh."""
+    """Delete stored answers past the retention; a retry that late is decided again."""
     return await _purge(database, OLD_KEYS, now - timedelta(days=retention_days))
 
 
 async def purge_sessions(database: Database, *, now: datetime) -> int:
-    """Forget sessions that ended SESSION_GRACE_DAYS ago."""
+    """Delete sessions that expired SESSION_GRACE_DAYS ago."""
     return await _purge(database, OLD_SESSIONS, now - timedelta(days=SESSION_GRACE_DAYS))
 
 
 async def purge_password_links(database: Database, *, now: datetime) -> int:
-    """Forget links that can't be used any more."""
+    """Delete password reset links that have expired."""
     return await _purge(database, OLD_LINKS, now)
 
 

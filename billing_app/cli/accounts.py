@@ -13,10 +13,10 @@ app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
 
 @app.command("create-organization")
 def create_organization(
-    name: Annotated[str, typer.Argument()],
-    executions: Annotated[int, typer.Option(help="Of its first paid plan.")],
+    name: Annotated[str, typer.Argument(help="The organization's name.")],
+    executions: Annotated[int, typer.Option(help="Executions of its first paid plan.")],
 ) -> None:
-    """Make an organization with a paid plan and print its id, alone on its line."""
+    """Create an organization with a paid plan and print its id."""
     organization_id = look_after(
         lambda services: accounts.create_organization(
             services.database, OperatorActor(), name=name, executions=executions, now=now()
@@ -28,10 +28,10 @@ def create_organization(
 @app.command("add-plan")
 def add_plan(
     organization: Annotated[str, typer.Argument(help="The organization's id.")],
-    executions: Annotated[int, typer.Option()],
-    name: Annotated[str, typer.Option()] = "Contract",
+    executions: Annotated[int, typer.Option(help="Executions of the plan.")],
+    name: Annotated[str, typer.Option(help="The plan's name.")] = "Contract",
 ) -> None:
-    """Queue one more paid plan; prints its place in the queue."""
+    """Add a paid plan to the organization's queue and print its sequence number."""
     sequence = look_after(
         lambda services: accounts.add_plan(
             services.database,

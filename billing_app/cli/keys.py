@@ -1,4 +1,4 @@
-"""Keys of services."""
+"""API keys of services."""
 
 from typing import Annotated, Final
 
@@ -11,20 +11,25 @@ from billing_app.db.enums import Scope, StaffRole
 
 MAX_ID: Final = 2**63 - 1
 
-app = typer.Typer(no_args_is_help=True, help="Keys of services.")
+app = typer.Typer(no_args_is_help=True, help="API keys of services.")
 
 
 @app.command("create")
 def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; may be repeated.")],
-    organization: Annotated[str | None, typer.Option(help="The organization it is for.")] = None,
-    platform: Annotated[bool, typer.Option("--platform", help="For all organizations.")] = False,
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do. Repeatable.")],
+    organization: Annotated[
+        str | None, typer.Option(help="Id of the organization that the key belongs to.")
+    ] = None,
+    platform: Annotated[
+        bool, typer.Option("--platform", help="Make the key valid for all organizations.")
+    ] = False,
     role: Annotated[
-        StaffRole | None, typer.Option(help="Of a key with the scope staff; billing by default.")
+        StaffRole | None,
+        typer.Option(help="Role of a staff key (default: billing)."),
     ] = None,
 ) -> None:
-    """Make a key and print it, once, alone on its line."""
+    """Create a key and print it. It is shown only once."""
     if (organization is None) is not platform:
         raise typer.BadParameter("Give either --organization ID or --platform.")
     made = look_after(
@@ -43,25 +48,25 @@ def create_key(
 
 @app.command("revoke")
 def revoke_key(
-    key_id: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="The number in `keys list`.")],
+    key_id: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Its number in `keys list`.")],
 ) -> None:
-    """Stop a key; it is refused everywhere within 5 seconds."""
+    """Revoke a key. Every process rejects it within 5 seconds."""
     revoked = look_after(
         lambda services: api_keys.revoke_key(
             services.database, OperatorActor(), key_id=key_id, now=now()
         )
     )
     if not revoked:
-        raise typer.BadParameter(f"There is no live key {key_id}.")
+        raise typer.BadParameter(f"No active key has the number {key_id}.")
 
 
 @app.command("list")
 def list_keys() -> None:
-    """Show keys, newest first, without their secrets."""
+    """List keys, newest first, without their secrets."""
     keys = look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
     for found in keys:
         out.print(
             f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
-            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'live'}"
+            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'active'}"
             f"  {found.staff_role or ''}"
         )

@@ -1,4 +1,4 @@
-"""The command line: start things, make keys and organizations, verify, replay."""
+"""The command line: `python -m billing_app`."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ import psycopg
 import typer
 from sqlalchemy.exc import OperationalError
 
+from billing_app import __version__
 from billing_app.billing.errors import BillingError
 from billing_app.cli import accounts, keys, staff
 from billing_app.cli.running import look_after, now, out, resolve_database, run
@@ -23,15 +24,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="The billing app: plans, exact counting of executions, pages, API.",
+    help="Billing for services that sell executions: plans, exact counting, payments, pages, API.",
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(staff.app, name="staff")
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-PortOption = Annotated[int, typer.Option(min=1, max=65535)]
-WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Number of server processes.")]
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 3000
@@ -40,7 +41,7 @@ EXIT_INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the command line; what a person can mend is one line on stderr, not a trace."""
+    """Run the command line. Errors that the operator can fix are one line on stderr."""
     from billing_app.replay import ReplayError
     from billing_app.serving import ServingError
 
@@ -57,17 +58,35 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(EXIT_REFUSED)
     except (psycopg.OperationalError, OperationalError) as error:
-        said = error.orig if isinstance(error, OperationalError) and error.orig else error
-        reason = str(said).splitlines()[0]
-        print(f"The database does not answer: {reason}", file=sys.stderr)
+        cause = error.orig if isinstance(error, OperationalError) and error.orig else error
+        reason = str(cause).splitlines()[0]
+        print(f"The database does not respond: {reason}", file=sys.stderr)
         sys.exit(EXIT_REFUSED)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the whole command line."""
 
 
 @app.command()
 def serve(
     host: HostOption = DEFAULT_HOST, port: PortOption = DEFAULT_PORT, workers: WorkersOption = 1
 ) -> None:
-    """Serve pages and API."""
+    """Serve the pages and the API."""
     from billing_app import serving
 
     _prepare_to_serve(host, port, workers)
@@ -78,7 +97,7 @@ def serve(
 def api(
     host: HostOption = DEFAULT_HOST, port: PortOption = DEFAULT_PORT, workers: WorkersOption = 1
 ) -> None:
-    """Serve the API alone, without the pages."""
+    """Serve only the API."""
     from billing_app import serving
 
     _prepare_to_serve(host, port, workers)
@@ -87,7 +106,7 @@ def api(
 
 @app.command()
 def worker() -> None:
-    """Run background work: retention, the nightly comparison of ledger and balances."""
+    """Run background jobs: webhooks, mail, top-ups, reconciliation, retention, checks."""
     url = resolve_database()
     migrations.require_current(url)
     from billing_app.jobs.worker import run_worker
@@ -97,7 +116,7 @@ def worker() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Upgrade the database to the current schema."""
     enter_demo_of_data()
     url = resolve_database()
     migrations.upgrade(url)
@@ -106,11 +125,11 @@ def migrate() -> None:
 
 @app.command()
 def seed(
-    demo: Annotated[bool, typer.Option("--demo", help="The demo's people and history.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Required to confirm.")] = False,
 ) -> None:
-    """Fill the database with demo data, once."""
+    """Fill an empty database with demo data."""
     if not demo:
-        raise typer.BadParameter("Say --demo: there is no other data to seed.")
+        raise typer.BadParameter("Pass --demo: demo data is the only kind there is.")
     enter_demo()
     migrations.upgrade(resolve_database())
     out.print(run(_seed_demo))
@@ -120,7 +139,7 @@ def seed(
 def demo(
     host: HostOption = DEFAULT_HOST,
     port: PortOption = DEFAULT_PORT,
-    api_only: Annotated[bool, typer.Option("--api-only", help="Without the pages.")] = False,
+    api_only: Annotated[bool, typer.Option("--api-only", help="Serve only the API.")] = False,
 ) -> None:
     """Start everything with demo data, on an embedded PostgreSQL unless DATABASE_URL is set."""
     from billing_app import serving
@@ -129,41 +148,41 @@ def demo(
     serving.require_free(host, port)
     enter_demo(port)
     own = load_settings().database_url is None
-    server = "Starting PostgreSQL (embedded)" if own else "Using the PostgreSQL of DATABASE_URL"
+    server = "Starting PostgreSQL (embedded)" if own else "Using PostgreSQL at DATABASE_URL"
     out.print(f"{server}, migrating, seeding demo data")
     migrations.upgrade(resolve_database())
     if not api_only:
         serving.build_pages()
     _prepare_to_serve(host, port, workers=1)
     with demo_processes(port):
-        words = run(partial(_seed_demo, with_payments=True))
-        serving.when_answering(host, port, lambda: out.print(words))
+        welcome = run(partial(_seed_demo, with_payments=True))
+        serving.when_answering(host, port, lambda: out.print(welcome))
         (serving.serve_api if api_only else serving.serve)(host, port, 1)
 
 
 @app.command()
 def verify() -> None:
-    """Recompute every balance from the ledger; exit 1 and list the differences if there are any."""
+    """Recompute every balance from the ledger. Lists differences and exits with 1 if any."""
     from billing_app.billing.executions.verification import verify as find_differences
 
     differences = look_after(lambda services: find_differences(services.database))
     for found in differences:
         out.print(
-            f"{found.account_id} {found.what}, {found.where}:"
-            f" expected {found.expected}, found {found.found}"
+            f"{found.account_id} {found.figure}, {found.row}:"
+            f" expected {found.expected}, found {found.actual}"
         )
     if differences:
         raise typer.Exit(1)
-    out.print("Every balance equals its ledger.")
+    out.print("All balances match the ledger.")
 
 
 @app.command()
 def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report.")] = False,
 ) -> None:
-    """Compare with the payment provider, name each difference, heal what is safe.
+    """Compare with the payment provider, report each difference and repair what is safe.
 
-    Exits with 1 when something is left.
+    Exits with 1 when differences remain.
     """
     from billing_app.payments.reconciliation import reconcile as compare
 
@@ -178,26 +197,30 @@ def reconcile(
     )
     for difference in found:
         about = f"{difference.account_id} {difference.what} {difference.provider_id}".strip()
-        done = " (healed)" if difference.healed else ""
-        out.print(f"{about}: here {difference.ours}, there {difference.theirs}{done}")
+        suffix = " (repaired)" if difference.healed else ""
+        out.print(f"{about}: ours {difference.ours}, theirs {difference.theirs}{suffix}")
     healed = sum(difference.healed for difference in found)
-    out.print(f"{len(found)} differences, {healed} healed, {len(found) - healed} left.")
-    if healed < len(found) and not dry_run:
+    left = len(found) - healed
+    out.print(f"Differences: {len(found)} found, {healed} repaired, {left} left.")
+    if left and not dry_run:
         raise typer.Exit(1)
 
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="CSV; one row is one execution.")],
-    organization: Annotated[str, typer.Option(help="Whose executions.")],
-    base_url: Annotated[str, typer.Option(help="Where the API is.")],
+    file: Annotated[Path, typer.Argument(help="CSV file; each row is one execution.")],
+    organization: Annotated[str, typer.Option(help="Id of the organization to charge.")],
+    base_url: Annotated[str, typer.Option(help="Address of the API, like http://localhost:3000.")],
     key: Annotated[str, typer.Option(help="A key with the scope executions.")],
     speed: Annotated[
-        float | None, typer.Option(min=0.001, help="1: as recorded; default: at once.")
+        float | None,
+        typer.Option(
+            min=0.001, help="1 keeps the recorded pace, 10 is ten times faster (default: no waits)."
+        ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=512)] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections.")] = 32,
 ) -> None:
-    """Send one consume for each row; can be stopped and run again without counting twice."""
+    """Consume one execution for each row of a file. Safe to stop and run again."""
     from billing_app.replay import ReplayStoppedError, Target
     from billing_app.replay import replay as send
 
@@ -221,14 +244,14 @@ def _prepare_to_serve(host: str, port: int, workers: int) -> None:
 
 
 async def _seed_demo(services: Services, *, with_payments: bool = False) -> str:
-    """Make the demo's data; returns the address, the sign-ins and a request to try."""
+    """Create the demo data. Returns the address, the sign-ins and a request to try."""
     from billing_app.api.app import prepare
     from billing_app.demo.seed import PASSWORD, seed_demo
 
     await prepare(services)
     made = await seed_demo(services, now(), with_payments=with_payments)
     address, mail = services.settings.public_url, services.settings.mail_directory
-    kept = f"  Mail is not sent but kept in {mail}\n" if mail else ""
+    kept = f"  Mail is not sent; it is saved in {mail}\n" if mail else ""
     sign_ins = "".join(
         f"  Sign in as {email}  password: {PASSWORD}  ({who})\n" for email, who in made.sign_ins
     )

@@ -1,4 +1,4 @@
-"""What every command stands on: the configured database, and services for as long as it takes."""
+"""Runs a command's work with services on the configured database."""
 
 import asyncio
 import os
@@ -18,13 +18,13 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def look_after(work: Callable[[Services], Awaitable[Result]]) -> Result:
-    """Do the work on the configured database, or without settings on the demo's."""
+    """Run work on the configured database, or on the demo's when no settings are given."""
     enter_demo_of_data()
     return run(work)
 
 
 def run(work: Callable[[Services], Awaitable[Result]]) -> Result:
-    """Do the work with services of its own, on a database that is not behind."""
+    """Run work with its own services. Raises DatabaseBehindError before that."""
 
     async def with_services() -> Result:
         url = resolve_database()
@@ -39,7 +39,7 @@ def run(work: Callable[[Services], Awaitable[Result]]) -> Result:
 
 
 def resolve_database() -> str:
-    """The database's URL, also for child processes; starts the embedded server if need be."""
+    """The database URL, exported to child processes; starts the embedded server if needed."""
     url = database_url(load_settings())
     os.environ["DATABASE_URL"] = url
     load_settings.cache_clear()

@@ -1,1 +1,1 @@
-"""Parts that pages share. They are given values and know no state; the look is in assets/."""
+"""Components that pages share. They take values and know no state; styles are in assets/."""

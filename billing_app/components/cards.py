@@ -1,13 +1,13 @@
-"""The head of a page and the cards it is made of."""
+"""The page header, cards and columns."""
 
 import reflex as rx
 from reflex_components_core.core.banner import has_connection_errors
 
-from billing_app.components.numbers import Words
+from billing_app.components.numbers import Text
 
 
-def page_head(title: Words, note: Words, *actions: rx.Component) -> rx.Component:
-    """What this page is, and what can be done with it as a whole."""
+def page_head(title: Text, note: Text, *actions: rx.Component) -> rx.Component:
+    """The page's title, a note, and actions for the whole page."""
     return rx.el.header(
         rx.el.div(
             rx.el.h1(title, class_name="page-title"),
@@ -18,8 +18,8 @@ def page_head(title: Words, note: Words, *actions: rx.Component) -> rx.Component
     )
 
 
-def live_mark(*, is_broken: rx.Var[bool]) -> rx.Component:
-    """Says that the numbers move by themselves, or that they can't at the moment."""
+def live_indicator(*, is_broken: rx.Var[bool]) -> rx.Component:
+    """Whether the numbers are updating at the moment."""
     is_waiting = is_broken | has_connection_errors
     return rx.el.span(
         rx.cond(is_waiting, "Reconnecting", "Live"),
@@ -30,12 +30,12 @@ def live_mark(*, is_broken: rx.Var[bool]) -> rx.Component:
 
 def card(
     *body: rx.Component,
-    title: Words = "",
-    note: Words | None = None,
+    title: Text = "",
+    note: Text | None = None,
     actions: list[rx.Component] | None = None,
     flush: bool = False,
 ) -> rx.Component:
-    """A titled surface; `flush` lets a table reach its edges."""
+    """A card with a title; `flush` lets a table reach its edges."""
     head = rx.el.div(
         rx.el.div(
             rx.el.h2(title, class_name="card-title"),
@@ -52,10 +52,10 @@ def card(
 
 
 def bare_card(*body: rx.Component) -> rx.Component:
-    """A surface whose content brings its own spacing."""
+    """A card whose content has its own spacing."""
     return rx.el.section(*body, class_name="card")
 
 
 def columns(*cards: rx.Component, even: bool = False) -> rx.Component:
-    """Cards side by side where there is room."""
+    """Cards side by side, if there is room."""
     return rx.el.div(*cards, class_name="columns even" if even else "columns")

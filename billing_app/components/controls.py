@@ -1,43 +1,44 @@
-"""Things to press and to fill in."""
+"""Buttons, fields, selects, pagers, and forms and links that the browser handles itself."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import reflex as rx
+from reflex.vars import NumberVar
 
-from billing_app.components.numbers import Words
+from billing_app.components.numbers import Text
 
-# Reflex types a handler by its arguments, and none of its types fits all that is passed here.
+# Reflex types a handler by its arguments; no single type fits all of them.
 Handler = Any
 FieldKind = Literal["email", "password", "text"]
 
 
 def press_button(
-    words: Words,
+    text: Text,
     *,
-    name: Words,
+    name: Text,
     pending: rx.Var[str],
     on_press: Handler,
-    look: Words = "",
-    label: Words | None = None,
+    look: Text = "",
+    label: Text | None = None,
 ) -> rx.Component:
-    """Starts something slow: while anything is `pending` it can't be pressed, and the one that
-    was says so. It keeps the focus, so that a dialog can give it back. `look`: "strong", "danger",
+    """Starts something slow: inactive while anything is `pending`, with a spinner if it is this
+    button. It keeps the focus, so that a dialog can return it. `look`: "strong", "danger",
     "quiet", "small"; `label`: for screen readers."""
     is_mine = pending == name
-    named: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "aria-busy": rx.cond(is_mine, "true", "false"),
         "aria-disabled": rx.cond(pending != "", "true", "false"),
     }
     if label is not None:
-        named["aria-label"] = label
+        attributes["aria-label"] = label
     return rx.el.button(
         rx.cond(is_mine, rx.el.span(class_name="spinner", aria_hidden="true"), rx.fragment()),
-        words,
+        text,
         type="button",
         class_name=f"button {look}",
         on_click=on_press,
-        custom_attrs=named,
+        custom_attrs=attributes,
     )
 
 
@@ -48,17 +49,17 @@ def segments(
     chosen: rx.Var[str],
     on_choose: Handler,
 ) -> rx.Component:
-    """One of a few choices, given as (value, words)."""
+    """One of a few choices, given as (value, text)."""
     return rx.el.div(
         *[
             rx.el.button(
-                words,
+                text,
                 type="button",
                 class_name="segment",
                 on_click=on_choose(value),
                 custom_attrs={"aria-pressed": rx.cond(chosen == value, "true", "false")},
             )
-            for value, words in choices
+            for value, text in choices
         ],
         class_name="segments",
         role="group",
@@ -110,38 +111,41 @@ def _day(
 
 
 def pager(
-    words: Words,
+    page_number: NumberVar[int],
     *,
-    has_newer: rx.Var[bool],
     has_older: rx.Var[bool],
     on_newer: Handler,
     on_older: Handler,
-    words_back: Words = "Newer",
-    words_on: Words = "Older",
+    back_label: Text = "Newer",
+    forward_label: Text = "Older",
 ) -> rx.Component:
-    """Moves through a list that the server pages."""
-    return rx.el.nav(
-        rx.el.span(words, class_name="number"),
-        rx.el.div(
-            _page_button(words_back, enabled=has_newer, on_click=on_newer),
-            _page_button(words_on, enabled=has_older, on_click=on_older),
-            class_name="pager-buttons",
+    """Pages through a list on the server; hidden while there is only one page."""
+    has_newer = page_number > 1
+    return rx.cond(
+        has_older | has_newer,
+        rx.el.nav(
+            rx.el.span(f"Page {page_number}", class_name="number"),
+            rx.el.div(
+                _page_button(back_label, enabled=has_newer, on_click=on_newer),
+                _page_button(forward_label, enabled=has_older, on_click=on_older),
+                class_name="pager-buttons",
+            ),
+            class_name="pager",
+            custom_attrs={"aria-label": "Pages"},
         ),
-        class_name="pager",
-        custom_attrs={"aria-label": "Pages"},
     )
 
 
-def _page_button(words: Words, *, enabled: rx.Var[bool], on_click: Handler) -> rx.Component:
+def _page_button(text: Text, *, enabled: rx.Var[bool], on_click: Handler) -> rx.Component:
     return rx.el.button(
-        words, type="button", class_name="button small", disabled=~enabled, on_click=on_click
+        text, type="button", class_name="button small", disabled=~enabled, on_click=on_click
     )
 
 
 def text_field(
     *, name: str, label: str, kind: FieldKind, autocomplete: str, hint: str = "", **attributes: Any
 ) -> rx.Component:
-    """A labelled field of a form that the browser itself sends."""
+    """A labelled field of a form that the browser posts itself."""
     hint_id = f"{name}-hint"
     described = {"aria-describedby": hint_id} if hint else {}
     return rx.el.div(
@@ -162,7 +166,7 @@ def text_field(
 
 
 class NativeForm(rx.el.Div):
-    """A form that the browser posts itself: `rx.form` always prevents that."""
+    """A form that the browser posts itself, which `rx.form` always prevents."""
 
     tag = "form"
 
@@ -171,7 +175,7 @@ class NativeForm(rx.el.Div):
 
 
 class NativeLink(rx.el.Div):
-    """A link that the browser follows itself: Reflex's own takes local paths for pages."""
+    """A link that the browser follows itself; Reflex's own treats local paths as pages."""
 
     tag = "a"
 

@@ -1,18 +1,20 @@
-"""What asks before something is done: a dialog with a form, its fields, and the yes."""
+"""Confirmation dialogs and the fields of their forms."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 import reflex as rx
 
 from billing_app.components.controls import Handler
 from billing_app.components.feedback import notice
-from billing_app.components.numbers import Words
+from billing_app.components.numbers import Text
 
 FieldKind = Literal["text", "number", "date", "datetime-local", "email"]
 
-# Radix gives the focus back to its own trigger alone; these dialogs are opened by the server. One
-# that a menu opened belongs to the menu's button, whether the menu goes before the dialog comes or
-# after. Where the button is gone, the page has the focus.
+# Radix returns the focus only to its own trigger, but the server opens these dialogs. After a
+# dialog opened from a menu, the focus returns to the menu's button, whichever closes first; if the
+# button is gone, to the page.
 REMEMBER_OPENER: Final = """() => {
     const focused = document.activeElement;
     const menu = focused.closest('[role=menu]');
@@ -39,13 +41,13 @@ MENU_OF_DIALOGS: Final = {"onCloseAutoFocus": rx.Var(LEAVE_TO_DIALOG)}
 
 
 def dialog(
-    *body: rx.Component, title: Words, words: Words, is_open: rx.Var[bool], on_close: Handler
+    *body: rx.Component, title: Text, words: Text, is_open: rx.Var[bool], on_close: Handler
 ) -> rx.Component:
-    """Over the page, until it is closed; Escape closes it."""
+    """A modal dialog; Escape closes it."""
     return rx.dialog.root(
         rx.dialog.content(
             rx.dialog.title(title, class_name="dialog-title"),
-            rx.dialog.description(words, class_name="dialog-words"),
+            rx.dialog.description(words, class_name="dialog-text"),
             *body,
             class_name="dialog",
             custom_attrs=GIVE_FOCUS_BACK,
@@ -56,113 +58,78 @@ def dialog(
 
 
 def problem_in(said: Any) -> rx.Component:
-    """Why it was refused, inside the dialog; `said` is what a StaffPage says."""
+    """Why the action was refused, inside the dialog; `said` is the result of a StaffPage."""
     return rx.cond(said.is_bad, notice(tone="bad", title=said.words, words=""))
 
 
 def field(
-    label: Words,
+    label: Text,
     name: str,
     *,
     kind: FieldKind = "text",
-    hint: Words = "",
-    value: Words | None = None,
+    hint: Text = "",
+    value: Text | None = None,
     is_required: bool = True,
     **attributes: Any,
 ) -> rx.Component:
-    """A labelled field of a dialog's form; `value` is what stands there first."""
-    identity = f"field-{name}"
-    first = {} if value is None else {"default_value": value}
-    return _labelled(
-        label,
-        identity,
-        hint,
-        rx.el.input(
-            id=identity,
-            name=name,
-            type=kind,
-            required=is_required,
-            auto_complete="off",
-            class_name="input",
-            custom_attrs=_described(identity, hint),
-            **first,
-            **attributes,
-        ),
+    """A labelled field of a dialog's form; `value` is its first value."""
+    control = partial(
+        rx.el.input, type=kind, required=is_required, auto_complete="off", class_name="input"
     )
+    return _labelled(control, label, name, hint=hint, value=value, **attributes)
 
 
 def choice_field(
-    label: Words,
+    label: Text,
     name: str,
     options: list[rx.Component],
     *,
-    hint: Words = "",
-    value: Words | None = None,
+    hint: Text = "",
+    value: Text | None = None,
     **attributes: Any,
 ) -> rx.Component:
-    """A labelled choice of a dialog's form."""
-    identity = f"field-{name}"
-    first = {} if value is None else {"default_value": value}
-    return _labelled(
-        label,
-        identity,
-        hint,
-        rx.el.select(
-            *options,
-            id=identity,
-            name=name,
-            class_name="select",
-            custom_attrs=_described(identity, hint),
-            **first,
-            **attributes,
-        ),
-    )
+    """A labelled select of a dialog's form."""
+    control = partial(rx.el.select, *options, class_name="select")
+    return _labelled(control, label, name, hint=hint, value=value, **attributes)
 
 
 def reason_field(
-    hint: Words = "The customer sees it in their history.",
+    hint: Text = "The customer sees it in their history.",
     *,
-    value: Words | None = None,
+    value: Text | None = None,
     **attributes: Any,
 ) -> rx.Component:
-    """Why: every change of the staff says it. `value` is what stands there first."""
-    first = {} if value is None else {"default_value": value}
-    return _labelled(
-        "Reason",
-        "field-reason",
-        hint,
-        rx.el.textarea(
-            id="field-reason",
-            name="reason",
-            required=True,
-            max_length=500,
-            rows="2",
-            class_name="input area",
-            custom_attrs=_described("field-reason", hint),
-            **first,
-            **attributes,
-        ),
+    """The reason, which every change by staff requires."""
+    control = partial(
+        rx.el.textarea, required=True, max_length=500, rows="2", class_name="input area"
     )
+    return _labelled(control, "Reason", "reason", hint=hint, value=value, **attributes)
 
 
 def dialog_foot(*buttons: rx.Component) -> rx.Component:
     return rx.el.div(*buttons, class_name="dialog-foot")
 
 
-def _labelled(label: Words, identity: str, hint: Words, control: rx.Component) -> rx.Component:
+def _labelled(
+    control: Callable[..., rx.Component],
+    label: Text,
+    name: str,
+    *,
+    hint: Text,
+    value: Text | None,
+    **attributes: Any,
+) -> rx.Component:
+    identity = f"field-{name}"
+    has_hint = isinstance(hint, rx.Var) or bool(hint)
+    if value is not None:
+        attributes["default_value"] = value
+    if has_hint:
+        attributes["custom_attrs"] = {"aria-describedby": f"{identity}-hint"}
     return rx.el.div(
         rx.el.label(label, html_for=identity, class_name="field-label"),
-        control,
+        control(id=identity, name=name, **attributes),
         rx.el.p(hint, id=f"{identity}-hint", class_name="field-hint")
-        if _is_said(hint)
+        if has_hint
         else rx.fragment(),
         class_name="field",
     )
-
-
-def _described(identity: str, hint: Words) -> dict[str, str]:
-    return {"aria-describedby": f"{identity}-hint"} if _is_said(hint) else {}
-
-
-def _is_said(words: Words) -> bool:
-    return isinstance(words, rx.Var) or bool(words)

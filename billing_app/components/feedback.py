@@ -1,23 +1,23 @@
-"""What a page shows when it has nothing, not yet, or something to say."""
+"""Notices, empty states, skeletons and connection messages."""
 
 from typing import Any
 
 import reflex as rx
 from reflex_components_core.core.banner import has_too_many_connection_errors
 
-from billing_app.components.numbers import Tone, Words
+from billing_app.components.numbers import Text, Tone
 
 
 def notice(
-    *, tone: Tone, title: Words, words: Words, actions: list[rx.Component] | None = None
+    *, tone: Tone, title: Text, words: Text, actions: list[rx.Component] | None = None
 ) -> rx.Component:
-    """Something the reader should know now; `tone` is "", "good", "warning" or "bad"."""
+    """A message in a box; `tone` is "", "good", "warning" or "bad"."""
     return rx.el.div(
         _tone_icon(tone),
         rx.el.div(
             rx.el.p(title, class_name="notice-title"),
-            rx.el.p(words, class_name="notice-words"),
-            class_name="notice-text",
+            rx.el.p(words, class_name="notice-text"),
+            class_name="notice-body",
         ),
         rx.el.div(*actions, class_name="notice-actions") if actions else rx.fragment(),
         class_name=f"notice {tone}",
@@ -35,7 +35,7 @@ def _tone_icon(tone: Tone) -> rx.Component:
 
 
 def dismiss_button(on_press: Any) -> rx.Component:
-    """Takes a notice away once it was read."""
+    """Hides a notice."""
     return rx.el.button(
         rx.icon("x", aria_hidden="true"),
         type="button",
@@ -46,56 +46,55 @@ def dismiss_button(on_press: Any) -> rx.Component:
 
 
 def empty(
-    *, icon: str, title: Words, words: Words, action: rx.Component | None = None
+    *, icon: str, title: Text, words: Text, action: rx.Component | None = None
 ) -> rx.Component:
-    """Nothing is here, and what would bring something."""
+    """An empty state, with what would fill it."""
     return rx.el.div(
         rx.icon(icon, aria_hidden="true"),
         rx.el.p(title, class_name="empty-title"),
-        rx.el.p(words, class_name="empty-words"),
+        rx.el.p(words, class_name="empty-text"),
         rx.fragment() if action is None else rx.el.div(action, class_name="empty-action"),
         class_name="empty",
     )
 
 
 def out_of_date(*, is_broken: rx.Var[bool], read_at: rx.Var[str]) -> rx.Component:
-    """Above what was read before, while nothing newer can be read."""
+    """Shown above old data while nothing newer can be read."""
     return rx.cond(
         is_broken,
         notice(
             tone="warning",
-            title=f"Not up to date: this is how it stood on {read_at} UTC",
-            words="The server can't read anything newer right now."
-            " This page tries again every few seconds.",
+            title=f"Out of date: last updated {read_at} UTC",
+            words="The server can't read newer data now. This page retries every few seconds.",
         ),
     )
 
 
 def connection_lost() -> rx.Component:
-    """Says on any page that the server can't be reached; goes away when it can."""
+    """Shown on every page while the server can't be reached."""
     return rx.cond(
         has_too_many_connection_errors,
         rx.el.div(
             rx.icon("cloud-off", aria_hidden="true"),
-            "No connection to the server. Trying again.",
+            "Connection to the server lost. Reconnecting.",
             class_name="connection-lost",
             role="status",
         ),
     )
 
 
-def bone(height_px: int, *, width: str = "100%") -> rx.Component:
-    """A grey shape where something will be."""
-    return rx.el.div(class_name="bone", style={"height": f"{height_px}px", "width": width})
+def _block(height_px: int, *, width: str = "100%") -> rx.Component:
+    """A grey placeholder."""
+    return rx.el.div(class_name="skeleton", style={"height": f"{height_px}px", "width": width})
 
 
-def page_bones() -> rx.Component:
-    """The shape of a page while its first numbers are on their way."""
+def page_skeleton() -> rx.Component:
+    """The placeholder of a page until its first numbers arrive."""
     return rx.el.div(
-        rx.el.div(bone(28, width="180px"), class_name="page-head"),
-        rx.el.div(bone(232), bone(232), class_name="columns"),
-        bone(320),
-        bone(240),
+        rx.el.div(_block(28, width="180px"), class_name="page-head"),
+        rx.el.div(_block(232), _block(232), class_name="columns"),
+        _block(320),
+        _block(240),
         rx.el.span("Loading", class_name="visually-hidden", role="status"),
         class_name="main-inner",
         custom_attrs={"aria-busy": "true"},

@@ -1,4 +1,4 @@
-"""A long table that the server pages: search box, filters, heads that sort, and a pager."""
+"""A table paged by the server: search box, filters, sortable headers and a pager."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from reflex.vars import ArrayVar
 from billing_app.components.cards import card
 from billing_app.components.controls import Handler, pager, select
 from billing_app.components.feedback import empty, notice
-from billing_app.components.tables import cell, head_words
+from billing_app.components.tables import cell, head_label
 
 SEARCH_DELAY_MS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A head; `sort` is the order that it stands for, None: it can't be sorted by. `is_lead`: on a
-    phone it comes first, and says what the columns before it would."""
+    """A column; `sort` is its sort key, None if it can't be sorted by. `is_lead`: on a phone it
+    comes first, and includes the columns before it."""
 
     name: str
     sort: StrEnum | None = None
@@ -29,13 +29,13 @@ class Column:
 
     @property
     def classes(self) -> str:
-        marks = {"right": self.is_right, "wide-only": self.is_wide_only, "lead": self.is_lead}
-        return " ".join(name for name, is_so in marks.items() if is_so)
+        flags = {"right": self.is_right, "wide-only": self.is_wide_only, "lead": self.is_lead}
+        return " ".join(name for name, is_set in flags.items() if is_set)
 
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """A table of a state that inherits from Listing: its name there and its Place."""
+    """A table of a state that inherits from Listing."""
 
     state: Any
     table: str
@@ -48,7 +48,7 @@ class Paging:
         return self.state.sort_by(self.table, sort.value)
 
     def chosen(self, name: str) -> rx.Var[str]:
-        """What a filter says, "" when it is not set."""
+        """The value of a filter, "" if not set."""
         key = f"{self.table} {name}"
         filters = self.state.filters
         return rx.cond(filters.contains(key), filters[key], "").to(str)
@@ -69,7 +69,7 @@ def listing(
     tools: Sequence[rx.Component] = (),
     **head: Any,
 ) -> rx.Component:
-    """A card with the tools above the table and the pager below it; `head` is the card's."""
+    """A card with tools above the table and a pager below; `head` is the card's."""
     nothing = rx.cond(
         paging.place.is_filtered, when_filtered or _nothing_matches(paging), when_empty
     )
@@ -89,17 +89,13 @@ def listing(
             class_name=rx.cond(paging.state.is_busy, "listing busy", "listing"),
             custom_attrs={"aria-busy": rx.cond(paging.state.is_busy, "true", "false")},
         ),
-        rx.cond(
-            place.has_older | (place.page_number > 1),
-            pager(
-                f"Page {place.page_number}",
-                has_newer=place.page_number > 1,
-                has_older=place.has_older,
-                on_newer=paging.state.show_newer(paging.table),
-                on_older=paging.state.show_older(paging.table),
-                words_back="Back",
-                words_on=rx.cond(place.examined, "Search on", "Next"),
-            ),
+        pager(
+            place.page_number,
+            has_older=place.has_older,
+            on_newer=paging.state.show_newer(paging.table),
+            on_older=paging.state.show_older(paging.table),
+            back_label="Back",
+            forward_label=rx.cond(place.examined, "Keep searching", "Next"),
         ),
         flush=True,
         **head,
@@ -107,7 +103,7 @@ def listing(
 
 
 def clear_button(paging: Paging) -> rx.Component:
-    """Shows all rows of the table again."""
+    """Removes all filters of the table."""
     return rx.el.button(
         "Clear filters",
         type="button",
@@ -125,31 +121,31 @@ def _tools(tools: Sequence[rx.Component], paging: Paging) -> rx.Component:
 def _nothing_matches(paging: Paging) -> rx.Component:
     return empty(
         icon="search-x",
-        title="Nothing matches",
-        words="Take a filter away, or look for another.",
+        title="No matches",
+        words="Remove a filter or change your search.",
         action=clear_button(paging),
     )
 
 
 def lead_cell(content: rx.Var[str] | rx.Component, at: rx.Var[str], classes: str) -> rx.Component:
-    """The cell of the column that leads on a phone: there it tells the time too."""
-    when = rx.el.span(at, class_name="at")
-    return cell(rx.fragment(content, when), f"{classes} lead")
+    """The cell of the lead column; on a phone it also shows the time."""
+    time = rx.el.span(at, class_name="at")
+    return cell(rx.fragment(content, time), f"{classes} lead")
 
 
 def _nothing_yet(paging: Paging) -> rx.Component:
-    """A page that is empty though there is more to look at."""
+    """An empty page with more to search."""
     return empty(
         icon="search",
-        title=f"Looked at {paging.place.examined} accounts, nothing yet",
-        words="What you look for is rare, or not there. The search goes on where it stopped.",
+        title=f"Looked through {paging.place.examined} accounts, no match yet",
+        words="Keep searching to look through the rest.",
     )
 
 
 def search_box(
     paging: Paging, name: str, label: str, hint: str, *, is_small: bool = False
 ) -> rx.Component:
-    """A filter of letters, used while one types."""
+    """A text filter, applied while typing."""
     return rx.el.label(
         rx.icon("search", aria_hidden="true"),
         rx.debounce_input(
@@ -172,21 +168,21 @@ def search_box(
 def filter_select(
     paging: Paging, name: str, label: str, choices: Sequence[tuple[str, str]]
 ) -> rx.Component:
-    """One of a few values; choices are (value, words), the value "" is for all."""
+    """One of a few values; choices are (value, text), with "" for all."""
     return select(
         label,
-        options=[rx.el.option(words, value=value) for value, words in choices],
+        options=[rx.el.option(text, value=value) for value, text in choices],
         value=paging.chosen(name),
         on_change=paging.on_filter(name),
     )
 
 
 def filter_days(paging: Paging, first: str, last: str) -> rx.Component:
-    """Between two UTC days, both included; either may be left open."""
+    """Between two UTC days, inclusive; either may be empty."""
     return rx.el.div(
         *[
             rx.el.label(
-                words,
+                label,
                 rx.el.input(
                     type="date",
                     value=paging.chosen(name),
@@ -195,7 +191,7 @@ def filter_days(paging: Paging, first: str, last: str) -> rx.Component:
                 ),
                 class_name="field-inline",
             )
-            for words, name in (("From", first), ("to", last))
+            for label, name in (("From", first), ("to", last))
         ],
         class_name="controls filter-days",
         role="group",
@@ -225,17 +221,17 @@ def _table(
 
 
 def _head(column: Column, paging: Paging) -> rx.Component:
-    """Pressed, it sorts by its column; pressed again, the other way round."""
+    """A header; pressing it sorts by its column, pressing again reverses the order."""
     sort, place = column.sort, paging.place
     if sort is None:
-        return rx.el.th(head_words(column.name), class_name=column.classes, scope="col")
-    is_this = place.sort == sort.value
-    falls = rx.cond(is_this, rx.cond(place.descending, "descending", "ascending"), "none")
+        return rx.el.th(head_label(column.name), class_name=column.classes, scope="col")
+    is_sorted = place.sort == sort.value
+    direction = rx.cond(is_sorted, rx.cond(place.descending, "descending", "ascending"), "none")
     return rx.el.th(
         rx.el.button(
             column.name,
             rx.match(
-                falls,
+                direction,
                 ("descending", rx.icon("arrow-down", aria_hidden="true")),
                 ("ascending", rx.icon("arrow-up", aria_hidden="true")),
                 rx.icon("arrow-up-down", aria_hidden="true"),
@@ -246,5 +242,5 @@ def _head(column: Column, paging: Paging) -> rx.Component:
         ),
         class_name=column.classes,
         scope="col",
-        custom_attrs={"aria-sort": falls},
+        custom_attrs={"aria-sort": direction},
     )

@@ -1,13 +1,13 @@
-"""Numbers that are read at a glance: stats, meters, badges, facts."""
+"""Stats, meters, badges and detail lists."""
 
 import reflex as rx
 
-Words = rx.Var[str] | str
+Text = rx.Var[str] | str
 Tone = rx.Var[str] | str
 
 
-def stat(label: Words, value: Words, hint: Words) -> rx.Component:
-    """A number with its name above and a word of context below."""
+def stat(label: Text, value: Text, hint: Text) -> rx.Component:
+    """A number with its label above and a hint below."""
     return rx.el.div(
         rx.el.div(label, class_name="stat-label"),
         rx.el.div(value, class_name="stat-value"),
@@ -28,15 +28,15 @@ def meter(
     *,
     percent: rx.Var[float],
     tone: Tone,
-    label: Words,
-    value: Words,
+    label: Text,
+    value: Text,
     held_percent: rx.Var[float] | None = None,
     thin: bool = False,
 ) -> rx.Component:
-    """A bar as full as the words beside it say: what is left where they tell what is left.
+    """A bar that shows the same share as the text beside it, which is also its accessible `value`.
 
-    `value` are these words, for who hears the page. What is on hold is lighter, beside the rest;
-    `tone` is "", "warning" (80% taken), "spent" (nothing left) or "quiet".
+    Reserved executions are lighter. `tone` is "", "warning" (80% taken), "spent" (nothing left)
+    or "quiet".
     """
     size = "thin" if thin else ""
     return rx.el.div(
@@ -55,19 +55,19 @@ def meter(
 
 
 def _held(percent: rx.Var[float]) -> rx.Component:
-    """Not there for nothing: the gap before it would leave a full bar short."""
+    """Left out at 0: its gap would leave a full bar short."""
     return rx.cond(
         percent.to(float) > 0, rx.el.div(class_name="meter-held", style={"width": f"{percent}%"})
     )
 
 
-def badge(words: Words, tone: Tone = "") -> rx.Component:
-    """A word of state; `tone` is "", "accent", "good", "warning" or "bad"."""
-    return rx.el.span(words, class_name=f"badge {tone}")
+def badge(text: Text, tone: Tone = "") -> rx.Component:
+    """A status label; `tone` is "", "accent", "good", "warning" or "bad"."""
+    return rx.el.span(text, class_name=f"badge {tone}")
 
 
-def detail_list(*pairs: tuple[Words, Words]) -> rx.Component:
-    """Names with their values, two to a row."""
+def detail_list(*pairs: tuple[Text, Text]) -> rx.Component:
+    """Names and values, two per row."""
     return rx.el.dl(
         *[rx.el.div(rx.el.dt(name), rx.el.dd(value)) for name, value in pairs],
         class_name="details",

@@ -1,4 +1,4 @@
-"""Tables: a head, rows bound to a list, and what stands there when the list is empty."""
+"""Tables bound to a list, with an empty state."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -20,7 +20,7 @@ def table(
     wide_only: Sequence[str] = (),
     dense: bool = False,
 ) -> rx.Component:
-    """A table of `rows`; heads named in `right` stand right, in `wide_only` not on phones."""
+    """A table of `rows`; columns in `right` are right-aligned, in `wide_only` hidden on phones."""
     return rx.cond(
         rows.length() > 0,
         rx.el.div(
@@ -43,11 +43,11 @@ def table(
 
 def _head(name: str, *, right: Sequence[str], wide_only: Sequence[str]) -> rx.Component:
     classes = ["right"] * (name in right) + ["wide-only"] * (name in wide_only)
-    return rx.el.th(head_words(name), class_name=" ".join(classes), scope="col")
+    return rx.el.th(head_label(name), class_name=" ".join(classes), scope="col")
 
 
-def head_words(name: str) -> rx.Component | str:
-    """The head of a column of buttons is for screen readers alone."""
+def head_label(name: str) -> rx.Component | str:
+    """The header of a column of buttons is for screen readers only."""
     return rx.el.span(name, class_name="visually-hidden") if name == ACTIONS else name
 
 
@@ -57,13 +57,13 @@ def cell(content: rx.Var | str | rx.Component, classes: str = "") -> rx.Componen
 
 
 def amount_cell(amount: rx.Var[str], refunded: rx.Var[str]) -> rx.Component:
-    """What an invoice asks for, and below it what of that was paid back, if anything was."""
-    back = rx.cond(refunded != "", rx.el.p(refunded, class_name="row-note"))
-    return cell(rx.fragment(amount, back), "right strong")
+    """An invoice's amount, and below it what was refunded, if anything."""
+    refund = rx.cond(refunded != "", rx.el.p(refunded, class_name="row-note"))
+    return cell(rx.fragment(amount, refund), "right strong")
 
 
 def id_cell(of: rx.Var[str]) -> rx.Component:
-    """A long id, not on phones: where it is cut its end stays, since many begin the same."""
+    """A long id, hidden on phones; cut at the start, since many start the same."""
     return rx.el.td(
         rx.el.code(rx.el.bdi(of), class_name="code"),
         title=of,

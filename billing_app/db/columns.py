@@ -1,4 +1,4 @@
-"""Column shapes that every table shares."""
+"""Column types, constraints and indexes that tables share."""
 
 from enum import StrEnum
 from typing import Any
@@ -19,21 +19,21 @@ SQLModel.metadata.naming_convention = MetaData(
 
 
 def instant(*, nullable: bool = False) -> Any:
-    """A point in time: aware, kept as `timestamptz`."""
+    """A point in time: aware, stored as `timestamptz`."""
     if nullable:
         return Field(default=None, sa_type=DateTime(timezone=True), nullable=True)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownVariableType]
     return Field(sa_type=DateTime(timezone=True), nullable=False)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownVariableType]
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    """The column holds one of the enum's words; text, so that a new word needs no rewrite."""
-    words = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({words})", name=f"{column}_known")
+    """The column holds a value of the enum; it is text, so a new value needs no table rewrite."""
+    literals = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({literals})", name=f"{column}_known")
 
 
 def by_day(table: str, column: str, operators: str) -> Index:
-    """Says which blocks may have a day's rows; it is as small as it is because they stand
-    together, and an update never touches it."""
+    """A BRIN index that finds the blocks with a day's rows. It is small because those rows are
+    stored together, and updates never change it."""
     return Index(
         f"ix_{table}_{column}",
         "account_id",

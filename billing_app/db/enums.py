@@ -1,4 +1,4 @@
-"""The words that columns hold, and the domain speaks."""
+"""Enumerations: the values of columns, and the domain's vocabulary."""
 
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ class Role(StrEnum):
 
 
 class StaffRole(StrEnum):
-    """What somebody of the house may do; each includes the ones before."""
+    """What a staff member may do; each role includes the ones before it."""
 
     SUPPORT = "support"
     BILLING = "billing"
@@ -86,7 +86,7 @@ class Scope(StrEnum):
 
 
 class SubscriptionStatus(StrEnum):
-    """The provider's words; all but the last two are live."""
+    """The provider's statuses; all but the last two are live."""
 
     TRIALING = "trialing"
     ACTIVE = "active"
@@ -120,7 +120,7 @@ class ProviderRequestState(StrEnum):
 
 
 class ReportState(StrEnum):
-    """Of what is told to the provider: on its way, or known to be there."""
+    """Of a report to the provider: pending until its arrival is confirmed."""
 
     PENDING = "pending"
     DONE = "done"

@@ -1,4 +1,4 @@
-"""Where the database stands against the code, and how it is brought forward."""
+"""Compares the database's schema with the code's, and upgrades it."""
 
 from pathlib import Path
 from typing import Final
@@ -13,21 +13,21 @@ ADVICE: Final = "Run: python -m billing_app migrate"
 
 
 class DatabaseBehindError(Exception):
-    """The database has not seen all migrations. The message names the command that helps."""
+    """Migrations are missing in the database. The message names the command to run."""
 
 
 def upgrade(url: str) -> None:
-    """Bring the database at `url` (`postgresql://…`) to the newest schema."""
+    """Upgrade the database at `url` (`postgresql://…`) to the newest schema."""
     command.upgrade(alembic_config(url), "head")
 
 
 def require_current(url: str) -> None:
     """Raise DatabaseBehindError unless the database is at the newest schema."""
-    found = current_revision(url)
+    current = current_revision(url)
     expected = head_revision()
-    if found != expected:
-        state = f"is at revision {found}" if found else "has no tables of this app"
-        raise DatabaseBehindError(f"The database {state}, the code expects {expected}. {ADVICE}")
+    if current != expected:
+        state = f"is at revision {current}" if current else "has no tables of this app"
+        raise DatabaseBehindError(f"The database {state}; the code expects {expected}. {ADVICE}")
 
 
 def current_revision(url: str) -> str | None:

@@ -1,5 +1,5 @@
-"""More customers of the demo, so that the staff console has something to show: organizations and
-people on trials, near and far from their limits, some who pay, and what the staff did for them."""
+"""More customers of the demo, to fill the staff console: organizations and people on trials, near
+and far from their limits, some of them paying, and what staff did for them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import create_organization
 from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.executions import store
-from billing_app.billing.executions.connection import Connection
 from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.driver import Connection
 from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
 from billing_app.billing.identity.sessions import give_trial
 from billing_app.billing.staff.operations.metrics_rollup import look_for_limits, roll_up_again
@@ -41,8 +41,8 @@ from billing_app.demo.payments import Payer, PaymentHistory, sandbox_client
 BLOCKED: Final = "Harbor Legal"
 BLOCKED_DAYS: Final = 2
 HELPED: Final = {
-    "Café Lumière": (1_000, "A webhook loop of ours used up their executions"),
-    "Greenhouse Labs": (2_500, "Bridges the days until their new contract"),
+    "Café Lumière": (1_000, "A webhook loop on our side used up their executions"),
+    "Greenhouse Labs": (2_500, "To bridge the days until their new contract"),
     "Éclair Robotics": (500, "The nightly report failed twice on our side"),
 }
 PAYERS: Final = (
@@ -51,7 +51,7 @@ PAYERS: Final = (
     Payer("Oakridge Clinics", "growth", 47),
     Payer("Pinecrest Media", "starter", 36, cancels=True),
 )
-# Of people on trials: which of them, in order of age, buy what so many days after they began.
+# Which trial users, oldest first, buy which offer, and after how many days.
 CONVERTING: Final = (
     (2, "starter", 9),
     (6, "growth", 12),
@@ -70,7 +70,7 @@ BUYERS: Final = (
     Business("Oakridge Clinics", 1_000, 0, 48, weekend=0.5),
     Business("Pinecrest Media", 500, 0, 39, weekend=0.2, workflows=2),
 )
-# What buyers use of all that they get in their life here, when there is somewhere to pay.
+# Executions that buyers use in all, when there is a provider to pay.
 WANTED: Final = {
     "Marlin Software": 318_000,
     "Nimbus Retail": 61_000,
@@ -78,13 +78,13 @@ WANTED: Final = {
     "Pinecrest Media": 7_200,
 }
 OFFER_SIZES: Final = {"starter": 5_000, "growth": 30_000}
-# Somebody who is refused asks for one at a time, again and again.
+# Who is refused keeps asking, for one execution more each time.
 RETRIES: Final = 3
 
 
 @dataclass(slots=True)
 class Customer:
-    """Somebody with an account, what they use by day, and how they pay."""
+    """A customer with an account, their use by day, and their payments."""
 
     name: str
     began: datetime
@@ -101,10 +101,10 @@ class Customer:
 async def seed_customers(
     services: Services, staff: StaffActor, now: datetime, *, with_payments: bool
 ) -> None:
-    """Day by day, a few hundred small transactions: a few seconds in all."""
+    """Day by day, in a few hundred small transactions; takes a few seconds."""
     sandbox = sandbox_client(services) if with_payments else None
     connection = await store.connect(for_asyncpg(services.database.url))
-    history = _History(services, staff, connection, sandbox, now)
+    history = _History(services, staff, connection, sandbox, now, Directory(services.terms))
     try:
         await history.run()
     finally:
@@ -115,42 +115,35 @@ async def seed_customers(
     await look_for_limits(services.database, now)
 
 
+@dataclass
 class _History:
-    def __init__(
-        self,
-        services: Services,
-        staff: StaffActor,
-        connection: Connection,
-        sandbox: httpx.AsyncClient | None,
-        now: datetime,
-    ) -> None:
-        self._services = services
-        self._staff = staff
-        self._connection = connection
-        self._sandbox = sandbox
-        self._now = now
-        self._directory = Directory(services.terms)
+    services: Services
+    staff: StaffActor
+    connection: Connection
+    sandbox: httpx.AsyncClient | None
+    now: datetime
+    directory: Directory
 
     async def run(self) -> None:
         customers = [*self._businesses(), *self._trials()]
         waiting = sorted(customers, key=lambda each: each.began)
         alive: list[Customer] = []
         first = waiting[0].began.date()
-        for number in range((self._now.date() - first).days + 1):
+        for number in range((self.now.date() - first).days + 1):
             day = first + timedelta(days=number)
             while waiting and waiting[0].began.date() <= day:
                 alive.append(await self._open_account(waiting.pop(0)))
             await self._day(day, alive)
         for customer in alive:
             if customer.payments is not None:
-                await customer.payments.go_on(self._now)
+                await customer.payments.go_on(self.now)
                 await customer.payments.release()
 
     def _businesses(self) -> Iterator[Customer]:
-        last = self._now.date()
+        last = self.now.date()
         payers = {payer.name: payer for payer in PAYERS}
         for business in (*BUSINESSES, *BUYERS):
-            payer = payers.get(business.name) if self._sandbox else None
+            payer = payers.get(business.name) if self.sandbox else None
             total = business.executions * (business.percent or 0) // 100
             if payer is not None:
                 total = WANTED[business.name]
@@ -158,7 +151,7 @@ class _History:
                 total = business.executions * 9 // 10
             customer = Customer(
                 name=business.name,
-                began=self._now - timedelta(days=business.age_days, hours=1),
+                began=self.now - timedelta(days=business.age_days, hours=1),
                 uses=use_of_business(business, total, last),
                 organization_id="",
                 left=business.executions,
@@ -168,24 +161,23 @@ class _History:
             yield customer
 
     def _trials(self) -> Iterator[Customer]:
-        found = sorted(trials(), key=lambda each: -each.age_days)
         buys = {place: (offer, days) for place, offer, days in CONVERTING}
-        for place, trial in enumerate(found):
+        for place, trial in enumerate(sorted(trials(), key=lambda each: -each.age_days)):
             offer, days = buys.get(place, ("", 0))
-            converts = bool(offer) and self._sandbox is not None and trial.age_days > days
+            converts = bool(offer) and self.sandbox is not None and trial.age_days > days
             yield self._trial(trial, offer if converts else "", days, fails=place in FAILING_TRIALS)
 
     def _trial(self, trial: Trial, offer: str, days: int, *, fails: bool) -> Customer:
-        executions = self._services.terms.executions
+        executions = self.services.terms.executions
         total = executions * trial.percent // 100
         if offer:
             total = executions + OFFER_SIZES[offer] * (trial.age_days - days) // 42
             trial = Trial(trial.number, trial.name, trial.age_days, trial.percent, trial.age_days)
         customer = Customer(
             name=trial.name,
-            began=self._now - timedelta(days=trial.age_days, hours=2 + trial.number % 5),
-            uses=use_of_trial(trial, total, self._now.date()),
-            organization_id=self._services.terms.public_organization_id,
+            began=self.now - timedelta(days=trial.age_days, hours=2 + trial.number % 5),
+            uses=use_of_trial(trial, total, self.now.date()),
+            organization_id=self.services.terms.public_organization_id,
             user_id=trial.user_id,
             left=executions,
         )
@@ -194,17 +186,17 @@ class _History:
         return customer
 
     def _let_pay(self, customer: Customer, payer: Payer | None) -> None:
-        if payer is None or self._sandbox is None:
+        if payer is None or self.sandbox is None:
             return
-        customer.pays_from = self._now - timedelta(days=payer.days_ago)
-        customer.payments = PaymentHistory(self._services, self._sandbox, payer, self._now)
+        customer.pays_from = self.now - timedelta(days=payer.days_ago)
+        customer.payments = PaymentHistory(self.services, self.sandbox, payer, self.now)
 
     async def _open_account(self, customer: Customer) -> Customer:
         if customer.business is None:
             await self._open_trial(customer)
         else:
             customer.organization_id = await create_organization(
-                self._services.database,
+                self.services.database,
                 OperatorActor(),
                 name=customer.name,
                 executions=customer.business.executions,
@@ -214,12 +206,12 @@ class _History:
         return customer
 
     async def _open_trial(self, customer: Customer) -> None:
-        """As a service names them: without a password, nobody signs in as them."""
+        """Named by a service: without a password, nobody can sign in as them."""
         user = User(id=customer.user_id, name=customer.name, created_at=customer.began)
-        async with self._services.database.transaction() as session:
+        async with self.services.database.transaction() as session:
             session.add(user)
             await session.flush()
-            await give_trial(session, user, self._services.terms, customer.began)
+            await give_trial(session, user, self.services.terms, customer.began)
 
     async def _account_number(self, customer: Customer) -> int:
         query = select(Account.id)
@@ -228,7 +220,7 @@ class _History:
         else:
             query = query.where(Account.organization_id == customer.organization_id)
             query = query.where(col(Account.kind) == AccountKind.ORGANIZATION)
-        async with self._services.database.reading() as session:
+        async with self.services.database.reading() as session:
             return (await session.exec(query)).one()
 
     async def _day(self, day: date, alive: list[Customer]) -> None:
@@ -236,16 +228,16 @@ class _History:
             await self._pay(customer, day)
             await self._help(customer, day)
         for slot, (hour, _) in enumerate(SLOTS):
-            at = datetime.combine(day, time(hour, 17), self._now.tzinfo)
-            asks = [
-                ask
+            at = datetime.combine(day, time(hour, 17), self.now.tzinfo)
+            requests = [
+                request
                 for customer in alive
-                if customer.began < at < self._now
-                for ask in _asks(customer, day, slot)
+                if customer.began < at < self.now
+                for request in _requests(customer, day, slot)
             ]
-            if asks:
-                decisions = await store.transact(self._connection, self._directory, asks, at=at)
-                assert len(decisions) == len(asks)
+            if requests:
+                decisions = await store.transact(self.connection, self.directory, requests, at=at)
+                assert len(decisions) == len(requests)
 
     async def _pay(self, customer: Customer, day: date) -> None:
         if customer.payments is None or customer.pays_from is None:
@@ -254,30 +246,30 @@ class _History:
             await customer.payments.begin(
                 customer.account_number, customer.name, customer.pays_from
             )
-        elif customer.pays_from.date() < day < self._now.date():
-            at = datetime.combine(day, time(6), self._now.tzinfo)
+        elif customer.pays_from.date() < day < self.now.date():
+            at = datetime.combine(day, time(6), self.now.tzinfo)
             await customer.payments.renew(at)
 
     async def _help(self, customer: Customer, day: date) -> None:
         account_id = ids.encode_account(customer.account_number)
-        if customer.name == BLOCKED and day == (self._now - timedelta(days=BLOCKED_DAYS)).date():
-            reason = "Their bank disputes a charge; they are told"
-            at = self._now - timedelta(days=BLOCKED_DAYS)
+        if customer.name == BLOCKED and day == (self.now - timedelta(days=BLOCKED_DAYS)).date():
+            reason = "Their bank disputed a charge; they have been informed"
+            at = self.now - timedelta(days=BLOCKED_DAYS)
             await carry_out(
-                self._services.repairs,
-                self._staff,
+                self.services.repairs,
+                self.staff,
                 BLOCK,
                 account_id,
                 NoFields(),
                 reason=reason,
                 now=at,
             )
-        elif customer.name in HELPED and day == self._now.date():
+        elif customer.name in HELPED and day == self.now.date():
             executions, reason = HELPED[customer.name]
-            at = self._now - timedelta(hours=1)
+            at = self.now - timedelta(hours=1)
             await carry_out(
-                self._services.repairs,
-                self._staff,
+                self.services.repairs,
+                self.staff,
                 GRANT,
                 account_id,
                 Grant(executions=executions),
@@ -286,27 +278,34 @@ class _History:
             )
 
 
-def _asks(customer: Customer, day: date, slot: int) -> Iterator[CheckRequest]:
-    """What they want then; beyond what they have, one execution at a time, a few times."""
+def _requests(customer: Customer, day: date, slot: int) -> Iterator[CheckRequest]:
+    """Their requests in a slot; beyond what they have, a few that are refused."""
     for use in customer.uses.get(day, []):
         if use.slot != slot:
             continue
         key = f"demo-{day:%Y%m%d}-{slot}-{use.workflow}"
         if customer.payments is not None or use.executions <= customer.left:
             customer.left -= use.executions
-            yield _ask(customer, use, use.executions, key)
+            yield _request(customer, use, use.executions, key)
             continue
         for attempt in range(RETRIES):
-            yield _ask(customer, use, customer.left + 1 + attempt, f"{key}-{attempt}")
+            yield _request(customer, use, customer.left + 1 + attempt, f"{key}-{attempt}")
 
 
-def _ask(customer: Customer, use: Use, executions: int, key: str) -> CheckRequest:
+def _request(customer: Customer, use: Use, executions: int, key: str) -> CheckRequest:
+    user_id = customer.user_id or use.user_id
+    return consume(customer.organization_id, user_id, executions, use.workflow, key=key)
+
+
+def consume(
+    organization_id: str, user_id: str, executions: int, workflow: str, *, key: str
+) -> CheckRequest:
     return CheckRequest(
         mode=Mode.CONSUME,
-        organization_id=customer.organization_id,
-        user_id=customer.user_id or use.user_id,
+        organization_id=organization_id,
+        user_id=user_id,
         executions=executions,
-        workflow=use.workflow,
+        workflow=workflow,
         hold_seconds=DEFAULT_HOLD_SECONDS,
         idempotency_key=key,
         caller=Caller(api_key_id=None, organization_id=None),

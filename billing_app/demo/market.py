@@ -1,7 +1,4 @@
-"""The demo's market, made up the same way each time: who uses how much on which day.
-
-Pure: nothing here knows the database or the clock.
-"""
+"""The demo's market: who uses how much on which day, the same each time. Pure."""
 
 import random
 from collections.abc import Callable
@@ -23,9 +20,9 @@ TRIAL_SPREAD_DAYS: Final = 78
 
 @dataclass(frozen=True, slots=True)
 class Business:
-    """An organization. `percent` of its executions are wanted over its life: beyond 100 it is
-    refused. `trend` is how many times as busy it is now as it was when it began; at `weekend` it
-    does this share of a working day."""
+    """An organization. It wants `percent` of its executions in all; beyond 100 it is refused.
+    `trend`: how many times as busy it is now as when it started. `weekend`: the share of a working
+    day's use on a weekend day."""
 
     name: str
     executions: int
@@ -39,7 +36,7 @@ class Business:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A person who tries it out, and how much of the trial they want."""
+    """A trial user, and how much of the trial they want."""
 
     number: int
     name: str
@@ -54,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """So many executions of a workflow on a day, in one of its slots."""
+    """Executions of a workflow on a day, in one of its slots."""
 
     slot: int
     workflow: str
@@ -83,20 +80,20 @@ LAST_NAMES: Final = ("Okafor", "Silva", "Novak", "Haddad")
 
 
 def trials(seed: int = 1843) -> list[Trial]:
-    """More of them each week; most look around, some use it up."""
+    """More each week; most only look around, some use the trial up."""
     generator = random.Random(seed)  # noqa: S311
-    found: list[Trial] = []
+    people: list[Trial] = []
     for number in range(TRIAL_PEOPLE):
         name = f"{FIRST_NAMES[number % 11]} {LAST_NAMES[number // 11]}"
         age_days = round(TRIAL_SPREAD_DAYS * generator.random() ** 1.5)
         keen = generator.random()
         percent = round(120 + 40 * keen) if keen > 0.7 else round(8 + 90 * keen)
-        found.append(Trial(number, name, age_days, percent, generator.randint(3, 16)))
-    return found
+        people.append(Trial(number, name, age_days, percent, generator.randint(3, 16)))
+    return people
 
 
 def use_of_business(business: Business, total: int, last: date) -> dict[date, list[Use]]:
-    """Its uses by day, from its beginning until `last`; about `total` executions in all."""
+    """Its use by day from the start until `last`; about `total` executions in all."""
     generator = random.Random(business.name)  # noqa: S311
     first = last - timedelta(days=business.age_days)
     growth = business.trend ** (1 / max(1, business.age_days))
@@ -111,7 +108,7 @@ def use_of_business(business: Business, total: int, last: date) -> dict[date, li
 
 
 def use_of_trial(trial: Trial, total: int, last: date) -> dict[date, list[Use]]:
-    """Busy at first, then less; on some days not at all."""
+    """Busy at first, then less; on some days none."""
     generator = random.Random(trial.user_id)  # noqa: S311
     first = last - timedelta(days=trial.age_days)
     until = min(last, first + timedelta(days=trial.active_days))
@@ -140,11 +137,11 @@ def _uses(
     people: tuple[str, ...],
 ) -> list[Use]:
     whole = sum(share for _, share in shares)
-    found: list[Use] = []
+    uses: list[Use] = []
     for slot, (_, part) in enumerate(SLOTS):
         for workflow, share in shares:
             executions = round(count * part * share / whole * generator.uniform(0.85, 1.15))
             user_id = generator.choice(people) if people else ""
             if executions:
-                found.append(Use(slot, workflow, user_id, executions))
-    return found
+                uses.append(Use(slot, workflow, user_id, executions))
+    return uses

@@ -1,7 +1,7 @@
-"""What the demo runs beside the app: the Stripe sandbox and a worker, ended with it.
+"""What the demo runs beside the app: the Stripe sandbox and a worker. They end with it.
 
 Run as a module (`python -m billing_app.demo.processes MODULE …`) it is such a process: it runs
-MODULE and ends when its standard input does, so that it cannot outlive a demo that was killed.
+MODULE and ends when its standard input closes, so it cannot outlive a demo that was killed.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
-from billing_app.payments.webhooks import HANDLERS
+from billing_app.payments.webhooks import REFETCH
 from billing_app.routes import STRIPE_WEBHOOKS
 from billing_app.serving import ServingError, is_free
 from billing_app.settings import (
@@ -38,7 +38,7 @@ PIPE_BYTES: Final = 4096
 
 @contextmanager
 def demo_processes(port: int) -> Iterator[None]:
-    """The sandbox where payments go, unless a real test key is set, and a worker.
+    """Start the Stripe sandbox, unless a real test key is set, and a worker.
 
     A second demo on the same data shares those of the first. Raises ServingError when the
     sandbox does not start.
@@ -51,7 +51,7 @@ def demo_processes(port: int) -> Iterator[None]:
         if not _is_first(file):
             if settings.uses_sandbox and remembered:
                 use_sandbox_at(remembered)
-            print("Another demo runs on this data; they share its payments and its worker.")
+            print("Another demo is running on this data. This one shares its sandbox and worker.")
         else:
             if settings.uses_sandbox:
                 _use_free_address(settings, remembered, file)
@@ -61,7 +61,7 @@ def demo_processes(port: int) -> Iterator[None]:
 
 
 def _is_first(file: TextIO) -> bool:
-    """Whether no other process holds the file; holds it from now on then."""
+    """Lock the file; False when another process has locked it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -70,8 +70,8 @@ def _is_first(file: TextIO) -> bool:
 
 
 def _use_free_address(settings: Settings, remembered: str, file: TextIO) -> None:
-    """Where the sandbox listened last time, since its pages were linked there; else as set, else
-    on any free port."""
+    """The sandbox's address of last time, because its pages were linked there; else as set, else
+    any free port."""
     wanted = settings.stripe_api_base or SANDBOX_ADDRESS
     candidates = [remembered, wanted] if wanted == SANDBOX_ADDRESS else [wanted]
     free = (address for address in candidates if address and is_free(HOST, _port(address)))
@@ -97,7 +97,7 @@ def _sandbox_command(settings: Settings, port: int) -> list[str]:
         *("--data", str(settings.data_directory / "stripe-sandbox.json")),
         *("--webhook-url", f"http://{HOST}:{port}{STRIPE_WEBHOOKS}"),
         *("--webhook-secret", secret.get_secret_value() if secret else ""),
-        *("--webhook-events", *sorted(HANDLERS)),
+        *("--webhook-events", *sorted(REFETCH)),
     ]
 
 
@@ -110,7 +110,7 @@ def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int) -> None
             time.sleep(RETRY_SECONDS)
         else:
             return
-    raise ServingError(f"The Stripe sandbox did not start on {HOST}:{port}; its words are above.")
+    raise ServingError(f"The Stripe sandbox did not start on {HOST}:{port}. See its output above.")
 
 
 @contextmanager

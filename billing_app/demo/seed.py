@@ -1,6 +1,6 @@
 """The demo's data: two people, an organization with months of history, and a key.
 
-Made once, by the same rules as everything else: the history is decided hour by hour in the past.
+Created once, by the same rules as everything else: the history is decided hour by hour in the past.
 """
 
 import random
@@ -17,7 +17,7 @@ from billing_app.billing.actors import OperatorActor, StaffActor
 from billing_app.billing.errors import EmailTakenError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import DEFAULT_HOLD_SECONDS, Caller, CheckRequest, Mode
+from billing_app.billing.executions.requests import CheckRequest
 from billing_app.billing.identity import sessions
 from billing_app.billing.identity.api_keys import create_key
 from billing_app.billing.identity.password_hashing import hash_password
@@ -32,7 +32,7 @@ from billing_app.composition import Services
 from billing_app.db.enums import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
 from billing_app.db.tables import Account, Organization, Plan, User
 from billing_app.db.urls import for_asyncpg
-from billing_app.demo.customers import seed_customers
+from billing_app.demo.customers import consume, seed_customers
 from billing_app.settings import DEMO_KEY_FILE, SettingsError
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - the demo prints it
@@ -84,9 +84,9 @@ class Demo:
 
 
 async def seed_demo(services: Services, now: datetime, *, with_payments: bool = False) -> Demo:
-    """Make the demo data unless it is there. Raises SettingsError on a database in real use.
+    """Create the demo data unless it exists. Raises SettingsError on a database in real use.
 
-    `with_payments`: some have paid for months, at the Stripe sandbox, which runs.
+    `with_payments`: some customers have paid for months, at the running Stripe sandbox.
     """
     async with services.database.reading() as session:
         owner = await session.get(User, OWNER_ID)
@@ -103,15 +103,15 @@ async def seed_demo(services: Services, now: datetime, *, with_payments: bool = 
         organization_id=await _organization_id(services),
         key=await _key(services, now),
         sign_ins=(
-            (TRIAL_EMAIL, "a person on the trial plan"),
+            (TRIAL_EMAIL, "a user on the trial plan"),
             (OWNER_EMAIL, f"the owner of {ORGANIZATION_NAME}, on paid plans"),
-            (STAFF_EMAIL, "an admin of the house"),
+            (STAFF_EMAIL, "an admin of the billing staff"),
         ),
     )
 
 
 async def _refuse_other_people(services: Services) -> None:
-    """The demo's password is known to all, and one of its people is an admin."""
+    """The demo's password is public, and one of its people is an admin."""
     query = (
         select(User.id)
         .where(col(User.password_hash).is_not(None))
@@ -121,7 +121,7 @@ async def _refuse_other_people(services: Services) -> None:
     async with services.database.reading() as session:
         if (await session.exec(query)).first() is not None:
             raise SettingsError(
-                ["DATABASE_URL: people use this database already; the demo needs one of its own."]
+                ["DATABASE_URL: people use this database already. Give the demo its own database."]
             )
 
 
@@ -155,7 +155,7 @@ async def _seed_trial(services: Services, now: datetime) -> None:
     public = services.terms.public_organization_id
     generator = random.Random(1815)  # noqa: S311
     await _make_history(
-        services, _asks(generator, public, user_id, now, days=TRIAL_DAYS, per_hour=7.0)
+        services, _requests(generator, public, user_id, now, days=TRIAL_DAYS, per_hour=7.0)
     )
 
 
@@ -163,13 +163,7 @@ async def _seed_staff(services: Services, now: datetime) -> None:
     async with services.database.reading() as session:
         if await session.get(User, STAFF_ID) is not None:
             return
-    person = User(
-        id=STAFF_ID,
-        name=STAFF_NAME,
-        email=STAFF_EMAIL,
-        password_hash=await hash_password(PASSWORD),
-        created_at=now,
-    )
+    person = await _person(STAFF_ID, STAFF_NAME, STAFF_EMAIL, now)
     async with services.database.transaction() as session:
         session.add(person)
     await members.add_member(
@@ -177,7 +171,7 @@ async def _seed_staff(services: Services, now: datetime) -> None:
         OperatorActor(),
         email=STAFF_EMAIL,
         role=StaffRole.ADMIN,
-        reason="The demo's admin",
+        reason="Admin of the demo",
         now=now,
     )
 
@@ -194,7 +188,7 @@ async def _seed_organization(services: Services, now: datetime) -> None:
     await _queue_plans(services, organization_id, began)
     generator = random.Random(1912)  # noqa: S311
     await _make_history(
-        services, _asks(generator, organization_id, "", now, days=HISTORY_DAYS, per_hour=110.0)
+        services, _requests(generator, organization_id, "", now, days=HISTORY_DAYS, per_hour=110.0)
     )
     await _make_owner(services, organization_id, began)
 
@@ -229,13 +223,7 @@ async def _queue_plans(services: Services, organization_id: str, began: datetime
 
 
 async def _make_owner(services: Services, organization_id: str, now: datetime) -> None:
-    owner = User(
-        id=OWNER_ID,
-        name="Grace Hopper",
-        email=OWNER_EMAIL,
-        password_hash=await hash_password(PASSWORD),
-        created_at=now,
-    )
+    owner = await _person(OWNER_ID, "Grace Hopper", OWNER_EMAIL, now)
     async with services.database.transaction() as session:
         session.add(owner)
         await session.flush()
@@ -244,7 +232,12 @@ async def _make_owner(services: Services, organization_id: str, now: datetime) -
         )
 
 
-def _asks(
+async def _person(user_id: str, name: str, email: str, now: datetime) -> User:
+    password_hash = await hash_password(PASSWORD)
+    return User(id=user_id, name=name, email=email, password_hash=password_hash, created_at=now)
+
+
+def _requests(
     generator: random.Random,
     organization_id: str,
     user_id: str,
@@ -253,7 +246,7 @@ def _asks(
     days: int,
     per_hour: float,
 ) -> Iterator[tuple[datetime, list[CheckRequest]]]:
-    """Batches of consumes, hour by hour: fewer at week-ends, a few more each week."""
+    """Batches of consume requests, hour by hour: fewer at weekends, more each week."""
     names = [name for name, _ in WORKFLOWS]
     weights = [weight for _, weight in WORKFLOWS]
     for day in range(days, -1, -1):
@@ -265,36 +258,29 @@ def _asks(
                 continue
             busy = 0.35 if at.weekday() >= 5 else 1.0
             mean = per_hour * busy * (1.15 - day / days * 0.4) * generator.uniform(0.7, 1.3)
-            asks = [
-                CheckRequest(
-                    mode=Mode.CONSUME,
-                    organization_id=organization_id,
-                    user_id=user_id or generator.choice(PEOPLE),
-                    executions=executions,
-                    workflow=workflow,
-                    hold_seconds=DEFAULT_HOLD_SECONDS,
-                    idempotency_key=f"demo-{at:%Y%m%d%H}-{workflow}",
-                    caller=Caller(api_key_id=None, organization_id=None),
+            requests = [
+                consume(
+                    organization_id,
+                    user_id or generator.choice(PEOPLE),
+                    executions,
+                    workflow,
+                    key=f"demo-{at:%Y%m%d%H}-{workflow}",
                 )
                 for workflow, executions in _shares(generator, names, weights, max(1, round(mean)))
             ]
             if per_hour > BACKFILLS_FROM and generator.random() < BACKFILL_SHARE:
-                asks += [_backfill(at, organization_id, attempt) for attempt in range(2)]
-            yield at, asks
-
-
-def _backfill(at: datetime, organization_id: str, attempt: int) -> CheckRequest:
-    """More at once than all of their plans have together: refused."""
-    return CheckRequest(
-        mode=Mode.CONSUME,
-        organization_id=organization_id,
-        user_id=PEOPLE[0],
-        executions=250_000,
-        workflow="backfill",
-        hold_seconds=DEFAULT_HOLD_SECONDS,
-        idempotency_key=f"demo-{at:%Y%m%d%H}-backfill-{attempt}",
-        caller=Caller(api_key_id=None, organization_id=None),
-    )
+                # More at once than all of their plans have together: refused.
+                requests += [
+                    consume(
+                        organization_id,
+                        PEOPLE[0],
+                        250_000,
+                        "backfill",
+                        key=f"demo-{at:%Y%m%d%H}-backfill-{attempt}",
+                    )
+                    for attempt in range(2)
+                ]
+            yield at, requests
 
 
 def _shares(
@@ -312,8 +298,8 @@ async def _make_history(
     directory = Directory(services.terms)
     connection = await store.connect(for_asyncpg(services.database.url))
     try:
-        for at, asks in batches:
-            await store.transact(connection, directory, asks, at=at)
+        for at, requests in batches:
+            await store.transact(connection, directory, requests, at=at)
     finally:
         await connection.close(timeout=1)
 
@@ -325,7 +311,7 @@ async def _organization_id(services: Services) -> str:
 
 
 async def _key(services: Services, now: datetime) -> str:
-    """The key of earlier starts when it still works."""
+    """The key of an earlier start if it still works, else a new one."""
     file = services.settings.data_directory / DEMO_KEY_FILE
     secret = _read(file)
     if secret and await services.keys.find(secret, now) is not None:

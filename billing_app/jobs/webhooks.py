@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
 
+from billing_app.billing.subscriptions import dead_letters
 from billing_app.composition import get_services
-from billing_app.db.enums import WebhookState
 from billing_app.payments import webhooks
 
 APPLICATION_NAME: Final = "billing"
@@ -23,7 +23,8 @@ FIRST_RETRY_SECONDS: Final = 1.0
 BACKOFF: Final = 2.5
 POLLING_SECONDS: Final = 0.25
 PARALLEL: Final = 8
-SWEEP_AFTER: Final = timedelta(seconds=30)
+# What has waited half as long as sweeps are apart has been missed.
+MISSED_AFTER: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ async def apply_event(event_id: str) -> None:
 @DBOS.step()
 async def set_aside(event_id: str, problem: str) -> None:
     services = get_services()
-    await webhooks.mark(services.database, event_id, WebhookState.DEAD, _now(), problem=problem)
+    await dead_letters.set_aside(services.database, event_id, _now(), problem=problem)
 
 
 @DBOS.workflow(name=WORKFLOW)
@@ -67,8 +68,9 @@ async def enqueue_waiting(before: datetime) -> int:
 
 @DBOS.workflow()
 async def sweep_webhooks(scheduled_at: datetime, _context: Any) -> None:
-    """Each minute: enqueue what was stored and never taken up."""
-    await enqueue_waiting(scheduled_at - SWEEP_AFTER)
+    """Now and then: enqueue what was stored and never taken up."""
+    sweep_seconds = get_services().settings.sweep_seconds
+    await enqueue_waiting(scheduled_at - timedelta(seconds=sweep_seconds * MISSED_AFTER))
 
 
 def register_queue() -> None:

@@ -15,14 +15,25 @@ from dbos import DBOS, DBOSConfig, ScheduleInput
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.retention import purge_answers, purge_password_links, purge_sessions
 from billing_app.billing.staff.access.viewing import end_old_views
+from billing_app.billing.subscriptions import top_ups
 from billing_app.composition import get_services
-from billing_app.jobs import mail, metrics, overage, reconciliation, retention, staff, webhooks
+from billing_app.jobs import (
+    listening,
+    mail,
+    metrics,
+    overage,
+    reconciliation,
+    retention,
+    staff,
+    webhooks,
+)
+from billing_app.jobs.pace import Pace
 from billing_app.logs import Seldom
+from billing_app.settings import load_settings
 
 # One version for all releases: work that an older worker began goes on in a newer one.
 APPLICATION_VERSION: Final = "1"
 EACH_MINUTE: Final = "* * * * *"
-EACH_FIFTEEN_SECONDS: Final = "*/15 * * * * *"
 EACH_FIVE_MINUTES: Final = "*/5 * * * *"
 HOURLY: Final = "7 * * * *"
 HOURLY_LATER: Final = "37 * * * *"
@@ -31,6 +42,10 @@ EACH_TEN_MINUTES: Final = "*/10 * * * *"
 LATE_NIGHTLY: Final = "53 3 * * *"
 FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
+TOP_UPS: Final = "top-up"
+
+COALESCE_SECONDS: Final = 1.0
+SECONDS_OF_MINUTE: Final = 60
 
 SELDOM: Final = Seldom()
 
@@ -92,7 +107,6 @@ async def check_ledger(_scheduled_at: datetime, _context: Any) -> None:
 
 
 SCHEDULES: Final[list[ScheduleInput]] = [
-    {"schedule_name": "top-up", "workflow_fn": overage.top_up, "schedule": EACH_FIFTEEN_SECONDS},
     {
         "schedule_name": "tell-meter",
         "workflow_fn": overage.tell_meter,
@@ -109,11 +123,6 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": HOURLY_LATER,
     },
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
-    {
-        "schedule_name": SWEEP,
-        "workflow_fn": webhooks.sweep_webhooks,
-        "schedule": EACH_MINUTE,
-    },
     {
         "schedule_name": "reconcile",
         "workflow_fn": reconciliation.reconcile_hourly,
@@ -140,30 +149,63 @@ SCHEDULES: Final[list[ScheduleInput]] = [
 
 def run_worker(database_url: str) -> None:
     """Run scheduled work until SIGTERM or SIGINT. Several workers share it safely."""
-    launch(database_url)
+    settings = load_settings()
+    launch(
+        database_url,
+        rest_seconds=settings.worker_poll_seconds,
+        sweep_seconds=settings.sweep_seconds,
+    )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.info("worker_started", schedules=len(SCHEDULES))
+    log.info("worker_started")
     stop.wait()
     DBOS.destroy()
 
 
-def launch(database_url: str) -> None:
-    """Start DBOS on the app's database (schema `dbos`) and register the schedules."""
+def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> None:
+    """Start DBOS on the app's database (schema `dbos`) and register the schedules.
+
+    Without an announcement it looks for work each `rest_seconds`, and for what was missed each
+    `sweep_seconds`.
+    """
     config: DBOSConfig = {
         "name": webhooks.APPLICATION_NAME,
         "application_version": APPLICATION_VERSION,
         "console_log_level": "WARNING",
+        # Of streams and events between workflows, which nothing here uses: 100 times a second
+        # otherwise.
+        "notification_coalesce_sec": COALESCE_SECONDS,
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
     logging.getLogger("dbos").addFilter(SELDOM)
-    DBOS(config=config)
+    dbos = DBOS(config=config)
     DBOS.launch()
-    webhooks.register_queue()
-    staff.register_queue()
-    mail.register_queue()
-    DBOS.apply_schedules(SCHEDULES)
+    for module in (webhooks, staff, mail, overage):
+        module.register_queue()
+    _listen(dbos, database_url, rest_seconds)
+    DBOS.apply_schedules([*SCHEDULES, *_sweeps(sweep_seconds)])
     # What arrived while no worker ran need not wait for the next minute.
-    DBOS.trigger_schedule(SWEEP)
-    DBOS.trigger_schedule(FIGURES)
+    for name in (SWEEP, TOP_UPS, FIGURES):
+        DBOS.trigger_schedule(name)
+
+
+def _sweeps(seconds: int) -> list[ScheduleInput]:
+    """For what was never enqueued or announced."""
+    schedule = EACH_MINUTE if seconds == SECONDS_OF_MINUTE else f"*/{seconds} * * * * *"
+    return [
+        {"schedule_name": TOP_UPS, "workflow_fn": overage.top_up, "schedule": schedule},
+        {"schedule_name": SWEEP, "workflow_fn": webhooks.sweep_webhooks, "schedule": schedule},
+    ]
+
+
+def _listen(dbos: DBOS, database_url: str, rest_seconds: float) -> None:
+    """Rest until jobs are announced, where they are; buy top-ups that are announced."""
+
+    def heard(_channel: str, payload: str) -> None:
+        overage.enqueue_top_up(database_url, payload)
+
+    pace = Pace(rest_seconds)
+    if listening.install(database_url):
+        pace.adopt(dbos)
+    listening.listen(database_url, pace, [top_ups.CHANNEL], heard)

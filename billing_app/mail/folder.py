@@ -1,4 +1,4 @@
-"""Mail kept as files, where nobody carries it: the demo's."""
+"""Writes mail to files, as the demo does."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class FolderMailer:
-    """Implements billing's Mailer: a file for each mail, which only its owner can read."""
+    """Implements billing's Mailer: one file for each mail, readable only by its owner."""
 
     def __init__(self, directory: Path, sender: str | None = None) -> None:
         self._directory = directory

@@ -9,19 +9,19 @@ from billing_app.billing.mail import Mail
 
 
 def recipient_of(mail: Mail) -> str:
-    """The address as it is given to a server: a domain of other letters is encoded (IDNA).
+    """The address as a server takes it: a non-ASCII domain is encoded (IDNA).
 
     Raises ValueError when it could be read as another address.
     """
     local, _, domain = mail.to.rpartition("@")
     recipient = f"{local}@{domain if domain.isascii() else domain.encode('idna').decode()}"
     if parseaddr(recipient)[1] != recipient:
-        raise ValueError("This address could be read as another one.")
+        raise ValueError("This address is ambiguous: it could be read as another one.")
     return recipient
 
 
 def message_of(mail: Mail, sender: str) -> EmailMessage:
-    """Raises ValueError when an address or the subject could be read as something else."""
+    """Raises ValueError when an address or the subject is ambiguous."""
     recipient = recipient_of(mail)
     message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
     message["From"] = sender
@@ -30,6 +30,6 @@ def message_of(mail: Mail, sender: str) -> EmailMessage:
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    # A link stays in one piece also for who reads the mail as it is.
+    # Keeps a link in one piece in the source of the mail too.
     message.set_content(mail.text, cte="7bit" if mail.text.isascii() else "quoted-printable")
     return message

@@ -1,1 +1,1 @@
-"""One file per page: a function that composes named parts and binds them to a state."""
+"""One file per page: a function that composes components and binds them to a state."""

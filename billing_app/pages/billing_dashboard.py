@@ -1,9 +1,9 @@
-"""BillingDashboard: where am I."""
+"""BillingDashboard: what is left, the pace, and recent executions."""
 
 import reflex as rx
 
 from billing_app import routes
-from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
+from billing_app.components.cards import bare_card, card, columns, live_indicator, page_head
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import native_link
 from billing_app.components.feedback import empty, notice
@@ -22,21 +22,17 @@ CHART_HEIGHT_PX = 260
 
 
 def billing_dashboard() -> rx.Component:
-    """What is left, how fast it goes, what happened last."""
+    """Composes the page."""
     return frame(
         rx.fragment(
-            page_head("Dashboard", State.account.name, live_mark(is_broken=State.is_broken)),
+            page_head("Dashboard", State.account.name, live_indicator(is_broken=State.is_broken)),
             _warning(),
             columns(_balance(), _stats()),
             _chart(),
             _events(),
         ),
         path=routes.DASHBOARD,
-        is_ready=State.is_ready,
-        is_broken=State.is_broken,
-        has_account=State.has_account,
-        read_at=State.read_at,
-        on_account=State.load,
+        state=State,
     )
 
 
@@ -47,7 +43,7 @@ def _warning() -> rx.Component:
         notice(
             tone=rx.cond(balance.tone == "spent", "bad", "warning"),
             title=balance.warning_title,
-            words=balance.warning_words,
+            words=balance.warning_text,
             actions=[rx.link("See plans", href=routes.OVERVIEW, class_name="button")],
         ),
     )
@@ -84,7 +80,7 @@ def _balance() -> rx.Component:
                     class_name="balance-bar",
                 ),
                 rx.el.div(
-                    rx.el.span(balance.used_words, class_name="number"),
+                    rx.el.span(balance.used, class_name="number"),
                     rx.cond(balance.held != "", rx.el.span(balance.held, class_name="number")),
                     rx.el.span(balance.period),
                     class_name="balance-foot",
@@ -94,7 +90,7 @@ def _balance() -> rx.Component:
             empty(
                 icon="package-open",
                 title="No plan yet",
-                words="As soon as this account has a plan, what is left of it stands here.",
+                words="Your remaining executions appear here once this account has a plan.",
             ),
         )
     )
@@ -104,7 +100,7 @@ def _pace() -> rx.Component:
     return rx.el.p(
         rx.el.strong(State.balance.pace),
         rx.cond(State.balance.runs_out != "", f", {State.balance.runs_out}", ""),
-        class_name="balance-words",
+        class_name="balance-text",
     )
 
 
@@ -113,7 +109,7 @@ def _stats() -> rx.Component:
         stats(
             stat("Today", State.today.value, State.today.hint),
             stat("Pace", State.pace.value, State.pace.hint),
-            stat("30 days", State.month.value, State.month.hint),
+            stat("Last 30 days", State.month.value, State.month.hint),
             stat("Refused", State.denied.value, State.denied.hint),
         )
     )
@@ -124,17 +120,17 @@ def _chart() -> rx.Component:
         rx.cond(
             State.keys.length() > 0,
             rx.fragment(
-                chart(State.figure, label=State.chart_words, height_px=CHART_HEIGHT_PX),
+                chart(State.figure, label=State.chart_label, height_px=CHART_HEIGHT_PX),
                 legend(State.keys),
             ),
             empty(
                 icon="chart-column",
                 title="No executions in the last 30 days",
-                words="The first one appears here a second after it happens.",
+                words="The first one will appear here within seconds.",
             ),
         ),
         title="Executions per day",
-        note="Last 30 days by workflow",
+        note="Last 30 days, by workflow",
         actions=[rx.link("All usage", href=routes.USAGE, class_name="text-link")],
     )
 
@@ -142,7 +138,7 @@ def _chart() -> rx.Component:
 def _events() -> rx.Component:
     return card(
         table(
-            "Last executions",
+            "Recent executions",
             EVENT_HEADS,
             rows=State.events,
             row=event_row,
@@ -150,14 +146,14 @@ def _events() -> rx.Component:
             wide_only=EVENT_HEADS_WIDE_ONLY,
             when_empty=empty(
                 icon="activity",
-                title="Nothing has run yet",
-                words="Your first run appears here a second after it begins.",
+                title="No executions yet",
+                words="Your first execution will appear here within seconds.",
                 action=native_link(
                     "Open the API reference", href=routes.API_DOCS, class_name="button"
                 ),
             ),
         ),
-        title="Last executions",
+        title="Recent executions",
         actions=[rx.link("All events", href=f"{routes.USAGE}#events", class_name="text-link")],
         flush=True,
     )

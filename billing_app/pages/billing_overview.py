@@ -1,4 +1,4 @@
-"""BillingOverview: the plan in force, what comes next, what there was."""
+"""BillingOverview: the current plan, what comes next, offers, payment and history."""
 
 from typing import Any
 
@@ -6,75 +6,72 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.components.cards import card, columns, live_mark, page_head
+from billing_app.components.cards import card, columns, live_indicator, page_head
 from billing_app.components.controls import native_link, pager, press_button
 from billing_app.components.feedback import dismiss_button, empty, notice
 from billing_app.components.numbers import badge, detail_list, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
-from billing_app.pages.limits import limits
 from billing_app.pages.offers import offers
+from billing_app.pages.spending_limits import spending_limits
 from billing_app.pages.support import support
 from billing_app.states.billing_overview import BillingOverviewState as State
-from billing_app.states.limit import LimitState
 from billing_app.states.offer_dialog import OfferDialogState
+from billing_app.states.spending_limits import SpendingLimitState
 from billing_app.states.views import PlanRow
 
-# Whoever comes back here later must not be told of this checkout as of another one.
-FORGET_ANSWER = "history.replaceState(history.state, '', location.pathname)"
+# Reloading the page later must not show the result of this checkout again.
+FORGET_CHECKOUT = "history.replaceState(history.state, '', location.pathname)"
 
 
 def billing_overview() -> rx.Component:
-    """Details of the plan, its period, the queue and the history."""
+    """Composes the page."""
     return frame(
         rx.fragment(
-            page_head("Plans", State.account.name, live_mark(is_broken=State.is_broken)),
-            _news(),
+            page_head("Plans", State.account.name, live_indicator(is_broken=State.is_broken)),
+            _results(),
             _warning(),
             columns(_plan(), _queue()),
             offers(),
-            limits(),
+            spending_limits(),
             payment(),
             _history(),
             support(),
         ),
         path=routes.OVERVIEW,
-        is_ready=State.is_ready,
-        is_broken=State.is_broken,
-        has_account=State.has_account,
-        read_at=State.read_at,
-        on_account=State.load,
+        state=State,
     )
 
 
-def _news() -> rx.Component:
-    """What came of a checkout, or of what was agreed to."""
-    news = State.news
-    go_on = rx.cond(news.url != "", native_link(news.url_words, href=news.url, class_name="button"))
+def _results() -> rx.Component:
+    """The result of a checkout, or of a confirmed dialog."""
+    checkout = State.checkout_message
+    resume = native_link(checkout.url_label, href=checkout.url, class_name="button")
     return rx.fragment(
         *[
             rx.cond(
                 each.of_account == State.account.account_id,
-                _told(each.done, dismiss_button(each.dismiss_done)),
+                _message(each.done, dismiss_button(each.dismiss_done)),
             )
-            for each in (OfferDialogState, LimitState)
+            for each in (OfferDialogState, SpendingLimitState)
         ],
-        _told(news, go_on, dismiss_button(State.dismiss)),
+        _message(checkout, rx.cond(checkout.url != "", resume), dismiss_button(State.dismiss)),
         rx.cond(
-            news.tone == "good", rx.el.span(hidden=True, on_mount=rx.call_script(FORGET_ANSWER))
+            checkout.tone == "good",
+            rx.el.span(hidden=True, on_mount=rx.call_script(FORGET_CHECKOUT)),
         ),
     )
 
 
 def _warning() -> rx.Component:
-    return _told(State.warning, native_link("See plans", href="#plans", class_name="button"))
+    return _message(State.warning, native_link("See plans", href="#plans", class_name="button"))
 
 
-def _told(message: Any, *actions: rx.Component) -> rx.Component:
+def _message(message: Any, *actions: rx.Component) -> rx.Component:
     return rx.cond(
         message.title != "",
-        notice(tone=message.tone, title=message.title, words=message.words, actions=list(actions)),
+        notice(tone=message.tone, title=message.title, words=message.text, actions=list(actions)),
     )
 
 
@@ -87,8 +84,8 @@ def _plan() -> rx.Component:
                 rx.el.div(_executions(), _period(), class_name="measures"),
                 detail_list(
                     ("Type", plan.type),
-                    ("Comes from", plan.source),
-                    (plan.began_label, plan.began),
+                    ("Source", plan.source),
+                    (plan.started_label, plan.started),
                     (plan.ends_label, plan.ends),
                 ),
                 _terms(),
@@ -96,7 +93,7 @@ def _plan() -> rx.Component:
             empty(
                 icon="package-open",
                 title="No plan yet",
-                words="When this account gets a plan, its details stand here.",
+                words="Its details appear here once this account has a plan.",
             ),
         ),
         title=rx.cond(State.has_plan, plan.name, "Current plan"),
@@ -105,26 +102,26 @@ def _plan() -> rx.Component:
 
 
 def _terms() -> rx.Component:
-    """The subscription's price and end, and what can be done about them."""
+    """The subscription's price and end, with the buttons to change them."""
     terms = State.terms
     return rx.cond(
         terms.name != "",
         rx.el.div(
             rx.el.div(
                 rx.el.p(rx.el.strong(terms.name), f", {terms.price}"),
-                rx.el.p(terms.words, class_name="soft"),
+                rx.el.p(terms.text, class_name="soft"),
             ),
             rx.cond(
                 State.account.may_manage,
                 rx.el.div(
-                    rx.cond(terms.take_back != "", _take_back()),
+                    rx.cond(terms.undo_label != "", _undo()),
                     rx.cond(terms.may_cancel, _cancel()),
                     class_name="controls",
                 ),
             ),
             class_name="terms",
         ),
-        rx.cond(~State.plan_details.is_over, _no_renewal()),
+        rx.cond(~State.plan_details.has_ended, _no_renewal()),
     )
 
 
@@ -137,9 +134,9 @@ def _no_renewal() -> rx.Component:
     )
 
 
-def _take_back() -> rx.Component:
+def _undo() -> rx.Component:
     return press_button(
-        State.terms.take_back,
+        State.terms.undo_label,
         name="take_back",
         pending=OfferDialogState.pending,
         on_press=OfferDialogState.take_back,
@@ -166,7 +163,7 @@ def _executions() -> rx.Component:
             percent=plan.left_percent,
             held_percent=plan.held_percent,
             tone=plan.tone,
-            label="Executions of this plan that are left",
+            label="Executions left in this plan",
             value=plan.left,
         ),
     )
@@ -176,42 +173,42 @@ def _period() -> rx.Component:
     plan = State.plan_details
     return _measure(
         plan.period_label,
-        plan.period_words,
+        plan.period_text,
         rx.cond(
             plan.has_bar,
             meter(
                 percent=plan.period_left_percent,
                 tone="quiet",
-                label="Part of the billing period that is left",
-                value=plan.period_words,
+                label="Billing period left",
+                value=plan.period_text,
             ),
         ),
     )
 
 
-def _measure(name: rx.Var[str] | str, words: rx.Var[str], bar: rx.Component) -> rx.Component:
+def _measure(name: rx.Var[str] | str, text: rx.Var[str], bar: rx.Component) -> rx.Component:
     return rx.el.div(
-        rx.el.div(rx.el.span(name), rx.el.strong(words), class_name="measure-words"), bar
+        rx.el.div(rx.el.span(name), rx.el.strong(text), class_name="measure-text"), bar
     )
 
 
 def _queue() -> rx.Component:
     return card(
         rx.cond(
-            (State.queue.length() > 0) | (State.follows != ""),
+            (State.queue.length() > 0) | (State.renewal_note != ""),
             rx.el.ol(
                 rx.foreach(State.queue, _queued),
-                rx.cond(State.follows != "", _follows()),
+                rx.cond(State.renewal_note != "", _renewal_note()),
                 class_name="queue",
             ),
             empty(
                 icon="layers",
-                title="Nothing is queued",
-                words="Plans wait here and take over by themselves, one after another.",
+                title="No plans queued",
+                words="Queued plans take over automatically, one after another.",
             ),
         ),
         title="What comes next",
-        note="When a plan is used up or ends, the next one takes over, even within one request",
+        note="When a plan is used up or ends, the next one takes over, even within a request",
     )
 
 
@@ -231,10 +228,10 @@ def _queued(plan: ObjectVar[PlanRow]) -> rx.Component:
     )
 
 
-def _follows() -> rx.Component:
+def _renewal_note() -> rx.Component:
     return rx.el.li(
         rx.el.span(class_name="queue-dot", aria_hidden="true"),
-        rx.el.p(State.follows, class_name="queue-note"),
+        rx.el.p(State.renewal_note, class_name="queue-note"),
         class_name="queue-item follows",
     )
 
@@ -243,44 +240,37 @@ def _history() -> rx.Component:
     return card(
         table(
             "Plan history",
-            ("Plan", "Type", "State", "Used", "Executions", "Began (UTC)", "Ended (UTC)"),
+            ("Plan", "Type", "State", "Used", "Executions", "Started (UTC)", "Ended (UTC)"),
             rows=State.history,
-            row=_past,
+            row=_history_row,
             right=("Used", "Executions"),
-            wide_only=("Type", "State", "Used", "Began (UTC)", "Ended (UTC)"),
+            wide_only=("Type", "State", "Used", "Started (UTC)", "Ended (UTC)"),
             when_empty=empty(
-                icon="history", title="No plans so far", words="Every plan stays listed here."
+                icon="history", title="No plans yet", words="Every plan stays listed here."
             ),
         ),
-        rx.cond(
-            State.has_older | (State.page_number > 1),
-            pager(
-                f"Page {State.page_number}",
-                has_newer=State.page_number > 1,
-                has_older=State.has_older,
-                on_newer=State.show_newer,
-                on_older=State.show_older,
-            ),
+        pager(
+            State.page_number,
+            has_older=State.has_older,
+            on_newer=State.show_newer,
+            on_older=State.show_older,
         ),
-        title="History",
-        note="Every plan, newest first",
+        title="Plan history",
+        note="All plans, newest first",
         flush=True,
     )
 
 
-def _past(plan: ObjectVar[PlanRow]) -> rx.Component:
+def _history_row(plan: ObjectVar[PlanRow]) -> rx.Component:
     return rx.el.tr(
         cell(
             rx.fragment(
                 plan.name,
                 rx.el.span(badge(plan.state, plan.tone), class_name="narrow-only"),
-                rx.el.span("Began: ", plan.began, class_name="row-note narrow-only"),
-                rx.cond(
-                    plan.ended != "",
-                    rx.el.span("Ended: ", plan.ended, class_name="row-note narrow-only"),
-                ),
+                _on_phone("Started", plan.started, plan.start_reason),
+                _on_phone("Ended", plan.ended, plan.end_reason),
             ),
-            "strong story",
+            "strong multiline",
         ),
         cell(plan.type, "soft wide-only"),
         cell(badge(plan.state, plan.tone), "wide-only"),
@@ -289,7 +279,17 @@ def _past(plan: ObjectVar[PlanRow]) -> rx.Component:
             rx.fragment(rx.el.span(plan.used, " of", class_name="narrow-only"), plan.executions),
             "right strong",
         ),
-        cell(plan.began, "soft wrap wide-only"),
-        cell(rx.cond(plan.ended != "", plan.ended, "—"), "soft wrap wide-only"),
+        cell(_when(plan.started, plan.start_reason), "soft wide-only"),
+        cell(rx.cond(plan.ended != "", _when(plan.ended, plan.end_reason), "—"), "soft wide-only"),
         key=plan.plan_id,
+    )
+
+
+def _when(at: rx.Var[str], reason: rx.Var[str]) -> rx.Component:
+    return rx.fragment(at, rx.el.p(reason, class_name="row-note"))
+
+
+def _on_phone(label: str, at: rx.Var[str], reason: rx.Var[str]) -> rx.Component:
+    return rx.cond(
+        at != "", rx.el.span(f"{label}: {at} · {reason}", class_name="row-note narrow-only")
     )

@@ -1,4 +1,4 @@
-"""Rows of events, which the dashboard and the usage page share."""
+"""Rows of execution events, for the dashboard and the usage page."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -12,8 +12,8 @@ EVENT_HEADS_RIGHT = ("Executions", "Left after")
 EVENT_HEADS_WIDE_ONLY = ("User", "Kind", "Left after")
 
 
-def _what(row: ObjectVar[EventRow]) -> rx.Component:
-    """The workflow; on a phone also what has no column there."""
+def _workflow_cell(row: ObjectVar[EventRow]) -> rx.Component:
+    """The workflow; on a phone also the kind and the user, which have no column there."""
     return rx.fragment(
         rx.el.span(row.workflow, title=row.workflow),
         rx.el.span(
@@ -25,10 +25,10 @@ def _what(row: ObjectVar[EventRow]) -> rx.Component:
 
 
 def event_row(row: ObjectVar[EventRow]) -> rx.Component:
-    """An event; one that came while the page was open is marked for a moment."""
+    """An event; highlighted briefly if it arrived while the page was open."""
     return rx.el.tr(
         cell(row.at, "soft"),
-        cell(_what(row), "strong clip"),
+        cell(_workflow_cell(row), "strong clip"),
         cell(row.user, "soft clip wide-only"),
         cell(rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind), "soft wide-only"),
         cell(row.executions, "right strong"),

@@ -1,4 +1,4 @@
-"""What surrounds every page of a signed-in viewer: navigation, account, person, theme."""
+"""The frame of every signed-in page: navigation, account, person, theme."""
 
 from typing import Final
 
@@ -6,10 +6,11 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
-from billing_app.components.cards import live_mark, page_head
+from billing_app.components.cards import live_indicator, page_head
 from billing_app.components.controls import Handler, native_form, native_link, press_button
-from billing_app.components.feedback import empty, notice, out_of_date, page_bones
+from billing_app.components.feedback import empty, notice, out_of_date, page_skeleton
 from billing_app.pages.offer_dialog import offer_dialog
+from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import START_AFRESH, SessionState
 from billing_app.states.views import AccountChoice
@@ -20,38 +21,29 @@ PAGES: Final = (
     (routes.USAGE, "Usage", "chart-column"),
 )
 Pages = tuple[tuple[str, str, str], ...]
-# The tab forgets its state with the session, so that the next person starts with none.
+# Signing out clears the tab's state, so that the next person starts with none.
 FORGET: Final = START_AFRESH.split(";", maxsplit=1)[0]
 
 
-def frame(
-    content: rx.Component,
-    *,
-    path: str,
-    is_ready: rx.Var[bool],
-    is_broken: rx.Var[bool],
-    has_account: rx.Var[bool],
-    read_at: rx.Var[str],
-    on_account: Handler,
-) -> rx.Component:
-    """The page of `path`; bones until `is_ready`, and a way out when it can't be read."""
-    is_unknown = is_broken & (SessionState.viewer.email == "")
-    stale = out_of_date(is_broken=is_broken, read_at=read_at)
+def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Component:
+    """The page of `path`; a skeleton until it is read, and an explanation if it can't be."""
+    is_unknown = state.is_broken & (SessionState.viewer.email == "")
+    stale = out_of_date(is_broken=state.is_broken, read_at=state.read_at)
     return rx.fragment(
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
         rx.el.div(
-            _side(path, on_account, is_unknown),
-            _top_bar(on_account, is_unknown),
+            _side(path, state.load, is_unknown),
+            _top_bar(state.load, is_unknown),
             rx.el.main(
                 rx.cond(
-                    is_ready,
+                    state.is_ready,
                     rx.cond(
-                        has_account,
+                        state.has_account,
                         rx.el.div(stale, _banner(), content, class_name="main-inner"),
                         _no_account(),
                     ),
-                    rx.cond(is_broken, unreadable(page_name(PAGES, path)), page_bones()),
+                    rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
                 ),
                 id="content",
                 class_name="main",
@@ -61,17 +53,17 @@ def frame(
             class_name="frame",
         ),
         offer_dialog(),
-        leave_forms(),
+        sign_out_forms(),
     )
 
 
 def viewing_banner() -> rx.Component:
-    """Above every page while staff see an account as its holder does."""
+    """Above every page while staff view an account as its holder sees it."""
     return rx.cond(
-        SessionState.viewing_words != "",
+        SessionState.viewing_text != "",
         rx.el.div(
             rx.icon("eye", aria_hidden="true"),
-            rx.el.p(SessionState.viewing_words),
+            rx.el.p(SessionState.viewing_text),
             rx.el.button(
                 "End", type="button", class_name="button small", on_click=SessionState.end_view
             ),
@@ -83,12 +75,12 @@ def viewing_banner() -> rx.Component:
 
 
 def _banner() -> rx.Component:
-    """Why runs are refused, or soon will be, and the way to pay; gone once it is paid."""
+    """Why executions are refused, or soon will be, and how to pay; gone once it is paid."""
     banner = SessionState.banner
     pay = rx.cond(
         banner.page_url != "",
         native_link(
-            banner.pay_words,
+            banner.pay_label,
             href=banner.page_url,
             class_name="button strong",
             custom_attrs={"target": "_blank", "rel": "noopener"},
@@ -97,7 +89,7 @@ def _banner() -> rx.Component:
     portal = rx.cond(
         banner.has_portal,
         press_button(
-            "Change the card",
+            "Update card",
             name="portal",
             pending=OfferDialogState.pending,
             on_press=OfferDialogState.open_portal,
@@ -105,14 +97,14 @@ def _banner() -> rx.Component:
     )
     return rx.cond(
         banner.title != "",
-        notice(tone=banner.tone, title=banner.title, words=banner.words, actions=[pay, portal]),
+        notice(tone=banner.tone, title=banner.title, words=banner.text, actions=[pay, portal]),
     )
 
 
 def brand() -> rx.Component:
-    """The product's mark and name."""
+    """The product's logo and name."""
     return rx.el.span(
-        rx.image(src="/mark.svg", alt="", class_name="brand-mark"), "Billing", class_name="brand"
+        rx.image(src="/logo.svg", alt="", class_name="brand-logo"), "Billing", class_name="brand"
     )
 
 
@@ -128,12 +120,12 @@ def colour_mode_button() -> rx.Component:
 
 
 def page_name(pages: Pages, path: str) -> str:
-    """What the navigation calls the page, or the one it belongs to."""
+    """The navigation's name for the page, or for the one above it."""
     return next(name for target, name, _ in reversed(pages) if path.startswith(target))
 
 
 def known(is_unknown: rx.Var[bool], *parts: rx.Component) -> rx.Component:
-    """What only makes sense once it is known who is looking."""
+    """Parts that need to know who is signed in."""
     return rx.cond(is_unknown, rx.fragment(), rx.fragment(*parts))
 
 
@@ -162,13 +154,13 @@ def _top_bar(on_account: Handler, is_unknown: rx.Var[bool]) -> rx.Component:
 
 
 def _tab_bar(path: str) -> rx.Component:
-    return rx.el.div(navigation(PAGES, path, "Main, at the bottom", in_bar=True))
+    return rx.el.div(navigation(PAGES, path, "Main, bottom", in_bar=True))
 
 
 def navigation(
     pages: Pages, path: str, label: str, *more: rx.Component, in_bar: bool = False
 ) -> rx.Component:
-    """Links to the pages; the one of `path` is marked."""
+    """Links to the pages; the one of `path` is current."""
     return rx.el.nav(
         *[
             rx.link(
@@ -188,7 +180,7 @@ def navigation(
 
 
 def _console_link() -> rx.Component:
-    """For staff alone."""
+    """For staff only."""
     return rx.cond(
         SessionState.is_staff,
         rx.link(
@@ -236,7 +228,7 @@ def _account_item(choice: ObjectVar[AccountChoice], on_account: Handler) -> rx.C
 
 
 def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component:
-    """Who is signed in, the way to the other pages, and the way out."""
+    """Who is signed in, links to other pages, and sign-out."""
     viewer = SessionState.viewer
     text = rx.el.span(
         rx.el.span(viewer.name, class_name="menu-title"),
@@ -267,24 +259,24 @@ def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component
             ),
             rx.dropdown_menu.item("Change password", on_click=rx.redirect(routes.CHANGE_PASSWORD)),
             rx.dropdown_menu.separator(),
-            _leave("Sign out", routes.SESSION_DELETE),
-            _leave("Sign out everywhere", routes.SESSION_DELETE_ALL),
+            _sign_out_item("Sign out", routes.SESSION_DELETE),
+            _sign_out_item("Sign out everywhere", routes.SESSION_DELETE_ALL),
             min_width="220px",
         ),
     )
 
 
-def _leave(words: str, action: str) -> rx.Component:
+def _sign_out_item(label: str, action: str) -> rx.Component:
     """A menu item that posts a form, so that the server clears the cookie and loads a new page."""
     form_id = action.strip("/").replace("/", "-")
     return rx.dropdown_menu.item(
-        words,
+        label,
         on_click=rx.call_script(f"{FORGET}; document.getElementById('{form_id}').submit()"),
     )
 
 
-def leave_forms() -> rx.Component:
-    """The forms that the person's menu submits; they stay when the menu closes."""
+def sign_out_forms() -> rx.Component:
+    """The forms that the menu submits; they stay when the menu closes."""
     return rx.fragment(
         *[
             native_form(
@@ -296,15 +288,15 @@ def leave_forms() -> rx.Component:
 
 
 def unreadable(title: str) -> rx.Component:
-    """Nothing of this page could be read yet."""
+    """No part of this page could be read yet."""
     return rx.el.div(
-        page_head(title, "", live_mark(is_broken=rx.Var.create(value=True))),
+        page_head(title, "", live_indicator(is_broken=rx.Var.create(value=True))),
         rx.el.div(
             empty(
                 icon="cloud-off",
-                title="This page can't be read right now",
+                title="This page can't be loaded right now",
                 words="The server can't reach its database. Nothing is lost, and you are still"
-                " signed in: this page tries again every few seconds.",
+                " signed in. This page retries every few seconds.",
             ),
             class_name="card",
             role="alert",
@@ -320,13 +312,13 @@ def _no_account() -> rx.Component:
             empty(
                 icon="headset",
                 title="You have no account of your own",
-                words="You are of the staff: customers are in the console.",
+                words="You are signed in as staff. Your customers are in the staff console.",
                 action=rx.link("Open the staff console", href=routes.STAFF, class_name="button"),
             ),
             empty(
                 icon="users",
                 title="You have no account yet",
-                words="Ask the owner of your organization to make you a member.",
+                words="Ask the owner of your organization to add you as a member.",
             ),
         ),
         class_name="card",

@@ -1,4 +1,4 @@
-"""The card on file and the invoices; both are kept by Stripe, and shown here."""
+"""The card on file and the invoices; Stripe keeps both."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -6,18 +6,18 @@ from reflex.vars import ObjectVar
 from billing_app.components.cards import card
 from billing_app.components.controls import native_link, pager, press_button
 from billing_app.components.numbers import badge
-from billing_app.components.tables import amount_cell, cell, table
+from billing_app.components.tables import ACTIONS, amount_cell, cell, table
 from billing_app.states.billing_overview import BillingOverviewState as State
-from billing_app.states.card import CardState
+from billing_app.states.card_on_file import CardState
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.views import InvoiceRow
 
-HEADS = ("Date", "Number", "Amount", "Status", "")
-OUTSIDE = {"target": "_blank", "rel": "noopener"}
+HEADS = ("Date", "Number", "Amount", "Status", ACTIONS)
+NEW_TAB = {"target": "_blank", "rel": "noopener"}
 
 
 def payment() -> rx.Component:
-    """What the next payment is taken from, and every invoice so far."""
+    """The card on file and all invoices."""
     return card(
         _method(),
         table(
@@ -26,29 +26,25 @@ def payment() -> rx.Component:
             rows=State.invoices,
             row=_invoice,
             right=("Amount",),
-            wide_only=("Number", "Status", ""),
+            wide_only=("Number", "Status", ACTIONS),
             when_empty=rx.el.p(
-                "No invoices yet. The first one stands here after the first payment.",
+                "No invoices yet. The first one will appear after your first payment.",
                 class_name="card-foot",
             ),
         ),
-        rx.cond(
-            State.has_older_invoices | (State.invoice_page > 1),
-            pager(
-                f"Page {State.invoice_page}",
-                has_newer=State.invoice_page > 1,
-                has_older=State.has_older_invoices,
-                on_newer=State.show_newer_invoices,
-                on_older=State.show_older_invoices,
-            ),
+        pager(
+            State.invoice_page,
+            has_older=State.has_older_invoices,
+            on_newer=State.show_newer_invoices,
+            on_older=State.show_older_invoices,
         ),
         title="Payment",
-        note="Cards and invoices are kept by Stripe",
+        note="Cards and invoices are managed by Stripe",
         actions=[
             rx.cond(
                 State.account.may_manage & State.can_pay,
                 press_button(
-                    "Manage at Stripe",
+                    "Manage in Stripe",
                     name="portal",
                     pending=OfferDialogState.pending,
                     on_press=OfferDialogState.open_portal,
@@ -64,7 +60,7 @@ def _method() -> rx.Component:
     return rx.el.div(
         rx.icon("credit-card", aria_hidden="true"),
         rx.el.div(
-            rx.el.p(card_on_file.words, class_name="method-words"),
+            rx.el.p(card_on_file.text, class_name="method-text"),
             rx.cond(card_on_file.expires != "", rx.el.p(card_on_file.expires, class_name="soft")),
         ),
         rx.cond(
@@ -87,7 +83,7 @@ def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
                     badge(invoice.status, invoice.tone), _links(invoice), class_name="narrow-only"
                 ),
             ),
-            "strong story",
+            "strong multiline",
         ),
         cell(invoice.number, "soft wide-only"),
         amount_cell(invoice.amount, invoice.refunded),
@@ -99,19 +95,19 @@ def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
 
 def _links(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
     return rx.el.span(
-        _link(invoice.page_words, invoice.page_url, invoice.number),
+        _link(invoice.page_label, invoice.page_url, invoice.number),
         _link("PDF", invoice.pdf_url, invoice.number),
         class_name="row-links",
     )
 
 
-def _link(words: rx.Var[str] | str, url: rx.Var[str], number: rx.Var[str]) -> rx.Component:
+def _link(label: rx.Var[str] | str, url: rx.Var[str], number: rx.Var[str]) -> rx.Component:
     return rx.cond(
         url != "",
         native_link(
-            words,
+            label,
             href=url,
             class_name="text-link",
-            custom_attrs={**OUTSIDE, "aria-label": f"{words}: invoice {number}"},
+            custom_attrs={**NEW_TAB, "aria-label": f"{label}: invoice {number}"},
         ),
     )

@@ -1,27 +1,18 @@
-"""What stands where no page is."""
+"""The page for an unknown address."""
 
 import reflex as rx
 
 from billing_app import routes
-from billing_app.pages.frame import brand, colour_mode_button
+from billing_app.pages.auth_pages import auth_card
 
 
 def not_found() -> rx.Component:
-    """Says so, and leads back."""
-    return rx.el.main(
-        rx.el.div(colour_mode_button(), class_name="door-corner"),
-        rx.el.div(
-            brand(),
-            rx.el.div(
-                rx.el.h1("There is no such page", class_name="door-title"),
-                rx.el.p("The address may be old, or mistyped.", class_name="door-words"),
-                rx.el.p(
-                    rx.link("To the dashboard", href=routes.DASHBOARD, class_name="button primary"),
-                    class_name="door-form",
-                ),
-                class_name="door-card",
-            ),
-            class_name="door-inner",
+    """Links back to the dashboard."""
+    return auth_card(
+        rx.el.p(
+            rx.link("Go to the dashboard", href=routes.DASHBOARD, class_name="button primary"),
+            class_name="auth-form",
         ),
-        class_name="door",
+        title="Page not found",
+        text="The address may be outdated or mistyped.",
     )

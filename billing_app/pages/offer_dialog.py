@@ -1,4 +1,4 @@
-"""The dialog in which a viewer agrees to something, with what it means beside each way."""
+"""The dialog that confirms a purchase, change or cancellation."""
 
 from typing import Any
 
@@ -17,35 +17,35 @@ from billing_app.states.views import AmountLine, Choice
 
 
 def offer_dialog() -> rx.Component:
-    """Open while something is to be agreed to, or has gone wrong."""
+    """Open while something is to be confirmed, or has failed."""
     has_choices = State.choices.length() > 0
     return dialog(
-        rx.cond(State.deal.kind == CHANGE, _sides()),
-        rx.cond(State.pending == PREVIEW, _asking()),
+        rx.cond(State.dialog.kind == CHANGE, _change()),
+        rx.cond(State.pending == PREVIEW, _loading()),
         rx.cond(State.choices.length() > 1, _choices(), _consequence()),
         rx.cond((State.lines.length() > 0) & (State.chosen.value == When.NOW.value), _lines()),
         rx.cond(has_choices & (State.problem.title != ""), _problem()),
-        dialog_foot(_no(), _another_way(), rx.cond(has_choices, _yes())),
-        title=State.deal.title,
-        words=rx.cond(has_choices, State.deal.words, State.problem.words),
+        dialog_foot(_dismiss(), _checkout(), rx.cond(has_choices, _confirm())),
+        title=State.dialog.title,
+        words=rx.cond(has_choices, State.dialog.text, State.problem.text),
         is_open=State.is_open,
         on_close=State.close,
     )
 
 
-def _sides() -> rx.Component:
+def _change() -> rx.Component:
     return rx.el.div(
-        _side("Now", State.deal.before, State.deal.before.ends, "offered"),
-        rx.icon("arrow-right", aria_hidden="true", class_name="sides-arrow"),
-        _side("After", State.deal.after, State.chosen.ends, "offered after"),
-        class_name="sides",
+        _side("Now", State.dialog.before, State.dialog.before.ends, "change-side"),
+        rx.icon("arrow-right", aria_hidden="true", class_name="change-arrow"),
+        _side("After", State.dialog.after, State.chosen.ends, "change-side after"),
+        class_name="change",
     )
 
 
 def _side(label: str, side: Any, ends: rx.Var[str], class_name: str) -> rx.Component:
     return rx.el.dl(
-        rx.el.dt(label, class_name="offered-label"),
-        rx.el.dd(side.name, class_name="offered-name"),
+        rx.el.dt(label, class_name="change-label"),
+        rx.el.dd(side.name, class_name="change-name"),
         rx.el.dd(side.price),
         rx.el.dd(side.executions),
         rx.cond(ends != "", rx.el.dd(ends, class_name="soft")),
@@ -53,11 +53,11 @@ def _side(label: str, side: Any, ends: rx.Var[str], class_name: str) -> rx.Compo
     )
 
 
-def _asking() -> rx.Component:
+def _loading() -> rx.Component:
     return rx.el.p(
         rx.el.span(class_name="spinner", aria_hidden="true"),
-        "Asking Stripe for the exact amount",
-        class_name="dialog-asking",
+        "Getting the exact amount from Stripe",
+        class_name="dialog-loading",
         role="status",
     )
 
@@ -82,7 +82,7 @@ def _choice(choice: ObjectVar[Choice]) -> rx.Component:
         ),
         rx.el.span(
             rx.el.span(choice.title, class_name="choice-title"),
-            rx.el.span(choice.words, class_name="choice-words"),
+            rx.el.span(choice.text, class_name="choice-text"),
         ),
         class_name=rx.cond(is_chosen, "choice chosen", "choice"),
         key=choice.value,
@@ -96,7 +96,7 @@ def _consequence() -> rx.Component:
             rx.cond(
                 State.chosen.title != "", rx.el.p(State.chosen.title, class_name="choice-title")
             ),
-            rx.el.p(State.chosen.words, class_name="choice-words"),
+            rx.el.p(State.chosen.text, class_name="choice-text"),
             class_name="choice alone",
         ),
     )
@@ -107,14 +107,14 @@ def _lines() -> rx.Component:
 
 
 def _line(line: ObjectVar[AmountLine]) -> rx.Component:
-    return rx.el.div(rx.el.dt(line.words), rx.el.dd(line.amount), class_name="amount")
+    return rx.el.div(rx.el.dt(line.description), rx.el.dd(line.amount), class_name="amount")
 
 
 def _problem() -> rx.Component:
     portal = rx.cond(
-        State.problem.url_words != "",
+        State.problem.url_label != "",
         press_button(
-            State.problem.url_words,
+            State.problem.url_label,
             name="portal",
             pending=State.pending,
             on_press=State.open_portal,
@@ -122,14 +122,14 @@ def _problem() -> rx.Component:
         ),
     )
     return rx.el.div(
-        notice(tone="bad", title=State.problem.title, words=State.problem.words, actions=[portal]),
+        notice(tone="bad", title=State.problem.title, words=State.problem.text, actions=[portal]),
         role="alert",
     )
 
 
-def _no() -> rx.Component:
+def _dismiss() -> rx.Component:
     return rx.el.button(
-        rx.cond(State.deal.no != "", State.deal.no, "Close"),
+        rx.cond(State.dialog.dismiss_label != "", State.dialog.dismiss_label, "Close"),
         type="button",
         class_name="button",
         disabled=State.pending == YES,
@@ -137,9 +137,9 @@ def _no() -> rx.Component:
     )
 
 
-def _another_way() -> rx.Component:
+def _checkout() -> rx.Component:
     return rx.cond(
-        State.deal.kind == SUBSCRIBE,
+        State.dialog.kind == SUBSCRIBE,
         press_button(
             "Pay another way",
             name=SUBSCRIBE,
@@ -149,11 +149,11 @@ def _another_way() -> rx.Component:
     )
 
 
-def _yes() -> rx.Component:
+def _confirm() -> rx.Component:
     return press_button(
-        State.chosen.yes,
+        State.chosen.confirm_label,
         name=YES,
         pending=State.pending,
         on_press=State.agree,
-        look=rx.cond(State.deal.kind == CANCEL, "danger", "strong"),
+        look=rx.cond(State.dialog.kind == CANCEL, "danger", "strong"),
     )

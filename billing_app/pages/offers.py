@@ -1,4 +1,4 @@
-"""What can be bought: plans by interval, and extra executions."""
+"""The offers: plans by interval, and packs of extra executions."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -15,19 +15,19 @@ INTERVALS = ((Interval.MONTH.value, "Monthly"), (Interval.YEAR.value, "Yearly"))
 
 
 def offers() -> rx.Component:
-    """The catalogue with what is current, and one button to each."""
+    """The catalogue, with one button per offer."""
     return rx.el.div(
         card(
             rx.el.ul(rx.foreach(State.offers, _offer), class_name="offers"),
             rx.cond(State.packs.length() > 0, _packs()),
-            _who_may(),
+            _who_can_manage(),
             title=rx.cond(State.terms.name != "", "Change plan", "Choose a plan"),
-            note="Paid in advance through Stripe; you can cancel at any time",
+            note="Billed in advance through Stripe. Cancel at any time.",
             actions=[
                 rx.cond(
                     State.has_intervals,
                     segments(
-                        "Paid by the month or by the year",
+                        "Billing interval",
                         INTERVALS,
                         chosen=State.interval,
                         on_choose=State.choose_interval,
@@ -45,11 +45,11 @@ def _offer(offer: ObjectVar[OfferItem]) -> rx.Component:
 
 
 def offer_card(offer: ObjectVar[OfferItem], foot: rx.Component) -> rx.Component:
-    """A plan in a list of offers, with its button."""
+    """A plan in the list of offers, with its button."""
     return rx.el.li(
         rx.el.div(
             rx.el.h3(offer.name, class_name="offer-name"),
-            rx.cond(offer.mark != "", badge(offer.mark, "accent")),
+            rx.cond(offer.badge != "", badge(offer.badge, "accent")),
             class_name="offer-head",
         ),
         rx.el.p(
@@ -77,7 +77,7 @@ def _pack(pack: ObjectVar[OfferItem]) -> rx.Component:
 
 
 def pack_row(pack: ObjectVar[OfferItem], foot: rx.Component) -> rx.Component:
-    """Extra executions in a list of packs, with their button."""
+    """A pack in the list of packs, with its button."""
     return rx.el.li(
         rx.el.div(
             rx.el.p(pack.name, class_name="offer-name"),
@@ -107,11 +107,11 @@ def _button(offer: ObjectVar[OfferItem], look: str) -> rx.Component:
     )
 
 
-def _who_may() -> rx.Component:
-    """For whom there are no buttons: who has them."""
+def _who_can_manage() -> rx.Component:
+    """Tells viewers without buttons who can manage the plan."""
     return rx.cond(
         State.account.may_manage,
-        rx.cond(~State.can_pay, rx.el.p("Paying is not set up here yet.", class_name="card-foot")),
+        rx.cond(~State.can_pay, rx.el.p("Payments are not set up yet.", class_name="card-foot")),
         rx.el.p(
             rx.cond(State.managers != "", State.managers, "An owner"),
             f" can change the plan and pay for {State.account.name}.",

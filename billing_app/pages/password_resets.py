@@ -1,22 +1,22 @@
-"""A new password: ask for a link, follow it, or change the one you have."""
+"""Password pages: ask for a reset link, follow it, or change the current password."""
 
 import reflex as rx
 
 from billing_app import routes
 from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.components.controls import text_field
-from billing_app.pages.auth_pages import door
+from billing_app.pages.auth_pages import auth_page
 from billing_app.states.auth_forms import AuthFormState
 
 
 def forgot_password() -> rx.Component:
-    """Asks for the address that a link is mailed to."""
-    return door(
-        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+    """Asks for the address to email a reset link to."""
+    return auth_page(
+        text_field(name="email", label="Email", kind="email", autocomplete="username"),
         title="Forgot your password?",
-        words="We mail you a link to choose a new one.",
+        text="We will email you a link to choose a new one.",
         action=routes.PASSWORD_RESETS,
-        submit="Mail me a link",
+        submit="Email me a link",
         foot=rx.fragment(
             "Remembered it? ", rx.link("Sign in", href=routes.SIGN_IN, class_name="text-link")
         ),
@@ -24,28 +24,28 @@ def forgot_password() -> rx.Component:
 
 
 def reset_password() -> rx.Component:
-    """Where the mailed link leads."""
-    return door(
+    """The page that the emailed link opens."""
+    return auth_page(
         rx.el.input(type="hidden", name="link", value=AuthFormState.link, read_only=True),
         _new_password(),
         title="Choose a new password",
-        words=rx.fragment(
-            AuthFormState.whose,
-            "You are signed in with it at once, and every other browser is signed out.",
+        text=rx.fragment(
+            rx.cond(AuthFormState.link_email != "", f"For {AuthFormState.link_email}. ", ""),
+            "You will be signed in here and signed out in every other browser.",
         ),
         action=routes.PASSWORD_RESET,
         submit="Set password",
         foot=rx.fragment(
-            "Link too old? ",
-            rx.link("Ask for another", href=routes.FORGOT_PASSWORD, class_name="text-link"),
+            "Link expired? ",
+            rx.link("Ask for a new one", href=routes.FORGOT_PASSWORD, class_name="text-link"),
         ),
     )
 
 
 def change_password() -> rx.Component:
-    """For who is signed in and knows the old one."""
-    return door(
-        _whose(),
+    """For people who are signed in and know their current password."""
+    return auth_page(
+        _username(),
         text_field(
             name="current",
             label="Current password",
@@ -54,15 +54,15 @@ def change_password() -> rx.Component:
         ),
         _new_password(),
         title="Change your password",
-        words="Every other browser is signed out.",
+        text="You will be signed out in every other browser.",
         action=routes.PASSWORD_CHANGE,
         submit="Change password",
         foot=rx.link("Back to the dashboard", href=routes.DASHBOARD, class_name="text-link"),
     )
 
 
-def _whose() -> rx.Component:
-    """For password managers, which keep a password under a name."""
+def _username() -> rx.Component:
+    """Hidden; password managers store a password under a name."""
     return rx.el.input(
         type="text",
         name="username",

@@ -1,18 +1,18 @@
-"""Signing up on the public organization, which starts the trial."""
+"""The sign-up page: an account on the public organization, with a trial."""
 
 import reflex as rx
 
 from billing_app import routes
 from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.components.controls import text_field
-from billing_app.pages.auth_pages import door
+from billing_app.pages.auth_pages import auth_page
 
 
 def sign_up() -> rx.Component:
-    """Name, e-mail address and password; the trial begins at once."""
-    return door(
+    """Posts to the API, which starts the trial and sets the cookie."""
+    return auth_page(
         text_field(name="name", label="Name", kind="text", autocomplete="name", max_length=255),
-        text_field(name="email", label="E-mail", kind="email", autocomplete="username"),
+        text_field(name="email", label="Email", kind="email", autocomplete="username"),
         text_field(
             name="password",
             label="Password",
@@ -22,10 +22,11 @@ def sign_up() -> rx.Component:
             min_length=MIN_LENGTH,
         ),
         title="Start a trial",
-        words="Your trial begins at once. No card is needed.",
+        text="Your trial starts right away. No card needed.",
         action=routes.USER_CREATE,
         submit="Create account",
         foot=rx.fragment(
-            "Already here? ", rx.link("Sign in", href=routes.SIGN_IN, class_name="text-link")
+            "Already have an account? ",
+            rx.link("Sign in", href=routes.SIGN_IN, class_name="text-link"),
         ),
     )

@@ -1,4 +1,4 @@
-"""What support did to an account, for the page of plans."""
+"""What support did on an account, for the plans page."""
 
 import reflex as rx
 from reflex.vars import ObjectVar
@@ -11,23 +11,19 @@ from billing_app.states.views import SupportStep
 
 
 def support() -> rx.Component:
-    """Stands there once there is something to tell."""
+    """Shown once there is something to list."""
     return rx.cond(
         State.steps.length() > 0,
         card(
             rx.el.ol(rx.foreach(State.steps, _step), class_name="steps"),
-            rx.cond(
-                State.has_older_steps | (State.steps_page > 1),
-                pager(
-                    f"Page {State.steps_page}",
-                    has_newer=State.steps_page > 1,
-                    has_older=State.has_older_steps,
-                    on_newer=State.show_newer_steps,
-                    on_older=State.show_older_steps,
-                ),
+            pager(
+                State.steps_page,
+                has_older=State.has_older_steps,
+                on_newer=State.show_newer_steps,
+                on_older=State.show_older_steps,
             ),
-            title="What support did",
-            note="Every step of ours that touched this account, and why",
+            title="Support activity",
+            note="Everything our support team did on this account, and why",
             flush=True,
         ),
     )
@@ -36,11 +32,11 @@ def support() -> rx.Component:
 def _step(step: ObjectVar[SupportStep]) -> rx.Component:
     return rx.el.li(
         rx.el.div(
-            rx.el.span(step.what, class_name="step-what"),
-            rx.cond(step.is_undone, badge("Taken back")),
+            rx.el.span(step.title, class_name="step-title"),
+            rx.cond(step.is_undone, badge("Undone")),
             class_name="balance-plan",
         ),
-        rx.el.p(step.reason, class_name="step-why"),
+        rx.el.p(step.reason, class_name="step-reason"),
         rx.el.span(step.at, class_name="step-at"),
         key=step.step_id,
         class_name="step",

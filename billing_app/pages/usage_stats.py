@@ -1,4 +1,4 @@
-"""UsageStats: how much, when, by which workflow and by whom."""
+"""UsageStats: how much was used, when, by which workflow and user."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from reflex.vars import ArrayVar, ObjectVar, StringVar
 
 from billing_app import routes
 from billing_app.billing.usage.service import GroupBy
-from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
+from billing_app.components.cards import bare_card, card, columns, live_indicator, page_head
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import date_range, native_link, pager, segments, select
 from billing_app.components.feedback import empty, notice
@@ -34,14 +34,14 @@ GROUPS = ((GroupBy.WORKFLOW.value, "Workflow"), (GroupBy.USER.value, "User"))
 
 
 def usage_stats() -> rx.Component:
-    """Charts and tables of a chosen range of days."""
+    """Charts and tables for a range of days."""
     return frame(
         rx.fragment(
-            page_head("Usage", State.account.name, live_mark(is_broken=State.is_broken)),
+            page_head("Usage", State.account.name, live_indicator(is_broken=State.is_broken)),
             _range(),
             rx.cond(
                 State.range_problem != "",
-                notice(tone="warning", title="No such range", words=State.range_problem),
+                notice(tone="warning", title="Invalid date range", words=State.range_problem),
             ),
             _totals(),
             _per_day(),
@@ -49,17 +49,13 @@ def usage_stats() -> rx.Component:
             _events(),
         ),
         path=routes.USAGE,
-        is_ready=State.is_ready,
-        is_broken=State.is_broken,
-        has_account=State.has_account,
-        read_at=State.read_at,
-        on_account=State.load,
+        state=State,
     )
 
 
 def _range() -> rx.Component:
     return rx.el.div(
-        segments("Range of days", PRESETS, chosen=State.preset, on_choose=State.choose_preset),
+        segments("Date range", PRESETS, chosen=State.preset, on_choose=State.choose_preset),
         date_range(
             first=State.first_day,
             last=State.last_day,
@@ -90,7 +86,7 @@ def _per_day() -> rx.Component:
             rx.fragment(
                 chart(
                     State.figure,
-                    label=f"Executions per day by {State.group_by}, {State.total.value} in all",
+                    label=f"Executions per day by {State.group_by}, {State.total.value} in total",
                     height_px=CHART_HEIGHT_PX,
                 ),
                 legend(State.keys),
@@ -98,7 +94,7 @@ def _per_day() -> rx.Component:
             _no_executions(),
         ),
         title="Executions per day",
-        note="UTC days, refunds taken off",
+        note="UTC days, refunds deducted",
         actions=[segments("Stack by", GROUPS, chosen=State.group_by, on_choose=State.choose_group)],
     )
 
@@ -109,21 +105,21 @@ def _cumulative() -> rx.Component:
             State.keys.length() > 0,
             chart(
                 State.added_up,
-                label=f"{State.cumulative_title}: {State.cumulative_words}",
+                label=f"{State.cumulative_title}: {State.cumulative_note}",
                 height_px=SMALL_CHART_HEIGHT_PX,
             ),
             _no_executions(),
         ),
         title=State.cumulative_title,
-        note=State.cumulative_words,
+        note=State.cumulative_note,
     )
 
 
 def _no_executions() -> rx.Component:
     return empty(
         icon="chart-column",
-        title="No executions in these days",
-        words="Choose a longer range, or wait for the next run.",
+        title="No executions in this range",
+        words="Choose a longer range, or wait for the next execution.",
     )
 
 
@@ -138,18 +134,14 @@ def _days() -> rx.Component:
             wide_only=("Used",),
             when_empty=_no_executions(),
         ),
-        rx.cond(
-            State.has_older_days | (State.days_page > 1),
-            pager(
-                f"Page {State.days_page}",
-                has_newer=State.days_page > 1,
-                has_older=State.has_older_days,
-                on_newer=State.show_newer_days,
-                on_older=State.show_older_days,
-            ),
+        pager(
+            State.days_page,
+            has_older=State.has_older_days,
+            on_newer=State.show_newer_days,
+            on_older=State.show_older_days,
         ),
         title="Days",
-        note="Only days with something in them",
+        note="Only days with activity",
         flush=True,
     )
 
@@ -178,26 +170,22 @@ def _events() -> rx.Component:
                 wide_only=EVENT_HEADS_WIDE_ONLY,
                 when_empty=empty(
                     icon="search",
-                    title=rx.cond(is_filtered, "No events match", "No events in these days"),
+                    title=rx.cond(is_filtered, "No matching events", "No events in this range"),
                     words=rx.cond(
                         is_filtered,
-                        "Take a filter away or choose other days.",
-                        "Choose other days, or wait for the first run.",
+                        "Remove a filter or choose other days.",
+                        "Choose other days, or wait for the next execution.",
                     ),
                 ),
             ),
-            rx.cond(
-                State.has_older_events | (State.events_page > 1),
-                pager(
-                    f"Page {State.events_page}",
-                    has_newer=State.events_page > 1,
-                    has_older=State.has_older_events,
-                    on_newer=State.show_newer_events,
-                    on_older=State.show_older_events,
-                ),
+            pager(
+                State.events_page,
+                has_older=State.has_older_events,
+                on_newer=State.show_newer_events,
+                on_older=State.show_older_events,
             ),
             title="Events",
-            note="The ledger of these days, newest first",
+            note="The ledger for this range, newest first",
             actions=_filters(),
             flush=True,
         ),
@@ -238,15 +226,15 @@ def _filters() -> list[rx.Component]:
     ]
 
 
-def _options(all_words: str, values: ArrayVar[Sequence[str]]) -> list[rx.Component]:
-    return [rx.el.option(all_words, value=ALL), rx.foreach(values, _option)]
+def _options(all_label: str, values: ArrayVar[Sequence[str]]) -> list[rx.Component]:
+    return [rx.el.option(all_label, value=ALL), rx.foreach(values, _option)]
 
 
 def _option(value: StringVar[str]) -> rx.Component:
-    words = rx.match(
+    label = rx.match(
         value,
         (NAMED_PREFIX, UNNAMED),
         (State.viewer_choice, YOU),
         value[len(NAMED_PREFIX) :],
     )
-    return rx.el.option(words, value=value)
+    return rx.el.option(label, value=value)

@@ -1,4 +1,4 @@
-"""How Stripe is asked: time-outs, retries, and its errors as billing's.
+"""Calls to Stripe: time-outs, retries, and Stripe's errors as billing's.
 
 The SDK retries connection failures and 5xx with the same key; 429 is retried here
 (docs.stripe.com/rate-limits).
@@ -21,7 +21,7 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.payments import declines
 
 TIMEOUT_SECONDS: Final = 20
-# All attempts together: somebody waits for the answer.
+# For all attempts together: somebody is waiting.
 GIVE_UP_SECONDS: Final = 30
 NETWORK_RETRIES: Final = 2
 RATE_LIMIT_ATTEMPTS: Final = 5
@@ -38,7 +38,7 @@ class StripeCalls:
     """One client for all topics of the gateway."""
 
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:
-        """`api_base` points to another address than Stripe's: the sandbox's."""
+        """`api_base`: the address of the sandbox, when it is used instead of Stripe."""
         self.client = StripeClient(
             secret_key,
             base_addresses={"api": api_base} if api_base else None,
@@ -47,18 +47,18 @@ class StripeCalls:
         )
 
 
-async def asked(call: Callable[[], Awaitable[Result]]) -> Result:
+async def send(call: Callable[[], Awaitable[Result]]) -> Result:
     """Call Stripe; its errors become billing's. Gives up after GIVE_UP_SECONDS."""
     try:
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            return await _asked(call)
+            return await _send(call)
     except TimeoutError:
         log.warning("stripe_unavailable", error="TimeoutError", code=None)
         raise PaymentProviderUnavailableError from None
 
 
-async def _asked(call: Callable[[], Awaitable[Result]]) -> Result:
-    """429 waits and asks again, a few times; so does a key that another request is using."""
+async def _send(call: Callable[[], Awaitable[Result]]) -> Result:
+    """Retries 429 a few times after a wait, and a key that another request is using."""
     for attempt in range(RATE_LIMIT_ATTEMPTS):
         try:
             return await call()
@@ -88,12 +88,12 @@ def _unavailable(error: stripe.StripeError) -> PaymentProviderUnavailableError:
 
 
 async def all_rows(first_page: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """All rows of a list, newest first, at most MAX_LISTED: what is cut off stands in the log."""
-    page = await asked(first_page)
+    """All rows of a list, newest first, at most MAX_LISTED; a longer list is logged and cut."""
+    page = await send(first_page)
     rows: list[Any] = list(page.data)
     while page.has_more and len(rows) < MAX_LISTED:
         current = page
-        page = await asked(lambda current=current: current.next_page_async())
+        page = await send(lambda current=current: current.next_page_async())
         rows.extend(page.data)
     if page.has_more:
         log.error("stripe_list_cut", url=page.url, rows=len(rows))

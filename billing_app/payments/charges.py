@@ -1,27 +1,27 @@
-"""One-off amounts at Stripe: a pack bought with the card on file, and overage that is settled late.
+"""One-off charges at Stripe: a pack bought with the card on file, and overage settled late.
 
-Each step has its own key, and each object carries our write's key, so that what was interrupted
-is found again and nothing is asked for twice.
+Each step has its own key, and each object carries the key of our request: an interrupted charge is
+found again, and nothing is charged twice.
 """
 
 from contextlib import suppress
 from typing import Any
 
+from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
-    Correction,
     NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
 
 
 class Charges(StripeCalls):
     async def buy_pack(
         self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
     ) -> None:
-        """Charge a pack to the card on file. A decline leaves no invoice that could be paid."""
+        """Charge a pack to the card on file. A decline leaves no payable invoice behind."""
         body: dict[str, Any] = {
             "customer": customer_id,
             "auto_advance": False,
@@ -30,7 +30,7 @@ class Charges(StripeCalls):
             "metadata": {translate.WRITE_METADATA: key},
         }
         invoices = self.client.v1.invoices
-        made = await asked(lambda: invoices.create_async(body, options(f"{key}:invoice")))  # pyright: ignore[reportArgumentType]
+        made = await send(lambda: invoices.create_async(body, options(f"{key}:invoice")))  # pyright: ignore[reportArgumentType]
         item: dict[str, Any] = {
             "customer": customer_id,
             "invoice": made.id,
@@ -38,55 +38,56 @@ class Charges(StripeCalls):
             "quantity": 1,
         }
         items = self.client.v1.invoice_items
-        await asked(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
-        await asked(
+        await send(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
+        await send(
             lambda: invoices.finalize_invoice_async(
                 made.id, {"auto_advance": False}, options(f"{key}:finalize")
             )
         )
         try:
-            await asked(
+            await send(
                 lambda: invoices.pay_async(made.id, {"off_session": True}, options(f"{key}:pay"))
             )
         except PaymentDeclinedError:
-            await self.give_up_invoice(made.id)
+            await self.void_invoice(made.id)
             raise
 
-    async def give_up_invoice(self, invoice_id: str) -> None:
-        """Void what is not paid, so that it never will be; done before, it is done."""
+    async def void_invoice(self, invoice_id: str) -> None:
+        """Void an unpaid invoice, so that it can never be paid. Repeated, it changes nothing."""
         invoices = self.client.v1.invoices
-        found = await asked(lambda: invoices.retrieve_async(invoice_id))
+        invoice = await send(lambda: invoices.retrieve_async(invoice_id))
         with suppress(PaymentProviderFailedError, NotAtProviderError):
-            if found.status == "draft":
-                await asked(lambda: invoices.delete_async(invoice_id))
-            elif found.status in ("open", "uncollectible"):
-                await asked(lambda: invoices.void_invoice_async(invoice_id))
+            if invoice.status == "draft":
+                await send(lambda: invoices.delete_async(invoice_id))
+            elif invoice.status in ("open", "uncollectible"):
+                await send(lambda: invoices.void_invoice_async(invoice_id))
 
     async def settle_overage(
-        self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
+        self,
+        *,
+        customer_id: str,
+        amount: Money,
+        description: str,
+        payment_method_id: str | None,
+        key: str,
     ) -> None:
         """Put an amount, or a negative one, on the customer's next invoice.
 
-        With a payment method no invoice is to come by itself: one is made, and charged to it. What
-        the bank declines stays open, and Stripe tries again.
+        A payment method means that no other invoice will come: one is created and charged to it.
+        If the bank declines, it stays open and Stripe tries again.
         """
-        if not await self._has_item(customer_id, key):
-            item: dict[str, Any] = {
-                "customer": customer_id,
-                "amount": correction.amount_minor,
-                "currency": correction.currency.lower(),
-                "description": correction.description,
-                "metadata": {translate.WRITE_METADATA: key},
-            }
-            items = self.client.v1.invoice_items
-            await asked(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
+        items = self.client.v1.invoice_items
+        if await self._of_request(items.list_async, customer_id, key) is None:
+            item = translate.item(amount, description)
+            item |= {"customer": customer_id, "metadata": {translate.WRITE_METADATA: key}}
+            await send(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
         if payment_method_id is not None:
-            await self._collect(customer_id, correction.currency, payment_method_id, key=key)
+            await self._collect(customer_id, amount.currency, payment_method_id, key=key)
 
     async def _collect(
         self, customer_id: str, currency: str, payment_method_id: str, *, key: str
     ) -> None:
-        """One invoice of all that waits for one; taken up where an earlier try was cut off."""
+        """Invoice all pending items; resumes an earlier attempt that was interrupted."""
         invoices = self.client.v1.invoices
         body: dict[str, Any] = {
             "customer": customer_id,
@@ -96,37 +97,28 @@ class Charges(StripeCalls):
             "pending_invoice_items_behavior": "include",
             "metadata": {translate.WRITE_METADATA: key},
         }
-        found = await self._invoice_of(customer_id, key)
-        if found is None:
-            found = await asked(
+        invoice = await self._of_request(invoices.list_async, customer_id, key)
+        if invoice is None:
+            invoice = await send(
                 lambda: invoices.create_async(body, options(f"{key}:invoice"))  # pyright: ignore[reportArgumentType]
             )
-        identifier: str = found.id
-        if found.status == "draft":
-            found = await asked(
+        identifier: str = invoice.id
+        if invoice.status == "draft":
+            invoice = await send(
                 lambda: invoices.finalize_invoice_async(
                     identifier, {"auto_advance": True}, options(f"{key}:finalize")
                 )
             )
-        if found.status == "open":
+        if invoice.status == "open":
             with suppress(PaymentDeclinedError, PaymentProviderFailedError):
-                await asked(
+                await send(
                     lambda: invoices.pay_async(
                         identifier, {"off_session": True}, options(f"{key}:pay")
                     )
                 )
 
-    async def _has_item(self, customer_id: str, key: str) -> bool:
+    async def _of_request(self, list_rows: Any, customer_id: str, key: str) -> Any | None:
+        """The object that carries the key of our request."""
         query = {"customer": customer_id, "limit": PAGE_SIZE}
-        items = self.client.v1.invoice_items
-        rows = await all_rows(lambda: items.list_async(query))  # pyright: ignore[reportArgumentType]
-        return any(translate.metadata(row).get(translate.WRITE_METADATA) == key for row in rows)
-
-    async def _invoice_of(self, customer_id: str, key: str) -> Any | None:
-        query = {"customer": customer_id, "limit": PAGE_SIZE}
-        invoices = self.client.v1.invoices
-        rows = await all_rows(lambda: invoices.list_async(query))  # pyright: ignore[reportArgumentType]
-        carrying = (
-            row for row in rows if translate.metadata(row).get(translate.WRITE_METADATA) == key
-        )
-        return next(carrying, None)
+        rows = await all_rows(lambda: list_rows(query))
+        return next((row for row in rows if translate.request_key(row) == key), None)

@@ -1,4 +1,4 @@
-"""Compares what a customer has at the payment provider with our rows. Asks the provider nothing."""
+"""Compares what a customer has at the payment provider with our rows. Calls no provider."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.subscriptions.apply import (
-    ENDED,
     invoice_values,
     live_subscription,
     versions_of_prices,
@@ -17,6 +16,7 @@ from billing_app.billing.subscriptions.apply import (
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     ProviderInvoice,
     ProviderSnapshot,
     ProviderSubscription,
@@ -30,7 +30,7 @@ NOTHING: Final = "missing"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the provider says, and what we had. `healed` False: only told."""
+    """What the provider has, and what we had. `healed` False: only reported."""
 
     account_id: str
     what: str
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """What we hold for an account, by the provider's ids."""
+    """What we have for an account, by the provider's ids."""
 
     subscriptions: dict[str, Subscription]
     invoices: dict[str, Invoice]
@@ -53,7 +53,7 @@ class _Ours:
 async def compare(
     database: Database, account_id: int, snapshot: ProviderSnapshot, *, grace_days: int
 ) -> list[Difference]:
-    """Subscriptions, invoices and the plans that follow them."""
+    """Subscriptions, invoices and the plans that they pay for."""
     async with database.reading() as session:
         ours = await _read_ours(session, account_id)
         versions = await versions_of_prices(session, snapshot)
@@ -61,7 +61,7 @@ async def compare(
     return [
         *_subscriptions(account, snapshot, ours, versions),
         *_invoices(account, snapshot, ours, versions, grace_days),
-        *_lost(account, snapshot, ours),
+        *_only_ours(account, snapshot, ours),
     ]
 
 
@@ -79,50 +79,46 @@ async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
 def _subscriptions(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int]
 ) -> list[Difference]:
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for theirs in snapshot.subscriptions:
         if theirs.price_id not in versions:
             continue
         row = ours.subscriptions.get(theirs.provider_id)
-        said, had = _say_theirs(theirs, versions), _say_ours(row)
+        there, here = _describe_theirs(theirs, versions), _describe_ours(row)
         if row is None and theirs.status not in ENDED and ours.live is not None:
-            had = f"another is live: {ours.live.provider_id}"
-        if said != had:
-            found.append(Difference(account, "subscription", theirs.provider_id, said, had))
-    return found
+            here = f"another is live: {ours.live.provider_id}"
+        if there != here:
+            differences.append(Difference(account, "subscription", theirs.provider_id, there, here))
+    return differences
 
 
 def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for invoice, entitlement in entitlements(snapshot.invoices, grace_days=grace_days):
         row = ours.invoices.get(invoice.provider_id)
         plan = ours.plans.get(invoice.provider_id)
         wants = invoice.price_id in versions and (
             invoice.status is not InvoiceStatus.VOID or plan is not None
         )
-        planned, held = _say_standing(entitlement if wants else None), _say_plan(plan, entitlement)
+        planned, held = (
+            _describe_entitlement(entitlement if wants else None),
+            _describe_plan(plan, entitlement),
+        )
         if not _is_mirrored(invoice, row) or planned != held:
-            said, had = _say_paid(invoice), _say_paid(row) if row else NOTHING
-            found.append(
-                Difference(
-                    account,
-                    "invoice",
-                    invoice.provider_id,
-                    f"{said}, {planned}",
-                    f"{had}, {held}",
-                )
-            )
-    return found
+            there = f"{_describe_payment(invoice)}, {planned}"
+            here = f"{_describe_payment(row) if row else NOTHING}, {held}"
+            differences.append(Difference(account, "invoice", invoice.provider_id, there, here))
+    return differences
 
 
-def _lost(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
-    """What only we have is told and left: nothing is deleted on the word of an absence."""
+def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
+    """What only we have is reported and kept: absence at the provider never deletes anything."""
     theirs = {each.provider_id for each in snapshot.subscriptions}
     theirs |= {each.provider_id for each in snapshot.invoices}
     subscriptions = [
-        Difference(account, "subscription", row.provider_id, NOTHING, _say_ours(row))
+        Difference(account, "subscription", row.provider_id, NOTHING, _describe_ours(row))
         for row in ours.subscriptions.values()
         if row.provider_id not in theirs and row.status not in ENDED
     ]
@@ -140,16 +136,16 @@ def _is_mirrored(invoice: ProviderInvoice, row: Invoice | None) -> bool:
     )
 
 
-def _say_paid(invoice: ProviderInvoice | Invoice) -> str:
+def _describe_payment(invoice: ProviderInvoice | Invoice) -> str:
     back = f", {invoice.refunded_minor} paid back" if invoice.refunded_minor else ""
     return f"{invoice.status} {invoice.amount_paid_minor}{back}"
 
 
-def _say_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str:
+def _describe_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str:
     version_id = versions[snapshot.price_id]
     following = versions.get(snapshot.next_price_id or "")
     cancels = snapshot.cancel_at_period_end and snapshot.status not in ENDED
-    return _say(
+    return _describe(
         snapshot.status,
         version_id,
         following if following != version_id else None,
@@ -158,10 +154,10 @@ def _say_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str
     )
 
 
-def _say_ours(row: Subscription | None) -> str:
+def _describe_ours(row: Subscription | None) -> str:
     if row is None:
         return NOTHING
-    return _say(
+    return _describe(
         row.status,
         row.offer_version_id,
         row.next_offer_version_id,
@@ -170,7 +166,7 @@ def _say_ours(row: Subscription | None) -> str:
     )
 
 
-def _say(
+def _describe(
     status: str, version_id: int, following: int | None, period_end: datetime, *, cancels: bool
 ) -> str:
     then = f", then {following}" if following else ""
@@ -178,7 +174,7 @@ def _say(
     return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
 
 
-def _say_standing(entitlement: InvoiceEntitlement | None) -> str:
+def _describe_entitlement(entitlement: InvoiceEntitlement | None) -> str:
     if entitlement is None or entitlement.kind is Entitlement.NOTHING:
         return "no plan"
     if entitlement.kind is Entitlement.ENDED:
@@ -187,8 +183,8 @@ def _say_standing(entitlement: InvoiceEntitlement | None) -> str:
     return f"a plan until {suspend_at.isoformat()}" if suspend_at else "a plan"
 
 
-def _say_plan(plan: Plan | None, entitlement: InvoiceEntitlement) -> str:
-    """A plan that ended by itself still is the plan that was paid for."""
+def _describe_plan(plan: Plan | None, entitlement: InvoiceEntitlement) -> str:
+    """A plan that ended on its own is still the plan that was paid for."""
     if plan is None:
         return "no plan"
     if entitlement.kind is Entitlement.ENDED and plan.ended_at is not None:

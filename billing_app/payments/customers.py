@@ -1,18 +1,19 @@
-"""Customers at Stripe: their cards, the portal, and the pages where they pay."""
+"""Customers at Stripe: their cards, the portal and checkouts."""
 
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
+    OfferPrices,
     PaymentProviderFailedError,
     ProviderCheckout,
     ProviderPaymentMethod,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
 
 PORTAL_METADATA: Final = "billing_portal"
 PORTAL_VERSION: Final = "1"
-# Plans are changed by our own rules: the portal would credit time that was not used, not value.
+# Plans change by our own rules: the portal would credit unused time instead of unused value.
 PORTAL_FEATURES: Final[dict[str, Any]] = {
     "invoice_history": {"enabled": True},
     "payment_method_update": {"enabled": True},
@@ -28,14 +29,14 @@ class Customers(StripeCalls):
         body: dict[str, Any] = {"name": name, "metadata": {translate.ACCOUNT_METADATA: account_id}}
         if email:
             body["email"] = email
-        made = await asked(
+        made = await send(
             lambda: self.client.v1.customers.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )
         return made.id
 
     async def payment_method(self, customer_id: str) -> ProviderPaymentMethod | None:
         """The default one, else the newest card."""
-        customer = await asked(
+        customer = await send(
             lambda: self.client.v1.customers.retrieve_async(
                 customer_id, {"expand": ["invoice_settings.default_payment_method"]}
             )
@@ -43,14 +44,14 @@ class Customers(StripeCalls):
         settings = customer.invoice_settings
         if settings is not None and settings.default_payment_method is not None:
             return translate.provider_payment_method(settings.default_payment_method)
-        methods = await asked(
+        methods = await send(
             lambda: self.client.v1.customers.payment_methods.list_async(customer_id, {"limit": 1})
         )
         return translate.provider_payment_method(methods.data[0]) if methods.data else None
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str:
         configuration_id = await self._portal_configuration()
-        session = await asked(
+        session = await send(
             lambda: self.client.v1.billing_portal.sessions.create_async(
                 {
                     "customer": customer_id,
@@ -62,7 +63,7 @@ class Customers(StripeCalls):
         return session.url
 
     async def _portal_configuration(self) -> str:
-        """The portal without plan changes; found by our mark, else made."""
+        """The portal without plan changes: found by our metadata, else created."""
         configurations = self.client.v1.billing_portal.configurations
         rows = await all_rows(
             lambda: configurations.list_async({"active": True, "limit": PAGE_SIZE})
@@ -75,15 +76,14 @@ class Customers(StripeCalls):
             "metadata": {PORTAL_METADATA: PORTAL_VERSION},
         }
         key = f"portal-configuration-{PORTAL_VERSION}"
-        made = await asked(lambda: configurations.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
+        made = await send(lambda: configurations.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
         return made.id
 
     async def create_checkout(
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         is_subscription: bool,
         success_url: str,
@@ -93,31 +93,27 @@ class Customers(StripeCalls):
         body: dict[str, Any] = {
             "mode": "subscription" if is_subscription else "payment",
             "customer": customer_id,
-            "line_items": [{"price": price_id, "quantity": 1}],
+            "line_items": translate.items_of(prices),
             "success_url": success_url,
             "cancel_url": cancel_url,
         }
-        if overage_price_id is not None:
-            body["line_items"].append({"price": overage_price_id})
         if trial_days:
             body["subscription_data"] = {"trial_period_days": trial_days}
         if not is_subscription:
             body["invoice_creation"] = {"enabled": True}
-        session = await asked(
+        session = await send(
             lambda: self.client.v1.checkout.sessions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )
         return translate.provider_checkout(session)
 
     async def expire_checkout(self, provider_id: str) -> ProviderCheckout:
-        """Close an open checkout; one that has ended by itself stays as it ended."""
+        """Expire an open checkout; one that has already ended stays as it is."""
         try:
-            session = await asked(
-                lambda: self.client.v1.checkout.sessions.expire_async(provider_id)
-            )
+            session = await send(lambda: self.client.v1.checkout.sessions.expire_async(provider_id))
         except PaymentProviderFailedError:
             return await self.checkout(provider_id)
         return translate.provider_checkout(session)
 
     async def checkout(self, provider_id: str) -> ProviderCheckout:
-        session = await asked(lambda: self.client.v1.checkout.sessions.retrieve_async(provider_id))
+        session = await send(lambda: self.client.v1.checkout.sessions.retrieve_async(provider_id))
         return translate.provider_checkout(session)

@@ -1,4 +1,4 @@
-"""Addresses of Stripe's dashboard (docs.stripe.com/dashboard), or of the sandbox's pages."""
+"""Links to Stripe's dashboard (docs.stripe.com/dashboard), or to the sandbox's pages."""
 
 from typing import Final
 
@@ -10,8 +10,8 @@ class Dashboard:
     """Implements billing's ProviderLinks."""
 
     def __init__(self, secret_key: str | None, api_base: str | None = None) -> None:
-        """`api_base` points to another address than Stripe's: the sandbox's, which has a page
-        for invoices alone."""
+        """`api_base`: the address of the sandbox, when it is used instead of Stripe. It has pages
+        for invoices only."""
         self._sandbox = api_base.rstrip("/") if api_base else None
         if secret_key is None or self._sandbox is not None:
             self._base = None

@@ -1,4 +1,4 @@
-"""Why a bank said no, in plain words (docs.stripe.com/declines/codes)."""
+"""Decline reasons in plain words (docs.stripe.com/declines/codes)."""
 
 from typing import Final
 
@@ -6,19 +6,19 @@ import stripe
 
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 
-GENERAL: Final = "The bank declined the payment. Try another card, or ask your bank."
+GENERAL: Final = "The bank declined the payment. Try another card, or contact your bank."
 CONFIRM: Final = (
-    "The bank wants you to confirm this card yourself: add it at Stripe once more, or another one."
+    "The bank asks you to confirm this card. Add it again at Stripe, or use another card."
 )
 WORDS: Final = {
-    "insufficient_funds": "The card has not enough funds for this payment.",
+    "insufficient_funds": "The card has insufficient funds.",
     "expired_card": "The card has expired.",
-    "incorrect_cvc": "The card's security code is wrong.",
-    "incorrect_number": "The card number is wrong.",
+    "incorrect_cvc": "The card's security code is incorrect.",
+    "incorrect_number": "The card number is incorrect.",
     "lost_card": GENERAL,
     "stolen_card": GENERAL,
-    "processing_error": "The bank could not process the payment just now. Try again shortly.",
-    "card_velocity_exceeded": "The card has reached its limit. Try later, or another card.",
+    "processing_error": "The bank could not process the payment. Try again in a moment.",
+    "card_velocity_exceeded": "The card has reached its limit. Try again later, or another card.",
     "authentication_required": CONFIRM,
     "subscription_payment_intent_requires_action": CONFIRM,
     "invoice_payment_intent_requires_action": CONFIRM,

@@ -1,4 +1,4 @@
-"""Disputes as Stripe's events tell of them (docs.stripe.com/api/disputes/object)."""
+"""Disputes as Stripe's events describe them (docs.stripe.com/api/disputes/object)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,16 +20,16 @@ class StripeDisputes:
     event_types = "charge.dispute."
 
     def dispute_of(self, payload: Mapping[str, Any]) -> ProviderDispute:
-        """Of an event's plain JSON. Statuses that are not known are decided: won, lost, closed."""
-        found = payload["data"]["object"]
-        details: dict[str, Any] = found.get("evidence_details") or {}
+        """From the JSON of an event. Any other status means decided: won, lost or closed."""
+        dispute = payload["data"]["object"]
+        details: dict[str, Any] = dispute.get("evidence_details") or {}
         due_by = details.get("due_by")
         return ProviderDispute(
-            provider_id=found["id"],
-            payment_id=found.get("payment_intent") or found["charge"],
-            stage=STAGES.get(found["status"], DisputeStage.DECIDED),
-            amount_minor=found["amount"],
-            currency=found["currency"].upper(),
-            opened_at=instant(found["created"]),
+            provider_id=dispute["id"],
+            payment_id=dispute.get("payment_intent") or dispute["charge"],
+            stage=STAGES.get(dispute["status"], DisputeStage.DECIDED),
+            amount_minor=dispute["amount"],
+            currency=dispute["currency"].upper(),
+            opened_at=instant(dispute["created"]),
             evidence_due_at=instant(due_by) if due_by else None,
         )

@@ -1,4 +1,4 @@
-"""The Stripe gateway, put together from its topics. Only `payments/` talks to Stripe.
+"""The Stripe gateway, composed of its topics. Only `payments/` talks to Stripe.
 
 Small async functions with time-outs; each write has a persisted idempotency key.
 """

@@ -1,4 +1,4 @@
-"""The app's one meter at Stripe: it counts executions beyond plans, by customer.
+"""The app's one meter at Stripe: it counts overage executions by customer.
 
 Source: docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api
 """
@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import PaymentProviderFailedError
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, options
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
 
 METER_EVENT: Final = "billing_overage_executions"
-# The refusal of an identifier that was seen has no code.
+# Stripe gives no code when it rejects an identifier it has already seen.
 SEEN_BEFORE: Final = "event already exists with identifier"
 
 
@@ -18,7 +18,7 @@ class Meters(StripeCalls):
     async def report_usage(
         self, *, customer_id: str, executions: int, identifier: str, at: datetime
     ) -> None:
-        """Add to the meter, or take off; an identifier that Stripe has seen is done."""
+        """Add to the meter, or subtract. An identifier that Stripe has already seen counts once."""
         body: dict[str, Any] = {
             "event_name": METER_EVENT,
             "identifier": identifier,
@@ -27,13 +27,13 @@ class Meters(StripeCalls):
         }
         events = self.client.v1.billing.meter_events
         try:
-            await asked(lambda: events.create_async(body, options(identifier)))  # pyright: ignore[reportArgumentType]
+            await send(lambda: events.create_async(body, options(identifier)))  # pyright: ignore[reportArgumentType]
         except PaymentProviderFailedError as error:
             if SEEN_BEFORE not in error.detail:
                 raise
 
     async def metered_usage(self, customer_id: str, start: datetime, end: datetime) -> int:
-        """What the meter holds for [start, end), both at full minutes."""
+        """What the meter counted in [start, end), both at full minutes."""
         meter_id = await self.meter_id()
         if meter_id is None:
             return 0
@@ -47,7 +47,7 @@ class Meters(StripeCalls):
         return round(sum(row.aggregated_value for row in rows))
 
     async def meter_id(self) -> str | None:
-        """None: nothing with a soft limit was ever sold."""
+        """None: no offer with a soft limit was ever sold."""
         meters = self.client.v1.billing.meters
         rows = await all_rows(lambda: meters.list_async({"status": "active", "limit": PAGE_SIZE}))
         return next((row.id for row in rows if row.event_name == METER_EVENT), None)
@@ -60,5 +60,5 @@ class Meters(StripeCalls):
         }
         meters = self.client.v1.billing.meters
         key = f"meter-{METER_EVENT}"
-        made = await asked(lambda: meters.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
+        made = await send(lambda: meters.create_async(body, options(key)))  # pyright: ignore[reportArgumentType]
         return made.id

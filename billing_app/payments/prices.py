@@ -1,7 +1,8 @@
-"""What an offer is at Stripe: a product with a price."""
+"""Offers at Stripe: a product with a price."""
 
 from typing import Any
 
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
     PaymentProviderFailedError,
@@ -9,27 +10,27 @@ from billing_app.billing.subscriptions.provider import (
     ProviderPrice,
 )
 from billing_app.db.enums import Interval
-from billing_app.payments.calls import asked, options, reference
+from billing_app.payments.calls import options, reference, send
 from billing_app.payments.meters import Meters
 
 
 class Prices(Meters):
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice:
-        """The price whose lookup key is the reference, made with its product if need be; the same
+        """The price whose lookup key is the reference, created with its product if needed; the same
         for overage."""
-        price = await self._found(terms.reference)
+        price = await self._find_price(terms.reference)
         if price is None:
             price = await self._make_price(terms, key=key)
         _require_same(price, terms)
         overage_price_id = None
         if terms.overage is not None:
             overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
-        return ProviderPrice(reference(price.product), price.id, overage_price_id)
+        return ProviderPrice(price.id, overage_price_id, reference(price.product))
 
-    async def _found(self, lookup_key: str) -> Any | None:
+    async def _find_price(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}
-        found = await asked(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
-        return found.data[0] if found.data else None
+        prices = await send(lambda: self.client.v1.prices.list_async(query))  # pyright: ignore[reportArgumentType]
+        return prices.data[0] if prices.data else None
 
     async def _make_price(self, terms: PriceTerms, *, key: str) -> Any:
         product = {"name": terms.name, "metadata": {"offer_version": terms.reference}}
@@ -37,8 +38,8 @@ class Prices(Meters):
             product["description"] = terms.description
         body: dict[str, Any] = {
             "lookup_key": terms.reference,
-            "currency": terms.currency.lower(),
-            "unit_amount": terms.amount_minor,
+            "currency": terms.price.currency.lower(),
+            "unit_amount": terms.price.minor,
         }
         if terms.interval is not Interval.ONCE:
             body["recurring"] = {"interval": terms.interval.value}
@@ -48,12 +49,12 @@ class Prices(Meters):
         self, terms: PriceTerms, overage: OverageTerms, *, key: str
     ) -> str:
         name = f"{terms.reference}-overage"
-        price = await self._found(name)
+        price = await self._find_price(name)
         if price is None:
             product = {"name": f"{terms.name}: executions beyond the plan"}
             body: dict[str, Any] = {
                 "lookup_key": name,
-                "currency": terms.currency.lower(),
+                "currency": terms.price.currency.lower(),
                 "unit_amount": overage.unit_price_minor,
                 "recurring": {
                     "interval": terms.interval.value,
@@ -68,11 +69,11 @@ class Prices(Meters):
         return price.id
 
     async def _create(self, product: dict[str, Any], price: dict[str, Any], *, key: str) -> Any:
-        made = await asked(
+        made = await send(
             lambda: self.client.v1.products.create_async(product, options(f"{key}:product"))  # pyright: ignore[reportArgumentType]
         )
         body = price | {"product": made.id}
-        return await asked(
+        return await send(
             lambda: self.client.v1.prices.create_async(body, options(f"{key}:price"))  # pyright: ignore[reportArgumentType]
         )
 
@@ -80,19 +81,19 @@ class Prices(Meters):
 def _require_same_overage(price: Any, terms: PriceTerms, overage: OverageTerms) -> None:
     unit = price.transform_quantity.divide_by if price.transform_quantity else 1
     theirs = (price.unit_amount, price.currency.upper(), unit, price.recurring.usage_type)
-    ours = (overage.unit_price_minor, terms.currency, overage.unit_executions, "metered")
+    ours = (overage.unit_price_minor, terms.price.currency, overage.unit_executions, "metered")
     if theirs != ours:
         raise PaymentProviderFailedError(
-            "The payment provider has another overage price under this name.",
+            "The payment provider has a different overage price under this name.",
             reference=terms.reference,
         )
 
 
 def _require_same(price: Any, terms: PriceTerms) -> None:
-    """A price under our reference that sells something else is never used."""
+    """A price with our reference and different terms is never used."""
     interval = price.recurring.interval if price.recurring else Interval.ONCE
-    theirs = (price.unit_amount, price.currency.upper(), interval)
-    if theirs != (terms.amount_minor, terms.currency, terms.interval):
+    theirs = Money(price.unit_amount, price.currency.upper())
+    if (theirs, interval) != (terms.price, terms.interval):
         raise PaymentProviderFailedError(
-            "The payment provider has another price under this name.", reference=terms.reference
+            "The payment provider has a different price under this name.", reference=terms.reference
         )

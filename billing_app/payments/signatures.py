@@ -1,4 +1,4 @@
-"""Is an event really Stripe's? (docs.stripe.com/webhooks/signature)"""
+"""Verifies the signature of a webhook event (docs.stripe.com/webhooks/signature)."""
 
 from typing import Annotated, Any, Final
 
@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.provider import ProviderEvent
+from billing_app.payments import translate
+from billing_app.payments.replay_protection import SIGNATURE_AGE_SECONDS
 
-TOLERANCE_SECONDS: Final = 300
 YEAR_9999: Final = 253_370_764_800
 
 _WORD: Final = r"^[\x21-\x7e]+$(?!\n)"
@@ -27,7 +28,7 @@ class _Data(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """What an event must have to be kept."""
+    """The members that an event must have to be stored."""
 
     id: Identifier
     type: EventType
@@ -39,22 +40,20 @@ log = structlog.get_logger(__name__)
 
 
 class SignatureError(BillingError):
-    """Not signed with our secret, or signed too long ago."""
+    """Not signed with our secret, or the signature has expired."""
 
     code = "invalid_signature"
-    title = "The signature is not valid"
+    title = "Invalid signature"
 
 
 def read_event(body: bytes, signature: str, secret: str) -> ProviderEvent:
-    """The event of a signed body. Raises SignatureError, and leaves a line in the log."""
+    """The event in a signed body. Raises SignatureError and logs why."""
     import stripe
-
-    from billing_app.payments import translate
 
     try:
         signature.encode("ascii")  # Stripe's comparison raises TypeError for anything else
         stripe.WebhookSignature.verify_header(  # pyright: ignore[reportUnknownMemberType]
-            body.decode(), signature, secret, tolerance=TOLERANCE_SECONDS
+            body.decode(), signature, secret, tolerance=SIGNATURE_AGE_SECONDS
         )
         return translate.provider_event_of(_payload(body))
     except (stripe.SignatureVerificationError, UnicodeError) as error:
@@ -66,7 +65,7 @@ def read_event(body: bytes, signature: str, secret: str) -> ProviderEvent:
 
 
 def _payload(body: bytes) -> dict[str, Any]:
-    """Raises msgspec.DecodeError. PostgreSQL keeps no NUL: another sign stands for it."""
+    """Raises msgspec.DecodeError. PostgreSQL stores no NUL, so U+FFFD replaces it."""
     text = body.replace(b"\\u0000", b"\\ufffd")
     msgspec.json.decode(text, type=_Event)
     return msgspec.json.decode(text)

@@ -1,4 +1,4 @@
-"""What Stripe has: all of a customer, all customers, the log of events."""
+"""Reads from Stripe: everything of a customer, all our customers, the event log."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, asked, reference
+from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, reference, send
 
 
 class Snapshots(StripeCalls):
@@ -18,17 +18,17 @@ class Snapshots(StripeCalls):
         subscriptions = of_customer | {"status": "all", "expand": ["data.schedule"]}
         invoices = of_customer | {"expand": ["data.payments"]}
         client = self.client.v1
-        found = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
+        subscribed = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
         billed = await all_rows(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
         returned = await self._returned(customer_id) if billed else {}
         return ProviderSnapshot(
             customer_id=customer_id,
-            subscriptions=[translate.provider_subscription(row) for row in reversed(found)],
+            subscriptions=[translate.provider_subscription(row) for row in reversed(subscribed)],
             invoices=[translate.provider_invoice(row, returned) for row in reversed(billed)],
         )
 
     async def customer_of_charge(self, charge_id: str) -> str:
-        charge = await asked(lambda: self.client.v1.charges.retrieve_async(charge_id))
+        charge = await send(lambda: self.client.v1.charges.retrieve_async(charge_id))
         return reference(charge.customer) if charge.customer else ""
 
     async def our_customers(self) -> list[OurCustomer]:
@@ -46,15 +46,15 @@ class Snapshots(StripeCalls):
         return [translate.provider_event(row) for row in rows]
 
     async def _returned(self, customer_id: str) -> dict[str, translate.Returned]:
-        """What was given back, and what became of it, by payment intent."""
+        """Refunds and disputes by payment intent."""
         query = {"customer": customer_id, "limit": PAGE_SIZE}
-        found: dict[str, translate.Returned] = {}
+        returned: dict[str, translate.Returned] = {}
         for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]
             if charge.payment_intent and (charge.amount_refunded or charge.disputed):
                 intent_id = reference(charge.payment_intent)
                 disputes = await self._disputes(intent_id) if charge.disputed else []
-                found[intent_id] = translate.returned(charge, disputes)
-        return found
+                returned[intent_id] = translate.returned(charge, disputes)
+        return returned
 
     async def _disputes(self, intent_id: str) -> list[Any]:
         query = {"payment_intent": intent_id, "limit": PAGE_SIZE}

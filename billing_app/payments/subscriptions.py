@@ -3,15 +3,16 @@
 from typing import Any
 
 from billing_app.billing.subscriptions.provider import (
-    Change,
     Credit,
+    OfferPrices,
     OverageCharge,
     PaymentDeclinedError,
     ProviderPreview,
+    SubscriptionChange,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import translate
-from billing_app.payments.calls import StripeCalls, asked, options, reference
+from billing_app.payments.calls import StripeCalls, options, reference, send
 
 
 class Subscriptions(StripeCalls):
@@ -19,8 +20,7 @@ class Subscriptions(StripeCalls):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         payment_method_id: str,
         key: str,
@@ -28,51 +28,57 @@ class Subscriptions(StripeCalls):
         """Charge the payment method on file. A decline makes no subscription."""
         body: dict[str, Any] = {
             "customer": customer_id,
-            "items": [{"price": price} for price in (price_id, overage_price_id) if price],
+            "items": [
+                {"price": each} for each in (prices.price_id, prices.overage_price_id) if each
+            ],
             "payment_behavior": "error_if_incomplete",
             "default_payment_method": payment_method_id,
             "metadata": {translate.WRITE_METADATA: key},
         }
         if trial_days:
             body["trial_period_days"] = trial_days
-        made = await asked(
+        made = await send(
             lambda: self.client.v1.subscriptions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )
         return made.id
 
-    async def preview_change(self, subscription_id: str, change: Change) -> ProviderPreview:
-        found = await self._retrieve(subscription_id)
+    async def preview_change(
+        self, subscription_id: str, change: SubscriptionChange
+    ) -> ProviderPreview:
+        subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
-            "items": _changed_items(found, change.price_id, change.overage_price_id),
+            "items": _changed_items(subscription, change.prices),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
         }
-        if found.status == "trialing":
+        if subscription.status == "trialing":
             details["trial_end"] = "now"
         extra = _preview_items(change)
         body: dict[str, Any] = {"subscription": subscription_id, "subscription_details": details}
         if extra:
             body["invoice_items"] = extra
-        preview = await asked(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
+        preview = await send(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
         return translate.provider_preview(preview)
 
-    async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None:
-        """A new period at the new price begins now; the credit is taken off its first invoice.
+    async def change_now(
+        self, subscription_id: str, change: SubscriptionChange, *, key: str
+    ) -> None:
+        """A new period at the new price begins now; its first invoice is reduced by the credit.
 
-        The credit is a coupon for once, so that it applies in the very call that changes: a
-        decline changes nothing and leaves no credit behind. What was used beyond the plan is
-        billed in that call too: without prorations a metered price that goes bills nothing
+        The credit is a one-time coupon, so it applies in the same call as the change: a decline
+        changes nothing and leaves no credit behind. Overage is billed in that call too: without
+        prorations a removed metered price bills nothing
         (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
-        found = await self._retrieve(subscription_id)
+        subscription = await self._retrieve(subscription_id)
         body: dict[str, Any] = {
-            "items": _changed_items(found, change.price_id, change.overage_price_id),
+            "items": _changed_items(subscription, change.prices),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             "cancel_at_period_end": False,
         }
-        if found.status == "trialing":
+        if subscription.status == "trialing":
             body["trial_end"] = "now"
         if change.overage is not None:
             body["add_invoice_items"] = [await self._overage_item(change.overage)]
@@ -90,25 +96,21 @@ class Subscriptions(StripeCalls):
         self,
         *,
         subscription_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         interval: Interval,
         key: str,
     ) -> None:
-        """A schedule keeps the price until the period ends, then puts the other in its place.
+        """A schedule keeps the price until the period ends, then replaces it.
 
-        A metered price that goes bills its usage only with prorations on; at the end of a period
+        A removed metered price bills its usage only with prorations on; at the end of a period
         there is nothing else to prorate.
         """
-        found = await self._retrieve(subscription_id)
-        if found.cancel_at_period_end:
+        subscription = await self._retrieve(subscription_id)
+        if subscription.cancel_at_period_end:
             await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
-        items: list[dict[str, Any]] = [{"price": price_id, "quantity": 1}]
-        if overage_price_id is not None:
-            items.append({"price": overage_price_id})
-        is_metered = bool(translate.metered_items(found))
+        is_metered = bool(translate.metered_items(subscription))
         phase: dict[str, Any] = {
-            "items": items,
+            "items": translate.items_of(prices),
             "proration_behavior": "create_prorations" if is_metered else "none",
             "duration": {"interval": str(interval), "interval_count": 1},
         }
@@ -119,32 +121,32 @@ class Subscriptions(StripeCalls):
         await self._update(subscription_id, {"cancel_at_period_end": True}, key=key)
 
     async def cancel_now(self, subscription_id: str, *, key: str) -> None:
-        """End at once. Nothing is given back by itself; what a meter counted is billed."""
-        found = await self._retrieve(subscription_id)
-        invoice_now = bool(translate.metered_items(found))
-        await asked(
+        """End at once. Nothing is refunded automatically; metered usage is billed."""
+        subscription = await self._retrieve(subscription_id)
+        invoice_now = bool(translate.metered_items(subscription))
+        await send(
             lambda: self.client.v1.subscriptions.cancel_async(
                 subscription_id, {"prorate": False, "invoice_now": invoice_now}, options(key)
             )
         )
 
     async def resume(self, subscription_id: str, *, key: str) -> None:
-        """Take back a cancellation, or a change, that waits for the end of the period."""
+        """Withdraw a cancellation or change that is scheduled for the end of the period."""
         await self._release_schedule(subscription_id, key=key)
         await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
 
     async def _schedule(
         self, subscription_id: str, next_phase: dict[str, Any], *, key: str
     ) -> None:
-        """Let a phase follow the current one. A schedule that is there is used, so that doing it
-        again after an interruption comes to the same."""
+        """Let a phase follow the current one. An existing schedule is reused, so a repetition after
+        an interruption has the same result."""
         schedules = self.client.v1.subscription_schedules
-        found = await self._retrieve(subscription_id)
-        if found.schedule is not None:
-            schedule_id = reference(found.schedule)
-            schedule = await asked(lambda: schedules.retrieve_async(schedule_id))
+        subscription = await self._retrieve(subscription_id)
+        if subscription.schedule is not None:
+            schedule_id = reference(subscription.schedule)
+            schedule = await send(lambda: schedules.retrieve_async(schedule_id))
         else:
-            schedule = await asked(
+            schedule = await send(
                 lambda: schedules.create_async(
                     {"from_subscription": subscription_id}, options(f"{key}:schedule")
                 )
@@ -162,13 +164,13 @@ class Subscriptions(StripeCalls):
             "proration_behavior": "none",
             "phases": [kept, next_phase],
         }
-        await asked(
+        await send(
             lambda: schedules.update_async(schedule.id, body, options(f"{key}:phases"))  # pyright: ignore[reportArgumentType]
         )
 
     async def _update(self, subscription_id: str, body: dict[str, Any], *, key: str) -> None:
         marked = body | {"metadata": {translate.WRITE_METADATA: key}}
-        await asked(
+        await send(
             lambda: self.client.v1.subscriptions.update_async(
                 subscription_id,
                 marked,  # pyright: ignore[reportArgumentType]
@@ -177,15 +179,15 @@ class Subscriptions(StripeCalls):
         )
 
     async def _retrieve(self, subscription_id: str) -> Any:
-        return await asked(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
+        return await send(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
 
     async def _overage_item(self, overage: OverageCharge) -> dict[str, Any]:
-        price = await asked(lambda: self.client.v1.prices.retrieve_async(overage.price_id))
+        price = await send(lambda: self.client.v1.prices.retrieve_async(overage.price_id))
         return {
             "price_data": {
-                "currency": overage.currency.lower(),
+                "currency": overage.amount.currency.lower(),
                 "product": reference(price.product),
-                "unit_amount": overage.amount_minor,
+                "unit_amount": overage.amount.minor,
             },
             "quantity": 1,
             "metadata": {translate.OVERAGE_METADATA: str(overage.plan_sequence)},
@@ -193,26 +195,26 @@ class Subscriptions(StripeCalls):
 
     async def _coupon(self, credit: Credit, *, key: str) -> str:
         body: dict[str, Any] = {
-            "amount_off": credit.amount_minor,
-            "currency": credit.currency.lower(),
+            "amount_off": credit.amount.minor,
+            "currency": credit.amount.currency.lower(),
             "duration": "once",
             "max_redemptions": 1,
             "name": credit.description[:40],
         }
-        made = await asked(
+        made = await send(
             lambda: self.client.v1.coupons.create_async(body, options(f"{key}:coupon"))  # pyright: ignore[reportArgumentType]
         )
         return made.id
 
     async def _release_schedule(self, subscription_id: str, *, key: str) -> dict[str, Any] | None:
-        """Give up what waits for the end of the period; returns the phase that would have come."""
+        """Cancel what is scheduled for the end of the period; returns the phase that was next."""
         schedules = self.client.v1.subscription_schedules
-        found = await self._retrieve(subscription_id)
-        if found.schedule is None:
+        subscription = await self._retrieve(subscription_id)
+        if subscription.schedule is None:
             return None
-        schedule_id = reference(found.schedule)
-        schedule = await asked(lambda: schedules.retrieve_async(schedule_id))
-        await asked(
+        schedule_id = reference(subscription.schedule)
+        schedule = await send(lambda: schedules.retrieve_async(schedule_id))
+        await send(
             lambda: schedules.release_async(
                 schedule_id, None, options(f"{key}:release:{schedule_id}")
             )
@@ -227,28 +229,21 @@ class Subscriptions(StripeCalls):
         }
 
 
-def _changed_items(
-    subscription: Any, price_id: str, overage_price_id: str | None
-) -> list[dict[str, Any]]:
-    """The plan's item gets the new price; what is metered goes, and comes anew with its price."""
+def _changed_items(subscription: Any, prices: OfferPrices) -> list[dict[str, Any]]:
+    """The plan's item gets the new price; metered items are replaced."""
     items: list[dict[str, Any]] = [
-        {"id": translate.licensed_item(subscription).id, "price": price_id}
+        {"id": translate.licensed_item(subscription).id, "price": prices.price_id}
     ]
     gone = translate.metered_items(subscription)
     items.extend({"id": item.id, "deleted": True} for item in gone)
-    if overage_price_id is not None:
-        items.append({"price": overage_price_id})
-    return items
+    return items + translate.items_of(prices)[1:]
 
 
-def _preview_items(change: Change) -> list[dict[str, Any]]:
-    """What the change credits and bills besides its price."""
+def _preview_items(change: SubscriptionChange) -> list[dict[str, Any]]:
+    """What the change credits and bills in addition to its price."""
     items: list[dict[str, Any]] = []
     if change.credit is not None:
-        amount = {"amount": -change.credit.amount_minor, "currency": change.credit.currency.lower()}
-        items.append(amount | {"description": change.credit.description})
+        items.append(translate.item(-change.credit.amount, change.credit.description))
     if change.overage is not None:
-        overage = change.overage
-        amount = {"amount": overage.amount_minor, "currency": overage.currency.lower()}
-        items.append(amount | {"description": overage.description})
+        items.append(translate.item(change.overage.amount, change.overage.description))
     return items

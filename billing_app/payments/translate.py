@@ -1,4 +1,4 @@
-"""Translates Stripe's objects (API 2026-10-28.endive) to billing's snapshots, free of SDK types.
+"""Translates Stripe's objects (API 2026-10-28.endive) to billing's snapshots, without SDK types.
 
 Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/sessions/object.
 """
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
     InvoiceLine,
+    OfferPrices,
     PreviewLine,
     ProviderCheckout,
     ProviderEvent,
@@ -32,7 +34,7 @@ NO_DISPUTE: Final = frozenset(
 
 
 def provider_subscription(subscription: Any) -> ProviderSubscription:
-    """The period stands on the item; a schedule, expanded, tells what price comes next."""
+    """The period is that of the item; the expanded schedule tells the next price."""
     item = licensed_item(subscription)
     return ProviderSubscription(
         provider_id=subscription.id,
@@ -44,20 +46,20 @@ def provider_subscription(subscription: Any) -> ProviderSubscription:
         period_end=instant(item.current_period_end),
         cancel_at_period_end=bool(subscription.cancel_at_period_end or subscription.cancel_at),
         ended_at=instant(subscription.ended_at) if subscription.ended_at else None,
-        request_key=metadata(subscription).get(WRITE_METADATA, ""),
+        request_key=request_key(subscription),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What of a payment was given back; `reversal`: None while the payment stands."""
+    """What was refunded of a payment; `reversal`: None while the payment stands."""
 
     refunded_minor: int
     reversal: Reversal | None
 
 
 def provider_invoice(invoice: Any, returned: Mapping[str, Returned]) -> ProviderInvoice:
-    """`returned`: of the customer's payments, by payment intent. `payments` is expanded."""
+    """`returned`: the customer's refunds and disputes by payment intent. `payments` is expanded."""
     back = _returned_of(invoice, returned)
     line = _bought_line(invoice)
     issued_at = invoice.status_transitions.finalized_at or invoice.created
@@ -77,7 +79,7 @@ def provider_invoice(invoice: Any, returned: Mapping[str, Returned]) -> Provider
         period_start=instant(line.period.start) if line else None,
         period_end=instant(line.period.end) if line else None,
         lines=[_line(line) for line in invoice.lines.data],
-        request_key=metadata(invoice).get(WRITE_METADATA, ""),
+        request_key=request_key(invoice),
         is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
         reversal=next((each.reversal for each in back if each.reversal), None),
@@ -120,27 +122,38 @@ def provider_payment_method(method: Any) -> ProviderPaymentMethod:
 
 
 def provider_event(event: Any) -> ProviderEvent:
-    """Takes an event of the SDK; `payload` is its plain JSON."""
+    """From an event of the SDK; `payload` is its plain JSON."""
     return provider_event_of(event.to_dict(for_json=True))
 
 
 def provider_event_of(payload: dict[str, Any]) -> ProviderEvent:
-    found = payload["data"]["object"]
-    customer = found["id"] if found.get("object") == "customer" else found.get("customer")
+    about = payload["data"]["object"]
+    customer = about["id"] if about.get("object") == "customer" else about.get("customer")
     return ProviderEvent(
         id=payload["id"],
         type=payload["type"],
-        object_id=str(found.get("id") or ""),
+        object_id=str(about.get("id") or ""),
         customer_id=customer if isinstance(customer, str) else "",
         occurred_at=instant(payload["created"]),
         payload=payload,
     )
 
 
-def metadata(found: Any) -> dict[str, str]:
-    """What we noted on an object."""
-    noted = found.metadata
-    return dict(noted.to_dict() if hasattr(noted, "to_dict") else noted or {})
+def metadata(stripe_object: Any) -> dict[str, str]:
+    """What we stored on an object."""
+    stored = stripe_object.metadata
+    return dict(stored.to_dict() if hasattr(stored, "to_dict") else stored or {})
+
+
+def item(amount: Money, description: str) -> dict[str, Any]:
+    """An item of an invoice, as it is given to Stripe."""
+    currency = amount.currency.lower()
+    return {"amount": amount.minor, "currency": currency, "description": description}
+
+
+def request_key(stripe_object: Any) -> str:
+    """The key of our last request that created or changed it; "" when none did."""
+    return metadata(stripe_object).get(WRITE_METADATA, "")
 
 
 def instant(seconds: int) -> datetime:
@@ -154,7 +167,7 @@ def _id(reference: Any) -> str:
 
 
 def licensed_item(subscription: Any) -> Any:
-    """The item of the plan itself; the other one meters what goes beyond it."""
+    """The item of the plan itself; the other one meters the overage."""
     return next(item for item in subscription.items.data if not is_metered(item))
 
 
@@ -166,8 +179,14 @@ def is_metered(item: Any) -> bool:
     return item.price.recurring.usage_type == "metered"
 
 
+def items_of(prices: OfferPrices) -> list[dict[str, Any]]:
+    """Items for these prices, as Stripe takes them: metered ones have no quantity."""
+    items: list[dict[str, Any]] = [{"price": prices.price_id, "quantity": 1}]
+    return [*items, {"price": prices.overage_price_id}] if prices.overage_price_id else items
+
+
 def phase_items(phase: Any) -> list[dict[str, Any]]:
-    """A phase's items as they are given to Stripe: what is metered has no quantity."""
+    """A phase's items as Stripe takes them: metered ones have no quantity."""
     return [
         {"price": _id(item.price)} | ({"quantity": item.quantity} if item.quantity else {})
         for item in phase.items
@@ -180,7 +199,7 @@ def current_phase(schedule: Any) -> Any:
 
 
 def next_phase(schedule: Any) -> Any | None:
-    """The phase that follows the current one; None: nothing waits."""
+    """The phase after the current one; None: nothing is scheduled."""
     if schedule.current_phase is None:
         return None
     end = schedule.current_phase.end_date
@@ -192,7 +211,7 @@ def returned(charge: Any, disputes: list[Any]) -> Returned:
 
 
 def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
-    """What became of a charge that is refunded or disputed; None: its payment stands."""
+    """Whether a refund or dispute reversed a charge; None: its payment stands."""
     open_ones = [dispute for dispute in disputes if dispute.status not in NO_DISPUTE]
     for dispute in open_ones:
         if dispute.status == "lost":
@@ -225,8 +244,8 @@ def _subscription_of(invoice: Any) -> str | None:
 
 
 def _bought_line(invoice: Any) -> Any | None:
-    """The line of what the invoice sells: of a subscription, the period that it bills (not a
-    proration, the latest end); without a subscription, the line of a pack's price."""
+    """The line of what the invoice sells: for a subscription, the period that it bills (no
+    proration, the latest end); without one, the line of a pack's price."""
     wanted = "subscription_item_details" if _subscription_of(invoice) else "invoice_item_details"
     lines = [
         line

@@ -1,4 +1,4 @@
-"""Stands where the payment provider would, when no key is set."""
+"""Replaces the payment provider when no key is set."""
 
 from typing import Any, Final, Never
 
@@ -8,31 +8,14 @@ PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
 
 
 class NoProvider:
-    """Implements billing's PaymentProvider by saying that there is none."""
+    """Implements billing's PaymentProvider by refusing every call."""
 
     async def _refuse(self, *_: Any, **__: Any) -> Never:
         raise PaymentProviderUnavailableError(PROBLEM)
 
-    ensure_price = _refuse
-    create_customer = _refuse
-    payment_method = _refuse
-    create_checkout = _refuse
-    expire_checkout = _refuse
-    create_subscription = _refuse
-    preview_change = _refuse
-    change_now = _refuse
-    change_at_period_end = _refuse
-    cancel_at_period_end = _refuse
-    cancel_now = _refuse
-    resume = _refuse
-    portal_url = _refuse
-    checkout = _refuse
-    customer_snapshot = _refuse
-    report_usage = _refuse
-    metered_usage = _refuse
-    buy_pack = _refuse
-    give_up_invoice = _refuse
-    settle_overage = _refuse
-    customer_of_charge = _refuse
-    our_customers = _refuse
-    events_since = _refuse
+    ensure_price = create_customer = payment_method = create_checkout = _refuse
+    expire_checkout = create_subscription = preview_change = change_now = _refuse
+    change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
+    portal_url = checkout = customer_snapshot = report_usage = _refuse
+    metered_usage = buy_pack = void_invoice = settle_overage = _refuse
+    customer_of_charge = our_customers = events_since = _refuse

@@ -1,15 +1,15 @@
-"""Stripe's events: checked, stored once, and applied by handlers that fetch the object anew.
+"""Stripe's webhook events: one table says what to fetch again from Stripe for each type.
 
-Order and duplicates do not matter then (docs.stripe.com/webhooks). Types that no handler knows
-are stored and left alone.
+An event only tells that something changed. Its object is fetched again and applied, so the order
+and the number of events do not matter (docs.stripe.com/webhooks). A type that is not in the
+table is stored and ignored.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final, cast
 
 import structlog
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from billing_app.billing.errors import BillingError
@@ -22,38 +22,62 @@ from billing_app.payments import translate
 
 log = structlog.get_logger(__name__)
 
-# Returns whose event it is when the event itself does not name its customer.
-Handler = Callable[[CustomerSync, ProviderEvent, datetime], Awaitable[str | None]]
-HANDLERS: Final[dict[str, Handler]] = {}
+
+class Refetch(Enum):
+    """CUSTOMER: everything the customer has. CHECKOUT: that too, and the checkout session.
+    CHARGE: the charge, which names the customer that the event does not name."""
+
+    CUSTOMER = auto()
+    CHECKOUT = auto()
+    CHARGE = auto()
 
 
-async def store_event(database: Database, event: ProviderEvent, now: datetime) -> bool:
-    """Keep an event before it is answered; False when there is nothing to do for it: it was
-    there, or no handler knows its type."""
-    is_known = event.type in HANDLERS
-    values = {
-        "id": event.id,
-        "type": event.type,
-        "object_id": event.object_id,
-        "customer_id": event.customer_id,
-        "payload": event.payload,
-        "state": WebhookState.RECEIVED if is_known else WebhookState.PROCESSED,
-        "attempts": 0,
-        "occurred_at": event.occurred_at,
-        "received_at": now,
-    }
-    statement = insert(WebhookEvent).values(values).on_conflict_do_nothing()
-    async with database.transaction() as session:
-        connection = await session.connection()
-        stored = await connection.execute(statement.returning(col(WebhookEvent.id)))
-        is_new = stored.first() is not None
-    return is_known and is_new
+REFETCH: Final[dict[str, Refetch]] = {
+    "checkout.session.completed": Refetch.CHECKOUT,
+    "checkout.session.expired": Refetch.CHECKOUT,
+    "checkout.session.async_payment_succeeded": Refetch.CHECKOUT,
+    "checkout.session.async_payment_failed": Refetch.CHECKOUT,
+    "customer.subscription.created": Refetch.CUSTOMER,
+    "customer.subscription.updated": Refetch.CUSTOMER,
+    "customer.subscription.deleted": Refetch.CUSTOMER,
+    "customer.subscription.paused": Refetch.CUSTOMER,
+    "customer.subscription.resumed": Refetch.CUSTOMER,
+    "customer.subscription.trial_will_end": Refetch.CUSTOMER,
+    "customer.subscription.pending_update_applied": Refetch.CUSTOMER,
+    "customer.subscription.pending_update_expired": Refetch.CUSTOMER,
+    "invoice.created": Refetch.CUSTOMER,
+    "invoice.finalized": Refetch.CUSTOMER,
+    "invoice.paid": Refetch.CUSTOMER,
+    "invoice.payment_succeeded": Refetch.CUSTOMER,
+    "invoice.payment_failed": Refetch.CUSTOMER,
+    "invoice.payment_action_required": Refetch.CUSTOMER,
+    "invoice.updated": Refetch.CUSTOMER,
+    "invoice.voided": Refetch.CUSTOMER,
+    "invoice.marked_uncollectible": Refetch.CUSTOMER,
+    # Fully refunded, a payment ends its plan.
+    "charge.refunded": Refetch.CUSTOMER,
+    # A failed refund makes the money ours again.
+    "refund.updated": Refetch.CHARGE,
+    "refund.failed": Refetch.CHARGE,
+    "charge.refund.updated": Refetch.CHARGE,
+    # A dispute suspends the plan while it is open, and ends it when it is lost.
+    "charge.dispute.created": Refetch.CHARGE,
+    "charge.dispute.updated": Refetch.CHARGE,
+    "charge.dispute.closed": Refetch.CHARGE,
+    "charge.dispute.funds_withdrawn": Refetch.CHARGE,
+    "charge.dispute.funds_reinstated": Refetch.CHARGE,
+    # A new card may be what an overdue invoice was waiting for.
+    "payment_method.attached": Refetch.CUSTOMER,
+    "payment_method.detached": Refetch.CUSTOMER,
+    "payment_method.updated": Refetch.CUSTOMER,
+    "payment_method.automatically_updated": Refetch.CUSTOMER,
+}
 
 
 async def process_event(
     database: Database, syncing: CustomerSync, event_id: str, now: datetime
 ) -> None:
-    """Apply a stored event and mark it. Passes on what a handler raises, after noting it."""
+    """Apply a stored event and record its state. A failure is recorded and raised again."""
     async with database.transaction() as session:
         row = await session.get(WebhookEvent, event_id, with_for_update=True)
         if row is None or row.state == WebhookState.PROCESSED:
@@ -61,47 +85,59 @@ async def process_event(
         row.attempts += 1
         session.add(row)
     event = translate.provider_event_of(row.payload)
-    handler = HANDLERS.get(event.type)
     customer_id: str | None = None
     try:
-        if handler is not None:
-            customer_id = await handler(syncing, event, now)
+        customer_id = await _refetch(syncing, event, now)
     except NotAtProviderError:
         log.warning("webhook_object_gone", event_type=event.type, object_id=event.object_id)
     except Exception as error:
         problem = error.code if isinstance(error, BillingError) else type(error).__name__
-        await mark(database, event_id, WebhookState.FAILED, now, problem=problem)
+        await set_state(database, event_id, WebhookState.FAILED, now, problem=problem)
         raise
-    await mark(database, event_id, WebhookState.PROCESSED, now, customer_id=customer_id)
+    await set_state(database, event_id, WebhookState.PROCESSED, now, customer_id=customer_id)
 
 
 async def process_missed(
     database: Database, syncing: CustomerSync, events: list[ProviderEvent], now: datetime
 ) -> None:
-    """Apply stored events of which many may be about the same: what they are about is fetched once
-    for all of them, since what is fetched is newer than each."""
-    known = [event for event in events if event.type in HANDLERS]
-    last_of = {_subject(event): event.id for event in known}
-    wanted = set(last_of.values())
+    """Apply stored events. An object that several of them name is fetched once for all: what is
+    fetched is newer than each of them."""
+    known = [event for event in events if event.type in REFETCH]
+    last_ids = set({_object_of(event): event.id for event in known}.values())
     for event in known:
-        if event.id in wanted:
+        if event.id in last_ids:
             await process_event(database, syncing, event.id, now)
     for event in known:
-        if event.id not in wanted:
-            await mark(database, event.id, WebhookState.PROCESSED, now)
+        if event.id not in last_ids:
+            await set_state(database, event.id, WebhookState.PROCESSED, now)
 
 
-def _subject(event: ProviderEvent) -> tuple[str, str]:
-    """What the handler of an event fetches."""
-    handler = HANDLERS[event.type]
-    if handler is on_checkout:
-        return "checkout", event.object_id
-    if handler in {on_dispute, on_refund_settled}:
-        return "charge", _named_charge(event)
-    return "customer", event.customer_id or event.object_id
+def _object_of(event: ProviderEvent) -> tuple[Refetch | None, str]:
+    """What an event makes us fetch, and its id; "" when the event does not name it."""
+    refetch = REFETCH.get(event.type)
+    if refetch is Refetch.CHECKOUT:
+        return refetch, event.object_id
+    if refetch is Refetch.CHARGE:
+        data = cast("dict[str, dict[str, object]]", event.payload["data"])
+        return refetch, str(data["object"].get("charge") or "")
+    return refetch, event.customer_id
 
 
-async def mark(
+async def _refetch(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> str | None:
+    """Returns the customer when the event itself does not name one."""
+    match _object_of(event):
+        case (None, _) | (_, ""):
+            return None
+        case (Refetch.CHARGE, charge_id):
+            return await syncing.charge(charge_id, now)
+        case (Refetch.CHECKOUT, checkout_id):
+            await syncing.checkout(checkout_id, now)
+        case (Refetch.CUSTOMER, customer_id):
+            await syncing.customer(customer_id, now)
+    return None
+
+
+async def set_state(
     database: Database,
     event_id: str,
     state: WebhookState,
@@ -110,7 +146,7 @@ async def mark(
     problem: str | None = None,
     customer_id: str | None = None,
 ) -> None:
-    """`customer_id`: whose event it turned out to be."""
+    """`customer_id`: the customer, where the event itself does not name one."""
     async with database.transaction() as session:
         row = await session.get(WebhookEvent, event_id, with_for_update=True)
         assert row is not None
@@ -122,7 +158,7 @@ async def mark(
 
 
 async def waiting_events(database: Database, before: datetime) -> list[WebhookEvent]:
-    """Stored before then and never tried; oldest first, at most 500."""
+    """Stored before that time and never processed; oldest first, at most 500."""
     query = (
         select(WebhookEvent)
         .where(WebhookEvent.state == WebhookState.RECEIVED)
@@ -132,95 +168,3 @@ async def waiting_events(database: Database, before: datetime) -> list[WebhookEv
     )
     async with database.reading() as session:
         return list((await session.exec(query)).all())
-
-
-def _handles(*types: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(types, handler))
-        return handler
-
-    return register
-
-
-@_handles(
-    "checkout.session.completed",
-    "checkout.session.expired",
-    "checkout.session.async_payment_succeeded",
-    "checkout.session.async_payment_failed",
-)
-async def on_checkout(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
-    await syncing.checkout(event.object_id, now)
-
-
-@_handles(
-    "customer.subscription.created",
-    "customer.subscription.updated",
-    "customer.subscription.deleted",
-    "customer.subscription.paused",
-    "customer.subscription.resumed",
-    "customer.subscription.trial_will_end",
-    "customer.subscription.pending_update_applied",
-    "customer.subscription.pending_update_expired",
-)
-async def on_subscription(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
-    await syncing.customer(event.customer_id, now)
-
-
-@_handles(
-    "invoice.created",
-    "invoice.finalized",
-    "invoice.paid",
-    "invoice.payment_succeeded",
-    "invoice.payment_failed",
-    "invoice.payment_action_required",
-    "invoice.updated",
-    "invoice.voided",
-    "invoice.marked_uncollectible",
-)
-async def on_invoice(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
-    await syncing.customer(event.customer_id, now)
-
-
-@_handles("charge.refunded")
-async def on_refund(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
-    """A payment that was given back in full ends its plan."""
-    await syncing.customer(event.customer_id, now)
-
-
-@_handles("refund.updated", "refund.failed", "charge.refund.updated")
-async def on_refund_settled(
-    syncing: CustomerSync, event: ProviderEvent, now: datetime
-) -> str | None:
-    """A refund that the bank sent back after all: its money is ours again. It names its charge."""
-    charge_id = _named_charge(event)
-    return await syncing.charge(charge_id, now) if charge_id else None
-
-
-@_handles(
-    "charge.dispute.created",
-    "charge.dispute.updated",
-    "charge.dispute.closed",
-    "charge.dispute.funds_withdrawn",
-    "charge.dispute.funds_reinstated",
-)
-async def on_dispute(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> str | None:
-    """A dispute names its charge alone. While it is open the plan is suspended; lost, it ends."""
-    charge_id = _named_charge(event)
-    return await syncing.charge(charge_id, now) if charge_id else None
-
-
-def _named_charge(event: ProviderEvent) -> str:
-    found = cast("dict[str, dict[str, object]]", event.payload["data"])["object"]
-    return str(found.get("charge") or "")
-
-
-@_handles(
-    "payment_method.attached",
-    "payment_method.detached",
-    "payment_method.updated",
-    "payment_method.automatically_updated",
-)
-async def on_payment_method(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
-    """Cards are not kept here; a new one may be what an overdue invoice was waiting for."""
-    if event.customer_id:
-        await syncing.customer(event.customer_id, now)

@@ -1,1 +1,1 @@
-"""Thin states: each asks the billing service as whoever is signed in, and holds what is drawn."""
+"""Thin states: each calls the billing service as the viewer, and holds what its page draws."""

@@ -1,4 +1,4 @@
-"""Buttons that start something slow: pressed once, carried out, and told of in people's words."""
+"""Buttons that start something slow: carried out once, and the result shown on the page."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import structlog
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
-from billing_app.states.error_messages import UNKNOWN, problem
+from billing_app.states.error_messages import problem, unexpected_problem
 from billing_app.states.session import SessionState
 from billing_app.states.views import Message
 
@@ -29,7 +29,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Who pressed, and for which account; what they agree to was shown for that account."""
+    """Who pressed the button, and the account that was shown to them."""
 
     actor: PersonActor
     account_id: str
@@ -37,10 +37,10 @@ class Action:
 
 
 class ActionMixin(Page, mixin=True):
-    """A dialog, what is under way, and what came of it, `of_account`.
+    """A dialog, the action in progress, and its result, all for `of_account`.
 
-    A state inherits from this and from SessionState. Handlers run in the background: the state is
-    locked for moments only, and the page goes on while the provider thinks.
+    A state inherits from this and from SessionState. Handlers run in the background and lock the
+    state only briefly, so that the page stays usable while the provider answers.
     """
 
     pending: rx.Field[str] = rx.field("")
@@ -51,26 +51,25 @@ class ActionMixin(Page, mixin=True):
 
     @rx.event
     def close(self) -> None:
-        """No; while the yes is carried out, it can't be taken back any more."""
+        """Close the dialog, unless the confirmed action is in progress."""
         if self.pending != YES:
             self._forget()
 
     @rx.event
     def dismiss_done(self) -> None:
-        """It was read."""
+        """Hide the result."""
         self.done = Message()
 
     def _forget(self) -> None:
-        """Close the dialog."""
         self._show(is_open=False, problem=Message())
 
     def _show_problem(self, message: Message) -> None:
         self.problem = message
 
-    async def _start_action(self, what: str) -> Action | None:
-        """Begin something slow; None while something else is under way, or without a session.
+    async def _start_action(self, name: str) -> Action | None:
+        """Start something slow; None while something else is in progress, or without a session.
 
-        What is asked in a dialog belongs to the account that it was opened for.
+        A dialog is only valid for the account that it was opened for.
         """
         async with self:
             actor = await self._actor()
@@ -82,33 +81,33 @@ class ActionMixin(Page, mixin=True):
                 self._forget()
                 return None
             self.of_account = account_id
-            self._show(pending=what, problem=Message(), done=Message())
+            self._show(pending=name, problem=Message(), done=Message())
         return Action(actor, account_id, datetime.now(UTC))
 
     async def _try(
         self,
         call: Callable[..., Awaitable[Result]],
-        *given: object,
+        *arguments: object,
         charges: bool = False,
-        **more: object,
+        **options: object,
     ) -> Result | None:
-        """Carry out, say in people's words what went wrong, and let buttons be pressed again."""
-        found: Result | None = None
+        """Carry out, show what went wrong, and enable the buttons again."""
+        result: Result | None = None
         message = Message()
         try:
-            found = await call(*given, **more)
+            result = await call(*arguments, **options)
         except BillingError as error:
             message = problem(error, charges=charges)
         except TimeoutError:
             message = problem(PaymentProviderUnavailableError(), charges=charges)
         except Exception:
             log.exception("action_failed", call=getattr(call, "__name__", ""))
-            message = UNKNOWN
+            message = unexpected_problem(charges=charges)
         async with self:
             self.pending = ""
             if message.title:
                 self._show_problem(message)
-        return found
+        return result
 
     async def _finish(self, done: Message) -> None:
         async with self:

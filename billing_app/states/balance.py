@@ -1,4 +1,4 @@
-"""From the plan in force and the pace to what pages say about it."""
+"""Turns the current plan and its pace into what the pages show."""
 
 from datetime import datetime, timedelta
 
@@ -19,13 +19,13 @@ def balance_view(
     *,
     subscription: SubscriptionView | None = None,
 ) -> BalanceView:
-    """What is left, how long it lasts, and a warning when it gets scarce."""
+    """What is left, how long it lasts, and a warning when little is left."""
     plan = current.plan
     if plan is None:
         return BalanceView()
     total = current.executions_total
     taken = current.executions_used + current.executions_held
-    told = warning_of(current, pace, now, subscription=subscription)
+    warning = warning_of(current, pace, now, subscription=subscription)
     return BalanceView(
         has_plan=True,
         plan_name=plan.name,
@@ -35,15 +35,15 @@ def balance_view(
         pace=_pace(current, pace),
         runs_out=_runs_out(current, pace),
         period=_period(current, now, subscription),
-        used_words=f"{formatting.number(current.executions_used)} used",
-        held=f"{formatting.number(current.executions_held)} on hold"
+        used=f"{formatting.number(current.executions_used)} used",
+        held=f"{formatting.number(current.executions_held)} reserved"
         if current.executions_held
         else "",
         left_percent=percent_of(current.executions_remaining, total),
         held_percent=percent_of(current.executions_held, total),
         tone=_tone(taken, total, remaining=current.executions_remaining),
-        warning_title=told.title,
-        warning_words=told.words,
+        warning_title=warning.title,
+        warning_text=warning.text,
     )
 
 
@@ -54,28 +54,28 @@ def warning_of(
     *,
     subscription: SubscriptionView | None = None,
 ) -> Message:
-    """That executions are scarce or that none is left; empty while there are enough."""
+    """A warning when few executions or none are left; empty while there are enough."""
     if current.plan is None:
         return Message()
     taken = current.executions_used + current.executions_held
     tone = _tone(taken, current.executions_total, remaining=current.executions_remaining)
     if tone == "spent":
-        title, explanation = _refusal(current, now, subscription)
-        return Message("bad", title, explanation) if title else Message()
+        title, text = _refusal(current, now, subscription)
+        return Message("bad", title, text) if title else Message()
     if tone == "warning":
         percent = current.executions_remaining * 100 // current.executions_total
-        share = f"Only {percent}% of the executions are left"
-        lasts = formatting.days_left(pace) or "there has been no use in the last week"
-        few = "Less than 1% of the executions is left"
-        return Message("warning", share if percent else few, f"What is left lasts {lasts}.")
+        share = f"Only {percent}%" if percent else "Less than 1%"
+        lasts = formatting.days_left(pace)
+        text = f"They will last {lasts}." if lasts else "None were used in the last 7 days."
+        return Message("warning", f"{share} of your executions are left", text)
     return Message()
 
 
 def _of_total(current: CurrentPlan, now: datetime) -> str:
-    """The sum is of all plans that can be used now, which may be more than the one named."""
-    said = f"of {formatting.counted(current.executions_total, 'execution')} left"
-    waiting = [plan for plan in current.upcoming if _is_usable(plan, now)]
-    return f"{said} in {len(waiting) + 1} plans" if waiting else said
+    """The total of all plans that can be used now, which may be more than the one named."""
+    text = f"of {formatting.counted(current.executions_total, 'execution')} left"
+    others = [plan for plan in current.upcoming if _is_usable(plan, now)]
+    return f"{text} in {len(others) + 1} plans" if others else text
 
 
 def _is_usable(plan: PlanView, now: datetime) -> bool:
@@ -86,39 +86,40 @@ def _is_usable(plan: PlanView, now: datetime) -> bool:
 def plan_details(
     current: CurrentPlan, now: datetime, *, subscription: SubscriptionView | None = None
 ) -> PlanDetails:
-    """The plan in force in detail, or the last one that was."""
+    """Details of the current plan, or of the last one if there is none."""
     plan = current.plan
     if plan is None:
         return PlanDetails()
-    is_over = plan.state is PlanState.ENDED
-    end = plan.ended_at if is_over else plan.ends_at
+    has_ended = plan.state is PlanState.ENDED
+    end = plan.ended_at if has_ended else plan.ends_at
     renews = _renews(subscription, plan.ends_at)
-    has_bar = plan.ends_at is not None and not is_over
+    has_bar = plan.ends_at is not None and not has_ended
     return PlanDetails(
         name=plan.name,
-        note="Last plan" if is_over else "Current plan",
+        note="Last plan" if has_ended else "Current plan",
         type=formatting.PLAN_TYPES[plan.type],
         source=formatting.SOURCES[plan.source],
         left=_left(plan),
         left_percent=percent_of(plan.remaining, plan.executions),
         held_percent=percent_of(plan.held, plan.executions),
         tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
-        began_label="Began" if is_over else "In use since",
-        began=formatting.day(plan.began_at or plan.starts_at),
-        ends_label="Ended" if is_over else "Period ends" if renews else "Ends",
+        started_label="Started" if has_ended else "In use since",
+        started=formatting.day(plan.began_at or plan.starts_at),
+        ends_label="Ended" if has_ended else "Period ends" if renews else "Ends",
         ends=formatting.day(end) if end else "No end date",
         period_label="Billing period" if has_bar else "Period",
-        period_words=_period_words(plan, now, renews=renews),
+        period_text=_period_text(plan, now, renews=renews),
         period_left_percent=_period_left_percent(plan, now),
         has_bar=has_bar,
-        is_over=is_over,
+        has_ended=has_ended,
     )
 
 
 def plan_row(plan: PlanView) -> PlanRow:
-    """A plan with when and why it began and ended."""
-    began = formatting.moment(plan.began_at) if plan.began_at else ""
+    """A plan with when and why it started and ended."""
+    started = formatting.moment(plan.began_at) if plan.began_at else ""
     ended = formatting.moment(plan.ended_at) if plan.ended_at else ""
+    unused = "" if started else "Never used" if ended else "Not started"
     state, tone = {
         PlanState.CURRENT: ("In use", "accent"),
         PlanState.UPCOMING: ("Next", ""),
@@ -132,8 +133,10 @@ def plan_row(plan: PlanView) -> PlanRow:
         tone=tone,
         executions=formatting.number(plan.executions),
         used=formatting.number(plan.used),
-        began=_joined(began, formatting.begin_reason(plan.began_because)) or _not_begun(plan),
-        ended=_joined(ended, formatting.end_reason(plan.ended_because)),
+        started=started,
+        start_reason=formatting.begin_reason(plan.began_because) or unused,
+        ended=ended,
+        end_reason=formatting.end_reason(plan.ended_because),
         note=_queue_note(plan),
     )
 
@@ -147,66 +150,66 @@ def _tone(taken: int, total: int, *, remaining: int) -> str:
 def _refusal(
     current: CurrentPlan, now: datetime, subscription: SubscriptionView | None
 ) -> tuple[str, str]:
-    """Why nothing can be used; nothing of a stop, of which the banner above every page tells."""
+    """Why nothing can be used; empty while stopped, which the banner on every page explains."""
     if _is_stopped(current):
         return "", ""
     is_held = current.executions_held > 0 and current.executions_used < current.executions_total
     if current.overage is not None and current.overage.executions_remaining:
         cost = formatting.money(current.overage.cost_minor, current.overage.currency)
         return (
-            f"All executions of your plans are used{' or on hold' if is_held else ''}",
-            f"Runs go on within your spending limit: {cost} beyond the plan so far.",
+            f"All executions in your plans are used{' or reserved' if is_held else ''}",
+            f"Executions continue within your spending limit: {cost} beyond your plan so far.",
         )
     if is_held:
-        freed = "runs that hold executions finish and free what they did not use"
-        return "All executions are used or on hold", f"New runs are refused until {freed}."
+        until = "running ones finish and release what they did not use"
+        return "All executions are used or reserved", f"New executions are refused until {until}."
     title = "All executions are used"
     plan = current.plan
     if plan is not None and plan.ended_because not in (None, EndReason.DEPLETED):
         title = f"{plan.name} has ended"
-    return title, f"New runs are refused until {_next_plan(current, now, subscription)}."
+    return title, f"New executions are refused until {_next_plan(current, now, subscription)}."
 
 
 def _next_plan(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
-    to_come = [
-        (plan.starts_at, f"{plan.name} begins") for plan in current.upcoming if plan.starts_at > now
+    upcoming = [
+        (plan.starts_at, f"{plan.name} starts") for plan in current.upcoming if plan.starts_at > now
     ]
     if subscription is not None and _renews(subscription, subscription.period_end):
-        following = subscription.next_offer
-        renewal = f"{following.name} begins" if following else f"{subscription.offer.name} renews"
-        to_come.append((subscription.period_end, renewal))
-    if not to_come:
-        return "there is another plan"
-    at, what = min(to_come)
-    return f"{what} on {formatting.day(at)}"
+        next_offer = subscription.next_offer
+        renewal = f"{next_offer.name} starts" if next_offer else f"{subscription.offer.name} renews"
+        upcoming.append((subscription.period_end, renewal))
+    if not upcoming:
+        return "another plan starts"
+    at, change = min(upcoming)
+    return f"{change} on {formatting.day(at)}"
 
 
 def _renews(subscription: SubscriptionView | None, end: datetime | None) -> bool:
-    """Is this the end of a paid period that another one follows by itself?"""
+    """Whether the paid period that ends here renews automatically."""
     if subscription is None or subscription.period_end != end:
         return False
     return not subscription.cancel_at_period_end and subscription.past_due_since is None
 
 
 def _is_stopped(current: CurrentPlan) -> bool:
-    """What is left of the plan waits for a payment or for support."""
+    """Whether the plan has executions left that wait for a payment or for support."""
     left_of_plan = current.plan.remaining if current.plan is not None else 0
     return left_of_plan > 0 and not current.executions_remaining
 
 
 def _pace(current: CurrentPlan, pace: Pace) -> str:
     if _is_stopped(current):
-        return "Not to be used now"
+        return "Not usable right now"
     if not current.executions_remaining:
-        return "Nothing left"
-    return formatting.days_left(pace).capitalize() or "No use in the last 7 days"
+        return "None left"
+    return formatting.days_left(pace).capitalize() or "Not used in the last 7 days"
 
 
 def _runs_out(current: CurrentPlan, pace: Pace) -> str:
     if not current.executions_remaining or pace.runs_out_on is None:
         return ""
     if current.period_end and current.period_end.date() < pace.runs_out_on:
-        return "more than the period lasts"
+        return "longer than the current period"
     return f"runs out on {formatting.short_day(pace.runs_out_on)}"
 
 
@@ -224,17 +227,17 @@ def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView 
     return f"{verb} {formatting.day(end)}"
 
 
-def _period_words(plan: PlanView, now: datetime, *, renews: bool) -> str:
+def _period_text(plan: PlanView, now: datetime, *, renews: bool) -> str:
     if plan.state is PlanState.ENDED:
-        return "Used up" if plan.ended_because is EndReason.DEPLETED else "Over"
+        return "Used up" if plan.ended_because is EndReason.DEPLETED else "Ended"
     if plan.ends_at is None:
-        return "Stays until its executions are used"
+        return "Lasts until its executions are used"
     if plan.ends_at <= now:
-        return "Over"
+        return "Ended"
     if plan.ends_at.date() == now.date():
         return "Renews today" if renews else "Ends today"
-    days_begun = -((now - plan.ends_at) // timedelta(days=1))
-    return f"{formatting.counted(days_begun, 'day')} left"
+    days_left = -((now - plan.ends_at) // timedelta(days=1))
+    return f"{formatting.counted(days_left, 'day')} left"
 
 
 def _period_left_percent(plan: PlanView, now: datetime) -> float:
@@ -246,28 +249,20 @@ def _period_left_percent(plan: PlanView, now: datetime) -> float:
 
 def _queue_note(plan: PlanView) -> str:
     if plan.is_suspended:
-        return "Waits for its payment"
+        return "Waiting for payment"
     if plan.state is PlanState.CURRENT:
         return f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left"
     if plan.ends_at is None:
-        return "Takes over by itself"
-    what = "its period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
-    return f"Takes over by itself, {what} {formatting.day(plan.ends_at)}"
+        return "Takes over automatically"
+    ends = "period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
+    return f"Takes over automatically, {ends} {formatting.day(plan.ends_at)}"
 
 
 def _left(plan: PlanView) -> str:
-    held = f", {formatting.number(plan.held)} on hold" if plan.held else ""
+    held = f", {formatting.number(plan.held)} reserved" if plan.held else ""
     return f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left{held}"
 
 
-def _not_begun(plan: PlanView) -> str:
-    return "Never used" if plan.state is PlanState.ENDED else "Not yet"
-
-
-def _joined(at: str, reason: str) -> str:
-    return f"{at} · {reason}" if at and reason else at
-
-
 def percent_of(part: float, whole: float) -> float:
-    """The share that a bar shows: 0 to 100, 0 of nothing."""
+    """The share that a bar shows, 0 to 100; 0 if the whole is 0."""
     return round(max(0.0, min(100.0, 100 * part / whole)), 2) if whole else 0.0

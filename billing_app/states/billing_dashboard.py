@@ -23,7 +23,7 @@ RECENT_EVENTS = 8
 
 
 class BillingDashboardState(LivePage, SessionState):
-    """Where am I: what is left, how fast it goes, what happened last."""
+    """What is left, how fast it is used, and recent executions."""
 
     balance: rx.Field[BalanceView] = rx.field(default_factory=BalanceView)
     today: rx.Field[StatView] = rx.field(default_factory=StatView)
@@ -32,7 +32,7 @@ class BillingDashboardState(LivePage, SessionState):
     denied: rx.Field[StatView] = rx.field(default_factory=StatView)
     figure: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
     keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
-    chart_words: rx.Field[str] = rx.field("")
+    chart_label: rx.Field[str] = rx.field("")
     events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
     _drawn: tuple[str, list[DailyRow]] | None = None
 
@@ -44,9 +44,7 @@ class BillingDashboardState(LivePage, SessionState):
         days = Days(today - timedelta(days=CHART_DAYS - 1), today)
         current = await plans.read_current(database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
-        rows = await usage.read_daily(
-            database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
-        )
+        rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
         recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
         lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
         pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
@@ -63,8 +61,8 @@ class BillingDashboardState(LivePage, SessionState):
         net = sum(row.used - row.refunded for row in rows)
         self._show(
             today=StatView(formatting.number(_net(today)), "since midnight UTC"),
-            pace=StatView(formatting.per_day(pace), "a day, last 7 days"),
-            month=StatView(formatting.number(net), "executions in all"),
+            pace=StatView(formatting.per_day(pace), "per day, last 7 days"),
+            month=StatView(formatting.number(net), "executions in total"),
             denied=StatView(formatting.number(denied), "in the last 30 days"),
         )
 
@@ -78,7 +76,7 @@ class BillingDashboardState(LivePage, SessionState):
         total = formatting.number(sum(row.used - row.refunded for row in rows))
         self._show(
             keys=series_keys(table),
-            chart_words=f"Executions per day by workflow over {CHART_DAYS} days, {total} in all",
+            chart_label=f"Executions per day by workflow, last {CHART_DAYS} days: {total} in total",
         )
 
 

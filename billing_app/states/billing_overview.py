@@ -1,6 +1,6 @@
-"""What the overview of plans shows."""
+"""What the plans page shows."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import reflex as rx
@@ -13,11 +13,12 @@ from billing_app.billing.plans import service as plans
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.db.enums import Interval
-from billing_app.states import limits, payments
+from billing_app.states import payments, spending_limit_views
 from billing_app.states.balance import plan_details, plan_row, warning_of
-from billing_app.states.card import CardState
+from billing_app.states.card_on_file import CardState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import SessionState
@@ -40,13 +41,13 @@ CHECKOUT_ANSWERS: Final = ("done", "left")
 
 
 class BillingOverviewState(LivePage, SessionState):
-    """The plan in force, what comes next, what can be bought, and what there was."""
+    """The current plan, what comes next, what can be bought, and the history."""
 
     has_plan: rx.Field[bool] = rx.field(False)
     plan_details: rx.Field[PlanDetails] = rx.field(default_factory=PlanDetails)
     warning: rx.Field[Message] = rx.field(default_factory=Message)
     queue: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
-    follows: rx.Field[str] = rx.field("")
+    renewal_note: rx.Field[str] = rx.field("")
     history: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     page_number: rx.Field[int] = rx.field(1)
     has_older: rx.Field[bool] = rx.field(False)
@@ -58,7 +59,7 @@ class BillingOverviewState(LivePage, SessionState):
     limit: rx.Field[LimitView] = rx.field(default_factory=LimitView)
     top_up: rx.Field[TopUpItem] = rx.field(default_factory=TopUpItem)
     can_pay: rx.Field[bool] = rx.field(True)
-    news: rx.Field[Message] = rx.field(default_factory=Message)
+    checkout_message: rx.Field[Message] = rx.field(default_factory=Message)
     invoices: rx.Field[list[InvoiceRow]] = rx.field(default_factory=list)
     invoice_page: rx.Field[int] = rx.field(1)
     has_older_invoices: rx.Field[bool] = rx.field(False)
@@ -99,18 +100,18 @@ class BillingOverviewState(LivePage, SessionState):
 
     @rx.event
     async def choose_interval(self, interval: str) -> None:
-        """Show what is paid monthly, or yearly."""
+        """Show monthly or yearly offers."""
         if interval in payments.INTERVALS:
             self._chosen_interval = interval
             await self._refresh()
 
     @rx.event
     def dismiss(self) -> EventSpec:
-        """The outcome of the checkout was read: forget it, and the address that told of it."""
-        self.news = Message()
+        """Hide the result of the checkout, and remove it from the address."""
+        self.checkout_message = Message()
         return rx.redirect(routes.OVERVIEW, replace=True)
 
-    def _beside(self) -> list[EventCallback[()]]:
+    def _background_events(self) -> list[EventCallback[()]]:
         settle = [OfferDialogState.settle_checkout] if self._checkout_answer() == "done" else []
         return [CardState.ask, SupportState.ask, *settle]
 
@@ -126,13 +127,10 @@ class BillingOverviewState(LivePage, SessionState):
         services, account_id = get_services(), account.account_id
         current = await plans.read_current(services.database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
-        pace = await usage.read_pace(
-            services.database,
-            actor,
-            account_id,
-            remaining=current.executions_remaining,
-            today=now.date(),
-        )
+        today = now.date()
+        days = Days(today - timedelta(days=usage.PACE_DAYS - 1), today)
+        rows = await self._read_daily(actor, account, days, GroupBy.DAY)
+        pace = usage.pace_of(rows, remaining=current.executions_remaining, today=today)
         self._show(
             has_plan=current.plan is not None,
             plan_details=plan_details(current, now, subscription=subscription),
@@ -176,21 +174,23 @@ class BillingOverviewState(LivePage, SessionState):
         purchase_state = payments.PurchaseState(subscription, checkout)
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
-        order = await services.top_ups.read(actor, account_id, now)
+        top_up = await services.top_ups.read(actor, account_id, now)
         packs = [offer for offer in offers if not offer.is_subscription]
         items = {offer: payments.offer_item(offer, purchase_state) for offer in offers}
-        tops_up = order is not None and order.stopped_because is None
+        tops_up = top_up is not None and top_up.stopped_because is None
         self._show(
-            follows=payments.what_follows(subscription, current, tops_up=tops_up),
-            limit=limits.limit_view(current.overage),
-            top_up=limits.top_up_item(order, packs),
+            renewal_note=payments.renewal_note(subscription, current, tops_up=tops_up),
+            limit=spending_limit_views.limit_view(current.overage),
+            top_up=spending_limit_views.top_up_item(top_up, packs),
             terms=payments.terms_of(subscription, current),
             interval=interval,
             has_intervals=len(intervals) > 1,
             offers=[item for offer, item in items.items() if offer.interval == interval],
             packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
-            news=payments.returned(self._checkout_answer(), checkout, current, now),
+            checkout_message=payments.checkout_notice(
+                self._checkout_answer(), checkout, current, now
+            ),
         )
 
     async def _read_invoices(self, actor: PersonActor, account: AccountChoice) -> None:

@@ -1,4 +1,4 @@
-"""Pages whose numbers move by themselves."""
+"""Live pages: they poll for changes and refresh while they are open."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -10,20 +10,20 @@ import structlog
 from reflex.event import EventCallback, EventSpec
 from reflex.utils.prerequisites import get_app
 
+from billing_app.billing.account_version import read_account_version
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.errors import AccountNotFoundError
-from billing_app.billing.marks import read_mark
+from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.states import formatting
-from billing_app.states.session import SessionState
+from billing_app.states.session import SessionState, patience
 from billing_app.states.views import AccountChoice
 
-POLL_SECONDS = 1.5
-BACK_OFF_SECONDS = 5.0
-# Also without news: for what only time changes, and what the mark of an account does not cover.
+# Also without news: for what only time changes, and what an account's version does not cover.
 READ_AGAIN = timedelta(seconds=6)
-# Of one reading: a database that takes the question and never answers is not reachable either.
-PATIENCE_SECONDS = 10.0
+# Of the versions of all accounts that are looked at.
+MAX_SHARED = 64
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ else:
 class LivePage(Page, mixin=True):
     """Reads when the page opens, and again while it is open.
 
-    A page's state inherits from this and from SessionState, and says in `_read` what to read.
+    A page's state inherits from this and from SessionState, and implements `_read`.
     """
 
     is_ready: rx.Field[bool] = rx.field(False)
@@ -46,14 +46,14 @@ class LivePage(Page, mixin=True):
     has_account: rx.Field[bool] = rx.field(True)
     read_at: rx.Field[str] = rx.field("")
     _read_at: datetime | None = None
-    _mark: str = ""
+    _version: str = ""
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         """Ask the billing service and `_show` the answers."""
         raise NotImplementedError
 
-    def _beside(self) -> list[EventCallback[()]]:
-        """What else begins when the page opens: slow questions, asked in the background."""
+    def _background_events(self) -> list[EventCallback[()]]:
+        """Slow reads that start in the background when the page opens."""
         return []
 
     @rx.event
@@ -61,9 +61,9 @@ class LivePage(Page, mixin=True):
         """The page was opened, or another account was chosen."""
         self._visit += 1
         leave = await self._refresh()
-        # Chained rather than listed beside `load`: the events of a page's opening don't wait
-        # for each other, and the watch must see this visit's number.
-        return leave or [type(self).watch, *([] if self.is_broken else self._beside())]
+        # Chained, not listed beside `load`: events of a page's opening don't wait for each other,
+        # and `watch` must see this visit's number.
+        return leave or [type(self).watch, *([] if self.is_broken else self._background_events())]
 
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
@@ -71,13 +71,13 @@ class LivePage(Page, mixin=True):
         async with self:
             visit, token = self._visit, self.router.session.client_token
         while await is_connected(token):
-            await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else POLL_SECONDS)
+            await pause(is_broken=self.is_broken)
             async with self:
                 if self._visit != visit:
                     return
                 was_broken = self.is_broken
                 leave = await self._refresh(only_news=True)
-                beside = self._beside() if was_broken and not self.is_broken else []
+                beside = self._background_events() if was_broken and not self.is_broken else []
             if leave is not None:
                 yield leave
                 return
@@ -86,12 +86,12 @@ class LivePage(Page, mixin=True):
 
     async def _refresh(self, *, only_news: bool = False) -> EventSpec | None:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with patience():
                 return await self._read_all(only_news=only_news)
         except Exception as error:
-            # Whatever it is, the page keeps what it shows, says so, and tries again.
-            told = log.warning if self.is_broken else log.exception
-            told("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
+            # The page keeps what it shows, says that it is out of date, and tries again.
+            write = log.warning if self.is_broken else log.exception
+            write("page_read_failed", page=self.__class__.__name__, error=type(error).__name__)
             at = formatting.moment(self._read_at) if self._read_at else ""
             self._show(is_broken=True, read_at=at)
         return None
@@ -101,32 +101,65 @@ class LivePage(Page, mixin=True):
         leave = self._leave(actor)
         if actor is None or leave is not None:
             return leave
-        if only_news and not await self._has_news(actor):
+        if not await self._has_news(actor) and only_news and self._is_fresh():
             return None
-        account = await self._settle(actor)
+        known_id = self.account.account_id
+        account = await self._sync_account(actor)
         if account is not None:
-            await self._tell(actor, account, datetime.now(UTC))
+            if account.account_id != known_id:
+                self._version = ""
+            await self._show_banner(actor, account, datetime.now(UTC))
             await self._read(actor, account)
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True, has_account=account is not None)
         return None
 
+    def _is_fresh(self) -> bool:
+        age = datetime.now(UTC) - self._read_at if self._read_at else READ_AGAIN
+        return not self.is_broken and age < READ_AGAIN
+
     async def _has_news(self, actor: PersonActor) -> bool:
-        """Whether reading everything again may show something else."""
+        """Whether something of the account was written since the last reading. The version is
+        read before what it stands for: a write in between shows the next time."""
         now, account_id = datetime.now(UTC), self.account.account_id
-        is_fresh = self._read_at is not None and now - self._read_at < READ_AGAIN
-        if self.is_broken or not account_id or not is_fresh:
+        if not account_id:
             return True
         try:
-            mark = await read_mark(get_services().database, actor, account_id, now)
+            version = await read_account_version(get_services().database, actor, account_id, now)
         except AccountNotFoundError:
-            return True
-        is_news = mark != self._mark
-        self._show(_mark=mark)
+            version = ""
+        is_news = version != self._version or not version
+        self._show(_version=version)
         return is_news
+
+    async def _read_daily(
+        self, actor: PersonActor, account: AccountChoice, days: Days, group_by: GroupBy
+    ) -> list[DailyRow]:
+        """As usage.read_daily; all tabs of this process share what was read of a version. These
+        are the only rows of a page that an account has thousands of."""
+        database, account_id = get_services().database, account.account_id
+        key = (account_id, self._version, days, group_by)
+        rows = _daily_rows.get(key) if self._version else None
+        if rows is None:
+            rows = await usage.read_daily(database, actor, account_id, days=days, group_by=group_by)
+            if len(_daily_rows) >= MAX_SHARED:
+                del _daily_rows[next(iter(_daily_rows))]
+            _daily_rows[key] = rows
+        return rows
+
+
+_daily_rows: dict[tuple[str, str, Days, GroupBy], list[DailyRow]] = {}
+
+
+async def pause(*, polls: int = 1, is_broken: bool) -> None:
+    """Between two readings of an open page."""
+    settings = get_services().settings
+    await asyncio.sleep(
+        settings.page_retry_seconds if is_broken else polls * settings.page_poll_seconds
+    )
 
 
 async def is_connected(token: str) -> bool:
-    """Whether the tab is still there, on whichever worker its socket is."""
+    """Whether the tab is still connected, to whichever worker."""
     namespace = get_app().app.event_namespace
     return await namespace._token_manager.is_token_connected(token)  # noqa: SLF001

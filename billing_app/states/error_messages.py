@@ -1,73 +1,95 @@
-"""Errors as people's words: what happened, whether money moved, what to do."""
+"""Error messages for people: what happened, whether money moved, what to do."""
 
 from typing import Final
+
+import reflex as rx
+import structlog
+from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
-TO_PORTAL: Final = "Change the card"
-WORDS: Final[dict[str, tuple[str, str]]] = {
+TO_PORTAL: Final = "Update card"
+FAILED: Final = "Something went wrong"
+MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "payment_provider_failed": (
-        "Stripe refused the request",
-        "Nothing was charged. If it stays like this, ask support.",
+        "Stripe rejected the request",
+        "Nothing was charged. If this keeps happening, contact support.",
     ),
-    "same_offer": ("You are on this plan already", "There is nothing to change."),
+    "same_offer": ("You are already on this plan", "There is nothing to change."),
     "change_loses_value": (
-        "What is left is worth more than the new price",
-        "Change when the period ends instead: then nothing of it is lost.",
+        "What is left on your plan is worth more than the new price",
+        "Change at the end of the period instead, so that nothing is lost.",
     ),
     "currency_differs": (
-        "This plan has another currency",
+        "This plan uses another currency",
         "A subscription keeps its currency. Cancel it first, then choose this plan.",
     ),
     "payment_overdue": (
-        "A payment is open",
-        "Pay the open invoice first; then the plan can be changed at once.",
+        "An invoice is unpaid",
+        "Pay the open invoice first. Then you can change the plan right away.",
     ),
     "subscription_exists": (
-        "There is a plan already",
-        "Somebody subscribed just now. This page shows it in a moment.",
+        "This account already has a subscription",
+        "Someone subscribed just now. This page will show it in a moment.",
     ),
-    "subscription_ended": ("The subscription has ended", "Choose a plan to go on."),
-    "subscription_not_found": ("The subscription is gone", "Choose a plan to go on."),
+    "subscription_ended": ("The subscription has ended", "Choose a plan to continue."),
+    "subscription_not_found": ("The subscription no longer exists", "Choose a plan to continue."),
     "provider_write_pending": (
-        "An earlier request is still under way",
-        "Stripe did not answer it yet. It is looked up by itself; try again in a few minutes.",
+        "An earlier request is still in progress",
+        "Stripe has not answered it yet. We check automatically; try again in a few minutes.",
     ),
-    "sync_contended": ("This is being changed by others", "Look again in a moment."),
+    "sync_contended": ("This is being changed right now", "Check again in a moment."),
     "quote_outdated": (
-        "The amounts have changed while you looked",
-        "Nothing was charged. Open the preview again to see the new ones.",
+        "The amounts have changed since you opened this",
+        "Nothing was charged. Open the preview again to see the new amounts.",
     ),
     "payment_method_missing": (
         "There is no card on file",
-        "Add a card at Stripe first, then switch this on.",
+        "Add a card in Stripe first, then turn this on.",
     ),
-    "offer_unknown": ("This plan is no longer sold", "Choose another one."),
-    "forbidden": ("You may not do this", "An owner or billing admin can."),
-    "account_not_found": ("This account is not yours", "Choose one of your accounts."),
+    "offer_unknown": ("This plan is no longer available", "Choose another one."),
+    "forbidden": ("You don't have permission to do this", "Ask an owner or billing admin."),
+    "account_not_found": ("You don't have access to this account", "Choose one of your accounts."),
 }
-UNKNOWN: Final = Message("bad", "That did not work", AGAIN)
+
+log = structlog.get_logger(__name__)
 
 
 def problem(error: BillingError, *, charges: bool) -> Message:
     """`charges`: the request would have taken money."""
     if error.code == "payment_declined":
-        explained = f"{error.detail} Nothing was charged."
-        return Message("bad", "The payment was declined", explained, url_words=TO_PORTAL)
+        text = f"{error.detail} Nothing was charged."
+        return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
     if error.code == "payment_provider_unavailable":
-        return Message("bad", "Stripe does not answer right now", _unclear(charges=charges))
+        return Message("bad", "Stripe is not responding", _unclear(charges=charges))
     if error.code == InvalidInputError.code:
-        return Message("bad", "This can't be used", error.detail)
-    title, explained = WORDS.get(error.code, (error.title, AGAIN))
-    return Message("bad", title, explained)
+        return Message("bad", "Check what you entered", error.detail)
+    return Message("bad", *MESSAGES.get(error.code, (error.title, AGAIN)))
+
+
+def unexpected_problem(*, charges: bool) -> Message:
+    """For an error that nobody foresaw."""
+    return Message("bad", FAILED, _unclear(charges=True) if charges else AGAIN)
+
+
+def show_failure(exception: Exception) -> EventSpec:
+    """A toast for the viewer, the exception for the log."""
+    log.error("event_failed", exc_info=exception)
+    return rx.toast.error(
+        FAILED,
+        description="The server could not do this right now. Try again in a moment.",
+        position="top-center",
+        id="event-failed",
+        fallback_to_alert=True,
+    )
 
 
 def _unclear(*, charges: bool) -> str:
     if charges:
         return (
-            "It may have gone through or not: that is looked up, and this page will show it."
-            " Nothing is ever charged twice."
+            "Your request may or may not have gone through. We are checking, and this page"
+            " will show the result. You are never charged twice."
         )
-    return "Nothing was changed. Your runs go on; try again in a few minutes."
+    return "Nothing was changed. Your executions continue; try again in a few minutes."

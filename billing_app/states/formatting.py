@@ -1,9 +1,9 @@
-"""Numbers, days and reasons in plain words."""
+"""Numbers, money, dates and enumerations as text for people."""
 
 from datetime import date, datetime
 from typing import Final
 
-from billing_app.billing.money import exponent_of
+from billing_app.billing.currencies import exponent_of
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import BeginReason
 from billing_app.billing.usage.service import Pace
@@ -25,9 +25,9 @@ SOURCES: Final = {
     PlanSource.TRIAL: "Trial for new users",
     PlanSource.CONTRACT: "Contract",
     PlanSource.SUBSCRIPTION: "Subscription period",
-    PlanSource.PACK: "Executions bought once",
+    PlanSource.PACK: "One-time purchase",
     PlanSource.STAFF_GRANT: "Granted by support",
-    PlanSource.OVERAGE: "Beyond what was bought",
+    PlanSource.OVERAGE: "Overage",
 }
 SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£"}
 INTERVALS: Final = {Interval.MONTH: "month", Interval.YEAR: "year"}
@@ -40,7 +40,7 @@ INVOICE_STATUSES: Final = {
 }
 KINDS: Final = {
     EventKind.CONSUME: "Used",
-    EventKind.COMMIT: "Used after hold",
+    EventKind.COMMIT: "Used (reserved)",
     EventKind.REFUND: "Refunded",
     EventKind.ADJUSTMENT: "Adjusted",
 }
@@ -51,28 +51,28 @@ MEMBER_ROLES: Final = {
     Role.MEMBER: "Member",
 }
 BEGIN_REASONS: Final = {
-    BeginReason.FIRST_PLAN: "the first plan",
-    BeginReason.PREVIOUS_DEPLETED: "the plan before was used up",
-    BeginReason.PREVIOUS_PERIOD_ENDED: "the period before ended",
-    BeginReason.PREVIOUS_CANCELLED: "the plan before was cancelled",
-    BeginReason.PREVIOUS_REPLACED: "replaced the plan before",
-    BeginReason.PREVIOUS_FULL: "the plan before had nothing free",
+    BeginReason.FIRST_PLAN: "first plan",
+    BeginReason.PREVIOUS_DEPLETED: "previous plan used up",
+    BeginReason.PREVIOUS_PERIOD_ENDED: "previous period ended",
+    BeginReason.PREVIOUS_CANCELLED: "previous plan cancelled",
+    BeginReason.PREVIOUS_REPLACED: "replaced the previous plan",
+    BeginReason.PREVIOUS_FULL: "previous plan had nothing available",
 }
 END_REASONS: Final = {
     EndReason.DEPLETED: "all executions used",
-    EndReason.PERIOD_ENDED: "its period ended",
+    EndReason.PERIOD_ENDED: "period ended",
     EndReason.CANCELLED: "cancelled",
     EndReason.REPLACED: "replaced by another plan",
 }
 
 
 def begin_reason(reason: BeginReason | None) -> str:
-    """Why a plan began; empty when it has not."""
+    """Why a plan started; empty if it has not."""
     return BEGIN_REASONS[reason] if reason else ""
 
 
 def end_reason(reason: EndReason | None) -> str:
-    """Why a plan ended; empty when it has not."""
+    """Why a plan ended; empty if it has not."""
     return END_REASONS[reason] if reason else ""
 
 
@@ -87,7 +87,7 @@ def counted(value: int, noun: str) -> str:
 
 
 def money(amount_minor: int, currency: str) -> str:
-    """$1,234.50; 1,235 JPY; a negative amount has its sign in front."""
+    """$1,234.50; 1,235 JPY; a negative amount starts with its sign."""
     exponent = exponent_of(currency)
     whole, rest = divmod(abs(amount_minor), 10**exponent)
     amount = f"{whole:,}.{rest:0{exponent}d}" if exponent else f"{whole:,}"
@@ -97,8 +97,8 @@ def money(amount_minor: int, currency: str) -> str:
 
 
 def refunded(amount_minor: int, currency: str) -> str:
-    """What came back of a payment; empty when nothing did."""
-    return f"{money(amount_minor, currency)} paid back" if amount_minor else ""
+    """What was refunded of a payment; empty if nothing was."""
+    return f"{money(amount_minor, currency)} refunded" if amount_minor else ""
 
 
 def typed_money(amount_minor: int, currency: str) -> str:
@@ -169,14 +169,14 @@ def exact_moment(value: datetime) -> str:
 
 
 def per_day(pace: Pace) -> str:
-    """The pace as a number a person would say."""
+    """The pace as a number: 12, or 3.4 below ten."""
     if pace.executions_per_day >= 10 or pace.executions_per_day == 0:
         return number(round(pace.executions_per_day))
     return f"{pace.executions_per_day:.1f}"
 
 
 def days_left(pace: Pace) -> str:
-    """How long it lasts: "about 9 days at this pace"; empty when there is no pace."""
+    """How long it lasts, as "about 9 days at this pace"; empty without use."""
     if pace.executions_per_day <= 0:
         return ""
     if pace.days_left is None or pace.days_left > NEVER_SOON_DAYS:

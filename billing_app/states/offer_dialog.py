@@ -1,4 +1,4 @@
-"""Buying, changing, cancelling and taking back: asked first, then carried out, pressed once."""
+"""Buying, changing, cancelling and resuming: confirmed in a dialog, carried out once."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,8 +14,9 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.offers import catalogue
 from billing_app.billing.offers.catalogue import OfferUnknownError, OfferView
 from billing_app.billing.plans import service as plans
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.billing.subscriptions.invoices import read_payment_method
-from billing_app.billing.subscriptions.quotes import ChangePreview, SubscriptionEndedError
+from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
@@ -26,16 +27,15 @@ from billing_app.states.session import SessionState
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog
 
 PREVIEW: Final = "preview"
-PATIENCE_SECONDS: Final = 15.0
 
 Events = AsyncGenerator[EventSpec]
 log = structlog.get_logger(__name__)
 
 
 class OfferDialogState(ActionMixin, SessionState):
-    """What the viewer is about to agree to. Whether they may is decided by the service."""
+    """What the viewer is asked to confirm. Whether they may is decided by the service."""
 
-    deal: rx.Field[OfferDialog] = rx.field(default_factory=OfferDialog)
+    dialog: rx.Field[OfferDialog] = rx.field(default_factory=OfferDialog)
     choices: rx.Field[list[Choice]] = rx.field(default_factory=list)
     chosen: rx.Field[Choice] = rx.field(default_factory=lambda: Choice("", "", "", ""))
     lines: rx.Field[list[AmountLine]] = rx.field(default_factory=list)
@@ -45,7 +45,7 @@ class OfferDialogState(ActionMixin, SessionState):
 
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
-        """An offer's button: ask what is to be agreed to, or lead to the checkout."""
+        """An offer's button: open the confirmation dialog, or go to the checkout."""
         action = await self._start_action(offer_code)
         if action is None:
             return
@@ -55,21 +55,21 @@ class OfferDialogState(ActionMixin, SessionState):
 
     @rx.event(background=True)
     async def ask_cancel(self) -> None:
-        """Show what cancelling means."""
+        """Open the dialog that shows what cancelling means."""
         action = await self._start_action(CANCEL)
         if action is not None:
             await self._try(self._open_cancelling, action)
 
     @rx.event
     def choose_when(self, value: str) -> None:
-        """One of the ways that are shown."""
+        """Select one of the choices shown."""
         for choice in self.choices:
             if choice.value == value and not self.pending:
                 self.chosen = choice
 
     @rx.event(background=True)
     async def agree(self) -> Events:
-        """The yes to what is shown."""
+        """Confirm what is shown."""
         action = await self._start_action(YES)
         if action is None:
             return
@@ -81,7 +81,7 @@ class OfferDialogState(ActionMixin, SessionState):
 
     @rx.event(background=True)
     async def use_checkout(self) -> Events:
-        """Not the card on file: another way to pay, at the provider's checkout."""
+        """Pay at the provider's checkout instead of with the card on file."""
         action = await self._start_action(SUBSCRIBE)
         if action is None:
             return
@@ -91,14 +91,14 @@ class OfferDialogState(ActionMixin, SessionState):
 
     @rx.event(background=True)
     async def take_back(self) -> Events:
-        """Undo a cancellation or a change that waits for the end of the period."""
+        """Undo a cancellation or change that is scheduled for the end of the period."""
         action = await self._start_action("take_back")
         if action is not None and await self._try(self._resume, action):
             yield rx.scroll_to("content")
 
     @rx.event(background=True)
     async def open_portal(self) -> Events:
-        """Go to the provider's page for cards and invoices."""
+        """Go to the provider's portal for cards and invoices."""
         action = await self._start_action("portal")
         if action is None:
             return
@@ -108,13 +108,13 @@ class OfferDialogState(ActionMixin, SessionState):
 
     @rx.event(background=True)
     async def settle_checkout(self) -> None:
-        """Back from a checkout: ask what came of it. The page tells what is known by then."""
+        """Back from a checkout: ask the provider for its result. The page shows what is known."""
         async with self:
             actor, account_id = await self._actor(), self.account.account_id
         if actor is None:
             return
         try:
-            await get_services().subscriptions.settle_checkout(
+            await get_services().subscriptions.sync_checkout(
                 actor, account_id, now=datetime.now(UTC)
             )
         except BillingError as error:
@@ -125,9 +125,9 @@ class OfferDialogState(ActionMixin, SessionState):
         self._preview = None
 
     def _show_problem(self, message: Message) -> None:
-        """In the dialog that is open, or in one of its own."""
+        """In the open dialog, or in a new one."""
         if not self.is_open:
-            self._show(deal=OfferDialog(title=message.title), choices=[], lines=[], is_open=True)
+            self._show(dialog=OfferDialog(title=message.title), choices=[], lines=[], is_open=True)
         self.problem = message
 
     async def _open_for(self, action: Action, offer_code: str) -> Begun | None:
@@ -143,7 +143,7 @@ class OfferDialogState(ActionMixin, SessionState):
         checkout = await services.subscriptions.last_checkout(action.actor, action.account_id)
         is_waiting = payments.PurchaseState(subscription, checkout).is_open(offer)
         if offer.is_subscription and not is_waiting:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(services.settings.dialog_patience_seconds):
                 method = await read_payment_method(
                     services.database, services.provider, action.actor, action.account_id
                 )
@@ -151,27 +151,27 @@ class OfferDialogState(ActionMixin, SessionState):
                 trial_days = await services.subscriptions.trial_days(
                     action.actor, action.account_id, offer
                 )
-                asked = offer_dialogs.subscribing(offer, method, trial_days=trial_days)
-                await self._open(*asked, offer_code=offer_code)
+                dialog, choices = offer_dialogs.subscribing(offer, method, trial_days=trial_days)
+                await self._open(dialog, choices, offer_code=offer_code)
                 return None
         return await self._begin(action, offer_code, through_checkout=True)
 
     async def _open_changing(
         self, action: Action, subscription: SubscriptionView, offer: OfferView
     ) -> None:
-        """What waits for the end of the period is known here; what is charged now is asked."""
+        """A change at the end of the period is known here; a charge today needs a preview."""
         services = get_services()
         current = await plans.read_current(
             services.database, action.actor, action.account_id, action.now
         )
         plan = payments.period_plan(current, subscription)
-        deal, choices = offer_dialogs.changing(subscription, offer, plan)
-        await self._open(deal, choices, offer_code=offer.code, subscription=subscription)
+        dialog, choices = offer_dialogs.changing(subscription, offer, plan)
+        await self._open(dialog, choices, offer_code=offer.code, subscription=subscription)
         if not offer_dialogs.may_change_now(subscription, offer):
             return
         async with self:
             self.pending = PREVIEW
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(services.settings.dialog_patience_seconds):
             preview = await services.subscriptions.preview(
                 action.actor, subscription.id, offer_code=offer.code, now=action.now
             )
@@ -192,14 +192,14 @@ class OfferDialogState(ActionMixin, SessionState):
         plan = payments.period_plan(current, subscription)
         elsewhere = current.executions_remaining - (plan.remaining if plan else 0)
         owed_minor = current.overage.cost_minor if current.overage else 0
-        deal, choices = offer_dialogs.cancelling(
+        dialog, choices = offer_dialogs.cancelling(
             subscription, plan, elsewhere=max(0, elsewhere), owed_minor=owed_minor
         )
-        await self._open(deal, choices, subscription=subscription)
+        await self._open(dialog, choices, subscription=subscription)
 
     async def _open(
         self,
-        deal: OfferDialog,
+        dialog: OfferDialog,
         choices: list[Choice],
         *,
         offer_code: str = "",
@@ -207,14 +207,14 @@ class OfferDialogState(ActionMixin, SessionState):
     ) -> None:
         async with self:
             self._offer_code, self._subscription, self._preview = offer_code, subscription, None
-            self._show(deal=deal, choices=choices, chosen=choices[0], lines=[], is_open=True)
+            self._show(dialog=dialog, choices=choices, chosen=choices[0], lines=[], is_open=True)
 
     async def _carry_out(self, action: Action) -> Begun | None:
-        """What is shown, and nothing else: the browser only says yes."""
+        """Exactly what is shown: the browser only confirms."""
         async with self:
             if not self.is_open or not self.choices:
                 return None
-            kind, when, offer_code = self.deal.kind, self.chosen.value, self._offer_code
+            kind, when, offer_code = self.dialog.kind, self.chosen.value, self._offer_code
             subscription, preview = self._subscription, self._preview
         if kind == SUBSCRIBE:
             begun = await self._begin(action, offer_code, through_checkout=False)
@@ -222,20 +222,20 @@ class OfferDialogState(ActionMixin, SessionState):
                 await self._finish(offer_dialogs.subscribed(begun.subscription))
             return begun
         assert subscription is not None
-        subscriptions, which = get_services().subscriptions, When(when)
+        subscriptions, at = get_services().subscriptions, When(when)
         if kind == CHANGE:
             after = await subscriptions.change(
                 action.actor,
                 subscription.id,
                 offer_code=offer_code,
-                when=which,
+                when=at,
                 now=action.now,
-                agreed=preview if which is When.NOW else None,
+                agreed=preview if at is When.NOW else None,
             )
             await self._finish(offer_dialogs.changed(after, preview))
         else:
             after = await subscriptions.cancel(
-                action.actor, subscription.id, when=which, now=action.now
+                action.actor, subscription.id, when=at, now=action.now
             )
             await self._finish(offer_dialogs.cancelled(after))
         return Begun(after, None)

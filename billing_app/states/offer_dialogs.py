@@ -1,11 +1,11 @@
-"""What a viewer is asked to agree to, each way with its consequence before the yes."""
+"""The texts of the confirmation dialogs: every choice shows its consequence first."""
 
 from typing import Final
 
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import PlanView
+from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
-from billing_app.billing.subscriptions.quotes import ChangePreview
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.states import formatting
@@ -22,35 +22,33 @@ AT_PERIOD_END: Final = When.PERIOD_END.value
 def subscribing(
     offer: OfferView, method: ProviderPaymentMethod, *, trial_days: int
 ) -> tuple[OfferDialog, list[Choice]]:
-    """The card on file is charged, at once or after the trial: say so first."""
+    """The card on file is charged, today or after the trial."""
     amount, interval = formatting.money(offer.price_minor, offer.currency), _interval(offer)
     card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
-    begins = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
-    deal = OfferDialog(
+    when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
+    dialog = OfferDialog(
         kind=SUBSCRIBE,
         title=f"Subscribe to {offer.name}",
-        words=f"{amount} is charged to your {card} {begins}, and again each {interval}"
-        " until you cancel.",
-        no="Not now",
+        text=f"{amount} is charged to your {card} {when}, then every {interval} until you cancel.",
+        dismiss_label="Not now",
         after=side(offer),
     )
     count = formatting.counted(offer.executions, "execution")
-    consequence = f"{count} are yours at once. What you have now stays, and is used first."
-    return deal, [
-        Choice(NOW, "", consequence, "Start the trial" if trial_days else f"Pay {amount}")
-    ]
+    consequence = f"You get {count} right away. What you have now stays and is used first."
+    confirm_label = "Start trial" if trial_days else f"Pay {amount}"
+    return dialog, [Choice(NOW, "", consequence, confirm_label)]
 
 
 def changing(
     subscription: SubscriptionView, offer: OfferView, plan: PlanView | None
 ) -> tuple[OfferDialog, list[Choice]]:
-    """Both sides; and the change that waits for the end of the period, which costs nothing yet."""
+    """Both plans, and the change at the end of the period, which costs nothing today."""
     end = formatting.day(subscription.period_end)
-    deal = OfferDialog(
+    dialog = OfferDialog(
         kind=CHANGE,
         title=f"Change to {offer.name}",
-        words="Nothing happens before you say yes.",
-        no=f"Stay on {subscription.offer.name}",
+        text="Nothing changes until you confirm.",
+        dismiss_label=f"Stay on {subscription.offer.name}",
         before=side(subscription.offer, ends=f"Ends {end}"),
         after=side(offer),
     )
@@ -58,23 +56,23 @@ def changing(
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
-        f"Nothing is charged today. You keep your {left} until then; what is still unused that day"
-        f" ends with the period. From then on {formatting.price(offer)}.",
+        f"Nothing is charged today. You keep your {left} until then; any still unused expire with"
+        f" the period. After that, you pay {formatting.price(offer)}.",
         f"Change on {end}",
-        ends=f"Begins {end}",
+        ends=f"Starts {end}",
     )
-    return deal, [later]
+    return dialog, [later]
 
 
 def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choice:
-    """What the preview says, to the cent."""
+    """The provider's preview, to the cent."""
     due = formatting.money(preview.amount_due_minor, preview.currency)
     until = f" until {formatting.day(preview.period_end)}" if preview.period_end else ""
     count = formatting.counted(preview.executions_after, "execution")
     return Choice(
         NOW,
         "Now",
-        f"{due} is charged to your card today. A new period begins with {count}{until}."
+        f"{due} is charged to your card today. A new period starts with {count}{until}."
         f" {_unused(subscription, preview)}{_beyond(preview.overage_minor, preview.currency)}",
         f"Pay {due} and change now",
         ends=f"Ends {formatting.day(preview.period_end)}" if preview.period_end else "",
@@ -82,7 +80,7 @@ def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choi
 
 
 def lines_of(preview: ChangePreview) -> list[AmountLine]:
-    """The lines of the invoice, and their sum last."""
+    """The lines of the invoice, then their total."""
     lines = [
         AmountLine(line.description, formatting.money(line.amount_minor, preview.currency))
         for line in preview.lines
@@ -98,37 +96,35 @@ def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:
 def cancelling(
     subscription: SubscriptionView, plan: PlanView | None, *, elsewhere: int, owed_minor: int
 ) -> tuple[OfferDialog, list[Choice]]:
-    """`elsewhere`: executions of other plans, which a cancellation leaves alone; `owed_minor`:
-    for what was used beyond the plan."""
+    """`elsewhere`: executions left in other plans, which stay; `owed_minor`: for overage."""
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
     left = plan.remaining if plan else 0
     counted = formatting.counted(left, "execution")
-    rest = (
-        f" {formatting.counted(elsewhere, 'execution')} of other plans stay." if elsewhere else ""
-    )
-    then = " Then they go on." if elsewhere else " Then new runs are refused."
+    others = formatting.counted(elsewhere, "execution")
+    rest = f" You keep {others} in other plans." if elsewhere else ""
+    then = rest or " After that, new executions are refused."
     beyond = _beyond(owed_minor, subscription.offer.currency)
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
-        f"You keep {counted} until {end}, and it does not renew.{rest or then}{beyond}"
-        " You can take this back until then.",
+        f"You keep {counted} until {end}. The plan does not renew.{then}{beyond}"
+        " You can undo this until then.",
         f"Cancel on {end}",
     )
     now = Choice(
         NOW,
         "Now",
-        f"You lose {counted} at once, and nothing is paid back. Runs that have begun are finished."
-        f"{rest}{beyond}",
+        f"You lose {counted} right away, and nothing is refunded. Executions already running"
+        f" will finish.{rest}{beyond}",
         f"Cancel now and lose {counted}" if left else "Cancel now",
     )
-    deal = OfferDialog(
+    dialog = OfferDialog(
         kind=CANCEL,
         title=f"Cancel {name}",
-        words=f"{name} is paid until {end}.",
-        no=f"Keep {name}",
+        text=f"The current period of {name} ends on {end}.",
+        dismiss_label=f"Keep {name}",
     )
-    return deal, [later, now]
+    return dialog, [later, now]
 
 
 def subscribed(subscription: SubscriptionView) -> Message:
@@ -137,19 +133,20 @@ def subscribed(subscription: SubscriptionView) -> Message:
     count = formatting.counted(offer.executions, "execution")
     charged = f"{amount} was charged."
     if subscription.status is SubscriptionStatus.TRIALING:
-        charged = f"Nothing was charged; on {formatting.day(subscription.period_end)} {amount} is."
-    return Message("good", f"{offer.name} is active", f"{charged} {count} are yours.")
+        due_on = formatting.day(subscription.period_end)
+        charged = f"Nothing was charged. {amount} will be charged on {due_on}."
+    return Message("good", f"{offer.name} is active", f"{charged} Your {count} are available.")
 
 
 def changed(subscription: SubscriptionView, preview: ChangePreview | None) -> Message:
-    """`preview`: what was agreed to; None when the change waits."""
-    following = subscription.next_offer
-    if following is not None or preview is None:
-        name = following.name if following else subscription.offer.name
-        title = f"{name} begins on {formatting.day(subscription.period_end)}"
-        return Message("good", title, "Nothing was charged. You can take this back until then.")
+    """`preview`: what was confirmed; None if the change is scheduled."""
+    next_offer = subscription.next_offer
+    if next_offer is not None or preview is None:
+        name = next_offer.name if next_offer else subscription.offer.name
+        title = f"{name} starts on {formatting.day(subscription.period_end)}"
+        return Message("good", title, "Nothing was charged. You can undo this until then.")
     due = formatting.money(preview.amount_due_minor, preview.currency)
-    return Message("good", f"You are on {subscription.offer.name} now", f"{due} was charged.")
+    return Message("good", f"You are now on {subscription.offer.name}", f"{due} was charged.")
 
 
 def cancelled(subscription: SubscriptionView) -> Message:
@@ -157,12 +154,12 @@ def cancelled(subscription: SubscriptionView) -> Message:
     if subscription.ended_at is not None:
         return Message("good", f"{name} is cancelled", "It does not renew.")
     title = f"{name} ends on {formatting.day(subscription.period_end)}"
-    return Message("good", title, "It does not renew. You can take this back until then.")
+    return Message("good", title, "It does not renew. You can undo this until then.")
 
 
 def resumed(subscription: SubscriptionView) -> Message:
     end = formatting.day(subscription.period_end)
-    return Message("good", f"{subscription.offer.name} goes on", f"It renews on {end}.")
+    return Message("good", f"{subscription.offer.name} continues", f"It renews on {end}.")
 
 
 def side(offer: OfferView, *, ends: str = "") -> Side:
@@ -178,21 +175,16 @@ def side(offer: OfferView, *, ends: str = "") -> Side:
 def _unused(subscription: SubscriptionView, preview: ChangePreview) -> str:
     name = subscription.offer.name
     if not preview.executions_unused:
-        return f"Nothing of {name} is left to credit."
-    unused = formatting.counted(preview.executions_unused, "execution")
+        return f"{name} has nothing left to credit."
+    unused = formatting.counted(preview.executions_unused, f"unused {name} execution")
     credit = formatting.money(preview.credit_minor, preview.currency)
-    return (
-        f"The {unused} that you have not used of {name} end; their value, {credit}, is taken off."
-    )
+    return f"You give up {unused}; their value, {credit}, is deducted."
 
 
 def _beyond(cost_minor: int, currency: str) -> str:
-    """What was used beyond the plan is owed in any case."""
-    if not cost_minor:
-        return ""
-    return (
-        f" What was used beyond the plan, {formatting.money(cost_minor, currency)}, is billed too."
-    )
+    """Overage is owed in any case."""
+    cost = formatting.money(cost_minor, currency)
+    return f" Your usage beyond the plan, {cost}, is billed as well." if cost_minor else ""
 
 
 def _interval(offer: OfferView) -> str:

@@ -1,7 +1,9 @@
-"""Who is looking: asked of the session's row on every event, never remembered."""
+"""Who is signed in: read from the session's row on every event, never remembered."""
 
+import asyncio
 import hashlib
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -37,14 +39,37 @@ START_AFRESH: Final = "window.sessionStorage.clear(); window.location.reload()"
 SENDS_ALL: Final = frozenset({CompileVars.HYDRATE, CompileVars.HYDRATE_AND_LOAD})
 
 
+class Silence:
+    """The database has left a question unanswered. For a while others are not asked: an event
+    would wait for the guard's answer and then for its own, while its page still says "Live"."""
+
+    until: float = 0.0
+
+    def begin(self) -> None:
+        self.until = time.monotonic() + get_services().settings.page_retry_seconds
+
+    def refuse(self) -> None:
+        """Raises TimeoutError during the silence."""
+        if time.monotonic() < self.until:
+            raise TimeoutError
+
+
+_silence = Silence()
+
+
+def patience() -> asyncio.Timeout:
+    """Of one reading: a database that takes the question and never answers is not reachable."""
+    return asyncio.timeout(get_services().settings.page_patience_seconds)
+
+
 class SessionState(rx.State):
-    """The viewer, the accounts they may see, and the one they look at."""
+    """The viewer, the accounts they may see, and the one shown."""
 
     viewer: rx.Field[Viewer] = rx.field(default_factory=Viewer)
     accounts: rx.Field[list[AccountChoice]] = rx.field(default_factory=list)
     account: rx.Field[AccountChoice] = rx.field(default_factory=AccountChoice)
     is_staff: rx.Field[bool] = rx.field(False)
-    viewing_words: rx.Field[str] = rx.field("")
+    viewing_text: rx.Field[str] = rx.field("")
     banner: rx.Field[Banner] = rx.field(default_factory=Banner)
     managers: rx.Field[str] = rx.field("")
     _owner_id: str = ""
@@ -54,12 +79,12 @@ class SessionState(rx.State):
 
     @rx.event
     def choose_account(self, account_id: str) -> None:
-        """Look at another account; whether it may be seen is decided when it is read."""
+        """Show another account; whether the viewer may see it is decided when it is read."""
         self._account_id = account_id
 
     @rx.event
     async def end_view(self) -> EventSpec | None:
-        """Stop looking at an account as its holder does, and go back to it in the console."""
+        """Stop viewing as a customer, and go back to the account in the console."""
         visitor = await self._visitor()
         if visitor is None or visitor.staff is None:
             return None
@@ -72,8 +97,17 @@ class SessionState(rx.State):
         return session_token(self.router.headers.cookie)
 
     async def _visitor(self) -> Visitor | None:
+        """Raises TimeoutError when the database does not say who this is."""
         token = self._token()
-        return await viewing.visit(_database(), token, datetime.now(UTC)) if token else None
+        if not token:
+            return None
+        _silence.refuse()
+        try:
+            async with patience():
+                return await viewing.visit(_database(), token, datetime.now(UTC))
+        except TimeoutError:
+            _silence.begin()
+            raise
 
     async def _actor(self) -> PersonActor | None:
         visitor = await self._visitor()
@@ -87,19 +121,19 @@ class SessionState(rx.State):
         self._show(
             viewer=Viewer(name=name, email=visitor.person.email, initials=initials(name)),
             is_staff=visitor.staff is not None,
-            viewing_words=_viewing_words(visitor.view) if visitor.view else "",
+            viewing_text=_viewing_text(visitor.view) if visitor.view else "",
         )
 
     def _owns(self, actor: PersonActor) -> None:
-        """From now on this tab's state is theirs."""
+        """From now on this tab's state belongs to them."""
         self._show(_owner_id=_owner_id(actor), _owner_proof=_proof(self._token()))
 
     def _was_shown_to(self, token: str) -> bool:
-        """Whether this browser is the one that was last known to be the owner's."""
+        """Whether this browser was last known to be the owner's."""
         return self._owner_proof == _proof(token)
 
     def _leave(self, actor: PersonActor | None) -> EventSpec | None:
-        """Where a tab goes that was shown what somebody else may see; None when it stays."""
+        """Where to send a tab that shows what another person may see; None to stay."""
         if actor is None:
             return leave_for_sign_in(self.router.url.path)
         if not self._owner_id or self._owner_id == _owner_id(actor):
@@ -107,21 +141,18 @@ class SessionState(rx.State):
         _, _, viewed = self._owner_id.partition(" ")
         return go_afresh(routes.staff_customer(viewed)) if viewed else _afresh()
 
-    async def _settle(self, actor: PersonActor) -> AccountChoice | None:
-        """Bring viewer and accounts up to date; the chosen account, or the first one."""
+    async def _sync_account(self, actor: PersonActor) -> AccountChoice | None:
+        """Update viewer and accounts; returns the chosen account, or the first one."""
         self._owns(actor)
         views = await accounts.list_accounts(_database(), actor)
         choices = [_choice(actor, view) for view in views]
         chosen = [choice for choice in choices if choice.account_id == self._account_id]
         account = (chosen or choices or [None])[0]
-        self._show(
-            accounts=choices,
-            account=account or AccountChoice(),
-        )
+        self._show(accounts=choices, account=account or AccountChoice())
         return account
 
-    async def _tell(self, actor: PersonActor, account: AccountChoice, now: datetime) -> None:
-        """What stands above every page: who may manage, and why runs stop or soon will."""
+    async def _show_banner(self, actor: PersonActor, account: AccountChoice, now: datetime) -> None:
+        """The banner above every page: why executions stop or soon will, and who can pay."""
         names: list[str] = []
         if not account.may_manage:
             names = await accounts.list_managers(_database(), actor, account.account_id)
@@ -131,21 +162,21 @@ class SessionState(rx.State):
         self._show(managers=managers, banner=banner)
 
     def _show(self, **values: Any) -> None:
-        """Set what differs, so that only that is sent."""
+        """Set only what differs, so that only that is sent."""
         for name, value in values.items():
             if getattr(self, name) != value:
                 setattr(self, name, value)
 
 
 class SessionGuard(Middleware):
-    """Before every event: what one person was shown is never sent to another, or to nobody.
+    """Before every event: what one person was shown is never sent to anyone else.
 
-    A tab keeps its state under a token of its own, also when somebody else signs in there. When
-    the owner of a state is not who the cookie says, the tab is told to start with a new state.
+    A tab keeps its state under a token of its own, even when another person signs in there. If
+    the cookie does not belong to the state's owner, the tab must start with a new state.
     """
 
     async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
-        """Refuse the event when the state belongs to someone else."""
+        """Refuse the event if the state belongs to someone else."""
         session = await state.get_state(SessionState)
         if not session._owner_id:  # noqa: SLF001
             return None
@@ -153,20 +184,20 @@ class SessionGuard(Middleware):
             visitor = await session._visitor()  # noqa: SLF001
         except Exception as error:
             log.warning("visitor_unknown", error=type(error).__name__)
-            return _while_nobody_can_say(session, event)
-        return _sent_away(session._leave(visitor.actor) if visitor else _afresh())  # noqa: SLF001
+            return _without_database(session, event)
+        return _redirected(session._leave(visitor.actor) if visitor else _afresh())  # noqa: SLF001
 
 
-def _while_nobody_can_say(session: SessionState, event: Event) -> StateUpdate | None:
-    """The session can't be asked for. What the tab shows stays, marked as old, and its events go
-    on to handlers, each of which asks by itself; but nothing is sent once more, nor to others."""
+def _without_database(session: SessionState, event: Event) -> StateUpdate | None:
+    """The session can't be checked. The tab keeps what it shows, marked as out of date, and events
+    reach their handlers, which check again; but no state is sent again, or to anyone else."""
     sends_all = event.name.rpartition(".")[2] in SENDS_ALL
     if sends_all or not session._was_shown_to(session._token()):  # noqa: SLF001
-        return _sent_away(_afresh())
+        return _redirected(_afresh())
     return None
 
 
-def _sent_away(leave: EventSpec | None) -> StateUpdate | None:
+def _redirected(leave: EventSpec | None) -> StateUpdate | None:
     return None if leave is None else StateUpdate(events=Event.from_event_type(leave))
 
 
@@ -175,36 +206,36 @@ def _afresh() -> EventSpec:
 
 
 def leave_for_sign_in(path: str) -> EventSpec:
-    """Load the sign-in page anew, without what this tab was shown."""
+    """Load the sign-in page and clear what this tab was shown."""
     back = f"?next={quote(path)}" if path not in ("", routes.DASHBOARD) else ""
     target = f"{routes.SIGN_IN}{back}"
     return rx.call_script(f"window.sessionStorage.clear(); window.location.assign('{target}')")
 
 
 def go_afresh(path: str) -> EventSpec:
-    """Load a page anew, without what this tab was shown."""
+    """Load a page and clear what this tab was shown."""
     return rx.call_script(
         f"window.sessionStorage.clear(); window.location.assign({json.dumps(path)})"
     )
 
 
 def _owner_id(actor: PersonActor) -> str:
-    """Who a tab's state belongs to: a person, or staff and the account they look at."""
+    """Who a tab's state belongs to: a person, or staff and the account they view."""
     if isinstance(actor, UserActor):
         return actor.user_id
     return f"{actor.staff.actor_id} {ids.encode_account(actor.account_number)}"
 
 
 def _proof(token: str) -> str:
-    """Tells one cookie from another, without keeping it."""
+    """Identifies a cookie without keeping it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _viewing_words(view: ViewingActor) -> str:
-    """What staff are told who look at an account as its holder does."""
-    holder = "its owner does" if view.kind is AccountKind.ORGANIZATION else "its holder does"
+def _viewing_text(view: ViewingActor) -> str:
+    """The banner for staff who view an account as its holder sees it."""
+    holder = "owner" if view.kind is AccountKind.ORGANIZATION else "holder"
     until = formatting.time_of_day(view.until)
-    return f"You see {view.holder} as {holder}, read only, until {until} UTC"
+    return f"Viewing {view.holder} as its {holder}, read-only until {until} UTC"
 
 
 def _database() -> Database:

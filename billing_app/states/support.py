@@ -1,4 +1,4 @@
-"""What the staff did to an account, as its holder reads it."""
+"""What support did on an account, as its holder reads it."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ ROWS: Final = 5
 
 
 class SupportState(SessionState):
-    """A page of the steps, newest first."""
+    """A page of the activity, newest first."""
 
     steps: rx.Field[list[SupportStep]] = rx.field(default_factory=list)
     steps_page: rx.Field[int] = rx.field(1)
@@ -26,7 +26,7 @@ class SupportState(SessionState):
 
     @rx.event
     async def ask(self) -> EventSpec | None:
-        """The newest steps of the account that is looked at."""
+        """The newest steps on the account shown."""
         self._cursors = ()
         return await self._read_steps()
 
@@ -70,7 +70,7 @@ def _step(item: HistoryItem) -> SupportStep:
     return SupportStep(
         step_id=item.id,
         at=formatting.moment(item.at),
-        what=item.what,
+        title=item.what,
         reason=item.reason,
         is_undone=item.is_undone,
     )

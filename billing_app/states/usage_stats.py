@@ -60,7 +60,7 @@ class UsageStatsState(LivePage, SessionState):
     added_up: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
     keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
     cumulative_title: rx.Field[str] = rx.field("")
-    cumulative_words: rx.Field[str] = rx.field("")
+    cumulative_note: rx.Field[str] = rx.field("")
     days: rx.Field[list[DayRow]] = rx.field(default_factory=list)
     days_page: rx.Field[int] = rx.field(1)
     has_older_days: rx.Field[bool] = rx.field(False)
@@ -83,20 +83,20 @@ class UsageStatsState(LivePage, SessionState):
 
     @rx.event
     async def choose_preset(self, days: str) -> EventSpec | None:
-        """The last so many days."""
+        """Show the last so many days."""
         self.preset = days
         self.last_day = self.first_day = ""
         return await self._from_the_start()
 
     @rx.event
     async def choose_first(self, day: str) -> EventSpec | None:
-        """The range begins on this day (YYYY-MM-DD)."""
+        """Start the range on this day (YYYY-MM-DD)."""
         self.preset, self.first_day = "", day
         return await self._from_the_start()
 
     @rx.event
     async def choose_last(self, day: str) -> EventSpec | None:
-        """The range ends on this day (YYYY-MM-DD)."""
+        """End the range on this day (YYYY-MM-DD)."""
         self.preset, self.last_day = "", day
         return await self._from_the_start()
 
@@ -174,7 +174,7 @@ class UsageStatsState(LivePage, SessionState):
         await self._read_events(actor, account, days)
 
     def _range(self, today: date) -> Days:
-        """Raises ValueError for what is no day, InvalidInputError for what is no range."""
+        """Raises ValueError for an invalid day, InvalidInputError for an invalid range."""
         if self.preset:
             count = int(self.preset)
             return Days(today - timedelta(days=count - 1), today)
@@ -186,12 +186,8 @@ class UsageStatsState(LivePage, SessionState):
         self, actor: PersonActor, account: AccountChoice, days: Days, now: datetime
     ) -> None:
         database, account_id = get_services().database, account.account_id
-        by_workflow = await usage.read_daily(
-            database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW
-        )
-        by_user = await usage.read_daily(
-            database, actor, account_id, days=days, group_by=GroupBy.USER
-        )
+        by_workflow = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
+        by_user = await self._read_daily(actor, account, days, GroupBy.USER)
         current = await plans.read_current(database, actor, account_id, now)
         self._show(
             workflows=_groups(by_workflow, keep=self.workflow),
@@ -213,12 +209,12 @@ class UsageStatsState(LivePage, SessionState):
         if days.last != today or not self._draw_against_limit(table, current):
             self.added_up = cumulative(table)
             self._show(
-                cumulative_title="Added up",
-                cumulative_words=f"{self.total.value} executions over these days",
+                cumulative_title="Cumulative",
+                cumulative_note=f"{self.total.value} executions in this range",
             )
 
     def _draw_against_limit(self, table: pd.DataFrame, current: CurrentPlan) -> bool:
-        """The line ends today at what is used of the plans in force. False: it can't."""
+        """A line that ends today at what the current plans have used; False if it can't."""
         plan = current.plan
         if plan is None or plan.began_at is None:
             return False
@@ -233,11 +229,11 @@ class UsageStatsState(LivePage, SessionState):
             formatting.number(current.executions_used),
             formatting.number(current.executions_total),
         )
-        more = f", {formatting.number(beyond)} beyond" if beyond else ""
-        is_over = plan.state is PlanState.ENDED
+        more = f", {formatting.number(beyond)} beyond the plan" if beyond else ""
+        has_ended = plan.state is PlanState.ENDED
         self._show(
-            cumulative_title=f"Used of the {'last plan' if is_over else 'plans in force'}",
-            cumulative_words=f"{used} of {total} executions{more}",
+            cumulative_title=f"Usage of your {'last plan' if has_ended else 'current plans'}",
+            cumulative_note=f"{used} of {total} executions{more}",
         )
         return True
 
@@ -245,19 +241,19 @@ class UsageStatsState(LivePage, SessionState):
         count = (days.last - days.first).days + 1
         net = sum(row.used - row.refunded for row in rows)
         refunded = sum(row.refunded for row in rows)
-        taken_off = f"after {formatting.number(refunded)} refunded" if refunded else "none refunded"
+        hint = f"after {formatting.number(refunded)} refunded" if refunded else "none refunded"
         by_day: dict[date, int] = {}
         for row in rows:
             by_day[row.day] = by_day.get(row.day, 0) + row.used - row.refunded
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
-            total=StatView(formatting.number(net), taken_off),
-            average=StatView(formatting.number(round(net / count)), "executions a day"),
+            total=StatView(formatting.number(net), hint),
+            average=StatView(formatting.number(round(net / count)), "executions per day"),
             peak=StatView(
                 formatting.number(by_day[best]) if best else "0",
                 formatting.short_day(best) if best else "no executions",
             ),
-            denied=StatView(formatting.number(sum(row.denied for row in rows)), "requests refused"),
+            denied=StatView(formatting.number(sum(row.denied for row in rows)), "requests"),
         )
 
     def _show_days(self, rows: list[DailyRow]) -> None:
@@ -294,9 +290,9 @@ class UsageStatsState(LivePage, SessionState):
 
 
 def _groups(rows: list[DailyRow], *, keep: str) -> list[str]:
-    """Values for a filter's choices, the one chosen included."""
-    found = {NAMED_PREFIX + row.group for row in rows} | ({keep} - {ALL})
-    return sorted(found)
+    """The choices of a filter, including the one chosen."""
+    groups = {NAMED_PREFIX + row.group for row in rows} | ({keep} - {ALL})
+    return sorted(groups)
 
 
 def _viewer_choice(actor: PersonActor) -> str:
@@ -309,7 +305,7 @@ def _named(choice: str) -> str | None:
 
 def _range_problem(problem: Exception) -> str:
     if isinstance(problem, InvalidInputError):
-        return "The first day must not come after the last one, and at most ten years fit."
+        return "The first day must not be after the last one, and a range can't exceed ten years."
     return "Choose a first and a last day."
 
 

@@ -1,4 +1,4 @@
-"""From rows of usage to charts, keys and table rows."""
+"""Turns usage rows into charts, legends and table rows."""
 
 from dataclasses import replace
 from datetime import date
@@ -39,7 +39,7 @@ def days_table(rows: list[DailyRow], first: date, last: date) -> pd.DataFrame:
 
 
 def series_keys(table: pd.DataFrame) -> list[SeriesKey]:
-    """The chart's key, what was used most first and OTHERS last; colours in the stack's order."""
+    """The legend, most used first and OTHERS last; colours in the order of the stack."""
     sums = {str(group): int(table[group].sum()) for group in table.columns}
     slots = {name: MAX_SERIES if name == OTHERS else slot for slot, name in enumerate(sums)}
     order = sorted(sums, key=lambda name: (name == OTHERS, -sums[name]))
@@ -47,16 +47,16 @@ def series_keys(table: pd.DataFrame) -> list[SeriesKey]:
 
 
 def used_before(table: pd.DataFrame, used: int) -> int | None:
-    """What to begin with so that the running sum of `table` ends at `used`; None: it can't.
+    """The start value with which the running sum of `table` ends at `used`; None if there is none.
 
-    Negative when plans that ended on the first day had a part in it, which does not count.
+    Negative if plans that ended on the first day took part of that day's usage.
     """
     before = used - int(table.to_numpy().sum())
     return before if min(running_sums(table, before), default=0) >= 0 else None
 
 
 def day_rows(rows: list[DailyRow]) -> list[DayRow]:
-    """A row for each day that has anything, newest first."""
+    """A row for each day with activity, newest first."""
     days: dict[date, list[DailyRow]] = {}
     for row in rows:
         days.setdefault(row.day, []).append(row)
@@ -64,21 +64,18 @@ def day_rows(rows: list[DailyRow]) -> list[DayRow]:
 
 
 def named_users(rows: list[DailyRow], viewer: Reader) -> list[DailyRow]:
-    """Rows by user, with the viewer's own id as a word."""
+    """Rows by user, with the viewer's own id shown as "You"."""
     return [replace(row, group=person(row.group, viewer)) for row in rows]
 
 
 def person(user_id: str, viewer: Reader) -> str:
-    """You, another's id, or nothing. Staff who look at an account are none of its people."""
+    """The user's id, or "You" for the viewer's own; staff are never "You"."""
     is_viewer = isinstance(viewer, UserActor) and user_id == viewer.user_id
     return YOU if is_viewer else user_id
 
 
 def event_rows(events: list[EventView], shown: list[EventRow], viewer: Reader) -> list[EventRow]:
-    """What a table shows; the very list it shows already when nothing came.
-
-    `is_new` marks what came above the rows that were there.
-    """
+    """The rows of a table; the same list if nothing changed. `is_new` marks new rows on top."""
     if [event.id for event in events] == [row.event_id for row in shown]:
         return shown
     rows = [_event_row(event, viewer) for event in events]

@@ -1,4 +1,4 @@
-"""What pages draw: small frozen values, numbers already in words. Never a model."""
+"""What pages draw: small frozen values, numbers already formatted. Never a model."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class AccountChoice:
-    """An account that the viewer may look at."""
+    """An account that the viewer may see."""
 
     account_id: str = ""
     name: str = ""
@@ -26,8 +26,7 @@ class AccountChoice:
 
 @dataclass(frozen=True, slots=True)
 class BalanceView:
-    """What is left, which `left_percent` is the share of. `tone` is "", "warning" when 80% are
-    taken, "spent" when nothing is left."""
+    """What is left. `tone` is "", "warning" (80% taken) or "spent" (nothing left)."""
 
     has_plan: bool = False
     plan_name: str = ""
@@ -37,18 +36,18 @@ class BalanceView:
     pace: str = ""
     runs_out: str = ""
     period: str = ""
-    used_words: str = ""
+    used: str = ""
     held: str = ""
     left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
     warning_title: str = ""
-    warning_words: str = ""
+    warning_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StatView:
-    """A number with its word of context."""
+    """A number with a hint below it."""
 
     value: str = ""
     hint: str = ""
@@ -56,7 +55,7 @@ class StatView:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event of the ledger."""
+    """A ledger event; `is_new`: it arrived while the page was open."""
 
     event_id: str
     at: str
@@ -71,7 +70,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
-    """A series of a chart: its name, its sum and which of the palette's colours it has."""
+    """A series of a chart; `slot` is its colour in the palette."""
 
     name: str
     total: str
@@ -80,7 +79,7 @@ class SeriesKey:
 
 @dataclass(frozen=True, slots=True)
 class DayRow:
-    """A day's sums."""
+    """The totals of a day."""
 
     day: str
     used: str
@@ -100,15 +99,16 @@ class PlanRow:
     tone: str
     executions: str
     used: str
-    began: str
+    started: str
+    start_reason: str
     ended: str
+    end_reason: str
     note: str
 
 
 @dataclass(frozen=True, slots=True)
 class PlanDetails:
-    """The plan in force in detail, or the last one that was: `note` says which. `has_bar`: a part
-    of its period is left, which `period_left_percent` is the share of."""
+    """The current plan, or the last one: `note` says which. `has_bar`: its period has an end."""
 
     name: str = ""
     note: str = ""
@@ -118,32 +118,32 @@ class PlanDetails:
     left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
-    began_label: str = ""
-    began: str = ""
+    started_label: str = ""
+    started: str = ""
     ends_label: str = ""
     ends: str = ""
     period_label: str = ""
-    period_words: str = ""
+    period_text: str = ""
     period_left_percent: float = 0.0
     has_bar: bool = False
-    is_over: bool = False
+    has_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """Why runs are refused, or soon will be. `page_url` is where the open invoice is paid."""
+    """Why executions are refused, or soon will be; `page_url` is where to pay the invoice."""
 
     tone: str = ""
     title: str = ""
-    words: str = ""
-    pay_words: str = ""
+    text: str = ""
+    pay_label: str = ""
     page_url: str = ""
     has_portal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OfferItem:
-    """An offer with what can be done with it: `action` is a button's words, `mark` a badge's."""
+    """An offer; `action` is the label of its button."""
 
     code: str
     name: str
@@ -154,33 +154,33 @@ class OfferItem:
     unit_price: str
     beyond: str
     action: str
-    mark: str
+    badge: str
     is_current: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionTerms:
-    """What the subscription costs and what happens at the end of its period."""
+    """The subscription's price and end; `undo_label` undoes what is scheduled."""
 
     name: str = ""
     price: str = ""
-    words: str = ""
-    take_back: str = ""
+    text: str = ""
+    undo_label: str = ""
     may_cancel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CardOnFile:
-    """`state` is "", "asking", "known", "none" or "unavailable"."""
+    """`state` is "", "loading", "known", "none" or "unavailable"."""
 
     state: str = ""
-    words: str = ""
+    text: str = ""
     expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRow:
-    """An invoice; its addresses are the payment provider's. `refunded`: what came back, if any."""
+    """An invoice; its URLs are the payment provider's. `refunded` is empty without a refund."""
 
     invoice_id: str
     number: str
@@ -189,20 +189,20 @@ class InvoiceRow:
     refunded: str
     status: str
     tone: str
-    page_words: str
+    page_label: str
     page_url: str
     pdf_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something to tell; `url` leads on, with `url_words` on it."""
+    """A message with an optional link."""
 
     tone: str = ""
     title: str = ""
-    words: str = ""
+    text: str = ""
     url: str = ""
-    url_words: str = ""
+    url_label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,52 +219,49 @@ class Side:
 class AmountLine:
     """A line of what is charged."""
 
-    words: str
+    description: str
     amount: str
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One way to go on, with its consequence; `yes` stands on the button that agrees to it.
-
-    `ends`: when what comes after a change begins or ends.
-    """
+    """One way to proceed, with its consequence; `ends`: when the new plan starts or ends."""
 
     value: str
     title: str
-    words: str
-    yes: str
+    text: str
+    confirm_label: str
     ends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferDialog:
-    """What the viewer is asked to agree to. `no` stands on the button that leaves all as it is."""
+    """What the viewer is asked to confirm."""
 
     kind: str = ""
     title: str = ""
-    words: str = ""
-    no: str = ""
+    text: str = ""
+    dismiss_label: str = ""
     before: Side = Side()
     after: Side = Side()
 
 
 @dataclass(frozen=True, slots=True)
 class SupportStep:
-    """Something that staff did to the account."""
+    """Something that support did on the account."""
 
     step_id: str
     at: str
-    what: str
+    title: str
     reason: str
     is_undone: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LimitView:
-    """What happens after the plan's last execution; `value` is the limit as it is typed."""
+    """What happens when the plan is used up; `value` is the limit as people type it."""
 
-    words: str = ""
+    text: str = ""
     used: str = ""
     used_percent: float = 0.0
     has_meter: bool = False
@@ -275,9 +272,9 @@ class LimitView:
 
 @dataclass(frozen=True, slots=True)
 class TopUpItem:
-    """The automatic top-up, or what it would be; numbers as they are typed."""
+    """The automatic top-up, or a suggestion for one; numbers as people type them."""
 
-    words: str = ""
+    text: str = ""
     action: str = ""
     spent: str = ""
     stopped: str = ""

@@ -1,5 +1,6 @@
-"""A stateful stand-in for Stripe (API 2026-10-28.endive), run as its own process over real HTTP.
+"""A stateful stand-in for Stripe (API 2026-10-28.endive), served over real HTTP.
 
-It imports nothing else of billing_app and nothing else imports it: clients reach it with the
-official SDK by changing the base address only. It holds no money and binds loopback only.
+It runs as its own process and imports nothing else of billing_app; nothing else imports it.
+Clients use the official SDK and change only the base address. It listens on loopback only and
+handles no real money.
 """

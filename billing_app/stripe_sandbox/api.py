@@ -1,7 +1,8 @@
-"""One API request, from bytes to bytes: key, faults, idempotency, parameters, effect, answer."""
+"""One API request from bytes to bytes: faults, key, idempotency, parameters, effect, answer."""
 
 import asyncio
-import json
+import base64
+import binascii
 import re
 import secrets
 import socket
@@ -16,17 +17,18 @@ from starlette.types import Receive, Scope, Send
 
 from billing_app.stripe_sandbox import registry
 from billing_app.stripe_sandbox.contract.sdk import API_VERSION
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, StripeError
 from billing_app.stripe_sandbox.faults import Fault, Faults
-from billing_app.stripe_sandbox.forms import decode, decode_form
+from billing_app.stripe_sandbox.forms import decode_form
 from billing_app.stripe_sandbox.idempotency import IdempotencyKeys, KeptAnswer, fingerprint
-from billing_app.stripe_sandbox.render import render
+from billing_app.stripe_sandbox.render import encoded, render
 from billing_app.stripe_sandbox.webhooks import Deliverer
 from billing_app.stripe_sandbox.world import RequestContext, World
 
 _TEST_KEY = re.compile(r"(sk|rk)_test_\w+\Z")
 _MAX_BODY_BYTES = 1_000_000
-# Requests that name no version (Stripe's CLI) may still use what this version has removed.
+# Requests without a version (Stripe's CLI) may still send what this version has removed.
 REMOVED_PARAMS = frozenset({"payment_method_types"})
 
 
@@ -48,6 +50,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
+    """What is sent back; `executed` is false if the request was refused before it had an effect."""
+
     status: int
     body: Json
     headers: dict[str, str] = field(default_factory=dict)
@@ -55,7 +59,7 @@ class Answer:
 
 
 class Api:
-    """The ASGI application for `/v1` and `/v2`."""
+    """The ASGI application for `/v1`."""
 
     def __init__(self, world: World, deliverer: Deliverer) -> None:
         self.world, self.deliverer = world, deliverer
@@ -101,10 +105,11 @@ class Api:
                 key,
                 KeptAnswer(print_, answer.status, answer.body, call.request_id, int(time.time())),
             )
+            self.world.note_change()
         return answer
 
     def execute(self, call: Call, data: Json) -> Answer:
-        """Runs the effect, or undoes all of it, and answers."""
+        """Carries out the request, or undoes everything, and answers."""
         executed = False
         world = self.world
         world.context = RequestContext(call.request_id, call.idempotency_key)
@@ -163,11 +168,11 @@ class Api:
             raise StripeError(
                 400,
                 "invalid_request_error",
-                f"This sandbox speaks API version {API_VERSION}, not {version}.",
+                f"This sandbox supports API version {API_VERSION}, not {version}.",
             )
 
     async def _suffer(self, fault: Fault, call: Call, send: Send) -> bool:
-        """Carries the fault out. True when the request is over."""
+        """Carries out the fault. True if nothing more is to be sent."""
         key = call.idempotency_key
         if fault.seconds:
             if key:
@@ -207,7 +212,7 @@ class Api:
             headers.setdefault("Original-Request", call.request_id)
         if error:
             error.setdefault("request_log_url", f"{self.world.base_url}/_sandbox/requests")
-        await send_bytes(send, answer.status, headers, json.dumps(answer.body).encode())
+        await send_bytes(send, answer.status, headers, encoded(answer.body))
 
 
 async def send_bytes(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -218,9 +223,9 @@ async def send_bytes(send: Send, status: int, headers: dict[str, str], body: byt
 
 
 def reset_connection(send: Any) -> None:
-    """Drops the TCP connection with a reset, as a broken network does (uvicorn's transport).
+    """Resets the TCP connection, as a broken network does, through uvicorn's transport.
 
-    One that its client has closed already stays closed.
+    Does nothing if the client has already closed it.
     """
     transport = send.__self__.transport
     if transport.is_closing():
@@ -244,16 +249,10 @@ async def _read_call(scope: Scope, receive: Receive) -> Call:
 
 
 def _decode(call: Call) -> Json:
-    from_query = decode_form(call.query)
-    if call.method != "POST":
-        return from_query | decode_form(call.body)
-    return from_query | decode(call.body, call.headers.get("content-type", ""))
+    return decode_form(call.query) | decode_form(call.body)
 
 
 def _basic_user(value: str) -> str:
-    import base64
-    import binascii
-
     try:
         return base64.b64decode(value).decode().partition(":")[0]
     except (binascii.Error, UnicodeDecodeError):
@@ -261,8 +260,6 @@ def _basic_user(value: str) -> str:
 
 
 def _public_error(world: World, error: StripeError) -> Json:
-    from billing_app.stripe_sandbox.world import public
-
     fields = public(error.error)
     for name in ("payment_intent", "setup_intent"):
         if name in fields:

@@ -1,12 +1,9 @@
-"""Puts the sandbox together: the API, the pages, the control endpoints, and what runs beside."""
+"""Puts the sandbox together: the API, the pages, the control endpoints, the background tasks."""
 
 import asyncio
 import contextlib
-import json
-import os
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,9 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from billing_app.stripe_sandbox import resources
 from billing_app.stripe_sandbox.api import Api
 from billing_app.stripe_sandbox.control import Control
-from billing_app.stripe_sandbox.due import run_due
+from billing_app.stripe_sandbox.data_file import DataFile
+from billing_app.stripe_sandbox.due import next_due_at, run_due
 from billing_app.stripe_sandbox.faults import Faults
-from billing_app.stripe_sandbox.idempotency import KeptAnswer
 from billing_app.stripe_sandbox.pages import checkout_page, invoice_page, layout, portal_page
 from billing_app.stripe_sandbox.pages.actions import Desk
 from billing_app.stripe_sandbox.webhooks import Deliverer
@@ -30,22 +27,24 @@ from billing_app.stripe_sandbox.world import World
 
 assert resources.__all__  # importing the package registers the API's routes
 _TICK_SECONDS = 1.0
+_LONGEST_SLEEP_SECONDS = 60.0  # bounds what a jump of the machine's clock can delay
 
 
 class Sandbox:
     """One sandbox: its world, and the tasks that deliver webhooks, let time pass and save."""
 
-    def __init__(self, base_url: str, data_file: Path | None = None) -> None:
+    def __init__(self, base_url: str, data_path: Path | None = None) -> None:
         self.world = World(base_url)
         self.deliverer = Deliverer(self.world, Faults())
         self.api = Api(self.world, self.deliverer)
-        self.data_file = data_file
-        self._saved = ""
-        if data_file and data_file.exists():
-            self._load(json.loads(data_file.read_text()))
+        self._data = DataFile(data_path, self.world, self.api.keys) if data_path else None
+        if self._data:
+            self._data.load()
+        self._written = asyncio.Event()
+        self.world.store.on_write = self._written.set
 
     def asgi(self) -> ASGIApp:
-        """The whole application; `/v1` and `/v2` go past the framework."""
+        """The whole application; `/v1` bypasses the framework."""
         control = Control(self.world, self.api, self.deliverer)
         starlette = Starlette(
             routes=[*_page_routes(), *control.routes(), Mount("/", app=_not_found)],
@@ -57,7 +56,7 @@ class Sandbox:
         starlette.state.desk = Desk(self.world, self.deliverer)
 
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-            is_api = scope["type"] == "http" and scope["path"].startswith(("/v1/", "/v2/"))
+            is_api = scope["type"] == "http" and scope["path"].startswith("/v1/")
             await (self.api if is_api else starlette)(scope, receive, send)
 
         return dispatch
@@ -65,7 +64,7 @@ class Sandbox:
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         self.deliverer.requeue_undelivered()
-        tasks = [asyncio.create_task(self.deliverer.run()), asyncio.create_task(self._tick())]
+        tasks = [asyncio.create_task(self.deliverer.run()), asyncio.create_task(self._live())]
         try:
             yield
         finally:
@@ -74,36 +73,35 @@ class Sandbox:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.save()
 
-    async def _tick(self) -> None:
+    async def _live(self) -> None:
+        """Lets time pass and saves: when something is due, and a second after each write."""
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            try:
-                run_due(self.world, None, self.world.real_now())
-            except Exception:
-                problem = traceback.format_exc()
-                self.world.violations.append({"where": "crash of time", "problem": problem})
-            self.deliverer.take_new_events()
-            self.save()
+            self._pass_time()
+            if self._written.is_set():
+                self._written.clear()
+                self.save()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._written.wait(), self._sleep_seconds())
+                await asyncio.sleep(_TICK_SECONDS)
+
+    def _pass_time(self) -> None:
+        try:
+            run_due(self.world, None, self.world.real_now())
+        except Exception:
+            problem = traceback.format_exc()
+            self.world.violations.append({"where": "crash of time", "problem": problem})
+        self.deliverer.take_new_events()
+
+    def _sleep_seconds(self) -> float:
+        due_at = next_due_at(self.world, None)
+        if due_at is None:
+            return _LONGEST_SLEEP_SECONDS
+        return min(max(due_at - self.world.real_now(), _TICK_SECONDS), _LONGEST_SLEEP_SECONDS)
 
     def save(self) -> None:
-        """Writes the state whole or not at all, if there is a file for it and something changed."""
-        if self.data_file is None:
-            return
-        state = self.world.dump()
-        state["idempotency"] = {key: asdict(kept) for key, kept in self.api.keys.answers.items()}
-        text = json.dumps(state)
-        if text == self._saved:
-            return
-        temporary = self.data_file.with_suffix(".tmp")
-        temporary.write_text(text)
-        os.replace(temporary, self.data_file)  # noqa: PTH105 - atomic, and says so
-        self._saved = text
-
-    def _load(self, state: dict[str, object]) -> None:
-        kept = state.pop("idempotency", {})
-        assert isinstance(kept, dict)
-        self.world.load(state)
-        self.api.keys.answers = {key: KeptAnswer(**value) for key, value in kept.items()}
+        """Saves the state, if there is a file for it."""
+        if self._data:
+            self._data.save()
 
 
 def _page_routes() -> list[Route]:
@@ -123,7 +121,7 @@ def _page_routes() -> list[Route]:
 
 
 async def _home(request: Request) -> Response:
-    return layout.message("Stripe sandbox", "It is running. Its API is at /v1.")
+    return layout.message("Stripe sandbox", "The sandbox is running. Its API is at /v1.")
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

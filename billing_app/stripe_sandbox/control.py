@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints under `/_sandbox`: what tests and the demo use to steer it."""
+"""The sandbox's own endpoints under `/_sandbox`, with which tests and the demo control it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
@@ -8,19 +8,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from billing_app.stripe_sandbox.api import Api
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.due import run_due
 from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
 from billing_app.stripe_sandbox.resources.disputes import new_dispute
 from billing_app.stripe_sandbox.resources.events import new_endpoint
 from billing_app.stripe_sandbox.webhooks import Deliverer
-from billing_app.stripe_sandbox.world import Settings, World, public
+from billing_app.stripe_sandbox.world import Settings, World
 
 _SETTLE_SECONDS = 10.0
 _MAX_SKIP_SECONDS = 400 * 86_400
 
 
 class Control:
-    """Handlers that share the world; each answers JSON."""
+    """The handlers of the control endpoints; each answers JSON."""
 
     def __init__(self, world: World, api: Api, deliverer: Deliverer) -> None:
         self.world, self.api, self.deliverer = world, api, deliverer
@@ -46,7 +47,7 @@ class Control:
         return JSONResponse({"status": "ok", "objects": len(self.world.store.objects)})
 
     async def violations(self, request: Request) -> Response:
-        """Everything that broke Stripe's contract, of requests and of answers."""
+        """All requests and answers that broke Stripe's contract."""
         found = list(self.world.violations)
         if request.method == "DELETE":
             self.world.violations.clear()
@@ -70,6 +71,7 @@ class Control:
             if unknown := changes.keys() - known:
                 return _refused(invalid(f"Unknown settings: {', '.join(sorted(unknown))}"))
             self.world.settings = replace(self.world.settings, **changes)
+            self.world.note_change()
         return JSONResponse(asdict(self.world.settings))
 
     async def requests(self, request: Request) -> Response:
@@ -79,7 +81,7 @@ class Control:
         return JSONResponse({"deliveries": list(self.deliverer.record)})
 
     async def settle(self, request: Request) -> Response:
-        """Answers once all webhooks are out (`{"retries": true}` waits for retries as well)."""
+        """Answers once all webhooks are sent; `{"retries": true}` waits for retries as well."""
         body = await _body(request)
         done = await self.deliverer.settle(
             float(body.get("timeout_seconds", _SETTLE_SECONDS)),
@@ -102,6 +104,7 @@ class Control:
         if not 0 <= seconds <= _MAX_SKIP_SECONDS:
             return _refused(invalid(f"advance_seconds must be 0 to {_MAX_SKIP_SECONDS}."))
         self.world.skipped_seconds += seconds
+        self.world.note_change()
         return self._act(
             lambda: {
                 "happened": run_due(self.world, None, self.world.real_now()),
@@ -110,7 +113,7 @@ class Control:
         )
 
     async def release(self, request: Request) -> Response:
-        """Gives everything on a test clock the sandbox's own time, as if it never had another."""
+        """Moves everything on a test clock to the sandbox's own time, as if it had no clock."""
         clock_id, store = request.path_params["id"], self.world.store
         held = [each["id"] for each in store.objects.values() if each.get("test_clock") == clock_id]
         for identifier in held:
@@ -125,7 +128,7 @@ class Control:
         return JSONResponse({"resent": event["id"]})
 
     async def endpoint(self, request: Request) -> Response:
-        """A webhook endpoint with a secret of the caller's choice; the same url is replaced."""
+        """Creates a webhook endpoint with a chosen secret; replaces the one with the same URL."""
         body = await _body(request)
         for old in self.world.store.all("webhook_endpoint", lambda e: e["url"] == body["url"]):
             self.world.store.edit(old["id"])["_deleted"] = True
@@ -134,10 +137,8 @@ class Control:
         return JSONResponse({**public(made), "secret": made["_secret"]})
 
     async def reset(self, request: Request) -> Response:
-        """Forgets everything: objects, keys, faults, settings, time."""
-        self.world.store.load([])
-        self.world.settings, self.world.skipped_seconds = Settings(), 0
-        self.world.violations.clear()
+        """Forgets everything: objects, idempotency keys, faults, settings, time, logs."""
+        self.world.reset()
         self.api.keys.answers.clear()
         self.api.log.clear()
         self.deliverer.faults.clear()

@@ -1,7 +1,7 @@
 """Billing periods in real calendar months.
 
-Source: https://docs.stripe.com/billing/subscriptions/billing-cycle — an anchor of 31 January bills
-on the last day of shorter months and on the 31st again where there is one.
+Source: https://docs.stripe.com/billing/subscriptions/billing-cycle. An anchor of 31 January bills
+on the last day of shorter months and on the 31st of longer ones.
 """
 
 import calendar
@@ -15,7 +15,7 @@ _MONTH_SECONDS = 30.436875 * DAY_SECONDS
 
 
 def add_intervals(start: int, interval: str, count: int) -> int:
-    """`start` moved by `count` intervals; a day that a month lacks becomes its last day."""
+    """`start` moved by `count` intervals; a day that the month lacks becomes its last day."""
     if interval in _FIXED_SECONDS:
         return start + count * _FIXED_SECONDS[interval]
     moment = datetime.fromtimestamp(start, UTC)
@@ -31,14 +31,14 @@ def _approximate_seconds(interval: str) -> float:
 
 
 def period_around(anchor: int, interval: str, count: int, moment: int) -> tuple[int, int]:
-    """The billing period [start, end) that holds `moment`, aligned with the anchor."""
+    """The billing period [start, end) around `moment`, aligned with the anchor."""
     index = int((moment - anchor) / (_approximate_seconds(interval) * count)) - 1
     for step in range(index, index + 4):
         start = add_intervals(anchor, interval, step * count)
         end = add_intervals(anchor, interval, (step + 1) * count)
         if start <= moment < end:
             return start, end
-    raise AssertionError("a period holds every moment")
+    raise AssertionError("every moment lies in a period")
 
 
 def day_text(moment: int) -> str:

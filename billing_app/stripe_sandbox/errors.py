@@ -8,7 +8,7 @@ Json = dict[str, Any]
 class StripeError(Exception):
     """An error that Stripe answers with.
 
-    `keep` names objects that survive although the request fails: a declined charge stays on record.
+    `keep` names the objects that stay although the request fails, such as a declined charge.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ def missing_param(param: str) -> StripeError:
 
 
 def no_such(name: str, identifier: str, param: str = "id") -> StripeError:
-    """404 where the object is the one addressed, 400 where a parameter names it."""
+    """404 if the URL names the object, 400 if a parameter does."""
     return StripeError(
         404 if param == "id" else 400,
         "invalid_request_error",
@@ -46,7 +46,7 @@ def no_such(name: str, identifier: str, param: str = "id") -> StripeError:
 
 
 def check_url(value: str | None, param: str) -> None:
-    """Refuses what is not a web address; pages link to it."""
+    """Refuses anything but a web address, since pages link to it."""
     if value and not value.startswith(("http://", "https://")):
         message = "Invalid URL: an explicit scheme must be provided."
         raise invalid(message, param=param, code="url_invalid")

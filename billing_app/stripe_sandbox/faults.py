@@ -1,4 +1,4 @@
-"""Faults that a test asks for: of the API itself, and of webhook deliveries."""
+"""Faults that a test orders: of the API itself, and of webhook deliveries."""
 
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ WEBHOOK_KINDS = frozenset({"duplicate", "delay", "reorder", "drop", "stale", "wr
 
 @dataclass
 class Fault:
-    """One fault, used up after `times`.
+    """One fault, which applies `times` times.
 
     API: `method` and `path` (a glob such as `/v1/subscriptions*`), `when` before or after the
     effect. Webhooks: `event_type` (a glob), `count` of copies or of events held for reordering.
@@ -33,6 +33,8 @@ class Fault:
 
 @dataclass
 class Faults:
+    """The faults that still apply, oldest first."""
+
     active: list[Fault] = field(default_factory=list)
 
     def add(self, data: Json) -> Fault:

@@ -1,6 +1,5 @@
-"""Decodes Stripe's request bodies: bracketed forms for v1, JSON for v2."""
+"""Decodes Stripe's request bodies: forms with bracketed names."""
 
-import json
 import re
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,25 +9,8 @@ from billing_app.stripe_sandbox.errors import Json, invalid
 _KEYS = re.compile(r"[^\[\]]+")
 
 
-def decode(body: str, content_type: str) -> Json:
-    """The request's parameters as nested maps and lists; values are still strings."""
-    if "json" in content_type:
-        return _decode_json(body)
-    return decode_form(body)
-
-
-def _decode_json(body: str) -> Json:
-    try:
-        value = json.loads(body or "{}")
-    except ValueError as error:
-        raise invalid("The request body is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise invalid("The request body is not a JSON object.")
-    return value
-
-
 def decode_form(text: str) -> Json:
-    """`items[0][price]=p&metadata[a]=1&expand[]=x` -> nested maps and lists."""
+    """`items[0][price]=p&metadata[a]=1&expand[]=x` as nested maps and lists of strings."""
     root: Json = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         keys = _KEYS.findall(name)

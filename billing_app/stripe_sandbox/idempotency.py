@@ -1,7 +1,7 @@
-"""Idempotency keys: a retry gets the first answer, another request under the key gets an error.
+"""Idempotency keys: a retry gets the first answer; another request with the same key gets an error.
 
-Source: https://docs.stripe.com/api/idempotent_requests — an answer is kept once the endpoint began
-to execute, errors of the server included; refused parameters are not kept.
+Source: https://docs.stripe.com/api/idempotent_requests. An answer is kept once the endpoint has
+begun to execute, even if it is a server error; a refusal of the parameters is not kept.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ _LONGEST_KEY = 255
 
 @dataclass(frozen=True)
 class KeptAnswer:
+    """The first answer under a key, and the fingerprint of the request that got it."""
+
     fingerprint: str
     status: int
     body: Json
@@ -25,11 +27,13 @@ class KeptAnswer:
 
 @dataclass
 class IdempotencyKeys:
+    """The answers kept by key, and the keys of requests that are still in progress."""
+
     answers: dict[str, KeptAnswer] = field(default_factory=dict)
     in_progress: set[str] = field(default_factory=set)
 
     def earlier(self, key: str, fingerprint: str, now: int) -> KeptAnswer | None:
-        """The answer kept for the key. Raises for a key in use or used for something else."""
+        """The answer kept for the key. Raises if it is in use or belongs to another request."""
         if len(key) > _LONGEST_KEY:
             raise StripeError(
                 400, "invalid_request_error", "Idempotency keys can be at most 255 characters long."

@@ -1,7 +1,7 @@
-"""Money in integer minor units: what a price costs, and the one place that rounds.
+"""Money in integer minor units: what a price costs, and the only place that rounds.
 
 Amounts are rounded half away from zero, once per invoice line. Everything before that is exact
-(Fraction), so a proration is exact to the second.
+(Fraction), so prorations are exact to the second.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 
 def minimum_charge(currency: str) -> int:
-    """Smaller amounts are not charged but carried over in the customer's balance."""
+    """The smallest amount that is charged; smaller ones are carried over in the balance."""
     return MINIMUM_CHARGE.get(currency, _DEFAULT_MINIMUM)
 
 
@@ -47,7 +47,7 @@ def round_minor(amount: Fraction) -> int:
 
 
 def share(amount: int, part_seconds: int, whole_seconds: int) -> int:
-    """The part of an amount that belongs to a part of its period, rounded once."""
+    """The share of an amount for a part of its period, rounded once."""
     if whole_seconds <= 0:
         return 0
     return round_minor(Fraction(amount * max(part_seconds, 0), whole_seconds))
@@ -65,8 +65,6 @@ def text(amount: int, currency: str) -> str:
 def price_amount(price: Json, quantity: int | Decimal) -> int:
     """What `quantity` units of a price cost."""
     units = _transformed(price, Fraction(quantity))
-    if price["billing_scheme"] == "tiered":
-        return round_minor(_tiered(price, units))
     return round_minor(Fraction(price["unit_amount_decimal"] or "0") * units)
 
 
@@ -79,27 +77,8 @@ def _transformed(price: Json, units: Fraction) -> Fraction:
     return Fraction(floor + (1 if rule["round"] == "up" and packages > floor else 0))
 
 
-def _tiered(price: Json, units: Fraction) -> Fraction:
-    graduated = price["tiers_mode"] == "graduated"
-    total, below = Fraction(0), Fraction(0)
-    for tier in price["_tiers"]:
-        top = Fraction(tier["up_to"]) if tier["up_to"] is not None else None
-        last = top is None or units <= top
-        in_tier = (units if last or top is None else top) - below
-        unit = Fraction(tier["unit_amount_decimal"] or "0")
-        flat = Fraction(tier["flat_amount_decimal"] or "0")
-        if graduated:
-            total += unit * in_tier + flat
-        elif last:
-            return unit * units + flat
-        if last:
-            break
-        below = top or below
-    return total
-
-
 def spread(amount: int, weights: Sequence[int]) -> list[int]:
-    """Splits an amount over weights to the cent: the parts add up to it exactly."""
+    """Splits an amount in proportion to the weights; the parts add up to it exactly."""
     whole = sum(weights)
     if whole <= 0:
         return [0 for _ in weights]

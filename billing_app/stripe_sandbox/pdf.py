@@ -1,4 +1,4 @@
-"""A small PDF, written by hand: lines of text with amounts at the right, on A4 pages."""
+"""Writes a small PDF: lines of text with amounts on the right, on A4 pages."""
 
 _LINES_PER_PAGE = 44
 _TOP, _STEP, _LEFT, _RIGHT = 790, 17, 50, 545

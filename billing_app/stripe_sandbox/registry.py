@@ -1,4 +1,4 @@
-"""The API's routes: which function answers which method and path, with which parameters."""
+"""The API's routes: the function and parameters for each method and path, and pages of lists."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,6 +16,8 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Route:
+    """One call of the API; `params` names a TypedDict of `stripe.params`."""
+
     method: str
     path: str
     params: str | None
@@ -24,18 +26,22 @@ class Route:
 
 
 ROUTES: list[Route] = []
+_ALIKE: dict[tuple[str, int], list[Route]] = {}  # by method and number of slashes
 
 
 def route(method: str, path: str, params: str | None = None) -> Callable[[Handler], Handler]:
     """Registers a handler `(world, params, *path parameters) -> object`.
 
-    `params` is the name of the TypedDict in `stripe.params`; None takes no parameter but `expand`.
+    `params` names the TypedDict in `stripe.params`; None allows no parameter but `expand`.
     """
 
     def register(handler: Handler) -> Handler:
         pattern = re.compile(_PARAMETER.sub(r"([^/]+)", path) + r"\Z")
-        ROUTES.append(Route(method, path, params, handler, pattern))
-        ROUTES.sort(key=lambda entry: entry.path.count("{"))
+        entry = Route(method, path, params, handler, pattern)
+        ROUTES.append(entry)
+        alike = _ALIKE.setdefault((method, path.count("/")), [])
+        alike.append(entry)
+        alike.sort(key=lambda other: other.path.count("{"))
         return handler
 
     return register
@@ -43,8 +49,8 @@ def route(method: str, path: str, params: str | None = None) -> Callable[[Handle
 
 def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
     """The route and its path parameters. Raises Stripe's 404 for an unknown address."""
-    for entry in ROUTES:
-        if entry.method == method and (match := entry.pattern.match(path)):
+    for entry in _ALIKE.get((method, path.count("/")), ()):
+        if match := entry.pattern.match(path):
             return entry, match.groups()
     raise StripeError(
         404,
@@ -54,7 +60,7 @@ def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
 
 
 def read(world: World, entry: Route, data: Json) -> Json:
-    """The typed parameters. A refusal is recorded as a violation: the caller broke the contract."""
+    """The typed parameters. A refusal counts as a violation: the caller broke the contract."""
     try:
         if entry.params is None:
             return _only_expand(data)
@@ -92,7 +98,7 @@ def _matches_created(created: int, condition: Any) -> bool:
 
 
 def page(params: Json, objects: Iterable[Json], url: str) -> Json:
-    """One page, newest first, by Stripe's cursors. `objects` come oldest first."""
+    """One page, newest first, by Stripe's cursors; `objects` are given oldest first."""
     rows = [row for row in objects if not row.get("_deleted")]
     if "created" in params:
         rows = [row for row in rows if _matches_created(row["created"], params["created"])]
@@ -101,7 +107,7 @@ def page(params: Json, objects: Iterable[Json], url: str) -> Json:
 
 
 def cut_page(params: Json, rows: list[Json], url: str) -> Json:
-    """The page of rows that are already in the order of the list."""
+    """One page of rows that are already in the order of the list."""
     limit = params.get("limit", 10)
     if not 1 <= limit <= 100:
         message = "This value must be between 1 and 100."

@@ -1,18 +1,25 @@
 """All of the sandbox's state: objects by id, with an undo journal.
 
-`get` is for reading. `edit` is for writing: it notes what the object was, so that a failed request,
-a preview or a declined payment can be undone exactly. A `with store.savepoint()` block that raises
-is undone; blocks nest.
+`get` is for reading. `edit` is for writing: it records what the object was, so that a failed
+request, a preview or a declined payment can be undone exactly. A `with store.savepoint()` block
+that raises is undone; blocks nest.
+
+Every write gives the object a new version. What was derived from an object (its checked copy, its
+due moments, its text in the data file) stays good for as long as its version does.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from billing_app.stripe_sandbox.copying import copied
 from billing_app.stripe_sandbox.errors import Json, no_such
 
 _Frame = dict[str, Json | None]
+
+
+def _ignore() -> None:
+    pass
 
 
 class Store:
@@ -20,8 +27,12 @@ class Store:
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
+        self.on_write: Callable[[], None] = _ignore
         self._kinds: dict[str, dict[str, None]] = {}
         self._frames: list[_Frame] = []
+        self._versions: dict[str, int] = {}
+        self._writes = 0
+        self._written: set[str] = set()
 
     def get(self, identifier: str, name: str | None = None, *, param: str = "id") -> Json:
         """The object, for reading. Raises Stripe's `resource_missing`."""
@@ -36,8 +47,9 @@ class Store:
     def edit(self, identifier: str) -> Json:
         """The object, for writing."""
         found = self.objects[identifier]
-        if self._frames:
-            self._frames[-1].setdefault(identifier, copy.deepcopy(found))
+        if self._frames and identifier not in self._frames[-1]:
+            self._frames[-1][identifier] = copied(found)
+        self._mark_written(identifier)
         return found
 
     def add(self, new: Json) -> Json:
@@ -46,6 +58,7 @@ class Store:
             self._frames[-1].setdefault(identifier, None)
         self.objects[identifier] = new
         self._kinds.setdefault(new["object"], {})[identifier] = None
+        self._mark_written(identifier)
         return new
 
     def all(self, name: str, where: Callable[[Json], bool] | None = None) -> Iterator[Json]:
@@ -54,6 +67,17 @@ class Store:
             found = self.objects[identifier]
             if where is None or where(found):
                 yield found
+
+    def version(self, identifier: str) -> int | None:
+        """The object's version; None while an open savepoint writes to it."""
+        if any(identifier in frame for frame in self._frames):
+            return None
+        return self._versions.get(identifier)
+
+    def take_written(self) -> set[str]:
+        """Ids written, undone or removed since the last call."""
+        written, self._written = self._written, set()
+        return written
 
     def before(self, identifier: str) -> Json | None:
         """The object as it was when the innermost open savepoint began; None if it is new."""
@@ -88,16 +112,20 @@ class Store:
         """Sets one object back to what it was at the innermost open savepoint."""
         earlier = self.before(identifier)
         assert earlier is not None
-        self.objects[identifier] = copy.deepcopy(earlier)
+        self.objects[identifier] = copied(earlier)
+        self._mark_written(identifier)
         return self.objects[identifier]
 
-    def dump(self) -> list[Any]:
-        return list(self.objects.values())
-
     def load(self, objects: list[Any]) -> None:
-        self.objects, self._kinds = {}, {}
+        self._written.update(self.objects)
+        self.objects, self._kinds, self._versions = {}, {}, {}
         for found in objects:
             self.add(found)
+
+    def remove(self, identifier: str) -> None:
+        """Takes an object out for good."""
+        self.edit(identifier)
+        self._forget(identifier)
 
     def _undo(self, frame: _Frame, keep: frozenset[str]) -> None:
         kept: _Frame = {}
@@ -106,22 +134,20 @@ class Store:
                 kept[identifier] = earlier
             elif earlier is None:
                 self._forget(identifier)
-            elif identifier in self.objects:
-                self.objects[identifier] = earlier
             else:
-                self.objects[identifier] = earlier
-                self._kinds[earlier["object"]][identifier] = None
+                self._put_back(identifier, earlier)
         self._merge(kept)
 
-    def remove(self, identifier: str) -> None:
-        """Takes an object out for good."""
-        self.edit(identifier)
-        self._forget(identifier)
+    def _put_back(self, identifier: str, earlier: Json) -> None:
+        self.objects[identifier] = earlier
+        self._kinds[earlier["object"]].setdefault(identifier)
+        self._mark_written(identifier)
 
     def _forget(self, identifier: str) -> None:
         found = self.objects.pop(identifier, None)
         if found is not None:
             del self._kinds[found["object"]][identifier]
+            self._mark_written(identifier)
 
     def _merge(self, frame: _Frame) -> None:
         if not self._frames:
@@ -129,3 +155,9 @@ class Store:
         outer = self._frames[-1]
         for identifier, earlier in frame.items():
             outer.setdefault(identifier, earlier)
+
+    def _mark_written(self, identifier: str) -> None:
+        self._writes += 1
+        self._versions[identifier] = self._writes
+        self._written.add(identifier)
+        self.on_write()

@@ -4,6 +4,7 @@ Signature scheme: https://docs.stripe.com/webhooks#verify-manually
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json
 from billing_app.stripe_sandbox.faults import Fault, Faults
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.world import World
 
 _STALE_SECONDS = 3_600
 _KEPT_DELIVERIES = 2_000
@@ -23,7 +25,7 @@ _KEPT_DELIVERIES = 2_000
 
 @dataclass
 class Delivery:
-    """One event on its way to one endpoint."""
+    """One event on its way to one endpoint, and the fault to show on the way."""
 
     event_id: str
     endpoint_id: str
@@ -47,7 +49,7 @@ def wants(endpoint: Json, kind: str) -> bool:
 
 @dataclass
 class Deliverer:
-    """Owns the deliveries; first attempts go out one after another, retries beside them."""
+    """Owns the deliveries: first attempts go out one by one, retries after their delay."""
 
     world: World
     faults: Faults
@@ -57,9 +59,10 @@ class Deliverer:
     _held_until: int = 0
     _later: set[asyncio.Task[None]] = field(default_factory=set)
     _busy: int = 0
+    _progress: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take_new_events(self) -> None:
-        """Queues what the last request or tick caused; events of undone work are gone."""
+        """Queues the new events; those whose cause was undone no longer exist."""
         identifiers, self.world.new_events = self.world.new_events, []
         for identifier in identifiers:
             event = self.world.store.find(identifier)
@@ -70,7 +73,7 @@ class Deliverer:
         self._enqueue(event)
 
     def requeue_undelivered(self) -> None:
-        """After a restart: what was still pending goes out again."""
+        """After a restart: sends again what was still pending."""
         for event in self.world.store.all("event", lambda e: e["pending_webhooks"] > 0):
             self._enqueue(event)
 
@@ -80,9 +83,13 @@ class Deliverer:
             for endpoint in self.world.store.all("webhook_endpoint")
             if wants(endpoint, event["type"])
         ]
-        event["pending_webhooks"] = len(endpoints)
+        self._set_pending(event, len(endpoints))
         for endpoint in endpoints:
             self._place(Delivery(event["id"], endpoint["id"]), event["type"])
+
+    def _set_pending(self, event: Json, count: int) -> None:
+        if event["pending_webhooks"] != count:
+            self.world.store.edit(event["id"])["pending_webhooks"] = count
 
     def _place(self, delivery: Delivery, kind: str) -> None:
         if self._held_until:
@@ -111,7 +118,7 @@ class Deliverer:
             self.release_held()
 
     def release_held(self) -> None:
-        """Sends the events held for reordering, newest first."""
+        """Sends the events held back for reordering, newest first."""
         held, self._held, self._held_until = self._held, [], 0
         for delivery in reversed(held):
             self._queue.put_nowait(delivery)
@@ -123,7 +130,11 @@ class Deliverer:
 
         task = asyncio.get_running_loop().create_task(wait())
         self._later.add(task)
-        task.add_done_callback(self._later.discard)
+        task.add_done_callback(self._end_wait)
+
+    def _end_wait(self, task: "asyncio.Task[None]") -> None:
+        self._later.discard(task)
+        self._progress.set()
 
     async def run(self) -> None:
         """Delivers until cancelled."""
@@ -135,27 +146,30 @@ class Deliverer:
                     await self._attempt(client, delivery)
                 finally:
                     self._busy -= 1
-
-    @property
-    def idle(self) -> bool:
-        return self._queue.empty() and not self._busy and not self._later and not self._held
+                    self._progress.set()
 
     async def settle(self, timeout_seconds: float, *, retries: bool) -> bool:
-        """Waits until nothing is left to send (retries included if asked). True if so."""
+        """Waits until everything is sent, including retries if asked. False if time runs out."""
         deadline = time.monotonic() + timeout_seconds
         self.release_held()
-        while time.monotonic() < deadline:
-            if self._queue.empty() and not self._busy and (not retries or not self._later):
-                return True
-            await asyncio.sleep(0.01)
-        return False
+        while not self._is_settled(retries=retries):
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0:
+                return False
+            self._progress.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(), left_seconds)
+        return True
+
+    def _is_settled(self, *, retries: bool) -> bool:
+        return self._queue.empty() and not self._busy and (not retries or not self._later)
 
     async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         event = self.world.store.find(delivery.event_id)
         endpoint = self.world.store.find(delivery.endpoint_id)
         if event is None or endpoint is None or endpoint.get("_deleted"):
             return
-        body = json.dumps(public(event), indent=2)
+        body = json.dumps(public(event))
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks; sandbox)",
@@ -163,8 +177,11 @@ class Deliverer:
         }
         status, problem = await self._post(client, endpoint["url"], body, headers)
         self._note(delivery, status, problem)
+        event = self.world.store.find(delivery.event_id)
+        if event is None:
+            return
         if status is not None and 200 <= status < 300:
-            event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
+            self._set_pending(event, max(0, event["pending_webhooks"] - 1))
         else:
             self._retry(delivery)
 
@@ -174,7 +191,7 @@ class Deliverer:
         timeout = self.world.settings.webhook_timeout_seconds
         try:
             response = await client.post(url, content=body, headers=headers, timeout=timeout)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return None, type(error).__name__
         return response.status_code, None
 

@@ -1,14 +1,15 @@
 """The world a request acts on: the store, the time, the settings, and the events it causes."""
 
-import copy
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from billing_app.stripe_sandbox.contract.answers import problems_of_answer
 from billing_app.stripe_sandbox.contract.blank import blank
+from billing_app.stripe_sandbox.contract.fits import Checked
 from billing_app.stripe_sandbox.contract.sdk import API_VERSION
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json
 from billing_app.stripe_sandbox.store import Store
 
@@ -19,7 +20,6 @@ PREFIXES = {
     "line_item": "il", "item": "li", "invoiceitem": "ii", "charge": "ch", "refund": "re",
     "dispute": "du", "checkout.session": "cs_test", "billing_portal.session": "bps",
     "billing_portal.configuration": "bpc", "billing.meter": "mtr_test",
-    "billing.credit_grant": "credgr_test", "billing.credit_balance_transaction": "cbtxn_test",
     "test_helpers.test_clock": "clock", "webhook_endpoint": "we", "event": "evt",
     "discount": "di", "invoice_payment": "inpay", "subscription_schedule": "sub_sched",
     "customer_balance_transaction": "cbtxn", "billing.meter_event": "mev",
@@ -29,7 +29,7 @@ PREFIXES = {
 
 @dataclass
 class Settings:
-    """What a Stripe account sets in its dashboard; changed at `POST /_sandbox/settings`."""
+    """A Stripe account's dashboard settings; `POST /_sandbox/settings` changes them."""
 
     retry_days: list[int] = field(default_factory=lambda: [3, 5, 7])
     after_last_retry: str = "cancel"  # cancel | unpaid | past_due
@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass
 class RequestContext:
-    """The API request that causes events, or None when time does."""
+    """The API request that causes events; empty when the passing of time causes them."""
 
     request_id: str | None = None
     idempotency_key: str | None = None
@@ -49,6 +49,8 @@ class RequestContext:
 
 @dataclass
 class World:
+    """Everything that one sandbox holds and what its handlers need to act on it."""
+
     base_url: str
     store: Store = field(default_factory=Store)
     settings: Settings = field(default_factory=Settings)
@@ -56,13 +58,15 @@ class World:
     violations: list[Json] = field(default_factory=list)
     new_events: list[str] = field(default_factory=list)
     skipped_seconds: int = 0
+    checked_copies: dict[str, tuple[int, Checked]] = field(default_factory=dict)
+    agenda: dict[str, list[Any]] = field(default_factory=dict)  # object id -> `due.Due` entries
 
     def real_now(self) -> int:
         return int(time.time()) + self.skipped_seconds
 
-    def now(self, holder: Json | None = None) -> int:
-        """The time for a customer or anything on a test clock; else the sandbox's own time."""
-        clock_id = (holder or {}).get("test_clock")
+    def now(self, subject: Json | None = None) -> int:
+        """The time of the subject's test clock; the sandbox's own time if it has none."""
+        clock_id = (subject or {}).get("test_clock")
         clock = self.store.find(clock_id)
         return clock["_now"] if clock else self.real_now()
 
@@ -71,7 +75,7 @@ class World:
         return f"{prefix}_{secrets.token_hex(9)}" if prefix else secrets.token_hex(4)
 
     def draft(self, name: str, /, **fields: Any) -> Json:
-        """A new object that is not stored."""
+        """A new object, not stored."""
         return blank(name) | {"id": self.new_id(name)} | fields
 
     def create(self, name: str, /, **fields: Any) -> Json:
@@ -116,12 +120,17 @@ class World:
         for problem in problems_of_answer(answer)[:20]:
             self.violations.append({"where": where, "problem": problem})
 
-    def dump(self) -> Json:
-        return {
-            "objects": self.store.dump(),
-            "settings": asdict(self.settings),
-            "skipped_seconds": self.skipped_seconds,
-        }
+    def note_change(self) -> None:
+        """Wakes the background task after a change of anything but the stored objects."""
+        self.store.on_write()
+
+    def reset(self) -> None:
+        """Forgets everything: objects, settings, violations, time."""
+        self.store.load([])
+        self.checked_copies.clear()
+        self.violations.clear()
+        self.settings, self.skipped_seconds = Settings(), 0
+        self.note_change()
 
     def load(self, saved: Json) -> None:
         self.store.load(saved["objects"])
@@ -129,17 +138,8 @@ class World:
         self.skipped_seconds = saved["skipped_seconds"]
 
 
-def public(subject: Any) -> Any:
-    """A copy without the sandbox's own fields."""
-    if isinstance(subject, dict):
-        return {key: public(value) for key, value in subject.items() if not key.startswith("_")}
-    if isinstance(subject, list):
-        return [public(item) for item in subject]
-    return copy.copy(subject)
-
-
 def differences(earlier: Json, later: Json) -> Json:
-    """Stripe's `previous_attributes`: the earlier values of what changed, nested maps cut down."""
+    """Stripe's `previous_attributes`: the earlier value of each changed field, maps in depth."""
     changed: Json = {}
     for key in earlier.keys() | later.keys():
         was, is_now = earlier.get(key), later.get(key)

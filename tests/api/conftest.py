@@ -8,7 +8,7 @@ import pytest
 import tests.billing.profiles  # noqa: F401
 from billing_app.db.enums import Scope
 from tests.api.server import ApiServer
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import api_key
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import server_environment
+from tests.fork_server import AppProcess
 
 START_SECONDS = 60.0
 APP = "billing_app.api.app:create_app"
@@ -25,24 +25,22 @@ class ApiServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = server_environment(database_url, PUBLIC_URL="http://billing.test")
         self.log = Path(tempfile.mkstemp(prefix="billing-api-", suffix=".log")[1])
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: AppProcess | None = None
 
     def start(self) -> None:
         """Returns once it answers; raises with its output when it ends instead."""
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self.command(), env=self.environment, stdout=output, stderr=output
-            )
+            self._process = AppProcess("uvicorn", self.arguments(), self.environment, output=output)
         deadline = time.monotonic() + START_SECONDS
         while not self._is_alive():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"The API did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
 
-    def command(self) -> list[str]:
+    def arguments(self) -> list[str]:
         port = str(self.port)
         options = ["--factory", APP, "--host", "127.0.0.1", "--port", port, "--log-level"]
-        return [sys.executable, "-m", "uvicorn", *options, "warning", "--no-access-log"]
+        return [*options, "warning", "--no-access-log"]
 
     @property
     def pid(self) -> int:

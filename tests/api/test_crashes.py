@@ -1,4 +1,4 @@
-"""`kill -9` in the middle of load: what was acknowledged is there, nothing is there twice."""
+"""`kill -9` under load: nothing that was acknowledged is lost, nothing is counted twice."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from billing_app.db.embedded import start_embedded
 from billing_app.db.engine import Database
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.api.server import ApiServer
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import Holder, api_key, connect, organization
 
 CLIENTS = 12
@@ -33,7 +33,7 @@ MAX_ATTEMPTS = 1000
 
 @dataclass
 class Load:
-    """Clients that send keyed consumes and retry each with its key until it is acknowledged."""
+    """Clients that retry each consume with its key until it is acknowledged."""
 
     url: str
     secret: str
@@ -75,7 +75,7 @@ class Load:
         raise AssertionError(f"{key} was never acknowledged")
 
 
-async def test_kill_of_the_api_loses_and_doubles_nothing(own_database_url: str) -> None:
+async def test_killing_the_api_neither_loses_nor_doubles_executions(own_database_url: str) -> None:
     holder = organization(own_database_url, TOTAL, TOTAL)
     server = ApiServer(own_database_url)
     load = Load(server.url, api_key(own_database_url), holder.organization_id)
@@ -87,7 +87,7 @@ async def test_kill_of_the_api_loses_and_doubles_nothing(own_database_url: str) 
         await asyncio.to_thread(server.start)
         await running
         before = dict(load.acknowledged)
-        await load.run()  # every client asks once more with the same keys
+        await load.run()  # every client sends its keys once more
     finally:
         server.stop()
     assert load.statuses["no answer"], "the kill met no request"
@@ -98,7 +98,7 @@ async def test_kill_of_the_api_loses_and_doubles_nothing(own_database_url: str) 
 
 @pytest.fixture
 def mortal_database() -> Iterator[tuple[Path, str]]:
-    """A PostgreSQL that only this test uses, with its migrated database."""
+    """A PostgreSQL server of this test, with a migrated database."""
     directory = Path(tempfile.mkdtemp(prefix="billing-mortal-"))
     directory.chmod(0o755)
     server_url = start_embedded(directory / "postgres")
@@ -109,7 +109,7 @@ def mortal_database() -> Iterator[tuple[Path, str]]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def test_kill_of_postgresql_is_never_answered_with_yes_and_loses_nothing(
+async def test_killing_postgresql_allows_nothing_and_loses_nothing(
     mortal_database: tuple[Path, str],
 ) -> None:
     directory, url = mortal_database
@@ -122,7 +122,7 @@ async def test_kill_of_postgresql_is_never_answered_with_yes_and_loses_nothing(
         running = asyncio.create_task(load.run())
         await _either(load.reached(KILL_AFTER), running)
         await asyncio.to_thread(_kill_postgresql, directory)
-        await asyncio.sleep(0.1)  # answers that were on their way arrive
+        await asyncio.sleep(0.1)  # let responses in flight arrive
         acknowledged = len(load.acknowledged)
         await _either(_first(lambda: load.statuses[503] >= CLIENTS), running)
         await _assert_503_everywhere(load, holder)
@@ -141,7 +141,7 @@ async def test_kill_of_postgresql_is_never_answered_with_yes_and_loses_nothing(
 
 
 async def _assert_503_everywhere(load: Load, holder: Holder) -> None:
-    """Also for a key that is not cached, and for a cached one past its seconds."""
+    """For uncached keys and for cached ones that have expired, too."""
     asked = {"organization_id": holder.organization_id}
     async with httpx.AsyncClient(base_url=load.url, timeout=30) as client:
         for secret in (load.secret, "bil_never_seen"):
@@ -197,7 +197,7 @@ async def _assert_counted_once(url: str, holder: Holder, load: Load) -> None:
 
 
 async def _either(wanted: Any, running: "asyncio.Task[None]") -> None:
-    """Wait for what is wanted; fail when the load fails or ends first."""
+    """Wait for a condition; fail when the load fails or ends first."""
     waiting = asyncio.ensure_future(wanted)
     await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
@@ -212,7 +212,7 @@ async def _first(is_so: Callable[[], bool]) -> None:
 
 
 def _kill_postgresql(directory: Path) -> None:
-    """SIGKILL the postmaster and its children, as when the machine loses power."""
+    """SIGKILL the postmaster and its children, as in a power failure."""
     pid_file = directory / "postmaster.pid"
     if not pid_file.exists():
         return

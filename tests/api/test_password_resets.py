@@ -1,4 +1,4 @@
-"""A new password: by a link in a mail that a real server got, and with the old one."""
+"""Password resets by a mailed link (through a real SMTP server), and password changes."""
 
 import secrets
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from billing_app.routes import (
 )
 from tests.api.server import ApiServer
 from tests.api.test_sign_in import PASSWORD, Browser, went_to
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import connect
 from tests.mailbox import Mailbox, link_in
 from tests.processes import free_port, start_command
@@ -71,7 +71,7 @@ def database(server_url: str, database_template: str) -> str:
 
 @pytest.fixture(scope="module")
 def site(database: str, mailbox: Mailbox) -> Iterator[ApiServer]:
-    """An API that sends mail, and the worker that does it."""
+    """An API with mail, and its worker."""
     started = ApiServer(database)
     started.environment |= mailbox.environment | {"PUBLIC_URL": started.url}
     worker = start_command(started.environment, "worker")
@@ -86,7 +86,7 @@ def site(database: str, mailbox: Mailbox) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def email(site: ApiServer) -> str:
-    """The address of somebody with PASSWORD."""
+    """The address of a user with PASSWORD."""
     address = f"{ids.new_id('')}@example.com"
     went_to(Browser(site.url).post(USER_CREATE, email=address, password=PASSWORD))
     return address
@@ -94,7 +94,7 @@ def email(site: ApiServer) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MadeLinks:
-    """Links that no mail was needed for: how many are mailed is limited."""
+    """Links made without mail, whose number is limited."""
 
     email: str
     paths: list[str]
@@ -105,7 +105,7 @@ class MadeLinks:
 
 
 def made_link(site: ApiServer, database: str, *, count: int = 1, email: str = "") -> MadeLinks:
-    """Links of somebody with PASSWORD."""
+    """Links of a user with PASSWORD."""
     paths: list[str] = []
     with connect(database) as connection:
         if not email:
@@ -133,7 +133,7 @@ def signed_in(site: ApiServer, email: str, password: str = PASSWORD) -> Browser:
 
 
 def mailed_link(site: ApiServer, mailbox: Mailbox, email: str) -> str:
-    """The path of a link that was asked for and came."""
+    """The path of a link that was requested and mailed."""
     assert went_to(Browser(site.url).post(PASSWORD_RESETS, email=email)) == MAILED
     link = link_in(mailbox.wait_for(email, LINK_SUBJECT))
     assert link.startswith(site.url)
@@ -141,7 +141,7 @@ def mailed_link(site: ApiServer, mailbox: Mailbox, email: str) -> str:
 
 
 class Opened(Browser):
-    """A browser that followed a link, and is on the page where it led."""
+    """A browser that followed a link to its page."""
 
     def __init__(self, url: str, path: str) -> None:
         super().__init__(url)
@@ -153,7 +153,7 @@ class Opened(Browser):
         self.link = self.page.partition("=")[2]
 
     def choose(self, password: str) -> str:
-        """Where the post of the form leads."""
+        """The redirect after posting the form."""
         return went_to(self.post(PASSWORD_RESET, password=password, link=self.link))
 
 
@@ -165,7 +165,7 @@ def status_of(browser: Browser) -> int:
     return browser.current().status_code
 
 
-def test_a_link_sets_the_password_once_and_ends_every_other_session(
+def test_link_sets_password_once_and_ends_other_sessions(
     site: ApiServer, mailbox: Mailbox, email: str
 ) -> None:
     before = signed_in(site, email)
@@ -184,7 +184,7 @@ def test_a_link_sets_the_password_once_and_ends_every_other_session(
     assert f"{site.url}{FORGOT_PASSWORD}" in told.get_content()
 
 
-def test_the_link_leaves_its_token_where_no_script_and_no_address_has_it(
+def test_token_is_hidden_from_scripts_and_addresses(
     site: ApiServer, mailbox: Mailbox, email: str
 ) -> None:
     path = mailed_link(site, mailbox, email)
@@ -198,7 +198,7 @@ def test_the_link_leaves_its_token_where_no_script_and_no_address_has_it(
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_no_table_knows_the_token(
+def test_no_table_stores_the_token(
     site: ApiServer, mailbox: Mailbox, email: str, database: str
 ) -> None:
     token = mailed_link(site, mailbox, email).rpartition("/")[2]
@@ -214,7 +214,7 @@ def test_no_table_knows_the_token(
             assert row == (0,), table
 
 
-def test_an_unknown_address_is_answered_the_same_and_gets_no_mail(
+def test_unknown_address_gets_same_response_and_no_mail(
     site: ApiServer, mailbox: Mailbox, email: str
 ) -> None:
     nobody = f"no-{email}"
@@ -226,9 +226,7 @@ def test_an_unknown_address_is_answered_the_same_and_gets_no_mail(
     assert mailbox.to(nobody, LINK_SUBJECT) == []
 
 
-def test_of_one_link_used_at_once_only_one_counts(
-    site: ApiServer, mailbox: Mailbox, email: str
-) -> None:
+def test_link_used_concurrently_works_once(site: ApiServer, mailbox: Mailbox, email: str) -> None:
     path = mailed_link(site, mailbox, email)
     browsers = [opened(site, path) for _ in range(6)]
 
@@ -242,9 +240,7 @@ def test_of_one_link_used_at_once_only_one_counts(
     signed_in(site, email, f"{NEW_PASSWORD} {winner}")
 
 
-def test_all_links_are_over_once_one_was_used(
-    site: ApiServer, mailbox: Mailbox, email: str
-) -> None:
+def test_using_a_link_expires_all_others(site: ApiServer, mailbox: Mailbox, email: str) -> None:
     first = mailed_link(site, mailbox, email)
     assert went_to(Browser(site.url).post(PASSWORD_RESETS, email=email)) == MAILED
     newest = mailbox.wait_for(email, LINK_SUBJECT, count=2)
@@ -254,7 +250,7 @@ def test_all_links_are_over_once_one_was_used(
     signed_in(site, email, NEW_PASSWORD)
 
 
-def test_an_old_link_is_over(site: ApiServer, mailbox: Mailbox, email: str, database: str) -> None:
+def test_link_expires(site: ApiServer, mailbox: Mailbox, email: str, database: str) -> None:
     path = mailed_link(site, mailbox, email)
     browser = opened(site, path)
     with connect(database) as connection:
@@ -264,10 +260,8 @@ def test_an_old_link_is_over(site: ApiServer, mailbox: Mailbox, email: str, data
     signed_in(site, email)
 
 
-def test_the_form_of_one_link_never_sets_the_password_of_another(
-    site: ApiServer, database: str
-) -> None:
-    """Two links opened in one browser: the cookie is of the second, the form of the first."""
+def test_form_of_one_link_never_sets_password_of_another(site: ApiServer, database: str) -> None:
+    """Two links in one browser: the cookie belongs to the second, the form to the first."""
     first, second = (made_link(site, database) for _ in range(2))
     browser = opened(site, first.path)
     form_of_first = browser.link
@@ -278,7 +272,7 @@ def test_the_form_of_one_link_never_sets_the_password_of_another(
         signed_in(site, link.email)
 
 
-def test_a_form_posted_before_its_script_has_run_says_its_link_by_its_page(
+def test_form_posted_before_script_runs_takes_link_from_referer(
     site: ApiServer, database: str
 ) -> None:
     browser = opened(site, made_link(site, database).path)
@@ -288,8 +282,8 @@ def test_a_form_posted_before_its_script_has_run_says_its_link_by_its_page(
     assert went_to(answer) == DASHBOARD
 
 
-def test_links_of_one_person_used_at_once(site: ApiServer, database: str) -> None:
-    """None of them waits for another that waits for it."""
+def test_links_of_one_person_used_concurrently(site: ApiServer, database: str) -> None:
+    """They do not deadlock."""
     made = made_link(site, database, count=4)
     for _ in range(3):
         browsers = [opened(site, path) for path in made.paths]
@@ -299,7 +293,7 @@ def test_links_of_one_person_used_at_once(site: ApiServer, database: str) -> Non
         made = made_link(site, database, count=4, email=made.email)
 
 
-def test_nothing_is_half_done_when_the_session_cannot_begin(site: ApiServer, database: str) -> None:
+def test_failed_session_rolls_back_the_reset(site: ApiServer, database: str) -> None:
     made = made_link(site, database)
     before, browser = signed_in(site, made.email), opened(site, made.path)
     with connect(database) as connection:
@@ -313,8 +307,8 @@ def test_nothing_is_half_done_when_the_session_cannot_begin(site: ApiServer, dat
     assert status_of(before) == 401
 
 
-def test_a_change_does_not_wait_for_word_of_it(site: ApiServer, email: str, database: str) -> None:
-    """Nor does an unknown queue of mail keep anybody out."""
+def test_password_change_does_not_wait_for_mail(site: ApiServer, email: str, database: str) -> None:
+    """A missing mail queue does not block it either."""
     browser = signed_in(site, email)
     with connect(database) as connection, connection.transaction():
         connection.execute("LOCK TABLE dbos.workflow_status IN EXCLUSIVE MODE")
@@ -324,15 +318,13 @@ def test_a_change_does_not_wait_for_word_of_it(site: ApiServer, email: str, data
 
 
 @pytest.mark.parametrize("token", ["x", "%00", "%F0%9F%92%B8", "a" * 5000])
-def test_a_link_that_was_never_made(site: ApiServer, token: str) -> None:
+def test_unknown_link(site: ApiServer, token: str) -> None:
     assert went_to(Browser(site.url).client.get(f"{PASSWORD_RESETS}/{token}")) == OVER
     form = {"password": NEW_PASSWORD, "link": token[:64]}
     assert went_to(Browser(site.url).post(PASSWORD_RESET, **form)) == OVER
 
 
-def test_a_mail_server_that_was_away_gets_it_later(
-    site: ApiServer, mailbox: Mailbox, email: str
-) -> None:
+def test_mail_is_retried_after_server_outage(site: ApiServer, mailbox: Mailbox, email: str) -> None:
     mailbox.stop()
     try:
         assert went_to(Browser(site.url).post(PASSWORD_RESETS, email=email)) == MAILED
@@ -342,7 +334,7 @@ def test_a_mail_server_that_was_away_gets_it_later(
     opened(site, urlsplit(link).path)
 
 
-def test_who_is_signed_in_changes_it_with_the_old_one(
+def test_signed_in_person_changes_password_with_the_old_one(
     site: ApiServer, mailbox: Mailbox, email: str
 ) -> None:
     here, there = signed_in(site, email), signed_in(site, email)
@@ -358,14 +350,14 @@ def test_who_is_signed_in_changes_it_with_the_old_one(
     mailbox.wait_for(email, CHANGED_SUBJECT)
 
 
-def test_nobody_changes_it_without_a_session(site: ApiServer) -> None:
+def test_change_requires_session(site: ApiServer) -> None:
     answer = Browser(site.url).post(PASSWORD_CHANGE, current=PASSWORD, password=NEW_PASSWORD)
     assert went_to(answer) == SIGN_IN
 
 
 @pytest.mark.parametrize("path", [PASSWORD_RESETS, PASSWORD_RESET, PASSWORD_CHANGE])
 @pytest.mark.parametrize("origin", [None, "https://elsewhere.example"])
-def test_another_site_cannot_post(
+def test_cross_site_post_is_refused(
     site: ApiServer, email: str, path: str, origin: str | None
 ) -> None:
     cookies = signed_in(site, email).client.cookies
@@ -376,19 +368,19 @@ def test_another_site_cannot_post(
     signed_in(site, email)
 
 
-def test_where_no_mail_is_sent_that_is_said(server: ApiServer) -> None:
+def test_without_mail_the_page_says_so(server: ApiServer) -> None:
     answer = Browser(server.url).post(PASSWORD_RESETS, email="somebody@example.com")
     assert went_to(answer) == f"{FORGOT_PASSWORD}?error=no_mail"
 
 
-def test_what_is_no_address(site: ApiServer) -> None:
+def test_invalid_address(site: ApiServer) -> None:
     for address in NO_ADDRESSES:
         answer = Browser(site.url).post(PASSWORD_RESETS, email=address)
         assert went_to(answer) == f"{FORGOT_PASSWORD}?error=invalid_email"
 
 
 def test_too_many_links_for_one_address(site: ApiServer) -> None:
-    """Last here: all that is asked from this machine counts."""
+    """Last, because every request from this machine counts."""
     nobody = f"{ids.new_id('')}@example.com"
     asked = [went_to(Browser(site.url).post(PASSWORD_RESETS, email=nobody)) for _ in range(6)]
     assert asked == [*[MAILED] * 5, f"{FORGOT_PASSWORD}?error=rate_limited"]

@@ -74,7 +74,7 @@ def test_sign_in_gives_no_hint_whether_the_address_exists(browser: Browser, emai
     assert went_to(right) == DASHBOARD
 
 
-def test_sign_out_ends_this_session_and_everywhere_ends_all(server: ApiServer, email: str) -> None:
+def test_sign_out_ends_one_session_or_all(server: ApiServer, email: str) -> None:
     first, second, third = (Browser(server.url) for _ in range(3))
     first.post(USER_CREATE, email=email, password=PASSWORD)
     for other in (second, third):
@@ -97,7 +97,7 @@ def test_sign_out_ends_this_session_and_everywhere_ends_all(server: ApiServer, e
         ({"email": "a@b.cd", "password": PASSWORD, "name": "a\0b"}, "invalid_name"),
     ],
 )
-def test_bad_sign_up(
+def test_invalid_sign_up(
     browser: Browser, api_database_url: str, form: dict[str, str], error: str
 ) -> None:
     before = counts(api_database_url)
@@ -105,7 +105,7 @@ def test_bad_sign_up(
     assert counts(api_database_url) == before
 
 
-def test_an_address_that_is_taken(browser: Browser, email: str, api_database_url: str) -> None:
+def test_taken_address(browser: Browser, email: str, api_database_url: str) -> None:
     browser.post(USER_CREATE, email=email, password=PASSWORD)
     before = counts(api_database_url)
     again = browser.post(USER_CREATE, email=email.upper(), password=PASSWORD)
@@ -113,14 +113,14 @@ def test_an_address_that_is_taken(browser: Browser, email: str, api_database_url
     assert counts(api_database_url) == before
 
 
-def test_bad_sign_in(browser: Browser) -> None:
+def test_invalid_sign_in(browser: Browser) -> None:
     for form in ({}, {"email": "a\0b@c.de", "password": "x"}, {"password": "p" * 2000}):
         assert went_to(browser.post(SESSION_CREATE, **form)) == f"{SIGN_IN}?error=invalid"
     too_long = browser.post(SESSION_CREATE, email="e" * 3000)
     assert too_long.status_code == 422
 
 
-def test_the_next_page_is_ours(browser: Browser, email: str) -> None:
+def test_next_page_is_on_this_site(browser: Browser, email: str) -> None:
     browser.post(USER_CREATE, email=email, password=PASSWORD)
     for page, forward in (
         ("/usage", "/usage"),
@@ -133,7 +133,7 @@ def test_the_next_page_is_ours(browser: Browser, email: str) -> None:
         assert went_to(browser.post(SESSION_CREATE, **form)) == forward
 
 
-def test_the_next_page_is_in_the_address_before_the_script_has_run(
+def test_next_page_comes_from_referer_before_script_runs(
     browser: Browser, server: ApiServer, email: str
 ) -> None:
     browser.post(USER_CREATE, email=email, password=PASSWORD)
@@ -152,14 +152,14 @@ def test_the_next_page_is_in_the_address_before_the_script_has_run(
 
 @pytest.mark.parametrize("path", [SESSION_CREATE, USER_CREATE, SESSION_DELETE, SESSION_DELETE_ALL])
 @pytest.mark.parametrize("origin", ["", "https://evil.test", "null"])
-def test_other_sites_cannot_post(anyone: httpx.Client, path: str, origin: str) -> None:
+def test_cross_site_posts_are_refused(anyone: httpx.Client, path: str, origin: str) -> None:
     headers = {"Origin": origin} if origin else {}
     response = anyone.post(path, data={"email": "a@b.cd", "password": PASSWORD}, headers=headers)
     assert response.status_code == 403
     assert response.json()["code"] == "cross_site_post"
 
 
-def test_a_person_sees_no_other_account(browser: Browser, server: ApiServer, email: str) -> None:
+def test_person_cannot_see_other_accounts(browser: Browser, server: ApiServer, email: str) -> None:
     browser.post(USER_CREATE, email=email, password=PASSWORD)
     other = Browser(server.url)
     other.post(USER_CREATE, email=f"b{email}", password=PASSWORD)

@@ -1,4 +1,4 @@
-"""NUL and numbers beyond any column, sent to each parameter and field that OpenAPI knows of."""
+"""NUL and huge numbers, sent to every parameter and field in OpenAPI."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ NO_WORKER = "jobs_unavailable"
 
 @pytest.fixture(scope="module")
 def clients(server: ApiServer, api_database_url: str) -> Iterator[dict[str, httpx.Client]]:
-    """Who may do anything: a service on the customers' routes, an admin on the staff's."""
+    """Callers that may do anything: a service on customer routes, an admin on staff routes."""
     secrets = {
         "customer": api_key(api_database_url, *Scope),
         "staff": staff_key(api_database_url, StaffRole.ADMIN),
@@ -38,7 +38,7 @@ def clients(server: ApiServer, api_database_url: str) -> Iterator[dict[str, http
 
 @pytest.fixture(scope="module", autouse=True)
 def _an_offer(clients: dict[str, httpx.Client]) -> None:
-    """Behind the 404 of an unknown one, nothing would be asked of the database."""
+    """It must exist: a 404 would never reach the database."""
     terms = {"name": "x", "executions": 9, "price_minor": 900, "currency": "USD"}
     body = {"code": OFFER, "interval": "month", "reason": "why", **terms}
     assert clients["staff"].post("/billing/admin/offers", json=body).status_code == 201
@@ -49,12 +49,14 @@ def document(anyone: httpx.Client) -> Any:
     return anyone.get("/billing/openapi.json").json()
 
 
-def test_every_parameter(clients: dict[str, httpx.Client], document: Any) -> None:
+def test_unstorable_text_in_every_parameter(
+    clients: dict[str, httpx.Client], document: Any
+) -> None:
     asked = 0
     for method, path, operation in _operations(document):
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "header":
-                continue  # No HTTP parser lets a NUL in a header through.
+                continue  # HTTP parsers reject a NUL in a header.
             name, is_in_path = parameter["name"], parameter["in"] == "path"
             for value in (NUL, *map(str, BIG_NUMBERS), LONG_NUMBER):
                 address = _address(path, **{name: value} if is_in_path else {})
@@ -67,7 +69,9 @@ def test_every_parameter(clients: dict[str, httpx.Client], document: Any) -> Non
     assert asked > 500
 
 
-def test_every_field_of_every_body(clients: dict[str, httpx.Client], document: Any) -> None:
+def test_unstorable_text_in_every_body_field(
+    clients: dict[str, httpx.Client], document: Any
+) -> None:
     asked = 0
     for method, path, operation in _operations(document):
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -85,7 +89,7 @@ def test_every_field_of_every_body(clients: dict[str, httpx.Client], document: A
 
 
 @pytest.mark.parametrize("version", ["0", "2147483648", "9" * 5_000, "1_0", "1.0", "a%00b"])
-def test_versions_that_are_none(clients: dict[str, httpx.Client], version: str) -> None:
+def test_invalid_versions(clients: dict[str, httpx.Client], version: str) -> None:
     answer = clients["staff"].get(f"/billing/admin/offers/{OFFER}/versions/{version}/accounts")
     assert answer.status_code in {404, 422}, answer.text
 
@@ -93,7 +97,7 @@ def test_versions_that_are_none(clients: dict[str, httpx.Client], version: str) 
 @pytest.mark.parametrize(
     "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9998-01-01T00:00:00Z"]
 )
-def test_moments_out_of_range(clients: dict[str, httpx.Client], moment: str) -> None:
+def test_timestamps_out_of_range(clients: dict[str, httpx.Client], moment: str) -> None:
     staff = clients["staff"]
     grant = {"executions": 1, "reason": "why", "ends_at": moment}
     asked = (
@@ -104,7 +108,7 @@ def test_moments_out_of_range(clients: dict[str, httpx.Client], moment: str) -> 
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
-def test_forms_of_people(server: ApiServer) -> None:
+def test_unstorable_text_in_sign_in_forms(server: ApiServer) -> None:
     for path in ("/billing/session", "/billing/users"):
         for name in ("email", "password", "name", "next"):
             form = {"email": "x@example.com", "password": "p" * 12, "name": "x", name: NUL}
@@ -123,7 +127,7 @@ def _client(clients: dict[str, httpx.Client], path: str) -> httpx.Client:
 
 
 def _address(path: str, **given: str) -> str:
-    """The path with its parameters: the offer that is there, and `1` for all else."""
+    """The path with its parameters filled in: the existing offer, `1` for everything else."""
     given = {"code": OFFER, **given}
     parts = [part[1:-1] if part.startswith("{") else "" for part in path.split("/")]
     values = [given.get(name, "1").replace("\0", "%00") if name else "" for name in parts]

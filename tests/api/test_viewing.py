@@ -1,4 +1,4 @@
-"""View as customer by cookie: what the account's holder may read, and no write."""
+"""View as customer by cookie: all reads of the account, no writes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_app.billing import ids
 from billing_app.billing.identity.sessions import hash_token
-from billing_app.routes import SESSION_COOKIE, USER_CREATE
+from billing_app.routes import SESSION_COOKIE
 from tests.api.server import ApiServer
-from tests.factories import Holder, connect, counts, organization
+from tests.factories import Holder, connect, counts, organization, person, session_token, trial
 
 WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/billing/subscriptions", {"organization_id": "{organization}", "offer": "x"}),
@@ -29,11 +28,11 @@ def viewed(api_database_url: str) -> Holder:
 
 @pytest.fixture
 def viewer(server: ApiServer, api_database_url: str, viewed: Holder) -> httpx.Client:
-    """The browser of somebody of the house who looks at the account."""
-    client = httpx.Client(base_url=server.url, headers={"Origin": server.url}, timeout=20)
-    email = f"{ids.new_id('')}@example.com"
-    client.post(USER_CREATE, data={"email": email, "password": "correct horse battery"})
-    token_hash = hash_token(client.cookies[SESSION_COOKIE])
+    """The browser of a staff member who views the account."""
+    user_id = person(api_database_url).user_id
+    trial(api_database_url, user_id, 10)
+    token = session_token(api_database_url, user_id)
+    token_hash = hash_token(token)
     with connect(api_database_url) as connection:
         connection.execute(
             "INSERT INTO staff_members (user_id, role, added_at)"
@@ -49,17 +48,22 @@ def viewer(server: ApiServer, api_database_url: str, viewed: Holder) -> httpx.Cl
             " SELECT %s, account_id, id, now() + interval '30 minutes' FROM entry",
             [viewed.account_number, token_hash],
         )
-    return client
+    return httpx.Client(
+        base_url=server.url,
+        headers={"Origin": server.url},
+        cookies={SESSION_COOKIE: token},
+        timeout=20,
+    )
 
 
-def test_reads_are_the_holders(viewer: httpx.Client, viewed: Holder) -> None:
+def test_viewer_reads_what_the_customer_reads(viewer: httpx.Client, viewed: Holder) -> None:
     current = viewer.get("/billing/plans/current")
     assert current.status_code == 200, current.text
     assert current.json()["account_id"] == viewed.account_id
     assert current.json()["executions_remaining"] == 10
 
 
-def test_another_account_is_not_found(
+def test_viewer_cannot_find_other_accounts(
     viewer: httpx.Client, api_database_url: str, viewed: Holder
 ) -> None:
     other = organization(api_database_url, 10)
@@ -67,7 +71,7 @@ def test_another_account_is_not_found(
         assert viewer.get("/billing/plans/current", params=query).status_code == 404
 
 
-def test_no_write_is_taken(viewer: httpx.Client, api_database_url: str, viewed: Holder) -> None:
+def test_viewer_cannot_write(viewer: httpx.Client, api_database_url: str, viewed: Holder) -> None:
     before = counts(api_database_url)
     for method, path, body in WRITES:
         told = {
@@ -78,7 +82,7 @@ def test_no_write_is_taken(viewer: httpx.Client, api_database_url: str, viewed: 
     assert counts(api_database_url) == before
 
 
-def test_when_it_is_over_the_cookie_is_the_persons_own_again(
+def test_expired_view_returns_to_own_account(
     viewer: httpx.Client, api_database_url: str, viewed: Holder
 ) -> None:
     with connect(api_database_url) as connection:

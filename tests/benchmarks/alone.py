@@ -7,9 +7,8 @@ from typing import Final
 import uvloop
 
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decisions import Accepted
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.requests import Caller, CheckRequest, Mode
+from billing_app.billing.executions.requests import Accepted, Caller, CheckRequest, Mode
 from billing_app.billing.plans.trials import TrialTerms
 from tests.benchmarks.harness import HOT_ORGANIZATION, PUBLIC_ORGANIZATION, BenchmarkHarness
 
@@ -28,11 +27,11 @@ async def _measure(bed: BenchmarkHarness, run: str, count: int) -> float:
     times: list[float] = []
     for number in range(WARM_UP + count):
         key = f"{run}-{number}"
-        ask = CheckRequest(
+        request = CheckRequest(
             Mode.CONSUME, HOT_ORGANIZATION, "", 1, "nightly", 900, key, Caller(None, None)
         )
         started_at = time.perf_counter()
-        (decision,) = await store.transact(connection, directory, [ask])
+        (decision,) = await store.transact(connection, directory, [request])
         times.append(time.perf_counter() - started_at)
         assert isinstance(decision, Accepted)
     await connection.close(timeout=1)

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.history import History, made_history
 from tests.benchmarks.load import Load, Result
@@ -285,4 +286,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "check": check,
     "reads": reads,
     "search": search,
+    "dashboards": dashboards,
 }

@@ -1,6 +1,6 @@
-"""One of several processes that ask at the same time: `python -m tests.billing.consumer_process`.
+"""One of several concurrent consumer processes: `python -m tests.billing.consumer_process`.
 
-For each job (JSON) on stdin: says it is ready, starts when told, prints what it got (JSON).
+For each job (JSON) on stdin: prints `ready`, waits for a line, prints the results (JSON).
 """
 
 import asyncio
@@ -12,19 +12,18 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Decision
-from billing_app.billing.executions.requests import Mode
+from billing_app.billing.executions.requests import Decision, Mode
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.plans.trials import TrialTerms
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
-from tests.factories import PLATFORM_SERVICE, ask
+from tests.factories import PLATFORM_SERVICE, check_request
 
 
 async def run(job: dict[str, Any]) -> dict[str, Any]:
     terms = TrialTerms(PUBLIC, TRIAL_EXECUTIONS, days=None)
     executions = Executions(job["url"], terms)
-    groups = [[_ask(item) for item in group] for group in job["groups"]]
-    warm = ask(Mode.CHECK, 1, organization_id=job["warm"])
+    groups = [[_request(item) for item in group] for group in job["groups"]]
+    warm = check_request(Mode.CHECK, 1, organization_id=job["warm"])
     await executions.decide(PLATFORM_SERVICE, warm)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
@@ -45,8 +44,8 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ask(item: dict[str, Any]) -> Any:
-    return ask(
+def _request(item: dict[str, Any]) -> Any:
+    return check_request(
         Mode.CONSUME,
         item["executions"],
         item["key"],

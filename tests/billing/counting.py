@@ -1,12 +1,13 @@
-"""What the examples of counting share: a ledger in memory, what is asked of it, its balances."""
+"""Shared by the examples of counting: a ledger in memory, requests to it, its balances."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from billing_app.billing import ids
+from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.requests import Mode
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, ask, plan
+from tests.factories import NOW, check_request, plan
 
 SECOND = timedelta(seconds=1)
 LATER = NOW + SECOND
@@ -21,16 +22,21 @@ def two_with_the_second_first() -> MemoryLedger:
 
 
 def consume(ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW) -> Any:
-    return ledger.accept(ask(Mode.CONSUME, executions, key), at)
+    return ledger.accept(check_request(Mode.CONSUME, executions, key), at)
 
 
 def reserve(
     ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW, hold_seconds: int = 900
 ) -> int:
     """Returns the reservation's number."""
-    wanted = ask(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
-    answer: Any = ledger.accept(wanted, at)
+    request = check_request(Mode.RESERVE, executions, key, hold_seconds=hold_seconds)
+    answer: Any = ledger.accept(request, at)
     return number_of(ids.RESERVATION, answer["reservation"]["id"])
+
+
+def refuse(ledger: MemoryLedger, executions: int, key: str, at: datetime = NOW) -> BillingError:
+    """Consume what must be denied."""
+    return ledger.refuse(check_request(Mode.CONSUME, executions, key), at)
 
 
 def number_of(prefix: str, text: str) -> int:

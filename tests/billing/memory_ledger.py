@@ -1,4 +1,4 @@
-"""What store.py does with PostgreSQL, done with dicts: loads the same, writes the same."""
+"""store.py with dicts instead of PostgreSQL: it loads and writes the same things."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,12 +7,12 @@ import msgspec
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.changes import Changes, EventRow
 from billing_app.billing.executions.decide import decide
-from billing_app.billing.executions.decisions import Accepted, Decision
-from billing_app.billing.executions.requests import CheckRequest, Request
+from billing_app.billing.executions.requests import Accepted, CheckRequest, Decision, Request
 from billing_app.billing.executions.state import (
     AccountState,
+    Changes,
+    EventRow,
     EventState,
     KnownAnswer,
     LedgerState,
@@ -49,7 +49,7 @@ class MemoryLedger:
         return self.decide([request], now)[0]
 
     def accept(self, request: Request, now: datetime) -> dict[str, object]:
-        """Decide one that must be allowed; returns its answer."""
+        """Decide a request that must be accepted; returns its answer."""
         decision = self.one(request, now)
         assert isinstance(decision, Accepted), decision
         return msgspec.json.decode(decision.answer)
@@ -83,7 +83,7 @@ class MemoryLedger:
         ledger.known = dict(self.known)
         ledger.reservations = {
             key: msgspec.structs.replace(
-                reservation, holds=[msgspec.structs.replace(part) for part in reservation.holds]
+                reservation, parts=[msgspec.structs.replace(part) for part in reservation.parts]
             )
             for key, reservation in self.reservations.items()
             if reservation.status == ReservationStatus.HELD or key[0] in with_closed
@@ -92,11 +92,11 @@ class MemoryLedger:
         return ledger
 
     def _events(self) -> dict[tuple[int, int], EventState]:
-        found: dict[tuple[int, int], EventState] = {}
+        events: dict[tuple[int, int], EventState] = {}
         for row in sorted(self.events, key=lambda row: row.plan_sequence):
             key = (row.account_id, row.number)
             if row.kind in (EventKind.CONSUME, EventKind.COMMIT):
-                state = found.setdefault(
+                state = events.setdefault(
                     key, EventState(*key, 0, row.workflow, row.user_id, parts=[])
                 )
                 state.executions += row.executions
@@ -108,10 +108,10 @@ class MemoryLedger:
                     and other.plan_sequence == row.plan_sequence
                 )
                 state.parts.append(Part(row.plan_sequence, row.executions + refunded))
-        return found
+        return events
 
     def _apply(self, ledger: LedgerState, changes: Changes) -> None:
-        """Only what is flagged as changed is written, as in the store."""
+        """Writes only what is flagged as changed, as the store does."""
         for account in ledger.accounts.values():
             for plan in account.plans:
                 kept = self.plans[account.id][plan.sequence]
@@ -127,10 +127,10 @@ class MemoryLedger:
             assert (row.account_id, row.key) not in self.known
             self.known[row.account_id, row.key] = KnownAnswer(row.request_hash, row.answer)
         for row in changes.reservations:
-            holds = [
-                Part(hold.plan_sequence, hold.executions)
-                for hold in sorted(changes.holds, key=lambda hold: hold.plan_sequence)
-                if (hold.account_id, hold.reservation_number) == (row.account_id, row.number)
+            parts = [
+                Part(part.plan_sequence, part.executions)
+                for part in sorted(changes.reservation_parts, key=lambda part: part.plan_sequence)
+                if (part.account_id, part.reservation_number) == (row.account_id, row.number)
             ]
             self.reservations[row.account_id, row.number] = ReservationState(
                 row.account_id,
@@ -141,7 +141,7 @@ class MemoryLedger:
                 row.workflow,
                 row.user_id,
                 row.idempotency_key,
-                holds,
+                parts,
             )
         for row in changes.settled:
             self.reservations[row.account_id, row.number].status = row.status

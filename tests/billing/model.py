@@ -15,7 +15,7 @@ NO_PLAN = 999
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an answer says; `code` is empty when allowed, `parts` are (sequence, executions)."""
+    """An answer; `code` is empty when accepted, `parts` are (sequence, executions)."""
 
     code: str = ""
     replayed: bool = False
@@ -87,14 +87,14 @@ class ModelAccount:
         return outcome
 
     def reserve(
-        self, executions: int, key: str, body: object, hold: timedelta, now: datetime
+        self, executions: int, key: str, body: object, lifetime: timedelta, now: datetime
     ) -> Outcome:
         refusal = self._refusal(executions, key, ("reserve", executions, body), now)
         if refusal:
             return refusal
         owner = f"reservation {len(self.reservations)}"
         parts = self._mark(self._free_units(now)[:executions], owner)
-        self.reservations.append(ModelReservation(executions, now + hold))
+        self.reservations.append(ModelReservation(executions, now + lifetime))
         outcome = Outcome("", False, executions, self.remaining(now), parts)
         self.keys[key] = (("reserve", executions, body), outcome)
         return outcome
@@ -111,25 +111,25 @@ class ModelAccount:
         if index >= len(self.reservations):
             return Outcome("reservation_not_found")
         reservation = self.reservations[index]
-        wanted = reservation.executions if executions is None else executions
-        wanted = 0 if action == "release" else wanted
-        if reservation.settled_as == (action, wanted):
+        requested = reservation.executions if executions is None else executions
+        requested = 0 if action == "release" else requested
+        if reservation.settled_as == (action, requested):
             assert reservation.answer is not None
             return replace(reservation.answer, replayed=True)
         if reservation.status != "held":
             expired = reservation.status == "expired"
             return Outcome("reservation_expired" if expired else "reservation_settled")
-        if wanted > reservation.executions:
+        if requested > reservation.executions:
             return Outcome("invalid_input")
         units = self._units(f"reservation {index}")
         self._mark(units, FREE)
-        parts = self._mark(units[:wanted], f"event {len(self.events)}") if wanted else ()
-        if wanted:
+        parts = self._mark(units[:requested], f"event {len(self.events)}") if requested else ()
+        if requested:
             self.refundable[len(self.events)] = dict(parts)
-            self.events.append(wanted)
-        reservation.status = "committed" if wanted else "released"
-        reservation.settled_as = (action, wanted)
-        reservation.answer = Outcome("", False, wanted, self.remaining(now), parts)
+            self.events.append(requested)
+        reservation.status = "committed" if requested else "released"
+        reservation.settled_as = (action, requested)
+        reservation.answer = Outcome("", False, requested, self.remaining(now), parts)
         return reservation.answer
 
     def refund(
@@ -143,27 +143,27 @@ class ModelAccount:
         if known:
             return self._again(known, body)
         units = self._to_give_back(index)
-        wanted = len(units) if executions is None else executions
-        if wanted > self.events[index]:
+        requested = len(units) if executions is None else executions
+        if requested > self.events[index]:
             return Outcome("invalid_input")
-        if wanted > len(units) or not units:
+        if requested > len(units) or not units:
             return Outcome("refund_exceeds_event")
-        parts = self._give_back(units[len(units) - wanted :], now)
+        parts = self._give_back(units[len(units) - requested :], now)
         for sequence, count in parts:
             self.refundable[index][sequence] -= count
         self.refunds[len(self.events)] = (index, parts)
-        self.events.append(-wanted)
+        self.events.append(-requested)
         taken = tuple((sequence, -count) for sequence, count in parts)
-        outcome = Outcome("", False, wanted, self.remaining(now), taken)
+        outcome = Outcome("", False, requested, self.remaining(now), taken)
         self.keys[key or str(body)] = (body, outcome)
         return outcome
 
     def adjust(self, sequence: int, executions: int, now: datetime) -> Outcome:
-        """Staff say that a plan has used more, or fewer when negative."""
+        """Staff correct what a plan has used: more, or fewer when negative."""
         return self._adjust(((sequence, executions),), now)
 
     def take_back(self, index: int, now: datetime) -> Outcome:
-        """Staff undo a refund: its executions are used again, and can be refunded again."""
+        """Staff undo a refund: its executions are used again and can be refunded again."""
         event, parts = self.refunds.get(index, (0, ((NO_PLAN, 1),)))
         outcome = self._adjust(parts, now)
         if not outcome.code:
@@ -192,8 +192,8 @@ class ModelAccount:
         return Outcome("", False, total, self.remaining(now), tuple(sorted(parts)))
 
     def _to_give_back(self, index: int) -> list[tuple[ModelPlan, int]]:
-        """Units for what an event has left to refund, in the order of use: which of a plan's
-        used ones does not matter, but there are no more than those."""
+        """Units of what can still be refunded of an event, in the order of use. Any used units of
+        a plan will do, but there are no more than those."""
         queue = sorted(self.plans, key=lambda plan: (plan.priority, plan.sequence))
         left = self.refundable[index]
         return [unit for plan in queue for unit in _used_units(plan)[: left.get(plan.sequence, 0)]]
@@ -201,7 +201,7 @@ class ModelAccount:
     def _give_back(
         self, units: list[tuple[ModelPlan, int]], now: datetime
     ) -> tuple[tuple[int, int], ...]:
-        """A plan that had ended only by being used up is open again."""
+        """Reopen a plan that had ended only because it was depleted."""
         parts = self._mark(units, FREE)
         for plan in {id(plan): plan for plan, _ in units}.values():
             in_period = plan.ends_at is None or now < plan.ends_at
@@ -213,14 +213,14 @@ class ModelAccount:
         return len(self._free_units(now))
 
     def pass_time(self, now: datetime) -> None:
-        """Free what has expired, close what is over and holds nothing."""
+        """Release expired reservations; close plans that have ended and hold nothing."""
         for index, reservation in enumerate(self.reservations):
             if reservation.status == "held" and reservation.expires_at <= now:
                 reservation.status = "expired"
                 self._mark(self._units(f"reservation {index}"), FREE)
         for plan in self.plans:
-            over = plan.ends_at is not None and plan.ends_at <= now
-            if over and plan.closed is None and not plan.held:
+            has_ended = plan.ends_at is not None and plan.ends_at <= now
+            if has_ended and plan.closed is None and not plan.held:
                 plan.closed = EndReason.PERIOD_ENDED
 
     def _refusal(self, executions: int, key: str, body: object, now: datetime) -> Outcome | None:
@@ -255,7 +255,7 @@ class ModelAccount:
         return [(p, i) for p in queue for i, unit in enumerate(p.units) if unit == owner]
 
     def _mark(self, units: list[tuple[ModelPlan, int]], owner: str) -> tuple[tuple[int, int], ...]:
-        """Give the units to an owner; returns how many of each plan. A plan all used closes."""
+        """Give units to an owner; returns how many of each plan. A fully used plan closes."""
         parts: dict[int, int] = {}
         for plan, index in units:
             plan.units[index] = owner

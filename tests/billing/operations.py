@@ -1,4 +1,4 @@
-"""What a tenant may be asked: as Hypothesis draws it, as the service and the model are asked it."""
+"""Operations as Hypothesis draws them, as requests to the service, and as calls of the model."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from billing_app.billing.executions.requests import Commit, Mode, Refund, Release, Request
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from tests.billing.model import ModelAccount, Outcome
-from tests.factories import PLATFORM, Holder, ask
+from tests.factories import PLATFORM, Holder, check_request
 
 HOLD = timedelta(seconds=900)
 NOWHERE = 2**40
@@ -16,7 +16,7 @@ NOWHERE = 2**40
 
 @dataclass
 class Tenant:
-    """One account: its model, and the ids that the service gave to what the model numbers."""
+    """One account: its model, and the service's ids for the model's reservations and events."""
 
     holder: Holder
     model: ModelAccount
@@ -28,7 +28,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Repair:
-    """What staff did, to be undone: its entry, and its place among the model's events."""
+    """A repair that can be undone: its audit entry and its index among the model's events."""
 
     entry: EntryView
     index: int
@@ -47,7 +47,7 @@ class Operation:
 tenants = st.integers(0, 1)
 few = st.integers(1, 6)
 indexes = st.integers(0, 5)
-asks = st.builds(
+check_operations = st.builds(
     Operation,
     kind=st.sampled_from(["consume", "consume", "reserve", "check"]),
     tenant=tenants,
@@ -64,15 +64,15 @@ followers = st.builds(
     body=st.sampled_from(["wrong", "late"]),
     index=indexes,
 )
-operations = st.one_of(asks, asks, followers)
+operations = st.one_of(check_operations, check_operations, followers)
 
 
 def request_of(operation: Operation, tenant: Tenant) -> Request:
-    """What the service is asked."""
+    """The request to the service."""
     account = tenant.holder.account_number
     if operation.kind in {"consume", "reserve", "check"}:
         assert operation.executions is not None
-        return ask(
+        return check_request(
             Mode(operation.kind),
             operation.executions,
             operation.key,
@@ -91,7 +91,7 @@ def request_of(operation: Operation, tenant: Tenant) -> Request:
 def expected_of(
     operation: Operation, model: ModelAccount, known: tuple[int, int], now: datetime
 ) -> Outcome:
-    """What the model answers; `known`: so many reservations and events may be named."""
+    """The model's answer; `known`: how many reservations and events may be named."""
     executions, key, body = operation.executions, operation.key, operation.body
     reservations, events = known
     if operation.kind == "refund":

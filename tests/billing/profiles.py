@@ -1,7 +1,7 @@
-"""How long Hypothesis looks.
+"""How many examples Hypothesis tries.
 
-The usual examples are the same in each run, so that a change is judged by what it changed;
-`HYPOTHESIS_PROFILE=thorough pytest -o timeout=0` looks for long, at others each time.
+By default the examples are the same in each run, so that only a change of the code can break them;
+`HYPOTHESIS_PROFILE=thorough pytest -o timeout=0` tries many more, different ones in each run.
 """
 
 import os
@@ -27,5 +27,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def examples(share: float) -> int:
-    """So many examples of a test that is dearer than others."""
+    """A share of the usual number of examples, for an expensive test."""
     return max(1, int(settings().max_examples * share))

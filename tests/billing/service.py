@@ -1,4 +1,4 @@
-"""The whole service on an event loop of its own, and the SQL that reads what it wrote."""
+"""The whole service on its own event loop, and the SQL that reads what it wrote."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -30,7 +30,7 @@ ORDER BY 1
 
 @dataclass
 class Service:
-    """The real thing, with an event loop of its own; one for all examples."""
+    """The real service with its own event loop; one for all examples."""
 
     runner: asyncio.Runner
     executions: Executions

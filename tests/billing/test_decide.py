@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.requests import (
     Adjust,
     Commit,
+    Decision,
     Mode,
     Refund,
     Release,
@@ -24,7 +24,7 @@ from billing_app.billing.executions.state import PlanBalance
 from billing_app.db.enums import EndReason, EventKind
 from tests.billing.memory_ledger import MemoryLedger
 from tests.billing.model import NO_PLAN, ModelAccount, ModelPlan, Outcome
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 CHUNK = timedelta(milliseconds=10)
 NOWHERE = 2**40
@@ -42,7 +42,7 @@ class PlanDraw:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`index` names one of the account's reservations or events, in the order of their making."""
+    """`index` names one of the account's reservations or events, oldest first."""
 
     kind: str
     account: int
@@ -53,8 +53,8 @@ class Operation:
     index: int = 0
 
 
-# Rounds begin at even seconds, plans and holds end at odd ones: a batch may be cut in pieces
-# that are milliseconds apart without anything ending in between.
+# Rounds begin at even seconds; plans and reservations end at odd ones. So a batch can be cut into
+# pieces that are milliseconds apart without anything ending in between.
 odd_seconds = st.integers(0, 8).map(lambda number: number * 2 + 1)
 plan_draws = st.builds(
     PlanDraw,
@@ -67,7 +67,7 @@ plan_draws = st.builds(
 accounts = st.lists(st.lists(plan_draws, max_size=4), min_size=1, max_size=3)
 account_numbers = st.integers(0, 2)
 few = st.integers(1, 7)
-asks = st.builds(
+check_operations = st.builds(
     Operation,
     kind=st.sampled_from(["consume", "consume", "reserve", "check"]),
     account=account_numbers,
@@ -94,7 +94,9 @@ corrections = st.builds(
     index=st.integers(0, 6),
 )
 operations = st.lists(
-    st.one_of(asks, asks, followers, followers, corrections), min_size=1, max_size=8
+    st.one_of(check_operations, check_operations, followers, followers, corrections),
+    min_size=1,
+    max_size=8,
 )
 rounds = st.lists(st.tuples(st.integers(0, 3), operations), min_size=1, max_size=6)
 cuts = st.lists(st.integers(1, 5), min_size=1, max_size=4)
@@ -139,7 +141,7 @@ class Run:
         number = operation.account % len(self.ledger.plans) + 1
         if operation.kind in {"consume", "reserve", "check"}:
             assert operation.executions is not None
-            return ask(
+            return check_request(
                 Mode(operation.kind),
                 operation.executions,
                 operation.key,
@@ -162,7 +164,7 @@ class Run:
         return Refund(number, target, operation.executions, operation.body, operation.key, PLATFORM)
 
     def _take_back(self, account: int, index: int) -> Adjust:
-        """Each refund once: that is for the audit log to see to."""
+        """Undo each refund once; in the product the audit log ensures that."""
         made = self.made.get(f"event {account}", [])
         number = made[index] if index < len(made) else NOWHERE
         rows = [
@@ -184,8 +186,8 @@ class Run:
         if answer.get("mode") == "reserve":
             pair = ids.decode(ids.RESERVATION, answer["reservation"]["id"])
             assert pair is not None
-            holds = self.ledger.reservations[pair].holds
-            parts = [(part.plan_sequence, part.executions) for part in holds]
+            reserved = self.ledger.reservations[pair].parts
+            parts = [(part.plan_sequence, part.executions) for part in reserved]
         return Outcome(
             "",
             decision.replayed,
@@ -267,7 +269,7 @@ class ModelRun:
 
 
 @given(drawn=accounts, program=rounds, cut=cuts)
-def test_decides_as_brute_force_does_however_the_batches_are_cut(
+def test_decisions_match_brute_force_for_any_batch_sizes(
     drawn: list[list[PlanDraw]], program: list[tuple[int, list[Operation]]], cut: list[int]
 ) -> None:
     model = ModelRun(drawn)
@@ -310,15 +312,15 @@ def _assert_ledger_adds_up(ledger: MemoryLedger) -> None:
                 part.executions
                 for reservation in ledger.reservations.values()
                 if reservation.account_id == account and reservation.status == "held"
-                for part in reservation.holds
+                for part in reservation.parts
                 if part.plan_sequence == kept.sequence
             )
 
 
 def _ended(because: str | None, plan: PlanBalance | ModelPlan, second: float) -> str | None:
-    """Why it ended; what is over by the clock may be written down at a later decision."""
-    over = plan.ends_at is not None and plan.ends_at <= NOW + timedelta(seconds=second)
-    return because or (EndReason.PERIOD_ENDED if over else None)
+    """Why it ended; an end by the clock may be written by a later decision."""
+    has_ended = plan.ends_at is not None and plan.ends_at <= NOW + timedelta(seconds=second)
+    return because or (EndReason.PERIOD_ENDED if has_ended else None)
 
 
 def _running(rows: Sequence[Any]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Each rule of consuming and of its keys by one example."""
+"""One example for each rule of consuming and of idempotency keys."""
 
 from typing import Any
 
@@ -7,15 +7,14 @@ import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.errors import IdempotencyKeyReusedError, InsufficientExecutionsError
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import MAX_EXECUTIONS, Mode
+from billing_app.billing.executions.requests import MAX_EXECUTIONS, Accepted, Mode
 from billing_app.db.enums import EndReason
-from tests.billing.counting import LATER, balances, consume, event_number, ledger_of
+from tests.billing.counting import LATER, balances, consume, event_number, ledger_of, refuse
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, ask, plan
+from tests.factories import NOW, check_request, plan
 
 
-def test_a_consume_answers_with_the_numbers_after_it() -> None:
+def test_consume_answer_has_balances_after_it() -> None:
     ledger = ledger_of(10, 5)
     answer = consume(ledger, 4, "k")
     assert answer["allowed"] is True
@@ -27,9 +26,9 @@ def test_a_consume_answers_with_the_numbers_after_it() -> None:
     assert answer["account_id"] == ids.encode_account(1)
 
 
-def test_a_check_changes_nothing() -> None:
+def test_check_changes_nothing() -> None:
     ledger = ledger_of(3)
-    answer = ledger.accept(ask(Mode.CHECK, 3), NOW)
+    answer = ledger.accept(check_request(Mode.CHECK, 3), NOW)
     assert answer["executions_remaining"] == 3
     assert answer["event_id"] is None
     assert balances(ledger) == [(0, 0)]
@@ -37,7 +36,7 @@ def test_a_check_changes_nothing() -> None:
     assert not ledger.known
 
 
-def test_a_consume_may_span_the_end_of_one_plan_and_the_start_of_the_next() -> None:
+def test_consume_may_span_two_plans() -> None:
     ledger = ledger_of(3, 2, 4)
     answer = consume(ledger, 6, "k")
     assert ledger.parts(answer["event_id"]) == [(1, 3), (2, 2), (3, 1)]
@@ -48,9 +47,9 @@ def test_a_consume_may_span_the_end_of_one_plan_and_the_start_of_the_next() -> N
     assert first.began_at == second.began_at == third.began_at == NOW
 
 
-def test_all_or_nothing_when_the_plans_together_have_too_few() -> None:
+def test_consume_is_all_or_nothing() -> None:
     ledger = ledger_of(3, 2)
-    error = ledger.refuse(ask(Mode.CONSUME, 6, "k"), NOW)
+    error = refuse(ledger, 6, "k")
     assert isinstance(error, InsufficientExecutionsError)
     assert error.extensions["executions_remaining"] == 5
     assert error.extensions["executions_requested"] == 6
@@ -59,18 +58,18 @@ def test_all_or_nothing_when_the_plans_together_have_too_few() -> None:
     assert ledger.denied == {"insufficient_executions": 1}
 
 
-def test_a_denial_is_not_stored_so_that_a_retry_is_decided_afresh() -> None:
+def test_denial_is_not_stored_and_retry_is_decided_again() -> None:
     ledger = ledger_of(3)
-    request = ask(Mode.CONSUME, 4, "k")
+    request = check_request(Mode.CONSUME, 4, "k")
     assert isinstance(ledger.refuse(request, NOW), InsufficientExecutionsError)
     ledger.plans[1][2] = plan(2, 10)
     answer = ledger.accept(request, LATER)
     assert ledger.parts(str(answer["event_id"])) == [(1, 3), (2, 1)]
 
 
-def test_the_same_key_and_body_gets_the_same_bytes_and_counts_once() -> None:
+def test_same_key_and_body_gets_same_bytes_and_counts_once() -> None:
     ledger = ledger_of(10)
-    request = ask(Mode.CONSUME, 4, "k")
+    request = check_request(Mode.CONSUME, 4, "k")
     first = ledger.one(request, NOW)
     again = ledger.one(request, LATER)
     assert isinstance(first, Accepted)
@@ -80,10 +79,10 @@ def test_the_same_key_and_body_gets_the_same_bytes_and_counts_once() -> None:
     assert balances(ledger) == [(4, 0)]
 
 
-def test_a_replay_is_given_even_when_nothing_is_left() -> None:
+def test_replay_works_when_nothing_is_left() -> None:
     ledger = ledger_of(4)
     consume(ledger, 4, "k")
-    again = ledger.one(ask(Mode.CONSUME, 4, "k"), LATER)
+    again = ledger.one(check_request(Mode.CONSUME, 4, "k"), LATER)
     assert isinstance(again, Accepted)
     assert again.replayed
 
@@ -91,16 +90,16 @@ def test_a_replay_is_given_even_when_nothing_is_left() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        ask(Mode.CONSUME, 5, "k"),
-        ask(Mode.RESERVE, 4, "k"),
-        ask(Mode.CONSUME, 4, "k", workflow="w"),
-        ask(Mode.CONSUME, 4, "k", hold_seconds=1),
+        check_request(Mode.CONSUME, 5, "k"),
+        check_request(Mode.RESERVE, 4, "k"),
+        check_request(Mode.CONSUME, 4, "k", workflow="w"),
+        check_request(Mode.CONSUME, 4, "k", hold_seconds=1),
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_the_same_key_with_another_body_is_refused(other: Any, *, together: bool) -> None:
+def test_same_key_with_another_body_is_refused(other: Any, *, together: bool) -> None:
     ledger = ledger_of(10)
-    first = ask(Mode.CONSUME, 4, "k")
+    first = check_request(Mode.CONSUME, 4, "k")
     if together:
         _, decision = ledger.decide([first, other], NOW)
     else:
@@ -110,9 +109,9 @@ def test_the_same_key_with_another_body_is_refused(other: Any, *, together: bool
     assert balances(ledger) == [(4, 0)]
 
 
-def test_the_same_request_twice_in_one_batch_counts_once() -> None:
+def test_same_request_twice_in_one_batch_counts_once() -> None:
     ledger = ledger_of(10)
-    request = ask(Mode.CONSUME, 4, "k")
+    request = check_request(Mode.CONSUME, 4, "k")
     first, again, third = ledger.decide([request, request, request], NOW)
     assert isinstance(first, Accepted)
     assert isinstance(again, Accepted)
@@ -122,25 +121,27 @@ def test_the_same_request_twice_in_one_batch_counts_once() -> None:
     assert len(ledger.events) == 1
 
 
-def test_each_request_of_a_batch_sees_what_the_ones_before_it_left() -> None:
+def test_requests_of_a_batch_see_balances_left_by_earlier_ones() -> None:
     ledger = ledger_of(5)
-    decisions = ledger.decide([ask(Mode.CONSUME, 2, key) for key in "abc"], NOW)
+    decisions = ledger.decide([check_request(Mode.CONSUME, 2, key) for key in "abc"], NOW)
     assert [isinstance(decision, Accepted) for decision in decisions] == [True, True, False]
     assert isinstance(decisions[2], InsufficientExecutionsError)
     assert decisions[2].extensions["executions_remaining"] == 1
 
 
-def test_the_same_key_in_two_accounts_is_two_keys() -> None:
+def test_keys_are_separate_per_account() -> None:
     ledger = MemoryLedger([plan(1, 5)], [plan(1, 5)])
-    requests = [ask(Mode.CONSUME, 2, "k", organization_id=name) for name in ("org", "org2")]
+    requests = [
+        check_request(Mode.CONSUME, 2, "k", organization_id=name) for name in ("org", "org2")
+    ]
     decisions = ledger.decide(requests, NOW)
     assert [isinstance(d, Accepted) and not d.replayed for d in decisions] == [True, True]
 
 
-def test_numbers_are_unique_within_a_batch_of_one_moment() -> None:
+def test_event_numbers_are_unique_within_a_batch() -> None:
     ledger = ledger_of(1000)
     modes = [Mode.CONSUME, Mode.RESERVE]
-    requests = [ask(modes[n % 2], 1, f"k{n}") for n in range(500)]
+    requests = [check_request(modes[n % 2], 1, f"k{n}") for n in range(500)]
     answers = [
         msgspec.json.decode(d.answer)
         for d in ledger.decide(requests, NOW)
@@ -151,7 +152,7 @@ def test_numbers_are_unique_within_a_batch_of_one_moment() -> None:
     assert len({event_number(a) for a in answers if a["event_id"]}) == 250
 
 
-def test_the_largest_request_fits_the_largest_plans() -> None:
+def test_largest_request_fits_largest_plans() -> None:
     ledger = ledger_of(10**15, 10**15)
     answer = consume(ledger, MAX_EXECUTIONS, "k")
     assert answer["executions_remaining"] == 2 * 10**15 - MAX_EXECUTIONS

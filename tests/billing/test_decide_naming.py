@@ -1,4 +1,4 @@
-"""Each rule of requests that name an earlier reservation or event by one example."""
+"""One example for each rule of requests that name a reservation or an event."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from tests.billing.counting import (
     number_of,
     reserve,
 )
-from tests.factories import NOW, PLATFORM, ask
+from tests.factories import NOW, PLATFORM, check_request
 
 OTHERS_CALLER = Caller(api_key_id=7, organization_id="other")
 
 
-def test_a_key_of_another_organization_finds_nothing_of_this_one() -> None:
+def test_key_of_another_organization_finds_nothing() -> None:
     ledger = ledger_of(9)
     event = event_number(consume(ledger, 3, "k"))
     held = reserve(ledger, 3, "l", LATER)
@@ -33,7 +33,7 @@ def test_a_key_of_another_organization_finds_nothing_of_this_one() -> None:
     assert balances(ledger) == [(3, 3)]
 
 
-def test_ids_that_name_nothing_are_not_found() -> None:
+def test_unknown_ids_are_not_found() -> None:
     ledger = ledger_of(9)
     for account in (1, 99):
         missing = Commit(account, 5, None, PLATFORM)
@@ -42,10 +42,10 @@ def test_ids_that_name_nothing_are_not_found() -> None:
         assert isinstance(ledger.refuse(refund, NOW), EventNotFoundError)
 
 
-def test_what_follows_a_run_carries_its_workflow() -> None:
+def test_commit_and_refund_keep_the_workflow() -> None:
     ledger = ledger_of(20)
-    number = event_number(ledger.accept(ask(Mode.CONSUME, 5, "a", workflow="w"), NOW))
-    reserved: Any = ledger.accept(ask(Mode.RESERVE, 4, "b", workflow="w"), LATER)
+    number = event_number(ledger.accept(check_request(Mode.CONSUME, 5, "a", workflow="w"), NOW))
+    reserved: Any = ledger.accept(check_request(Mode.RESERVE, 4, "b", workflow="w"), LATER)
     held = number_of(ids.RESERVATION, reserved["reservation"]["id"])
     ledger.accept(Commit(1, held, None, PLATFORM), LATER + SECOND)
     ledger.accept(Refund(1, number, 1, "why", "", PLATFORM), LATER + 2 * SECOND)

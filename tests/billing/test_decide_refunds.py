@@ -1,4 +1,4 @@
-"""Each rule of refunds and adjustments by one example."""
+"""One example for each rule of refunds and adjustments."""
 
 from typing import Any
 
@@ -9,8 +9,7 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Adjust, Mode, Refund
+from billing_app.billing.executions.requests import Accepted, Adjust, Mode, Refund
 from billing_app.db.enums import EndReason
 from tests.billing.counting import (
     LATER,
@@ -19,15 +18,16 @@ from tests.billing.counting import (
     consume,
     event_number,
     ledger_of,
+    refuse,
     two_with_the_second_first,
 )
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 
-def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
+def test_refund_is_limited_to_what_an_adjustment_left() -> None:
     ledger = MemoryLedger([plan(1, 10)])
-    event_id = str(ledger.accept(ask(Mode.CONSUME, 6, "a"), NOW)["event_id"])
+    event_id = str(ledger.accept(check_request(Mode.CONSUME, 6, "a"), NOW)["event_id"])
     pair = ids.decode(ids.EVENT, event_id)
     assert pair is not None
     assert ledger.accept(Adjust(1, [(1, -4)], "wrong"), NOW + SECOND)["executions_used"] == 2
@@ -37,9 +37,9 @@ def test_a_refund_gives_back_no_more_than_an_adjustment_left() -> None:
     assert (answer["executions"], answer["executions_used"]) == (2, 0)
 
 
-def test_an_adjustment_stays_within_its_plan_and_is_whole() -> None:
+def test_adjustment_stays_within_plan_and_is_all_or_nothing() -> None:
     ledger = MemoryLedger([plan(1, 10), plan(2, 5)])
-    ledger.accept(ask(Mode.RESERVE, 3, "a"), NOW)
+    ledger.accept(check_request(Mode.RESERVE, 3, "a"), NOW)
     for parts, figures in (([(1, 8)], (0, 7)), ([(1, 7), (2, 6)], (0, 5)), ([(1, -1)], (0, 7))):
         error = ledger.refuse(Adjust(1, parts, "wrong"), NOW)
         used = (error.extensions["executions_used"], error.extensions["executions_remaining"])
@@ -54,7 +54,7 @@ def test_an_adjustment_stays_within_its_plan_and_is_whole() -> None:
     assert ledger.plans[1][2].ended_because is None
 
 
-def test_no_more_than_is_left_of_an_event_can_be_refunded() -> None:
+def test_refund_is_limited_to_what_is_left_of_the_event() -> None:
     ledger = ledger_of(9)
     number = event_number(consume(ledger, 6, "k"))
     ledger.accept(Refund(1, number, 4, "most", "", PLATFORM), LATER)
@@ -64,7 +64,7 @@ def test_no_more_than_is_left_of_an_event_can_be_refunded() -> None:
     assert balances(ledger) == [(2, 0)]
 
 
-def test_a_refund_reopens_a_plan_that_was_used_up() -> None:
+def test_refund_reopens_a_depleted_plan() -> None:
     ledger = ledger_of(5)
     answer = consume(ledger, 5, "k")
     assert ledger.plans[1][1].ended_because == EndReason.DEPLETED
@@ -76,17 +76,17 @@ def test_a_refund_reopens_a_plan_that_was_used_up() -> None:
     consume(ledger, 2, "l", LATER + SECOND)
 
 
-def test_a_refund_does_not_reopen_a_plan_whose_period_is_over() -> None:
+def test_refund_does_not_reopen_a_plan_whose_period_ended() -> None:
     ledger = MemoryLedger([plan(1, 5, ends_at=LATER)])
     answer = consume(ledger, 5, "k")
     refund = Refund(1, event_number(answer), None, "it failed", "", PLATFORM)
     refunded: Any = ledger.accept(refund, LATER)
     assert refunded["executions_remaining"] == 0
     assert balances(ledger) == [(0, 0)]
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER + SECOND), BillingError)
+    assert isinstance(refuse(ledger, 1, "l", LATER + SECOND), BillingError)
 
 
-def test_a_refund_over_several_plans_gives_back_to_the_one_that_paid_last_first() -> None:
+def test_refund_goes_to_the_last_payer_first() -> None:
     ledger = ledger_of(3, 3, 9)
     number = event_number(consume(ledger, 8, "k"))
     answer: Any = ledger.accept(Refund(1, number, 4, "part", "r1", PLATFORM), LATER)
@@ -99,7 +99,7 @@ def test_a_refund_over_several_plans_gives_back_to_the_one_that_paid_last_first(
     assert error.extensions["executions_refundable"] == 0
 
 
-def test_a_refund_without_a_key_is_idempotent_by_what_it_names() -> None:
+def test_refund_without_key_is_idempotent() -> None:
     ledger = ledger_of(9)
     number = event_number(consume(ledger, 6, "k"))
     first = ledger.one(Refund(1, number, 2, "failed", "", PLATFORM), LATER)
@@ -110,7 +110,7 @@ def test_a_refund_without_a_key_is_idempotent_by_what_it_names() -> None:
     assert balances(ledger) == [(4, 0)]
 
 
-def test_a_refund_that_asks_for_more_than_was_used_is_bad_input() -> None:
+def test_refund_of_more_than_was_used_is_invalid() -> None:
     ledger = ledger_of(9)
     number = event_number(consume(ledger, 6, "k"))
     error = ledger.refuse(Refund(1, number, 7, "failed", "", PLATFORM), LATER)
@@ -118,7 +118,7 @@ def test_a_refund_that_asks_for_more_than_was_used_is_bad_input() -> None:
     assert balances(ledger) == [(6, 0)]
 
 
-def test_a_refund_cannot_be_refunded() -> None:
+def test_refund_cannot_be_refunded() -> None:
     ledger = ledger_of(9)
     number = event_number(consume(ledger, 6, "k"))
     refunded = ledger.accept(Refund(1, number, 2, "failed", "", PLATFORM), LATER)
@@ -126,7 +126,7 @@ def test_a_refund_cannot_be_refunded() -> None:
     assert isinstance(ledger.refuse(refund_again, LATER + SECOND), EventNotFoundError)
 
 
-def test_a_refund_gives_back_to_the_plan_that_paid_last_whatever_its_sequence() -> None:
+def test_last_payer_is_found_by_priority_not_sequence() -> None:
     ledger = two_with_the_second_first()
     number = event_number(consume(ledger, 5, "k"))
     answer: Any = ledger.accept(Refund(1, number, 2, "part", "", PLATFORM), LATER)

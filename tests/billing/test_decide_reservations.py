@@ -1,4 +1,4 @@
-"""Each rule of reservations, from the hold to its settling, by one example."""
+"""One example for each rule of reservations: reserve, commit, release and expire."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,8 +13,7 @@ from billing_app.billing.errors import (
     ReservationExpiredError,
     ReservationSettledError,
 )
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Commit, Mode, Release
+from billing_app.billing.executions.requests import Accepted, Commit, Mode, Release
 from billing_app.db.enums import EndReason, EventKind, ReservationStatus
 from tests.billing.counting import (
     LATER,
@@ -22,18 +21,19 @@ from tests.billing.counting import (
     balances,
     consume,
     ledger_of,
+    refuse,
     reserve,
     two_with_the_second_first,
 )
 from tests.billing.memory_ledger import MemoryLedger
-from tests.factories import NOW, PLATFORM, ask, plan
+from tests.factories import NOW, PLATFORM, check_request, plan
 
 
-def test_a_reservation_holds_until_it_is_committed() -> None:
+def test_reservation_holds_executions_until_commit() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 6, "k")
     assert balances(ledger) == [(0, 6)]
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 5, "l"), NOW), InsufficientExecutionsError)
+    assert isinstance(refuse(ledger, 5, "l"), InsufficientExecutionsError)
     answer: Any = ledger.accept(Commit(1, number, None, PLATFORM), LATER)
     assert answer["reservation"]["status"] == "committed"
     assert (answer["executions"], answer["executions_released"]) == (6, 0)
@@ -43,7 +43,7 @@ def test_a_reservation_holds_until_it_is_committed() -> None:
     assert event.refers_to == number
 
 
-def test_a_part_may_be_committed_and_the_rest_is_released() -> None:
+def test_partial_commit_releases_the_rest() -> None:
     ledger = ledger_of(4, 10)
     number = reserve(ledger, 6, "k")
     assert balances(ledger) == [(0, 4), (0, 2)]
@@ -53,7 +53,7 @@ def test_a_part_may_be_committed_and_the_rest_is_released() -> None:
     assert balances(ledger) == [(3, 0), (0, 0)]
 
 
-def test_more_than_is_held_cannot_be_committed_and_the_hold_stays() -> None:
+def test_commit_of_more_than_is_held_is_refused() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 6, "k")
     error = ledger.refuse(Commit(1, number, 7, PLATFORM), LATER)
@@ -62,7 +62,7 @@ def test_more_than_is_held_cannot_be_committed_and_the_hold_stays() -> None:
     assert balances(ledger) == [(0, 6)]
 
 
-def test_settling_is_idempotent_and_final() -> None:
+def test_commit_and_release_are_idempotent_and_final() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 6, "k")
     first = ledger.one(Commit(1, number, None, PLATFORM), LATER)
@@ -76,7 +76,7 @@ def test_settling_is_idempotent_and_final() -> None:
     assert balances(ledger) == [(6, 0)]
 
 
-def test_a_release_gives_all_back_and_writes_no_event() -> None:
+def test_release_gives_everything_back_and_writes_no_event() -> None:
     ledger = ledger_of(4, 4)
     number = reserve(ledger, 6, "k")
     answer: Any = ledger.accept(Release(1, number, PLATFORM), LATER)
@@ -87,18 +87,18 @@ def test_a_release_gives_all_back_and_writes_no_event() -> None:
     assert not ledger.events
 
 
-def test_an_expired_reservation_frees_itself_at_the_next_decision() -> None:
+def test_expired_reservation_is_released_by_the_next_decision() -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 10, "k", hold_seconds=1)
     moment_before = LATER - timedelta(microseconds=1)
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment_before), BillingError)
+    assert isinstance(refuse(ledger, 1, "l", moment_before), BillingError)
     consume(ledger, 10, "m", LATER)
     assert ledger.reservations[1, number].status == ReservationStatus.EXPIRED
     assert balances(ledger) == [(10, 0)]
 
 
 @pytest.mark.parametrize("settle", [Commit(1, 0, None, PLATFORM), Release(1, 0, PLATFORM)])
-def test_an_expired_reservation_cannot_be_settled(settle: Commit | Release) -> None:
+def test_expired_reservation_cannot_be_committed_or_released(settle: Commit | Release) -> None:
     ledger = ledger_of(10)
     number = reserve(ledger, 10, "k", hold_seconds=1)
     error = ledger.refuse(msgspec.structs.replace(settle, number=number), LATER)
@@ -107,45 +107,47 @@ def test_an_expired_reservation_cannot_be_settled(settle: Commit | Release) -> N
     assert balances(ledger) == [(0, 0)]
 
 
-def test_a_reservation_is_honoured_though_its_plan_has_ended() -> None:
+def test_reservation_is_honoured_after_its_plan_ended() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     number = reserve(ledger, 6, "k")
     moment = LATER + SECOND
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), moment), BillingError)
+    assert isinstance(refuse(ledger, 1, "l", moment), BillingError)
     answer: Any = ledger.accept(Commit(1, number, 5, PLATFORM), moment)
     assert ledger.parts(answer["event_id"]) == [(1, 5)]
     assert answer["executions_remaining"] == 0
-    ledger.refuse(ask(Mode.CONSUME, 1, "m"), moment)
+    refuse(ledger, 1, "m", moment)
     kept = ledger.plans[1][1]
     assert (kept.used, kept.held) == (5, 0)
     assert (kept.ended_at, kept.ended_because) == (LATER, EndReason.PERIOD_ENDED)
 
 
-def test_a_plan_that_holds_something_takes_no_more_from_its_end_on() -> None:
+def test_ended_plan_with_a_reservation_is_not_used() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     reserve(ledger, 6, "k")
-    assert isinstance(ledger.refuse(ask(Mode.CHECK, 1), LATER), InsufficientExecutionsError)
-    assert isinstance(ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER), InsufficientExecutionsError)
+    assert isinstance(
+        ledger.refuse(check_request(Mode.CHECK, 1), LATER), InsufficientExecutionsError
+    )
+    assert isinstance(refuse(ledger, 1, "l", LATER), InsufficientExecutionsError)
 
 
-def test_a_hold_that_outlives_its_plan_is_freed_when_it_expires() -> None:
+def test_reservation_of_an_ended_plan_is_released_when_it_expires() -> None:
     ledger = MemoryLedger([plan(1, 10, ends_at=LATER)])
     reserve(ledger, 6, "k", hold_seconds=60)
-    ledger.refuse(ask(Mode.CONSUME, 1, "l"), LATER + SECOND)
+    refuse(ledger, 1, "l", LATER + SECOND)
     assert balances(ledger) == [(0, 6)]
-    ledger.refuse(ask(Mode.CONSUME, 1, "m"), NOW + 60 * SECOND)
+    refuse(ledger, 1, "m", NOW + 60 * SECOND)
     assert balances(ledger) == [(0, 0)]
     assert ledger.plans[1][1].ended_because == EndReason.PERIOD_ENDED
 
 
-def test_a_part_is_committed_from_the_plan_that_is_used_first() -> None:
+def test_partial_commit_uses_the_first_plan_of_the_queue() -> None:
     ledger = two_with_the_second_first()
     number = reserve(ledger, 5, "k")
     answer: Any = ledger.accept(Commit(1, number, 3, PLATFORM), LATER)
     assert ledger.parts(answer["event_id"]) == [(2, 3)]
 
 
-def test_a_reservation_is_honoured_when_its_plan_is_stopped_meanwhile() -> None:
+def test_reservation_is_honoured_after_its_plan_was_stopped() -> None:
     ledger = MemoryLedger([plan(1, 10)])
     number = reserve(ledger, 4, "a")
     ledger.plans[1][1].paused_at = ledger.plans[1][1].blocked_at = NOW

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import add_plan
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Decision
+from billing_app.billing.executions.receipts import read_receipt
+from billing_app.billing.executions.requests import Decision
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.service import PlanState, PlanView, read_current, read_history
@@ -22,7 +23,7 @@ from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
-from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne
+from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne, read_refunded
 from billing_app.billing.staff.repairs.repair import RepairServices
 from billing_app.billing.staff.repairs.service import carry_out, undo
 from billing_app.billing.usage.service import Days, GroupBy, list_events, read_daily
@@ -34,7 +35,7 @@ from tests.billing.operations import (
     Operation,
     Repair,
     Tenant,
-    asks,
+    check_operations,
     expected_of,
     few,
     indexes,
@@ -73,7 +74,7 @@ class LedgerMachine(RuleBasedStateMachine):
         decided = self._decide(PLATFORM_SERVICE, batch, together=False)
         assert decided == self._expect(batch)
 
-    @rule(operation=asks, times=st.integers(2, 4))
+    @rule(operation=check_operations, times=st.integers(2, 4))
     def the_same_request_at_the_same_time(self, operation: Operation, times: int) -> None:
         batch = [operation] * times
         decided = self._decide(PLATFORM_SERVICE, batch, together=False)
@@ -139,7 +140,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _repair(
         self, account: Tenant, work: Coroutine[Any, Any, EntryView], expected: Outcome
     ) -> bool:
-        """Do it; True when it was done. The model must have come to the same."""
+        """Run a repair, whose outcome must match the model's; True when it was done."""
         code, entry = "", None
         try:
             entry = self.service.run(work)
@@ -154,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return True
 
     @rule(tenant=tenants, index=indexes)
-    def a_hold_runs_out(self, tenant: int, index: int) -> None:
+    def a_reservation_expires(self, tenant: int, index: int) -> None:
         account = self._touch(tenant)
         if index >= len(account.reservations):
             return
@@ -202,8 +203,8 @@ class LedgerMachine(RuleBasedStateMachine):
             )
 
     @rule(tenant=tenants, index=st.integers(0, 3), end=st.booleans())
-    def a_period_ends_or_is_put_off(self, tenant: int, index: int, *, end: bool) -> None:
-        """Its start moves to tomorrow or its end to now; only an open plan's does."""
+    def a_period_ends_or_is_postponed(self, tenant: int, index: int, *, end: bool) -> None:
+        """Move an open plan's start to tomorrow or its end to now."""
         account = self._touch(tenant)
         if index >= len(account.model.plans):
             return
@@ -225,7 +226,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     @rule(tenant=tenants, index=st.integers(0, 3))
-    def a_put_off_plan_starts(self, tenant: int, index: int) -> None:
+    def a_postponed_plan_starts(self, tenant: int, index: int) -> None:
         account = self._touch(tenant)
         now = datetime.now(UTC)
         if index < len(account.model.plans) and account.model.plans[index].starts_at > now:
@@ -239,7 +240,7 @@ class LedgerMachine(RuleBasedStateMachine):
             )
 
     @invariant()
-    def balances_and_views_are_the_models(self) -> None:
+    def balances_and_views_match_the_model(self) -> None:
         for tenant in self.tenants:
             if tenant.is_touched:
                 tenant.is_touched = False
@@ -281,6 +282,20 @@ class LedgerMachine(RuleBasedStateMachine):
         used = sum(plan.used for plan in tenant.model.plans)
         assert sum(row.used - row.refunded for row in daily) == used
         assert sum(event.executions for event in events.items) == used
+        await self._check_refunds(tenant)
+
+    async def _check_refunds(self, tenant: Tenant) -> None:
+        """In SQL (for lists) as in Python (for receipts), and as in the model."""
+        database, account = self.service.database, tenant.holder
+        model = tenant.model
+        refunded = await read_refunded(database, OPERATOR, account.account_id, tenant.events)
+        for index, number in enumerate(tenant.events):
+            event_id = ids.encode(ids.EVENT, account.account_number, number)
+            receipt = await read_receipt(database, OPERATOR, event_id)
+            assert receipt.executions_refunded == refunded.get(number, 0)
+            if index in model.refundable:
+                left = sum(model.refundable[index].values())
+                assert receipt.executions_refunded == model.events[index] - left
 
     def _touch(self, index: int) -> Tenant:
         self.tenants[index].is_touched = True
@@ -348,8 +363,8 @@ def _check_plan_view(view: PlanView, plan: ModelPlan, now: datetime) -> None:
 
 
 def _ended(plan: ModelPlan, now: datetime) -> EndReason | None:
-    over = plan.ends_at is not None and plan.ends_at <= now
-    return plan.closed or (EndReason.PERIOD_ENDED if over else None)
+    has_ended = plan.ends_at is not None and plan.ends_at <= now
+    return plan.closed or (EndReason.PERIOD_ENDED if has_ended else None)
 
 
 def _remember(numbers: list[int], pair: tuple[int, int] | None) -> None:

@@ -1,4 +1,4 @@
-"""Several processes at once, each with its own lanes: counted exactly, once, without deadlock."""
+"""Several concurrent processes, each with its own lanes: exact counts, no deadlock."""
 
 import json
 import random
@@ -38,7 +38,7 @@ def url(own_database_url: str) -> str:
     return own_database_url
 
 
-async def test_2000_concurrent_consumes_at_a_balance_of_500_accept_exactly_500(
+async def test_2000_concurrent_consumes_of_500_executions_accept_exactly_500(
     processes: Processes, url: str
 ) -> None:
     holder = organization(url, 300, 200)
@@ -59,7 +59,7 @@ async def test_2000_concurrent_consumes_at_a_balance_of_500_accept_exactly_500(
     assert await _differences(url) == []
 
 
-async def test_200_concurrent_requests_with_one_key_count_once_and_get_the_same_bytes(
+async def test_200_concurrent_requests_with_one_key_count_once(
     processes: Processes, url: str
 ) -> None:
     holder = organization(url, 500)
@@ -74,7 +74,7 @@ async def test_200_concurrent_requests_with_one_key_count_once_and_get_the_same_
     assert await _differences(url) == []
 
 
-async def test_many_new_users_at_once_get_one_trial_each(processes: Processes, url: str) -> None:
+async def test_concurrent_new_users_get_one_trial_each(processes: Processes, url: str) -> None:
     warm = organization(url, 1)
     users = [f"new-{n}" for n in range(120)]
     groups: list[list[list[Item]]] = []
@@ -95,7 +95,9 @@ async def test_many_new_users_at_once_get_one_trial_each(processes: Processes, u
     assert await _differences(url) == []
 
 
-async def test_crossing_accounts_never_deadlock(processes: Processes, url: str) -> None:
+async def test_batches_with_the_same_accounts_never_deadlock(
+    processes: Processes, url: str
+) -> None:
     holders = [organization(url, 10_000) for _ in range(8)]
     groups: list[list[list[Item]]] = []
     for process in range(PROCESSES):
@@ -131,7 +133,7 @@ def _run(
     warm: str = "",
     at_once: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Each process decides its groups, so many at once; they start together."""
+    """Each process decides its groups, up to `at_once` concurrently; all start together."""
     warm = warm or groups[0][0][0]["organization_id"]
     for process, own in zip(processes, groups, strict=True):
         job = {"url": url, "warm": warm, "groups": own, "at_once": at_once}

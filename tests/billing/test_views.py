@@ -42,7 +42,7 @@ def test_pace(rows: list[DailyRow], remaining: int, expected: Pace) -> None:
     assert pace_of(rows, remaining=remaining, today=TODAY) == expected
 
 
-def test_days_are_in_order_and_not_too_many() -> None:
+def test_day_ranges_are_ordered_and_limited() -> None:
     Days(TODAY, TODAY)
     Days(TODAY - timedelta(days=MAX_DAYS - 1), TODAY)
     for first in (TODAY + timedelta(days=1), TODAY - timedelta(days=MAX_DAYS)):
@@ -69,11 +69,11 @@ def ended(sequence: int, because: EndReason, hours_ago: int, **more: Any) -> Pla
     return plan(sequence, 5, **(values | more))
 
 
-def test_no_plans_no_timeline() -> None:
+def test_timeline_without_plans_is_empty() -> None:
     assert views() == []
 
 
-def test_the_first_plan_begins_at_its_start() -> None:
+def test_first_plan_begins_at_its_start() -> None:
     (view,) = views(plan(1, 5))
     assert view.state is PlanState.CURRENT
     assert (view.began_at, view.began_because) == (view.starts_at, BeginReason.FIRST_PLAN)
@@ -81,7 +81,7 @@ def test_the_first_plan_begins_at_its_start() -> None:
     assert view.remaining == 5
 
 
-def test_plans_wait_in_the_queue() -> None:
+def test_later_plans_are_upcoming() -> None:
     assert states(plan(1, 5), plan(2, 5), plan(3, 5)) == [
         PlanState.CURRENT,
         PlanState.UPCOMING,
@@ -97,7 +97,9 @@ def test_plans_wait_in_the_queue() -> None:
         (EndReason.CANCELLED, BeginReason.PREVIOUS_CANCELLED),
     ],
 )
-def test_the_next_begins_when_the_one_before_ends(because: EndReason, reason: BeginReason) -> None:
+def test_next_plan_begins_when_the_previous_one_ends(
+    because: EndReason, reason: BeginReason
+) -> None:
     first, second = views(ended(1, because, 3), plan(2, 5))
     assert first.state is PlanState.ENDED
     assert first.remaining == 0
@@ -106,7 +108,7 @@ def test_the_next_begins_when_the_one_before_ends(because: EndReason, reason: Be
     assert (second.began_at, second.began_because) == (NOW - 3 * HOUR, reason)
 
 
-def test_a_period_that_is_over_ends_a_plan_before_any_decision_writes_it_down() -> None:
+def test_plan_ends_with_its_period_before_any_decision() -> None:
     first, second = views(plan(1, 5, ends_at=NOW), plan(2, 5))
     assert (first.state, first.ended_because) == (PlanState.ENDED, EndReason.PERIOD_ENDED)
     assert first.ended_at == NOW
@@ -115,7 +117,7 @@ def test_a_period_that_is_over_ends_a_plan_before_any_decision_writes_it_down() 
     assert states(last) == [PlanState.CURRENT]
 
 
-def test_a_plan_that_is_held_to_the_last_execution_lets_the_next_begin() -> None:
+def test_fully_reserved_plan_lets_the_next_begin() -> None:
     first, second = views(
         plan(1, 5, held=5, began_at=NOW - HOUR), plan(2, 5, used=1, began_at=NOW - HOUR)
     )
@@ -124,12 +126,12 @@ def test_a_plan_that_is_held_to_the_last_execution_lets_the_next_begin() -> None
     assert second.began_because is BeginReason.PREVIOUS_FULL
 
 
-def test_a_plan_whose_start_is_to_come_waits() -> None:
+def test_future_plan_waits() -> None:
     (view,) = views(plan(1, 5, starts_at=NOW + HOUR))
     assert (view.state, view.began_at) == (PlanState.UPCOMING, None)
 
 
-def test_a_plan_whose_start_is_to_come_waits_though_staff_moved_executions_to_it() -> None:
+def test_future_plan_waits_when_staff_moved_executions_to_it() -> None:
     corrected = plan(1, 5, used=2, began_at=NOW - HOUR, starts_at=NOW + HOUR)
     assert states(corrected) == [PlanState.UPCOMING]
 
@@ -142,16 +144,14 @@ def test_a_plan_whose_start_is_to_come_waits_though_staff_moved_executions_to_it
     ],
 )
 @pytest.mark.parametrize("before", [plan(1, 5), ended(1, EndReason.DEPLETED, 1)])
-def test_a_plan_that_ended_before_its_turn_never_began(
-    before: PlanBalance, over: PlanBalance
-) -> None:
+def test_plan_that_ended_in_the_queue_never_began(before: PlanBalance, over: PlanBalance) -> None:
     view = views(before, over)[1]
     assert view.state is PlanState.ENDED
     assert (view.began_at, view.began_because) == (None, None)
 
 
 @pytest.mark.parametrize("overdue", [{}, {"suspended_at": NOW - HOUR}])
-def test_a_plan_is_in_force_while_those_before_it_are_still_to_start(
+def test_plan_is_current_while_earlier_ones_start_in_the_future(
     overdue: dict[str, Any],
 ) -> None:
     later = plan(1, 5, starts_at=NOW + HOUR)
@@ -160,7 +160,7 @@ def test_a_plan_is_in_force_while_those_before_it_are_still_to_start(
     assert (view.began_at, view.began_because) == (view.starts_at, BeginReason.FIRST_PLAN)
 
 
-def test_what_began_stays_so_when_a_plan_before_it_starts_later() -> None:
+def test_begun_plan_stays_current_when_an_earlier_one_starts_later() -> None:
     gone = ended(2, EndReason.CANCELLED, 3, used=0, began_at=None)
     _, view = views(plan(1, 5, starts_at=NOW - HOUR), gone)
     assert (view.began_at, view.began_because) == (view.starts_at, BeginReason.FIRST_PLAN)

@@ -12,9 +12,11 @@ import httpx
 import psycopg
 import pytest
 
+from billing_app import __version__
 from billing_app.db.engine import Database
 from billing_app.jobs.liveness import STALE_AFTER, is_worker_alive
-from tests.conftest import create_database, server_environment
+from tests.conftest import server_environment
+from tests.databases import create_database
 from tests.processes import (
     api_process,
     free_port,
@@ -31,10 +33,15 @@ def environment(own_database_url: str) -> dict[str, str]:
     return server_environment(own_database_url)
 
 
+def test_version_needs_no_settings() -> None:
+    ended = run_command({}, "--version")
+    assert (ended.returncode, ended.stdout) == (0, f"{__version__}\n")
+
+
 @pytest.mark.parametrize(
     ("command", "name"), [("api", "TRIAL_PLAN_EXECUTIONS"), ("serve", "PUBLIC_ORG_ID")]
 )
-def test_a_missing_setting_stops_the_start_with_one_line(
+def test_missing_setting_stops_the_start_with_one_line(
     environment: dict[str, str], command: str, name: str
 ) -> None:
     del environment[name]
@@ -44,7 +51,7 @@ def test_a_missing_setting_stops_the_start_with_one_line(
     assert name in ended.stderr
 
 
-def test_a_malformed_setting_is_named(environment: dict[str, str]) -> None:
+def test_malformed_setting_is_named(environment: dict[str, str]) -> None:
     ended = run_command(environment | {"TRIAL_PLAN_EXECUTIONS": "many"}, "verify")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "TRIAL_PLAN_EXECUTIONS" in ended.stderr
@@ -73,7 +80,7 @@ def test_a_malformed_setting_is_named(environment: dict[str, str]) -> None:
         ({"DATABASE_URL": "sqlite:///x"}, "DATABASE_URL"),
     ],
 )
-def test_what_cannot_work_is_told_at_the_start(
+def test_invalid_settings_stop_the_start(
     environment: dict[str, str], given: dict[str, str], name: str
 ) -> None:
     ended = run_command(environment | given, "verify")
@@ -82,7 +89,7 @@ def test_what_cannot_work_is_told_at_the_start(
     assert "secret" not in ended.stderr
 
 
-def test_a_setting_that_is_empty_is_not_set(environment: dict[str, str]) -> None:
+def test_empty_setting_counts_as_not_set(environment: dict[str, str]) -> None:
     empty = dict.fromkeys(("SMTP_HOST", "SMTP_PORT", "SMTP_USERNAME", "MAIL_DIRECTORY"), "")
     code = "from billing_app.composition import get_services; print(get_services().mailer)"
     told = {"MAIL_FROM": '"Billing, Inc" <billing@example.com>'}
@@ -96,7 +103,7 @@ def test_a_setting_that_is_empty_is_not_set(environment: dict[str, str]) -> None
     assert done.stdout == "None\n"
 
 
-def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(
+def test_outdated_database_is_refused_with_the_fix(
     server_url: str,
 ) -> None:
     environment = server_environment(create_database(server_url, "behind"))
@@ -108,16 +115,16 @@ def test_a_database_that_is_behind_is_refused_with_the_command_that_helps(
     assert run_command(environment, "verify").returncode == 0
 
 
-def test_a_database_that_does_not_answer_is_one_line(environment: dict[str, str]) -> None:
+def test_unreachable_database_is_one_line(environment: dict[str, str]) -> None:
     away = {"DATABASE_URL": "postgresql://somebody:secret@127.0.0.1:1/billing"}
     for command in ("api", "migrate"):
         ended = run_command(environment | away, command)
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-        assert "database does not answer" in ended.stderr
+        assert "database does not respond" in ended.stderr
         assert "secret" not in ended.stderr
 
 
-def test_ids_and_keys_stand_alone_on_their_line(environment: dict[str, str]) -> None:
+def test_ids_and_keys_are_printed_alone(environment: dict[str, str]) -> None:
     made = run_command(environment, "accounts", "create-organization", "Acme", "--executions", "7")
     assert re.fullmatch(r"org_\w+\n", made.stdout)
     organization = made.stdout.strip()
@@ -132,7 +139,7 @@ def test_ids_and_keys_stand_alone_on_their_line(environment: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("name", ["", "  ", "n" * 256, "a\x01b", "a\nb"])
-def test_a_name_that_is_none_is_one_line(environment: dict[str, str], name: str) -> None:
+def test_invalid_name_is_one_line(environment: dict[str, str], name: str) -> None:
     made = run_command(environment, "accounts", "create-organization", "A", "--executions", "1")
     organization = made.stdout.strip()
     for arguments in (
@@ -145,14 +152,14 @@ def test_a_name_that_is_none_is_one_line(environment: dict[str, str], name: str)
         assert ended.stderr.startswith("A name ")
 
 
-def test_a_number_that_no_key_has_is_refused(environment: dict[str, str]) -> None:
+def test_unknown_key_number_is_refused(environment: dict[str, str]) -> None:
     for number in ("0", str(2**63), "1" * 30):
         ended = run_command(environment, "keys", "revoke", number)
         assert ended.returncode == 2
         assert "Traceback" not in ended.stderr
 
 
-def test_a_revoked_key_is_refused(environment: dict[str, str]) -> None:
+def test_revoked_key_is_refused(environment: dict[str, str]) -> None:
     key = run_command(
         environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
     ).stdout.strip()
@@ -168,7 +175,7 @@ def test_a_revoked_key_is_refused(environment: dict[str, str]) -> None:
     assert answer.status_code == 401
 
 
-def test_verify_names_what_differs(environment: dict[str, str], own_database_url: str) -> None:
+def test_verify_lists_differences(environment: dict[str, str], own_database_url: str) -> None:
     run_command(environment, "accounts", "create-organization", "Acme", "--executions", "7")
     assert run_command(environment, "verify").returncode == 0
     with psycopg.connect(own_database_url) as connection:
@@ -178,7 +185,7 @@ def test_verify_names_what_differs(environment: dict[str, str], own_database_url
     assert "plan used, plan 1: expected 0, found 3" in ended.stdout
 
 
-def test_demo_data_is_made_once_and_agrees_with_its_ledger(environment: dict[str, str]) -> None:
+def test_demo_data_is_seeded_once_and_matches_its_ledger(environment: dict[str, str]) -> None:
     first = run_command(environment, "seed", "--demo")
     assert first.returncode == 0, first.stderr
     assert "ada@example.com" in first.stdout
@@ -187,10 +194,8 @@ def test_demo_data_is_made_once_and_agrees_with_its_ledger(environment: dict[str
     assert run_command(environment, "verify").returncode == 0
 
 
-def test_the_demo_keeps_away_from_a_database_in_use(
-    environment: dict[str, str], own_database_url: str
-) -> None:
-    """Its password is known to all."""
+def test_demo_refuses_a_database_in_use(environment: dict[str, str], own_database_url: str) -> None:
+    """The demo's password is public."""
     with psycopg.connect(own_database_url) as connection:
         connection.execute(
             "INSERT INTO users (id, email, name, password_hash, created_at)"
@@ -203,14 +208,14 @@ def test_the_demo_keeps_away_from_a_database_in_use(
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
 
 
-def test_the_demo_refuses_a_live_stripe_key(environment: dict[str, str]) -> None:
+def test_demo_refuses_a_live_stripe_key(environment: dict[str, str]) -> None:
     for key in ("sk_live_secret123", "rk_live_secret123"):
         ended = run_command(environment | {"STRIPE_SECRET_KEY": key}, "demo", "--api-only")
         assert ended.returncode == 2
         assert "secret123" not in ended.stdout + ended.stderr
 
 
-def test_several_workers_share_the_ledger_and_the_metrics(environment: dict[str, str]) -> None:
+def test_several_workers_share_ledger_and_metrics(environment: dict[str, str]) -> None:
     organization = run_command(
         environment, "accounts", "create-organization", "Acme", "--executions", "50"
     ).stdout.strip()
@@ -225,7 +230,7 @@ def test_several_workers_share_the_ledger_and_the_metrics(environment: dict[str,
     assert sum(map(float, batches)) == 60
 
 
-def test_a_killed_server_leaves_nobody_on_its_port(environment: dict[str, str]) -> None:
+def test_killed_server_frees_its_port(environment: dict[str, str]) -> None:
     port = free_port()
     arguments = ("api", "--port", str(port), "--workers", "2")
     for _ in range(2):
@@ -244,7 +249,7 @@ def _consume(base_url: str, key: str, organization: str, number: int) -> int:
     return httpx.post(address, json=body, headers=headers).status_code
 
 
-async def test_the_worker_runs_until_it_is_told_to_stop(
+async def test_worker_runs_until_stopped(
     environment: dict[str, str], own_database_url: str
 ) -> None:
     database = Database(own_database_url)

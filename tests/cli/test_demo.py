@@ -1,4 +1,4 @@
-"""The demo as a person starts it: on taken ports, twice, killed, and looked after from outside."""
+"""The demo: on taken ports, twice, killed, and maintained from outside."""
 
 import os
 import re
@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from billing_app.demo.seed import TRIAL_EMAIL
+from tests.fork_server import AppProcess
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 
 SETTINGS = ("DATABASE_URL", "TRIAL_PLAN_EXECUTIONS", "PUBLIC_ORG_ID", "STRIPE_SECRET_KEY")
@@ -28,7 +29,7 @@ MAIL_SECONDS = 30.0
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """No settings at all, a data directory of its own."""
+    """No settings, and a separate data directory."""
     tmp_path.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     return kept | {"DATA_DIRECTORY": str(tmp_path / "data")}
@@ -36,12 +37,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port where somebody else answers."""
+    """A port that another program uses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
-def test_the_demo_makes_its_own_way(environment: dict[str, str], taken_port: int) -> None:
+def test_demo_starts_without_settings_beside_taken_ports(
+    environment: dict[str, str], taken_port: int
+) -> None:
     wanted = {"STRIPE_API_BASE": f"http://127.0.0.1:{taken_port}"}
     port = free_port()
     process = start_command(environment | wanted, "demo", "--api-only", "--port", str(port))
@@ -82,31 +85,31 @@ def _share_with_a_second_one_on_another_port(environment: dict[str, str]) -> Non
         process.communicate(timeout=30)
 
 
-def test_what_the_demo_runs_beside_it_ends_without_a_word() -> None:
+def test_demo_child_process_ends_silently_with_its_parent() -> None:
     command = [sys.executable, "-m", "billing_app.demo.processes", "calendar", "2026"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert (process.stderr.read(), process.wait()) == (b"", 0)
 
 
-def _read_until_told_the_way(process: "subprocess.Popen[str]") -> str:
-    """All that is said until then."""
+def _read_until_told_the_way(process: AppProcess) -> str:
+    """The output up to the curl command."""
     assert process.stdout is not None
     said = ""
     for line in process.stdout:
         said += line
         if "curl" in line:
             return said
-    raise AssertionError("the demo ended without a way to try it")
+    raise AssertionError("the demo ended without printing a curl command")
 
 
 def _looks_like_a_business(environment: dict[str, str], base_url: str) -> None:
-    """Months of use in the rhythm of weeks, trials of whom some buy, a payment that failed; and
-    what was made up at Stripe's stand-in is what is here."""
+    """Months of weekly rhythm, trials that convert, a failed payment; and the database matches
+    the Stripe sandbox."""
     compared = run_command(environment, "reconcile", "--dry-run").stdout.splitlines()
-    # Events whose delivery is tried again after a while are no difference that stays.
+    # Events that are still being delivered are not lasting differences.
     assert [line for line in compared[:-1] if not line.startswith("event ")] == []
-    assert "differences" in compared[-1]
+    assert "Differences" in compared[-1]
     arguments = ("--name", "n", "--scope", "staff", "--platform")
     key = run_command(environment, "keys", "create", *arguments).stdout.strip()
     today = datetime.now(UTC).date()
@@ -130,7 +133,7 @@ def _looks_like_a_business(environment: dict[str, str], base_url: str) -> None:
 
 
 def _consume(environment: dict[str, str], base_url: str) -> None:
-    """With a new key, as its owner would who has no settings either."""
+    """With a new key, created without settings."""
     made = run_command(
         environment, "keys", "create", "--name", "n", "--scope", "executions", "--platform"
     )
@@ -143,7 +146,7 @@ def _consume(environment: dict[str, str], base_url: str) -> None:
 
 
 def _keeps_mail(environment: dict[str, str], base_url: str) -> None:
-    """What would be mailed elsewhere can be read, by the owner of the data alone."""
+    """Mail is saved in files that only the owner can read."""
     form, headers = {"email": TRIAL_EMAIL}, {"Origin": base_url}
     answer = httpx.post(f"{base_url}/billing/password-resets", data=form, headers=headers)
     assert answer.headers["location"] == "/forgot-password?said=mailed"
@@ -168,19 +171,19 @@ def _wait_until_gone(address: str) -> None:
         except httpx.ConnectError:
             return
         except httpx.TransportError:
-            pass  # it ended while it was asked
+            pass  # it ended during the request
         time.sleep(0.1)
     raise AssertionError("the sandbox outlived its demo")
 
 
 def _stop_postgres(environment: dict[str, str]) -> None:
-    """What the killed process could not do."""
+    """Clean up after the killed process."""
     directory = Path(environment["DATA_DIRECTORY"], "postgres")
     postmaster = int((directory / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGINT)
 
 
-def test_the_demo_minds_env_files(environment: dict[str, str], tmp_path: Path) -> None:
+def test_demo_reads_env_files(environment: dict[str, str], tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     (tmp_path / ".env").write_text("trial_plan_executions=7\nSTRIPE_SECRET_KEY=sk_live_1\n")
     program = (
@@ -199,6 +202,6 @@ def test_the_demo_minds_env_files(environment: dict[str, str], tmp_path: Path) -
         check=True,
     )
     assert ended.stdout.splitlines() == [
-        "STRIPE_SECRET_KEY: the demo refuses a live key",
+        "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys.",
         "7 http://localhost:3001",
     ]

@@ -1,4 +1,4 @@
-"""The app on a PostgreSQL that is not its own: over TCP, with a password that needs encoding."""
+"""The app on an external PostgreSQL: over TCP, with a password that needs encoding."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def server() -> Iterator[OwnServer]:
 
 @pytest.fixture(scope="module")
 def environment(server: OwnServer) -> dict[str, str]:
-    """Of an app on a database that has everything of the demo."""
+    """The environment of an app on a database with all demo data."""
     made = server_environment(_make(server, "whole"))
     assert run_command(made, "migrate").returncode == 0
     seeded = run_command(made, "seed", "--demo")
@@ -61,7 +61,7 @@ def _consume_once(environment: dict[str, str], base_url: str) -> httpx.Response:
         ("postgresql+asyncpg://", "?target_session_attrs=read-write"),
     ],
 )
-def test_the_api_decides_whatever_the_url_is_like(
+def test_api_accepts_every_form_of_database_url(
     environment: dict[str, str], scheme: str, query: str
 ) -> None:
     url = environment["DATABASE_URL"].replace("postgresql://", scheme) + query
@@ -70,8 +70,10 @@ def test_the_api_decides_whatever_the_url_is_like(
     assert (answer.status_code, answer.json()["executions_remaining"]) == (200, 6)
 
 
-def test_pages_and_worker_share_it(environment: dict[str, str], server: OwnServer) -> None:
-    """The worker's own tables stand in a schema of their own in the same database."""
+def test_pages_and_worker_share_one_database(
+    environment: dict[str, str], server: OwnServer
+) -> None:
+    """The worker keeps its tables in a separate schema of the same database."""
     from billing_app.serving import build_pages
 
     build_pages()
@@ -96,7 +98,7 @@ def test_pages_and_worker_share_it(environment: dict[str, str], server: OwnServe
     assert run_command(environment, "verify").returncode == 0
 
 
-def test_a_database_that_is_behind_names_the_command(server: OwnServer) -> None:
+def test_outdated_database_names_the_migrate_command(server: OwnServer) -> None:
     behind = server_environment(_make(server, "behind"))
     for command in (("api",), ("worker",), ("verify",), ("keys", "list")):
         ended = run_command(behind, *command)
@@ -105,9 +107,7 @@ def test_a_database_that_is_behind_names_the_command(server: OwnServer) -> None:
 
 
 @pytest.mark.parametrize("command", ["migrate", "verify", "api", "worker"])
-def test_what_cannot_connect_is_one_line_without_the_password(
-    server: OwnServer, command: str
-) -> None:
+def test_connection_error_is_one_line_without_the_password(server: OwnServer, command: str) -> None:
     unreachable = f"postgresql://billing:{WRONG.replace('@', '%40')}@127.0.0.1:1/billing"
     for url, why in (
         (server.url(password=WRONG), "password authentication failed"),
@@ -117,13 +117,13 @@ def test_what_cannot_connect_is_one_line_without_the_password(
     ):
         ended = run_command(server_environment(url), command)
         assert (ended.returncode, ended.stderr.count("\n")) == (REFUSED, 1), ended.stderr
-        assert ended.stderr.startswith("The database does not answer: ")
+        assert ended.stderr.startswith("The database does not respond: ")
         assert why in ended.stderr
         assert not [secret for secret in (WRONG, PASSWORD, "%40") if secret in ended.stderr]
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, "se@cret", "se/cret", "se?cret", "se#cret", "cret%"])
-def test_a_password_that_is_not_encoded_is_told_without_it(secret: str) -> None:
+def test_unencoded_password_is_refused_without_printing_it(secret: str) -> None:
     ended = run_command(
         server_environment(f"postgresql://billing:{secret}@127.0.0.1:5432/billing"), "migrate"
     )

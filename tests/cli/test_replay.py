@@ -1,4 +1,4 @@
-"""The real trace through the real server: 8,819 rows against plans of 5,000 and 3,000."""
+"""A real trace through a real server: 8,819 rows against plans of 5,000 and 3,000."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ COUNTS = re.compile(r"accepted (\d+)  denied (\d+)  replayed (\d+)")
 
 
 @pytest.mark.timeout(1200)
-def test_replaying_the_trace_counts_exactly_and_only_once(own_database_url: str) -> None:
+def test_replayed_trace_is_counted_exactly_once(own_database_url: str) -> None:
     environment = server_environment(own_database_url)
     organization = run_command(
         environment, "accounts", "create-organization", "Trace", "--executions", "5000"
@@ -49,13 +49,13 @@ def test_replaying_the_trace_counts_exactly_and_only_once(own_database_url: str)
 
 @pytest.fixture
 def odd_file(tmp_path: Path) -> Path:
-    """A trace of three rows without times, whose name is no ASCII."""
+    """A trace of three rows without times and with a non-ASCII name."""
     file = tmp_path / "läufe 1.csv"
     file.write_text("a,b\n1,2\n3,4\n5,6\n")
     return file
 
 
-def test_odd_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
+def test_replay_refuses_unusable_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
     environment = server_environment(own_database_url)
     organization = run_command(
         environment, "accounts", "create-organization", "Odd", "--executions", "2"
@@ -85,7 +85,7 @@ def test_odd_files_and_addresses(own_database_url: str, odd_file: Path) -> None:
         assert word in refused.stderr
 
 
-def test_times_as_they_are_written(tmp_path: Path) -> None:
+def test_replay_reads_common_time_formats(tmp_path: Path) -> None:
     file = tmp_path / "times.csv"
     times = (
         "2023-11-16 18:15:46+00:00",
@@ -126,7 +126,7 @@ def _arguments(organization: str, base_url: str, key: str) -> tuple[str, ...]:
 
 
 def _stop_early(environment: dict[str, str], arguments: tuple[str, ...], url: str) -> int:
-    """Start a replay, interrupt it on the way; returns how many executions were counted by then."""
+    """Interrupt a replay; returns how many executions were counted by then."""
     process = start_command(environment, *arguments)
     counted = 0
     while counted < 300 and process.poll() is None:

@@ -14,7 +14,8 @@ from billing_app.db import migrations
 from billing_app.db.migrations import DatabaseBehindError
 from billing_app.db.tables import Plan
 from tests.api.server import ApiServer
-from tests.conftest import create_database, server_environment
+from tests.conftest import server_environment
+from tests.databases import create_database
 from tests.factories import connect, organization
 
 MakeDatabase = Callable[[], str]

@@ -1,6 +1,8 @@
 """The whole app on a free port with the demo's data, and browsers that look at it."""
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    Error,
     Page,
     StorageState,
     expect,
@@ -19,7 +22,8 @@ from billing_app import routes
 from billing_app.db.enums import Scope
 from billing_app.demo.seed import OWNER_EMAIL, PASSWORD, TRIAL_EMAIL
 from billing_app.serving import build_pages
-from tests.conftest import create_database, server_environment
+from tests.conftest import server_environment
+from tests.databases import create_database
 from tests.factories import api_key, connect
 from tests.mailbox import Mailbox
 from tests.pages.browser import find_browser
@@ -27,11 +31,37 @@ from tests.processes import free_port, run_command, start_command, wait_until_re
 from tests.stripe_sandbox.running import KEY, Sandbox
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
-LOG = ARTIFACTS / "servers.log"
+# Each process of a run that is spread over several has an app of its own.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
 WAIT_MS = 15_000
 WEBHOOK_SECRET = "whsec_pages"
+# Pages that nobody waits for in vain: their polls are what tests wait for most.
+QUICK_PAGES = {
+    "PAGE_POLL_SECONDS": "0.5",
+    "PAGE_RETRY_SECONDS": "1",
+    "PAGE_PATIENCE_SECONDS": "6",
+    "DIALOG_PATIENCE_SECONDS": "6",
+    "SEARCH_SECONDS": "0.1",
+}
+
+# A run that is spread over processes by file begins with these: none is left alone with them.
+LONGEST = (
+    "test_database_down",
+    "test_staff_events",
+    "test_staff_keyboard",
+    "test_staff_repairs",
+    "test_staff_forms",
+    "test_paying",
+    "test_staff_tables",
+    "test_payments_down",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST, -len(LONGEST))}
+    items.sort(key=lambda item: rank.get(item.path.stem, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +114,13 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         STRIPE_API_BASE=sandbox.url,
         **mailbox.environment,
+        **QUICK_PAGES,
     )
     seeded = run_command(environment, "seed", "--demo")
     assert seeded.returncode == 0, seeded.stderr
     build_pages()
     ARTIFACTS.mkdir(exist_ok=True)
-    with LOG.open("w") as log:
+    with (ARTIFACTS / f"servers{WORKER}.log").open("w") as log:
         process = start_command(environment, "serve", "--port", str(port), log=log)
         worker = start_command(environment, "worker", log=log)
         try:
@@ -99,6 +130,7 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         finally:
             for started in (worker, process):
                 started.terminate()
+            for started in (worker, process):
                 started.wait(timeout=20)
             sandbox.stop()
 
@@ -124,12 +156,63 @@ def browser() -> Iterator[Browser]:
 
 
 OpenContext = Callable[..., BrowserContext]
+Look = tuple[str, tuple[int, int], str]
+
+
+class ContextPool:
+    """Browsers without a session. One that was used before has the scripts of the pages compiled,
+    which is half of the work of opening a page."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[Look, list[BrowserContext]] = {}
+        self._used: list[tuple[Look, BrowserContext]] = []
+
+    def take(self, base_url: str, size: tuple[int, int], scheme: str) -> BrowserContext:
+        look = (base_url, size, scheme)
+        free = self._free.get(look)
+        context = free.pop() if free else self._open(*look)
+        self._used.append((look, context))
+        return context
+
+    def give_back(self) -> None:
+        """All that were taken; those that a test closed are gone."""
+        for look, context in self._used:
+            with suppress(Error):
+                _forget_everything(context, look[0])
+                self._free.setdefault(look, []).append(context)
+        self._used = []
+
+    def _open(self, base_url: str, size: tuple[int, int], scheme: str) -> BrowserContext:
+        context = self._browser.new_context(
+            base_url=base_url,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(WAIT_MS)
+        return context
+
+
+def _forget_everything(context: BrowserContext, origin: str) -> None:
+    """Raises Error when the context is closed."""
+    for page in context.pages:
+        page.close()
+    context.clear_cookies()
+    page = context.new_page()
+    stored = {"origin": origin, "storageTypes": "local_storage,indexeddb,websql,cache_storage"}
+    context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def context_pool(browser: Browser) -> ContextPool:
+    return ContextPool(browser)
 
 
 @pytest.fixture
-def open_context(browser: Browser, running_app: RunningApp) -> Iterator[OpenContext]:
+def open_context(context_pool: ContextPool, running_app: RunningApp) -> Iterator[OpenContext]:
     """Opens browsers without a session, in a size and a colour scheme."""
-    opened: list[BrowserContext] = []
 
     def open_one(
         *,
@@ -137,20 +220,13 @@ def open_context(browser: Browser, running_app: RunningApp) -> Iterator[OpenCont
         scheme: str = "light",
         session: StorageState | None = None,
     ) -> BrowserContext:
-        context = browser.new_context(
-            base_url=running_app.base_url,
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if scheme == "dark" else "light",
-            reduced_motion="reduce",
-            storage_state=session,
-        )
-        context.set_default_timeout(WAIT_MS)
-        opened.append(context)
+        context = context_pool.take(running_app.base_url, size, scheme)
+        if session is not None:
+            context.add_cookies(session.get("cookies", []))  # pyright: ignore[reportArgumentType]
         return context
 
     yield open_one
-    for context in opened:
-        context.close()
+    context_pool.give_back()
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +253,7 @@ def _session(browser: Browser, running_app: RunningApp, email: str) -> StorageSt
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     """Fill in the form and wait for the dashboard's numbers."""
     page.goto(routes.SIGN_IN)
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.locator("#remaining").wait_for()
@@ -190,5 +266,4 @@ def open_page(context: BrowserContext, path: str) -> Page:
     page.locator("h1").wait_for()
     if path in routes.SIGNED_IN_PAGES:
         page.locator(".page-head .live").wait_for()
-        page.wait_for_load_state("networkidle")
     return page

@@ -1,6 +1,5 @@
 """Staff in a browser, and staff who forge what a browser sends."""
 
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +7,13 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 from reflex.state import BaseState
-from simple_websocket import Client
 
 from billing_app import routes
 from billing_app.db.enums import StaffRole
 from tests.factories import Holder, connect, membership, person, session_token, staff_member
 from tests.pages.conftest import OpenContext, RunningApp
+from tests.pages.sockets import CONNECT, ForgingSocket
 from tests.pages.staff_scenes import WHY, rows
-from tests.pages.test_forged_events import connect as connect_socket
-from tests.pages.test_forged_events import forged
 
 WATCHED = (
     "accounts",
@@ -42,11 +39,6 @@ WATCHED = (
     "subscriptions",
     "spending_limits",
 )
-ANSWER_SECONDS = 1.5
-QUIET_SECONDS = 0.15
-END_SECONDS = 0.6
-SAID_WITHIN_SECONDS = 20.0
-MAX_ANSWERS = 400
 QUIET_WITHIN_SECONDS = 20.0
 BUSY = """
 SELECT EXISTS (SELECT FROM webhook_events WHERE state <> 'dead'
@@ -83,37 +75,15 @@ def send(
     cookie: str,
     path: str,
     events: Sequence[tuple[type[BaseState], str, dict[str, Any]]],
-    *,
-    until: str = "",
 ) -> str:
-    """Events from a bare socket, one after another; all that was answered, which on a busy
-    machine is waited for until it says `until`."""
-    headers = {"Origin": app.base_url} | ({"Cookie": cookie} if cookie else {})
-    socket = connect_socket(app, secrets.token_hex(16), headers)
-    socket.send("40/_event,")
-    answers: list[str] = []
-    _listen(socket, answers, ANSWER_SECONDS)
-    for state, handler, payload in events:
-        socket.send(forged(state, handler, path, **payload))
-        _listen(socket, answers, ANSWER_SECONDS)
-    deadline = time.monotonic() + SAID_WITHIN_SECONDS
-    _listen(socket, answers, END_SECONDS)
-    while until not in "\n".join(answers) and time.monotonic() < deadline:
-        _listen(socket, answers, END_SECONDS)
-        time.sleep(0.05)
-    socket.close()
-    return "\n".join(answers)
-
-
-def _listen(socket: Client, answers: list[str], first_seconds: float) -> None:
-    """Until it is quiet; what is refused without a word is waited for in vain."""
-    wait_seconds = first_seconds
-    while len(answers) < MAX_ANSWERS:
-        answer = socket.receive(timeout=wait_seconds)
-        if answer is None:
-            return
-        answers.append(str(answer))
-        wait_seconds = QUIET_SECONDS
+    """Events from a bare socket, one after another; all that was answered."""
+    with ForgingSocket(app, path, cookie=cookie) as socket:
+        socket.send(CONNECT)
+        for state, handler, payload in events:
+            socket.send_event(state, handler, **payload)
+            socket.settle(1)
+        socket.settle()
+        return socket.text
 
 
 def quiet_fingerprint(app: RunningApp) -> dict[str, str]:
@@ -148,7 +118,7 @@ def fingerprint(app: RunningApp) -> dict[str, str]:
 
 
 def expect_said(page: Page, words: str) -> None:
-    expect(page.locator(".notice.said")).to_contain_text(words)
+    expect(page.locator(".notice.result")).to_contain_text(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,15 +67,15 @@ def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) ->
     assert balance.left_percent + balance.held_percent <= 100.01
     details = plan_details(found, NOW)
     assert details.left_percent == pytest.approx(share(details.left), abs=0.01)
-    assert (details.period_words, details.period_left_percent) == ("21 days left", 70.0)
+    assert (details.period_text, details.period_left_percent) == ("21 days left", 70.0)
 
 
 @pytest.mark.parametrize(
     ("used", "title"),
     [
         (23_999, ""),
-        (24_000, "Only 20% of the executions are left"),
-        (29_800, "Less than 1% of the executions is left"),
+        (24_000, "Only 20% of your executions are left"),
+        (29_800, "Less than 1% of your executions are left"),
         (30_000, "All executions are used"),
     ],
 )
@@ -104,17 +104,17 @@ NEXT = replace(PLAN, name="Scale", state=PlanState.UPCOMING, starts_at=NOW + tim
         (
             nothing_left(ended(EndReason.DEPLETED)),
             "All executions are used",
-            "New runs are refused until there is another plan.",
+            "New executions are refused until another plan starts.",
         ),
         (
             nothing_left(ended(EndReason.PERIOD_ENDED)),
             "Growth has ended",
-            "New runs are refused until there is another plan.",
+            "New executions are refused until another plan starts.",
         ),
         (
             nothing_left(ended(EndReason.CANCELLED), NEXT),
             "Growth has ended",
-            "New runs are refused until Scale begins on 1 December 2026.",
+            "New executions are refused until Scale starts on 1 December 2026.",
         ),
         (nothing_left(replace(PLAN, used=9, remaining=29_991, is_suspended=True)), "", ""),
         (nothing_left(replace(PLAN, used=9, remaining=29_991, paused_at=NOW)), "", ""),
@@ -124,15 +124,15 @@ def test_what_cannot_be_used_is_not_called_used(
     found: CurrentPlan, title: str, explained: str
 ) -> None:
     balance = balance_view(found, Pace(0, None, None), NOW)
-    assert (balance.warning_title, balance.warning_words) == (title, explained)
+    assert (balance.warning_title, balance.warning_text) == (title, explained)
 
 
 def test_a_plan_that_waits_for_its_payment_is_not_said_to_take_over() -> None:
-    assert plan_row(NEXT).note == "Takes over by itself, its period ends 17 December 2026"
+    assert plan_row(NEXT).note == "Takes over automatically, period ends 17 December 2026"
     granted = replace(NEXT, source=PlanSource.STAFF_GRANT)
-    assert plan_row(granted).note == "Takes over by itself, ends 17 December 2026"
-    assert plan_row(replace(granted, ends_at=None)).note == "Takes over by itself"
-    assert plan_row(replace(NEXT, is_suspended=True)).note == "Waits for its payment"
+    assert plan_row(granted).note == "Takes over automatically, ends 17 December 2026"
+    assert plan_row(replace(granted, ends_at=None)).note == "Takes over automatically"
+    assert plan_row(replace(NEXT, is_suspended=True)).note == "Waiting for payment"
 
 
 def test_plans_that_give_nothing_are_not_counted_with_those_that_do() -> None:
@@ -191,7 +191,7 @@ def test_customers_see_what_is_left(
     expect(bar).to_be_visible()
     expect_honest(bar)
     told = bar.get_attribute("aria-valuetext") or ""
-    beside = page.locator(".balance-figure, .measure-words").first
+    beside = page.locator(".balance-figure, .measure-text").first
     words = LEFT_OF.search(told)
     assert words is not None
     expect(beside).to_contain_text(re.compile(rf"{words[1]}\s*of {words[2]}"))
@@ -225,7 +225,7 @@ def test_staff_see_what_is_left(open_context: OpenContext, running_app: RunningA
             row = page.get_by_role("row").filter(has_text=name)
             bar = row.get_by_role("progressbar", name=f"Executions of {name} that are left")
             expect(bar).to_have_attribute("aria-valuetext", "100 of 1,000 left")
-            expect(row.locator(".left-figure")).to_have_text("100")
+            expect(row.locator(".remaining-figure")).to_have_text("100")
             expect_honest(bar)
             assert page.get_by_role("table", name=table).is_visible()
             assert grave_violations(page) == []

@@ -34,7 +34,7 @@ def test_overdue_on_every_page_until_it_is_paid(
     fail_the_renewal(mary, clock_id)
     banner = page.locator(".notice").filter(has_text="$19.00 for Starter could not be charged")
     expect(banner).to_be_visible(timeout=TOLD_WITHIN_MS)
-    expect(banner).to_contain_text("Runs go on until")
+    expect(banner).to_contain_text("Executions continue until")
     for path in (routes.DASHBOARD, routes.USAGE):
         page.goto(path)
         expect(banner).to_be_visible()
@@ -60,7 +60,7 @@ def test_after_the_days_of_grace_runs_are_refused_and_the_card_can_be_changed(
         )
     subscribe(mary, "Starter")
     fail_the_renewal(mary, clock_id)
-    banner = page.locator(".notice").filter(has_text="Runs are refused since")
+    banner = page.locator(".notice").filter(has_text="Executions have been refused since")
     expect(banner).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(banner).to_contain_text("$19.00 for Starter is overdue")
     open_overview(page)
@@ -68,7 +68,7 @@ def test_after_the_days_of_grace_runs_are_refused_and_the_card_can_be_changed(
     expect(page.get_by_role("alert")).to_contain_text("Pay the open invoice first")
     page.keyboard.press("Escape")
     expect(page.get_by_role("table", name="Invoices")).to_contain_text("Unpaid")
-    banner.get_by_role("button", name="Change the card").click()
+    banner.get_by_role("button", name="Update card").click()
     page.wait_for_url("**/portal/**")
 
 
@@ -87,7 +87,9 @@ def test_paused_and_blocked_in_their_words(
     stop("paused_at = NULL, blocked_at = now()")
     expect(mary.page.get_by_text("This account is blocked")).to_be_visible()
     expect(
-        mary.page.get_by_text(re.compile("New runs are refused since .* Contact support"))
+        mary.page.get_by_text(
+            re.compile("New executions have been refused since .* Contact support")
+        )
     ).to_be_visible()
     stop("blocked_at = NULL")
     expect(mary.page.get_by_text("This account is blocked")).to_be_hidden()

@@ -10,7 +10,7 @@ from tests.pages.customers import TOLD_WITHIN_MS, Customer, new_customer, open_o
 
 
 def order(page: Page, name: str) -> Locator:
-    return page.locator(".order").filter(has=page.get_by_role("heading", name=name))
+    return page.locator(".spending-item").filter(has=page.get_by_role("heading", name=name))
 
 
 def consume(mary: Customer, executions: int, key: str) -> None:
@@ -39,28 +39,30 @@ def test_spending_limit_and_what_is_used_beyond_the_plan(
     expect(limit).to_contain_text("at $0.25 per 100 executions, up to 100,000 executions a period")
     limit.get_by_role("button").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("At most, in USD a period").fill("a lot")
+    dialog.get_by_label("Limit per period, in USD").fill("a lot")
     dialog.get_by_role("button", name="Set limit").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("Type an amount of USD")
-    dialog.get_by_label("At most, in USD a period").fill("12.50")
+    expect(dialog.get_by_role("alert")).to_contain_text("Enter an amount in USD")
+    dialog.get_by_label("Limit per period, in USD").fill("12.50")
     dialog.get_by_role("button", name="Set limit").click()
     expect(dialog).to_be_hidden()
     expect(limit).to_contain_text("up to $12.50 a period")
     consume(mary, 100 + 150_000 + 230, f"beyond-{mary.user_id}")
     expect(limit).to_contain_text("230 executions used this period: $0.75 on the next invoice")
     page.goto(routes.DASHBOARD)
-    expect(page.get_by_text("All executions of your plans are used")).to_be_visible()
-    expect(page.get_by_text("Runs go on within your spending limit: $0.75")).to_be_visible()
+    expect(page.get_by_text("All executions in your plans are used")).to_be_visible()
+    expect(
+        page.get_by_text("Executions continue within your spending limit: $0.75")
+    ).to_be_visible()
 
 
 def test_automatic_top_up(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     page = mary.page
     top_up = order(page, "Automatic top-up")
-    expect(top_up).to_contain_text("Off. Nothing is bought by itself.")
+    expect(top_up).to_contain_text("Off. Nothing is bought automatically.")
     top_up.get_by_role("button").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Switch on").click()
+    dialog.get_by_role("button", name="Turn on").click()
     expect(dialog.get_by_role("alert")).to_contain_text("There is no card on file")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
@@ -68,12 +70,12 @@ def test_automatic_top_up(open_context: OpenContext, running_app: RunningApp) ->
     open_overview(page)
     top_up.get_by_role("button").click()
     dialog.get_by_label("When fewer are left than").fill("250")
-    dialog.get_by_label("At most, in USD a month").fill("87")
-    dialog.get_by_role("button", name="Switch on").click()
+    dialog.get_by_label("Limit per month, in USD").fill("87")
+    dialog.get_by_role("button", name="Turn on").click()
     expect(top_up).to_contain_text(
         "When fewer than 250 executions are left, Extra pack ($29.00) is bought",
         timeout=TOLD_WITHIN_MS,
     )
     expect(top_up).to_contain_text("$0.00 of $87.00 spent this month")
-    top_up.get_by_role("button", name="Switch the automatic top-up off").click()
-    expect(top_up).to_contain_text("Off. Nothing is bought by itself.")
+    top_up.get_by_role("button", name="Turn off the automatic top-up").click()
+    expect(top_up).to_contain_text("Off. Nothing is bought automatically.")

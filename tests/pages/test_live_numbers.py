@@ -84,7 +84,7 @@ def test_ranges_groups_and_pages_answer(
     events.get_by_role("button", name="Newer").click()
     expect(events.get_by_text("Page 1")).to_be_visible()
     page.get_by_label("From").fill("2050-01-01")
-    expect(page.get_by_text("No such range")).to_be_visible()
+    expect(page.get_by_text("Invalid date range")).to_be_visible()
 
 
 def test_the_chart_is_drawn(open_context: OpenContext, owner_session: StorageState) -> None:
@@ -102,9 +102,9 @@ def test_the_overview_shows_queue_and_history(
     queue = page.locator(".queue-item")
     expect(queue).to_have_count(2)
     expect(queue.first).to_contain_text("In use")
-    expect(queue.last).to_contain_text("Takes over by itself")
+    expect(queue.last).to_contain_text("Takes over automatically")
     history = page.get_by_role("table", name="Plan history")
-    expect(history.get_by_role("row").last).to_contain_text("the first plan")
+    expect(history.get_by_role("row").last).to_contain_text("first plan")
 
 
 def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: StorageState) -> None:
@@ -112,7 +112,7 @@ def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: Storage
     expect(page.locator("#remaining")).to_have_text("0")
     expect(page.get_by_text("All executions are used", exact=True)).to_be_visible()
     page = open_page(page.context, routes.OVERVIEW)
-    expect(page.get_by_text("Nothing is queued")).to_be_visible()
+    expect(page.get_by_text("No plans queued")).to_be_visible()
     expect(page.locator(".notice")).to_contain_text("All executions are used")
     expect(page.get_by_text("Last plan", exact=True)).to_be_visible()
     expect(page.locator(".measures")).to_contain_text("Used up")

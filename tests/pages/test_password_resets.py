@@ -18,7 +18,7 @@ def new_person(open_context: OpenContext) -> str:
     page = open_context().new_page()
     page.goto(routes.SIGN_UP)
     page.get_by_label("Name").fill("Mary Shelley")
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(OLD)
     page.get_by_role("button", name="Create account").click()
     page.locator("#remaining").wait_for()
@@ -34,8 +34,8 @@ def test_forgotten_and_chosen_anew(
     page.goto(routes.SIGN_IN)
     page.get_by_role("link", name="Forgot your password?").click()
     expect(page.get_by_role("heading", name="Forgot your password?")).to_be_visible()
-    page.get_by_label("E-mail").fill(email)
-    page.get_by_role("button", name="Mail me a link").click()
+    page.get_by_label("Email").fill(email)
+    page.get_by_role("button", name="Email me a link").click()
     expect(page.get_by_role("status")).to_contain_text("a link is on its way")
     assert grave_violations(page) == []
     link = link_in(mailbox.wait_for(email, "Choose a new password"))
@@ -48,7 +48,7 @@ def test_forgotten_and_chosen_anew(
     page.get_by_role("button", name="Set password").click()
     page.locator("#remaining").wait_for()
     page.goto(link)
-    expect(page.get_by_text("This link is over")).to_be_visible()
+    expect(page.get_by_text("This link has expired")).to_be_visible()
     sign_in(open_context().new_page(), email, NEW)
 
 
@@ -67,7 +67,7 @@ def test_changed_with_the_old_one(open_context: OpenContext, mailbox: Mailbox) -
     page.get_by_label("Current password").fill(OLD)
     page.get_by_label("New password").fill(NEWEST)
     page.get_by_role("button", name="Change password").click()
-    expect(page.get_by_text("Your password is changed")).to_be_visible()
+    expect(page.get_by_text("Your password was changed")).to_be_visible()
     expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
     page.get_by_role("link", name="Back to the dashboard").click()
     page.locator("#remaining").wait_for()

@@ -47,12 +47,12 @@ def test_from_trial_to_paid_change_cancel_and_back(
     # An upgrade now: both sides, the lines to the cent, then the yes.
     page.get_by_role("button", name="Change to Growth").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.locator(".offered")).to_have_count(2)
+    expect(dialog.locator(".change-side")).to_have_count(2)
     expect(dialog.locator(".amount").last).to_contain_text("$60.00")
     expect(dialog.locator(".amounts")).to_contain_text("\N{MINUS SIGN}$19.00")
-    expect(dialog).to_contain_text("The 5,000 executions that you have not used of Starter end")
+    expect(dialog).to_contain_text("You give up 5,000 unused Starter executions")
     dialog.get_by_role("button", name="Pay $60.00 and change now").click()
-    expect(page.get_by_text("You are on Growth now")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text("You are now on Growth")).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(offer(page, "Growth")).to_contain_text("Your plan")
     expect(invoices.get_by_role("row").nth(1)).to_contain_text("$60.00")
 
@@ -61,7 +61,7 @@ def test_from_trial_to_paid_change_cancel_and_back(
     expect(dialog).to_contain_text("Nothing is charged today. You keep your 30,000 executions")
     expect(dialog.locator(".amounts")).to_have_count(0)
     dialog.get_by_role("button", name=re.compile("^Change on ")).click()
-    expect(page.get_by_text(re.compile("^Starter begins on"))).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text(re.compile("^Starter starts on"))).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(page.locator(".terms")).to_contain_text("Changes to Starter ($19.00 a month) on")
     page.get_by_role("button", name="Stay on Growth").click()
     expect(page.locator(".terms")).to_contain_text("Renews on", timeout=TOLD_WITHIN_MS)
@@ -69,13 +69,15 @@ def test_from_trial_to_paid_change_cancel_and_back(
     # Cancel at the end of the period, and come back.
     page.get_by_role("button", name="Cancel Growth").click()
     expect(dialog).to_contain_text("You keep 30,000 executions until")
-    expect(dialog).to_contain_text("You lose 30,000 executions at once, and nothing is paid back.")
+    expect(dialog).to_contain_text(
+        "You lose 30,000 executions right away, and nothing is refunded."
+    )
     dialog.get_by_role("button", name=re.compile("^Cancel on ")).click()
     expect(page.locator(".terms")).to_contain_text(
         "You keep 30,000 executions until then.", timeout=TOLD_WITHIN_MS
     )
     page.get_by_role("button", name="Keep the plan").click()
-    expect(page.get_by_text("Growth goes on")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text("Growth continues")).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(page.locator(".terms")).to_contain_text("Renews on")
 
     # Now, the harder way; afterwards the card on file is only charged after a yes.
@@ -104,7 +106,7 @@ def test_a_phone_shows_packs_and_invoices_whole(
     (charge,) = client.v1.charges.list({"customer": customer_id}).data
     client.v1.refunds.create({"charge": charge.id, "amount": 1_234})
     invoices = page.get_by_role("table", name="Invoices")
-    expect(invoices).to_contain_text("$12.34 paid back", timeout=TOLD_WITHIN_MS)
+    expect(invoices).to_contain_text("$12.34 refunded", timeout=TOLD_WITHIN_MS)
     for link in ("View", "PDF"):
         invoices.get_by_role("link", name=link).scroll_into_view_if_needed()
         expect(invoices.get_by_role("link", name=link)).to_be_in_viewport(ratio=1)
@@ -126,7 +128,7 @@ def test_a_lone_offer_is_as_wide_as_one_of_three(
 def test_the_portal_and_back(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     page = mary.page
-    page.get_by_role("button", name="Manage at Stripe").click()
+    page.get_by_role("button", name="Manage in Stripe").click()
     page.wait_for_url("**/portal/**")
     page.get_by_role("link", name="Return to the service").click()
     page.wait_for_url(f"**{routes.OVERVIEW}")
@@ -145,9 +147,9 @@ def test_a_declined_card_at_checkout_then_leaving_then_paying(
     type_card(page, number, "Subscribe")
     expect(page.get_by_role("alert")).to_be_visible()
     page.goto(f"{routes.OVERVIEW}?checkout=left")
-    expect(page.get_by_text("You left without paying")).to_be_visible()
+    expect(page.get_by_text("You left before paying")).to_be_visible()
     expect(page.get_by_text("Nothing was charged.")).to_be_visible()
-    page.get_by_role("button", name="Continue to pay: Starter").click()
+    page.get_by_role("button", name="Continue checkout: Starter").click()
     page.wait_for_url("**/checkout/**")
     assert page.url == first, "the open checkout is taken up again"
     type_card(page, VISA, "Subscribe")
@@ -207,7 +209,7 @@ def test_a_declined_upgrade_says_why_and_changes_nothing(
     alert = dialog.get_by_role("alert")
     expect(alert).to_contain_text("The payment was declined", timeout=TOLD_WITHIN_MS)
     expect(alert).to_contain_text("Nothing was charged.")
-    expect(dialog.get_by_role("button", name="Change the card")).to_be_enabled()
+    expect(dialog.get_by_role("button", name="Update card")).to_be_enabled()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     open_overview(page)

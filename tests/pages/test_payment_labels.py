@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing_app.billing.currencies import exponent_of
 from billing_app.billing.errors import BillingError
-from billing_app.billing.money import exponent_of, minor_units
+from billing_app.billing.money import minor_units
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.billing.subscriptions.checkouts import CheckoutView
+from billing_app.billing.subscriptions.errors import SameOfferError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
     ProviderPaymentMethod,
 )
-from billing_app.billing.subscriptions.rules import SameOfferError
 from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
 from billing_app.states import formatting, offer_dialogs, payments
 from billing_app.states.banner import banner_of
@@ -89,9 +90,9 @@ def test_what_was_bought_behind_a_plan_in_use_is_next() -> None:
     waiting = plan_view("Growth", PlanState.UPCOMING)
     current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
     found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
-    told = payments.returned("done", found, current, NOW)
+    told = payments.checkout_notice("done", found, current, NOW)
     assert told.title == "Paid: Growth is next"
-    assert told.words == "Its 30,000 executions begin when Trial is used up or ends."
+    assert told.text == "Its 30,000 executions become available when Trial is used up or ends."
 
 
 def plan_view(name: str, state: PlanState) -> PlanView:
@@ -130,7 +131,7 @@ def checkout(
         ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
         ("done", checkout(CheckoutStatus.COMPLETE), "Your payment is being confirmed"),
         ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
-        ("left", checkout(CheckoutStatus.OPEN), "You left without paying"),
+        ("left", checkout(CheckoutStatus.OPEN), "You left before paying"),
         ("left", checkout(CheckoutStatus.EXPIRED), "The checkout has ended"),
         ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True, hours_ago=2), ""),
         ("", checkout(CheckoutStatus.OPEN), ""),
@@ -140,7 +141,7 @@ def checkout(
 def test_who_comes_back_is_told_the_truth(
     answer: str, found: CheckoutView | None, title: str
 ) -> None:
-    assert payments.returned(answer, found, NO_PLAN, NOW).title == title
+    assert payments.checkout_notice(answer, found, NO_PLAN, NOW).title == title
 
 
 def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
@@ -152,26 +153,26 @@ def test_a_trial_is_not_charged_today() -> None:
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
     today, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=0)
     later, (start,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=14)
-    assert "is charged to your Visa ending in 4242 today" in today.words
-    assert "is charged to your Visa ending in 4242 after 14 days of trial" in later.words
-    assert (pay.yes, start.yes) == ("Pay $79.00", "Start the trial")
+    assert "is charged to your Visa ending in 4242 today" in today.text
+    assert "is charged to your Visa ending in 4242 after 14 days of trial" in later.text
+    assert (pay.confirm_label, start.confirm_label) == ("Pay $79.00", "Start trial")
 
 
 def test_the_banner_says_until_when_and_what_then() -> None:
     in_grace = banner_of(stop(StopKind.PAST_DUE, is_over=False), may_manage=True, managers="")
-    assert (in_grace.tone, in_grace.pay_words) == ("warning", "Pay $79.00")
-    assert "Runs go on until 13 Mar 2026, 12:00 UTC." in in_grace.words
-    assert "Then new runs are refused until it is paid." in in_grace.words
+    assert (in_grace.tone, in_grace.pay_label) == ("warning", "Pay $79.00")
+    assert "Executions continue until 13 Mar 2026, 12:00 UTC." in in_grace.text
+    assert "After that, new executions are refused until it is paid." in in_grace.text
     over = banner_of(stop(StopKind.PAST_DUE, is_over=True), may_manage=True, managers="")
-    assert over.title == "Runs are refused since 9 March 2026"
+    assert over.title == "Executions have been refused since 9 March 2026"
     with_more = stop(StopKind.PAST_DUE, is_over=True, elsewhere=10_000)
     assert "refused" not in banner_of(with_more, may_manage=True, managers="").title
-    assert "10,000" in banner_of(with_more, may_manage=True, managers="").words
+    assert "10,000" in banner_of(with_more, may_manage=True, managers="").text
 
 
 def test_who_may_not_pay_learns_who_can() -> None:
     banner = banner_of(stop(StopKind.PAST_DUE, is_over=True), may_manage=False, managers="Ada")
-    assert "Ada can pay." in banner.words
+    assert "Ada can pay." in banner.text
     assert (banner.page_url, banner.has_portal) == ("", False)
 
 
@@ -183,10 +184,10 @@ def test_who_may_not_pay_learns_who_can() -> None:
             True,
             "No funds. Nothing was charged.",
         ),
-        (PaymentProviderUnavailableError(), True, "Nothing is ever charged twice."),
+        (PaymentProviderUnavailableError(), True, "You are never charged twice."),
         (PaymentProviderUnavailableError(), False, "Nothing was changed."),
         (SameOfferError(), False, "There is nothing to change."),
     ],
 )
 def test_errors_say_whether_money_moved(error: BillingError, charges: bool, said: str) -> None:
-    assert said in problem(error, charges=charges).words
+    assert said in problem(error, charges=charges).text

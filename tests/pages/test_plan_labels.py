@@ -11,7 +11,7 @@ from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
 from billing_app.states.balance import balance_view, plan_details, warning_of
-from billing_app.states.payments import terms_of, what_follows
+from billing_app.states.payments import renewal_note, terms_of
 from tests.pages.test_bars import PLAN, current
 from tests.pages.test_payment_labels import offer
 
@@ -51,7 +51,7 @@ def over(plan: PlanView, because: EndReason) -> CurrentPlan:
 
 
 @pytest.mark.parametrize(
-    ("because", "period"), [(EndReason.DEPLETED, "Used up"), (EndReason.CANCELLED, "Over")]
+    ("because", "period"), [(EndReason.DEPLETED, "Used up"), (EndReason.CANCELLED, "Ended")]
 )
 def test_a_plan_that_has_ended_is_not_described_as_in_force(
     because: EndReason, period: str
@@ -59,8 +59,8 @@ def test_a_plan_that_has_ended_is_not_described_as_in_force(
     for plan in (PLAN, GRANT):
         found = over(plan, because)
         details = plan_details(found, NOW)
-        assert (details.note, details.is_over, details.has_bar) == ("Last plan", True, False)
-        assert (details.period_label, details.period_words) == ("Period", period)
+        assert (details.note, details.has_ended, details.has_bar) == ("Last plan", True, False)
+        assert (details.period_label, details.period_text) == ("Period", period)
         assert (details.ends_label, details.ends) == ("Ended", "26 November 2026")
         assert balance_view(found, PACE, NOW).period == "Ended 26 November 2026"
 
@@ -93,7 +93,7 @@ def test_what_renews_is_not_said_to_end(
         (timedelta(hours=13), PAID, "1 day left"),
         (timedelta(hours=11), None, "Ends today"),
         (timedelta(hours=11), PAID, "Renews today"),
-        (timedelta(0), PAID, "Over"),
+        (timedelta(0), PAID, "Ended"),
     ],
 )
 def test_days_that_have_begun_are_left_too(
@@ -101,42 +101,41 @@ def test_days_that_have_begun_are_left_too(
 ) -> None:
     paid = replace(subscription, period_end=NOW + left) if subscription else None
     details = plan_details(holding(replace(PLAN, ends_at=NOW + left)), NOW, subscription=paid)
-    assert details.period_words == said
+    assert details.period_text == said
 
 
 def test_a_period_without_an_end_has_no_bar() -> None:
     details = plan_details(holding(GRANT), NOW)
     assert (details.period_label, details.has_bar) == ("Period", False)
-    assert details.period_words == "Stays until its executions are used"
+    assert details.period_text == "Lasts until its executions are used"
 
 
 def test_a_plan_that_is_held_to_the_last_refuses_at_once() -> None:
     told = warning_of(current(29_000, 1_000), PACE, NOW)
-    assert told.title == "All executions are used or on hold"
-    assert told.words == (
-        "New runs are refused until runs that hold executions finish"
-        " and free what they did not use."
+    assert told.title == "All executions are used or reserved"
+    assert told.text == (
+        "New executions are refused until running ones finish and release what they did not use."
     )
     told = warning_of(replace(current(29_000, 1_000), overage=BEYOND), PACE, NOW)
-    assert told.title == "All executions of your plans are used or on hold"
-    assert told.words.startswith("Runs go on")
+    assert told.title == "All executions in your plans are used or reserved"
+    assert told.text.startswith("Executions continue")
 
 
 @pytest.mark.parametrize(
     ("subscription", "until"),
     [
-        (None, "there is another plan"),
-        (CANCELLED, "there is another plan"),
+        (None, "another plan starts"),
+        (CANCELLED, "another plan starts"),
         (PAID, "Growth renews on 17 December 2026"),
-        (CHANGING, "Scale begins on 17 December 2026"),
+        (CHANGING, "Scale starts on 17 December 2026"),
     ],
 )
 def test_a_refusal_names_what_ends_it(subscription: SubscriptionView | None, until: str) -> None:
     told = warning_of(over(PLAN, EndReason.DEPLETED), PACE, NOW, subscription=subscription)
-    assert (told.tone, told.words) == ("bad", f"New runs are refused until {until}.")
+    assert (told.tone, told.text) == ("bad", f"New executions are refused until {until}.")
 
 
-NOTHING = "Nothing follows: when it is used up{}, new runs are refused"
+NOTHING = "No plan follows: when this one is used up{}, new executions are refused"
 
 
 @pytest.mark.parametrize(
@@ -156,13 +155,13 @@ NOTHING = "Nothing follows: when it is used up{}, new runs are refused"
         (
             ON_TRIAL,
             holding(PLAN),
-            "The trial of Growth ends on 17 December 2026, then 30,000 executions for $79.00",
+            "The Growth trial ends on 17 December 2026, then 30,000 executions for $79.00",
         ),
         (OVERDUE, holding(PLAN), ""),
         (
             CANCELLED,
             holding(PLAN),
-            "Growth ends on 17 December 2026, then new runs are refused",
+            "Growth ends on 17 December 2026, then new executions are refused",
         ),
         (CANCELLED, holding(PLAN, WAITING), "Growth ends on 17 December 2026"),
         (CANCELLED, over(PLAN, EndReason.DEPLETED), ""),
@@ -178,15 +177,15 @@ NOTHING = "Nothing follows: when it is used up{}, new runs are refused"
 def test_what_comes_next(
     subscription: SubscriptionView | None, found: CurrentPlan, said: str
 ) -> None:
-    assert what_follows(subscription, found, tops_up=False) == said
+    assert renewal_note(subscription, found, tops_up=False) == said
 
 
 def test_what_is_bought_by_itself_is_not_called_nothing() -> None:
-    assert what_follows(None, holding(PLAN), tops_up=True) == ""
-    told = what_follows(CANCELLED, holding(PLAN), tops_up=True)
+    assert renewal_note(None, holding(PLAN), tops_up=True) == ""
+    told = renewal_note(CANCELLED, holding(PLAN), tops_up=True)
     assert told == "Growth ends on 17 December 2026"
 
 
 def test_an_unpaid_period_is_called_that() -> None:
     terms = terms_of(OVERDUE, holding(PLAN))
-    assert terms.words == "This period is not paid yet; it ends on 17 December 2026."
+    assert terms.text == "This period is not paid yet. It ends on 17 December 2026."

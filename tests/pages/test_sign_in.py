@@ -14,7 +14,7 @@ def test_a_page_without_a_session_leads_to_sign_in_and_back(open_context: OpenCo
     page.goto(routes.USAGE)
     expect(page).to_have_url(f"{_base(page)}{routes.SIGN_IN}?next=/usage")
     page.wait_for_load_state("networkidle")
-    page.get_by_label("E-mail").fill(OWNER_EMAIL)
+    page.get_by_label("Email").fill(OWNER_EMAIL)
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
@@ -25,10 +25,10 @@ def test_a_wrong_password_and_an_unknown_address_say_the_same(open_context: Open
     page = open_context().new_page()
     for email in (OWNER_EMAIL, "nobody@example.com"):
         page.goto(routes.SIGN_IN)
-        page.get_by_label("E-mail").fill(email)
+        page.get_by_label("Email").fill(email)
         page.get_by_label("Password").fill("not the password")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+        expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
 
 
 def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: OpenContext) -> None:
@@ -36,24 +36,24 @@ def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: Open
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(routes.SIGN_IN)
-    page.get_by_label("E-mail").fill("nobody@example.com")
+    page.get_by_label("Email").fill("nobody@example.com")
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+    expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
     page.wait_for_load_state("networkidle")
-    expect(page.get_by_label("E-mail")).to_have_value("nobody@example.com")
+    expect(page.get_by_label("Email")).to_have_value("nobody@example.com")
     expect(page.get_by_label("Password")).to_have_value("")
     expect(page.get_by_label("Password")).to_be_focused()
     assert not any("nobody" in url for url in asked)
     page.goto(routes.SIGN_UP)
-    expect(page.get_by_label("E-mail")).to_have_value("")
+    expect(page.get_by_label("Email")).to_have_value("")
     page.get_by_label("Name").fill("Grace")
-    page.get_by_label("E-mail").fill(OWNER_EMAIL)
+    page.get_by_label("Email").fill(OWNER_EMAIL)
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Create account").click()
-    expect(page.get_by_text("This e-mail address can't be used.")).to_be_visible()
+    expect(page.get_by_text("This email address can't be used.")).to_be_visible()
     expect(page.get_by_label("Name")).to_have_value("Grace")
-    expect(page.get_by_label("E-mail")).to_have_value(OWNER_EMAIL)
+    expect(page.get_by_label("Email")).to_have_value(OWNER_EMAIL)
 
 
 def test_a_refused_form_keeps_it_before_the_page_s_script_has_run(
@@ -62,11 +62,11 @@ def test_a_refused_form_keeps_it_before_the_page_s_script_has_run(
     page = open_context().new_page()
     page.route("**/assets/*.js", lambda route: route.abort())
     page.goto(routes.SIGN_IN)
-    page.get_by_label("E-mail").fill("nobody@example.com")
+    page.get_by_label("Email").fill("nobody@example.com")
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/sign-in?error=invalid")
-    expect(page.get_by_label("E-mail")).to_have_value("nobody@example.com")
+    expect(page.get_by_label("Email")).to_have_value("nobody@example.com")
     expect(page.get_by_label("Password")).to_be_focused()
 
 
@@ -74,12 +74,12 @@ def test_signing_up_starts_the_trial(open_context: OpenContext) -> None:
     page = open_context().new_page()
     page.goto(routes.SIGN_UP)
     page.get_by_label("Name").fill("Mary Shelley")
-    page.get_by_label("E-mail").fill(f"mary-{secrets.token_hex(4)}@example.com")
+    page.get_by_label("Email").fill(f"mary-{secrets.token_hex(4)}@example.com")
     page.get_by_label("Password").fill("a creature of my own")
     page.get_by_role("button", name="Create account").click()
     expect(page.locator("#remaining")).to_have_text("100")
     expect(page.get_by_text("of 100 executions left")).to_be_visible()
-    expect(page.get_by_text("Nothing has run yet")).to_be_visible()
+    expect(page.get_by_text("No executions yet")).to_be_visible()
 
 
 def test_signing_out_forgets_what_was_shown(open_context: OpenContext) -> None:

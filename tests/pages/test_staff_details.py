@@ -59,7 +59,7 @@ def test_form_is_kept_when_confirming_is_refused(
     use(running_app, holder, 4)
     desk.dialog.get_by_role("button", name="Adjust used executions").click()
     expect(desk.dialog.locator(".notice.bad")).to_be_visible()
-    expect(desk.page.locator(".notice.said")).to_have_count(0)
+    expect(desk.page.locator(".notice.result")).to_have_count(0)
     desk.dialog.get_by_role("button", name="Back").click()
     expect(desk.dialog.get_by_label("Executions")).to_have_value(str(MANY))
     expect(desk.dialog.get_by_label("Direction")).to_have_value("more")

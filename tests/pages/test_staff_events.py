@@ -65,8 +65,7 @@ class Try:
     refusal: str | None
 
     def send(self, app: RunningApp) -> str:
-        cookie, path = self.forger.cookie, self.forgery.path
-        return send(app, cookie, path, self.forgery.events, until=self.refusal or "")
+        return send(app, self.forger.cookie, self.forgery.path, self.forgery.events)
 
 
 @pytest.mark.parametrize(

@@ -277,5 +277,5 @@ def test_the_review_is_read_and_answered_by_keyboard(
     expect(dialog.locator("#consequence")).to_be_visible()
     expect(dialog.get_by_role("button", name="Grant executions")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator(".notice.said")).to_contain_text("7 executions granted")
+    expect(page.locator(".notice.result")).to_contain_text("7 executions granted")
     expect(page.get_by_role("button", name="Actions")).to_be_focused()

@@ -11,10 +11,10 @@ from playwright.sync_api import Locator, Page, expect
 from billing_app import routes
 from billing_app.db.enums import StaffRole
 from tests.factories import staff_key
-from tests.pages.conftest import ARTIFACTS, DESKTOP, PHONE, OpenContext, RunningApp
+from tests.pages.conftest import DESKTOP, PHONE, OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS, Customer, new_customer, subscribe
 from tests.pages.staff import expect_said, open_console
-from tests.pages.test_accessibility import grave_violations
+from tests.pages.test_accessibility import grave_violations, picture
 
 WHY = "Their contract says so"
 MANY = 1_000
@@ -64,7 +64,7 @@ def test_a_move_now_charges_what_its_review_showed(
     expect(told).to_contain_text("\N{MINUS SIGN}$19.00")
     expect(told).to_contain_text("5,000 executions left of this period end with it.")
     assert grave_violations(page, within="[role=dialog]") == []
-    page.screenshot(path=ARTIFACTS / "move-review.png")
+    picture(page, "move-review")
     dialog.get_by_role("button", name="Move to another offer").click()
     expect_said(page, "Moved from Starter to Growth at once")
     due = mary.rows(
@@ -85,7 +85,7 @@ def test_nobody_confirms_a_charge_that_is_not_known(
     mary = new_customer(open_context, running_app)
     subscribe(mary, "Starter")
     page = console_of(open_context, running_app, mary)
-    running_app.sandbox.fault(kind="status", path="/v1/*", times=MANY, status=503, seconds=60)
+    running_app.sandbox.fault(kind="status", path="/v1/*", times=MANY, status=503)
     dialog = review_move(page, "growth", "now")
     expect(dialog).to_contain_text(
         "Stripe does not answer, so nobody can say what this would charge.", timeout=SLOW_MS
@@ -131,11 +131,11 @@ def test_a_range_says_what_it_gives_back_and_what_is_left(
     expect(told).to_contain_text("3 runs with 11 executions are given back.")
     expect(told).to_contain_text("1 execution of these runs was already refunded.")
     expect(told).to_contain_text("1 run in this range was already refunded.")
-    page.screenshot(path=ARTIFACTS / f"range-review-{scheme}.png")
+    picture(page, f"range-review-{scheme}")
     dialog.get_by_role("button", name="Refund the runs of a workflow").click()
     expect_said(page, f"11 executions given back for 3 runs of {workflow}.")
     expect_said(page, "1 run in this range was already refunded.")
-    page.screenshot(path=ARTIFACTS / f"range-done-{scheme}.png")
+    picture(page, f"range-done-{scheme}")
     page.get_by_role("button", name="Actions").click()
     page.get_by_role("menuitem", name="Refund the runs of a workflow").click()
     dialog.get_by_label("Workflow").select_option(workflow)

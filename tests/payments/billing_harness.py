@@ -1,5 +1,5 @@
-"""One account that can pay: the sandbox on one side, the app's services in this process on the
-other, and a database of its own. Time goes forward in the sandbox only; `now` follows it."""
+"""One account that can pay: the sandbox, the app's services in this process, and a database of its
+own. Time advances in the sandbox only; `now` follows it."""
 
 import time
 from collections.abc import Iterable
@@ -13,13 +13,14 @@ from stripe import StripeClient
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decisions import Accepted, Decision
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.requests import (
     DEFAULT_HOLD_SECONDS,
+    Accepted,
     Caller,
     CheckRequest,
     Commit,
+    Decision,
     Mode,
     Request,
 )
@@ -30,7 +31,7 @@ from billing_app.billing.subscriptions.provider import ProviderEvent
 from billing_app.billing.subscriptions.service import Begun, ChangePreview, SubscriptionView
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import Interval, When
-from billing_app.payments import translate, webhooks
+from billing_app.payments import replay_protection, translate, webhooks
 from billing_app.payments.reconciliation import Difference, reconcile
 from billing_app.settings import Settings
 from tests import factories
@@ -75,7 +76,7 @@ def payment_settings(sandbox: Sandbox) -> Settings:
 
 
 def type_card(url: str | None, number: str = VISA) -> httpx.Response:
-    """Pay on the checkout page; a bank that asks is answered yes."""
+    """Pay on the checkout page, and confirm when the bank asks."""
     assert url is not None
     answer = submit_card(url, number)
     location = answer.headers.get("location", "")
@@ -103,7 +104,7 @@ def answer_challenge(url: str, location: str, *, passed: bool) -> httpx.Response
 
 
 class BillingHarness:
-    """What a test does: as the customer, as Stripe, as time."""
+    """Acts as the customer, as Stripe and as time."""
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
         self.sandbox = sandbox
@@ -231,11 +232,11 @@ class BillingHarness:
         return rows[0][0]
 
     def _query(self) -> Any:
-        """All of our customer's; a Stripe account may have others."""
+        """Everything of our customer; a Stripe account may have others."""
         return {"customer": self.customer_id(), "limit": 100}
 
     def use_card(self, token: str) -> str:
-        """Put a test card on file, for what comes next and for the subscription."""
+        """Put a test card on file, for later payments and for the subscription."""
         who = self.customer_id()
         method = self.client.v1.payment_methods.attach(token, {"customer": who}).id
         settings: Any = {"invoice_settings": {"default_payment_method": method}}
@@ -260,13 +261,13 @@ class BillingHarness:
         return list(self.client.v1.subscriptions.list(query).auto_paging_iter())
 
     def skip(self, seconds: float) -> None:
-        """Let time pass at Stripe, and here."""
+        """Let time pass at Stripe and here."""
         whole = int(seconds)
         self.sandbox.control("clock", advance_seconds=whole)
         self.skipped_seconds += whole
 
     def missed(self) -> list[ProviderEvent]:
-        """Events that nobody delivered yet, oldest first; they count as delivered from now on."""
+        """Undelivered events, oldest first; they count as delivered from now on."""
         found = self.client.v1.events.list({"limit": 100}).auto_paging_iter()
         events = [translate.provider_event(event) for event in found][::-1]
         fresh = [event for event in events if event.id not in self._seen]
@@ -274,18 +275,18 @@ class BillingHarness:
         return fresh
 
     async def deliver(self) -> None:
-        """All webhooks that are out, each customer's at once."""
+        """Deliver all webhooks, each customer's at once."""
         events = self.missed()
         for event in events:
-            await webhooks.store_event(self.services.database, event, self.now)
+            await replay_protection.store_event(self.services.database, event, self.now)
         syncing = self.services.subscriptions.syncing
         await webhooks.process_missed(self.services.database, syncing, events, self.now)
 
     async def deliver_each(self, events: Iterable[ProviderEvent]) -> None:
-        """Webhooks one after another in this order, as often as they stand there."""
+        """Deliver these webhooks one after another, repeated ones too."""
         syncing = self.services.subscriptions.syncing
         for event in events:
-            await webhooks.store_event(self.services.database, event, self.now)
+            await replay_protection.store_event(self.services.database, event, self.now)
             await webhooks.process_event(self.services.database, syncing, event.id, self.now)
 
     async def reconcile(self, *, dry_run: bool = False) -> list[Difference]:
@@ -305,7 +306,7 @@ class BillingHarness:
             return connection.execute(query).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def plans(self) -> list[dict[str, Any]]:
-        """All plans in their order, without when they were written."""
+        """All plans by sequence, without the times when they were written."""
         names = "source, name, executions, used, held, priority, ends_at, ended_because"
         found = self.rows(
             f"SELECT {names}, starts_at, suspended_at, source_reference"  # noqa: S608
@@ -315,7 +316,7 @@ class BillingHarness:
         return [dict(zip(keys, row, strict=True)) for row in found]
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything that should not depend on which event came when."""
+        """Everything that must not depend on the order of events."""
         queries = {
             "subscriptions": "SELECT provider_id, status, offer_version_id, next_offer_version_id,"
             " period_start, period_end, cancel_at_period_end, ended_at,"
@@ -348,11 +349,11 @@ def commit_of(answer: dict[str, Any], executions: int | None = None) -> Commit:
 
 
 def until(is_so: Any, timeout_seconds: float = 20.0) -> Any:
-    """Wait for something to come true."""
+    """Wait until it is true."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         found = is_so()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError("it did not come true")
+    raise AssertionError("it did not become true")

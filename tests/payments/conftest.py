@@ -8,7 +8,7 @@ import pytest
 
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.composition import build_services
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import OFFERS, BillingHarness, payment_settings
 from tests.payments.storefront import Storefront

@@ -1,8 +1,7 @@
-"""The API and the worker as processes of their own, to be killed, with webhooks over HTTP."""
+"""The API and the worker as processes that can be killed, with webhooks over HTTP."""
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 from billing_app.db.enums import Scope
 from tests import factories
 from tests.api.server import ApiServer
+from tests.fork_server import AppProcess
 from tests.payments.billing_harness import PUBLIC_URL, SECRET, BillingHarness
 from tests.processes import start_command
 from tests.stripe_sandbox.running import KEY
@@ -35,7 +35,7 @@ class AppProcesses:
             "STRIPE_API_BASE": harness.sandbox.url,
         }
         self.key = factories.api_key(harness.url, *Scope)
-        self._worker: subprocess.Popen[str] | None = None
+        self._worker: AppProcess | None = None
 
     def start_api(self) -> None:
         self.api.start()
@@ -47,7 +47,7 @@ class AppProcesses:
         sandbox.control("settings", webhook_retry_seconds=[0.5] * 60)
 
     def start_worker(self) -> None:
-        """Returns once it takes up work."""
+        """Returns once it processes work."""
         self._worker = start_command(self.api.environment, "worker")
         assert self._worker.stdout is not None
         said: list[str] = []

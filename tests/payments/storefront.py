@@ -1,7 +1,6 @@
-"""The site as it runs: API, worker and Stripe's stand-in as processes, asked over HTTP alone."""
+"""The site as it runs: API, worker and Stripe sandbox as processes, used over HTTP only."""
 
 import secrets
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from billing_app.routes import SESSION_COOKIE
 from tests import factories
 from tests.api.server import ApiServer
 from tests.factories import Holder
+from tests.fork_server import AppProcess
 from tests.payments.billing_harness import PUBLIC_URL, SECRET, until
 from tests.processes import start_command
 from tests.stripe_sandbox.running import KEY, Sandbox
@@ -26,7 +26,7 @@ WEBHOOKS = "/billing/webhooks/stripe"
 
 
 class Storefront:
-    """Many customers share it; each test makes its own."""
+    """Shared by many customers; each test creates its own."""
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
         self.sandbox = sandbox
@@ -40,7 +40,7 @@ class Storefront:
             "STRIPE_API_BASE": sandbox.url,
             "PYTHONUNBUFFERED": "1",
         }
-        self._worker: subprocess.Popen[str] | None = None
+        self._worker: AppProcess | None = None
 
     def start(self) -> "Storefront":
         self.server.start()
@@ -88,7 +88,7 @@ class Customer:
         return factories.api_key(self.storefront.url, *scopes, organization_id=organization_id)
 
     def browser(self, role: str) -> httpx.Client:
-        """Somebody of the organization, signed in on our own pages."""
+        """A member of the organization, signed in on our pages."""
         user_id = factories.member(self.storefront.url, self.holder.organization_id, role)
         return httpx.Client(
             base_url=self.storefront.server.url,
@@ -163,13 +163,13 @@ class Customer:
 
 
 def at_once(*calls: Callable[[], httpx.Response]) -> list[httpx.Response]:
-    """All at the same time, each on a connection of its own."""
+    """All at the same time, each on its own connection."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def problem(response: httpx.Response, status: int, code: str) -> Any:
-    """The problem document, which must be whole."""
+    """The problem document, which must be complete."""
     assert response.status_code == status, f"{response.status_code}: {response.text}"
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()

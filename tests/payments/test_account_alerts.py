@@ -1,4 +1,4 @@
-"""What an account's people are told when runs stop, or soon will; and about their checkouts."""
+"""Account alerts: why executions are, or soon will be, refused; and the result of checkouts."""
 
 from datetime import timedelta
 
@@ -38,11 +38,13 @@ async def fail_the_renewal(harness: BillingHarness) -> None:
     await harness.deliver()
 
 
-async def test_overdue_in_grace_then_refused_then_paid(harness: BillingHarness) -> None:
+async def test_overdue_account_is_warned_in_grace_then_refused_then_restored(
+    harness: BillingHarness,
+) -> None:
     await fail_the_renewal(harness)
     found = await stop(harness)
     assert found is not None
-    assert (found.kind, found.is_over) == (StopKind.PAST_DUE, False)
+    assert (found.kind, found.is_in_force) == (StopKind.PAST_DUE, False)
     assert (found.amount_due_minor, found.currency) == (1_900, "USD")
     grace = found.at - (await harness.live()).period_start
     assert timedelta(days=GRACE_DAYS) <= grace <= timedelta(days=GRACE_DAYS, hours=2)
@@ -51,7 +53,7 @@ async def test_overdue_in_grace_then_refused_then_paid(harness: BillingHarness) 
     harness.skip(GRACE_DAYS * DAY)
     later = await stop(harness)
     assert later is not None
-    assert later.is_over
+    assert later.is_in_force
     assert await harness.denied() == "payment_past_due"
     type_card(found.page_url)
     await harness.deliver()
@@ -59,7 +61,7 @@ async def test_overdue_in_grace_then_refused_then_paid(harness: BillingHarness) 
     assert await harness.denied() == ""
 
 
-async def test_a_pack_goes_on_while_the_subscription_is_overdue(harness: BillingHarness) -> None:
+async def test_pack_stays_usable_while_subscription_is_overdue(harness: BillingHarness) -> None:
     type_card((await harness.begin("pack")).checkout_url)
     await harness.deliver()
     await fail_the_renewal(harness)
@@ -68,11 +70,11 @@ async def test_a_pack_goes_on_while_the_subscription_is_overdue(harness: Billing
     assert found.executions_elsewhere == 10_000
 
 
-async def test_a_dispute_a_pause_and_a_block(harness: BillingHarness) -> None:
+async def test_dispute_pause_and_block_are_shown(harness: BillingHarness) -> None:
     await harness.subscribed("starter", DISPUTED)
     found = await stop(harness)
     assert found is not None
-    assert (found.kind, found.is_over, found.amount_due_minor) == (StopKind.DISPUTED, True, 0)
+    assert (found.kind, found.is_in_force, found.amount_due_minor) == (StopKind.DISPUTED, True, 0)
     with factories.connect(harness.url) as connection:
         connection.execute("UPDATE plans SET suspended_at = NULL, paused_at = now()")
     found = await stop(harness)
@@ -91,21 +93,23 @@ async def last_checkout(harness: BillingHarness) -> CheckoutView:
     return found
 
 
-async def test_who_comes_back_before_the_event_is_told_the_truth(harness: BillingHarness) -> None:
+async def test_return_from_checkout_before_its_event_shows_the_result(
+    harness: BillingHarness,
+) -> None:
     subscriptions = harness.services.subscriptions
     assert await subscriptions.last_checkout(OPERATOR, harness.holder.account_id) is None
     url = (await harness.begin("starter")).checkout_url
-    await subscriptions.settle_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
+    await subscriptions.sync_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
     left = await last_checkout(harness)
     assert (left.status, left.url, left.is_paid) == (CheckoutStatus.OPEN, url, False)
     type_card(url)
-    await subscriptions.settle_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
+    await subscriptions.sync_checkout(OPERATOR, harness.holder.account_id, now=harness.now)
     paid = await last_checkout(harness)
     assert (paid.status, paid.url, paid.is_paid) == (CheckoutStatus.COMPLETE, None, True)
     assert (await harness.live()).status == "active"
 
 
-async def test_a_card_on_file_is_not_charged_unless_somebody_agreed(
+async def test_card_on_file_is_charged_only_with_consent(
     harness: BillingHarness,
 ) -> None:
     await harness.begin("starter")
@@ -124,20 +128,22 @@ async def test_a_card_on_file_is_not_charged_unless_somebody_agreed(
 
 
 @pytest.mark.parametrize("role", ["owner", "billing_admin", "member"])
-async def test_who_may_manage_and_who_sees_who_may(harness: BillingHarness, role: str) -> None:
+async def test_only_managers_manage_and_members_see_who_they_are(
+    harness: BillingHarness, role: str
+) -> None:
     user_id = factories.member(harness.url, harness.holder.organization_id, role)
     actor = UserActor(user_id=user_id, name="", email="")
     (account,) = await list_accounts(harness.services.database, actor)
     assert account.may_manage is (role != "member")
     names = await list_managers(harness.services.database, actor, harness.holder.account_id)
     assert names == ([user_id] if role != "member" else [])
-    settle = harness.services.subscriptions.settle_checkout
+    settle = harness.services.subscriptions.sync_checkout
     if role == "member":
         with pytest.raises(ForbiddenError):
             await settle(actor, harness.holder.account_id, now=harness.now)
 
 
-async def test_strangers_learn_nothing(harness: BillingHarness) -> None:
+async def test_strangers_get_no_account_data(harness: BillingHarness) -> None:
     stranger = UserActor(
         user_id=factories.member(
             harness.url, factories.organization(harness.url).organization_id, "owner"
@@ -150,7 +156,7 @@ async def test_strangers_learn_nothing(harness: BillingHarness) -> None:
         read_stop(database, stranger, account_id, harness.now),
         list_managers(database, stranger, account_id),
         harness.services.subscriptions.last_checkout(stranger, account_id),
-        harness.services.subscriptions.settle_checkout(stranger, account_id, now=harness.now),
+        harness.services.subscriptions.sync_checkout(stranger, account_id, now=harness.now),
     ):
         with pytest.raises(AccountNotFoundError):
             await call

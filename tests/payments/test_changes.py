@@ -1,4 +1,4 @@
-"""Changing, cancelling and resuming: what is shown first is what is charged, to the cent."""
+"""Changing, cancelling and resuming: the previewed amount is charged, to the cent."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.requests import Mode
 from billing_app.billing.offers.catalogue import OfferUnknownError
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.provider import PaymentDeclinedError
-from billing_app.billing.subscriptions.rules import (
+from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
     CurrencyDiffersError,
     PaymentOverdueError,
     SameOfferError,
 )
+from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 from billing_app.billing.subscriptions.service import (
     SubscriptionEndedError,
     SubscriptionNotFoundError,
@@ -25,7 +25,7 @@ from tests import factories
 from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted, commit_of
 
 
-async def test_upgrade_charges_what_the_preview_said_and_credits_unused_value(
+async def test_upgrade_charges_previewed_amount_and_credits_unused_value(
     harness: BillingHarness,
 ) -> None:
     before = await harness.subscribed("starter")
@@ -47,7 +47,7 @@ async def test_upgrade_charges_what_the_preview_said_and_credits_unused_value(
     assert (await harness.current()).executions_remaining == 30_000
 
 
-async def test_nothing_is_credited_when_everything_was_used_in_the_first_hour(
+async def test_no_credit_when_everything_was_used_in_the_first_hour(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed("starter")
@@ -59,7 +59,7 @@ async def test_nothing_is_credited_when_everything_was_used_in_the_first_hour(
     assert (await harness.current()).executions_remaining == 30_000
 
 
-async def test_what_is_used_between_quote_and_change_counts_against_the_new_plan(
+async def test_use_between_preview_and_change_counts_against_new_plan(
     harness: BillingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.subscribed("starter")
@@ -76,7 +76,7 @@ async def test_what_is_used_between_quote_and_change_counts_against_the_new_plan
     assert [plan["executions"] for plan in harness.plans()] == [5_000, 30_000 - 700]
 
 
-async def test_the_old_plan_used_up_between_quote_and_change_is_not_given_twice(
+async def test_depleting_old_plan_after_preview_grants_nothing_twice(
     harness: BillingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.subscribed("starter")
@@ -95,7 +95,7 @@ async def test_the_old_plan_used_up_between_quote_and_change_is_not_given_twice(
     assert preview.credit_minor == 7_900 * 25_000 // 30_000
 
 
-async def test_a_run_that_began_before_the_change_is_honoured(harness: BillingHarness) -> None:
+async def test_reservation_made_before_change_is_honoured(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     held = accepted(await harness.use(100, Mode.RESERVE))
     assert (await harness.preview("growth")).executions_unused == 4_900
@@ -104,7 +104,7 @@ async def test_a_run_that_began_before_the_change_is_honoured(harness: BillingHa
     assert [plan["used"] for plan in harness.plans()] == [100, 0]
 
 
-async def test_a_declined_upgrade_changes_nothing_and_keeps_what_waits(
+async def test_declined_upgrade_changes_nothing_and_keeps_scheduled_change(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed("growth")
@@ -125,13 +125,13 @@ async def test_a_declined_upgrade_changes_nothing_and_keeps_what_waits(
     assert harness.charged_minor() == charged + 29_900 - 7_900
 
 
-async def test_a_bank_that_wants_a_confirmation_is_named_with_what_helps(
+async def test_decline_for_confirmation_says_what_to_do(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed("starter")
     before, charged = harness.snapshot(), harness.charged_minor()
     harness.use_card("pm_card_authenticationRequiredOnSetup")
-    with pytest.raises(PaymentDeclinedError, match="add it at Stripe once more"):
+    with pytest.raises(PaymentDeclinedError, match="Add it again at Stripe"):
         await harness.change("growth")
     await harness.deliver()
     assert harness.charged_minor() == charged
@@ -169,7 +169,7 @@ async def test_change_at_period_end(harness: BillingHarness, old: str, new: str)
     assert harness.charged_minor() == charged + 2 * found.offer.price_minor
 
 
-async def test_the_waiting_change_can_be_replaced_and_taken_back(harness: BillingHarness) -> None:
+async def test_scheduled_change_can_be_replaced_and_withdrawn(harness: BillingHarness) -> None:
     await harness.subscribed("scale")
     await harness.change("growth", When.PERIOD_END)
     again = await harness.change("starter", When.PERIOD_END)
@@ -182,7 +182,9 @@ async def test_the_waiting_change_can_be_replaced_and_taken_back(harness: Billin
     assert (await harness.live()).offer.code == "scale"
 
 
-async def test_cancel_at_period_end_keeps_what_is_left_until_then(harness: BillingHarness) -> None:
+async def test_cancel_at_period_end_keeps_remaining_executions_until_then(
+    harness: BillingHarness,
+) -> None:
     first = await harness.subscribed()
     cancelled = await harness.cancel(When.PERIOD_END)
     assert (cancelled.cancel_at_period_end, cancelled.status) == (True, "active")
@@ -196,7 +198,7 @@ async def test_cancel_at_period_end_keeps_what_is_left_until_then(harness: Billi
     assert harness.charged_minor() == 1_900
 
 
-async def test_resume_takes_a_cancellation_back(harness: BillingHarness) -> None:
+async def test_resume_withdraws_cancellation(harness: BillingHarness) -> None:
     first = await harness.subscribed()
     await harness.cancel(When.PERIOD_END)
     assert (await harness.resume()).cancel_at_period_end is False
@@ -206,7 +208,7 @@ async def test_resume_takes_a_cancellation_back(harness: BillingHarness) -> None
     assert harness.charged_minor() == 2 * 1_900
 
 
-async def test_cancel_now_ends_the_plan_and_honours_running_reservations(
+async def test_cancel_now_ends_plan_and_honours_open_reservations(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed()
@@ -247,10 +249,10 @@ async def test_refusals(harness: BillingHarness) -> None:
     assert harness.rows("SELECT count(*) FROM provider_writes") == [(0,)]
 
 
-async def test_a_period_that_is_not_paid_for_is_worth_nothing_in_a_change(
+async def test_unpaid_period_is_not_credited(
     harness: BillingHarness,
 ) -> None:
-    """Otherwise the days of grace could be turned into money."""
+    """Otherwise grace days could be turned into money."""
     first = await harness.subscribed("starter")
     harness.use_card("pm_card_chargeCustomerFail")
     harness.skip((first.period_end - harness.now).total_seconds() + 2 * HOUR)
@@ -262,7 +264,7 @@ async def test_a_period_that_is_not_paid_for_is_worth_nothing_in_a_change(
     assert harness.charged_minor() == 1_900
 
 
-async def test_between_the_end_of_a_period_and_its_payment_the_customer_goes_on(
+async def test_customer_continues_between_period_end_and_payment(
     harness: BillingHarness,
 ) -> None:
     """A renewal's invoice is a draft for an hour before it is charged."""
@@ -279,7 +281,7 @@ async def test_between_the_end_of_a_period_and_its_payment_the_customer_goes_on(
     assert len(harness.plans()) == 2
 
 
-async def test_the_portal_does_not_change_plans(harness: BillingHarness) -> None:
+async def test_portal_offers_no_plan_changes(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     url = await harness.services.subscriptions.portal_url(
         factories.OPERATOR,

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from billing_app.billing.offers.catalogue import OfferUnknownError
+from billing_app.billing.subscriptions.errors import SubscriptionExistsError
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
-from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.db.enums import When
 from tests.payments.billing_harness import (
     CHALLENGED,
@@ -21,7 +21,7 @@ from tests.payments.billing_harness import (
 )
 
 
-async def test_checkout_pays_and_makes_the_plan(harness: BillingHarness) -> None:
+async def test_paid_checkout_creates_plan(harness: BillingHarness) -> None:
     begun = await harness.begin("starter")
     assert begun.subscription is None
     assert type_card(begun.checkout_url).headers["location"] == "http://localhost:3000/done"
@@ -38,7 +38,9 @@ async def test_checkout_pays_and_makes_the_plan(harness: BillingHarness) -> None
     assert accepted(await harness.use(3))["executions_remaining"] == 4_997
 
 
-async def test_two_requests_race_for_one_customer_and_one_checkout(harness: BillingHarness) -> None:
+async def test_racing_requests_create_one_customer_and_one_checkout(
+    harness: BillingHarness,
+) -> None:
     first, second = await asyncio.gather(harness.begin("starter"), harness.begin("starter"))
     assert first.checkout_url == second.checkout_url
     assert len(harness.client.v1.customers.list().data) == 1
@@ -46,7 +48,7 @@ async def test_two_requests_race_for_one_customer_and_one_checkout(harness: Bill
     assert harness.rows("SELECT count(*) FROM provider_customers") == [(1,)]
 
 
-async def test_another_offer_closes_the_open_checkout(harness: BillingHarness) -> None:
+async def test_checkout_for_another_offer_closes_the_open_one(harness: BillingHarness) -> None:
     first = (await harness.begin("starter")).checkout_url
     second = (await harness.begin("growth")).checkout_url
     assert first != second
@@ -56,7 +58,7 @@ async def test_another_offer_closes_the_open_checkout(harness: BillingHarness) -
     assert "expired" in look(first)
 
 
-async def test_who_paid_and_asks_before_the_event_came_is_not_charged_again(
+async def test_repeated_purchase_before_the_event_is_not_charged_again(
     harness: BillingHarness,
 ) -> None:
     type_card((await harness.begin("starter")).checkout_url)
@@ -68,7 +70,7 @@ async def test_who_paid_and_asks_before_the_event_came_is_not_charged_again(
 
 
 @pytest.mark.parametrize("card", [DECLINED, POOR])
-async def test_a_decline_leaves_the_checkout_open_for_another_card(
+async def test_decline_leaves_checkout_open_for_another_card(
     harness: BillingHarness, card: str
 ) -> None:
     url = (await harness.begin("starter")).checkout_url
@@ -109,7 +111,7 @@ async def test_card_on_file_is_charged_at_once(harness: BillingHarness) -> None:
     assert len(harness.plans()) == 1
 
 
-async def test_a_declined_card_on_file_says_why_and_leaves_nothing(harness: BillingHarness) -> None:
+async def test_declined_card_on_file_says_why_and_leaves_nothing(harness: BillingHarness) -> None:
     await harness.begin("starter")
     harness.use_card("pm_card_chargeCustomerFail")
     with pytest.raises(PaymentDeclinedError) as refused:
@@ -125,7 +127,7 @@ async def test_a_declined_card_on_file_says_why_and_leaves_nothing(harness: Bill
     assert harness.charged_minor() == 1_900
 
 
-async def test_a_bank_that_asks_sends_the_customer_to_a_checkout(harness: BillingHarness) -> None:
+async def test_required_confirmation_leads_to_checkout(harness: BillingHarness) -> None:
     await harness.begin("starter")
     harness.use_card("pm_card_authenticationRequired")
     begun = await harness.begin("starter")
@@ -135,7 +137,7 @@ async def test_a_bank_that_asks_sends_the_customer_to_a_checkout(harness: Billin
     assert (harness.charged_minor(), (await harness.live()).status) == (1_900, "active")
 
 
-async def test_a_second_subscription_is_refused(harness: BillingHarness) -> None:
+async def test_second_subscription_is_refused(harness: BillingHarness) -> None:
     await harness.subscribed()
     with pytest.raises(SubscriptionExistsError):
         await harness.begin("growth")
@@ -144,7 +146,7 @@ async def test_a_second_subscription_is_refused(harness: BillingHarness) -> None
     assert (await harness.begin("growth")).subscription is not None
 
 
-async def test_two_requests_race_with_a_card_on_file(harness: BillingHarness) -> None:
+async def test_racing_requests_with_card_on_file_charge_once(harness: BillingHarness) -> None:
     await harness.begin("starter")
     harness.use_card("pm_card_visa")
     await asyncio.gather(*[harness.begin("starter") for _ in range(4)], return_exceptions=True)
@@ -153,13 +155,13 @@ async def test_two_requests_race_with_a_card_on_file(harness: BillingHarness) ->
     assert len(harness.plans()) == 1
 
 
-async def test_unknown_offer(harness: BillingHarness) -> None:
+async def test_unknown_offer_is_refused(harness: BillingHarness) -> None:
     with pytest.raises(OfferUnknownError):
         await harness.begin("nothing")
     assert harness.rows("SELECT count(*) FROM provider_customers") == [(0,)]
 
 
-async def test_a_pack_makes_one_plan_behind_the_subscription_without_an_end(
+async def test_pack_creates_one_plan_without_expiry_after_the_subscription(
     harness: BillingHarness,
 ) -> None:
     url = (await harness.begin("pack")).checkout_url

@@ -1,10 +1,10 @@
-"""The same asked several times at once: it is done once, and nobody is told of an outage."""
+"""The same request several times at once is carried out once, and reported as no outage."""
 
 import asyncio
 
 import pytest
 
-from billing_app.billing.subscriptions.quotes import SubscriptionEndedError
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.db.enums import SubscriptionStatus, When
 from tests.payments.billing_harness import BillingHarness
 
@@ -12,7 +12,7 @@ TIMES = 6
 
 
 @pytest.mark.parametrize("repeat", range(3))
-async def test_cancelling_now(harness: BillingHarness, repeat: int) -> None:
+async def test_concurrent_cancellations_are_done_once(harness: BillingHarness, repeat: int) -> None:
     await harness.subscribed("starter")
     found = await asyncio.gather(
         *(harness.cancel(When.NOW) for _ in range(TIMES)), return_exceptions=True
@@ -24,7 +24,7 @@ async def test_cancelling_now(harness: BillingHarness, repeat: int) -> None:
     assert [each.status for each in harness.subscriptions()] == [SubscriptionStatus.CANCELED]
 
 
-async def test_changing_now(harness: BillingHarness) -> None:
+async def test_concurrent_changes_are_done_once(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     found = await asyncio.gather(*(harness.change("growth") for _ in range(TIMES)))
     assert {each.offer.code for each in found} == {"growth"}
@@ -32,8 +32,10 @@ async def test_changing_now(harness: BillingHarness) -> None:
 
 
 @pytest.mark.parametrize("repeat", range(3))
-async def test_the_first_sales_of_an_offer(harness: BillingHarness, repeat: int) -> None:
-    """Its price is made at Stripe when somebody wants it, and by now several do."""
+async def test_concurrent_first_sales_of_an_offer_create_one_price(
+    harness: BillingHarness, repeat: int
+) -> None:
+    """Its price is created at Stripe when first needed, here by several requests at once."""
     begun = await asyncio.gather(*(harness.begin("growth") for _ in range(TIMES)))
     assert len({each.checkout_url for each in begun}) == 1
     assert harness.rows("SELECT count(*) FROM offer_prices") == [(1,)]

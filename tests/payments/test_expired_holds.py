@@ -1,5 +1,5 @@
-"""Reservations that nobody settled: what they hold beyond their time is the customer's again, also
-where it decides about money."""
+"""Expired reservations: what they hold belongs to the customer again, also where money depends on
+it."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ NOBODY = Caller(api_key_id=None, organization_id=None)
 @pytest.mark.parametrize(
     ("ends_by", "left"), [("nothing", 15_000), ("cancel", 10_000), ("upgrade", 40_000)]
 )
-async def test_a_hold_over_an_ended_plan_frees_the_others(
+async def test_expired_hold_on_ended_plan_frees_the_others(
     harness: BillingHarness, ends_by: str, left: int
 ) -> None:
     """Expired by the database's clock, which `harness.skip` does not move."""
@@ -37,7 +37,7 @@ async def test_a_hold_over_an_ended_plan_frees_the_others(
     assert {plan["held"] for plan in harness.plans()} == {0}
 
 
-async def test_a_top_up_is_not_bought_for_what_an_expired_hold_keeps(
+async def test_expired_hold_triggers_no_top_up(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed("starter")
@@ -49,7 +49,7 @@ async def test_a_top_up_is_not_bought_for_what_an_expired_hold_keeps(
     assert await run(harness) == 0
 
 
-async def test_what_an_expired_hold_keeps_is_credited_at_a_change(harness: BillingHarness) -> None:
+async def test_expired_hold_is_credited_at_change(harness: BillingHarness) -> None:
     await harness.subscribed("starter")
     accepted(await harness.use(4_500, Mode.RESERVE))
     assert (await harness.preview("growth")).executions_unused == 500

@@ -1,5 +1,5 @@
-"""The contract of `/billing/subscriptions…` and the portal over real HTTP, with what people and
-programs get wrong, and at the same time."""
+"""The contract of `/billing/subscriptions…` and the portal over real HTTP, with wrong input and
+concurrent requests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +59,7 @@ def customer(storefront: Storefront) -> Iterator[Customer]:
     assert "request_failed" not in storefront.log()
 
 
-def test_the_first_purchase_goes_through_a_checkout(customer: Customer) -> None:
+def test_first_purchase_goes_through_checkout(customer: Customer) -> None:
     answer = customer.subscribe()
     assert answer.status_code == 201
     assert answer.headers["content-type"] == "application/json"
@@ -75,7 +75,7 @@ def test_the_first_purchase_goes_through_a_checkout(customer: Customer) -> None:
     assert customer.check().json()["executions_remaining"] == 5_000
 
 
-def test_the_card_on_file_is_charged_at_once(customer: Customer) -> None:
+def test_card_on_file_is_charged_at_once(customer: Customer) -> None:
     customer.with_card()
     answer = customer.subscribe("growth", success_url=f"{PUBLIC_URL}/done?x=1#y")
     assert answer.status_code == 201
@@ -89,7 +89,7 @@ def test_the_card_on_file_is_charged_at_once(customer: Customer) -> None:
     assert customer.charged_minor() == 7_900
 
 
-def test_a_declined_card_says_why(customer: Customer) -> None:
+def test_declined_card_says_why(customer: Customer) -> None:
     customer.with_card("pm_card_chargeCustomerFail")
     told = problem(customer.subscribe(), 402, "payment_declined")
     assert "declined" in told["detail"]
@@ -98,7 +98,7 @@ def test_a_declined_card_says_why(customer: Customer) -> None:
     assert customer.plans() == []
 
 
-def test_preview_then_change_charges_what_was_said(customer: Customer) -> None:
+def test_change_charges_previewed_amount(customer: Customer) -> None:
     path = f"{SUBSCRIPTIONS}/{customer.subscribed()}"
     customer.service.post(
         "/billing/plans/check-executions",
@@ -148,7 +148,7 @@ def test_cancel_resume_and_end(customer: Customer) -> None:
         problem(call, 409, "subscription_ended")
 
 
-def test_who_may_not(storefront: Storefront, customer: Customer) -> None:
+def test_callers_without_permission_are_refused(storefront: Storefront, customer: Customer) -> None:
     subscription_id = customer.subscribed()
     path, body = f"{SUBSCRIPTIONS}/{subscription_id}", customer.body(offer="growth")
     nobody = storefront.client("")
@@ -169,7 +169,7 @@ def test_who_may_not(storefront: Storefront, customer: Customer) -> None:
     assert customer.current()["offer"]["code"] == "starter"
 
 
-def test_somebody_elses_is_not_there(storefront: Storefront, customer: Customer) -> None:
+def test_other_accounts_are_not_found(storefront: Storefront, customer: Customer) -> None:
     theirs, stranger = customer.subscribed(), storefront.customer()
     outsiders = [stranger.http, stranger.browser("owner")]
     for outsider in outsiders:
@@ -199,14 +199,14 @@ def test_somebody_elses_is_not_there(storefront: Storefront, customer: Customer)
         "x" * 999,
     ],
 )
-def test_unknown_subscriptions(customer: Customer, subscription_id: str) -> None:
+def test_unknown_subscriptions_are_not_found(customer: Customer, subscription_id: str) -> None:
     path = f"{SUBSCRIPTIONS}/{subscription_id}"
     problem(customer.http.put(path, json={"offer": "growth"}), 404, "subscription_not_found")
     problem(customer.http.delete(path), 404, "subscription_not_found")
     problem(customer.http.post(f"{path}/resume"), 404, "subscription_not_found")
 
 
-def test_offers_that_cannot_be_had(customer: Customer) -> None:
+def test_unavailable_offers_are_refused(customer: Customer) -> None:
     problem(customer.subscribe("gold"), 422, "offer_unknown")
     subscription_id = customer.subscribed()
     problem(customer.put(subscription_id, "gold"), 422, "offer_unknown")
@@ -224,7 +224,7 @@ def test_offers_that_cannot_be_had(customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_people_come_back_to_our_own_pages_only(customer: Customer, url: str) -> None:
+def test_return_urls_must_be_our_own(customer: Customer, url: str) -> None:
     told = problem(
         customer.http.post(PORTAL, json=customer.body(return_url=url)), 422, "invalid_input"
     )
@@ -235,13 +235,13 @@ def test_people_come_back_to_our_own_pages_only(customer: Customer, url: str) ->
 
 
 @pytest.mark.parametrize("body", WRONG_BODIES)
-def test_wrong_bodies(customer: Customer, body: Any) -> None:
+def test_invalid_bodies_are_refused(customer: Customer, body: Any) -> None:
     problem(customer.http.post(SUBSCRIPTIONS, json=body), 422, "invalid_input")
     problem(customer.http.post(PORTAL, json=body), 422, "invalid_input")
 
 
 @pytest.mark.parametrize("offer", ["a\0b", "\0", "a\nb", "a\x7f"])
-def test_offers_that_nothing_is_named(customer: Customer, offer: str) -> None:
+def test_malformed_offer_codes_are_refused(customer: Customer, offer: str) -> None:
     path = f"{SUBSCRIPTIONS}/{customer.subscribed()}"
     top_up = {"offer": offer, "threshold_executions": 1, "monthly_cap_minor": 10_000}
     query = {"organization_id": customer.holder.organization_id}
@@ -255,7 +255,7 @@ def test_offers_that_nothing_is_named(customer: Customer, offer: str) -> None:
 
 
 @pytest.mark.parametrize("signature", ["t=1,v1=é", "t=1,v1=\u4e2d", "é", "t=é,v1=a"])
-def test_signatures_beyond_ascii(storefront: Storefront, signature: str) -> None:
+def test_non_ascii_signatures_are_refused(storefront: Storefront, signature: str) -> None:
     lines = storefront.log().count("webhook_refused")
     headers = {b"Stripe-Signature": signature.encode()}
     answer = httpx.post(
@@ -266,7 +266,7 @@ def test_signatures_beyond_ascii(storefront: Storefront, signature: str) -> None
     assert "request_failed" not in storefront.log()
 
 
-def test_bodies_that_are_not_json(customer: Customer) -> None:
+def test_non_json_bodies_are_refused(customer: Customer) -> None:
     headers = {"content-type": "application/json"}
     for content in (b"", b"{", b"\xff\xfe", b'{"offer": NaN}'):
         answer = customer.http.post(SUBSCRIPTIONS, content=content, headers=headers)
@@ -274,7 +274,7 @@ def test_bodies_that_are_not_json(customer: Customer) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_unknown_organizations(storefront: Storefront) -> None:
+def test_unknown_organizations_are_not_found(storefront: Storefront) -> None:
     from tests.factories import api_key
 
     platform = storefront.client(api_key(storefront.url, Scope.SUBSCRIPTIONS))
@@ -283,7 +283,9 @@ def test_unknown_organizations(storefront: Storefront) -> None:
     problem(platform.post(PORTAL, json=body), 404, "organization_not_found")
 
 
-def test_the_portal_is_the_accounts_own(storefront: Storefront, customer: Customer) -> None:
+def test_portal_opens_for_the_accounts_own_customer(
+    storefront: Storefront, customer: Customer
+) -> None:
     other = storefront.customer().with_card()
     body = customer.body(return_url=f"{PUBLIC_URL}/billing", customer=other.customer_id())
     answer = customer.http.post(PORTAL, json=body | {"customer_id": other.customer_id()})
@@ -292,8 +294,8 @@ def test_the_portal_is_the_accounts_own(storefront: Storefront, customer: Custom
     assert "Visa" not in look(answer.json()["url"])
 
 
-def test_stripe_down(storefront: Storefront, customer: Customer) -> None:
-    """What is local goes on; what needs Stripe says so, and when to try again."""
+def test_local_routes_work_while_stripe_is_down(storefront: Storefront, customer: Customer) -> None:
+    """Local routes work; those that need Stripe say so, and when to retry."""
     subscription_id = customer.subscribed()
     storefront.sandbox.fault(kind="status", status=503, path="/v1/*", times=1_000)
     path = f"{SUBSCRIPTIONS}/{subscription_id}"
@@ -319,16 +321,14 @@ def test_stripe_down(storefront: Storefront, customer: Customer) -> None:
     assert customer.put(subscription_id, "growth").status_code in (200, 409)
 
 
-def test_a_full_rate_limit_is_said_with_when_to_come_back(
-    storefront: Storefront, customer: Customer
-) -> None:
+def test_rate_limit_answer_says_when_to_retry(storefront: Storefront, customer: Customer) -> None:
     storefront.sandbox.fault(kind="status", status=429, path="/v1/*", times=1_000)
     answer = customer.subscribe()
     problem(answer, 502, "payment_provider_unavailable")
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_many_first_purchases_at_the_same_time(customer: Customer) -> None:
+def test_concurrent_first_purchases_open_one_checkout(customer: Customer) -> None:
     answers = at_once(*[customer.subscribe] * 8)
     assert set(codes(answers)) <= {201, 409}
     assert codes(answers)[0] == 201
@@ -340,14 +340,14 @@ def test_many_first_purchases_at_the_same_time(customer: Customer) -> None:
                               customer.holder.account_number) == [(1,)]  # fmt: skip
 
 
-def test_different_purchases_at_the_same_time(customer: Customer) -> None:
+def test_concurrent_purchases_of_different_offers(customer: Customer) -> None:
     offers = ["starter", "growth", "scale"] * 2
     answers = at_once(*[lambda offer=offer: customer.subscribe(offer) for offer in offers])
     assert set(codes(answers)) <= {201, 409}
     assert customer.count("sessions") == 1
 
 
-def test_many_purchases_with_a_card_at_the_same_time(customer: Customer) -> None:
+def test_concurrent_purchases_with_card_charge_once(customer: Customer) -> None:
     customer.with_card()
     offers = ["starter", "growth"] * 4
     answers = at_once(*[lambda offer=offer: customer.subscribe(offer) for offer in offers])
@@ -360,7 +360,7 @@ def test_many_purchases_with_a_card_at_the_same_time(customer: Customer) -> None
     assert customer.count("sessions") == 0
 
 
-def test_many_changes_at_the_same_time(customer: Customer) -> None:
+def test_concurrent_equal_changes_are_done_once(customer: Customer) -> None:
     subscription_id = customer.subscribed()
     answers = at_once(*[lambda: customer.put(subscription_id, "growth")] * 6)
     assert set(codes(answers)) <= {200, 409}
@@ -369,7 +369,7 @@ def test_many_changes_at_the_same_time(customer: Customer) -> None:
     assert customer.plans() == [5_000, 30_000]
 
 
-def test_changes_that_contradict_each_other(customer: Customer) -> None:
+def test_concurrent_contradicting_changes(customer: Customer) -> None:
     subscription_id = customer.subscribed()
     path = f"{SUBSCRIPTIONS}/{subscription_id}"
     answers = at_once(

@@ -30,7 +30,9 @@ def site(harness: BillingHarness) -> Iterator[AppProcesses]:
     running.stop()
 
 
-def test_killing_the_worker_and_the_api(harness: BillingHarness, site: AppProcesses) -> None:
+def test_killed_worker_and_api_lose_and_double_nothing(
+    harness: BillingHarness, site: AppProcesses
+) -> None:
     """The real processes: the worker in the middle of an event, the API while Stripe charges, and
     again while events come in."""
     site.start_api()
@@ -67,10 +69,10 @@ def test_killing_the_worker_and_the_api(harness: BillingHarness, site: AppProces
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_killing_a_process_in_the_middle_of_each_write(
+async def test_process_killed_during_each_write_loses_and_doubles_nothing(
     harness: BillingHarness, when: str
 ) -> None:
-    """The same services in a process that dies while Stripe holds its answer back."""
+    """The same services in a process that dies while it waits for Stripe's answer."""
 
     async def killed(path: str, act: Act, method: str = "POST") -> None:
         await asyncio.to_thread(kill_in_the_middle, harness, path, when, act, method)
@@ -134,7 +136,7 @@ def kill_in_the_middle(
 
 
 def _in_child(harness: BillingHarness, act: Act) -> None:
-    """With connections of its own: nothing of the parent's is used."""
+    """With its own connections: nothing of the parent process is used."""
 
     async def run() -> None:
         harness.services = build_services(payment_settings(harness.sandbox), harness.url)
@@ -159,7 +161,7 @@ def _faults(harness: BillingHarness) -> list[object]:
 
 
 def _is_over(harness: BillingHarness, method: str) -> bool:
-    """The request that hung has left its line in the log."""
+    """Whether the hanging request has been logged."""
     return bool(harness.sandbox.requests()) and harness.sandbox.requests()[-1]["method"] == method
 
 

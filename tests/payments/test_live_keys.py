@@ -1,4 +1,4 @@
-"""A live key: refused by the demo before anything is asked, and never in a log or an address."""
+"""A live key: refused by the demo before any call, and never in a log or an address."""
 
 import httpx
 import pytest
@@ -6,6 +6,7 @@ import structlog
 
 from billing_app import logs
 from billing_app.db.enums import Scope
+from billing_app.settings import LIVE_KEY_REFUSED
 from tests import factories
 from tests.api.server import ApiServer
 from tests.conftest import server_environment
@@ -19,19 +20,19 @@ LIVE = "sk_live_51NotARealKeyJustForThisTest"
 @pytest.mark.parametrize("command", [("demo",), ("seed", "--demo")])
 @pytest.mark.parametrize("name", ["STRIPE_SECRET_KEY", "stripe_secret_key"])
 @pytest.mark.parametrize("key", [LIVE, LIVE.replace("sk_", "rk_"), f" {LIVE}"])
-def test_the_demo_refuses_it(
+def test_demo_refuses_live_key(
     sandbox: Sandbox, own_database_url: str, command: tuple[str, ...], name: str, key: str
 ) -> None:
     environment = server_environment(own_database_url, STRIPE_API_BASE=sandbox.url) | {name: key}
     done = run_command(environment, *command)
     assert done.returncode == 2
-    assert done.stderr.strip() == "STRIPE_SECRET_KEY: the demo refuses a live key"
+    assert done.stderr.strip() == LIVE_KEY_REFUSED
     assert "live_5" not in done.stdout
     assert sandbox.requests() == []
 
 
-def test_production_sends_it_as_a_header_and_says_it_nowhere(harness: BillingHarness) -> None:
-    """The stand-in refuses a live key, so each call fails, and every failure is logged."""
+def test_production_sends_live_key_only_as_header(harness: BillingHarness) -> None:
+    """The sandbox refuses a live key, so each call fails, and every failure is logged."""
     server = ApiServer(harness.url)
     keys = {"STRIPE_SECRET_KEY": LIVE, "STRIPE_API_BASE": harness.sandbox.url}
     server.environment |= keys | {"PUBLIC_URL": PUBLIC_URL, "PYTHONUNBUFFERED": "1"}
@@ -58,7 +59,7 @@ def test_production_sends_it_as_a_header_and_says_it_nowhere(harness: BillingHar
     assert not [each for each in broken if "sk_live" in each["where"]]
 
 
-def test_what_failed_is_logged_without_what_it_held(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_logged_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     def failing(secret_key: str) -> None:
         raise RuntimeError(str(len(secret_key)))
 

@@ -115,7 +115,7 @@ async def test_fourteen_months(clocked: ClockedBed) -> None:
     assert sum(invoice.amount_paid for invoice in harness.invoices()) == 15 * 1_900
 
 
-async def test_failure_grace_block_payment_and_the_end(clocked: ClockedBed) -> None:
+async def test_failed_payment_grace_block_recovery_and_end(clocked: ClockedBed) -> None:
     harness = clocked
     harness.use_card("pm_card_visa")
     first = (await harness.begin("starter")).subscription
@@ -151,7 +151,7 @@ async def test_failure_grace_block_payment_and_the_end(clocked: ClockedBed) -> N
     assert await harness.denied() == "insufficient_executions"
 
 
-async def test_grace_is_given_once_however_many_renewals_stay_unpaid(clocked: ClockedBed) -> None:
+async def test_grace_is_given_once_for_several_unpaid_renewals(clocked: ClockedBed) -> None:
     harness = clocked
     if REAL_KEY:
         pytest.skip("the account's own retry settings decide")
@@ -170,7 +170,7 @@ async def test_grace_is_given_once_however_many_renewals_stay_unpaid(clocked: Cl
     assert await harness.denied() == "payment_past_due"
 
 
-async def test_retries_given_up_end_the_plan(clocked: ClockedBed) -> None:
+async def test_plan_ends_when_stripe_stops_retrying(clocked: ClockedBed) -> None:
     harness = clocked
     harness.use_card("pm_card_visa")
     first = (await harness.begin("starter")).subscription
@@ -183,7 +183,7 @@ async def test_retries_given_up_end_the_plan(clocked: ClockedBed) -> None:
 
 
 async def test_trial_then_paid(clocked: ClockedBed) -> None:
-    """Whoever holds a trial keeps it beside what they buy; the trial is used first."""
+    """A trial plan stays beside a purchased plan, and is used first."""
     harness = clocked
     with factories.connect(harness.url) as connection:
         connection.execute(

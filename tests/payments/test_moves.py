@@ -1,4 +1,4 @@
-"""Staff move a subscription to another version: at Stripe, with an entry, and back."""
+"""Staff move a subscription to another version: at Stripe, with an audit entry, and back."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,12 +23,16 @@ from billing_app.billing.staff.repairs.moves import (
 from billing_app.billing.staff.repairs.provider_driver import RequestFailedError
 from billing_app.billing.staff.repairs.repair import AlreadyInStateError
 from billing_app.billing.staff.repairs.service import carry_out, undo
+from billing_app.billing.subscriptions.errors import (
+    CurrencyDiffersError,
+    QuoteOutdatedError,
+    SameOfferError,
+)
+from billing_app.billing.subscriptions.proration import PREVIEW_VALID_FOR
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
-from billing_app.billing.subscriptions.quotes import QUOTE_STANDS, QuoteOutdatedError
-from billing_app.billing.subscriptions.rules import CurrencyDiffersError, SameOfferError
 from billing_app.db.enums import Interval, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
@@ -72,7 +76,7 @@ async def entries(harness: BillingHarness) -> list[tuple[str, str]]:
 
 
 def second_version(harness: BillingHarness, code: str, price_minor: int) -> None:
-    """Version 2 of an offer, dearer; who bought the first stays on it."""
+    """Version 2 of an offer at a higher price; buyers of version 1 stay on it."""
     with factories.connect(harness.url) as connection:
         connection.execute(
             "INSERT INTO offer_versions (offer_id, version, name, description, executions,"
@@ -85,7 +89,7 @@ def second_version(harness: BillingHarness, code: str, price_minor: int) -> None
         )
 
 
-async def test_a_move_waits_for_the_end_of_the_period(
+async def test_move_is_scheduled_for_period_end(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -109,9 +113,7 @@ async def test_a_move_waits_for_the_end_of_the_period(
     assert history.items[0].what == "Moved from Starter to Starter when the period ends"
 
 
-async def test_a_move_that_waits_is_taken_back(
-    harness: BillingHarness, billing: StaffActor
-) -> None:
+async def test_scheduled_move_is_withdrawn(harness: BillingHarness, billing: StaffActor) -> None:
     await harness.subscribed("starter")
     first = await move(harness, billing, "growth")
     second = await move(harness, billing, "scale")
@@ -129,7 +131,7 @@ async def test_a_move_that_waits_is_taken_back(
     assert (await harness.live()).offer.code == "starter"
 
 
-async def test_a_cancellation_that_waited_waits_again(
+async def test_undoing_a_move_restores_scheduled_cancellation(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -140,7 +142,7 @@ async def test_a_cancellation_that_waited_waits_again(
     assert (await harness.live()).cancel_at_period_end
 
 
-async def test_a_move_now_charges_the_difference(
+async def test_move_now_charges_the_difference(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -151,7 +153,7 @@ async def test_a_move_now_charges_the_difference(
         await take_back(harness, billing, entry)
 
 
-async def test_a_refused_card_undoes_the_move(harness: BillingHarness, billing: StaffActor) -> None:
+async def test_declined_card_undoes_the_move(harness: BillingHarness, billing: StaffActor) -> None:
     await harness.subscribed("starter")
     harness.use_card("pm_card_chargeCustomerFail")
     with pytest.raises(PaymentDeclinedError):
@@ -163,7 +165,7 @@ async def test_a_refused_card_undoes_the_move(harness: BillingHarness, billing: 
     ]
 
 
-async def test_when_stripe_is_down_the_move_is_repeated_and_told_once(
+async def test_move_repeated_after_outage_is_recorded_once(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -184,10 +186,10 @@ async def test_when_stripe_is_down_the_move_is_repeated_and_told_once(
     assert waiting.next_offer.code == "scale"
 
 
-async def test_a_move_that_never_reached_stripe_is_written_down_as_undone(
+async def test_move_that_never_reached_stripe_is_recorded_as_undone(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
-    """Nobody is charged for a request whose sender has long gone away."""
+    """A request whose sender is gone never charges anyone."""
     await harness.subscribed("starter")
     harness.sandbox.control(
         "faults", kind="status", path="/v1/subscriptions/*", times=99, status=503
@@ -198,7 +200,10 @@ async def test_a_move_that_never_reached_stripe_is_written_down_as_undone(
     harness.sandbox.http.delete("/_sandbox/faults")
     harness.skip(HOUR)
     await harness.reconcile()
-    assert await entries(harness) == [("undo", "The request never arrived"), ("move_offer", WHY)]
+    assert await entries(harness) == [
+        ("undo", "The request never reached the payment provider"),
+        ("move_offer", WHY),
+    ]
     with pytest.raises(RequestFailedError) as failed:
         await move(harness, billing, "growth", when=When.NOW, key="k")
     assert failed.value.extensions == {"problem": "never_arrived"}
@@ -206,7 +211,7 @@ async def test_a_move_that_never_reached_stripe_is_written_down_as_undone(
     assert harness.charged_minor() == 1_900
 
 
-async def test_a_key_is_answered_with_what_became_of_its_move(
+async def test_repeated_key_returns_result_of_its_move(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -222,7 +227,7 @@ async def test_a_key_is_answered_with_what_became_of_its_move(
     assert harness.charged_minor() == 7_900
 
 
-async def test_a_key_whose_outcome_is_open_takes_its_move_up_again(
+async def test_repeated_key_with_pending_result_resumes_its_move(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -245,7 +250,7 @@ async def test_a_key_whose_outcome_is_open_takes_its_move_up_again(
     assert await entries(harness) == [("undo", "No"), ("move_offer", WHY)]
 
 
-async def test_what_cannot_be_moved(harness: BillingHarness, billing: StaffActor) -> None:
+async def test_impossible_moves_are_refused(harness: BillingHarness, billing: StaffActor) -> None:
     with pytest.raises(NoSubscriptionError):
         await move(harness, billing, "growth")
     await harness.subscribed("starter")
@@ -282,7 +287,7 @@ async def preview(
 
 
 @pytest.mark.parametrize("used", [0, 1_300, 5_000])
-async def test_the_previewed_charge_is_what_is_invoiced(
+async def test_previewed_charge_is_invoiced(
     harness: BillingHarness, billing: StaffActor, used: int
 ) -> None:
     await harness.subscribed("starter")
@@ -309,7 +314,7 @@ async def test_the_previewed_charge_is_what_is_invoiced(
     assert harness.charged_minor() == 1_900 + found.charged_minor + found.next_invoice.amount_minor
 
 
-async def test_the_previewed_next_invoice_is_what_comes(
+async def test_previewed_next_invoice_is_issued(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -322,12 +327,10 @@ async def test_the_previewed_next_invoice_is_what_comes(
     assert harness.charged_minor() == 1_900 + found.next_invoice.amount_minor
 
 
-async def test_what_was_agreed_to_does_not_stand_for_ever(
-    harness: BillingHarness, billing: StaffActor
-) -> None:
+async def test_agreed_preview_expires(harness: BillingHarness, billing: StaffActor) -> None:
     await harness.subscribed("starter")
     found = await preview(harness, billing, "growth", when=When.NOW)
-    quoted_at = harness.now - QUOTE_STANDS - timedelta(seconds=1)
+    quoted_at = harness.now - PREVIEW_VALID_FOR - timedelta(seconds=1)
     outdated = replace(found, change=replace(found.change, quoted_at=quoted_at))
     with pytest.raises(QuoteOutdatedError):
         await move(harness, billing, "growth", when=When.NOW, agreed=outdated)
@@ -339,7 +342,7 @@ async def test_what_was_agreed_to_does_not_stand_for_ever(
     assert await entries(harness) == []
 
 
-async def test_a_trial_that_is_moved_now_is_charged_in_full(
+async def test_trial_moved_now_is_charged_in_full(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     terms = OfferTerms("Tried", "", 5_000, 1_900, "USD", Interval.MONTH, trial_days=14)
@@ -352,7 +355,7 @@ async def test_a_trial_that_is_moved_now_is_charged_in_full(
     assert harness.charged_minor() == 7_900
 
 
-async def test_without_an_answer_nothing_is_previewed(
+async def test_no_preview_without_answer_from_stripe(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await harness.subscribed("starter")
@@ -366,7 +369,7 @@ async def test_without_an_answer_nothing_is_previewed(
     assert await entries(harness) == []
 
 
-async def test_what_cannot_be_moved_is_not_previewed(
+async def test_impossible_moves_are_not_previewed(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     with pytest.raises(NoSubscriptionError):
@@ -387,7 +390,7 @@ async def test_what_cannot_be_moved_is_not_previewed(
 
 
 async def soft_and_over(harness: BillingHarness) -> None:
-    """On a plan with a soft limit, 640 executions beyond it."""
+    """On a plan with a soft limit, with 640 overage executions."""
     await publish_offer(
         harness.services.database, OPERATOR, code="soft", terms=SOFT, now=harness.now
     )
@@ -395,9 +398,7 @@ async def soft_and_over(harness: BillingHarness) -> None:
     accepted(await harness.use(1_640))
 
 
-async def test_a_move_now_bills_what_was_used_beyond(
-    harness: BillingHarness, billing: StaffActor
-) -> None:
+async def test_move_now_bills_overage(harness: BillingHarness, billing: StaffActor) -> None:
     await soft_and_over(harness)
     found = await preview(harness, billing, "growth", when=When.NOW)
     assert (found.change.overage_executions, found.change.overage_minor) == (640, 350)
@@ -408,7 +409,7 @@ async def test_a_move_now_bills_what_was_used_beyond(
     assert harness.charged_minor() == 1_000 + found.charged_minor
 
 
-async def test_the_next_invoice_tells_of_what_was_used_beyond(
+async def test_previewed_next_invoice_shows_overage(
     harness: BillingHarness, billing: StaffActor
 ) -> None:
     await soft_and_over(harness)

@@ -1,4 +1,4 @@
-"""Stripe down in the middle: what happened is found out on the next try, never guessed."""
+"""Stripe fails during a request: the result is looked up on the next try, never guessed."""
 
 import asyncio
 from datetime import timedelta
@@ -52,7 +52,7 @@ def keys(harness: BillingHarness) -> list[tuple[str, str]]:
     return [(key, state) for key, state in harness.rows("SELECT key, state FROM provider_writes")]
 
 
-async def test_whoever_waits_is_told_before_all_attempts_have_run_out(
+async def test_caller_gets_an_answer_before_all_retries_are_used(
     harness: BillingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.begin("starter")
@@ -70,7 +70,9 @@ async def test_whoever_waits_is_told_before_all_attempts_have_run_out(
 
 
 @pytest.mark.parametrize(("kind", "when"), FAULTS)
-async def test_subscribing(impatient: BillingHarness, kind: str, when: str) -> None:
+async def test_interrupted_subscribe_charges_once(
+    impatient: BillingHarness, kind: str, when: str
+) -> None:
     harness = impatient
     await harness.begin("starter")
     harness.use_card("pm_card_visa")
@@ -92,7 +94,9 @@ async def test_subscribing(impatient: BillingHarness, kind: str, when: str) -> N
 
 
 @pytest.mark.parametrize(("kind", "when"), [("status", "before"), ("reset", "after")])
-async def test_upgrading(impatient: BillingHarness, kind: str, when: str) -> None:
+async def test_interrupted_upgrade_charges_once(
+    impatient: BillingHarness, kind: str, when: str
+) -> None:
     harness = impatient
     first = await harness.subscribed("starter")
     accepted(await harness.use(1_000))
@@ -109,8 +113,8 @@ async def test_upgrading(impatient: BillingHarness, kind: str, when: str) -> Non
     assert [state for _, state in keys(harness)] == ["done"]
 
 
-async def test_an_upgrade_whose_events_came_before_the_retry(impatient: BillingHarness) -> None:
-    """The retry asks for what is there already: it is told so, and nothing is charged."""
+async def test_upgrade_retried_after_its_events_charges_once(impatient: BillingHarness) -> None:
+    """The retry asks for what exists already: it is refused, and nothing is charged."""
     harness = impatient
     await harness.subscribed("starter")
     break_writes(harness, f"/v1/subscriptions/{harness.subscriptions()[0].id}", "reset", "after")
@@ -124,7 +128,7 @@ async def test_an_upgrade_whose_events_came_before_the_retry(impatient: BillingH
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_change_at_period_end(impatient: BillingHarness, when: str) -> None:
+async def test_interrupted_change_at_period_end(impatient: BillingHarness, when: str) -> None:
     harness = impatient
     await harness.subscribed("growth")
     break_writes(harness, "/v1/subscription_schedules*", "reset", when)
@@ -136,7 +140,7 @@ async def test_a_change_at_period_end(impatient: BillingHarness, when: str) -> N
     assert found.next_offer.code == "starter"
 
 
-async def test_a_checkout_is_opened_once(impatient: BillingHarness) -> None:
+async def test_interrupted_checkout_is_opened_once(impatient: BillingHarness) -> None:
     harness = impatient
     break_writes(harness, "/v1/checkout/sessions", "reset", "after")
     with pytest.raises(PaymentProviderUnavailableError):
@@ -147,7 +151,7 @@ async def test_a_checkout_is_opened_once(impatient: BillingHarness) -> None:
     assert sorted(map(str, statuses)) == ["expired", "open"]
 
 
-async def test_a_customer_is_made_once(impatient: BillingHarness) -> None:
+async def test_interrupted_customer_is_created_once(impatient: BillingHarness) -> None:
     harness = impatient
     break_writes(harness, "/v1/customers", "reset", "after")
     with pytest.raises(PaymentProviderUnavailableError):
@@ -157,7 +161,7 @@ async def test_a_customer_is_made_once(impatient: BillingHarness) -> None:
     assert len(harness.client.v1.customers.list().data) == 1
 
 
-async def test_something_else_waits_until_the_outcome_is_known(impatient: BillingHarness) -> None:
+async def test_other_request_waits_until_result_is_known(impatient: BillingHarness) -> None:
     harness = impatient
     await harness.begin("starter")
     harness.use_card("pm_card_visa")
@@ -175,10 +179,10 @@ async def test_something_else_waits_until_the_outcome_is_known(impatient: Billin
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_nobody_comes_back_and_reconciliation_finds_out(
+async def test_reconciliation_resolves_abandoned_request(
     impatient: BillingHarness, when: str
 ) -> None:
-    """What was charged makes its plan; what was not is not charged behind anyone's back."""
+    """What was charged creates its plan; what was not is never charged later."""
     harness = impatient
     await harness.begin("starter")
     harness.use_card("pm_card_visa")
@@ -196,7 +200,9 @@ async def test_nobody_comes_back_and_reconciliation_finds_out(
     assert len(harness.plans()) == int(happened)
 
 
-async def test_reconciliation_asks_again_for_what_takes_no_money(impatient: BillingHarness) -> None:
+async def test_reconciliation_repeats_requests_that_take_no_money(
+    impatient: BillingHarness,
+) -> None:
     harness = impatient
     await harness.subscribed()
     break_writes(harness, f"/v1/subscriptions/{harness.subscriptions()[0].id}", "reset", "before")
@@ -209,7 +215,7 @@ async def test_reconciliation_asks_again_for_what_takes_no_money(impatient: Bill
     assert [state for _, state in keys(harness)] == ["done"]
 
 
-async def test_rate_limits_are_waited_for(impatient: BillingHarness) -> None:
+async def test_rate_limited_calls_are_retried_after_a_wait(impatient: BillingHarness) -> None:
     harness = impatient
     harness.sandbox.fault(kind="status", status=429, method="GET", path="*", times=2)
     assert (await harness.begin("starter")).checkout_url is not None

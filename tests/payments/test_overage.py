@@ -1,17 +1,18 @@
-"""Executions beyond the plan: allowed to a limit, shown, and paid for to the unit."""
+"""Overage: allowed up to a limit, shown, and paid for exactly."""
 
 import pytest
 
 from billing_app.billing import ids
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.receipts import read_receipt
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms, publish_offer
 from billing_app.billing.overage.limits import (
     OverageLimitView,
     read_overage_limit,
     set_overage_limit,
 )
-from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
+from billing_app.billing.overage.rules import allowed_executions
 from billing_app.billing.plans.service import read_history
 from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.service import carry_out, undo
@@ -54,18 +55,18 @@ async def limit(
     [
         (OverageTerms(50, 100), None, 1_000_000_000),
         (OverageTerms(50, 100, 700), None, 700),
-        (OverageTerms(50, 100, 700), SpendingLimit(149, "USD"), 200),
-        (OverageTerms(50, 100, 700), SpendingLimit(10_000, "USD"), 700),
-        (OverageTerms(50, 100), SpendingLimit(49, "USD"), 0),
-        (OverageTerms(50, 100), SpendingLimit(0, "USD"), 0),
-        (OverageTerms(1), SpendingLimit(7, "EUR"), 0),
+        (OverageTerms(50, 100, 700), Money(149, "USD"), 200),
+        (OverageTerms(50, 100, 700), Money(10_000, "USD"), 700),
+        (OverageTerms(50, 100), Money(49, "USD"), 0),
+        (OverageTerms(50, 100), Money(0, "USD"), 0),
+        (OverageTerms(1), Money(7, "EUR"), 0),
     ],
 )
-def test_what_is_allowed(terms: OverageTerms, limited: SpendingLimit | None, expected: int) -> None:
+def test_allowed_executions(terms: OverageTerms, limited: Money | None, expected: int) -> None:
     assert allowed_executions(terms, "USD", limited) == expected
 
 
-async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: BillingHarness) -> None:
+async def test_soft_limit_allows_overage_up_to_spending_limit(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     await limit(soft, 100)
     accepted(await soft.use(1_050))
@@ -87,7 +88,7 @@ async def test_a_soft_limit_goes_on_to_the_spending_limit_and_says_so(soft: Bill
     assert await soft.denied() == ""
 
 
-async def test_what_may_be_used_beyond_the_plan_never_counts_as_left(soft: BillingHarness) -> None:
+async def test_overage_never_counts_as_remaining(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     await limit(soft, 100)
     used = [accepted(await soft.use(executions)) for executions in (900, 150, 50)]
@@ -98,7 +99,7 @@ async def test_what_may_be_used_beyond_the_plan_never_counts_as_left(soft: Billi
     ] == [(1_000, 100), (100, 0), (0, 0)]
 
 
-async def test_a_limit_below_what_is_used_allows_nothing_more(soft: BillingHarness) -> None:
+async def test_limit_below_use_allows_no_more(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     accepted(await soft.use(1_300))
     await limit(soft, 50)
@@ -109,14 +110,14 @@ async def test_a_limit_below_what_is_used_allows_nothing_more(soft: BillingHarne
     assert await soft.denied() == "budget_exceeded"
 
 
-async def test_a_limit_in_another_currency_allows_nothing(soft: BillingHarness) -> None:
+async def test_limit_in_another_currency_allows_nothing(soft: BillingHarness) -> None:
     await limit(soft, 10_000, "EUR")
     await soft.subscribed("soft")
     accepted(await soft.use(1_000))
     assert await soft.denied() == "budget_exceeded"
 
 
-async def test_the_overage_plan_goes_with_its_periods_plan(soft: BillingHarness) -> None:
+async def test_overage_plan_follows_its_periods_plan(soft: BillingHarness) -> None:
     found = await soft.subscribed("soft")
     (plan, beside) = soft.plans()
     assert (beside["source"], beside["priority"]) == ("overage", 1_000)
@@ -138,7 +139,7 @@ async def test_the_overage_plan_goes_with_its_periods_plan(soft: BillingHarness)
     assert found.offer.code == "soft"
 
 
-async def test_overage_disturbs_no_other_plans_story(soft: BillingHarness) -> None:
+async def test_overage_plan_does_not_affect_other_plans(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     accepted(await soft.use(1_001))
     soft.skip(32 * DAY)
@@ -154,7 +155,7 @@ async def test_overage_disturbs_no_other_plans_story(soft: BillingHarness) -> No
     ]
 
 
-async def test_a_limit_is_set_by_who_manages_the_account(soft: BillingHarness) -> None:
+async def test_only_managers_set_a_valid_limit(soft: BillingHarness) -> None:
     assert await limit(soft, 500) == await read_overage_limit(
         soft.services.database, OPERATOR, soft.holder.account_id
     )
@@ -163,7 +164,7 @@ async def test_a_limit_is_set_by_who_manages_the_account(soft: BillingHarness) -
             await limit(soft, limit_minor, currency)
 
 
-async def test_a_pause_sells_no_overage_instead_of_what_is_paid(soft: BillingHarness) -> None:
+async def test_paused_plan_is_not_replaced_by_overage(soft: BillingHarness) -> None:
     await soft.subscribed("soft")
     plan_id = ids.encode(ids.PLAN, soft.holder.account_number, 1)
     paused = await carry_out(

@@ -1,4 +1,4 @@
-"""Spending limits and top-ups over real HTTP, and what a service is told at the limit."""
+"""Spending limits and top-ups over real HTTP, and the answer to a service at the limit."""
 
 import asyncio
 from collections.abc import AsyncIterator

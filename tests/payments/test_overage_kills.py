@@ -34,7 +34,7 @@ async def soft(harness: BillingHarness) -> BillingHarness:
 
 
 @WHEN
-async def test_a_report_that_is_cut_off_counts_once(soft: BillingHarness, when: str) -> None:
+async def test_interrupted_report_counts_once(soft: BillingHarness, when: str) -> None:
     accepted(await soft.use(1_101))
     for _ in range(2):
         await killed(soft, "/v1/billing/meter_events", when, report)
@@ -50,7 +50,7 @@ async def test_a_report_that_is_cut_off_counts_once(soft: BillingHarness, when: 
 
 
 @WHEN
-async def test_a_settlement_that_is_cut_off_bills_once(soft: BillingHarness, when: str) -> None:
+async def test_interrupted_settlement_bills_once(soft: BillingHarness, when: str) -> None:
     accepted(await soft.use(1_150))
     await renew(soft, report_first=False)
     soft.skip(HOUR)
@@ -63,7 +63,7 @@ async def test_a_settlement_that_is_cut_off_bills_once(soft: BillingHarness, whe
 
 @WHEN
 @pytest.mark.parametrize("step", ["invoices", "invoiceitems", "invoices/*/finalize"])
-async def test_a_settlement_by_an_invoice_of_its_own_bills_once(
+async def test_interrupted_settlement_with_its_own_invoice_bills_once(
     soft: BillingHarness, step: str, when: str
 ) -> None:
     accepted(await soft.use(1_000))
@@ -82,7 +82,7 @@ async def test_a_settlement_by_an_invoice_of_its_own_bills_once(
 @pytest.mark.parametrize(
     "step", ["invoices", "invoiceitems", "invoices/*/finalize", "invoices/*/pay"]
 )
-async def test_a_top_up_that_is_cut_off_charges_once(
+async def test_interrupted_top_up_charges_once(
     harness: BillingHarness, step: str, when: str
 ) -> None:
     await harness.subscribed("starter")

@@ -1,4 +1,4 @@
-"""Random use, refunds, renewals and changes around a soft limit: Stripe takes what we count."""
+"""Random use, refunds, renewals and changes with a soft limit: Stripe bills what we count."""
 
 import asyncio
 from contextlib import suppress
@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Accepted
+from billing_app.billing.executions.requests import Accepted
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.offers.catalogue import publish_offer
-from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
+from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.test_overage import SOFT, SOFTER
@@ -51,7 +51,7 @@ USED = "SELECT coalesce(sum(used), 0) FROM plans WHERE source = 'overage'"
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(acts=ACTS)
-async def test_money_at_stripe_is_our_count(
+async def test_stripe_bills_exactly_our_count(
     sandbox_process: Sandbox, server_url: str, database_template: str, acts: list[tuple[str, Any]]
 ) -> None:
     sandbox_process.control("reset")
@@ -100,7 +100,7 @@ async def _act(harness: BillingHarness, kind: str, what: Any, events: list[dict[
 
 
 async def _wait(harness: BillingHarness, time: timedelta) -> None:
-    """In steps, so that each renewal's draft is seen, as the schedule would."""
+    """In steps, so that the jobs see the draft of each renewal, as in production."""
     until = harness.now + time
     while harness.now < until:
         end = (await harness.live()).period_end
@@ -116,7 +116,7 @@ async def _wait(harness: BillingHarness, time: timedelta) -> None:
 
 
 async def _come_to_rest(harness: BillingHarness) -> None:
-    """Two more periods: what was late is settled, and on an invoice."""
+    """Two more periods: late overage is settled and invoiced."""
     for _ in range(2):
         await report(harness)
         await _wait(harness, (await harness.live()).period_end - harness.now + timedelta(hours=5))
@@ -127,7 +127,7 @@ async def _come_to_rest(harness: BillingHarness) -> None:
 
 
 def _taken_minor(harness: BillingHarness) -> int:
-    """Charged, plus what is owed in the balance (less what is kept there), plus what waits."""
+    """Charged, plus the balance owed (or less the credit balance), plus pending items."""
     customer = harness.client.v1.customers.retrieve(harness.customer_id())
     waiting = harness.client.v1.invoice_items.list({"customer": customer.id, "pending": True})
     return (

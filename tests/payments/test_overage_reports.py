@@ -1,4 +1,4 @@
-"""What the meter is told and what Stripe bills: our own count, to the unit, whatever happens."""
+"""Overage reports and invoices: Stripe bills exactly our own count, whatever happens."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ async def soft(harness: BillingHarness) -> BillingHarness:
 
 
 async def begun(harness: BillingHarness, offer: str) -> SubscriptionView:
-    """Subscribed, and past the minute in which the period began."""
+    """Subscribed, and past the minute in which the period started."""
     found = await harness.subscribed(offer)
     harness.skip(120)
     return found
@@ -46,7 +46,7 @@ async def settle(harness: BillingHarness) -> int:
 
 
 async def renew(harness: BillingHarness, *, report_first: bool = True) -> None:
-    """Over the end of the period; reports come while its invoice is a draft."""
+    """Past the end of the period; reports are sent while its invoice is a draft."""
     found = await harness.live()
     harness.skip((found.period_end - harness.now).total_seconds() + 60)
     await harness.deliver()
@@ -78,14 +78,14 @@ async def give_back(harness: BillingHarness, answer: dict[str, Any], executions:
         (date(2026, 4, 2), datetime(2026, 4, 2, 11, tzinfo=UTC), "2026-04-01 10:29"),
     ],
 )
-def test_a_report_lies_in_its_day_and_period(day: date, now: datetime, expected: str) -> None:
+def test_report_is_stamped_in_its_day_and_period(day: date, now: datetime, expected: str) -> None:
     at = datetime.fromisoformat(expected).replace(tzinfo=UTC)
     assert stamp(MARCH, day, now, set()) == at
     if at - MINUTE > START:
         assert stamp(MARCH, day, now, {at}) == at - MINUTE
 
 
-async def test_overage_is_on_the_renewals_invoice_to_the_unit(soft: BillingHarness) -> None:
+async def test_renewal_invoice_bills_exact_overage(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     assert await report(soft) == 1
@@ -100,7 +100,7 @@ async def test_overage_is_on_the_renewals_invoice_to_the_unit(soft: BillingHarne
     assert soft.invoices()[-1].amount_due == 1_000 + 3 * 50
 
 
-async def test_what_runs_on_at_the_end_reaches_the_draft(soft: BillingHarness) -> None:
+async def test_late_commit_reaches_the_draft_invoice(soft: BillingHarness) -> None:
     found = await begun(soft, "soft")
     accepted(await soft.use(1_000))
     soft.skip((found.period_end - soft.now).total_seconds() - 30)
@@ -115,7 +115,7 @@ async def test_what_runs_on_at_the_end_reaches_the_draft(soft: BillingHarness) -
     assert await settle(soft) == 0
 
 
-async def test_what_comes_after_the_invoice_is_settled_on_the_next(soft: BillingHarness) -> None:
+async def test_overage_after_the_invoice_is_settled_on_the_next_one(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     answer = accepted(await soft.use(1_250))
     await report(soft)
@@ -130,7 +130,7 @@ async def test_what_comes_after_the_invoice_is_settled_on_the_next(soft: Billing
     assert await settle(soft) == 0
 
 
-async def test_a_report_that_came_too_late_is_settled(soft: BillingHarness) -> None:
+async def test_late_report_is_settled(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_050))
     await renew(soft, report_first=False)
@@ -141,7 +141,7 @@ async def test_a_report_that_came_too_late_is_settled(soft: BillingHarness) -> N
     assert soft.charged_minor() == 3 * 1_000 + 50
 
 
-async def test_a_change_bills_what_was_used_beyond_and_shows_it_before(
+async def test_change_previews_and_bills_overage(
     soft: BillingHarness,
 ) -> None:
     await begun(soft, "soft")
@@ -163,7 +163,7 @@ async def test_a_change_bills_what_was_used_beyond_and_shows_it_before(
     assert await settle(soft) == 0
 
 
-async def test_a_change_at_the_periods_end_bills_the_old_overage(soft: BillingHarness) -> None:
+async def test_change_at_period_end_bills_old_overage(soft: BillingHarness) -> None:
     await begun(soft, "softer")
     accepted(await soft.use(5_150))
     await soft.change("starter", When.PERIOD_END)
@@ -176,7 +176,7 @@ async def test_a_change_at_the_periods_end_bills_the_old_overage(soft: BillingHa
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_cancelling_at_once_bills_what_was_used(soft: BillingHarness, told: bool) -> None:
+async def test_cancel_now_bills_overage(soft: BillingHarness, told: bool) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     if told:
@@ -189,7 +189,7 @@ async def test_cancelling_at_once_bills_what_was_used(soft: BillingHarness, told
     assert await settle(soft) == 0
 
 
-async def test_what_a_run_used_after_the_cancellation_is_billed_by_itself(
+async def test_overage_committed_after_cancellation_gets_its_own_invoice(
     soft: BillingHarness,
 ) -> None:
     await begun(soft, "soft")
@@ -206,7 +206,7 @@ async def test_what_a_run_used_after_the_cancellation_is_billed_by_itself(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_unclear_answer_counts_once(soft: BillingHarness, when: str) -> None:
+async def test_unclear_answer_counts_once(soft: BillingHarness, when: str) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     soft.sandbox.control(
@@ -222,8 +222,8 @@ async def test_an_unclear_answer_counts_once(soft: BillingHarness, when: str) ->
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_old_unclear_answer_is_read_off_the_meter(soft: BillingHarness, when: str) -> None:
-    """After a day Stripe no longer knows identifiers: sent again, it would count twice."""
+async def test_old_unclear_answer_is_read_from_the_meter(soft: BillingHarness, when: str) -> None:
+    """After a day Stripe has forgotten the identifier: sent again, the report would count twice."""
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     soft.sandbox.control(
@@ -238,7 +238,7 @@ async def test_an_old_unclear_answer_is_read_off_the_meter(soft: BillingHarness,
     assert soft.charged_minor() == 2_000 + 100
 
 
-async def test_the_meter_is_compared_with_what_it_was_told(soft: BillingHarness) -> None:
+async def test_meter_is_compared_with_reports(soft: BillingHarness) -> None:
     await begun(soft, "soft")
     accepted(await soft.use(1_101))
     await report(soft)
@@ -252,7 +252,7 @@ async def test_the_meter_is_compared_with_what_it_was_told(soft: BillingHarness)
     assert (found.plan_sequence, found.theirs, found.ours) == (2, 108, 101)
 
 
-async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(
+async def test_trial_charges_nothing_and_grants_no_overage_or_credit(
     soft: BillingHarness,
 ) -> None:
     from dataclasses import replace
@@ -280,7 +280,7 @@ async def test_a_trial_charges_nothing_and_gives_no_overage_nor_credit(
     assert again.subscription.status == "active"
 
 
-async def test_a_trial_ends_with_the_first_charge(soft: BillingHarness) -> None:
+async def test_trial_ends_with_first_charge(soft: BillingHarness) -> None:
     from dataclasses import replace
 
     await publish_offer(
@@ -297,7 +297,7 @@ async def test_a_trial_ends_with_the_first_charge(soft: BillingHarness) -> None:
     assert len(overage_plans(soft)) == 1
 
 
-async def test_what_was_used_last_is_reported_though_a_run_came_after_the_period(
+async def test_last_use_is_reported_despite_a_later_commit(
     soft: BillingHarness,
 ) -> None:
     found = await begun(soft, "soft")

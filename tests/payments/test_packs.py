@@ -1,4 +1,4 @@
-"""Packs: when they end, in which order they are used, and what a catalogue entry may say."""
+"""Packs: their expiry, the order of use, and the terms that an offer may have."""
 
 from datetime import timedelta
 from typing import Any
@@ -40,7 +40,7 @@ async def buy(harness: BillingHarness, code: str) -> None:
     await harness.deliver()
 
 
-async def test_a_pack_ends_after_its_days_and_is_used_in_the_order_of_its_priority(
+async def test_pack_expires_and_is_used_by_priority(
     harness: BillingHarness,
 ) -> None:
     await publish(harness, "lasting")
@@ -59,7 +59,7 @@ async def test_a_pack_ends_after_its_days_and_is_used_in_the_order_of_its_priori
     assert await harness.denied() == "insufficient_executions"
 
 
-async def test_a_subscription_is_used_before_packs_unless_a_pack_says_otherwise(
+async def test_subscription_is_used_before_packs_by_default(
     harness: BillingHarness,
 ) -> None:
     await publish(harness, "first", priority=50)
@@ -75,7 +75,7 @@ async def test_a_subscription_is_used_before_packs_unless_a_pack_says_otherwise(
     }
 
 
-async def test_the_catalogue_tells_the_terms_of_a_soft_limit(harness: BillingHarness) -> None:
+async def test_catalogue_shows_soft_limit_terms(harness: BillingHarness) -> None:
     soft = OverageTerms(unit_price_minor=40, unit_executions=100, limit_executions=1_000)
     await publish(harness, "soft", interval=Interval.MONTH, overage=soft, trial_days=14)
     found = {offer.code: offer for offer in await list_offers(harness.services.database)}["soft"]
@@ -100,7 +100,7 @@ async def test_the_catalogue_tells_the_terms_of_a_soft_limit(harness: BillingHar
         {"name": " "},
     ],
 )
-def test_terms_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
+def test_invalid_terms_are_refused(change: dict[str, Any]) -> None:
     values = {name: getattr(PACK, name) for name in OfferTerms.__slots__}
     check_terms(OfferTerms(**values))
     with pytest.raises(InvalidInputError):

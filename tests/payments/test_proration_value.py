@@ -1,4 +1,4 @@
-"""Upgrades and downgrades at random moments: what was charged is what was had, to the cent."""
+"""Upgrades and downgrades at random moments: charges equal the value received, to the cent."""
 
 import asyncio
 from fractions import Fraction
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing_app.billing.subscriptions.rules import ChangeLosesValueError, SameOfferError
+from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.payments.billing_harness import DAY, HOUR, OFFERS, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
@@ -66,7 +66,7 @@ _numbers = _counter()
 
 
 async def _step(harness: BillingHarness, kind: str, what: Any) -> int:
-    """Returns how many changes with a credit happened."""
+    """Returns how many changes with a credit were made."""
     if kind == "use":
         current = await harness.current()
         count = current.executions_remaining * what // 100

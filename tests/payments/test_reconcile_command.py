@@ -1,4 +1,4 @@
-"""`python -m billing_app reconcile`: names each difference, heals, and says what it left."""
+"""`python -m billing_app reconcile` lists each difference, repairs, and reports the rest."""
 
 import subprocess
 
@@ -20,30 +20,33 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-async def test_one_run_brings_the_database_to_where_stripe_is(harness: BillingHarness) -> None:
+async def test_one_run_brings_database_in_line_with_stripe(harness: BillingHarness) -> None:
     type_card((await harness.begin("starter")).checkout_url)
     told = reconcile(harness, "--dry-run")
     lines = told.stdout.strip().splitlines()
     count = len(lines) - 1
-    assert (told.returncode, lines[-1]) == (0, f"{count} differences, 0 healed, {count} left.")
+    assert (told.returncode, lines[-1]) == (
+        0,
+        f"Differences: {count} found, 0 repaired, {count} left.",
+    )
     kinds = {line.split(":")[0].split()[-2] for line in lines[:-1]}
     assert kinds >= {"subscription", "invoice", "checkout", "event"}
     assert harness.plans() == []
     done = reconcile(harness)
     assert done.returncode == 0, done.stderr
-    assert last_line(done) == f"{count} differences, {count} healed, 0 left."
+    assert last_line(done) == f"Differences: {count} found, {count} repaired, 0 left."
     assert [plan["executions"] for plan in harness.plans()] == [5_000]
-    assert last_line(reconcile(harness)) == "0 differences, 0 healed, 0 left."
+    assert last_line(reconcile(harness)) == "Differences: 0 found, 0 repaired, 0 left."
 
 
-async def test_what_is_left_is_said_and_fails_the_run(harness: BillingHarness) -> None:
+async def test_remaining_difference_is_reported_and_fails_the_run(harness: BillingHarness) -> None:
     mark = {"billing_account": "acc_0123456789abcdef"}
     harness.client.v1.customers.create({"name": "Elsewhere", "metadata": mark})
     done = reconcile(harness)
-    assert (done.returncode, last_line(done)) == (1, "1 differences, 0 healed, 1 left.")
+    assert (done.returncode, last_line(done)) == (1, "Differences: 1 found, 0 repaired, 1 left.")
 
 
-async def test_an_invoice_that_only_we_have_is_told_and_kept(harness: BillingHarness) -> None:
+async def test_invoice_missing_at_stripe_is_reported_and_kept(harness: BillingHarness) -> None:
     await harness.subscribed()
     harness.rows("UPDATE invoices SET provider_id = 'in_gone' RETURNING 1")
     found = {each.provider_id: each for each in await harness.reconcile()}
@@ -52,7 +55,7 @@ async def test_an_invoice_that_only_we_have_is_told_and_kept(harness: BillingHar
     assert await harness.denied() == ""
 
 
-async def test_a_subscription_that_stripe_forgot_makes_room_for_the_one_it_has(
+async def test_subscription_missing_at_stripe_is_replaced_by_the_live_one(
     harness: BillingHarness,
 ) -> None:
     await harness.subscribed()
@@ -69,7 +72,7 @@ async def test_a_subscription_that_stripe_forgot_makes_room_for_the_one_it_has(
     assert await harness.reconcile() == []
 
 
-async def test_one_broken_customer_keeps_nobody_waiting(harness: BillingHarness) -> None:
+async def test_failing_customer_does_not_stop_the_others(harness: BillingHarness) -> None:
     await harness.begin("starter")
     harness.use_card("pm_card_visa")
     await harness.begin("starter")
@@ -88,7 +91,7 @@ async def test_one_broken_customer_keeps_nobody_waiting(harness: BillingHarness)
     assert await harness.reconcile() == []
 
 
-async def test_stripe_down_is_said_in_words(harness: BillingHarness) -> None:
+async def test_stripe_outage_is_reported_in_plain_words(harness: BillingHarness) -> None:
     await harness.begin("starter")
     harness.sandbox.fault(kind="status", status=503, path="/v1/*", times=100)
     done = reconcile(harness)
@@ -96,7 +99,7 @@ async def test_stripe_down_is_said_in_words(harness: BillingHarness) -> None:
     assert "does not answer" in done.stderr
 
 
-def test_without_a_key(own_database_url: str) -> None:
+def test_missing_key_is_reported(own_database_url: str) -> None:
     done = run_command(server_environment(own_database_url), "reconcile")
     assert done.returncode == 2
     assert "STRIPE_SECRET_KEY is missing" in done.stderr

@@ -1,4 +1,4 @@
-"""Money that goes back takes its plan along; disputes hold it until they are decided."""
+"""Refunds end the plan that was paid for; disputes suspend it until they are decided."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from billing_app.payments.translate import provider_event_of
 from tests.payments.billing_harness import DISPUTED, BillingHarness, accepted, commit_of, type_card
 
 
-async def test_a_full_refund_ends_the_plan(harness: BillingHarness) -> None:
+async def test_full_refund_ends_plan(harness: BillingHarness) -> None:
     await harness.subscribed()
     held = accepted(await harness.use(5, Mode.RESERVE))
     (charge,) = harness.charges()
@@ -26,7 +26,7 @@ async def test_a_full_refund_ends_the_plan(harness: BillingHarness) -> None:
     accepted(await harness.decide(commit_of(held)))
 
 
-async def test_a_refunded_pack_ends_and_the_subscription_goes_on(harness: BillingHarness) -> None:
+async def test_refunded_pack_ends_and_subscription_continues(harness: BillingHarness) -> None:
     type_card((await harness.begin("pack")).checkout_url)
     await harness.deliver()
     (pack_charge,) = harness.charges()
@@ -37,7 +37,7 @@ async def test_a_refunded_pack_ends_and_the_subscription_goes_on(harness: Billin
     assert ends == {"pack": "cancelled", "subscription": None}
 
 
-async def test_a_refund_that_came_before_its_payment_was_known(harness: BillingHarness) -> None:
+async def test_refund_known_before_its_payment_ends_plan(harness: BillingHarness) -> None:
     type_card((await harness.begin("starter")).checkout_url)
     (charge,) = harness.charges()
     harness.client.v1.refunds.create({"charge": charge.id})
@@ -48,7 +48,7 @@ async def test_a_refund_that_came_before_its_payment_was_known(harness: BillingH
 
 
 @pytest.mark.parametrize("kind", ["refund.updated", "refund.failed", "charge.refund.updated"])
-async def test_what_becomes_of_a_refund_later_is_looked_up_by_its_charge(
+async def test_later_refund_result_is_looked_up_by_charge(
     harness: BillingHarness, kind: str
 ) -> None:
     """Such an event names no customer (docs.stripe.com/api/refunds/object). The sandbox's refunds
@@ -72,7 +72,7 @@ async def test_what_becomes_of_a_refund_later_is_looked_up_by_its_charge(
     ("evidence", "denial"),
     [("winning_evidence", ""), ("losing_evidence", "insufficient_executions")],
 )
-async def test_a_dispute_suspends_the_plan_until_it_is_decided(
+async def test_dispute_suspends_plan_until_decided(
     harness: BillingHarness, evidence: str, denial: str
 ) -> None:
     await harness.subscribed("starter", DISPUTED)
@@ -86,7 +86,7 @@ async def test_a_dispute_suspends_the_plan_until_it_is_decided(
     assert plan["ended_because"] == (None if denial == "" else "cancelled")
 
 
-async def test_a_new_card_pays_the_overdue_invoice_and_the_plan_is_back(
+async def test_new_card_pays_overdue_invoice_and_restores_plan(
     harness: BillingHarness,
 ) -> None:
     first = await harness.subscribed()
@@ -103,7 +103,7 @@ async def test_a_new_card_pays_the_overdue_invoice_and_the_plan_is_back(
 
 
 @pytest.mark.parametrize("how", ["cancelled", "refunded"])
-async def test_a_refund_of_executions_opens_no_plan_whose_money_is_gone(
+async def test_execution_refund_does_not_reopen_refunded_plan(
     harness: BillingHarness, how: str
 ) -> None:
     await harness.subscribed("starter")

@@ -1,4 +1,4 @@
-"""Auto top-up: bought when needed, once, never above the cap, and what interrupts it."""
+"""Auto top-up: bought when needed, once, within the cap, and when interrupted."""
 
 import asyncio
 from typing import Any
@@ -55,7 +55,7 @@ async def low(harness: BillingHarness) -> BillingHarness:
     return harness
 
 
-async def test_a_pack_is_bought_when_too_few_are_left(low: BillingHarness) -> None:
+async def test_pack_is_bought_below_threshold(low: BillingHarness) -> None:
     await order(low, threshold=500)
     assert await run(low) == 0
     accepted(await low.use(1))
@@ -68,7 +68,7 @@ async def test_a_pack_is_bought_when_too_few_are_left(low: BillingHarness) -> No
     assert (await seen(low)).spent_minor == 2_500
 
 
-async def test_the_cap_of_a_calendar_month_holds(low: BillingHarness) -> None:
+async def test_monthly_cap_is_kept(low: BillingHarness) -> None:
     await order(low, threshold=100_000, cap_minor=5_999)
     assert [await run(low) for _ in range(4)] == [1, 1, 0, 0]
     assert (await seen(low)).spent_minor == 5_000
@@ -86,7 +86,7 @@ async def test_concurrent_runs_never_exceed_the_cap(low: BillingHarness) -> None
     assert len(packs(low)) == 3
 
 
-async def test_a_decline_stops_it_until_it_is_switched_on_again(low: BillingHarness) -> None:
+async def test_decline_stops_top_up_until_switched_on_again(low: BillingHarness) -> None:
     await order(low)
     low.use_card("pm_card_chargeCustomerFail")
     assert await run(low) == 0
@@ -101,33 +101,33 @@ async def test_a_decline_stops_it_until_it_is_switched_on_again(low: BillingHarn
     assert low.charged_minor() == 1_900 + 2_500
 
 
-async def test_an_archived_pack_stops_it(low: BillingHarness) -> None:
+async def test_archived_pack_stops_top_up(low: BillingHarness) -> None:
     await order(low)
     low.rows("UPDATE offers SET archived_at = now() WHERE code = 'pack' RETURNING 1")
     assert await run(low) == 0
     assert (await seen(low)).stopped_because == "The pack is no longer sold."
 
 
-async def test_it_can_be_switched_off(low: BillingHarness) -> None:
+async def test_top_up_can_be_switched_off(low: BillingHarness) -> None:
     await order(low)
     await low.services.top_ups.switch_off(OPERATOR, low.holder.account_id)
     assert await run(low) == 0
     assert await low.services.top_ups.read(OPERATOR, low.holder.account_id, low.now) is None
 
 
-async def test_an_order_that_makes_no_sense_is_refused(low: BillingHarness) -> None:
+async def test_invalid_top_up_is_refused(low: BillingHarness) -> None:
     for bad in ({"threshold": 0}, {"cap_minor": 2_499}, {"offer": "starter"}, {"offer": "none"}):
         with pytest.raises(InvalidInputError):
             await order(low, **bad)  # pyright: ignore[reportArgumentType]
 
 
-async def test_it_needs_a_card(harness: BillingHarness) -> None:
+async def test_top_up_needs_a_card(harness: BillingHarness) -> None:
     with pytest.raises(PaymentMethodMissingError):
         await order(harness)
 
 
-async def test_overage_does_not_count_as_executions_left(low: BillingHarness) -> None:
-    """Packs are cheaper than going beyond the plan: what is left is what was bought."""
+async def test_overage_does_not_count_as_remaining(low: BillingHarness) -> None:
+    """Packs are cheaper than overage: only what was bought counts as remaining."""
     low.rows(
         "INSERT INTO plans (account_id, sequence, type, name, source, priority, executions, used,"
         " held, starts_at, ends_at, created_at) SELECT account_id, 99, type, name, 'overage', 1000,"
@@ -139,7 +139,7 @@ async def test_overage_does_not_count_as_executions_left(low: BillingHarness) ->
 
 @pytest.mark.parametrize("step", ["invoices", "invoiceitems", "finalize", "pay"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_unclear_answer_is_looked_up_and_charged_once(
+async def test_unclear_answer_is_looked_up_and_charged_once(
     low: BillingHarness, step: str, when: str
 ) -> None:
     await order(low)
@@ -156,7 +156,7 @@ async def test_an_unclear_answer_is_looked_up_and_charged_once(
     assert {invoice.status for invoice in low.invoices()} <= {"paid", "void"}
 
 
-async def test_orders_at_their_cap_keep_no_other_from_its_turn(
+async def test_top_ups_at_their_cap_do_not_block_others(
     low: BillingHarness, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(top_ups, "PAGE_ACCOUNTS", 1)
@@ -174,9 +174,7 @@ async def test_orders_at_their_cap_keep_no_other_from_its_turn(
 
 
 @pytest.mark.parametrize("stop", ["pause", "dispute"])
-async def test_what_a_stop_keeps_from_being_used_is_no_reason_to_charge(
-    harness: BillingHarness, stop: str
-) -> None:
+async def test_stopped_plan_triggers_no_top_up(harness: BillingHarness, stop: str) -> None:
     await harness.subscribed("starter", DISPUTED if stop == "dispute" else VISA)
     harness.use_card("pm_card_visa")
     await order(harness, threshold=500)

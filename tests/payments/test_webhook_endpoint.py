@@ -43,7 +43,7 @@ def body() -> bytes:
     return json.dumps(event_body()).encode()
 
 
-def test_signatures_that_are_not_ours(storefront: Storefront, body: bytes) -> None:
+def test_foreign_and_expired_signatures_are_refused(storefront: Storefront, body: bytes) -> None:
     right = sign(body)
     refused(storefront, body, None)
     refused(storefront, body, "")
@@ -58,8 +58,8 @@ def test_signatures_that_are_not_ours(storefront: Storefront, body: bytes) -> No
     assert send(storefront, body, right).status_code == 200
 
 
-def test_one_of_several_signatures_is_enough(storefront: Storefront, body: bytes) -> None:
-    """While a secret is rolled, Stripe signs with both (docs.stripe.com/webhooks/signature)."""
+def test_one_valid_signature_of_several_is_enough(storefront: Storefront, body: bytes) -> None:
+    """While a secret is rotated, Stripe signs with both (docs.stripe.com/webhooks/signature)."""
     old, new = sign(body, "whsec_old"), sign(body)
     assert send(storefront, body, f"{old},v1={new.partition('v1=')[2]}").status_code == 200
 
@@ -85,7 +85,7 @@ def test_one_of_several_signatures_is_enough(storefront: Storefront, body: bytes
         {"data": {"object": {"id": "a", "customer": ["cus_1"]}}},
     ],
 )
-def test_signed_bodies_that_are_no_events(storefront: Storefront, change: dict[str, Any]) -> None:
+def test_signed_non_events_are_refused(storefront: Storefront, change: dict[str, Any]) -> None:
     told = json.dumps(event_body(**change)).encode()
     refused(storefront, told, sign(told))
 
@@ -93,11 +93,11 @@ def test_signed_bodies_that_are_no_events(storefront: Storefront, change: dict[s
 @pytest.mark.parametrize(
     "told", [b"", b"{", b"[]", b"null", b'"evt_1"', b"7", b"[" * 5_000, b'{"a": "\\ud800"}']
 )
-def test_signed_bodies_that_are_not_even_objects(storefront: Storefront, told: bytes) -> None:
+def test_signed_non_objects_are_refused(storefront: Storefront, told: bytes) -> None:
     refused(storefront, told, sign(told))
 
 
-def test_what_postgresql_cannot_keep_is_kept_in_other_words(storefront: Storefront) -> None:
+def test_nul_characters_are_replaced_before_storing(storefront: Storefront) -> None:
     told = event_body(data={"object": {"id": "a", "metadata": {"a": "x\u0000", "b": "\U0001f600"}}})
     body = json.dumps(told).encode()
     assert send(storefront, body, sign(body)).status_code == 200
@@ -105,18 +105,18 @@ def test_what_postgresql_cannot_keep_is_kept_in_other_words(storefront: Storefro
     assert payload["data"]["object"]["metadata"] == {"a": "x\ufffd", "b": "\U0001f600"}
 
 
-def test_too_long_bodies(storefront: Storefront) -> None:
+def test_oversized_bodies_are_refused(storefront: Storefront) -> None:
     told = json.dumps(event_body(more="x" * 1_000_001)).encode()
     problem(send(storefront, told, sign(told)), 413, "body_too_large")
 
 
-def test_other_methods(storefront: Storefront) -> None:
+def test_other_methods_are_refused(storefront: Storefront) -> None:
     for method in ("GET", "PUT", "DELETE"):
         answer = httpx.request(method, storefront.server.url + WEBHOOKS)
         problem(answer, 405, "method_not_allowed")
 
 
-def test_an_event_is_kept_once(storefront: Storefront, body: bytes) -> None:
+def test_event_is_stored_once(storefront: Storefront, body: bytes) -> None:
     event_id = json.loads(body)["id"]
     answers = at_once(*[lambda: send(storefront, body, sign(body))] * 8)
     assert {answer.status_code for answer in answers} == {200}
@@ -126,8 +126,8 @@ def test_an_event_is_kept_once(storefront: Storefront, body: bytes) -> None:
     assert payload == json.loads(body)
 
 
-def test_an_event_counts_as_soon_as_it_came(storefront: Storefront) -> None:
-    """Well before the minute in which forgotten events are looked for."""
+def test_event_is_applied_as_soon_as_it_arrives(storefront: Storefront) -> None:
+    """Well before the sweep that picks up waiting events each minute."""
     customer = storefront.customer().with_card()
     began = time.monotonic()
     subscription_id = customer.subscribed()

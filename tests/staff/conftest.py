@@ -14,7 +14,8 @@ from billing_app.db.enums import Interval, StaffRole
 from billing_app.routes import SESSION_COOKIE
 from billing_app.settings import Settings
 from tests.api.server import ApiServer
-from tests.conftest import PUBLIC, create_database
+from tests.conftest import PUBLIC
+from tests.databases import create_database
 from tests.factories import (
     NOW,
     OPERATOR,

@@ -9,14 +9,13 @@ import msgspec
 from billing_app.billing import ids
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.decisions import Accepted
-from billing_app.billing.executions.requests import Mode
+from billing_app.billing.executions.requests import Accepted, Mode
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.service import read_current
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.service import undo
 from billing_app.composition import Services
-from tests.factories import OPERATOR, PLATFORM_SERVICE, Holder, ask, connect
+from tests.factories import OPERATOR, PLATFORM_SERVICE, Holder, check_request, connect
 
 WHY = "The customer asked"
 DAY = timedelta(days=1)
@@ -45,7 +44,7 @@ class Customer:
     async def use(self, executions: int, mode: Mode = Mode.CONSUME, **more: Any) -> dict[str, Any]:
         """What a service is answered; `code` when it is refused."""
         self.keys += 1
-        request = ask(
+        request = check_request(
             mode,
             executions,
             f"{self.holder.account_number:x}-{self.keys}",

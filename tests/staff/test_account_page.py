@@ -28,7 +28,7 @@ from tests.factories import (
     PLATFORM_SERVICE,
     Holder,
     api_key,
-    ask,
+    check_request,
     connect,
     member,
     organization,
@@ -82,7 +82,7 @@ async def test_held_reservations_come_first(
     staff_services: Services, staff_url: str, holder: Holder
 ) -> None:
     for n in range(7):
-        request = ask(Mode.RESERVE, 1, f"r{n}", organization_id=holder.organization_id)
+        request = check_request(Mode.RESERVE, 1, f"r{n}", organization_id=holder.organization_id)
         await staff_services.executions.decide(PLATFORM_SERVICE, request)
     with connect(staff_url) as connection:
         numbers = [

@@ -170,7 +170,7 @@ async def test_alert_names_what_other_plans_still_give(harness: BillingHarness) 
         (replace(SHOWN, evidence_due_at=AT), "the plan is suspended", "Evidence was due by"),
         (replace(SHOWN, evidence_due_at=None), "the plan is suspended", "Stripe says until when"),
         (replace(SHOWN, is_answered=True), "the plan is suspended", "Evidence was sent"),
-        (replace(SHOWN, stops_plan=False), "the plan was over", "Evidence is due"),
+        (replace(SHOWN, stops_plan=False), "the plan had already ended", "Evidence is due"),
         (replace(SHOWN, plan_name="", stops_plan=False), "no plan depends on it", "Evidence is"),
     ],
 )

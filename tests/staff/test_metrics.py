@@ -23,7 +23,8 @@ from billing_app.billing.usage.service import Days
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import DenialReason, StaffRole
 from billing_app.settings import Settings
-from tests.conftest import PUBLIC, create_database
+from tests.conftest import PUBLIC
+from tests.databases import create_database
 from tests.factories import connect, public_organization
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)

@@ -17,7 +17,8 @@ from billing_app.billing.staff.customers.search import CustomerFilter, PlanFilte
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import AccountKind, StaffRole
 from billing_app.settings import Settings
-from tests.conftest import PUBLIC, create_database
+from tests.conftest import PUBLIC
+from tests.databases import create_database
 from tests.factories import Holder, add_plan, connect, organization, public_organization
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)

@@ -21,7 +21,7 @@ from billing_app.jobs.staff import DbosJobs
 from billing_app.jobs.webhooks import client
 from billing_app.settings import Settings
 from tests.api.server import ApiServer
-from tests.conftest import create_database
+from tests.databases import create_database
 from tests.factories import organization, staff_key
 from tests.staff.list_cases import Desk, List, Read, field
 from tests.staff.list_registry import LISTS, NOW, SUPPORT

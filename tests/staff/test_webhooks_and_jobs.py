@@ -14,14 +14,14 @@ from billing_app.billing.staff.access.permissions import StaffRoleMissingError
 from billing_app.billing.staff.operations import jobs, provider_events, reconciliations
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.staff.operations.provider_events import (
-    EventNotDeadError,
     EventQuery,
     ReceivedEventNotFoundError,
 )
+from billing_app.billing.subscriptions.dead_letters import EventNotDeadError, set_aside
 from billing_app.db.enums import StaffRole, WebhookState
 from billing_app.jobs.staff import DbosJobs
 from billing_app.jobs.webhooks import client
-from billing_app.payments import webhooks
+from billing_app.payments import replay_protection, webhooks
 from tests.factories import staff_key
 from tests.payments.billing_harness import BillingHarness, type_card
 from tests.payments.processes import AppProcesses
@@ -75,16 +75,10 @@ async def dead_events(harness: BillingHarness) -> list[str]:
     begun = await harness.begin("starter")
     assert begun.checkout_url is not None
     assert type_card(begun.checkout_url).status_code in (200, 303)
-    found = [event for event in harness.missed() if event.type in webhooks.HANDLERS]
+    found = [event for event in harness.missed() if event.type in webhooks.REFETCH]
     for event in found:
-        await webhooks.store_event(harness.services.database, event, harness.now)
-        await webhooks.mark(
-            harness.services.database,
-            event.id,
-            WebhookState.DEAD,
-            harness.now,
-            problem="TimeoutError",
-        )
+        await replay_protection.store_event(harness.services.database, event, harness.now)
+        await set_aside(harness.services.database, event.id, harness.now, problem="TimeoutError")
     return [event.id for event in found]
 
 
@@ -228,6 +222,6 @@ async def test_refusals(harness: BillingHarness) -> None:
         await provider_events.replay_event(
             database, desk, BILLING, dead[0], reason=" ", now=datetime.now(UTC)
         )
-    await webhooks.mark(database, dead[0], WebhookState.PROCESSED, harness.now)
+    await webhooks.set_state(database, dead[0], WebhookState.PROCESSED, harness.now)
     with pytest.raises(EventNotDeadError):
         await provider_events.replay_event(database, desk, BILLING, dead[0], **rest)

@@ -1,4 +1,4 @@
-"""Starts one sandbox process for these tests and watches that nothing breaks the contract."""
+"""Starts one sandbox for these tests and fails those that break Stripe's contract."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module", autouse=True)
 def empty_sandbox(sandbox: Sandbox) -> None:
-    """Each file starts with nothing, so that none grows slow on what others left."""
+    """Each file starts with an empty sandbox, which keeps lists short and tests quick."""
     sandbox.control("reset")
 
 
@@ -35,7 +35,7 @@ def hooks() -> Iterator[Hooks]:
 
 @pytest.fixture(autouse=True)
 def contract_is_kept(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fails the test whose requests or answers broke Stripe's contract."""
+    """Fails a test whose requests or answers broke Stripe's contract."""
     if "sandbox" not in request.fixturenames and "client" not in request.fixturenames:
         yield
         return

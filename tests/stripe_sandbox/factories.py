@@ -1,4 +1,4 @@
-"""Short makers of what the tests need."""
+"""Short factories for what the tests need."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,7 @@ def data(thing: Any) -> dict[str, Any]:
 
 @dataclass
 class Paid:
-    """What the invoices of a customer add up to."""
+    """The totals of a customer's invoices, and the balance."""
 
     lines: int
     paid: int

@@ -1,20 +1,24 @@
-"""A sandbox process and a webhook receiver, for the tests."""
+"""A running sandbox and a webhook receiver, for the tests."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
+import requests
 import stripe
 from stripe import StripeClient
 
-ROOT = Path(__file__).resolve().parents[2]
+from billing_app.stripe_sandbox.serving import parse, server_for
+from tests.fork_server import AppProcess
+
 KEY = "sk_test_sandbox0001"
+START_SECONDS = 30
 STOP_SECONDS = 10
 
 
@@ -24,35 +28,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class Sandbox:
-    """A running sandbox, and its control endpoints."""
+class RunningSandbox:
+    """A sandbox that answers at `url`, and its control endpoints."""
 
-    def __init__(self, port: int, *arguments: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "billing_app.stripe_sandbox", "--port", str(port)]
-        self.process = subprocess.Popen([*command, *arguments], cwd=ROOT)
-        self.http = httpx.Client(base_url=self.url, timeout=30)
-        self._wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                self.http.get("/_sandbox/health")
-            except httpx.TransportError:
-                time.sleep(0.05)
-            else:
-                return
-        raise RuntimeError("the sandbox did not start")
-
-    def stop(self) -> None:
-        self.http.close()
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()  # it waits for a client that a fault keeps hanging
-            self.process.wait()
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=30)
+        self._session = requests.Session()
+        self._session.trust_env = False
 
     def control(self, path: str, /, **body: Any) -> dict[str, Any]:
         response = self.http.post(f"/_sandbox/{path}", json=body)
@@ -69,15 +52,70 @@ class Sandbox:
         return self.http.get("/_sandbox/requests").json()["requests"]
 
     def client(self, **options: Any) -> StripeClient:
+        """A client of the SDK; all share one connection and look for no proxies."""
+        shared = stripe.RequestsClient(session=self._session)
         return StripeClient(
             KEY,
-            base_addresses={"api": self.url, "meter_events": self.url},
-            **{"max_network_retries": 0, **options},
+            base_addresses={"api": self.url},
+            **{"max_network_retries": 0, "http_client": shared, **options},
         )
 
 
+class Sandbox(RunningSandbox):
+    """A sandbox in a thread of this process, over real HTTP; takes the command line's options."""
+
+    def __init__(self, port: int, *arguments: str) -> None:
+        super().__init__(f"http://127.0.0.1:{port}")
+        self._server = server_for(parse(["--port", str(port), *arguments]))
+        self._thread = threading.Thread(target=self._server.run, name="sandbox", daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise RuntimeError("the sandbox did not start")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        self.http.close()
+        self._server.should_exit = True
+        self._thread.join(STOP_SECONDS)
+        assert not self._thread.is_alive(), "the sandbox did not stop"
+
+
+class SandboxProcess(RunningSandbox):
+    """`python -m billing_app.stripe_sandbox`, for tests that stop it or read its data file."""
+
+    def __init__(self, port: int, *arguments: str) -> None:
+        super().__init__(f"http://127.0.0.1:{port}")
+        command = ["--port", str(port), *arguments]
+        self.process = AppProcess(
+            "billing_app.stripe_sandbox", command, os.environ, output=sys.__stderr__
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                self.http.get("/_sandbox/health")
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+        raise RuntimeError("the sandbox did not start")
+
+    def stop(self) -> None:
+        self.http.close()
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
 class Hooks:
-    """A webhook receiver. `answers` holds statuses for the next deliveries; 200 without."""
+    """A webhook receiver; `answers` holds the statuses of the next answers, 200 by default."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[bytes, str]] = []
@@ -101,7 +139,7 @@ class Hooks:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def events(self, secret: str) -> list[stripe.Event]:
-        """Verified events, in the order of arrival."""
+        """The verified events, in the order of arrival."""
         return [
             stripe.Webhook.construct_event(body, signature, secret)
             for body, signature in self.bodies

@@ -1,4 +1,4 @@
-"""Every call the sandbox knows, made with the real SDK; each answer holds to the SDK's classes."""
+"""Every call of the sandbox, made with the real SDK; each answer fits the SDK's classes."""
 
 import time
 from collections.abc import Callable
@@ -21,8 +21,6 @@ def test_customers(client: StripeClient) -> None:
     assert data(made.metadata) == {"u": "1", "v": "2"}
     changed = client.v1.customers.update(made.id, {"name": "B", "metadata": {"u": ""}})
     assert (changed.name, data(changed.metadata)) == ("B", {"v": "2"})
-    found = client.v1.customers.search({"query": "email:'a@b.co' AND metadata['v']:'2'"})
-    assert made.id in [row.id for row in found.data]
     expanded = client.v1.customers.retrieve(
         made.id, {"expand": ["subscriptions", "sources", "tax_ids"]}
     )
@@ -50,19 +48,6 @@ def test_catalog(client: StripeClient) -> None:
     assert client.v1.prices.update(made.id, {"nickname": "n"}).nickname == "n"
     assert client.v1.products.update(product.id, {"name": "Pro 2"}).name == "Pro 2"
     assert product.id in [p.id for p in client.v1.products.list({"active": True}).data]
-    tiered = client.v1.prices.create(
-        {
-            "product": product.id,
-            "currency": "usd",
-            "billing_scheme": "tiered",
-            "tiers_mode": "graduated",
-            "tiers": [{"up_to": 10, "unit_amount": 0}, {"up_to": "inf", "unit_amount": 5}],
-            "recurring": {"interval": "month"},
-        }
-    )
-    tiers = client.v1.prices.retrieve(tiered.id, {"expand": ["tiers"]}).tiers
-    assert tiers is not None
-    assert [tier.up_to for tier in tiers] == [10, None]
     loose = client.v1.products.create({"name": "Unused"})
     assert client.v1.products.delete(loose.id).deleted
 
@@ -156,7 +141,7 @@ def test_disputes(client: StripeClient, sandbox: Sandbox) -> None:
     assert client.v1.disputes.close(dispute.id).status == "lost"
 
 
-def test_invoices_by_hand(client: StripeClient) -> None:
+def test_manual_invoices(client: StripeClient) -> None:
     who = customer(client)
     item = client.v1.invoice_items.create(
         {"customer": who, "amount": 1500, "currency": "usd", "description": "Work"}
@@ -180,7 +165,7 @@ def test_invoices_by_hand(client: StripeClient) -> None:
     assert client.v1.invoice_payments.retrieve(payment.id).status == "paid"
 
 
-def test_invoices_voided_and_written_off(client: StripeClient) -> None:
+def test_voiding_and_writing_off_invoices(client: StripeClient) -> None:
     who = customer(client)
     for action in ("void_invoice", "mark_uncollectible"):
         client.v1.invoice_items.create({"customer": who, "amount": 900, "currency": "usd"})
@@ -241,7 +226,7 @@ def test_portal_and_checkout(client: StripeClient) -> None:
     assert client.v1.checkout.sessions.expire(checkout.id).status == "expired"
 
 
-def test_usage_and_credits(client: StripeClient) -> None:
+def test_metered_usage(client: StripeClient) -> None:
     who, name = customer(client), f"runs_{time.time_ns()}"
     meter = client.v1.billing.meters.create(
         {"display_name": "Runs", "event_name": name, "default_aggregation": {"formula": "sum"}}
@@ -260,36 +245,7 @@ def test_usage_and_credits(client: StripeClient) -> None:
         meter.id, {"customer": who, "start_time": now - 60, "end_time": now + 60}
     )
     assert summary.data[0].aggregated_value == 3
-    client.v1.billing.meter_event_adjustments.create(
-        {"event_name": name, "type": "cancel", "cancel": {"identifier": f"{name}-1"}}
-    )
-    assert client.v1.billing.meters.update(meter.id, {"display_name": "R"}).display_name == "R"
-    assert client.v1.billing.meters.deactivate(meter.id).status == "inactive"
-    assert client.v1.billing.meters.reactivate(meter.id).status == "active"
-    assert client.v1.billing.meters.retrieve(meter.id)
     assert client.v1.billing.meters.list({"status": "active"}).data
-    _credits(client, who)
-
-
-def _credits(client: StripeClient, who: str) -> None:
-    grant = client.v1.billing.credit_grants.create(
-        {
-            "customer": who,
-            "category": "promotional",
-            "amount": {"type": "monetary", "monetary": {"value": 100, "currency": "usd"}},
-            "applicability_config": {"scope": {"price_type": "metered"}},
-        }
-    )
-    scope: Any = {"type": "applicability_scope", "applicability_scope": {"price_type": "metered"}}
-    summary = client.v1.billing.credit_balance_summary.retrieve({"customer": who, "filter": scope})
-    monetary = summary.balances[0].available_balance.monetary
-    assert monetary is not None
-    assert monetary.value == 100
-    assert client.v1.billing.credit_balance_transactions.list({"customer": who}).data
-    assert client.v1.billing.credit_grants.update(grant.id, {"metadata": {"a": "b"}})
-    assert client.v1.billing.credit_grants.list({"customer": who}).data
-    assert client.v1.billing.credit_grants.void_grant(grant.id).voided_at
-    assert client.v1.billing.credit_grants.expire(grant.id).expires_at
 
 
 def test_clocks_events_endpoints(client: StripeClient) -> None:
@@ -361,7 +317,7 @@ def test_bad_requests_are_recorded(client: StripeClient, sandbox: Sandbox) -> No
     assert "unknown parameter: foo" in sandbox.take_violations()[0]["problem"]
 
 
-def test_keys(sandbox: Sandbox) -> None:
+def test_invalid_keys_are_refused(sandbox: Sandbox) -> None:
     addresses: Any = {"api": sandbox.url}
     for key in ("bad", "pk_test_1"):
         with pytest.raises(stripe.AuthenticationError):
@@ -377,5 +333,5 @@ def test_live_keys_are_refused_and_recorded(sandbox: Sandbox) -> None:
     assert sandbox.take_violations()[0]["problem"] == "a live key was sent"
 
 
-def test_every_route_has_a_call_or_a_reason() -> None:
-    assert len(ROUTES) > 120
+def test_all_routes_are_registered() -> None:
+    assert len(ROUTES) > 110

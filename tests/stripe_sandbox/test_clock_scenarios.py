@@ -1,4 +1,4 @@
-"""Life over months on a test clock: renewals, failures, trials, cancellation, schedules, usage."""
+"""Months on a test clock: renewals, failures, trials, cancellation, schedules, usage."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +36,7 @@ def status(client: StripeClient, identifier: str) -> str:
     return client.v1.subscriptions.retrieve(identifier).status
 
 
-def test_fourteen_months_from_31_january_over_a_leap_day(client: StripeClient) -> None:
+def test_monthly_renewals_from_31_january_across_a_leap_day(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who, what = customer(client, on=watch), price(client, 1000)
     made = subscribe(client, who, what.id)
@@ -57,7 +57,7 @@ def test_fourteen_months_from_31_january_over_a_leap_day(client: StripeClient) -
     assert reasons == {"subscription_create", "subscription_cycle"}
 
 
-def test_a_year_from_a_leap_day(client: StripeClient) -> None:
+def test_yearly_renewals_from_a_leap_day(client: StripeClient) -> None:
     watch = clock(client, at(2028, 2, 29, 12))
     who, what = customer(client, on=watch), price(client, 9000, "year")
     made = subscribe(client, who, what.id)
@@ -67,7 +67,7 @@ def test_a_year_from_a_leap_day(client: StripeClient) -> None:
     assert period(client, made.id) == (at(2032, 2, 29, 12), at(2033, 2, 28, 12))
 
 
-def test_a_renewal_is_a_draft_for_an_hour(client: StripeClient) -> None:
+def test_renewal_stays_a_draft_for_an_hour(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who = customer(client, on=watch)
     made = subscribe(client, who, price(client, 1000).id)
@@ -130,7 +130,7 @@ def test_after_the_last_retry(
     sandbox.control("settings", after_last_retry="cancel")
 
 
-def test_paying_by_hand_with_a_bad_card_answers_402_and_is_on_record(
+def test_declined_manual_payment_answers_402_and_stays_on_record(
     client: StripeClient,
 ) -> None:
     who = customer(client)
@@ -293,7 +293,7 @@ def test_pause_collection_voids_renewals(client: StripeClient) -> None:
     assert totals(client, who).paid == 2000
 
 
-def test_metered_usage_is_billed_in_arrears_and_credits_apply(client: StripeClient) -> None:
+def test_metered_usage_is_billed_in_arrears(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who = customer(client, on=watch)
     name = f"overage_{watch}"
@@ -319,21 +319,13 @@ def test_metered_usage_is_billed_in_arrears_and_credits_apply(client: StripeClie
                 "timestamp": JAN_31,
             }
         )
-    client.v1.billing.credit_grants.create(
-        {
-            "customer": who,
-            "category": "paid",
-            "amount": {"type": "monetary", "monetary": {"value": 300, "currency": "usd"}},
-            "applicability_config": {"scope": {"price_type": "metered"}},
-        }
-    )
     advance(client, watch, period(client, made.id)[1] + 2 * HOUR)
     latest = client.v1.invoices.list({"customer": who}).data[0]
-    assert (latest.subtotal, latest.total, latest.status) == (2001, 1701, "paid")
+    assert (latest.subtotal, latest.total, latest.status) == (2001, 2001, "paid")
 
 
 def metered_subscription(client: StripeClient, watch: str, who: str) -> tuple[str, str, list[Any]]:
-    """A licensed item of 10.00 and a metered one of 0.10; the meter's event name."""
+    """A subscription with a licensed item (10.00) and a metered one (0.10 each)."""
     name = f"overage_{watch}"
     meter = client.v1.billing.meters.create(
         {"display_name": "Runs", "event_name": name, "default_aggregation": {"formula": "sum"}}
@@ -362,7 +354,7 @@ def count(client: StripeClient, name: str, who: str, value: int, at_seconds: int
     )
 
 
-def test_a_draft_takes_up_usage_of_its_period_until_it_is_final(client: StripeClient) -> None:
+def test_draft_includes_usage_reported_until_it_is_finalized(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who = customer(client, on=watch)
     subscription, name, _ = metered_subscription(client, watch, who)
@@ -377,7 +369,7 @@ def test_a_draft_takes_up_usage_of_its_period_until_it_is_final(client: StripeCl
     assert client.v1.invoices.retrieve(draft.id or "").total == 1420
 
 
-def test_more_given_back_than_used_bills_nothing(client: StripeClient) -> None:
+def test_negative_usage_bills_nothing(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who = customer(client, on=watch)
     subscription, name, _ = metered_subscription(client, watch, who)
@@ -387,7 +379,7 @@ def test_more_given_back_than_used_bills_nothing(client: StripeClient) -> None:
 
 
 @pytest.mark.parametrize(("behavior", "waiting"), [("none", []), ("create_prorations", [300])])
-def test_a_metered_price_that_goes_leaves_its_usage_unless_nothing_is_prorated(
+def test_removed_metered_price_bills_its_usage_unless_proration_is_off(
     client: StripeClient, behavior: Any, waiting: list[int]
 ) -> None:
     watch = clock(client, JAN_31)
@@ -404,14 +396,14 @@ def test_a_metered_price_that_goes_leaves_its_usage_unless_nothing_is_prorated(
     assert billed.total == 1000 + sum(waiting)
 
 
-def test_clock_moves_two_intervals_at_most(client: StripeClient) -> None:
+def test_clock_advances_two_intervals_at_most(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     subscribe(client, customer(client, on=watch), price(client, 1000).id)
     with pytest.raises(stripe.InvalidRequestError, match="two billing intervals"):
         advance(client, watch, at(2027, 6, 1))
 
 
-def test_coupons_count_once_or_for_months(client: StripeClient) -> None:
+def test_coupons_apply_once_or_for_months(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     once = client.v1.coupons.create({"percent_off": 25, "duration": "once"})
     months = client.v1.coupons.create(
@@ -427,7 +419,7 @@ def test_coupons_count_once_or_for_months(client: StripeClient) -> None:
     assert bills == [1000, 1000, 900, 650]
 
 
-def test_renewal_that_needs_the_customer(client: StripeClient) -> None:
+def test_renewal_that_requires_authentication(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who = customer(client, on=watch)
     made = subscribe(client, who, price(client, 1000).id)
@@ -461,7 +453,7 @@ def test_free_to_paid_starts_a_new_cycle(client: StripeClient) -> None:
     assert totals(client, who).paid == 1000
 
 
-def test_invoice_to_be_sent(client: StripeClient) -> None:
+def test_send_invoice_is_open_until_paid_out_of_band(client: StripeClient) -> None:
     watch = clock(client, JAN_31)
     who = customer(client, card=None, on=watch)
     terms = {"collection_method": "send_invoice", "days_until_due": 14}
@@ -474,10 +466,8 @@ def test_invoice_to_be_sent(client: StripeClient) -> None:
     assert (paid.status, paid.amount_paid) == ("paid", 0)
 
 
-def test_what_is_released_goes_on_in_the_common_time(
-    client: StripeClient, sandbox: Sandbox
-) -> None:
-    """A customer's months can be made up on a clock, and then go on by themselves."""
+def test_released_clock_continues_on_sandbox_time(client: StripeClient, sandbox: Sandbox) -> None:
+    """History can be created on a test clock and then continue in real time."""
     now = int(datetime.now(UTC).timestamp())
     watch = clock(client, now - 40 * DAY)
     who, what = customer(client, on=watch), price(client, 1000)

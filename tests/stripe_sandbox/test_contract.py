@@ -1,22 +1,29 @@
-"""The contract check itself: what it finds, and a canary for the SDK's internals it relies on."""
+"""The contract check: what it finds, and canaries for the SDK internals that it relies on."""
 
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stripe
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stripe._object_classes import OBJECT_CLASSES
 from stripe._stripe_object import StripeObject
 
 from billing_app.stripe_sandbox import resources
 from billing_app.stripe_sandbox.contract import sdk
-from billing_app.stripe_sandbox.contract.answers import problems_of_answer
+from billing_app.stripe_sandbox.contract.answers import explain, problems_of_answer
 from billing_app.stripe_sandbox.contract.blank import blank
+from billing_app.stripe_sandbox.contract.fits import answer_fits
 from billing_app.stripe_sandbox.contract.params import BadParamError, read_params
-from billing_app.stripe_sandbox.registry import ROUTES
+from billing_app.stripe_sandbox.copying import public
+from billing_app.stripe_sandbox.registry import ROUTES, find_route
+from billing_app.stripe_sandbox.world import World
 
 assert resources
 SDK = Path(str(stripe.__file__)).parent
@@ -40,7 +47,7 @@ def test_canary_every_class_resolves() -> None:
             sdk.answer_fields(nested)
 
 
-def test_canary_what_the_types_say() -> None:
+def test_canary_types_of_this_api_version() -> None:
     subscription = sdk.answer_fields(stripe.Subscription)
     assert "items" in subscription
     assert "current_period_end" not in subscription
@@ -89,7 +96,7 @@ def _shape(path: str) -> str:
     return re.sub(r"\{\w+\}", "{}", path)
 
 
-def test_routes_are_the_sdks_own_with_its_parameters() -> None:
+def test_routes_match_the_sdk_services() -> None:
     calls = _service_calls()
     without_fields = {"expand"}
     for route in ROUTES:
@@ -117,7 +124,7 @@ def test_answers_are_checked() -> None:
     customer = blank("customer") | {"id": "cus_1", "created": 1}
     assert problems_of_answer(customer) == []
     assert problems_of_answer({**customer, "created": None})
-    for change, words in [
+    for change, expected in [
         ({"created": "1"}, "expected int"),
         ({"balance": True}, "expected int"),
         ({"unicorn": 1}, "declares no such field"),
@@ -125,9 +132,63 @@ def test_answers_are_checked() -> None:
         ({"invoice_settings": []}, "expected an object"),
         ({"metadata": 1}, "expected a map"),
     ]:
-        assert words in problems_of_answer(customer | change)[0]
+        assert expected in problems_of_answer(customer | change)[0]
     del customer["livemode"]
     assert "missing" in problems_of_answer(customer)[0]
+
+
+REPLACEMENTS = [None, True, 7, 1.5, "", "text", [], ["x"], {}, {"a": 1}, {"deleted": True},
+                {"object": "list"},
+                {"object": "list", "data": [1], "has_more": 0, "url": ""}]  # fmt: skip
+
+
+@cache
+def _samples() -> list[dict[str, Any]]:
+    world = World("http://127.0.0.1:1")
+
+    def call(method: str, path: str, **params: Any) -> dict[str, Any]:
+        entry, identifiers = find_route(method, path)
+        return entry.handler(world, params, *identifiers)
+
+    recurring, product = {"interval": "month"}, {"name": "Plan"}
+    what = call("POST", "/v1/prices", currency="usd", unit_amount=900, recurring=recurring,
+                product_data=product)  # fmt: skip
+    who = call("POST", "/v1/customers")["id"]
+    method = call("POST", "/v1/payment_methods/pm_card_visa/attach", customer=who)["id"]
+    items = [{"price": what["id"]}]
+    call("POST", "/v1/subscriptions", customer=who, items=items, default_payment_method=method)
+    kinds = ("subscription", "invoice", "charge", "payment_intent", "payment_method", "event")
+    return [public(next(world.store.all(kind))) for kind in kinds]
+
+
+def _corrupt(value: Any, choose: Callable[[list[Any]], Any]) -> Any:
+    """A copy with one value somewhere inside replaced, removed or added."""
+    if not isinstance(value, dict | list) or not value or choose([True, False, False, False]):
+        return choose(REPLACEMENTS)
+    if isinstance(value, list):
+        return [_corrupt(value[0], choose), *value[1:]]
+    key = choose([*value, "unicorn"])
+    if key in value and choose([True, False, False]):
+        return {name: item for name, item in value.items() if name != key}
+    return {**value, key: _corrupt(value.get(key), choose)}
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_quick_check_agrees_with_the_explanation(data: st.DataObject) -> None:
+    def choose(options: list[Any]) -> Any:
+        return data.draw(st.sampled_from(options))
+
+    sample = choose(_samples())
+    assert answer_fits(sample)
+    assert explain(sample) == []
+    corrupt = _corrupt(sample, choose)
+    if not isinstance(corrupt, dict):
+        return
+    corrupt = {**corrupt, "object": sample["object"]}
+    page = {"object": "list", "data": [sample, corrupt], "has_more": False, "url": "/v1/x"}
+    for answer in (corrupt, page):
+        assert answer_fits(answer) == (explain(answer) == [])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Webhooks as Stripe sends them, and every way in which they go wrong."""
+"""Webhook deliveries as Stripe makes them, and every way they can go wrong."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ import stripe
 from stripe import StripeClient
 
 from tests.stripe_sandbox.factories import customer, price, subscribe
-from tests.stripe_sandbox.running import Hooks, Sandbox
+from tests.stripe_sandbox.running import Hooks, Sandbox, free_port
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def kinds(hooks: Hooks, secret: str) -> list[str]:
     return [event.type for event in hooks.events(secret)]
 
 
-def test_a_subscription_tells_its_story_signed(
+def test_subscription_events_arrive_signed_and_in_order(
     client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str
 ) -> None:
     subscribe(client, customer(client), price(client, 1000).id)
@@ -51,7 +51,9 @@ def test_a_subscription_tells_its_story_signed(
     assert client.v1.events.retrieve(updated.id).pending_webhooks == 0
 
 
-def test_only_chosen_events(client: StripeClient, sandbox: Sandbox, hooks: Hooks) -> None:
+def test_endpoint_receives_enabled_events_only(
+    client: StripeClient, sandbox: Sandbox, hooks: Hooks
+) -> None:
     endpoint = client.v1.webhook_endpoints.create(
         {"url": hooks.url, "enabled_events": ["customer.deleted"]}
     )
@@ -71,7 +73,9 @@ def test_failed_deliveries_are_retried(
     assert len({event.id for event in hooks.events(secret)}) == 1
 
 
-def test_retries_end(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str) -> None:
+def test_retries_stop_after_the_last_delay(
+    client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str
+) -> None:
     hooks.answers = [500] * 9
     client.v1.customers.create({})
     settle(sandbox, retries=True)
@@ -84,14 +88,18 @@ def test_retries_end(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secre
     assert client.v1.events.retrieve(event.id).pending_webhooks == 0
 
 
-def test_duplicated(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str) -> None:
+def test_duplicated_delivery(
+    client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str
+) -> None:
     sandbox.fault(kind="duplicate", event_type="customer.created", count=3)
     client.v1.customers.create({})
     settle(sandbox)
     assert kinds(hooks, secret) == ["customer.created"] * 3
 
 
-def test_dropped(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str) -> None:
+def test_dropped_delivery(
+    client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str
+) -> None:
     sandbox.fault(kind="drop", event_type="customer.*", times=1)
     made = client.v1.customers.create({})
     settle(sandbox, retries=True)
@@ -100,7 +108,9 @@ def test_dropped(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: s
     assert missed.data[0].data.object["id"] == made.id
 
 
-def test_delayed(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str) -> None:
+def test_delayed_delivery(
+    client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str
+) -> None:
     sandbox.fault(kind="delay", event_type="customer.created", seconds=0.2)
     made = client.v1.customers.create({})
     client.v1.customers.update(made.id, {"name": "n"})
@@ -108,7 +118,9 @@ def test_delayed(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: s
     assert kinds(hooks, secret) == ["customer.updated", "customer.created"]
 
 
-def test_reordered(client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str) -> None:
+def test_reordered_deliveries(
+    client: StripeClient, sandbox: Sandbox, hooks: Hooks, secret: str
+) -> None:
     sandbox.fault(kind="reorder", event_type="customer.*", count=3)
     made = client.v1.customers.create({})
     client.v1.customers.update(made.id, {"name": "n"})
@@ -128,7 +140,9 @@ def test_bad_signatures(
         hooks.events(secret)
 
 
-def test_a_receiver_that_is_away(client: StripeClient, sandbox: Sandbox) -> None:
+def test_unreachable_endpoint_does_not_block_requests(
+    client: StripeClient, sandbox: Sandbox
+) -> None:
     sandbox.control("settings", webhook_retry_seconds=[0.05])
     endpoint = client.v1.webhook_endpoints.create(
         {"url": "http://127.0.0.1:9/", "enabled_events": ["*"]}
@@ -146,3 +160,14 @@ def test_endpoint_with_a_known_secret(client: StripeClient, sandbox: Sandbox, ho
     settle(sandbox)
     assert kinds(hooks, "whsec_known") == ["customer.created"]
     client.v1.webhook_endpoints.delete(made["id"])
+
+
+def test_endpoint_from_the_command_line(hooks: Hooks) -> None:
+    options = ("--webhook-url", hooks.url, "--webhook-secret", "whsec_command_line")
+    own = Sandbox(free_port(), *options, "--webhook-events", "customer.created")
+    try:
+        own.client().v1.customers.delete(customer(own.client(), card=None))
+        settle(own)
+    finally:
+        own.stop()
+    assert kinds(hooks, "whsec_command_line") == ["customer.created"]

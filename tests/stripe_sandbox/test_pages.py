@@ -1,4 +1,4 @@
-"""The pages as a browser without script uses them: checkout, 3-D Secure, portal, invoices."""
+"""The pages as a browser without scripts uses them: checkout, 3-D Secure, portal, invoices."""
 
 import re
 import shutil
@@ -52,7 +52,7 @@ def reload(client: StripeClient, session: stripe.checkout.Session) -> stripe.che
     return client.v1.checkout.sessions.retrieve(session.id)
 
 
-def test_the_page_says_what_it_is(client: StripeClient) -> None:
+def test_checkout_page_is_labelled_as_a_sandbox(client: StripeClient) -> None:
     session = checkout(client, price(client, 2000, name="Pro <b>").id, customer=customer(client))
     page = httpx.get(str(session.url))
     assert page.status_code == 200
@@ -63,7 +63,7 @@ def test_the_page_says_what_it_is(client: StripeClient) -> None:
     assert {"number", "expiry", "cvc", "name"} <= labels
 
 
-def test_subscription_paid(client: StripeClient) -> None:
+def test_checkout_pays_a_subscription(client: StripeClient) -> None:
     who = customer(client, card=None)
     session = checkout(
         client,
@@ -86,13 +86,15 @@ def test_subscription_paid(client: StripeClient) -> None:
     assert "all done" in httpx.get(f"{session.url}").text
 
 
-@pytest.mark.parametrize(("number", "words"), [(DECLINED, "declined"), (POOR, "insufficient")])
-def test_a_decline_leaves_nothing_open(client: StripeClient, number: str, words: str) -> None:
+@pytest.mark.parametrize(("number", "message"), [(DECLINED, "declined"), (POOR, "insufficient")])
+def test_declined_checkout_leaves_nothing_open(
+    client: StripeClient, number: str, message: str
+) -> None:
     who = customer(client, card=None)
     session = checkout(client, price(client, 2000).id, customer=who)
     refused = type_card(str(session.url), number)
     assert refused.status_code == 402
-    assert words in refused.text
+    assert message in refused.text
     assert 'role="alert"' in refused.text
     assert client.v1.subscriptions.list({"customer": who, "status": "all"}).data == []
     assert client.v1.invoices.list({"customer": who}).data == []
@@ -204,7 +206,7 @@ def test_payment_mode_with_invoice(client: StripeClient) -> None:
     ("number", "expiry"),
     [("4242 4242 4242 4241", "12/34"), ("4242424242424242", "12/20"), ("", "12/34"), ("4", "x")],
 )
-def test_typing_mistakes(client: StripeClient, number: str, expiry: str) -> None:
+def test_invalid_card_input_is_refused(client: StripeClient, number: str, expiry: str) -> None:
     who = customer(client, card=None)
     session = checkout(client, price(client, 2000).id, customer=who)
     refused = httpx.post(str(session.url), data={"number": number, "expiry": expiry, "cvc": "1"})
@@ -281,7 +283,7 @@ def test_portal(client: StripeClient) -> None:
     assert page.count("/invoices/in_") == 2
 
 
-def test_portal_of_another_customer(client: StripeClient) -> None:
+def test_portal_refuses_another_customers_subscription(client: StripeClient) -> None:
     mine, other = customer(client), customer(client)
     foreign = subscribe(client, other, price(client, 1000).id)
     url = portal(client, mine)
@@ -290,7 +292,7 @@ def test_portal_of_another_customer(client: StripeClient) -> None:
     assert not client.v1.subscriptions.retrieve(foreign.id).cancel_at_period_end
 
 
-def test_portal_downgrade_waits(client: StripeClient) -> None:
+def test_portal_downgrade_waits_for_the_period_end(client: StripeClient) -> None:
     who = customer(client)
     big, small = price(client, 5000), price(client, 1000)
     made = subscribe(client, who, big.id)
@@ -314,7 +316,9 @@ def test_portal_downgrade_waits(client: StripeClient) -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 360)])
-def test_a_person_pays(client: StripeClient, sandbox: Sandbox, scheme: Any, width: int) -> None:
+def test_paying_in_a_browser(
+    client: StripeClient, sandbox: Sandbox, scheme: Any, width: int
+) -> None:
     from playwright.sync_api import sync_playwright
 
     who = customer(client, card=None)

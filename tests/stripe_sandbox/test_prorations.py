@@ -1,4 +1,4 @@
-"""Money adds up to the cent: prorations exact to the second, previews that tell the truth."""
+"""Money adds up to the cent: prorations are exact to the second, and previews match charges."""
 
 from fractions import Fraction
 from typing import Any
@@ -88,8 +88,10 @@ def test_one_change_is_exact_to_the_second(
         max_size=5,
     )
 )
-def test_any_changes_add_up(client: StripeClient, steps: list[tuple[int, int, str]]) -> None:
-    """Whatever is changed when: what was billed is what was used, give or take the rounding."""
+def test_any_sequence_of_changes_adds_up(
+    client: StripeClient, steps: list[tuple[int, int, str]]
+) -> None:
+    """The amount billed equals the time used, up to rounding, for any sequence of changes."""
     amounts = [999, 2_000, 4_999, 33_333]
     watch = clock(client)
     who = customer(client, on=watch)
@@ -111,7 +113,7 @@ def test_any_changes_add_up(client: StripeClient, steps: list[tuple[int, int, st
 def _used(
     client: StripeClient, made: stripe.Subscription, start: int, end: int, amount: int
 ) -> Fraction:
-    """What [start, end) costs, period by period."""
+    """The cost of [start, end), period by period."""
     item = client.v1.subscriptions.retrieve(made.id)["items"].data[0]
     first, last = item.current_period_start, item.current_period_end
     if end <= last:
@@ -285,7 +287,7 @@ def test_allow_incomplete_applies_and_goes_past_due(client: StripeClient) -> Non
     assert (changed.status, changed["items"].data[0].price.unit_amount) == ("past_due", 9000)
 
 
-def test_pending_update_waits_for_its_payment(client: StripeClient) -> None:
+def test_pending_update_waits_for_payment(client: StripeClient) -> None:
     who = customer(client)
     made = subscribe(client, who, price(client, 1000).id)
     use_card(client, who, "pm_card_chargeCustomerFail")
@@ -299,7 +301,7 @@ def test_pending_update_waits_for_its_payment(client: StripeClient) -> None:
     assert (done.pending_update, done["items"].data[0].price.unit_amount) == (None, 9000)
 
 
-def test_a_preview_counts_its_own_items_and_leaves_none_behind(client: StripeClient) -> None:
+def test_preview_includes_its_own_items_and_keeps_none(client: StripeClient) -> None:
     who = customer(client)
     made = subscribe(client, who, price(client, 1000).id)
     item_id = data(made)["items"]["data"][0]["id"]

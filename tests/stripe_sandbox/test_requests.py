@@ -1,4 +1,4 @@
-"""Idempotency, faults, pages of lists, expansion, rate limit, restarts."""
+"""Idempotency, faults, pagination, expansion, rate limits, restarts."""
 
 import asyncio
 import time
@@ -10,14 +10,14 @@ import stripe
 from stripe import StripeClient
 
 from tests.stripe_sandbox.factories import customer, price, subscribe
-from tests.stripe_sandbox.running import KEY, Sandbox, free_port
+from tests.stripe_sandbox.running import KEY, Sandbox, SandboxProcess, free_port
 
 
 def key() -> str:
     return f"key-{time.time_ns()}"
 
 
-def test_a_retry_gets_the_first_answer(client: StripeClient) -> None:
+def test_retry_gets_the_first_answer(client: StripeClient) -> None:
     options: Any = {"idempotency_key": key()}
     first = client.v1.customers.create({"email": "i@x.co"}, options)
     client.v1.customers.update(first.id, {"email": "new@x.co"})
@@ -29,7 +29,7 @@ def test_a_retry_gets_the_first_answer(client: StripeClient) -> None:
     assert response.headers["original-request"] == first.last_response.request_id  # type: ignore[union-attr]
 
 
-def test_a_key_for_something_else_is_refused(client: StripeClient) -> None:
+def test_reused_key_with_other_parameters_is_refused(client: StripeClient) -> None:
     options: Any = {"idempotency_key": key()}
     made = client.v1.customers.create({"email": "i@x.co"}, options)
     with pytest.raises(stripe.IdempotencyError):
@@ -38,7 +38,7 @@ def test_a_key_for_something_else_is_refused(client: StripeClient) -> None:
         client.v1.customers.update(made.id, {"email": "i@x.co"}, options)
 
 
-def test_a_declined_charge_is_replayed(client: StripeClient) -> None:
+def test_declined_charge_is_replayed(client: StripeClient) -> None:
     options: Any = {"idempotency_key": key()}
     who = customer(client, card="pm_card_chargeCustomerFail")
     card = client.v1.customers.payment_methods.list(who).data[0].id
@@ -53,14 +53,14 @@ def test_a_declined_charge_is_replayed(client: StripeClient) -> None:
 
 
 @pytest.mark.breaks_contract
-def test_refused_parameters_are_not_kept(client: StripeClient) -> None:
+def test_invalid_parameters_do_not_use_up_the_key(client: StripeClient) -> None:
     options: Any = {"idempotency_key": key()}
     with pytest.raises(stripe.InvalidRequestError):
         client.v1.customers.create({"foo": "bar"}, options)  # type: ignore[typeddict-unknown-key]
     assert client.v1.customers.create({"email": "ok@x.co"}, options).email == "ok@x.co"
 
 
-def test_a_failed_request_leaves_nothing(client: StripeClient) -> None:
+def test_failed_request_has_no_effect(client: StripeClient) -> None:
     who, what = customer(client), price(client, 1000)
     items: Any = [{"price": what.id}, {"price": "price_nope"}]
     events = client.v1.events.list({"limit": 1}).data[0].id
@@ -80,7 +80,9 @@ def test_fault_status_before_the_effect(client: StripeClient, sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize("kind", ["status", "reset", "hang"])
-def test_fault_after_the_effect_is_healed_by_the_key(sandbox: Sandbox, kind: str) -> None:
+def test_retry_with_the_same_key_after_a_late_fault_creates_nothing_twice(
+    sandbox: Sandbox, kind: str
+) -> None:
     client = sandbox.client(http_client=stripe.RequestsClient(timeout=0.3))
     who, what = customer(client), price(client, 1000)
     options: Any = {"idempotency_key": key()}
@@ -102,7 +104,7 @@ def test_fault_reset_before_the_effect(client: StripeClient, sandbox: Sandbox) -
     assert client.v1.customers.retrieve(who).name == "Ada"
 
 
-def test_the_sdk_retries_by_itself(sandbox: Sandbox) -> None:
+def test_sdk_retries_on_its_own(sandbox: Sandbox) -> None:
     client = sandbox.client(max_network_retries=2)
     sandbox.fault(kind="reset", path="/v1/customers", when="after")
     sandbox.fault(kind="status", path="/v1/customers", status=500)
@@ -113,7 +115,7 @@ def test_the_sdk_retries_by_itself(sandbox: Sandbox) -> None:
     assert tries.count("/v1/customers") >= 1
 
 
-async def test_the_same_key_at_the_same_time(sandbox: Sandbox) -> None:
+async def test_concurrent_requests_with_the_same_key(sandbox: Sandbox) -> None:
     client = sandbox.client(http_client=stripe.HTTPXClient())
     options: Any = {"idempotency_key": key()}
     sandbox.fault(kind="hang", path="/v1/customers", when="after", seconds=0.3)
@@ -181,20 +183,20 @@ def test_expand(client: StripeClient) -> None:
         client.v1.subscriptions.retrieve(made.id, {"expand": ["unicorn"]})
 
 
-def test_loopback_names_only(sandbox: Sandbox) -> None:
+def test_foreign_host_names_are_refused(sandbox: Sandbox) -> None:
     response = sandbox.http.get("/_sandbox/health", headers={"Host": "evil.example"})
     assert response.status_code == 400
 
 
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     port, file = free_port(), tmp_path / "stripe.json"
-    first = Sandbox(port, "--data", str(file))
+    first = SandboxProcess(port, "--data", str(file))
     options: Any = {"idempotency_key": key()}
     who = customer(first.client())
     made = subscribe(first.client(), who, price(first.client(), 1000).id)
     kept = first.client().v1.customers.create({"email": "kept@x.co"}, options)
     first.stop()
-    second = Sandbox(port, "--data", str(file))
+    second = SandboxProcess(port, "--data", str(file))
     try:
         client = second.client()
         assert client.v1.subscriptions.retrieve(made.id).status == "active"

@@ -1,4 +1,4 @@
-"""Undoing is exact: nothing is written behind the store's back, and failures leave no trace."""
+"""Undoing is exact: every write goes through the store, and failures leave no trace."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ JAN_31 = 1_801_353_600
 
 
 class Audited:
-    """Runs calls and checks that only what was taken for writing has changed."""
+    """Runs calls and checks that only objects taken for writing have changed."""
 
     def __init__(self) -> None:
         self.world = World("http://127.0.0.1:1")
@@ -28,7 +28,7 @@ class Audited:
             touched = set(self.world.store.touched())
         after = self.snapshot()
         changed = {key for key in before if before[key] != after.get(key)}
-        assert changed <= touched, f"{method} {path} changed {changed - touched} unnoticed"
+        assert changed <= touched, f"{method} {path} changed {changed - touched} without `edit`"
         return answer
 
     def snapshot(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Audited:
         self.call("POST", f"/v1/test_helpers/test_clocks/{clock}/advance", frozen_time=to)
 
 
-def test_nothing_is_written_unnoticed() -> None:
+def test_every_write_is_journaled() -> None:
     audited = Audited()
     clock, who = audited.customer()
     small, big = audited.price(1000), audited.price(3000)
@@ -85,7 +85,7 @@ def test_nothing_is_written_unnoticed() -> None:
     audited.call("DELETE", path, prorate=True, invoice_now=True)
 
 
-def test_previews_and_failures_leave_no_trace() -> None:
+def test_previews_and_failures_change_nothing() -> None:
     audited = Audited()
     _, who = audited.customer()
     small, big = audited.price(1000), audited.price(3000)
@@ -107,7 +107,7 @@ def test_previews_and_failures_leave_no_trace() -> None:
     assert audited.snapshot() == before
 
 
-def test_savepoints_nest_and_keep() -> None:
+def test_savepoints_nest_and_keep_named_objects() -> None:
     store = Store()
     store.add({"id": "a", "object": "x", "n": 0})
     with pytest.raises(StripeError):

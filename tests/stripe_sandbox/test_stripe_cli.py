@@ -1,6 +1,6 @@
 """Stripe's own command line against the sandbox: `stripe trigger --api-base`.
 
-The CLI is the npm package @stripe/cli; it is taken from PATH or installed once into a cache.
+The CLI is on PATH, or is installed once from the npm package @stripe/cli.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The figures of all accounts over HTTP; each is defined in docs/metrics.md."""
+"""The figures of all accounts over HTTP; each is defined in docs/reference/metrics.md."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""What may be the name of an organization, a plan or a key."""
+"""Valid names of organizations, plans and keys."""
 
 from typing import Final
 from unicodedata import category
@@ -10,10 +10,10 @@ CONTROLS_AND_HALVES: Final = frozenset({"Cc", "Cs"})
 
 
 def checked_name(name: str) -> str:
-    """Without the spaces around it. Raises InvalidInputError."""
+    """The name without surrounding spaces. Raises InvalidInputError."""
     name = name.strip()
     if not 1 <= len(name) <= MAX_LENGTH:
-        raise InvalidInputError(f"A name of 1 to {MAX_LENGTH} characters is needed.", field="name")
+        raise InvalidInputError(f"A name must have 1 to {MAX_LENGTH} characters.", field="name")
     if any(category(character) in CONTROLS_AND_HALVES for character in name):
-        raise InvalidInputError("A name has no control characters.", field="name")
+        raise InvalidInputError("A name must not contain control characters.", field="name")
     return name

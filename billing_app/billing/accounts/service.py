@@ -1,4 +1,4 @@
-"""Organizations, users and the accounts they hold."""
+"""Organizations, users and their accounts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +38,7 @@ READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
 FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS}
 MAX_KEPT = 100_000
 
-# Asked often, and building them takes as long as asking.
+# Built once: building one takes as long as running it.
 _OF_ORGANIZATION = select(Account).where(
     col(Account.organization_id) == bindparam("organization_id")
 )
@@ -59,22 +59,24 @@ class AccountView:
 
     @property
     def may_manage(self) -> bool:
-        """May the viewer buy, change and cancel? Each such call is authorized by itself."""
+        """Whether the viewer may buy, change and cancel. Each such call authorizes itself."""
         return self.user_id is not None or self.role in MANAGING_ROLES
 
 
 class ReadOnlyError(ForbiddenError):
     code = "read_only"
-    title = "You look at this account read only"
+    title = "You are viewing this account read-only"
 
 
 async def list_accounts(database: Database, actor: PersonActor) -> list[AccountView]:
     """The accounts a person may see: their own trial first, then organizations by name.
 
-    To staff who look at an account as its holder does, there is that one.
+    Staff who view an account as its holder sees it get that account only.
     """
     if isinstance(actor, ViewingActor):
-        return [await _viewed(database, actor)]
+        async with database.reading() as session:
+            account = await session.get_one(Account, actor.account_number)
+        return [_view(account, actor.holder, Role.OWNER)]
     query = (
         select(Account, Organization, Membership)
         .join(Organization, col(Organization.id) == Account.organization_id)
@@ -90,21 +92,15 @@ async def list_accounts(database: Database, actor: PersonActor) -> list[AccountV
     )
     async with database.reading() as session:
         rows = (await session.exec(query)).all()
+    own_name = actor.name or actor.email
     return [
-        AccountView(
-            account_id=ids.encode_account(account.id),
-            organization_id=account.organization_id,
-            user_id=account.user_id,
-            name=(actor.name or actor.email) if account.user_id else organization.name,
-            kind=AccountKind(account.kind),
-            role=Role(membership.role),
-        )
+        _view(account, own_name if account.user_id else organization.name, membership.role)
         for account, organization, membership in rows
     ]
 
 
 async def list_managers(database: Database, actor: Actor, account_id: str) -> list[str]:
-    """The names of those who may buy, change and cancel for an account, by name.
+    """Names of the people who may buy, change and cancel for an account, sorted.
 
     Raises AccountNotFoundError.
     """
@@ -127,9 +123,9 @@ async def list_managers(database: Database, actor: Actor, account_id: str) -> li
 async def authorize_reading(session: AsyncSession, actor: Actor, account_id: str) -> Account:
     """The account, when the actor may see it.
 
-    Raises AccountNotFoundError otherwise, so that nobody learns which accounts exist.
+    Otherwise raises AccountNotFoundError, which does not reveal whether the account exists.
     """
-    _require_reading(actor)
+    require_reading(actor)
     number = ids.decode_account(account_id)
     account = await session.get(Account, number) if number is not None else None
     if account is None or not await _may_read(session, actor, account):
@@ -143,8 +139,9 @@ async def authorize_managing(
     """The account, when the actor may buy, change and cancel for it.
 
     That is the person whose trial it is, an owner or billing admin of the organization, or a key
-    with the scope `subscriptions`; `reading` lets members look. Raises AccountNotFoundError when
-    the actor may not even see it, ForbiddenError or ScopeMissingError otherwise.
+    with the scope `subscriptions`; with `reading`, members may look too. Raises
+    AccountNotFoundError when the actor may not see the account, otherwise ForbiddenError or
+    ScopeMissingError.
     """
     number = ids.decode_account(account_id)
     account = await session.get(Account, number) if number is not None else None
@@ -155,19 +152,19 @@ async def authorize_managing(
     elif isinstance(actor, ViewingActor) and not reading:
         raise ReadOnlyError
     elif isinstance(actor, StaffActor) and not reading:
-        raise ForbiddenError("Staff change an account through the console's own actions.")
+        raise ForbiddenError("Staff change an account through the actions of the staff console.")
     elif isinstance(actor, UserActor) and account.kind == AccountKind.ORGANIZATION and not reading:
         membership = await session.get(Membership, (account.organization_id, actor.user_id))
         if membership is None or membership.role not in MANAGING_ROLES:
-            raise ForbiddenError("Owners and billing admins can do this.")
+            raise ForbiddenError("Only owners and billing admins can do this.")
     return account
 
 
 class AccountFinder:
-    """From the names that callers use to accounts. Makes nothing.
+    """Finds the account of an organization or a public user. Creates nothing.
 
-    Which account a name has never changes: for services, whose rights are in their key, it is
-    kept in memory.
+    An account never changes its owner, so results are cached for services, whose rights are in
+    their key.
     """
 
     def __init__(self, database: Database, terms: TrialTerms) -> None:
@@ -204,7 +201,7 @@ class AccountFinder:
 
 
 async def ensure_public_organization(database: Database, organization_id: str) -> None:
-    """Make the organization whose users hold trials, unless it is there."""
+    """Create the organization whose users get trials, unless it exists."""
     statement = text(
         "INSERT INTO organizations (id, name, created_at) VALUES (:id, 'Public', now())"
         " ON CONFLICT DO NOTHING"
@@ -216,7 +213,7 @@ async def ensure_public_organization(database: Database, organization_id: str) -
 async def create_organization(
     database: Database, actor: OperatorActor, *, name: str, executions: int, now: datetime
 ) -> str:
-    """Make an organization with one paid plan of so many executions; returns its id."""
+    """Create an organization with one paid plan of that many executions; returns its id."""
     require_operator(actor)
     name = checked_name(name)
     organization_id = ids.new_id("org_")
@@ -245,7 +242,7 @@ async def add_plan(
     name: str = "Contract",
     ends_at: datetime | None = None,
 ) -> int:
-    """Queue one more paid plan for an organization; returns its sequence."""
+    """Add a paid plan to an organization's queue; returns its sequence."""
     require_operator(actor)
     async with database.transaction() as session:
         query = (
@@ -277,7 +274,7 @@ async def add_member(
 
 def _contract_plan(account_id: int, *, sequence: int, executions: int, now: datetime) -> Plan:
     if not 0 < executions <= 10**15:
-        raise InvalidInputError("executions must be from 1 to 10^15.", field="executions")
+        raise InvalidInputError("executions must be between 1 and 10^15.", field="executions")
     return Plan(
         account_id=account_id,
         sequence=sequence,
@@ -290,20 +287,19 @@ def _contract_plan(account_id: int, *, sequence: int, executions: int, now: date
     )
 
 
-async def _viewed(database: Database, actor: ViewingActor) -> AccountView:
-    async with database.reading() as session:
-        account = await session.get_one(Account, actor.account_number)
+def _view(account: Account, name: str, role: str) -> AccountView:
     return AccountView(
         account_id=ids.encode_account(account.id),
         organization_id=account.organization_id,
         user_id=account.user_id,
-        name=actor.holder,
+        name=name,
         kind=AccountKind(account.kind),
-        role=Role.OWNER,
+        role=Role(role),
     )
 
 
-def _require_reading(actor: Actor) -> None:
+def require_reading(actor: Actor) -> None:
+    """Raise ScopeMissingError for a key that may not read accounts."""
     if not isinstance(actor, ServiceActor) or actor.scopes & READING_SCOPES:
         return
     raise ScopeMissingError(scope=Scope.PLANS_READ)
@@ -313,10 +309,19 @@ def _refuse_other_organization(actor: Actor, organization_id: str) -> None:
     if not isinstance(actor, ServiceActor) or actor.organization_id is None:
         return
     if actor.organization_id != organization_id:
-        raise ForbiddenError("This key belongs to another organization.")
+        raise ForbiddenError("This API key belongs to another organization.")
 
 
 async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bool:
+    is_member = False
+    if isinstance(actor, UserActor) and account.kind != AccountKind.USER:
+        key = (account.organization_id, actor.user_id)
+        is_member = await session.get(Membership, key) is not None
+    return may_read(actor, account, is_member=is_member)
+
+
+def may_read(actor: Actor, account: Account, *, is_member: bool) -> bool:
+    """`is_member`: a person belongs to the account's organization."""
     if isinstance(actor, (OperatorActor, StaffActor)):
         return True
     if isinstance(actor, ViewingActor):
@@ -325,5 +330,4 @@ async def _may_read(session: AsyncSession, actor: Actor, account: Account) -> bo
         return actor.organization_id in (None, account.organization_id)
     if account.kind == AccountKind.USER:
         return account.user_id == actor.user_id
-    membership = await session.get(Membership, (account.organization_id, actor.user_id))
-    return membership is not None
+    return is_member

@@ -1,7 +1,7 @@
 """The rules of counting, without a database: requests and balances in, decisions and changes out.
 
-`decide` owns the ledger state it is given and moves its balances as it goes, so that each
-request sees what the ones before it in the batch left.
+`decide` owns the ledger state that it is given and updates its balances as it goes, so that each
+request sees what earlier requests of the batch left.
 """
 
 from collections.abc import Sequence
@@ -9,49 +9,49 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing_app.billing import ids
-from billing_app.billing.errors import BillingError
-from billing_app.billing.executions.adjusting import adjust
-from billing_app.billing.executions.answers import (
-    Balance,
-    CheckAnswer,
-    ReservationBrief,
-    balance_of,
-    encode,
-    plan_brief,
+from billing_app.billing.errors import (
+    AccountBlockedError,
+    BillingError,
+    BudgetExceededError,
+    DeniedError,
+    InsufficientExecutionsError,
+    PaymentPastDueError,
+    PlanNotFoundError,
+    PlanPausedError,
+    TrialEndedError,
 )
-from billing_app.billing.executions.changes import (
-    Changes,
-    DenialKey,
-    EventFields,
-    HoldRow,
-    ReservationRow,
-)
-from billing_app.billing.executions.decisions import (
-    Accepted,
-    Decision,
-    client_key,
-    remember,
-    replay,
-)
-from billing_app.billing.executions.denials import denial
-from billing_app.billing.executions.parts import free, take
-from billing_app.billing.executions.refunding import refund
+from billing_app.billing.executions.corrections import adjust, refund
+from billing_app.billing.executions.idempotency import client_key, remember, replay
 from billing_app.billing.executions.requests import (
     CHECK,
     CONSUME,
+    Accepted,
     Adjust,
+    CheckAnswer,
     CheckRequest,
+    Decision,
+    PlanBrief,
     Refund,
     Request,
+    ReservationBrief,
+    encode,
 )
-from billing_app.billing.executions.reservations import settle
+from billing_app.billing.executions.reservations import free, settle
 from billing_app.billing.executions.state import (
     AccountState,
+    Balance,
+    Changes,
+    DenialKey,
+    EventFields,
     LedgerState,
     PlanBalance,
+    ReservationPartRow,
+    ReservationRow,
+    Share,
+    balance_of,
     remaining_of,
 )
-from billing_app.db.enums import DenialReason, EndReason, EventKind, ReservationStatus
+from billing_app.db.enums import DenialReason, EndReason, EventKind, PlanType, ReservationStatus
 
 _CONSUMED: Final = EventKind.CONSUME
 
@@ -66,12 +66,11 @@ def decide(requests: Sequence[Request], ledger: LedgerState) -> tuple[list[Decis
 
 def _decide_one(request: Request, ledger: LedgerState, changes: Changes) -> Decision:
     if isinstance(request, CheckRequest):
-        return _ask(request, ledger, changes)
+        return _decide_check_request(request, ledger, changes)
     if isinstance(request, Refund):
         return refund(request, ledger, changes)
     if isinstance(request, Adjust):
-        answer = adjust(request, ledger, changes)
-        return answer if isinstance(answer, BillingError) else Accepted(answer)
+        return adjust(request, ledger, changes)
     return settle(request, ledger, changes)
 
 
@@ -79,96 +78,101 @@ def _expire_reservations(ledger: LedgerState, changes: Changes) -> None:
     for reservation in ledger.reservations.values():
         if reservation.status != ReservationStatus.HELD or ledger.now < reservation.expires_at:
             continue
-        free(ledger.accounts[reservation.account_id], reservation.holds)
+        free(ledger.accounts[reservation.account_id], reservation.parts)
         changes.settle(reservation, ReservationStatus.EXPIRED, at=reservation.expires_at)
 
 
 def _end_periods(ledger: LedgerState) -> None:
     for account in ledger.accounts.values():
         for plan in account.plans:
-            over = plan.ends_at is not None and plan.ends_at <= ledger.now
-            if over and plan.ended_at is None and plan.held == 0:
+            has_ended = plan.ends_at is not None and plan.ends_at <= ledger.now
+            if has_ended and plan.ended_at is None and plan.held == 0:
                 assert plan.ends_at is not None
                 plan.end(plan.ends_at, EndReason.PERIOD_ENDED)
 
 
-def _ask(ask: CheckRequest, ledger: LedgerState, changes: Changes) -> Decision:
-    account_id = ledger.account_id(ask.organization_id, ask.user_id)
+def _decide_check_request(request: CheckRequest, ledger: LedgerState, changes: Changes) -> Decision:
+    account_id = ledger.account_id(request.organization_id, request.user_id)
     if isinstance(account_id, BillingError):
         return account_id
     account = ledger.accounts[account_id]
-    if ask.mode is CHECK:
-        return _check(ask, account, ledger.now)
-    key = client_key(ask.idempotency_key)
-    fingerprint = ask.fingerprint()
+    if request.mode is CHECK:
+        return _check(request, account, ledger.now)
+    key = client_key(request.idempotency_key)
+    fingerprint = request.fingerprint()
     known = ledger.known.get((account.id, key))
     if known is not None:
         return replay(known, fingerprint)
     usable = account.usable(ledger.now)
-    if remaining_of(usable) < ask.executions:
-        error = denial(ask, account, ledger.now)
+    if remaining_of(usable) < request.executions:
+        error = _denial(request, account, ledger.now)
         reason = DenialReason(error.code)
-        changes.denied[DenialKey(account.id, ask.workflow, ask.user_id, reason)] += 1
+        changes.denied[DenialKey(account.id, request.workflow, request.user_id, reason)] += 1
         return error
-    act = _consume if ask.mode is CONSUME else _reserve
-    answer = act(ask, account, usable, changes)
+    act = _consume if request.mode is CONSUME else _reserve
+    answer = act(request, account, usable, changes)
     return remember(ledger, changes, account.id, key, fingerprint, answer)
 
 
-def _check(ask: CheckRequest, account: AccountState, now: datetime) -> Decision:
+def _check(request: CheckRequest, account: AccountState, now: datetime) -> Decision:
     usable = account.usable(now)
-    if remaining_of(usable) < ask.executions:
-        return denial(ask, account, now)
+    if remaining_of(usable) < request.executions:
+        return _denial(request, account, now)
     current = next(plan for plan in usable if plan.remaining)
-    return Accepted(_answer(ask, account, current, balance_of(account, now)))
+    return Accepted(_answer(request, account, current, balance_of(account, now)))
 
 
 def _consume(
-    ask: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
+    request: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
 ) -> bytes:
     now = changes.now
-    shares = take(usable, ask.executions)
+    shares = _take(usable, request.executions)
     for plan, executions in shares:
         plan.use(executions, now)
     fields = EventFields(
-        _CONSUMED, ask.workflow, ask.user_id, ask.idempotency_key, ask.caller.api_key_id
+        _CONSUMED,
+        request.workflow,
+        request.user_id,
+        request.idempotency_key,
+        request.caller.api_key_id,
     )
     balance = balance_of(account, now)
     number = changes.add_event(account, shares, fields, balance.left)
-    return _answer(ask, account, shares[-1][0], balance, event_number=number)
+    return _answer(request, account, shares[-1][0], balance, event_number=number)
 
 
 def _reserve(
-    ask: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
+    request: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
 ) -> bytes:
     now = changes.now
-    shares = take(usable, ask.executions)
+    shares = _take(usable, request.executions)
     for plan, executions in shares:
         plan.hold(executions, now)
     number = account.next_number(changes.now_microseconds)
-    expires_at = now + timedelta(seconds=ask.hold_seconds)
+    expires_at = now + timedelta(seconds=request.hold_seconds)
     changes.reservations.append(
         ReservationRow(
             account.id,
             number,
-            ask.executions,
-            ask.workflow,
-            ask.user_id,
-            ask.idempotency_key,
-            ask.caller.api_key_id,
+            request.executions,
+            request.workflow,
+            request.user_id,
+            request.idempotency_key,
+            request.caller.api_key_id,
             expires_at,
         )
     )
-    changes.holds.extend(
-        HoldRow(account.id, number, plan.sequence, executions) for plan, executions in shares
+    changes.reservation_parts.extend(
+        ReservationPartRow(account.id, number, plan.sequence, executions)
+        for plan, executions in shares
     )
     brief = ReservationBrief(ids.encode(ids.RESERVATION, account.id, number), expires_at)
     balance = balance_of(account, now)
-    return _answer(ask, account, shares[-1][0], balance, reservation=brief)
+    return _answer(request, account, shares[-1][0], balance, reservation=brief)
 
 
 def _answer(
-    ask: CheckRequest,
+    request: CheckRequest,
     account: AccountState,
     plan: PlanBalance,
     balance: Balance,
@@ -180,11 +184,11 @@ def _answer(
     return encode(
         CheckAnswer(
             True,
-            ask.mode,
-            ask.executions,
+            request.mode,
+            request.executions,
             event_id,
             reservation,
-            plan_brief(account, plan),
+            PlanBrief(ids.encode(ids.PLAN, account.id, plan.sequence), plan.type, plan.name),
             ids.encode_account(account.id),
             balance.total,
             balance.used,
@@ -192,4 +196,61 @@ def _answer(
             balance.remaining,
             balance.period_end,
         )
+    )
+
+
+def _take(usable: list[PlanBalance], executions: int) -> list[Share]:
+    """Split executions over plans in queue order. The plans have enough."""
+    shares: list[Share] = []
+    for plan in usable:
+        taken = min(plan.remaining, executions)
+        if taken:
+            shares.append((plan, taken))
+            executions -= taken
+        if not executions:
+            break
+    assert executions == 0
+    return shares
+
+
+def _denial(request: CheckRequest, account: AccountState, now: datetime) -> DeniedError:
+    """Why the request is denied: the reason that the customer can do something about."""
+    usable = account.usable(now)
+    last = account.last()
+    remaining = remaining_of(usable)
+    current = usable[0] if usable else last
+    period_end = current.ends_at if current else None
+    if last is None:
+        kind, detail = PlanNotFoundError, "This account has no plan."
+    elif (stop := _stop(account, now)) is not None:
+        kind, detail = stop
+    elif not usable and _is_ended_trial(last, now):
+        kind, detail = TrialEndedError, f"The trial ended at {period_end}."
+    else:
+        kind = InsufficientExecutionsError
+        detail = f"{request.executions:,} executions were requested, {remaining:,} are left."
+    return kind(detail, remaining=remaining, requested=request.executions, period_end=period_end)
+
+
+def _stop(account: AccountState, now: datetime) -> tuple[type[DeniedError], str] | None:
+    """Why executions that are left cannot be used; or that the overage limit is reached."""
+    in_period = [plan for plan in account.plans if plan.is_in_period(now)]
+    stopped = [plan for plan in in_period if plan.remaining]
+    if any(plan.blocked_at is not None for plan in in_period):
+        return AccountBlockedError, "This account is blocked. Contact support."
+    if any(plan.is_suspended(now) for plan in stopped):
+        return PaymentPastDueError, "A payment is overdue. Pay it to resume executions."
+    if any(plan.paused_at is not None for plan in stopped):
+        return PlanPausedError, "The plan is paused. Contact support to resume it."
+    if any(plan.is_overage for plan in in_period):
+        return BudgetExceededError, "The overage limit has been reached."
+    return None
+
+
+def _is_ended_trial(plan: PlanBalance, now: datetime) -> bool:
+    return (
+        plan.type == PlanType.TRIAL
+        and plan.ends_at is not None
+        and plan.ends_at <= now
+        and plan.ended_because != EndReason.DEPLETED
     )

@@ -1,6 +1,6 @@
-"""From the names that callers use to accounts; new public users get their trial on the way.
+"""Finds the account of an organization or a public user; a new public user gets a trial.
 
-What never changes (which account an organization or a user has) is kept in memory, bounded.
+An account never changes its owner, so the mapping is cached in memory, up to a limit.
 """
 
 import time
@@ -14,7 +14,7 @@ from billing_app.billing.errors import (
     UserNotFoundError,
 )
 from billing_app.billing.executions import statements
-from billing_app.billing.executions.connection import Connection
+from billing_app.billing.executions.driver import Connection
 from billing_app.billing.plans import trials
 from billing_app.billing.plans.trials import TrialTerms
 
@@ -38,7 +38,7 @@ class Directory:
         self._attributed: dict[Target, float] = {}
 
     def known(self, target: Target) -> int | None:
-        """The account if it is known without asking the database."""
+        """The account, when it is cached."""
         organization_id, user_id = target
         if organization_id == self.terms.public_organization_id:
             return self._users.get(user_id)
@@ -49,23 +49,24 @@ class Directory:
     async def resolve(
         self, connection: Connection, targets: Iterable[Target]
     ) -> tuple[Targets, Targets]:
-        """Account ids, or the error that explains why there is none; and those that are new here.
+        """The account id of each target, or the error that explains why there is none; and those
+        of them that were not cached.
 
-        Runs in the caller's transaction, and may create users, accounts and trials in it.
-        Call `keep` with the new ones once that has committed.
+        Runs in the caller's transaction and may create users, accounts and trials in it. Call
+        `keep` with the uncached ones after the commit.
         """
-        found: Targets = {}
+        cached: Targets = {}
         missing: list[Target] = []
         for target in set(targets):
             account_id = self.known(target)
             if account_id is None:
                 missing.append(target)
             else:
-                found[target] = account_id
+                cached[target] = account_id
         if not missing:
-            return found, {}
-        new = await self._look_up(connection, sorted(missing))
-        return found | new, new
+            return cached, {}
+        new = await self._read(connection, sorted(missing))
+        return cached | new, new
 
     def keep(self, new: Targets) -> None:
         valid_until = time.monotonic() + ATTRIBUTION_SECONDS
@@ -89,7 +90,7 @@ class Directory:
                 _put(self._owners, row["id"], row["organization_id"])
         return self._owners
 
-    async def _look_up(self, connection: Connection, targets: list[Target]) -> Targets:
+    async def _read(self, connection: Connection, targets: list[Target]) -> Targets:
         public = self.terms.public_organization_id
         foreign = await self._users_of_others(connection, targets)
         users = [user for organization, user in targets if organization == public]
@@ -98,18 +99,18 @@ class Directory:
         organization_accounts = await self._organization_accounts(
             connection, [organization for organization, _ in targets]
         )
-        found: Targets = {}
+        resolved: Targets = {}
         for target in targets:
             organization_id, user_id = target
             if organization_id != public and organization_id not in organization_accounts:
-                found[target] = OrganizationNotFoundError(organization_id=organization_id)
+                resolved[target] = OrganizationNotFoundError(organization_id=organization_id)
             elif target in foreign:
-                found[target] = UserNotFoundError(user_id=user_id)
+                resolved[target] = UserNotFoundError(user_id=user_id)
             elif organization_id == public:
-                found[target] = user_accounts[user_id]
+                resolved[target] = user_accounts[user_id]
             else:
-                found[target] = organization_accounts[organization_id]
-        return found
+                resolved[target] = organization_accounts[organization_id]
+        return resolved
 
     async def _users_of_others(self, connection: Connection, targets: list[Target]) -> set[Target]:
         named = [target for target in targets if target[1]]

@@ -1,4 +1,4 @@
-"""The receipt of an event: which plans paid, before and after, who asked, what was given back."""
+"""Receipts: which plans paid for an event, balances before and after, caller, and refunds."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ CORRECTIONS: Final = (EventKind.REFUND, EventKind.ADJUSTMENT)
 
 @dataclass(frozen=True, slots=True)
 class PaidPart:
-    """Executions of one plan; used before and after are the plan's."""
+    """Executions of one plan, and its use before and after."""
 
     plan_id: str
     plan_type: str
@@ -33,7 +33,7 @@ class PaidPart:
 
 @dataclass(frozen=True, slots=True)
 class RefundLine:
-    """What was given back; negative: a refund, or a part of one, was taken back."""
+    """Executions given back; negative: a refund, or a part of one, was undone."""
 
     event_id: str
     executions: int
@@ -43,8 +43,8 @@ class RefundLine:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """`executions` is negative for a refund; remaining before and after are the account's, of
-    what was bought."""
+    """`executions` is negative for a refund; remaining before and after are of the account's
+    purchased executions, without overage."""
 
     event_id: str
     kind: EventKind
@@ -67,7 +67,7 @@ class Receipt:
 
 
 async def read_receipt(database: Database, actor: Actor, event_id: str) -> Receipt:
-    """Raises EventNotFoundError, also for somebody else's, and ScopeMissingError."""
+    """Raises EventNotFoundError, also for another account's event, and ScopeMissingError."""
     pair = ids.decode(ids.EVENT, event_id)
     if pair is None:
         raise EventNotFoundError
@@ -144,10 +144,10 @@ def _receipt(
 
 
 def _taken(own: list[tuple[ExecutionEvent, Plan]]) -> int:
-    """What an event took from what is left; negative when it gave back.
+    """By how much an event reduced the account's remaining executions; negative: it raised them.
 
-    A commit takes from what was held. A correction moves what is left only where the plan still
-    counted. What was used beyond the plan was never left.
+    A commit uses what was already held. A correction counts only where the plan could be used at
+    that time. Overage is not part of what remains.
     """
     event = own[0][0]
     if event.kind == EventKind.COMMIT:
@@ -161,7 +161,7 @@ def _taken(own: list[tuple[ExecutionEvent, Plan]]) -> int:
 
 
 def _counted(plan: Plan, at: datetime) -> bool:
-    """Whether the plan's executions could be used then."""
+    """Whether the plan could be used at that time."""
     ends = (plan.ends_at, plan.suspended_at, _cancelled_at(plan))
     return plan.starts_at <= at and all(end is None or at < end for end in ends)
 

@@ -1,15 +1,25 @@
-"""What can be asked of the ledger."""
+"""Requests to the ledger, the answers to them, and what a decision is.
 
+Answers are stored and replayed byte for byte: names and order of their fields are the HTTP
+contract's.
+"""
+
+from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
+from billing_app.billing.errors import BillingError
+from billing_app.db.enums import ReservationStatus
+
 MAX_EXECUTIONS: Final = 1_000_000
 MAX_HOLD_SECONDS: Final = 7 * 24 * 3600
 DEFAULT_HOLD_SECONDS: Final = 900
 HASH_BYTES: Final = 16
+
+_encoder: Final = msgspec.json.Encoder()
 
 
 class Mode(StrEnum):
@@ -18,13 +28,13 @@ class Mode(StrEnum):
     RESERVE = "reserve"
 
 
-# Python 3.11 takes 0.3 µs to find a member through its class; here it is found once.
+# Python 3.11 takes 0.3 µs to look up an enum member on its class; these are looked up once.
 CHECK: Final = Mode.CHECK
 CONSUME: Final = Mode.CONSUME
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """The key that asks; `organization_id` None is the platform."""
+    """The key that sends a request; `organization_id` None is the platform."""
 
     api_key_id: int | None
     organization_id: str | None
@@ -43,7 +53,7 @@ class CheckRequest(msgspec.Struct, gc=False):
     caller: Caller
 
     def fingerprint(self) -> bytes:
-        """HASH_BYTES that differ when anything asked for differs. No field holds a NUL."""
+        """HASH_BYTES that differ when the request differs. No field contains a NUL."""
         return digest(
             self.mode,
             self.organization_id,
@@ -55,7 +65,7 @@ class CheckRequest(msgspec.Struct, gc=False):
 
 
 class Commit(msgspec.Struct, gc=False):
-    """Use what a reservation holds, or a part of it; the rest is released."""
+    """Use all or some of a reservation's executions; the rest is released."""
 
     account_id: int
     number: int
@@ -64,7 +74,7 @@ class Commit(msgspec.Struct, gc=False):
 
 
 class Release(msgspec.Struct, gc=False):
-    """Give back all that a reservation holds."""
+    """Give back all executions of a reservation."""
 
     account_id: int
     number: int
@@ -72,7 +82,7 @@ class Release(msgspec.Struct, gc=False):
 
 
 class Refund(msgspec.Struct, gc=False):
-    """Give back executions of an event, all that is left of it by default."""
+    """Give back executions of an event; `executions` None: all that can still be refunded."""
 
     account_id: int
     number: int
@@ -86,10 +96,10 @@ class Refund(msgspec.Struct, gc=False):
 
 
 class Adjust(msgspec.Struct, gc=False):
-    """Staff's correction of what plans have used: more, or fewer when negative.
+    """A correction by staff of what plans have used: more, or fewer when negative.
 
-    `parts` are (plan sequence, executions), each plan once. `refers_to` is the event that it
-    corrects: a consume or commit whose refund it takes back, or an adjustment that it undoes.
+    `parts` are (plan sequence, executions), each plan once. `refers_to` is the event that is
+    corrected: a consume or commit whose refund is undone, or an adjustment that is undone.
     """
 
     account_id: int
@@ -101,6 +111,92 @@ class Adjust(msgspec.Struct, gc=False):
 
 
 Request = CheckRequest | Commit | Release | Refund | Adjust
+
+
+class Accepted(msgspec.Struct, gc=False):
+    """An accepted request with its answer; `replayed`: the first answer to this key again."""
+
+    answer: bytes
+    replayed: bool = False
+
+
+Decision = Accepted | BillingError
+
+
+class PlanBrief(msgspec.Struct, gc=False):
+    id: str
+    type: str
+    name: str
+
+
+class ReservationBrief(msgspec.Struct, gc=False):
+    id: str
+    expires_at: datetime
+
+
+class CheckAnswer(msgspec.Struct, gc=False):
+    allowed: bool
+    mode: Mode
+    executions: int
+    event_id: str | None
+    reservation: ReservationBrief | None
+    plan: PlanBrief
+    account_id: str
+    executions_total: int
+    executions_used: int
+    executions_held: int
+    executions_remaining: int
+    period_end: datetime | None
+
+
+class SettledReservation(msgspec.Struct, gc=False):
+    id: str
+    status: ReservationStatus
+
+
+class SettleAnswer(msgspec.Struct, gc=False):
+    reservation: SettledReservation
+    event_id: str | None
+    executions: int
+    executions_released: int
+    account_id: str
+    executions_total: int
+    executions_used: int
+    executions_held: int
+    executions_remaining: int
+    period_end: datetime | None
+
+
+class RefundAnswer(msgspec.Struct, gc=False):
+    event_id: str
+    refund_of: str
+    executions: int
+    executions_refundable: int
+    reason: str
+    account_id: str
+    executions_total: int
+    executions_used: int
+    executions_held: int
+    executions_remaining: int
+    period_end: datetime | None
+
+
+class AdjustAnswer(msgspec.Struct, gc=False):
+    event_id: str
+    executions: int
+    account_id: str
+    executions_total: int
+    executions_used: int
+    executions_held: int
+    executions_remaining: int
+    period_end: datetime | None
+
+
+Answer = CheckAnswer | SettleAnswer | RefundAnswer | AdjustAnswer
+
+
+def encode(answer: Answer) -> bytes:
+    return _encoder.encode(answer)
 
 
 def digest(*parts: str) -> bytes:

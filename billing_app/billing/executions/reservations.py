@@ -1,4 +1,4 @@
-"""Committing a reservation, in whole or in part, and releasing it."""
+"""Reservations: commit one in whole or in part, or release it; how its executions are split."""
 
 from datetime import datetime
 
@@ -9,30 +9,37 @@ from billing_app.billing.errors import (
     ReservationNotFoundError,
     ReservationSettledError,
 )
-from billing_app.billing.executions.answers import (
+from billing_app.billing.executions.idempotency import natural_key, remember
+from billing_app.billing.executions.requests import (
+    Accepted,
+    Caller,
+    Commit,
+    Decision,
+    Release,
     SettleAnswer,
     SettledReservation,
-    balance_of,
+    digest,
     encode,
 )
-from billing_app.billing.executions.changes import Changes, EventFields
-from billing_app.billing.executions.decisions import (
-    Accepted,
-    Decision,
-    is_callers,
-    natural_key,
-    remember,
+from billing_app.billing.executions.state import (
+    AccountState,
+    Changes,
+    EventFields,
+    LedgerState,
+    Part,
+    ReservationState,
+    Share,
+    balance_of,
+    queue_order,
 )
-from billing_app.billing.executions.parts import as_paid, first_of, free, shares_of
-from billing_app.billing.executions.requests import Caller, Commit, Release, digest
-from billing_app.billing.executions.state import AccountState, LedgerState, ReservationState
 from billing_app.db.enums import EventKind, ReservationStatus
 
 
 def settle(request: Commit | Release, ledger: LedgerState, changes: Changes) -> Decision:
+    """Commit or release a reservation, once. It is honoured whatever happened to its plans."""
     account = ledger.accounts.get(request.account_id)
     reservation = ledger.reservations.get((request.account_id, request.number))
-    if account is None or reservation is None or not is_callers(request.caller, account):
+    if account is None or reservation is None or not account.may_be_used_by(request.caller):
         return ReservationNotFoundError()
     executions = _to_commit(request, reservation)
     key = natural_key(request)
@@ -42,19 +49,19 @@ def settle(request: Commit | Release, ledger: LedgerState, changes: Changes) -> 
         return Accepted(known.answer, replayed=True)
     if reservation.status == ReservationStatus.EXPIRED:
         return ReservationExpiredError(
-            f"The reservation expired at {reservation.expires_at.isoformat()};"
-            " its executions were freed. Consume instead.",
+            f"The reservation expired at {reservation.expires_at.isoformat()}"
+            " and its executions were released. Consume them instead.",
             expires_at=reservation.expires_at,
         )
     if reservation.status != ReservationStatus.HELD:
         return ReservationSettledError(
-            f"The reservation is {reservation.status} already.",
+            f"The reservation has already been {reservation.status}.",
             reservation_status=reservation.status,
         )
     if executions > reservation.executions:
         return InvalidInputError(
-            f"The reservation holds {reservation.executions:,} executions,"
-            f" {executions:,} cannot be committed.",
+            f"Cannot commit {executions:,} executions:"
+            f" the reservation holds {reservation.executions:,}.",
             field="executions",
         )
     answer = _settle_held(request.caller, account, reservation, executions, changes)
@@ -75,10 +82,12 @@ def _settle_held(
     changes: Changes,
 ) -> bytes:
     now = changes.now
-    free(account, reservation.holds)
+    free(account, reservation.parts)
     event_number = None
     if executions:
-        shares = shares_of(account, first_of(as_paid(account, reservation.holds), executions))
+        shares = shares_of(
+            account, first_of(in_queue_order(account, reservation.parts), executions)
+        )
         for plan, used in shares:
             plan.use(used, now)
         fields = EventFields(
@@ -112,10 +121,39 @@ def _settle_answer(
             executions,
             reservation.executions - executions,
             ids.encode_account(account.id),
-            balance.total,
-            balance.used,
-            balance.held,
-            balance.remaining,
-            balance.period_end,
+            *balance.members(),
         )
     )
+
+
+def shares_of(account: AccountState, parts: list[Part]) -> list[Share]:
+    shares: list[Share] = []
+    for part in parts:
+        plan = account.plan(part.plan_sequence)
+        assert plan is not None
+        shares.append((plan, part.executions))
+    return shares
+
+
+def free(account: AccountState, parts: list[Part]) -> None:
+    """Make the executions that a reservation holds available again."""
+    for plan, executions in shares_of(account, parts):
+        plan.release(executions)
+
+
+def in_queue_order(account: AccountState, parts: list[Part]) -> list[Part]:
+    """In the order in which the plans were used; parts are stored by plan sequence."""
+    plans = {plan.sequence: plan for plan in account.plans}
+    return sorted(parts, key=lambda part: queue_order(plans[part.plan_sequence]))
+
+
+def first_of(parts: list[Part], executions: int) -> list[Part]:
+    """The first so many executions of the parts, which have enough."""
+    taken: list[Part] = []
+    for part in parts:
+        share = min(part.executions, executions)
+        if share:
+            taken.append(Part(part.plan_sequence, share))
+            executions -= share
+    assert executions == 0
+    return taken

@@ -1,7 +1,7 @@
 """Executions: check, consume, reserve, commit, release, refund.
 
-The service authorizes the caller and hands on to a lane; accounts named by id are authorized
-inside the decision, where their owner is known.
+The service authorizes the caller and passes requests to a group commit; requests that name an
+account by id are authorized inside the decision, where the account's owner is known.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -14,81 +14,90 @@ import structlog
 from billing_app.billing.actors import ServiceActor, require_scope
 from billing_app.billing.errors import BillingError, CannotDecideError, ForbiddenError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.connection import Connection
-from billing_app.billing.executions.decisions import Decision
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.group_commit import GroupCommit
-from billing_app.billing.executions.lanes import Lane, ReadLane, WritingLane
+from billing_app.billing.executions.driver import Connection
+from billing_app.billing.executions.group_commit import (
+    LOST_CONNECTION,
+    TRANSIENT,
+    GroupCommit,
+    Lane,
+    ReadLane,
+    Spent,
+    WritingLane,
+)
 from billing_app.billing.executions.requests import (
     CHECK,
     Adjust,
     Caller,
     CheckRequest,
+    Decision,
     Refund,
     Request,
 )
-from billing_app.billing.executions.retrying import LOST_CONNECTION, PASSING
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.enums import Scope
 
-_NEEDED: Final = Scope.EXECUTIONS
+# Looked up once, as CHECK is.
+_SCOPE: Final = Scope.EXECUTIONS
 
 log = structlog.get_logger(__name__)
 
 
 class Ledger:
-    """An open transaction on the ledger: what is decided and what else is written in it is
-    committed together."""
+    """An open transaction: decisions and other writes in it are committed together."""
 
     def __init__(self, connection: Connection, directory: Directory) -> None:
         self.connection = connection
+        self.account_ids: set[int] = set()
         self._directory = directory
 
     async def decide(self, requests: Sequence[Refund | Adjust]) -> list[Decision]:
-        """Correct accounts that the caller may correct. Refused ones change nothing."""
+        """Correct accounts that the caller is authorized for. A refused request changes nothing."""
+        self.account_ids.update(request.account_id for request in requests)
         return await store.decide_beside(self.connection, self._directory, requests)
 
 
 class Executions:
-    """One per process: a queue of what writes, and one of what only looks."""
+    """One per process: a queue for requests that write, and one for checks."""
 
-    def __init__(self, database_url: str, terms: TrialTerms) -> None:
+    def __init__(self, database_url: str, terms: TrialTerms, spent: Spent | None = None) -> None:
         """`database_url` is `postgresql://…`. Nothing connects before the first request."""
         self._database_url = database_url
+        self._spent = spent
         self._directory = Directory(terms)
 
         async def open_writing(is_more_waiting: Callable[[], bool]) -> Lane:
             connection = await store.connect(database_url)
-            return WritingLane(connection, self._directory, is_more_waiting)
+            return WritingLane(connection, self._directory, is_more_waiting, spent=spent)
 
         async def open_reading(_: Callable[[], bool]) -> Lane:
             return ReadLane(await store.connect(database_url), self._directory)
 
-        self._write = GroupCommit("write", open_writing, has_helper=True)
-        self._reads = GroupCommit("look", open_reading)
+        self._writes = GroupCommit("write", open_writing, has_helper=True)
+        self._checks = GroupCommit("check", open_reading)
 
     async def decide(self, actor: ServiceActor, request: Request) -> Decision:
         """Decide one request. Raises ScopeMissingError, ForbiddenError, CannotDecideError."""
-        require_scope(actor, _NEEDED)
+        require_scope(actor, _SCOPE)
         refusal = _refusal(actor, request)
         if refusal is not None:
             return refusal
-        lane = self._reads if self._is_read_only(request) else self._write
+        lane = self._checks if self._is_read_only(request) else self._writes
         return (await lane.submit((request,)))[0]
 
     async def decide_each(self, actor: ServiceActor, requests: Sequence[Request]) -> list[Decision]:
-        """Decide requests in order in one transaction, each on its own merits."""
-        require_scope(actor, _NEEDED)
+        """Decide requests in order and in one transaction; each is accepted or denied alone."""
+        require_scope(actor, _SCOPE)
         refusals = [_refusal(actor, request) for request in requests]
         allowed = [
             request for request, refusal in zip(requests, refusals, strict=True) if refusal is None
         ]
-        decided = iter(await self._write.submit(allowed) if allowed else [])
+        decided = iter(await self._writes.submit(allowed) if allowed else [])
         return [refusal or next(decided) for refusal in refusals]
 
     @asynccontextmanager
     async def ledger(self) -> AsyncGenerator[Ledger]:
-        """A transaction of its own, committed when the block ends, rolled back when it raises.
+        """A separate transaction: commits when the block ends, rolls back when it raises.
 
         Raises CannotDecideError when the database does not answer in time.
         """
@@ -97,17 +106,20 @@ class Executions:
         except LOST_CONNECTION:
             raise CannotDecideError("The database is not reachable. Try again.") from None
         try:
+            ledger = Ledger(connection, self._directory)
             async with connection.transaction():
-                yield Ledger(connection, self._directory)
-        except (*LOST_CONNECTION, *PASSING, asyncpg.LockNotAvailableError) as error:
+                yield ledger
+            if self._spent is not None:
+                self._spent(ledger.account_ids)
+        except (*LOST_CONNECTION, *TRANSIENT, asyncpg.LockNotAvailableError) as error:
             log.warning("repair_undecided", error=repr(error))
-            raise CannotDecideError("The database could not answer. Try again.") from None
+            raise CannotDecideError("The database did not answer. Try again.") from None
         finally:
             await connection.close(timeout=1)
 
     async def close(self) -> None:
-        await self._write.close()
-        await self._reads.close()
+        await self._writes.close()
+        await self._checks.close()
 
     def _is_read_only(self, request: Request) -> bool:
         return (
@@ -122,9 +134,9 @@ def caller_of(actor: ServiceActor) -> Caller:
 
 
 def _refusal(actor: ServiceActor, request: Request) -> BillingError | None:
-    """A key of one organization may name no other, whether that exists or not."""
+    """A key of one organization cannot name another, whether that exists or not."""
     if not isinstance(request, CheckRequest) or actor.organization_id is None:
         return None
     if request.organization_id == actor.organization_id:
         return None
-    return ForbiddenError("This key belongs to another organization.")
+    return ForbiddenError("This API key belongs to another organization.")

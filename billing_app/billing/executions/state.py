@@ -1,12 +1,14 @@
-"""What a decision is made from: the balances, as locked, and what is known of the requests."""
+"""What a decision reads, as locked, and the rows that it changes."""
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from billing_app.billing.errors import BillingError
-from billing_app.db.enums import EndReason
+from billing_app.billing.executions.requests import Caller
+from billing_app.db.enums import DenialReason, EndReason, EventKind, ReservationStatus
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,8 +16,7 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class PlanBalance(msgspec.Struct):
-    """A plan's row. `moved`: used or held changed, which begins it; `turned`: it ended, or is open
-    again."""
+    """A plan's row. `moved`: used or held changed; `turned`: it ended or was reopened."""
 
     sequence: int
     type: str
@@ -41,7 +42,7 @@ class PlanBalance(msgspec.Struct):
 
     @property
     def is_overage(self) -> bool:
-        """Its executions are paid for afterwards; used up, it explains denials to its end."""
+        """Its executions are billed afterwards. Depleted, it stays open until its period ends."""
         return self.priority == OVERAGE_PRIORITY
 
     def is_in_period(self, now: datetime) -> bool:
@@ -52,11 +53,11 @@ class PlanBalance(msgspec.Struct):
         )
 
     def is_suspended(self, now: datetime) -> bool:
-        """Its payment is overdue, and the days of grace are over."""
+        """Its payment is overdue and the grace period has ended."""
         return self.suspended_at is not None and self.suspended_at <= now
 
     def is_usable(self, now: datetime) -> bool:
-        """In its period and not stopped; written out, because every decision asks it often."""
+        """In its period and not stopped: the rule of plans/usable.py, inlined for speed."""
         return (
             self.ended_at is None
             and self.starts_at <= now
@@ -81,7 +82,7 @@ class PlanBalance(msgspec.Struct):
             self.end(now, EndReason.DEPLETED)
 
     def give_back(self, executions: int, now: datetime) -> None:
-        """Return used executions; a plan that had ended only by being used up is open again."""
+        """Return used executions; reopen a plan that had ended only because it was depleted."""
         self.used -= executions
         self.moved = True
         in_period = self.ends_at is None or now < self.ends_at
@@ -100,7 +101,7 @@ class PlanBalance(msgspec.Struct):
 
 
 class AccountState(msgspec.Struct):
-    """An account with its plans in the order of their sequence; open and held ones at least.
+    """An account with its plans by sequence: all that are open or hold executions, at least.
 
     `last_closed` explains a denial when no plan is open.
     """
@@ -112,7 +113,7 @@ class AccountState(msgspec.Struct):
     last_number: int = 0
 
     def next_number(self, at_microseconds: int) -> int:
-        """A number for an event or reservation: the time since 1970, raised to be new."""
+        """A new event or reservation number: microseconds since 1970, raised to be unique."""
         self.last_number = max(self.last_number + 1, at_microseconds)
         return self.last_number
 
@@ -123,17 +124,20 @@ class AccountState(msgspec.Struct):
         return None
 
     def last(self) -> PlanBalance | None:
-        """The newest open plan; when none is open, the newest of all."""
+        """The newest open plan, or the newest of all when none is open."""
         for plan in reversed(self.plans):
             if plan.ended_at is None:
                 return plan
         return self.last_closed or (self.plans[-1] if self.plans else None)
 
     def usable(self, now: datetime) -> list[PlanBalance]:
-        """In the order in which they are used. Not for the caller to change."""
+        """Usable plans in the order in which they are used. Do not modify the list."""
         if len(self.plans) == 1:
             return self.plans if self.plans[0].is_usable(now) else []
         return sorted([plan for plan in self.plans if plan.is_usable(now)], key=queue_order)
+
+    def may_be_used_by(self, caller: Caller) -> bool:
+        return caller.organization_id in (None, self.organization_id)
 
 
 def remaining_of(plans: list[PlanBalance]) -> int:
@@ -146,13 +150,50 @@ def queue_order(plan: PlanBalance) -> tuple[int, int]:
     return plan.priority, plan.sequence
 
 
+class Balance(msgspec.Struct, gc=False):
+    """Sums over the account's usable plans; of the last plan alone when none is usable.
+
+    `left` is what remains of purchased executions: it excludes overage.
+    """
+
+    total: int
+    used: int
+    held: int
+    remaining: int
+    left: int
+    period_end: datetime | None
+
+    def members(self) -> tuple[int, int, int, int, datetime | None]:
+        """As the last members of answers."""
+        return self.total, self.used, self.held, self.remaining, self.period_end
+
+
+def balance_of(account: AccountState, now: datetime) -> Balance:
+    plans = account.usable(now)
+    if not plans and (last := account.last()) is not None:
+        plans = [last]
+    if len(plans) == 1:
+        plan = plans[0]
+        remaining = plan.remaining if plan.is_usable(now) else 0
+        left = 0 if plan.is_overage else remaining
+        return Balance(plan.executions, plan.used, plan.held, remaining, left, plan.ends_at)
+    return Balance(
+        total=sum(plan.executions for plan in plans),
+        used=sum(plan.used for plan in plans),
+        held=sum(plan.held for plan in plans),
+        remaining=sum(plan.remaining for plan in plans),
+        left=sum(plan.remaining for plan in plans if not plan.is_overage),
+        period_end=plans[0].ends_at if plans else None,
+    )
+
+
 class KnownAnswer(msgspec.Struct, gc=False):
     request_hash: bytes
     answer: bytes
 
 
 class Part(msgspec.Struct, gc=False):
-    """Executions of one plan: held by a reservation, or used by an event less refunds."""
+    """Executions of one plan: held by a reservation, or used by an event and not refunded."""
 
     plan_sequence: int
     executions: int
@@ -167,11 +208,11 @@ class ReservationState(msgspec.Struct):
     workflow: str
     user_id: str
     idempotency_key: str
-    holds: list[Part]
+    parts: list[Part]
 
 
 class EventState(msgspec.Struct):
-    """A consume or commit. `parts` hold what is not refunded yet, by plan, first paid first."""
+    """A consume or commit. `parts` are what is not refunded yet, by plan sequence."""
 
     account_id: int
     number: int
@@ -182,7 +223,7 @@ class EventState(msgspec.Struct):
 
 
 class LedgerState(msgspec.Struct):
-    """Everything that one decision may look at; owned and changed by `decide`."""
+    """Everything that a batch of decisions depends on; owned and modified by `decide`."""
 
     now: datetime
     accounts: dict[int, AccountState]
@@ -197,3 +238,150 @@ class LedgerState(msgspec.Struct):
     @classmethod
     def empty(cls, now: datetime) -> "LedgerState":
         return cls(now=now, accounts={}, targets={}, known={}, reservations={}, events={})
+
+
+UsageKey = tuple[int, str, str]
+"""Account, workflow, user."""
+
+OverageKey = tuple[int, int]
+"""Account, plan sequence."""
+
+Share = tuple[PlanBalance, int]
+"""A plan's part of an event; negative when executions are given back."""
+
+
+class DenialKey(NamedTuple):
+    account_id: int
+    workflow: str
+    user_id: str
+    reason: DenialReason
+
+
+class EventRow(msgspec.Struct, gc=False):
+    """Columns of `execution_events` in insert order; `occurred_at` is the batch's time."""
+
+    account_id: int
+    number: int
+    plan_sequence: int
+    kind: EventKind
+    executions: int
+    plan_used_after: int
+    remaining_after: int
+    workflow: str
+    user_id: str
+    idempotency_key: str
+    api_key_id: int | None
+    refers_to: int | None
+    reason: str
+
+
+class KeyRow(msgspec.Struct, gc=False):
+    account_id: int
+    key: str
+    request_hash: bytes
+    answer: bytes
+
+
+class ReservationRow(NamedTuple):
+    account_id: int
+    number: int
+    executions: int
+    workflow: str
+    user_id: str
+    idempotency_key: str
+    api_key_id: int | None
+    expires_at: datetime
+
+
+class ReservationPartRow(NamedTuple):
+    account_id: int
+    reservation_number: int
+    plan_sequence: int
+    executions: int
+
+
+class SettledRow(NamedTuple):
+    account_id: int
+    number: int
+    status: ReservationStatus
+    settled_at: datetime
+    event_number: int | None
+
+
+class EventFields(msgspec.Struct, gc=False):
+    """The fields that all rows of one event share."""
+
+    kind: EventKind
+    workflow: str
+    user_id: str
+    idempotency_key: str = ""
+    api_key_id: int | None = None
+    refers_to: int | None = None
+    reason: str = ""
+
+
+class Changes:
+    """What a batch of decisions changes, as rows to be written in one transaction."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.now_microseconds = (now - EPOCH) // MICROSECOND
+        self.events: list[EventRow] = []
+        self.keys: list[KeyRow] = []
+        self.reservations: list[ReservationRow] = []
+        self.reservation_parts: list[ReservationPartRow] = []
+        self.settled: list[SettledRow] = []
+        self.used: defaultdict[UsageKey, int] = defaultdict(int)
+        self.refunded: defaultdict[UsageKey, int] = defaultdict(int)
+        self.overage_used: defaultdict[OverageKey, int] = defaultdict(int)
+        self.overage_refunded: defaultdict[OverageKey, int] = defaultdict(int)
+        self.denied: defaultdict[DenialKey, int] = defaultdict(int)
+
+    def add_event(
+        self, account: AccountState, shares: list[Share], fields: EventFields, left: int
+    ) -> int:
+        """Add an event with a row for each plan's share to the ledger and to the daily usage."""
+        number = account.next_number(self.now_microseconds)
+        for plan, executions in shares:
+            self.events.append(
+                EventRow(
+                    account.id,
+                    number,
+                    plan.sequence,
+                    fields.kind,
+                    executions,
+                    plan.used,
+                    left,
+                    fields.workflow,
+                    fields.user_id,
+                    fields.idempotency_key,
+                    fields.api_key_id,
+                    fields.refers_to,
+                    fields.reason,
+                )
+            )
+            usage_key = (account.id, fields.workflow, fields.user_id)
+            if executions >= 0:
+                self.used[usage_key] += executions
+            else:
+                self.refunded[usage_key] -= executions
+            if plan.is_overage:
+                if executions >= 0:
+                    self.overage_used[account.id, plan.sequence] += executions
+                else:
+                    self.overage_refunded[account.id, plan.sequence] -= executions
+        return number
+
+    def settle(
+        self,
+        reservation: ReservationState,
+        status: ReservationStatus,
+        *,
+        at: datetime,
+        event_number: int | None = None,
+    ) -> None:
+        """Close a reservation that was committed, was released or has expired."""
+        reservation.status = status
+        self.settled.append(
+            SettledRow(reservation.account_id, reservation.number, status, at, event_number)
+        )

@@ -1,7 +1,8 @@
 """The SQL of the hot path. Every statement names a list of accounts; locks are in sorted order.
 
-Statements marked so take each array as its text (arrays.py). Hashes and answers come in one piece,
-with the place of each: PostgreSQL reads an array's text letter by letter.
+Statements in `_arrays_as_text` take each array as its text (driver.array). Hashes and answers are
+sent as one value with the offset of each, because PostgreSQL parses an array's text character by
+character.
 """
 
 import re
@@ -15,8 +16,8 @@ def _arrays_as_text(statement: str) -> str:
     return re.sub(r"(\$\d+)::(\w+\[\])", r"\1::text::\2", statement)
 
 
-# The clock of the last row is read after the last lock. A plan that ended comes along while it is
-# held: what holds it may be over by now.
+# The clock of the last row is read after the last lock. A plan that has ended is read too while it
+# holds executions: their reservations may have expired by now.
 LOCK_PLANS: Final = _arrays_as_text("""
 SELECT locked.*, clock_timestamp() AS now
 FROM (
@@ -43,15 +44,15 @@ WHERE account_id = ANY($1::bigint[])
 ORDER BY account_id, sequence DESC
 """)
 
-# OFFSET 0 keeps the look-up a look-up by index for each key: as a plain join, a plan made while
-# the table was empty walks the whole table for every batch until the next ANALYZE (measured:
-# 1,000 µs a request instead of 60).
+# OFFSET 0 forces an index look-up for each key: as a plain join, a query plan made while the table
+# was empty scans the whole table for every batch until the next ANALYZE (measured: 1,000 µs a
+# request instead of 60).
 KNOWN_KEYS: Final = _arrays_as_text("""
 SELECT known.account_id, known.key, known.request_hash, known.answer
-FROM unnest($1::bigint[], $2::text[]) AS asked (account_id, key)
+FROM unnest($1::bigint[], $2::text[]) AS named (account_id, key)
 CROSS JOIN LATERAL (
     SELECT account_id, key, request_hash, answer FROM idempotency_keys
-    WHERE account_id = asked.account_id AND key = asked.key
+    WHERE account_id = named.account_id AND key = named.key
     OFFSET 0
 ) AS known
 """)
@@ -65,26 +66,29 @@ FROM (
     SELECT number, account_id FROM reservations
     WHERE account_id = ANY($1::bigint[]) AND status = 'held' AND expires_at <= $2
     UNION
-    SELECT number, account_id FROM unnest($3::bigint[], $4::bigint[]) AS asked (account_id, number)
+    SELECT number, account_id FROM unnest($3::bigint[], $4::bigint[]) AS named (account_id, number)
 ) AS wanted
 JOIN reservations AS r ON r.account_id = wanted.account_id AND r.number = wanted.number
 JOIN reservation_holds AS h ON h.account_id = r.account_id AND h.reservation_number = r.number
 ORDER BY r.account_id, r.number, h.plan_sequence
 """)
 
-EVENTS: Final = _arrays_as_text("""
+# What was refunded so far of the row `e` of execution_events. An adjustment that refers to an
+# event is the undo of a refund (negative refund) or of an adjustment.
+REFUNDED: Final = """coalesce((
+    SELECT -sum(refund.executions) FROM execution_events AS refund
+    WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
+      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence
+), 0)::bigint"""
+
+EVENTS: Final = _arrays_as_text(f"""
 SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
-       coalesce((
-           SELECT -sum(refund.executions) FROM execution_events AS refund
-           WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
-             AND refund.kind IN ('refund', 'adjustment')
-             AND refund.plan_sequence = e.plan_sequence
-       ), 0)::bigint AS refunded
-FROM unnest($1::bigint[], $2::bigint[]) AS asked (account_id, number)
-JOIN execution_events AS e ON e.account_id = asked.account_id AND e.number = asked.number
+       {REFUNDED} AS refunded
+FROM unnest($1::bigint[], $2::bigint[]) AS named (account_id, number)
+JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = named.number
 WHERE e.kind IN ('consume', 'commit')
 ORDER BY e.account_id, e.number, e.plan_sequence
-""")
+""")  # noqa: S608
 
 APPLY: Final = _arrays_as_text(f"""
 WITH moved AS (
@@ -157,7 +161,7 @@ FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7
               expires_at)
 """)
 
-HOLD: Final = _arrays_as_text("""
+RESERVE_PARTS: Final = _arrays_as_text("""
 INSERT INTO reservation_holds (account_id, reservation_number, plan_sequence, executions)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[])
 """)
@@ -182,13 +186,13 @@ SELECT user_id, id FROM accounts WHERE kind = 'user' AND user_id = ANY($1::text[
 ACCOUNT_OWNERS: Final = "SELECT id, organization_id FROM accounts WHERE id = ANY($1::bigint[])"
 
 USERS_OF_OTHERS: Final = """
-SELECT asked.organization_id, asked.user_id
-FROM unnest($1::text[], $2::text[]) AS asked (organization_id, user_id)
+SELECT named.organization_id, named.user_id
+FROM unnest($1::text[], $2::text[]) AS named (organization_id, user_id)
 WHERE EXISTS (
     SELECT FROM memberships AS m
-    WHERE m.user_id = asked.user_id AND m.organization_id <> $3
+    WHERE m.user_id = named.user_id AND m.organization_id <> $3
 ) AND NOT EXISTS (
     SELECT FROM memberships AS m
-    WHERE m.user_id = asked.user_id AND m.organization_id = asked.organization_id
+    WHERE m.user_id = named.user_id AND m.organization_id = named.organization_id
 )
 """

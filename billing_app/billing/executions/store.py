@@ -1,6 +1,6 @@
-"""One batch, one transaction: lock, look with a new snapshot, decide, apply, commit."""
+"""One batch, one transaction: lock, read with a new snapshot, decide, apply, commit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,25 +9,26 @@ from msgspec.structs import astuple
 
 from billing_app.billing.errors import DeniedError
 from billing_app.billing.executions import statements
-from billing_app.billing.executions.arrays import array, columns
-from billing_app.billing.executions.changes import Changes, KeyRow
-from billing_app.billing.executions.connection import Connection, Row
 from billing_app.billing.executions.decide import decide
-from billing_app.billing.executions.decisions import Decision, client_key, natural_key
 from billing_app.billing.executions.directory import Directory, Target, Targets
+from billing_app.billing.executions.driver import Connection, Row, array, columns
+from billing_app.billing.executions.idempotency import client_key, natural_key
 from billing_app.billing.executions.requests import (
     CHECK,
     HASH_BYTES,
     Adjust,
     CheckRequest,
     Commit,
+    Decision,
     Refund,
     Release,
     Request,
 )
 from billing_app.billing.executions.state import (
     AccountState,
+    Changes,
     EventState,
+    KeyRow,
     KnownAnswer,
     LedgerState,
     Part,
@@ -47,14 +48,14 @@ SESSION_SETTINGS: Final = {
     "statement_timeout": "5000",
     "idle_in_transaction_session_timeout": "10000",
 }
-# Behind the account: what PlanBalance begins with, in the order of both.
+# The columns after the account id, in the order of PlanBalance's first fields.
 PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 COMMAND_TIMEOUT_SECONDS: Final = 8.0
 
 
 async def connect(url: str) -> Connection:
-    """A connection of the hot path's own. Small results by index: never plan for large ones."""
+    """A connection for the hot path only: every statement reads a few rows by index."""
     open_connection: Any = getattr(asyncpg, "connect")  # noqa: B009 - asyncpg has no types
     return await open_connection(
         url,
@@ -65,7 +66,7 @@ async def connect(url: str) -> Connection:
 
 
 class KnownKeyError(Exception):
-    """A request that was taken for new and denied has an answer already."""
+    """A request that was assumed to be new, and was denied, already has a stored answer."""
 
 
 async def transact(
@@ -77,8 +78,8 @@ async def transact(
 ) -> list[Decision]:
     """Decide a batch and make it durable. Either all of its changes are committed or none.
 
-    The time of a decision is the database's, taken after the locks; `at` puts it elsewhere,
-    for a history that is made up.
+    The time of a decision is the database's, read after the locks; `at` overrides it to generate
+    a history.
     """
     async with connection.transaction():
         targets, new = await resolve(connection, directory, requests)
@@ -90,16 +91,16 @@ async def transact(
 async def decide_beside(
     connection: Connection, directory: Directory, requests: Sequence[Refund | Adjust]
 ) -> list[Decision]:
-    """Decide in the caller's transaction, beside what else it writes; the caller commits."""
+    """Decide in the caller's transaction, next to its other writes; the caller commits."""
     return await decide_in_transaction(connection, directory, requests, {})
 
 
 async def resolve(
     connection: Connection, directory: Directory, requests: Iterable[Request]
 ) -> tuple[Targets, Targets]:
-    """The accounts that requests name, and those that are new here, perhaps created just now.
+    """The accounts that requests name, and those of them that were not cached yet.
 
-    Once that is committed, tell `directory.keep` of the new ones.
+    Some may have been created just now: call `directory.keep` after the commit.
     """
     return await directory.resolve(connection, _targets(requests))
 
@@ -111,17 +112,17 @@ async def decide_in_transaction(
     targets: Targets,
     *,
     at: datetime | None = None,
-    look_first: bool = True,
+    read_keys_first: bool = True,
 ) -> list[Decision]:
     """Lock, decide, write. The caller has begun the transaction, and commits.
 
-    Without `look_first` the keys of checks are taken for new. When one is not, this raises
-    KnownKeyError or asyncpg.UniqueViolationError, and the caller rolls back.
+    Without `read_keys_first`, the keys of check requests are assumed to be new. When one is not,
+    this raises KnownKeyError or asyncpg.UniqueViolationError, and the caller rolls back.
     """
-    ledger = await _load(connection, directory, requests, targets, look_first=look_first)
+    ledger = await _load(connection, directory, requests, targets, read_keys_first=read_keys_first)
     ledger.now = at or ledger.now
     decisions, changes = decide(requests, ledger)
-    if not look_first:
+    if not read_keys_first:
         await _require_new_keys_of_denied(connection, requests, targets, decisions)
     await _apply(connection, ledger, changes)
     return decisions
@@ -133,7 +134,8 @@ async def _require_new_keys_of_denied(
     targets: Targets,
     decisions: Sequence[Decision],
 ) -> None:
-    """A denial writes no key that could collide: what was accepted once must not be denied now."""
+    """A denial writes no key that could collide, but a retry of an accepted request must not be
+    denied."""
     denied = [
         request
         for request, decision in zip(requests, decisions, strict=True)
@@ -145,15 +147,15 @@ async def _require_new_keys_of_denied(
 
 
 async def check(
-    connection: Connection, directory: Directory, asks: Sequence[CheckRequest]
+    connection: Connection, directory: Directory, requests: Sequence[CheckRequest]
 ) -> list[Decision]:
-    """Decide checks of accounts that `directory` knows: one read, no lock, no change."""
+    """Decide checks of accounts that `directory` has cached: one read, no lock, no change."""
     targets: Targets = {}
-    for ask in asks:
-        target = (ask.organization_id, ask.user_id)
+    for request in requests:
+        target = (request.organization_id, request.user_id)
         account_id = directory.known(target)
         if account_id is None:
-            return await transact(connection, directory, asks)
+            return await transact(connection, directory, requests)
         targets[target] = account_id
     account_ids = sorted({account for account in targets.values() if isinstance(account, int)})
     rows = await connection.fetch(statements.READ_PLANS, array(account_ids), array([]))
@@ -161,7 +163,7 @@ async def check(
     ledger.targets = targets
     if any(row["held"] for row in rows):
         ledger.reservations = await _reservations(connection, account_ids, ledger.now, [])
-    decisions, _ = decide(asks, ledger)
+    decisions, _ = decide(requests, ledger)
     return decisions
 
 
@@ -179,22 +181,22 @@ async def _load(
     requests: Sequence[Request],
     targets: Targets,
     *,
-    look_first: bool,
+    read_keys_first: bool,
 ) -> LedgerState:
     others = [request for request in requests if not isinstance(request, CheckRequest)]
-    settles = [request for request in others if isinstance(request, (Commit, Release))]
+    settling = [request for request in others if isinstance(request, (Commit, Release))]
     refunds = [request for request in others if isinstance(request, Refund)]
     with_closed = sorted({request.account_id for request in others})
-    asked = {account for account in targets.values() if isinstance(account, int)}
-    account_ids = sorted(asked.union(with_closed))
+    checked = {account for account in targets.values() if isinstance(account, int)}
+    account_ids = sorted(checked.union(with_closed))
     rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed))
     ledger = await _ledger(connection, directory, account_ids, rows)
     ledger.targets = targets
-    if look_first and (keys := _keys(requests, targets)):
+    if read_keys_first and (keys := _keys(requests, targets)):
         ledger.known = await _known(connection, keys)
-    if settles or any(row["held"] for row in rows):
-        wanted = [(request.account_id, request.number) for request in settles]
-        ledger.reservations = await _reservations(connection, account_ids, ledger.now, wanted)
+    if settling or any(row["held"] for row in rows):
+        named = [(request.account_id, request.number) for request in settling]
+        ledger.reservations = await _reservations(connection, account_ids, ledger.now, named)
     if refunds:
         ledger.events = await _events(connection, refunds)
     return ledger
@@ -256,35 +258,35 @@ async def _reservations(
     connection: Connection,
     account_ids: list[int],
     now: datetime,
-    wanted: list[tuple[int, int]],
+    named: list[tuple[int, int]],
 ) -> dict[tuple[int, int], ReservationState]:
-    """Those whose time is over, and those that are to be settled."""
+    """Those that have expired, and those that requests commit or release."""
     rows = await connection.fetch(
         statements.RESERVATIONS,
         array(account_ids),
         now,
-        *columns(wanted, 2),
+        *columns(named, 2),
     )
-    found: dict[tuple[int, int], ReservationState] = {}
+    reservations: dict[tuple[int, int], ReservationState] = {}
     for row in rows:
-        state = found.setdefault((row[0], row[1]), ReservationState(*row[:8], holds=[]))
-        state.holds.append(Part(row["plan_sequence"], row["held"]))
-    return found
+        state = reservations.setdefault((row[0], row[1]), ReservationState(*row[:8], parts=[]))
+        state.parts.append(Part(row["plan_sequence"], row["held"]))
+    return reservations
 
 
 async def _events(
     connection: Connection, refunds: list[Refund]
 ) -> dict[tuple[int, int], EventState]:
-    wanted = sorted({(refund.account_id, refund.number) for refund in refunds})
-    rows = await connection.fetch(statements.EVENTS, *columns(wanted, 2))
-    found: dict[tuple[int, int], EventState] = {}
+    named = sorted({(refund.account_id, refund.number) for refund in refunds})
+    rows = await connection.fetch(statements.EVENTS, *columns(named, 2))
+    events: dict[tuple[int, int], EventState] = {}
     for row in rows:
-        state = found.setdefault(
+        state = events.setdefault(
             (row[0], row[1]), EventState(row[0], row[1], 0, row[2], row[3], parts=[])
         )
         state.executions += row["executions"]
         state.parts.append(Part(row["plan_sequence"], row["executions"] - row["refunded"]))
-    return found
+    return events
 
 
 async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) -> None:
@@ -325,20 +327,26 @@ async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) 
 async def _apply_counts(
     connection: Connection, moved: list[tuple[int, int, int, int]], changes: Changes
 ) -> None:
-    usage_keys = sorted(changes.used.keys() | changes.refunded.keys())
-    usage = [(*key, changes.used.get(key, 0), changes.refunded.get(key, 0)) for key in usage_keys]
     await connection.execute(
         statements.APPLY,
         *columns(moved, 4),
         changes.now,
         *columns([astuple(event) for event in changes.events], 13),
         *_packed(changes.keys),
-        *columns(usage, 5),
+        *columns(_counts(changes.used, changes.refunded), 5),
     )
 
 
+def _counts(used: Mapping[Any, int], refunded: Mapping[Any, int]) -> list[tuple[Any, ...]]:
+    """The key's columns, used, refunded."""
+    return [
+        (*key, used.get(key, 0), refunded.get(key, 0))
+        for key in sorted(used.keys() | refunded.keys())
+    ]
+
+
 def _packed(keys: Sequence[KeyRow]) -> tuple[bytes, str, str, str, str]:
-    """Hashes and answers in one piece, then accounts, keys, and where and how long each is."""
+    """All hashes and answers in one value, then accounts, keys, offsets and answer lengths."""
     answers = b"".join([key.request_hash + key.answer for key in keys])
     places: list[tuple[int, str, int, int]] = []
     starts_at = 1
@@ -350,19 +358,15 @@ def _packed(keys: Sequence[KeyRow]) -> tuple[bytes, str, str, str, str]:
 
 
 async def _apply_overage(connection: Connection, changes: Changes) -> None:
-    keys = sorted(changes.overage_used.keys() | changes.overage_refunded.keys())
-    if keys:
-        counted = [
-            (*key, changes.overage_used.get(key, 0), changes.overage_refunded.get(key, 0))
-            for key in keys
-        ]
-        await connection.execute(statements.COUNT_OVERAGE, changes.now, *columns(counted, 4))
+    if changes.overage_used or changes.overage_refunded:
+        counts = _counts(changes.overage_used, changes.overage_refunded)
+        await connection.execute(statements.COUNT_OVERAGE, changes.now, *columns(counts, 4))
 
 
 async def _apply_reservations(connection: Connection, changes: Changes) -> None:
     if changes.reservations:
         reservations = columns(changes.reservations, 8)
         await connection.execute(statements.RESERVE, changes.now, *reservations)
-        await connection.execute(statements.HOLD, *columns(changes.holds, 4))
+        await connection.execute(statements.RESERVE_PARTS, *columns(changes.reservation_parts, 4))
     if changes.settled:
         await connection.execute(statements.SETTLE, *columns(changes.settled, 5))

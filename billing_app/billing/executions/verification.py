@@ -1,4 +1,4 @@
-"""Recomputes every balance from the ledger, for anyone who wants to be sure."""
+"""Verification: recomputes every balance from the ledger and lists the differences."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,13 +11,13 @@ from billing_app.db.engine import Database
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two figures that should be one. `where` names the plan or the day."""
+    """Two figures that should be equal. `row` names the plan, day or event."""
 
     account_id: str
-    what: str
-    where: str
+    figure: str
+    row: str
     expected: int
-    found: int
+    actual: int
 
 
 USED: Final = """
@@ -45,10 +45,10 @@ WHERE coalesce(h.held, 0) <> p.held
 """
 
 DAILY: Final = """
-SELECT coalesce(d.account_id, e.account_id), figure.what,
+SELECT coalesce(d.account_id, e.account_id), figure.name,
        coalesce(d.day, e.day) || ' ' || coalesce(d.workflow, e.workflow) || ' '
            || coalesce(d.user_id, e.user_id),
-       figure.expected::bigint, figure.found
+       figure.expected::bigint, figure.actual
 FROM daily_usage AS d
 FULL JOIN (
     SELECT account_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, workflow, user_id,
@@ -59,8 +59,8 @@ FULL JOIN (
 CROSS JOIN LATERAL (VALUES
     ('daily used', coalesce(e.used, 0), coalesce(d.used, 0)),
     ('daily refunded', coalesce(e.refunded, 0), coalesce(d.refunded, 0))
-) AS figure (what, expected, found)
-WHERE figure.expected <> figure.found
+) AS figure (name, expected, actual)
+WHERE figure.expected <> figure.actual
 """
 
 OVERAGE: Final = """
@@ -110,9 +110,9 @@ MAX_DIFFERENCES: Final = 1000
 
 
 async def verify(database: Database) -> list[Difference]:
-    """All differences between balances, daily rows and the ledger, in one snapshot.
+    """All differences between balances, daily rows and the ledger, from one snapshot.
 
-    At most MAX_DIFFERENCES of each kind; an empty list means that everything agrees.
+    At most MAX_DIFFERENCES of each kind; an empty list means that all figures agree.
     """
     differences: list[Difference] = []
     async with database.reading() as session:

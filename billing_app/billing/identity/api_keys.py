@@ -1,4 +1,4 @@
-"""Service keys: shown once, kept as a hash, looked up through a cache of a few seconds."""
+"""Service keys: shown once, stored as a hash, and cached for a few seconds."""
 
 import secrets
 import time
@@ -33,7 +33,7 @@ MAX_LISTED: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """`secret` is known only here and now."""
+    """`secret` is shown once and stored nowhere."""
 
     id: int
     secret: str
@@ -41,7 +41,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A key as lists show it; `hint` is how it begins."""
+    """A key as shown in lists; `hint` is its first characters."""
 
     id: int
     name: str
@@ -63,9 +63,9 @@ async def create_key(
     expires_at: datetime | None = None,
     staff_role: StaffRole | None = None,
 ) -> NewKey:
-    """Make a key for an organization, or for the platform when `organization_id` is None.
+    """Create a key for an organization, or for the platform when `organization_id` is None.
 
-    A key with the scope `staff` is the platform's, and has a role. Raises InvalidInputError,
+    A key with the scope `staff` belongs to the platform and has a role. Raises InvalidInputError,
     OrganizationNotFoundError.
     """
     require_operator(actor)
@@ -73,9 +73,9 @@ async def create_key(
     if not scopes:
         raise InvalidInputError("A key needs at least one scope.")
     if (Scope.STAFF in scopes) is not (staff_role is not None):
-        raise InvalidInputError("The scope staff goes with a role, and no other does.")
+        raise InvalidInputError("Only a key with the scope staff has a role, and it needs one.")
     if staff_role is not None and organization_id is not None:
-        raise InvalidInputError("A key with the scope staff is the platform's.")
+        raise InvalidInputError("A key with the scope staff cannot belong to an organization.")
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(
         name=name,
@@ -100,7 +100,7 @@ async def create_key(
 async def revoke_key(
     database: Database, actor: OperatorActor, *, key_id: int, now: datetime
 ) -> bool:
-    """Stop a key within CACHE_SECONDS everywhere; False when there is no such live key."""
+    """Revoke a key, within CACHE_SECONDS everywhere; False when there is no such live key."""
     require_operator(actor)
     async with database.transaction() as session:
         row = await session.get(ApiKey, key_id, with_for_update=True)
@@ -132,36 +132,36 @@ async def list_keys(database: Database, actor: OperatorActor) -> list[KeyView]:
 
 
 class KeyRing:
-    """Tells which service a key belongs to; asks the database once in CACHE_SECONDS a key."""
+    """Authenticates service keys; reads each key from the database once in CACHE_SECONDS."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cached: dict[str, tuple[float, ServiceActor | None]] = {}
 
     def cached(self, secret: str) -> ServiceActor | None:
-        """The actor when it is known and fresh; never asks the database."""
+        """The actor when it is cached and fresh; never reads the database."""
         entry = self._cached.get(secret)
         return entry[1] if entry and entry[0] > time.monotonic() else None
 
     async def authenticate(self, secret: str, now: datetime) -> ServiceActor:
-        """Raises NotAuthenticatedError when the key is unknown, revoked or past its end, and
-        CannotDecideError when the database cannot say."""
+        """Raises NotAuthenticatedError when the key is unknown, revoked or expired, and
+        CannotDecideError when the database cannot be reached."""
         entry = self._cached.get(secret)
         if entry is None or entry[0] <= time.monotonic():
             try:
-                found = await self.find(secret, now)
+                actor = await self.find(secret, now)
             except UNREACHABLE:
                 raise CannotDecideError("The database is not reachable. Try again.") from None
-            entry = (time.monotonic() + CACHE_SECONDS, found)
+            entry = (time.monotonic() + CACHE_SECONDS, actor)
             if len(self._cached) >= MAX_CACHED:
                 self._cached.clear()
             self._cached[secret] = entry
         if entry[1] is None:
-            raise NotAuthenticatedError("This key is unknown, revoked or expired.")
+            raise NotAuthenticatedError("This API key is unknown, revoked or expired.")
         return entry[1]
 
     async def find(self, secret: str, now: datetime) -> ServiceActor | None:
-        """The actor of a live key as the database has it now, or None."""
+        """The actor of a live key, read from the database, or None."""
         query = select(ApiKey).where(ApiKey.key_hash == hash_key(secret))
         query = query.where(col(ApiKey.revoked_at).is_(None))
         async with self._database.reading() as session:
@@ -176,5 +176,5 @@ class KeyRing:
 
 
 def hash_key(secret: str) -> bytes:
-    """A key has 256 random bits, so that one round of SHA-256 suffices."""
+    """A key has 256 random bits, so one round of SHA-256 is enough."""
     return sha256(secret.encode()).digest()

@@ -1,4 +1,4 @@
-"""Passwords: argon2id, off the event loop, the same work whether or not there is a user."""
+"""Passwords: argon2id, off the event loop, with the same work whether or not a user exists."""
 
 import asyncio
 from functools import cache
@@ -19,24 +19,24 @@ async def hash_password(password: str) -> str:
     """Raises InvalidInputError unless MIN_LENGTH to MAX_LENGTH characters."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise InvalidInputError(
-            f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password"
+            f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password"
         )
     return await asyncio.to_thread(_hasher.hash, password)
 
 
 async def is_password(password: str, password_hash: str | None) -> bool:
-    """False for a wrong password and, after as long, for nobody's."""
+    """False for a wrong password and, after the same time, when there is no hash."""
     matches = await asyncio.to_thread(_verify, password, password_hash)
     return matches and password_hash is not None
 
 
 def _verify(password: str, password_hash: str | None) -> bool:
     try:
-        return _hasher.verify(password_hash or _nobodys_hash(), password[:MAX_LENGTH])
+        return _hasher.verify(password_hash or _unused_hash(), password[:MAX_LENGTH])
     except (VerificationError, InvalidHashError):
         return False
 
 
 @cache
-def _nobodys_hash() -> str:
+def _unused_hash() -> str:
     return _hasher.hash("nobody has this password")

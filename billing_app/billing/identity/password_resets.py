@@ -1,18 +1,20 @@
-"""Choosing a new password: with the old one, or with a link that was mailed.
+"""Password reset by a mailed link, and password change with the current password.
 
-Either way every other browser is signed out, and all links that were mailed are over.
+Either way all other browsers are signed out and all mailed links expire.
 """
 
 import secrets
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlmodel import col, delete, func, select, update
+from sqlalchemy import and_
+from sqlmodel import col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import ConflictError, NotAuthenticatedError
 from billing_app.billing.identity.password_hashing import hash_password, is_password
+from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.identity.sessions import SignedIn, clean_email, hash_token, new_session
 from billing_app.billing.mail import Mail, Mailer, Post
 from billing_app.db.engine import Database
@@ -22,35 +24,35 @@ from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
 LINK_MINUTES: Final = 60
 
 LINK_TEXT: Final = """\
-Somebody, probably you, asked for a new password for {email} at {site}.
+Someone, probably you, requested a new password for {email} at {site}.
 
-Choose it here, within {minutes} minutes:
+Choose it within {minutes} minutes:
 {link}
 
-If it was not you, do nothing: your password stays as it is.
+If this was not you, ignore this mail: your password stays the same.
 """
 CHANGED_TEXT: Final = """\
-The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. Every other browser was signed out.
+The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. All other browsers were signed out.
 
-If it was not you, choose a new one now:
+If this was not you, choose a new password now:
 {link}
-"""  # noqa: E501 - a mail's lines are broken by who reads it
+"""  # noqa: E501 - mail clients wrap the lines
 
 
 class PasswordLinkOverError(ConflictError):
-    """The link was used, is older than an hour, or was never made."""
+    """The link was used, has expired or never existed."""
 
     code = "password_link_over"
-    title = "This link is over"
+    title = "This link has expired. Ask for a new one."
 
 
 class WrongPasswordError(NotAuthenticatedError):
     code = "wrong_password"
-    title = "The password is wrong"
+    title = "Wrong password"
 
 
-async def ask_for_link(database: Database, post: Post, *, email: str) -> None:
-    """Have a link mailed to this address. Takes as long when nobody has it.
+async def request_link(database: Database, post: Post, *, email: str) -> None:
+    """Queue a reset link for this address. Takes the same time when no user has it.
 
     Raises InvalidInputError, and what `post` raises.
     """
@@ -62,16 +64,16 @@ async def ask_for_link(database: Database, post: Post, *, email: str) -> None:
 async def mail_link(
     database: Database, mailer: Mailer, *, email: str, site: str, now: datetime
 ) -> None:
-    """Mail a link to whoever signs in with this address; to nobody when there is none.
+    """Mail a reset link to the user with this address, if there is one.
 
-    `site` is the public URL. Raises what `mailer` raises: then no link was made known.
+    `site` is the public URL. Raises what `mailer` raises; then the link was not sent.
     """
     query = select(User.id, User.email).where(func.lower(User.email) == email.lower())
     async with database.reading() as session:
-        found = (await session.exec(query)).first()
-    if found is None or found[1] is None:
+        user = (await session.exec(query)).first()
+    if user is None or user[1] is None:
         return
-    user_id, address = found
+    user_id, address = user
     token = secrets.token_urlsafe(32)
     row = PasswordReset(
         token_hash=hash_token(token),
@@ -91,13 +93,13 @@ async def mail_link(
 
 
 async def find_link(database: Database, token: str, now: datetime) -> str | None:
-    """What a page may know of an open link; None: it is over."""
+    """The link's hash, for the page that chooses the password; None: the link has expired."""
     link = hash_token(token)
     return link.hex() if await _user_of(database, link, now) else None
 
 
-async def whose_link(database: Database, link: str, now: datetime) -> str | None:
-    """The address of whoever sets their password with it, told to who was led to the page."""
+async def email_of_link(database: Database, link: str, now: datetime) -> str | None:
+    """The e-mail address of the user whose password the link resets."""
     try:
         user = await _user_of(database, bytes.fromhex(link), now)
     except ValueError:
@@ -115,7 +117,7 @@ async def reset_password(
     session_days: int,
     now: datetime,
 ) -> SignedIn:
-    """Set the password of the person a link was mailed to, and sign them in.
+    """Set the password of the user to whom the link was mailed, and sign them in.
 
     Raises InvalidInputError, PasswordLinkOverError.
     """
@@ -144,7 +146,7 @@ async def change_password(
     token: str,
     now: datetime,
 ) -> None:
-    """Set the actor's own password; the session of `token` stays.
+    """Set the actor's own password; the session of `token` stays signed in.
 
     Raises WrongPasswordError, InvalidInputError.
     """
@@ -163,7 +165,7 @@ async def change_password(
 async def mail_change(
     database: Database, mailer: Mailer, *, user_id: str, site: str, changed_at: datetime
 ) -> None:
-    """Tell a person that their password was changed. Raises what `mailer` raises."""
+    """Mail a notice that the password was changed. Raises what `mailer` raises."""
     async with database.reading() as session:
         user = await session.get(User, user_id)
     if user is None or user.email is None:
@@ -185,7 +187,7 @@ async def _user_of(database: Database, link: bytes, now: datetime) -> User | Non
 
 
 async def _lock(session: AsyncSession, user_id: str) -> User:
-    """Whoever signs in, resets or changes meanwhile waits, and looks again."""
+    """Concurrent sign-ins, resets and changes wait for the lock and then check again."""
     query = select(User).where(User.id == user_id).with_for_update()
     return (await session.exec(query)).one()
 
@@ -199,15 +201,11 @@ async def _set_password(
     *,
     kept: bytes = b"",
 ) -> None:
-    """Sign the person out of every browser but the one of `kept`, end their links, tell them."""
+    """Sign out all browsers except the one of `kept`, delete all links, and send a notice."""
     user.password_hash = password_hash
     session.add(user)
-    await session.exec(
-        update(Session)
-        .where(col(Session.user_id) == user.id, col(Session.token_hash) != kept)
-        .where(col(Session.revoked_at).is_(None))
-        .values(revoked_at=now)
-    )
+    others = and_(col(Session.user_id) == user.id, col(Session.token_hash) != kept)
+    await revoke_sessions(session, others, now)
     await session.exec(delete(PasswordReset).where(col(PasswordReset.user_id) == user.id))
     if post is not None:
         await post.password_changed(session, user.id, now)

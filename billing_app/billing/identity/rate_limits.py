@@ -1,4 +1,4 @@
-"""How often someone may try. Shared through Redis when it is configured, else per process."""
+"""Limits of sign-in and password reset attempts: in Redis when configured, else per process."""
 
 from typing import Final
 
@@ -32,7 +32,7 @@ class AttemptLimits:
         self._require(await self._limiter.hit(SIGN_UP_BY_ADDRESS, "sign-up", address))
 
     async def check_password_link(self, email: str, address: str) -> None:
-        """Raises TooManyAttemptsError. Each call counts, whether or not anybody has the address."""
+        """Raises TooManyAttemptsError. Each call counts, whether or not a user has the address."""
         allowed = await self._limiter.hit(PASSWORD_LINK_BY_EMAIL, "password-link-email", email)
         allowed &= await self._limiter.hit(
             PASSWORD_LINK_BY_ADDRESS, "password-link-address", address

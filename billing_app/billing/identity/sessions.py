@@ -1,4 +1,4 @@
-"""Signing up, in and out. The cookie's token is random; the database knows only its hash."""
+"""Sign-up, sign-in and sign-out. The database stores only the hash of the cookie's token."""
 
 import re
 import secrets
@@ -8,21 +8,22 @@ from hashlib import sha256
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, func, select, update
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import EmailTakenError, InvalidInputError, NotAuthenticatedError
 from billing_app.billing.identity.password_hashing import hash_password, is_password
+from billing_app.billing.identity.session_expiry import is_live, revoke_sessions
 from billing_app.billing.plans import trials
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, Role
 from billing_app.db.tables import Account, Membership, Session, User
 
-# Without what mail gives a meaning of its own (RFC 5322 specials, RFC 2047 words): such an address
-# could be read as another one.
+# No characters with a special meaning in mail (RFC 5322 specials, RFC 2047 encoded words): such an
+# address could be read as a different one.
 EMAIL: Final = re.compile(
     r"(?!.*=\?){c}{{1,64}}@{c}{{1,255}}\.(?:(?!\.){c}){{2,63}}".format(
         c=r"[^@\s\x00-\x1f()<>\[\],;:\\\"]"
@@ -34,7 +35,7 @@ WRONG: Final = "The e-mail address or the password is wrong."
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """`token` goes into the cookie and is known nowhere else."""
+    """`token` goes into the cookie and is stored nowhere."""
 
     token: str
     user_id: str
@@ -50,13 +51,13 @@ async def sign_up(
     terms: TrialTerms,
     now: datetime,
 ) -> str:
-    """Make a user of the public organization with a trial plan; returns the user's id.
+    """Create a user of the public organization with a trial plan; returns the user's id.
 
     Raises InvalidInputError, EmailTakenError.
     """
     email = clean_email(email)
     if len(name) > 255 or "\0" in name:
-        raise InvalidInputError("A name has at most 255 characters, and no NUL.", field="name")
+        raise InvalidInputError("A name can have at most 255 characters, and no NUL.", field="name")
     user = User(
         id=ids.new_id("usr_"),
         name=name.strip(),
@@ -84,13 +85,13 @@ async def sign_in(
     now: datetime,
 ) -> SignedIn:
     """Raises NotAuthenticatedError, the same for an unknown address and a wrong password."""
-    address = email.strip().lower().replace("\0", " ")  # nobody's, and PostgreSQL takes no NUL
+    address = email.strip().lower().replace("\0", " ")  # PostgreSQL accepts no NUL
     query = select(User).where(func.lower(User.email) == address)
     async with database.reading() as session:
         user = (await session.exec(query)).first()
     if not await is_password(password, user.password_hash if user else None) or user is None:
         raise NotAuthenticatedError(WRONG)
-    # Somebody may choose a new password meanwhile, which signs out who knew the old one.
+    # A password change in the meantime signs out everyone who knew the old password.
     unchanged = (
         select(User.id)
         .where(User.id == user.id, User.password_hash == user.password_hash)
@@ -107,7 +108,7 @@ async def sign_in(
 def new_session(
     user_id: str, user_agent: str, session_days: int, now: datetime
 ) -> tuple[SignedIn, Session]:
-    """A session for the caller to keep, of somebody who has proved who they are."""
+    """A session for a person who has been authenticated; the caller stores the row."""
     token = secrets.token_urlsafe(32)
     row = Session(
         token_hash=hash_token(token),
@@ -120,13 +121,11 @@ def new_session(
 
 
 async def authenticate(database: Database, token: str, now: datetime) -> UserActor | None:
-    """The person whose live session this is, or None."""
+    """The person who owns this live session, or None."""
     query = (
         select(User)
         .join(Session, col(Session.user_id) == User.id)
-        .where(Session.token_hash == hash_token(token))
-        .where(col(Session.revoked_at).is_(None))
-        .where(Session.expires_at > now)
+        .where(Session.token_hash == hash_token(token), is_live(now))
     )
     async with database.reading() as session:
         user = (await session.exec(query)).first()
@@ -134,24 +133,27 @@ async def authenticate(database: Database, token: str, now: datetime) -> UserAct
 
 
 async def sign_out(database: Database, token: str, now: datetime) -> None:
-    """End this session; nothing happens when it has ended already."""
-    await _revoke(database, col(Session.token_hash) == hash_token(token), now)
+    """End this session, unless it has already ended."""
+    async with database.transaction() as session:
+        await revoke_sessions(session, col(Session.token_hash) == hash_token(token), now)
 
 
 async def sign_out_everywhere(database: Database, actor: UserActor, now: datetime) -> None:
-    """End every session of the person."""
-    await _revoke(database, col(Session.user_id) == actor.user_id, now)
+    """End all sessions of the person."""
+    async with database.transaction() as session:
+        await revoke_sessions(session, col(Session.user_id) == actor.user_id, now)
 
 
 def clean_email(email: str) -> str:
     """Raises InvalidInputError."""
     email = email.strip()
     if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
-        raise InvalidInputError("This is not an e-mail address.", field="email")
+        raise InvalidInputError("This is not a valid e-mail address.", field="email")
     return email
 
 
 async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: datetime) -> None:
+    """Create the user's account, membership and trial plan; the caller owns the transaction."""
     account = Account(
         id=ids.new_account_number(),
         kind=AccountKind.USER,
@@ -172,17 +174,6 @@ async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: 
     session.add(trials.trial_plan(account.id, terms, now))
 
 
-async def _revoke(database: Database, condition: object, now: datetime) -> None:
-    statement = (
-        update(Session)
-        .where(condition)  # pyright: ignore[reportArgumentType]
-        .where(col(Session.revoked_at).is_(None))
-        .values(revoked_at=now)
-    )
-    async with database.transaction() as session:
-        await session.exec(statement)
-
-
 def hash_token(token: str) -> bytes:
-    """What the database knows of a token."""
+    """What the database stores of a token."""
     return sha256(token.encode()).digest()

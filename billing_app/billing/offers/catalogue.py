@@ -1,8 +1,8 @@
-"""The plan catalogue: what can be bought, in immutable versions."""
+"""The plan catalogue: offers in immutable versions."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +11,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.actors import OperatorActor, require_operator
 from billing_app.billing.errors import ConflictError, InvalidInputError
-from billing_app.billing.offers.currencies import check_chargeable, check_currency
+from billing_app.billing.money import (
+    Money,
+    check_chargeable,
+    check_currency,
+    cost_of_units_begun,
+)
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, Overage
 from billing_app.db.tables import Offer, OfferVersion
@@ -29,18 +34,18 @@ MAX_VALID_DAYS: Final = 3_650
 
 class OfferUnknownError(InvalidInputError):
     code = "offer_unknown"
-    title = "There is no such offer"
+    title = "Offer not found"
 
 
 class OfferTakenError(ConflictError):
     code = "offer_taken"
-    title = "An offer has this code already"
+    title = "An offer with this code already exists"
 
 
 @dataclass(frozen=True, slots=True)
 class OverageTerms:
-    """A soft limit: executions beyond the plan cost `unit_price_minor` for each
-    `unit_executions` begun, up to `limit_executions` in a period (None: no limit of the offer's).
+    """A soft limit: overage costs `unit_price_minor` for each `unit_executions` begun, up to
+    `limit_executions` in a period (None: the offer has no limit).
     """
 
     unit_price_minor: int
@@ -48,8 +53,8 @@ class OverageTerms:
     limit_executions: int | None = None
 
     def cost_minor(self, executions: int) -> int:
-        """What so many executions of one period cost: units begun, rounded up."""
-        return -(-max(0, executions) // self.unit_executions) * self.unit_price_minor
+        """What that many executions of one period cost."""
+        return cost_of_units_begun(executions, self.unit_executions, self.unit_price_minor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +76,20 @@ class OfferView:
     trial_days: int
 
     @property
+    def price(self) -> Money:
+        return Money(self.price_minor, self.currency)
+
+    @property
     def is_subscription(self) -> bool:
         return self.interval is not Interval.ONCE
 
 
 @dataclass(frozen=True, slots=True)
 class OfferTerms:
-    """What a new version says.
+    """The terms of a new version.
 
-    `overage` and `trial_days` are a subscription's, `valid_days` a pack's (None: it does not
-    end). `priority` None: subscriptions are used before packs.
+    `overage` and `trial_days` are for subscriptions, `valid_days` for packs (None: no expiry).
+    `priority` None: subscriptions are used before packs.
     """
 
     name: str
@@ -94,6 +103,10 @@ class OfferTerms:
     priority: int | None = None
     trial_days: int = 0
 
+    @property
+    def price(self) -> Money:
+        return Money(self.price_minor, self.currency)
+
 
 async def publish_offer(
     database: Database,
@@ -104,7 +117,7 @@ async def publish_offer(
     now: datetime,
     position: int = 0,
 ) -> OfferView:
-    """Make an offer with its first version, at its place in the list. Raises OfferTakenError,
+    """Create an offer with its first version, at its position in the list. Raises OfferTakenError,
     InvalidInputError."""
     require_operator(actor)
     check_terms(terms)
@@ -123,37 +136,37 @@ async def publish_offer(
 
 
 def check_terms(terms: OfferTerms) -> None:
-    """Raises InvalidInputError, with the field, for what no version may say."""
+    """Raises InvalidInputError with the field that no version may have."""
     _require(
         "name",
         1 <= len(terms.name.strip()) <= 250 and "\0" not in terms.name,
-        "A name of 1 to 250 characters is needed.",
+        "The name must have 1 to 250 characters.",
     )
-    told = terms.description
     _require(
         "description",
-        len(told) <= MAX_DESCRIPTION_LENGTH and "\0" not in told,
-        "A description has at most 1,000 characters.",
+        len(terms.description) <= MAX_DESCRIPTION_LENGTH and "\0" not in terms.description,
+        "The description must have at most 1,000 characters.",
     )
     _require_number("executions", terms.executions, 1, MAX_OFFER_EXECUTIONS)
     _require_number("price_minor", terms.price_minor, 0, MAX_PRICE_MINOR)
     check_currency(terms.currency)
-    check_chargeable(terms.price_minor, terms.currency, field="price_minor")
+    check_chargeable(terms.price, field="price_minor")
     is_pack = terms.interval is Interval.ONCE
     if terms.priority is not None:
         _require_number("priority", terms.priority, 1, OVERAGE_PRIORITY - 1)
     _require_number("trial_days", terms.trial_days, 0, 0 if is_pack else MAX_TRIAL_DAYS)
     if terms.valid_days is not None:
-        _require("valid_days", is_pack, "Only a pack ends after days.")
+        _require("valid_days", is_pack, "Only a pack can expire after a number of days.")
         _require_number("valid_days", terms.valid_days, 1, MAX_VALID_DAYS)
     if terms.overage is not None:
-        _require("overage", not is_pack, "Only a subscription has a soft limit.")
+        _require("overage", not is_pack, "Only a subscription can have a soft limit.")
         _check_overage(terms.overage, terms.currency)
 
 
 def _check_overage(overage: OverageTerms, currency: str) -> None:
     _require_number("overage_unit_price_minor", overage.unit_price_minor, 1, MAX_PRICE_MINOR)
-    check_chargeable(overage.unit_price_minor, currency, field="overage_unit_price_minor")
+    price = Money(overage.unit_price_minor, currency)
+    check_chargeable(price, field="overage_unit_price_minor")
     _require_number("overage_unit_executions", overage.unit_executions, 1, MAX_OFFER_EXECUTIONS)
     if overage.limit_executions is not None:
         _require_number(
@@ -165,13 +178,13 @@ def _require_number(field: str, value: int, least: int, most: int) -> None:
     _require(field, least <= value <= most, f"{field} must be from {least} to {most}.")
 
 
-def _require(field: str, is_so: bool, detail: str) -> None:
-    if not is_so:
+def _require(field: str, is_valid: bool, detail: str) -> None:
+    if not is_valid:
         raise InvalidInputError(detail, field=field)
 
 
 async def list_offers(database: Database) -> list[OfferView]:
-    """The newest version of each visible offer, by its place and then its code. Public."""
+    """The newest version of each visible offer, by position and then code. Public."""
     query = (
         select(Offer, OfferVersion)
         .join(OfferVersion, col(OfferVersion.offer_id) == Offer.id)
@@ -186,7 +199,7 @@ async def list_offers(database: Database) -> list[OfferView]:
 
 
 async def find_offer(session: AsyncSession, code: str) -> OfferView:
-    """The newest version of an offer that can be bought. Raises OfferUnknownError."""
+    """The newest version of an offer on sale. Raises OfferUnknownError."""
     query = (
         select(Offer, OfferVersion)
         .join(OfferVersion, col(OfferVersion.offer_id) == Offer.id)
@@ -201,7 +214,7 @@ async def find_offer(session: AsyncSession, code: str) -> OfferView:
 
 
 async def newest_version(session: AsyncSession, offer_id: int) -> tuple[OfferView, bool]:
-    """Of an offer that exists, and whether it can still be bought."""
+    """The newest version of an existing offer, and whether it is still on sale."""
     query = (
         select(Offer, OfferVersion)
         .join(OfferVersion, col(OfferVersion.offer_id) == Offer.id)
@@ -222,7 +235,7 @@ async def offer_version(session: AsyncSession, version_id: int) -> OfferView:
 
 
 def new_version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> OfferVersion:
-    """A row that says what the terms say; they have passed check_terms."""
+    """A row with the terms, which have passed check_terms."""
     overage = terms.overage
     usual = PACK_PRIORITY if terms.interval is Interval.ONCE else QUEUE_PRIORITY
     return OfferVersion(
@@ -246,37 +259,28 @@ def new_version(offer_id: int, number: int, terms: OfferTerms, now: datetime) ->
 
 
 def terms_of(version: OfferVersion) -> OfferTerms:
-    return OfferTerms(
-        name=version.name,
-        description=version.description,
-        executions=version.executions,
-        price_minor=version.price_minor,
-        currency=version.currency,
-        interval=Interval(version.interval),
-        overage=_overage(version),
-        valid_days=version.valid_days,
-        priority=version.priority,
-        trial_days=version.trial_days,
-    )
+    return OfferTerms(**_terms(version))
 
 
 def _view(offer: Offer, version: OfferVersion) -> OfferView:
     assert version.id is not None
-    return OfferView(
-        code=offer.code,
-        version=version.version,
-        version_id=version.id,
-        name=version.name,
-        description=version.description,
-        executions=version.executions,
-        price_minor=version.price_minor,
-        currency=version.currency,
-        interval=Interval(version.interval),
-        overage=_overage(version),
-        valid_days=version.valid_days,
-        priority=version.priority,
-        trial_days=version.trial_days,
-    )
+    terms = _terms(version)
+    return OfferView(code=offer.code, version=version.version, version_id=version.id, **terms)
+
+
+def _terms(version: OfferVersion) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "description": version.description,
+        "executions": version.executions,
+        "price_minor": version.price_minor,
+        "currency": version.currency,
+        "interval": Interval(version.interval),
+        "overage": _overage(version),
+        "valid_days": version.valid_days,
+        "priority": version.priority,
+        "trial_days": version.trial_days,
+    }
 
 
 def _overage(version: OfferVersion) -> OverageTerms | None:

@@ -1,1 +1,1 @@
-"""Executions beyond the plan: how many are allowed, what they cost, how the provider bills them."""
+"""Overage: how many executions beyond the plan are allowed, their cost, and how they are billed."""

@@ -1,6 +1,6 @@
-"""What the provider's invoices bill of overage, read off a customer's snapshot."""
+"""What the provider's invoices bill for overage, from a customer's snapshot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
@@ -14,23 +14,22 @@ from billing_app.db.tables import OfferPrice, OverageBill, Plan
 async def keep_bills(
     session: AsyncSession,
     account_id: int,
-    invoices: Iterable[ProviderInvoice],
+    invoices: Sequence[ProviderInvoice],
     plans: Iterable[Plan],
 ) -> None:
-    """Write down what is billed of each overage plan. A voided invoice counts: to void it is to
-    let its overage go. The caller holds the account's lock."""
+    """Record what is billed of each overage plan. A voided invoice counts: voiding it waives its
+    overage. The caller holds the account's lock."""
     overage = [plan for plan in plans if plan.source == PlanSource.OVERAGE]
     if not overage:
         return
     versions = {plan.offer_version_id for plan in overage}
     query = select(OfferPrice).where(col(OfferPrice.offer_version_id).in_(versions))
     prices = {row.offer_version_id: row.overage_price_id for row in await session.exec(query)}
-    told = list(invoices)
     for plan in overage:
         price_id = prices.get(plan.offer_version_id or 0)
         billed = [
             (invoice.status is InvoiceStatus.DRAFT, line.amount_minor)
-            for invoice in told
+            for invoice in invoices
             for line in invoice.lines
             if _is_of(line, plan, price_id)
         ]
@@ -41,7 +40,7 @@ async def keep_bills(
 
 
 def _is_of(line: InvoiceLine, plan: Plan, price_id: str | None) -> bool:
-    """Said by us, or metered for the plan's period."""
+    """Whether we billed it for the plan, or it is metered in the plan's period."""
     if line.overage_of is not None:
         return line.overage_of == plan.sequence
     return line.price_id == price_id is not None and line.period_start == plan.starts_at

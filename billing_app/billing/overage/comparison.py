@@ -1,4 +1,4 @@
-"""Compares the provider's meter with what we told it, for each period of each customer."""
+"""Compares the provider's meter with our reports, for each period of each customer."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,14 +15,14 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource, ReportState
 from billing_app.db.tables import MeterReport, Plan, ProviderCustomer
 
-# Periods that ended longer ago were compared when they were younger.
+# Periods that ended earlier have already been compared.
 COMPARED: Final = timedelta(days=35)
 BLOCK_PLANS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class MeterDifference:
-    """Executions of a plan's period as the meter holds them, and as we told it."""
+    """Executions of a plan's period: counted by the meter, and reported by us."""
 
     account_id: str
     plan_sequence: int
@@ -35,13 +35,13 @@ class MeterDifference:
 async def compare_meter(
     database: Database, provider: PaymentProvider, now: datetime
 ) -> list[MeterDifference]:
-    """Names each difference; heals nothing: money is settled from invoices, not from the meter.
+    """Lists each difference and repairs none: money is settled from invoices, not from the meter.
 
     Raises what the provider raises.
     """
-    found: list[MeterDifference] = []
+    differences: list[MeterDifference] = []
     after = (0, 0)
-    while rows := await _told_plans(database, after, now):
+    while rows := await _reported_plans(database, after, now):
         for plan, customer_id, ours in rows:
             if ours is None:
                 continue
@@ -49,15 +49,17 @@ async def compare_meter(
             theirs = await provider.metered_usage(customer_id, start, end)
             if theirs != ours:
                 account_id = ids.encode_account(plan.account_id)
-                found.append(MeterDifference(account_id, plan.sequence, start, end, theirs, ours))
+                differences.append(
+                    MeterDifference(account_id, plan.sequence, start, end, theirs, ours)
+                )
         after = (rows[-1][0].account_id, rows[-1][0].sequence)
-    return found
+    return differences
 
 
-async def _told_plans(
+async def _reported_plans(
     database: Database, after: tuple[int, int], now: datetime
 ) -> list[tuple[Plan, str, int | None]]:
-    """Overage plans with their customer and what the meter was told of them."""
+    """Overage plans with their customer and what was reported of them."""
     async with database.reading() as session:
         query = (
             select(Plan, ProviderCustomer.customer_id)
@@ -71,11 +73,11 @@ async def _told_plans(
             .limit(BLOCK_PLANS)
         )  # fmt: skip
         plans = (await session.exec(query)).all()
-        return [(plan, customer, await _told(session, plan)) for plan, customer in plans]
+        return [(plan, customer, await _reported(session, plan)) for plan, customer in plans]
 
 
-async def _told(session: AsyncSession, plan: Plan) -> int | None:
-    """None while a report is on its way."""
+async def _reported(session: AsyncSession, plan: Plan) -> int | None:
+    """None while a report is pending."""
     query = (
         select(
             func.coalesce(func.sum(MeterReport.executions), 0),

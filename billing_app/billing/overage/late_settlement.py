@@ -1,83 +1,70 @@
-"""Settles overage whose period no invoice will take up any more: to the unit, on the next invoice.
+"""Settles overage that came too late for its period's invoice: exactly, on the next invoice.
 
-What a plan's overage costs is known from our own count; what was billed of it from the provider's
-invoices. They differ when a reservation ran on after the period, when executions were given back
-later, or when a report came too late for its invoice.
+Our own count says what a plan's overage costs, the provider's invoices say what was billed. They
+differ when a reservation was committed after the period, when executions were refunded later, or
+when a report missed its invoice.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 import structlog
-from sqlalchemy import text
-from sqlmodel import col, select
+from sqlalchemy import BigInteger, or_
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.orm import Mapped
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import Select
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.offers.catalogue import offer_version
-from billing_app.billing.overage.reports import CLOSED_AFTER, period_of
+from billing_app.billing.money import Money, cost_of_units_begun
+from billing_app.billing.overage.reports import CLOSED_AFTER, is_of_plan
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.provider import (
-    Correction,
     PaymentProvider,
     PaymentProviderUnavailableError,
 )
 from billing_app.db.engine import Database
-from billing_app.db.enums import ReportState
-from billing_app.db.tables import Account, OverageBill, OverageSettlement, Plan, ProviderCustomer
+from billing_app.db.enums import PlanSource, ReportState
+from billing_app.db.tables import (
+    Account,
+    OfferVersion,
+    OverageBill,
+    OverageSettlement,
+    Plan,
+    ProviderCustomer,
+)
 
 MAX_PLANS: Final = 1_000
-
-UNSETTLED: Final = text("""
-SELECT p.account_id, p.sequence
-FROM plans AS p
-JOIN offer_versions AS v ON v.id = p.offer_version_id
-LEFT JOIN overage_bills AS b ON b.account_id = p.account_id AND b.plan_sequence = p.sequence
-LEFT JOIN (
-    SELECT account_id, plan_sequence, sum(amount_minor) AS amount_minor,
-           bool_or(state = 'pending') AS is_pending
-    FROM overage_settlements GROUP BY 1, 2
-) AS s ON s.account_id = p.account_id AND s.plan_sequence = p.sequence
-WHERE p.source = 'overage' AND least(p.ended_at, p.ends_at) < :closed
-  AND NOT coalesce(b.is_open, false)
-  AND (s.is_pending OR
-       (p.used + v.overage_unit_executions - 1) / v.overage_unit_executions
-       * v.overage_unit_price_minor
-       <> coalesce(b.billed_minor, 0) + coalesce(s.amount_minor, 0))
-ORDER BY 1, 2 LIMIT :most
-""")
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
 class OverageSettlements:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
 
     async def run(self, now: datetime) -> int:
         """Settle all closed plans; returns how many amounts were put on invoices."""
         async with self._database.reading() as session:
-            connection = await session.connection()
-            values = {"closed": now - CLOSED_AFTER, "most": MAX_PLANS}
-            plans = [(row[0], row[1]) for row in await connection.execute(UNSETTLED, values)]
+            plans = [plan for plan, _, _ in await session.exec(_unsettled(now).limit(MAX_PLANS))]
         settled = 0
-        for account_id, sequence in plans:
+        for plan in plans:
             try:
-                settled += await self.settle(account_id, sequence, now)
+                settled += await self.settle(plan.account_id, plan.sequence, now)
             except PaymentProviderUnavailableError:
                 raise
             except BillingError as error:
-                log.exception("overage_not_settled", account_id=account_id, code=error.code)
+                log.exception("overage_not_settled", account_id=plan.account_id, code=error.code)
         return settled
 
     async def settle(self, account_id: int, sequence: int, now: datetime) -> bool:
-        """Bill or give back what differs now, after a fresh look at the provider's invoices."""
+        """Bill or credit the difference, after fetching the provider's invoices again."""
         async with self._database.reading() as session:
             customer = await session.get(ProviderCustomer, account_id)
         if customer is None:
@@ -94,7 +81,8 @@ class OverageSettlements:
             method = await self._provider.payment_method(customer.customer_id)
         await self._provider.settle_overage(
             customer_id=customer.customer_id,
-            correction=_correction(row),
+            amount=Money(row.amount_minor, row.currency),
+            description=f"Executions beyond the plan, corrected to {row.executions:,}",
             payment_method_id=method.provider_id if method else None,
             key=key_of(row),
         )
@@ -112,46 +100,68 @@ def key_of(row: OverageSettlement) -> str:
     return f"overage-settlement-{account_id}-{row.plan_sequence}-{row.number}"
 
 
+def _unsettled(now: datetime) -> Select[Plan, str, int]:
+    """Closed plans that no draft invoice will bill more of, and that have a settlement pending or
+    cost another amount than was billed and settled: with their currency and the difference."""
+    settlements = (
+        select(
+            OverageSettlement.account_id,
+            OverageSettlement.plan_sequence,
+            func.sum(OverageSettlement.amount_minor).label("amount_minor"),
+            func.bool_or(OverageSettlement.state == ReportState.PENDING).label("is_pending"),
+        )
+        .group_by("account_id", "plan_sequence")
+        .subquery()
+    )
+    cost_minor = cost_of_units_begun(
+        col(Plan.used),
+        col(OfferVersion.overage_unit_executions),
+        cast("Mapped[int]", OfferVersion.overage_unit_price_minor),
+    )
+    billed_minor = func.coalesce(OverageBill.billed_minor, 0)
+    settled_minor = sql_cast(func.coalesce(settlements.c.amount_minor, 0), BigInteger)
+    difference_minor = cost_minor - billed_minor - settled_minor
+    return (
+        select(Plan, OfferVersion.currency, difference_minor)
+        .join(OfferVersion, col(OfferVersion.id) == Plan.offer_version_id)
+        .outerjoin(OverageBill, is_of_plan(OverageBill.account_id, OverageBill.plan_sequence))
+        .outerjoin(settlements, is_of_plan(settlements.c.account_id, settlements.c.plan_sequence))
+        .where(Plan.source == PlanSource.OVERAGE)
+        .where(func.least(Plan.ended_at, Plan.ends_at) < now - CLOSED_AFTER)
+        .where(func.coalesce(OverageBill.is_open, False).is_(False))
+        .where(or_(settlements.c.is_pending, difference_minor != 0))
+        .order_by(col(Plan.account_id), col(Plan.sequence))
+    )
+
+
 async def _intend(
     session: AsyncSession, account_id: int, sequence: int, now: datetime
 ) -> OverageSettlement | None:
-    """The settlement that is on its way, or a new one; None: nothing differs."""
+    """The pending settlement, or a new one; None: nothing differs."""
     query = (
         select(OverageSettlement)
         .where(OverageSettlement.account_id == account_id)
         .where(OverageSettlement.plan_sequence == sequence)
         .order_by(col(OverageSettlement.number))
     )
-    earlier = list((await session.exec(query)).all())
+    earlier = (await session.exec(query)).all()
     for row in earlier:
         if row.state == ReportState.PENDING:
             return row
-    plan = await session.get(Plan, (account_id, sequence))
-    bill = await session.get(OverageBill, (account_id, sequence))
-    assert plan is not None
-    assert plan.offer_version_id is not None
-    if (bill is not None and bill.is_open) or period_of(plan).end > now - CLOSED_AFTER:
+    due = _unsettled(now).where(Plan.account_id == account_id, Plan.sequence == sequence)
+    found = (await session.exec(due)).first()
+    if found is None:
         return None
-    offer = await offer_version(session, plan.offer_version_id)
-    assert offer.overage is not None
-    settled = sum(row.amount_minor for row in earlier) + (bill.billed_minor if bill else 0)
-    amount_minor = offer.overage.cost_minor(plan.used) - settled
-    if amount_minor == 0:
-        return None
+    plan, currency, amount_minor = found
     row = OverageSettlement(
         account_id=account_id,
         plan_sequence=sequence,
         number=len(earlier) + 1,
         executions=plan.used,
         amount_minor=amount_minor,
-        currency=offer.currency,
+        currency=currency,
         state=ReportState.PENDING,
         created_at=now,
     )
     session.add(row)
     return row
-
-
-def _correction(row: OverageSettlement) -> Correction:
-    description = f"Executions beyond the plan, corrected to {row.executions:,}"
-    return Correction(row.amount_minor, row.currency, description)

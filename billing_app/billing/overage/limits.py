@@ -1,4 +1,4 @@
-"""What an account wants to spend on executions beyond its plan, at most, in a period."""
+"""The most that an account wants to spend on overage in a period."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.money import Money, check_currency
 from billing_app.billing.offers.catalogue import offer_version
-from billing_app.billing.offers.currencies import check_currency
-from billing_app.billing.overage.rules import SpendingLimit, allowed_executions
+from billing_app.billing.overage.rules import allowed_executions
 from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource
 from billing_app.db.tables import Account, OverageLimit, Plan
@@ -23,7 +23,7 @@ MAX_LIMIT_MINOR: Final = 10**12
 
 @dataclass(frozen=True, slots=True)
 class OverageLimitView:
-    """`limit_minor` None: only the offer's own limit holds."""
+    """`limit_minor` None: only the offer's own limit applies."""
 
     account_id: str
     limit_minor: int | None
@@ -48,13 +48,15 @@ async def set_overage_limit(
     currency: str,
     now: datetime,
 ) -> OverageLimitView:
-    """Set the limit, also of the running period; None takes it away, 0 allows nothing.
+    """Set the limit, for the current period too; None removes it, 0 allows no overage.
 
-    Below what is used or held already, nothing more is allowed. Raises AccountNotFoundError,
+    When more is already used or held, nothing further is allowed. Raises AccountNotFoundError,
     ForbiddenError, ScopeMissingError, InvalidInputError.
     """
     if limit_minor is not None and not 0 <= limit_minor <= MAX_LIMIT_MINOR:
-        raise InvalidInputError(f"A limit is 0 to {MAX_LIMIT_MINOR}.", field="limit_minor")
+        raise InvalidInputError(
+            f"The limit must be from 0 to {MAX_LIMIT_MINOR}.", field="limit_minor"
+        )
     check_currency(currency)
     async with database.transaction() as session:
         account = await authorize_managing(session, actor, account_id)
@@ -64,9 +66,9 @@ async def set_overage_limit(
     return _view(account_id, row)
 
 
-async def spending_limit(session: AsyncSession, account_id: int) -> SpendingLimit | None:
+async def spending_limit(session: AsyncSession, account_id: int) -> Money | None:
     row = await session.get(OverageLimit, account_id)
-    return SpendingLimit(row.limit_minor, row.currency) if row else None
+    return Money(row.limit_minor, row.currency) if row else None
 
 
 async def _keep(
@@ -89,7 +91,7 @@ async def _keep(
 
 
 async def _fit_running_plans(session: AsyncSession, account_id: int, now: datetime) -> None:
-    """Give overage plans that run, or will, what is allowed now; never less than is taken."""
+    """Resize open overage plans to what is allowed now, never below what is used or held."""
     query = (
         select(Plan)
         .where(Plan.account_id == account_id)

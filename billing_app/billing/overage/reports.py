@@ -1,18 +1,21 @@
-"""Tells the provider's meter what was used beyond plans: from the daily rows, each once.
+"""Overage reports: tell the provider's meter what was used beyond plans, day by day, once.
 
-A report is committed before it is sent, and its key is its identifier at the provider, so that a
-crash neither loses nor doubles it. While an invoice can still take a period up, its plan is
-reported; what changes later is settled (see settling.py).
+A report is committed before it is sent, and its key is its identifier at the provider, so a crash
+neither loses nor doubles it. A plan is reported while an invoice can still bill its period; what
+changes later is settled (see late_settlement.py).
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import BigInteger, ColumnElement, and_
+from sqlalchemy import cast as sql_cast
+from sqlalchemy import select as select_rows
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import Select
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
@@ -32,53 +35,35 @@ from billing_app.db.tables import (
     ProviderCustomer,
 )
 
-# The provider forgets identifiers after a day; an hour is kept clear of that.
+# The provider forgets identifiers after a day; this leaves an hour to spare.
 REMEMBERED: Final = timedelta(hours=23)
 # By then the invoice of a period is final: it is a draft for one hour.
 CLOSED_AFTER: Final = timedelta(hours=2)
-# What an older row says is settled by now: the provider takes 35 days.
+# Older days are settled by now: the provider accepts 35 days.
 OLDEST: Final = timedelta(days=34)
 MAX_ACCOUNTS: Final = 1_000
-
-UNTOLD: Final = text("""
-SELECT account_id FROM meter_reports WHERE state = 'pending'
-UNION
-SELECT d.account_id
-FROM daily_overage AS d
-JOIN plans AS p ON p.account_id = d.account_id AND p.sequence = d.plan_sequence
-LEFT JOIN (
-    SELECT account_id, plan_sequence, day, sum(executions) AS executions
-    FROM meter_reports WHERE day >= :since GROUP BY 1, 2, 3
-) AS r ON r.account_id = d.account_id AND r.plan_sequence = d.plan_sequence AND r.day = d.day
-WHERE d.day >= :since AND p.ends_at > :closed
-  AND (p.ended_at IS NULL OR p.ended_because = 'period_ended')
-  AND d.used - d.refunded <> coalesce(r.executions, 0)
-ORDER BY 1 LIMIT :most
-""")
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
 class OverageReports:
-    def __init__(self, database: Database, provider: PaymentProvider) -> None:
-        self._database = database
-        self._provider = provider
+    _database: Database
+    _provider: PaymentProvider
 
     async def run(self, now: datetime) -> int:
-        """Report all that is not told yet; returns how many reports were sent.
+        """Report everything unreported; returns how many reports were sent.
 
-        An account whose report fails is left to the next run.
+        An account whose report fails waits for the next run.
         """
-        values = {
-            "since": (now - OLDEST).date(),
-            "closed": now - CLOSED_AFTER,
-            "most": MAX_ACCOUNTS,
-        }
+        pending = select(MeterReport.account_id).where(MeterReport.state == ReportState.PENDING)
+        unreported = _unreported(now, (now - OLDEST).date()).with_only_columns(col(Plan.account_id))
+        accounts = pending.union(unreported).order_by("account_id").limit(MAX_ACCOUNTS)
         async with self._database.reading() as session:
             connection = await session.connection()
-            accounts = [row[0] for row in await connection.execute(UNTOLD, values)]
+            account_ids = (await connection.execute(accounts)).scalars().all()
         sent = 0
-        for account_id in accounts:
+        for account_id in account_ids:
             try:
                 sent += await self.account(account_id, now)
             except PaymentProviderUnavailableError:
@@ -88,7 +73,7 @@ class OverageReports:
         return sent
 
     async def account(self, account_id: int, now: datetime) -> int:
-        """Report what an account's open plans were not told of. Raises what the provider raises."""
+        """Report what is unreported of one account. Raises what the provider raises."""
         async with self._database.reading() as session:
             customer = await session.get(ProviderCustomer, account_id)
         if customer is None:
@@ -96,7 +81,7 @@ class OverageReports:
         sent = await self._send_all(account_id, customer.customer_id, now)
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
-            await _write_down(session, account_id, now)
+            await _write_reports(session, account_id, now)
         return sent + await self._send_all(account_id, customer.customer_id, now)
 
     async def _send_all(self, account_id: int, customer_id: str, now: datetime) -> int:
@@ -125,17 +110,19 @@ class OverageReports:
         await self._keep(row, now, state=ReportState.DONE)
 
     async def _look_up(self, row: MeterReport, customer_id: str, now: datetime) -> None:
-        """Read off the meter whether an old report arrived; send it again when it did not."""
+        """Read from the meter whether an old report arrived; send it again if it did not."""
         minute = minute_of(row.at)
         async with self._database.reading() as session:
-            told = await _told_in(session, row.account_id, minute)
-        held = await self._provider.metered_usage(customer_id, minute, minute + MINUTE)
-        if held == told + row.executions:
+            reported = await _reported_in(session, row.account_id, minute)
+        metered = await self._provider.metered_usage(customer_id, minute, minute + MINUTE)
+        if metered == reported + row.executions:
             await self._keep(row, now, state=ReportState.DONE)
-        elif held == told:
+        elif metered == reported:
             await self._send(await self._keep(row, now, is_new=True), customer_id, now)
         else:
-            log.error("meter_differs", report=identifier_of(row), told=told, held=held)
+            log.error(
+                "meter_differs", report=identifier_of(row), reported=reported, metered=metered
+            )
 
     async def _keep(
         self,
@@ -145,7 +132,7 @@ class OverageReports:
         state: ReportState = ReportState.PENDING,
         is_new: bool = False,
     ) -> MeterReport:
-        """`is_new`: it is sent as if for the first time, and stamped anew."""
+        """`is_new`: it will be sent as if for the first time, with a new time stamp."""
         key = (row.account_id, row.plan_sequence, row.day, row.number)
         async with self._database.transaction() as session:
             kept = await session.get(MeterReport, key, with_for_update=True)
@@ -163,7 +150,7 @@ class OverageReports:
 
 
 def identifier_of(row: MeterReport) -> str:
-    """The same for the same report, at any time."""
+    """The same for the same report, whenever it is sent."""
     account_id = ids.encode_account(row.account_id)
     return f"overage-{account_id}-{row.plan_sequence}-{row.day:%Y%m%d}-{row.number}"
 
@@ -173,27 +160,25 @@ def period_of(plan: Plan) -> Period:
     return Period(plan.starts_at, min(plan.ended_at or plan.ends_at, plan.ends_at))
 
 
-async def _write_down(session: AsyncSession, account_id: int, now: datetime) -> None:
-    """A pending report for each day of an open plan whose count is not what the meter was told.
+def is_of_plan(account_id: Any, plan_sequence: Any) -> ColumnElement[bool]:
+    return and_(account_id == Plan.account_id, plan_sequence == Plan.sequence)
 
-    The caller holds the account's lock. A day whose last report is still on its way waits.
-    """
-    told = await _told(session, account_id)
+
+async def _write_reports(session: AsyncSession, account_id: int, now: datetime) -> None:
+    """A pending report for each unreported day. The caller holds the account's lock."""
     taken = await _taken(session, account_id)
-    for plan, daily in await _open_days(session, account_id, now):
-        executions, number, is_pending = told.get((plan.sequence, daily.day), (0, 0, False))
-        difference = daily.used - daily.refunded - executions
-        if difference == 0 or is_pending:
-            continue
-        at = stamp(period_of(plan), daily.day, now, taken)
+    query = _unreported(now).where(Plan.account_id == account_id)
+    query = query.order_by(col(Plan.sequence), col(DailyOverage.day))
+    for plan, day, executions, last_number in (await session.exec(query)).all():
+        at = stamp(period_of(plan), day, now, taken)
         taken.add(at)
         session.add(
             MeterReport(
                 account_id=account_id,
                 plan_sequence=plan.sequence,
-                day=daily.day,
-                number=number + 1,
-                executions=difference,
+                day=day,
+                number=last_number + 1,
+                executions=executions,
                 at=at,
                 state=ReportState.PENDING,
                 created_at=now,
@@ -201,43 +186,39 @@ async def _write_down(session: AsyncSession, account_id: int, now: datetime) -> 
         )
 
 
-async def _open_days(
-    session: AsyncSession, account_id: int, now: datetime
-) -> Sequence[tuple[Plan, DailyOverage]]:
-    query = (
-        select(Plan, DailyOverage)
-        .join(
-            DailyOverage,
-            (col(DailyOverage.account_id) == Plan.account_id)
-            & (col(DailyOverage.plan_sequence) == Plan.sequence),
+def _unreported(now: datetime, since: date = date.min) -> Select[Plan, date, int, int]:
+    """Days of plans that an invoice can still bill, whose count is not what was reported: with the
+    difference and the number of the last report. A day with a pending report waits."""
+    reports = (
+        select_rows(
+            col(MeterReport.account_id),
+            col(MeterReport.plan_sequence),
+            col(MeterReport.day),
+            func.sum(MeterReport.executions).label("executions"),
+            func.max(MeterReport.number).label("number"),
+            func.bool_or(MeterReport.state == ReportState.PENDING).label("is_pending"),
         )
-        .where(Plan.account_id == account_id)
+        .where(col(MeterReport.day) >= since)
+        .group_by(col(MeterReport.account_id), col(MeterReport.plan_sequence), col(MeterReport.day))
+        .subquery()
+    )
+    counted = col(DailyOverage.used) - col(DailyOverage.refunded)
+    difference = counted - sql_cast(func.coalesce(reports.c.executions, 0), BigInteger)
+    return (
+        select(Plan, col(DailyOverage.day), difference, func.coalesce(reports.c.number, 0))
+        .join(DailyOverage, is_of_plan(DailyOverage.account_id, DailyOverage.plan_sequence))
+        .outerjoin(OverageBill, is_of_plan(OverageBill.account_id, OverageBill.plan_sequence))
+        .outerjoin(
+            reports,
+            is_of_plan(reports.c.account_id, reports.c.plan_sequence)
+            & (reports.c.day == DailyOverage.day),
+        )
+        .where(col(DailyOverage.day) >= since)
         .where(col(Plan.ended_at).is_(None) | (col(Plan.ended_because) == EndReason.PERIOD_ENDED))
         .where(col(Plan.ends_at) > now - CLOSED_AFTER)
-        .order_by(col(Plan.sequence), col(DailyOverage.day))
+        .where(func.coalesce(OverageBill.is_open, True))
+        .where(difference != 0, func.coalesce(reports.c.is_pending, False).is_(False))
     )
-    final = (
-        select(OverageBill.plan_sequence)
-        .where(OverageBill.account_id == account_id)
-        .where(col(OverageBill.is_open).is_(False))
-    )
-    return (await session.exec(query.where(col(Plan.sequence).not_in(final)))).all()
-
-
-async def _told(
-    session: AsyncSession, account_id: int
-) -> dict[tuple[int, date], tuple[int, int, bool]]:
-    """By plan and day: executions told, the last number, and whether one is on its way."""
-    query = select(MeterReport).where(MeterReport.account_id == account_id)
-    found: dict[tuple[int, date], tuple[int, int, bool]] = {}
-    for row in (await session.exec(query.order_by(col(MeterReport.number)))).all():
-        executions, _, is_pending = found.get((row.plan_sequence, row.day), (0, 0, False))
-        found[row.plan_sequence, row.day] = (
-            executions + row.executions,
-            row.number,
-            is_pending or row.state == ReportState.PENDING,
-        )
-    return found
 
 
 async def _taken(session: AsyncSession, account_id: int) -> set[datetime]:
@@ -245,7 +226,7 @@ async def _taken(session: AsyncSession, account_id: int) -> set[datetime]:
     return set((await session.exec(query)).all())
 
 
-async def _told_in(session: AsyncSession, account_id: int, minute: datetime) -> int:
+async def _reported_in(session: AsyncSession, account_id: int, minute: datetime) -> int:
     query = (
         select(func.coalesce(func.sum(MeterReport.executions), 0))
         .where(MeterReport.account_id == account_id)

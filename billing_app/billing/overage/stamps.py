@@ -1,7 +1,7 @@
-"""When a report to the meter is said to have happened. Pure.
+"""Time stamps of reports to the meter. Pure.
 
-A meter is read by full minutes, so each report gets a minute of its own where there is one: then
-what became of it can be read off. The minutes in which a period begins and ends are left alone.
+A meter is read in full minutes, so each report gets a minute of its own where possible: whether it
+arrived can then be read from the meter. The minutes in which a period begins and ends are not used.
 """
 
 from collections.abc import Set
@@ -22,13 +22,13 @@ class Period:
 
 
 def stamp(period: Period, day: date, now: datetime, taken: Set[datetime]) -> datetime:
-    """A minute in the period and on the day, as late as may be, that no other report has.
+    """The latest possible minute in the period and on the day that no other report has.
 
-    What was counted on a day after the period (a reservation that ran on) is of its last minutes.
-    In the first minute of a period it is the next one: a meter takes five minutes ahead.
+    What was counted on a day after the period (a late commit) goes to its last minutes. In the
+    first minute of a period it is the next minute: a meter accepts five minutes ahead.
     """
-    earliest, over = minutes_of(period)
-    latest = over - MINUTE
+    earliest, end = minutes_of(period)
+    latest = end - MINUTE
     midnight = datetime.combine(day, time(), UTC)
     if midnight < period.end:
         earliest = max(earliest, midnight)
@@ -41,7 +41,7 @@ def stamp(period: Period, day: date, now: datetime, taken: Set[datetime]) -> dat
 
 
 def minutes_of(period: Period) -> tuple[datetime, datetime]:
-    """The full minutes of a period, from the first to the one after the last; one at least."""
+    """The full minutes of a period as [first, end); at least one."""
     first = datetime.fromtimestamp(-(-period.start.timestamp() // 60) * 60, UTC)
     return first, max(minute_of(period.end), first + MINUTE)
 

@@ -1,4 +1,4 @@
-"""The running period's executions beyond the plan, as their holder sees them."""
+"""The overage of the current period, as the account sees it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,8 @@ from billing_app.db.tables import Plan
 
 @dataclass(frozen=True, slots=True)
 class OverageView:
-    """`cost_minor` is what is used so far costs at the end of the period: `unit_price_minor` for
-    each `unit_executions` begun. `limit_minor`: the account's own limit; None: it set none.
+    """`cost_minor` is what the overage so far costs at the end of the period: `unit_price_minor`
+    for each `unit_executions` begun. `limit_minor` is the account's own limit; None: it has none.
     """
 
     executions_used: int
@@ -31,7 +31,7 @@ class OverageView:
 
 
 async def read_overage(session: AsyncSession, account_id: int, now: datetime) -> OverageView | None:
-    """Of the overage plan whose period runs; None: the account's limit is a hard one."""
+    """Of the current overage plan; None: the account stops at the end of its plan."""
     query = (
         select(Plan)
         .where(Plan.account_id == account_id)
@@ -56,6 +56,6 @@ async def read_overage(session: AsyncSession, account_id: int, now: datetime) ->
         unit_executions=offer.overage.unit_executions,
         currency=offer.currency,
         cost_minor=offer.overage.cost_minor(plan.used),
-        limit_minor=limit.limit_minor if limit else None,
+        limit_minor=limit.minor if limit else None,
         period_end=plan.ends_at,
     )

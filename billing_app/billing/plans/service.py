@@ -1,4 +1,4 @@
-"""What an account holds now, what comes next, and what it held before."""
+"""An account's plans: the current one, upcoming ones, and the history."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
-from billing_app.billing.executions.answers import balance_of
 from billing_app.billing.executions.expired_holds import expired_holds
-from billing_app.billing.executions.state import AccountState, PlanBalance
+from billing_app.billing.executions.state import AccountState, PlanBalance, balance_of
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
 from billing_app.billing.overage.views import OverageView, read_overage
@@ -42,7 +41,7 @@ class BeginReason(StrEnum):
 class PlanView:
     """A plan with its place in the queue. Times are aware UTC; None: not yet, or never.
 
-    `is_suspended`: nothing new is taken from it, since its payment is overdue or disputed.
+    `is_suspended`: it cannot be used, because its payment is overdue or disputed.
     """
 
     id: str
@@ -66,12 +65,12 @@ class PlanView:
 
     @property
     def begins_at(self) -> datetime:
-        """When it began, or may at the earliest."""
+        """When it began, or may begin at the earliest."""
         return self.began_at or self.starts_at
 
 
 class PlanSort(StrEnum):
-    """`QUEUE` is the order in which plans were made."""
+    """`QUEUE` is the order in which plans were created."""
 
     QUEUE = "queue"
     BEGINS = "begins"
@@ -83,7 +82,7 @@ class PlanSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanQuery:
-    """Which plans; None leaves all."""
+    """Which plans; None: all."""
 
     state: PlanState | None = None
     source: PlanSource | None = None
@@ -106,11 +105,11 @@ SORTING: Final = Sorting(
 
 @dataclass(frozen=True, slots=True)
 class CurrentPlan:
-    """The plan in force with the account's sums over its usable plans; `overage` tells of what
-    may be used beyond them.
+    """The current plan, with sums over all usable plans of the account; `overage` is what may be
+    used beyond them.
 
-    When none is usable, the sums are those of `plan` alone: one that is stopped, else the last that
-    ended. It is None when none has begun yet.
+    When no plan is usable, the sums are those of `plan` alone: a stopped plan, or else the last
+    that ended. `plan` is None when no plan has begun yet.
     """
 
     account_id: str
@@ -137,9 +136,9 @@ async def read_current(
     balances = [balance for balance in balances if not balance.is_overage]
     state = AccountState(account.id, account.organization_id, balances)
     current = [view for view in views if view.state is PlanState.CURRENT]
-    # One that is held to the last execution or overdue is in force too: show who pays next.
-    paying = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
-    current.sort(key=lambda view: view.sequence != paying)
+    # A fully reserved or overdue plan is current too: put the one that is used next first.
+    used_next = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
+    current.sort(key=lambda view: view.sequence != used_next)
     ended = [view for view in views if view.state is PlanState.ENDED]
     plan = (current or ended[-1:] or [None])[0]
     if plan is not None and not state.usable(now):
@@ -169,7 +168,7 @@ async def read_history(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[PlanView]:
-    """All plans, newest first unless told: when and why each began and ended. Overage that was
+    """All plans, newest first by default: when and why each began and ended. Overage that was
     never used is left out.
 
     Raises AccountNotFoundError, ScopeMissingError, InvalidInputError.
@@ -191,16 +190,16 @@ async def read_history(
 def timeline(
     account_id: int, plans: list[PlanBalance], rows: list[Plan], now: datetime
 ) -> list[PlanView]:
-    """Views of plans in the order of use, with when and why each began and ended.
+    """Views of plans in queue order, with when and why each began and ended.
 
-    Overage stands beside the queue: it comes last, and is nobody's predecessor.
+    Overage is not part of the queue: it comes last and no plan follows it.
     """
     views: list[PlanView] = []
-    beside: list[PlanView] = []
+    overage: list[PlanView] = []
     has_current = False
     for balance, row in zip(plans, rows, strict=True):
         if balance.is_overage:
-            beside.append(_overage_view(account_id, balance, now))
+            overage.append(_overage_view(account_id, balance, now))
             continue
         began_at, began_because = _beginning(balance, views, now)
         if _ending(balance, now)[0] is not None:
@@ -212,11 +211,11 @@ def timeline(
             state = PlanState.CURRENT if is_current else PlanState.UPCOMING
         begun = (began_at, began_because)
         views.append(_plan_view(account_id, balance, PlanSource(row.source), state, begun, now))
-    return [*views, *beside]
+    return [*views, *overage]
 
 
 def _overage_view(account_id: int, balance: PlanBalance, now: datetime) -> PlanView:
-    """In force for its whole period; begun when it was first used."""
+    """Current for its whole period; it begins when it is first used."""
     ended_at, _ = _ending(balance, now)
     state = PlanState.UPCOMING if balance.starts_at > now else PlanState.CURRENT
     state = PlanState.ENDED if ended_at is not None else state
@@ -267,8 +266,8 @@ def _ending(plan: PlanBalance, now: datetime) -> tuple[datetime | None, EndReaso
 def _beginning(
     plan: PlanBalance, earlier: list[PlanView], now: datetime
 ) -> tuple[datetime | None, BeginReason | None]:
-    """A plan begins when it is first used, or when every plan before it has ended; one whose
-    own start is later is not before it yet."""
+    """A plan begins when it is first used, or when all plans before it have ended. A plan that
+    starts later does not count as before it."""
     ended_at, _ = _ending(plan, now)
     until = ended_at or now
     earlier = [view for view in earlier if view.starts_at <= until]
@@ -305,20 +304,21 @@ async def _read_plans(
     query = select(Plan).where(Plan.account_id == account.id)
     query = query.order_by(col(Plan.priority), col(Plan.sequence))
     rows = list((await session.exec(query)).all())
-    holds = any(row.held for row in rows)
-    overdue = await expired_holds(session, account.id, now) if holds else {}
-    balances = [_balance(row, overdue.get(row.sequence, 0)) for row in rows]
+    has_held = any(row.held for row in rows)
+    expired = await expired_holds(session, account.id, now) if has_held else {}
+    balances = [plan_balance(row, expired.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
 
 
-def _balance(row: Plan, overdue: int) -> PlanBalance:
+def plan_balance(row: Plan, expired: int = 0) -> PlanBalance:
+    """The plan without the `expired` executions that expired reservations still hold."""
     return PlanBalance(
         sequence=row.sequence,
         type=row.type,
         name=row.name,
         executions=row.executions,
         used=row.used,
-        held=row.held - overdue,
+        held=row.held - expired,
         starts_at=row.starts_at,
         ends_at=row.ends_at,
         began_at=row.began_at,

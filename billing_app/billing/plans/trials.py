@@ -1,7 +1,7 @@
-"""Trial plans: each user of the public organization gets one, in the transaction that makes it.
+"""Trial plans: each user of the public organization gets one, in the transaction that adds them.
 
-A service that names a new user runs the statements on the hot path's connection, for many
-users at once; a person who signs up gets `trial_plan` through the session that makes them.
+When a service names new users, the statements create them on the hot path's connection, many at
+once. A person who signs up gets `trial_plan` in the transaction of the sign-up.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ ON CONFLICT DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class TrialTerms:
-    """What a new user gets. `days` None: the trial lasts until it is used up."""
+    """What a new user gets. `days` None: the trial lasts until it is depleted."""
 
     public_organization_id: str
     executions: int

@@ -1,4 +1,4 @@
-"""Why an account's runs are refused, or soon will be: what its people should know first."""
+"""Why an account's executions are refused, or soon will be: what its people must know first."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.expired_holds import unused_of
+from billing_app.billing.plans.service import plan_balance
 from billing_app.billing.subscriptions.dunning import UNPAID
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus, PlanSource
@@ -18,7 +19,7 @@ from billing_app.db.tables import Account, Invoice, Plan
 
 
 class StopKind(StrEnum):
-    """The first one that applies counts."""
+    """The first one that applies is shown."""
 
     BLOCKED = "blocked"
     PAST_DUE = "past_due"
@@ -31,16 +32,16 @@ ORDER: Final = {kind: place for place, kind in enumerate(StopKind)}
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """From `at` on nothing new is taken from the plan; `is_over`: that is now.
+    """From `at` on the plan allows no new executions; `is_in_force`: that is now.
 
-    `amount_due_minor` is all that is overdue, in `currency`, and `page_url` where the oldest of it
-    is paid. `executions_elsewhere`: what other plans still give.
+    `amount_due_minor` is everything overdue, in `currency`; `page_url` is where to pay the oldest
+    invoice. `executions_elsewhere`: what other plans still allow.
     """
 
     kind: StopKind
     plan_name: str
     at: datetime
-    is_over: bool
+    is_in_force: bool
     amount_due_minor: int
     currency: str
     page_url: str
@@ -50,23 +51,23 @@ class Stop:
 async def read_stop(
     database: Database, actor: Actor, account_id: str, now: datetime
 ) -> Stop | None:
-    """None: nothing stops. Raises AccountNotFoundError. Asks nobody but the database."""
+    """None: no plan is stopped. Raises AccountNotFoundError. Reads only the database."""
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         plans = await _open_plans(session, account, now)
         unused = {plan.sequence: await unused_of(session, plan, now) for plan in plans}
         invoices = await _invoices_of(session, account, plans)
-    found = [(kind, plan, at) for plan in plans for kind, at in _stops_of(plan, invoices, now)]
-    if not found:
+    stops = [(kind, plan, at) for plan in plans for kind, at in _stops_of(plan, invoices, now)]
+    if not stops:
         return None
-    kind, plan, at = min(found, key=lambda each: (ORDER[each[0]], each[2]))
-    stopped = {stopped.sequence for each, stopped, _ in found if each is kind}
+    kind, plan, at = min(stops, key=lambda each: (ORDER[each[0]], each[2]))
+    stopped = {stopped.sequence for each, stopped, _ in stops if each is kind}
     overdue = [invoice for invoice in invoices.values() if invoice.status in UNPAID]
     return Stop(
         kind=kind,
         plan_name=plan.name,
         at=at,
-        is_over=at <= now,
+        is_in_force=at <= now,
         amount_due_minor=sum(invoice.amount_due_minor for invoice in overdue),
         currency=overdue[0].currency if overdue else "",
         page_url=overdue[0].page_url if overdue else "",
@@ -94,7 +95,7 @@ async def _open_plans(session: AsyncSession, account: Account, now: datetime) ->
 async def _invoices_of(
     session: AsyncSession, account: Account, plans: list[Plan]
 ) -> dict[str, Invoice]:
-    """Of the suspended plans, oldest first, by the reference that the plan names."""
+    """The invoices of suspended plans by provider id, oldest first."""
     references = [plan.source_reference for plan in plans if plan.suspended_at is not None]
     if not references:
         return {}
@@ -110,22 +111,22 @@ async def _invoices_of(
 def _stops_of(
     plan: Plan, invoices: dict[str, Invoice], now: datetime
 ) -> list[tuple[StopKind, datetime]]:
-    """A renewal that is a draft yet is about to be charged, and nobody's concern."""
-    found: list[tuple[StopKind, datetime]] = []
+    """A renewal that is still a draft is about to be charged and is not shown."""
+    stops: list[tuple[StopKind, datetime]] = []
     if plan.blocked_at is not None:
-        found.append((StopKind.BLOCKED, plan.blocked_at))
+        stops.append((StopKind.BLOCKED, plan.blocked_at))
     if plan.paused_at is not None:
-        found.append((StopKind.PAUSED, plan.paused_at))
+        stops.append((StopKind.PAUSED, plan.paused_at))
     if plan.suspended_at is not None:
         invoice = invoices.get(plan.source_reference or "")
         is_unpaid = invoice is not None and invoice.status in UNPAID
         is_draft = invoice is not None and invoice.status == InvoiceStatus.DRAFT
         if not is_draft or plan.suspended_at <= now:
             kind = StopKind.PAST_DUE if is_unpaid else StopKind.DISPUTED
-            found.append((kind, plan.suspended_at))
-    return found
+            stops.append((kind, plan.suspended_at))
+    return stops
 
 
 def _is_stopped(plan: Plan, now: datetime) -> bool:
-    is_suspended = plan.suspended_at is not None and plan.suspended_at <= now
-    return is_suspended or plan.paused_at is not None or plan.blocked_at is not None
+    """Of a plan in its period."""
+    return not plan_balance(plan).is_usable(now)

@@ -1,7 +1,4 @@
-"""Applies a fresh snapshot of a customer at the provider to our rows, idempotently and completely.
-
-Neither the order nor the number of events matters.
-"""
+"""Applies a snapshot of a customer at the provider to our rows, idempotently and completely."""
 
 from datetime import datetime
 from typing import Any
@@ -14,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.subscriptions.plan_sync import PlanSync, plans_of
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     ProviderCheckout,
     ProviderInvoice,
     ProviderSnapshot,
@@ -29,31 +27,35 @@ from billing_app.db.tables import (
     Subscription,
 )
 
-ENDED = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
 OVERDUE = frozenset({SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID})
 
 log = structlog.get_logger(__name__)
 
 
-async def mark_of(session: AsyncSession, customer_id: str) -> str | None:
-    """Changes each time the customer's facts are applied; None: not a customer of ours."""
+async def customer_version(session: AsyncSession, customer_id: str) -> str | None:
+    """Changes each time a snapshot of the customer is applied; None: not a customer of ours."""
     query = select(literal_column("xmin::text", String))
     query = query.where(col(ProviderCustomer.customer_id) == customer_id)
     return (await session.exec(query)).first()
 
 
 async def apply_customer(
-    session: AsyncSession, snapshot: ProviderSnapshot, *, mark: str, grace_days: int, now: datetime
+    session: AsyncSession,
+    snapshot: ProviderSnapshot,
+    *,
+    version: str,
+    grace_days: int,
+    now: datetime,
 ) -> bool:
-    """Mirror subscriptions and invoices, and let plans follow.
+    """Mirror subscriptions and invoices, and sync plans with them.
 
-    False, and nothing is changed, when others applied theirs since `mark` was read: these snapshot
-    may be older than what is there.
+    False, and nothing is changed, when another snapshot was applied since `version` was read: this
+    one may be older.
     """
     account = await lock_account_of(session, snapshot.customer_id)
-    if account is None or await mark_of(session, snapshot.customer_id) != mark:
+    if account is None or await customer_version(session, snapshot.customer_id) != version:
         return False
-    await _move_mark(session, snapshot.customer_id)
+    await _change_version(session, snapshot.customer_id)
     versions = await versions_of_prices(session, snapshot)
     await _subscriptions(session, account.id, snapshot, versions, now)
     await _invoices(session, account.id, snapshot, now)
@@ -65,7 +67,7 @@ async def apply_customer(
 
 
 async def lock_account_of(session: AsyncSession, customer_id: str) -> Account | None:
-    """The account of a customer, locked until the transaction ends; None: not one of ours."""
+    """The account of a customer, locked until the transaction ends; None: not ours."""
     query = (
         select(Account)
         .join(ProviderCustomer, col(ProviderCustomer.account_id) == Account.id)
@@ -101,7 +103,7 @@ async def apply_checkout(session: AsyncSession, snapshot: ProviderCheckout) -> N
 
 
 async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) -> dict[str, int]:
-    """The offer versions of all prices that the facts name; prices that are not ours are left."""
+    """The offer versions of all prices in the snapshot; prices that are not ours are left out."""
     named = {invoice.price_id for invoice in snapshot.invoices}
     for subscription in snapshot.subscriptions:
         named |= {subscription.price_id, subscription.next_price_id}
@@ -110,7 +112,7 @@ async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) 
     return dict((await session.exec(query)).all())
 
 
-async def _move_mark(session: AsyncSession, customer_id: str) -> None:
+async def _change_version(session: AsyncSession, customer_id: str) -> None:
     statement = (
         update(ProviderCustomer)
         .where(col(ProviderCustomer.customer_id) == customer_id)
@@ -129,31 +131,31 @@ async def _subscriptions(
     query = select(Subscription).where(Subscription.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
     number = max([int(now.timestamp() * 1_000_000), *(row.number + 1 for row in rows.values())])
-    # Ended ones first, so that an older one makes room before a newer one is live.
+    # Ended ones first: an account has one live subscription, so the old one must end first.
     live_id = _kept_live(snapshot, rows)
     if live_id is not None:
         await _end_unknown(session, snapshot, rows, now)
-    for found in sorted(snapshot.subscriptions, key=lambda each: each.status not in ENDED):
-        if found.price_id not in versions:
+    for theirs in sorted(snapshot.subscriptions, key=lambda each: each.status not in ENDED):
+        if theirs.price_id not in versions:
             continue
-        if found.status not in ENDED and found.provider_id != live_id:
-            log.error("second_subscription", provider_id=found.provider_id, first=live_id)
+        if theirs.status not in ENDED and theirs.provider_id != live_id:
+            log.error("second_subscription", provider_id=theirs.provider_id, first=live_id)
             continue
-        row = rows.get(found.provider_id)
+        row = rows.get(theirs.provider_id)
         if row is None:
             row = Subscription(account_id=account_id, number=number, created_at=now)  # pyright: ignore[reportCallIssue]
             number += 1
-        _change(session, row, _subscription_values(found, versions, row, now), now)
+        _change(session, row, _subscription_values(theirs, versions, row, now), now)
         await session.flush()
 
 
 async def _end_unknown(
     session: AsyncSession, snapshot: ProviderSnapshot, rows: dict[str, Subscription], now: datetime
 ) -> None:
-    """A live one that the provider no longer knows makes room for the one that is live there."""
-    theirs = {found.provider_id for found in snapshot.subscriptions}
+    """End a live one that the provider no longer knows, in favour of the one that is live there."""
+    their_ids = {each.provider_id for each in snapshot.subscriptions}
     for row in rows.values():
-        if row.provider_id not in theirs and row.status not in ENDED:
+        if row.provider_id not in their_ids and row.status not in ENDED:
             log.error("subscription_gone", provider_id=row.provider_id)
             ended = {"status": str(SubscriptionStatus.CANCELED), "ended_at": now}
             _change(session, row, ended, now)
@@ -161,27 +163,27 @@ async def _end_unknown(
 
 
 def _kept_live(snapshot: ProviderSnapshot, rows: dict[str, Subscription]) -> str | None:
-    """The one that is live here already, else the oldest: an account has one."""
-    live = [found.provider_id for found in snapshot.subscriptions if found.status not in ENDED]
+    """The one that is already live here, else the oldest: an account has one."""
+    live = [each.provider_id for each in snapshot.subscriptions if each.status not in ENDED]
     known = [each for each in live if each in rows and rows[each].status not in ENDED]
     return next(iter([*known, *live]), None)
 
 
 def _subscription_values(
-    found: ProviderSubscription, versions: dict[str, int], row: Subscription, now: datetime
+    theirs: ProviderSubscription, versions: dict[str, int], row: Subscription, now: datetime
 ) -> dict[str, Any]:
-    version_id = versions[found.price_id]
-    next_version_id = versions.get(found.next_price_id or "")
+    version_id = versions[theirs.price_id]
+    next_version_id = versions.get(theirs.next_price_id or "")
     return {
-        "provider_id": found.provider_id,
-        "status": str(found.status),
+        "provider_id": theirs.provider_id,
+        "status": str(theirs.status),
         "offer_version_id": version_id,
         "next_offer_version_id": next_version_id if next_version_id != version_id else None,
-        "period_start": found.period_start,
-        "period_end": found.period_end,
-        "cancel_at_period_end": found.cancel_at_period_end and found.status not in ENDED,
-        "past_due_since": (row.past_due_since or now) if found.status in OVERDUE else None,
-        "ended_at": found.ended_at,
+        "period_start": theirs.period_start,
+        "period_end": theirs.period_end,
+        "cancel_at_period_end": theirs.cancel_at_period_end and theirs.status not in ENDED,
+        "past_due_since": (row.past_due_since or now) if theirs.status in OVERDUE else None,
+        "ended_at": theirs.ended_at,
     }
 
 
@@ -190,32 +192,32 @@ async def _invoices(
 ) -> None:
     query = select(Invoice).where(Invoice.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
-    for found in snapshot.invoices:
-        row = rows.get(found.provider_id)
+    for invoice in snapshot.invoices:
+        row = rows.get(invoice.provider_id)
         if row is None:
-            row = Invoice(account_id=account_id, provider_id=found.provider_id)  # pyright: ignore[reportCallIssue]
-        _change(session, row, invoice_values(found), now)
+            row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
+        _change(session, row, invoice_values(invoice), now)
     await session.flush()
 
 
-def invoice_values(found: ProviderInvoice) -> dict[str, Any]:
+def invoice_values(invoice: ProviderInvoice) -> dict[str, Any]:
     return {
-        "subscription_provider_id": found.subscription_id,
-        "number": found.number,
-        "status": str(found.status),
-        "billing_reason": found.billing_reason,
-        "currency": found.currency,
-        "amount_due_minor": found.amount_due_minor,
-        "amount_paid_minor": found.amount_paid_minor,
-        "refunded_minor": found.refunded_minor,
-        "page_url": found.page_url,
-        "pdf_url": found.pdf_url,
-        "issued_at": found.issued_at,
+        "subscription_provider_id": invoice.subscription_id,
+        "number": invoice.number,
+        "status": str(invoice.status),
+        "billing_reason": invoice.billing_reason,
+        "currency": invoice.currency,
+        "amount_due_minor": invoice.amount_due_minor,
+        "amount_paid_minor": invoice.amount_paid_minor,
+        "refunded_minor": invoice.refunded_minor,
+        "page_url": invoice.page_url,
+        "pdf_url": invoice.pdf_url,
+        "issued_at": invoice.issued_at,
     }
 
 
 def _change(session: AsyncSession, row: SQLModel, values: dict[str, Any], now: datetime) -> None:
-    """Write a row only when it says something else."""
+    """Write a row only when a value changes."""
     changed = {name for name, value in values.items() if getattr(row, name, None) != value}
     if changed or getattr(row, "synced_at", None) is None:
         for name in changed:

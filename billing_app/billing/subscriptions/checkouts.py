@@ -1,4 +1,4 @@
-"""The account's one open checkout: a page at the provider where somebody may pay."""
+"""The account's one open checkout: a page of the provider to pay on."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.errors import SubscriptionExistsError
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderFailedError,
@@ -17,9 +18,8 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
-    pending_of,
+    pending,
 )
-from billing_app.billing.subscriptions.rules import SubscriptionExistsError
 from billing_app.db.engine import Database
 from billing_app.db.enums import CheckoutStatus
 from billing_app.db.tables import Account, Checkout, Plan, Subscription
@@ -29,7 +29,7 @@ OPEN = (CheckoutStatus.CREATING, CheckoutStatus.OPEN)
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where the person goes after paying, and when they do not."""
+    """Where the person returns to after paying, or without paying."""
 
     success: str
     cancel: str
@@ -37,7 +37,7 @@ class Urls:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutView:
-    """`url` leads to paying while it is open. `is_paid`: what it sells is there as a plan."""
+    """`url`: where to pay while it is open. `is_paid`: the plan that it sells exists."""
 
     offer: OfferView
     status: CheckoutStatus
@@ -46,22 +46,21 @@ class CheckoutView:
     is_paid: bool
 
 
+@dataclass(slots=True)
 class Checkouts:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
 
-    async def settle(
+    async def reuse_or_close(
         self, account_id: int, customer_id: str, *, keep_version_id: int | None, now: datetime
     ) -> str | None:
-        """The address of the open checkout when it is for the version to keep; closes another.
+        """The address of the open checkout if it sells the version to keep; closes any other.
 
-        One that was paid meanwhile is applied first, so that what it bought is known.
+        A checkout that was paid in the meantime is applied first, so that its plan is known.
         """
-        row = await self._open(account_id)
+        async with self._database.reading() as session:
+            row = await open_checkout(session, account_id)
         if row is None:
             return None
         if row.provider_id is None:
@@ -78,24 +77,20 @@ class Checkouts:
     async def open(
         self, account_id: int, customer_id: str, offer: OfferView, urls: Urls, now: datetime
     ) -> str:
-        """The address of a new checkout, or of the one that somebody else opened just now."""
+        """The address of a new checkout, or of one that was opened at the same moment."""
         row = await self._intend(account_id, offer, urls, now)
         if row.provider_id is None:
             row = await self._create(row, customer_id, now)
         if row.offer_version_id != offer.version_id:
-            raise ProviderRequestPendingError("Another checkout was opened just now. Try again.")
+            raise ProviderRequestPendingError("Another checkout has just been opened. Try again.")
         return row.url or row.cancel_url
-
-    async def _open(self, account_id: int) -> Checkout | None:
-        async with self._database.reading() as session:
-            return await open_checkout(session, account_id)
 
     async def _intend(
         self, account_id: int, offer: OfferView, urls: Urls, now: datetime
     ) -> Checkout:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
-            if await pending_of(session, account_id):
+            if await pending(session, account_id):
                 raise ProviderRequestPendingError
             if offer.is_subscription and await live_subscription(session, account_id):
                 raise SubscriptionExistsError
@@ -115,7 +110,7 @@ class Checkouts:
         return row
 
     async def _create(self, row: Checkout, customer_id: str, now: datetime) -> Checkout:
-        """Make at the provider what the row says; interrupted and done again, it is the same."""
+        """Create it at the provider; repeated after an interruption, it is the same one."""
         async with self._database.reading() as session:
             offer = await offer_version(session, row.offer_version_id)
             trial_days = await trial_days_of(session, row.account_id, offer)
@@ -123,8 +118,7 @@ class Checkouts:
         try:
             snapshot = await self._provider.create_checkout(
                 customer_id=customer_id,
-                price_id=price.price_id,
-                overage_price_id=price.overage_price_id,
+                prices=price,
                 trial_days=trial_days,
                 is_subscription=offer.is_subscription,
                 success_url=row.success_url,
@@ -137,7 +131,7 @@ class Checkouts:
         return await self._keep(row, snapshot)
 
     async def _keep(self, row: Checkout, snapshot: ProviderCheckout | None) -> Checkout:
-        """Write down what the provider made; None: nothing, and another may be opened."""
+        """Record what the provider created; None: nothing, and another one may be opened."""
         async with self._database.transaction() as session:
             kept = await session.get(Checkout, (row.account_id, row.number), with_for_update=True)
             assert kept is not None
@@ -152,7 +146,7 @@ class Checkouts:
 
 
 async def trial_days_of(session: AsyncSession, account_id: int, offer: OfferView) -> int:
-    """The offer's days of trial, for an account that never had a subscription; else 0."""
+    """The offer's trial days if the account never had a subscription; else 0."""
     if not offer.trial_days:
         return 0
     query = select(Subscription.number).where(Subscription.account_id == account_id)

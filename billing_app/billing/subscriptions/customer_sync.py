@@ -1,5 +1,6 @@
-"""Brings our rows to where the provider is, for one customer at a time."""
+"""Brings our rows in line with the provider, one customer at a time."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -13,37 +14,37 @@ ATTEMPTS: Final = 10
 
 class SyncContendedError(ConflictError):
     code = "sync_contended"
-    title = "The subscription is being changed by others"
+    title = "The subscription is being changed by another request"
     retry_after_seconds = 2
 
 
+@dataclass(slots=True)
 class CustomerSync:
-    def __init__(self, database: Database, provider: PaymentProvider, *, grace_days: int) -> None:
-        self._database = database
-        self._provider = provider
-        self.grace_days = grace_days
+    _database: Database
+    _provider: PaymentProvider
+    grace_days: int
 
     async def customer(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
-        """Fetch all that a customer has and apply it; None when the customer is not ours.
+        """Fetch everything a customer has and apply it; None when the customer is not ours.
 
-        Facts that others overtook while they were fetched are fetched again, so that an old
-        answer never covers a newer one. Raises SyncContendedError after ATTEMPTS.
+        A snapshot that was overtaken while it was fetched is fetched again, so that an old one
+        never overwrites a newer one. Raises SyncContendedError after ATTEMPTS.
         """
         for _ in range(ATTEMPTS):
             async with self._database.reading() as session:
-                mark = await apply.mark_of(session, customer_id)
-            if mark is None:
+                version = await apply.customer_version(session, customer_id)
+            if version is None:
                 return None
             snapshot = await self._provider.customer_snapshot(customer_id)
             async with self._database.transaction() as session:
                 if await apply.apply_customer(
-                    session, snapshot, mark=mark, grace_days=self.grace_days, now=now
+                    session, snapshot, version=version, grace_days=self.grace_days, now=now
                 ):
                     return snapshot
         raise SyncContendedError(customer_id=customer_id)
 
     async def checkout(self, provider_id: str, now: datetime) -> str:
-        """Fetch a checkout and what came of it, and apply both; returns its status."""
+        """Fetch a checkout and its customer, and apply both; returns its status."""
         snapshot = await self._provider.checkout(provider_id)
         async with self._database.transaction() as session:
             await apply.apply_checkout(session, snapshot)
@@ -51,7 +52,7 @@ class CustomerSync:
         return snapshot.status
 
     async def charge(self, charge_id: str, now: datetime) -> str:
-        """Fetch what the customer of a charge has, and apply it; returns the customer."""
+        """Fetch everything the customer of a charge has, and apply it; returns the customer."""
         customer_id = await self._provider.customer_of_charge(charge_id)
         await self.customer(customer_id, now)
         return customer_id

@@ -1,7 +1,7 @@
-"""The account's one customer, and an offer's one price, at the provider: made lazily, once.
+"""The account's one customer and an offer's one price at the provider, created when first needed.
 
-The keys are made of what the object is for, so that two requests that race ask for the same
-object and get the same one. Nothing is ever matched by e-mail.
+Each key is derived from what the object is for, so two racing requests get the same object.
+Nothing is ever matched by e-mail address.
 """
 
 from datetime import datetime
@@ -51,7 +51,7 @@ async def ensure_customer(
 async def keep_customer(
     database: Database, account_id: int, customer_id: str, now: datetime
 ) -> None:
-    """Write the account's customer down, unless it has one."""
+    """Record the account's customer, unless it has one."""
     values = {"account_id": account_id, "customer_id": customer_id, "created_at": now}
     async with database.transaction() as session:
         await session.exec(insert(ProviderCustomer).values(values).on_conflict_do_nothing())  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -60,18 +60,17 @@ async def keep_customer(
 async def ensure_price(
     database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
 ) -> ProviderPrice:
-    """The offer's prices at the provider: with a soft limit, a metered one beside its own."""
+    """The offer's prices at the provider; with a soft limit, a metered price too."""
     async with database.reading() as session:
         known = await session.get(OfferPrice, offer.version_id)
     if known is not None and (known.overage_price_id is not None or offer.overage is None):
-        return ProviderPrice(known.product_id, known.price_id, known.overage_price_id)
+        return ProviderPrice(known.price_id, known.overage_price_id, known.product_id)
     reference = f"{offer.code}-v{offer.version}"
     terms = PriceTerms(
         reference=reference,
         name=offer.name,
         description=offer.description,
-        amount_minor=offer.price_minor,
-        currency=offer.currency,
+        price=offer.price,
         interval=offer.interval,
         overage=offer.overage,
     )
@@ -86,8 +85,8 @@ async def ensure_price(
         .values(offer_version_id=offer.version_id, created_at=now, **values)
         .on_conflict_do_update(index_elements=["offer_version_id"], set_=values)
     )
-    # Others who ask for the same price at the same time wait here: a price that is known already
-    # is a conflict of another key than the one that the statement goes by.
+    # Concurrent requests for the same price wait here: the statement resolves conflicts of its own
+    # key, and a price that exists already violates another one.
     version = select(OfferVersion.id).where(OfferVersion.id == offer.version_id)
     async with database.transaction() as session:
         await session.exec(version.with_for_update(key_share=True))

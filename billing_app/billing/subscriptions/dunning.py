@@ -1,6 +1,6 @@
-"""What each invoice of a customer is worth in plans. Pure: invoices in, standings out.
+"""Grace and dunning: which plan each invoice of a customer entitles to. Pure.
 
-It depends on the invoices alone, never on which event told of them or when.
+It depends on the invoices alone, never on events and their order.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ UNPAID: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN, InvoiceStatu
 
 
 class Entitlement(StrEnum):
-    """NOTHING: no plan. STANDS: a plan until `suspend_at`. ENDED: a plan that is over."""
+    """NOTHING: no plan. STANDS: a plan until `suspend_at`. ENDED: a plan that has ended."""
 
     NOTHING = "nothing"
     STANDS = "stands"
@@ -27,7 +27,7 @@ class Entitlement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceEntitlement:
-    """`suspend_at`: from then on nothing new is taken from the plan; None: it is paid for."""
+    """`suspend_at`: from then on the plan allows no new executions; None: it is paid for."""
 
     kind: Entitlement
     suspend_at: datetime | None = None
@@ -36,17 +36,17 @@ class InvoiceEntitlement:
 def entitlements(
     invoices: Iterable[ProviderInvoice], *, grace_days: int
 ) -> list[tuple[ProviderInvoice, InvoiceEntitlement]]:
-    """Of invoices in the order of their issue. A renewal that is not paid stands for the days of
-    grace, counted from the first one that is overdue: the next renewal begins no new ones."""
-    found: list[tuple[ProviderInvoice, InvoiceEntitlement]] = []
+    """`invoices` are in order of issue. The plan of an unpaid renewal lasts for the grace days,
+    counted from the first overdue one: the next renewal starts no new grace."""
+    result: list[tuple[ProviderInvoice, InvoiceEntitlement]] = []
     overdue: dict[str | None, datetime] = {}
     for invoice in invoices:
         entitlement = _entitlement(invoice, grace_days)
         if invoice.status in UNPAID and entitlement.suspend_at is not None:
             first = overdue.setdefault(invoice.subscription_id, entitlement.suspend_at)
             entitlement = InvoiceEntitlement(entitlement.kind, min(first, entitlement.suspend_at))
-        found.append((invoice, entitlement))
-    return found
+        result.append((invoice, entitlement))
+    return result
 
 
 def _entitlement(invoice: ProviderInvoice, grace_days: int) -> InvoiceEntitlement:

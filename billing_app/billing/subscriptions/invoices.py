@@ -1,4 +1,4 @@
-"""Invoices and the card on file, as their holder sees them."""
+"""Invoices and the card on file, as the account sees them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,7 +37,7 @@ class InvoiceView:
 
 
 class InvoiceSort(StrEnum):
-    """`AMOUNT` is what is due, in minor units of whichever currency."""
+    """`AMOUNT` is the amount due in minor units, whatever the currency."""
 
     ISSUED = "issued"
     NUMBER = "number"
@@ -47,7 +47,7 @@ class InvoiceSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceQuery:
-    """Which invoices; None leaves all. `days`: on which they were issued."""
+    """Filters; None: all invoices. `days`: of issue."""
 
     status: InvoiceStatus | None = None
     days: Days | None = None
@@ -76,7 +76,7 @@ async def list_invoices(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[InvoiceView]:
-    """Newest first unless told, drafts left out. Raises AccountNotFoundError, InvalidInputError."""
+    """Newest first by default, without drafts. Raises AccountNotFoundError, InvalidInputError."""
     where = where or InvoiceQuery()
     span = SORTING.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
@@ -98,7 +98,7 @@ async def list_invoices(
 async def read_payment_method(
     database: Database, provider: PaymentProvider, actor: Actor, account_id: str
 ) -> ProviderPaymentMethod | None:
-    """The card on file, asked of the provider; None without one.
+    """The card on file, from the provider; None without one.
 
     Raises AccountNotFoundError and what the provider raises.
     """

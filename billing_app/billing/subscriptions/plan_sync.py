@@ -1,6 +1,6 @@
-"""Plans follow money: makes, suspends and ends plans as the standings of invoices say.
+"""Plan sync: creates, suspends and ends plans according to what was paid.
 
-The caller holds the account's lock and owns the transaction. Done again, it changes nothing.
+The caller holds the account's lock and owns the transaction. Repeated, it changes nothing.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from billing_app.billing.subscriptions.dunning import (
     InvoiceEntitlement,
     entitlements,
 )
+from billing_app.billing.subscriptions.proration import executions_after_change
 from billing_app.billing.subscriptions.provider import (
     ProviderInvoice,
     ProviderSnapshot,
     ProviderSubscription,
 )
-from billing_app.billing.subscriptions.provider_requests import quoted_unused
-from billing_app.billing.subscriptions.rules import executions_after_change
+from billing_app.billing.subscriptions.provider_requests import credited_executions
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
@@ -36,7 +36,7 @@ SHORTEST: Final = timedelta(microseconds=1)
 
 @dataclass
 class PlanSync:
-    """One pass over a customer's invoices, oldest first. `plans`: all that the account has."""
+    """One pass over a customer's invoices, oldest first. `plans`: all plans of the account."""
 
     session: AsyncSession
     account_id: int
@@ -94,7 +94,7 @@ class PlanSync:
         )
 
     async def _make_overage(self, invoice: ProviderInvoice, offer: OfferView, plan: Plan) -> None:
-        """What may be used beyond the plan of a period, and is paid for afterwards."""
+        """What can be used beyond the plan of a period, and is paid for afterwards."""
         assert offer.overage is not None
         limit = await spending_limit(self.session, self.account_id)
         await self._add(
@@ -127,8 +127,8 @@ class PlanSync:
     async def _replace(self, invoice: ProviderInvoice, offer: OfferView) -> int:
         """End the plan that the change replaces; returns the executions of the new one.
 
-        What was used since the quote was credited as unused, and counts against the new plan,
-        even when that used the old one up.
+        Executions used after the preview were credited as unused. They count against the new plan,
+        even when they used the old one up.
         """
         old = max(
             (plan for plan in self.plans if plan.source == PlanSource.SUBSCRIPTION),
@@ -150,9 +150,9 @@ class PlanSync:
             beside = Plan.source_reference == reference_of(locked.source_reference)
             await self._end(EndReason.REPLACED, self.now, beside)
         unused = await unused_of(self.session, locked, self.now)
-        quoted = await quoted_unused(self.session, locked.account_id, locked.sequence)
+        credited = await credited_executions(self.session, locked.account_id, locked.sequence)
         return executions_after_change(
-            offer, quoted_unused=unused if quoted is None else quoted, unused=unused
+            offer, credited=unused if credited is None else credited, unused=unused
         )
 
     async def _suspend(self, reference: str, at: datetime | None) -> None:
@@ -167,7 +167,7 @@ class PlanSync:
     async def _end_with(
         self, subscription: ProviderSubscription, invoices: list[ProviderInvoice]
     ) -> None:
-        """A subscription that ended before its period was over takes its plan along."""
+        """End the plans of a subscription that ended before its period did."""
         ended_at = subscription.ended_at or self.now
         references = [
             reference
@@ -185,7 +185,7 @@ class PlanSync:
         is_open = col(Plan.ended_at).is_(None)
         await self.session.exec(plans.where(is_open).values(ended_at=at, ended_because=because))
         if because is EndReason.CANCELLED:
-            # A refund of executions would open again what is used up, were its period not over.
+            # A refund of executions would reopen a depleted plan if its period still ran.
             used_up = col(Plan.ended_because) == EndReason.DEPLETED
             lasts = col(Plan.ends_at).is_(None) | (col(Plan.ends_at) > at)
             ends_at = func.greatest(at, col(Plan.starts_at) + SHORTEST)
@@ -200,12 +200,12 @@ def _ends_at(invoice: ProviderInvoice, offer: OfferView) -> datetime | None:
 
 
 def _references(invoice_id: str) -> list[str]:
-    """Of the plan of an invoice, and of the overage beside it."""
+    """Of the plan of an invoice, and of its overage plan."""
     return [invoice_id, reference_of(invoice_id)]
 
 
 def _allows_overage(invoice: ProviderInvoice, offer: OfferView) -> bool:
-    """A period that is paid for; during a trial the provider bills no usage."""
+    """Whether the period is paid for. During a trial the provider bills no usage."""
     is_trial = offer.price_minor > 0 and invoice.bought_minor == 0
     is_paid = invoice.status is InvoiceStatus.PAID and invoice.reversal is None
     return offer.overage is not None and is_paid and not is_trial

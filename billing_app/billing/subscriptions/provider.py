@@ -1,21 +1,25 @@
-"""What billing needs of a payment provider, and the facts it gets back. Stripe is one.
+"""What billing needs from a payment provider such as Stripe, and the snapshots it gets back.
 
-Every call that writes takes an idempotency key: the same key and parameters give the first
+Every call that writes takes an idempotency key: the same key and parameters return the first
 result again. Amounts are integer minor units; times are aware UTC.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from billing_app.billing.errors import BillingError
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus
 
+# A subscription never leaves these.
+ENDED: Final = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
+
 
 class PaymentDeclinedError(BillingError):
-    """The bank refused. Nothing was charged."""
+    """The bank declined. Nothing was charged."""
 
     code = "payment_declined"
     title = "The payment was declined"
@@ -25,7 +29,7 @@ class PaymentDeclinedError(BillingError):
 
 
 class PaymentProviderUnavailableError(BillingError):
-    """The provider gave no clear answer. What it did is found out, never guessed."""
+    """The provider gave no clear answer. What it did is looked up, never guessed."""
 
     code = "payment_provider_unavailable"
     title = "The payment provider does not answer"
@@ -33,38 +37,43 @@ class PaymentProviderUnavailableError(BillingError):
 
 
 class PaymentProviderFailedError(BillingError):
-    """The provider refused the request for what it was."""
+    """The provider rejected the request itself."""
 
     code = "payment_provider_failed"
     title = "The payment provider refused the request"
 
 
 class NotAtProviderError(BillingError):
-    """The provider knows no such object."""
+    """The provider does not know the object."""
 
     code = "not_at_provider"
-    title = "The payment provider knows no such object"
+    title = "Not found at the payment provider"
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTerms:
-    """What a price is made of. `reference` marks it at the provider, once for ever. With
-    `overage` it has a second one beside it, for what a meter counts."""
+    """What a price is created from. `reference` identifies it at the provider for ever. With
+    `overage` there is a second price, for what a meter counts."""
 
     reference: str
     name: str
     description: str
-    amount_minor: int
-    currency: str
+    price: Money
     interval: Interval
     overage: OverageTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderPrice:
-    product_id: str
+class OfferPrices:
+    """The ids of an offer's price and of its metered overage price."""
+
     price_id: str
     overage_price_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPrice(OfferPrices):
+    product_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class ProviderCheckout:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSubscription:
-    """`request_key` is that of our last write that it carries; "" when it carries none."""
+    """`request_key`: of our last request that changed it; "" when none did."""
 
     provider_id: str
     customer_id: str
@@ -95,7 +104,7 @@ class ProviderSubscription:
 
 
 class ReversalKind(StrEnum):
-    """What became of a payment: given back in full, in dispute, or lost in one."""
+    """Fully refunded, disputed, or lost in a dispute."""
 
     REFUNDED = "refunded"
     DISPUTED = "disputed"
@@ -109,7 +118,7 @@ class Reversal:
 
 
 class DisputeStage(StrEnum):
-    """An inquiry takes no money back. UNANSWERED waits for our evidence, ANSWERED for the bank."""
+    """An inquiry takes no money. UNANSWERED waits for our evidence, ANSWERED for the bank."""
 
     INQUIRY = "inquiry"
     UNANSWERED = "unanswered"
@@ -119,7 +128,7 @@ class DisputeStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderDispute:
-    """What an event told of a dispute. A plan is suspended from `opened_at` on."""
+    """A dispute as an event describes it. The plan is suspended from `opened_at` on."""
 
     provider_id: str
     payment_id: str
@@ -132,7 +141,7 @@ class ProviderDispute:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """`overage_of`: the plan whose overage it is, when we said so; None: the price tells."""
+    """`overage_of`: the plan whose overage we billed with it; None: the price tells."""
 
     price_id: str | None
     amount_minor: int
@@ -142,13 +151,12 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class ProviderInvoice:
-    """`price_id`, its price `bought_minor` and the period are those of what was bought; None when
-    it is nothing we know. `request_key` is that of our write that made it; "" when none did.
+    """`price_id`, `bought_minor` (its price) and the period are those of what was bought; None
+    when that is unknown. `request_key`: of our request that created it; "" when none did.
 
-    `refunded_minor` is what of its payments was given back so far.
-
-    `is_collecting`: the provider goes on to collect it by itself. `attempts` counts the
-    attempts to charge it. `reversal`: None while its payment stands.
+    `refunded_minor` is what was refunded of its payments so far. `is_collecting`: the provider
+    keeps trying to collect it. `attempts` counts the attempts to charge it. `reversal`: None while
+    its payment stands.
     """
 
     provider_id: str
@@ -177,7 +185,7 @@ class ProviderInvoice:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSnapshot:
-    """All that a customer has, each list oldest first."""
+    """Everything a customer has, each list oldest first."""
 
     customer_id: str
     subscriptions: list[ProviderSubscription]
@@ -186,7 +194,7 @@ class ProviderSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OurCustomer:
-    """A customer that carries our mark: the account that it was made for."""
+    """A customer with our metadata: the account that it was created for."""
 
     customer_id: str
     account_id: str
@@ -200,7 +208,7 @@ class PreviewLine:
 
 @dataclass(frozen=True, slots=True)
 class ProviderPreview:
-    """What an invoice would say, to the minor unit; `period_end` is that of what it sells."""
+    """An invoice that would be issued, to the minor unit; `period_end`: of what it sells."""
 
     currency: str
     amount_due_minor: int
@@ -212,32 +220,21 @@ class ProviderPreview:
 class Credit:
     """The value of what was paid for and not used; positive."""
 
-    amount_minor: int
-    currency: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """An amount that is billed late, or given back when it is negative."""
-
-    amount_minor: int
-    currency: str
+    amount: Money
     description: str
 
 
 @dataclass(frozen=True, slots=True)
 class OverageCharge:
-    """Overage of a plan that a change ends: what it costs so far, billed with the change.
+    """The overage of a plan that a change ends: its cost so far, billed with the change.
 
-    `price_id` is its metered price, which bills nothing of it then.
+    `price_id` is its metered price, which bills none of it in that case.
     """
 
     plan_sequence: int
     price_id: str
     executions: int
-    amount_minor: int
-    currency: str
+    amount: Money
 
     @property
     def description(self) -> str:
@@ -245,18 +242,17 @@ class OverageCharge:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a subscription is changed to now: its prices, what is credited and what is billed."""
+class SubscriptionChange:
+    """A change that takes effect now: the new prices, what is credited and what is billed."""
 
-    price_id: str
-    overage_price_id: str | None
+    prices: OfferPrices
     credit: Credit | None
     overage: OverageCharge | None
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """An event of the provider's log, for catching up."""
+    """An event from the provider's log."""
 
     id: str
     type: str
@@ -268,7 +264,7 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ProviderPaymentMethod:
-    """For showing: `card` `Visa` `4242`, 12/2030."""
+    """For display: Visa, 4242, 12/2030."""
 
     provider_id: str
     brand: str
@@ -292,8 +288,7 @@ class PaymentProvider(Protocol):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         is_subscription: bool,
         success_url: str,
@@ -307,23 +302,25 @@ class PaymentProvider(Protocol):
         self,
         *,
         customer_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         trial_days: int,
         payment_method_id: str,
         key: str,
     ) -> str: ...
 
-    async def preview_change(self, subscription_id: str, change: Change) -> ProviderPreview: ...
+    async def preview_change(
+        self, subscription_id: str, change: SubscriptionChange
+    ) -> ProviderPreview: ...
 
-    async def change_now(self, subscription_id: str, change: Change, *, key: str) -> None: ...
+    async def change_now(
+        self, subscription_id: str, change: SubscriptionChange, *, key: str
+    ) -> None: ...
 
     async def change_at_period_end(
         self,
         *,
         subscription_id: str,
-        price_id: str,
-        overage_price_id: str | None,
+        prices: OfferPrices,
         interval: Interval,
         key: str,
     ) -> None: ...
@@ -344,10 +341,16 @@ class PaymentProvider(Protocol):
         self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
     ) -> None: ...
 
-    async def give_up_invoice(self, invoice_id: str) -> None: ...
+    async def void_invoice(self, invoice_id: str) -> None: ...
 
     async def settle_overage(
-        self, *, customer_id: str, correction: Correction, payment_method_id: str | None, key: str
+        self,
+        *,
+        customer_id: str,
+        amount: Money,
+        description: str,
+        payment_method_id: str | None,
+        key: str,
     ) -> None: ...
 
     async def portal_url(self, *, customer_id: str, return_url: str) -> str: ...

@@ -1,4 +1,4 @@
-"""Carries provider requests out and settles interrupted ones (see provider_requests.py)."""
+"""Sends provider requests and resolves interrupted ones (see provider_requests.py)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -27,19 +27,19 @@ from billing_app.db.tables import Account, ProviderRequest
 
 Decide = Callable[[AsyncSession], Awaitable[dict[str, Any]]]
 RecordFailure = Callable[[AsyncSession, ProviderRequest, BillingError, datetime], Awaitable[None]]
-"""Records that a request failed, in the transaction that ends it."""
+"""Records that a request failed, in the transaction that marks it as failed."""
 
 
 class NeverArrivedError(BillingError):
-    """Whoever sent it is gone, and the provider knows nothing of it."""
+    """Its sender is gone, and the provider does not know it."""
 
     code = "never_arrived"
-    title = "The request never arrived"
+    title = "The request never reached the payment provider"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody asks for; two requests with the same one mean the same thing."""
+    """What is requested: two requests with equal ones mean the same thing."""
 
     operation: Operation
     target: str
@@ -48,47 +48,42 @@ class Wanted:
         return (row.operation, row.parameters.get("target")) == (self.operation, self.target)
 
 
+@dataclass(slots=True)
 class ProviderRequests:
-    def __init__(
-        self,
-        database: Database,
-        provider: PaymentProvider,
-        syncing: CustomerSync,
-        record_failure: RecordFailure,
-    ) -> None:
-        """`record_failure` is called for each request that fails, whenever that is found out."""
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
-        self._record_failure = record_failure
+    """`record_failure` is called for each request that fails, whenever that is found out."""
+
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
+    _record_failure: RecordFailure
 
     async def carry_out(
         self, account_id: int, customer_id: str, wanted: Wanted, decide: Decide, now: datetime
     ) -> None:
-        """Write the request, ask the provider, apply what the customer then has.
+        """Write the request, send it, and apply what the customer has afterwards.
 
-        `decide` gives the parameters from the rows, with the account locked; it may refuse. An
-        request for the same thing that is still open is taken up with its own key and parameters.
+        `decide` computes the parameters with the account locked; it may refuse. A pending request
+        for the same thing is resumed with its own key and parameters.
         """
         row = await self._intend(account_id, wanted, decide, now)
-        await self._ask(row, customer_id, now)
+        await self._send(row, customer_id, now)
 
-    async def settle(
+    async def resolve(
         self, account_id: int, customer_id: str, now: datetime, *, wanted: Wanted | None = None
     ) -> bool:
-        """Look up the result of earlier requests; True when `wanted` has been carried out.
+        """Look up the results of pending requests; True when `wanted` has been carried out.
 
-        Raises ProviderRequestPendingError while another one may still reach the provider.
+        Raises ProviderRequestPendingError while another request may still reach the provider.
         """
         async with self._database.reading() as session:
-            rows = await provider_requests.pending_of(session, account_id)
+            rows = await provider_requests.pending(session, account_id)
         if not rows:
             return False
         snapshot = await self._syncing.customer(customer_id, now)
         is_there = False
         for row in rows:
             is_wanted = wanted is not None and wanted.is_of(row)
-            if snapshot is not None and provider_requests.is_done(row, snapshot):
+            if provider_requests.is_done(row, snapshot):
                 await self._finish(row, now)
                 is_there = is_there or is_wanted
             elif not provider_requests.may_still_arrive(row, now):
@@ -97,18 +92,18 @@ class ProviderRequests:
                 raise ProviderRequestPendingError
         return is_there
 
-    async def settle_again(
+    async def resolve_interrupted(
         self, row: ProviderRequest, customer_id: str, now: datetime
     ) -> ProviderRequestState:
-        """What became of a request whose sender is gone: looked up, and asked for again under its
-        key unless that takes money."""
+        """The result of a request whose sender is gone. Unless it takes money, it is sent again
+        under its key."""
         snapshot = await self._syncing.customer(customer_id, now)
-        if snapshot is not None and provider_requests.is_done(row, snapshot):
+        if provider_requests.is_done(row, snapshot):
             return await self._finish(row, now)
         if row.operation in CHARGING or snapshot is None:
             return await self._fail(row, NeverArrivedError(), now)
         try:
-            await self._ask(row, customer_id, now)
+            await self._send(row, customer_id, now)
         except PaymentProviderUnavailableError:
             return ProviderRequestState.PENDING
         except BillingError:
@@ -120,7 +115,7 @@ class ProviderRequests:
     ) -> ProviderRequest:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
-            for row in await provider_requests.pending_of(session, account_id):
+            for row in await provider_requests.pending(session, account_id):
                 if not wanted.is_of(row):
                     raise ProviderRequestPendingError
                 return row
@@ -131,17 +126,17 @@ class ProviderRequests:
             session.add(row)
         return row
 
-    async def _ask(self, row: ProviderRequest, customer_id: str, now: datetime) -> None:
-        """The request stays open until its effect is applied here: a second request for the same
-        thing meets either the request or the effect."""
+    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> None:
+        """The request stays pending until its effect is applied here: a second request for the same
+        thing finds either the request or the effect."""
         try:
             await provider_requests.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
             raise
         except (NotAtProviderError, PaymentProviderFailedError) as error:
-            # A second request for the same thing comes too late for what the first one ended.
+            # The first of two equal requests may have ended what the second one changes.
             snapshot = await self._syncing.customer(customer_id, now)
-            if snapshot is None or not provider_requests.is_done(row, snapshot):
+            if not provider_requests.is_done(row, snapshot):
                 await self._fail(row, error, now)
                 raise
         except BillingError as error:
@@ -153,27 +148,15 @@ class ProviderRequests:
 
     async def _finish(self, row: ProviderRequest, now: datetime) -> ProviderRequestState:
         async with self._database.transaction() as session:
-            await self._end(session, row, ProviderRequestState.DONE, now)
+            await provider_requests.finish(session, row, ProviderRequestState.DONE, now)
         return ProviderRequestState.DONE
 
     async def _fail(
         self, row: ProviderRequest, error: BillingError, now: datetime
     ) -> ProviderRequestState:
         async with self._database.transaction() as session:
-            await self._end(session, row, ProviderRequestState.FAILED, now, problem=error.code)
+            await provider_requests.finish(
+                session, row, ProviderRequestState.FAILED, now, problem=error.code
+            )
             await self._record_failure(session, row, error, now)
         return ProviderRequestState.FAILED
-
-    async def _end(
-        self,
-        session: AsyncSession,
-        row: ProviderRequest,
-        state: ProviderRequestState,
-        now: datetime,
-        *,
-        problem: str | None = None,
-    ) -> None:
-        kept = await session.get(ProviderRequest, (row.account_id, row.key))
-        assert kept is not None
-        provider_requests.finish(kept, state, now, problem=problem)
-        session.add(kept)

@@ -1,10 +1,11 @@
-"""Asking the provider to change something, so that a crash at any point loses and doubles nothing.
+"""Requests that change something at the provider. A crash at any point loses and doubles nothing.
 
-The request, with its key and everything that it takes to carry it out, is committed before the
-call, the outcome after it. A request that stays pending was interrupted or got no clear answer:
-what came of it is looked up at the provider, by whoever asks next or by reconciliation.
+A request is committed with its key and all its parameters before the call, and its result after
+it. One that stays pending was interrupted or got no clear answer: the next request or
+reconciliation looks its result up at the provider.
 """
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -14,17 +15,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.errors import ConflictError
+from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
-    Change,
     Credit,
+    OfferPrices,
     OverageCharge,
     PaymentProvider,
     ProviderSnapshot,
+    SubscriptionChange,
 )
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
 from billing_app.db.tables import ProviderRequest
 
-# A call that was cut off may still arrive at the provider; after this it no longer will.
+# How long an interrupted call may still arrive at the provider.
 IN_FLIGHT: Final = timedelta(minutes=5)
 
 
@@ -38,15 +41,15 @@ class Operation(StrEnum):
     TOP_UP = "top_up"
 
 
-# What they make carries their key.
+# What they create carries their key.
 BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
-# Money is never taken for a request whose sender has long gone away.
+# These take money, so they are never sent again once their sender is gone.
 CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
 
 
 class ProviderRequestPendingError(ConflictError):
     code = "provider_write_pending"
-    title = "An earlier request to the payment provider is not settled yet"
+    title = "An earlier request to the payment provider is still pending"
     retry_after_seconds = 5
 
 
@@ -63,37 +66,35 @@ def new_provider_request(
     )
 
 
-async def pending_of(session: AsyncSession, account_id: int) -> list[ProviderRequest]:
-    """Those that a next one waits for. A top-up stands beside them, and settles itself."""
-    query = (
-        select(ProviderRequest)
-        .where(ProviderRequest.account_id == account_id)
-        .where(ProviderRequest.operation != Operation.TOP_UP)
-        .where(ProviderRequest.state == ProviderRequestState.PENDING)
-        .order_by(col(ProviderRequest.created_at))
-    )
-    return list((await session.exec(query)).all())
-
-
-async def all_pending(session: AsyncSession) -> list[ProviderRequest]:
+async def pending(
+    session: AsyncSession, account_id: int | None = None, *, top_ups: bool = False
+) -> list[ProviderRequest]:
+    """Oldest first, of one account or of all. The next request of an account waits for these, but
+    not for its top-ups, which are resolved on their own."""
+    is_top_up = col(ProviderRequest.operation) == Operation.TOP_UP
     query = select(ProviderRequest).where(ProviderRequest.state == ProviderRequestState.PENDING)
-    query = query.where(ProviderRequest.operation != Operation.TOP_UP)
+    query = query.where(is_top_up if top_ups else ~is_top_up)
+    if account_id is not None:
+        query = query.where(ProviderRequest.account_id == account_id)
     return list((await session.exec(query.order_by(col(ProviderRequest.created_at)))).all())
 
 
-async def quoted_unused(session: AsyncSession, account_id: int, plan_sequence: int) -> int | None:
-    """How many executions of a plan were credited as unused when it was changed; None: never."""
-    told = await _change_of(session, account_id, plan_sequence)
-    return int(told["unused"]) if told else None
+async def credited_executions(
+    session: AsyncSession, account_id: int, plan_sequence: int
+) -> int | None:
+    """Executions of a plan that were credited as unused when it changed; None: it never did."""
+    parameters = await _parameters_of_change(session, account_id, plan_sequence)
+    return int(parameters["unused"]) if parameters else None
 
 
-async def quoted_credit_minor(session: AsyncSession, account_id: int, plan_sequence: int) -> int:
-    """What a plan was credited with when it was changed, in minor units."""
-    told = await _change_of(session, account_id, plan_sequence)
-    return int(told["credit"]["amount_minor"]) if told and told["credit"] else 0
+async def credited_minor(session: AsyncSession, account_id: int, plan_sequence: int) -> int:
+    """The credit for a plan when it was changed, in minor units."""
+    parameters = await _parameters_of_change(session, account_id, plan_sequence)
+    credit = parameters["credit"] if parameters else None
+    return int(credit["amount_minor"]) if credit else 0
 
 
-async def _change_of(
+async def _parameters_of_change(
     session: AsyncSession, account_id: int, plan_sequence: int
 ) -> dict[str, Any] | None:
     query = (
@@ -111,83 +112,101 @@ async def _change_of(
 
 async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
     """Send the request to the provider under its key. Raises what the provider raises."""
-    key, told = row.key, row.parameters
+    key, parameters = row.key, row.parameters
     match Operation(row.operation):
         case Operation.SUBSCRIBE:
             await provider.create_subscription(
-                customer_id=told["customer_id"],
-                price_id=told["price_id"],
-                overage_price_id=told.get("overage_price_id"),
-                trial_days=told.get("trial_days", 0),
-                payment_method_id=told["payment_method_id"],
+                customer_id=parameters["customer_id"],
+                prices=_prices(parameters),
+                trial_days=parameters.get("trial_days", 0),
+                payment_method_id=parameters["payment_method_id"],
                 key=key,
             )
         case Operation.CHANGE_NOW:
-            await provider.change_now(told["subscription_id"], _change(told), key=key)
+            await provider.change_now(parameters["subscription_id"], change_of(parameters), key=key)
         case Operation.CHANGE_AT_PERIOD_END:
             await provider.change_at_period_end(
-                subscription_id=told["subscription_id"],
-                price_id=told["price_id"],
-                overage_price_id=told.get("overage_price_id"),
-                interval=Interval(told["interval"]),
+                subscription_id=parameters["subscription_id"],
+                prices=_prices(parameters),
+                interval=Interval(parameters["interval"]),
                 key=key,
             )
         case Operation.CANCEL_NOW:
-            await provider.cancel_now(told["subscription_id"], key=key)
+            await provider.cancel_now(parameters["subscription_id"], key=key)
         case Operation.CANCEL_AT_PERIOD_END:
-            await provider.cancel_at_period_end(told["subscription_id"], key=key)
+            await provider.cancel_at_period_end(parameters["subscription_id"], key=key)
         case Operation.RESUME:
-            await provider.resume(told["subscription_id"], key=key)
+            await provider.resume(parameters["subscription_id"], key=key)
         case Operation.TOP_UP:
             await provider.buy_pack(
-                customer_id=told["customer_id"],
-                price_id=told["price_id"],
-                payment_method_id=told["payment_method_id"],
+                customer_id=parameters["customer_id"],
+                price_id=parameters["price_id"],
+                payment_method_id=parameters["payment_method_id"],
                 key=key,
             )
 
 
-def _change(told: dict[str, Any]) -> Change:
-    credit, overage = told["credit"], told.get("overage")
-    return Change(
-        price_id=told["price_id"],
-        overage_price_id=told.get("overage_price_id"),
-        credit=Credit(**credit) if credit else None,
-        overage=OverageCharge(**overage) if overage else None,
+def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
+    credit, overage = parameters["credit"], parameters.get("overage")
+    return SubscriptionChange(
+        _prices(parameters),
+        credit=Credit(**_with_amount(credit)) if credit else None,
+        overage=OverageCharge(**_with_amount(overage)) if overage else None,
     )
 
 
-def is_done(row: ProviderRequest, snapshot: ProviderSnapshot) -> bool:
-    """Does what the customer has show that the request was carried out?"""
-    told = row.parameters
+def _prices(parameters: dict[str, Any]) -> OfferPrices:
+    return OfferPrices(parameters["price_id"], parameters.get("overage_price_id"))
+
+
+def amount_json(charge: Credit | OverageCharge) -> dict[str, Any]:
+    members = asdict(charge)
+    amount = members.pop("amount")
+    return members | {"amount_minor": amount["minor"], "currency": amount["currency"]}
+
+
+def _with_amount(members: dict[str, Any]) -> dict[str, Any]:
+    rest = dict(members)
+    amount = Money(rest.pop("amount_minor"), rest.pop("currency"))
+    return rest | {"amount": amount}
+
+
+def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
+    """Whether what the customer has shows that the request was carried out."""
+    if snapshot is None:
+        return False
     if row.operation in BEGINNING:
         paid = [each for each in snapshot.invoices if each.status is InvoiceStatus.PAID]
         begun = snapshot.subscriptions if row.operation == Operation.SUBSCRIBE else paid
         return any(each.request_key == row.key for each in begun)
-    found = next(
-        (each for each in snapshot.subscriptions if each.provider_id == told["subscription_id"]),
-        None,
-    )
-    if found is None:
+    wanted_id = row.parameters["subscription_id"]
+    theirs = next((each for each in snapshot.subscriptions if each.provider_id == wanted_id), None)
+    if theirs is None:
         return False
-    match Operation(row.operation):
+    match operation := Operation(row.operation):
         case Operation.CHANGE_AT_PERIOD_END:
-            return found.next_price_id == told["price_id"]
-        case Operation.CANCEL_NOW:
-            return found.status is SubscriptionStatus.CANCELED
-        case Operation.CANCEL_AT_PERIOD_END:
-            return found.cancel_at_period_end or found.status is SubscriptionStatus.CANCELED
+            return theirs.next_price_id == row.parameters["price_id"]
+        case Operation.CANCEL_NOW | Operation.CANCEL_AT_PERIOD_END:
+            is_later = operation is Operation.CANCEL_AT_PERIOD_END and theirs.cancel_at_period_end
+            return is_later or theirs.status is SubscriptionStatus.CANCELED
         case _:
-            return found.request_key == row.key
+            return theirs.request_key == row.key
 
 
 def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:
     return now - row.created_at < IN_FLIGHT
 
 
-def finish(
-    row: ProviderRequest, state: ProviderRequestState, now: datetime, *, problem: str | None = None
+async def finish(
+    session: AsyncSession,
+    row: ProviderRequest,
+    state: ProviderRequestState,
+    now: datetime,
+    *,
+    problem: str | None = None,
 ) -> None:
-    row.state = state
-    row.problem = problem
-    row.finished_at = now
+    """Write the result of a request that another session read."""
+    kept = await session.get(ProviderRequest, (row.account_id, row.key))
+    assert kept is not None
+    kept.state, kept.problem, kept.finished_at = state, problem, now
+    session.add(kept)

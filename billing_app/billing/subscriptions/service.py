@@ -1,9 +1,10 @@
 """Subscriptions: begin, preview, change, cancel, resume.
 
-No transaction is open while the provider is asked. What the provider did is applied at once from
-freshly fetched facts; webhooks and reconciliation apply the same facts again without harm.
+No transaction is open during a call to the provider. Its effect is applied at once from a newly
+fetched snapshot; webhooks and reconciliation apply the same snapshot again without harm.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +17,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError, NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
-from billing_app.billing.subscriptions.apply import ENDED, live_subscription
+from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.checkouts import (
     Checkouts,
     CheckoutView,
@@ -27,7 +28,18 @@ from billing_app.billing.subscriptions.checkouts import (
 )
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
+from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
+from billing_app.billing.subscriptions.proration import (
+    ChangePreview,
+    preview_later,
+    preview_now,
+    prorate,
+    proration_json,
+    reload,
+    require_other_offer,
+)
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     PaymentDeclinedError,
     PaymentProvider,
     ProviderPaymentMethod,
@@ -42,35 +54,29 @@ from billing_app.billing.subscriptions.provider_requests import (
     Operation,
     ProviderRequestPendingError,
 )
-from billing_app.billing.subscriptions.quotes import (
-    ChangePreview,
-    SubscriptionEndedError,
-    fresh,
-    make_quote,
-    preview_later,
-    preview_now,
-    quote_json,
-)
-from billing_app.billing.subscriptions.rules import SubscriptionExistsError, require_other_offer
 from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
 
 SUBSCRIPTION: Final = "sub_"
-# The bank wants the customer to confirm: a checkout is where they can.
+# The bank asks the customer to confirm, which they can do in a checkout.
 CONFIRM: Final = frozenset(
     {"authentication_required", "subscription_payment_intent_requires_action"}
 )
 
 
+# More parameters of a request that changes a subscription, from its current row.
+DecideChange = Callable[[AsyncSession, Subscription], Awaitable[dict[str, Any]]]
+
+
 class SubscriptionNotFoundError(NotFoundError):
     code = "subscription_not_found"
-    title = "No such subscription"
+    title = "Subscription not found"
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionView:
-    """A subscription as its holder sees it."""
+    """A subscription as the account sees it."""
 
     id: str
     account_id: str
@@ -86,7 +92,7 @@ class SubscriptionView:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Either the subscription, charged to the card on file, or where to pay."""
+    """Either the subscription, charged to the card on file, or the checkout to pay in."""
 
     subscription: SubscriptionView | None
     checkout_url: str | None
@@ -109,7 +115,7 @@ class Subscriptions:
         self.reports = OverageReports(database, provider)
 
     async def read(self, actor: Actor, account_id: str) -> SubscriptionView | None:
-        """The live subscription of an account, or None. Asks nobody but the database."""
+        """The live subscription of an account, or None. Reads only the database."""
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id, reading=True)
             row = await live_subscription(session, account.id)
@@ -128,8 +134,9 @@ class Subscriptions:
     ) -> Begun:
         """Subscribe, or buy a pack: at once with the card on file, else through a checkout.
 
-        `through_checkout`: nobody agreed to charge a card on file, so none is. Asked again, an open
-        checkout of the same offer is given again, and an interrupted subscribing is taken up.
+        `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
+        repeated call returns the open checkout of the same offer, or resumes an interrupted
+        subscription.
         Raises OfferUnknownError, SubscriptionExistsError, PaymentDeclinedError and what the
         provider raises.
         """
@@ -138,14 +145,14 @@ class Subscriptions:
             offer = await find_offer(session, offer_code)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = Wanted(Operation.SUBSCRIBE, str(offer.version_id))
-        if await self.provider_requests.settle(account.id, customer_id, now, wanted=wanted):
+        if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):
             return Begun(await self.read(actor, account_id), None)
         if offer.is_subscription:
             await self._refuse_second(account.id)
         price = await ensure_price(self._database, self._provider, offer, now)
         method = await self._provider.payment_method(customer_id)
         direct = offer.is_subscription and method is not None and not through_checkout
-        url = await self._checkouts.settle(
+        url = await self._checkouts.reuse_or_close(
             account.id,
             customer_id,
             keep_version_id=None if direct else offer.version_id,
@@ -179,17 +186,17 @@ class Subscriptions:
         Raises SubscriptionNotFoundError, SameOfferError, ChangeLosesValueError, …
         """
         managed = await self._managed(actor, subscription_id)
-        await self.provider_requests.settle(
+        await self.provider_requests.resolve(
             managed.account_id, await self._customer_id(managed), now
         )
         async with self._database.reading() as session:
-            row = await fresh(session, managed)
+            row = await reload(session, managed)
             new = await _offer_to_change_to(session, offer_code)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
-            quote = await make_quote(session, row, new, now)
+            proration = await prorate(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        return await preview_now(self._provider, row, new, quote, price, now)
+        return await preview_now(self._provider, row, new, proration, price, now)
 
     async def change(
         self,
@@ -203,8 +210,8 @@ class Subscriptions:
     ) -> SubscriptionView:
         """Change now (charged at once, a new period begins) or when the period ends.
 
-        `agreed` is the preview that somebody said yes to: what it says is charged, whatever was
-        used since, or QuoteOutdatedError is raised.
+        `agreed` is the preview that somebody agreed to: its amount is charged, whatever was used
+        since, or QuoteOutdatedError is raised.
         """
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
@@ -212,31 +219,22 @@ class Subscriptions:
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = Wanted(operation, f"{managed.provider_id} {new.version_id}")
-        customer_id = await self._customer_id(managed)
-        if not await self.provider_requests.settle(
-            managed.account_id, customer_id, now, wanted=wanted
-        ):
-            price = await ensure_price(self._database, self._provider, new, now)
+        price = await ensure_price(self._database, self._provider, new, now)
 
-            async def decide(session: AsyncSession) -> dict[str, Any]:
-                row = await fresh(session, managed)
-                told = {"subscription_id": row.provider_id, "price_id": price.price_id}
-                told |= {"overage_price_id": price.overage_price_id}
-                if is_now:
-                    quote = await make_quote(session, row, new, now, agreed=agreed)
-                    return told | quote_json(quote)
-                require_other_offer(await offer_version(session, row.offer_version_id), new)
-                return told | {"interval": str(new.interval)}
+        async def decide(session: AsyncSession, row: Subscription) -> dict[str, Any]:
+            prices = {"price_id": price.price_id, "overage_price_id": price.overage_price_id}
+            if is_now:
+                proration = await prorate(session, row, new, now, agreed=agreed)
+                return prices | proration_json(proration)
+            require_other_offer(await offer_version(session, row.offer_version_id), new)
+            return prices | {"interval": str(new.interval)}
 
-            await self.provider_requests.carry_out(
-                managed.account_id, customer_id, wanted, decide, now
-            )
-        return await self._view_of(managed)
+        return await self._request(managed, wanted, decide, now)
 
     async def cancel(
         self, actor: Actor, subscription_id: str, *, when: When, now: datetime
     ) -> SubscriptionView:
-        """End it when the period ends, or at once: then its unused executions are lost."""
+        """End it when the period ends, or at once; its unused executions are lost then."""
         is_now = when is When.NOW
         operation = Operation.CANCEL_NOW if is_now else Operation.CANCEL_AT_PERIOD_END
         return await self._set(actor, subscription_id, operation, now)
@@ -244,33 +242,33 @@ class Subscriptions:
     async def resume(
         self, actor: Actor, subscription_id: str, *, now: datetime
     ) -> SubscriptionView:
-        """Take back a cancellation or a change that waits for the end of the period."""
+        """Withdraw a cancellation or change that is scheduled for the end of the period."""
         return await self._set(actor, subscription_id, Operation.RESUME, now)
 
     async def portal_url(
         self, actor: Actor, account_id: str, *, return_url: str, now: datetime
     ) -> str:
-        """The provider's page for cards and invoices, for the account's own customer."""
+        """The provider's portal for cards and invoices, for the account's own customer."""
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         return await self._provider.portal_url(customer_id=customer_id, return_url=return_url)
 
     async def last_checkout(self, actor: Actor, account_id: str) -> CheckoutView | None:
-        """The account's newest checkout and what came of it. Asks nobody but the database."""
+        """The account's newest checkout and its result. Reads only the database."""
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id, reading=True)
             return await last_checkout(session, account.id)
 
     async def trial_days(self, actor: Actor, account_id: str, offer: OfferView) -> int:
-        """How many days of trial the account would get with an offer; 0: it is charged at once."""
+        """Days of trial that the account would get with an offer; 0: it is charged at once."""
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id, reading=True)
             return await trial_days_of(session, account.id, offer)
 
-    async def settle_checkout(self, actor: Actor, account_id: str, *, now: datetime) -> None:
-        """Ask the provider what became of an open checkout, and apply it: somebody came back
-        from it, perhaps before its event did."""
+    async def sync_checkout(self, actor: Actor, account_id: str, *, now: datetime) -> None:
+        """Fetch the result of an open checkout and apply it: people may return from it before its
+        event arrives."""
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
             row = await open_checkout(session, account.id)
@@ -306,23 +304,28 @@ class Subscriptions:
     async def _set(
         self, actor: Actor, subscription_id: str, operation: Operation, now: datetime
     ) -> SubscriptionView:
+        async def nothing_more(_: AsyncSession, __: Subscription) -> dict[str, Any]:
+            return {}
+
         managed = await self._managed(actor, subscription_id)
-        customer_id = await self._customer_id(managed)
         wanted = Wanted(operation, managed.provider_id)
-        if not await self.provider_requests.settle(
-            managed.account_id, customer_id, now, wanted=wanted
-        ):
-            if operation is Operation.CANCEL_NOW:
+        return await self._request(managed, wanted, nothing_more, now)
+
+    async def _request(
+        self, managed: Subscription, wanted: Wanted, decide: DecideChange, now: datetime
+    ) -> SubscriptionView:
+        """Ask the provider, unless an earlier request for the same thing has been carried out."""
+
+        async def parameters(session: AsyncSession) -> dict[str, Any]:
+            row = await reload(session, managed)
+            return {"subscription_id": row.provider_id} | await decide(session, row)
+
+        account_id, customer_id = managed.account_id, await self._customer_id(managed)
+        if not await self.provider_requests.resolve(account_id, customer_id, now, wanted=wanted):
+            if wanted.operation is Operation.CANCEL_NOW:
                 # Its last invoice bills what the meter knows.
-                await self.reports.account(managed.account_id, now)
-
-            async def decide(session: AsyncSession) -> dict[str, Any]:
-                row = await fresh(session, managed)
-                return {"subscription_id": row.provider_id}
-
-            await self.provider_requests.carry_out(
-                managed.account_id, customer_id, wanted, decide, now
-            )
+                await self.reports.account(account_id, now)
+            await self.provider_requests.carry_out(account_id, customer_id, wanted, parameters, now)
         return await self._view_of(managed)
 
     async def _refuse_second(self, account_id: int) -> None:
@@ -339,8 +342,7 @@ class Subscriptions:
             if row is None:
                 raise SubscriptionNotFoundError
             try:
-                account_id = ids.encode_account(row.account_id)
-                await authorize_managing(session, actor, account_id)
+                await authorize_managing(session, actor, ids.encode_account(row.account_id))
             except NotFoundError:
                 raise SubscriptionNotFoundError from None
         if row.status in ENDED:
@@ -363,7 +365,9 @@ class Subscriptions:
 async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
     offer = await find_offer(session, code)
     if not offer.is_subscription:
-        raise InvalidInputError("A pack is bought, not changed to.", field="offer")
+        raise InvalidInputError(
+            "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
+        )
     return offer
 
 

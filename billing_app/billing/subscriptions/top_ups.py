@@ -1,9 +1,11 @@
-"""Auto top-up: buys a pack with the card on file whenever too few executions are left.
+"""Auto top-up: buys a pack with the card on file when an account runs low on executions.
 
-At most one is under way for an account, and a month's never cost more than the cap. What was
-interrupted is looked up at the provider, and what was not paid is given up there.
+An account has at most one purchase in progress, and a month's purchases never exceed the cap. The
+result of an interrupted purchase is looked up at the provider, and an unpaid one is voided there.
 """
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,8 +18,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
-from billing_app.billing.money import in_words
+from billing_app.billing.executions.expired_holds import expired_held
+from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
+from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
@@ -39,36 +43,34 @@ NO_CARD: Final = "There is no card on file."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
 
-NEEDED: Final = text("""
+NEEDED: Final = text(f"""
 SELECT t.account_id
 FROM top_ups AS t
 JOIN accounts AS a ON a.id = t.account_id
 WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
-  AND (CAST(:only AS bigint) IS NULL OR t.account_id = :only)
+  AND (CAST(:only AS bigint[]) IS NULL OR t.account_id = ANY(CAST(:only AS bigint[])))
   AND NOT EXISTS (
       SELECT FROM provider_writes AS w
       WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
   AND t.account_id > :after
   AND t.threshold_executions > (
-      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(overdue.executions, 0)), 0)
+      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(expired.executions, 0)), 0)
       FROM plans AS p
-      LEFT JOIN LATERAL (
-          SELECT sum(h.executions) AS executions
-          FROM reservations AS r
-          JOIN reservation_holds AS h
-            ON h.account_id = r.account_id AND h.reservation_number = r.number
-          WHERE r.account_id = p.account_id AND h.plan_sequence = p.sequence
-            AND r.status = 'held' AND r.expires_at <= :now) AS overdue ON p.held > 0
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
-        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now))
+      LEFT JOIN LATERAL ({expired_held("p")}) AS expired ON p.held > 0
+      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")})
   AND NOT EXISTS (
       SELECT FROM plans AS p
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND p.ended_at IS NULL
-        AND p.starts_at <= :now AND (p.ends_at IS NULL OR p.ends_at > :now)
-        AND p.executions > p.used
-        AND (p.paused_at IS NOT NULL OR p.suspended_at <= :now))
+      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")}
+        AND p.executions > p.used AND NOT ({is_usable("p")}))
 ORDER BY t.account_id LIMIT :most
-""")
+""")  # noqa: S608
+
+# Each with a token, so that every worker that hears it makes the same job of it.
+CHANNEL: Final = "billing_top_ups"
+ANNOUNCE: Final = text(f"""
+SELECT pg_notify('{CHANNEL}', account_id || ' ' || :token)
+FROM unnest(CAST(:accounts AS bigint[])) AS account_id
+""")  # noqa: S608
 
 log = structlog.get_logger(__name__)
 
@@ -80,9 +82,9 @@ class PaymentMethodMissingError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class TopUpView:
-    """`spent_minor`: in this calendar month (UTC), purchases under way included.
+    """`spent_minor`: in this calendar month (UTC), including purchases in progress.
 
-    `stopped_because`: in words for people; None while it stands.
+    `stopped_because`: the reason in plain words; None while it is active.
     """
 
     account_id: str
@@ -95,16 +97,14 @@ class TopUpView:
     updated_at: datetime
 
 
+@dataclass(slots=True)
 class TopUps:
-    def __init__(
-        self, database: Database, provider: PaymentProvider, syncing: CustomerSync
-    ) -> None:
-        self._database = database
-        self._provider = provider
-        self._syncing = syncing
+    _database: Database
+    _provider: PaymentProvider
+    _syncing: CustomerSync
 
     async def read(self, actor: Actor, account_id: str, now: datetime) -> TopUpView | None:
-        """None: it is switched off. Raises AccountNotFoundError. Asks nobody but the database."""
+        """None: it is switched off. Raises AccountNotFoundError. Reads only the database."""
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id, reading=True)
             row = await session.get(TopUp, account.id)
@@ -120,7 +120,7 @@ class TopUps:
         monthly_cap_minor: int,
         now: datetime,
     ) -> TopUpView:
-        """Order it, or change the order; one that was stopped stands again.
+        """Switch it on, or change its terms; a stopped one becomes active again.
 
         Raises AccountNotFoundError, ForbiddenError, ScopeMissingError, OfferUnknownError,
         InvalidInputError, PaymentMethodMissingError, and what the provider raises.
@@ -131,7 +131,7 @@ class TopUps:
             customer = await session.get(ProviderCustomer, account.id)
         _check(offer, threshold_executions, monthly_cap_minor)
         if customer is None or await self._provider.payment_method(customer.customer_id) is None:
-            raise PaymentMethodMissingError("Add a card first, then switch this on.")
+            raise PaymentMethodMissingError("Add a card first, then switch auto top-up on.")
         async with self._database.transaction() as session:
             await session.get(Account, account.id, with_for_update=True)
             offers = await session.exec(select(Offer.id).where(Offer.code == offer_code))
@@ -144,10 +144,11 @@ class TopUps:
             row.updated_at = now
             session.add(row)
             await session.flush()
+            await _announce(session, [account.id])
             return await _view(session, account_id, row, now)
 
     async def switch_off(self, actor: Actor, account_id: str) -> None:
-        """A purchase under way goes on. Raises what `switch_on` raises of the account."""
+        """A purchase in progress completes. Raises what `switch_on` raises for the account."""
         async with self._database.transaction() as session:
             account = await authorize_managing(session, actor, account_id)
             await session.get(Account, account.id, with_for_update=True)
@@ -156,12 +157,14 @@ class TopUps:
                 await session.delete(row)
 
     async def run(self, now: datetime) -> int:
-        """Settle what was interrupted, then buy where it is needed; returns what was bought."""
-        for row in await self._pending():
+        """Resolve interrupted purchases, then buy where needed; returns how many were bought."""
+        async with self._database.reading() as session:
+            pending = await provider_requests.pending(session, top_ups=True)
+        for row in pending[:PAGE_ACCOUNTS]:
             try:
-                await self._settle(row, now)
+                await self._resolve(row, now)
             except BillingError as error:
-                log.warning("top_up_not_settled", account_id=row.account_id, code=error.code)
+                log.warning("top_up_not_resolved", account_id=row.account_id, code=error.code)
         bought, after = 0, 0
         while True:
             async with self._database.reading() as session:
@@ -175,18 +178,35 @@ class TopUps:
                 return bought
             after = accounts[-1]
 
+    async def needed(self, account_ids: Sequence[int], now: datetime) -> set[int]:
+        """Those of the accounts that have fewer executions left than their order says."""
+        async with self._database.reading() as session:
+            return set(await _needed(session, now, only=account_ids))
+
+    async def announce(self, account_ids: Sequence[int]) -> None:
+        """Have a worker look at each of the accounts at once."""
+        async with self._database.transaction() as session:
+            await _announce(session, account_ids)
+
+    async def buy_if_needed(self, account_id: int, now: datetime) -> bool:
+        """Buy a pack for an account that was announced. Raises what the provider raises."""
+        async with self._database.reading() as session:
+            if not await _needed(session, now, only=[account_id]):
+                return False
+        return await self.buy(account_id, now)
+
     async def buy(self, account_id: int, now: datetime) -> bool:
-        """Buy a pack, unless the cap is reached or nothing is needed after all."""
+        """Buy a pack, unless that exceeds the cap or enough executions are left after all."""
         async with self._database.reading() as session:
             order = await session.get(TopUp, account_id)
             if order is None:
                 return False
             customer = await session.get(ProviderCustomer, account_id)
             offer, is_sold = await newest_version(session, order.offer_id)
-            spent_minor = await _spent_minor(session, account_id, now)
+            fits = await _fits_cap(session, order, offer.price, now)
         if not is_sold or offer.is_subscription or offer.currency != order.currency:
             return await self._stop(account_id, NOT_SOLD, now)
-        if spent_minor + offer.price_minor > order.monthly_cap_minor:
+        if not fits:
             return False
         method = await self._provider.payment_method(customer.customer_id) if customer else None
         if customer is None or method is None:
@@ -196,22 +216,21 @@ class TopUps:
             "customer_id": customer.customer_id,
             "price_id": price.price_id,
             "payment_method_id": method.provider_id,
-            "amount_minor": offer.price_minor,
+            "amount_minor": offer.price.minor,
         }
-        row = await self._intend(account_id, parameters, now)
+        row = await self._intend(account_id, offer.price, parameters, now)
         return row is not None and await self._carry_out(row, now)
 
     async def _intend(
-        self, account_id: int, parameters: dict[str, Any], now: datetime
+        self, account_id: int, price: Money, parameters: dict[str, Any], now: datetime
     ) -> ProviderRequest | None:
         """The request, written under the account's lock; None: not needed, or above the cap."""
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             order = await session.get(TopUp, account_id)
-            if order is None or not await _needed(session, now, only=account_id):
+            if order is None or not await _needed(session, now, only=[account_id]):
                 return None
-            spent_minor = await _spent_minor(session, account_id, now)
-            if spent_minor + parameters["amount_minor"] > order.monthly_cap_minor:
+            if not await _fits_cap(session, order, price, now):
                 return None
             row = provider_requests.new_provider_request(
                 account_id, Operation.TOP_UP, parameters, now
@@ -228,49 +247,38 @@ class TopUps:
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, error.detail, now)
         except BillingError as error:
-            await self._give_up(row, now)
+            await self._void(row, now)
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, REFUSED, now)
         await self._syncing.customer(row.parameters["customer_id"], now)
         await self._finish(row, ProviderRequestState.DONE, now)
         return True
 
-    async def _settle(self, row: ProviderRequest, now: datetime) -> None:
-        """What became of a purchase whose sender is gone. One that is not paid is given up: the
-        next run decides afresh."""
+    async def _resolve(self, row: ProviderRequest, now: datetime) -> None:
+        """Find out the result of an interrupted purchase. An unpaid one is voided: the next run
+        decides again."""
         snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
-        if snapshot is not None and provider_requests.is_done(row, snapshot):
+        if provider_requests.is_done(row, snapshot):
             await self._finish(row, ProviderRequestState.DONE, now)
         elif not provider_requests.may_still_arrive(row, now):
-            if await self._give_up(row, now):
+            if await self._void(row, now):
                 await self._finish(row, ProviderRequestState.DONE, now)
             else:
                 await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
 
-    async def _give_up(self, row: ProviderRequest, now: datetime) -> bool:
-        """Void what was made of it; True: it was paid all the same."""
+    async def _void(self, row: ProviderRequest, now: datetime) -> bool:
+        """Void its invoice; True: it was paid after all."""
         customer_id = row.parameters["customer_id"]
         snapshot = await self._syncing.customer(customer_id, now)
         invoice_id = _invoice_of(row, snapshot)
         if invoice_id is None:
             return False
-        await self._provider.give_up_invoice(invoice_id)
+        await self._provider.void_invoice(invoice_id)
         snapshot = await self._syncing.customer(customer_id, now)
-        return snapshot is not None and provider_requests.is_done(row, snapshot)
-
-    async def _pending(self) -> list[ProviderRequest]:
-        query = (
-            select(ProviderRequest)
-            .where(ProviderRequest.operation == Operation.TOP_UP)
-            .where(ProviderRequest.state == ProviderRequestState.PENDING)
-            .order_by(col(ProviderRequest.created_at))
-            .limit(PAGE_ACCOUNTS)
-        )
-        async with self._database.reading() as session:
-            return list((await session.exec(query)).all())
+        return provider_requests.is_done(row, snapshot)
 
     async def _stop(self, account_id: int, because: str, now: datetime) -> bool:
-        """It rests until it is switched on again. Always False: nothing was bought."""
+        """Stop it until it is switched on again. Always False: nothing was bought."""
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             row = await session.get(TopUp, account_id)
@@ -288,52 +296,68 @@ class TopUps:
         problem: str | None = None,
     ) -> None:
         async with self._database.transaction() as session:
-            kept = await session.get(ProviderRequest, (row.account_id, row.key))
-            assert kept is not None
-            provider_requests.finish(kept, state, now, problem=problem)
-            session.add(kept)
+            await provider_requests.finish(session, row, state, now, problem=problem)
 
 
 def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) -> None:
     if offer.interval is not Interval.ONCE:
-        raise InvalidInputError("Only a pack can be bought by itself.", field="offer")
+        raise InvalidInputError("Only a pack can be bought automatically.", field="offer")
     if not 1 <= threshold_executions <= MAX_THRESHOLD:
         raise InvalidInputError(
-            f"A threshold is 1 to {MAX_THRESHOLD:,}.", field="threshold_executions"
+            f"The threshold must be from 1 to {MAX_THRESHOLD:,}.", field="threshold_executions"
         )
     if not offer.price_minor <= monthly_cap_minor <= MAX_CAP_MINOR:
-        price = in_words(offer.price_minor, offer.currency)
         raise InvalidInputError(
-            f"A cap is at least the price of {price}.", field="monthly_cap_minor"
+            f"The cap must be at least the price of the pack, {offer.price}.",
+            field="monthly_cap_minor",
         )
 
 
 def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
-    """The invoice that was made for it and is neither paid nor void."""
-    over = (InvoiceStatus.PAID, InvoiceStatus.VOID)
+    """Its invoice, unless that is paid or void."""
+    final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
     invoices = snapshot.invoices if snapshot else []
     return next(
         (
             each.provider_id
             for each in invoices
-            if each.request_key == row.key and each.status not in over
+            if each.request_key == row.key and each.status not in final
         ),
         None,
     )
 
 
-async def _needed(
-    session: AsyncSession, now: datetime, *, after: int = 0, only: int | None = None
-) -> list[int]:
-    """Accounts with fewer executions left than they ordered, and no purchase under way. Expired
-    holds are left; what a stop keeps from being used is no reason to buy more."""
+async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:
     connection = await session.connection()
-    values = {"now": now, "after": after, "only": only, "most": PAGE_ACCOUNTS}
+    values = {"accounts": list(account_ids), "token": uuid.uuid4().hex}
+    await connection.execute(ANNOUNCE, values)
+
+
+async def _needed(
+    session: AsyncSession,
+    now: datetime,
+    *,
+    after: int = 0,
+    only: Sequence[int] | None = None,
+) -> list[int]:
+    """Accounts below their threshold without a purchase in progress. What expired reservations
+    hold counts as left; executions of a stopped plan are no reason to buy more."""
+    connection = await session.connection()
+    accounts = None if only is None else list(only)
+    most = PAGE_ACCOUNTS if accounts is None else len(accounts)
+    values = {"now": now, "after": after, "only": accounts, "most": most}
     return [row[0] for row in await connection.execute(NEEDED, values)]
 
 
+async def _fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
+    """Whether a purchase keeps the month within the cap, which is in the same currency."""
+    spent = Money(await _spent_minor(session, row.account_id, now), row.currency)
+    cap = Money(row.monthly_cap_minor, row.currency)
+    return price.currency == cap.currency and spent + price <= cap
+
+
 async def _spent_minor(session: AsyncSession, account_id: int, now: datetime) -> int:
-    """Of this calendar month (UTC): all that is paid or may yet be."""
+    """Everything that is paid or may still be, in this calendar month (UTC)."""
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     query = (
         select(ProviderRequest)

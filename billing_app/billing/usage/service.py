@@ -1,4 +1,4 @@
-"""Usage: by day from the daily rows, and the ledger's events a page at a time."""
+"""Usage: by day from the daily rows, and events of the ledger page by page."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class GroupBy(StrEnum):
 
 
 def start_of(day: date) -> datetime:
-    """The first moment of a UTC day."""
+    """Midnight at the start of a UTC day."""
     return datetime.combine(day, time(), UTC)
 
 
@@ -47,7 +47,7 @@ class Days:
         if self.last < self.first:
             raise InvalidInputError("from must not be after to.", field="from")
         if (self.last - self.first).days >= MAX_DAYS:
-            raise InvalidInputError(f"At most {MAX_DAYS} days at a time.", field="from")
+            raise InvalidInputError(f"A range can have at most {MAX_DAYS:,} days.", field="from")
         if self.last.year > LAST_YEAR:
             raise InvalidInputError("The day is out of range.", field="to")
 
@@ -88,7 +88,7 @@ class DailyRow:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Net executions per day of late; None: too little to tell."""
+    """Recent net executions per day; None: there was too little use for an estimate."""
 
     executions_per_day: float
     days_left: int | None
@@ -97,9 +97,9 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events; empty fields leave all. `workflow` "" means events without one.
+    """Which events; None: all. `workflow` "" means events without one.
 
-    `first` and `last`: UTC days, included; each closes its end.
+    `first` and `last` are UTC days, both included; None: no limit.
     """
 
     kind: EventKind | None = None
@@ -119,7 +119,7 @@ class EventFilter:
 
 
 class LedgerSort(StrEnum):
-    """What the ledger's own key gives: an account may have millions of events."""
+    """Only by the ledger's primary key: an account may have millions of events."""
 
     AT = "at"
 
@@ -179,7 +179,7 @@ async def read_usage(
 async def read_daily(
     database: Database, actor: Actor, account_id: str, *, days: Days, group_by: GroupBy
 ) -> list[DailyRow]:
-    """A row for each day (and workflow, or user) with anything in it, by day, then group.
+    """A row for each day (and workflow, or user) with any usage, by day, then group.
 
     Raises AccountNotFoundError.
     """
@@ -201,7 +201,7 @@ async def read_daily(
 async def read_pace(
     database: Database, actor: Actor, account_id: str, *, remaining: int, today: date
 ) -> Pace:
-    """The mean of the last PACE_DAYS days, or of those since the first use when that is less.
+    """The mean of the last PACE_DAYS days, or of the days since the first use if fewer.
 
     Raises AccountNotFoundError.
     """
@@ -233,12 +233,12 @@ async def list_events(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[EventView]:
-    """Events by time, newest first unless told. Raises AccountNotFoundError, InvalidInputError."""
+    """Events by time, newest first by default. Raises AccountNotFoundError, InvalidInputError."""
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         after = _number_of(cursor, account.id) if cursor is not None else None
-        found = await _read_events(
+        events = await _read_events(
             session,
             account.id,
             where or EventFilter(),
@@ -246,14 +246,14 @@ async def list_events(
             descending=by is None or by.descending,
             limit=limit + 1,
         )
-    page = found[:limit]
-    return Page(items=page, next_cursor=page[-1].id if len(found) > limit else None)
+    page = events[:limit]
+    return Page(items=page, next_cursor=page[-1].id if len(events) > limit else None)
 
 
 async def list_workflows(
     database: Database, actor: Actor, account_id: str, *, days: Days
 ) -> list[str]:
-    """The workflows with usage in these days, most used first; "" for none named."""
+    """The workflows used in these days, most used first; "" for events without one."""
     rows = await read_usage(database, actor, account_id, days=days, group_by=GroupBy.WORKFLOW)
     return [row.group for row in sorted(rows, key=lambda row: -row.net)]
 
@@ -261,7 +261,7 @@ async def list_workflows(
 async def export_events(
     database: Database, actor: Actor, account_id: str, where: EventFilter
 ) -> AsyncIterator[list[EventView]]:
-    """All events newest first, EXPORT_ROWS at a time; the first block is authorized too."""
+    """All events, newest first, EXPORT_ROWS at a time; each block is authorized."""
     before: int | None = None
     while True:
         async with database.reading() as session:
@@ -284,7 +284,7 @@ async def _read_events(
     descending: bool,
     limit: int,
 ) -> list[EventView]:
-    """From the event numbered `after` on, in the order of the ledger's own key."""
+    """The events after number `after`, in the order of the ledger's primary key."""
     conditions = ["account_id = :account"]
     values: dict[str, Any] = {"account": account_id, "limit": limit}
     order = "DESC" if descending else "ASC"
@@ -292,10 +292,10 @@ async def _read_events(
         conditions.append(f"number {'<' if descending else '>'} :after")
         values["after"] = after
     for name in ("kind", "workflow", "user_id"):
-        wanted = getattr(where, name)
-        if wanted is not None:
+        value = getattr(where, name)
+        if value is not None:
             conditions.append(f"{name} = :{name}")
-            values[name] = wanted
+            values[name] = value
     for name, comparison, moment in (("since", ">=", where.since), ("until", "<", where.until)):
         if moment is not None:
             conditions.append(f"number {comparison} :{name}")
@@ -330,7 +330,7 @@ def _event_view(account_id: int, row: Any) -> EventView:
 
 
 def first_number(at: datetime) -> int:
-    """The lowest number that something of this moment has: they are microseconds since 1970."""
+    """The lowest event number at this moment; numbers are microseconds since 1970."""
     return (at - EPOCH) // MICROSECOND
 
 

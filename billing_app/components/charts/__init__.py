@@ -1,1 +1,1 @@
-"""Charts: pure functions from a pandas frame to a Plotly figure, and the parts that show them."""
+"""Charts: pure functions from a pandas frame to a Plotly figure, and components to show them."""

@@ -1,4 +1,4 @@
-"""How a figure stands on a page."""
+"""Charts and legends on a page."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from plotly.graph_objs.layout import Template
 from reflex.vars import ArrayVar
 
 from billing_app.components.charts.template import DARK_TEMPLATE, LIGHT_TEMPLATE
-from billing_app.components.numbers import Words
+from billing_app.components.numbers import Text
 
 
-def chart(figure: rx.Var[go.Figure], *, label: Words, height_px: int) -> rx.Component:
-    """A figure in the colours of the reader's mode; `label` says in words what it shows."""
+def chart(figure: rx.Var[go.Figure], *, label: Text, height_px: int) -> rx.Component:
+    """A figure in the reader's colour mode; `label` is its accessible name."""
     colours = rx.color_mode_cond(
         light=rx.Var.create(LIGHT_TEMPLATE), dark=rx.Var.create(DARK_TEMPLATE)
     )
@@ -32,7 +32,7 @@ def chart(figure: rx.Var[go.Figure], *, label: Words, height_px: int) -> rx.Comp
 
 
 def legend(keys: ArrayVar[Any]) -> rx.Component:
-    """Names the series of a chart; each key has a name, a total and its colour slot."""
+    """The series of a chart, with name, total and colour."""
     return rx.el.ul(
         rx.foreach(
             keys,

@@ -1,4 +1,4 @@
-"""Figures of executions over days."""
+"""Figures of executions per day."""
 
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -10,8 +10,8 @@ from billing_app.components.charts.template import BOTTOM_PX, LIMIT_COLOUR, base
 
 MAX_SERIES: Final = 6
 FEW: Final = 4
-OTHERS: Final = "Others"
-UNNAMED: Final = "Not named"
+OTHERS: Final = "Other"
+UNNAMED: Final = "Unnamed"
 FEW_DAYS: Final = 7
 LABEL_SHARE: Final = 0.06
 SECOND_LINE_PX: Final = 16
@@ -20,11 +20,10 @@ SECOND_LINE_PX: Final = 16
 def by_day_and_group(
     frame: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp
 ) -> pd.DataFrame:
-    """Every day from first to last by group, in the order of names, so that a group keeps its
-    colour when others overtake it; small groups are summed.
+    """Every day from first to last by group, sorted by name so that a group keeps its colour.
 
-    `frame` has the columns day, group, executions. More than MAX_SERIES groups keep the largest
-    ones and put the rest together as OTHERS, last.
+    `frame` has the columns day, group, executions. Only the MAX_SERIES largest groups are kept;
+    the rest are summed as OTHERS, last.
     """
     days = pd.date_range(first, last, freq="D")
     if frame.empty:
@@ -45,13 +44,13 @@ def _by_name(group: str) -> tuple[str, str]:
 
 
 def executions_per_day(table: pd.DataFrame) -> go.Figure:
-    """Stacked bars: a row of `table` is a day, a column is a group, in the order of the stack."""
+    """Stacked bars: a row of `table` is a day, a column is a group, in stack order."""
     days = _days(table)
     bars = [
         go.Bar(
             name=str(group),
             x=days,
-            # A day without executions has no bar, and no line in the hover's list either.
+            # None leaves a day without executions out of the hover list.
             y=[count or None for count in table[group].tolist()],
             hovertemplate="%{y:,}",
             marker={"line": {"width": 0}},
@@ -66,7 +65,7 @@ def executions_per_day(table: pd.DataFrame) -> go.Figure:
 
 
 def counts_per_day(table: pd.DataFrame) -> go.Figure:
-    """Bars beside each other: a row of `table` is a day, a column is what was counted."""
+    """Grouped bars: a row of `table` is a day, a column is what was counted."""
     figure = executions_per_day(table)
     figure.update_layout(barmode="group")
     few = table.empty or int(table.to_numpy().max()) <= FEW
@@ -77,14 +76,14 @@ def counts_per_day(table: pd.DataFrame) -> go.Figure:
 def cumulative(
     table: pd.DataFrame, *, already_used: int = 0, limit: int | None = None
 ) -> go.Figure:
-    """The running sum of all groups on top of `already_used`, and the limit to stay below.
+    """The running sum of all groups on top of `already_used`, and a line at the limit.
 
-    `already_used` is negative when a part of the first day's sum does not count.
+    `already_used` is negative if part of the first day's sum does not count.
     """
     days = _days(table)
     sums = running_sums(table, already_used)
     if len(days) == 1:
-        # One point is no line: it rises from where the day before ended.
+        # One point makes no line: start where the day before ended.
         days = [_day_before(days[0]), *days]
         sums = [max(0, already_used), *sums]
     area = go.Scatter(
@@ -100,11 +99,11 @@ def cumulative(
     figure = go.Figure([area], base_layout())
     if limit is not None and days:
         figure.add_trace(_limit_line(days, limit))
-        # On the left, where the line is lowest.
+        # On the left, where the area is lowest.
         figure.add_annotation(
             x=days[0],
             y=limit,
-            text=f"{limit:,} in all",
+            text=f"{limit:,} in total",
             showarrow=False,
             xanchor="left",
             yanchor="top",
@@ -122,7 +121,7 @@ def running_sums(table: pd.DataFrame, already_used: int) -> list[int]:
 
 
 def _with_room(days: list[str]) -> list[str]:
-    """The range of an axis that has room for half of the first and of the last day's label."""
+    """An axis range with room for half of the first and last labels."""
     first, last = datetime.fromisoformat(days[0]), datetime.fromisoformat(days[-1])
     room = LABEL_SHARE * (last - first)
     return [(first - room).isoformat(), (last + room).isoformat()]
@@ -160,5 +159,5 @@ def _date_axis(figure: go.Figure, days: list[str]) -> None:
         bottom_px = BOTTOM_PX + SECOND_LINE_PX
         figure.update_layout(margin_b=bottom_px, bargap=0.1, barcornerradius=0)
     if len(days) <= FEW_DAYS:
-        # Left alone, Plotly would divide the days and write each of them several times.
+        # Plotly would otherwise divide the days and label each of them several times.
         figure.update_xaxes(tickmode="array", tickvals=days)

@@ -1,4 +1,4 @@
-"""One look for every figure, in light and in dark."""
+"""The Plotly templates for light and dark."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -39,7 +39,7 @@ DARK: Final = Palette(
 
 
 def template(palette: Palette) -> go.layout.Template:
-    """The template of one colour mode; figures carry data and no colours of their own."""
+    """The template of one colour mode; figures carry no colours of their own."""
     axis = {
         "showline": False,
         "zeroline": False,
@@ -72,7 +72,7 @@ DARK_TEMPLATE: Final = template(DARK)
 
 
 def base_layout(*, left_px: int = 40) -> go.Layout:
-    """What every figure's layout shares and no template can hold."""
+    """The part of every layout that a template can't hold."""
     return go.Layout(
         template=None,
         autosize=True,

@@ -1,4 +1,4 @@
-"""How callers prove who they are: service keys and browser sessions, both kept hashed."""
+"""How callers authenticate: service keys and browser sessions, both stored as hashes."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from billing_app.db.enums import StaffRole
 class ApiKey(SQLModel, table=True):
     """A service's key: bound to one organization, or to the platform (no organization).
 
-    `staff_role` is what a key with the scope `staff` may do; such a key is the platform's.
+    `staff_role` is the role of a key with the scope `staff`, which belongs to the platform.
     """
 
     __tablename__ = "api_keys"  # pyright: ignore[reportAssignmentType]
@@ -51,7 +51,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """A browser that signed in. The cookie holds the token; only its hash is here."""
+    """A signed-in browser. The cookie holds the token; only its hash is stored."""
 
     __tablename__ = "sessions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("ix_sessions_user_id", "user_id"),)
@@ -65,9 +65,9 @@ class Session(SQLModel, table=True):
 
 
 class PasswordReset(SQLModel, table=True):
-    """A link that was mailed and chooses a new password, once; it is gone when it was used.
+    """A mailed link that resets a password once; using it deletes the row.
 
-    The mail holds the token; only its hash is here.
+    The mail holds the token; only its hash is stored.
     """
 
     __tablename__ = "password_resets"  # pyright: ignore[reportAssignmentType]

@@ -1,4 +1,4 @@
-"""Who there is: organizations, users, memberships, and the accounts that hold balances."""
+"""Organizations, users, memberships, and the accounts that hold balances."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ class Organization(SQLModel, table=True):
 
 
 class User(SQLModel, table=True):
-    """A person. Without e-mail: known only by the id under which a service consumes."""
+    """A person. Without an e-mail address: known only by the id that a service sent."""
 
     __tablename__ = "users"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -46,12 +46,12 @@ class Membership(SQLModel, table=True):
 
 
 class Account(SQLModel, table=True):
-    """Whoever holds a balance: a user of the public organization, or an organization.
+    """The holder of a balance: a user of the public organization, or an organization.
 
-    While `blocked_at` stands nothing new is allowed; the database copies it to the plans.
+    While `blocked_at` is set, no new executions are allowed; the database copies it to the plans.
 
-    `id` is random and positive, so that it says nothing about how many accounts there are and
-    spreads evenly when the schema is distributed.
+    `id` is random and positive: it does not reveal the number of accounts, and it spreads evenly
+    when the schema is distributed.
     """
 
     __tablename__ = "accounts"  # pyright: ignore[reportAssignmentType]

@@ -1,4 +1,4 @@
-"""The ledger, what is held against it, and the answers already given."""
+"""The ledger, reservations, and stored answers."""
 
 from datetime import datetime
 
@@ -23,7 +23,7 @@ class ExecutionEvent(SQLModel, table=True):
     An event that spans plans has one row for each. `number` is the event's time in
     microseconds since 1970, raised where needed so that it is unique within the account.
     No foreign key to the plan: its check would cost the hot path more than the insert, and
-    `billing_app verify` finds what it would (docs/decisions/0003).
+    `billing_app verify` finds what it would find (docs/decisions/0003).
     """
 
     __tablename__ = "execution_events"  # pyright: ignore[reportAssignmentType]
@@ -64,7 +64,7 @@ class ExecutionEvent(SQLModel, table=True):
 
 
 class Reservation(SQLModel, table=True):
-    """Executions held for a run that has begun."""
+    """Executions reserved for a run that has begun."""
 
     __tablename__ = "reservations"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -101,7 +101,7 @@ class Reservation(SQLModel, table=True):
 
 
 class ReservationHold(SQLModel, table=True):
-    """What a reservation holds of one plan."""
+    """The part of a reservation that one plan provides."""
 
     __tablename__ = "reservation_holds"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -124,10 +124,10 @@ class ReservationHold(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """An answer that was given, to be given again byte for byte.
+    """A stored answer, to be replayed byte for byte.
 
-    `key` begins with the namespace: `k:` for a caller's Idempotency-Key, others for
-    operations that are idempotent by what they name.
+    `key` begins with its namespace: `k:` for a caller's Idempotency-Key, others for operations
+    that are idempotent without one (executions/idempotency.py).
     """
 
     __tablename__ = "idempotency_keys"  # pyright: ignore[reportAssignmentType]

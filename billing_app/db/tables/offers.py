@@ -13,7 +13,7 @@ from billing_app.db.tables.plans import QUEUE_PRIORITY
 class Offer(SQLModel, table=True):
     """An entry of the catalogue. It can be bought once it has a version and is not archived.
 
-    `published_revision` is the draft's that the newest version says; 0: no draft's.
+    `published_revision` is the draft revision of the newest version; 0: it had no draft.
     """
 
     __tablename__ = "offers"  # pyright: ignore[reportAssignmentType]
@@ -31,7 +31,7 @@ class Offer(SQLModel, table=True):
 
 
 class OfferVersion(SQLModel, table=True):
-    """What was sold. A row never changes once it is there; a new price is a new version.
+    """The terms of an offer. Immutable: a new price is a new version.
 
     A pack's plan ends after `valid_days` (None: never). Plans are used in the order of their
     `priority`. With `overage` soft, executions beyond the plan cost `overage_unit_price_minor`
@@ -80,9 +80,9 @@ class OfferVersion(SQLModel, table=True):
 
 
 class OfferDraft(SQLModel, table=True):
-    """What an offer shall say next, a row for each edit: the newest is the draft.
+    """The draft of an offer's next version: a row for each edit, the newest is current.
 
-    Older rows tell what somebody changed while another was editing.
+    Older rows show what someone else changed while a person was editing.
     """
 
     __tablename__ = "offer_drafts"  # pyright: ignore[reportAssignmentType]

@@ -1,4 +1,4 @@
-"""Executions beyond the plan as money: limits, reports to the meter, what was billed."""
+"""Overage as money: limits, reports to the provider's meter, bills and settlements."""
 
 from datetime import date, datetime
 
@@ -10,7 +10,7 @@ from billing_app.db.enums import ReportState
 
 
 class OverageLimit(SQLModel, table=True):
-    """What an account wants to spend on overage in a period, at most; no row: the offer's limit."""
+    """An account's own limit of overage in a period; no row: the offer's limit applies."""
 
     __tablename__ = "overage_limits"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -30,10 +30,10 @@ class OverageLimit(SQLModel, table=True):
 
 
 class MeterReport(SQLModel, table=True):
-    """Overage of a plan on a day that is told to the provider's meter, as of `at`.
+    """A report of a plan's overage on a day to the provider's meter, as of `at`.
 
-    Written before it is sent; its key is its identifier there. The reports of a day that are done
-    add up to what the meter was told; negative when executions were given back.
+    Written before it is sent; its key is its identifier there. A day's finished reports add up to
+    the meter's count; negative when executions were given back.
     """
 
     __tablename__ = "meter_reports"  # pyright: ignore[reportAssignmentType]
@@ -64,9 +64,9 @@ class MeterReport(SQLModel, table=True):
 
 
 class OverageBill(SQLModel, table=True):
-    """What the provider's final invoices bill of a plan's overage, as last seen.
+    """The amount of a plan's overage on the provider's final invoices, as last synchronized.
 
-    `is_open`: an invoice that is still a draft will bill more of it.
+    `is_open`: a draft invoice will bill more of it.
     """
 
     __tablename__ = "overage_bills"  # pyright: ignore[reportAssignmentType]
@@ -82,7 +82,7 @@ class OverageBill(SQLModel, table=True):
 class OverageSettlement(SQLModel, table=True):
     """A difference between a plan's overage and its bills, put on the customer's next invoice.
 
-    Written before it is asked for. Negative: given back.
+    Written before the provider is called. Negative: a credit.
     """
 
     __tablename__ = "overage_settlements"  # pyright: ignore[reportAssignmentType]
@@ -105,9 +105,9 @@ class OverageSettlement(SQLModel, table=True):
 
 
 class TopUp(SQLModel, table=True):
-    """An account's order to buy a pack whenever less than `threshold_executions` are left.
+    """An account's order to buy a pack whenever fewer than `threshold_executions` are left.
 
-    `stopped_because`: why it rests until it is switched on again; None while it stands.
+    `stopped_because`: why it is off until someone turns it on again; None while it is on.
     """
 
     __tablename__ = "top_ups"  # pyright: ignore[reportAssignmentType]

@@ -1,4 +1,4 @@
-"""What the payment provider holds for us, mirrored; what we asked of it; what it told us."""
+"""A mirror of the payment provider's objects; requests to the provider; its events."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ LIVE_STATUSES = "('trialing', 'active', 'past_due', 'unpaid', 'incomplete', 'pau
 
 
 class ProviderCustomer(SQLModel, table=True):
-    """The account's one customer at the provider."""
+    """The account's only customer at the provider."""
 
     __tablename__ = "provider_customers"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index("uq_provider_customers_customer_id", "customer_id", unique=True),)
@@ -54,7 +54,7 @@ class OfferPrice(SQLModel, table=True):
 
 
 class Subscription(SQLModel, table=True):
-    """A subscription as the provider last told us; at most one live for an account."""
+    """A subscription as last read from the provider; at most one live for an account."""
 
     __tablename__ = "subscriptions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -104,7 +104,7 @@ class Subscription(SQLModel, table=True):
 
 
 class Checkout(SQLModel, table=True):
-    """A page at the provider where somebody may pay; at most one open for an account."""
+    """A payment page at the provider; at most one open for an account."""
 
     __tablename__ = "checkouts"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -136,7 +136,7 @@ class Checkout(SQLModel, table=True):
 
 
 class Invoice(SQLModel, table=True):
-    """An invoice as the provider last told us."""
+    """An invoice as last read from the provider."""
 
     __tablename__ = "invoices"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -169,10 +169,10 @@ class Invoice(SQLModel, table=True):
 
 
 class ProviderRequest(SQLModel, table=True):
-    """What we asked of the provider, under which key, written before we asked.
+    """A request to the provider and its idempotency key, written before it is sent.
 
-    A row that stays `pending` was interrupted: asking again with the same key is safe, and
-    reconciliation does.
+    A row that stays `pending` was interrupted: reconciliation repeats it with the same key, which
+    is safe.
     """
 
     __tablename__ = "provider_writes"  # pyright: ignore[reportAssignmentType]
@@ -203,9 +203,9 @@ class ProviderRequest(SQLModel, table=True):
 
 
 class WebhookEvent(SQLModel, table=True):
-    """An event that the provider sent and signed; stored before it is answered.
+    """A signed event from the provider; stored before the request is answered.
 
-    `replays` counts how often staff had it processed anew.
+    `replays` counts how often staff had it processed again.
     """
 
     __tablename__ = "webhook_events"  # pyright: ignore[reportAssignmentType]
@@ -234,8 +234,8 @@ class WebhookEvent(SQLModel, table=True):
 
 
 class Reconciliation(SQLModel, table=True):
-    """A comparison with the provider that went through; the next one takes up events from here,
-    unless it was a dry run. `found` has the differences, the first of them when they are many."""
+    """A finished comparison with the provider; the next one continues with the events after it,
+    unless it was a dry run. `found` has the first differences."""
 
     __tablename__ = "reconciliations"  # pyright: ignore[reportAssignmentType]
 

@@ -1,4 +1,4 @@
-"""What an account holds: plans in a queue by sequence."""
+"""Plans: what an account holds, in a queue."""
 
 from datetime import datetime
 from typing import Final
@@ -11,19 +11,19 @@ from billing_app.db.enums import EndReason, PlanSource, PlanType
 
 QUEUE_PRIORITY: Final = 100
 PACK_PRIORITY: Final = 200
-# Executions beyond all that was bought, paid for afterwards.
+# Overage: executions beyond everything that was bought, billed afterwards.
 OVERAGE_PRIORITY: Final = 1000
 
 
 class Plan(SQLModel, table=True):
-    """So many executions for an account, used in the order of `priority`, then `sequence`.
+    """A number of executions for an account, used in the order of `priority`, then `sequence`.
 
-    `source_reference` names what it was made for (an invoice), so that it is made once.
-    From `suspended_at` on nothing new is taken from it: its payment is overdue. Nor while it is
-    `paused_at` (by staff), or its account is blocked: `blocked_at` is that of the account.
+    `source_reference` names what it was created for (an invoice), so that it is created once.
+    It cannot be used from `suspended_at` on (payment overdue), while `paused_at` is set (by
+    staff), or while its account is blocked (`blocked_at` is the account's).
 
-    `ended_at` is set when the last execution is used, when the plan is cancelled, or when a
-    decision passes by after `ends_at`. A plan whose `ends_at` has passed is over in any case.
+    `ended_at` is set when the last execution is used, when the plan is cancelled, or by the first
+    decision after `ends_at`. A plan whose `ends_at` has passed has ended in any case.
     """
 
     __tablename__ = "plans"  # pyright: ignore[reportAssignmentType]

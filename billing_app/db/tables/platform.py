@@ -1,4 +1,4 @@
-"""Figures of all accounts together, rolled up from the accounts' own rows."""
+"""Totals of all accounts, rolled up from the accounts' own rows."""
 
 from datetime import date, datetime
 
@@ -9,7 +9,7 @@ from billing_app.db.columns import instant
 
 
 class PlatformDay(SQLModel, table=True):
-    """What a UTC day that is over added up to; there is one for each day since the first."""
+    """Totals of a finished UTC day; there is a row for each day since the first."""
 
     __tablename__ = "platform_days"  # pyright: ignore[reportAssignmentType]
 
@@ -31,7 +31,7 @@ class PlatformDenial(SQLModel, table=True):
 
 
 class AccountNearLimit(SQLModel, table=True):
-    """An account that had used most of what it has when it was last looked at."""
+    """An account that had used most of its executions at the last refresh."""
 
     __tablename__ = "accounts_near_limit"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (

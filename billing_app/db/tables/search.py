@@ -1,11 +1,11 @@
-"""How staff find accounts: words of their names, addresses and ids."""
+"""The search index of accounts: words of their names, addresses and ids."""
 
 from sqlalchemy import BigInteger, Index, String
 from sqlmodel import Field, SQLModel
 
 
 class SearchWord(SQLModel, table=True):
-    """A word of an account, its letters folded by `search_fold`; kept by triggers alone.
+    """A word of an account, folded by `search_fold`; written only by triggers.
 
     An organization's account also has the words of its members.
     """

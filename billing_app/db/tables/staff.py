@@ -1,4 +1,4 @@
-"""Who works here, and what they did."""
+"""Staff members, views as customer, and the audit log."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from billing_app.db.enums import StaffRole
 
 
 class StaffMember(SQLModel, table=True):
-    """A user with a role of the house, until `removed_at`."""
+    """A user with a staff role, until `removed_at`."""
 
     __tablename__ = "staff_members"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (one_of("role", StaffRole),)
@@ -33,9 +33,9 @@ class StaffMember(SQLModel, table=True):
 
 
 class StaffView(SQLModel, table=True):
-    """A session through which staff look at an account as its holder does, until `until`.
+    """A session in which staff view an account as its holder sees it, until `until`.
 
-    The row goes when the view ends; when and why it began and ended is in the audit log.
+    The row is deleted when the view ends; the audit log has when and why it began and ended.
     """
 
     __tablename__ = "staff_views"  # pyright: ignore[reportAssignmentType]
@@ -51,13 +51,13 @@ class StaffView(SQLModel, table=True):
 
 
 class AuditEntry(SQLModel, table=True):
-    """What staff did and why; append-only (a trigger refuses changes).
+    """An audit entry: what staff did and why; append-only (a trigger refuses changes).
 
-    Written in the transaction of what it tells. `own_account`: the actor held the account, or was
-    a member of its organization. `subject` names what was changed within the account, or outside
-    of any; `before` and `after` are its figures. An entry that undoes another names it, and each
-    is undone at most once. `request_key` is the caller's: the same one by the same person is the
-    same deed, `request_hash` tells whether it was asked alike.
+    Written in the transaction of the change. `own_account`: the actor held the account, or was a
+    member of its organization. `subject` names what was changed, within the account or outside of
+    any; `before` and `after` are its figures. An entry that undoes another names it, and each is
+    undone at most once. `request_key` is the caller's idempotency key: the same key of the same
+    person is the same repair, and `request_hash` tells whether the request was the same.
     """
 
     __tablename__ = "audit_entries"  # pyright: ignore[reportAssignmentType]

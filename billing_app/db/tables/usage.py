@@ -1,4 +1,4 @@
-"""Usage by day, kept in the transaction of the event it counts."""
+"""Usage by day, updated in the transaction of the events that it counts."""
 
 from datetime import date
 
@@ -16,7 +16,7 @@ class DailyUsage(SQLModel, table=True):
     __table_args__ = (
         PrimaryKeyConstraint(
             *("account_id", "day", "workflow", "user_id"),
-            # A year of days is read from the key alone: 2 ms instead of 15 for 10,000 rows.
+            # A year is read by an index-only scan: 2 ms instead of 15 for 10,000 rows.
             postgresql_include=["used", "refunded"],
         ),
         CheckConstraint("used >= 0 AND refunded >= 0", name="not_negative"),
@@ -35,7 +35,7 @@ class DailyUsage(SQLModel, table=True):
 
 
 class DailyOverage(SQLModel, table=True):
-    """Executions beyond what was bought, on a UTC day: those of a plan whose source is overage."""
+    """Overage of a UTC day: executions of a plan whose source is overage."""
 
     __tablename__ = "daily_overage"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (

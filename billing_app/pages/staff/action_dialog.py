@@ -6,7 +6,7 @@ import reflex as rx
 
 from billing_app.components.controls import Handler
 from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
-from billing_app.components.numbers import Words
+from billing_app.components.numbers import Text
 
 NOT_SHOWN: Final = "It is recorded in the audit log."
 SHOWN: Final = "The customer sees it in their history."
@@ -16,8 +16,8 @@ def action_dialog(
     state: Any,
     name: str,
     *fields: rx.Component,
-    title: Words,
-    words: Words,
+    title: Text,
+    words: Text,
     on_submit: Handler,
     confirm: str = "",
     hint: str = NOT_SHOWN,
@@ -40,7 +40,7 @@ def action_dialog(
     )
 
 
-def form_foot(confirm: Words, on_cancel: Handler, *, is_danger: bool = False) -> rx.Component:
+def form_foot(confirm: Text, on_cancel: Handler, *, is_danger: bool = False) -> rx.Component:
     look = "button danger" if is_danger else "button strong"
     return dialog_foot(
         rx.el.button("Cancel", type="button", class_name="button", on_click=on_cancel),

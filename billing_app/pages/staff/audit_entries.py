@@ -44,7 +44,7 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                 rx.cond(
                     row.figures != "", rx.el.span(row.figures, class_name="row-note wide-only")
                 ),
-                class_name="entry-what",
+                class_name="entry-text",
             ),
             row.at,
             "wrap",

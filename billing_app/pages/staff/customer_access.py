@@ -41,7 +41,7 @@ def access() -> rx.Component:
             "People",
             (
                 Column("Name", PersonSort.NAME),
-                Column("E-mail", PersonSort.EMAIL, is_wide_only=True),
+                Column("Email", PersonSort.EMAIL, is_wide_only=True),
                 Column("Role"),
                 Column("Since", PersonSort.SINCE, is_right=True, is_wide_only=True),
             ),

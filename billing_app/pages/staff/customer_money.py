@@ -138,7 +138,7 @@ def _outside(
             words,
             rx.icon("external-link", aria_hidden="true"),
             href=url,
-            class_name="text-link outside",
+            class_name="text-link external",
             custom_attrs={"target": "_blank", "rel": "noreferrer", **named},
         ),
         rx.el.code(provider_id, title=provider_id, class_name="code"),

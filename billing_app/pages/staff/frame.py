@@ -6,16 +6,16 @@ import reflex as rx
 
 from billing_app import routes
 from billing_app.components.controls import native_link
-from billing_app.components.feedback import empty, out_of_date, page_bones
+from billing_app.components.feedback import empty, out_of_date, page_skeleton
 from billing_app.components.numbers import badge
 from billing_app.pages.frame import (
     brand,
     colour_mode_button,
     known,
-    leave_forms,
     navigation,
     page_name,
     person_menu,
+    sign_out_forms,
     unreadable,
     viewing_banner,
 )
@@ -36,7 +36,7 @@ def console(content: rx.Component, *, path: str, state: Any) -> rx.Component:
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
         rx.cond(state.is_hidden, _not_found(), _page(content, path, state)),
-        leave_forms(),
+        sign_out_forms(),
     )
 
 
@@ -50,7 +50,7 @@ def unknown(what: str, way: str, path: str) -> rx.Component:
             action=rx.link(way, href=path, class_name="button"),
         ),
         rx.el.h1(what, class_name="visually-hidden"),
-        class_name="lonely",
+        class_name="standalone",
     )
 
 
@@ -65,7 +65,7 @@ def _not_found() -> rx.Component:
         ),
         rx.el.h1("Not found", class_name="visually-hidden"),
         id="content",
-        class_name="lonely",
+        class_name="standalone",
         tab_index=-1,
     )
 
@@ -87,7 +87,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
             rx.cond(
                 state.is_ready,
                 rx.el.div(stale, _said(state), content, class_name="main-inner"),
-                rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_bones()),
+                rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
             ),
             id="content",
             class_name="main",
@@ -158,7 +158,7 @@ def _said(state: Any) -> rx.Component:
                 on_click=state.dismiss,
                 custom_attrs={"aria-label": "Dismiss"},
             ),
-            class_name=rx.cond(result.is_bad, "notice said bad", "notice said good"),
+            class_name=rx.cond(result.is_bad, "notice result bad", "notice result good"),
             role="status",
         ),
     )

@@ -10,7 +10,7 @@ from billing_app import routes
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.operations.jobs import JobSort
 from billing_app.billing.staff.operations.provider_events import EventSort
-from billing_app.components.cards import live_mark, page_head
+from billing_app.components.cards import live_indicator, page_head
 from billing_app.components.controls import Handler, native_link
 from billing_app.components.dialogs import (
     choice_field,
@@ -54,7 +54,7 @@ def staff_operations() -> rx.Component:
             page_head(
                 "Operations",
                 "Webhooks, reconciliation and background jobs",
-                live_mark(is_broken=State.is_broken),
+                live_indicator(is_broken=State.is_broken),
             ),
             rx.tabs.root(
                 rx.tabs.list(
@@ -106,7 +106,7 @@ def _webhook(row: ObjectVar[WebhookLine]) -> rx.Component:
         cell(row.received, "soft wide-only"),
         lead_cell(
             rx.el.span(
-                rx.el.span(row.type, class_name="row-words"),
+                rx.el.span(row.type, class_name="row-text"),
                 account_link(row.account_id, row.account),
                 class_name="row-title",
             ),

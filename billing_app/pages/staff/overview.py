@@ -5,7 +5,7 @@ from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.billing.staff.operations.metrics import NearSort
-from billing_app.components.cards import bare_card, card, columns, live_mark, page_head
+from billing_app.components.cards import bare_card, card, columns, live_indicator, page_head
 from billing_app.components.charts.chart import chart, legend
 from billing_app.components.controls import segments
 from billing_app.components.feedback import empty
@@ -23,7 +23,7 @@ SMALL_CHART_HEIGHT_PX = 200
 
 
 def staff_overview() -> rx.Component:
-    """The figures of docs/metrics.md."""
+    """The figures of docs/reference/metrics.md."""
     return console(
         rx.fragment(
             page_head(
@@ -35,7 +35,7 @@ def staff_overview() -> rx.Component:
                     chosen=State.preset,
                     on_choose=State.choose_preset,
                 ),
-                live_mark(is_broken=State.is_broken),
+                live_indicator(is_broken=State.is_broken),
             ),
             _numbers(),
             _executions(),

@@ -84,7 +84,7 @@ def _members() -> rx.Component:
         "Members",
         (
             Column("Name", MemberSort.NAME),
-            Column("E-mail", MemberSort.EMAIL, is_wide_only=True),
+            Column("Email", MemberSort.EMAIL, is_wide_only=True),
             Column("Role", MemberSort.ROLE),
             Column("Since", MemberSort.SINCE, is_wide_only=True),
             Column(ACTIONS, is_right=True),
@@ -137,7 +137,7 @@ def _row_button(words: str, whom: rx.Var[str], on_click: Handler) -> rx.Componen
 
 
 def _dialogs() -> rx.Component:
-    email = field("E-mail", "email", kind="email", hint="New users get a password.")
+    email = field("Email", "email", kind="email", hint="New users get a password.")
     return rx.fragment(
         action_dialog(
             State,

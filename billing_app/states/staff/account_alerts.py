@@ -24,7 +24,7 @@ def _overdue(since: datetime, stop: Stop | None) -> str:
     start = f"A payment has been overdue since {formatting.day(since)}"
     if stop is None:
         return f"{start}."
-    if stop.is_over:
+    if stop.is_in_force:
         return f"{start}: runs are refused since {formatting.day(stop.at)}."
     return f"{start}: runs go on until {formatting.day(stop.at)}."
 

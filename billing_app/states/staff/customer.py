@@ -124,7 +124,7 @@ PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionState):
     """Reads the header always, and the part that is open."""
 
-    refresh_seconds = 4.0
+    refresh_polls = 3
     tables: ClassVar[dict[str, Table]] = {
         PLANS: Table(
             By(PlanSort.QUEUE, descending=True), frozenset({PlanSort.NAME, PlanSort.STATE})

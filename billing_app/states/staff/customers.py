@@ -45,7 +45,7 @@ STATUSES = {
 class StaffCustomersState(Listing, StaffPage, SessionState):
     """The rows of the open page."""
 
-    refresh_seconds = 15.0
+    refresh_polls = 10
     tables: ClassVar[dict[str, Table]] = {
         CUSTOMERS: Table(By(CustomerSort.MADE, descending=True), frozenset({CustomerSort.WORD}))
     }
@@ -63,6 +63,7 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
                 staff,
                 self._where(sort_of(by)),
                 now=datetime.now(UTC),
+                seconds=get_services().settings.search_seconds,
                 **page,
             )
 

@@ -65,7 +65,7 @@ HELD: Final = "held"
 class StaffOffersState(Listing, StaffPage, SessionState):
     """The list, by name, state and interval."""
 
-    refresh_seconds = 15.0
+    refresh_polls = 10
     tables: ClassVar[dict[str, Table]] = {
         OFFERS: Table(
             By(OfferSort.POSITION),
@@ -96,7 +96,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     The form is the reader's own until it is saved; `revision` is the draft that it started from.
     """
 
-    refresh_seconds = 10.0
+    refresh_polls = 7
     tables: ClassVar[dict[str, Table]] = {
         VERSIONS: Table(By(VersionSort.VERSION, descending=True)),
         HOLDERS: Table(By(HolderSort.ACCOUNT), rising=frozenset(HolderSort)),

@@ -77,7 +77,7 @@ MAX_PROBLEM_LENGTH: Final = 160
 class StaffOperationsState(Listing, StaffPage, SessionState):
     """The open tab and the open dialog."""
 
-    refresh_seconds = 3.0
+    refresh_polls = 2
     tables: ClassVar[dict[str, Table]] = {
         WEBHOOKS: Table(By(EventSort.RECEIVED, descending=True), frozenset({EventSort.TYPE})),
         COMPARISONS: Table(By(ReconciliationSort.BEGAN, descending=True)),

@@ -40,7 +40,7 @@ NEAR: Final = "near"
 class StaffOverviewState(Listing, StaffPage, SessionState):
     """Numbers, charts, and accounts near their limit."""
 
-    refresh_seconds = 10.0
+    refresh_polls = 7
     tables: ClassVar[dict[str, Table]] = {
         NEAR: Table(By(NearSort.LEFT), rising=frozenset({NearSort.LEFT}))
     }

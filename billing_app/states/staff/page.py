@@ -1,6 +1,5 @@
 """What every console page has: the staff member, what they may do, and the last result."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.access.permissions import Action, may
 from billing_app.states import formatting
-from billing_app.states.change_polling import BACK_OFF_SECONDS, PATIENCE_SECONDS, is_connected
-from billing_app.states.session import SessionState, leave_for_sign_in
+from billing_app.states.change_polling import is_connected, pause
+from billing_app.states.session import SessionState, leave_for_sign_in, patience
 
 FAILED = "The server could not do this. Nothing was changed; try again."
 
@@ -39,13 +38,13 @@ class Notice:
 
 
 class StaffPage(Page, mixin=True):
-    """Reads when the page opens and every `refresh_seconds` while it is open.
+    """Reads when the page opens and every `refresh_polls` while it is open.
 
     A page's state inherits from this and from SessionState, and reads in `_read`. The page is
     hidden from everyone but staff; the services authorize every call regardless.
     """
 
-    refresh_seconds: ClassVar[float] = 5.0
+    refresh_polls: ClassVar[int] = 3
 
     is_ready: rx.Field[bool] = rx.field(False)
     is_broken: rx.Field[bool] = rx.field(False)
@@ -78,7 +77,7 @@ class StaffPage(Page, mixin=True):
         async with self:
             visit, token = self._visit, self.router.session.client_token
         while await is_connected(token):
-            await asyncio.sleep(BACK_OFF_SECONDS if self.is_broken else self.refresh_seconds)
+            await pause(polls=self.refresh_polls, is_broken=self.is_broken)
             async with self:
                 if self._visit != visit:
                     return
@@ -109,7 +108,7 @@ class StaffPage(Page, mixin=True):
 
     async def _refresh(self) -> EventSpec | None:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with patience():
                 return await self._read_all()
         except Exception as error:
             # Whatever it is, the page keeps what it shows, says so, and tries again.

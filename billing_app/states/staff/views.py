@@ -330,7 +330,7 @@ class JobLine:
 
 @dataclass(frozen=True, slots=True)
 class PlatformFigures:
-    """The figures of all accounts, in words; docs/metrics.md defines each."""
+    """The figures of all accounts, in words; docs/reference/metrics.md defines each."""
 
     executions: str = ""
     executions_note: str = ""

@@ -1,1 +1,1 @@
-"""Stripe's own types, read from the installed SDK: what requests may and answers must hold."""
+"""Stripe's own types, read from the installed SDK: the contract of requests and answers."""

@@ -1,29 +1,26 @@
-"""Checks an answer against the SDK's class for it: every field it declares, and no other."""
+"""Checks an answer against the SDK's class for it: all the fields it declares and no others."""
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from stripe._list_object import ListObject
 from stripe._stripe_object import StripeObject
 
 from billing_app.stripe_sandbox.contract import sdk
+from billing_app.stripe_sandbox.contract.fits import PAGES, SCALARS, Checked, answer_fits
 
 Problems = Iterator[str]
 
-_SCALARS: dict[Any, Callable[[Any], bool]] = {
-    int: lambda value: isinstance(value, int) and not isinstance(value, bool),
-    float: lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    str: lambda value: isinstance(value, str),
-    bool: lambda value: isinstance(value, bool),
-    Decimal: lambda value: isinstance(value, str),
-}
-
 
 def problems_of_answer(answer: Any) -> list[str]:
-    """What is wrong with an answer, in words; empty when it holds to the SDK's class."""
+    """What is wrong with an answer; empty if it fits the SDK's class."""
+    return [] if answer_fits(answer) else explain(answer)
+
+
+def explain(answer: Any) -> list[str]:
+    """The problems of an answer, found by the full walk through it."""
     if not isinstance(answer, dict) or "object" not in answer:
         return ["the answer is not a Stripe object"]
     return list(_object(answer, str(answer["object"])))
@@ -31,12 +28,12 @@ def problems_of_answer(answer: Any) -> list[str]:
 
 def _object(value: dict[str, Any], path: str) -> Problems:
     name = value["object"]
-    if name in ("list", "search_result"):
-        yield from _page(value, path)
-    elif value.get("deleted") is True:
+    if isinstance(value, Checked) or value.get("deleted") is True:
         yield from ()
+    elif name in PAGES:
+        yield from _page(value, path)
     elif (cls := sdk.object_class(name)) is None:
-        yield f"{path}: the SDK knows no object {name!r}"
+        yield f"{path}: the SDK has no object {name!r}"
     else:
         yield from _fields(cls, value, path)
 
@@ -77,7 +74,7 @@ def _value(kind: Any, value: Any, path: str) -> Problems:
         yield from check(get_args(kind)[0], value, path)
     elif inspect.isclass(kind) and issubclass(kind, StripeObject):
         yield from _nested(kind, value, path)
-    elif kind in _SCALARS and not _SCALARS[kind](value):
+    elif kind in SCALARS and not SCALARS[kind](value):
         yield f"{path}: expected {kind.__name__}, got {type(value).__name__}"
 
 

@@ -1,6 +1,5 @@
-"""Blank objects: every field an SDK class declares, with what Stripe sends when nothing is set."""
+"""Blank objects: every field an SDK class declares, with the value Stripe sends when unset."""
 
-import copy
 import inspect
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
@@ -9,8 +8,9 @@ from stripe._list_object import ListObject
 from stripe._stripe_object import StripeObject
 
 from billing_app.stripe_sandbox.contract import sdk
+from billing_app.stripe_sandbox.copying import copied
 
-# Stripe sends these only when they are asked for with `expand`, or never for a card.
+# Stripe sends these only when the request expands them, or never for a card.
 OMITTED: dict[str, frozenset[str]] = {
     "customer": frozenset({"sources", "subscriptions", "tax_ids", "tax", "cash_balance",
                            "invoice_credit_balance", "business_name", "individual_name"}),
@@ -29,18 +29,18 @@ _MISSING = object()
 
 
 def blank(name: str) -> dict[str, Any]:
-    """A fresh blank object; what Stripe always fills (ids, amounts, enums) is left out.
+    """A fresh blank object, without the fields that Stripe always fills (ids, amounts, enums).
 
-    A field left out and never set is found by the contract check of the answer.
+    The contract check of the answer finds a field that was never filled.
     """
-    return copy.deepcopy(_blank_object(name))
+    return copied(_blank_object(name))
 
 
 @cache
 def _blank_object(name: str) -> dict[str, Any]:
     cls = sdk.object_class(name)
     if cls is None:
-        raise LookupError(f"the SDK knows no object {name!r}")
+        raise LookupError(f"the SDK has no object {name!r}")
     fields = _blank_fields(cls)
     for omitted in OMITTED.get(name, ()):
         fields.pop(omitted, None)
@@ -59,7 +59,7 @@ def _is_type_hash(cls: type, name: str) -> bool:
 
 
 def blank_nested(name: str, *path: str) -> dict[str, Any]:
-    """A fresh blank of a class nested in an object, e.g. `("payment_method", "card")`."""
+    """A fresh blank of a class nested in another, such as `("payment_method", "card")`."""
     cls: Any = sdk.object_class(name)
     for field in path:
         kind = sdk.answer_fields(cls)[field]
@@ -67,7 +67,7 @@ def blank_nested(name: str, *path: str) -> dict[str, Any]:
         if get_origin(members[0]) is list:
             members = get_args(members[0])
         cls = members[0]
-    return copy.deepcopy(_blank_fields(cls))
+    return copied(_blank_fields(cls))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Reads the parameters of a request as `stripe.params` types them, refusing what Stripe refuses."""
+"""Reads a request's parameters as `stripe.params` types them and refuses what Stripe refuses."""
 
 import re
 import typing
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 
 
 class BadParamError(Exception):
-    """A parameter that Stripe would refuse. `code` is Stripe's; `param` is in its bracket form."""
+    """A parameter that Stripe would refuse, with Stripe's `code` and the bracketed `param`."""
 
     def __init__(self, code: str, param: str, message: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class BadParamError(Exception):
 
 
 def read_params(params: type, data: dict[str, Any]) -> dict[str, Any]:
-    """The typed parameters: numbers and booleans parsed, enums checked. Raises BadParamError."""
+    """The typed parameters, with numbers, booleans and enums parsed. Raises BadParamError."""
     return _typed_dict(params, data, "")
 
 

@@ -1,18 +1,22 @@
 """The types of the SDK's generated classes, resolved at run time.
 
-The SDK writes its annotations for type checkers: names are imported under TYPE_CHECKING and nested
+The SDK writes its annotations for type checkers: it imports names under TYPE_CHECKING, and nested
 classes refer to their siblings by bare name. This module resolves them to real types, lazily and
-once per class. `tests/stripe_sandbox/test_contract.py` is the canary for what is relied on here.
+once per class. The canary tests in `tests/stripe_sandbox/test_contract.py` fail when a new SDK
+breaks what this module relies on.
 """
 
 import ast
 import importlib
 import inspect
+import re
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from stripe._api_version import _ApiVersion
@@ -23,6 +27,7 @@ from stripe._stripe_object import StripeObject, UntypedStripeObject
 API_VERSION = _ApiVersion.CURRENT
 REQUEST_OPTIONS = frozenset(RequestOptions.__annotations__)
 UNIONS = (Union, types.UnionType)
+_TYPE_CHECKING = re.compile(r"^if TYPE_CHECKING:\n((?:[ \t]+.*\n|\n)+)", re.MULTILINE)
 
 
 @cache
@@ -37,18 +42,21 @@ def object_class(name: str) -> type[StripeObject] | None:
 
 @cache
 def _type_checking_imports(module_name: str) -> Mapping[str, Any]:
-    tree = ast.parse(inspect.getsource(sys.modules[module_name]))
     names: dict[str, Any] = {}
-    for node in tree.body:
-        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+    for item in _type_checking_block(sys.modules[module_name]):
+        if not isinstance(item, ast.ImportFrom) or not item.module or ".params" in item.module:
             continue
-        for item in node.body:
-            if not isinstance(item, ast.ImportFrom) or not item.module or ".params" in item.module:
-                continue
-            module = importlib.import_module(item.module)
-            for alias in item.names:
-                names[alias.asname or alias.name] = getattr(module, alias.name, Any)
+        module = importlib.import_module(item.module)
+        for alias in item.names:
+            names[alias.asname or alias.name] = getattr(module, alias.name, Any)
     return names
+
+
+def _type_checking_block(module: types.ModuleType) -> list[ast.stmt]:
+    """The statements under `if TYPE_CHECKING:`; parsing whole modules would take a second."""
+    source = Path(str(module.__file__)).read_text()
+    block = _TYPE_CHECKING.search(source)
+    return ast.parse(textwrap.dedent(block[1])).body if block else []
 
 
 @cache
@@ -128,10 +136,10 @@ def params_class(name: str) -> type:
 
 
 def union_members(kind: Any) -> tuple[Any, ...]:
-    """The members of a union without None; an open enum (`Literal[...] | str`) is closed.
+    """The members of a union without None; an open enum (`Literal[...] | str`) counts as closed.
 
     The SDK adds `str` to enums so that old clients accept new values. A stand-in for one version
-    must not invent values, so the enum is taken as it is written.
+    must not invent values, so only the listed ones are valid.
     """
     members = tuple(member for member in get_args(kind) if member is not type(None))
     if any(get_origin(member) is Literal and get_args(member) != ("",) for member in members):

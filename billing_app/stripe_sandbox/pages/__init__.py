@@ -1,1 +1,1 @@
-"""The pages that a person sees: checkout, 3-D Secure, portal, invoices. Plain HTML, no script."""
+"""The pages for people: checkout, 3-D Secure, portal and invoices, in HTML without scripts."""

@@ -1,4 +1,4 @@
-"""Runs what a person does on a page as one undoable step, and sends the events it causes."""
+"""Runs each action on a page as one undoable step and sends the events that it causes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Desk:
-    """What the pages work on."""
+    """What the pages need to act on the sandbox."""
 
     world: World
     deliverer: Deliverer
 
     def act(self, step: Callable[[], T]) -> T:
-        """Runs the step in a savepoint. Raises StripeError with everything undone."""
+        """Runs the step. Raises StripeError with everything undone."""
         try:
             with self.world.store.savepoint():
                 return step()
@@ -31,7 +31,7 @@ class Desk:
             self.deliverer.take_new_events()
 
     def try_to(self, step: Callable[[], object]) -> str:
-        """Runs the step. Returns what went wrong, in words; empty if nothing did."""
+        """Runs the step. Returns Stripe's error message; empty on success."""
         try:
             self.act(step)
         except StripeError as error:
@@ -49,7 +49,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def read_card(form: dict[str, str]) -> CardInput | str:
-    """The card that was typed, or what is wrong with it."""
+    """The card that was entered, or an error message."""
     number = "".join(form.get("number", "").split())
     try:
         month, year = read_expiry(form.get("expiry", ""))

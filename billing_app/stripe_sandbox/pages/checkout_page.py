@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.pages import layout
 from billing_app.stripe_sandbox.pages.actions import desk_of, read_card, read_form
 from billing_app.stripe_sandbox.resources import checkout, checkout_payment
 from billing_app.stripe_sandbox.resources.checkout_payment import Outcome
-from billing_app.stripe_sandbox.resources.payment_intents import complete_challenge
+from billing_app.stripe_sandbox.resources.payment_intent_routes import complete_challenge
 from billing_app.stripe_sandbox.resources.setup_intents import complete_setup_challenge
 
 _VERBS = {"subscription": "Subscribe", "payment": "Pay", "setup": "Save card"}
@@ -20,7 +20,7 @@ _VERBS = {"subscription": "Subscribe", "payment": "Pay", "setup": "Save card"}
 async def show(request: Request) -> Response:
     session = desk_of(request).world.store.find(request.path_params["id"])
     if session is None or session["object"] != "checkout.session":
-        return layout.message("Checkout", "There is no such checkout.", 404)
+        return layout.message("Checkout", "This checkout session does not exist.", 404)
     return _page(session)
 
 
@@ -28,7 +28,7 @@ async def submit(request: Request) -> Response:
     desk, identifier = desk_of(request), request.path_params["id"]
     session = desk.world.store.find(identifier)
     if session is None:
-        return layout.message("Checkout", "There is no such checkout.", 404)
+        return layout.message("Checkout", "This checkout session does not exist.", 404)
     form = await read_form(request)
     if form.get("action") == "promotion":
         return _try_code(request, session, form.get("promotion_code", ""))
@@ -66,7 +66,10 @@ def _go(request: Request, outcome: Outcome, form: dict[str, str]) -> Response:
 
 def _page(session: Json, problem: str = "", form: dict[str, str] | None = None) -> Response:
     if session["status"] != "open":
-        text = {"complete": "You are all done here.", "expired": "This checkout has expired."}
+        text = {
+            "complete": "You are all done here.",
+            "expired": "This checkout session has expired.",
+        }
         return layout.message("Checkout", text[session["status"]])
     status = 402 if problem else 200
     body = f'<div class="two">{_summary(session)}{_form(session, problem, form or {})}</div>'
@@ -122,7 +125,7 @@ def _form(session: Json, problem: str, form: dict[str, str]) -> str:
     ask_email = ""
     if session["customer"] is None:
         ask_email = (
-            '<label for="email">E-mail</label><input id="email" name="email" type="email" '
+            '<label for="email">Email</label><input id="email" name="email" type="email" '
             f'autocomplete="email" required value="{escape(email)}">'
         )
     return (
@@ -145,7 +148,7 @@ async def show_challenge(request: Request) -> Response:
         amount = f" a payment of {money.text(intent['amount'], intent['currency'])}"
     session = layout.hidden(session=request.query_params.get("session", ""))
     body = (
-        '<div class="card narrow"><h1>Your bank asks: is this you?</h1>'
+        '<div class="card narrow"><h1>Confirm that it is you</h1>'
         f"<p>Confirm{escape(amount) or ' saving your card'} (3-D Secure test page).</p>"
         f'<form method="post">{session}'
         '<button class="main-action" name="result" value="approve">Complete</button>'

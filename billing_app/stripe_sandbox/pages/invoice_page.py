@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.errors import Json
 from billing_app.stripe_sandbox.pages import layout
 from billing_app.stripe_sandbox.pages.actions import desk_of, read_card, read_form
 from billing_app.stripe_sandbox.pdf import document_pdf
-from billing_app.stripe_sandbox.resources import payment_intents
+from billing_app.stripe_sandbox.resources import collection, payment_intents
 from billing_app.stripe_sandbox.resources.checkout_payment import CardInput
 from billing_app.stripe_sandbox.resources.payment_methods import new_card
 from billing_app.stripe_sandbox.world import World
@@ -26,14 +26,14 @@ def _find(request: Request) -> Json | None:
 async def show(request: Request) -> Response:
     invoice = _find(request)
     if invoice is None:
-        return layout.message("Invoice", "There is no such invoice.", 404)
+        return layout.message("Invoice", "This invoice does not exist.", 404)
     return _page(invoice)
 
 
 async def pay(request: Request) -> Response:
     desk, invoice = desk_of(request), _find(request)
     if invoice is None:
-        return layout.message("Invoice", "There is no such invoice.", 404)
+        return layout.message("Invoice", "This invoice does not exist.", 404)
     card = read_card(await read_form(request))
     if isinstance(card, str):
         return _page(invoice, card)
@@ -53,13 +53,13 @@ def _pay(world: World, invoice: Json, card: CardInput) -> None:
     intent = world.store.edit(invoice["_intent"])
     intent |= {"payment_method": method["id"], "_return_url": invoice["hosted_invoice_url"]}
     payment_intents.attempt(world, intent["id"])
-    payment_intents.after_attempt(world, intent["id"])
+    collection.settle_from_intent(world, intent["id"])
 
 
 async def pdf(request: Request) -> Response:
     invoice = _find(request)
     if invoice is None:
-        return layout.message("Invoice", "There is no such invoice.", 404)
+        return layout.message("Invoice", "This invoice does not exist.", 404)
     name = f"invoice-{invoice['number']}.pdf"
     return Response(
         document_pdf(_pdf_lines(invoice)),

@@ -1,4 +1,4 @@
-"""The frame of every page: one style for light and dark, phone and desktop, and a clear label."""
+"""The frame of every page: a style for light and dark, phone and desktop, and a clear label."""
 
 from html import escape
 
@@ -47,9 +47,9 @@ details{margin-top:1rem}summary{cursor:pointer;min-height:32px}
 """
 _CARDS = (
     ("4242 4242 4242 4242", "succeeds"),
-    ("4000 0000 0000 3220", "asks for 3-D Secure, then succeeds"),
-    ("4000 0025 0000 3155", "asks for 3-D Secure once"),
-    ("4000 0027 6000 3184", "asks for 3-D Secure every time"),
+    ("4000 0000 0000 3220", "requires 3-D Secure, then succeeds"),
+    ("4000 0025 0000 3155", "requires 3-D Secure once"),
+    ("4000 0027 6000 3184", "requires 3-D Secure every time"),
     ("4000 0000 0000 0002", "is declined"),
     ("4000 0000 0000 9995", "has insufficient funds"),
     ("4000 0000 0000 0069", "has expired"),
@@ -58,7 +58,7 @@ _CARDS = (
 
 
 def document(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """A whole page. `body` is HTML; everything in it from outside must be escaped."""
+    """A complete page. `body` is HTML; the caller escapes everything that comes from outside."""
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -92,7 +92,7 @@ def hidden(**fields: str) -> str:
 
 
 def card_fields(problem: str = "") -> str:
-    """Number, expiry and security code, with the test cards as suggestions."""
+    """Fields for number, expiry and security code, with the test cards as suggestions."""
     described = ' aria-invalid="true" aria-describedby="problem"' if problem else ""
     options = "".join(f'<option value="{number}">{text}</option>' for number, text in _CARDS)
     rows = "".join(f"<tr><td>{number}</td><td>{text}</td></tr>" for number, text in _CARDS)

@@ -65,7 +65,7 @@ def _carry_out(
         "remove_card": lambda: portal_actions.remove_card(world, session, method),
     }
     step = steps.get(form.get("action", ""))
-    return try_to(step) if step else "The portal does not know this action."
+    return try_to(step) if step else "Unknown action."
 
 
 def _page(world: World, session: Json, problem: str = "") -> Response:
@@ -109,8 +109,8 @@ def _state_text(subscription: Json) -> str:
         return f"Cancels on {day_text(subscription['cancel_at'])}."
     if subscription["schedule"]:
         return f"Changes at the end of the period, on {end}."
-    words = {"trialing": f"In trial until {end}.", "past_due": "The last payment failed."}
-    return words.get(subscription["status"], f"Renews on {end}. Status: {subscription['status']}.")
+    states = {"trialing": f"Trial until {end}.", "past_due": "The last payment failed."}
+    return states.get(subscription["status"], f"Renews on {end}. Status: {subscription['status']}.")
 
 
 def _change_form(world: World, session: Json, subscription: Json, hidden: str) -> str:

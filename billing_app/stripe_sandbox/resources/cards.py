@@ -15,7 +15,7 @@ class Decline:
 
 @dataclass(frozen=True)
 class Card:
-    """A test card: when it is declined, when it asks for 3-D Secure, whether it is disputed."""
+    """A test card: when it is declined, requires 3-D Secure, or is disputed."""
 
     number: str
     declined: Decline | None = None
@@ -86,12 +86,12 @@ _BRANDS = (("4", "visa"), ("5", "mastercard"), ("2", "mastercard"), ("34", "amex
 
 
 def card_for(number: str) -> Card:
-    """How a number behaves; any other valid number simply succeeds."""
+    """The card with this number; one without special behaviour always succeeds."""
     return _CARDS.get(number) or Card(number)
 
 
 def number_of_token(token: str) -> str | None:
-    """The card number behind `tok_visa` or `pm_card_visa`; None for another name."""
+    """The card number behind `tok_visa` or `pm_card_visa`; None for any other name."""
     for prefix in ("pm_card_", "tok_"):
         if token.startswith(prefix):
             return _TOKENS.get(token.removeprefix(prefix))
@@ -108,7 +108,7 @@ def fingerprint_of(number: str) -> str:
 
 
 def check_number(number: str, exp_month: int, exp_year: int, now: tuple[int, int]) -> None:
-    """Refuses what can't be a card, as Stripe does before any bank is asked."""
+    """Refuses an impossible card, as Stripe does before it contacts the bank."""
     digits = [int(digit) for digit in number if digit.isdigit()]
     doubled = [d * 2 - 9 * (d > 4) if i % 2 else d for i, d in enumerate(reversed(digits))]
     if not 12 <= len(digits) <= 19 or len(digits) != len(number) or sum(doubled) % 10:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
 from billing_app.stripe_sandbox.registry import page, route
-from billing_app.stripe_sandbox.render import deleted, includable
+from billing_app.stripe_sandbox.render import deleted
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
 from billing_app.stripe_sandbox.world import World
 
@@ -80,7 +80,7 @@ def delete_product(world: World, params: Json, identifier: str) -> Json:
 
 
 def price_of(world: World, identifier: str, param: str = "price") -> Json:
-    """A price that can be sold."""
+    """An active price. Raises Stripe's error for an unknown or inactive one."""
     price = world.store.get(identifier, "price", param=param)
     if not price["active"]:
         raise invalid(
@@ -91,7 +91,7 @@ def price_of(world: World, identifier: str, param: str = "price") -> Json:
 
 
 def inline_price(world: World, data: Json) -> Json:
-    """A price made for one use (`price_data`); it can't be used again."""
+    """A price for a single use (`price_data`), inactive afterwards."""
     price = new_price(world, data)
     price["active"] = False
     return price
@@ -101,26 +101,27 @@ def new_price(world: World, params: Json) -> Json:
     product = params.get("product") or _inline_product(world, params)
     world.store.get(product, "product", param="product")
     amount = params.get("unit_amount_decimal", params.get("unit_amount"))
+    if params.get("billing_scheme") == "tiered":
+        raise invalid("The sandbox does not support tiered prices.", param="billing_scheme")
+    if amount is None:
+        raise missing_param("unit_amount")
     price = world.create(
         "price",
         active=params.get("active", True),
-        billing_scheme=params.get("billing_scheme", "per_unit"),
+        billing_scheme="per_unit",
         created=world.real_now(),
         currency=params["currency"].lower(),
         lookup_key=_free_lookup_key(world, params),
         nickname=params.get("nickname"),
         product=product,
         tax_behavior=params.get("tax_behavior", "unspecified"),
-        tiers_mode=params.get("tiers_mode"),
         transform_quantity=params.get("transform_quantity"),
         type="recurring" if "recurring" in params else "one_time",
-        unit_amount=int(amount) if amount is not None and amount == int(amount) else None,
+        unit_amount=int(amount) if amount == int(amount) else None,
         unit_amount_decimal=_decimal_text(amount),
         metadata=merged_metadata({}, params.get("metadata")),
         recurring=_recurring(world, params.get("recurring")),
-        _tiers=[_tier(tier) for tier in params.get("tiers", [])],
     )
-    _check_amount(price, params)
     world.emit("price.created", price)
     return price
 
@@ -129,13 +130,6 @@ def _inline_product(world: World, params: Json) -> str:
     if "product_data" not in params:
         raise missing_param("product")
     return new_product(world, params["product_data"])["id"]
-
-
-def _check_amount(price: Json, params: Json) -> None:
-    if price["billing_scheme"] == "tiered" and not (price["_tiers"] and price["tiers_mode"]):
-        raise missing_param("tiers" if price["tiers_mode"] else "tiers_mode")
-    if price["billing_scheme"] == "per_unit" and price["unit_amount_decimal"] is None:
-        raise missing_param("unit_amount")
 
 
 def _recurring(world: World, params: Json | None) -> Json | None:
@@ -150,18 +144,6 @@ def _recurring(world: World, params: Json | None) -> Json | None:
     return recurring
 
 
-def _tier(tier: Json) -> Json:
-    unit = tier.get("unit_amount_decimal", tier.get("unit_amount"))
-    flat = tier.get("flat_amount_decimal", tier.get("flat_amount"))
-    return {
-        "up_to": None if tier["up_to"] == "inf" else tier["up_to"],
-        "unit_amount": tier.get("unit_amount"),
-        "unit_amount_decimal": _decimal_text(unit),
-        "flat_amount": tier.get("flat_amount"),
-        "flat_amount_decimal": _decimal_text(flat),
-    }
-
-
 def _free_lookup_key(world: World, params: Json) -> str | None:
     key = params.get("lookup_key") or None
     taken = list(world.store.all("price", lambda p: key is not None and p["lookup_key"] == key))
@@ -174,13 +156,8 @@ def _free_lookup_key(world: World, params: Json) -> str | None:
     return key
 
 
-@includable("price", "tiers")
-def _tiers(world: World, price: Json) -> list[Json] | None:
-    return price.get("_tiers") or None
-
-
 def plan_of(world: World, price: Json) -> Json:
-    """The old `plan` shape of a price, which subscription items still carry."""
+    """The price in the legacy `plan` shape, which subscription items still carry."""
     recurring = price["recurring"]
     return world.draft(
         "plan",
@@ -196,7 +173,6 @@ def plan_of(world: World, price: Json) -> Json:
         meter=recurring["meter"],
         nickname=price["nickname"],
         product=price["product"],
-        tiers_mode=price["tiers_mode"],
         usage_type=recurring["usage_type"],
     )
 

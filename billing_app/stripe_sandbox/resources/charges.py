@@ -10,7 +10,7 @@ from billing_app.stripe_sandbox.world import World, list_object
 
 
 def new_charge(world: World, intent: Json, now: int, declined: Decline | None = None) -> Json:
-    """The charge of one attempt, good or bad."""
+    """The charge of one attempt, successful or declined."""
     method = world.store.get(intent["payment_method"], "payment_method")
     paid = declined is None
     charge = world.create(
@@ -46,7 +46,7 @@ def _outcome(declined: Decline | None) -> Json:
         "reason": declined.decline_code if declined else None,
         "risk_level": "normal",
         "risk_score": 20,
-        "seller_message": "The bank declined." if declined else "Payment complete.",
+        "seller_message": "The bank declined the payment." if declined else "Payment complete.",
         "type": "issuer_declined" if declined else "authorized",
     }
 

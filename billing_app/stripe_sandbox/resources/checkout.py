@@ -1,10 +1,11 @@
-"""Checkout sessions: the API's part. What a person does on the page is in checkout_payment.
+"""Checkout sessions in the API. `checkout_payment` handles what a person does on the page.
 
 Source: https://docs.stripe.com/api/checkout/sessions?api-version=2026-10-28.endive
 """
 
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.contract.blank import blank, blank_nested
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, check_url, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import cut_page, page, route
@@ -14,7 +15,7 @@ from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
 from billing_app.stripe_sandbox.resources.common import apply_fields
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.subscription_ends import expire_incomplete
-from billing_app.stripe_sandbox.world import World, list_object, public
+from billing_app.stripe_sandbox.world import World, list_object
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 1_800, DAY_SECONDS
 _PLAIN = (
@@ -75,7 +76,7 @@ def create(world: World, params: Json) -> Json:
 
 def _check(world: World, params: Json, mode: str) -> None:
     if params.get("ui_mode", "hosted_page") != "hosted_page":
-        raise invalid("The sandbox has the hosted page only.", param="ui_mode")
+        raise invalid("The sandbox supports the hosted page only.", param="ui_mode")
     if not params.get("success_url"):
         raise missing_param("success_url")
     for name in ("success_url", "cancel_url"):
@@ -146,7 +147,7 @@ def is_trial(session: Json) -> bool:
 
 
 def _add_up(world: World, session: Json) -> None:
-    """Totals as the page shows them: discounts off, nothing due today for recurring in a trial."""
+    """Computes the totals due today: discounts deducted, recurring prices free during a trial."""
     if session["mode"] == "setup":
         return
     rows = [
@@ -185,7 +186,7 @@ def _as_discount(world: World, entry: Json) -> Json:
 
 
 def use_promotion_code(world: World, identifier: str, code: str) -> bool:
-    """The person typed a code. False if there is none by that name."""
+    """Applies the code that a person entered. False if there is no such active code."""
     wanted = code.strip().lower()
     for promotion in world.store.all("promotion_code", lambda p: p["active"]):
         if promotion["code"].lower() == wanted:
@@ -244,7 +245,7 @@ def expire_call(world: World, params: Json, identifier: str) -> Json:
 
 
 def expire(world: World, identifier: str, now: int) -> Json:
-    """Closes a session that was not completed; a payment half made is given up."""
+    """Expires a session, together with a subscription that is still waiting for its payment."""
     session = world.store.edit(identifier)
     session |= {"status": "expired", "url": None}
     waiting = world.store.find(session.get("_waiting_subscription"))

@@ -1,8 +1,8 @@
 """What happens when a person submits the checkout page.
 
-A declined card leaves the failed payment on record and nothing else: no subscription, no open
-invoice; the session stays open for another card. A card that asks for 3-D Secure leaves an
-incomplete subscription that the challenge completes or ends.
+A declined card leaves only the failed payment on record: no subscription, no open invoice, and the
+session stays open for another card. A card that requires 3-D Secure leaves an incomplete
+subscription, which the challenge completes or ends.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,20 @@ from billing_app.stripe_sandbox.resources import (
     collection,
     invoicing,
     payment_intents,
+    settlement,
     setup_intents,
     subscriptions,
 )
 from billing_app.stripe_sandbox.resources.customers import new_customer
 from billing_app.stripe_sandbox.resources.payment_methods import attach, new_card
+from billing_app.stripe_sandbox.resources.pending_items import add_extra_items
 from billing_app.stripe_sandbox.resources.subscription_ends import expire_incomplete
-from billing_app.stripe_sandbox.resources.subscriptions import add_extra_items
 from billing_app.stripe_sandbox.world import World
 
 
 @dataclass(frozen=True)
 class CardInput:
-    """What the person typed."""
+    """The card and contact data that a person entered."""
 
     number: str
     exp_month: int
@@ -36,7 +37,7 @@ class CardInput:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the person goes next: `done`, `challenge` (with its url), or `declined`."""
+    """What comes next: `done`, `challenge` (with its URL) or `declined` (with a message)."""
 
     kind: str
     text: str = ""
@@ -129,7 +130,7 @@ def _challenge(session: Json, intent: Json) -> Outcome:
 
 
 def _save_card(world: World, session: Json, customer: Json | None, method: Json) -> Outcome:
-    """Setup mode, and subscriptions with nothing due today."""
+    """Saves the card: setup mode, and subscriptions with nothing due today."""
     data = session["_data"]["setup_intent_data"]
     intent = setup_intents.new_setup_intent(world, customer, {"metadata": data.get("metadata")})
     intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
@@ -164,7 +165,7 @@ def _subscribe(world: World, session: Json, customer: Json | None, method: Json)
         intent = world.store.get(invoice["_intent"])
         if declined:
             kept = payment_intents.attempt_on_record(world, intent["id"])
-            keep = kept | _people(world, session)
+            keep = kept | _created_customer(world, session)
             raise cards.card_error(declined, keep=keep)
         if intent["status"] == "requires_action":
             return _challenge(session, intent)
@@ -173,8 +174,8 @@ def _subscribe(world: World, session: Json, customer: Json | None, method: Json)
     return _complete(world, session)
 
 
-def _people(world: World, session: Json) -> frozenset[str]:
-    """The customer that the page made, and its event: a second try uses it again."""
+def _created_customer(world: World, session: Json) -> frozenset[str]:
+    """The customer that the page created, and its event, kept for the next attempt."""
     made = session["customer"]
     events = world.store.all("event", lambda e: e["data"]["object"].get("id") == made)
     created = [e["id"] for e in events if e["type"] == "customer.created"]
@@ -224,7 +225,7 @@ def _complete(world: World, session: Json) -> Outcome:
 
 
 def _invoice_for_payment(world: World, session: Json, now: int) -> str | None:
-    """`invoice_creation`: a paid invoice as the receipt of a one-time payment."""
+    """`invoice_creation`: a paid invoice as the receipt for a one-time payment."""
     customer = world.store.find(session["customer"])
     if customer is None:
         return None
@@ -238,12 +239,12 @@ def _invoice_for_payment(world: World, session: Json, now: int) -> str | None:
     world.emit("invoice.created", invoice, now=now)
     invoicing.finalize(world, invoice["id"], now)
     if invoice["status"] == "open":
-        collection.pay_with(world, invoice["id"], session["payment_intent"], now)
+        settlement.pay_with(world, invoice["id"], session["payment_intent"], now)
     return invoice["id"]
 
 
 def after_challenge(world: World, identifier: str) -> Outcome:
-    """The person came back from the 3-D Secure page."""
+    """Completes or declines the session once the person returns from the 3-D Secure page."""
     session = world.store.edit(identifier)
     if session["status"] != "open":
         return Outcome("done")

@@ -1,16 +1,17 @@
-"""Collecting invoices: attempts, retries, and what payment means for the subscription.
+"""Collecting invoices: attempts, retries, and what happens after the last one.
 
 Sources: https://docs.stripe.com/billing/subscriptions/overview#payment-status and
 https://docs.stripe.com/billing/revenue-recovery/smart-retries
 """
 
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
-from billing_app.stripe_sandbox.errors import Json
-from billing_app.stripe_sandbox.resources import payment_intents, subscription_states
+from billing_app.stripe_sandbox.errors import Json, invalid
+from billing_app.stripe_sandbox.resources import cards, payment_intents, subscription_states
 from billing_app.stripe_sandbox.resources.cards import Decline
-from billing_app.stripe_sandbox.resources.customers import set_balance
 from billing_app.stripe_sandbox.resources.invoicing import subscription_of
 from billing_app.stripe_sandbox.resources.payment_methods import method_for
+from billing_app.stripe_sandbox.resources.settlement import mark_paid
+from billing_app.stripe_sandbox.resources.subscription_ends import end
 from billing_app.stripe_sandbox.world import World
 
 NO_METHOD = Decline(
@@ -22,7 +23,7 @@ NO_METHOD = Decline(
 
 
 def method_to_charge(world: World, invoice: Json) -> str | None:
-    """The card an invoice is charged to: its own, the subscription's, the customer's."""
+    """The payment method to charge: the invoice's, else the subscription's, else the customer's."""
     subscription = subscription_of(world, invoice) or {}
     customer = world.store.get(invoice["customer"], "customer")
     return (
@@ -30,15 +31,6 @@ def method_to_charge(world: World, invoice: Json) -> str | None:
         or subscription.get("default_payment_method")
         or customer["invoice_settings"]["default_payment_method"]
     )
-
-
-def settle_if_nothing_due(world: World, identifier: str, now: int) -> bool:
-    """A final invoice with nothing due is paid at once."""
-    invoice = world.store.get(identifier, "invoice")
-    if invoice["status"] != "open" or invoice["amount_remaining"]:
-        return False
-    mark_paid(world, identifier, now)
-    return True
 
 
 def collect(
@@ -49,7 +41,7 @@ def collect(
     off_session: bool,
     method: str | None = None,
 ) -> Decline | None:
-    """Charges an open invoice. Returns a decline; None if paid or waiting for a person."""
+    """Charges an open invoice. Returns the decline; None if it is paid or awaits the customer."""
     invoice = world.store.edit(identifier)
     invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
     chosen = method or method_to_charge(world, invoice)
@@ -71,7 +63,7 @@ def collect(
 
 
 def note_failure(world: World, identifier: str, now: int) -> None:
-    """After a failed attempt: plan the next one, tell the subscription, or give up."""
+    """After a failed attempt: schedules the next one, or gives up, and updates the subscription."""
     invoice = world.store.edit(identifier)
     subscription = subscription_of(world, invoice)
     invoice["next_payment_attempt"] = _next_attempt(world, invoice, subscription, now)
@@ -98,75 +90,30 @@ def _next_attempt(world: World, invoice: Json, subscription: Json | None, now: i
 
 
 def _give_up(world: World, subscription_id: str, identifier: str, now: int) -> None:
+    """After the last retry: applies the account's `after_last_retry` setting."""
     invoice = world.store.edit(identifier)
     invoice |= {"next_payment_attempt": None, "auto_advance": False}
-    subscription_states.retries_exhausted(world, subscription_id, now)
+    outcome = world.settings.after_last_retry
+    ended = world.store.get(subscription_id)["status"] in subscription_states.ENDED
+    if outcome == "past_due" or ended:
+        return
+    if outcome == "unpaid":
+        subscription_states.change(world, subscription_id, now, status="unpaid")
+    else:
+        end(world, subscription_id, now, "payment_failed")
 
 
 def retry(world: World, identifier: str, now: int) -> None:
-    """The scheduled next attempt."""
+    """Makes the scheduled next attempt."""
     world.store.edit(identifier)["next_payment_attempt"] = None
     collect(world, identifier, now, off_session=True)
 
 
-def mark_paid(world: World, identifier: str, now: int, *, out_of_band: bool = False) -> Json:
-    """Closes an invoice as paid and lets its subscription live."""
-    invoice = world.store.edit(identifier)
-    due = invoice["amount_due"]
-    invoice |= {
-        "amount_paid": 0 if out_of_band else due,
-        "amount_paid_off_stripe": due if out_of_band else invoice["amount_paid_off_stripe"],
-        "amount_remaining": 0,
-        "attempted": True,
-        "auto_advance": False,
-        "next_payment_attempt": None,
-        "status": "paid",
-    }
-    invoice["status_transitions"]["paid_at"] = now
-    _close_payments(world, invoice, now, out_of_band=out_of_band)
-    world.emit_update("invoice", invoice, now=now)
-    world.emit("invoice.paid", invoice, now=now)
-    world.emit("invoice.payment_succeeded", invoice, now=now)
-    subscription = subscription_of(world, invoice)
-    if subscription is not None:
-        subscription_states.invoice_settled(world, subscription["id"], invoice, now)
-    return invoice
-
-
-def _close_payments(world: World, invoice: Json, now: int, *, out_of_band: bool) -> None:
-    for payment in world.store.all("invoice_payment", lambda p: p["invoice"] == invoice["id"]):
-        if payment["status"] != "open":
-            continue
-        stored = world.store.edit(payment["id"])
-        stored["status"] = "canceled" if out_of_band else "paid"
-        if out_of_band:
-            stored["status_transitions"]["canceled_at"] = now
-            payment_intents.cancel_intent(
-                world, payment["payment"]["payment_intent"], "void_invoice"
-            )
-        else:
-            stored["status_transitions"]["paid_at"] = now
-            stored["amount_paid"] = stored["amount_requested"]
-            world.emit("invoice_payment.paid", stored, now=now)
-
-
-def pay_with(world: World, identifier: str, intent_id: str, now: int) -> None:
-    """Settles an open invoice with money that a payment intent already took."""
-    invoice = world.store.edit(identifier)
-    for payment in world.store.all("invoice_payment", lambda p: p["invoice"] == identifier):
-        stored = world.store.edit(payment["id"])
-        own = world.store.edit(stored["payment"]["payment_intent"])
-        own["_invoice"] = None
-        payment_intents.cancel_intent(world, own["id"], "duplicate")
-        stored["payment"] = {"type": "payment_intent", "payment_intent": intent_id}
-    invoice["_intent"] = intent_id
-    mark_paid(world, identifier, now)
-
-
-def settle_from_intent(world: World, intent: Json) -> None:
-    """An invoice's intent was confirmed by the customer: in the browser or through the API."""
-    invoice = world.store.get(intent["_invoice"], "invoice")
-    if invoice["status"] != "open":
+def settle_from_intent(world: World, identifier: str) -> None:
+    """Updates an intent's open invoice after the customer confirmed it on a page or by API."""
+    intent = world.store.get(identifier)
+    invoice = world.store.find(intent.get("_invoice"))
+    if invoice is None or invoice["status"] != "open":
         return
     now = world.now(invoice)
     edited = world.store.edit(invoice["id"])
@@ -177,50 +124,27 @@ def settle_from_intent(world: World, intent: Json) -> None:
         note_failure(world, invoice["id"], now)
 
 
-def void(world: World, identifier: str, now: int) -> Json:
-    invoice = world.store.edit(identifier)
-    return _close_unpaid(world, invoice, now, "void", "voided_at", "voided")
-
-
-def mark_uncollectible(world: World, identifier: str, now: int, reason: str) -> Json:
-    invoice = world.store.edit(identifier)
-    invoice["status_details"] = {"uncollectible": {"reason": reason}}
-    return _close_unpaid(
-        world, invoice, now, "uncollectible", "marked_uncollectible_at", "marked_uncollectible"
+def raise_if_unpaid(world: World, invoice_id: str, declined: cards.Decline | None) -> None:
+    """`error_if_incomplete`: fails with 402 and keeps nothing but the attempt."""
+    invoice = world.store.get(invoice_id)
+    if invoice["status"] == "paid":
+        return
+    intent = world.store.get(invoice["_intent"])
+    if declined is None:
+        declined = cards.Decline(
+            "subscription_payment_intent_requires_action",
+            "",
+            "Payment for this subscription requires additional user action before it can be "
+            "completed successfully.",
+        )
+    if declined is NO_METHOD:
+        raise invalid(
+            "This customer has no attached payment source or default payment method. Please "
+            "consider adding a default payment method.",
+            code="resource_missing",
+        )
+    raise cards.card_error(
+        declined,
+        keep=payment_intents.attempt_on_record(world, intent["id"]),
+        charge=intent["latest_charge"],
     )
-
-
-def _close_unpaid(
-    world: World, invoice: Json, now: int, status: str, moment: str, event: str
-) -> Json:
-    invoice |= {"status": status, "next_payment_attempt": None, "auto_advance": False}
-    invoice["status_transitions"][moment] = now
-    if status == "void":
-        invoice["amount_remaining"] = 0
-        _cancel_payments(world, invoice, now)
-        _give_balance_back(world, invoice)
-    world.emit_update("invoice", invoice, now=now)
-    world.emit(f"invoice.{event}", invoice, now=now)
-    subscription = subscription_of(world, invoice)
-    if subscription is not None:
-        subscription_states.invoice_settled(world, subscription["id"], invoice, now)
-    return invoice
-
-
-def _give_balance_back(world: World, invoice: Json) -> None:
-    if invoice["starting_balance"] != (invoice["ending_balance"] or 0):
-        customer = world.store.edit(invoice["customer"])
-        applied = invoice["starting_balance"] - (invoice["ending_balance"] or 0)
-        balance = customer["balance"] + applied
-        set_balance(world, customer, balance, "unapplied_from_invoice", invoice=invoice["id"])
-
-
-def _cancel_payments(world: World, invoice: Json, now: int) -> None:
-    for payment in world.store.all("invoice_payment", lambda p: p["invoice"] == invoice["id"]):
-        if payment["status"] == "open":
-            stored = world.store.edit(payment["id"])
-            stored["status"] = "canceled"
-            stored["status_transitions"]["canceled_at"] = now
-            payment_intents.cancel_intent(
-                world, payment["payment"]["payment_intent"], "void_invoice"
-            )

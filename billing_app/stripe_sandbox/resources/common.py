@@ -1,4 +1,4 @@
-"""What several resources share: metadata rules, simple updates, deletion."""
+"""Rules for all resources: merging metadata, setting plain fields, deleting."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from billing_app.stripe_sandbox.world import World
 
 
 def merged_metadata(current: Json | None, change: Json | str | None) -> Json:
-    """Stripe's rule: an empty value unsets a key, an empty string unsets all."""
+    """Stripe's rule: an empty value unsets a key; an empty string unsets all keys."""
     if change is None:
         return dict(current or {})
     if isinstance(change, str):
@@ -18,7 +18,7 @@ def merged_metadata(current: Json | None, change: Json | str | None) -> Json:
 
 
 def apply_fields(target: Json, params: Json, names: Iterable[str]) -> None:
-    """Sets plain fields; an empty string unsets."""
+    """Sets plain fields and merges metadata; an empty string unsets a field."""
     for name in names:
         if name in params:
             target[name] = None if params[name] == "" else params[name]

@@ -1,4 +1,4 @@
-"""Coupons, promotion codes, and the discounts they become."""
+"""Coupons, promotion codes, and the discounts that come from them."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -161,7 +161,7 @@ def _redeem_one(world: World, entry: Json, customer: Json, holder: dict[str, str
 
 
 def running(world: World, discounts: Sequence[str], now: int) -> list[Json]:
-    """The discounts that still count at a time."""
+    """The discounts that are still in effect at a time."""
     found = [world.store.get(identifier, "discount") for identifier in discounts]
     return [entry for entry in found if entry["end"] is None or entry["end"] > now]
 
@@ -172,7 +172,7 @@ def is_once(world: World, discount: str) -> bool:
 
 
 def discount_lines(world: World, lines: Sequence[Json], discounts: Sequence[Json]) -> None:
-    """Writes the discount amounts of each discountable line, to the cent."""
+    """Sets the discount amounts of each discountable line, exact to the minor unit."""
     for discount in discounts:
         coupon = world.store.get(discount["source"]["coupon"], "coupon")
         eligible = [line for line in lines if _applies(coupon, line)]

@@ -1,4 +1,4 @@
-"""Disputes: opened by a test card or by the control endpoint, answered through the API."""
+"""Disputes: a test card or the control endpoint opens them, the API answers them."""
 
 from billing_app.stripe_sandbox.contract.blank import blank, blank_nested
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
@@ -12,7 +12,7 @@ _WINNING, _LOSING = "winning_evidence", "losing_evidence"
 
 
 def new_dispute(world: World, charge_id: str, reason: str, amount: int | None = None) -> Json:
-    """Opens a dispute on a charge, as a bank does, and takes the money back for now."""
+    """Opens a dispute on a charge, as a bank does, and withdraws the money until it is closed."""
     if not world.store.get(charge_id, "charge", param="charge")["paid"]:
         raise invalid("Only a successful charge can be disputed.", param="charge")
     charge = world.store.edit(charge_id)
@@ -82,7 +82,7 @@ def retrieve(world: World, params: Json, identifier: str) -> Json:
 
 @route("POST", "/v1/disputes/{dispute}", "DisputeUpdateParams")
 def update(world: World, params: Json, identifier: str) -> Json:
-    """Evidence `winning_evidence` or `losing_evidence` decides the dispute, as in test mode."""
+    """Takes evidence; `winning_evidence` or `losing_evidence` decides, as in test mode."""
     if world.store.get(identifier, "dispute")["status"] not in ("needs_response", "under_review"):
         raise wrong_state("This dispute is already closed.", "dispute_closed")
     dispute = world.store.edit(identifier)

@@ -1,4 +1,4 @@
-"""Invoice items: amounts waiting for an invoice."""
+"""The API's routes for invoice items."""
 
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
@@ -6,64 +6,9 @@ from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
 from billing_app.stripe_sandbox.resources.common import apply_fields, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
-from billing_app.stripe_sandbox.resources.invoicing import (
-    Line,
-    pricing_of,
-    pull_pending_items,
-    total_up,
-)
+from billing_app.stripe_sandbox.resources.invoicing import Line, pull_pending_items, total_up
+from billing_app.stripe_sandbox.resources.pending_items import add_pending_item
 from billing_app.stripe_sandbox.world import World
-
-
-def new_item(
-    world: World,
-    customer: Json,
-    line: Line,
-    *,
-    currency: str,
-    subscription: str | None = None,
-) -> Json:
-    """Stores a line that waits for an invoice; `line.item` is the subscription item it concerns."""
-    item = world.create(
-        "invoiceitem",
-        amount=line.amount,
-        currency=currency,
-        customer=customer["id"],
-        date=world.now(customer),
-        description=line.description,
-        discountable=line.discountable and not line.proration,
-        discounts=[],
-        metadata=dict(line.metadata or {}),
-        net_amount=line.amount,
-        parent=_parent(subscription, line.item),
-        period={"start": line.start, "end": line.end},
-        pricing=pricing_of(line.price),
-        proration=line.proration,
-        proration_details=_proration_details() if line.proration else None,
-        quantity=line.quantity,
-        quantity_decimal=str(line.quantity),
-        tax_rates=[],
-        test_clock=customer["test_clock"],
-        _credited=line.credited,
-    )
-    world.emit("invoiceitem.created", item, now=item["date"])
-    return item
-
-
-def _proration_details() -> Json:
-    return {"credited_items": None, "discount_amounts": []}
-
-
-def _parent(subscription: str | None, subscription_item: str | None) -> Json | None:
-    if subscription is None:
-        return None
-    return {
-        "type": "subscription_details",
-        "subscription_details": {
-            "subscription": subscription,
-            "subscription_item": subscription_item,
-        },
-    }
 
 
 @route("POST", "/v1/invoiceitems", "InvoiceItemCreateParams")
@@ -89,7 +34,7 @@ def create(world: World, params: Json) -> Json:
         metadata=params.get("metadata") or None,
     )
     currency = (price or params).get("currency") or customer["currency"] or "usd"
-    item = new_item(
+    item = add_pending_item(
         world, customer, line, currency=currency, subscription=params.get("subscription")
     )
     if "invoice" in params:
@@ -108,7 +53,7 @@ def _amount(price: Json | None, quantity: int, params: Json) -> int:
     if price is not None:
         return money.price_amount(price, quantity)
     if "unit_amount_decimal" in params:
-        one = {"billing_scheme": "per_unit", "unit_amount_decimal": params["unit_amount_decimal"]}
+        one = {"unit_amount_decimal": params["unit_amount_decimal"]}
         return money.price_amount(one, quantity)
     return params["amount"]
 

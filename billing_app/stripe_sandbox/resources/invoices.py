@@ -4,7 +4,7 @@ from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import cut_page, page, route
 from billing_app.stripe_sandbox.render import deleted
-from billing_app.stripe_sandbox.resources import cards, collection, coupons, invoicing
+from billing_app.stripe_sandbox.resources import cards, collection, coupons, invoicing, settlement
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.payment_intents import declined_error
@@ -111,7 +111,7 @@ def finalize_call(world: World, params: Json, identifier: str) -> Json:
     invoice = world.store.get(identifier, "invoice")
     now = world.now(invoice)
     invoicing.finalize(world, identifier, now)
-    if collection.settle_if_nothing_due(world, identifier, now):
+    if settlement.settle_if_nothing_due(world, identifier, now):
         return world.store.get(identifier)
     if "auto_advance" in params:
         world.store.edit(identifier)["auto_advance"] = params["auto_advance"]
@@ -125,12 +125,12 @@ def pay(world: World, params: Json, identifier: str) -> Json:
     now = world.now(invoice)
     if invoice["status"] == "draft":
         invoicing.finalize(world, identifier, now)
-        collection.settle_if_nothing_due(world, identifier, now)
+        settlement.settle_if_nothing_due(world, identifier, now)
         if world.store.get(identifier)["status"] == "paid":
             return world.store.get(identifier)
     _open_invoice(world, identifier, "pay")
     if params.get("paid_out_of_band"):
-        return collection.mark_paid(world, identifier, now, out_of_band=True)
+        return settlement.mark_paid(world, identifier, now, out_of_band=True)
     return _pay_by_card(world, params, identifier, now)
 
 
@@ -156,13 +156,13 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
 @route("POST", "/v1/invoices/{invoice}/void")
 def void_call(world: World, params: Json, identifier: str) -> Json:
     invoice = _open_invoice(world, identifier, "void")
-    return collection.void(world, identifier, world.now(invoice))
+    return settlement.void(world, identifier, world.now(invoice))
 
 
 @route("POST", "/v1/invoices/{invoice}/mark_uncollectible")
 def mark_uncollectible_call(world: World, params: Json, identifier: str) -> Json:
     invoice = _open_invoice(world, identifier, "mark as uncollectible")
-    return collection.mark_uncollectible(world, identifier, world.now(invoice), "user_forgiven")
+    return settlement.mark_uncollectible(world, identifier, world.now(invoice), "user_forgiven")
 
 
 @route("POST", "/v1/invoices/{invoice}/send")

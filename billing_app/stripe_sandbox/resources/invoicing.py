@@ -1,4 +1,4 @@
-"""Invoices as documents: lines, discounts, totals, the customer's balance, finalization.
+"""Drawing up invoices: lines, discounts, totals, the customer's balance, finalization.
 
 Sources: https://docs.stripe.com/invoicing/overview and https://docs.stripe.com/billing/customer/balance
 """
@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, wrong_state
 from billing_app.stripe_sandbox.render import includable
-from billing_app.stripe_sandbox.resources import coupons, credit_grants
+from billing_app.stripe_sandbox.resources import coupons
 from billing_app.stripe_sandbox.resources.customers import set_balance
 from billing_app.stripe_sandbox.resources.payment_intents import new_intent
 from billing_app.stripe_sandbox.world import World, list_object
@@ -19,7 +19,7 @@ from billing_app.stripe_sandbox.world import World, list_object
 
 @dataclass(frozen=True)
 class Line:
-    """A line to be put on an invoice. `item` is the subscription item it bills, if any."""
+    """A line for an invoice; `item` is the subscription item that it bills, if any."""
 
     amount: int
     description: str | None
@@ -55,7 +55,7 @@ def new_invoice(
     subscription: Json | None = None,
     **fields: object,
 ) -> Json:
-    """An empty draft."""
+    """Creates an empty draft."""
     identifier = world.new_id("invoice")
     invoice = world.create(
         "invoice",
@@ -99,7 +99,7 @@ def new_invoice(
         webhooks_delivered_at=now,
     )
     if subscription is not None:
-        _take_over_terms(invoice, subscription)
+        _apply_terms(invoice, subscription)
     invoice |= fields
     return invoice
 
@@ -118,7 +118,7 @@ def _parent(subscription: Json | None) -> Json | None:
     }
 
 
-def _take_over_terms(invoice: Json, subscription: Json) -> None:
+def _apply_terms(invoice: Json, subscription: Json) -> None:
     invoice["collection_method"] = subscription["collection_method"]
     invoice["discounts"] = list(subscription["discounts"])
     invoice["description"] = subscription["description"]
@@ -183,7 +183,7 @@ def _line_parent(line: Line, subscription: str | None) -> Json | None:
 
 
 def pull_pending_items(world: World, invoice: Json, *, only: frozenset[str] | None = None) -> None:
-    """Puts waiting invoice items on the invoice: the subscription's own and the customer's."""
+    """Moves pending items onto the invoice: those of its subscription and of no subscription."""
     subscription = subscription_of(world, invoice)
     own = subscription["id"] if subscription else None
     for item in list(world.store.all("invoiceitem", lambda i: _waits(i, invoice, own))):
@@ -222,7 +222,7 @@ def _line_of_item(world: World, item: Json) -> Line:
 
 
 def total_up(world: World, invoice: Json, now: int) -> None:
-    """Recomputes discounts, totals and what is due from the lines."""
+    """Recomputes discounts, totals and the amount due from the lines."""
     lines = invoice["lines"]["data"]
     for line in lines:
         line["discount_amounts"] = []
@@ -232,9 +232,8 @@ def total_up(world: World, invoice: Json, now: int) -> None:
         {"discount": entry["id"], "amount": _total_off(lines, entry["id"])} for entry in running
     ]
     off = sum(entry["amount"] for entry in invoice["total_discount_amounts"])
-    credited = sum(entry["amount"] for entry in invoice["total_pretax_credit_amounts"])
     subtotal = sum(line["amount"] for line in lines)
-    total = subtotal - off - credited
+    total = subtotal - off
     invoice |= {
         "subtotal": subtotal,
         "subtotal_excluding_tax": subtotal,
@@ -255,9 +254,9 @@ def _total_off(lines: list[Json], discount: str) -> int:
 
 
 def _due(invoice: Json) -> tuple[int, int]:
-    """(amount due now, the customer's balance afterwards).
+    """The amount due now, and the customer's balance afterwards.
 
-    A credit that is left over and an amount too small to charge stay in the balance.
+    Unused credit and amounts too small to charge stay in the balance.
     """
     owed = invoice["total"] + invoice["starting_balance"]
     if owed < money.minimum_charge(invoice["currency"]):
@@ -270,7 +269,7 @@ def net_of_line(line: Json) -> int:
 
 
 def finalize(world: World, identifier: str, now: int) -> Json:
-    """Makes a draft final: number, credits, balance, payment intent. Nothing due means paid."""
+    """Finalizes a draft: number, totals, balance, and a payment intent for what is due."""
     invoice = world.store.edit(identifier)
     if invoice["status"] != "draft":
         raise wrong_state(
@@ -280,7 +279,6 @@ def finalize(world: World, identifier: str, now: int) -> Json:
     customer = world.store.edit(invoice["customer"])
     customer["currency"] = customer["currency"] or invoice["currency"]
     invoice["starting_balance"] = customer["balance"]
-    credit_grants.apply_to(world, invoice, now)
     total_up(world, invoice, now)
     due, balance = _due(invoice)
     set_balance(world, customer, balance, "applied_to_invoice", invoice=identifier)
@@ -328,8 +326,8 @@ def _prepare_payment(world: World, invoice: Json, customer: Json, now: int) -> N
 
 
 def _payment_description(invoice: Json) -> str:
-    words = {"subscription_create": "Subscription creation", "manual": "Payment for Invoice"}
-    return words.get(invoice["billing_reason"], "Subscription update")
+    descriptions = {"subscription_create": "Subscription creation", "manual": "Payment for Invoice"}
+    return descriptions.get(invoice["billing_reason"], "Subscription update")
 
 
 @includable("invoice", "payments")

@@ -1,4 +1,4 @@
-"""Billing meters, their events, and the usage they add up to.
+"""Billing meters, their events, and aggregated usage.
 
 Source: https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api
 """
@@ -6,11 +6,11 @@ Source: https://docs.stripe.com/billing/subscriptions/usage-based/recording-usag
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.dates import DAY_SECONDS, HOUR_SECONDS
-from billing_app.stripe_sandbox.errors import Json, invalid, wrong_state
+from billing_app.stripe_sandbox.errors import Json, invalid
 from billing_app.stripe_sandbox.registry import page, route
-from billing_app.stripe_sandbox.resources.common import apply_fields
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.world import World
 
 _OLDEST_SECONDS = 35 * DAY_SECONDS
 _AHEAD_SECONDS = 300
@@ -21,7 +21,7 @@ _WINDOW_SECONDS = {"day": DAY_SECONDS, "hour": HOUR_SECONDS}
 @route("POST", "/v1/billing/meters", "billing.MeterCreateParams")
 def create(world: World, params: Json) -> Json:
     name = params["event_name"]
-    if any(world.store.all("billing.meter", lambda m: m["event_name"] == name and _active(m))):
+    if _find_meter(world, name):
         raise invalid(f"A meter with event_name {name} already exists.", param="event_name")
     now = world.real_now()
     mapping = {"event_payload_key": "stripe_customer_id", "type": "by_id"}
@@ -41,8 +41,8 @@ def create(world: World, params: Json) -> Json:
     return meter
 
 
-def _active(meter: Json) -> bool:
-    return meter["status"] == "active"
+def _find_meter(world: World, name: str) -> Json | None:
+    return next(world.store.all("billing.meter", lambda m: m["event_name"] == name), None)
 
 
 @route("GET", "/v1/billing/meters", "billing.MeterListParams")
@@ -52,74 +52,26 @@ def list_all(world: World, params: Json) -> Json:
     return page(params, rows, "/v1/billing/meters")
 
 
-@route("GET", "/v1/billing/meters/{id}")
-def retrieve(world: World, params: Json, identifier: str) -> Json:
-    return world.store.get(identifier, "billing.meter")
-
-
-@route("POST", "/v1/billing/meters/{id}", "billing.MeterUpdateParams")
-def update(world: World, params: Json, identifier: str) -> Json:
-    world.store.get(identifier, "billing.meter")
-    meter = world.store.edit(identifier)
-    apply_fields(meter, params, ("display_name",))
-    world.emit_update("billing.meter", meter)
-    return meter
-
-
-@route("POST", "/v1/billing/meters/{id}/deactivate")
-def deactivate(world: World, params: Json, identifier: str) -> Json:
-    return _switch(world, identifier, "inactive", "deactivated")
-
-
-@route("POST", "/v1/billing/meters/{id}/reactivate")
-def reactivate(world: World, params: Json, identifier: str) -> Json:
-    return _switch(world, identifier, "active", "reactivated")
-
-
-def _switch(world: World, identifier: str, status: str, event: str) -> Json:
-    if world.store.get(identifier, "billing.meter")["status"] == status:
-        raise wrong_state(f"The meter is already {status}.", "billing_meter_status")
-    meter = world.store.edit(identifier)
-    meter["status"] = status
-    moment = world.real_now() if status == "inactive" else None
-    meter["status_transitions"]["deactivated_at"] = moment
-    world.emit(f"billing.meter.{event}", meter)
-    return meter
-
-
-def _meter_named(world: World, name: str) -> Json:
-    for meter in world.store.all("billing.meter", lambda m: m["event_name"] == name):
-        if _active(meter):
-            return meter
-    raise invalid(
-        f"No active meter found for event_name {name}.", param="event_name", code="no_meter"
-    )
-
-
-def record(world: World, params: Json, object_name: str = "billing.meter_event") -> Json:
-    """Stores one usage event. An identifier counts once within a day; the refusal has no code."""
-    meter = _meter_named(world, params["event_name"])
+@route("POST", "/v1/billing/meter_events", "billing.MeterEventCreateParams")
+def create_event(world: World, params: Json) -> Json:
+    """Records usage. An identifier is accepted once a day; the refusal has no error code."""
+    meter = _find_meter(world, params["event_name"])
+    if meter is None:
+        raise invalid(
+            f"No active meter found for event_name {params['event_name']}.",
+            param="event_name",
+            code="no_meter",
+        )
     payload = params["payload"]
     customer = world.store.find(payload.get(meter["customer_mapping"]["event_payload_key"]))
     if customer is None or customer["object"] != "customer":
-        raise invalid("The meter event payload names no customer.", param="payload")
+        raise invalid("The meter event payload does not name a customer.", param="payload")
     value = _value(meter, payload)
     now = world.now(customer)
     timestamp = params.get("timestamp", now)
-    if not now - _OLDEST_SECONDS <= timestamp <= now + _AHEAD_SECONDS:
-        raise invalid(
-            "Timestamp must be within the past 35 calendar days or up to 5 minutes in the future.",
-            param="timestamp",
-            code="timestamp_out_of_range",
-        )
+    _check_timestamp(timestamp, now)
     identifier = params.get("identifier") or world.new_id("billing.meter_event")
-    if any(
-        world.store.all(
-            "billing.meter_event",
-            lambda e: e["identifier"] == identifier and e["created"] > now - DAY_SECONDS,
-        )
-    ):
-        raise invalid(f"An event already exists with identifier {identifier}.")
+    _check_identifier(world, identifier, now)
     event = world.draft(
         "billing.meter_event",
         created=now,
@@ -132,8 +84,24 @@ def record(world: World, params: Json, object_name: str = "billing.meter_event")
         _value=str(value),
     )
     world.store.add(event)
-    answer = {key: val for key, val in public(event).items() if key != "id"}
-    return answer | {"object": object_name}
+    return {name: field for name, field in public(event).items() if name != "id"}
+
+
+def _check_timestamp(timestamp: int, now: int) -> None:
+    if not now - _OLDEST_SECONDS <= timestamp <= now + _AHEAD_SECONDS:
+        raise invalid(
+            "Timestamp must be within the past 35 calendar days or up to 5 minutes in the future.",
+            param="timestamp",
+            code="timestamp_out_of_range",
+        )
+
+
+def _check_identifier(world: World, identifier: str, now: int) -> None:
+    def is_same(event: Json) -> bool:
+        return event["identifier"] == identifier and event["created"] > now - DAY_SECONDS
+
+    if any(world.store.all("billing.meter_event", is_same)):
+        raise invalid(f"An event already exists with identifier {identifier}.")
 
 
 def _value(meter: Json, payload: Json) -> Decimal:
@@ -142,44 +110,20 @@ def _value(meter: Json, payload: Json) -> Decimal:
     try:
         return Decimal(payload[meter["value_settings"]["event_payload_key"]])
     except (KeyError, InvalidOperation) as error:
-        raise invalid("The meter event payload holds no valid value.", param="payload") from error
-
-
-@route("POST", "/v1/billing/meter_events", "billing.MeterEventCreateParams")
-def create_event(world: World, params: Json) -> Json:
-    return record(world, params)
-
-
-@route("POST", "/v1/billing/meter_event_adjustments", "billing.MeterEventAdjustmentCreateParams")
-def create_adjustment(world: World, params: Json) -> Json:
-    identifier = (params.get("cancel") or {}).get("identifier")
-    for event in world.store.all("billing.meter_event", lambda e: e["identifier"] == identifier):
-        world.store.edit(event["id"])["_deleted"] = True
-        return {
-            "object": "billing.meter_event_adjustment",
-            "cancel": {"identifier": identifier},
-            "event_name": params["event_name"],
-            "livemode": False,
-            "status": "pending",
-            "type": "cancel",
-        }
-    raise invalid(f"No event found with identifier {identifier}.", param="cancel[identifier]")
+        raise invalid("The meter event payload has no valid value.", param="payload") from error
 
 
 def _events(world: World, meter: str, customer: str, start: int, end: int) -> Iterator[Json]:
     return world.store.all(
         "billing.meter_event",
         lambda e: (
-            e["_meter"] == meter
-            and e["_customer"] == customer
-            and start <= e["timestamp"] < end
-            and not e.get("_deleted")
+            e["_meter"] == meter and e["_customer"] == customer and start <= e["timestamp"] < end
         ),
     )
 
 
 def usage(world: World, meter: str, customer: str, start: int, end: int) -> Decimal:
-    """The aggregated usage of [start, end)."""
+    """The aggregated usage in [start, end)."""
     events = sorted(_events(world, meter, customer, start, end), key=lambda e: e["timestamp"])
     values = [Decimal(event["_value"]) for event in events]
     if world.store.get(meter)["default_aggregation"]["formula"] == "last":

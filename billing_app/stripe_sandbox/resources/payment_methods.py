@@ -22,7 +22,7 @@ def new_card(
     billing: Json | None = None,
     metadata: Json | None = None,
 ) -> Json:
-    """A card that is not attached yet. Raises a card error for an impossible number."""
+    """Creates a card without attaching it. Raises a card error for an impossible number."""
     month, year = expiry
     today = datetime.now(UTC)
     cards.check_number(number, month, year, (today.year, today.month))
@@ -64,7 +64,7 @@ def card_behind(world: World, method: Json) -> cards.Card:
 
 
 def method_for(world: World, identifier: str, param: str = "payment_method") -> Json:
-    """The payment method, for writing; a test token such as `pm_card_visa` makes a new one."""
+    """The payment method, for writing; a test token such as `pm_card_visa` creates a new one."""
     number = cards.number_of_token(identifier)
     if number:
         return new_card(world, number)
@@ -75,7 +75,7 @@ def method_for(world: World, identifier: str, param: str = "payment_method") -> 
 @route("POST", "/v1/payment_methods", "PaymentMethodCreateParams")
 def create(world: World, params: Json) -> Json:
     if params.get("type") != "card" or "card" not in params:
-        raise invalid("The sandbox knows cards only.", param="type")
+        raise invalid("The sandbox supports cards only.", param="type")
     card = params["card"]
     billing, metadata = params.get("billing_details"), params.get("metadata")
     if "token" in card:
@@ -136,7 +136,7 @@ def update(world: World, params: Json, identifier: str) -> Json:
 
 
 def attach(world: World, identifier: str, customer: Json) -> Json:
-    """Attaches a card to a customer. Raises a card error for the cards that can't be attached."""
+    """Attaches a card to a customer. Raises a card error if the bank declines it."""
     method = method_for(world, identifier)
     card = card_behind(world, method)
     if card.declined and not card.attaches:

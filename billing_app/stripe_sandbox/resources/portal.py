@@ -1,4 +1,4 @@
-"""Customer portal: configurations and sessions. What a person does there is in portal_actions."""
+"""Customer portal: configurations and sessions. `portal_actions` handles what a person does."""
 
 from billing_app.stripe_sandbox.contract.blank import blank
 from billing_app.stripe_sandbox.errors import Json, check_url, missing_param
@@ -11,7 +11,7 @@ _REASONS = ["too_expensive", "missing_features", "switched_service", "unused", "
 
 
 def _features(params: Json) -> Json:
-    """All features, with Stripe's defaults where nothing is said."""
+    """All features, with Stripe's defaults for those not given."""
     features = blank("billing_portal.configuration")["features"]
     features["customer_update"] |= {"allowed_updates": [], "enabled": False}
     features["subscription_cancel"] |= {

@@ -1,10 +1,10 @@
-"""What a person can do in the portal."""
+"""The actions of a person in the customer portal."""
 
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
 from billing_app.stripe_sandbox.resources import schedules, setup_intents, subscription_updates
+from billing_app.stripe_sandbox.resources.cancellations import cancel_now
 from billing_app.stripe_sandbox.resources.payment_methods import attach, detach, new_card
-from billing_app.stripe_sandbox.resources.subscription_ends import cancel_now
 from billing_app.stripe_sandbox.resources.subscription_items import items_of
 from billing_app.stripe_sandbox.resources.subscription_states import ENDED
 from billing_app.stripe_sandbox.world import World
@@ -27,7 +27,7 @@ def _own(world: World, session: Json, identifier: str) -> Json:
 
 
 def offered_prices(world: World, session: Json, subscription: Json) -> list[Json]:
-    """The prices a subscription may move to: those configured, or all recurring ones."""
+    """The prices that a subscription can change to: the configured ones, or all recurring ones."""
     update = features_of(world, session)["subscription_update"]
     if not update["enabled"]:
         return []
@@ -51,7 +51,7 @@ def cancel(world: World, session: Json, identifier: str) -> None:
     _own(world, session, identifier)
     feature = features_of(world, session)["subscription_cancel"]
     if not feature["enabled"]:
-        raise invalid("Cancelling is switched off for this portal.")
+        raise invalid("Cancellation is disabled in this portal.")
     if feature["mode"] == "immediately":
         prorates = feature["proration_behavior"] != "none"
         cancel_now(world, identifier, "cancellation_requested", prorate=prorates)
@@ -60,7 +60,7 @@ def cancel(world: World, session: Json, identifier: str) -> None:
 
 
 def keep(world: World, session: Json, identifier: str) -> None:
-    """Takes a planned cancellation or change back."""
+    """Withdraws a scheduled cancellation or change."""
     subscription = _own(world, session, identifier)
     if subscription["schedule"]:
         schedules.release_call(world, {}, subscription["schedule"])
@@ -74,11 +74,11 @@ def keep(world: World, session: Json, identifier: str) -> None:
 
 
 def change_plan(world: World, session: Json, identifier: str, price_id: str) -> None:
-    """Changes the price now, or at period end if the configuration says so for downgrades."""
+    """Changes the price: now, or at period end if the configuration defers downgrades."""
     subscription = _own(world, session, identifier)
     offered = {price["id"]: price for price in offered_prices(world, session, subscription)}
     if price_id not in offered:
-        raise invalid("This plan is not on offer.")
+        raise invalid("This plan is not available.")
     item = items_of(subscription)[0]
     update = features_of(world, session)["subscription_update"]
     if _waits_for_period_end(update, item, offered[price_id]):
@@ -115,7 +115,7 @@ def _change_at_period_end(world: World, identifier: str, item: Json, price_id: s
 
 
 def add_card(world: World, session: Json, number: str, expiry: tuple[int, int]) -> None:
-    """Saves a card and makes it the one that everything is charged to."""
+    """Saves a card and makes it the default for everything."""
     customer = world.store.edit(session["customer"])
     method = new_card(world, number, expiry)
     intent = setup_intents.new_setup_intent(world, customer, {"payment_method": method["id"]})

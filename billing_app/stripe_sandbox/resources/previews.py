@@ -1,9 +1,10 @@
-"""Invoice previews: the change is really made, its invoice read, and everything undone.
+"""Invoice previews: makes the change, reads its invoice, and undoes everything.
 
-So a preview shows exactly what the change will cost at the same second.
+So a preview shows exactly what the change costs at that second.
 Source: https://docs.stripe.com/api/invoices/create_preview?api-version=2026-10-28.endive
 """
 
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
 from billing_app.stripe_sandbox.registry import route
 from billing_app.stripe_sandbox.resources import (
@@ -15,8 +16,9 @@ from billing_app.stripe_sandbox.resources import (
     subscriptions,
 )
 from billing_app.stripe_sandbox.resources.prorations import credit_unused
+from billing_app.stripe_sandbox.resources.schedules import apply_due_phase
 from billing_app.stripe_sandbox.resources.subscription_items import items_of, period_end
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.world import World
 
 _SAME_IN_UPDATE = ("items", "proration_behavior", "proration_date", "trial_end", "cancel_at",
                    "cancel_at_period_end")  # fmt: skip
@@ -56,7 +58,7 @@ def _rehearse(world: World, params: Json) -> str:
         return _rehearse_new(world, params, details)
     subscription = world.store.get(target, "subscription", param="subscription")
     if subscription["status"] in subscription_states.ENDED:
-        raise invalid("The subscription is canceled: it has no upcoming invoice.",
+        raise invalid("The subscription is canceled and has no upcoming invoice.",
                       code="invoice_upcoming_none")  # fmt: skip
     if details.get("cancel_now"):
         return _rehearse_cancel(world, target, details)
@@ -71,7 +73,7 @@ def _rehearse(world: World, params: Json) -> str:
 
 
 def _add_items(world: World, params: Json) -> None:
-    """`invoice_items`: amounts that are on the previewed invoice alone."""
+    """`invoice_items`: amounts that appear on the previewed invoice only."""
     target = world.store.find(params.get("subscription"))
     customer = params.get("customer") or (target or {}).get("customer")
     for item in params.get("invoice_items") or []:
@@ -83,13 +85,13 @@ def _changes(details: Json) -> Json:
     anchor = details.get("billing_cycle_anchor")
     if anchor and anchor["type"] != "unchanged":
         if anchor["type"] == "timestamp":
-            raise invalid("The sandbox previews billing_cycle_anchor now or unchanged only.")
+            raise invalid("The sandbox previews billing_cycle_anchor `now` and `unchanged` only.")
         changes["billing_cycle_anchor"] = {"type": "now"}
     return changes
 
 
 def _rehearse_update(world: World, target: str, changes: Json) -> None:
-    """The update without collection: an invoice it makes stays open."""
+    """Applies the update without collecting its invoice."""
     subscription_updates.update(world, target, changes | {"payment_behavior": "default_incomplete"})
 
 
@@ -118,10 +120,8 @@ def _rehearse_renewal(world: World, target: str) -> str:
     ends_at = subscription["cancel_at"]
     moment = period_end(subscription)
     if ends_at is not None and ends_at <= moment:
-        raise invalid("The subscription is set to cancel: it has no upcoming invoice.",
+        raise invalid("The subscription is set to cancel and has no upcoming invoice.",
                       code="invoice_upcoming_none")  # fmt: skip
-    from billing_app.stripe_sandbox.resources.schedules import apply_due_phase
-
     apply_due_phase(world, target, moment)
     subscription["trial_settings"]["end_behavior"]["missing_payment_method"] = "create_invoice"
     renewals.end_period(world, target, moment)

@@ -1,7 +1,7 @@
 """Prorations, exact to the second.
 
-Flexible billing mode (the default of this API version) credits what was really debited for the
-time that is left; classic mode credits the current price. Each line is rounded once.
+Flexible billing mode (the default of this API version) credits what was actually debited for the
+remaining time; classic mode credits the current price. Each line is rounded once.
 Source: https://docs.stripe.com/billing/subscriptions/prorations
 """
 
@@ -9,6 +9,7 @@ from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.dates import day_text, period_around
 from billing_app.stripe_sandbox.errors import Json
 from billing_app.stripe_sandbox.resources import coupons, invoicing
+from billing_app.stripe_sandbox.resources.pending_items import add_pending_item
 from billing_app.stripe_sandbox.world import World
 
 
@@ -17,7 +18,7 @@ def is_metered(item: Json) -> bool:
 
 
 def full_period(subscription: Json, item: Json, moment: int) -> tuple[int, int]:
-    """The whole billing period around a moment, by the subscription's anchor."""
+    """The full billing period around a moment, aligned with the subscription's anchor."""
     recurring = item["price"]["recurring"]
     return period_around(
         subscription["billing_cycle_anchor"],
@@ -28,7 +29,7 @@ def full_period(subscription: Json, item: Json, moment: int) -> tuple[int, int]:
 
 
 def net_price(world: World, subscription: Json, item: Json, now: int) -> int:
-    """What the item costs for one whole period, discounts taken off."""
+    """What the item costs for a full period, less discounts."""
     items = [entry for entry in subscription["items"]["data"] if not is_metered(entry)]
     lines = [
         {
@@ -53,15 +54,15 @@ def _quantity_text(item: Json) -> str:
 
 
 def credit_unused(world: World, subscription: Json, item: Json, at: int) -> None:
-    """Adds invoice items that give back what was paid for the time after `at`."""
+    """Adds pending credits for what was paid for the time after `at`."""
     if is_metered(item):
         return
     for debit in _debits(world, subscription, item, at):
         whole = debit["end"] - debit["start"]
         amount = -money.share(debit["amount"], debit["end"] - max(at, debit["start"]), whole)
         text = f"Unused time on {_quantity_text(item)}{name_of(world, item['price'])}"
-        words = f"{text} after {day_text(at)}"
-        line = _proration(item, amount, words, (at, debit["end"]), _credited(debit))
+        description = f"{text} after {day_text(at)}"
+        line = _proration(item, amount, description, (at, debit["end"]), _credited(debit))
         _add(world, subscription, line)
     item["_debits"] = []
 
@@ -81,23 +82,21 @@ def _credited(debit: Json) -> Json | None:
 
 
 def debit_remaining(world: World, subscription: Json, item: Json, at: int) -> None:
-    """Adds an invoice item that charges the item's price from `at` to the end of its period."""
+    """Adds a pending charge for the item's price from `at` to the end of its period."""
     if is_metered(item):
         return
     start, end = full_period(subscription, item, at)
     amount = money.share(net_price(world, subscription, item, at), end - at, end - start)
     text = f"Remaining time on {_quantity_text(item)}{name_of(world, item['price'])}"
-    words = f"{text} after {day_text(at)}"
-    _add(world, subscription, _proration(item, amount, words, (at, end), None))
+    description = f"{text} after {day_text(at)}"
+    _add(world, subscription, _proration(item, amount, description, (at, end), None))
     item["_debits"] = [{"amount": amount, "start": at, "end": end, "invoice": None, "line": None}]
 
 
 def _add(world: World, subscription: Json, line: invoicing.Line) -> None:
-    from billing_app.stripe_sandbox.resources.invoice_items import new_item
-
     customer = world.store.get(subscription["customer"], "customer")
     currency, identifier = subscription["currency"], subscription["id"]
-    new_item(world, customer, line, currency=currency, subscription=identifier)
+    add_pending_item(world, customer, line, currency=currency, subscription=identifier)
 
 
 def _proration(
@@ -116,8 +115,17 @@ def _proration(
     )
 
 
-def note_debits(subscription: Json, invoice: Json) -> None:
-    """Remembers on the items what an invoice charged them, for later credits."""
+def close_lines(world: World, subscription: Json, invoice: Json) -> None:
+    """Records a complete invoice's debits, and drops discounts that apply only once."""
+    _note_debits(subscription, invoice)
+    if any(line["discount_amounts"] for line in invoice["lines"]["data"]):
+        subscription["discounts"] = [
+            entry for entry in subscription["discounts"] if not coupons.is_once(world, entry)
+        ]
+
+
+def _note_debits(subscription: Json, invoice: Json) -> None:
+    """Records on the items what the invoice charged for them, for later credits."""
     items = {item["id"]: item for item in subscription["items"]["data"]}
     for line in invoice["lines"]["data"]:
         details = line["parent"]["subscription_item_details"] or {}

@@ -1,23 +1,24 @@
-"""What time does to subscriptions: renewals, trial ends, scheduled cancellations."""
+"""What happens to subscriptions over time: renewals, trial ends, planned cancellations."""
 
 from billing_app.stripe_sandbox.dates import DAY_SECONDS, HOUR_SECONDS
 from billing_app.stripe_sandbox.errors import Json
-from billing_app.stripe_sandbox.resources import collection, invoicing, subscription_states
-from billing_app.stripe_sandbox.resources.prorations import credit_unused, is_metered
-from billing_app.stripe_sandbox.resources.subscription_ends import (
-    bill_the_rest,
-    end,
-    pause_for_missing_method,
+from billing_app.stripe_sandbox.resources import (
+    collection,
+    invoicing,
+    settlement,
+    subscription_states,
 )
+from billing_app.stripe_sandbox.resources.cancellations import bill_the_rest
+from billing_app.stripe_sandbox.resources.pauses import pause_for_missing_method
+from billing_app.stripe_sandbox.resources.prorations import close_lines, credit_unused, is_metered
+from billing_app.stripe_sandbox.resources.subscription_ends import end
 from billing_app.stripe_sandbox.resources.subscription_items import (
     align,
     cycle_lines,
     items_of,
-    period_end,
     refresh_usage,
     usage_lines,
 )
-from billing_app.stripe_sandbox.resources.subscriptions import close_lines
 from billing_app.stripe_sandbox.world import World
 
 DRAFT_SECONDS = HOUR_SECONDS
@@ -25,7 +26,7 @@ TRIAL_WARNING_SECONDS = 3 * DAY_SECONDS
 
 
 def cancel_as_planned(world: World, identifier: str, now: int) -> None:
-    """`cancel_at` has come."""
+    """Cancels the subscription at its `cancel_at`."""
     subscription = world.store.edit(identifier)
     if subscription.get("_cancel_prorates"):
         for item in items_of(subscription):
@@ -46,7 +47,7 @@ def resume_collection(world: World, identifier: str, now: int) -> None:
 
 
 def end_period(world: World, identifier: str, now: int) -> None:
-    """A period of one or more items is over: the trial ends, or the subscription renews."""
+    """Ends the period of one or more items: the trial ends, or the subscription renews."""
     subscription = world.store.edit(identifier)
     if subscription["status"] == "trialing" and not _trial_continues(world, subscription):
         _end_trial_without_method(world, subscription, now)
@@ -109,32 +110,22 @@ def _hold_if_not_collecting(subscription: Json, invoice: Json) -> None:
 
 
 def finalize_due(world: World, identifier: str, now: int) -> None:
-    """A renewal's draft is an hour old: finalize and collect it, unless collection is paused.
+    """Finalizes a renewal's draft after an hour and collects it, unless collection is paused.
 
-    What meters counted of its period meanwhile is on it
+    It includes the usage that was reported for its period since
     (docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period).
     """
     refresh_usage(world, identifier)
     invoice = invoicing.finalize(world, identifier, now)
     subscription = invoicing.subscription_of(world, invoice) or {}
     pause = subscription.get("pause_collection")
-    if collection.settle_if_nothing_due(world, identifier, now):
+    if settlement.settle_if_nothing_due(world, identifier, now):
         return
     if pause and pause["behavior"] == "void":
-        collection.void(world, identifier, now)
+        settlement.void(world, identifier, now)
     elif pause:
-        collection.mark_uncollectible(world, identifier, now, "subscription_paused")
+        settlement.mark_uncollectible(world, identifier, now, "subscription_paused")
     elif invoice["collection_method"] == "send_invoice":
         world.emit("invoice.sent", invoice, now=now)
     else:
         collection.collect(world, identifier, now, off_session=True)
-
-
-__all__ = [
-    "cancel_as_planned",
-    "end_period",
-    "finalize_due",
-    "period_end",
-    "resume_collection",
-    "warn_of_trial_end",
-]

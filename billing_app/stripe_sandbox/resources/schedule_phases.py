@@ -1,4 +1,4 @@
-"""The phases of a subscription schedule, made from parameters."""
+"""Builds the phases of a subscription schedule from parameters."""
 
 from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.dates import add_intervals
@@ -92,8 +92,8 @@ def phases_from(world: World, schedule: Json, entries: list[Json], start: int) -
     phases: list[Json] = []
     moment = start
     for index, entry in enumerate(entries):
-        given = entry.get("start_date")
-        if index and isinstance(given, int) and given != moment:
+        start_given = entry.get("start_date")
+        if index and isinstance(start_given, int) and start_given != moment:
             raise invalid(
                 "Phases must be contiguous: each start_date must be the end_date before it.",
                 param=f"phases[{index}][start_date]",

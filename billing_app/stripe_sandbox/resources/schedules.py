@@ -6,6 +6,7 @@ Source: https://docs.stripe.com/billing/subscriptions/subscription-schedules
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources import coupons, subscription_updates, subscriptions
+from billing_app.stripe_sandbox.resources.cancellations import cancel_now
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.schedule_phases import (
@@ -13,7 +14,6 @@ from billing_app.stripe_sandbox.resources.schedule_phases import (
     new_phase,
     phases_from,
 )
-from billing_app.stripe_sandbox.resources.subscription_ends import cancel_now
 from billing_app.stripe_sandbox.resources.subscription_items import items_of, period_end
 from billing_app.stripe_sandbox.world import World
 
@@ -59,7 +59,7 @@ def _new_schedule(world: World, customer: Json, params: Json, now: int) -> Json:
 
 
 def _from_subscription(world: World, params: Json) -> Json:
-    """A schedule whose only phase is the subscription's current period."""
+    """Creates a schedule whose only phase is the subscription's current period."""
     if extra := params.keys() - {"from_subscription", "metadata", "billing_mode"}:
         raise invalid(
             "You cannot set other parameters when from_subscription is set.", param=min(extra)
@@ -164,7 +164,7 @@ def _differs(one: Json, other: Json) -> bool:
 
 
 def next_moment(schedule: Json) -> int:
-    """When the schedule next does something."""
+    """When the schedule starts or its current phase ends."""
     if schedule["status"] == "not_started":
         return schedule["phases"][0]["start_date"]
     return schedule["phases"][schedule["_phase"]]["end_date"]
@@ -224,7 +224,7 @@ def as_param(item: Json) -> Json:
 
 
 def _apply(world: World, schedule: Json, phase: Json, now: int) -> None:
-    """Makes the subscription what the phase says."""
+    """Changes the subscription to match the phase."""
     subscription = world.store.edit(schedule["subscription"])
     changes: Json = {
         "items": _item_changes(subscription, phase),
@@ -256,7 +256,7 @@ def _item_changes(subscription: Json, phase: Json) -> list[Json]:
 
 
 def apply_due_phase(world: World, subscription_id: str, moment: int) -> None:
-    """For previews: the phase that begins when the period ends."""
+    """For previews: applies the phase that begins by the end of the period."""
     schedule = world.store.find(world.store.get(subscription_id)["schedule"])
     if schedule and schedule["status"] == "active" and next_moment(schedule) <= moment:
         advance(world, schedule["id"], moment)

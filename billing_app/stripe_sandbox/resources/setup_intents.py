@@ -1,12 +1,13 @@
 """Setup intents: saving a card for later payments."""
 
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, wrong_state
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources import cards
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.payment_methods import attach, card_behind, method_for
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.world import World
 
 
 def new_setup_intent(world: World, customer: Json | None, params: Json) -> Json:
@@ -30,7 +31,7 @@ def new_setup_intent(world: World, customer: Json | None, params: Json) -> Json:
 def attempt_setup(
     world: World, identifier: str, *, challenged: bool = False
 ) -> cards.Decline | None:
-    """Saves the card. The intent's status says what came of it; a decline is returned."""
+    """Tries to save the card and updates the intent's status. Returns the decline, if any."""
     intent = world.store.edit(identifier)
     method = world.store.get(intent["payment_method"], "payment_method")
     card = card_behind(world, method)
@@ -76,7 +77,7 @@ def _decline(world: World, intent: Json, decline: cards.Decline) -> cards.Declin
 
 
 def complete_setup_challenge(world: World, identifier: str, *, passed: bool) -> Json:
-    """What the 3-D Secure page does for a card that is being saved."""
+    """Continues saving a card after the person passed or failed the 3-D Secure challenge."""
     intent = world.store.edit(identifier)
     if intent["status"] == "requires_action":
         if passed:

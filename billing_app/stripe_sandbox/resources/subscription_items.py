@@ -1,20 +1,21 @@
-"""The items of a subscription: their price, their period, and the lines that bill them."""
+"""Subscription items: their prices, their periods, and the lines that bill them."""
 
 from collections.abc import Iterable
 from decimal import Decimal
 
 from billing_app.stripe_sandbox import money
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
 from billing_app.stripe_sandbox.resources import meters
 from billing_app.stripe_sandbox.resources.catalog import inline_price, plan_of, price_of
 from billing_app.stripe_sandbox.resources.common import merged_metadata
 from billing_app.stripe_sandbox.resources.invoicing import Line
 from billing_app.stripe_sandbox.resources.prorations import full_period, is_metered, name_of
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.world import World
 
 
 def sold_price(world: World, params: Json) -> Json:
-    """The recurring price that item parameters name."""
+    """The recurring price that the parameters of an item name."""
     if "price_data" in params:
         price = inline_price(world, params["price_data"])
     else:
@@ -32,7 +33,7 @@ def sold_price(world: World, params: Json) -> Json:
 
 
 def new_item(world: World, subscription: Json, params: Json, now: int) -> Json:
-    """An item that has no period yet."""
+    """A new item, without a period yet."""
     item = world.draft(
         "subscription_item",
         created=now,
@@ -47,7 +48,7 @@ def new_item(world: World, subscription: Json, params: Json, now: int) -> Json:
 
 
 def set_price(world: World, item: Json, price: Json, quantity: int) -> None:
-    item["price"] = public(price) | {"_tiers": price["_tiers"]}
+    item["price"] = public(price)
     item["plan"] = plan_of(world, price)
     if is_metered(item):
         item.pop("quantity", None)
@@ -57,7 +58,7 @@ def set_price(world: World, item: Json, price: Json, quantity: int) -> None:
 
 
 def align(subscription: Json, item: Json, moment: int) -> None:
-    """Gives the item the billing period around a moment."""
+    """Sets the item's billing period to the one around a moment."""
     start, end = full_period(subscription, item, moment)
     item |= {"current_period_start": start, "current_period_end": end}
 
@@ -67,7 +68,7 @@ def items_of(subscription: Json) -> list[Json]:
 
 
 def period_end(subscription: Json) -> int:
-    """When the next of the items' periods ends."""
+    """When the first of the items' periods ends."""
     return min(item["current_period_end"] for item in items_of(subscription))
 
 
@@ -105,7 +106,7 @@ def _licensed_line(world: World, item: Json) -> Line:
 
 
 def partial_line(world: World, subscription: Json, item: Json, now: int) -> Line:
-    """The first, shorter period of an item whose billing anchor lies ahead."""
+    """The line for the first, shorter period of an item whose billing anchor lies ahead."""
     start, end = full_period(subscription, item, now)
     whole = money.price_amount(item["price"], item["quantity"])
     return Line(
@@ -137,7 +138,7 @@ def trial_lines(world: World, subscription: Json) -> list[Line]:
 
 
 def usage_lines(world: World, subscription: Json, items: Iterable[Json], until: int) -> list[Line]:
-    """Lines that bill metered items for the usage of their period, in arrears."""
+    """Lines that bill metered items for the usage in their period, in arrears."""
     lines = []
     for item in items:
         if not is_metered(item):
@@ -149,13 +150,13 @@ def usage_lines(world: World, subscription: Json, items: Iterable[Json], until: 
 
 
 def usage_of(world: World, price: Json, customer: str, period: tuple[int, int]) -> Decimal:
-    """What a metered price bills for [start, end); more given back than used bills nothing."""
+    """The usage that a metered price bills for [start, end); never negative."""
     used = meters.usage(world, price["recurring"]["meter"], customer, *period)
     return max(used, Decimal(0))
 
 
 def refresh_usage(world: World, identifier: str) -> None:
-    """Bring the metered lines of a draft to what was counted of their period by now."""
+    """Updates the metered lines of a draft with the usage reported by now."""
     invoice = world.store.edit(identifier)
     for line in invoice["lines"]["data"]:
         details = line["parent"]["subscription_item_details"] or {}

@@ -1,14 +1,16 @@
-"""A subscription's status and what moves it.
+"""A subscription's status, and how invoices change it.
 
 Source: https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses
 """
 
 from typing import Any
 
+from billing_app.stripe_sandbox.dates import HOUR_SECONDS
 from billing_app.stripe_sandbox.errors import Json
 from billing_app.stripe_sandbox.world import World
 
 LIVE = frozenset({"trialing", "active", "past_due", "unpaid"})
+INCOMPLETE_SECONDS = 23 * HOUR_SECONDS
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
@@ -27,7 +29,7 @@ def change(world: World, identifier: str, now: int, **fields: Any) -> Json:
 
 
 def invoice_settled(world: World, identifier: str, invoice: Json, now: int) -> None:
-    """An invoice was paid, voided or written off."""
+    """Updates the subscription after an invoice was paid, voided or written off."""
     subscription = world.store.get(identifier, "subscription")
     status = subscription["status"]
     if waits_for_update(subscription, invoice):
@@ -40,26 +42,12 @@ def invoice_settled(world: World, identifier: str, invoice: Json, now: int) -> N
 
 
 def invoice_failed(world: World, identifier: str, invoice: Json, now: int) -> None:
-    """An attempt failed."""
+    """Updates the subscription after an attempt to collect an invoice failed."""
     subscription = world.store.get(identifier, "subscription")
     if waits_for_update(subscription, invoice):
         return
     if subscription["status"] in ("active", "trialing"):
         change(world, identifier, now, status="past_due")
-
-
-def retries_exhausted(world: World, identifier: str, now: int) -> None:
-    """What the account's settings say happens after the last retry."""
-    subscription = world.store.get(identifier, "subscription")
-    outcome = world.settings.after_last_retry
-    if subscription["status"] in ENDED or outcome == "past_due":
-        return
-    if outcome == "unpaid":
-        change(world, identifier, now, status="unpaid")
-        return
-    from billing_app.stripe_sandbox.resources.subscription_ends import end
-
-    end(world, identifier, now, "payment_failed")
 
 
 def waits_for_update(subscription: Json, invoice: Json) -> bool:
@@ -79,15 +67,3 @@ def _finish_pending_update(world: World, subscription: Json, invoice: Json, now:
         )
     else:
         change(world, subscription["id"], now, pending_update=None, _pending_update=None)
-
-
-def expire_pending_update(world: World, identifier: str, now: int) -> None:
-    """A pending update that was not paid within 23 hours is dropped and its invoice voided."""
-    from billing_app.stripe_sandbox.resources.collection import void
-
-    pending = world.store.get(identifier)["_pending_update"]
-    subscription = change(world, identifier, now, pending_update=None, _pending_update=None)
-    world.emit("customer.subscription.pending_update_expired", subscription, now=now)
-    invoice = world.store.get(pending["invoice"])
-    if invoice["status"] == "open":
-        void(world, invoice["id"], now)

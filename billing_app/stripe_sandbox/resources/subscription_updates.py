@@ -1,4 +1,4 @@
-"""Changing a subscription: items with prorations, the anchor, the trial, cancellation, payment.
+"""Updates subscriptions: items with prorations, anchor, trial, cancellation, payment.
 
 Source: https://docs.stripe.com/billing/subscriptions/change and the docstring of
 `SubscriptionService.update`: the billing date moves only if the interval changes, the subscription
@@ -6,15 +6,15 @@ goes from free to paid, or a trial starts or ends.
 """
 
 from billing_app.stripe_sandbox import money
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, invalid
-from billing_app.stripe_sandbox.registry import route
 from billing_app.stripe_sandbox.resources import (
     coupons,
     invoicing,
     subscription_states,
 )
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
-from billing_app.stripe_sandbox.resources.invoice_items import new_item as new_invoice_item
+from billing_app.stripe_sandbox.resources.pending_items import add_extra_items, add_pending_item
 from billing_app.stripe_sandbox.resources.prorations import (
     credit_unused,
     debit_remaining,
@@ -31,25 +31,17 @@ from billing_app.stripe_sandbox.resources.subscription_items import (
     sold_price,
     usage_lines,
 )
-from billing_app.stripe_sandbox.resources.subscriptions import (
-    add_extra_items,
-    refuse_unsupported,
-)
+from billing_app.stripe_sandbox.resources.subscriptions import refuse_unsupported
 from billing_app.stripe_sandbox.resources.update_invoices import Moment, invoice_change
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.world import World
 
 _PLAIN = ("collection_method", "days_until_due", "default_payment_method", "description")
 _AFTER_END = frozenset({"metadata", "cancellation_details"})
 _WHILE_INCOMPLETE = _AFTER_END | {"default_payment_method", "description", "payment_settings"}
 
 
-@route("POST", "/v1/subscriptions/{subscription_exposed_id}", "SubscriptionUpdateParams")
-def update_call(world: World, params: Json, identifier: str) -> Json:
-    return update(world, identifier, params)
-
-
 def update(world: World, identifier: str, params: Json) -> Json:
-    """Applies the change; what that makes due is collected as `payment_behavior` says."""
+    """Applies the change and collects what becomes due as `payment_behavior` says."""
     subscription = world.store.get(identifier, "subscription")
     refuse_unsupported(params)
     _check_allowed(world, subscription, params)
@@ -57,7 +49,7 @@ def update(world: World, identifier: str, params: Json) -> Json:
 
 
 def update_at(world: World, identifier: str, params: Json, now: int) -> Json:
-    """The change a schedule makes at a time; a period that ends just then has no unused rest."""
+    """Applies a schedule's change at a time; a period that ends just then has no unused time."""
     behavior = params.get("proration_behavior", "create_prorations")
     return _update(world, identifier, params, Moment(now, now, behavior))
 
@@ -154,13 +146,13 @@ def _cancel_time(subscription: Json, wanted: int | str | None) -> int | None:
 
 
 def _set_cancellation(subscription: Json, at: int | None, now: int, *, at_end: bool) -> None:
-    asked = at is not None
+    requested = at is not None
     subscription |= {
         "cancel_at": at,
         "cancel_at_period_end": at_end,
-        "canceled_at": now if asked else None,
+        "canceled_at": now if requested else None,
     }
-    reason = "cancellation_requested" if asked else None
+    reason = "cancellation_requested" if requested else None
     subscription["cancellation_details"] = {
         **subscription["cancellation_details"],
         "reason": reason,
@@ -170,9 +162,9 @@ def _set_cancellation(subscription: Json, at: int | None, now: int, *, at_end: b
 def _apply_items(
     world: World, subscription: Json, params: Json, moment: Moment
 ) -> tuple[list[invoicing.Line], bool]:
-    """Applies items, anchor and trial. Returns the lines to bill at once and whether to."""
+    """Applies items, anchor and trial. Returns lines to bill, and whether to invoice at once."""
     ends_trial = params.get("trial_end") == "now" and subscription["status"] == "trialing"
-    asked = (params.get("billing_cycle_anchor") or {}).get("type") == "now"
+    requested = (params.get("billing_cycle_anchor") or {}).get("type") == "now"
     paid_before = _costs(subscription)
     intervals_before = _intervals(subscription)
     replaced = _plan_items(world, subscription, params)
@@ -180,12 +172,12 @@ def _apply_items(
     if isinstance(params.get("trial_end"), int):
         _set_trial(world, subscription, params["trial_end"], moment)
         trialing = True
-    if replaced is None and not asked and not ends_trial:
+    if replaced is None and not requested and not ends_trial:
         return [], False
     after = replaced if replaced is not None else items_of(subscription)
     became_paid = not paid_before and any(_cost(item) for item in after)
     moved = _moved(intervals_before, after)
-    resets = (asked or ends_trial or moved or became_paid) and not trialing
+    resets = (requested or ends_trial or moved or became_paid) and not trialing
     changed = _changed_ids(subscription, after)
     if not trialing and moment.proration_behavior != "none":
         for item in items_of(subscription):
@@ -207,7 +199,7 @@ def _cost(item: Json) -> int:
 
 
 def _costs(subscription: Json) -> bool:
-    """Whether the items cost anything; a trial and metered usage count as paid already."""
+    """Whether the items cost anything; metered items always do."""
     items = items_of(subscription)
     return any(_cost(item) or is_metered(item) for item in items)
 
@@ -230,7 +222,7 @@ def _moved(before: dict[str, tuple[str, int]], after: list[Json]) -> bool:
 
 
 def _plan_items(world: World, subscription: Json, params: Json) -> list[Json] | None:
-    """The items as they will be; None if no item changes."""
+    """The items after the change; None if no item changes."""
     if not params.get("items"):
         return None
     now = world.now(subscription)
@@ -268,7 +260,7 @@ def _change_item(world: World, item: Json, entry: Json) -> None:
 
 
 def _changed_ids(subscription: Json, after: list[Json]) -> set[str]:
-    """Items that are new, gone, or cost something else now."""
+    """Ids of items that are new, gone, or have another price or quantity."""
     before = {i["id"]: (i["price"]["id"], i["quantity"]) for i in items_of(subscription)}
     later = {i["id"]: (i["price"]["id"], i["quantity"]) for i in after}
     everything = before.keys() | later.keys()
@@ -278,8 +270,9 @@ def _changed_ids(subscription: Json, after: list[Json]) -> set[str]:
 def _usage_to_bill(
     world: World, subscription: Json, after: list[Json], moment: Moment, *, resets: bool
 ) -> list[invoicing.Line]:
-    """Usage of metered prices that stay, when the period ends now. Those that go leave theirs as
-    an invoice item, unless nothing is prorated: then it is not billed at all.
+    """Lines for the usage of metered items that stay, if the period ends now.
+
+    Items that go leave their usage as an invoice item, or unbilled if nothing is prorated.
 
     Source: https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup
     """
@@ -291,7 +284,7 @@ def _usage_to_bill(
         currency = subscription["currency"]
         for line in usage_lines(world, subscription, gone, moment.now):
             if line.amount:
-                new_invoice_item(
+                add_pending_item(
                     world, customer, line, currency=currency, subscription=subscription["id"]
                 )
     for item in after:

@@ -1,22 +1,21 @@
-"""Subscriptions: creating them, and the API's routes.
+"""Creates subscriptions with their first invoice.
 
 Source: https://docs.stripe.com/api/subscriptions/create?api-version=2026-10-28.endive
 """
 
-from billing_app.stripe_sandbox.dates import DAY_SECONDS, HOUR_SECONDS
+from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
-from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.resources import (
-    cards,
     collection,
     coupons,
     invoicing,
+    settlement,
     subscription_states,
 )
 from billing_app.stripe_sandbox.resources.common import merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
-from billing_app.stripe_sandbox.resources.payment_intents import attempt_on_record
-from billing_app.stripe_sandbox.resources.prorations import is_metered, note_debits
+from billing_app.stripe_sandbox.resources.pending_items import add_extra_items
+from billing_app.stripe_sandbox.resources.prorations import close_lines, is_metered
 from billing_app.stripe_sandbox.resources.subscription_items import (
     align,
     cycle_lines,
@@ -28,7 +27,6 @@ from billing_app.stripe_sandbox.resources.subscription_items import (
 )
 from billing_app.stripe_sandbox.world import World, list_object
 
-INCOMPLETE_SECONDS = 23 * HOUR_SECONDS
 _UNSUPPORTED = (
     "application_fee_percent", "backdate_start_date", "billing_cycle_anchor_config",
     "billing_schedules", "billing_thresholds", "customer_account", "default_source",
@@ -37,16 +35,16 @@ _UNSUPPORTED = (
 
 
 def refuse_unsupported(params: Json) -> None:
-    """The sandbox says what it cannot do rather than ignoring it."""
+    """Refuses parameters that the sandbox would otherwise ignore."""
     for name in _UNSUPPORTED:
         if params.get(name):
             raise invalid(f"The sandbox does not support {name}.", param=name)
     if (params.get("automatic_tax") or {}).get("enabled"):
-        raise invalid("The sandbox computes no taxes.", param="automatic_tax[enabled]")
+        raise invalid("The sandbox does not compute taxes.", param="automatic_tax[enabled]")
 
 
 def create(world: World, params: Json) -> Json:
-    """A subscription with its first invoice, which is attempted as `payment_behavior` says."""
+    """Creates a subscription and collects its first invoice as `payment_behavior` says."""
     refuse_unsupported(params)
     customer = live_customer(world, params["customer"])
     now = world.now(customer)
@@ -240,47 +238,12 @@ def _first_invoice(
     _pay_first_invoice(world, subscription["id"], invoice["id"], params, now)
 
 
-def add_extra_items(
-    world: World, subscription: Json, customer: Json, entries: list[Json], now: int
-) -> None:
-    """`add_invoice_items`: one-time amounts on the next invoice."""
-    from billing_app.stripe_sandbox import money
-    from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
-    from billing_app.stripe_sandbox.resources.invoice_items import new_item as new_invoice_item
-
-    for entry in entries:
-        data = entry.get("price_data")
-        price = inline_price(world, data) if data else price_of(world, entry["price"])
-        quantity = entry.get("quantity", 1)
-        line = invoicing.Line(
-            amount=money.price_amount(price, quantity),
-            description=world.store.get(price["product"])["name"],
-            start=now,
-            end=now,
-            price=price,
-            quantity=quantity,
-            metadata=entry.get("metadata"),
-        )
-        new_invoice_item(
-            world, customer, line, currency=price["currency"], subscription=subscription["id"]
-        )
-
-
-def close_lines(world: World, subscription: Json, invoice: Json) -> None:
-    """After an invoice has its lines: remember the debits, drop discounts that count once."""
-    note_debits(subscription, invoice)
-    if any(line["discount_amounts"] for line in invoice["lines"]["data"]):
-        subscription["discounts"] = [
-            entry for entry in subscription["discounts"] if not coupons.is_once(world, entry)
-        ]
-
-
 def _pay_first_invoice(
     world: World, subscription_id: str, invoice_id: str, params: Json, now: int
 ) -> None:
     behavior = params.get("payment_behavior", "allow_incomplete")
     subscription = world.store.get(subscription_id)
-    if collection.settle_if_nothing_due(world, invoice_id, now):
+    if settlement.settle_if_nothing_due(world, invoice_id, now):
         return
     if subscription["collection_method"] == "send_invoice":
         subscription_states.change(world, subscription_id, now, status="active")
@@ -292,79 +255,4 @@ def _pay_first_invoice(
         world, invoice_id, now, off_session=bool(params.get("off_session"))
     )
     if behavior == "error_if_incomplete":
-        raise_if_unpaid(world, invoice_id, declined)
-
-
-def raise_if_unpaid(world: World, invoice_id: str, declined: cards.Decline | None) -> None:
-    """`error_if_incomplete`: the call fails with 402, only the attempt stays on record."""
-    invoice = world.store.get(invoice_id)
-    if invoice["status"] == "paid":
-        return
-    intent = world.store.get(invoice["_intent"])
-    if declined is None:
-        declined = cards.Decline(
-            "subscription_payment_intent_requires_action",
-            "",
-            "Payment for this subscription requires additional user action before it can be "
-            "completed successfully.",
-        )
-    if declined is collection.NO_METHOD:
-        raise invalid(
-            "This customer has no attached payment source or default payment method. Please "
-            "consider adding a default payment method.",
-            code="resource_missing",
-        )
-    raise cards.card_error(
-        declined,
-        keep=attempt_on_record(world, intent["id"]),
-        charge=intent["latest_charge"],
-    )
-
-
-@route("POST", "/v1/subscriptions", "SubscriptionCreateParams")
-def create_call(world: World, params: Json) -> Json:
-    return create(world, params)
-
-
-@route("GET", "/v1/subscriptions", "SubscriptionListParams")
-def list_all(world: World, params: Json) -> Json:
-    status = params.get("status")
-
-    def matches(subscription: Json) -> bool:
-        own = subscription["status"]
-        ended = own in subscription_states.ENDED
-        special = {None: own != "canceled" and not ended, "all": True, "ended": ended}
-        fits = special.get(status, own == status)
-        prices = [item["price"]["id"] for item in items_of(subscription)]
-        return (
-            fits
-            and params.get("customer") in (None, subscription["customer"])
-            and params.get("test_clock") in (None, subscription["test_clock"])
-            and ("price" not in params or params["price"] in prices)
-        )
-
-    return page(params, world.store.all("subscription", matches), "/v1/subscriptions")
-
-
-@route("GET", "/v1/subscriptions/{subscription_exposed_id}")
-def retrieve(world: World, params: Json, identifier: str) -> Json:
-    return world.store.get(identifier, "subscription")
-
-
-@route("GET", "/v1/subscription_items", "SubscriptionItemListParams")
-def list_items(world: World, params: Json) -> Json:
-    subscription = world.store.get(params["subscription"], "subscription", param="subscription")
-    from billing_app.stripe_sandbox.registry import cut_page
-
-    return cut_page(params, items_of(subscription), "/v1/subscription_items")
-
-
-@route("DELETE", "/v1/subscriptions/{subscription_exposed_id}/discount")
-def delete_discount(world: World, params: Json, identifier: str) -> Json:
-    world.store.get(identifier, "subscription")
-    subscription = world.store.edit(identifier)
-    if not subscription["discounts"]:
-        raise invalid("No active discount for subscription.", code="resource_missing")
-    removed = subscription["discounts"].pop()
-    world.emit_update("customer.subscription", subscription)
-    return {"id": removed, "object": "discount", "deleted": True}
+        collection.raise_if_unpaid(world, invoice_id, declined)

@@ -1,4 +1,4 @@
-"""Test clocks: the time of some customers, moved by hand.
+"""Test clocks: separate time for some customers, advanced by hand.
 
 Source: https://docs.stripe.com/billing/testing/test-clocks
 """
@@ -8,6 +8,7 @@ from billing_app.stripe_sandbox.due import run_due
 from billing_app.stripe_sandbox.errors import Json, invalid
 from billing_app.stripe_sandbox.registry import page, route
 from billing_app.stripe_sandbox.render import deleted
+from billing_app.stripe_sandbox.resources.customer_routes import delete as delete_customer
 from billing_app.stripe_sandbox.resources.subscription_items import items_of
 from billing_app.stripe_sandbox.resources.subscription_states import ENDED
 from billing_app.stripe_sandbox.world import World
@@ -52,7 +53,7 @@ def retrieve(world: World, params: Json, identifier: str) -> Json:
     "test_helpers.TestClockAdvanceParams",
 )
 def advance(world: World, params: Json, identifier: str) -> Json:
-    """Everything due happens before the answer, which still says `advancing` as Stripe's does."""
+    """Carries out everything due, then answers `advancing`, as Stripe does."""
     clock = world.store.get(identifier, "test_helpers.test_clock")
     target = params["frozen_time"]
     if target <= clock["frozen_time"]:
@@ -91,9 +92,7 @@ def _furthest(world: World, clock: Json) -> int:
 
 @route("DELETE", "/v1/test_helpers/test_clocks/{test_clock}")
 def delete(world: World, params: Json, identifier: str) -> Json:
-    """Takes the clock's customers and subscriptions with it."""
-    from billing_app.stripe_sandbox.resources.customers import delete as delete_customer
-
+    """Deletes the clock together with its customers and their subscriptions."""
     world.store.get(identifier, "test_helpers.test_clock")
     for customer in world.store.all("customer", lambda c: c["test_clock"] == identifier):
         if not customer.get("_deleted"):

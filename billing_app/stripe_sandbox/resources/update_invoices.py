@@ -1,22 +1,25 @@
-"""The invoice that a change of a subscription makes due at once, and its collection."""
+"""Makes and collects the invoice that an update of a subscription makes due at once."""
 
 from dataclasses import dataclass
 
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json
-from billing_app.stripe_sandbox.resources import collection, invoicing, subscription_states
-from billing_app.stripe_sandbox.resources.subscriptions import (
-    INCOMPLETE_SECONDS,
-    close_lines,
-    raise_if_unpaid,
+from billing_app.stripe_sandbox.resources import (
+    collection,
+    invoicing,
+    settlement,
+    subscription_states,
 )
-from billing_app.stripe_sandbox.world import World, public
+from billing_app.stripe_sandbox.resources.prorations import close_lines
+from billing_app.stripe_sandbox.resources.subscription_states import INCOMPLETE_SECONDS
+from billing_app.stripe_sandbox.world import World
 
 KEPT_BACK = ("items", "billing_cycle_anchor", "trial_end", "trial_start", "discounts")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """`now` is the time of the change, `prorated_at` the time prorations are reckoned from."""
+    """When an update happens (`now`), and from when prorations count (`prorated_at`)."""
 
     now: int
     prorated_at: int
@@ -54,7 +57,7 @@ def _collect_change(
     world: World, identifier: str, invoice_id: str, params: Json, moment: Moment
 ) -> None:
     behavior = params.get("payment_behavior", "allow_incomplete")
-    if collection.settle_if_nothing_due(world, invoice_id, moment.now):
+    if settlement.settle_if_nothing_due(world, invoice_id, moment.now):
         return
     subscription = world.store.get(identifier)
     if subscription["collection_method"] == "send_invoice":
@@ -69,11 +72,11 @@ def _collect_change(
     off_session = bool(params.get("off_session"))
     declined = collection.collect(world, invoice_id, moment.now, off_session=off_session)
     if behavior == "error_if_incomplete":
-        raise_if_unpaid(world, invoice_id, declined)
+        collection.raise_if_unpaid(world, invoice_id, declined)
 
 
 def _collect_or_hold_back(world: World, identifier: str, invoice_id: str, moment: Moment) -> None:
-    """`pending_if_incomplete`: the change waits until its invoice is paid."""
+    """`pending_if_incomplete`: holds the change back until its invoice is paid."""
     after = world.store.get(identifier)
     values = {name: after[name] for name in (*KEPT_BACK, "status")}
     expires_at = moment.now + INCOMPLETE_SECONDS
@@ -101,3 +104,15 @@ def _collect_or_hold_back(world: World, identifier: str, invoice_id: str, moment
             "trial_from_plan": None,
         },
     )
+
+
+def expire_pending_update(world: World, identifier: str, now: int) -> None:
+    """Drops a pending update that was not paid within 23 hours and voids its invoice."""
+    pending = world.store.get(identifier)["_pending_update"]
+    subscription = subscription_states.change(
+        world, identifier, now, pending_update=None, _pending_update=None
+    )
+    world.emit("customer.subscription.pending_update_expired", subscription, now=now)
+    invoice = world.store.get(pending["invoice"])
+    if invoice["status"] == "open":
+        settlement.void(world, invoice["id"], now)

@@ -1,4 +1,4 @@
-"""Bad input. A failed `assert` in `refusals` tells its values, as one in a test does."""
+"""Bad input. A failed `assert` in `refusals` shows its values, as in a test."""
 
 import pytest
 

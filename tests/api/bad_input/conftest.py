@@ -1,4 +1,4 @@
-"""An account that every wrong call must leave as it was: a clear problem, and nothing changed."""
+"""Every bad request gets a clear problem and leaves the database unchanged."""
 
 from collections.abc import Iterator
 from typing import Any

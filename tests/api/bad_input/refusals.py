@@ -1,4 +1,4 @@
-"""A raw request to be refused, and what every refusal looks like."""
+"""Sends raw requests and checks the shape of every refusal."""
 
 from typing import Any
 

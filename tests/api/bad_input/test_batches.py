@@ -1,4 +1,4 @@
-"""Items of a batch that are none: each is answered for itself, the others are decided."""
+"""Invalid items of a batch: each fails on its own, the others are decided."""
 
 import httpx
 import pytest
@@ -28,7 +28,7 @@ JSON = {"Content-Type": "application/json"}
         r'{"organization_id": "x", "note": "\ud83d\ud83d", "\ude00": 1}',
     ],
 )
-def test_an_item_that_is_none(service: httpx.Client, holder: Holder, item: str) -> None:
+def test_invalid_item(service: httpx.Client, holder: Holder, item: str) -> None:
     good = f'{{"organization_id": "{holder.organization_id}"}}'
     content = f'{{"items": [{good}, {item}, {good}]}}'
     response = service.post(CHECK_EXECUTIONS_BATCH, content=content, headers=JSON)
@@ -50,6 +50,6 @@ def test_an_item_that_is_none(service: httpx.Client, holder: Holder, item: str) 
         b'{"items": [{"workflow": "\\ud83d"}, NaN]}',
     ],
 )
-def test_a_batch_that_is_no_json(service: httpx.Client, content: bytes) -> None:
+def test_batch_that_is_not_json(service: httpx.Client, content: bytes) -> None:
     response = service.post(CHECK_EXECUTIONS_BATCH, content=content, headers=JSON)
     refused(response, 422, "malformed_json")

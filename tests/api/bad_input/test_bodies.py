@@ -1,4 +1,4 @@
-"""Bodies that are not JSON, not the JSON asked for, of another type or too large."""
+"""Bodies that are not JSON, have another type or shape, or are too large."""
 
 import json
 from typing import Any
@@ -25,19 +25,19 @@ from tests.factories import Holder
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_broken_json(service: httpx.Client, content: bytes) -> None:
+def test_malformed_json(service: httpx.Client, content: bytes) -> None:
     refused(raw(service, content), 422, "malformed_json")
 
 
 @pytest.mark.parametrize("name", ["workflow", "unknown"])
 @pytest.mark.parametrize("half", [rb"\ud83d", rb"\udc00 x", rb"\ud83dabc", rb"\ud83d\u0041"])
-def test_half_of_a_character_is_called_so(service: httpx.Client, name: str, half: bytes) -> None:
+def test_unpaired_surrogate_is_named(service: httpx.Client, name: str, half: bytes) -> None:
     content = b'{"organization_id": "x", "%b": "%b"}' % (name.encode(), half)
     assert "half of a character" in refused(raw(service, content), 422, "invalid_input")["detail"]
 
 
 @pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"text"', b"true"])
-def test_json_that_is_no_object(service: httpx.Client, content: bytes) -> None:
+def test_json_that_is_not_an_object(service: httpx.Client, content: bytes) -> None:
     refused(raw(service, content), 422, "invalid_input")
 
 
@@ -56,7 +56,7 @@ def test_deep_nesting(service: httpx.Client, path: str, depth: int) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"items": []}, {"items": {}}, {"items": [{}] * 1001}])
-def test_a_batch_that_is_none(service: httpx.Client, body: Any) -> None:
+def test_invalid_batch(service: httpx.Client, body: Any) -> None:
     refused(service.post(CHECK_EXECUTIONS_BATCH, json=body), 422, "invalid_input")
 
 
@@ -64,12 +64,12 @@ def test_a_batch_that_is_none(service: httpx.Client, body: Any) -> None:
     "content_type",
     ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "text/json"],
 )
-def test_a_wrong_content_type(service: httpx.Client, holder: Holder, content_type: str) -> None:
+def test_wrong_content_type(service: httpx.Client, holder: Holder, content_type: str) -> None:
     content = json.dumps({"organization_id": holder.organization_id}).encode()
     refused(raw(service, content, content_type), 415, "unsupported_media_type")
 
 
-def test_a_content_type_with_a_charset_is_right(service: httpx.Client, holder: Holder) -> None:
+def test_content_type_with_charset_is_accepted(service: httpx.Client, holder: Holder) -> None:
     content = json.dumps({"organization_id": holder.organization_id}).encode()
     assert raw(service, content, "Application/JSON; charset=utf-8").status_code == 200
 
@@ -86,7 +86,7 @@ SUBSCRIPTIONS = "/billing/subscriptions"
         (b"offer=a", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
     ],
 )
-def test_bodies_of_other_routes_are_refused_alike(
+def test_other_routes_refuse_the_same_bodies(
     service: httpx.Client, content: bytes, content_type: str, status: int, code: str
 ) -> None:
     headers = {"Content-Type": content_type}
@@ -106,7 +106,7 @@ JSON = '{"offer": "starter"}'
         (b'{"offer": "a", "unknown": -Infinity}', "application/json"),
     ],
 )
-def test_what_is_json_in_utf_8_only_by_guessing(
+def test_json_in_other_encodings_is_refused(
     service: httpx.Client, content: bytes, content_type: str
 ) -> None:
     headers = {"Content-Type": content_type}
@@ -117,7 +117,7 @@ def test_what_is_json_in_utf_8_only_by_guessing(
 @pytest.mark.parametrize(
     "content_type", ["application/vnd.acme+json; charset=latin1", "application/problem+json"]
 )
-def test_another_kind_of_json(service: httpx.Client, content_type: str) -> None:
+def test_other_json_media_types_are_refused(service: httpx.Client, content_type: str) -> None:
     headers = {"Content-Type": content_type}
     for path in (SUBSCRIPTIONS, CHECK_EXECUTIONS):
         response = service.post(path, content=JSON.encode(), headers=headers)
@@ -135,7 +135,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("content", BROKEN)
 @pytest.mark.parametrize("path", [SUBSCRIPTIONS, "/billing/portal-sessions"])
-def test_broken_json_of_other_routes(service: httpx.Client, path: str, content: bytes) -> None:
+def test_malformed_json_on_other_routes(service: httpx.Client, path: str, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     refused(service.post(path, content=content, headers=headers), 422, "malformed_json")
 
@@ -150,7 +150,7 @@ def test_broken_json_of_other_routes(service: httpx.Client, path: str, content: 
     ],
 )
 @pytest.mark.parametrize("path", [CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, SUBSCRIPTIONS])
-def test_a_body_in_an_encoding_that_nobody_reads(
+def test_compressed_body_is_refused(
     service: httpx.Client, holder: Holder, path: str, header: dict[str, str]
 ) -> None:
     content = json.dumps({"organization_id": holder.organization_id}).encode()
@@ -167,7 +167,9 @@ def test_a_body_in_an_encoding_that_nobody_reads(
         {"Content-Type": "application/json; version=1"},
     ],
 )
-def test_a_body_as_it_is(service: httpx.Client, holder: Holder, header: dict[str, str]) -> None:
+def test_identity_encoding_is_accepted(
+    service: httpx.Client, holder: Holder, header: dict[str, str]
+) -> None:
     content = json.dumps({"organization_id": holder.organization_id}).encode()
     headers = {"Content-Type": "application/json", **header}
     assert service.post(CHECK_EXECUTIONS, content=content, headers=headers).status_code == 200
@@ -178,7 +180,7 @@ def test_a_body_as_it_is(service: httpx.Client, holder: Holder, header: dict[str
 @pytest.mark.parametrize("size", [1_000_001, 3_000_000])
 @pytest.mark.parametrize("path", [CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH, SUBSCRIPTIONS])
 @pytest.mark.parametrize("is_chunked", [True, False])
-def test_a_body_over_1_mb(service: httpx.Client, path: str, size: int, *, is_chunked: bool) -> None:
+def test_body_over_1_mb(service: httpx.Client, path: str, size: int, *, is_chunked: bool) -> None:
     body = b'{"a": "' + b"x" * (size - 9) + b'"}'
     content: Any = (body[at : at + 65_536] for at in range(0, size, 65_536))
     headers = {"Content-Type": "application/json", **KEYED}
@@ -186,7 +188,7 @@ def test_a_body_over_1_mb(service: httpx.Client, path: str, size: int, *, is_chu
     refused(response, 413, "body_too_large")
 
 
-def test_a_body_of_just_1_mb_is_read(service: httpx.Client, holder: Holder) -> None:
+def test_body_of_exactly_1_mb_is_read(service: httpx.Client, holder: Holder) -> None:
     start = json.dumps({"organization_id": holder.organization_id, "mode": "check"})[:-1]
     content = f'{start}, "note": "'.encode()
     content += b"x" * (1_000_000 - len(content) - 2) + b'"}'

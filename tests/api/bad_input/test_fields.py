@@ -1,4 +1,4 @@
-"""Fields with a wrong value, or none: the problem names the field."""
+"""Missing and invalid fields: the problem names the field."""
 
 from typing import Any
 
@@ -47,26 +47,26 @@ BAD_FIELDS = [
 
 @pytest.mark.parametrize("value", [r"a\n", r"\u0001", r"\u007f"])
 @pytest.mark.parametrize("field", ["organization_id", "user_id", "workflow"])
-def test_control_characters_are_called_so(
+def test_control_characters_are_named(
     service: httpx.Client, holder: Holder, field: str, value: str
 ) -> None:
     body = f'{{"organization_id": "x", "{field}": "{value}"}}'.encode()
     problem = refused(raw(service, body), 422, "invalid_input")
-    assert problem["detail"] == f"{field}: must have no control characters"
+    assert problem["detail"] == f"{field}: must not contain control characters"
     params = {"organization_id": holder.organization_id, "workflow": "a\n"}
     problem = refused(service.get("/billing/usage/events", params=params), 422, "invalid_input")
-    assert problem["detail"] == "workflow: must have no control characters"
+    assert problem["detail"] == "workflow: must not contain control characters"
 
 
-def test_a_reason_of_spaces_is_told_to_say_something(service: httpx.Client, event_id: str) -> None:
+def test_blank_reason_is_refused(service: httpx.Client, event_id: str) -> None:
     path = f"/billing/executions/{event_id}/refund"
     problem = refused(service.post(path, json={"reason": "  "}), 422, "invalid_input")
-    assert problem["detail"] == "reason: must say something, without control characters"
+    assert problem["detail"] == "reason: must not be blank or contain control characters"
 
 
 @pytest.mark.parametrize(("field", "value"), BAD_FIELDS)
 @pytest.mark.parametrize("mode", ["check", "consume", "reserve"])
-def test_bad_fields(
+def test_invalid_fields(
     service: httpx.Client, holder: Holder, field: str, value: str, mode: str
 ) -> None:
     body = {"organization_id": f'"{holder.organization_id}"', "mode": f'"{mode}"', field: value}
@@ -76,7 +76,7 @@ def test_bad_fields(
 
 
 @pytest.mark.parametrize(("field", "value"), BAD_FIELDS)
-def test_bad_fields_in_a_batch_harm_their_item_only(
+def test_invalid_fields_in_a_batch_fail_only_their_item(
     service: httpx.Client, holder: Holder, field: str, value: str
 ) -> None:
     organization_id = f'"{holder.organization_id}"'
@@ -94,14 +94,14 @@ def test_bad_fields_in_a_batch_harm_their_item_only(
     assert results[1]["field"] == field
 
 
-def test_a_missing_organization(service: httpx.Client) -> None:
+def test_missing_organization(service: httpx.Client) -> None:
     problem = refused(raw(service, b"{}"), 422, "invalid_input")
     assert problem["field"] == "organization_id"
     assert problem["detail"] == "organization_id is required."
 
 
 @pytest.mark.parametrize("executions", [0, -1, 1_000_001, 1.5, "1", True, 2])
-def test_a_bad_commit(service: httpx.Client, reservation_id: str, executions: Any) -> None:
+def test_invalid_commit(service: httpx.Client, reservation_id: str, executions: Any) -> None:
     path = f"/billing/reservations/{reservation_id}/commit"
     response = service.post(path, json={"executions": executions})
     assert refused(response, 422, "invalid_input")["field"] == "executions"
@@ -123,6 +123,6 @@ def test_a_bad_commit(service: httpx.Client, reservation_id: str, executions: An
         ({"reason": "r", "executions": "1"}, "executions"),
     ],
 )
-def test_a_bad_refund(service: httpx.Client, event_id: str, body: Any, field: str | None) -> None:
+def test_invalid_refund(service: httpx.Client, event_id: str, body: Any, field: str | None) -> None:
     response = service.post(f"/billing/executions/{event_id}/refund", json=body)
     assert refused(response, 422, "invalid_input").get("field") == field

@@ -1,4 +1,4 @@
-"""Idempotency keys that are missing or cannot be one."""
+"""Missing and invalid idempotency keys."""
 
 import httpx
 import pytest
@@ -9,7 +9,7 @@ from tests.factories import Holder
 
 
 @pytest.mark.parametrize("mode", ["consume", "reserve"])
-def test_a_missing_key(service: httpx.Client, holder: Holder, mode: str) -> None:
+def test_missing_key(service: httpx.Client, holder: Holder, mode: str) -> None:
     body = {"organization_id": holder.organization_id, "mode": mode}
     refused(service.post(CHECK_EXECUTIONS, json=body), 422, "idempotency_key_required")
 
@@ -25,20 +25,20 @@ KEYED_MODES = ["consume", "reserve"]
         *((key, mode) for key in BAD_KEYS for mode in ["check", *KEYED_MODES]),
     ],
 )
-def test_a_bad_key(service: httpx.Client, holder: Holder, key: bytes, mode: str) -> None:
+def test_invalid_key(service: httpx.Client, holder: Holder, key: bytes, mode: str) -> None:
     headers = {b"Idempotency-Key": key}
     body = {"organization_id": holder.organization_id, "mode": mode}
     response = service.post(CHECK_EXECUTIONS, json=body, headers=headers)
     assert refused(response, 422, "invalid_input")["field"] == "idempotency_key"
 
 
-def test_an_empty_key_is_none_where_none_is_needed(service: httpx.Client, holder: Holder) -> None:
+def test_empty_key_is_ignored_by_check(service: httpx.Client, holder: Holder) -> None:
     body = {"organization_id": holder.organization_id, "mode": "check"}
     response = service.post(CHECK_EXECUTIONS, json=body, headers={"Idempotency-Key": ""})
     assert response.status_code == 200, response.text
 
 
-def test_an_empty_key_of_a_refund(service: httpx.Client, event_id: str) -> None:
+def test_empty_key_of_a_refund_is_refused(service: httpx.Client, event_id: str) -> None:
     path = f"/billing/executions/{event_id}/refund"
     response = service.post(path, json={"reason": "r"}, headers={"Idempotency-Key": ""})
     assert refused(response, 422, "invalid_input")["field"] == "idempotency_key"
@@ -59,7 +59,7 @@ def test_two_keys(service: httpx.Client, holder: Holder, event_id: str, second: 
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\0b", "a\n", "\x7f"])
-def test_a_bad_key_of_an_item(service: httpx.Client, holder: Holder, key: str) -> None:
+def test_invalid_key_of_an_item(service: httpx.Client, holder: Holder, key: str) -> None:
     item = {
         "organization_id": holder.organization_id,
         "mode": "consume",

@@ -1,4 +1,4 @@
-"""Callers without a key, with one that has ended, and with one that is not for this."""
+"""Callers without a key, with an expired or revoked one, or with the wrong one."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,9 @@ REVOKED_KEY_SECONDS = 5.0
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer wrong", "Basic dTpw", "Bearer \xe9", "bil_x"]
 )
-def test_no_identity(anyone: httpx.Client, holder: Holder, authorization: str) -> None:
+def test_missing_or_unknown_identity(
+    anyone: httpx.Client, holder: Holder, authorization: str
+) -> None:
     headers = {b"Authorization": authorization.encode("latin-1")} if authorization else {}
     body = {"organization_id": holder.organization_id}
     asked = [anyone.post(CHECK_EXECUTIONS, json=body, headers=headers)]
@@ -41,7 +43,7 @@ def test_two_identities(
         assert "twice" in refused(response, 401, "not_authenticated")["detail"]
 
 
-def test_an_expired_key(anyone: httpx.Client, holder: Holder, api_database_url: str) -> None:
+def test_expired_key(anyone: httpx.Client, holder: Holder, api_database_url: str) -> None:
     expired = datetime.now(UTC) - timedelta(seconds=1)
     headers = {"Authorization": f"Bearer {api_key(api_database_url, expires_at=expired)}"}
     body = {"organization_id": holder.organization_id}
@@ -49,7 +51,7 @@ def test_an_expired_key(anyone: httpx.Client, holder: Holder, api_database_url: 
     refused(response, 401, "not_authenticated")
 
 
-def test_a_revoked_key_and_one_that_expires_stop_within_5_seconds(
+def test_revoked_and_expired_keys_stop_within_5_seconds(
     anyone: httpx.Client, holder: Holder, api_database_url: str
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
@@ -77,7 +79,7 @@ def test_a_revoked_key_and_one_that_expires_stop_within_5_seconds(
         time.sleep(0.2)
 
 
-def test_a_key_without_the_scope(
+def test_key_without_scope(
     anyone: httpx.Client, holder: Holder, api_database_url: str, event_id: str
 ) -> None:
     body = {"organization_id": holder.organization_id}
@@ -94,7 +96,7 @@ def test_a_key_without_the_scope(
         refused(anyone.get(path, params=body, headers=reader), 403, "scope_missing")
 
 
-def test_a_key_of_another_organization(
+def test_key_of_another_organization(
     anyone: httpx.Client,
     holder: Holder,
     api_database_url: str,

@@ -1,4 +1,4 @@
-"""Organizations, users, reservations and events that do not exist or are another's."""
+"""Unknown or foreign organizations, users, reservations and events."""
 
 import httpx
 import pytest
@@ -10,13 +10,13 @@ from tests.factories import Holder, counts, member, organization
 
 
 @pytest.mark.parametrize("mode", ["check", "consume", "reserve"])
-def test_an_unknown_organization(service: httpx.Client, mode: str) -> None:
+def test_unknown_organization(service: httpx.Client, mode: str) -> None:
     body = {"organization_id": "nowhere", "mode": mode}
     response = service.post(CHECK_EXECUTIONS, json=body, headers=KEYED)
     refused(response, 404, "organization_not_found")
 
 
-def test_an_unknown_organization_or_user_on_a_read(service: httpx.Client) -> None:
+def test_unknown_organization_or_user_on_a_read(service: httpx.Client) -> None:
     for path in READS:
         response = service.get(path, params={"organization_id": "nowhere"})
         refused(response, 404, "organization_not_found")
@@ -31,13 +31,13 @@ def test_an_unknown_organization_or_user_on_a_read(service: httpx.Client) -> Non
             refused(response, response.status_code, response.json()["code"])
 
 
-def test_the_public_organization_needs_a_user(service: httpx.Client) -> None:
+def test_public_organization_requires_a_user(service: httpx.Client) -> None:
     body = {"organization_id": PUBLIC, "mode": "consume"}
     response = service.post(CHECK_EXECUTIONS, json=body, headers=KEYED)
     assert refused(response, 422, "invalid_input")["field"] == "user_id"
 
 
-def test_a_user_of_another_organization(
+def test_user_of_another_organization(
     service: httpx.Client, holder: Holder, api_database_url: str
 ) -> None:
     other = organization(api_database_url, 5)
@@ -54,7 +54,7 @@ def test_a_user_of_another_organization(
 @pytest.mark.parametrize(
     "name", ["x", "rsv_", "rsv_1", "rsv_" + "0" * 17, "rsv_" + "f" * 32, "evt_" + "0" * 17, "%00"]
 )
-def test_a_reservation_that_is_none(service: httpx.Client, name: str) -> None:
+def test_unknown_reservation(service: httpx.Client, name: str) -> None:
     for action in ("commit", "release"):
         response = service.post(f"/billing/reservations/{name}/{action}")
         refused(response, 404, "reservation_not_found")
@@ -63,7 +63,7 @@ def test_a_reservation_that_is_none(service: httpx.Client, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["x", "evt_", "evt_1", "evt_" + "0" * 17, "evt_" + "f" * 32, "rsv_" + "0" * 17, "%00"]
 )
-def test_an_event_that_is_none(service: httpx.Client, name: str) -> None:
+def test_unknown_event(service: httpx.Client, name: str) -> None:
     refused(service.get(f"/billing/executions/{name}"), 404, "execution_not_found")
     refund = service.post(f"/billing/executions/{name}/refund", json={"reason": "why"})
     refused(refund, 404, "execution_not_found")

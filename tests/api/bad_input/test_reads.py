@@ -1,4 +1,4 @@
-"""Reads with a bad day, range, limit, cursor or filter."""
+"""Reads with an invalid day, range, limit, cursor or filter."""
 
 import httpx
 import pytest
@@ -15,7 +15,7 @@ PAGED = ("/billing/plans/history", "/billing/usage/events", "/billing/account-hi
     "day", ["x", "", "2026-13-01", "2026-02-30", "0000-01-01", "9999-12-31", "20260101",
             "2026-W01-1", "2026-1-1", "1970-01-01", "2026-01-01T00:00:00Z", "\0"]
 )  # fmt: skip
-def test_a_bad_day(service: httpx.Client, holder: Holder, name: str, day: str) -> None:
+def test_invalid_day(service: httpx.Client, holder: Holder, name: str, day: str) -> None:
     for path in READS[2:]:
         params = {"organization_id": holder.organization_id, name: day}
         response = service.get(path, params=params)
@@ -28,7 +28,7 @@ def test_a_bad_day(service: httpx.Client, holder: Holder, name: str, day: str) -
 @pytest.mark.parametrize(
     ("first", "last"), [("2026-01-02", "2026-01-01"), ("1990-01-01", "2026-01-01")]
 )
-def test_a_bad_range(service: httpx.Client, holder: Holder, first: str, last: str) -> None:
+def test_invalid_range(service: httpx.Client, holder: Holder, first: str, last: str) -> None:
     for path in READS[2:]:
         params = {"organization_id": holder.organization_id, "from": first, "to": last}
         assert refused(service.get(path, params=params), 422, "invalid_input")["field"] == "from"
@@ -38,13 +38,13 @@ def test_a_bad_range(service: httpx.Client, holder: Holder, first: str, last: st
     "limit",
     ["0", "-1", "201", "1.5", "1_0", "1.0", " 10", "+1", "", "x", "1" + "0" * 30, "1" * 5000],
 )
-def test_a_bad_limit(service: httpx.Client, holder: Holder, limit: str) -> None:
+def test_invalid_limit(service: httpx.Client, holder: Holder, limit: str) -> None:
     for path in PAGED:
         params = {"organization_id": holder.organization_id, "limit": limit}
         assert refused(service.get(path, params=params), 422, "invalid_input")["field"] == "limit"
 
 
-def test_a_bad_cursor(service: httpx.Client, holder: Holder, api_database_url: str) -> None:
+def test_invalid_cursor(service: httpx.Client, holder: Holder, api_database_url: str) -> None:
     other = organization(api_database_url)
     foreign = [ids.encode(prefix, other.account_number, 1) for prefix in (ids.PLAN, ids.EVENT)]
     for path in ("/billing/plans/history", "/billing/usage/events"):
@@ -67,7 +67,7 @@ def test_a_bad_cursor(service: httpx.Client, holder: Holder, api_database_url: s
         ("account_id", ""),
     ],
 )
-def test_a_bad_filter(service: httpx.Client, holder: Holder, name: str, value: str) -> None:
+def test_invalid_filter(service: httpx.Client, holder: Holder, name: str, value: str) -> None:
     takes = {
         "group_by": READS[2:3],
         "kind": READS[3:],

@@ -1,4 +1,4 @@
-"""Addresses that do not exist, and methods that are not for an address."""
+"""Unknown routes and methods that are not allowed."""
 
 import httpx
 import pytest
@@ -47,7 +47,7 @@ def test_unknown_routes(service: httpx.Client, method: str, path: str) -> None:
         ("GET", "/billing/executions/evt_1/refund"),
     ],
 )
-def test_methods_that_are_not_for_an_address(
+def test_methods_not_allowed(
     service: httpx.Client, anyone: httpx.Client, method: str, path: str
 ) -> None:
     for client in (service, anyone):
@@ -69,7 +69,7 @@ def test_methods_that_are_not_for_an_address(
         ("GET", "/billing/webhooks/stripe", "POST"),
     ],
 )
-def test_all_methods_of_an_address_are_named(
+def test_allow_header_names_all_methods(
     anyone: httpx.Client, method: str, path: str, allowed: str
 ) -> None:
     response = anyone.request(method, path)

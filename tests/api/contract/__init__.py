@@ -1,4 +1,4 @@
-"""The HTTP contract. A failed `assert` in `asking` tells its values, as one in a test does."""
+"""The HTTP contract. A failed `assert` in `requests` shows its values, as in a test."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The account that the tests of the HTTP contract ask about."""
+"""The account used by the tests of the HTTP contract."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Asking for executions over HTTP, and reading what is answered."""
+"""Sends checks over HTTP and reads the responses."""
 
 from typing import Any
 

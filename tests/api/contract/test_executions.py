@@ -1,4 +1,4 @@
-"""Check, consume, reserve and refund, alone and in a batch: statuses, fields and headers."""
+"""Check, consume, reserve and refund, single and in batches: statuses, fields, headers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +26,7 @@ def test_check_is_the_default_and_counts_nothing(service: httpx.Client, holder: 
     assert answer["period_end"] is None
 
 
-def test_consume_counts_and_a_retry_gets_the_same_bytes(
+def test_retried_consume_counts_once_and_returns_the_same_bytes(
     service: httpx.Client, holder: Holder
 ) -> None:
     first = ask(service, holder, "consume", 12, "k", workflow="w", user_id="u")
@@ -75,7 +75,7 @@ def test_commit_without_a_body_takes_all(service: httpx.Client, holder: Holder) 
     assert (settled["executions"], settled["executions_released"]) == (4, 0)
 
 
-def test_release_gives_back(service: httpx.Client, holder: Holder) -> None:
+def test_release_frees_the_executions(service: httpx.Client, holder: Holder) -> None:
     held = done(ask(service, holder, "reserve", 15, "k"))["reservation"]["id"]
     denied = ask(service, holder, "check", 1)
     assert denied.status_code == 402
@@ -89,9 +89,7 @@ def test_release_gives_back(service: httpx.Client, holder: Holder) -> None:
     assert (late.status_code, late.json()["code"]) == (409, "reservation_settled")
 
 
-def test_refund_whole_and_part_with_the_receipt_telling(
-    service: httpx.Client, holder: Holder
-) -> None:
+def test_receipt_shows_full_and_partial_refunds(service: httpx.Client, holder: Holder) -> None:
     event = done(ask(service, holder, "consume", 12, "k", workflow="w", user_id="u"))["event_id"]
     path = f"/billing/executions/{event}"
     part = done(service.post(f"{path}/refund", json={"executions": 3, "reason": "failed"}))
@@ -130,7 +128,7 @@ def test_refund_whole_and_part_with_the_receipt_telling(
     assert refund["executions_remaining_after"] == 6
 
 
-def test_a_refund_to_an_ended_plan_leaves_what_remains_as_it_was(
+def test_refund_to_an_ended_plan_does_not_change_the_balance(
     service: httpx.Client, api_database_url: str
 ) -> None:
     holder = organization(api_database_url, 10)
@@ -144,7 +142,7 @@ def test_a_refund_to_an_ended_plan_leaves_what_remains_as_it_was(
     assert receipt["executions_remaining_before"] == 0
 
 
-def test_a_denial_explains_itself(service: httpx.Client, holder: Holder) -> None:
+def test_denial_explains_itself(service: httpx.Client, holder: Holder) -> None:
     for mode, key in (("check", ""), ("consume", "k"), ("reserve", "l")):
         response = ask(service, holder, mode, 16, key)
         assert response.status_code == 402
@@ -160,7 +158,7 @@ def test_a_denial_explains_itself(service: httpx.Client, holder: Holder) -> None
     assert numbers(done(ask(service, holder, "check", 1))) == (15, 0, 0, 15)
 
 
-def test_a_denied_key_may_be_used_again(
+def test_denied_key_can_be_reused(
     service: httpx.Client, holder: Holder, api_database_url: str
 ) -> None:
     assert ask(service, holder, "consume", 20, "k").status_code == 402
@@ -170,7 +168,7 @@ def test_a_denied_key_may_be_used_again(
     assert "idempotency-replayed" not in answer.headers
 
 
-def test_an_account_without_a_plan(service: httpx.Client, api_database_url: str) -> None:
+def test_account_without_a_plan(service: httpx.Client, api_database_url: str) -> None:
     bare = organization(api_database_url)
     response = ask(service, bare, "consume", 1, "k")
     assert (response.status_code, response.json()["code"]) == (404, "plan_not_found")
@@ -179,7 +177,7 @@ def test_an_account_without_a_plan(service: httpx.Client, api_database_url: str)
     assert (current.status_code, current.json()["code"]) == (404, "plan_not_found")
 
 
-def test_a_new_public_user_gets_a_trial_once(service: httpx.Client) -> None:
+def test_new_public_user_gets_one_trial(service: httpx.Client) -> None:
     body = {"organization_id": PUBLIC, "user_id": ids.new_id("usr_"), "mode": "consume"}
     answers = [
         done(service.post(CHECK_EXECUTIONS, json=body, headers={"Idempotency-Key": key}))
@@ -194,7 +192,7 @@ def test_a_new_public_user_gets_a_trial_once(service: httpx.Client) -> None:
     assert current["executions_used"] == 2
 
 
-def test_a_check_of_a_new_public_user_makes_the_trial_too(service: httpx.Client) -> None:
+def test_check_of_a_new_public_user_creates_the_trial(service: httpx.Client) -> None:
     body = {"organization_id": PUBLIC, "user_id": ids.new_id("usr_")}
     assert numbers(done(service.post(CHECK_EXECUTIONS, json=body))) == (
         TRIAL_EXECUTIONS,
@@ -204,7 +202,9 @@ def test_a_check_of_a_new_public_user_makes_the_trial_too(service: httpx.Client)
     )
 
 
-def test_a_batch_is_decided_in_order_each_on_its_own(service: httpx.Client, holder: Holder) -> None:
+def test_batch_items_are_decided_in_order_independently(
+    service: httpx.Client, holder: Holder
+) -> None:
     items = [
         of(holder, mode="consume", executions=9, idempotency_key="a"),
         of(holder, mode="consume", executions=9, idempotency_key="b"),
@@ -237,8 +237,6 @@ def test_a_batch_is_decided_in_order_each_on_its_own(service: httpx.Client, hold
     assert results[1]["executions_remaining"] == 6
 
 
-def test_a_member_may_be_named(
-    service: httpx.Client, holder: Holder, api_database_url: str
-) -> None:
+def test_member_can_be_named(service: httpx.Client, holder: Holder, api_database_url: str) -> None:
     user_id = member(api_database_url, holder.organization_id)
     done(ask(service, holder, "consume", 1, "k", user_id=user_id))

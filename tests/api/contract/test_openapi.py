@@ -1,4 +1,4 @@
-"""OpenAPI says what a route may answer, who may ask, and what to send."""
+"""OpenAPI documents statuses, security and bodies."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def document(anyone: httpx.Client) -> Any:
         ("POST /billing/admin/audit/{entry_id}/undo", "402 409 502"),
     ],
 )
-def test_statuses_that_are_really_sent(document: Any, route: str, statuses: str) -> None:
+def test_documented_statuses(document: Any, route: str, statuses: str) -> None:
     method, path = route.lower().split()
     responses = document["paths"][path][method]["responses"]
     assert set(statuses.split()) <= set(responses)
@@ -44,7 +44,7 @@ def test_statuses_that_are_really_sent(document: Any, route: str, statuses: str)
         assert list(responses[status]["content"]) == ["application/problem+json"]
 
 
-def test_who_may_ask(document: Any) -> None:
+def test_security_of_every_route(document: Any) -> None:
     assert document["components"]["securitySchemes"] == {
         "key": {"type": "http", "scheme": "bearer"},
         "session": {"type": "apiKey", "in": "cookie", "name": "billing_session"},
@@ -61,7 +61,7 @@ def test_who_may_ask(document: Any) -> None:
                 assert {"401", "403"} <= set(operation["responses"])
 
 
-def test_a_key_is_asked_for_where_it_is_read(document: Any) -> None:
+def test_key_is_documented_where_it_is_read(document: Any) -> None:
     takes_key = {
         path
         for path, operations in document["paths"].items()
@@ -75,7 +75,7 @@ def test_a_key_is_asked_for_where_it_is_read(document: Any) -> None:
     assert {"type": "string", "minLength": 1, "maxLength": 255} in key["anyOf"]
 
 
-def test_metrics_are_text(document: Any) -> None:
+def test_metrics_are_plain_text(document: Any) -> None:
     answer = document["paths"]["/metrics"]["get"]["responses"]["200"]
     assert list(answer["content"]) == ["text/plain"]
 
@@ -94,7 +94,7 @@ def test_every_json_body_is_read_strictly() -> None:
     assert [route.path for route in with_body if not isinstance(route, JsonRoute)] == []
 
 
-def test_bodies_that_are_needed(document: Any) -> None:
+def test_required_bodies(document: Any) -> None:
     paths = document["paths"]
     assert paths["/billing/executions/{event_id}/refund"]["post"]["requestBody"]["required"] is True
     commit = paths["/billing/reservations/{id}/commit"]["post"]
@@ -106,7 +106,7 @@ def test_bodies_that_are_needed(document: Any) -> None:
     ]
 
 
-def test_answers_that_are_no_problem_and_no_json(document: Any) -> None:
+def test_responses_that_are_neither_problem_nor_json(document: Any) -> None:
     export = document["paths"]["/billing/usage/export.csv"]["get"]["responses"]
     assert list(export["200"]["content"]) == ["text/csv"]
     assert "503" in document["paths"]["/readyz"]["get"]["responses"]

@@ -1,4 +1,4 @@
-"""Plans, usage, events and the export as they are read: fields, pages and filters."""
+"""Reading plans, usage, events and the export: fields, pages and filters."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from tests.api.contract.requests import NUMBERS, ask, done, numbers, of
 from tests.factories import Holder, add_plan, api_key, connect, organization
 
 
-def test_current_plan_and_what_comes_next(
+def test_current_plan_and_upcoming_plans(
     service: httpx.Client, holder: Holder, api_database_url: str
 ) -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -32,7 +32,7 @@ def test_current_plan_and_what_comes_next(
     assert by_account.json() == current
 
 
-def test_an_account_whose_first_plan_is_yet_to_begin(
+def test_account_whose_first_plan_has_not_begun(
     service: httpx.Client, api_database_url: str
 ) -> None:
     early = organization(api_database_url)
@@ -43,7 +43,7 @@ def test_an_account_whose_first_plan_is_yet_to_begin(
     assert [plan["state"] for plan in current["upcoming"]] == ["upcoming"]
 
 
-def test_a_used_up_plan_keeps_its_own_sums_while_the_next_is_yet_to_begin(
+def test_used_up_plan_keeps_its_totals_until_the_next_begins(
     service: httpx.Client, api_database_url: str
 ) -> None:
     holder = organization(api_database_url, 3)
@@ -154,10 +154,10 @@ def test_events_are_paged_and_filtered(service: httpx.Client, holder: Holder) ->
         ({"from": 41, "to": 39}, ["old"]),
     ],
 )
-def test_events_and_their_export_are_of_the_same_days(
+def test_events_and_export_cover_the_same_days(
     service: httpx.Client, api_database_url: str, days: dict[str, int], found: list[str]
 ) -> None:
-    """A day that is not told leaves its end open."""
+    """Without a day, that end of the range is open."""
     holder = organization(api_database_url, 10)
     for key, days_ago in (("ancient", 4_000), ("old", 40), ("today", 0)):
         done(ask(service, holder, "consume", 1, key))
@@ -178,7 +178,7 @@ def test_events_and_their_export_are_of_the_same_days(
     assert told.get("from", "") in export.headers["content-disposition"]
 
 
-def test_export_has_every_event_and_runs_no_formula(service: httpx.Client, holder: Holder) -> None:
+def test_export_has_every_event_and_escapes_formulas(service: httpx.Client, holder: Holder) -> None:
     done(ask(service, holder, "consume", 12, "=HYPERLINK(1)", workflow='@w,"x"', user_id="+u"))
     done(ask(service, holder, "consume", 1, "plain"))
     response = service.get("/billing/usage/export.csv", params=of(holder))
@@ -194,7 +194,7 @@ def test_export_has_every_event_and_runs_no_formula(service: httpx.Client, holde
     assert rows[0]["event_id"].startswith("evt_")
 
 
-def test_reading_needs_no_consuming_scope(
+def test_reading_does_not_need_the_executions_scope(
     anyone: httpx.Client, holder: Holder, api_database_url: str
 ) -> None:
     secret = api_key(api_database_url, Scope.PLANS_READ, organization_id=holder.organization_id)

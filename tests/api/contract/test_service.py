@@ -1,4 +1,4 @@
-"""What the API says of itself: health, metrics, HEAD, OpenAPI, its page and its problems."""
+"""Health, metrics, HEAD, OpenAPI, the docs page and problem types."""
 
 import json
 import re
@@ -7,13 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
+from billing_app import __version__
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.api.contract.requests import CHECK_FIELDS, ask, done
 from tests.factories import Holder
 
 
 def test_health_and_metrics(anyone: httpx.Client, service: httpx.Client, holder: Holder) -> None:
-    assert anyone.get("/healthz").json() == {"status": "alive"}
+    assert anyone.get("/healthz").json() == {"status": "alive", "version": __version__}
     ready = anyone.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["status"] == "ready"
@@ -29,7 +30,7 @@ def test_health_and_metrics(anyone: httpx.Client, service: httpx.Client, holder:
 @pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/metrics", "/billing/openapi.json", "/billing/plans/current"]
 )
-def test_head_is_get_without_the_body(service: httpx.Client, holder: Holder, path: str) -> None:
+def test_head_is_get_without_a_body(service: httpx.Client, holder: Holder, path: str) -> None:
     params = {"organization_id": holder.organization_id}
     response = service.head(path, params=params)
     assert (response.status_code, response.content) == (200, b"")
@@ -37,10 +38,10 @@ def test_head_is_get_without_the_body(service: httpx.Client, holder: Holder, pat
     assert response.headers["content-type"] == content_type
 
 
-def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:
+def test_openapi_describes_every_route(anyone: httpx.Client) -> None:
     document = done(anyone.get("/billing/openapi.json"))
     assert document["openapi"].startswith("3.")
-    assert document["info"]["title"]
+    assert document["info"] == {"title": "Billing", "version": __version__}
     described = {
         f"{method.upper()} {path}" for path, at in document["paths"].items() for method in at
     }
@@ -79,12 +80,13 @@ def test_openapi_describes_the_routes_that_answer(anyone: httpx.Client) -> None:
     assert list(fields) == CHECK_FIELDS
 
 
-def test_docs_are_a_page(anyone: httpx.Client) -> None:
+def test_docs_page_is_self_contained(anyone: httpx.Client) -> None:
     response = anyone.get("/billing/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
+    assert f"Version {__version__}" in response.text
     assert "/billing/openapi.json" in response.text
-    # It loads nothing from elsewhere: it must work where there is no internet.
+    # It must work without internet access.
     assert not re.search(r"""(src|href)=["'](https?:)?//""", response.text)
     assert "<script" not in response.text
     for path in anyone.get("/billing/openapi.json").json()["paths"]:
@@ -92,7 +94,7 @@ def test_docs_are_a_page(anyone: httpx.Client) -> None:
     assert "from 1 to 1,000,000" in response.text
 
 
-def test_the_type_of_a_problem_can_be_followed(service: httpx.Client, holder: Holder) -> None:
+def test_problem_type_can_be_looked_up(service: httpx.Client, holder: Holder) -> None:
     problem = ask(service, holder, "check", 99).json()
     explained = done(service.get(problem["type"]))
     assert explained["code"] == problem["code"]

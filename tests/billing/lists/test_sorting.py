@@ -1,4 +1,4 @@
-"""Pages of a list in memory: every row once, in order, whatever comes and goes meanwhile."""
+"""Pages of a list in memory: every row once, in order, whatever is added or removed meanwhile."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ ORDERS = st.builds(By, st.sampled_from(RowSort), st.booleans())
 
 
 @given(rows=ROWS, by=ORDERS, limit=st.integers(1, 30), data=st.data())
-def test_every_row_once_in_order(
+def test_every_row_is_listed_once_in_order(
     rows: list[Row], by: By[RowSort], limit: int, data: st.DataObject
 ) -> None:
     coming = data.draw(st.lists(st.sampled_from(rows), unique=True)) if rows else []
@@ -87,7 +87,7 @@ def test_every_row_once_in_order(
     assert len(set(listed)) == len(listed)
 
 
-def test_the_usual_order_is_that_of_nothing_said() -> None:
+def test_usual_order_is_the_default() -> None:
     span = SORTING.span(None, limit=5)
     assert (span.sort, span.descending) == ("at", True)
     assert By.of(RowSort.ID, Order.ASCENDING) == By(RowSort.ID)
@@ -109,12 +109,12 @@ def test_the_usual_order_is_that_of_nothing_said() -> None:
         None,
     ],
 )
-def test_places_of_no_such_list(place: object) -> None:
+def test_cursors_of_another_list_are_refused(place: object) -> None:
     with pytest.raises(InvalidInputError):
         SORTING.span(None, limit=5, cursor=encode_cursor(place))
 
 
 @pytest.mark.parametrize("limit", [0, -1, 201])
-def test_limits(limit: int) -> None:
+def test_page_limits(limit: int) -> None:
     with pytest.raises(InvalidInputError):
         SORTING.span(None, limit=limit)

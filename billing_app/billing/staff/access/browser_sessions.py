@@ -5,12 +5,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlmodel import col, func, select, update
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import UserNotFoundError
+from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
@@ -111,13 +112,7 @@ async def sign_out_person(
     async with database.transaction() as session:
         account = await authorize_reading(session, actor, account_id)
         await _require_person(session, account, user_id)
-        statement = (
-            update(Session)
-            .where(col(Session.user_id) == user_id)
-            .where(col(Session.revoked_at).is_(None))
-            .values(revoked_at=now)
-        )
-        ended = (await (await session.connection()).execute(statement)).rowcount
+        ended = await revoke_sessions(session, col(Session.user_id) == user_id, now)
         audit_record = AuditRecord(
             action=Action.SIGN_OUT,
             reason=reason,

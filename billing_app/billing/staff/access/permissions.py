@@ -1,4 +1,4 @@
-"""Which role may do what, and how much of it; docs/staff.md has the same table."""
+"""What each staff role may do, and how much: docs/reference/roles-and-repairs.md."""
 
 from dataclasses import dataclass
 from enum import StrEnum

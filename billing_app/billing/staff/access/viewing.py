@@ -15,6 +15,7 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor, PersonActor, StaffActor, UserActor, ViewingActor
 from billing_app.billing.errors import ForbiddenError
+from billing_app.billing.identity.session_expiry import is_live
 from billing_app.billing.identity.sessions import hash_token
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
@@ -58,11 +59,9 @@ async def visit(database: Database, token: str, now: datetime) -> Visitor | None
         .join(Session, col(Session.user_id) == User.id)
         .outerjoin(StaffMember, is_member)
         .outerjoin(StaffView, is_open)
-        .where(Session.token_hash == hash_token(token))
-        .where(col(Session.revoked_at).is_(None))
-        .where(Session.expires_at > now)
+        .where(Session.token_hash == hash_token(token), is_live(now))
     )
-    async with database.reading() as session:
+    async with database.asking() as session:
         row = (await session.exec(query)).first()
         return await _visitor(session, *row) if row else None
 
@@ -134,9 +133,7 @@ async def _lock_session(
     query = (
         select(Session)
         .where(Session.token_hash == hash_token(token))
-        .where(Session.user_id == staff.actor_id)
-        .where(col(Session.revoked_at).is_(None))
-        .where(Session.expires_at > now)
+        .where(Session.user_id == staff.actor_id, is_live(now))
         .with_for_update()
     )
     if (await session.exec(query)).first() is None:

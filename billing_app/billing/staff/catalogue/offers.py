@@ -15,6 +15,7 @@ from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting, Span
 from billing_app.billing.offers.catalogue import OfferTerms, terms_of
+from billing_app.billing.plans.usable import is_open
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.catalogue.drafts import DraftView, newest_draft
 from billing_app.billing.staff.customers.customers import CustomerRow, read_customers
@@ -24,7 +25,6 @@ from billing_app.db.tables import Offer, OfferPrice, OfferVersion
 
 MAX_LISTED: Final = 500
 # On a version are those with a live subscription of it, or a plan made from it that has not ended.
-IS_OPEN: Final = "ended_at IS NULL AND (ends_at IS NULL OR ends_at > :now)"
 HAS_KIND: Final = (
     "EXISTS (SELECT FROM accounts AS account"
     " WHERE account.id = holder.account_id AND account.kind = '{kind}')"
@@ -40,7 +40,7 @@ COUNTED: Final = f"""
         WHERE ended_at IS NULL GROUP BY 1
         UNION ALL
         SELECT offer_version_id, count(DISTINCT account_id) FROM plans AS plan
-        WHERE offer_version_id IS NOT NULL AND {IS_OPEN} AND NOT EXISTS (
+        WHERE offer_version_id IS NOT NULL AND {is_open("plan")} AND NOT EXISTS (
             SELECT FROM subscriptions AS live
             WHERE live.account_id = plan.account_id AND live.ended_at IS NULL
               AND live.offer_version_id = plan.offer_version_id
@@ -281,7 +281,7 @@ def _holders_on(where: HolderQuery, span: Span) -> str:
              WHERE ended_at IS NULL AND {wanted} {order})
             UNION
             (SELECT DISTINCT account_id FROM plans AS holder
-             WHERE {IS_OPEN} AND {wanted} {order})
+             WHERE {is_open("holder")} AND {wanted} {order})
         ) AS holders {order}"""  # noqa: S608
 
 

@@ -225,8 +225,7 @@ def _price(code: str, draft: DraftView) -> PriceTerms:
         reference=f"{code}-r{draft.revision}",
         name=terms.name,
         description=terms.description,
-        amount_minor=terms.price_minor,
-        currency=terms.currency,
+        price=terms.price,
         interval=terms.interval,
         overage=terms.overage,
     )

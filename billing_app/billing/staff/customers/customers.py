@@ -155,16 +155,18 @@ async def search_customers(
     now: datetime,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
+    seconds: float | None = None,
 ) -> CustomerPage:
     """Accounts in the order of `where`.
 
-    It searches until the page is full, or for SEARCH_SECONDS: then the page is short, and its
-    cursor continues the search. Raises ForbiddenError, InvalidInputError.
+    It searches until the page is full, or for `seconds` (SEARCH_SECONDS): then the page is short,
+    and its cursor continues the search. Raises ForbiddenError, InvalidInputError.
     """
     require(actor, Action.READ)
     check_limit(limit)
     async with database.reading() as session:
-        found = await _search(session, where, now=now, limit=limit, cursor=cursor)
+        until = time.monotonic() + (SEARCH_SECONDS if seconds is None else seconds)
+        found = await _search(session, where, now=now, limit=limit, cursor=cursor, until=until)
         rows = await read_customers(session, found.account_ids, now)
     return CustomerPage(rows, found.next_cursor, found.examined)
 
@@ -176,9 +178,9 @@ async def _search(
     now: datetime,
     limit: int,
     cursor: str | None,
+    until: float,
 ) -> Found:
     """As many steps of the search as there is time for, at least one."""
-    until = time.monotonic() + SEARCH_SECONDS
     account_ids: list[int] = []
     examined = 0
     while True:

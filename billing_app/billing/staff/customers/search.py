@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.paging import decode_cursor, encode_cursor, invalid_cursor
 from billing_app.billing.lists.sorting import By
+from billing_app.billing.plans.usable import is_usable
 from billing_app.billing.usage.service import Days
 from billing_app.db.enums import AccountKind
 
@@ -51,13 +52,7 @@ IS_PAST_DUE: Final = (
     "EXISTS (SELECT FROM subscriptions AS owed WHERE owed.account_id = account.id"
     " AND owed.past_due_since IS NOT NULL AND owed.ended_at IS NULL)"
 )
-# What PlanBalance.is_usable says, of rows named `plan`.
-IS_USABLE: Final = (
-    "plan.ended_at IS NULL AND plan.starts_at <= :now"
-    " AND (plan.ends_at IS NULL OR plan.ends_at > :now)"
-    " AND (plan.suspended_at IS NULL OR plan.suspended_at > :now)"
-    " AND plan.paused_at IS NULL AND plan.blocked_at IS NULL"
-)
+IS_USABLE: Final = is_usable("plan")
 HAS_PLAN: Final = (
     f"EXISTS (SELECT FROM plans AS plan WHERE plan.account_id = account.id AND {IS_USABLE}"
 )

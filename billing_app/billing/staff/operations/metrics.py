@@ -1,4 +1,4 @@
-"""The figures of all accounts together; docs/metrics.md defines each.
+"""The figures of all accounts together; docs/reference/metrics.md defines each.
 
 Past days come from the roll-up; days that it does not have yet, at least today, are counted from
 the accounts' rows by the same statements. So the figures are right without a worker too, only

@@ -12,13 +12,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import ConflictError, NotFoundError
+from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
 from billing_app.billing.staff.operations.provider_links import ProviderLinks
+from billing_app.billing.subscriptions.dead_letters import reopen
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
 from billing_app.db.enums import WebhookState
@@ -46,11 +47,6 @@ SORTING: Final = Sorting(
 class ReceivedEventNotFoundError(NotFoundError):
     code = "event_not_found"
     title = "No such event"
-
-
-class EventNotDeadError(ConflictError):
-    code = "event_not_dead"
-    title = "Only a dead event can be replayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +146,8 @@ async def replay_event(
     staff, reason = require(actor, Action.REPLAY_EVENT), clean_reason(reason)
     async with database.transaction() as session:
         row = await _find(session, event_id, lock=True)
-        if row.state != WebhookState.DEAD:
-            raise EventNotDeadError(f"This event is {row.state}.", state=row.state)
         before = {"state": row.state, "problem": row.problem, "replays": row.replays}
-        row.state, row.problem, row.finished_at = WebhookState.RECEIVED, None, None
-        row.replays += 1
+        reopen(row)
         session.add(row)
         job_id = await jobs.process_event(session, row.id, row.customer_id, replay=row.replays)
         audit_record = AuditRecord(

@@ -22,7 +22,7 @@ from billing_app.billing.errors import (
     IdempotencyKeyReusedError,
     InvalidInputError,
 )
-from billing_app.billing.executions.decisions import Decision
+from billing_app.billing.executions.requests import Decision
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.staff.access.ownership import IS_OWN, is_own
 from billing_app.billing.staff.access.permissions import OwnAccountError, may_repair_own

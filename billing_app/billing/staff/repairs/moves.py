@@ -31,19 +31,19 @@ from billing_app.billing.staff.repairs.repair import (
 )
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customers import ensure_price
-from billing_app.billing.subscriptions.provider import ProviderPrice
-from billing_app.billing.subscriptions.provider_request_recovery import Wanted
-from billing_app.billing.subscriptions.provider_requests import Operation
-from billing_app.billing.subscriptions.quotes import (
+from billing_app.billing.subscriptions.proration import (
     ChangePreview,
-    fresh,
-    make_quote,
     overage_so_far,
     preview_later,
     preview_now,
-    quote_json,
+    prorate,
+    proration_json,
+    reload,
+    require_other_offer,
 )
-from billing_app.billing.subscriptions.rules import require_other_offer
+from billing_app.billing.subscriptions.provider import ProviderPrice
+from billing_app.billing.subscriptions.provider_request_recovery import Wanted
+from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
 from billing_app.db.enums import When
 from billing_app.db.tables import Account, AuditEntry, Offer, OfferVersion, Subscription
@@ -113,9 +113,9 @@ async def preview(services: RepairServices, request: RepairRequest[Move]) -> Mov
         new = await _find_version(session, form)
         subscription = await _live(session, request.account_id)
     customer_id = await provider_customer(services, request.account_id)
-    await services.provider_requests.settle(request.account_id, customer_id, now)
+    await services.provider_requests.resolve(request.account_id, customer_id, now)
     async with database.reading() as session:
-        row = await fresh(session, subscription)
+        row = await reload(session, subscription)
         old = await offer_version(session, row.offer_version_id)
         if form.when is When.PERIOD_END:
             _require_change(row, new)
@@ -123,9 +123,9 @@ async def preview(services: RepairServices, request: RepairRequest[Move]) -> Mov
             overage_minor = await overage_so_far(session, row, now)
             invoice = NextInvoice(row.period_end, new.price_minor, new.currency, overage_minor)
             return MovePreview(old, form.when, 0, change, invoice)
-        quote = await make_quote(session, row, new, now)
+        proration = await prorate(session, row, new, now)
     price = await ensure_price(database, services.provider, new, now)
-    change = await preview_now(services.provider, row, new, quote, price, now)
+    change = await preview_now(services.provider, row, new, proration, price, now)
     assert change.period_end is not None
     invoice = NextInvoice(change.period_end, new.price_minor, new.currency, 0)
     return MovePreview(old, form.when, change.amount_due_minor, change, invoice)
@@ -149,11 +149,11 @@ async def prepare_move(services: RepairServices, request: RepairRequest[Move]) -
     operation = Operation.CHANGE_NOW if at_once else Operation.CHANGE_AT_PERIOD_END
 
     async def decide(session: AsyncSession) -> tuple[Figures, RepairResult]:
-        row = await fresh(session, subscription)
+        row = await reload(session, subscription)
         parameters = _prices(price) | {"subscription_id": row.provider_id}
         if at_once:
-            quote = await make_quote(session, row, new, request.now, agreed=agreed)
-            parameters |= quote_json(quote)
+            proration = await prorate(session, row, new, request.now, agreed=agreed)
+            parameters |= proration_json(proration)
         else:
             require_other_offer(await offer_version(session, row.offer_version_id), new)
             _require_change(row, new)
@@ -184,7 +184,7 @@ async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) ->
         wanted = Wanted(operation, subscription.provider_id)
 
     async def decide(session: AsyncSession) -> tuple[Figures, RepairResult]:
-        _require_waiting(await fresh(session, subscription), entry)
+        _require_waiting(await reload(session, subscription), entry)
         return parameters, RepairResult(entry.subject, entry.after, entry.before)
 
     return ProviderStep(wanted, decide)

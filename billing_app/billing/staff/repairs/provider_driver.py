@@ -120,7 +120,7 @@ async def _carry_out(
         written.append(await write_entry(transaction, request, result))
         return parameters | {ENTRY: written[0].id}
 
-    if await requests.settle(account_id, customer_id, now, wanted=step.wanted):
+    if await requests.resolve(account_id, customer_id, now, wanted=step.wanted):
         return await _entry_before(services, request)
     async with services.database.reading() as session:
         await _known_outcome(session, request)

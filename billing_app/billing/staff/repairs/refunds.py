@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 from sqlalchemy import text
-from sqlmodel import col, func, select
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
@@ -18,11 +17,11 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.decisions import Decision
-from billing_app.billing.executions.receipts import CORRECTIONS, read_receipt
-from billing_app.billing.executions.requests import Adjust, Caller, Refund
+from billing_app.billing.executions.receipts import read_receipt
+from billing_app.billing.executions.requests import Adjust, Caller, Decision, Refund
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
+from billing_app.billing.executions.statements import REFUNDED
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
 from billing_app.billing.staff.repairs.fields import (
@@ -48,26 +47,22 @@ from billing_app.billing.staff.repairs.repair import (
     RepairServices,
 )
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account, ExecutionEvent
+from billing_app.db.tables import Account
 
 MAX_EVENTS: Final = 1_000
 STAFF: Final = Caller(api_key_id=None, organization_id=None)
 
-FOUND: Final = """
+FOUND: Final = f"""
 SELECT e.number, sum(e.executions)::bigint, sum(e.executions - e.refunded)::bigint
 FROM (
-    SELECT e.number, e.executions, coalesce((
-        SELECT -sum(r.executions) FROM execution_events AS r
-        WHERE r.account_id = e.account_id AND r.refers_to = e.number
-          AND r.kind IN ('refund', 'adjustment') AND r.plan_sequence = e.plan_sequence
-    ), 0) AS refunded
+    SELECT e.number, e.executions, {REFUNDED} AS refunded
     FROM execution_events AS e
-    WHERE e.account_id = {account} AND e.number >= {since} AND e.number < {until}
-      AND e.kind IN ('consume', 'commit') AND e.workflow = {workflow}
-      AND (CAST({user_id} AS text) IS NULL OR e.user_id = CAST({user_id} AS text))
+    WHERE e.account_id = {{account}} AND e.number >= {{since}} AND e.number < {{until}}
+      AND e.kind IN ('consume', 'commit') AND e.workflow = {{workflow}}
+      AND (CAST({{user_id}} AS text) IS NULL OR e.user_id = CAST({{user_id}} AS text))
 ) AS e
 GROUP BY e.number ORDER BY e.number
-"""
+"""  # noqa: S608
 FOUND_BY_NAME: Final = text(
     FOUND.format(
         account=":account", since=":since", until=":until", workflow=":workflow", user_id=":user_id"
@@ -76,6 +71,11 @@ FOUND_BY_NAME: Final = text(
 FOUND_BY_POSITION: Final = FOUND.format(
     account="$1", since="$2", until="$3", workflow="$4", user_id="$5"
 )
+REFUNDED_BY_EVENT: Final = text(f"""
+SELECT e.number, sum({REFUNDED})::bigint FROM execution_events AS e
+WHERE e.account_id = :account AND e.number = ANY(:numbers)
+GROUP BY e.number HAVING sum({REFUNDED}) <> 0
+""")  # noqa: S608
 GIVEN_BACK: Final = """
 SELECT r.number, r.plan_sequence, r.executions, r.refers_to, r.workflow, r.user_id
 FROM execution_events AS r WHERE r.account_id = $1 AND r.number = ANY($2::bigint[])
@@ -260,18 +260,11 @@ async def read_refunded(
     """Executions given back of the ledger's events with these numbers; events of which none were
     are left out. Raises ForbiddenError, AccountNotFoundError."""
     require(actor, Action.READ)
-    refers_to = col(ExecutionEvent.refers_to)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        query = (
-            select(ExecutionEvent.refers_to, func.sum(ExecutionEvent.executions))
-            .where(ExecutionEvent.account_id == account.id)
-            .where(refers_to.in_(numbers))
-            .where(col(ExecutionEvent.kind).in_(CORRECTIONS))
-            .group_by(refers_to)
-        )
-        rows = (await session.exec(query)).all()
-    return {number: -int(taken) for number, taken in rows if number is not None and taken}
+        connection = await session.connection()
+        values = {"account": account.id, "numbers": list(numbers)}
+        return {row[0]: row[1] for row in await connection.execute(REFUNDED_BY_EVENT, values)}
 
 
 async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:

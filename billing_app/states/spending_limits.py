@@ -1,0 +1,114 @@
+"""Setting the spending limit and the automatic top-up."""
+
+from typing import Any, Final
+
+import reflex as rx
+
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.money import minor_units
+from billing_app.billing.offers import catalogue
+from billing_app.billing.overage.limits import set_overage_limit
+from billing_app.billing.plans.service import read_current
+from billing_app.composition import get_services
+from billing_app.states.actions import YES, Action, ActionMixin
+from billing_app.states.session import SessionState
+from billing_app.states.views import Message
+
+LIMIT: Final = "limit"
+TOP_UP: Final = "top_up"
+KINDS: Final = (LIMIT, TOP_UP)
+MAX_DIGITS: Final = 10
+
+
+class SpendingLimitState(ActionMixin, SessionState):
+    """The dialogs of both. Whether the viewer may set them is decided by the service."""
+
+    kind: rx.Field[str] = rx.field("")
+
+    @rx.event
+    def ask(self, kind: str) -> None:
+        """Open the dialog for the limit or for the top-up."""
+        if kind in KINDS and not self.pending:
+            of_account = self.account.account_id
+            self._show(
+                kind=kind, is_open=True, of_account=of_account, problem=Message(), done=Message()
+            )
+
+    @rx.event(background=True)
+    async def set_limit(self, form: dict[str, Any]) -> None:
+        """Set the limit as typed; empty removes it."""
+        action = await self._start_action(YES)
+        if action is not None:
+            await self._try(self._set_limit, action, str(form.get("limit", "")))
+
+    @rx.event(background=True)
+    async def switch_on(self, form: dict[str, Any]) -> None:
+        """Turn the top-up on as typed."""
+        action = await self._start_action(YES)
+        if action is not None:
+            await self._try(self._switch_on, action, form)
+
+    @rx.event(background=True)
+    async def switch_off(self) -> None:
+        """Stop buying automatically."""
+        action = await self._start_action(TOP_UP)
+        if action is not None:
+            await self._try(self._switch_off, action)
+
+    def _show_problem(self, message: Message) -> None:
+        """In the dialog if one is open, else on the page."""
+        self._show(**{"problem" if self.is_open else "done": message})
+
+    async def _set_limit(self, action: Action, typed: str) -> None:
+        database = get_services().database
+        current = await read_current(database, action.actor, action.account_id, action.now)
+        if current.overage is None:
+            raise InvalidInputError(
+                "Your plan stops when its executions are used up.", field="limit"
+            )
+        currency = current.overage.currency
+        limit_minor = _amount(typed, currency) if typed.strip() else None
+        await set_overage_limit(
+            database,
+            action.actor,
+            action.account_id,
+            limit_minor=limit_minor,
+            currency=currency,
+            now=action.now,
+        )
+        await self._finish(Message("good", "The spending limit is set", "It applies right away."))
+
+    async def _switch_on(self, action: Action, form: dict[str, Any]) -> None:
+        services, code = get_services(), str(form.get("offer", ""))
+        offers = await catalogue.list_offers(services.database)
+        currency = next((offer.currency for offer in offers if offer.code == code), "USD")
+        await services.top_ups.switch_on(
+            action.actor,
+            action.account_id,
+            offer_code=code,
+            threshold_executions=_count(str(form.get("threshold", ""))),
+            monthly_cap_minor=_amount(str(form.get("cap", "")), currency),
+            now=action.now,
+        )
+        title = "The automatic top-up is on"
+        await self._finish(Message("good", title, "You can turn it off at any time."))
+
+    async def _switch_off(self, action: Action) -> None:
+        await get_services().top_ups.switch_off(action.actor, action.account_id)
+        title = "The automatic top-up is off"
+        await self._finish(Message("good", title, "Nothing more is bought automatically."))
+
+
+def _amount(typed: str, currency: str) -> int:
+    """Raises InvalidInputError unless it is an amount of the currency."""
+    amount_minor = minor_units(typed, currency)
+    if amount_minor is None:
+        raise InvalidInputError(f"Enter an amount in {currency}, for example 50.", field="amount")
+    return amount_minor
+
+
+def _count(typed: str) -> int:
+    digits = typed.strip().replace(",", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
+        raise InvalidInputError("Enter a number of executions, for example 500.", field="threshold")
+    return int(digits)
