@@ -24,7 +24,6 @@ DATA_DIRECTORY = Path(tempfile.gettempdir()) / f"billing-tests-data-{os.getpid()
 # Tests of kills and of durability start servers of their own, with PostgreSQL's defaults.
 WITHOUT_DURABILITY = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",

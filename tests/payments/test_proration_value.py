@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
@@ -30,6 +30,7 @@ UNIT = {terms.name: Fraction(terms.price_minor, terms.executions) for terms in O
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(start=st.sampled_from(NAMES[:2]), steps=STEPS)
+@example(start="starter", steps=[("change", "growth"), ("use", 76), ("change", "starter")])
 async def test_money_and_executions_add_up(
     sandbox_process: Sandbox,
     server_url: str,
@@ -105,5 +106,7 @@ def _assert_adds_up(harness: BillingHarness, changes: int) -> None:
     for plan in harness.plans():
         had = plan["used"] if plan["ended_because"] == "replaced" else plan["executions"]
         value += had * UNIT[plan["name"]]
-    rest = harness.charged_minor() - value
+    # Stripe moves an amount below its minimum charge to the customer's balance, to be paid later.
+    owed_minor = harness.client.v1.customers.retrieve(harness.customer_id()).balance or 0
+    rest = harness.charged_minor() + owed_minor - value
     assert 0 <= rest < max(1, changes), (rest, harness.plans())
