@@ -196,13 +196,12 @@ class ContextPool:
 
 def _forget_everything(context: BrowserContext, origin: str) -> None:
     """Raises Error when the context is closed."""
-    for page in context.pages:
-        page.close()
     context.clear_cookies()
-    page = context.new_page()
-    stored = {"origin": origin, "storageTypes": "local_storage,indexeddb,websql,cache_storage"}
+    page = context.pages[-1] if context.pages else context.new_page()
+    stored = {"origin": origin, "storageTypes": "local_storage,indexeddb,cache_storage"}
     context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
-    page.close()
+    for each in context.pages:
+        each.close()
 
 
 @pytest.fixture(scope="session")

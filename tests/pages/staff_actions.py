@@ -353,7 +353,7 @@ ACTS: Final[dict[str, Act]] = {
     "remove from the team": _of_team(Action.REMOVE_STAFF, _remove),
 }
 
-# Tried by test_what_only_reads_changes_nothing: with which words, where there are some.
+# Tried by test_read_only_handlers_change_nothing: with which words, where there are some.
 OF_EVERY_PAGE: Final = {"load": {}, "watch": {}, "dismiss": {}, "setvar": {}}
 ON_OFFER: Final = {
     "set_field": {"name": "name", "value": "Mine"},

@@ -45,7 +45,7 @@ def test_pages_are_accessible_and_fit(
     assert found == []
 
 
-def test_menus_are_accessible_and_work_by_keyboard(
+def test_menus_are_accessible_by_keyboard(
     open_context: OpenContext, owner_session: StorageState
 ) -> None:
     page = open_page(open_context(session=owner_session), routes.DASHBOARD)
@@ -62,7 +62,7 @@ def test_menus_are_accessible_and_work_by_keyboard(
     expect(page.get_by_role("menuitem", name="Sign out", exact=True)).to_be_hidden()
 
 
-def test_the_theme_can_be_switched_and_stays(
+def test_theme_choice_survives_a_reload(
     open_context: OpenContext, owner_session: StorageState
 ) -> None:
     page = open_page(open_context(session=owner_session), routes.DASHBOARD)

@@ -59,7 +59,7 @@ def current(used: int, held: int) -> CurrentPlan:
 
 
 @pytest.mark.parametrize(("used", "held"), FIGURES)
-def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) -> None:
+def test_customer_bars_match_their_text(used: int, held: int) -> None:
     found = current(used, held)
     balance = balance_view(found, Pace(0, None, None), NOW)
     words = f"{balance.remaining} {balance.of_total}"
@@ -79,7 +79,7 @@ def test_the_bars_of_customers_say_what_their_words_say(used: int, held: int) ->
         (30_000, "All executions are used"),
     ],
 )
-def test_the_warning_counts_what_is_left_too(used: int, title: str) -> None:
+def test_warning_states_what_is_left(used: int, title: str) -> None:
     balance = balance_view(current(used, 0), Pace(0, None, None), NOW)
     assert balance.warning_title == title
 
@@ -120,14 +120,14 @@ NEXT = replace(PLAN, name="Scale", state=PlanState.UPCOMING, starts_at=NOW + tim
         (nothing_left(replace(PLAN, used=9, remaining=29_991, paused_at=NOW)), "", ""),
     ],
 )
-def test_what_cannot_be_used_is_not_called_used(
+def test_unusable_executions_are_not_called_used(
     found: CurrentPlan, title: str, explained: str
 ) -> None:
     balance = balance_view(found, Pace(0, None, None), NOW)
     assert (balance.warning_title, balance.warning_text) == (title, explained)
 
 
-def test_a_plan_that_waits_for_its_payment_is_not_said_to_take_over() -> None:
+def test_plan_awaiting_payment_is_not_said_to_take_over() -> None:
     assert plan_row(NEXT).note == "Takes over automatically, period ends 17 December 2026"
     granted = replace(NEXT, source=PlanSource.STAFF_GRANT)
     assert plan_row(granted).note == "Takes over automatically, ends 17 December 2026"
@@ -135,7 +135,7 @@ def test_a_plan_that_waits_for_its_payment_is_not_said_to_take_over() -> None:
     assert plan_row(replace(NEXT, is_suspended=True)).note == "Waiting for payment"
 
 
-def test_plans_that_give_nothing_are_not_counted_with_those_that_do() -> None:
+def test_only_usable_plans_are_counted() -> None:
     waiting = replace(PLAN, state=PlanState.UPCOMING)
     found = replace(current(0, 0), upcoming=[waiting, replace(waiting, is_suspended=True), NEXT])
     balance = balance_view(found, Pace(0, None, None), NOW)
@@ -143,7 +143,7 @@ def test_plans_that_give_nothing_are_not_counted_with_those_that_do() -> None:
 
 
 @pytest.mark.parametrize(("used", "held"), FIGURES)
-def test_the_bars_of_the_lists_of_staff(used: int, held: int) -> None:
+def test_staff_list_bars_match_their_text(used: int, held: int) -> None:
     row = CustomerRow(
         account_id="acc_1",
         kind=AccountKind.ORGANIZATION,

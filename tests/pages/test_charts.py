@@ -42,21 +42,21 @@ def rows(*counts: tuple[int, str, int]) -> list[DailyRow]:
     return [DailyRow(date(2026, 3, day), group, used, 0, 0) for day, group, used in counts]
 
 
-def test_every_day_of_the_range_is_there_and_nothing_is_lost() -> None:
+def test_table_covers_every_day_and_loses_nothing() -> None:
     table = days_table(rows((1, "a", 3), (4, "b", 5), (4, "", 1)), FIRST, LAST)
     assert list(table.columns) == ["a", "b", UNNAMED]
     assert len(table) == 5
     assert int(table.to_numpy().sum()) == 9
 
 
-def test_a_group_that_was_only_refused_has_no_colour() -> None:
+def test_group_with_only_denials_is_not_drawn() -> None:
     refused = DailyRow(date(2026, 3, 2), "backfill", 0, 0, 7)
     table = days_table([*rows((1, "a", 3)), refused], FIRST, LAST)
     assert list(table.columns) == ["a"]
     assert len(table) == 5
 
 
-def test_small_groups_are_put_together_last() -> None:
+def test_small_groups_are_merged_last() -> None:
     many = rows(*[(1, f"w{number:02}", 100 - number) for number in range(MAX_SERIES + 4)])
     table = days_table(many, FIRST, LAST)
     assert len(table.columns) == MAX_SERIES + 1
@@ -66,7 +66,7 @@ def test_small_groups_are_put_together_last() -> None:
     assert [key.name for key in series_keys(table)[:2]] == ["w00", "w01"]
 
 
-def test_a_group_keeps_its_colour_when_others_overtake_it() -> None:
+def test_group_keeps_its_color_when_overtaken() -> None:
     before = days_table(rows((1, "a", 9), (1, "B", 5), (1, "c", 1)), FIRST, LAST)
     after = days_table(rows((1, "a", 9), (1, "B", 50), (1, "c", 10)), FIRST, LAST)
     assert list(before.columns) == list(after.columns) == ["a", "B", "c"]
@@ -75,14 +75,14 @@ def test_a_group_keeps_its_colour_when_others_overtake_it() -> None:
     assert [trace["name"] for trace in traces(executions_per_day(after))] == ["a", "B", "c"]
 
 
-def test_others_come_last_however_many_they_are() -> None:
+def test_merged_group_comes_last_however_large() -> None:
     few = rows(*[(1, f"w{number}", 5) for number in range(MAX_SERIES)])
     many = rows(*[(1, f"x{number}", 4) for number in range(MAX_SERIES)])
     keys = series_keys(days_table([*few, *many], FIRST, LAST))
     assert (keys[-1].name, keys[-1].total, keys[-1].slot) == (OTHERS, "24", MAX_SERIES)
 
 
-def test_no_rows_make_an_empty_figure() -> None:
+def test_no_rows_give_an_empty_figure() -> None:
     table = by_day_and_group(
         pd.DataFrame(columns=["day", "group", "executions"]),
         first=pd.Timestamp(FIRST),
@@ -92,20 +92,20 @@ def test_no_rows_make_an_empty_figure() -> None:
     assert traces(cumulative(table))[0]["y"] == [0] * 5
 
 
-def test_bars_stand_for_the_table_and_skip_days_without() -> None:
+def test_bars_match_the_table_and_skip_empty_days() -> None:
     [bars] = traces(executions_per_day(days_table(rows((2, "a", 7)), FIRST, LAST)))
     assert bars["y"] == [None, 7, None, None, None]
     assert bars["x"][1] == "2026-03-02"
 
 
-def test_the_sum_starts_at_what_was_used_and_the_limit_is_a_line() -> None:
+def test_cumulative_line_starts_at_prior_use_below_the_limit() -> None:
     table = days_table(rows((1, "a", 2), (5, "a", 4)), FIRST, LAST)
     line, limit = traces(cumulative(table, already_used=10, limit=50))
     assert line["y"] == [12, 12, 12, 12, 16]
     assert set(limit["y"]) == {50}
 
 
-def test_the_sum_of_a_single_day_rises_from_the_day_before() -> None:
+def test_cumulative_line_of_one_day_starts_the_day_before() -> None:
     figure = cumulative(days_table(rows((1, "a", 7)), FIRST, FIRST), already_used=3)
     [line] = traces(figure)
     assert line["x"] == ["2026-02-28", "2026-03-01"]
@@ -124,7 +124,7 @@ def test_the_sum_of_a_single_day_rises_from_the_day_before() -> None:
         ([(1, 2), (5, 60)], 10, None),
     ],
 )
-def test_the_line_ends_at_what_is_used_of_the_plan(
+def test_cumulative_line_ends_at_the_plan_usage(
     counts: list[tuple[int, int]], used: int, drawn: list[int] | None
 ) -> None:
     table = days_table(rows(*[(day, "a", count) for day, count in counts]), FIRST, LAST)
@@ -136,7 +136,7 @@ def test_the_line_ends_at_what_is_used_of_the_plan(
     assert line["y"] == drawn
 
 
-def test_the_line_of_a_plan_that_began_today_rises_from_nothing() -> None:
+def test_cumulative_line_of_a_new_plan_starts_at_zero() -> None:
     table = days_table(rows((1, "a", 44)), FIRST, FIRST)
     before = used_before(table, 10)
     assert before == -34
@@ -144,7 +144,7 @@ def test_the_line_of_a_plan_that_began_today_rises_from_nothing() -> None:
     assert line["y"] == [0, 10]
 
 
-def test_days_are_summed_newest_first() -> None:
+def test_days_are_totaled_newest_first() -> None:
     found = day_rows(rows((1, "a", 1200), (2, "a", 1), (2, "b", 2)))
     assert [(row.day, row.net) for row in found] == [
         ("Mon 2 Mar 2026", "3"),
@@ -169,7 +169,7 @@ def event(number: int, user_id: str = "") -> EventView:
     )
 
 
-def test_only_what_came_since_is_marked_as_new() -> None:
+def test_only_newer_events_are_marked_as_new() -> None:
     shown = event_rows([event(2), event(1)], [], VIEWER)
     assert not any(row.is_new for row in shown)
     moved = event_rows([event(4), event(3), event(2)], shown, VIEWER)
@@ -177,7 +177,7 @@ def test_only_what_came_since_is_marked_as_new() -> None:
     assert event_rows([event(4), event(3), event(2)], moved, VIEWER) is moved
 
 
-def test_my_own_id_is_a_word() -> None:
+def test_own_user_id_is_shown_as_you() -> None:
     [mine, other] = event_rows([event(2, "usr_me"), event(1, "usr_x")], [], VIEWER)
     assert (mine.user, other.user) == ("You", "usr_x")
 
@@ -193,11 +193,11 @@ def test_my_own_id_is_a_word() -> None:
         (Pace(0.5, None, None), "more than a year at this pace"),
     ],
 )
-def test_how_long_it_lasts_in_plain_words(pace: Pace, said: str) -> None:
+def test_remaining_days_are_worded(pace: Pace, said: str) -> None:
     assert formatting.days_left(pace) == said
 
 
-def test_numbers_and_names_as_people_write_them() -> None:
+def test_numbers_and_names_are_formatted() -> None:
     assert formatting.number(-1234567) == "\N{MINUS SIGN}1,234,567"
     assert formatting.counted(1, "execution") == "1 execution"
     assert formatting.day(date(2025, 12, 4)) == "4 December 2025"

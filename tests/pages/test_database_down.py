@@ -183,7 +183,7 @@ def expect_unreadable(page: Page) -> None:
     expect(page.locator(".skeleton")).to_have_count(0)
 
 
-def test_every_page_says_that_it_is_old_and_goes_on(site: AppOnOwnServer) -> None:
+def test_every_page_is_marked_out_of_date_and_recovers(site: AppOnOwnServer) -> None:
     owner, staff = site.open_context(session=site.owner), site.open_context(session=site.staff)
     pages = {path: open_in(owner, path) for path in routes.SIGNED_IN_PAGES}
     pages |= {path: open_in(staff, path) for path in CONSOLE}
@@ -208,7 +208,7 @@ def test_every_page_says_that_it_is_old_and_goes_on(site: AppOnOwnServer) -> Non
     expect(pages[routes.DASHBOARD].locator("#remaining")).to_have_text(f"{left:,}")
 
 
-def test_a_page_that_opens_meanwhile_shows_nobodys_data_and_signs_nobody_out(
+def test_page_opened_during_an_outage_shows_no_data_and_keeps_the_session(
     site: AppOnOwnServer,
 ) -> None:
     site.server.stop()
@@ -224,7 +224,7 @@ def test_a_page_that_opens_meanwhile_shows_nobodys_data_and_signs_nobody_out(
     expect(page.get_by_role("button", name=f"Signed in as {OWNER_EMAIL}").first).to_be_visible()
 
 
-def test_a_reload_sends_nothing_that_was_shown_before(site: AppOnOwnServer) -> None:
+def test_reload_during_an_outage_sends_no_old_data(site: AppOnOwnServer) -> None:
     page = site.open(routes.OVERVIEW, site.owner)
     expect_fresh(page)
     site.server.stop()
@@ -238,7 +238,7 @@ def test_a_reload_sends_nothing_that_was_shown_before(site: AppOnOwnServer) -> N
     expect(page.locator(".method")).to_contain_text("No card on file")
 
 
-def test_links_between_pages_lead_to_no_endless_wait(site: AppOnOwnServer) -> None:
+def test_navigation_during_an_outage_does_not_hang(site: AppOnOwnServer) -> None:
     page = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(page)
     site.server.stop()
@@ -254,7 +254,7 @@ def test_links_between_pages_lead_to_no_endless_wait(site: AppOnOwnServer) -> No
     expect(page.locator("#remaining")).to_have_text(f"{left:,}")
 
 
-def test_a_server_that_hangs_is_told_from_one_that_answers(site: AppOnOwnServer) -> None:
+def test_hanging_database_marks_the_page_out_of_date(site: AppOnOwnServer) -> None:
     page = site.open(routes.DASHBOARD, site.owner)
     expect(page.locator("#remaining")).to_be_visible()
     site.server.freeze()
@@ -265,7 +265,7 @@ def test_a_server_that_hangs_is_told_from_one_that_answers(site: AppOnOwnServer)
     expect(page.locator("#remaining")).to_have_text(f"{left:,}")
 
 
-def test_a_button_says_that_it_did_not_work(site: AppOnOwnServer) -> None:
+def test_button_reports_its_failure(site: AppOnOwnServer) -> None:
     page = site.open(routes.OVERVIEW, site.owner)
     expect_fresh(page)
     site.server.stop()
@@ -273,7 +273,7 @@ def test_a_button_says_that_it_did_not_work(site: AppOnOwnServer) -> None:
     expect(page.get_by_text("Something went wrong")).to_be_visible()
 
 
-def test_signing_in_and_out_is_told_in_words(site: AppOnOwnServer) -> None:
+def test_sign_in_and_sign_out_explain_the_outage(site: AppOnOwnServer) -> None:
     inside = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(inside)
     site.server.stop()
@@ -290,7 +290,7 @@ def test_signing_in_and_out_is_told_in_words(site: AppOnOwnServer) -> None:
     expect(inside.get_by_label("Password")).to_be_visible()
 
 
-def test_nobody_else_gets_what_a_tab_was_shown(site: AppOnOwnServer) -> None:
+def test_tab_contents_are_not_sent_to_anyone_else(site: AppOnOwnServer) -> None:
     page = site.open(routes.DASHBOARD, site.owner)
     expect_fresh(page)
     token = page.evaluate("sessionStorage.getItem('token')")

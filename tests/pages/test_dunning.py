@@ -24,7 +24,7 @@ DAYS_IN_GRACE = 33
 DAYS_AFTER_GRACE = 45
 
 
-def test_overdue_on_every_page_until_it_is_paid(
+def test_overdue_banner_stays_on_every_page_until_paid(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -46,7 +46,7 @@ def test_overdue_on_every_page_until_it_is_paid(
     expect(banner).to_be_hidden(timeout=TOLD_WITHIN_MS)
 
 
-def test_after_the_days_of_grace_runs_are_refused_and_the_card_can_be_changed(
+def test_runs_are_refused_after_grace_and_the_card_can_be_changed(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -72,7 +72,7 @@ def test_after_the_days_of_grace_runs_are_refused_and_the_card_can_be_changed(
     page.wait_for_url("**/portal/**")
 
 
-def test_paused_and_blocked_in_their_words(
+def test_paused_plan_and_blocked_account_are_explained(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)

@@ -68,7 +68,7 @@ def test_events_without_a_session_get_nothing(
         assert not [word for word in SECRETS if word in answers]
 
 
-def test_another_persons_account_is_not_shown(
+def test_another_users_account_is_not_shown(
     open_context: OpenContext,
     running_app: RunningApp,
     owner_session: StorageState,
@@ -91,12 +91,12 @@ def test_another_persons_account_is_not_shown(
     assert not [word for word in SECRETS[:3] if word in answers]
 
 
-def test_a_foreign_page_cannot_open_the_socket(running_app: RunningApp) -> None:
+def test_foreign_origin_cannot_open_the_socket(running_app: RunningApp) -> None:
     with pytest.raises(Exception, match=r"(?i)40[03]|closed|reject"):
         connect(running_app, "x", {"Origin": "https://evil.example"})
 
 
-def test_the_cookie_never_reaches_the_page(
+def test_session_cookie_never_reaches_the_page(
     open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
 ) -> None:
     secret = [

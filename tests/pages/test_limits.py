@@ -27,9 +27,7 @@ def consume(mary: Customer, executions: int, key: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_spending_limit_and_what_is_used_beyond_the_plan(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_spending_limit_and_overage(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     page = mary.page
     limit = order(page, "Spending limit")

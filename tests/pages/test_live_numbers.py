@@ -17,7 +17,7 @@ def remaining(page: Page) -> int:
     return int(page.locator("#remaining").inner_text().replace(",", ""))
 
 
-def test_the_dashboard_moves_without_a_reload(
+def test_dashboard_updates_without_a_reload(
     open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
 ) -> None:
     page = open_page(open_context(session=owner_session), routes.DASHBOARD)
@@ -36,7 +36,7 @@ def test_the_dashboard_moves_without_a_reload(
     assert loads == []
 
 
-def test_usage_counts_what_the_ledger_counts(
+def test_usage_matches_the_ledger(
     open_context: OpenContext, running_app: RunningApp, owner_session: StorageState
 ) -> None:
     page = open_page(open_context(session=owner_session), routes.USAGE)
@@ -65,7 +65,7 @@ def test_usage_counts_what_the_ledger_counts(
     assert {row["user_id"] for row in rows} == {"mira"}
 
 
-def test_ranges_groups_and_pages_answer(
+def test_usage_ranges_groups_and_pages(
     open_context: OpenContext, owner_session: StorageState
 ) -> None:
     page = open_page(open_context(session=owner_session), routes.USAGE)
@@ -87,7 +87,7 @@ def test_ranges_groups_and_pages_answer(
     expect(page.get_by_text("Invalid date range")).to_be_visible()
 
 
-def test_the_chart_is_drawn(open_context: OpenContext, owner_session: StorageState) -> None:
+def test_chart_is_drawn(open_context: OpenContext, owner_session: StorageState) -> None:
     page = open_page(open_context(session=owner_session), routes.DASHBOARD)
     expect(page.locator(".chart .bars path").first).to_be_attached()
     expect(
@@ -95,7 +95,7 @@ def test_the_chart_is_drawn(open_context: OpenContext, owner_session: StorageSta
     ).to_be_visible()
 
 
-def test_the_overview_shows_queue_and_history(
+def test_overview_shows_queue_and_history(
     open_context: OpenContext, owner_session: StorageState
 ) -> None:
     page = open_page(open_context(session=owner_session), routes.OVERVIEW)
@@ -107,7 +107,9 @@ def test_the_overview_shows_queue_and_history(
     expect(history.get_by_role("row").last).to_contain_text("first plan")
 
 
-def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: StorageState) -> None:
+def test_depleted_trial_is_explained(
+    open_context: OpenContext, trial_session: StorageState
+) -> None:
     page = open_page(open_context(session=trial_session), routes.DASHBOARD)
     expect(page.locator("#remaining")).to_have_text("0")
     expect(page.get_by_text("All executions are used", exact=True)).to_be_visible()
@@ -120,7 +122,7 @@ def test_a_spent_trial_says_so(open_context: OpenContext, trial_session: Storage
     expect(page.get_by_text("does not renew")).to_be_hidden()
 
 
-def test_leaving_a_page_ends_its_polling(
+def test_leaving_a_page_stops_its_polling(
     open_context: OpenContext, owner_session: StorageState
 ) -> None:
     """From page to page inside one tab; the last page alone keeps moving."""

@@ -111,7 +111,7 @@ def every_deed(account_id: str) -> list[str]:
     ]
 
 
-def test_a_member_sees_all_and_who_may(
+def test_member_sees_the_plan_and_who_can_change_it(
     open_context: OpenContext, running_app: RunningApp, house: House
 ) -> None:
     member = new_customer(open_context, running_app)
@@ -126,7 +126,7 @@ def test_a_member_sees_all_and_who_may(
         expect(page.get_by_role("button", name=name)).to_have_count(0)
 
 
-def test_forged_events_of_a_member_do_nothing(
+def test_forged_events_from_a_member_change_nothing(
     open_context: OpenContext, running_app: RunningApp, house: House
 ) -> None:
     member = new_customer(open_context, running_app)
@@ -140,7 +140,7 @@ def test_forged_events_of_a_member_do_nothing(
     assert everything(running_app, house.holder) == before
 
 
-def test_forged_events_of_a_stranger_do_nothing(
+def test_forged_events_from_a_stranger_change_nothing(
     open_context: OpenContext, running_app: RunningApp, house: House
 ) -> None:
     stranger = new_customer(open_context, running_app)

@@ -26,7 +26,7 @@ def new_person(open_context: OpenContext) -> str:
     return email
 
 
-def test_forgotten_and_chosen_anew(
+def test_reset_a_forgotten_password(
     open_context: OpenContext, running_app: RunningApp, mailbox: Mailbox
 ) -> None:
     email = new_person(open_context)
@@ -52,7 +52,7 @@ def test_forgotten_and_chosen_anew(
     sign_in(open_context().new_page(), email, NEW)
 
 
-def test_changed_with_the_old_one(open_context: OpenContext, mailbox: Mailbox) -> None:
+def test_change_the_password(open_context: OpenContext, mailbox: Mailbox) -> None:
     email = new_person(open_context)
     page, other = open_context().new_page(), open_context().new_page()
     sign_in(page, email, OLD)
@@ -74,7 +74,7 @@ def test_changed_with_the_old_one(open_context: OpenContext, mailbox: Mailbox) -
     mailbox.wait_for(email, "Your password was changed")
 
 
-def test_changing_needs_a_session(open_context: OpenContext) -> None:
+def test_changing_the_password_requires_a_session(open_context: OpenContext) -> None:
     page = open_context().new_page()
     page.goto(routes.CHANGE_PASSWORD)
     expect(page).to_have_url(f"{page.url.partition('?')[0]}?next=/change-password")

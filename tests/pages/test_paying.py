@@ -25,7 +25,7 @@ def offer(page: Page, name: str) -> Locator:
     return page.locator(".offer").filter(has=page.get_by_role("heading", name=name, exact=True))
 
 
-def test_from_trial_to_paid_change_cancel_and_back(
+def test_trial_to_paid_change_cancel_and_resubscribe(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -93,7 +93,7 @@ def test_from_trial_to_paid_change_cancel_and_back(
     assert paid == [(1_900 + 6_000 + 1_900,)]
 
 
-def test_a_phone_shows_packs_and_invoices_whole(
+def test_packs_and_invoices_fit_on_a_phone(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app, size=PHONE)
@@ -114,9 +114,7 @@ def test_a_phone_shows_packs_and_invoices_whole(
     expect(page.locator(".pack-executions")).to_be_visible()
 
 
-def test_a_lone_offer_is_as_wide_as_one_of_three(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_single_offer_keeps_its_width(open_context: OpenContext, running_app: RunningApp) -> None:
     page = new_customer(open_context, running_app).page
     page.get_by_role("button", name="Yearly").click()
     expect(page.locator(".offer")).to_have_count(1)
@@ -125,7 +123,7 @@ def test_a_lone_offer_is_as_wide_as_one_of_three(
     assert alone == pytest.approx(whole / 3, abs=3)
 
 
-def test_the_portal_and_back(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_portal_and_return(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     page = mary.page
     page.get_by_role("button", name="Manage in Stripe").click()
@@ -136,7 +134,7 @@ def test_the_portal_and_back(open_context: OpenContext, running_app: RunningApp)
 
 
 @pytest.mark.parametrize("number", [DECLINED, POOR])
-def test_a_declined_card_at_checkout_then_leaving_then_paying(
+def test_declined_checkout_can_be_left_and_paid_later(
     open_context: OpenContext, running_app: RunningApp, number: str
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -157,7 +155,7 @@ def test_a_declined_card_at_checkout_then_leaving_then_paying(
     assert mary.rows("SELECT count(*) FROM checkouts WHERE account_id = %s") == [(1,)]
 
 
-def test_a_bank_that_asks(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_bank_challenge_is_completed(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     page = mary.page
     page.get_by_role("button", name="Choose Starter").click()
@@ -168,7 +166,7 @@ def test_a_bank_that_asks(open_context: OpenContext, running_app: RunningApp) ->
     expect(page.get_by_text(paid_for("Starter"))).to_be_visible(timeout=TOLD_WITHIN_MS)
 
 
-def test_extra_executions(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_buy_extra_executions(open_context: OpenContext, running_app: RunningApp) -> None:
     mary = new_customer(open_context, running_app)
     page = mary.page
     page.get_by_role("button", name="Buy: Extra pack").click()
@@ -188,7 +186,7 @@ def test_extra_executions(open_context: OpenContext, running_app: RunningApp) ->
     assert page.url.endswith(routes.OVERVIEW)
 
 
-def test_a_declined_upgrade_says_why_and_changes_nothing(
+def test_declined_upgrade_explains_and_changes_nothing(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)

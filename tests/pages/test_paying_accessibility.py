@@ -54,7 +54,7 @@ def dialog_faults(page: Page, button: str, name: str, ready: str) -> list[str]:
     return found
 
 
-def test_every_state_is_accessible_and_fits(open_context: OpenContext, people: People) -> None:
+def test_payment_pages_are_accessible_and_fit(open_context: OpenContext, people: People) -> None:
     page = open_context(session=people.trial).new_page()
     open_overview(page)
     found = faults(page, "paying-trial")
@@ -78,7 +78,7 @@ def test_every_state_is_accessible_and_fits(open_context: OpenContext, people: P
     assert found == []
 
 
-def test_a_dialog_works_by_keyboard(open_context: OpenContext, people: People) -> None:
+def test_dialog_works_by_keyboard(open_context: OpenContext, people: People) -> None:
     page = open_context(session=people.paying).new_page()
     open_overview(page)
     button = page.get_by_role("button", name="Cancel Growth")

@@ -57,12 +57,12 @@ def offer(code: str, executions: int, interval: Interval = Interval.MONTH) -> Of
         (0, "CHF", "0.00 CHF"),
     ],
 )
-def test_money_in_its_currency(amount_minor: int, currency: str, said: str) -> None:
+def test_money_is_formatted_by_currency(amount_minor: int, currency: str, said: str) -> None:
     assert formatting.money(amount_minor, currency) == said
 
 
 @given(st.integers(0, 10**13 - 1), st.sampled_from(["USD", "JPY", "KWD"]))
-def test_what_is_typed_is_what_is_meant(amount_minor: int, currency: str) -> None:
+def test_typed_amount_is_parsed(amount_minor: int, currency: str) -> None:
     whole, rest = divmod(amount_minor, 10 ** exponent_of(currency))
     if whole >= 10**12:
         return
@@ -71,11 +71,11 @@ def test_what_is_typed_is_what_is_meant(amount_minor: int, currency: str) -> Non
 
 
 @pytest.mark.parametrize("typed", ["", "-1", "1.234", "1e3", "a lot", "1.2.3", "٣", "9" * 40])
-def test_what_is_no_amount(typed: str) -> None:
+def test_invalid_amount_is_rejected(typed: str) -> None:
     assert minor_units(typed, "USD") is None
 
 
-def test_a_month_is_compared_with_a_month() -> None:
+def test_monthly_price_is_compared_with_monthly_price() -> None:
     monthly, yearly = offer("growth", 30_000), offer("growth-yearly", 360_000, Interval.YEAR)
     assert not payments.is_smaller(yearly, monthly)
     assert not payments.is_smaller(monthly, yearly)
@@ -86,7 +86,7 @@ def test_a_month_is_compared_with_a_month() -> None:
 NO_PLAN = CurrentPlan("acc_1", None, 0, 0, 0, 0, None, [], None)
 
 
-def test_what_was_bought_behind_a_plan_in_use_is_next() -> None:
+def test_purchase_behind_a_current_plan_is_called_next() -> None:
     waiting = plan_view("Growth", PlanState.UPCOMING)
     current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
     found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
@@ -138,7 +138,7 @@ def checkout(
         ("done", None, ""),
     ],
 )
-def test_who_comes_back_is_told_the_truth(
+def test_message_after_checkout_matches_its_outcome(
     answer: str, found: CheckoutView | None, title: str
 ) -> None:
     assert payments.checkout_notice(answer, found, NO_PLAN, NOW).title == title
@@ -149,7 +149,7 @@ def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
     return Stop(kind, "Growth", at, is_over, 7_900, "USD", "https://pay.example", elsewhere)
 
 
-def test_a_trial_is_not_charged_today() -> None:
+def test_trial_is_not_charged_today() -> None:
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
     today, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=0)
     later, (start,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=14)
@@ -158,7 +158,7 @@ def test_a_trial_is_not_charged_today() -> None:
     assert (pay.confirm_label, start.confirm_label) == ("Pay $79.00", "Start trial")
 
 
-def test_the_banner_says_until_when_and_what_then() -> None:
+def test_banner_names_the_deadline_and_what_follows() -> None:
     in_grace = banner_of(stop(StopKind.PAST_DUE, is_over=False), may_manage=True, managers="")
     assert (in_grace.tone, in_grace.pay_label) == ("warning", "Pay $79.00")
     assert "Executions continue until 13 Mar 2026, 12:00 UTC." in in_grace.text
@@ -170,7 +170,7 @@ def test_the_banner_says_until_when_and_what_then() -> None:
     assert "10,000" in banner_of(with_more, may_manage=True, managers="").text
 
 
-def test_who_may_not_pay_learns_who_can() -> None:
+def test_member_learns_who_can_pay() -> None:
     banner = banner_of(stop(StopKind.PAST_DUE, is_over=True), may_manage=False, managers="Ada")
     assert "Ada can pay." in banner.text
     assert (banner.page_url, banner.has_portal) == ("", False)

@@ -21,7 +21,7 @@ def heal(running_app: RunningApp) -> Iterator[None]:
 
 @pytest.mark.usefixtures("heal")
 @pytest.mark.parametrize("kind", ["status", "reset", "hang"])
-def test_the_page_shows_what_is_local(
+def test_page_shows_local_data_without_stripe(
     open_context: OpenContext, running_app: RunningApp, kind: str
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -46,7 +46,7 @@ def test_the_page_shows_what_is_local(
 
 
 @pytest.mark.usefixtures("heal")
-def test_a_charge_without_an_answer_is_looked_up_not_repeated(
+def test_unanswered_charge_is_looked_up_not_repeated(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     """The upgrade goes through at Stripe; its answer is lost."""

@@ -53,9 +53,7 @@ def over(plan: PlanView, because: EndReason) -> CurrentPlan:
 @pytest.mark.parametrize(
     ("because", "period"), [(EndReason.DEPLETED, "Used up"), (EndReason.CANCELLED, "Ended")]
 )
-def test_a_plan_that_has_ended_is_not_described_as_in_force(
-    because: EndReason, period: str
-) -> None:
+def test_ended_plan_is_not_described_as_current(because: EndReason, period: str) -> None:
     for plan in (PLAN, GRANT):
         found = over(plan, because)
         details = plan_details(found, NOW)
@@ -76,7 +74,7 @@ def test_a_plan_that_has_ended_is_not_described_as_in_force(
         (replace(PAID, period_end=END + timedelta(days=9)), "Ends 17 December 2026", "Ends"),
     ],
 )
-def test_what_renews_is_not_said_to_end(
+def test_renewing_plan_is_not_said_to_end(
     subscription: SubscriptionView | None, foot: str, label: str
 ) -> None:
     found = current(0, 0)
@@ -96,7 +94,7 @@ def test_what_renews_is_not_said_to_end(
         (timedelta(0), PAID, "Ended"),
     ],
 )
-def test_days_that_have_begun_are_left_too(
+def test_partial_days_are_rounded(
     left: timedelta, subscription: SubscriptionView | None, said: str
 ) -> None:
     paid = replace(subscription, period_end=NOW + left) if subscription else None
@@ -104,13 +102,13 @@ def test_days_that_have_begun_are_left_too(
     assert details.period_text == said
 
 
-def test_a_period_without_an_end_has_no_bar() -> None:
+def test_open_ended_period_has_no_bar() -> None:
     details = plan_details(holding(GRANT), NOW)
     assert (details.period_label, details.has_bar) == ("Period", False)
     assert details.period_text == "Lasts until its executions are used"
 
 
-def test_a_plan_that_is_held_to_the_last_refuses_at_once() -> None:
+def test_fully_held_plan_refuses_new_runs() -> None:
     told = warning_of(current(29_000, 1_000), PACE, NOW)
     assert told.title == "All executions are used or reserved"
     assert told.text == (
@@ -130,7 +128,7 @@ def test_a_plan_that_is_held_to_the_last_refuses_at_once() -> None:
         (CHANGING, "Scale starts on 17 December 2026"),
     ],
 )
-def test_a_refusal_names_what_ends_it(subscription: SubscriptionView | None, until: str) -> None:
+def test_refusal_names_what_ends_it(subscription: SubscriptionView | None, until: str) -> None:
     told = warning_of(over(PLAN, EndReason.DEPLETED), PACE, NOW, subscription=subscription)
     assert (told.tone, told.text) == ("bad", f"New executions are refused until {until}.")
 
@@ -174,18 +172,18 @@ NOTHING = "No plan follows: when this one is used up{}, new executions are refus
         (None, holding(None), ""),
     ],
 )
-def test_what_comes_next(
+def test_what_follows_the_current_plan(
     subscription: SubscriptionView | None, found: CurrentPlan, said: str
 ) -> None:
     assert renewal_note(subscription, found, tops_up=False) == said
 
 
-def test_what_is_bought_by_itself_is_not_called_nothing() -> None:
+def test_automatic_top_up_counts_as_what_follows() -> None:
     assert renewal_note(None, holding(PLAN), tops_up=True) == ""
     told = renewal_note(CANCELLED, holding(PLAN), tops_up=True)
     assert told == "Growth ends on 17 December 2026"
 
 
-def test_an_unpaid_period_is_called_that() -> None:
+def test_unpaid_period_is_called_unpaid() -> None:
     terms = terms_of(OVERDUE, holding(PLAN))
     assert terms.text == "This period is not paid yet. It ends on 17 December 2026."

@@ -9,7 +9,7 @@ from billing_app.demo.seed import OWNER_EMAIL
 from tests.pages.conftest import OpenContext, open_page, sign_in
 
 
-def test_a_page_without_a_session_leads_to_sign_in_and_back(open_context: OpenContext) -> None:
+def test_sign_in_returns_to_the_requested_page(open_context: OpenContext) -> None:
     page = open_context().new_page()
     page.goto(routes.USAGE)
     expect(page).to_have_url(f"{_base(page)}{routes.SIGN_IN}?next=/usage")
@@ -21,7 +21,7 @@ def test_a_page_without_a_session_leads_to_sign_in_and_back(open_context: OpenCo
     expect(page).to_have_url(f"{_base(page)}{routes.USAGE}")
 
 
-def test_a_wrong_password_and_an_unknown_address_say_the_same(open_context: OpenContext) -> None:
+def test_wrong_password_and_unknown_address_look_the_same(open_context: OpenContext) -> None:
     page = open_context().new_page()
     for email in (OWNER_EMAIL, "nobody@example.com"):
         page.goto(routes.SIGN_IN)
@@ -31,7 +31,7 @@ def test_a_wrong_password_and_an_unknown_address_say_the_same(open_context: Open
         expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
 
 
-def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: OpenContext) -> None:
+def test_rejected_form_keeps_all_but_the_password(open_context: OpenContext) -> None:
     page = open_context().new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -56,7 +56,7 @@ def test_a_refused_form_keeps_what_was_typed_but_the_password(open_context: Open
     expect(page.get_by_label("Email")).to_have_value(OWNER_EMAIL)
 
 
-def test_a_refused_form_keeps_it_before_the_page_s_script_has_run(
+def test_rejected_form_is_refilled_without_scripts(
     open_context: OpenContext,
 ) -> None:
     page = open_context().new_page()
@@ -70,7 +70,7 @@ def test_a_refused_form_keeps_it_before_the_page_s_script_has_run(
     expect(page.get_by_label("Password")).to_be_focused()
 
 
-def test_signing_up_starts_the_trial(open_context: OpenContext) -> None:
+def test_sign_up_starts_the_trial(open_context: OpenContext) -> None:
     page = open_context().new_page()
     page.goto(routes.SIGN_UP)
     page.get_by_label("Name").fill("Mary Shelley")
@@ -82,7 +82,7 @@ def test_signing_up_starts_the_trial(open_context: OpenContext) -> None:
     expect(page.get_by_text("No executions yet")).to_be_visible()
 
 
-def test_signing_out_forgets_what_was_shown(open_context: OpenContext) -> None:
+def test_sign_out_clears_the_page(open_context: OpenContext) -> None:
     context = open_context()
     page = context.new_page()
     sign_in(page, OWNER_EMAIL)
@@ -98,7 +98,7 @@ def test_signing_out_forgets_what_was_shown(open_context: OpenContext) -> None:
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def test_signing_out_everywhere_ends_another_browser(open_context: OpenContext) -> None:
+def test_sign_out_everywhere_ends_other_sessions(open_context: OpenContext) -> None:
     here, there = open_context().new_page(), open_context().new_page()
     sign_in(here, OWNER_EMAIL)
     sign_in(there, OWNER_EMAIL)
@@ -108,7 +108,7 @@ def test_signing_out_everywhere_ends_another_browser(open_context: OpenContext) 
     expect(there.get_by_role("heading", name="Sign in")).to_be_visible(timeout=8_000)
 
 
-def test_the_next_person_in_a_tab_starts_with_nothing(
+def test_next_user_of_a_tab_starts_empty(
     open_context: OpenContext, trial_session: StorageState
 ) -> None:
     """The tab keeps its token; the cookie is another person's."""
@@ -124,7 +124,7 @@ def test_the_next_person_in_a_tab_starts_with_nothing(
     assert not any(OWNER_EMAIL in frame for frame in frames)
 
 
-def test_an_account_that_is_not_mine_cannot_be_chosen(
+def test_other_accounts_cannot_be_chosen(
     open_context: OpenContext, trial_session: StorageState
 ) -> None:
     """The list of accounts is the service's answer; the browser's word counts for nothing."""

@@ -50,7 +50,7 @@ def test_search_open_grant_and_undo(open_context: OpenContext, running_app: Runn
     expect(rows.nth(2)).to_contain_text("Undone")
 
 
-def test_what_is_refused_says_why_and_changes_nothing(
+def test_refused_repair_explains_and_changes_nothing(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS, role=StaffRole.SUPPORT)
@@ -75,7 +75,7 @@ def test_what_is_refused_says_why_and_changes_nothing(
     assert left(page) == before
 
 
-def test_a_draft_is_published_and_customers_see_it(
+def test_published_draft_is_shown_to_customers(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     code = f"team-{secrets.token_hex(3)}"
@@ -106,7 +106,7 @@ def test_a_draft_is_published_and_customers_see_it(
     expect_said(page, "It is no longer sold.")
 
 
-def test_two_people_edit_one_draft(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_two_people_edit_the_same_draft(open_context: OpenContext, running_app: RunningApp) -> None:
     path = routes.staff_offer("scale")
     first = open_console(open_context, running_app, path)
     second = open_console(open_context, running_app, path)
@@ -125,7 +125,9 @@ def test_two_people_edit_one_draft(open_context: OpenContext, running_app: Runni
     expect(second.get_by_label("Description")).to_have_value("For companies")
 
 
-def test_view_as_customer_and_its_end(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_view_as_customer_and_end_the_view(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
     open_northwind(page)
     page.get_by_role("button", name="View as customer").click()
@@ -155,7 +157,7 @@ def test_view_as_customer_and_its_end(open_context: OpenContext, running_app: Ru
     expect(rows.nth(2)).to_contain_text(WHY)
 
 
-def test_an_open_page_leaves_when_the_view_is_over(
+def test_open_page_closes_when_the_view_expires(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
@@ -169,7 +171,9 @@ def test_an_open_page_leaves_when_the_view_is_over(
     expect(page.locator(".console")).to_be_visible(timeout=TOLD_WITHIN_MS)
 
 
-def test_others_find_no_console(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_console_is_hidden_from_customers(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
     mary = new_customer(open_context, running_app)
     for path in (*routes.STAFF_PAGES, routes.staff_customer(mary.account_id)):
         mary.page.goto(path)

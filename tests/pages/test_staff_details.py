@@ -17,9 +17,7 @@ from tests.pages.test_accessibility import grave_violations
 MANY = 50
 
 
-def test_back_finds_the_form_as_it_was_left(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_back_restores_the_form(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder, StaffRole.SUPPORT)
     last_day = (datetime.now(UTC).date() + timedelta(days=10)).isoformat()
@@ -68,7 +66,7 @@ def test_form_is_kept_when_confirming_is_refused(
     desk.expect_left(MANY - 4)
 
 
-def test_a_review_of_a_trial_refuses_what_the_service_would(
+def test_trial_review_rejects_what_the_service_rejects(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     url = running_app.database_url
@@ -91,7 +89,9 @@ def test_a_review_of_a_trial_refuses_what_the_service_would(
         desk.page.keyboard.press("Escape")
 
 
-def test_the_choices_of_a_repair(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_repair_form_offers_only_valid_choices(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
     holder = organization(running_app.database_url, MANY, 30)
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Adjust used executions")
@@ -107,9 +107,7 @@ def test_the_choices_of_a_repair(open_context: OpenContext, running_app: Running
     expect(offers.locator("option").filter(has_text="Starter, 5,000")).to_have_count(0)
 
 
-def test_an_overdue_payment_is_explained(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_overdue_payment_is_explained(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url)
     subscribe_by_card(running_app, holder)
     # What Stripe sends about the purchase would say that all is paid.
@@ -130,7 +128,7 @@ def test_an_overdue_payment_is_explained(
     expect(notice).to_contain_text("runs are refused since")
 
 
-def test_a_disputed_payment_is_told_until_it_is_decided(
+def test_disputed_payment_is_shown_until_decided(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url)
@@ -160,7 +158,7 @@ def test_a_disputed_payment_is_told_until_it_is_decided(
     expect(notices).to_have_count(0, timeout=TOLD_WITHIN_MS)
 
 
-def test_what_was_refused_stands_on_the_summary(
+def test_denials_are_shown_on_the_summary(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url, MANY)
@@ -175,9 +173,7 @@ def test_what_was_refused_stands_on_the_summary(
         expect(row).to_contain_text(told)
 
 
-def test_filters_are_cleared_by_one_press(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_one_click_clears_all_filters(open_context: OpenContext, running_app: RunningApp) -> None:
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
     clear = page.get_by_role("button", name="Clear filters")
     rows = page.get_by_role("table", name="Customers").get_by_role("row")
@@ -191,7 +187,7 @@ def test_filters_are_cleared_by_one_press(
     expect(clear).to_have_count(0)
 
 
-def test_what_is_unknown_leads_to_its_list(
+def test_unknown_record_links_to_its_list(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.staff_customer("acc_0123456789abcdef"))
@@ -204,7 +200,7 @@ def test_what_is_unknown_leads_to_its_list(
     page.wait_for_url(f"**{routes.STAFF_OFFERS}")
 
 
-def test_a_new_offer_shows_no_other_ones_card(
+def test_new_offer_does_not_preview_another(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.STAFF_OFFERS)
@@ -217,9 +213,7 @@ def test_a_new_offer_shows_no_other_ones_card(
     expect(page.locator("#preview")).to_have_count(0)
 
 
-def test_on_a_phone_the_time_stands_below(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_time_moves_below_on_a_phone(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     use(running_app, holder, 4)
     desk = open_desk(open_context, running_app, holder, size=PHONE)
@@ -231,7 +225,7 @@ def test_on_a_phone_the_time_stands_below(
     assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
-def test_on_a_phone_staff_read_who_and_why_and_find_the_way_back(
+def test_audit_log_and_menu_work_on_a_phone(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url, MANY)

@@ -72,9 +72,7 @@ class Try:
     ("who", "whose"),
     [(SIGNED_OUT, "other"), *[(who, whose) for who in SIGNED_IN for whose in ("other", "own")]],
 )
-def test_a_forged_event_does_what_the_role_may_and_no_more(
-    running_app: RunningApp, who: str, whose: str
-) -> None:
+def test_forged_events_respect_the_role(running_app: RunningApp, who: str, whose: str) -> None:
     role, is_own = ROLES[who], whose == "own"
     acts = {name: act for name, act in ACTS.items() if act.has_own or not is_own}
     tries: list[Try] = []
@@ -130,7 +128,7 @@ def _written_by(app: RunningApp, who: Somebody, count: int) -> list[tuple[Any, .
     return rows(app, query, who.user_id)
 
 
-def test_everything_that_changes_something_is_tried(running_app: RunningApp) -> None:
+def test_every_changing_handler_is_covered(running_app: RunningApp) -> None:
     """A new handler of a staff state belongs into ACTS, or into READ_ONLY if it only reads."""
     stage = ForgeryScene(running_app, somebody(running_app, None), is_own=False)
     deeds = {act.prepare(stage).deed for act in ACTS.values()}
@@ -152,7 +150,7 @@ def test_everything_that_changes_something_is_tried(running_app: RunningApp) -> 
 
 
 @pytest.mark.parametrize("name", READ_ONLY)
-def test_what_only_reads_changes_nothing(running_app: RunningApp, name: str) -> None:
+def test_read_only_handlers_change_nothing(running_app: RunningApp, name: str) -> None:
     admin, state = somebody(running_app, StaffRole.ADMIN), states_of_staff()[name]
     holder = organization(running_app.database_url, 10)
     path = {
@@ -168,7 +166,7 @@ def test_what_only_reads_changes_nothing(running_app: RunningApp, name: str) -> 
 
 
 @pytest.mark.parametrize("who", ["signed out", "customer"])
-def test_others_than_staff_are_told_nothing(running_app: RunningApp, who: str) -> None:
+def test_console_events_tell_customers_nothing(running_app: RunningApp, who: str) -> None:
     cookie = "" if who == "signed out" else cookie_of(running_app, None)
     reading: Events = [
         (StaffOverviewState, "load", {}),
@@ -195,7 +193,7 @@ def _viewing(_: Holder) -> Events:
     ]
 
 
-def test_while_viewing_no_event_changes_anything_or_reaches_another_account(
+def test_view_as_customer_is_read_only_and_limited_to_its_account(
     running_app: RunningApp,
 ) -> None:
     url = running_app.database_url
@@ -240,7 +238,7 @@ def _every_handler() -> Events:
     return found
 
 
-def test_a_customer_cannot_end_or_begin_a_view(running_app: RunningApp) -> None:
+def test_customer_cannot_start_or_end_a_view(running_app: RunningApp) -> None:
     url = running_app.database_url
     holder = organization(url, 10)
     customer = cookie_of(running_app, None)

@@ -54,7 +54,7 @@ def open_as(
     return page, name, who.user_id
 
 
-def test_a_new_offer_is_drawn_once_it_can_be_sold(
+def test_new_offer_is_previewed_once_complete(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     path = routes.staff_offer(NEW)
@@ -67,7 +67,7 @@ def test_a_new_offer_is_drawn_once_it_can_be_sold(
     expect(page.locator("#preview")).to_contain_text("Choose New here")
 
 
-def test_what_is_wrong_in_a_draft_stands_below_its_field(
+def test_draft_errors_appear_below_their_fields(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.staff_offer(draft(running_app)))
@@ -90,7 +90,7 @@ def test_what_is_wrong_in_a_draft_stands_below_its_field(
     expect(page.get_by_text("This can't be sold yet")).to_have_count(0)
 
 
-def test_an_offer_is_edited_published_anew_archived_and_taken_back(
+def test_edit_republish_archive_and_unarchive_an_offer(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     code = draft(running_app)
@@ -146,7 +146,7 @@ def test_an_offer_is_edited_published_anew_archived_and_taken_back(
     )
 
 
-def test_others_than_admins_read_offers_only(
+def test_non_admins_can_only_read_offers(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.staff_offer("growth"), StaffRole.BILLING)
@@ -155,7 +155,7 @@ def test_others_than_admins_read_offers_only(
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
 
 
-def test_somebody_joins_changes_role_and_leaves(
+def test_member_is_added_promoted_and_removed(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page, admin, _ = open_as(open_context, running_app, routes.STAFF_TEAM, StaffRole.ADMIN)
@@ -198,7 +198,7 @@ def test_somebody_joins_changes_role_and_leaves(
     )
 
 
-def test_a_stranger_who_joins_gets_a_password_that_is_shown_once(
+def test_new_member_password_is_shown_once(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page = open_console(open_context, running_app, routes.STAFF_TEAM)
@@ -221,9 +221,7 @@ def test_a_stranger_who_joins_gets_a_password_that_is_shown_once(
     expect(new.locator(".side-row .badge")).to_have_text("Support")
 
 
-def test_the_last_dead_letter_is_processed_anew(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_dead_letter_is_replayed(open_context: OpenContext, running_app: RunningApp) -> None:
     event_id = dead_letter(running_app)
     page, name, _ = open_as(open_context, running_app, routes.STAFF_OPERATIONS, StaffRole.BILLING)
     page.get_by_label("State").select_option(label="Dead letter")
@@ -239,7 +237,7 @@ def test_the_last_dead_letter_is_processed_anew(
     expect_audited(page, name, "Replayed a webhook")
 
 
-def test_a_comparison_that_failed_is_retried(
+def test_failed_reconciliation_is_retried(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     page, name, _ = open_as(open_context, running_app, routes.STAFF_OPERATIONS, StaffRole.BILLING)

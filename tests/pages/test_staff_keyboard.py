@@ -187,12 +187,12 @@ DIALOGS: Final[dict[str, Scene]] = {
 }
 
 
-def test_every_repair_has_its_dialog_here() -> None:
+def test_every_repair_dialog_is_covered() -> None:
     assert {act.kind for act in ACTS.values()} - {""} <= set(DIALOGS)
 
 
 @pytest.mark.parametrize("name", DIALOGS)
-def test_a_dialog_works_by_keyboard(
+def test_dialog_works_by_keyboard(
     open_context: OpenContext, running_app: RunningApp, name: str
 ) -> None:
     opening = DIALOGS[name](running_app)
@@ -253,7 +253,7 @@ def _expect_a_round(page: Page) -> None:
     assert page.evaluate(HAS_FOCUS), stops
 
 
-def test_the_review_is_read_and_answered_by_keyboard(
+def test_review_is_confirmed_by_keyboard(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     path = routes.staff_customer(_organization(running_app).account_id)

@@ -25,7 +25,7 @@ def answer_to_a_run(app: RunningApp, holder: Holder) -> int:
     ).status_code
 
 
-def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_refund_one_run(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     event_id = use(running_app, holder, 4)
     desk = open_desk(open_context, running_app, holder)
@@ -59,7 +59,7 @@ def test_refund_of_one_run(open_context: OpenContext, running_app: RunningApp) -
     desk.expect_told(open_context, "1 execution given back")
 
 
-def test_refund_of_a_failed_workflow(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_refund_a_failed_workflow(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     for executions in (3, 4):
         use(running_app, holder, executions)
@@ -79,7 +79,7 @@ def test_refund_of_a_failed_workflow(open_context: OpenContext, running_app: Run
     desk.expect_told(open_context, "7 executions given back for 2 runs of broken")
 
 
-def test_extending_a_trial(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_extend_a_trial(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = trial(running_app.database_url, person(running_app.database_url).user_id, MANY)
     query = "UPDATE plans SET ends_at = now() + interval '3 days' WHERE account_id = %s"
     run(running_app, query, holder.account_number)
@@ -94,7 +94,7 @@ def test_extending_a_trial(open_context: OpenContext, running_app: RunningApp) -
     desk.expect_entries("Trial extended by 7 executions")
 
 
-def test_adjusting_what_is_used(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_adjust_used_executions(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Adjust used executions")
@@ -111,7 +111,7 @@ def test_adjusting_what_is_used(open_context: OpenContext, running_app: RunningA
     desk.expect_told(open_context, "Used executions corrected by +3")
 
 
-def test_pausing_and_resuming_a_plan(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_pause_and_resume_a_plan(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder)
     desk.page.get_by_role("button", name="Pause: Plan 1").click()
@@ -130,7 +130,7 @@ def test_pausing_and_resuming_a_plan(open_context: OpenContext, running_app: Run
     desk.expect_told(open_context, "Plan 1 resumed")
 
 
-def test_blocking_and_unblocking(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_block_and_unblock_an_account(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Block the account")
@@ -155,7 +155,7 @@ def test_blocking_and_unblocking(open_context: OpenContext, running_app: Running
     desk.expect_told(open_context, "Account unblocked")
 
 
-def test_a_move_at_the_end_of_the_period_and_its_undoing(
+def test_move_at_period_end_can_be_undone(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url)
@@ -177,7 +177,7 @@ def test_a_move_at_the_end_of_the_period_and_its_undoing(
     expect(entries.nth(2)).to_contain_text("Undone")
 
 
-def test_a_move_at_once_is_paid_and_not_taken_back(
+def test_immediate_move_is_charged_and_cannot_be_undone(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url)
@@ -201,7 +201,7 @@ def test_a_move_at_once_is_paid_and_not_taken_back(
     desk.expect_told(open_context, "Moved from Starter to Growth at once")
 
 
-def test_a_repair_is_undone_from_the_audit_page(
+def test_undo_a_repair_from_the_audit_log(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url, MANY)
@@ -228,7 +228,7 @@ def test_a_repair_is_undone_from_the_audit_page(
     expect(page.get_by_role("table", name="Audit")).not_to_contain_text("Executions: 7")
 
 
-def test_signing_a_customer_out(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_sign_a_customer_out(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     owner = person(running_app.database_url, "Grace").user_id
     membership(running_app.database_url, holder.organization_id, owner, "owner")
@@ -265,7 +265,7 @@ def _expect_own(page: Page) -> None:
     expect(page.locator(".page-head .badge").nth(1)).to_have_text("Your own account")
 
 
-def test_nobody_repairs_their_own_account(
+def test_billing_staff_cannot_repair_their_own_account(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     desk = own_desk(open_context, running_app, StaffRole.BILLING)
@@ -277,7 +277,7 @@ def test_nobody_repairs_their_own_account(
     desk.expect_left(MANY)
 
 
-def test_an_admin_may_and_the_audit_log_says_that_it_is_their_own(
+def test_admin_repair_of_own_account_is_marked_in_the_audit_log(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     desk = own_desk(open_context, running_app, StaffRole.ADMIN)

@@ -46,7 +46,7 @@ def console_of(
     return open_console(open_context, app, path, role=StaffRole.BILLING, **look)
 
 
-def test_a_move_now_charges_what_its_review_showed(
+def test_immediate_move_charges_the_reviewed_amount(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -79,7 +79,7 @@ def test_a_move_now_charges_what_its_review_showed(
 
 
 @pytest.mark.usefixtures("heal")
-def test_nobody_confirms_a_charge_that_is_not_known(
+def test_unknown_charge_cannot_be_confirmed(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)
@@ -100,7 +100,7 @@ def test_nobody_confirms_a_charge_that_is_not_known(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_range_says_what_it_gives_back_and_what_is_left(
+def test_range_refund_states_what_it_refunds(
     open_context: OpenContext, running_app: RunningApp, scheme: str
 ) -> None:
     size = DESKTOP if scheme == "light" else PHONE

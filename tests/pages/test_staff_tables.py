@@ -59,7 +59,7 @@ def holder(running_app: RunningApp) -> Holder:
     return holder
 
 
-def test_a_head_sorts_and_sorts_back(
+def test_column_header_sorts_both_ways(
     open_context: OpenContext, running_app: RunningApp, holder: Holder
 ) -> None:
     page = open_console(open_context, running_app, routes.staff_customer(holder.account_id))
@@ -86,7 +86,9 @@ def test_a_head_sorts_and_sorts_back(
     expect(page.get_by_text("from must not be after to.")).to_be_visible()
 
 
-def test_a_head_sorts_by_keyboard(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_column_header_sorts_by_keyboard(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
     page = open_console(open_context, running_app, routes.STAFF_OFFERS)
     expect_sorted(page, "Offers", "Place", "ascending")
     expect_sorted(page, "Offers", "Price", "none")
@@ -104,7 +106,7 @@ def test_a_head_sorts_by_keyboard(open_context: OpenContext, running_app: Runnin
     assert rising != falling
 
 
-def test_rows_name_their_account_and_cut_a_long_name(
+def test_rows_link_to_their_account_and_truncate_long_names(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     holder = organization(running_app.database_url, 100)
@@ -126,7 +128,7 @@ def test_rows_name_their_account_and_cut_a_long_name(
             page.wait_for_url(f"**{routes.staff_customer(holder.account_id)}")
 
 
-def test_every_table_sorts_by_every_head(
+def test_every_table_sorts_by_every_column(
     open_context: OpenContext, running_app: RunningApp, holder: Holder
 ) -> None:
     """Each head that can be pressed is what its table is sorted by, afterwards."""
@@ -157,7 +159,7 @@ def test_every_table_sorts_by_every_head(
     assert found > 20
 
 
-def test_every_table_says_which_days_it_cannot_show(
+def test_every_table_rejects_an_invalid_date_range(
     open_context: OpenContext, running_app: RunningApp, holder: Holder
 ) -> None:
     """A wrong choice is told where it was made; the page itself goes on."""
@@ -184,9 +186,7 @@ def test_every_table_says_which_days_it_cannot_show(
             expect(page.get_by_text("Not up to date")).to_have_count(0)
 
 
-def test_by_word_as_soon_as_words_are_looked_for(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_search_sorts_by_name(open_context: OpenContext, running_app: RunningApp) -> None:
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
     expect_sorted(page, "Customers", "Since", "descending")
     page.get_by_label("Search customers").fill("nor")
@@ -196,7 +196,7 @@ def test_by_word_as_soon_as_words_are_looked_for(
     expect_sorted(page, "Customers", "Since", "descending")
 
 
-def test_what_no_head_sends_is_refused(running_app: RunningApp) -> None:
+def test_forged_sort_is_ignored(running_app: RunningApp) -> None:
     cookie = cookie_of(running_app, StaffRole.SUPPORT)
     northwind = {"table": "customers", "name": "words", "value": "northwind"}
     for sort in ("password_hash", "created_at; DROP TABLE users", "", "WORD", "executions"):
@@ -242,9 +242,7 @@ def crowd(running_app: RunningApp) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("crowd")
-def test_a_search_that_is_not_through_goes_on(
-    open_context: OpenContext, running_app: RunningApp
-) -> None:
+def test_unfinished_search_can_continue(open_context: OpenContext, running_app: RunningApp) -> None:
     page = open_console(open_context, running_app, routes.STAFF_CUSTOMERS)
     page.get_by_label("Plan").select_option("paid")
     told = page.locator(".empty-title")

@@ -77,7 +77,7 @@ async def guard(tab: State) -> object:
     return await SessionGuard().preprocess(SimpleNamespace(), tab, event)  # pyright: ignore[reportArgumentType]
 
 
-async def test_cancelled_query_does_not_wait_for_the_server(frozen: Database) -> None:
+async def test_cancelled_query_does_not_wait_for_a_hanging_server(frozen: Database) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
