@@ -1,6 +1,7 @@
 """The database goes away and comes back: pages say what is old, sign nobody out, and go on."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ CONSOLE = (routes.STAFF, routes.STAFF_CUSTOMERS, routes.STAFF_OPERATIONS, routes
 NOTICED_WITHIN_MS = 15_000
 # Buying is on, and Stripe is of no matter here.
 NOBODY = "http://127.0.0.1:9"
+ATTEMPTS = 10
 # As short as a busy machine allows.
 PATIENT = {
     "PAGE_POLL_SECONDS": "0.3",
@@ -298,6 +300,12 @@ def test_tab_contents_are_not_sent_to_anyone_else(site: AppOnOwnServer) -> None:
     page.context.close()
     for cookie in ("", f"{routes.SESSION_COOKIE}={secrets.token_urlsafe(32)}"):
         frames = [CONNECT, forged(BillingDashboardState, "load", routes.DASHBOARD)]
-        answers = replay(site, token, frames, path=routes.DASHBOARD, cookie=cookie)
-        assert "sign-in" in answers or "sessionStorage.clear()" in answers
-        assert not [word for word in SECRETS if word in answers]
+        # For a moment the closed tab may still count as connected: then nothing is answered.
+        for _ in range(ATTEMPTS):
+            answers = replay(site, token, frames, path=routes.DASHBOARD, cookie=cookie)
+            assert not [word for word in SECRETS if word in answers]
+            if "sign-in" in answers or "sessionStorage.clear()" in answers:
+                break
+            time.sleep(1)
+        else:
+            raise AssertionError(f"nobody was sent to sign in: {answers}")
