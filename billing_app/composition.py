@@ -50,6 +50,7 @@ class Services:
     async def close(self) -> None:
         await self.executions.close()
         await self.top_up_watch.close()
+        await self.provider.close()
         await self.database.dispose()
 
 

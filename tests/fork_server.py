@@ -121,6 +121,9 @@ class AppProcess:
         self.wait(timeout)
         for reader in readers:
             reader.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        for pipe in (self.stdout, self.stderr):
+            if pipe is not None:
+                pipe.close()
         return texts.get("stdout", ""), texts.get("stderr", "")
 
     def send_signal(self, number: int) -> None:

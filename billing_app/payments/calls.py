@@ -39,12 +39,17 @@ class StripeCalls:
 
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:
         """`api_base`: the address of the sandbox, when it is used instead of Stripe."""
+        self._http = stripe.HTTPXClient(timeout=TIMEOUT_SECONDS)
         self.client = StripeClient(
             secret_key,
             base_addresses={"api": api_base} if api_base else None,
             max_network_retries=NETWORK_RETRIES,
-            http_client=stripe.HTTPXClient(timeout=TIMEOUT_SECONDS),
+            http_client=self._http,
         )
+
+    async def close(self) -> None:
+        """Close the connections to Stripe."""
+        await self._http.close_async()
 
 
 async def send(call: Callable[[], Awaitable[Result]]) -> Result:

@@ -10,6 +10,9 @@ PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
 class NoProvider:
     """Implements billing's PaymentProvider by refusing every call."""
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
     async def _refuse(self, *_: Any, **__: Any) -> Never:
         raise PaymentProviderUnavailableError(PROBLEM)
 

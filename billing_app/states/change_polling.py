@@ -135,16 +135,17 @@ class LivePage(Page, mixin=True):
     async def _read_daily(
         self, actor: PersonActor, account: AccountChoice, days: Days, group_by: GroupBy
     ) -> list[DailyRow]:
-        """As usage.read_daily; all tabs of this process share what was read of a version. These
-        are the only rows of a page that an account has thousands of."""
+        """As usage.read_daily, shared by all tabs of this process that know the account's version:
+        only who may read the account gets to know it. A page has thousands of no other rows."""
         database, account_id = get_services().database, account.account_id
         key = (account_id, self._version, days, group_by)
         rows = _daily_rows.get(key) if self._version else None
         if rows is None:
             rows = await usage.read_daily(database, actor, account_id, days=days, group_by=group_by)
-            if len(_daily_rows) >= MAX_SHARED:
-                del _daily_rows[next(iter(_daily_rows))]
-            _daily_rows[key] = rows
+            if self._version:
+                if len(_daily_rows) >= MAX_SHARED:
+                    del _daily_rows[next(iter(_daily_rows))]
+                _daily_rows[key] = rows
         return rows
 
 

@@ -15,7 +15,7 @@ from billing_app.jobs import webhooks
 from billing_app.jobs.mail import DbosPost
 from billing_app.jobs.pace import LIVELY_SECONDS
 from tests.factories import connect, person
-from tests.payments.billing_harness import BillingHarness, type_card, until
+from tests.payments.billing_harness import BillingHarness, accepted, type_card, until
 from tests.payments.processes import AppProcesses
 
 # Long before a worker that polls each ten minutes, or sweeps each minute, would notice by itself.
@@ -80,7 +80,8 @@ async def test_what_is_announced_to_several_workers_is_bought_once(
         _start_worker(site, poll_seconds=600, sweep_seconds=60)
         await harness.subscribed("starter")
         harness.use_card("pm_card_visa")
-        _consume(site, 4_500)
+        # Counted in this process, so that the order alone announces the account.
+        accepted(await harness.use(4_500))
         order = {"offer": "pack", "threshold_executions": 1_000, "monthly_cap_minor": 100_000}
         path = f"/billing/top-up?account_id={harness.holder.account_id}"
         assert site.ask("PUT", path, **order).is_success

@@ -276,6 +276,10 @@ class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
     NotAtProviderError."""
 
+    async def close(self) -> None:
+        """Close its connections; no call may follow."""
+        ...
+
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...
 
     async def create_customer(

@@ -33,7 +33,7 @@ from billing_app.db.tables.platform import (
     PlatformDenial,
     PlatformRefresh,
 )
-from billing_app.db.tables.search import SearchWord
+from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 
