@@ -49,7 +49,7 @@ def changing(
         title=f"Change to {offer.name}",
         text="Nothing changes until you confirm.",
         dismiss_label=f"Stay on {subscription.offer.name}",
-        before=side(subscription.offer, ends=f"Ends {end}"),
+        before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
     )
     left = formatting.counted(plan.remaining if plan else 0, "execution")
@@ -75,7 +75,7 @@ def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choi
         f"{due} is charged to your card today. A new period starts with {count}{until}."
         f" {_unused(subscription, preview)}{_beyond(preview.overage_minor, preview.currency)}",
         f"Pay {due} and change now",
-        ends=f"Ends {formatting.day(preview.period_end)}" if preview.period_end else "",
+        ends=f"Period ends {formatting.day(preview.period_end)}" if preview.period_end else "",
     )
 
 

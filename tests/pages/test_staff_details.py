@@ -39,7 +39,7 @@ def test_back_restores_the_form(open_context: OpenContext, running_app: RunningA
     billing.choose("Block the account")
     billing.fill()
     billing.review("Every new run is refused")
-    expect(billing.dialog.locator("#consequence")).not_to_contain_text("0 on hold")
+    expect(billing.dialog.locator("#consequence")).not_to_contain_text("0 reserved")
     billing.dialog.get_by_role("button", name="Back").click()
     expect(billing.dialog.get_by_label("Reason")).to_have_value(WHY)
     expect(billing.dialog.get_by_label("Reason")).to_be_focused()

@@ -66,7 +66,7 @@ def test_plan_dates(plan: dict[str, Any], dates: str) -> None:
 
 @pytest.mark.parametrize(
     ("held", "told"),
-    [(0, "26,161 of 60,000 used"), (12, "26,161 of 60,000 used, 12 on hold")],
+    [(0, "26,161 of 60,000 used"), (12, "26,161 of 60,000 used, 12 reserved")],
 )
 def test_plan_usage(held: int, told: str) -> None:
     assert plan_line(plan_view(held=held)).usage == told

@@ -170,7 +170,7 @@ def _figures() -> rx.Component:
     return bare_card(
         rx.el.div(
             _figure("Left", head.left, head.of_total, _meter()),
-            _figure("Lasts", head.pace, rx.cond(head.held != "", head.held, "Nothing on hold")),
+            _figure("Lasts", head.pace, rx.cond(head.held != "", head.held, "Nothing reserved")),
             _figure("Plan", head.plan, head.plan_note),
             _figure("Subscription", head.subscription, head.subscription_note),
             class_name="figures",

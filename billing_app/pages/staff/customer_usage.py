@@ -54,7 +54,7 @@ PLAN_COLUMNS = (
     Column("Plan", PlanSort.NAME, is_lead=True),
     Column("State", PlanSort.STATE),
     Column("Used", PlanSort.USED, is_right=True, is_wide_only=True),
-    Column("On hold", is_right=True, is_wide_only=True),
+    Column("Reserved", is_right=True, is_wide_only=True),
     Column("Executions", PlanSort.EXECUTIONS, is_right=True, is_wide_only=True),
     Column("Dates", PlanSort.BEGINS, is_wide_only=True),
     Column(ACTIONS, is_right=True),

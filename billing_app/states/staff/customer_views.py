@@ -137,7 +137,7 @@ def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
         left=f"{formatting.number(left)} · blocked",
         left_words=f"{formatting.number(left)} of {formatting.number(total)} left, blocked",
         of_total=f"of {formatting.counted(total, 'execution')} left" if plans else "No plan",
-        held=f"{formatting.number(held)} on hold" if held else "",
+        held=f"{formatting.number(held)} reserved" if held else "",
         left_percent=percent_of(left, total),
         held_percent=percent_of(held, total),
         meter_tone="",
@@ -178,7 +178,7 @@ def plan_line(plan: PlanView) -> PlanLine:
 
 
 def _usage(plan: PlanView) -> str:
-    held = f", {formatting.number(plan.held)} on hold" if plan.held else ""
+    held = f", {formatting.number(plan.held)} reserved" if plan.held else ""
     return f"{formatting.number(plan.used)} of {formatting.number(plan.executions)} used{held}"
 
 

@@ -173,7 +173,7 @@ def _block(found: BlockPreview) -> list[str]:
 def _on_hold(executions: int) -> list[str]:
     if not executions:
         return []
-    return [f"{number(executions)} on hold may still be used by runs that have begun."]
+    return [f"{number(executions)} reserved may still be used by runs that have begun."]
 
 
 def _last_day(ends_at: datetime) -> str:

@@ -68,7 +68,7 @@ async def preview(
     found = AdjustmentPreview(plan.name, plan.used, plan.used + change, left, left - change)
     if found.used_after < 0 or found.remaining_after < 0:
         raise ConflictError(
-            f"{plan.name} has {plan.used:,} of {plan.executions:,} used and {plan.held:,} on hold."
+            f"{plan.name} has {plan.used:,} of {plan.executions:,} used and {plan.held:,} reserved."
         )
     return found
 
