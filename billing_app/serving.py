@@ -87,16 +87,17 @@ def when_answering(host: str, port: int, notify: Callable[[], None]) -> None:
 
     def wait() -> None:
         name = f"[{host}]" if ":" in host else host
-        while not _responds(f"http://{name}:{port}{HEALTH}"):
-            time.sleep(PORT_RETRY_SECONDS)
+        with httpx.Client(timeout=RESPONSE_SECONDS, trust_env=False) as client:
+            while not _responds(client, f"http://{name}:{port}{HEALTH}"):
+                time.sleep(PORT_RETRY_SECONDS)
         notify()
 
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _responds(url: str) -> bool:
+def _responds(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=RESPONSE_SECONDS, trust_env=False).is_success
+        return client.get(url).is_success
     except httpx.TransportError:
         return False
 

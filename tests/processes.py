@@ -62,7 +62,8 @@ def wait_until_ready(base_url: str, process: AppProcess) -> None:
             if httpx.get(f"{base_url}/readyz", timeout=2).status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.1)
+            pass
+        time.sleep(0.1)
     raise AssertionError("the server is not ready")
 
 

@@ -1,6 +1,5 @@
 """Random use, refunds, renewals and changes with a soft limit: Stripe bills what we count."""
 
-import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from billing_app.billing.executions.verification import verify
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
-from tests.databases import create_database
+from tests.databases import DatabasePool
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.test_overage import SOFT, SOFTER
@@ -52,11 +51,10 @@ USED = "SELECT coalesce(sum(used), 0) FROM plans WHERE source = 'overage'"
 )
 @given(acts=ACTS)
 async def test_stripe_bills_exactly_our_count(
-    sandbox_process: Sandbox, server_url: str, database_template: str, acts: list[tuple[str, Any]]
+    sandbox_process: Sandbox, database_pool: DatabasePool, acts: list[tuple[str, Any]]
 ) -> None:
     sandbox_process.control("reset")
-    name = f"overage_{next(_numbers)}"
-    url = await asyncio.to_thread(create_database, server_url, name, database_template)
+    url = database_pool.take()
     harness = await BillingHarness(sandbox_process, url).open()
     try:
         for code, terms in (("soft", SOFT), ("softer", SOFTER)):
@@ -78,6 +76,7 @@ async def test_stripe_bills_exactly_our_count(
         assert sandbox_process.take_violations() == []
     finally:
         await harness.close()
+        database_pool.give_back(url)
 
 
 async def _act(harness: BillingHarness, kind: str, what: Any, events: list[dict[str, Any]]) -> None:
@@ -135,13 +134,3 @@ def _taken_minor(harness: BillingHarness) -> int:
         + (customer.balance or 0)
         + sum(item.amount for item in waiting.data)
     )
-
-
-def _counter() -> Any:
-    number = 0
-    while True:
-        number += 1
-        yield number
-
-
-_numbers = _counter()

@@ -1,6 +1,5 @@
 """Upgrades and downgrades at random moments: charges equal the value received, to the cent."""
 
-import asyncio
 from fractions import Fraction
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
-from tests.databases import create_database
+from tests.databases import DatabasePool
 from tests.payments.billing_harness import DAY, HOUR, OFFERS, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
@@ -33,16 +32,14 @@ UNIT = {terms.name: Fraction(terms.price_minor, terms.executions) for terms in O
 @example(start="starter", steps=[("change", "growth"), ("use", 76), ("change", "starter")])
 async def test_money_and_executions_add_up(
     sandbox_process: Sandbox,
-    server_url: str,
-    database_template: str,
+    database_pool: DatabasePool,
     start: str,
     steps: list[tuple[str, Any]],
 ) -> None:
     """charged = value used + value still there + value lapsed, but for the cents that credits are
     rounded down by: nobody gets anything for nothing, and nobody loses a cent's worth."""
     sandbox_process.control("reset")
-    name = f"value_{next(_numbers)}"
-    url = await asyncio.to_thread(create_database, server_url, name, database_template)
+    url = database_pool.take()
     harness = await BillingHarness(sandbox_process, url).open()
     try:
         await harness.begin(start)
@@ -54,16 +51,7 @@ async def test_money_and_executions_add_up(
             _assert_adds_up(harness, changes)
     finally:
         await harness.close()
-
-
-def _counter() -> Any:
-    number = 0
-    while True:
-        number += 1
-        yield number
-
-
-_numbers = _counter()
+        database_pool.give_back(url)
 
 
 async def _step(harness: BillingHarness, kind: str, what: Any) -> int:
