@@ -8,7 +8,7 @@ from typing import Any, Final
 from billing_app.billing.staff.repairs.fields import Control, inputs_of, last_day, stored
 from billing_app.billing.staff.repairs.refunds import Range
 from billing_app.billing.staff.repairs.repair import Repair
-from billing_app.states.staff.repair_form import DIRECTION
+from billing_app.states.staff.repair_form import DIRECTION, read_form
 from tests.factories import Holder, membership, organization, person, trial
 from tests.pages import staff_scenes as scenes
 from tests.pages.conftest import RunningApp
@@ -92,11 +92,12 @@ class ForgeryScene:
 
 
 def typed(repair: Repair[Any], values: dict[str, Any]) -> dict[str, str]:
-    """The values as the form of the console sends them."""
+    """The values as the form of the console sends them, which the page can read."""
     form: dict[str, str] = {}
     for name, each in inputs_of(repair.form).items():
         if name in values:
             form |= _typed(name, each.control, values[name])
+    read_form(repair.form, form)
     return form
 
 
