@@ -6,7 +6,6 @@ import pkgutil
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from reflex.state import BaseState
@@ -14,7 +13,7 @@ from reflex.state import BaseState
 from billing_app import routes
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.repairs.registry import BY_NAME
-from billing_app.billing.staff.repairs.repair import PLAN
+from billing_app.billing.staff.repairs.repair import ACCOUNT
 from billing_app.db.enums import StaffRole, When
 from billing_app.states import staff as package
 from billing_app.states.session import SessionState
@@ -31,37 +30,15 @@ from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import SIGN_OUT
 from billing_app.states.staff.team import StaffTeamState
-from tests.factories import Holder, membership, organization, person, session_token, trial
+from tests.factories import Holder, membership, person, session_token
 from tests.pages import staff_scenes as scenes
-from tests.pages.conftest import RunningApp
-from tests.pages.staff_scenes import WHY, WORKFLOW, Somebody
+from tests.pages.forgery_scene import ForgeryScene, typed
+from tests.pages.staff_scenes import WHY
 from tests.staff.permission_cases import LEAST
 from tests.staff.repair_cases import REPAIR_CASES
 
 State = type[BaseState]
 Events = list[tuple[State, str, dict[str, Any]]]
-SPARE: Final = 50
-NO_SCENE: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class ForgeryScene:
-    """Who forges, and whether what it is done to is their own."""
-
-    app: RunningApp
-    who: Somebody
-    is_own: bool
-
-    def holder(self) -> Holder:
-        """An organization with SPARE executions, of the forger or of others."""
-        made = organization(self.app.database_url, SPARE)
-        if self.is_own:
-            membership(self.app.database_url, made.organization_id, self.who.user_id, "owner")
-        return made
-
-    def trial(self) -> Holder:
-        url = self.app.database_url
-        return trial(url, self.who.user_id if self.is_own else person(url).user_id, SPARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +57,8 @@ class Forgery:
 @dataclass(frozen=True, slots=True)
 class Act:
     """`action` is the audit log's word for it, `kind` the console's for a repair. `has_own`: one
-    may do it to oneself; `has_account`: or to one's own account."""
+    may do it to oneself; `has_account`: or to one's own account. `changes`: it changes something;
+    else the repair may refuse it."""
 
     action: Action
     prepare: Callable[[ForgeryScene], Forgery]
@@ -89,6 +67,7 @@ class Act:
     has_own: bool = True
     has_account: bool = True
     kind: str = ""
+    changes: bool = True
 
 
 def _at(holder: Holder, *events: tuple[State, str, dict[str, Any]]) -> Forgery:
@@ -105,31 +84,6 @@ def _repaired(holder: Holder, kind: str, **form: str) -> Forgery:
     )
 
 
-def _adjust(stage: ForgeryScene) -> Forgery:
-    holder = stage.holder()
-    form = {"plan": scenes.plan_id(holder), "direction": "more", "executions": "3"}
-    return _repaired(holder, "adjust", **form)
-
-
-def _refund(stage: ForgeryScene) -> Forgery:
-    holder = stage.holder()
-    return _repaired(holder, "refund", event=scenes.use(stage.app, holder, 4), executions="2")
-
-
-def _refund_range(stage: ForgeryScene) -> Forgery:
-    holder = stage.holder()
-    for executions in (3, 4):
-        scenes.use(stage.app, holder, executions)
-    now = datetime.now(UTC).replace(tzinfo=None)
-    since, until = now - timedelta(hours=1), now + timedelta(hours=1)
-    span = {"since": since.isoformat(), "until": until.isoformat()}
-    return _repaired(holder, "refund_range", workflow=WORKFLOW, **span)
-
-
-def _extend_trial(stage: ForgeryScene) -> Forgery:
-    return _repaired(stage.trial(), "extend_trial", executions="7")
-
-
 def _move(when: When) -> Callable[[ForgeryScene], Forgery]:
     def prepare(stage: ForgeryScene) -> Forgery:
         holder = stage.holder()
@@ -137,20 +91,6 @@ def _move(when: When) -> Callable[[ForgeryScene], Forgery]:
         return _repaired(holder, "move_offer", offer="growth", when=when.value)
 
     return prepare
-
-
-def _resume(stage: ForgeryScene) -> Forgery:
-    holder = stage.holder()
-    query = "UPDATE plans SET paused_at = now() WHERE account_id = %s"
-    scenes.run(stage.app, query, holder.account_number)
-    return _repaired(holder, "resume", plan=scenes.plan_id(holder))
-
-
-def _unblock(stage: ForgeryScene) -> Forgery:
-    holder = stage.holder()
-    query = "UPDATE accounts SET blocked_at = now() WHERE id = %s"
-    scenes.run(stage.app, query, holder.account_number)
-    return _repaired(holder, "unblock")
 
 
 def _undo_of_account(stage: ForgeryScene) -> Forgery:
@@ -291,23 +231,26 @@ def _team_mate(stage: ForgeryScene) -> str:
     return scenes.somebody(stage.app, StaffRole.SUPPORT).user_id
 
 
-def _repair(name: str) -> Callable[[ForgeryScene], Forgery]:
-    """As its row in repair_cases.py says, to an account or a plan of the scene."""
+def _by_row(name: str) -> Callable[[ForgeryScene], Forgery]:
+    """As its row in repair_cases.py says."""
     repair, case = BY_NAME[name], REPAIR_CASES[name]
 
     def prepare(stage: ForgeryScene) -> Forgery:
-        holder = stage.holder()
-        form = {key: str(value) for key, value in case.json(NO_SCENE).items()}
-        if repair.target is PLAN:
-            form["plan"] = scenes.plan_id(holder)
+        target_id = case.target_id(stage, repair)
+        form = typed(repair, case.values(stage))
+        if repair.target is not ACCOUNT:
+            form[repair.target.noun] = target_id
+        holder = Holder("", repair.target.numbers(target_id)[0])
         return _repaired(holder, name, **form)
 
     return prepare
 
 
-def _of_repair(name: str, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
-    case = REPAIR_CASES[name]
-    return Act(BY_NAME[name].action, prepare, case.least, is_repair=True, kind=name)
+def _of_repair(name: str, prepare: Callable[[ForgeryScene], Forgery] | None = None) -> Act:
+    repair, case = BY_NAME[name], REPAIR_CASES[name]
+    changes = case.changes or prepare is not None
+    prepare = prepare or _by_row(name)
+    return Act(repair.action, prepare, case.least, is_repair=True, kind=name, changes=changes)
 
 
 def _plain(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
@@ -322,18 +265,10 @@ def _of_team(action: Action, prepare: Callable[[ForgeryScene], Forgery]) -> Act:
     return Act(action, prepare, LEAST[action], has_account=False)
 
 
-# Repairs that need more than an account with a plan.
-PREPARED: Final = {
-    "adjust": _adjust,
-    "refund": _refund,
-    "refund_range": _refund_range,
-    "extend_trial": _extend_trial,
-    "move_offer": _move(When.PERIOD_END),
-    "resume": _resume,
-    "unblock": _unblock,
-}
+# Repairs that need more than the scene has.
+PREPARED: Final = {"move_offer": _move(When.PERIOD_END)}
 ACTS: Final[dict[str, Act]] = {
-    **{name: _of_repair(name, PREPARED.get(name) or _repair(name)) for name in BY_NAME},
+    **{name: _of_repair(name, PREPARED.get(name)) for name in BY_NAME},
     "move now": _of_repair("move_offer", _move(When.NOW)),
     "undo a grant": Act(Action.UNDO, _undo_of_account, LEAST[Action.UNDO], is_repair=True),
     "undo an adjustment": Act(Action.UNDO, _undo_of_audit, LEAST[Action.ADJUST], is_repair=True),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor, StaffActor
@@ -23,6 +23,30 @@ from tests.staff.staff_services import WHY, Customer
 WORKFLOW = "broken"
 FIELDS = DraftFields(OfferTerms("Team", "", 1_000, 2_500, "EUR", Interval.MONTH))
 OTHER_FIELDS = replace(FIELDS, position=9)
+
+
+class RepairAccount(Protocol):
+    @property
+    def id(self) -> str: ...
+    def plan_id(self, sequence: int = 1) -> str: ...
+
+
+class RepairScene(Protocol):
+    """What repairs are done to: plan 1 of `customer` has paid for the event, plan 2 is paused;
+    neither plan has an end, nor has the trial."""
+
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def range(self) -> Range: ...
+    @property
+    def customer(self) -> RepairAccount: ...
+    @property
+    def blocked(self) -> RepairAccount: ...
+    @property
+    def trial(self) -> RepairAccount: ...
+    @property
+    def event_id(self) -> str: ...
 
 
 @dataclass

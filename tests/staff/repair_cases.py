@@ -12,38 +12,39 @@ from billing_app.billing.staff.repairs.fields import RepairForm, stored
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.db.enums import StaffRole
-from tests.staff.permission_scene import WORKFLOW, Scene
+from tests.staff.permission_scene import WORKFLOW, RepairScene
 
 
-def nothing(_: Scene) -> dict[str, Any]:
+def nothing(_: RepairScene) -> dict[str, Any]:
     return {}
 
 
 @dataclass(frozen=True)
 class RepairCase:
     """`values`: the form's; `target`: what it is done to, by default the scene's account, its first
-    plan or its event. `changes`: it can be carried out in the scene."""
+    plan or its event. `changes`: it can be carried out in the scene; else it is refused there, and
+    changes nothing."""
 
     least: StaffRole
     route: str
-    values: Callable[[Scene], dict[str, Any]] = nothing
-    target: Callable[[Scene], str] | None = None
+    values: Callable[[RepairScene], dict[str, Any]] = nothing
+    target: Callable[[RepairScene], str] | None = None
     changes: bool = True
 
-    def target_id(self, scene: Scene, repair: Repair[Any]) -> str:
+    def target_id(self, scene: RepairScene, repair: Repair[Any]) -> str:
         if self.target is not None:
             return self.target(scene)
         ids = {"account": scene.customer.id, "plan": scene.customer.plan_id()}
         return (ids | {"event": scene.event_id})[repair.target.noun]
 
-    def form(self, scene: Scene, repair: Repair[Any]) -> RepairForm:
+    def form(self, scene: RepairScene, repair: Repair[Any]) -> RepairForm:
         return repair.form(**self.values(scene))
 
-    def json(self, scene: Scene) -> dict[str, Any]:
+    def json(self, scene: RepairScene) -> dict[str, Any]:
         return {name: stored(value) for name, value in self.values(scene).items()}
 
 
-def _range(scene: Scene) -> dict[str, Any]:
+def _range(scene: RepairScene) -> dict[str, Any]:
     return {"workflow": WORKFLOW, "since": scene.range.since, "until": scene.range.until}
 
 

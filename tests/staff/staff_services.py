@@ -81,7 +81,8 @@ class Customer:
             "plans": self.rows(
                 "SELECT sequence, executions, used, held, ends_at, ended_because, paused_at,"
                 " blocked_at FROM plans WHERE account_id = %s"
-                " AND NOT (source = 'staff_grant' AND ended_because = 'cancelled') ORDER BY 1"
+                " AND (source = 'staff_grant' AND ended_because = 'cancelled') IS NOT TRUE"
+                " ORDER BY 1"
             ),
             "daily": self.rows(
                 "SELECT day, workflow, user_id, used - refunded FROM daily_usage"
