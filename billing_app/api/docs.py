@@ -65,7 +65,7 @@ def page(document: Json) -> str:
 
 
 def _place(tag: str) -> int:
-    """The routes that services call for each run come first, health and problems last."""
+    """The routes that services call for each execution come first, health and problems last."""
     return (tag in LAST_TAGS) - (tag == FIRST_TAG)
 
 

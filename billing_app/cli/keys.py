@@ -19,7 +19,7 @@ def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[list[Scope], typer.Option(help="What the key may do. Repeatable.")],
     organization: Annotated[
-        str | None, typer.Option(help="Id of the organization that the key belongs to.")
+        str | None, typer.Option(help="ID of the organization that the key belongs to.")
     ] = None,
     platform: Annotated[
         bool, typer.Option("--platform", help="Make the key valid for all organizations.")
@@ -48,7 +48,9 @@ def create_key(
 
 @app.command("revoke")
 def revoke_key(
-    key_id: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Its number in `keys list`.")],
+    key_id: Annotated[
+        int, typer.Argument(min=1, max=MAX_ID, help="The number shown by `keys list`.")
+    ],
 ) -> None:
     """Revoke a key. Every process rejects it within 5 seconds."""
     revoked = look_after(

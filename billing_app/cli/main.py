@@ -79,7 +79,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options of the whole command line."""
+    """Global options."""
 
 
 @app.command()
@@ -129,7 +129,7 @@ def seed(
 ) -> None:
     """Fill an empty database with demo data."""
     if not demo:
-        raise typer.BadParameter("Pass --demo: demo data is the only kind there is.")
+        raise typer.BadParameter("Pass --demo to confirm.")
     enter_demo()
     migrations.upgrade(resolve_database())
     out.print(run(_seed_demo))
@@ -178,7 +178,9 @@ def verify() -> None:
 
 @app.command()
 def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report differences without repairing them.")
+    ] = False,
 ) -> None:
     """Compare with the payment provider, report each difference and repair what is safe.
 
@@ -209,16 +211,18 @@ def reconcile(
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="CSV file; each row is one execution.")],
-    organization: Annotated[str, typer.Option(help="Id of the organization to charge.")],
-    base_url: Annotated[str, typer.Option(help="Address of the API, like http://localhost:3000.")],
-    key: Annotated[str, typer.Option(help="A key with the scope executions.")],
+    organization: Annotated[str, typer.Option(help="ID of the organization to charge.")],
+    base_url: Annotated[
+        str, typer.Option(help="Address of the API, for example http://localhost:3000.")
+    ],
+    key: Annotated[str, typer.Option(help="API key with the scope executions.")],
     speed: Annotated[
         float | None,
         typer.Option(
             min=0.001, help="1 keeps the recorded pace, 10 is ten times faster (default: no waits)."
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections.")] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Number of connections.")] = 32,
 ) -> None:
     """Consume one execution for each row of a file. Safe to stop and run again."""
     from billing_app.replay import ReplayStoppedError, Target

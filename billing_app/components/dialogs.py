@@ -94,7 +94,7 @@ def choice_field(
 
 
 def reason_field(
-    hint: Text = "The customer sees it in their history.",
+    hint: Text = "Visible to the customer.",
     *,
     value: Text | None = None,
     **attributes: Any,

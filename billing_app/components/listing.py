@@ -78,7 +78,7 @@ def listing(
         _tools(tools, paging) if tools else rx.fragment(),
         rx.cond(
             place.problem,
-            notice(tone="warning", title="This can't be shown", words=place.problem.to(str)),
+            notice(tone="warning", title="Invalid filter", words=place.problem.to(str)),
         ),
         rx.el.div(
             rx.cond(
@@ -137,8 +137,8 @@ def _nothing_yet(paging: Paging) -> rx.Component:
     """An empty page with more to search."""
     return empty(
         icon="search",
-        title=f"Looked through {paging.place.examined} accounts, no match yet",
-        words="Keep searching to look through the rest.",
+        title=f"No match in {paging.place.examined} accounts so far",
+        words="Keep searching to check the rest.",
     )
 
 

@@ -112,7 +112,8 @@ def _dialogs() -> rx.Component:
                     "limit",
                     value=limit.value,
                     is_required=False,
-                    hint="Empty: only the plan's own limit applies. 0: stop when it is used up.",
+                    hint="Leave empty to use the plan's own limit. Enter 0 to stop when the plan"
+                    " is used up.",
                     input_mode="decimal",
                 ),
                 _problem(),

@@ -8,7 +8,7 @@ from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 
 GENERAL: Final = "The bank declined the payment. Try another card, or contact your bank."
 CONFIRM: Final = (
-    "The bank asks you to confirm this card. Add it again at Stripe, or use another card."
+    "Your bank requires you to confirm this card. Add it again at Stripe, or use another card."
 )
 WORDS: Final = {
     "insufficient_funds": "The card has insufficient funds.",
@@ -18,7 +18,7 @@ WORDS: Final = {
     "lost_card": GENERAL,
     "stolen_card": GENERAL,
     "processing_error": "The bank could not process the payment. Try again in a moment.",
-    "card_velocity_exceeded": "The card has reached its limit. Try again later, or another card.",
+    "card_velocity_exceeded": "The card has reached its limit. Use another card or try later.",
     "authentication_required": CONFIRM,
     "subscription_payment_intent_requires_action": CONFIRM,
     "invoice_payment_intent_requires_action": CONFIRM,

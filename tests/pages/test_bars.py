@@ -219,7 +219,7 @@ def test_staff_see_what_is_left(open_context: OpenContext, running_app: RunningA
         expect_honest(bar)
         for path, table in (
             (routes.STAFF_CUSTOMERS, "Customers"),
-            (routes.STAFF, "Near their limit"),
+            (routes.STAFF, "Near limit"),
         ):
             page = open_console(open_context, running_app, path, size=size)
             row = page.get_by_role("row").filter(has_text=name)

@@ -112,7 +112,8 @@ def test_fully_held_plan_refuses_new_runs() -> None:
     told = warning_of(current(29_000, 1_000), PACE, NOW)
     assert told.title == "All executions are used or reserved"
     assert told.text == (
-        "New executions are refused until running ones finish and release what they did not use."
+        "New executions are refused until running executions finish and release what they did not"
+        " use."
     )
     told = warning_of(replace(current(29_000, 1_000), overage=BEYOND), PACE, NOW)
     assert told.title == "All executions in your plans are used or reserved"
@@ -133,7 +134,7 @@ def test_refusal_names_what_ends_it(subscription: SubscriptionView | None, until
     assert (told.tone, told.text) == ("bad", f"New executions are refused until {until}.")
 
 
-NOTHING = "No plan follows: when this one is used up{}, new executions are refused"
+NOTHING = "No plan is queued. When this one is used up{}, new executions are refused"
 
 
 @pytest.mark.parametrize(

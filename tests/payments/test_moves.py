@@ -160,7 +160,7 @@ async def test_declined_card_undoes_the_move(harness: BillingHarness, billing: S
         await move(harness, billing, "growth", when=When.NOW)
     assert (await harness.live()).offer.code == "starter"
     assert await entries(harness) == [
-        ("undo", "The payment provider refused: The payment was declined"),
+        ("undo", "The payment provider refused the request: The payment was declined"),
         ("move_offer", WHY),
     ]
 

@@ -141,7 +141,7 @@ async def test_reason_is_required(
     staff_services: Services, staff: Staff, staff_url: str, reason: str
 ) -> None:
     ada = person(staff_url)
-    with pytest.raises(InvalidInputError, match="Say why"):
+    with pytest.raises(InvalidInputError, match="Enter a reason"):
         await members.add_member(
             staff_services.database,
             staff[StaffRole.ADMIN],

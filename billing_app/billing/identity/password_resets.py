@@ -26,10 +26,10 @@ LINK_MINUTES: Final = 60
 LINK_TEXT: Final = """\
 Someone, probably you, requested a new password for {email} at {site}.
 
-Choose it within {minutes} minutes:
+Choose a new password within {minutes} minutes:
 {link}
 
-If this was not you, ignore this mail: your password stays the same.
+If this was not you, ignore this email. Your password stays the same.
 """
 CHANGED_TEXT: Final = """\
 The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. All other browsers were signed out.

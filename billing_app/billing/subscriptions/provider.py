@@ -32,7 +32,7 @@ class PaymentProviderUnavailableError(BillingError):
     """The provider gave no clear answer. What it did is looked up, never guessed."""
 
     code = "payment_provider_unavailable"
-    title = "The payment provider does not answer"
+    title = "The payment provider is not responding"
     retry_after_seconds = 5
 
 

@@ -8,8 +8,8 @@ from billing_app.components.controls import Handler
 from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
 from billing_app.components.numbers import Text
 
-NOT_SHOWN: Final = "It is recorded in the audit log."
-SHOWN: Final = "The customer sees it in their history."
+NOT_SHOWN: Final = "Recorded in the audit log."
+SHOWN: Final = "Visible to the customer."
 
 
 def action_dialog(

@@ -38,7 +38,7 @@ def staff_customer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            unknown("There is no such account", "Back to customers", routes.STAFF_CUSTOMERS),
+            unknown("Account not found", "Back to customers", routes.STAFF_CUSTOMERS),
             rx.fragment(_head(), _trouble(), _figures(), _tabs(), repair_dialogs()),
         ),
         path=routes.STAFF_CUSTOMERS,
@@ -91,7 +91,7 @@ def _trouble() -> rx.Component:
 
 def _dispute(dispute: ObjectVar[DisputeLine]) -> rx.Component:
     link = native_link(
-        "Payment at Stripe",
+        "View payment at Stripe",
         rx.icon("external-link", aria_hidden="true"),
         href=dispute.provider_url,
         class_name="button",
@@ -169,8 +169,8 @@ def _figures() -> rx.Component:
     head = State.head
     return bare_card(
         rx.el.div(
-            _figure("Left", head.left, head.of_total, _meter()),
-            _figure("Lasts", head.pace, rx.cond(head.held != "", head.held, "Nothing reserved")),
+            _figure("Remaining", head.left, head.of_total, _meter()),
+            _figure("Forecast", head.pace, rx.cond(head.held != "", head.held, "Nothing reserved")),
             _figure("Plan", head.plan, head.plan_note),
             _figure("Subscription", head.subscription, head.subscription_note),
             class_name="figures",

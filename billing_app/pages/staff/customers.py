@@ -31,7 +31,7 @@ COLUMNS = (
     Column("Customer", CustomerSort.WORD),
     Column("Kind", is_wide_only=True),
     Column("Plan", is_wide_only=True),
-    Column("Left", is_right=True),
+    Column("Remaining", is_right=True),
     Column("Status"),
     Column("Since", CustomerSort.MADE, is_right=True, is_wide_only=True),
 )
@@ -41,7 +41,7 @@ def staff_customers() -> rx.Component:
     """A search box, filters, and the accounts that match."""
     return console(
         rx.fragment(
-            page_head("Customers", "Organizations and people"),
+            page_head("Customers", "Organizations and personal accounts"),
             listing(
                 "Customers",
                 COLUMNS,
@@ -62,8 +62,8 @@ def _nobody(action: rx.Component | None = None) -> rx.Component:
     return empty(
         icon="search-x",
         title="No matches",
-        words="Search by the beginning of a name, an address, an organization"
-        " or a Stripe id, or clear a filter.",
+        words="Search by the start of a name, email address, organization or Stripe ID, or"
+        " clear a filter.",
         action=action,
     )
 
@@ -74,7 +74,7 @@ def _tools() -> tuple[rx.Component, ...]:
             CUSTOMERS,
             names.WORDS,
             "Search customers",
-            "Name, e-mail, organization or Stripe id",
+            "Name, email, organization or Stripe ID",
         ),
         filter_select(
             CUSTOMERS,
@@ -100,8 +100,8 @@ def _tools() -> tuple[rx.Component, ...]:
         filter_select(
             CUSTOMERS,
             names.STATE,
-            "Trouble",
-            ((ALL, "Any state"), (names.PAST_DUE, "Past due"), (names.BLOCKED, "Blocked")),
+            "Status",
+            ((ALL, "Any status"), (names.PAST_DUE, "Past due"), (names.BLOCKED, "Blocked")),
         ),
         filter_days(CUSTOMERS, FIRST_DAY, LAST_DAY),
     )

@@ -59,9 +59,9 @@ def _not_found() -> rx.Component:
     return rx.el.main(
         empty(
             icon="compass",
-            title="There is no such page",
-            words="The address may be mistyped, or the page may have moved.",
-            action=rx.link("To the dashboard", href=routes.DASHBOARD, class_name="button"),
+            title="Page not found",
+            words="The address may be outdated or mistyped.",
+            action=rx.link("Go to the dashboard", href=routes.DASHBOARD, class_name="button"),
         ),
         rx.el.h1("Not found", class_name="visually-hidden"),
         id="content",

@@ -16,7 +16,7 @@ def left_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
                 meter(
                     percent=row.left_percent,
                     tone=row.meter_tone,
-                    label=f"Executions of {row.name} that are left",
+                    label=f"Executions remaining: {row.name}",
                     value=row.left_words,
                     thin=True,
                 ),

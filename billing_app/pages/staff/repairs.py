@@ -126,7 +126,7 @@ def _choice(label: str, name: str, each: Input, **attributes: Any) -> rx.Compone
 
 
 def _workflow_option(name: StringVar[str]) -> rx.Component:
-    return rx.el.option(rx.cond(name == "", "Not named", name), value=name)
+    return rx.el.option(rx.cond(name == "", "Unnamed", name), value=name)
 
 
 def _consequence() -> rx.Component:
@@ -160,8 +160,8 @@ def _view() -> rx.Component:
         State,
         VIEW,
         title=f"View as {State.head.name}",
-        words=f"You see their pages as they do, read only, for {VIEW_MINUTES} minutes. Their"
-        " history shows that it happened.",
+        words=f"Shows their pages as they see them, read-only, for {VIEW_MINUTES} minutes. Their"
+        " support activity will show it.",
         confirm="View as customer",
         hint=SHOWN,
         on_submit=State.view_as_customer,
@@ -173,7 +173,7 @@ def _sign_out() -> rx.Component:
         State,
         SIGN_OUT,
         title=f"Sign {State.target_name} out everywhere",
-        words="They must sign in again in every browser.",
+        words="Ends all their sessions. They must sign in again.",
         confirm="Sign out everywhere",
         on_submit=State.sign_out,
         is_danger=True,

@@ -12,19 +12,19 @@ from billing_app.states import formatting
 from billing_app.states.staff.views import EntryLine
 
 WORDING: Final[dict[str, str]] = {
-    Action.VIEW_AS_CUSTOMER: "Began to view as customer",
-    Action.END_VIEW: "Ended the view as customer",
-    Action.UNDO: "Undid an earlier step",
-    Action.SIGN_OUT: "Signed somebody out everywhere",
+    Action.VIEW_AS_CUSTOMER: "Started viewing as customer",
+    Action.END_VIEW: "Stopped viewing as customer",
+    Action.UNDO: "Undid an earlier action",
+    Action.SIGN_OUT: "Signed a member out everywhere",
     Action.REPLAY_EVENT: "Replayed a webhook",
-    Action.RECONCILE: "Ran the reconciliation",
+    Action.RECONCILE: "Ran a reconciliation",
     Action.RETRY_JOB: "Retried a job",
-    Action.EDIT_OFFER: "Edited an offer's draft",
+    Action.EDIT_OFFER: "Edited an offer draft",
     Action.PUBLISH_OFFER: "Published an offer",
     Action.ARCHIVE_OFFER: "Archived an offer",
     Action.UNARCHIVE_OFFER: "Unarchived an offer",
     Action.ADD_STAFF: "Added a staff member",
-    Action.CHANGE_ROLE: "Changed a role",
+    Action.CHANGE_ROLE: "Changed a staff role",
     Action.REMOVE_STAFF: "Removed a staff member",
 }
 MAX_FIGURES: Final = 4

@@ -238,7 +238,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
     async def _with_trouble(
         self, staff: StaffActor, head: CustomerHead, row: CustomerRow, now: datetime
     ) -> CustomerHead:
-        """Why runs are refused; read only for an account that is in trouble."""
+        """Why executions are refused; read only for an account that is in trouble."""
         services, account_id, stop = get_services(), self._customer_id, None
         disputes = await services.disputes.read(staff, account_id, now)
         if disputes or row.past_due_since is not None:

@@ -33,7 +33,7 @@ WORDS, KIND, PLAN, STATE = "words", "kind", "plan", "state"
 PAST_DUE, BLOCKED = "past_due", "blocked"
 KINDS = {AccountKind.USER: "Personal account", AccountKind.ORGANIZATION: "Organization"}
 STATUSES = {
-    "trialing": "Trial of an offer",
+    "trialing": "On trial",
     "active": "Active",
     "past_due": "Past due",
     "unpaid": "Unpaid",
@@ -140,7 +140,7 @@ def _status_without_plan(row: CustomerRow) -> tuple[str, str]:
     if last is None:
         return "No plan", "warning"
     if row.goes_beyond:
-        return "Beyond the plan", "warning"
+        return "On overage", "warning"
     if last.ended_because is None:
         return "Paused" if last.is_paused else "Suspended", "warning"
     return ("Used up", "bad") if last.ended_because is EndReason.DEPLETED else ("Ended", "warning")

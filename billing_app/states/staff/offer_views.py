@@ -48,10 +48,10 @@ FORM_NAMES: Final = {
 FIELD_WORDS: Final = {
     "price_minor": "price",
     "overage_unit_price_minor": "overage price",
-    "overage_unit_executions": "executions for that price",
+    "overage_unit_executions": "executions per overage price",
     "overage_limit_executions": "overage limit",
-    "visible": "whether it is shown",
-    "position": "place in the list",
+    "visible": "visibility",
+    "position": "list position",
 }
 
 
@@ -59,29 +59,29 @@ def fields_of(form: Form) -> DraftFields:
     """The fields of the form. Raises InvalidInputError naming the field."""
     interval, currency = form.get("interval", ""), form.get("currency", "").strip().upper()
     if interval not in set(Interval):
-        raise InvalidInputError("Choose month, year or once.", field="interval")
+        raise InvalidInputError("Choose monthly, yearly or one-time.", field="interval")
     is_soft = form.get("overage") == "soft" and interval != Interval.ONCE
     overage = None
     if is_soft:
         overage = OverageTerms(
-            unit_price_minor=_money(form, "unit_price", "The overage price", currency),
-            unit_executions=_number(form, "unit_executions", "Executions for that price"),
-            limit_executions=_maybe(form, "limit_executions", "The overage limit"),
+            unit_price_minor=_money(form, "unit_price", "Overage price", currency),
+            unit_executions=_number(form, "unit_executions", "Executions per overage price"),
+            limit_executions=_maybe(form, "limit_executions", "Overage limit"),
         )
     is_pack = interval == Interval.ONCE
     terms = OfferTerms(
         name=form.get("name", ""),
         description=form.get("description", ""),
         executions=_number(form, "executions", "Executions"),
-        price_minor=_money(form, "price", "The price", currency),
+        price_minor=_money(form, "price", "Price", currency),
         currency=currency,
         interval=Interval(interval),
         overage=overage,
         valid_days=_maybe(form, "valid_days", "Valid for (days)") if is_pack else None,
-        priority=_maybe(form, "priority", "The order of use"),
+        priority=_maybe(form, "priority", "Order of use"),
         trial_days=0 if is_pack else _maybe(form, "trial_days", "Trial days") or 0,
     )
-    position = _maybe(form, "position", "The place in the list") or 0
+    position = _maybe(form, "position", "List position") or 0
     return DraftFields(terms, position, form.get("visible") == "yes")
 
 
@@ -207,5 +207,5 @@ def _money(form: Form, name: str, what: str, currency: str) -> int:
     """An amount as people write it, `29.00`, in minor units: exact, never through a float."""
     amount_minor = minor_units(form.get(name, ""), currency or "USD")
     if amount_minor is None:
-        raise InvalidInputError(f"{what}: enter an amount such as 29.00.", field=name)
+        raise InvalidInputError(f"{what}: enter an amount, for example 29.00.", field=name)
     return amount_minor

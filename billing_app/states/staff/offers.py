@@ -180,7 +180,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
             return rx.redirect(routes.staff_offer(code))
         self._take(saved)
         self._show(
-            dialog="", notice=Notice("The draft is saved. Nobody sees it until it is published.")
+            dialog="", notice=Notice("Draft saved. Customers don't see it until it is published.")
         )
         return await self._refresh()
 
@@ -221,7 +221,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
         if await self._ask(work) is None:
             return None
-        words = "It is no longer sold." if is_archiving else "It is unarchived."
+        words = "Offer archived." if is_archiving else "Offer unarchived."
         self._show(dialog="", notice=Notice(words))
         return await self._refresh()
 

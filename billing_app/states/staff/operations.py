@@ -136,7 +136,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             )
 
         return await self._carry_out(
-            work, "The comparison is running; its results will appear here."
+            work, "Reconciliation is running. Its results will appear here."
         )
 
     @rx.event
@@ -251,17 +251,17 @@ def _comparison(found: ReconciliationView) -> ComparisonLine:
         outcome, tone = "No differences", "good"
     elif found.dry_run:
         outcome, tone = (
-            f"{formatting.counted(found.differences, 'difference')}, only reported",
+            f"{formatting.counted(found.differences, 'difference')}, report only",
             "warning",
         )
     else:
         left = found.differences - found.healed
         differences = formatting.counted(found.differences, "difference")
         outcome, tone = (
-            f"{differences}, {formatting.number(found.healed)} healed",
+            f"{differences}, {formatting.number(found.healed)} repaired",
             "bad" if left else "accent",
         )
-    kind = "Report only" if found.dry_run else "Healing"
+    kind = "Report only" if found.dry_run else "Repair"
     return ComparisonLine(formatting.exact_moment(found.began_at), outcome, tone, kind)
 
 
@@ -273,7 +273,7 @@ def _difference(found: FoundDifference, place: int) -> DifferenceLine:
         provider_id=found.provider_id,
         theirs=found.theirs,
         ours=found.ours,
-        state="Healed" if found.healed else "Open",
+        state="Repaired" if found.healed else "Open",
         tone="good" if found.healed else "warning",
     )
 

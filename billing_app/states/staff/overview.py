@@ -124,11 +124,11 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
         trials=formatting.number(started),
         trials_note=f"in {preset} days",
         converted=formatting.number(converted),
-        converted_note="first purchases of accounts with a trial",
+        converted_note="first purchases by accounts with a trial",
         subscriptions=formatting.number(found.active_subscriptions),
         subscriptions_note="active, on trial or past due",
         revenue=_money(found.revenue),
-        revenue_note=f"paid on invoices of {found.month:%B}, before refunds",
+        revenue_note=f"paid on {found.month:%B} invoices, before refunds",
         near=formatting.number(found.near_limit) if found.near_limit is not None else "—",
         near_note=near_note(found.near_limit or 0, found.near_limit_at),
         past_due=formatting.number(found.accounts_past_due),
@@ -139,7 +139,7 @@ def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
 def near_note(accounts: int, at: datetime | None) -> str:
     """The note below the number of accounts near their limit."""
     if at is None:
-        return "not checked by a worker yet"
+        return "not calculated yet"
     has = "account has" if accounts == 1 else "accounts have"
     return f"{has} used 80% or more, as of {formatting.time_of_day(at)} UTC"
 
@@ -147,7 +147,7 @@ def near_note(accounts: int, at: datetime | None) -> str:
 def owed_note(accounts: int, owed: list[Money]) -> str:
     """The note below the number of past due accounts."""
     if not accounts:
-        return "nobody owes anything"
+        return "no payments overdue"
     return f"{'account owes' if accounts == 1 else 'accounts owe'} {_money(owed)}"
 
 

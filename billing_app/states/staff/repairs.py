@@ -38,10 +38,10 @@ else:
 VIEW, SIGN_OUT = "view", "sign_out"
 MAX_FIELD_LENGTH: Final = 600
 NO_ANSWER: Final = (
-    "Stripe does not answer, so nobody can say what this would charge. Nothing was changed;"
-    " review it again later."
+    "Stripe is not responding, so the charge can't be calculated. Nothing was changed."
+    " Review again later."
 )
-OWN_ACCOUNT: Final = "This is your own account; the audit log marks the entry."
+OWN_ACCOUNT: Final = "This is your own account. The audit log will flag this entry."
 
 
 class RepairMixin(Page, mixin=True):

@@ -74,7 +74,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
         if added is None:
             return None
         self._show(dialog="", password=added.password or "")
-        return await self._done("The staff member is added.")
+        return await self._done("Staff member added.")
 
     @rx.event
     async def change(self, form: dict[str, Any]) -> EventSpec | None:
@@ -94,11 +94,11 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
         if not await self._ask(work):
             return None
-        return await self._done(f"{self.chosen_name} has the role {_role(form)} now.")
+        return await self._done(f"{self.chosen_name} now has the role {_role(form)}.")
 
     @rx.event
     async def remove(self, form: dict[str, Any]) -> EventSpec | None:
-        """The one that was chosen is no longer on the staff."""
+        """The one that was chosen was removed from staff."""
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:
@@ -113,7 +113,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
         if not await self._ask(work):
             return None
-        return await self._done(f"{self.chosen_name} is no longer on the staff.")
+        return await self._done(f"{self.chosen_name} was removed from staff.")
 
     def _open(self) -> None:
         """A password is shown once, not after a reload."""

@@ -53,7 +53,7 @@ class UndoMixin(Page, mixin=True):
         sentences = (
             f"{entry_words(entry, undone or {})}.",
             outcome,
-            "It is recorded in the audit log.",
+            "Recorded in the audit log.",
         )
         words = " ".join(filter(None, sentences))
         self._show(notice=Notice(words, undo=entry.id if entry.can_undo else ""))

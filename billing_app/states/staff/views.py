@@ -40,7 +40,7 @@ class CustomerLine:
 
 @dataclass(frozen=True, slots=True)
 class CustomerHead:
-    """The header of an account's page; `trouble` is why runs are refused, or soon will be."""
+    """The header of an account's page; `trouble` is why executions are refused, or soon will be."""
 
     account_id: str = ""
     name: str = ""
@@ -111,7 +111,7 @@ class LedgerLine(EventRow):
 
 @dataclass(frozen=True, slots=True)
 class DenialLine:
-    """Runs that were refused on a day."""
+    """Requests refused on a day."""
 
     row: str
     day: str

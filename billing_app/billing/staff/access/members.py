@@ -32,7 +32,7 @@ from billing_app.db.tables import StaffMember, User
 
 class StaffMemberNotFoundError(NotFoundError):
     code = "staff_member_not_found"
-    title = "No such staff member"
+    title = "Staff member not found"
 
 
 class LastAdminError(ConflictError):
@@ -120,7 +120,7 @@ async def search_members(
     )
     letters = query.strip().lower()
     if "\0" in letters:
-        raise InvalidInputError("Search without NUL.", field="query")
+        raise InvalidInputError("The search must not contain NUL.", field="query")
     if letters:
         has_letters = (
             func.lower(each).contains(letters, autoescape=True) for each in (User.name, User.email)
@@ -254,7 +254,7 @@ async def _member_user(session: AsyncSession, user_id: str) -> User:
 
 def _require_other_admin(admins: set[str], user_id: str) -> None:
     if admins == {user_id}:
-        raise LastAdminError("Make somebody else an admin first.")
+        raise LastAdminError("Make someone else an admin first.")
 
 
 def _view(member: StaffMember, user: User) -> MemberView:

@@ -54,7 +54,7 @@ class EntryQuery:
 
 class EntryNotFoundError(NotFoundError):
     code = "audit_entry_not_found"
-    title = "No such audit entry"
+    title = "Audit entry not found"
 
 
 @dataclass(frozen=True, slots=True)

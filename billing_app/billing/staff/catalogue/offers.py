@@ -51,7 +51,7 @@ COUNTED: Final = f"""
 
 class OfferNotFoundError(NotFoundError):
     code = "offer_not_found"
-    title = "No such offer"
+    title = "Offer not found"
 
 
 class OfferState(StrEnum):
@@ -260,7 +260,7 @@ async def find_any_offer(session: AsyncSession, code: str, *, lock: bool = False
     query = select(Offer).where(Offer.code == code)
     offer = (await session.exec(query.with_for_update() if lock else query)).first()
     if offer is None:
-        raise OfferNotFoundError(f"There is no offer {code}.")
+        raise OfferNotFoundError(f"Offer {code} does not exist.")
     return offer
 
 

@@ -28,7 +28,7 @@ class JobsUnavailableError(BillingError):
 
 class JobNotFoundError(NotFoundError):
     code = "job_not_found"
-    title = "No such job"
+    title = "Job not found"
 
 
 class JobNotFailedError(ConflictError):
@@ -123,7 +123,7 @@ async def list_jobs(
     require(actor, Action.READ)
     where = where or JobQuery()
     if where.name is not None and (len(where.name) > MAX_NAME_LENGTH or "\0" in where.name):
-        raise InvalidInputError("This is not a job name.", field="name")
+        raise InvalidInputError("Invalid job name.", field="name")
     span = SORTING.span(by, limit=limit, cursor=cursor)
     found = await jobs.list(where, span)
     return Page(*span.split(found, lambda job: (job.created_at, job.id)))

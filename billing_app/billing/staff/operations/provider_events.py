@@ -46,7 +46,7 @@ SORTING: Final = Sorting(
 
 class ReceivedEventNotFoundError(NotFoundError):
     code = "event_not_found"
-    title = "No such event"
+    title = "Event not found"
 
 
 @dataclass(frozen=True, slots=True)

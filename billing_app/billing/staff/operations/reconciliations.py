@@ -24,7 +24,7 @@ from billing_app.db.tables import Reconciliation
 
 class ReconciliationNotFoundError(NotFoundError):
     code = "reconciliation_not_found"
-    title = "No such reconciliation"
+    title = "Reconciliation not found"
 
 
 class ReconciliationSort(StrEnum):

@@ -94,7 +94,9 @@ async def record_failure(
     never_arrived = isinstance(error, NeverArrivedError)
     audit_record = AuditRecord(
         action=Action.UNDO,
-        reason=error.title if never_arrived else f"The payment provider refused: {error.title}",
+        reason=error.title
+        if never_arrived
+        else f"The payment provider refused the request: {error.title}",
         account_id=entry.account_id,
         subject=entry.subject,
         before=entry.after,
