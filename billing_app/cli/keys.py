@@ -66,9 +66,9 @@ def revoke_key(
 def list_keys() -> None:
     """List keys, newest first, without their secrets."""
     keys = look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
-    for found in keys:
+    for key in keys:
         out.print(
-            f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
-            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'active'}"
-            f"  {found.staff_role or ''}"
+            f"{key.id}  {key.hint}…  {key.name}  {' '.join(key.scopes)}"
+            f"  {key.organization_id or 'platform'}  {'revoked' if key.revoked else 'active'}"
+            f"  {key.staff_role or ''}"
         )

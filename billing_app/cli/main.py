@@ -166,10 +166,10 @@ def verify() -> None:
     from billing_app.billing.executions.verification import verify as find_differences
 
     differences = look_after(lambda services: find_differences(services.database))
-    for found in differences:
+    for difference in differences:
         out.print(
-            f"{found.account_id} {found.figure}, {found.row}:"
-            f" expected {found.expected}, found {found.actual}"
+            f"{difference.account_id} {difference.figure}, {difference.row}:"
+            f" expected {difference.expected}, found {difference.actual}"
         )
     if differences:
         raise typer.Exit(1)
@@ -188,7 +188,7 @@ def reconcile(
     """
     from billing_app.payments.reconciliation import reconcile as compare
 
-    found = look_after(
+    differences = look_after(
         lambda services: compare(
             services.database,
             services.provider,
@@ -197,13 +197,13 @@ def reconcile(
             dry_run=dry_run,
         )
     )
-    for difference in found:
+    for difference in differences:
         about = f"{difference.account_id} {difference.what} {difference.provider_id}".strip()
         suffix = " (repaired)" if difference.healed else ""
         out.print(f"{about}: ours {difference.ours}, theirs {difference.theirs}{suffix}")
-    healed = sum(difference.healed for difference in found)
-    left = len(found) - healed
-    out.print(f"Differences: {len(found)} found, {healed} repaired, {left} left.")
+    healed = sum(difference.healed for difference in differences)
+    left = len(differences) - healed
+    out.print(f"Differences: {len(differences)} found, {healed} repaired, {left} left.")
     if left and not dry_run:
         raise typer.Exit(1)
 

@@ -39,9 +39,9 @@ def remove_staff(
     """Remove a staff member. The last admin cannot be removed."""
 
     async def remove(services: Services) -> None:
-        found = await members.find_member(services.database, OperatorActor(), email=email)
+        member = await members.find_member(services.database, OperatorActor(), email=email)
         await members.remove_member(
-            services.database, OperatorActor(), user_id=found.user_id, reason=reason, now=now()
+            services.database, OperatorActor(), user_id=member.user_id, reason=reason, now=now()
         )
 
     look_after(remove)
@@ -50,7 +50,7 @@ def remove_staff(
 @app.command("list")
 def list_staff() -> None:
     """List staff members and their roles."""
-    for found in look_after(
+    for member in look_after(
         lambda services: members.list_members(services.database, OperatorActor())
     ):
-        out.print(f"{found.email}  {found.role}  since {found.added_at:%Y-%m-%d}")
+        out.print(f"{member.email}  {member.role}  since {member.added_at:%Y-%m-%d}")

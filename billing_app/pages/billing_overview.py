@@ -71,7 +71,7 @@ def _warning() -> rx.Component:
 def _message(message: Any, *actions: rx.Component) -> rx.Component:
     return rx.cond(
         message.title != "",
-        notice(tone=message.tone, title=message.title, words=message.text, actions=list(actions)),
+        notice(tone=message.tone, title=message.title, text=message.text, actions=list(actions)),
     )
 
 
@@ -93,7 +93,7 @@ def _plan() -> rx.Component:
             empty(
                 icon="package-open",
                 title="No plan yet",
-                words="Its details appear here once this account has a plan.",
+                text="Its details appear here once this account has a plan.",
             ),
         ),
         title=rx.cond(State.has_plan, plan.name, "Current plan"),
@@ -204,7 +204,7 @@ def _queue() -> rx.Component:
             empty(
                 icon="layers",
                 title="No plans queued",
-                words="Queued plans appear here, in the order they take over.",
+                text="Queued plans appear here, in the order they take over.",
             ),
         ),
         title="What comes next",
@@ -246,7 +246,7 @@ def _history() -> rx.Component:
             right=("Used", "Executions"),
             wide_only=("Type", "Status", "Used", "Started (UTC)", "Ended (UTC)"),
             when_empty=empty(
-                icon="history", title="No plans yet", words="Current and past plans appear here."
+                icon="history", title="No plans yet", text="Current and past plans appear here."
             ),
         ),
         pager(

@@ -122,7 +122,7 @@ def _dialogs() -> rx.Component:
                 class_name="dialog-form",
             ),
             title="Spending limit",
-            words="Limits what you pay for executions beyond your plan in each period. It applies"
+            text="Limits what you pay for executions beyond your plan in each period. It applies"
             " right away; executions already running will finish.",
             is_open=Limits.is_open & (Limits.kind == LIMIT),
             on_close=Limits.close,
@@ -156,7 +156,7 @@ def _dialogs() -> rx.Component:
                 class_name="dialog-form",
             ),
             title="Automatic top-up",
-            words="The card on file is charged automatically, but never more than your limit per"
+            text="The card on file is charged automatically, but never more than your limit per"
             " calendar month.",
             is_open=Limits.is_open & (Limits.kind == TOP_UP),
             on_close=Limits.close,
@@ -172,7 +172,7 @@ def _problem() -> rx.Component:
     problem = Limits.problem
     return rx.cond(
         problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, words=problem.text), role="alert"),
+        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
     )
 
 

@@ -10,7 +10,7 @@ GENERAL: Final = "The bank declined the payment. Try another card, or contact yo
 CONFIRM: Final = (
     "Your bank requires you to confirm this card. Add it again at Stripe, or use another card."
 )
-WORDS: Final = {
+MESSAGES: Final = {
     "insufficient_funds": "The card has insufficient funds.",
     "expired_card": "The card has expired.",
     "incorrect_cvc": "The card's security code is incorrect.",
@@ -28,5 +28,5 @@ WORDS: Final = {
 def declined(error: stripe.CardError) -> PaymentDeclinedError:
     decline_code = getattr(error.error, "decline_code", None) if error.error else None
     reason = decline_code or error.code or "generic_decline"
-    words = WORDS.get(reason) or WORDS.get(error.code or "") or GENERAL
-    return PaymentDeclinedError(reason=reason, words=words)
+    detail = MESSAGES.get(reason) or MESSAGES.get(error.code or "") or GENERAL
+    return PaymentDeclinedError(reason=reason, detail=detail)

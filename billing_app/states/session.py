@@ -39,7 +39,7 @@ START_AFRESH: Final = "window.sessionStorage.clear(); window.location.reload()"
 SENDS_ALL: Final = frozenset({CompileVars.HYDRATE, CompileVars.HYDRATE_AND_LOAD})
 
 
-class Silence:
+class CircuitBreaker:
     """The database has left a question unanswered. For a while others are not asked: an event
     would wait for the guard's answer and then for its own, while its page still says "Live"."""
 
@@ -54,7 +54,7 @@ class Silence:
             raise TimeoutError
 
 
-_silence = Silence()
+_breaker = CircuitBreaker()
 
 
 def patience() -> asyncio.Timeout:
@@ -101,12 +101,12 @@ class SessionState(rx.State):
         token = self._token()
         if not token:
             return None
-        _silence.refuse()
+        _breaker.refuse()
         try:
             async with patience():
                 return await viewing.visit(_database(), token, datetime.now(UTC))
         except TimeoutError:
-            _silence.begin()
+            _breaker.begin()
             raise
 
     async def _actor(self) -> PersonActor | None:

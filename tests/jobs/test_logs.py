@@ -10,7 +10,7 @@ from billing_app import logs
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    logger, seldom = logging.getLogger("tests.seldom"), logs.Seldom()
+    logger, seldom = logging.getLogger("tests.seldom"), logs.Throttle()
     logger.addFilter(seldom)
     yield logger
     logger.removeFilter(seldom)

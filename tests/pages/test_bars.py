@@ -166,9 +166,9 @@ def test_staff_list_bars_match_their_text(used: int, held: int) -> None:
         created_at=NOW,
     )
     line = customer_line(row)
-    assert line.left_percent == pytest.approx(share(line.left_words), abs=0.01)
-    assert line.left_words.startswith(f"{line.remaining} of {line.executions} ")
-    assert customer_line(replace(row, plan_name=None)).left_words == ""
+    assert line.left_percent == pytest.approx(share(line.remaining_text), abs=0.01)
+    assert line.remaining_text.startswith(f"{line.remaining} of {line.executions} ")
+    assert customer_line(replace(row, plan_name=None)).remaining_text == ""
 
 
 def expect_honest(bar: Locator) -> None:

@@ -180,7 +180,7 @@ def test_member_learns_who_can_pay() -> None:
     ("error", "charges", "said"),
     [
         (
-            PaymentDeclinedError(reason="x", words="No funds."),
+            PaymentDeclinedError(reason="x", detail="No funds."),
             True,
             "No funds. Nothing was charged.",
         ),

@@ -198,7 +198,7 @@ def test_search_sorts_by_name(open_context: OpenContext, running_app: RunningApp
 
 def test_forged_sort_is_ignored(running_app: RunningApp) -> None:
     cookie = cookie_of(running_app, StaffRole.SUPPORT)
-    northwind = {"table": "customers", "name": "words", "value": "northwind"}
+    northwind = {"table": "customers", "name": "query", "value": "northwind"}
     for sort in ("password_hash", "created_at; DROP TABLE users", "", "WORD", "executions"):
         answers = send(
             running_app,

@@ -12,7 +12,7 @@ import pytest
 
 from billing_app.db.engine import Database
 from billing_app.jobs import webhooks
-from billing_app.jobs.mail import DbosPost
+from billing_app.jobs.mail import DbosMailQueue
 from billing_app.jobs.pace import LIVELY_SECONDS
 from tests.factories import connect, person
 from tests.payments.billing_harness import BillingHarness, accepted, type_card, until
@@ -133,7 +133,7 @@ def _enqueue_mail_in(harness: BillingHarness) -> None:
     async def enqueue() -> None:
         database = Database(harness.url)
         async with database.transaction() as session:
-            await DbosPost(webhooks.client(harness.url)).password_link(session, email)
+            await DbosMailQueue(webhooks.client(harness.url)).password_link(session, email)
         await database.dispose()
 
     asyncio.run(enqueue())

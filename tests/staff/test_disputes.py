@@ -159,8 +159,8 @@ async def test_alert_names_what_other_plans_still_give(harness: BillingHarness) 
     (line,) = dispute_lines(await read(harness), stop, harness.now)
     assert line.title.startswith("$19.00 for Starter has been disputed since ")
     assert line.title.endswith("The plan is suspended until the bank decides.")
-    assert line.words.startswith("Submit evidence at Stripe by ")
-    assert line.words.endswith("Other plans still have 10,000 executions.")
+    assert line.text.startswith("Submit evidence at Stripe by ")
+    assert line.text.endswith("Other plans still have 10,000 executions.")
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_dispute_wording(dispute: Dispute, title: str, told: str) -> None:
     stop = Stop(StopKind.DISPUTED, "Starter", AT, True, 0, "", "", 5)
     (line,) = dispute_lines([dispute], stop, AT + timedelta(days=1))
     assert title in line.title
-    assert line.words.startswith(told)
-    assert line.words.endswith("have 5 executions.") is dispute.stops_plan
+    assert line.text.startswith(told)
+    assert line.text.endswith("have 5 executions.") is dispute.stops_plan
 
 
 def test_decision_stays_despite_event_of_same_second() -> None:

@@ -56,7 +56,7 @@ async def test_reason_when_no_plan_is_usable(
     change(staff_url, holder, 2, starts_at=PAST, name="Second", **last)
     line = customer_line(await found(staff_services, holder))
     assert (line.plan, (line.status, line.tone)) == ("Second", status)
-    assert line.left_words == (f"{left} left" if left else "")
+    assert line.remaining_text == (f"{left} left" if left else "")
     assert line.meter_tone == ("spent" if left else "")
 
 

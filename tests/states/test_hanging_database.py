@@ -14,7 +14,7 @@ from billing_app.db.engine import CANCEL_TIMEOUT_SECONDS, Database
 from billing_app.settings import Settings
 from billing_app.states import change_polling, session
 from billing_app.states.billing_dashboard import BillingDashboardState
-from billing_app.states.session import SessionGuard, SessionState, Silence
+from billing_app.states.session import CircuitBreaker, SessionGuard, SessionState
 from tests.postgres import OwnServer, own_server
 
 PATIENCE_SECONDS = 0.3
@@ -43,7 +43,7 @@ async def frozen(
     services = SimpleNamespace(database=database, settings=patient)
     for module in (session, change_polling):
         monkeypatch.setattr(module, "get_services", lambda: services)
-    monkeypatch.setattr(session, "_silence", Silence())
+    monkeypatch.setattr(session, "_breaker", CircuitBreaker())
     monkeypatch.setattr(SessionState, "_token", lambda _: "a token")
     await ask(database)
     server.freeze()

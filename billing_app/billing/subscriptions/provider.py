@@ -24,8 +24,8 @@ class PaymentDeclinedError(BillingError):
     code = "payment_declined"
     title = "The payment was declined"
 
-    def __init__(self, *, reason: str, words: str) -> None:
-        super().__init__(words, decline_reason=reason)
+    def __init__(self, *, reason: str, detail: str) -> None:
+        super().__init__(detail, decline_reason=reason)
 
 
 class PaymentProviderUnavailableError(BillingError):

@@ -17,7 +17,7 @@ def action_dialog(
     name: str,
     *fields: rx.Component,
     title: Text,
-    words: Text,
+    text: Text,
     on_submit: Handler,
     confirm: str = "",
     hint: str = NOT_SHOWN,
@@ -34,7 +34,7 @@ def action_dialog(
             class_name="dialog-form",
         ),
         title=title,
-        words=words,
+        text=text,
         is_open=state.dialog == name,
         on_close=state.close,
     )

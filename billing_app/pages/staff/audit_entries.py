@@ -74,5 +74,5 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
 
 def no_entries() -> rx.Component:
     return empty(
-        icon="scroll-text", title="No entries yet", words="Every staff action appears here."
+        icon="scroll-text", title="No entries yet", text="Every staff action appears here."
     )

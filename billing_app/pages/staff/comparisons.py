@@ -62,7 +62,7 @@ def _differences() -> rx.Component:
                 "No differences found",
                 "Not reconciled yet",
             ),
-            words=rx.cond(
+            text=rx.cond(
                 State.last_began != "",
                 "Stripe and this database agree.",
                 "Reconciliation runs every hour. You can also start it now.",
@@ -111,7 +111,7 @@ def _comparisons() -> rx.Component:
             ),
         ),
         when_empty=empty(
-            icon="history", title="No reconciliations yet", words="One runs every hour."
+            icon="history", title="No reconciliations yet", text="One runs every hour."
         ),
         title="Reconciliations",
     )

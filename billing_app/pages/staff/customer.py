@@ -39,7 +39,7 @@ def staff_customer() -> rx.Component:
         rx.cond(
             State.is_missing,
             unknown("Account not found", "Back to customers", routes.STAFF_CUSTOMERS),
-            rx.fragment(_head(), _trouble(), _figures(), _tabs(), repair_dialogs()),
+            rx.fragment(_head(), _alert(), _figures(), _tabs(), repair_dialogs()),
         ),
         path=routes.STAFF_CUSTOMERS,
         state=State,
@@ -79,12 +79,10 @@ def _head() -> rx.Component:
     )
 
 
-def _trouble() -> rx.Component:
+def _alert() -> rx.Component:
     head = State.head
     return rx.fragment(
-        rx.cond(
-            head.trouble != "", notice(tone="bad", title=head.trouble, words=head.trouble_words)
-        ),
+        rx.cond(head.alert != "", notice(tone="bad", title=head.alert, text=head.alert_text)),
         rx.foreach(State.disputes, _dispute),
     )
 
@@ -101,7 +99,7 @@ def _dispute(dispute: ObjectVar[DisputeLine]) -> rx.Component:
         notice(
             tone="bad",
             title=dispute.title,
-            words=dispute.words,
+            text=dispute.text,
             actions=[rx.cond(dispute.provider_url != "", link)],
         ),
         key=dispute.row,
@@ -196,7 +194,7 @@ def _meter() -> rx.Component:
             held_percent=head.held_percent,
             tone=head.meter_tone,
             label="Executions left",
-            value=head.left_words,
+            value=head.remaining_text,
             thin=True,
         ),
         class_name="figure-meter",
@@ -206,7 +204,7 @@ def _meter() -> rx.Component:
 def _tabs() -> rx.Component:
     return rx.tabs.root(
         rx.tabs.list(
-            *[rx.tabs.trigger(words, value=name) for name, words, _ in TABS], class_name="tabs"
+            *[rx.tabs.trigger(text, value=name) for name, text, _ in TABS], class_name="tabs"
         ),
         *[
             rx.tabs.content(rx.el.div(draw(), class_name="tab"), value=name)

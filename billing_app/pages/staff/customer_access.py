@@ -50,7 +50,7 @@ def access() -> rx.Component:
             paging=MEMBERS,
             tools=(filter_select(MEMBERS, names.ROLE, "Role", ROLES),),
             when_empty=empty(
-                icon="users", title="No members", words="No member can sign in for this account."
+                icon="users", title="No members", text="No member can sign in for this account."
             ),
             title="People",
         ),
@@ -77,7 +77,7 @@ def access() -> rx.Component:
             when_empty=empty(
                 icon="key-round",
                 title="No API keys",
-                words="Services with platform keys can still count executions for this account.",
+                text="Services with platform keys can still count executions for this account.",
             ),
             title="API keys",
         ),
@@ -103,7 +103,7 @@ def access() -> rx.Component:
             ),
             title="Sessions",
             when_empty=empty(
-                icon="monitor", title="Nobody is signed in", words="Signed-in browsers appear here."
+                icon="monitor", title="Nobody is signed in", text="Signed-in browsers appear here."
             ),
         ),
     )

@@ -60,7 +60,7 @@ def money() -> rx.Component:
             row=_subscription,
             paging=Paging(State, names.SUBSCRIPTIONS),
             when_empty=empty(
-                icon="repeat", title="No subscription", words="This account has never had one."
+                icon="repeat", title="No subscription", text="This account has never had one."
             ),
             title="Subscriptions",
         ),
@@ -84,7 +84,7 @@ def money() -> rx.Component:
             when_empty=empty(
                 icon="receipt-text",
                 title="No invoices",
-                words="The first one appears with the first payment.",
+                text="The first one appears with the first payment.",
             ),
         ),
     )
@@ -128,14 +128,14 @@ def _invoice(row: ObjectVar[InvoiceLine]) -> rx.Component:
 
 
 def _outside(
-    url: rx.Var[str], provider_id: rx.Var[str], words: rx.Var[str] | str = "Open"
+    url: rx.Var[str], provider_id: rx.Var[str], text: rx.Var[str] | str = "Open"
 ) -> rx.Component:
     """A link to the provider's page, or the bare id where there is none."""
     named = {"title": provider_id, "aria-label": f"Open {provider_id} at Stripe"}
     return rx.cond(
         url != "",
         native_link(
-            words,
+            text,
             rx.icon("external-link", aria_hidden="true"),
             href=url,
             class_name="text-link external",
@@ -168,7 +168,7 @@ def webhooks() -> rx.Component:
         when_empty=empty(
             icon="webhook",
             title="No webhooks",
-            words="Stripe has not sent any events about this account.",
+            text="Stripe has not sent any events about this account.",
         ),
     )
 

@@ -75,7 +75,7 @@ def summary() -> rx.Component:
                 filter_select(PLANS, names.SOURCE, "Source", SOURCES),
             ),
             when_empty=empty(
-                icon="layers", title="No plans", words="Grant executions to give this account one."
+                icon="layers", title="No plans", text="Grant executions to give this account one."
             ),
             title="Plans",
             note="In order of use",
@@ -94,7 +94,7 @@ def summary() -> rx.Component:
                 empty(
                     icon="chart-column",
                     title="No executions in the last 30 days",
-                    words="The first one will appear here within seconds.",
+                    text="The first one will appear here within seconds.",
                 ),
             ),
             title="Executions per day",
@@ -114,7 +114,7 @@ def _refused() -> rx.Component:
             when_empty=empty(
                 icon="circle-check",
                 title="No refused requests",
-                words="Refused requests appear here, by day and reason.",
+                text="Refused requests appear here, by day and reason.",
             ),
             right=("Requests",),
             wide_only=("Workflow", "User"),
@@ -211,7 +211,7 @@ def ledger() -> rx.Component:
             filter_days(LEDGER, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="activity", title="No events yet", words="Events appear here as they happen."
+            icon="activity", title="No events yet", text="Events appear here as they happen."
         ),
     )
 
@@ -271,7 +271,7 @@ def holds() -> rx.Component:
         when_empty=empty(
             icon="hourglass",
             title="No reservations",
-            words="They appear when a service reserves executions before running them.",
+            text="They appear when a service reserves executions before running them.",
         ),
     )
 

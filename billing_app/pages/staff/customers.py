@@ -20,7 +20,7 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
 from billing_app.db.enums import AccountKind
 from billing_app.pages.staff.frame import console
-from billing_app.pages.staff.remaining_cell import left_cell
+from billing_app.pages.staff.remaining_cell import remaining_cell
 from billing_app.states.staff import customers as names
 from billing_app.states.staff.customers import StaffCustomersState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
@@ -62,7 +62,7 @@ def _nobody(action: rx.Component | None = None) -> rx.Component:
     return empty(
         icon="search-x",
         title="No matches",
-        words="Search by the start of a name, email address, organization or Stripe ID, or"
+        text="Search by the start of a name, email address, organization or Stripe ID, or"
         " clear a filter.",
         action=action,
     )
@@ -72,7 +72,7 @@ def _tools() -> tuple[rx.Component, ...]:
     return (
         search_box(
             CUSTOMERS,
-            names.WORDS,
+            names.QUERY,
             "Search customers",
             "Name, email, organization or Stripe ID",
         ),
@@ -121,7 +121,7 @@ def _row(row: ObjectVar[CustomerLine]) -> rx.Component:
         ),
         cell(row.kind, "soft wide-only"),
         cell(rx.cond(row.plan != "", row.plan, "—"), "soft clip wide-only"),
-        left_cell(row),
+        remaining_cell(row),
         cell(badge(row.status, row.tone)),
         cell(row.since, "right soft wide-only"),
         key=row.account_id,

@@ -96,12 +96,12 @@ def _head() -> rx.Component:
 
 
 def _button(
-    words: str, name: str, action: Action, disabled: rx.Var[bool] | bool, look: str = "button"
+    text: str, name: str, action: Action, disabled: rx.Var[bool] | bool, look: str = "button"
 ) -> rx.Component:
     return rx.cond(
         State.allowed.contains(action.value),
         rx.el.button(
-            words, type="button", class_name=look, disabled=disabled, on_click=State.ask(name)
+            text, type="button", class_name=look, disabled=disabled, on_click=State.ask(name)
         ),
     )
 
@@ -144,11 +144,11 @@ def _change(row: ObjectVar[ChangeLine]) -> rx.Component:
 
 
 def _beside() -> rx.Component:
-    is_untold = (State.problem != "") & ~State.touched.contains(State.problem_at)
+    is_general = (State.problem != "") & ~State.touched.contains(State.problem_at)
     return card(
         rx.cond(
-            State.is_edited & is_untold,
-            notice(tone="warning", title="Not ready to publish", words=State.problem),
+            State.is_edited & is_general,
+            notice(tone="warning", title="Not ready to publish", text=State.problem),
         ),
         rx.cond(State.preview.price != "", _preview(), _no_preview()),
         rx.cond(
@@ -183,7 +183,7 @@ def _no_preview() -> rx.Component:
     return empty(
         icon="tag",
         title="No preview yet",
-        words="The offer appears here once it has a name and a price.",
+        text="The offer appears here once it has a name and a price.",
     )
 
 
@@ -211,7 +211,7 @@ def _versions() -> rx.Component:
             ),
         ),
         when_empty=empty(
-            icon="tag", title="No versions yet", words="Publish the draft to create version 1."
+            icon="tag", title="No versions yet", text="Publish the draft to create version 1."
         ),
         title="Versions",
         note="Published versions never change",
@@ -266,7 +266,7 @@ def _holders() -> rx.Component:
                 ((ALL, "Any status"), (YES, "Past due"), (NO, "Not past due")),
             ),
         ),
-        when_empty=empty(icon="users", title="No accounts", words="No account is on this version."),
+        when_empty=empty(icon="users", title="No accounts", text="No account is on this version."),
         title=f"Accounts on version {State.holders_of}",
     )
 
@@ -297,14 +297,14 @@ def _dialogs() -> rx.Component:
             State,
             SAVE,
             title="Save draft",
-            words="Customers don't see it until it is published.",
+            text="Customers don't see it until it is published.",
             on_submit=State.save,
         ),
         action_dialog(
             State,
             PUBLISH,
             title="Publish draft",
-            words=f"Creates the product and price at Stripe, then sells {seen.name}:"
+            text=f"Creates the product and price at Stripe, then sells {seen.name}:"
             f" {seen.executions} for {seen.price} {seen.interval}. Existing"
             " customers keep their version.",
             on_submit=State.publish,
@@ -313,7 +313,7 @@ def _dialogs() -> rx.Component:
             State,
             ARCHIVE,
             title="Archive offer",
-            words="It goes off sale. Existing customers keep it.",
+            text="It goes off sale. Existing customers keep it.",
             on_submit=State.archive,
             is_danger=True,
         ),
@@ -321,7 +321,7 @@ def _dialogs() -> rx.Component:
             State,
             UNARCHIVE,
             title="Unarchive offer",
-            words="It goes back on sale.",
+            text="It goes back on sale.",
             on_submit=State.archive,
         ),
     )

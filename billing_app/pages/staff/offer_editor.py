@@ -135,7 +135,7 @@ def _choice(label: str, name: str, choices: tuple[tuple[str, str], ...]) -> rx.C
         name,
         "",
         rx.el.select(
-            *[rx.el.option(words, value=value) for value, words in choices],
+            *[rx.el.option(text, value=value) for value, text in choices],
             id=f"offer-{name}",
             value=State.form[name],
             on_change=lambda value: State.set_field(name, value),

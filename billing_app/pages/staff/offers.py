@@ -65,7 +65,7 @@ def staff_offers() -> rx.Component:
                     filter_select(OFFERS, names.INTERVAL, "Billing", INTERVALS),
                 ),
                 when_empty=empty(
-                    icon="tags", title="No offers", words="A new offer starts as a draft."
+                    icon="tags", title="No offers", text="A new offer starts as a draft."
                 ),
                 title="Catalogue",
                 note="In the order that customers see",

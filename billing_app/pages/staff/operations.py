@@ -58,7 +58,7 @@ def staff_operations() -> rx.Component:
             ),
             rx.tabs.root(
                 rx.tabs.list(
-                    *[rx.tabs.trigger(words, value=name) for name, words, _ in tabs],
+                    *[rx.tabs.trigger(text, value=name) for name, text, _ in tabs],
                     class_name="tabs",
                 ),
                 *[
@@ -98,7 +98,7 @@ def _webhooks() -> rx.Component:
         when_empty=empty(
             icon="webhook",
             title="No events",
-            words="Events from Stripe appear here as they arrive.",
+            text="Events from Stripe appear here as they arrive.",
         ),
     )
 
@@ -155,7 +155,7 @@ def _jobs() -> rx.Component:
             notice(
                 tone="warning",
                 title="No worker has run on this database yet",
-                words="Start one: python -m billing_app worker",
+                text="Start one: python -m billing_app worker",
             ),
         ),
         listing(
@@ -177,7 +177,7 @@ def _jobs() -> rx.Component:
                 filter_days(JOBS, FIRST_DAY, LAST_DAY),
             ),
             when_empty=empty(
-                icon="cog", title="No jobs", words="Background jobs appear here as they run."
+                icon="cog", title="No jobs", text="Background jobs appear here as they run."
             ),
         ),
     )
@@ -204,19 +204,19 @@ def _job(row: ObjectVar[JobLine]) -> rx.Component:
 
 
 def _states(paging: Paging, states: Mapping[Any, tuple[str, str]]) -> rx.Component:
-    choices = [(state.value, words) for state, (words, _) in states.items()]
+    choices = [(state.value, text) for state, (text, _) in states.items()]
     return filter_select(paging, names.STATE, "Status", ((ALL, "Any status"), *choices))
 
 
-def _row_button(words: str, what: rx.Var[str], on_click: Handler, action: Action) -> rx.Component:
+def _row_button(text: str, what: rx.Var[str], on_click: Handler, action: Action) -> rx.Component:
     return rx.cond(
         State.allowed.contains(action.value),
         rx.el.button(
-            words,
+            text,
             type="button",
             class_name="button small",
             on_click=on_click,
-            custom_attrs={"aria-label": f"{words}: {what}"},
+            custom_attrs={"aria-label": f"{text}: {what}"},
         ),
     )
 
@@ -231,7 +231,7 @@ def _dialogs() -> rx.Component:
             State,
             names.REPLAY,
             title="Replay the event",
-            words="Fetches the object from Stripe again and applies it. Safe to repeat.",
+            text="Fetches the object from Stripe again and applies it. Safe to repeat.",
             on_submit=State.replay,
         ),
         action_dialog(
@@ -239,14 +239,14 @@ def _dialogs() -> rx.Component:
             names.RECONCILE,
             choice_field("Mode", "mode", [*modes]),
             title="Reconcile with Stripe",
-            words="Compares every subscription, invoice and customer in the background.",
+            text="Compares every subscription, invoice and customer in the background.",
             on_submit=State.reconcile,
         ),
         action_dialog(
             State,
             names.RETRY,
             title="Retry the job",
-            words="Runs it again as a new job, from the step that failed.",
+            text="Runs it again as a new job, from the step that failed.",
             on_submit=State.retry,
         ),
     )

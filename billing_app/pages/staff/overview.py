@@ -13,7 +13,7 @@ from billing_app.components.listing import Column, Paging, listing
 from billing_app.components.numbers import badge, stat, stats
 from billing_app.components.tables import cell
 from billing_app.pages.staff.frame import console
-from billing_app.pages.staff.remaining_cell import left_cell
+from billing_app.pages.staff.remaining_cell import remaining_cell
 from billing_app.states.staff.overview import NEAR, PRESETS
 from billing_app.states.staff.overview import StaffOverviewState as State
 from billing_app.states.staff.views import CustomerLine
@@ -113,7 +113,7 @@ def _trials() -> rx.Component:
 
 
 def _nothing(title: str) -> rx.Component:
-    return empty(icon="chart-column", title=title, words="Choose a longer range.")
+    return empty(icon="chart-column", title=title, text="Choose a longer range.")
 
 
 def _near() -> rx.Component:
@@ -132,7 +132,7 @@ def _near() -> rx.Component:
         when_empty=empty(
             icon="gauge",
             title="No accounts near their limit",
-            words="Accounts that have used 80% or more appear here.",
+            text="Accounts that have used 80% or more appear here.",
         ),
         title="Near limit",
         note="Fewest executions remaining first",
@@ -152,7 +152,7 @@ def _account(row: ObjectVar[CustomerLine]) -> rx.Component:
             "strong clip-wide",
         ),
         cell(row.plan, "soft clip wide-only"),
-        left_cell(row),
+        remaining_cell(row),
         cell(row.executions, "right soft wide-only"),
         cell(badge(row.status, row.tone)),
         key=row.account_id,

@@ -8,7 +8,7 @@ from billing_app.components.tables import cell
 from billing_app.states.staff.views import CustomerLine
 
 
-def left_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
+def remaining_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
     return cell(
         rx.cond(
             row.remaining != "",
@@ -17,7 +17,7 @@ def left_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
                     percent=row.left_percent,
                     tone=row.meter_tone,
                     label=f"Executions remaining: {row.name}",
-                    value=row.left_words,
+                    value=row.remaining_text,
                     thin=True,
                 ),
                 rx.el.span(row.remaining, class_name="remaining-number"),

@@ -101,7 +101,7 @@ def _members() -> rx.Component:
                 ROLE_CHOICES,
             ),
         ),
-        when_empty=empty(icon="users", title="No members", words="Admins can add members."),
+        when_empty=empty(icon="users", title="No members", text="Admins can add members."),
     )
 
 
@@ -126,13 +126,13 @@ def _member(row: ObjectVar[MemberRow]) -> rx.Component:
     )
 
 
-def _row_button(words: str, whom: rx.Var[str], on_click: Handler) -> rx.Component:
+def _row_button(text: str, whom: rx.Var[str], on_click: Handler) -> rx.Component:
     return rx.el.button(
-        words,
+        text,
         type="button",
         class_name="button small",
         on_click=on_click,
-        custom_attrs={"aria-label": f"{words}: {whom}"},
+        custom_attrs={"aria-label": f"{text}: {whom}"},
     )
 
 
@@ -145,7 +145,7 @@ def _dialogs() -> rx.Component:
             email,
             _role_field(),
             title="Add a staff member",
-            words="They can use this console right away.",
+            text="They can use this console right away.",
             confirm="Add",
             on_submit=State.add,
         ),
@@ -154,7 +154,7 @@ def _dialogs() -> rx.Component:
             CHANGE,
             _role_field(),
             title=f"Change role of {State.chosen_name}",
-            words=f"Current role: {State.chosen_role}. The new role applies immediately.",
+            text=f"Current role: {State.chosen_role}. The new role applies immediately.",
             confirm="Change role",
             on_submit=State.change,
         ),
@@ -162,7 +162,7 @@ def _dialogs() -> rx.Component:
             State,
             REMOVE,
             title=f"Remove {State.chosen_name} from staff",
-            words="They lose access immediately. Their actions stay in the audit log.",
+            text="They lose access immediately. Their actions stay in the audit log.",
             confirm="Remove",
             on_submit=State.remove,
             is_danger=True,
@@ -172,6 +172,6 @@ def _dialogs() -> rx.Component:
 
 def _role_field() -> rx.Component:
     options: list[rx.Component] = [
-        rx.el.option(words, value=role.value) for role, words in ROLES.items()
+        rx.el.option(text, value=role.value) for role, text in ROLES.items()
     ]
     return choice_field("Role", "role", options, value=State.chosen_role)

@@ -9,7 +9,7 @@ from billing_app.states import formatting
 from billing_app.states.staff.views import DisputeLine
 
 
-def trouble_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
+def alert_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
     """A title and an explanation; ("", "") without trouble. `why_blocked` is the reason given for
     the block."""
     if row.blocked_at is not None:
@@ -54,7 +54,7 @@ def dispute_lines(disputes: list[Dispute], stop: Stop | None, now: datetime) -> 
         DisputeLine(
             row=str(place),
             title=_dispute_title(dispute),
-            words=f"{_evidence(dispute, now)} {others if dispute.stops_plan else ''}".rstrip(),
+            text=f"{_evidence(dispute, now)} {others if dispute.stops_plan else ''}".rstrip(),
             provider_url=dispute.provider_url,
         )
         for place, dispute in enumerate(disputes)

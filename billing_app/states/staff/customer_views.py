@@ -101,7 +101,7 @@ def customer_head(
         left=balance.remaining or "0",
         of_total=balance.of_total or "No plan",
         held=balance.held,
-        left_words=f"{balance.remaining} {balance.of_total}" if balance.has_plan else "No plan",
+        remaining_text=f"{balance.remaining} {balance.of_total}" if balance.has_plan else "No plan",
         left_percent=balance.left_percent,
         held_percent=balance.held_percent,
         meter_tone=balance.tone,
@@ -133,7 +133,7 @@ def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
     return replace(
         head,
         left=f"{formatting.number(left)} · blocked",
-        left_words=f"{formatting.number(left)} of {formatting.number(total)} left, blocked",
+        remaining_text=f"{formatting.number(left)} of {formatting.number(total)} left, blocked",
         of_total=f"of {formatting.counted(total, 'execution')} left" if plans else "No plan",
         held=f"{formatting.number(held)} reserved" if held else "",
         left_percent=percent_of(left, total),

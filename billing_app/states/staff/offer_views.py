@@ -45,7 +45,7 @@ FORM_NAMES: Final = {
     "overage_unit_executions": "unit_executions",
     "overage_limit_executions": "limit_executions",
 }
-FIELD_WORDS: Final = {
+FIELD_LABELS: Final = {
     "price_minor": "price",
     "overage_unit_price_minor": "overage price",
     "overage_unit_executions": "executions per overage price",
@@ -166,10 +166,10 @@ def change_lines(changes: Any) -> list[ChangeLine]:
     found: list[Change] = list(changes) if isinstance(changes, list) else []
     return [
         ChangeLine(
-            field=FIELD_WORDS.get(change.field, change.field.replace("_", " ")).capitalize(),
-            before=_said(change.before),
-            theirs=_said(change.theirs),
-            yours=_said(change.yours),
+            field=FIELD_LABELS.get(change.field, change.field.replace("_", " ")).capitalize(),
+            before=_shown(change.before),
+            theirs=_shown(change.theirs),
+            yours=_shown(change.yours),
             by=f"{change.by}, {formatting.exact_moment(change.at)}",
         )
         for change in found
@@ -180,7 +180,7 @@ def _interval(terms: OfferTerms) -> str:
     return "once" if terms.interval is Interval.ONCE else f"a {terms.interval}"
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):

@@ -32,7 +32,7 @@ else:
 class Notice:
     """The result of the last action; `undo` is the audit entry that a button undoes."""
 
-    words: str = ""
+    text: str = ""
     undo: str = ""
     is_bad: bool = False
 

@@ -33,44 +33,47 @@ def review_lines(preview: Any) -> list[str]:
     ]
 
 
-def _grant(found: GrantPreview) -> list[str]:
-    end = f"valid through {_last_day(found.ends_at)}" if found.ends_at else "with no end date"
-    left, more = found.executions_remaining, found.executions
+def _grant(preview: GrantPreview) -> list[str]:
+    end = f"valid through {_last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
+    left, more = preview.executions_remaining, preview.executions
     return [
         f"A plan of {counted(more, 'execution')} is added to the queue, {end}.",
         f"Remaining executions go from {number(left)} to {number(left + more)}.",
     ]
 
 
-def _adjust(found: AdjustmentPreview) -> list[str]:
-    name = found.plan_name
+def _adjust(preview: AdjustmentPreview) -> list[str]:
+    name = preview.plan_name
     return [
         (
-            f"{name}: used executions go from {number(found.used_before)} to"
-            f" {number(found.used_after)}."
+            f"{name}: used executions go from {number(preview.used_before)} to"
+            f" {number(preview.used_after)}."
         ),
         (
-            f"Remaining in this plan: {number(found.remaining_before)} →"
-            f" {number(found.remaining_after)}."
+            f"Remaining in this plan: {number(preview.remaining_before)} →"
+            f" {number(preview.remaining_after)}."
         ),
         "An adjustment is added to the ledger. Earlier rows stay unchanged.",
     ]
 
 
-def _refund(found: RefundPreview) -> list[str]:
-    workflow, verb = found.workflow or "an unnamed workflow", "goes" if found.count == 1 else "go"
-    before = f", {number(found.refunded)} already refunded" if found.refunded else ""
+def _refund(preview: RefundPreview) -> list[str]:
+    workflow, verb = (
+        preview.workflow or "an unnamed workflow",
+        "goes" if preview.count == 1 else "go",
+    )
+    before = f", {number(preview.refunded)} already refunded" if preview.refunded else ""
     return [
         (
-            f"Event of {workflow} on {moment(found.occurred_at)}:"
-            f" {counted(found.executions, 'execution')}{before}."
+            f"Event of {workflow} on {moment(preview.occurred_at)}:"
+            f" {counted(preview.executions, 'execution')}{before}."
         ),
-        f"{counted(found.count, 'execution')} {verb} back to the plan that was charged.",
+        f"{counted(preview.count, 'execution')} {verb} back to the plan that was charged.",
     ]
 
 
-def _range(found: RangePreview) -> list[str]:
-    view, partly = found.range, found.range.executions_refunded_partly
+def _range(preview: RangePreview) -> list[str]:
+    view, partly = preview.range, preview.range.executions_refunded_partly
     events, executions = counted(view.events, "event"), counted(view.executions, "execution")
     are = "is" if view.events == 1 else "are"
     were = "was" if partly == 1 else "were"
@@ -82,7 +85,7 @@ def _range(found: RangePreview) -> list[str]:
             else []
         ),
         refunded_before(view.events_refunded) or "No events in this range were refunded before.",
-        f"Remaining now: {number(found.executions_remaining)}. Ended plans get nothing back.",
+        f"Remaining now: {number(preview.executions_remaining)}. Ended plans get nothing back.",
     ]
 
 
@@ -92,28 +95,28 @@ def refunded_before(events: int) -> str:
     return f"{counted(events, 'event')} in this range {were} already refunded." if events else ""
 
 
-def _extend(found: ExtensionPreview) -> list[str]:
+def _extend(preview: ExtensionPreview) -> list[str]:
     lines: list[str] = []
-    total, before = found.executions_after, found.executions_before
+    total, before = preview.executions_after, preview.executions_before
     if total > before:
         lines.append(
             f"Trial executions go from {number(before)} to {number(total)};"
-            f" {number(found.executions_used)} used so far."
+            f" {number(preview.executions_used)} used so far."
         )
-    if found.ends_after and found.ends_before:
+    if preview.ends_after and preview.ends_before:
         lines.append(
-            f"Valid through {_last_day(found.ends_after)}, extended from"
-            f" {_last_day(found.ends_before)}."
+            f"Valid through {_last_day(preview.ends_after)}, extended from"
+            f" {_last_day(preview.ends_before)}."
         )
     return lines
 
 
-def _move(found: MovePreview) -> list[str]:
-    old, new, invoice = found.old, found.change.offer, found.next_invoice
-    is_now, overage = found.when is When.NOW, ""
+def _move(preview: MovePreview) -> list[str]:
+    old, new, invoice = preview.old, preview.change.offer, preview.next_invoice
+    is_now, overage = preview.when is When.NOW, ""
     if invoice.overage_minor:
         overage = f" plus overage, {_overage(invoice)} so far"
-    starts = "now" if is_now else f"on {day(found.change.due_at)}"
+    starts = "now" if is_now else f"on {day(preview.change.due_at)}"
     amount = money(invoice.amount_minor, invoice.currency)
     return [
         f"From {old.name} version {old.version} to {new.name} version {new.version}, {starts}.",
@@ -121,14 +124,14 @@ def _move(found: MovePreview) -> list[str]:
             f"{number(old.executions)} executions a {old.interval} become"
             f" {number(new.executions)} a {new.interval}."
         ),
-        *(_charge(found) if is_now else ["Nothing is charged now."]),
+        *(_charge(preview) if is_now else ["Nothing is charged now."]),
         f"Next invoice on {day(invoice.at)}: {amount}{overage}.",
     ]
 
 
-def _charge(found: MovePreview) -> list[str]:
+def _charge(preview: MovePreview) -> list[str]:
     """What the card is charged at once, line by line as the provider has it."""
-    change, charged = found.change, found.charged_minor
+    change, charged = preview.change, preview.charged_minor
     lines = [
         f"{line.description}: {money(line.amount_minor, change.currency)}" for line in change.lines
     ]
@@ -143,30 +146,30 @@ def _overage(invoice: NextInvoice) -> str:
     return money(invoice.overage_minor, invoice.currency)
 
 
-def _pause(found: PausePreview) -> list[str]:
-    before, after = number(found.executions_before), number(found.executions_after)
+def _pause(preview: PausePreview) -> list[str]:
+    before, after = number(preview.executions_before), number(preview.executions_after)
     return [
         (
-            f"{found.plan_name}, with {counted(found.plan_remaining, 'execution')} left, is not"
+            f"{preview.plan_name}, with {counted(preview.plan_remaining, 'execution')} left, is not"
             " used until someone resumes it. Its period continues."
         ),
         f"Usable executions go from {before} to {after}.",
-        *_on_hold(found.plan_held),
+        *_on_hold(preview.plan_held),
     ]
 
 
-def _resume(found: ResumePreview) -> list[str]:
-    left = counted(found.executions_remaining, "execution")
-    if not found.plan_name:
+def _resume(preview: ResumePreview) -> list[str]:
+    left = counted(preview.executions_remaining, "execution")
+    if not preview.plan_name:
         return [f"New executions are allowed again. {left} left."]
-    return [f"{found.plan_name}, with {left} left, can be used again."]
+    return [f"{preview.plan_name}, with {left} left, can be used again."]
 
 
-def _block(found: BlockPreview) -> list[str]:
-    left = counted(found.executions_remaining, "execution")
+def _block(preview: BlockPreview) -> list[str]:
+    left = counted(preview.executions_remaining, "execution")
     return [
         f"New executions are refused until someone unblocks the account. {left} left, kept.",
-        *_on_hold(found.executions_held),
+        *_on_hold(preview.executions_held),
         "Subscriptions are still charged.",
     ]
 
@@ -182,7 +185,7 @@ def _last_day(ends_at: datetime) -> str:
     return day(ends_at - INSTANT)
 
 
-def outcome_of(entry: EntryView) -> str:
+def skipped_events_of(entry: EntryView) -> str:
     """What a refund of a range left alone, and why; "" for other repairs."""
     after = entry.after
     if "events_refunded" not in after:

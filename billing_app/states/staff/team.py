@@ -10,7 +10,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.lists.paging import Page
 from billing_app.billing.lists.sorting import By
 from billing_app.billing.staff.access import members
-from billing_app.billing.staff.access.members import Added, MemberSort, MemberView
+from billing_app.billing.staff.access.members import AddedMember, MemberSort, MemberView
 from billing_app.composition import get_services
 from billing_app.db.enums import StaffRole
 from billing_app.states import formatting
@@ -60,7 +60,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
     async def add(self, form: dict[str, Any]) -> EventSpec | None:
         """Give somebody a role."""
 
-        async def work(staff: StaffActor, now: datetime) -> Added:
+        async def work(staff: StaffActor, now: datetime) -> AddedMember:
             return await members.add_member(
                 get_services().database,
                 staff,
@@ -119,8 +119,8 @@ class StaffTeamState(Listing, StaffPage, SessionState):
         """A password is shown once, not after a reload."""
         self._show(dialog="", password="")
 
-    async def _done(self, words: str) -> EventSpec | None:
-        self._show(dialog="", notice=Notice(words))
+    async def _done(self, text: str) -> EventSpec | None:
+        self._show(dialog="", notice=Notice(text))
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
@@ -133,8 +133,8 @@ class StaffTeamState(Listing, StaffPage, SessionState):
                 **page,
             )
 
-        found = await self._list(MEMBERS, read)
-        self._show(rows=[_row(member, staff) for member in found])
+        member_views = await self._list(MEMBERS, read)
+        self._show(rows=[_row(member, staff) for member in member_views])
 
 
 def _role(form: dict[str, Any]) -> StaffRole:

@@ -13,7 +13,7 @@ from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs import service
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
-from billing_app.states.staff.audit_entries import entry_words
+from billing_app.states.staff.audit_entries import entry_text
 from billing_app.states.staff.page import Notice
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class UndoMixin(Page, mixin=True):
 
         undone = await self._ask(read) if entry.undoes else None
         sentences = (
-            f"{entry_words(entry, undone or {})}.",
+            f"{entry_text(entry, undone or {})}.",
             outcome,
             "Recorded in the audit log.",
         )
-        words = " ".join(filter(None, sentences))
-        self._show(notice=Notice(words, undo=entry.id if entry.can_undo else ""))
+        text = " ".join(filter(None, sentences))
+        self._show(notice=Notice(text, undo=entry.id if entry.can_undo else ""))
         return await self._refresh()

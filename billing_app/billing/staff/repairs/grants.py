@@ -54,7 +54,7 @@ WHERE e.actor_id = :actor AND e.action = :action AND e.at >= :since
   AND NOT EXISTS (SELECT FROM audit_entries AS u WHERE u.undoes = e.id)
 """)
 ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('staff ' || :id, 0))")
-TAKEN_BACK: Final = f"""
+REVOKED_GRANTS: Final = f"""
 SELECT executions FROM plans
 WHERE account_id = $1 AND sequence = ANY($2::int[])
   AND source = '{PlanSource.STAFF_GRANT}' AND ended_because = '{EndReason.CANCELLED}'
@@ -128,7 +128,7 @@ async def take_back(session: AsyncSession, request: RepairRequest[Any]) -> Repai
 
 async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Sequence[int]) -> None:
     """Only an unused grant is taken back, so it must stay unused. Raises GrantTakenBackError."""
-    rows = await ledger.connection.fetch(TAKEN_BACK, account_id, sequences)
+    rows = await ledger.connection.fetch(REVOKED_GRANTS, account_id, sequences)
     if rows:
         raise GrantTakenBackError(
             f"The {rows[0]['executions']:,} granted executions were revoked unused.",

@@ -42,7 +42,7 @@ from billing_app.billing.subscriptions.proration import (
     require_other_offer,
 )
 from billing_app.billing.subscriptions.provider import ProviderPrice
-from billing_app.billing.subscriptions.provider_request_recovery import Wanted
+from billing_app.billing.subscriptions.provider_request_recovery import RequestTarget
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
 from billing_app.db.enums import When
@@ -160,7 +160,9 @@ async def prepare_move(services: RepairServices, request: RepairRequest[Move]) -
             parameters["interval"] = str(new.interval)
         return parameters, await _result(session, row, new, request)
 
-    return ProviderStep(Wanted(operation, f"{subscription.provider_id} {new.version_id}"), decide)
+    return ProviderStep(
+        RequestTarget(operation, f"{subscription.provider_id} {new.version_id}"), decide
+    )
 
 
 async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) -> ProviderStep:
@@ -176,12 +178,12 @@ async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) ->
     if earlier is not None:
         price = await ensure_price(services.database, services.provider, earlier, now)
         target = f"{subscription.provider_id} {earlier.version_id}"
-        wanted = Wanted(Operation.CHANGE_AT_PERIOD_END, target)
+        wanted = RequestTarget(Operation.CHANGE_AT_PERIOD_END, target)
         parameters |= _prices(price) | {"interval": str(earlier.interval)}
     else:
         cancels = entry.before["cancel_at_period_end"]
         operation = Operation.CANCEL_AT_PERIOD_END if cancels else Operation.RESUME
-        wanted = Wanted(operation, subscription.provider_id)
+        wanted = RequestTarget(operation, subscription.provider_id)
 
     async def decide(session: AsyncSession) -> tuple[Figures, RepairResult]:
         _require_waiting(await reload(session, subscription), entry)
