@@ -127,7 +127,7 @@ def test_unusable_executions_are_not_called_used(
     assert (balance.warning_title, balance.warning_text) == (title, explained)
 
 
-def test_plan_awaiting_payment_is_not_said_to_take_over() -> None:
+def test_plan_awaiting_payment_does_not_promise_to_take_over() -> None:
     assert plan_row(NEXT).note == "Takes over automatically, period ends 17 December 2026"
     granted = replace(NEXT, source=PlanSource.STAFF_GRANT)
     assert plan_row(granted).note == "Takes over automatically, ends 17 December 2026"

@@ -25,7 +25,7 @@ def answer_to_a_run(app: RunningApp, holder: Holder) -> int:
     ).status_code
 
 
-def test_refund_one_run(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_refund_an_event(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     event_id = use(running_app, holder, 4)
     desk = open_desk(open_context, running_app, holder)

@@ -110,7 +110,7 @@ async def test_move_is_scheduled_for_period_end(
     history = await read_account_history(
         harness.services.database, OPERATOR, harness.holder.account_id
     )
-    assert history.items[0].what == "Moved from Starter to Starter when the period ends"
+    assert history.items[0].what == "Moved from Starter to Starter at the end of the period"
 
 
 async def test_scheduled_move_is_withdrawn(harness: BillingHarness, billing: StaffActor) -> None:

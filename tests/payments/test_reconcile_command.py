@@ -20,7 +20,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-async def test_one_run_brings_database_in_line_with_stripe(harness: BillingHarness) -> None:
+async def test_one_run_syncs_the_database_with_stripe(harness: BillingHarness) -> None:
     type_card((await harness.begin("starter")).checkout_url)
     told = reconcile(harness, "--dry-run")
     lines = told.stdout.strip().splitlines()

@@ -34,7 +34,7 @@ def site(harness: BillingHarness, tmp_path: Path) -> Iterator[AppProcesses]:
     running.stop()
 
 
-def test_what_is_announced_is_taken_up_at_once(
+def test_announced_work_starts_immediately(
     harness: BillingHarness, site: AppProcesses, tmp_path: Path
 ) -> None:
     _start_worker(site, poll_seconds=600, sweep_seconds=60)
@@ -52,7 +52,7 @@ def test_what_is_announced_is_taken_up_at_once(
     until(lambda: list((tmp_path / "mail").glob("*.eml")), ANNOUNCED_WITHIN_SECONDS)
 
 
-def test_what_nobody_heard_of_is_found(
+def test_missed_announcement_is_found_by_a_sweep(
     harness: BillingHarness, site: AppProcesses, tmp_path: Path
 ) -> None:
     _start_worker(site, poll_seconds=2, sweep_seconds=3)
@@ -70,7 +70,7 @@ def test_what_nobody_heard_of_is_found(
     until(lambda: harness.rows(PACKS), FOUND_WITHIN_SECONDS)
 
 
-async def test_what_is_announced_to_several_workers_is_bought_once(
+async def test_top_up_announced_to_several_workers_is_bought_once(
     harness: BillingHarness, site: AppProcesses
 ) -> None:
     _start_worker(site, poll_seconds=600, sweep_seconds=60)

@@ -149,7 +149,7 @@ async def test_other_account_shows_no_dispute(harness: BillingHarness) -> None:
         await harness.services.disputes.read(holder, harness.holder.account_id, harness.now)
 
 
-async def test_alert_names_what_other_plans_still_give(harness: BillingHarness) -> None:
+async def test_alert_names_executions_left_in_other_plans(harness: BillingHarness) -> None:
     type_card((await harness.begin("pack")).checkout_url)
     await harness.deliver()
     await disputed(harness)

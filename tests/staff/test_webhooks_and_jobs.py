@@ -82,7 +82,9 @@ async def dead_events(harness: BillingHarness) -> list[str]:
     return [event.id for event in found]
 
 
-async def test_a_dead_event_is_replayed(harness: BillingHarness, site: AppProcesses) -> None:
+async def test_dead_letter_is_replayed_by_staff(
+    harness: BillingHarness, site: AppProcesses
+) -> None:
     dead = await dead_events(harness)
     site.start_worker()
     console, support = Console(site, StaffRole.BILLING), Console(site, StaffRole.SUPPORT)
