@@ -223,7 +223,7 @@ def test_staff_see_what_is_left(open_context: OpenContext, running_app: RunningA
         ):
             page = open_console(open_context, running_app, path, size=size)
             row = page.get_by_role("row").filter(has_text=name)
-            bar = row.get_by_role("progressbar", name=f"Executions of {name} that are left")
+            bar = row.get_by_role("progressbar", name=f"Executions remaining: {name}")
             expect(bar).to_have_attribute("aria-valuetext", "100 of 1,000 left")
             expect(row.locator(".remaining-figure")).to_have_text("100")
             expect_honest(bar)

@@ -241,7 +241,7 @@ def _event(row: ObjectVar[LedgerLine]) -> rx.Component:
 
 
 def _kind(row: ObjectVar[LedgerLine]) -> rx.Component:
-    """How much of a run was refunded."""
+    """How much of an event was refunded."""
     kind = rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind)
     return rx.cond(row.can_refund & (row.refunded != ""), badge(row.refunded, "good"), kind)
 

@@ -10,7 +10,7 @@ from billing_app.states.staff.views import DisputeLine
 
 
 def alert_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
-    """A title and an explanation; ("", "") without trouble. `why_blocked` is the reason given for
+    """A title and an explanation; ("", "") without an alert. `why_blocked` is the reason given for
     the block."""
     if row.blocked_at is not None:
         return (

@@ -81,7 +81,7 @@ def customer_head(
     live: SubscriptionRow | None,
     now: datetime,
 ) -> CustomerHead:
-    """Who it is, what is left, and what is paid."""
+    """The holder, the balance and the subscription."""
     row, balance = identity.row, balance_view(current, pace, now)
     status, tone = customer_status(row)
     return CustomerHead(

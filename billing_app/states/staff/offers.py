@@ -125,7 +125,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     def set_field(self, name: str, value: str) -> None:
-        """Update the form and the card as somebody types."""
+        """Update the form and the preview while typing."""
         if name in draw.EMPTY_FORM:
             self.form = {**self.form, name: value[:MAX_FIELD_LENGTH]}
             self._show(is_edited=True, touched=sorted({*self.touched, name}))

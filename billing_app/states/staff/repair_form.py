@@ -1,4 +1,4 @@
-"""The form of a repair as it was typed into the console, read field by field."""
+"""Parses the form of a repair, field by field."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta

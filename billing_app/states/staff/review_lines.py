@@ -90,7 +90,7 @@ def _range(preview: RangePreview) -> list[str]:
 
 
 def refunded_before(events: int) -> str:
-    """Of a range; "" when none were."""
+    """Events of a range that were already refunded; "" if none."""
     were = "was" if events == 1 else "were"
     return f"{counted(events, 'event')} in this range {were} already refunded." if events else ""
 
@@ -130,7 +130,7 @@ def _move(preview: MovePreview) -> list[str]:
 
 
 def _charge(preview: MovePreview) -> list[str]:
-    """What the card is charged at once, line by line as the provider has it."""
+    """The immediate charge, with the lines of the provider's invoice."""
     change, charged = preview.change, preview.charged_minor
     lines = [
         f"{line.description}: {money(line.amount_minor, change.currency)}" for line in change.lines
@@ -186,7 +186,7 @@ def _last_day(ends_at: datetime) -> str:
 
 
 def skipped_events_of(entry: EntryView) -> str:
-    """What a refund of a range left alone, and why; "" for other repairs."""
+    """The events that a range refund skipped, and why; "" for other repairs."""
     after = entry.after
     if "events_refunded" not in after:
         return ""

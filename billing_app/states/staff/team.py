@@ -58,7 +58,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def add(self, form: dict[str, Any]) -> EventSpec | None:
-        """Give somebody a role."""
+        """Add a staff member."""
 
         async def work(staff: StaffActor, now: datetime) -> AddedMember:
             return await members.add_member(
@@ -98,7 +98,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def remove(self, form: dict[str, Any]) -> EventSpec | None:
-        """The one that was chosen was removed from staff."""
+        """Remove the chosen member."""
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:

@@ -32,7 +32,7 @@ class UndoMixin(Page, mixin=True):
 
     @rx.event
     async def undo(self, entry_id: str) -> EventSpec | None:
-        """Undo a repair by one that compensates it."""
+        """Undo a repair with a compensating one."""
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
             return await service.undo(

@@ -186,7 +186,7 @@ async def change_role(
 async def remove_member(
     database: Database, actor: Actor, *, user_id: str, reason: str, now: datetime
 ) -> None:
-    """Take the role away at once. Raises as `change_role`."""
+    """Remove a member immediately. Raises the errors of `change_role`."""
     staff, reason = require(actor, Action.REMOVE_STAFF), clean_reason(reason)
     async with database.transaction() as session:
         admins = await _lock_admins(session)
