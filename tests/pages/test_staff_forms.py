@@ -250,7 +250,7 @@ def test_failed_reconciliation_is_retried(
     page.get_by_role("tab", name="Jobs").click()
     page.get_by_label("Status").select_option(label="Failed")
     job = table_rows(page, "Jobs").filter(has_text="reconcile now").first
-    expect(job).to_contain_text("does not answer", timeout=JOB_WITHIN_MS)
+    expect(job).to_contain_text("is not responding", timeout=JOB_WITHIN_MS)
     running_app.sandbox.http.delete("/_sandbox/faults")
     job.get_by_role("button", name="Retry: reconcile now").click()
     say_why(page, "Retry the job")

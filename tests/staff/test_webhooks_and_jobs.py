@@ -129,7 +129,7 @@ async def test_reconciling_and_retrying(harness: BillingHarness, site: AppProces
     failed = console.post("/reconciliations").json()["job_id"]
     job = console.finished(failed)
     assert job["state"] == "failed"
-    assert "does not answer" in job["problem"]
+    assert "is not responding" in job["problem"]
     assert failed in [row["id"] for row in console.get("/jobs", state="failed")["items"]]
     assert harness.plans() == []
     harness.sandbox.http.delete("/_sandbox/faults")

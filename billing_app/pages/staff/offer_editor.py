@@ -82,7 +82,7 @@ def _of_subscriptions() -> rx.Component:
             State.form["overage"] == "soft",
             rx.el.div(
                 _field("Overage price", "unit_price", mode="decimal"),
-                _field("Executions per overage price", "unit_executions", mode="numeric"),
+                _field("Overage unit (executions)", "unit_executions", mode="numeric"),
                 _field(
                     "Overage limit",
                     "limit_executions",

@@ -48,7 +48,7 @@ FORM_NAMES: Final = {
 FIELD_LABELS: Final = {
     "price_minor": "price",
     "overage_unit_price_minor": "overage price",
-    "overage_unit_executions": "executions per overage price",
+    "overage_unit_executions": "overage unit",
     "overage_limit_executions": "overage limit",
     "visible": "visibility",
     "position": "list position",
@@ -65,7 +65,7 @@ def fields_of(form: Form) -> DraftFields:
     if is_soft:
         overage = OverageTerms(
             unit_price_minor=_money(form, "unit_price", "Overage price", currency),
-            unit_executions=_number(form, "unit_executions", "Executions per overage price"),
+            unit_executions=_number(form, "unit_executions", "Overage unit (executions)"),
             limit_executions=_maybe(form, "limit_executions", "Overage limit"),
         )
     is_pack = interval == Interval.ONCE
