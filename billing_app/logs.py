@@ -14,7 +14,7 @@ import structlog
 SELDOM_SECONDS: Final = 30.0
 
 
-class Seldom(logging.Filter):
+class Throttle(logging.Filter):
     """Passes an equal warning only once in SELDOM_SECONDS; errors always pass.
 
     DBOS repeats a warning 150 times a second while the database is down.

@@ -43,7 +43,7 @@ def test_imports_point_down_only() -> None:
         ("api/problems.py", "import reflex", "without Reflex"),
     ],
 )
-def test_an_upward_import_is_noticed(copied: Path, module: str, line: str, contract: str) -> None:
+def test_upward_import_is_detected(copied: Path, module: str, line: str, contract: str) -> None:
     path = copied / "billing_app" / module
     path.write_text(f"{path.read_text()}\n{line}\n")
     done = lint(copied)
@@ -52,7 +52,7 @@ def test_an_upward_import_is_noticed(copied: Path, module: str, line: str, contr
     assert any(contract in row for row in broken), done.stdout
 
 
-def test_the_api_never_loads_reflex() -> None:
+def test_api_never_loads_reflex() -> None:
     code = (
         "import sys, billing_app.api.app as app; app.create_app();"
         "print([name for name in sys.modules if name.split('.')[0] == 'reflex'])"

@@ -11,7 +11,7 @@ print(gc.get_freeze_count(), len(gc.get_objects()))
 """
 
 
-def test_a_worker_looks_for_garbage_only_among_what_came_later() -> None:
+def test_worker_collects_only_later_garbage() -> None:
     printed = subprocess.run(
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
     ).stdout

@@ -32,7 +32,7 @@ MAX_ITEMS: Final = 1000
 # `$` alone would let a last line break pass; `\Z` is unknown to OpenAPI's dialect.
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
 # At least one visible character.
-_WORDS: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
+_NOT_BLANK: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
 HAS_CONTROL: Final = "must not contain control characters"
 SAYS_NOTHING: Final = "must not be blank or contain control characters"
 HALF_CHARACTER: Final = "The text contains an unpaired surrogate (half of a character)."
@@ -83,7 +83,7 @@ class CommitReservation(msgspec.Struct, gc=False):
 
 
 class RefundExecutions(msgspec.Struct, gc=False):
-    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_WORDS)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_NOT_BLANK)]
     executions: Executions | None = None
 
 
@@ -196,7 +196,7 @@ def invalid(error: msgspec.ValidationError) -> InvalidInputError:
     """Turn msgspec's `Expected int - at `$.executions`` into a detail and a field."""
     message, _, place = str(error).partition(" - at `$")
     if " matching regex " in message:
-        message = SAYS_NOTHING if repr(_WORDS) in message else HAS_CONTROL
+        message = SAYS_NOTHING if repr(_NOT_BLANK) in message else HAS_CONTROL
     missing = _missing_field(message)
     if missing:
         return InvalidInputError(f"{missing[1]} is required.", field=missing[1])

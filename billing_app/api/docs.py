@@ -65,13 +65,13 @@ def page(document: Json) -> str:
 
 
 def _place(tag: str) -> int:
-    """The routes that services call for each run come first, health and problems last."""
+    """The routes that services call for each execution come first, health and problems last."""
     return (tag in LAST_TAGS) - (tag == FIRST_TAG)
 
 
 def _operation(document: Json, path: str, method: str, operation: Json) -> str:
-    words = operation.get("description") or operation.get("summary", "")
-    parts = [f"<p>{escape(words)}</p>"]
+    text = operation.get("description") or operation.get("summary", "")
+    parts = [f"<p>{escape(text)}</p>"]
     parameters = [
         (
             f"{given['name']} ({given['in']})",
@@ -92,17 +92,17 @@ def _operation(document: Json, path: str, method: str, operation: Json) -> str:
 
 
 def _response(document: Json, status: str, response: Json) -> str:
-    said = f"{status}: {response['description']}"
+    heading = f"{status}: {response['description']}"
     content = response.get("content", {}).get("application/json")
     if status.startswith("2") and content:
-        return _schema(document, said, content["schema"])
-    return f"<h3>{escape(said)}</h3>"
+        return _schema(document, heading, content["schema"])
+    return f"<h3>{escape(heading)}</h3>"
 
 
 def _schema(document: Json, title: str, schema: Json) -> str:
-    found = _resolved(document, schema)
-    required = found.get("required", [])
-    fields = [(name, of, name in required) for name, of in found.get("properties", {}).items()]
+    resolved = _resolved(document, schema)
+    required = resolved.get("required", [])
+    fields = [(name, of, name in required) for name, of in resolved.get("properties", {}).items()]
     return _fields(document, title, fields) or f"<h3>{escape(title)}</h3>"
 
 
@@ -111,41 +111,43 @@ def _fields(document: Json, title: str, fields: list[tuple[str, Json, bool]]) ->
         return ""
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code></td>"
-        f"<td>{escape(' '.join(_words(document, schema)))}</td>"
+        f"<td>{escape(' '.join(_schema_text(document, schema)))}</td>"
         f"<td>{'required' if required else ''}</td></tr>"
         for name, schema, required in fields
     )
     return f"<h3>{escape(title)}</h3><table>{rows}</table>"
 
 
-def _words(document: Json, schema: Json) -> Iterator[str]:
+def _schema_text(document: Json, schema: Json) -> Iterator[str]:
     """Describe the values that a schema accepts."""
-    found = _resolved(document, schema)
-    choices = found.get("anyOf") or found.get("oneOf")
+    resolved = _resolved(document, schema)
+    choices = resolved.get("anyOf") or resolved.get("oneOf")
     if choices:
-        yield " or ".join(" ".join(_words(document, choice)) for choice in choices)
-    elif "enum" in found:
-        yield " or ".join(map(str, found["enum"]))
-    elif found.get("type") == "array":
+        yield " or ".join(" ".join(_schema_text(document, choice)) for choice in choices)
+    elif "enum" in resolved:
+        yield " or ".join(map(str, resolved["enum"]))
+    elif resolved.get("type") == "array":
         yield "list of"
-        yield from _words(document, found.get("items", {}))
+        yield from _schema_text(document, resolved.get("items", {}))
     else:
-        yield str(found.get("title") if "properties" in found else found.get("type", "anything"))
+        yield str(
+            resolved.get("title") if "properties" in resolved else resolved.get("type", "anything")
+        )
     limits = {"minimum": "from", "maximum": "to", "minLength": "at least", "maxLength": "at most"}
     for name, word in limits.items():
-        if name in found:
-            yield f"{word} {found[name]:,}{' characters' if name.endswith('Length') else ''}"
-    if found.get("default") is not None:
-        yield f"(default {found['default']})"
-    if found.get("description") and "properties" not in found:
-        yield f"· {found['description']}"
+        if name in resolved:
+            yield f"{word} {resolved[name]:,}{' characters' if name.endswith('Length') else ''}"
+    if resolved.get("default") is not None:
+        yield f"(default {resolved['default']})"
+    if resolved.get("description") and "properties" not in resolved:
+        yield f"· {resolved['description']}"
 
 
 def _resolved(document: Json, schema: Json) -> Json:
     reference = schema.get("$ref")
     if reference is None:
         return schema
-    found: Json = document
+    resolved: Json = document
     for part in reference.removeprefix("#/").split("/"):
-        found = found[part]
-    return found
+        resolved = resolved[part]
+    return resolved

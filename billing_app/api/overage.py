@@ -33,7 +33,7 @@ async def read_limit(
 async def set_limit(
     body: SetLimit, services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> OverageLimitView:
-    """Set the limit. It applies at once, to the current period too."""
+    """Set the limit. It applies immediately, including to the current period."""
     return await limits.set_overage_limit(
         services.database,
         actor,

@@ -35,7 +35,7 @@ def _in_range(moment: datetime) -> datetime:
 
 WholeNumber = Annotated[int, BeforeValidator(_whole)]
 Limit = Annotated[WholeNumber, Query(description="Rows per page")]
-Cursor = Annotated[str | None, Query(max_length=64, description="next_cursor of the last page")]
+Cursor = Annotated[str | None, Query(max_length=64, description="next_cursor of the previous page")]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 # For names that are looked up as they are; encoded ids are validated when decoded.
 PathName = Annotated[str, Path(pattern=NO_CONTROL)]

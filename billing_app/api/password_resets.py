@@ -30,7 +30,7 @@ from billing_app.billing.identity.password_resets import (
     WrongPasswordError,
 )
 from billing_app.billing.identity.sessions import hash_token
-from billing_app.jobs.mail import get_post
+from billing_app.jobs.mail import get_mail_queue
 from billing_app.routes import (
     CHANGE_PASSWORD,
     FORGOT_PASSWORD,
@@ -53,13 +53,13 @@ async def ask_for_link(
     request: Request, services: ServicesNow, email: Text = ""
 ) -> RedirectResponse:
     """Mail a reset link. Response and timing do not reveal whether the address is known."""
-    post = get_post()
-    if post is None:
+    mail_queue = get_mail_queue()
+    if mail_queue is None:
         return back(FORGOT_PASSWORD, "no_mail")
     try:
         address = sessions.clean_email(email)
         await services.attempts.check_password_link(address.lower(), client_address(request))
-        await password_resets.request_link(services.database, post, email=address)
+        await password_resets.request_link(services.database, mail_queue, email=address)
     except InvalidInputError:
         return back(FORGOT_PASSWORD, "invalid_email")
     except TooManyAttemptsError:
@@ -107,7 +107,7 @@ async def reset_password(
     try:
         signed_in = await password_resets.reset_password(
             services.database,
-            get_post(),
+            get_mail_queue(),
             token=token,
             password=password,
             user_agent=user_agent(request),
@@ -136,7 +136,7 @@ async def change_password(
         await services.attempts.check_sign_in(person.email.lower(), client_address(request))
         await password_resets.change_password(
             services.database,
-            get_post(),
+            get_mail_queue(),
             person,
             current=current,
             password=password,

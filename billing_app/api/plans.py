@@ -23,19 +23,19 @@ async def current(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> dict[str, Any]:
     """The current plan, the account's numbers and its upcoming plans."""
-    found = await plans.read_current(services.database, actor, account_id, now)
-    if found.plan is None and not found.upcoming:
+    current_plan = await plans.read_current(services.database, actor, account_id, now)
+    if current_plan.plan is None and not current_plan.upcoming:
         raise NoPlanError
     return {
-        "account_id": found.account_id,
-        "plan": found.plan,
-        "executions_total": found.executions_total,
-        "executions_used": found.executions_used,
-        "executions_held": found.executions_held,
-        "executions_remaining": found.executions_remaining,
-        "period_end": found.period_end,
-        "upcoming": found.upcoming,
-        "overage": found.overage,
+        "account_id": current_plan.account_id,
+        "plan": current_plan.plan,
+        "executions_total": current_plan.executions_total,
+        "executions_used": current_plan.executions_used,
+        "executions_held": current_plan.executions_held,
+        "executions_remaining": current_plan.executions_remaining,
+        "period_end": current_plan.period_end,
+        "upcoming": current_plan.upcoming,
+        "overage": current_plan.overage,
     }
 
 

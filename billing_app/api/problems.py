@@ -61,7 +61,7 @@ class MethodNotAllowedError(BillingError):
 
 class UnexpectedError(BillingError):
     code = "unexpected"
-    title = "Something went wrong on our side"
+    title = "Internal server error"
 
 
 EDGE_STATUSES: Final[dict[type[BillingError], int]] = {

@@ -36,12 +36,12 @@ class RequestGuard:
 
 def duplicate_key() -> InvalidInputError:
     """Nothing tells which of two keys counts."""
-    return InvalidInputError("Send Idempotency-Key only once, not twice.", field="idempotency_key")
+    return InvalidInputError("Send Idempotency-Key only once.", field="idempotency_key")
 
 
 def duplicate_authorization() -> NotAuthenticatedError:
     """Nothing tells which of two callers is meant."""
-    return NotAuthenticatedError("Send Authorization only once, not twice.")
+    return NotAuthenticatedError("Send Authorization only once.")
 
 
 def _refusal(scope: Scope) -> BillingError | None:

@@ -6,7 +6,7 @@ DESCRIPTIONS: Final = {
     400: "Invalid or outdated signature, or not an event",
     401: "Authentication required",
     402: "Payment required: not enough executions, or the card was declined",
-    403: "Forbidden: another organization's, or the key lacks a scope",
+    403: "Forbidden: belongs to another organization, or the key lacks a scope",
     404: "Not found",
     409: "Conflict with the current state",
     413: "The request body is larger than 1 MB",

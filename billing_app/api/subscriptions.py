@@ -92,7 +92,7 @@ async def current(
 async def change(
     subscription_id: str, body: Change, services: ServicesNow, actor: ActorNow, now: Now
 ) -> SubscriptionView:
-    """Change the offer now, charged at once, or at the end of the period."""
+    """Change the offer now, charged immediately, or at the end of the period."""
     return await services.subscriptions.change(
         actor, subscription_id, offer_code=body.offer, when=body.when, now=now
     )
@@ -116,7 +116,7 @@ async def cancel(
     now: Now,
     when: Annotated[When, Query()] = When.PERIOD_END,
 ) -> SubscriptionView:
-    """Cancel at the end of the period, or at once."""
+    """Cancel at the end of the period, or immediately."""
     return await services.subscriptions.cancel(actor, subscription_id, when=when, now=now)
 
 
@@ -159,7 +159,7 @@ def _own_url(services: Services, url: str | None, *, field: str, default: str = 
     is_ours = given is not None and (given.scheme, given.netloc) == (own.scheme, own.netloc)
     if not is_ours or NOT_IN_URLS.search(url):
         raise InvalidInputError(
-            f"{field} must start with {own.scheme}://{own.netloc}, where people return to.",
+            f"{field} must start with {own.scheme}://{own.netloc}.",
             field=field,
         )
     return url

@@ -28,7 +28,7 @@ class SwitchOn(JsonBody):
 async def read(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> dict[str, TopUpView | None]:
-    """The account's auto top-up, or null when it is switched off."""
+    """The account's automatic top-up, or null when it is off."""
     return {"top_up": await services.top_ups.read(actor, account_id, now)}
 
 
@@ -36,7 +36,7 @@ async def read(
 async def switch_on(
     body: SwitchOn, services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> TopUpView:
-    """Switch auto top-up on, change it, or restart it after it was stopped."""
+    """Turn on the automatic top-up, change it, or restart it after it was stopped."""
     return await services.top_ups.switch_on(
         actor,
         account_id,
@@ -49,6 +49,6 @@ async def switch_on(
 
 @router.delete("", status_code=204)
 async def switch_off(services: ServicesNow, actor: ActorNow, account_id: AccountNow) -> Response:
-    """Switch auto top-up off. A purchase in progress still completes."""
+    """Turn off the automatic top-up. A purchase in progress still completes."""
     await services.top_ups.switch_off(actor, account_id)
     return Response(status_code=204)

@@ -111,7 +111,7 @@ class AdjustmentExceedsError(ConflictError):
 
 class EmailTakenError(ConflictError):
     code = "email_taken"
-    title = "An account with this e-mail address already exists"
+    title = "An account with this email address already exists"
 
 
 class DeniedError(BillingError):

@@ -22,7 +22,7 @@ class Mailer(Protocol):
         ...
 
 
-class Post(Protocol):
+class MailQueue(Protocol):
     """Queues mail in the transaction of `session`; it is sent soon after the commit."""
 
     async def password_link(self, session: AsyncSession, email: str) -> None:

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
 @app.command("create-organization")
 def create_organization(
     name: Annotated[str, typer.Argument(help="The organization's name.")],
-    executions: Annotated[int, typer.Option(help="Executions of its first paid plan.")],
+    executions: Annotated[int, typer.Option(help="Executions in its first paid plan.")],
 ) -> None:
     """Create an organization with a paid plan and print its id."""
     organization_id = look_after(
@@ -27,8 +27,8 @@ def create_organization(
 
 @app.command("add-plan")
 def add_plan(
-    organization: Annotated[str, typer.Argument(help="The organization's id.")],
-    executions: Annotated[int, typer.Option(help="Executions of the plan.")],
+    organization: Annotated[str, typer.Argument(help="The organization's ID.")],
+    executions: Annotated[int, typer.Option(help="Executions in the plan.")],
     name: Annotated[str, typer.Option(help="The plan's name.")] = "Contract",
 ) -> None:
     """Add a paid plan to the organization's queue and print its sequence number."""

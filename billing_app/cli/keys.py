@@ -19,7 +19,7 @@ def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[list[Scope], typer.Option(help="What the key may do. Repeatable.")],
     organization: Annotated[
-        str | None, typer.Option(help="Id of the organization that the key belongs to.")
+        str | None, typer.Option(help="ID of the organization that the key belongs to.")
     ] = None,
     platform: Annotated[
         bool, typer.Option("--platform", help="Make the key valid for all organizations.")
@@ -48,7 +48,9 @@ def create_key(
 
 @app.command("revoke")
 def revoke_key(
-    key_id: Annotated[int, typer.Argument(min=1, max=MAX_ID, help="Its number in `keys list`.")],
+    key_id: Annotated[
+        int, typer.Argument(min=1, max=MAX_ID, help="The number shown by `keys list`.")
+    ],
 ) -> None:
     """Revoke a key. Every process rejects it within 5 seconds."""
     revoked = look_after(
@@ -64,9 +66,9 @@ def revoke_key(
 def list_keys() -> None:
     """List keys, newest first, without their secrets."""
     keys = look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
-    for found in keys:
+    for key in keys:
         out.print(
-            f"{found.id}  {found.hint}…  {found.name}  {' '.join(found.scopes)}"
-            f"  {found.organization_id or 'platform'}  {'revoked' if found.revoked else 'active'}"
-            f"  {found.staff_role or ''}"
+            f"{key.id}  {key.hint}…  {key.name}  {' '.join(key.scopes)}"
+            f"  {key.organization_id or 'platform'}  {'revoked' if key.revoked else 'active'}"
+            f"  {key.staff_role or ''}"
         )

@@ -79,7 +79,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options of the whole command line."""
+    """Global options."""
 
 
 @app.command()
@@ -129,7 +129,7 @@ def seed(
 ) -> None:
     """Fill an empty database with demo data."""
     if not demo:
-        raise typer.BadParameter("Pass --demo: demo data is the only kind there is.")
+        raise typer.BadParameter("Pass --demo to confirm.")
     enter_demo()
     migrations.upgrade(resolve_database())
     out.print(run(_seed_demo))
@@ -166,10 +166,10 @@ def verify() -> None:
     from billing_app.billing.executions.verification import verify as find_differences
 
     differences = look_after(lambda services: find_differences(services.database))
-    for found in differences:
+    for difference in differences:
         out.print(
-            f"{found.account_id} {found.figure}, {found.row}:"
-            f" expected {found.expected}, found {found.actual}"
+            f"{difference.account_id} {difference.figure}, {difference.row}:"
+            f" expected {difference.expected}, found {difference.actual}"
         )
     if differences:
         raise typer.Exit(1)
@@ -178,7 +178,9 @@ def verify() -> None:
 
 @app.command()
 def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report differences without repairing them.")
+    ] = False,
 ) -> None:
     """Compare with the payment provider, report each difference and repair what is safe.
 
@@ -186,7 +188,7 @@ def reconcile(
     """
     from billing_app.payments.reconciliation import reconcile as compare
 
-    found = look_after(
+    differences = look_after(
         lambda services: compare(
             services.database,
             services.provider,
@@ -195,13 +197,13 @@ def reconcile(
             dry_run=dry_run,
         )
     )
-    for difference in found:
+    for difference in differences:
         about = f"{difference.account_id} {difference.what} {difference.provider_id}".strip()
         suffix = " (repaired)" if difference.healed else ""
         out.print(f"{about}: ours {difference.ours}, theirs {difference.theirs}{suffix}")
-    healed = sum(difference.healed for difference in found)
-    left = len(found) - healed
-    out.print(f"Differences: {len(found)} found, {healed} repaired, {left} left.")
+    healed = sum(difference.healed for difference in differences)
+    left = len(differences) - healed
+    out.print(f"Differences: {len(differences)} found, {healed} repaired, {left} left.")
     if left and not dry_run:
         raise typer.Exit(1)
 
@@ -209,16 +211,18 @@ def reconcile(
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="CSV file; each row is one execution.")],
-    organization: Annotated[str, typer.Option(help="Id of the organization to charge.")],
-    base_url: Annotated[str, typer.Option(help="Address of the API, like http://localhost:3000.")],
-    key: Annotated[str, typer.Option(help="A key with the scope executions.")],
+    organization: Annotated[str, typer.Option(help="ID of the organization to charge.")],
+    base_url: Annotated[
+        str, typer.Option(help="Address of the API, for example http://localhost:3000.")
+    ],
+    key: Annotated[str, typer.Option(help="API key with the scope executions.")],
     speed: Annotated[
         float | None,
         typer.Option(
             min=0.001, help="1 keeps the recorded pace, 10 is ten times faster (default: no waits)."
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Connections.")] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, max=512, help="Number of connections.")] = 32,
 ) -> None:
     """Consume one execution for each row of a file. Safe to stop and run again."""
     from billing_app.replay import ReplayStoppedError, Target

@@ -12,7 +12,7 @@ from billing_app.db.enums import StaffRole
 
 app = typer.Typer(no_args_is_help=True, help="Staff members and their roles.")
 
-ReasonOption = Annotated[str, typer.Option(help="For the audit log.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason for the audit log.")]
 
 
 @app.command("add")
@@ -21,7 +21,7 @@ def add_staff(
     role: Annotated[StaffRole, typer.Option()],
     reason: ReasonOption = "Added on the command line",
 ) -> None:
-    """Give somebody a role, or change it. Prints the password of a new user once."""
+    """Add a staff member or change their role. Prints a new user's password once."""
     added = look_after(
         lambda services: members.add_member(
             services.database, OperatorActor(), email=email, role=role, reason=reason, now=now()
@@ -36,12 +36,12 @@ def remove_staff(
     email: Annotated[str, typer.Argument()],
     reason: ReasonOption = "Removed on the command line",
 ) -> None:
-    """Remove a staff member at once; the last admin cannot be removed."""
+    """Remove a staff member. The last admin cannot be removed."""
 
     async def remove(services: Services) -> None:
-        found = await members.find_member(services.database, OperatorActor(), email=email)
+        member = await members.find_member(services.database, OperatorActor(), email=email)
         await members.remove_member(
-            services.database, OperatorActor(), user_id=found.user_id, reason=reason, now=now()
+            services.database, OperatorActor(), user_id=member.user_id, reason=reason, now=now()
         )
 
     look_after(remove)
@@ -49,8 +49,8 @@ def remove_staff(
 
 @app.command("list")
 def list_staff() -> None:
-    """Show everybody with a role."""
-    for found in look_after(
+    """List staff members and their roles."""
+    for member in look_after(
         lambda services: members.list_members(services.database, OperatorActor())
     ):
-        out.print(f"{found.email}  {found.role}  since {found.added_at:%Y-%m-%d}")
+        out.print(f"{member.email}  {member.role}  since {member.added_at:%Y-%m-%d}")

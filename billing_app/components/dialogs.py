@@ -41,13 +41,13 @@ MENU_OF_DIALOGS: Final = {"onCloseAutoFocus": rx.Var(LEAVE_TO_DIALOG)}
 
 
 def dialog(
-    *body: rx.Component, title: Text, words: Text, is_open: rx.Var[bool], on_close: Handler
+    *body: rx.Component, title: Text, text: Text, is_open: rx.Var[bool], on_close: Handler
 ) -> rx.Component:
     """A modal dialog; Escape closes it."""
     return rx.dialog.root(
         rx.dialog.content(
             rx.dialog.title(title, class_name="dialog-title"),
-            rx.dialog.description(words, class_name="dialog-text"),
+            rx.dialog.description(text, class_name="dialog-text"),
             *body,
             class_name="dialog",
             custom_attrs=GIVE_FOCUS_BACK,
@@ -57,9 +57,9 @@ def dialog(
     )
 
 
-def problem_in(said: Any) -> rx.Component:
-    """Why the action was refused, inside the dialog; `said` is the result of a StaffPage."""
-    return rx.cond(said.is_bad, notice(tone="bad", title=said.words, words=""))
+def problem_in(result: Any) -> rx.Component:
+    """Why the action was refused, inside the dialog; `result` is the result of a StaffPage."""
+    return rx.cond(result.is_bad, notice(tone="bad", title=result.text, text=""))
 
 
 def field(
@@ -94,7 +94,7 @@ def choice_field(
 
 
 def reason_field(
-    hint: Text = "The customer sees it in their history.",
+    hint: Text = "Visible to the customer.",
     *,
     value: Text | None = None,
     **attributes: Any,

@@ -9,14 +9,14 @@ from billing_app.components.numbers import Text, Tone
 
 
 def notice(
-    *, tone: Tone, title: Text, words: Text, actions: list[rx.Component] | None = None
+    *, tone: Tone, title: Text, text: Text, actions: list[rx.Component] | None = None
 ) -> rx.Component:
     """A message in a box; `tone` is "", "good", "warning" or "bad"."""
     return rx.el.div(
         _tone_icon(tone),
         rx.el.div(
             rx.el.p(title, class_name="notice-title"),
-            rx.el.p(words, class_name="notice-text"),
+            rx.el.p(text, class_name="notice-text"),
             class_name="notice-body",
         ),
         rx.el.div(*actions, class_name="notice-actions") if actions else rx.fragment(),
@@ -46,13 +46,13 @@ def dismiss_button(on_press: Any) -> rx.Component:
 
 
 def empty(
-    *, icon: str, title: Text, words: Text, action: rx.Component | None = None
+    *, icon: str, title: Text, text: Text, action: rx.Component | None = None
 ) -> rx.Component:
     """An empty state, with what would fill it."""
     return rx.el.div(
         rx.icon(icon, aria_hidden="true"),
         rx.el.p(title, class_name="empty-title"),
-        rx.el.p(words, class_name="empty-text"),
+        rx.el.p(text, class_name="empty-text"),
         rx.fragment() if action is None else rx.el.div(action, class_name="empty-action"),
         class_name="empty",
     )
@@ -65,7 +65,7 @@ def out_of_date(*, is_broken: rx.Var[bool], read_at: rx.Var[str]) -> rx.Componen
         notice(
             tone="warning",
             title=f"Out of date: last updated {read_at} UTC",
-            words="The server can't read newer data now. This page retries every few seconds.",
+            text="The server can't read newer data now. This page retries every few seconds.",
         ),
     )
 

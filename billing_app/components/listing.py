@@ -78,7 +78,7 @@ def listing(
         _tools(tools, paging) if tools else rx.fragment(),
         rx.cond(
             place.problem,
-            notice(tone="warning", title="This can't be shown", words=place.problem.to(str)),
+            notice(tone="warning", title="Invalid filter", text=place.problem.to(str)),
         ),
         rx.el.div(
             rx.cond(
@@ -122,7 +122,7 @@ def _nothing_matches(paging: Paging) -> rx.Component:
     return empty(
         icon="search-x",
         title="No matches",
-        words="Remove a filter or change your search.",
+        text="Remove a filter or change your search.",
         action=clear_button(paging),
     )
 
@@ -137,8 +137,8 @@ def _nothing_yet(paging: Paging) -> rx.Component:
     """An empty page with more to search."""
     return empty(
         icon="search",
-        title=f"Looked through {paging.place.examined} accounts, no match yet",
-        words="Keep searching to look through the rest.",
+        title=f"No match in {paging.place.examined} accounts so far",
+        text="Keep searching to check the rest.",
     )
 
 

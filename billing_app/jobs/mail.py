@@ -86,8 +86,8 @@ def register_queue() -> None:
     DBOS.register_queue(QUEUE, worker_concurrency=PARALLEL, polling_interval_sec=POLLING_SECONDS)
 
 
-class DbosPost:
-    """Implements billing's Post: a job for each mail, in the caller's transaction."""
+class DbosMailQueue:
+    """Implements billing's MailQueue: a job for each mail, in the caller's transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -119,10 +119,10 @@ class DbosPost:
         await session.run_sync(enqueue)
 
 
-def get_post() -> DbosPost | None:
+def get_mail_queue() -> DbosMailQueue | None:
     """This process's; None where no mail is sent."""
     services = get_services()
-    return DbosPost(webhooks.client(services.database.url)) if services.mailer else None
+    return DbosMailQueue(webhooks.client(services.database.url)) if services.mailer else None
 
 
 def _mailer() -> Mailer:

@@ -28,7 +28,7 @@ from billing_app.jobs import (
     webhooks,
 )
 from billing_app.jobs.pace import Pace
-from billing_app.logs import Seldom
+from billing_app.logs import Throttle
 from billing_app.settings import load_settings
 
 # One version for all releases: work that an older worker began goes on in a newer one.
@@ -47,7 +47,7 @@ TOP_UPS: Final = "top-up"
 COALESCE_SECONDS: Final = 1.0
 SECONDS_OF_MINUTE: Final = 60
 
-SELDOM: Final = Seldom()
+THROTTLE: Final = Throttle()
 
 log = structlog.get_logger(__name__)
 
@@ -178,7 +178,7 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
         "notification_coalesce_sec": COALESCE_SECONDS,
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
-    logging.getLogger("dbos").addFilter(SELDOM)
+    logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     DBOS.launch()
     for module in (webhooks, staff, mail, overage):

@@ -19,12 +19,10 @@ def auth_page(
 ) -> rx.Component:
     """A form that the browser posts itself, so that it works without scripts."""
     return auth_card(
-        rx.cond(AuthFormState.error != "", notice(tone="bad", title=AuthFormState.error, words="")),
+        rx.cond(AuthFormState.error != "", notice(tone="bad", title=AuthFormState.error, text="")),
         rx.cond(
             AuthFormState.success_title != "",
-            notice(
-                tone="good", title=AuthFormState.success_title, words=AuthFormState.success_text
-            ),
+            notice(tone="good", title=AuthFormState.success_title, text=AuthFormState.success_text),
         ),
         native_form(
             *fields,

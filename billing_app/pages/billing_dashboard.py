@@ -43,7 +43,7 @@ def _warning() -> rx.Component:
         notice(
             tone=rx.cond(balance.tone == "spent", "bad", "warning"),
             title=balance.warning_title,
-            words=balance.warning_text,
+            text=balance.warning_text,
             actions=[rx.link("See plans", href=routes.OVERVIEW, class_name="button")],
         ),
     )
@@ -90,7 +90,7 @@ def _balance() -> rx.Component:
             empty(
                 icon="package-open",
                 title="No plan yet",
-                words="Your remaining executions appear here once this account has a plan.",
+                text="Your remaining executions appear here once this account has a plan.",
             ),
         )
     )
@@ -126,7 +126,7 @@ def _chart() -> rx.Component:
             empty(
                 icon="chart-column",
                 title="No executions in the last 30 days",
-                words="The first one will appear here within seconds.",
+                text="The first one will appear here within seconds.",
             ),
         ),
         title="Executions per day",
@@ -147,7 +147,7 @@ def _events() -> rx.Component:
             when_empty=empty(
                 icon="activity",
                 title="No executions yet",
-                words="Your first execution will appear here within seconds.",
+                text="Your first execution will appear here within seconds.",
                 action=native_link(
                     "Open the API reference", href=routes.API_DOCS, class_name="button"
                 ),

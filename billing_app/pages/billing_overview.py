@@ -71,7 +71,7 @@ def _warning() -> rx.Component:
 def _message(message: Any, *actions: rx.Component) -> rx.Component:
     return rx.cond(
         message.title != "",
-        notice(tone=message.tone, title=message.title, words=message.text, actions=list(actions)),
+        notice(tone=message.tone, title=message.title, text=message.text, actions=list(actions)),
     )
 
 
@@ -93,7 +93,7 @@ def _plan() -> rx.Component:
             empty(
                 icon="package-open",
                 title="No plan yet",
-                words="Its details appear here once this account has a plan.",
+                text="Its details appear here once this account has a plan.",
             ),
         ),
         title=rx.cond(State.has_plan, plan.name, "Current plan"),
@@ -204,11 +204,11 @@ def _queue() -> rx.Component:
             empty(
                 icon="layers",
                 title="No plans queued",
-                words="Queued plans take over automatically, one after another.",
+                text="Queued plans appear here, in the order they take over.",
             ),
         ),
         title="What comes next",
-        note="When a plan is used up or ends, the next one takes over, even within a request",
+        note="When a plan is used up or ends, the next one takes over automatically",
     )
 
 
@@ -240,13 +240,13 @@ def _history() -> rx.Component:
     return card(
         table(
             "Plan history",
-            ("Plan", "Type", "State", "Used", "Executions", "Started (UTC)", "Ended (UTC)"),
+            ("Plan", "Type", "Status", "Used", "Executions", "Started (UTC)", "Ended (UTC)"),
             rows=State.history,
             row=_history_row,
             right=("Used", "Executions"),
-            wide_only=("Type", "State", "Used", "Started (UTC)", "Ended (UTC)"),
+            wide_only=("Type", "Status", "Used", "Started (UTC)", "Ended (UTC)"),
             when_empty=empty(
-                icon="history", title="No plans yet", words="Every plan stays listed here."
+                icon="history", title="No plans yet", text="Current and past plans appear here."
             ),
         ),
         pager(

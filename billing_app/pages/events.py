@@ -7,9 +7,9 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
 from billing_app.states.views import EventRow
 
-EVENT_HEADS = ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Left after")
-EVENT_HEADS_RIGHT = ("Executions", "Left after")
-EVENT_HEADS_WIDE_ONLY = ("User", "Kind", "Left after")
+EVENT_HEADS = ("Time (UTC)", "Workflow", "User", "Kind", "Executions", "Balance after")
+EVENT_HEADS_RIGHT = ("Executions", "Balance after")
+EVENT_HEADS_WIDE_ONLY = ("User", "Kind", "Balance after")
 
 
 def _workflow_cell(row: ObjectVar[EventRow]) -> rx.Component:

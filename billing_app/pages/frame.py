@@ -97,7 +97,7 @@ def _banner() -> rx.Component:
     )
     return rx.cond(
         banner.title != "",
-        notice(tone=banner.tone, title=banner.title, words=banner.text, actions=[pay, portal]),
+        notice(tone=banner.tone, title=banner.title, text=banner.text, actions=[pay, portal]),
     )
 
 
@@ -295,7 +295,7 @@ def unreadable(title: str) -> rx.Component:
             empty(
                 icon="cloud-off",
                 title="This page can't be loaded right now",
-                words="The server can't reach its database. Nothing is lost, and you are still"
+                text="The server can't reach its database. Nothing is lost, and you are still"
                 " signed in. This page retries every few seconds.",
             ),
             class_name="card",
@@ -312,13 +312,13 @@ def _no_account() -> rx.Component:
             empty(
                 icon="headset",
                 title="You have no account of your own",
-                words="You are signed in as staff. Your customers are in the staff console.",
+                text="You are signed in as staff. Your customers are in the staff console.",
                 action=rx.link("Open the staff console", href=routes.STAFF, class_name="button"),
             ),
             empty(
                 icon="users",
                 title="You have no account yet",
-                words="Ask the owner of your organization to add you as a member.",
+                text="Ask the owner of your organization to add you as a member.",
             ),
         ),
         class_name="card",

@@ -27,7 +27,7 @@ def offer_dialog() -> rx.Component:
         rx.cond(has_choices & (State.problem.title != ""), _problem()),
         dialog_foot(_dismiss(), _checkout(), rx.cond(has_choices, _confirm())),
         title=State.dialog.title,
-        words=rx.cond(has_choices, State.dialog.text, State.problem.text),
+        text=rx.cond(has_choices, State.dialog.text, State.problem.text),
         is_open=State.is_open,
         on_close=State.close,
     )
@@ -122,7 +122,7 @@ def _problem() -> rx.Component:
         ),
     )
     return rx.el.div(
-        notice(tone="bad", title=State.problem.title, words=State.problem.text, actions=[portal]),
+        notice(tone="bad", title=State.problem.title, text=State.problem.text, actions=[portal]),
         role="alert",
     )
 

@@ -112,7 +112,8 @@ def _dialogs() -> rx.Component:
                     "limit",
                     value=limit.value,
                     is_required=False,
-                    hint="Empty: only the plan's own limit applies. 0: stop when it is used up.",
+                    hint="Leave empty to use the plan's own limit. Enter 0 to stop when the plan"
+                    " is used up.",
                     input_mode="decimal",
                 ),
                 _problem(),
@@ -121,7 +122,7 @@ def _dialogs() -> rx.Component:
                 class_name="dialog-form",
             ),
             title="Spending limit",
-            words="Limits what you pay for executions beyond your plan in each period. It applies"
+            text="Limits what you pay for executions beyond your plan in each period. It applies"
             " right away; executions already running will finish.",
             is_open=Limits.is_open & (Limits.kind == LIMIT),
             on_close=Limits.close,
@@ -155,7 +156,7 @@ def _dialogs() -> rx.Component:
                 class_name="dialog-form",
             ),
             title="Automatic top-up",
-            words="The card on file is charged automatically, but never more than your limit per"
+            text="The card on file is charged automatically, but never more than your limit per"
             " calendar month.",
             is_open=Limits.is_open & (Limits.kind == TOP_UP),
             on_close=Limits.close,
@@ -171,7 +172,7 @@ def _problem() -> rx.Component:
     problem = Limits.problem
     return rx.cond(
         problem.title != "",
-        rx.el.div(notice(tone="bad", title=problem.title, words=problem.text), role="alert"),
+        rx.el.div(notice(tone="bad", title=problem.title, text=problem.text), role="alert"),
     )
 
 

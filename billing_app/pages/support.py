@@ -23,7 +23,7 @@ def support() -> rx.Component:
                 on_older=State.show_older_steps,
             ),
             title="Support activity",
-            note="Everything our support team did on this account, and why",
+            note="What our support team did on this account, and why",
             flush=True,
         ),
     )

@@ -41,7 +41,7 @@ def usage_stats() -> rx.Component:
             _range(),
             rx.cond(
                 State.range_problem != "",
-                notice(tone="warning", title="Invalid date range", words=State.range_problem),
+                notice(tone="warning", title="Invalid date range", text=State.range_problem),
             ),
             _totals(),
             _per_day(),
@@ -119,7 +119,7 @@ def _no_executions() -> rx.Component:
     return empty(
         icon="chart-column",
         title="No executions in this range",
-        words="Choose a longer range, or wait for the next execution.",
+        text="Choose a longer range, or wait for the next execution.",
     )
 
 
@@ -171,7 +171,7 @@ def _events() -> rx.Component:
                 when_empty=empty(
                     icon="search",
                     title=rx.cond(is_filtered, "No matching events", "No events in this range"),
-                    words=rx.cond(
+                    text=rx.cond(
                         is_filtered,
                         "Remove a filter or choose other days.",
                         "Choose other days, or wait for the next execution.",

@@ -8,9 +8,9 @@ from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 
 GENERAL: Final = "The bank declined the payment. Try another card, or contact your bank."
 CONFIRM: Final = (
-    "The bank asks you to confirm this card. Add it again at Stripe, or use another card."
+    "Your bank requires you to confirm this card. Add it again at Stripe, or use another card."
 )
-WORDS: Final = {
+MESSAGES: Final = {
     "insufficient_funds": "The card has insufficient funds.",
     "expired_card": "The card has expired.",
     "incorrect_cvc": "The card's security code is incorrect.",
@@ -18,7 +18,7 @@ WORDS: Final = {
     "lost_card": GENERAL,
     "stolen_card": GENERAL,
     "processing_error": "The bank could not process the payment. Try again in a moment.",
-    "card_velocity_exceeded": "The card has reached its limit. Try again later, or another card.",
+    "card_velocity_exceeded": "The card has reached its limit. Use another card or try later.",
     "authentication_required": CONFIRM,
     "subscription_payment_intent_requires_action": CONFIRM,
     "invoice_payment_intent_requires_action": CONFIRM,
@@ -28,5 +28,5 @@ WORDS: Final = {
 def declined(error: stripe.CardError) -> PaymentDeclinedError:
     decline_code = getattr(error.error, "decline_code", None) if error.error else None
     reason = decline_code or error.code or "generic_decline"
-    words = WORDS.get(reason) or WORDS.get(error.code or "") or GENERAL
-    return PaymentDeclinedError(reason=reason, words=words)
+    detail = MESSAGES.get(reason) or MESSAGES.get(error.code or "") or GENERAL
+    return PaymentDeclinedError(reason=reason, detail=detail)

@@ -26,9 +26,9 @@ MESSAGES: Final = {
     "link_over": "This link has expired: it was used, is older than an hour, or a newer link"
     " was opened. Ask for a new one.",
     "no_mail": "This site can't send email yet. Ask its administrator for a new password.",
-    "unreachable": "The server can't reach its database. Nothing was changed; try again shortly.",
-    "signed_out_here": "This browser is signed out. The server can't reach its database, where"
-    " the session will expire later.",
+    "unreachable": "The server can't reach its database. Nothing was changed. Try again shortly.",
+    "signed_out_here": "This browser is signed out. The server can't reach its database;"
+    " the session will expire there later.",
 }
 SUCCESSES: Final = {
     "mailed": (

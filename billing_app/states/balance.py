@@ -161,7 +161,7 @@ def _refusal(
             f"Executions continue within your spending limit: {cost} beyond your plan so far.",
         )
     if is_held:
-        until = "running ones finish and release what they did not use"
+        until = "running executions finish and release what they did not use"
         return "All executions are used or reserved", f"New executions are refused until {until}."
     title = "All executions are used"
     plan = current.plan

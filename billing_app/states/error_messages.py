@@ -19,7 +19,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     ),
     "same_offer": ("You are already on this plan", "There is nothing to change."),
     "change_loses_value": (
-        "What is left on your plan is worth more than the new price",
+        "The credit for your current plan exceeds the new price",
         "Change at the end of the period instead, so that nothing is lost.",
     ),
     "currency_differs": (
@@ -40,7 +40,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "An earlier request is still in progress",
         "Stripe has not answered it yet. We check automatically; try again in a few minutes.",
     ),
-    "sync_contended": ("This is being changed right now", "Check again in a moment."),
+    "sync_contended": ("Another change is in progress", "Check again in a moment."),
     "quote_outdated": (
         "The amounts have changed since you opened this",
         "Nothing was charged. Open the preview again to see the new amounts.",

@@ -168,7 +168,7 @@ def _nothing_follows(current: CurrentPlan, *, tops_up: bool) -> str:
     if len(plans) != 1 or is_refused or tops_up or _allows_overage(current):
         return ""
     when = "is used up or ends" if plans[0].ends_at else "is used up"
-    return f"No plan follows: when this one {when}, new executions are refused"
+    return f"No plan is queued. When this one {when}, new executions are refused"
 
 
 def _last_end(subscription: SubscriptionView, current: CurrentPlan, *, tops_up: bool) -> str:
@@ -230,12 +230,14 @@ def checkout_notice(
     if checkout.status is CheckoutStatus.OPEN:
         return Message(
             "",
-            "You left before paying",
+            "Checkout not completed",
             f"Nothing was charged. The checkout for {name} is still open.",
             url=checkout.url or "",
             url_label="Continue checkout",
         )
-    return Message("", "The checkout has ended", "Nothing was charged. Choose a plan to continue.")
+    return Message(
+        "", "The checkout is no longer open", "Nothing was charged. Choose a plan to continue."
+    )
 
 
 def _waits(name: str, current: CurrentPlan) -> bool:

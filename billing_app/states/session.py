@@ -39,26 +39,26 @@ START_AFRESH: Final = "window.sessionStorage.clear(); window.location.reload()"
 SENDS_ALL: Final = frozenset({CompileVars.HYDRATE, CompileVars.HYDRATE_AND_LOAD})
 
 
-class Silence:
-    """The database has left a question unanswered. For a while others are not asked: an event
-    would wait for the guard's answer and then for its own, while its page still says "Live"."""
+class CircuitBreaker:
+    """Opened by a query that timed out. While it is open, others fail without waiting: an event
+    would wait for the guard's query and then for its own, while its page still says "Live"."""
 
     until: float = 0.0
 
-    def begin(self) -> None:
+    def open(self) -> None:
         self.until = time.monotonic() + get_services().settings.page_retry_seconds
 
-    def refuse(self) -> None:
-        """Raises TimeoutError during the silence."""
+    def require_closed(self) -> None:
+        """Raises TimeoutError while it is open."""
         if time.monotonic() < self.until:
             raise TimeoutError
 
 
-_silence = Silence()
+_breaker = CircuitBreaker()
 
 
 def patience() -> asyncio.Timeout:
-    """Of one reading: a database that takes the question and never answers is not reachable."""
+    """The time limit of one read: a database that never answers counts as unreachable."""
     return asyncio.timeout(get_services().settings.page_patience_seconds)
 
 
@@ -97,16 +97,16 @@ class SessionState(rx.State):
         return session_token(self.router.headers.cookie)
 
     async def _visitor(self) -> Visitor | None:
-        """Raises TimeoutError when the database does not say who this is."""
+        """Raises TimeoutError when the database does not answer."""
         token = self._token()
         if not token:
             return None
-        _silence.refuse()
+        _breaker.require_closed()
         try:
             async with patience():
                 return await viewing.visit(_database(), token, datetime.now(UTC))
         except TimeoutError:
-            _silence.begin()
+            _breaker.open()
             raise
 
     async def _actor(self) -> PersonActor | None:

@@ -76,7 +76,7 @@ class SpendingLimitState(ActionMixin, SessionState):
             currency=currency,
             now=action.now,
         )
-        await self._finish(Message("good", "The spending limit is set", "It applies right away."))
+        await self._finish(Message("good", "Spending limit set", "It applies immediately."))
 
     async def _switch_on(self, action: Action, form: dict[str, Any]) -> None:
         services, code = get_services(), str(form.get("offer", ""))
@@ -90,12 +90,12 @@ class SpendingLimitState(ActionMixin, SessionState):
             monthly_cap_minor=_amount(str(form.get("cap", "")), currency),
             now=action.now,
         )
-        title = "The automatic top-up is on"
+        title = "Automatic top-up is on"
         await self._finish(Message("good", title, "You can turn it off at any time."))
 
     async def _switch_off(self, action: Action) -> None:
         await get_services().top_ups.switch_off(action.actor, action.account_id)
-        title = "The automatic top-up is off"
+        title = "Automatic top-up is off"
         await self._finish(Message("good", title, "Nothing more is bought automatically."))
 
 

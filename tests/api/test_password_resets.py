@@ -368,7 +368,7 @@ def test_cross_site_post_is_refused(
     signed_in(site, email)
 
 
-def test_without_mail_the_page_says_so(server: ApiServer) -> None:
+def test_page_says_when_mail_is_not_configured(server: ApiServer) -> None:
     answer = Browser(server.url).post(PASSWORD_RESETS, email="somebody@example.com")
     assert went_to(answer) == f"{FORGOT_PASSWORD}?error=no_mail"
 

@@ -138,14 +138,14 @@ def offer(database_url: str) -> dict[str, int]:
     return {"version": row[0], "offer": row[1]}
 
 
-async def test_it_stays_while_nothing_is_written(watched: Watched) -> None:
+async def test_version_is_stable_without_writes(watched: Watched) -> None:
     other = Watched(watched.services, watched.url, organization(watched.url, 5))
     await other.decide(other.ask(Mode.CONSUME, 1))
     await watched.decide(watched.ask(Mode.CHECK, 1))
     assert not await watched.changes()
 
 
-async def test_every_decision_that_writes_changes_it(watched: Watched) -> None:
+async def test_every_writing_decision_changes_the_version(watched: Watched) -> None:
     await watched.decide(watched.ask(Mode.CONSUME, 2))
     assert await watched.changes()
     event = watched.newest("execution_events")
@@ -162,14 +162,14 @@ async def test_every_decision_that_writes_changes_it(watched: Watched) -> None:
     assert await watched.changes()
 
 
-async def test_every_denial_changes_it(watched: Watched) -> None:
+async def test_every_denial_changes_the_version(watched: Watched) -> None:
     for workflow in ("", "", "report"):
         (denied,) = await watched.decide(watched.ask(Mode.CONSUME, 1_000, workflow))
         assert not isinstance(denied, Accepted)
         assert await watched.changes()
 
 
-async def test_what_is_used_and_given_back_at_once_changes_it(watched: Watched) -> None:
+async def test_use_and_immediate_refund_change_the_version(watched: Watched) -> None:
     """The balance is as before, and the day is not."""
     await watched.decide(watched.ask(Mode.CONSUME, 2))
     assert await watched.changes()
@@ -180,7 +180,7 @@ async def test_what_is_used_and_given_back_at_once_changes_it(watched: Watched) 
     assert await watched.changes()
 
 
-async def test_it_tells_whatever_the_hash_of_all_rows_tells(watched: Watched) -> None:
+async def test_version_changes_whenever_the_hash_of_all_rows_does(watched: Watched) -> None:
     """Daily usage is not read: no decision writes it without a plan."""
     chosen = random.Random(12)  # noqa: S311 - the same batches each time
     database, account_id = watched.services.database, watched.holder.account_id
@@ -200,7 +200,7 @@ async def test_it_tells_whatever_the_hash_of_all_rows_tells(watched: Watched) ->
 
 
 @pytest.mark.parametrize("table", BY_ROW_VERSION)
-async def test_whoever_writes_a_row_changes_it(
+async def test_every_row_write_changes_the_version(
     watched: Watched, offer: dict[str, int], table: str
 ) -> None:
     """No writer has to know of it: a row that is made, written as it was, or taken away, shows."""
@@ -218,7 +218,7 @@ async def test_whoever_writes_a_row_changes_it(
         watched.seen.append(await watched.version())
 
 
-async def test_a_blocked_account_changes_it(watched: Watched) -> None:
+async def test_blocking_an_account_changes_the_version(watched: Watched) -> None:
     with connect(watched.url) as connection:
         connection.execute(
             "UPDATE accounts SET blocked_at = now() WHERE id = %s",
@@ -227,7 +227,7 @@ async def test_a_blocked_account_changes_it(watched: Watched) -> None:
     assert await watched.changes()
 
 
-async def test_a_row_that_was_locked_or_rolled_back_does_not(watched: Watched) -> None:
+async def test_locks_and_rollbacks_do_not_change_the_version(watched: Watched) -> None:
     account = [watched.holder.account_number]
     with psycopg.connect(watched.url) as connection:
         connection.execute("SELECT FROM plans WHERE account_id = %s FOR UPDATE", account)
@@ -237,7 +237,7 @@ async def test_a_row_that_was_locked_or_rolled_back_does_not(watched: Watched) -
     assert not await watched.changes()
 
 
-async def test_a_new_day_changes_it(watched: Watched) -> None:
+async def test_new_day_changes_the_version(watched: Watched) -> None:
     account_id, now = watched.holder.account_id, datetime.now(UTC)
     database = watched.services.database
     versions = {
@@ -247,7 +247,9 @@ async def test_a_new_day_changes_it(watched: Watched) -> None:
     assert len(versions) == 3
 
 
-async def test_it_is_told_to_who_may_see_the_account(services: Services, database_url: str) -> None:
+async def test_only_those_who_may_see_the_account_read_its_version(
+    services: Services, database_url: str
+) -> None:
     account_id = ids.encode_account(organization(database_url, 5).account_number)
     with pytest.raises(AccountNotFoundError):
         await read_account_version(
@@ -255,7 +257,7 @@ async def test_it_is_told_to_who_may_see_the_account(services: Services, databas
         )
 
 
-def test_every_table_of_an_account_is_looked_at_or_need_not_be() -> None:
+def test_every_account_table_is_covered_or_exempt() -> None:
     tables = {
         name for name, table in SQLModel.metadata.tables.items() if "account_id" in table.columns
     }

@@ -104,7 +104,7 @@ async def test_staff_of_any_role_can_view_an_account_and_it_is_audited(
     assert isinstance(await seen_as(services, who.token, now), UserActor)
     assert entries(url, holder) == [
         ("view_as_customer", who.actor.actor_id, REASON, now),
-        ("end_view_as_customer", who.actor.actor_id, "Ended by the viewer.", now),
+        ("end_view_as_customer", who.actor.actor_id, "Ended by the staff member.", now),
     ]
     assert await end_view(services.database, who.actor, who.token, now) is None
     assert len(entries(url, holder)) == 2

@@ -98,12 +98,12 @@ def test_each_migration_can_be_taken_back(empty_database_url: str) -> None:
     migrations.require_current(empty_database_url)
 
 
-def test_an_empty_database_is_behind(empty_database_url: str) -> None:
+def test_empty_database_is_behind(empty_database_url: str) -> None:
     with pytest.raises(DatabaseBehindError, match=ADVICE):
         migrations.require_current(empty_database_url)
 
 
-def test_the_api_refuses_to_start_on_a_database_that_is_behind(empty_database_url: str) -> None:
+def test_api_refuses_an_outdated_database(empty_database_url: str) -> None:
     server = ApiServer(empty_database_url)
     try:
         with pytest.raises(AssertionError, match=ADVICE):
@@ -114,7 +114,7 @@ def test_the_api_refuses_to_start_on_a_database_that_is_behind(empty_database_ur
 
 
 @pytest.mark.parametrize("arguments", [["api", "--port", "1"], ["verify"], ["worker"]])
-def test_the_command_line_refuses_a_database_that_is_behind(
+def test_command_line_refuses_an_outdated_database(
     empty_database_url: str, arguments: list[str]
 ) -> None:
     done = subprocess.run(
@@ -142,7 +142,7 @@ def test_the_command_line_refuses_a_database_that_is_behind(
         "UPDATE offer_versions SET price_minor = 1",
     ],
 )
-def test_what_is_append_only_refuses_changes(
+def test_append_only_tables_refuse_changes(
     ledger: "psycopg.Connection[Any]", statement: str
 ) -> None:
     with pytest.raises(psycopg.IntegrityError, match="append-only"):
@@ -168,14 +168,14 @@ def test_what_is_append_only_refuses_changes(
         "source = 'sky'",
     ],
 )
-def test_a_plan_cannot_be_over_consumed_or_bent(
+def test_plan_cannot_be_over_consumed_or_made_inconsistent(
     ledger: "psycopg.Connection[Any]", change: str
 ) -> None:
     with pytest.raises(errors.CheckViolation):
         ledger.execute(f"UPDATE plans SET {change}")  # pyright: ignore[reportArgumentType, reportCallIssue]  # noqa: S608
 
 
-def test_a_plan_may_be_used_and_held_to_the_last_execution(
+def test_plan_can_be_used_and_reserved_to_the_last_execution(
     ledger: "psycopg.Connection[Any]",
 ) -> None:
     ledger.execute("UPDATE plans SET used = 6, held = 4")
@@ -194,7 +194,7 @@ def test_a_plan_may_be_used_and_held_to_the_last_execution(
         ("gift", 1, None),
     ],
 )
-def test_an_event_has_the_sign_of_its_kind(
+def test_event_sign_matches_its_kind(
     ledger: "psycopg.Connection[Any]", kind: str, executions: int, refers_to: int | None
 ) -> None:
     with pytest.raises(errors.CheckViolation):
@@ -248,7 +248,7 @@ def test_every_key_and_index_of_an_accounts_rows_is_led_by_the_account(
     assert sorted(row[1] for row in rows if row[2] != "account_id") == LOOK_UPS
 
 
-def test_a_year_of_days_is_read_from_the_key_alone(own_database_url: str) -> None:
+def test_year_of_days_is_read_from_the_index_alone(own_database_url: str) -> None:
     with connect(own_database_url) as connection:
         connection.execute(
             "INSERT INTO daily_usage (account_id, day, workflow, user_id, used, refunded)"

@@ -10,13 +10,13 @@ from billing_app import logs
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    logger, seldom = logging.getLogger("tests.seldom"), logs.Seldom()
+    logger, seldom = logging.getLogger("tests.seldom"), logs.Throttle()
     logger.addFilter(seldom)
     yield logger
     logger.removeFilter(seldom)
 
 
-def test_the_same_warning_comes_once_in_a_while(
+def test_repeated_warning_is_throttled(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for now in (0.0, 1.0, logs.SELDOM_SECONDS - 1, logs.SELDOM_SECONDS):
@@ -25,7 +25,7 @@ def test_the_same_warning_comes_once_in_a_while(
     assert caplog.messages == ["no database for queue staff"] * 2
 
 
-def test_another_warning_and_errors_are_not_held_back(
+def test_other_warnings_and_errors_are_not_throttled(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
     for workflow in ("one", "another"):

@@ -89,7 +89,7 @@ def _dbos(stop: threading.Event) -> Any:
     return SimpleNamespace(background_thread_stop_events=[stop], _background_jobs_stop_event=stop)
 
 
-def test_a_queue_looks_when_its_job_is_announced(resting: Pace, start: Start) -> None:
+def test_queue_polls_when_its_job_is_announced(resting: Pace, start: Start) -> None:
     mail, webhooks = start(f"{QUEUE_THREAD}mail"), start(f"{QUEUE_THREAD}webhooks")
     before, unconcerned = mail.rests(), webhooks.rests()
     resting.announce("mail")
@@ -98,9 +98,7 @@ def test_a_queue_looks_when_its_job_is_announced(resting: Pace, start: Start) ->
     assert webhooks.looks == unconcerned
 
 
-def test_what_is_announced_during_a_look_is_looked_at_next(
-    resting: Pace, stop: threading.Event
-) -> None:
+def test_job_announced_during_a_poll_is_polled_next(resting: Pace, stop: threading.Event) -> None:
     resting.rest("mail", stop, OWN_SECONDS)
     resting.announce("mail")
     began_at = time.monotonic()
@@ -108,7 +106,7 @@ def test_what_is_announced_during_a_look_is_looked_at_next(
     assert time.monotonic() - began_at < SOON_SECONDS
 
 
-def test_for_a_while_after_an_announcement_dbos_keeps_its_interval(
+def test_dbos_keeps_its_interval_after_an_announcement(
     monkeypatch: pytest.MonkeyPatch, resting: Pace, start: Start
 ) -> None:
     looker = start(f"{QUEUE_THREAD}mail")
@@ -118,7 +116,7 @@ def test_for_a_while_after_an_announcement_dbos_keeps_its_interval(
     looker.wait_for(before + 5)
 
 
-def test_it_keeps_it_while_nothing_can_be_heard(resting: Pace, start: Start) -> None:
+def test_interval_is_kept_while_the_listener_is_disconnected(resting: Pace, start: Start) -> None:
     looker = start(f"{QUEUE_THREAD}mail")
     before = looker.rests()
     resting.hear(is_heard=False)
@@ -129,14 +127,14 @@ def test_it_keeps_it_while_nothing_can_be_heard(resting: Pace, start: Start) -> 
     looker.wait_for(before + 1)
 
 
-def test_it_looks_by_itself_now_and_then(stop: threading.Event) -> None:
+def test_queue_polls_on_its_own_at_times(stop: threading.Event) -> None:
     pace = Pace(rest_seconds=0.1)
     pace.hear(is_heard=True)
     for _ in range(3):
         assert not pace.rest("mail", stop, OWN_SECONDS)
 
 
-def test_the_upkeep_rests_outside_its_transaction(resting: Pace, start: Start) -> None:
+def test_upkeep_waits_outside_its_transaction(resting: Pace, start: Start) -> None:
     assert resting is not None
     assert start(UPKEEP_THREAD, own_seconds=0.0).rests() <= 1
     start(UPKEEP_THREAD, own_seconds=OWN_SECONDS).wait_for(5)

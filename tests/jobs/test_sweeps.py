@@ -57,7 +57,7 @@ def test_sweeps_divide_a_minute() -> None:
         Settings(trial_plan_executions=1, public_org_id="public", sweep_seconds=7)
 
 
-async def test_an_account_is_announced_as_it_falls_below(
+async def test_account_below_threshold_is_announced(
     accounts: LowAccounts, watch: TopUpWatch
 ) -> None:
     await _spend(watch, 1, 2)
@@ -73,9 +73,7 @@ async def test_an_account_is_announced_as_it_falls_below(
     assert accounts.announced == [[1], [1, 2]]
 
 
-async def test_what_could_not_be_looked_at_is_looked_at_again(
-    accounts: LowAccounts, watch: TopUpWatch
-) -> None:
+async def test_failed_check_is_repeated(accounts: LowAccounts, watch: TopUpWatch) -> None:
     accounts.low, accounts.is_down = {1}, True
     await _spend(watch, 1)
     accounts.is_down = False
@@ -83,7 +81,7 @@ async def test_what_could_not_be_looked_at_is_looked_at_again(
     assert accounts.announced == [[1]]
 
 
-async def test_nothing_runs_while_nothing_is_spent(watch: TopUpWatch) -> None:
+async def test_no_check_runs_without_usage(watch: TopUpWatch) -> None:
     watch.spent([])
     assert watch._looking is None
     await watch.close()

@@ -127,7 +127,7 @@ def test_unusable_executions_are_not_called_used(
     assert (balance.warning_title, balance.warning_text) == (title, explained)
 
 
-def test_plan_awaiting_payment_is_not_said_to_take_over() -> None:
+def test_plan_awaiting_payment_does_not_promise_to_take_over() -> None:
     assert plan_row(NEXT).note == "Takes over automatically, period ends 17 December 2026"
     granted = replace(NEXT, source=PlanSource.STAFF_GRANT)
     assert plan_row(granted).note == "Takes over automatically, ends 17 December 2026"
@@ -166,9 +166,9 @@ def test_staff_list_bars_match_their_text(used: int, held: int) -> None:
         created_at=NOW,
     )
     line = customer_line(row)
-    assert line.left_percent == pytest.approx(share(line.left_words), abs=0.01)
-    assert line.left_words.startswith(f"{line.remaining} of {line.executions} ")
-    assert customer_line(replace(row, plan_name=None)).left_words == ""
+    assert line.left_percent == pytest.approx(share(line.remaining_text), abs=0.01)
+    assert line.remaining_text.startswith(f"{line.remaining} of {line.executions} ")
+    assert customer_line(replace(row, plan_name=None)).remaining_text == ""
 
 
 def expect_honest(bar: Locator) -> None:
@@ -219,11 +219,11 @@ def test_staff_see_what_is_left(open_context: OpenContext, running_app: RunningA
         expect_honest(bar)
         for path, table in (
             (routes.STAFF_CUSTOMERS, "Customers"),
-            (routes.STAFF, "Near their limit"),
+            (routes.STAFF, "Near limit"),
         ):
             page = open_console(open_context, running_app, path, size=size)
             row = page.get_by_role("row").filter(has_text=name)
-            bar = row.get_by_role("progressbar", name=f"Executions of {name} that are left")
+            bar = row.get_by_role("progressbar", name=f"Executions remaining: {name}")
             expect(bar).to_have_attribute("aria-valuetext", "100 of 1,000 left")
             expect(row.locator(".remaining-figure")).to_have_text("100")
             expect_honest(bar)

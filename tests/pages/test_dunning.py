@@ -46,7 +46,7 @@ def test_overdue_banner_stays_on_every_page_until_paid(
     expect(banner).to_be_hidden(timeout=TOLD_WITHIN_MS)
 
 
-def test_runs_are_refused_after_grace_and_the_card_can_be_changed(
+def test_executions_are_refused_after_grace_and_the_card_can_be_changed(
     open_context: OpenContext, running_app: RunningApp
 ) -> None:
     mary = new_customer(open_context, running_app)

@@ -145,7 +145,7 @@ def test_declined_checkout_can_be_left_and_paid_later(
     type_card(page, number, "Subscribe")
     expect(page.get_by_role("alert")).to_be_visible()
     page.goto(f"{routes.OVERVIEW}?checkout=left")
-    expect(page.get_by_text("You left before paying")).to_be_visible()
+    expect(page.get_by_text("Checkout not completed")).to_be_visible()
     expect(page.get_by_text("Nothing was charged.")).to_be_visible()
     page.get_by_role("button", name="Continue checkout: Starter").click()
     page.wait_for_url("**/checkout/**")

@@ -131,8 +131,8 @@ def checkout(
         ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
         ("done", checkout(CheckoutStatus.COMPLETE), "Your payment is being confirmed"),
         ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
-        ("left", checkout(CheckoutStatus.OPEN), "You left before paying"),
-        ("left", checkout(CheckoutStatus.EXPIRED), "The checkout has ended"),
+        ("left", checkout(CheckoutStatus.OPEN), "Checkout not completed"),
+        ("left", checkout(CheckoutStatus.EXPIRED), "The checkout is no longer open"),
         ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True, hours_ago=2), ""),
         ("", checkout(CheckoutStatus.OPEN), ""),
         ("done", None, ""),
@@ -180,7 +180,7 @@ def test_member_learns_who_can_pay() -> None:
     ("error", "charges", "said"),
     [
         (
-            PaymentDeclinedError(reason="x", words="No funds."),
+            PaymentDeclinedError(reason="x", detail="No funds."),
             True,
             "No funds. Nothing was charged.",
         ),

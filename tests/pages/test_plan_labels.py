@@ -74,7 +74,7 @@ def test_ended_plan_is_not_described_as_current(because: EndReason, period: str)
         (replace(PAID, period_end=END + timedelta(days=9)), "Ends 17 December 2026", "Ends"),
     ],
 )
-def test_renewing_plan_is_not_said_to_end(
+def test_renewing_plan_does_not_say_it_ends(
     subscription: SubscriptionView | None, foot: str, label: str
 ) -> None:
     found = current(0, 0)
@@ -108,11 +108,12 @@ def test_open_ended_period_has_no_bar() -> None:
     assert details.period_text == "Lasts until its executions are used"
 
 
-def test_fully_held_plan_refuses_new_runs() -> None:
+def test_fully_held_plan_refuses_new_executions() -> None:
     told = warning_of(current(29_000, 1_000), PACE, NOW)
     assert told.title == "All executions are used or reserved"
     assert told.text == (
-        "New executions are refused until running ones finish and release what they did not use."
+        "New executions are refused until running executions finish and release what they did not"
+        " use."
     )
     told = warning_of(replace(current(29_000, 1_000), overage=BEYOND), PACE, NOW)
     assert told.title == "All executions in your plans are used or reserved"
@@ -133,7 +134,7 @@ def test_refusal_names_what_ends_it(subscription: SubscriptionView | None, until
     assert (told.tone, told.text) == ("bad", f"New executions are refused until {until}.")
 
 
-NOTHING = "No plan follows: when this one is used up{}, new executions are refused"
+NOTHING = "No plan is queued. When this one is used up{}, new executions are refused"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ NOTHING = "No plan follows: when this one is used up{}, new executions are refus
         (None, holding(None), ""),
     ],
 )
-def test_what_follows_the_current_plan(
+def test_next_plan_after_the_current_one(
     subscription: SubscriptionView | None, found: CurrentPlan, said: str
 ) -> None:
     assert renewal_note(subscription, found, tops_up=False) == said

@@ -37,7 +37,7 @@ def test_search_open_grant_and_undo(open_context: OpenContext, running_app: Runn
     dialog.get_by_label("Reason").fill(WHY)
     dialog.get_by_role("button", name="Review").click()
     expect(dialog.locator("#consequence")).to_contain_text(
-        f"What is left rises from {before:,} to {before + 700:,}."
+        f"Remaining executions go from {before:,} to {before + 700:,}."
     )
     dialog.get_by_role("button", name="Grant executions").click()
     expect_said(page, "700 executions granted")
@@ -62,8 +62,8 @@ def test_refused_repair_explains_and_changes_nothing(
     page.get_by_role("menuitem", name="Grant executions").click()
     dialog = page.get_by_role("dialog")
     for executions, told in (
-        ("-5", "Enter a whole number above 0."),
-        ("99999999999999", "Enter a whole number above 0."),
+        ("-5", "Enter a whole number greater than 0."),
+        ("99999999999999", "Enter a whole number greater than 0."),
         ("5000", "The role support may move at most 1,000 executions at a time."),
     ):
         dialog.get_by_label("Executions").fill(executions)
@@ -83,18 +83,18 @@ def test_published_draft_is_shown_to_customers(
     page.get_by_role("link", name="New offer").click()
     page.get_by_label("Code").fill(code)
     page.get_by_label("Name", exact=True).fill("Team Nine")
-    page.get_by_label("Executions each time").fill("9000")
+    page.get_by_label("Executions included").fill("9000")
     page.get_by_label("Price", exact=True).fill("39.50")
     expect(page.locator("#preview")).to_contain_text("$39.50")
     expect(page.locator("#preview")).to_contain_text("9,000 executions")
     page.get_by_role("button", name="Save draft").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("A new size")
-    dialog.get_by_role("button", name="Save the draft").click()
+    dialog.get_by_role("button", name="Save draft").click()
     page.wait_for_url(f"**{routes.staff_offer(code)}")
     page.get_by_role("button", name="Publish").click()
     dialog.get_by_label("Reason").fill("A new size")
-    dialog.get_by_role("button", name="Publish this draft").click()
+    dialog.get_by_role("button", name="Publish draft").click()
     expect_said(page, "Version 1 is on sale.")
     expect(page.get_by_role("table", name="Versions")).to_contain_text("$39.50")
     mary = new_customer(open_context, running_app)
@@ -102,8 +102,8 @@ def test_published_draft_is_shown_to_customers(
     expect(mary.page.locator(".offer").filter(has_text="Team Nine")).to_be_visible()
     page.get_by_role("button", name="Archive").click()
     dialog.get_by_label("Reason").fill("Only a test")
-    dialog.get_by_role("button", name="Archive this offer").click()
-    expect_said(page, "It is no longer sold.")
+    dialog.get_by_role("button", name="Archive offer").click()
+    expect_said(page, "Offer archived.")
 
 
 def test_two_people_edit_the_same_draft(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -114,9 +114,9 @@ def test_two_people_edit_the_same_draft(open_context: OpenContext, running_app: 
         page.get_by_label("Description").fill(words)
         page.get_by_role("button", name="Save draft").click()
         page.get_by_role("dialog").get_by_label("Reason").fill("Better words")
-        page.get_by_role("dialog").get_by_role("button", name="Save the draft").click()
+        page.get_by_role("dialog").get_by_role("button", name="Save draft").click()
         if page is first:
-            expect_said(page, "The draft is saved.")
+            expect_said(page, "Draft saved.")
     changes = second.get_by_role("table", name="Changes")
     expect(changes).to_contain_text("Description")
     expect(changes).to_contain_text("For companies")
@@ -142,7 +142,7 @@ def test_view_as_customer_and_end_the_view(
         )
     page.goto(routes.OVERVIEW)
     expect(page.get_by_role("heading", name="Support activity")).to_be_visible()
-    expect(page.locator(".step").first).to_contain_text("Your pages were viewed, read only")
+    expect(page.locator(".step").first).to_contain_text("Your pages were viewed, read-only")
     expect(page.locator(".step").first).to_contain_text(WHY)
     page.goto(routes.DASHBOARD)
     expect(page.locator("#remaining")).to_be_visible()
@@ -153,7 +153,7 @@ def test_view_as_customer_and_end_the_view(
     expect(banner).to_be_hidden()
     page.get_by_role("tab", name="Audit").click()
     rows = page.get_by_role("table", name="Audit").get_by_role("row")
-    expect(rows.nth(1)).to_contain_text("Ended the view as customer")
+    expect(rows.nth(1)).to_contain_text("Stopped viewing as customer")
     expect(rows.nth(2)).to_contain_text(WHY)
 
 

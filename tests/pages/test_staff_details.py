@@ -24,7 +24,7 @@ def test_back_restores_the_form(open_context: OpenContext, running_app: RunningA
     desk.choose("Grant executions")
     desk.fill(Executions="500", Valid_through=last_day)
     for _ in range(2):
-        desk.review("A plan of 500 executions joins the queue, valid through")
+        desk.review("A plan of 500 executions is added to the queue, valid through")
         desk.dialog.get_by_role("button", name="Back").click()
         expect(desk.dialog.get_by_label("Executions")).to_have_value("500")
         expect(desk.dialog.get_by_label("Executions")).to_be_focused()
@@ -36,9 +36,9 @@ def test_back_restores_the_form(open_context: OpenContext, running_app: RunningA
     expect(desk.dialog.get_by_label("Reason")).to_have_value("")
     desk.page.keyboard.press("Escape")
     billing = open_desk(open_context, running_app, holder)
-    billing.choose("Block the account")
+    billing.choose("Block account")
     billing.fill()
-    billing.review("Every new run is refused")
+    billing.review("New executions are refused")
     expect(billing.dialog.locator("#consequence")).not_to_contain_text("0 reserved")
     billing.dialog.get_by_role("button", name="Back").click()
     expect(billing.dialog.get_by_label("Reason")).to_have_value(WHY)
@@ -51,9 +51,9 @@ def test_form_is_kept_when_confirming_is_refused(
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Adjust used executions")
-    desk.select("Direction", "Count more as used")
+    desk.select("Direction", "Increase used executions")
     desk.fill(Executions=str(MANY))
-    desk.review(f"Plan 1: used goes from 0 to {MANY}.")
+    desk.review(f"Plan 1: used executions go from 0 to {MANY}.")
     use(running_app, holder, 4)
     desk.dialog.get_by_role("button", name="Adjust used executions").click()
     expect(desk.dialog.locator(".notice.bad")).to_be_visible()
@@ -72,17 +72,20 @@ def test_trial_review_rejects_what_the_service_rejects(
     url = running_app.database_url
     holder = trial(url, person(url).user_id, MANY)
     desk = open_desk(open_context, running_app, holder)
-    desk.choose("Extend the trial")
-    expect(desk.dialog).to_contain_text("This trial has no end.")
+    desk.choose("Extend trial")
+    expect(desk.dialog).to_contain_text("This trial has no end date.")
     expect(desk.dialog.get_by_label("Valid through")).to_have_count(0)
     desk.fill(More_executions="7")
-    desk.review(f"The trial has {MANY + 7} executions instead of {MANY}")
+    desk.review(f"Trial executions go from {MANY} to {MANY + 7}")
     desk.page.keyboard.press("Escape")
     query = "UPDATE plans SET ends_at = now() + interval '3 days' WHERE account_id = %s"
     run(running_app, query, holder.account_number)
     today = datetime.now(UTC).date()
-    for days, told in ((-5, "The end must be within the next"), (1, "The trial is valid through")):
-        desk.choose("Extend the trial")
+    for days, told in (
+        (-5, "The end date must be within the next"),
+        (1, "The trial is already valid through"),
+    ):
+        desk.choose("Extend trial")
         desk.fill(Valid_through=(today + timedelta(days=days)).isoformat())
         desk.review()
         expect(desk.dialog.locator(".notice.bad")).to_contain_text(told)
@@ -123,9 +126,9 @@ def test_overdue_payment_is_explained(open_context: OpenContext, running_app: Ru
     desk = open_desk(open_context, running_app, holder)
     notice = desk.page.locator(".notice.bad")
     expect(notice).to_contain_text("A payment has been overdue since")
-    expect(notice).to_contain_text("runs go on until")
+    expect(notice).to_contain_text("Executions continue until")
     run(running_app, stop.format("-1 hour"), number)
-    expect(notice).to_contain_text("runs are refused since")
+    expect(notice).to_contain_text("New executions have been refused since")
 
 
 def test_disputed_payment_is_shown_until_decided(
@@ -138,15 +141,15 @@ def test_disputed_payment_is_shown_until_decided(
     expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Starter")
     expect(notices).to_have_count(0)
     dispute_id = dispute_payment(running_app, holder)
-    notice = notices.filter(has_text="$19.00 for Starter is disputed since")
+    notice = notices.filter(has_text="$19.00 for Starter has been disputed since")
     expect(notice).to_be_visible(timeout=TOLD_WITHIN_MS)
-    expect(notice).to_contain_text("the plan is suspended until the bank decides")
-    expect(notice).to_contain_text("Evidence is due at Stripe by")
+    expect(notice).to_contain_text("The plan is suspended until the bank decides")
+    expect(notice).to_contain_text("Submit evidence at Stripe by")
     expect(desk.page.locator(".title-row .badge").first).to_have_text("Disputed")
     plans = desk.page.get_by_role("table", name="Plans")
     expect(plans.get_by_role("row").nth(1)).to_contain_text("Suspended")
     with desk.page.context.expect_page() as opened:
-        notice.get_by_role("link", name="Payment at Stripe").click()
+        notice.get_by_role("link", name="View payment at Stripe").click()
     expect(opened.value.get_by_text("$19.00").first).to_be_visible()
     desk.show("Webhooks")
     received = desk.page.get_by_role("table", name="Webhooks")
@@ -169,7 +172,7 @@ def test_denials_are_shown_on_the_summary(
     run(running_app, query, holder.account_number)
     desk = open_desk(open_context, running_app, holder)
     row = desk.page.get_by_role("table", name="Refused").get_by_role("row").nth(1)
-    for told in ("Not enough left", "nightly", "12"):
+    for told in ("Not enough executions", "nightly", "12"):
         expect(row).to_contain_text(told)
 
 
@@ -209,7 +212,7 @@ def test_new_offer_does_not_preview_another(
     page.get_by_role("link", name="Offers").first.click()
     page.get_by_role("link", name="New offer").click()
     page.wait_for_url(f"**{routes.staff_offer(NEW)}")
-    expect(page.get_by_text("Nothing to see yet")).to_be_visible()
+    expect(page.get_by_text("No preview yet")).to_be_visible()
     expect(page.locator("#preview")).to_have_count(0)
 
 

@@ -189,7 +189,7 @@ def test_console_events_tell_customers_nothing(running_app: RunningApp, who: str
         (
             StaffCustomersState,
             "filter_by",
-            {"table": "customers", "name": "words", "value": "north"},
+            {"table": "customers", "name": "query", "value": "north"},
         ),
         (StaffCustomersState, "sort_by", {"table": "customers", "sort": "made"}),
         (StaffTeamState, "load", {}),

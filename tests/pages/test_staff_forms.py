@@ -29,7 +29,7 @@ def table_rows(page: Page, name: str) -> Locator:
 def expect_audited(page: Page, by: str, *words: str) -> None:
     """The newest entries of somebody, newest first."""
     page.goto(routes.STAFF_AUDIT)
-    page.get_by_label("Who").select_option(label=by)
+    page.get_by_label("Actor").select_option(label=by)
     for place, each in enumerate(words, 1):
         expect(table_rows(page, "Audit").nth(place)).to_contain_text(each)
         expect(table_rows(page, "Audit").nth(place)).to_contain_text(WHY)
@@ -59,7 +59,7 @@ def test_new_offer_is_previewed_once_complete(
 ) -> None:
     path = routes.staff_offer(NEW)
     page, _, _ = open_as(open_context, running_app, path, StaffRole.ADMIN)
-    expect(page.get_by_text("Nothing to see yet")).to_be_visible()
+    expect(page.get_by_text("No preview yet")).to_be_visible()
     expect(page.locator(".editor [aria-invalid=true], .notice.warning")).to_have_count(0)
     expect(page.locator("#preview")).to_have_count(0)
     page.get_by_label("Code", exact=True).fill("new-here")
@@ -81,13 +81,13 @@ def test_draft_errors_appear_below_their_fields(
         expect(page.locator("#offer-price-problem")).to_have_count(1 if is_wrong else 0)
     expect(price).to_have_accessible_description("")
     expect(preview).to_contain_text("$41.00")
-    page.get_by_label("When all are used").select_option(label="Continue at a price")
-    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    page.get_by_label("When used up").select_option(label="Charge overage")
+    expect(page.get_by_text("Not ready to publish")).to_be_visible()
     page.get_by_label("Overage price").fill("x")
     expect(page.get_by_label("Overage price")).to_have_accessible_description(
-        "The overage price: enter an amount such as 29.00."
+        "Overage price: enter an amount, for example 29.00."
     )
-    expect(page.get_by_text("This can't be sold yet")).to_have_count(0)
+    expect(page.get_by_text("Not ready to publish")).to_have_count(0)
 
 
 def test_edit_republish_archive_and_unarchive_an_offer(
@@ -98,25 +98,25 @@ def test_edit_republish_archive_and_unarchive_an_offer(
     page, name, _ = open_as(open_context, running_app, path, StaffRole.ADMIN)
     expect(table_rows(page, "Versions")).to_have_count(0)
     page.get_by_role("button", name="Publish", exact=True).click()
-    say_why(page, "Publish this draft")
+    say_why(page, "Publish draft")
     expect_said(page, "Version 1 is on sale.")
     page.get_by_label("Name", exact=True).fill(f"Team {code}")
     page.get_by_label("Price", exact=True).fill("41.00")
-    page.get_by_label("When all are used").select_option(label="Continue at a price")
-    expect(page.get_by_text("This can't be sold yet")).to_be_visible()
+    page.get_by_label("When used up").select_option(label="Charge overage")
+    expect(page.get_by_text("Not ready to publish")).to_be_visible()
     expect(page.get_by_role("button", name="Save draft")).to_be_disabled()
-    page.get_by_label("When all are used").select_option(label="Stop")
+    page.get_by_label("When used up").select_option(label="Stop")
     expect(page.locator("#preview")).to_contain_text("$41.00")
     expect(page.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
     page.get_by_role("button", name="Save draft").click()
-    say_why(page, "Save the draft")
-    expect_said(page, "The draft is saved. Nobody sees it until it is published.")
+    say_why(page, "Save draft")
+    expect_said(page, "Draft saved. Customers don't see it until it is published.")
     expect(page.locator(".title-row")).to_contain_text("Not published")
     mary = new_customer(open_context, running_app)
     offers = mary.page.locator(".offers")
     expect(offers).not_to_contain_text(f"Team {code}")
     page.get_by_role("button", name="Publish", exact=True).click()
-    say_why(page, "Publish this draft")
+    say_why(page, "Publish draft")
     expect_said(page, "Version 2 is on sale.")
     versions = table_rows(page, "Versions")
     expect(versions.filter(has_text="$41.00")).to_have_count(1)
@@ -124,17 +124,17 @@ def test_edit_republish_archive_and_unarchive_an_offer(
     mary.page.reload()
     expect(offers).to_contain_text(f"Team {code}")
     page.get_by_role("button", name="Archive", exact=True).click()
-    say_why(page, "Archive this offer")
-    expect_said(page, "It is no longer sold.")
+    say_why(page, "Archive offer")
+    expect_said(page, "Offer archived.")
     mary.page.reload()
     mary.page.locator(".offers").wait_for()
     expect(offers).not_to_contain_text(f"Team {code}")
     page.get_by_role("button", name="Unarchive").click()
-    say_why(page, "Sell this offer again")
-    expect_said(page, "It is unarchived.")
+    say_why(page, "Unarchive offer")
+    expect_said(page, "Offer unarchived.")
     page.get_by_role("button", name="Archive", exact=True).click()
-    say_why(page, "Archive this offer")
-    expect_said(page, "It is no longer sold.")
+    say_why(page, "Archive offer")
+    expect_said(page, "Offer archived.")
     expect_audited(
         page,
         name,
@@ -142,7 +142,7 @@ def test_edit_republish_archive_and_unarchive_an_offer(
         "Unarchived an offer",
         "Archived an offer",
         "Published an offer",
-        "Edited an offer's draft",
+        "Edited an offer draft",
     )
 
 
@@ -165,26 +165,24 @@ def test_member_is_added_promoted_and_removed(
     expect(member).to_contain_text("Support")
     member.get_by_role("button", name=f"Change role: {name}").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("The role is support now.")
-    dialog.get_by_label("Role").select_option(
-        label="Billing: grants, refunds, moves and stops plans"
-    )
+    expect(dialog).to_contain_text("Current role: support.")
+    dialog.get_by_label("Role").select_option(label="Billing: grant, refund, move and pause plans")
     say_why(page, "Change role")
-    expect_said(page, f"{name} has the role billing now.")
+    expect_said(page, f"{name} now has the role billing.")
     expect(member).to_contain_text("Billing")
     expect(theirs.locator(".side-row .badge")).to_have_text("Billing")
     member.get_by_role("button", name=f"Remove: {name}").click()
-    expect(dialog).to_contain_text("Their next click here is refused.")
+    expect(dialog).to_contain_text("They lose access immediately.")
     say_why(page, "Remove")
-    expect_said(page, f"{name} is no longer on the staff.")
+    expect_said(page, f"{name} was removed from staff.")
     expect(member).to_have_count(0)
     expect(theirs.get_by_role("heading", name="Not found")).to_be_attached()
     expect(theirs.locator(".console")).to_have_count(0)
     page.get_by_role("button", name="Add member").click()
     dialog.get_by_label("Email").fill(f"{user_id}@example.com")
-    dialog.get_by_label("Role").select_option(label="Support: reads everything, grants a little")
+    dialog.get_by_label("Role").select_option(label="Support: read everything, grant small amounts")
     say_why(page, "Add")
-    expect_said(page, "The staff member is added.")
+    expect_said(page, "Staff member added.")
     expect(member).to_contain_text("Support")
     expect(page.locator("#password")).to_have_count(0)
     theirs.reload()
@@ -194,7 +192,7 @@ def test_member_is_added_promoted_and_removed(
         admin,
         "Added a staff member",
         "Removed a staff member",
-        "Changed a role",
+        "Changed a staff role",
     )
 
 
@@ -206,7 +204,7 @@ def test_new_member_password_is_shown_once(
     page.get_by_role("button", name="Add member").click()
     page.get_by_role("dialog").get_by_label("Email").fill(email)
     say_why(page, "Add")
-    expect_said(page, "The staff member is added.")
+    expect_said(page, "Staff member added.")
     password = page.locator("#password").inner_text()
     page.reload()
     page.locator(".console h1").wait_for()
@@ -224,14 +222,14 @@ def test_new_member_password_is_shown_once(
 def test_dead_letter_is_replayed(open_context: OpenContext, running_app: RunningApp) -> None:
     event_id = dead_letter(running_app)
     page, name, _ = open_as(open_context, running_app, routes.STAFF_OPERATIONS, StaffRole.BILLING)
-    page.get_by_label("State").select_option(label="Dead letter")
+    page.get_by_label("Status").select_option(label="Dead letter")
     row = table_rows(page, "Webhooks").filter(has_text=event_id)
     expect(row).to_contain_text("It broke")
     row.get_by_role("button", name=f"Replay: {event_id}").click()
     say_why(page, "Replay the event")
     expect_said(page, "The event is being processed again.")
     expect(row).to_have_count(0)
-    page.get_by_label("State").select_option(label="All states")
+    page.get_by_label("Status").select_option(label="Any status")
     expect(row).to_contain_text("Processed")
     expect(row).not_to_contain_text("It broke")
     expect_audited(page, name, "Replayed a webhook")
@@ -245,22 +243,22 @@ def test_failed_reconciliation_is_retried(
         kind="status", when="before", method="GET", path="/v1/events", times=TRIES, status=503
     )
     page.get_by_role("tab", name="Reconciliation").click()
-    page.get_by_role("button", name="Compare now").click()
-    page.get_by_role("dialog").get_by_label("Then").select_option(label="Only report differences")
-    say_why(page, "Compare with Stripe")
-    expect_said(page, "The comparison is running; its results will appear here.")
+    page.get_by_role("button", name="Reconcile now").click()
+    page.get_by_role("dialog").get_by_label("Mode").select_option(label="Report differences only")
+    say_why(page, "Reconcile with Stripe")
+    expect_said(page, "Reconciliation is running. Its results will appear here.")
     page.get_by_role("tab", name="Jobs").click()
-    page.get_by_label("State").select_option(label="Failed")
+    page.get_by_label("Status").select_option(label="Failed")
     job = table_rows(page, "Jobs").filter(has_text="reconcile now").first
-    expect(job).to_contain_text("does not answer", timeout=JOB_WITHIN_MS)
+    expect(job).to_contain_text("is not responding", timeout=JOB_WITHIN_MS)
     running_app.sandbox.http.delete("/_sandbox/faults")
     job.get_by_role("button", name="Retry: reconcile now").click()
     say_why(page, "Retry the job")
     expect_said(page, "The job is running again.")
-    page.get_by_label("State").select_option(label="Finished")
+    page.get_by_label("Status").select_option(label="Finished")
     expect(job).to_contain_text("Finished", timeout=JOB_WITHIN_MS)
     page.get_by_role("tab", name="Reconciliation").click()
-    expect(table_rows(page, "Comparisons").nth(1)).to_contain_text("Report only")
+    expect(table_rows(page, "Reconciliations").nth(1)).to_contain_text("Report only")
     query = "SELECT count(*) FROM audit_entries WHERE action = 'retry_job' AND reason = %s"
     assert rows(running_app, query, WHY) != [(0,)]
-    expect_audited(page, name, "Retried a job", "Ran the reconciliation")
+    expect_audited(page, name, "Retried a job", "Ran a reconciliation")

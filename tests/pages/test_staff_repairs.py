@@ -25,7 +25,7 @@ def answer_to_a_run(app: RunningApp, holder: Holder) -> int:
     ).status_code
 
 
-def test_refund_one_run(open_context: OpenContext, running_app: RunningApp) -> None:
+def test_refund_an_event(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     event_id = use(running_app, holder, 4)
     desk = open_desk(open_context, running_app, holder)
@@ -35,28 +35,28 @@ def test_refund_one_run(open_context: OpenContext, running_app: RunningApp) -> N
     ledger.get_by_role("button", name=f"Refund: {event_id}").click()
     expect(desk.dialog.get_by_label("Event", exact=True)).to_have_value(event_id)
     desk.fill(Executions="3")
-    desk.review(f"Run of {WORKFLOW}", "3 executions go back to the plan that paid.")
-    desk.confirm("Refund one run", "3 executions given back. It is recorded in the audit log.")
+    desk.review(f"Event of {WORKFLOW}", "3 executions go back to the plan that was charged.")
+    desk.confirm("Refund an event", "3 executions refunded. Recorded in the audit log.")
     desk.expect_left(MANY - 1)
     expect(ledger.get_by_role("row").nth(1)).to_contain_text("Refund")
     expect(ledger.get_by_role("row").nth(2)).to_contain_text("3 of 4 refunded")
     scroll = desk.page.get_by_role("region", name="Ledger")
     assert scroll.evaluate("box => box.scrollWidth <= box.clientWidth")
-    desk.choose("Refund one run")
+    desk.choose("Refund an event")
     desk.fill(Event=event_id, Executions="2")
     desk.review()
-    refused = "Only 1 execution of this run can be refunded."
+    refused = "Only 1 execution of this event can be refunded."
     expect(desk.dialog.locator(".notice.bad")).to_contain_text(refused)
     expect(desk.page.locator(".notice.result")).to_have_count(0)
     desk.fill(Executions="")
-    desk.review("1 execution goes back to the plan that paid.")
-    desk.confirm("Refund one run", "1 execution given back.")
+    desk.review("1 execution goes back to the plan that was charged.")
+    desk.confirm("Refund an event", "1 execution refunded.")
     desk.expect_left(MANY)
     row = ledger.get_by_role("row").filter(has_text=event_id)
     expect(row.locator(".badge").last).to_have_text("Refunded")
     expect(row.get_by_role("button", name="Refund")).to_have_count(0)
-    desk.expect_entries("1 execution given back", "3 executions given back")
-    desk.expect_told(open_context, "1 execution given back")
+    desk.expect_entries("1 execution refunded", "3 executions refunded")
+    desk.expect_told(open_context, "1 execution refunded")
 
 
 def test_refund_a_failed_workflow(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -65,18 +65,18 @@ def test_refund_a_failed_workflow(open_context: OpenContext, running_app: Runnin
         use(running_app, holder, executions)
     use(running_app, holder, 5, workflow="fine")
     desk = open_desk(open_context, running_app, holder)
-    desk.choose("Refund the runs of a workflow")
+    desk.choose("Refund a workflow")
     desk.select("Workflow", WORKFLOW)
     now = datetime.now(UTC)
     span = [at.strftime("%Y-%m-%dT%H:%M") for at in (now - timedelta(hours=1), now + timedelta(1))]
     desk.dialog.get_by_label("From (UTC)").fill(span[0])
     desk.dialog.get_by_label("Before (UTC)").fill(span[1])
     desk.fill()
-    desk.review("2 runs with 7 executions are given back.", f"What is left is {MANY - 12} now")
-    desk.confirm("Refund the runs of a workflow", "7 executions given back for 2 runs of broken")
+    desk.review("2 events with 7 executions are refunded.", f"Remaining now: {MANY - 12}")
+    desk.confirm("Refund a workflow", "7 executions refunded for 2 events of broken")
     desk.expect_left(MANY - 5)
-    desk.expect_entries("7 executions given back for 2 runs of broken")
-    desk.expect_told(open_context, "7 executions given back for 2 runs of broken")
+    desk.expect_entries("7 executions refunded for 2 events of broken")
+    desk.expect_told(open_context, "7 executions refunded for 2 events of broken")
 
 
 def test_extend_a_trial(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -84,12 +84,12 @@ def test_extend_a_trial(open_context: OpenContext, running_app: RunningApp) -> N
     query = "UPDATE plans SET ends_at = now() + interval '3 days' WHERE account_id = %s"
     run(running_app, query, holder.account_number)
     desk = open_desk(open_context, running_app, holder)
-    desk.choose("Extend the trial")
+    desk.choose("Extend trial")
     last_day = datetime.now(UTC).date() + timedelta(days=10)
     desk.fill(More_executions="7", Valid_through=last_day.isoformat())
-    desk.review(f"The trial has {MANY + 7} executions instead of {MANY}", "It is valid through")
+    desk.review(f"Trial executions go from {MANY} to {MANY + 7}", "Valid through")
     end = last_day.isoformat()
-    desk.confirm("Extend the trial", f"Trial extended by 7 executions, valid through {end}")
+    desk.confirm("Extend trial", f"Trial extended by 7 executions, valid through {end}")
     desk.expect_left(MANY + 7)
     desk.expect_entries("Trial extended by 7 executions")
 
@@ -98,9 +98,11 @@ def test_adjust_used_executions(open_context: OpenContext, running_app: RunningA
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Adjust used executions")
-    desk.select("Direction", "Count more as used")
+    desk.select("Direction", "Increase used executions")
     desk.fill(Executions="3")
-    desk.review("Plan 1: used goes from 0 to 3.", f"{MANY - 3} are left instead of {MANY}")
+    desk.review(
+        "Plan 1: used executions go from 0 to 3.", f"Remaining in this plan: {MANY} → {MANY - 3}"
+    )
     desk.confirm("Adjust used executions", "Used executions corrected by +3")
     desk.expect_left(MANY - 3)
     desk.show("Ledger")
@@ -116,14 +118,14 @@ def test_pause_and_resume_a_plan(open_context: OpenContext, running_app: Running
     desk = open_desk(open_context, running_app, holder)
     desk.page.get_by_role("button", name="Pause: Plan 1").click()
     desk.fill()
-    desk.review(f"What the account can use falls from {MANY} to 0.")
-    desk.confirm("Pause a plan", "Plan 1 paused")
+    desk.review(f"Usable executions go from {MANY} to 0.")
+    desk.confirm("Pause plan", "Plan 1 paused")
     desk.expect_left(0)
     assert answer_to_a_run(running_app, holder) == 402
     desk.page.get_by_role("button", name="Resume: Plan 1").click()
     desk.fill()
-    desk.review(f"Plan 1 with {MANY} executions left may be used again.")
-    desk.confirm("Resume a plan", "Plan 1 resumed")
+    desk.review(f"Plan 1, with {MANY} executions left, can be used again.")
+    desk.confirm("Resume plan", "Plan 1 resumed")
     desk.expect_left(MANY)
     assert answer_to_a_run(running_app, holder) == 200
     desk.expect_entries("Plan 1 resumed", "Plan 1 paused")
@@ -133,10 +135,10 @@ def test_pause_and_resume_a_plan(open_context: OpenContext, running_app: Running
 def test_block_and_unblock_an_account(open_context: OpenContext, running_app: RunningApp) -> None:
     holder = organization(running_app.database_url, MANY)
     desk = open_desk(open_context, running_app, holder)
-    desk.choose("Block the account")
+    desk.choose("Block account")
     desk.fill()
-    desk.review("Every new run is refused", "Subscriptions are charged as before.")
-    desk.confirm("Block the account", "Account blocked")
+    desk.review("New executions are refused", "Subscriptions are still charged.")
+    desk.confirm("Block account", "Account blocked")
     expect(desk.page.locator(".page-head .badge").first).to_have_text("Blocked")
     notice = desk.page.locator(".notice.bad")
     expect(notice).to_contain_text("Blocked since")
@@ -144,10 +146,10 @@ def test_block_and_unblock_an_account(open_context: OpenContext, running_app: Ru
     expect(desk.page.locator(".figure-value").first).to_have_text(f"{MANY} · blocked")
     expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Plan 1")
     assert answer_to_a_run(running_app, holder) == 402
-    desk.choose("Unblock the account")
+    desk.choose("Unblock account")
     desk.fill()
-    desk.review(f"New runs are allowed again, on plans with {MANY} executions left.")
-    desk.confirm("Unblock the account", "Account unblocked")
+    desk.review(f"New executions are allowed again. {MANY} executions left.")
+    desk.confirm("Unblock account", "Account unblocked")
     desk.expect_left(MANY)
     expect(notice).to_have_count(0)
     assert answer_to_a_run(running_app, holder) == 200
@@ -163,13 +165,13 @@ def test_move_at_period_end_can_be_undone(
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Move to another offer")
     desk.select("Offer", "Growth, 30,000 executions")
-    desk.select("When", "When the period ends")
+    desk.select("When", "At the end of the period")
     desk.fill()
     desk.review("From Starter version 1 to Growth", "Nothing is charged now.")
-    desk.confirm("Move to another offer", "Moved from Starter to Growth when the period ends")
+    desk.confirm("Move to another offer", "Moved from Starter to Growth at the end of the period")
     desk.show("Billing")
     subscription = desk.page.get_by_role("table", name="Subscriptions").get_by_role("row").nth(1)
-    expect(subscription).to_contain_text("Becomes Growth")
+    expect(subscription).to_contain_text("Changes to Growth")
     desk.page.locator(".notice.result").get_by_role("button", name="Undo").click()
     expect(subscription).to_contain_text("Renews")
     desk.expect_entries("Undone: Moved from Starter to Growth", "Moved from Starter to Growth")
@@ -185,10 +187,10 @@ def test_immediate_move_is_charged_and_cannot_be_undone(
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Move to another offer")
     desk.select("Offer", "Growth, 30,000 executions")
-    desk.select("When", "Now: charges the card on file")
+    desk.select("When", "Now, charging the card on file")
     desk.fill()
-    desk.review("From Starter version 1 to Growth", "The card is charged $60.00 at once")
-    desk.confirm("Move to another offer", "Moved from Starter to Growth at once")
+    desk.review("From Starter version 1 to Growth", "The card is charged $60.00 now")
+    desk.confirm("Move to another offer", "Moved from Starter to Growth immediately")
     expect(desk.page.locator(".figure-value").nth(3)).to_have_text("Growth")
     expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Growth", timeout=20_000)
     desk.show("Billing")
@@ -197,8 +199,8 @@ def test_immediate_move_is_charged_and_cannot_be_undone(
     expect(invoices.nth(1)).to_contain_text("Paid")
     desk.page.locator(".notice.result").get_by_role("button", name="Undo").click()
     expect_said(desk.page, "The move has taken effect")
-    desk.expect_entries("Moved from Starter to Growth at once")
-    desk.expect_told(open_context, "Moved from Starter to Growth at once")
+    desk.expect_entries("Moved from Starter to Growth immediately")
+    desk.expect_told(open_context, "Moved from Starter to Growth immediately")
 
 
 def test_undo_a_repair_from_the_audit_log(
@@ -208,7 +210,7 @@ def test_undo_a_repair_from_the_audit_log(
     desk = open_desk(open_context, running_app, holder)
     desk.choose("Grant executions")
     desk.fill(Executions="7")
-    desk.review(f"What is left rises from {MANY} to {MANY + 7}.")
+    desk.review(f"Remaining executions go from {MANY} to {MANY + 7}.")
     desk.confirm("Grant executions", "7 executions granted")
     page = desk.page
     page.goto(routes.STAFF_AUDIT)
@@ -246,7 +248,7 @@ def test_sign_a_customer_out(open_context: OpenContext, running_app: RunningApp)
     desk.confirm("Sign out everywhere", "1 session ended.")
     expect(desk.page.get_by_text("Nobody is signed in")).to_be_visible()
     theirs.wait_for_url(f"**{routes.SIGN_IN}**")
-    desk.expect_entries("Signed somebody out everywhere")
+    desk.expect_entries("Signed a member out everywhere")
     query = "SELECT revoked_at IS NOT NULL FROM sessions WHERE user_id = %s"
     assert rows(running_app, query, owner) == [(True,)]
 
@@ -283,7 +285,7 @@ def test_admin_repair_of_own_account_is_marked_in_the_audit_log(
     desk = own_desk(open_context, running_app, StaffRole.ADMIN)
     desk.choose("Grant executions")
     desk.fill(Executions="7")
-    desk.review("This is your own account; the audit log marks the entry.")
+    desk.review("This is your own account. The audit log will flag this entry.")
     desk.confirm("Grant executions", "7 executions granted")
     desk.expect_left(MANY + 7)
     desk.expect_entries("Own account")

@@ -55,18 +55,18 @@ def test_immediate_move_charges_the_reviewed_amount(
     dialog = review_move(page, "growth", "period_end")
     told = dialog.locator("#consequence")
     expect(told).to_contain_text("Nothing is charged now.")
-    expect(told).to_contain_text("The next invoice, on ")
+    expect(told).to_contain_text("Next invoice on ")
     expect(told).to_contain_text("$79.00")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     dialog = review_move(page, "growth", "now")
-    expect(told).to_contain_text("The card is charged $60.00 at once")
+    expect(told).to_contain_text("The card is charged $60.00 now")
     expect(told).to_contain_text("\N{MINUS SIGN}$19.00")
-    expect(told).to_contain_text("5,000 executions left of this period end with it.")
+    expect(told).to_contain_text("5,000 executions left in this period are forfeited.")
     assert grave_violations(page, within="[role=dialog]") == []
     picture(page, "move-review")
     dialog.get_by_role("button", name="Move to another offer").click()
-    expect_said(page, "Moved from Starter to Growth at once")
+    expect_said(page, "Moved from Starter to Growth immediately")
     due = mary.rows(
         "SELECT amount_due_minor, amount_paid_minor FROM invoices WHERE account_id = %s"
         " ORDER BY issued_at DESC, amount_due_minor DESC LIMIT 1"
@@ -88,14 +88,14 @@ def test_unknown_charge_cannot_be_confirmed(
     running_app.sandbox.fault(kind="status", path="/v1/*", times=MANY, status=503)
     dialog = review_move(page, "growth", "now")
     expect(dialog).to_contain_text(
-        "Stripe does not answer, so nobody can say what this would charge.", timeout=SLOW_MS
+        "Stripe is not responding, so the charge can't be calculated.", timeout=SLOW_MS
     )
     expect(dialog.locator("#consequence")).to_have_count(0)
     expect(dialog.get_by_role("button", name="Move to another offer")).to_have_count(0)
     running_app.sandbox.http.delete("/_sandbox/faults")
     dialog.get_by_role("button", name="Review").click()
     expect(dialog.locator("#consequence")).to_contain_text(
-        "The card is charged $60.00 at once", timeout=TOLD_WITHIN_MS
+        "The card is charged $60.00 now", timeout=TOLD_WITHIN_MS
     )
 
 
@@ -119,7 +119,7 @@ def test_range_refund_states_what_it_refunds(
     path = routes.staff_customer(str(events[0]["account_id"]))
     page = open_console(open_context, running_app, path, size=size, scheme=scheme)
     page.get_by_role("button", name="Actions").click()
-    page.get_by_role("menuitem", name="Refund the runs of a workflow").click()
+    page.get_by_role("menuitem", name="Refund a workflow").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Workflow").select_option(workflow)
     now = datetime.now(UTC)
@@ -128,20 +128,20 @@ def test_range_refund_states_what_it_refunds(
     dialog.get_by_label("Reason").fill(WHY)
     dialog.get_by_role("button", name="Review").click()
     told = dialog.locator("#consequence")
-    expect(told).to_contain_text("3 runs with 11 executions are given back.")
-    expect(told).to_contain_text("1 execution of these runs was already refunded.")
-    expect(told).to_contain_text("1 run in this range was already refunded.")
+    expect(told).to_contain_text("3 events with 11 executions are refunded.")
+    expect(told).to_contain_text("1 execution of these events was already refunded.")
+    expect(told).to_contain_text("1 event in this range was already refunded.")
     picture(page, f"range-review-{scheme}")
-    dialog.get_by_role("button", name="Refund the runs of a workflow").click()
-    expect_said(page, f"11 executions given back for 3 runs of {workflow}.")
-    expect_said(page, "1 run in this range was already refunded.")
+    dialog.get_by_role("button", name="Refund a workflow").click()
+    expect_said(page, f"11 executions refunded for 3 events of {workflow}.")
+    expect_said(page, "1 event in this range was already refunded.")
     picture(page, f"range-done-{scheme}")
     page.get_by_role("button", name="Actions").click()
-    page.get_by_role("menuitem", name="Refund the runs of a workflow").click()
+    page.get_by_role("menuitem", name="Refund a workflow").click()
     dialog.get_by_label("Workflow").select_option(workflow)
     dialog.get_by_label("From (UTC)").fill(f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}")
     dialog.get_by_label("Before (UTC)").fill(f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M}")
     dialog.get_by_label("Reason").fill(WHY)
     dialog.get_by_role("button", name="Review").click()
-    expect(dialog).to_contain_text("4 runs in this range were already refunded.")
+    expect(dialog).to_contain_text("4 events in this range were already refunded.")
     expect(told).to_have_count(0)

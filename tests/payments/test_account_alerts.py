@@ -128,7 +128,7 @@ async def test_card_on_file_is_charged_only_with_consent(
 
 
 @pytest.mark.parametrize("role", ["owner", "billing_admin", "member"])
-async def test_only_managers_manage_and_members_see_who_they_are(
+async def test_only_managers_manage_and_members_see_who_can(
     harness: BillingHarness, role: str
 ) -> None:
     user_id = factories.member(harness.url, harness.holder.organization_id, role)

@@ -110,7 +110,7 @@ async def test_move_is_scheduled_for_period_end(
     history = await read_account_history(
         harness.services.database, OPERATOR, harness.holder.account_id
     )
-    assert history.items[0].what == "Moved from Starter to Starter when the period ends"
+    assert history.items[0].what == "Moved from Starter to Starter at the end of the period"
 
 
 async def test_scheduled_move_is_withdrawn(harness: BillingHarness, billing: StaffActor) -> None:
@@ -160,7 +160,7 @@ async def test_declined_card_undoes_the_move(harness: BillingHarness, billing: S
         await move(harness, billing, "growth", when=When.NOW)
     assert (await harness.live()).offer.code == "starter"
     assert await entries(harness) == [
-        ("undo", "The payment provider refused: The payment was declined"),
+        ("undo", "The payment provider refused the request: The payment was declined"),
         ("move_offer", WHY),
     ]
 

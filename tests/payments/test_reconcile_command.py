@@ -20,7 +20,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-async def test_one_run_brings_database_in_line_with_stripe(harness: BillingHarness) -> None:
+async def test_one_run_syncs_the_database_with_stripe(harness: BillingHarness) -> None:
     type_card((await harness.begin("starter")).checkout_url)
     told = reconcile(harness, "--dry-run")
     lines = told.stdout.strip().splitlines()
@@ -96,7 +96,7 @@ async def test_stripe_outage_is_reported_in_plain_words(harness: BillingHarness)
     harness.sandbox.fault(kind="status", status=503, path="/v1/*", times=100)
     done = reconcile(harness)
     assert done.returncode == 2
-    assert "does not answer" in done.stderr
+    assert "is not responding" in done.stderr
 
 
 def test_missing_key_is_reported(own_database_url: str) -> None:

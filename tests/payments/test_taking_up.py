@@ -12,7 +12,7 @@ import pytest
 
 from billing_app.db.engine import Database
 from billing_app.jobs import webhooks
-from billing_app.jobs.mail import DbosPost
+from billing_app.jobs.mail import DbosMailQueue
 from billing_app.jobs.pace import LIVELY_SECONDS
 from tests.factories import connect, person
 from tests.payments.billing_harness import BillingHarness, accepted, type_card, until
@@ -34,7 +34,7 @@ def site(harness: BillingHarness, tmp_path: Path) -> Iterator[AppProcesses]:
     running.stop()
 
 
-def test_what_is_announced_is_taken_up_at_once(
+def test_announced_work_starts_immediately(
     harness: BillingHarness, site: AppProcesses, tmp_path: Path
 ) -> None:
     _start_worker(site, poll_seconds=600, sweep_seconds=60)
@@ -52,7 +52,7 @@ def test_what_is_announced_is_taken_up_at_once(
     until(lambda: list((tmp_path / "mail").glob("*.eml")), ANNOUNCED_WITHIN_SECONDS)
 
 
-def test_what_nobody_heard_of_is_found(
+def test_missed_announcement_is_found_by_a_sweep(
     harness: BillingHarness, site: AppProcesses, tmp_path: Path
 ) -> None:
     _start_worker(site, poll_seconds=2, sweep_seconds=3)
@@ -70,7 +70,7 @@ def test_what_nobody_heard_of_is_found(
     until(lambda: harness.rows(PACKS), FOUND_WITHIN_SECONDS)
 
 
-async def test_what_is_announced_to_several_workers_is_bought_once(
+async def test_top_up_announced_to_several_workers_is_bought_once(
     harness: BillingHarness, site: AppProcesses
 ) -> None:
     _start_worker(site, poll_seconds=600, sweep_seconds=60)
@@ -133,7 +133,7 @@ def _enqueue_mail_in(harness: BillingHarness) -> None:
     async def enqueue() -> None:
         database = Database(harness.url)
         async with database.transaction() as session:
-            await DbosPost(webhooks.client(harness.url)).password_link(session, email)
+            await DbosMailQueue(webhooks.client(harness.url)).password_link(session, email)
         await database.dispose()
 
     asyncio.run(enqueue())

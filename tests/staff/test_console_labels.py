@@ -22,7 +22,7 @@ AT = datetime(2026, 11, 26, 11, 12, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("accounts", "owed", "said"),
     [
-        (0, [], "nobody owes anything"),
+        (0, [], "no payments overdue"),
         (1, [Money("USD", 7_900, 1)], "account owes $79.00"),
         (2, [Money("USD", 7_900, 1), Money("EUR", 500, 1)], "accounts owe $79.00, €5.00"),
     ],
@@ -32,7 +32,7 @@ def test_owed_note(accounts: int, owed: list[Money], said: str) -> None:
 
 
 def test_near_limit_note() -> None:
-    assert near_note(0, None) == "not checked by a worker yet"
+    assert near_note(0, None) == "not calculated yet"
     assert near_note(1, AT) == "account has used 80% or more, as of 11:12 UTC"
     assert near_note(0, AT) == "accounts have used 80% or more, as of 11:12 UTC"
 
@@ -52,11 +52,11 @@ def test_days_between(first: date, last: date, said: str) -> None:
 @pytest.mark.parametrize(
     ("plan", "dates"),
     [
-        ({}, "Not begun, ends 17 Dec 2026"),
-        ({"ends_at": None}, "Not begun, no end"),
-        ({"ended_at": BEGAN}, "Not begun, ended 23 Nov 2026"),
+        ({}, "Not started, ends 17 Dec 2026"),
+        ({"ends_at": None}, "Not started, no end date"),
+        ({"ended_at": BEGAN}, "Not started, ended 23 Nov 2026"),
         ({"began_at": BEGAN}, "23 Nov \N{EN DASH} 17 Dec 2026"),
-        ({"began_at": BEGAN, "ends_at": None}, "From 23 Nov 2026, no end"),
+        ({"began_at": BEGAN, "ends_at": None}, "Since 23 Nov 2026, no end date"),
         ({"began_at": BEGAN, "ended_at": BEGAN}, "23 Nov 2026"),
     ],
 )

@@ -149,7 +149,7 @@ async def test_other_account_shows_no_dispute(harness: BillingHarness) -> None:
         await harness.services.disputes.read(holder, harness.holder.account_id, harness.now)
 
 
-async def test_alert_names_what_other_plans_still_give(harness: BillingHarness) -> None:
+async def test_alert_names_executions_left_in_other_plans(harness: BillingHarness) -> None:
     type_card((await harness.begin("pack")).checkout_url)
     await harness.deliver()
     await disputed(harness)
@@ -157,29 +157,37 @@ async def test_alert_names_what_other_plans_still_give(harness: BillingHarness) 
         harness.services.database, SUPPORT, harness.holder.account_id, harness.now
     )
     (line,) = dispute_lines(await read(harness), stop, harness.now)
-    assert line.title.startswith("$19.00 for Starter is disputed since ")
-    assert line.title.endswith("the plan is suspended until the bank decides.")
-    assert line.words.startswith("Evidence is due at Stripe by ")
-    assert line.words.endswith("Other plans still give 10,000 executions.")
+    assert line.title.startswith("$19.00 for Starter has been disputed since ")
+    assert line.title.endswith("The plan is suspended until the bank decides.")
+    assert line.text.startswith("Submit evidence at Stripe by ")
+    assert line.text.endswith("Other plans still have 10,000 executions.")
 
 
 @pytest.mark.parametrize(
     ("dispute", "title", "told"),
     [
-        (SHOWN, "the plan is suspended", "Evidence is due at Stripe by 27 Nov 2026, 09:30 UTC"),
-        (replace(SHOWN, evidence_due_at=AT), "the plan is suspended", "Evidence was due by"),
-        (replace(SHOWN, evidence_due_at=None), "the plan is suspended", "Stripe says until when"),
-        (replace(SHOWN, is_answered=True), "the plan is suspended", "Evidence was sent"),
-        (replace(SHOWN, stops_plan=False), "the plan had already ended", "Evidence is due"),
-        (replace(SHOWN, plan_name="", stops_plan=False), "no plan depends on it", "Evidence is"),
+        (SHOWN, "The plan is suspended", "Submit evidence at Stripe by 27 Nov 2026, 09:30 UTC"),
+        (replace(SHOWN, evidence_due_at=AT), "The plan is suspended", "Evidence was due by"),
+        (
+            replace(SHOWN, evidence_due_at=None),
+            "The plan is suspended",
+            "See Stripe for the evidence",
+        ),
+        (replace(SHOWN, is_answered=True), "The plan is suspended", "Evidence submitted"),
+        (replace(SHOWN, stops_plan=False), "The plan had already ended", "Submit evidence"),
+        (
+            replace(SHOWN, plan_name="", stops_plan=False),
+            "No plan depends on it",
+            "Submit evidence",
+        ),
     ],
 )
 def test_dispute_wording(dispute: Dispute, title: str, told: str) -> None:
     stop = Stop(StopKind.DISPUTED, "Starter", AT, True, 0, "", "", 5)
     (line,) = dispute_lines([dispute], stop, AT + timedelta(days=1))
     assert title in line.title
-    assert line.words.startswith(told)
-    assert line.words.endswith("give 5 executions.") is dispute.stops_plan
+    assert line.text.startswith(told)
+    assert line.text.endswith("have 5 executions.") is dispute.stops_plan
 
 
 def test_decision_stays_despite_event_of_same_second() -> None:

@@ -25,7 +25,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
-async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff) -> None:
+async def test_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff) -> None:
     support = staff[StaffRole.SUPPORT]
     before = customer.figures()
     entry = await carry_out(
@@ -68,7 +68,7 @@ async def test_a_grant_is_a_plan_until_it_ends(customer: Customer, staff: Staff)
     await customer.agrees()
 
 
-async def test_a_grant_without_an_end_is_used_after_what_was_bought(
+async def test_grant_without_end_is_used_after_bought_plans(
     customer: Customer, staff: Staff
 ) -> None:
     await carry_out(

@@ -56,7 +56,7 @@ async def test_reason_when_no_plan_is_usable(
     change(staff_url, holder, 2, starts_at=PAST, name="Second", **last)
     line = customer_line(await found(staff_services, holder))
     assert (line.plan, (line.status, line.tone)) == ("Second", status)
-    assert line.left_words == (f"{left} left" if left else "")
+    assert line.remaining_text == (f"{left} left" if left else "")
     assert line.meter_tone == ("spent" if left else "")
 
 
@@ -85,7 +85,7 @@ async def test_account_without_plans(staff_services: Services, staff_url: str) -
     )
     current = await read_current(staff_services.database, OPERATOR, holder.account_id, NOW)
     head = customer_head(identity, current, Pace(0, None, None), None, NOW)
-    assert (head.status, head.plan, head.plan_note) == ("No plan", "None", "None has started yet")
+    assert (head.status, head.plan, head.plan_note) == ("No plan", "None", "None started yet")
 
 
 async def test_future_plan_is_not_the_last_plan(staff_services: Services, staff_url: str) -> None:
@@ -95,7 +95,7 @@ async def test_future_plan_is_not_the_last_plan(staff_services: Services, staff_
         assert (line.plan, line.status, line.remaining) == ("", "No plan", "")
 
 
-@pytest.mark.parametrize(("used", "status"), [(3, "Beyond the plan"), (10, "Used up")])
+@pytest.mark.parametrize(("used", "status"), [(3, "On overage"), (10, "Used up")])
 async def test_overage_is_shown(
     staff_services: Services, staff_url: str, used: int, status: str
 ) -> None:

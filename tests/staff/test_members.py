@@ -44,7 +44,7 @@ def entries(url: str, subject: str) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-async def test_a_member_is_added_changed_and_removed_with_an_entry_each(
+async def test_adding_changing_and_removing_members_is_audited(
     staff_services: Services, staff: Staff, staff_url: str
 ) -> None:
     admin = staff[StaffRole.ADMIN]
@@ -79,7 +79,7 @@ async def test_a_member_is_added_changed_and_removed_with_an_entry_each(
     ]
 
 
-async def test_an_unknown_address_becomes_a_user_who_can_sign_in(staff_services: Services) -> None:
+async def test_unknown_address_becomes_a_user_who_can_sign_in(staff_services: Services) -> None:
     added = await members.add_member(
         staff_services.database,
         OPERATOR,
@@ -141,7 +141,7 @@ async def test_reason_is_required(
     staff_services: Services, staff: Staff, staff_url: str, reason: str
 ) -> None:
     ada = person(staff_url)
-    with pytest.raises(InvalidInputError, match="Say why"):
+    with pytest.raises(InvalidInputError, match="Enter a reason"):
         await members.add_member(
             staff_services.database,
             staff[StaffRole.ADMIN],
@@ -178,7 +178,7 @@ def test_over_http(browser_of: Browser, staff: Staff, staff_url: str) -> None:
     ]
 
 
-def test_a_removed_member_is_refused_at_once(browser_of: Browser, staff_url: str) -> None:
+def test_removed_member_is_refused_immediately(browser_of: Browser, staff_url: str) -> None:
     leaving = staff_member(staff_url, StaffRole.SUPPORT)
     browser = browser_of(leaving.actor_id)
     assert browser.get("/billing/admin/me").status_code == 200

@@ -62,7 +62,9 @@ async def test_names_of_each_kind_of_account(staff_services: Services, staff_url
     }
 
 
-async def test_a_page_of_names_is_one_query(staff_services: Services, staff_url: str) -> None:
+async def test_names_of_a_page_are_read_in_one_query(
+    staff_services: Services, staff_url: str
+) -> None:
     holders = [organization(staff_url) for _ in range(MANY)]
     with statements() as asked:
         found = await read_names(
@@ -87,7 +89,7 @@ async def test_a_page_of_names_is_one_query(staff_services: Services, staff_url:
         ({"visible": True}, {"visible": False}, "Visible: yes \N{RIGHTWARDS ARROW} no"),
     ],
 )
-async def test_the_figures_of_an_entry_are_in_words(
+async def test_entry_figures_are_worded(
     staff_services: Services,
     customer: Customer,
     before: dict[str, Any],
@@ -108,9 +110,7 @@ async def test_the_figures_of_an_entry_are_in_words(
     assert entry_line(entry, SUPPORT.role, {}, {}).figures == figures
 
 
-async def test_an_entry_has_the_name_of_its_account(
-    staff_services: Services, customer: Customer
-) -> None:
+async def test_entry_shows_its_account_name(staff_services: Services, customer: Customer) -> None:
     await carry_out(
         staff_services.repairs,
         SUPPORT,

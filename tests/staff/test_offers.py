@@ -131,7 +131,7 @@ async def test_customers_stay_on_the_version_they_bought(harness: BillingHarness
     assert {plan["executions"] for plan in harness.plans()} == {1_000}
 
 
-async def test_a_stale_edit_names_what_the_other_changed(harness: BillingHarness) -> None:
+async def test_stale_edit_lists_conflicting_changes(harness: BillingHarness) -> None:
     await create(harness)
     await edit(harness, 1, fields(price_minor=3_000, overage=SOFT), BEN)
     await edit(harness, 2, fields(price_minor=3_500, overage=SOFT), BEN)
@@ -194,7 +194,7 @@ async def test_two_people_publish_at_once(harness: BillingHarness) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/products", "/v1/prices"])
 @pytest.mark.parametrize(("kind", "when"), FAULTS)
-async def test_nothing_is_half_published(
+async def test_failed_publish_publishes_nothing(
     impatient: BillingHarness, kind: str, when: str, path: str
 ) -> None:
     harness = impatient

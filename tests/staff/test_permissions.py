@@ -112,7 +112,7 @@ async def test_everyone_but_staff_is_refused(
 
 
 @names
-async def test_nothing_changes_without_an_entry_in_the_same_transaction(
+async def test_change_and_audit_entry_share_a_transaction(
     staff_services: Services, staff_url: str, name: str
 ) -> None:
     case = CASES[name]
@@ -143,9 +143,7 @@ async def test_nothing_changes_without_an_entry_in_the_same_transaction(
 
 
 @names
-async def test_an_entry_says_whether_the_account_was_their_own(
-    staff_services: Services, staff_url: str, name: str
-) -> None:
+async def test_entry_marks_own_account(staff_services: Services, staff_url: str, name: str) -> None:
     case = CASES[name]
     if not case.changes:
         return
@@ -171,7 +169,7 @@ def _given(token: str) -> Callable[[Actor], Any]:
 
 
 @names
-async def test_a_refusal_changes_nothing(
+async def test_refused_action_changes_nothing(
     staff: Staff, staff_url: str, others: Scene, name: str
 ) -> None:
     case = CASES[name]

@@ -76,7 +76,7 @@ def _clients_of(
         yield client
 
 
-def test_nobody_else_over_http(
+def test_other_callers_are_refused_over_http(
     scene: Scene, staff_url: str, browser_of: Browser, staff_server: ApiServer
 ) -> None:
     def with_key(*scopes: Scope, organization_id: str | None = None) -> dict[str, str]:

@@ -25,9 +25,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
-async def test_a_refund_of_one_event_can_be_undone_and_done_again(
-    customer: Customer, staff: Staff
-) -> None:
+async def test_event_refund_can_be_undone_and_repeated(customer: Customer, staff: Staff) -> None:
     billing, services = staff[StaffRole.BILLING], customer.services
     answer = await customer.use(120, workflow="w")
     event_id = answer["event_id"]
@@ -66,7 +64,7 @@ async def test_a_refund_of_one_event_can_be_undone_and_done_again(
     await customer.agrees()
 
 
-async def test_a_service_and_staff_refund_the_same_event(customer: Customer, staff: Staff) -> None:
+async def test_service_and_staff_refund_the_same_event(customer: Customer, staff: Staff) -> None:
     services, billing = customer.services, staff[StaffRole.BILLING]
     answer = await customer.use(10)
     number = ids.decode(ids.EVENT, answer["event_id"])
@@ -83,7 +81,7 @@ async def test_a_service_and_staff_refund_the_same_event(customer: Customer, sta
     await customer.agrees()
 
 
-async def test_a_failed_workflow_is_refunded_as_a_whole(customer: Customer, staff: Staff) -> None:
+async def test_workflow_is_refunded_as_a_whole(customer: Customer, staff: Staff) -> None:
     billing, services = staff[StaffRole.BILLING], customer.services
     began = now() - timedelta(minutes=1)
     events = [await customer.use(n, workflow="broken") for n in (1, 2, 3, 4)]
@@ -130,7 +128,7 @@ async def test_a_failed_workflow_is_refunded_as_a_whole(customer: Customer, staf
     await customer.agrees()
 
 
-async def test_a_range_is_bounded(
+async def test_range_is_bounded(
     customer: Customer, staff: Staff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refunds, "MAX_EVENTS", 2)

@@ -28,7 +28,9 @@ from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
 @pytest.mark.parametrize("executions", [0, -1, -(10**30), 10**9 + 1, 10**30])
-async def test_no_absurd_numbers(customer: Customer, staff: Staff, executions: int) -> None:
+async def test_absurd_numbers_are_refused(
+    customer: Customer, staff: Staff, executions: int
+) -> None:
     about: dict[str, Any] = {"reason": WHY, "now": now()}
     admin, services = staff[StaffRole.ADMIN], customer.services
     with pytest.raises(InvalidInputError):
@@ -85,7 +87,7 @@ async def test_unknown_targets_are_not_found(staff_services: Services, staff: St
             await undo(staff_services.repairs, admin, entry_id, **about)
 
 
-async def test_a_repeated_request_is_one_repair(customer: Customer, staff: Staff) -> None:
+async def test_repeated_request_makes_one_repair(customer: Customer, staff: Staff) -> None:
     services, billing = customer.services, staff[StaffRole.BILLING]
 
     async def grant(executions: int) -> Any:

@@ -133,7 +133,7 @@ async def users(desk: Services, query: str) -> set[str]:
         ("\U0010ffff", set()),
     ],
 )
-async def test_words(desk: Services, query: str, expected: set[str]) -> None:
+async def test_search_by_words(desk: Services, query: str, expected: set[str]) -> None:
     assert await users(desk, query) & set(PEOPLE) == expected
 
 
@@ -162,9 +162,7 @@ async def test_renamed_account_is_found_by_new_name_only(desk: Services, url: st
     assert await users(desk, "grace hop") == {"grace"}
 
 
-async def test_an_organization_is_found_by_its_name_and_its_members(
-    desk: Services, url: str
-) -> None:
+async def test_organization_is_found_by_name_and_members(desk: Services, url: str) -> None:
     holder = organization(url, 10)
     execute(
         url,
@@ -187,7 +185,7 @@ async def test_an_organization_is_found_by_its_name_and_its_members(
     assert len(await found(desk, "zizkov")) == 1
 
 
-async def test_a_hostile_name_harms_nobody(desk: Services, url: str) -> None:
+async def test_hostile_names_do_not_break_search(desk: Services, url: str) -> None:
     """Letters that fold to eighteen others, a name of nothing but signs, and one word for all."""
     trial(url, "usr-long", "\ufdfa" * 255)
     trial(url, "usr-signs", "!!! @ ... @@ --")
@@ -288,7 +286,7 @@ async def test_bad_cursors(desk: Services, cursor: str) -> None:
             await search_customers(desk.database, SUPPORT, where, now=NOW, cursor=cursor)
 
 
-async def test_a_cursor_is_of_its_order(desk: Services, crowd: list[str]) -> None:
+async def test_cursor_belongs_to_its_sort_order(desk: Services, crowd: list[str]) -> None:
     where = CustomerFilter(query="kim")
     page = await search_customers(desk.database, SUPPORT, where, now=NOW, limit=2)
     assert len(crowd) > 2
@@ -303,7 +301,7 @@ async def test_only_staff_search(desk: Services) -> None:
         await search_customers(desk.database, person, CustomerFilter(), now=NOW)
 
 
-def test_a_rename_beside_a_new_membership(url: str) -> None:
+def test_concurrent_rename_and_new_membership(url: str) -> None:
     """Whichever commits first, the member is found by the new name."""
     holder: Holder = organization(url, 1)
     execute(url, "INSERT INTO users (id, name, created_at) VALUES ('usr-r', 'Before', now())")
@@ -333,7 +331,7 @@ async def test_search_continues_until_the_page_is_full(
     assert (whole.next_cursor, whole.examined) == (None, 0)
 
 
-async def test_timed_out_search_says_how_far_it_came(
+async def test_timed_out_search_says_how_many_accounts_it_examined(
     desk: Services, crowd: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "MAX_SORTED", 0)

@@ -17,7 +17,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import WHY, Customer, now
 
 
-async def test_a_plan_is_paused_and_resumed(customer: Customer, staff: Staff) -> None:
+async def test_plan_is_paused_and_resumed(customer: Customer, staff: Staff) -> None:
     billing = staff[StaffRole.BILLING]
     about: dict[str, Any] = {"reason": WHY, "now": now()}
     with pytest.raises(AlreadyInStateError):
@@ -51,7 +51,7 @@ async def test_a_plan_is_paused_and_resumed(customer: Customer, staff: Staff) ->
     assert await customer.use(1) == {"code": "plan_paused"}
 
 
-async def test_an_account_is_blocked_with_all_its_plans(customer: Customer, staff: Staff) -> None:
+async def test_blocking_an_account_blocks_all_its_plans(customer: Customer, staff: Staff) -> None:
     billing = staff[StaffRole.BILLING]
     before = customer.figures()
     held = await customer.use(3, Mode.RESERVE)

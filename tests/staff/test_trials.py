@@ -21,7 +21,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
 
 
-async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> None:
+async def test_trial_gets_more_executions(trial: Customer, staff: Staff) -> None:
     billing = staff[StaffRole.BILLING]
     before = trial.figures()
 
@@ -54,7 +54,7 @@ async def test_a_trial_gets_more_executions(trial: Customer, staff: Staff) -> No
     await trial.agrees()
 
 
-async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None:
+async def test_ended_trial_is_reopened(trial: Customer, staff: Staff) -> None:
     billing = staff[StaffRole.BILLING]
     with connect(trial.services.database.url) as connection:
         connection.execute(
@@ -112,7 +112,7 @@ async def test_a_trial_that_ended_goes_on(trial: Customer, staff: Staff) -> None
     await trial.agrees()
 
 
-async def test_an_organization_has_no_trial(customer: Customer, staff: Staff) -> None:
+async def test_organization_has_no_trial(customer: Customer, staff: Staff) -> None:
     with pytest.raises(NoTrialError):
         await carry_out(
             customer.services.repairs,

@@ -11,7 +11,7 @@ from tests.staff.conftest import Staff
 from tests.staff.staff_services import WHY, Customer, now
 
 
-async def test_refunded_executions_of_runs(customer: Customer, staff: Staff) -> None:
+async def test_refunded_executions_of_events(customer: Customer, staff: Staff) -> None:
     """A refund that was undone was not given back; a run over two plans counts once."""
     billing, services = staff[StaffRole.BILLING], customer.services
     runs = [(await customer.use(count))["event_id"] for count in (120, 5, 6)]

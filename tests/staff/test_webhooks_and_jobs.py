@@ -82,7 +82,9 @@ async def dead_events(harness: BillingHarness) -> list[str]:
     return [event.id for event in found]
 
 
-async def test_a_dead_event_is_replayed(harness: BillingHarness, site: AppProcesses) -> None:
+async def test_dead_letter_is_replayed_by_staff(
+    harness: BillingHarness, site: AppProcesses
+) -> None:
     dead = await dead_events(harness)
     site.start_worker()
     console, support = Console(site, StaffRole.BILLING), Console(site, StaffRole.SUPPORT)
@@ -127,7 +129,7 @@ async def test_reconciling_and_retrying(harness: BillingHarness, site: AppProces
     failed = console.post("/reconciliations").json()["job_id"]
     job = console.finished(failed)
     assert job["state"] == "failed"
-    assert "does not answer" in job["problem"]
+    assert "is not responding" in job["problem"]
     assert failed in [row["id"] for row in console.get("/jobs", state="failed")["items"]]
     assert harness.plans() == []
     harness.sandbox.http.delete("/_sandbox/faults")

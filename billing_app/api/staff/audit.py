@@ -22,6 +22,6 @@ async def list_entries(
     action: Text = None,
     account_id: Text = None,
 ) -> dict[str, Any]:
-    """What staff did and why, newest first by default."""
+    """Staff actions with their reasons, newest first by default."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
     return page_body(await audit_reading.list_entries(call.database, call.actor, where, **page))

@@ -23,7 +23,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         401: "Authentication required",
         403: "Not staff, the role does not allow it, or it exceeds the limit of the role",
         404: "Not found",
-        409: "The state has changed; the figures say how",
+        409: "The state has changed; the response has the current figures",
         422: "Invalid input; a reason is always required",
     }.items()
 }

@@ -1,4 +1,4 @@
-"""Customers for staff over HTTP: finding them, and an account's page part by part."""
+"""Customers for staff over HTTP: search, and the parts of an account's page."""
 
 from typing import Annotated, Any
 
@@ -81,10 +81,10 @@ async def search(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """Any word's beginning: of names, e-mail addresses, organizations, Stripe and account ids.
+    """Search by the start of any word of a name, email address, organization, Stripe or account id.
 
-    A page may be short and have a cursor all the same: the search goes on there, and `examined`
-    says how many accounts were looked at. By word ascending when there is a query, else newest.
+    A page may be short and still have a cursor to continue with; `examined` counts the accounts
+    searched. Sorted by the matching word when there is a query, else newest first.
     """
     falls = order is Order.DESCENDING or (order is None and sort is not CustomerSort.WORD)
     where = CustomerFilter(
@@ -104,7 +104,7 @@ async def search(
 
 @router.get("/{account_id}")
 async def identity(account_id: str, call: StaffCall) -> AccountIdentity:
-    """Whose account it is, and what it holds."""
+    """The account's holder and what it holds."""
     return await account.read_identity(
         call.database, call.services.links, call.actor, account_id, call.now
     )
@@ -112,13 +112,13 @@ async def identity(account_id: str, call: StaffCall) -> AccountIdentity:
 
 @router.get("/{account_id}/disputes")
 async def list_disputes(account_id: str, call: StaffCall) -> list[Dispute]:
-    """Payments that a bank took back and that are not decided, oldest first."""
+    """Open disputes, oldest first."""
     return await call.services.disputes.read(call.actor, account_id, call.now)
 
 
 @router.get("/{account_id}/balance")
 async def balance(account_id: str, call: StaffCall) -> CurrentPlan:
-    """The plan in force, the account's sums, and the queue."""
+    """The current plan, the account's totals and its queue."""
     return await plans.read_current(call.database, call.actor, account_id, call.now)
 
 
@@ -146,7 +146,7 @@ async def daily_usage(
     last: Annotated[DayParameter, Query(alias="to")] = None,
     group_by: GroupBy = GroupBy.DAY,
 ) -> dict[str, Any]:
-    """By day, of the last 30 days by default."""
+    """Daily usage, the last 30 days by default."""
     days = days_of(first, last, call.now.date())
     rows = await usage.read_daily(
         call.database, call.actor, account_id, days=days, group_by=group_by
@@ -164,7 +164,7 @@ async def ledger(
     workflow: Text = None,
     user_id: Text = None,
 ) -> dict[str, Any]:
-    """The ledger, newest first by default."""
+    """Execution events, newest first by default."""
     first, last = (days.first, days.last) if days else (None, None)
     where = EventFilter(kind, workflow, user_id, first, last)
     return page_body(
@@ -182,7 +182,7 @@ async def reservations(
     workflow: Text = None,
     user_id: Text = None,
 ) -> dict[str, Any]:
-    """By default held ones first, then newest first."""
+    """Reservations, by default held ones first, then newest first."""
     return page_body(
         await account.list_reservations(
             call.database,
@@ -202,7 +202,7 @@ async def subscriptions(
     sort: SubscriptionSort = SubscriptionSort.BEGAN,
     order: Order = Order.DESCENDING,
 ) -> dict[str, Any]:
-    """Live and ended ones, with Stripe's page for each."""
+    """Live and ended subscriptions, each with a link to Stripe."""
     rows = await account.list_subscriptions(
         call.database, call.services.links, call.actor, account_id, by=By.of(sort, order)
     )
@@ -217,7 +217,7 @@ async def invoices(
     page: Annotated[PageParams[InvoiceSort], sorted_by(InvoiceSort.ISSUED)],
     status: InvoiceStatus | None = None,
 ) -> dict[str, Any]:
-    """Newest first by default, with Stripe's page for each."""
+    """Invoices, newest first by default, each with a link to Stripe."""
     return page_body(
         await account.list_account_invoices(
             call.database,
@@ -239,7 +239,7 @@ async def received(
     state: WebhookState | None = None,
     event_type: Annotated[Text, Query(alias="type")] = None,
 ) -> dict[str, Any]:
-    """What Stripe sent about the account's customer, newest first by default."""
+    """Webhook events about the account's customer, newest first by default."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return page_body(
         await provider_events.list_received(
@@ -270,7 +270,7 @@ async def people(
     page: Annotated[PageParams[PersonSort], sorted_by(PersonSort.ID, Order.ASCENDING)],
     role: Role | None = None,
 ) -> dict[str, Any]:
-    """Whoever may sign in for the account."""
+    """The members who can sign in for the account."""
     return page_body(
         await account.list_people(call.database, call.actor, account_id, role=role, **page)
     )
@@ -283,7 +283,7 @@ async def list_sessions(
     page: Annotated[PageParams[SessionSort], sorted_by(SessionSort.SINCE)],
     live: bool | None = None,
 ) -> dict[str, Any]:
-    """Browsers in which the account's people are signed in, newest first by default."""
+    """Browser sessions of the account's members, newest first by default."""
     return page_body(
         await browser_sessions.list_account_sessions(
             call.database, call.actor, account_id, now=call.now, live=live, **page
@@ -293,7 +293,7 @@ async def list_sessions(
 
 @router.post("/{account_id}/sign-out")
 async def sign_out(account_id: str, body: SignOut, call: StaffCall) -> dict[str, int]:
-    """End every session of somebody of the account."""
+    """End every session of one of the account's members."""
     ended = await browser_sessions.sign_out_person(
         call.database,
         call.actor,
@@ -314,6 +314,6 @@ async def audit(
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
 ) -> dict[str, Any]:
-    """What staff did to the account, newest first by default."""
+    """Staff actions on the account, newest first by default."""
     where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
     return page_body(await audit_reading.list_entries(call.database, call.actor, where, **page))

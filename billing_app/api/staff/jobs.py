@@ -29,14 +29,14 @@ async def list_jobs(
     state: JobState | None = None,
     name: Text = None,
 ) -> dict[str, Any]:
-    """Newest first by default."""
+    """Background jobs, newest first by default."""
     where = JobQuery(state=state, name=name, days=days)
     return page_body(await background.list_jobs(jobs, call.actor, where, **page))
 
 
 @router.get("/{job_id}")
 async def read_job(job_id: PathName, jobs: JobsNow, call: StaffCall) -> JobView:
-    """One job, and why it failed."""
+    """A job, and why it failed."""
     return await background.read_job(jobs, call.actor, job_id)
 
 
@@ -47,7 +47,7 @@ async def retry(
     jobs: JobsNow,
     call: StaffCall,
 ) -> dict[str, str]:
-    """Run a failed job anew, once."""
+    """Retry a failed job. A job can be retried once."""
     new_id = await background.retry_job(
         call.database, jobs, call.actor, job_id, reason=body.reason, now=call.now
     )

@@ -31,7 +31,7 @@ class ChangeRole(ReasonBody):
 
 @router.get("/me")
 async def me(call: StaffCall) -> dict[str, Any]:
-    """Who you are, what your role may do, and up to how many executions."""
+    """The caller, with the actions and execution limits of their role."""
     limits = LIMITS[call.actor.role]
     return {
         "actor_id": call.actor.actor_id,
@@ -50,7 +50,7 @@ async def list_members(
     query: Text = None,
     role: StaffRole | None = None,
 ) -> dict[str, Any]:
-    """Everybody with a role; `query` is letters of the name or the address."""
+    """All staff members. `query` matches part of the name or email address."""
     return page_body(
         await members.search_members(
             call.database, call.actor, query=query or "", role=role, **page
@@ -60,7 +60,7 @@ async def list_members(
 
 @router.post("/staff", status_code=201)
 async def add_member(body: AddMember, call: StaffCall) -> dict[str, Any]:
-    """Give somebody a role; `password` is shown once, and null for somebody who had one."""
+    """Add a staff member. `password` is returned once, for new users only; otherwise null."""
     added = await members.add_member(
         call.database,
         call.actor,
@@ -74,7 +74,7 @@ async def add_member(body: AddMember, call: StaffCall) -> dict[str, Any]:
 
 @router.put("/staff/{user_id}", status_code=204)
 async def change_role(user_id: PathName, body: ChangeRole, call: StaffCall) -> None:
-    """Another role; the last admin keeps theirs."""
+    """Change a member's role. The last admin cannot be demoted."""
     await members.change_role(
         call.database, call.actor, user_id=user_id, role=body.role, reason=body.reason, now=call.now
     )
@@ -82,7 +82,7 @@ async def change_role(user_id: PathName, body: ChangeRole, call: StaffCall) -> N
 
 @router.post("/staff/{user_id}/remove", status_code=204)
 async def remove_member(user_id: PathName, body: ReasonBody, call: StaffCall) -> None:
-    """Take the role away; the last admin stays."""
+    """Remove a staff member. The last admin cannot be removed."""
     await members.remove_member(
         call.database, call.actor, user_id=user_id, reason=body.reason, now=call.now
     )

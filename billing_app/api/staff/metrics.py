@@ -26,7 +26,7 @@ async def overview(
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
 ) -> PlatformOverview:
-    """By day, of the last 30 days by default; the other figures are as of now."""
+    """Daily figures, the last 30 days by default, and current totals."""
     days = days_of(first, last, call.now.date())
     return await metrics.read_overview(call.database, call.actor, days, call.now)
 
@@ -36,5 +36,5 @@ async def near_limit(
     call: StaffCall,
     page: Annotated[PageParams[NearSort], sorted_by(NearSort.LEFT, Order.ASCENDING)],
 ) -> dict[str, Any]:
-    """Accounts near their limit, the least left first by default."""
+    """Accounts near their limit, fewest executions remaining first by default."""
     return page_body(await metrics.list_near_limit(call.database, call.actor, now=call.now, **page))

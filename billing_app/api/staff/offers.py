@@ -27,7 +27,7 @@ from billing_app.db.enums import AccountKind, Interval, Overage
 
 UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     502: {
-        "description": "Stripe did not answer or refused; nothing is published, ask again",
+        "description": "Stripe did not respond or refused. Nothing was published; try again",
         "content": {"application/problem+json": {}},
     }
 }
@@ -43,7 +43,7 @@ Version = Annotated[WholeNumber, Path(ge=1, le=MAX_INT4)]
 
 
 class Draft(ReasonBody):
-    """All that an offer says. With `overage` soft a unit price is needed."""
+    """The terms of an offer. With `overage` soft a unit price is required."""
 
     name: str
     description: str = ""
@@ -81,7 +81,7 @@ class Draft(ReasonBody):
             return None
         if self.overage_unit_price_minor is None:
             raise InvalidInputError(
-                "A soft limit needs a unit price.", field="overage_unit_price_minor"
+                "A soft limit requires a unit price.", field="overage_unit_price_minor"
             )
         return OverageTerms(
             self.overage_unit_price_minor,
@@ -95,13 +95,13 @@ class NewOffer(Draft):
 
 
 class Edit(Draft):
-    """`revision` is that of the draft which was edited."""
+    """`revision`: of the draft that was edited."""
 
     revision: Revision
 
 
 class Publish(ReasonBody):
-    """`revision` is that of the draft which somebody looked at."""
+    """`revision`: of the draft that was reviewed."""
 
     revision: Revision
 
@@ -114,8 +114,8 @@ async def list_offers(
     state: OfferState | None = None,
     interval: Interval | None = None,
 ) -> dict[str, Any]:
-    """Offers, drafts and archived ones included, in the catalogue's order by default; `query`
-    is letters of the name or the code."""
+    """All offers, with drafts and archived ones, by position by default. `query` matches part of
+    the name or code."""
     where = OfferQuery(query or "", state, interval)
     return page_body(
         await offers.list_staff_offers(call.database, call.actor, where, now=call.now, **page)
@@ -124,7 +124,7 @@ async def list_offers(
 
 @router.post("", status_code=201)
 async def create(body: NewOffer, call: StaffCall) -> OfferDetail:
-    """A new offer as a draft."""
+    """Create an offer as a draft."""
     return await publishing.create_offer(
         call.database,
         call.actor,
@@ -137,13 +137,13 @@ async def create(body: NewOffer, call: StaffCall) -> OfferDetail:
 
 @router.get("/{code}")
 async def read(code: PathName, call: StaffCall) -> OfferDetail:
-    """One offer with its draft and all its versions."""
+    """An offer with its draft and all versions."""
     return await offers.read_offer(call.database, call.actor, code, call.now)
 
 
 @router.put("/{code}")
 async def edit(code: PathName, body: Edit, call: StaffCall) -> OfferDetail:
-    """Save an edit. 409 names what others changed since `revision`, with both values."""
+    """Save the draft. 409 lists what others changed since `revision`, with both values."""
     return await publishing.edit_offer(
         call.database,
         call.actor,
@@ -157,7 +157,7 @@ async def edit(code: PathName, body: Edit, call: StaffCall) -> OfferDetail:
 
 @router.post("/{code}/publish", responses=UNAVAILABLE)
 async def publish(code: PathName, body: Publish, call: StaffCall) -> OfferDetail:
-    """Make the draft the newest version. Asked again, it is published once."""
+    """Publish the draft as the newest version. Repeating the request publishes it only once."""
     return await publishing.publish_draft(
         call.database,
         call.services.provider,
@@ -171,7 +171,7 @@ async def publish(code: PathName, body: Publish, call: StaffCall) -> OfferDetail
 
 @router.post("/{code}/archive")
 async def archive(code: PathName, body: ReasonBody, call: StaffCall) -> OfferDetail:
-    """Sell it no longer; who bought it keeps it."""
+    """Stop selling the offer. Existing customers keep it."""
     return await publishing.archive_offer(
         call.database, call.actor, code, reason=body.reason, now=call.now
     )
@@ -179,7 +179,7 @@ async def archive(code: PathName, body: ReasonBody, call: StaffCall) -> OfferDet
 
 @router.post("/{code}/unarchive")
 async def unarchive(code: PathName, body: ReasonBody, call: StaffCall) -> OfferDetail:
-    """Sell it again."""
+    """Put the offer back on sale."""
     return await publishing.unarchive_offer(
         call.database, call.actor, code, reason=body.reason, now=call.now
     )
@@ -192,7 +192,7 @@ async def list_versions(
     page: Annotated[PageParams[VersionSort], sorted_by(VersionSort.VERSION)],
     held: bool | None = None,
 ) -> dict[str, Any]:
-    """An offer's versions, newest first by default; `held`: whether any account is on them."""
+    """An offer's versions, newest first by default. `held`: only those with or without accounts."""
     return page_body(
         await offers.list_versions(call.database, call.actor, code, now=call.now, held=held, **page)
     )
@@ -207,7 +207,7 @@ async def accounts_on(
     kind: AccountKind | None = None,
     past_due: bool | None = None,
 ) -> dict[str, Any]:
-    """Who is on a version: by a live subscription, or a plan made from it."""
+    """Accounts on a version, through a live subscription or a plan created from it."""
     return page_body(
         await offers.list_accounts_on(
             call.database,

@@ -124,7 +124,7 @@ for each in REPAIRS:
 async def undo_repair(
     entry_id: str, body: ReasonBody, call: StaffCall, key: Key = None
 ) -> EntryView:
-    """Undo a repair, once; 409 with the figures when the state has changed since."""
+    """Undo a repair. 409 with the current figures if the state has changed since."""
     return await service.undo(
         call.services.repairs,
         call.actor,

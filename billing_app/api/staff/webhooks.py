@@ -1,4 +1,4 @@
-"""What Stripe sent, dead letters, and comparisons with Stripe, for staff over HTTP."""
+"""Webhook events, dead letters and reconciliations with Stripe, for staff over HTTP."""
 
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ JobsNow = Annotated[BackgroundJobs, Depends(get_jobs)]
 
 
 class Reconcile(ReasonBody):
-    """`dry_run`: tell the differences and heal none."""
+    """`dry_run`: report differences without repairing them."""
 
     dry_run: Annotated[bool, Field()] = False
 
@@ -49,8 +49,8 @@ async def list_events(
     event_type: Annotated[Text, Query(alias="type")] = None,
     account_id: Text = None,
 ) -> dict[str, Any]:
-    """Received events, newest first by default; `state=dead` are those that were set aside,
-    `type` is the beginning of one."""
+    """Received events, newest first by default. `state=dead`: dead letters; `type`: a prefix of
+    the event type."""
     where = EventQuery(state=state, type=event_type, account_id=account_id, days=days)
     return page_body(
         await provider_events.list_received(
@@ -61,7 +61,7 @@ async def list_events(
 
 @router.get("/webhooks/{event_id}")
 async def read_event(event_id: PathName, call: StaffCall) -> EventDetail:
-    """An event with its payload as it was signed."""
+    """An event with its signed payload."""
     return await provider_events.read_received(
         call.database, call.services.links, call.actor, event_id
     )
@@ -74,7 +74,7 @@ async def replay(
     jobs: JobsNow,
     call: StaffCall,
 ) -> dict[str, str]:
-    """Have a dead event processed anew."""
+    """Replay a dead letter."""
     job_id = await provider_events.replay_event(
         call.database, jobs, call.actor, event_id, reason=body.reason, now=call.now
     )
@@ -88,7 +88,7 @@ async def list_reconciliations(
     dry_run: bool | None = None,
     differs: bool | None = None,
 ) -> dict[str, Any]:
-    """The comparisons with Stripe and what they found, newest first by default."""
+    """Reconciliations with Stripe and their results, newest first by default."""
     return page_body(
         await reconciliations.list_reconciliations(
             call.database, call.actor, dry_run=dry_run, differs=differs, **page
@@ -104,7 +104,7 @@ async def list_differences(
     healed: bool | None = None,
     what: Text = None,
 ) -> dict[str, Any]:
-    """What a comparison found, the last one by default."""
+    """The differences that a reconciliation found, by default the last one."""
     return page_body(
         await reconciliations.list_differences(
             call.database,
@@ -117,7 +117,7 @@ async def list_differences(
 
 @router.post("/reconciliations", status_code=202, responses=UNAVAILABLE)
 async def reconcile(body: Reconcile, jobs: JobsNow, call: StaffCall) -> dict[str, str]:
-    """Compare with Stripe in the background."""
+    """Start a reconciliation with Stripe in the background."""
     job_id = await reconciliations.run_reconciliation(
         call.database, jobs, call.actor, dry_run=body.dry_run, reason=body.reason, now=call.now
     )

@@ -152,7 +152,7 @@ async def authorize_managing(
     elif isinstance(actor, ViewingActor) and not reading:
         raise ReadOnlyError
     elif isinstance(actor, StaffActor) and not reading:
-        raise ForbiddenError("Staff change an account through the actions of the staff console.")
+        raise ForbiddenError("Staff can change an account only through the staff console.")
     elif isinstance(actor, UserActor) and account.kind == AccountKind.ORGANIZATION and not reading:
         membership = await session.get(Membership, (account.organization_id, actor.user_id))
         if membership is None or membership.role not in MANAGING_ROLES:

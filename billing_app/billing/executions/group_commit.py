@@ -28,7 +28,7 @@ MAX_ATTEMPTS: Final = 4
 RETRY_SECONDS: Final = 0.1
 READ_KEYS_FIRST_SECONDS: Final = 1.0
 RETRY: Final = "Try again; a retry with the same Idempotency-Key counts once."
-NO_ANSWER: Final = f"The database did not answer. {RETRY}"
+NO_ANSWER: Final = f"The database did not respond. {RETRY}"
 UNREACHABLE: Final = f"The database is not reachable. {RETRY}"
 LOCKED: Final = f"The account is locked. {RETRY}"
 
@@ -51,7 +51,7 @@ batch_size: Final = Histogram(
     ["lane"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000),
 )
-retries: Final = Counter("billing_execution_batch_retries", "Transactions tried again", ["lane"])
+retries: Final = Counter("billing_execution_batch_retries", "Transactions retried", ["lane"])
 
 log = structlog.get_logger(__name__)
 

@@ -113,7 +113,7 @@ class Executions:
                 self._spent(ledger.account_ids)
         except (*LOST_CONNECTION, *TRANSIENT, asyncpg.LockNotAvailableError) as error:
             log.warning("repair_undecided", error=repr(error))
-            raise CannotDecideError("The database did not answer. Try again.") from None
+            raise CannotDecideError("The database did not respond. Try again.") from None
         finally:
             await connection.close(timeout=1)
 

@@ -16,7 +16,7 @@ from billing_app.billing.errors import ConflictError, NotAuthenticatedError
 from billing_app.billing.identity.password_hashing import hash_password, is_password
 from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.identity.sessions import SignedIn, clean_email, hash_token, new_session
-from billing_app.billing.mail import Mail, Mailer, Post
+from billing_app.billing.mail import Mail, Mailer, MailQueue
 from billing_app.db.engine import Database
 from billing_app.db.tables import PasswordReset, Session, User
 from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
@@ -26,10 +26,10 @@ LINK_MINUTES: Final = 60
 LINK_TEXT: Final = """\
 Someone, probably you, requested a new password for {email} at {site}.
 
-Choose it within {minutes} minutes:
+Choose a new password within {minutes} minutes:
 {link}
 
-If this was not you, ignore this mail: your password stays the same.
+If this was not you, ignore this email. Your password stays the same.
 """
 CHANGED_TEXT: Final = """\
 The password for {email} at {site} was changed on {at:%d %B %Y at %H:%M} UTC. All other browsers were signed out.
@@ -51,14 +51,14 @@ class WrongPasswordError(NotAuthenticatedError):
     title = "Wrong password"
 
 
-async def request_link(database: Database, post: Post, *, email: str) -> None:
+async def request_link(database: Database, mail_queue: MailQueue, *, email: str) -> None:
     """Queue a reset link for this address. Takes the same time when no user has it.
 
-    Raises InvalidInputError, and what `post` raises.
+    Raises InvalidInputError, and what `mail_queue` raises.
     """
     address = clean_email(email)
     async with database.transaction() as session:
-        await post.password_link(session, address)
+        await mail_queue.password_link(session, address)
 
 
 async def mail_link(
@@ -109,7 +109,7 @@ async def email_of_link(database: Database, link: str, now: datetime) -> str | N
 
 async def reset_password(
     database: Database,
-    post: Post | None,
+    mail_queue: MailQueue | None,
     *,
     token: str,
     password: str,
@@ -131,14 +131,14 @@ async def reset_password(
         locked = await _lock(session, user.id)
         if await session.get(PasswordReset, link) is None:
             raise PasswordLinkOverError
-        await _set_password(session, post, locked, password_hash, now)
+        await _set_password(session, mail_queue, locked, password_hash, now)
         session.add(row)
     return signed_in
 
 
 async def change_password(
     database: Database,
-    post: Post | None,
+    mail_queue: MailQueue | None,
     actor: UserActor,
     *,
     current: str,
@@ -159,7 +159,7 @@ async def change_password(
         locked = await _lock(session, user.id)
         if locked.password_hash != user.password_hash:
             raise WrongPasswordError
-        await _set_password(session, post, locked, password_hash, now, kept=hash_token(token))
+        await _set_password(session, mail_queue, locked, password_hash, now, kept=hash_token(token))
 
 
 async def mail_change(
@@ -194,7 +194,7 @@ async def _lock(session: AsyncSession, user_id: str) -> User:
 
 async def _set_password(
     session: AsyncSession,
-    post: Post | None,
+    mail_queue: MailQueue | None,
     user: User,
     password_hash: str,
     now: datetime,
@@ -207,5 +207,5 @@ async def _set_password(
     others = and_(col(Session.user_id) == user.id, col(Session.token_hash) != kept)
     await revoke_sessions(session, others, now)
     await session.exec(delete(PasswordReset).where(col(PasswordReset.user_id) == user.id))
-    if post is not None:
-        await post.password_changed(session, user.id, now)
+    if mail_queue is not None:
+        await mail_queue.password_changed(session, user.id, now)

@@ -30,7 +30,7 @@ EMAIL: Final = re.compile(
     )
 )
 MAX_EMAIL_LENGTH: Final = 320
-WRONG: Final = "The e-mail address or the password is wrong."
+WRONG: Final = "The email address or password is wrong."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ async def sign_up(
     """
     email = clean_email(email)
     if len(name) > 255 or "\0" in name:
-        raise InvalidInputError("A name can have at most 255 characters, and no NUL.", field="name")
+        raise InvalidInputError(
+            "A name can have at most 255 characters and must not contain NUL.", field="name"
+        )
     user = User(
         id=ids.new_id("usr_"),
         name=name.strip(),
@@ -148,7 +150,7 @@ def clean_email(email: str) -> str:
     """Raises InvalidInputError."""
     email = email.strip()
     if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
-        raise InvalidInputError("This is not a valid e-mail address.", field="email")
+        raise InvalidInputError("This is not a valid email address.", field="email")
     return email
 
 

@@ -25,7 +25,7 @@ from billing_app.billing.lists.paging import (
 
 NUMBER: Final[Any] = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 INSTANT: Final[Any] = Annotated[datetime, msgspec.Meta(tz=True)]
-WORDS: Final[Any] = Annotated[str, msgspec.Meta(max_length=1_000)]
+TEXT: Final[Any] = Annotated[str, msgspec.Meta(max_length=1_000)]
 YES_NO: Final[Any] = bool
 
 Sort = TypeVar("Sort", bound=StrEnum)

@@ -209,7 +209,7 @@ async def find_offer(session: AsyncSession, code: str) -> OfferView:
     )
     row = (await session.exec(query)).first()
     if row is None:
-        raise OfferUnknownError(f"There is no offer {code}.", field="offer")
+        raise OfferUnknownError(f"Offer {code} does not exist.", field="offer")
     return _view(*row)
 
 

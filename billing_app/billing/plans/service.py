@@ -15,7 +15,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.executions.expired_holds import expired_holds
 from billing_app.billing.executions.state import AccountState, PlanBalance, balance_of
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.overage.views import OverageView, read_overage
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, PlanSource, PlanType
@@ -93,8 +93,8 @@ SORTING: Final = Sorting(
     {
         PlanSort.QUEUE: _SEQUENCE,
         PlanSort.BEGINS: Key(attrgetter("begins_at"), INSTANT),
-        PlanSort.NAME: Key(attrgetter("name"), WORDS),
-        PlanSort.STATE: Key(attrgetter("state"), WORDS),
+        PlanSort.NAME: Key(attrgetter("name"), TEXT),
+        PlanSort.STATE: Key(attrgetter("state"), TEXT),
         PlanSort.EXECUTIONS: Key(attrgetter("executions"), NUMBER),
         PlanSort.USED: Key(attrgetter("used"), NUMBER),
     },

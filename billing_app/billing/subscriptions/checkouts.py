@@ -82,7 +82,7 @@ class Checkouts:
         if row.provider_id is None:
             row = await self._create(row, customer_id, now)
         if row.offer_version_id != offer.version_id:
-            raise ProviderRequestPendingError("Another checkout has just been opened. Try again.")
+            raise ProviderRequestPendingError("Another checkout was just opened. Try again.")
         return row.url or row.cancel_url
 
     async def _intend(

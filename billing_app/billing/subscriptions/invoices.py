@@ -12,7 +12,7 @@ from sqlmodel import col
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPaymentMethod
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
@@ -57,11 +57,11 @@ _ISSUED: Final = Key(col(Invoice.issued_at), INSTANT)
 SORTING: Final = Sorting(
     {
         InvoiceSort.ISSUED: _ISSUED,
-        InvoiceSort.NUMBER: Key(col(Invoice.number), WORDS),
+        InvoiceSort.NUMBER: Key(col(Invoice.number), TEXT),
         InvoiceSort.AMOUNT: Key(col(Invoice.amount_due_minor), NUMBER),
-        InvoiceSort.STATUS: Key(col(Invoice.status), WORDS),
+        InvoiceSort.STATUS: Key(col(Invoice.status), TEXT),
     },
-    ties=(_ISSUED, Key(col(Invoice.provider_id), WORDS)),
+    ties=(_ISSUED, Key(col(Invoice.provider_id), TEXT)),
     usual=By(InvoiceSort.ISSUED, descending=True),
 )
 

@@ -95,7 +95,7 @@ def require_change_now(old: OfferView, new: OfferView, credit: Credit | None) ->
     require_other_offer(old, new)
     if credit is not None and credit.amount > new.price:
         raise ChangeLosesValueError(
-            "Change at the end of the period instead: nothing of the credit is lost then."
+            "Change at the end of the period instead, so that no credit is lost."
         )
 
 
@@ -130,7 +130,7 @@ async def prorate(
     old = await offer_version(session, row.offer_version_id)
     require_other_offer(old, new)
     if row.past_due_since is not None:
-        raise PaymentOverdueError("Pay the open invoice first; then the plan can be changed.")
+        raise PaymentOverdueError("Pay the open invoice first, then change the plan.")
     plan = await _period_plan(session, row, now)
     if plan is not None and plan.suspended_at is not None:
         raise PaymentOverdueError("The payment for this period is open or disputed.")

@@ -24,15 +24,15 @@ class PaymentDeclinedError(BillingError):
     code = "payment_declined"
     title = "The payment was declined"
 
-    def __init__(self, *, reason: str, words: str) -> None:
-        super().__init__(words, decline_reason=reason)
+    def __init__(self, *, reason: str, detail: str) -> None:
+        super().__init__(detail, decline_reason=reason)
 
 
 class PaymentProviderUnavailableError(BillingError):
     """The provider gave no clear answer. What it did is looked up, never guessed."""
 
     code = "payment_provider_unavailable"
-    title = "The payment provider does not answer"
+    title = "The payment provider is not responding"
     retry_after_seconds = 5
 
 

@@ -38,7 +38,7 @@ class NeverArrivedError(BillingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestTarget:
     """What is requested: two requests with equal ones mean the same thing."""
 
     operation: Operation
@@ -58,7 +58,12 @@ class ProviderRequests:
     _record_failure: RecordFailure
 
     async def carry_out(
-        self, account_id: int, customer_id: str, wanted: Wanted, decide: Decide, now: datetime
+        self,
+        account_id: int,
+        customer_id: str,
+        wanted: RequestTarget,
+        decide: Decide,
+        now: datetime,
     ) -> None:
         """Write the request, send it, and apply what the customer has afterwards.
 
@@ -69,7 +74,12 @@ class ProviderRequests:
         await self._send(row, customer_id, now)
 
     async def resolve(
-        self, account_id: int, customer_id: str, now: datetime, *, wanted: Wanted | None = None
+        self,
+        account_id: int,
+        customer_id: str,
+        now: datetime,
+        *,
+        wanted: RequestTarget | None = None,
     ) -> bool:
         """Look up the results of pending requests; True when `wanted` has been carried out.
 
@@ -111,7 +121,7 @@ class ProviderRequests:
         return ProviderRequestState.DONE
 
     async def _intend(
-        self, account_id: int, wanted: Wanted, decide: Decide, now: datetime
+        self, account_id: int, wanted: RequestTarget, decide: Decide, now: datetime
     ) -> ProviderRequest:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)

@@ -48,7 +48,7 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.billing.subscriptions.provider_request_recovery import (
     ProviderRequests,
     RecordFailure,
-    Wanted,
+    RequestTarget,
 )
 from billing_app.billing.subscriptions.provider_requests import (
     Operation,
@@ -144,7 +144,7 @@ class Subscriptions:
             account = await authorize_managing(session, actor, account_id)
             offer = await find_offer(session, offer_code)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
-        wanted = Wanted(Operation.SUBSCRIBE, str(offer.version_id))
+        wanted = RequestTarget(Operation.SUBSCRIBE, str(offer.version_id))
         if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):
             return Begun(await self.read(actor, account_id), None)
         if offer.is_subscription:
@@ -218,7 +218,7 @@ class Subscriptions:
             new = await _offer_to_change_to(session, offer_code)
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
-        wanted = Wanted(operation, f"{managed.provider_id} {new.version_id}")
+        wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
         price = await ensure_price(self._database, self._provider, new, now)
 
         async def decide(session: AsyncSession, row: Subscription) -> dict[str, Any]:
@@ -279,7 +279,7 @@ class Subscriptions:
         self,
         account: Account,
         customer_id: str,
-        wanted: Wanted,
+        wanted: RequestTarget,
         bought: tuple[OfferView, ProviderPrice],
         method: ProviderPaymentMethod,
         now: datetime,
@@ -308,11 +308,11 @@ class Subscriptions:
             return {}
 
         managed = await self._managed(actor, subscription_id)
-        wanted = Wanted(operation, managed.provider_id)
+        wanted = RequestTarget(operation, managed.provider_id)
         return await self._request(managed, wanted, nothing_more, now)
 
     async def _request(
-        self, managed: Subscription, wanted: Wanted, decide: DecideChange, now: datetime
+        self, managed: Subscription, wanted: RequestTarget, decide: DecideChange, now: datetime
     ) -> SubscriptionView:
         """Ask the provider, unless an earlier request for the same thing has been carried out."""
 

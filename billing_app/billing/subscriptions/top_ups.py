@@ -131,7 +131,7 @@ class TopUps:
             customer = await session.get(ProviderCustomer, account.id)
         _check(offer, threshold_executions, monthly_cap_minor)
         if customer is None or await self._provider.payment_method(customer.customer_id) is None:
-            raise PaymentMethodMissingError("Add a card first, then switch auto top-up on.")
+            raise PaymentMethodMissingError("Add a card first, then turn on the automatic top-up.")
         async with self._database.transaction() as session:
             await session.get(Account, account.id, with_for_update=True)
             offers = await session.exec(select(Offer.id).where(Offer.code == offer_code))

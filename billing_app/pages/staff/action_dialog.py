@@ -8,8 +8,8 @@ from billing_app.components.controls import Handler
 from billing_app.components.dialogs import dialog, dialog_foot, problem_in, reason_field
 from billing_app.components.numbers import Text
 
-NOT_SHOWN: Final = "It is recorded in the audit log."
-SHOWN: Final = "The customer sees it in their history."
+NOT_SHOWN: Final = "Recorded in the audit log."
+SHOWN: Final = "Visible to the customer."
 
 
 def action_dialog(
@@ -17,7 +17,7 @@ def action_dialog(
     name: str,
     *fields: rx.Component,
     title: Text,
-    words: Text,
+    text: Text,
     on_submit: Handler,
     confirm: str = "",
     hint: str = NOT_SHOWN,
@@ -34,7 +34,7 @@ def action_dialog(
             class_name="dialog-form",
         ),
         title=title,
-        words=words,
+        text=text,
         is_open=state.dialog == name,
         on_close=state.close,
     )

@@ -24,7 +24,7 @@ from billing_app.states.staff.audit import StaffAuditState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 
 AUDIT = Paging(State, names.AUDIT)
-ABOUT = "Everything staff did. Entries are never edited; undoing adds one."
+ABOUT = "Every staff action. Entries are never edited; an undo adds a new one."
 
 
 def staff_audit() -> rx.Component:
@@ -49,11 +49,11 @@ def staff_audit() -> rx.Component:
 
 def _tools() -> tuple[rx.Component, ...]:
     return (
-        search_box(AUDIT, names.ACCOUNT, "Account", "Account id: acc_…"),
+        search_box(AUDIT, names.ACCOUNT, "Account", "Account ID: acc_…"),
         select(
-            "Who",
+            "Actor",
             options=[
-                rx.el.option("Everybody", value=ALL),
+                rx.el.option("Everyone", value=ALL),
                 rx.foreach(State.people, lambda who: rx.el.option(who[1], value=who[0])),
             ],
             value=AUDIT.chosen(names.BY),

@@ -18,8 +18,8 @@ from billing_app.states.staff.views import EntryLine
 
 ENTRY_COLUMNS: Final = (
     Column("Time (UTC)", EntrySort.AT, is_wide_only=True),
-    Column("Who", is_wide_only=True),
-    Column("What", EntrySort.ACTION, is_lead=True),
+    Column("Actor", is_wide_only=True),
+    Column("Action", EntrySort.ACTION, is_lead=True),
     Column("Reason", is_wide_only=True),
     Column(ACTIONS, is_right=True),
 )
@@ -73,4 +73,6 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
 
 
 def no_entries() -> rx.Component:
-    return empty(icon="scroll-text", title="No entries", words="Every staff action appears here.")
+    return empty(
+        icon="scroll-text", title="No entries yet", text="Every staff action appears here."
+    )

@@ -18,12 +18,12 @@ from billing_app.states.staff.views import ComparisonLine, DifferenceLine
 DIFFERENCES = Paging(State, names.DIFFERENCES)
 COMPARISONS = Paging(State, names.COMPARISONS)
 WHATS = (
-    (ALL, "Everything"),
+    (ALL, "All objects"),
     ("subscription", "Subscriptions"),
     ("invoice", "Invoices"),
     ("customer", "Customers"),
     ("checkout", "Checkouts"),
-    ("intent", "Our request"),
+    ("intent", "Provider requests"),
     ("event", "Events"),
 )
 
@@ -37,11 +37,11 @@ def _differences() -> rx.Component:
         "Differences",
         (
             Column("Account", DifferenceSort.ACCOUNT),
-            Column("What", DifferenceSort.WHAT),
-            Column("Stripe's id", is_wide_only=True),
-            Column("There", is_wide_only=True),
+            Column("Object", DifferenceSort.WHAT),
+            Column("Stripe ID", is_wide_only=True),
+            Column("At Stripe", is_wide_only=True),
             Column("Here"),
-            Column("State", DifferenceSort.HEALED),
+            Column("Status", DifferenceSort.HEALED),
         ),
         rows=State.differences,
         row=_difference,
@@ -50,32 +50,32 @@ def _differences() -> rx.Component:
             filter_select(
                 DIFFERENCES,
                 names.STATE,
-                "State",
-                ((ALL, "All states"), (NO, "Open"), (YES, "Healed")),
+                "Status",
+                ((ALL, "Any status"), (NO, "Open"), (YES, "Repaired")),
             ),
-            filter_select(DIFFERENCES, names.WHAT, "What", WHATS),
+            filter_select(DIFFERENCES, names.WHAT, "Object", WHATS),
         ),
         when_empty=empty(
             icon="scale",
             title=rx.cond(
                 State.last_began != "",
-                "No differences in the last comparison",
-                "Nothing has been compared yet",
+                "No differences found",
+                "Not reconciled yet",
             ),
-            words=rx.cond(
+            text=rx.cond(
                 State.last_began != "",
-                "Stripe and this database say the same.",
-                "A comparison runs every hour, or now if you ask for it.",
+                "Stripe and this database agree.",
+                "Reconciliation runs every hour. You can also start it now.",
             ),
         ),
-        title="What the last comparison found",
-        note=rx.cond(State.last_began != "", f"Began {State.last_began} UTC", "None has run yet"),
+        title="Differences found last time",
+        note=rx.cond(State.last_began != "", f"Started {State.last_began} UTC", "Not run yet"),
         actions=[
             rx.cond(
                 State.allowed.contains(Action.RECONCILE.value),
                 rx.el.button(
                     rx.icon("play", aria_hidden="true"),
-                    "Compare now",
+                    "Reconcile now",
                     type="button",
                     class_name="button",
                     on_click=State.ask(names.RECONCILE, ""),
@@ -87,11 +87,11 @@ def _differences() -> rx.Component:
 
 def _comparisons() -> rx.Component:
     return listing(
-        "Comparisons",
+        "Reconciliations",
         (
-            Column("Began (UTC)", ReconciliationSort.BEGAN),
-            Column("Kind"),
-            Column("Outcome", ReconciliationSort.DIFFERENCES),
+            Column("Started (UTC)", ReconciliationSort.BEGAN),
+            Column("Mode"),
+            Column("Result", ReconciliationSort.DIFFERENCES),
         ),
         rows=State.comparisons,
         row=_comparison,
@@ -100,18 +100,20 @@ def _comparisons() -> rx.Component:
             filter_select(
                 COMPARISONS,
                 names.KIND,
-                "Kind",
-                ((ALL, "All kinds"), (NO, "Healing"), (YES, "Report only")),
+                "Mode",
+                ((ALL, "Any mode"), (NO, "Repair"), (YES, "Report only")),
             ),
             filter_select(
                 COMPARISONS,
                 names.OUTCOME,
-                "Outcome",
-                ((ALL, "Any outcome"), (YES, "With differences"), (NO, "Without")),
+                "Result",
+                ((ALL, "Any result"), (YES, "With differences"), (NO, "No differences")),
             ),
         ),
-        when_empty=empty(icon="history", title="None here", words="One runs every hour."),
-        title="Comparisons",
+        when_empty=empty(
+            icon="history", title="No reconciliations yet", text="One runs every hour."
+        ),
+        title="Reconciliations",
     )
 
 
@@ -130,7 +132,7 @@ def _difference(row: ObjectVar[DifferenceLine]) -> rx.Component:
             rx.cond(
                 row.account_id != "",
                 rx.link(
-                    "Open the account",
+                    "Open account",
                     href=f"{routes.STAFF_CUSTOMERS}/{row.account_id}",
                     class_name="text-link",
                 ),

@@ -38,8 +38,8 @@ def staff_customer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            unknown("There is no such account", "Back to customers", routes.STAFF_CUSTOMERS),
-            rx.fragment(_head(), _trouble(), _figures(), _tabs(), repair_dialogs()),
+            unknown("Account not found", "Back to customers", routes.STAFF_CUSTOMERS),
+            rx.fragment(_head(), _alert(), _figures(), _tabs(), repair_dialogs()),
         ),
         path=routes.STAFF_CUSTOMERS,
         state=State,
@@ -79,19 +79,17 @@ def _head() -> rx.Component:
     )
 
 
-def _trouble() -> rx.Component:
+def _alert() -> rx.Component:
     head = State.head
     return rx.fragment(
-        rx.cond(
-            head.trouble != "", notice(tone="bad", title=head.trouble, words=head.trouble_words)
-        ),
+        rx.cond(head.alert != "", notice(tone="bad", title=head.alert, text=head.alert_text)),
         rx.foreach(State.disputes, _dispute),
     )
 
 
 def _dispute(dispute: ObjectVar[DisputeLine]) -> rx.Component:
     link = native_link(
-        "Payment at Stripe",
+        "View payment at Stripe",
         rx.icon("external-link", aria_hidden="true"),
         href=dispute.provider_url,
         class_name="button",
@@ -101,7 +99,7 @@ def _dispute(dispute: ObjectVar[DisputeLine]) -> rx.Component:
         notice(
             tone="bad",
             title=dispute.title,
-            words=dispute.words,
+            text=dispute.text,
             actions=[rx.cond(dispute.provider_url != "", link)],
         ),
         key=dispute.row,
@@ -169,8 +167,8 @@ def _figures() -> rx.Component:
     head = State.head
     return bare_card(
         rx.el.div(
-            _figure("Left", head.left, head.of_total, _meter()),
-            _figure("Lasts", head.pace, rx.cond(head.held != "", head.held, "Nothing reserved")),
+            _figure("Remaining", head.left, head.of_total, _meter()),
+            _figure("Forecast", head.pace, rx.cond(head.held != "", head.held, "Nothing reserved")),
             _figure("Plan", head.plan, head.plan_note),
             _figure("Subscription", head.subscription, head.subscription_note),
             class_name="figures",
@@ -196,7 +194,7 @@ def _meter() -> rx.Component:
             held_percent=head.held_percent,
             tone=head.meter_tone,
             label="Executions left",
-            value=head.left_words,
+            value=head.remaining_text,
             thin=True,
         ),
         class_name="figure-meter",
@@ -206,7 +204,7 @@ def _meter() -> rx.Component:
 def _tabs() -> rx.Component:
     return rx.tabs.root(
         rx.tabs.list(
-            *[rx.tabs.trigger(words, value=name) for name, words, _ in TABS], class_name="tabs"
+            *[rx.tabs.trigger(text, value=name) for name, text, _ in TABS], class_name="tabs"
         ),
         *[
             rx.tabs.content(rx.el.div(draw(), class_name="tab"), value=name)

@@ -50,18 +50,18 @@ def access() -> rx.Component:
             paging=MEMBERS,
             tools=(filter_select(MEMBERS, names.ROLE, "Role", ROLES),),
             when_empty=empty(
-                icon="users", title="Nobody", words="No member can sign in for this account."
+                icon="users", title="No members", text="No member can sign in for this account."
             ),
             title="People",
         ),
         listing(
-            "Keys",
+            "API keys",
             (
                 Column("Name", KeySort.NAME),
-                Column("Begins with"),
+                Column("Prefix"),
                 Column("Scopes", is_wide_only=True),
-                Column("State"),
-                Column("Made", KeySort.MADE, is_right=True, is_wide_only=True),
+                Column("Status"),
+                Column("Created", KeySort.MADE, is_right=True, is_wide_only=True),
             ),
             rows=State.service_keys,
             row=_key,
@@ -70,16 +70,16 @@ def access() -> rx.Component:
                 filter_select(
                     KEYS,
                     names.REVOKED,
-                    "State",
+                    "Status",
                     ((ALL, "All keys"), (NO, "Not revoked"), (YES, "Revoked")),
                 ),
             ),
             when_empty=empty(
                 icon="key-round",
-                title="No service keys",
-                words="Services with platform keys can still count executions for them.",
+                title="No API keys",
+                text="Services with platform keys can still count executions for this account.",
             ),
-            title="Keys",
+            title="API keys",
         ),
         listing(
             "Sessions",
@@ -97,13 +97,13 @@ def access() -> rx.Component:
                 filter_select(
                     SESSIONS,
                     names.LIVE,
-                    "State",
+                    "Status",
                     ((ALL, "All sessions"), (YES, "Signed in"), (NO, "Expired")),
                 ),
             ),
             title="Sessions",
             when_empty=empty(
-                icon="monitor", title="Nobody is signed in", words="Signed-in browsers appear here."
+                icon="monitor", title="Nobody is signed in", text="Signed-in browsers appear here."
             ),
         ),
     )

@@ -30,7 +30,7 @@ from billing_app.states.staff.views import InvoiceLine, SubscriptionLine, Webhoo
 INVOICES = Paging(State, names.INVOICES)
 WEBHOOKS = Paging(State, names.WEBHOOKS)
 INVOICE_CHOICES = (
-    (ALL, "Any state"),
+    (ALL, "Any status"),
     *(
         (status.value, label)
         for status, label in INVOICE_STATES.items()
@@ -38,7 +38,7 @@ INVOICE_CHOICES = (
     ),
 )
 EVENT_STATES = (
-    (ALL, "Any state"),
+    (ALL, "Any status"),
     *((state.value, label) for state, (label, _) in WEBHOOK_STATES.items()),
 )
 
@@ -51,7 +51,7 @@ def money() -> rx.Component:
             (
                 Column("Offer"),
                 Column("Price", is_wide_only=True),
-                Column("State", SubscriptionSort.STATUS),
+                Column("Status", SubscriptionSort.STATUS),
                 Column("Period", SubscriptionSort.BEGAN, is_wide_only=True),
                 Column("Next"),
                 Column("Stripe", is_wide_only=True),
@@ -60,7 +60,7 @@ def money() -> rx.Component:
             row=_subscription,
             paging=Paging(State, names.SUBSCRIPTIONS),
             when_empty=empty(
-                icon="repeat", title="No subscription", words="They have never had one."
+                icon="repeat", title="No subscription", text="This account has never had one."
             ),
             title="Subscriptions",
         ),
@@ -68,7 +68,7 @@ def money() -> rx.Component:
             "Invoices",
             (
                 Column("Number", InvoiceSort.NUMBER),
-                Column("State", InvoiceSort.STATUS),
+                Column("Status", InvoiceSort.STATUS),
                 Column("Amount", InvoiceSort.AMOUNT, is_right=True),
                 Column("Issued", InvoiceSort.ISSUED, is_right=True, is_wide_only=True),
                 Column("Stripe", is_right=True, is_wide_only=True),
@@ -77,14 +77,14 @@ def money() -> rx.Component:
             row=_invoice,
             paging=INVOICES,
             tools=(
-                filter_select(INVOICES, names.STATE, "State", INVOICE_CHOICES),
+                filter_select(INVOICES, names.STATE, "Status", INVOICE_CHOICES),
                 filter_days(INVOICES, FIRST_DAY, LAST_DAY),
             ),
             title="Invoices",
             when_empty=empty(
                 icon="receipt-text",
                 title="No invoices",
-                words="The first one comes with the first payment.",
+                text="The first one appears with the first payment.",
             ),
         ),
     )
@@ -128,14 +128,14 @@ def _invoice(row: ObjectVar[InvoiceLine]) -> rx.Component:
 
 
 def _outside(
-    url: rx.Var[str], provider_id: rx.Var[str], words: rx.Var[str] | str = "Open"
+    url: rx.Var[str], provider_id: rx.Var[str], text: rx.Var[str] | str = "Open"
 ) -> rx.Component:
     """A link to the provider's page, or the bare id where there is none."""
     named = {"title": provider_id, "aria-label": f"Open {provider_id} at Stripe"}
     return rx.cond(
         url != "",
         native_link(
-            words,
+            text,
             rx.icon("external-link", aria_hidden="true"),
             href=url,
             class_name="text-link external",
@@ -153,20 +153,22 @@ def webhooks() -> rx.Component:
             Column("Received (UTC)", EventSort.RECEIVED, is_wide_only=True),
             Column("Type", EventSort.TYPE, is_lead=True),
             Column("Event", is_wide_only=True),
-            Column("State"),
-            Column("Tries", is_right=True, is_wide_only=True),
-            Column("Problem", is_wide_only=True),
+            Column("Status"),
+            Column("Attempts", is_right=True, is_wide_only=True),
+            Column("Error", is_wide_only=True),
         ),
         rows=State.webhooks,
         row=_webhook,
         paging=WEBHOOKS,
         tools=(
-            filter_select(WEBHOOKS, names.STATE, "State", EVENT_STATES),
+            filter_select(WEBHOOKS, names.STATE, "Status", EVENT_STATES),
             search_box(WEBHOOKS, names.TYPE, "Type", "Type: invoice.", is_small=True),
             filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="webhook", title="No webhooks", words="Stripe has sent nothing about this account."
+            icon="webhook",
+            title="No webhooks",
+            text="Stripe has not sent any events about this account.",
         ),
     )
 

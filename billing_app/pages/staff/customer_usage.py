@@ -37,7 +37,7 @@ PLANS = Paging(State, names.PLANS)
 LEDGER = Paging(State, names.LEDGER)
 HOLDS = Paging(State, names.HOLDS)
 STATES = (
-    (ALL, "Any state"),
+    (ALL, "Any status"),
     *((state.value, PLAN_STATES[state][0]) for state in PlanState),
 )
 SOURCES = (
@@ -46,13 +46,13 @@ SOURCES = (
 )
 KINDS = ((ALL, "All kinds"), *((kind.value, formatting.KINDS[kind]) for kind in EventKind))
 HOLDS_STATES = (
-    (ALL, "Any state"),
+    (ALL, "Any status"),
     *((each.value, label) for each, (label, _) in HOLD_STATES.items()),
 )
 PLAN_COLUMNS = (
     Column("No.", PlanSort.QUEUE, is_right=True, is_wide_only=True),
     Column("Plan", PlanSort.NAME, is_lead=True),
-    Column("State", PlanSort.STATE),
+    Column("Status", PlanSort.STATE),
     Column("Used", PlanSort.USED, is_right=True, is_wide_only=True),
     Column("Reserved", is_right=True, is_wide_only=True),
     Column("Executions", PlanSort.EXECUTIONS, is_right=True, is_wide_only=True),
@@ -71,14 +71,14 @@ def summary() -> rx.Component:
             row=_plan,
             paging=PLANS,
             tools=(
-                filter_select(PLANS, names.STATE, "State", STATES),
+                filter_select(PLANS, names.STATE, "Status", STATES),
                 filter_select(PLANS, names.SOURCE, "Source", SOURCES),
             ),
             when_empty=empty(
-                icon="layers", title="No plans", words="Grant executions to give them one."
+                icon="layers", title="No plans", text="Grant executions to give this account one."
             ),
             title="Plans",
-            note="Used oldest first",
+            note="In order of use",
         ),
         card(
             rx.cond(
@@ -86,7 +86,7 @@ def summary() -> rx.Component:
                 rx.fragment(
                     chart(
                         State.figure,
-                        label="Executions per day by workflow over 30 days",
+                        label="Executions per day by workflow, last 30 days",
                         height_px=CHART_HEIGHT_PX,
                     ),
                     legend(State.keys),
@@ -94,11 +94,11 @@ def summary() -> rx.Component:
                 empty(
                     icon="chart-column",
                     title="No executions in the last 30 days",
-                    words="The first one appears here a few seconds after it happens.",
+                    text="The first one will appear here within seconds.",
                 ),
             ),
             title="Executions per day",
-            note="Last 30 days by workflow",
+            note="Last 30 days, by workflow",
         ),
         _refused(),
     )
@@ -113,15 +113,15 @@ def _refused() -> rx.Component:
             row=_denial,
             when_empty=empty(
                 icon="circle-check",
-                title="Nothing was refused",
-                words="Denied requests appear here, by day and reason.",
+                title="No refused requests",
+                text="Refused requests appear here, by day and reason.",
             ),
             right=("Requests",),
             wide_only=("Workflow", "User"),
             dense=True,
         ),
         title="Refused, last 30 days",
-        note=f"Newest first, {MAX_DENIALS} rows at most",
+        note=f"Newest first, up to {MAX_DENIALS} rows",
         flush=True,
     )
 
@@ -198,7 +198,7 @@ def ledger() -> rx.Component:
             Column("User", is_wide_only=True),
             Column("Kind", is_wide_only=True),
             Column("Executions", is_right=True),
-            Column("Left after", is_right=True, is_wide_only=True),
+            Column("Balance after", is_right=True, is_wide_only=True),
             Column(ACTIONS, is_right=True),
         ),
         rows=State.events,
@@ -207,11 +207,11 @@ def ledger() -> rx.Component:
         tools=(
             _workflows(LEDGER),
             filter_select(LEDGER, names.KIND, "Kind", KINDS),
-            search_box(LEDGER, names.USER, "User", "User id", is_small=True),
+            search_box(LEDGER, names.USER, "User", "User ID", is_small=True),
             filter_days(LEDGER, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="activity", title="Nothing has run yet", words="Events appear here as they happen."
+            icon="activity", title="No events yet", text="Events appear here as they happen."
         ),
     )
 
@@ -241,7 +241,7 @@ def _event(row: ObjectVar[LedgerLine]) -> rx.Component:
 
 
 def _kind(row: ObjectVar[LedgerLine]) -> rx.Component:
-    """How much of a run was refunded."""
+    """How much of an event was refunded."""
     kind = rx.cond(row.tone != "", badge(row.kind, row.tone), row.kind)
     return rx.cond(row.can_refund & (row.refunded != ""), badge(row.refunded, "good"), kind)
 
@@ -251,27 +251,27 @@ def holds() -> rx.Component:
     return listing(
         "Reservations",
         (
-            Column("Begun (UTC)", ReservationSort.BEGUN, is_wide_only=True),
+            Column("Created (UTC)", ReservationSort.BEGUN, is_wide_only=True),
             Column("Reservation", is_wide_only=True),
             Column("Workflow", is_lead=True),
             Column("User", is_wide_only=True),
-            Column("State", ReservationSort.STATUS),
+            Column("Status", ReservationSort.STATUS),
             Column("Executions", is_right=True),
-            Column("Ended or ends (UTC)", is_right=True, is_wide_only=True),
+            Column("Settled or expires (UTC)", is_right=True, is_wide_only=True),
         ),
         rows=State.holds,
         row=_hold,
         paging=HOLDS,
         tools=(
-            filter_select(HOLDS, names.STATE, "State", HOLDS_STATES),
+            filter_select(HOLDS, names.STATE, "Status", HOLDS_STATES),
             _workflows(HOLDS),
-            search_box(HOLDS, names.USER, "User", "User id", is_small=True),
+            search_box(HOLDS, names.USER, "User", "User ID", is_small=True),
             filter_days(HOLDS, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
             icon="hourglass",
             title="No reservations",
-            words="One appears when a service reserves executions before a run.",
+            text="They appear when a service reserves executions before running them.",
         ),
     )
 
@@ -304,5 +304,5 @@ def _workflows(paging: Paging) -> rx.Component:
 
 def _workflow(name: StringVar[str]) -> rx.Component:
     return rx.el.option(
-        rx.cond(name == "", "Not named", name), value=rx.cond(name == "", names.UNNAMED, name)
+        rx.cond(name == "", "Unnamed", name), value=rx.cond(name == "", names.UNNAMED, name)
     )

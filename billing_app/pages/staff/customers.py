@@ -20,7 +20,7 @@ from billing_app.components.numbers import badge
 from billing_app.components.tables import cell
 from billing_app.db.enums import AccountKind
 from billing_app.pages.staff.frame import console
-from billing_app.pages.staff.remaining_cell import left_cell
+from billing_app.pages.staff.remaining_cell import remaining_cell
 from billing_app.states.staff import customers as names
 from billing_app.states.staff.customers import StaffCustomersState as State
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
@@ -31,7 +31,7 @@ COLUMNS = (
     Column("Customer", CustomerSort.WORD),
     Column("Kind", is_wide_only=True),
     Column("Plan", is_wide_only=True),
-    Column("Left", is_right=True),
+    Column("Remaining", is_right=True),
     Column("Status"),
     Column("Since", CustomerSort.MADE, is_right=True, is_wide_only=True),
 )
@@ -41,7 +41,7 @@ def staff_customers() -> rx.Component:
     """A search box, filters, and the accounts that match."""
     return console(
         rx.fragment(
-            page_head("Customers", "Organizations and people"),
+            page_head("Customers", "Organizations and personal accounts"),
             listing(
                 "Customers",
                 COLUMNS,
@@ -62,8 +62,8 @@ def _nobody(action: rx.Component | None = None) -> rx.Component:
     return empty(
         icon="search-x",
         title="No matches",
-        words="Search by the beginning of a name, an address, an organization"
-        " or a Stripe id, or clear a filter.",
+        text="Search by the start of a name, email address, organization or Stripe ID, or"
+        " clear a filter.",
         action=action,
     )
 
@@ -72,9 +72,9 @@ def _tools() -> tuple[rx.Component, ...]:
     return (
         search_box(
             CUSTOMERS,
-            names.WORDS,
+            names.QUERY,
             "Search customers",
-            "Name, e-mail, organization or Stripe id",
+            "Name, email, organization or Stripe ID",
         ),
         filter_select(
             CUSTOMERS,
@@ -100,8 +100,8 @@ def _tools() -> tuple[rx.Component, ...]:
         filter_select(
             CUSTOMERS,
             names.STATE,
-            "Trouble",
-            ((ALL, "Any state"), (names.PAST_DUE, "Past due"), (names.BLOCKED, "Blocked")),
+            "Status",
+            ((ALL, "Any status"), (names.PAST_DUE, "Past due"), (names.BLOCKED, "Blocked")),
         ),
         filter_days(CUSTOMERS, FIRST_DAY, LAST_DAY),
     )
@@ -121,7 +121,7 @@ def _row(row: ObjectVar[CustomerLine]) -> rx.Component:
         ),
         cell(row.kind, "soft wide-only"),
         cell(rx.cond(row.plan != "", row.plan, "—"), "soft clip wide-only"),
-        left_cell(row),
+        remaining_cell(row),
         cell(badge(row.status, row.tone)),
         cell(row.since, "right soft wide-only"),
         key=row.account_id,

@@ -46,7 +46,7 @@ def unknown(what: str, way: str, path: str) -> rx.Component:
         empty(
             icon="compass",
             title=what,
-            words="The address may be mistyped.",
+            text="The address may be mistyped.",
             action=rx.link(way, href=path, class_name="button"),
         ),
         rx.el.h1(what, class_name="visually-hidden"),
@@ -59,9 +59,9 @@ def _not_found() -> rx.Component:
     return rx.el.main(
         empty(
             icon="compass",
-            title="There is no such page",
-            words="The address may be mistyped, or the page may have moved.",
-            action=rx.link("To the dashboard", href=routes.DASHBOARD, class_name="button"),
+            title="Page not found",
+            text="The address may be outdated or mistyped.",
+            action=rx.link("Go to the dashboard", href=routes.DASHBOARD, class_name="button"),
         ),
         rx.el.h1("Not found", class_name="visually-hidden"),
         id="content",
@@ -86,7 +86,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
         rx.el.main(
             rx.cond(
                 state.is_ready,
-                rx.el.div(stale, _said(state), content, class_name="main-inner"),
+                rx.el.div(stale, _shown(state), content, class_name="main-inner"),
                 rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
             ),
             id="content",
@@ -123,11 +123,11 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
     )
 
 
-def _said(state: Any) -> rx.Component:
+def _shown(state: Any) -> rx.Component:
     """The result of the last action, with the way to undo it. While a dialog is open, the dialog
     shows it."""
     result = state.notice
-    is_shown = result.words != ""
+    is_shown = result.text != ""
     if hasattr(state, "dialog"):
         is_shown &= ~result.is_bad | (state.dialog == "")
     return rx.cond(
@@ -138,7 +138,7 @@ def _said(state: Any) -> rx.Component:
                 rx.icon("triangle-alert", aria_hidden="true"),
                 rx.icon("circle-check", aria_hidden="true"),
             ),
-            rx.el.p(result.words, class_name="notice-title grow"),
+            rx.el.p(result.text, class_name="notice-title grow"),
             rx.cond(
                 result.undo != "",
                 rx.el.button(

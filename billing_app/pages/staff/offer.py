@@ -35,7 +35,7 @@ def staff_offer() -> rx.Component:
     return console(
         rx.cond(
             State.is_missing,
-            unknown("There is no such offer", "Back to offers", routes.STAFF_OFFERS),
+            unknown("Offer not found", "Back to offers", routes.STAFF_OFFERS),
             rx.fragment(
                 _head(),
                 rx.cond(State.changes.length() > 0, _conflict()),
@@ -62,7 +62,7 @@ def _head() -> rx.Component:
                 class_name="title-row",
             ),
             rx.el.p(
-                rx.cond(State.is_new, "Starts as a draft that nobody can buy", State.code),
+                rx.cond(State.is_new, "Starts as a draft, not yet on sale", State.code),
                 rx.cond(State.edited_by != "", f" · last edited by {State.edited_by}", ""),
                 class_name="page-note",
             ),
@@ -96,12 +96,12 @@ def _head() -> rx.Component:
 
 
 def _button(
-    words: str, name: str, action: Action, disabled: rx.Var[bool] | bool, look: str = "button"
+    text: str, name: str, action: Action, disabled: rx.Var[bool] | bool, look: str = "button"
 ) -> rx.Component:
     return rx.cond(
         State.allowed.contains(action.value),
         rx.el.button(
-            words, type="button", class_name=look, disabled=disabled, on_click=State.ask(name)
+            text, type="button", class_name=look, disabled=disabled, on_click=State.ask(name)
         ),
     )
 
@@ -144,17 +144,18 @@ def _change(row: ObjectVar[ChangeLine]) -> rx.Component:
 
 
 def _beside() -> rx.Component:
-    is_untold = (State.problem != "") & ~State.touched.contains(State.problem_at)
+    is_general = (State.problem != "") & ~State.touched.contains(State.problem_at)
     return card(
         rx.cond(
-            State.is_edited & is_untold,
-            notice(tone="warning", title="This can't be sold yet", words=State.problem),
+            State.is_edited & is_general,
+            notice(tone="warning", title="Not ready to publish", text=State.problem),
         ),
         rx.cond(State.preview.price != "", _preview(), _no_preview()),
         rx.cond(
             State.form["visible"] == "no",
             rx.el.p(
-                "Hidden from the list; anyone with the code can buy it.", class_name="field-hint"
+                "Hidden from customers; anyone with the code can still buy it.",
+                class_name="field-hint",
             ),
         ),
         title="As customers see it",
@@ -181,8 +182,8 @@ def _preview() -> rx.Component:
 def _no_preview() -> rx.Component:
     return empty(
         icon="tag",
-        title="Nothing to see yet",
-        words="The offer appears here once it has a name and a price.",
+        title="No preview yet",
+        text="The offer appears here once it has a name and a price.",
     )
 
 
@@ -206,14 +207,14 @@ def _versions() -> rx.Component:
                 VERSIONS,
                 names.HELD,
                 "Accounts",
-                ((ALL, "All versions"), (YES, "With accounts"), (NO, "With none")),
+                ((ALL, "All versions"), (YES, "With accounts"), (NO, "Without accounts")),
             ),
         ),
         when_empty=empty(
-            icon="tag", title="Nothing is published", words="Publishing creates version 1."
+            icon="tag", title="No versions yet", text="Publish the draft to create version 1."
         ),
         title="Versions",
-        note="A version never changes",
+        note="Published versions never change",
     )
 
 
@@ -232,11 +233,11 @@ def _version(row: ObjectVar[VersionLine]) -> rx.Component:
         cell(row.accounts, "right strong"),
         cell(
             rx.el.button(
-                rx.cond(State.holders_of == row.version, "Hide", "Who"),
+                rx.cond(State.holders_of == row.version, "Hide accounts", "Show accounts"),
                 type="button",
                 class_name="button small",
                 on_click=State.show_holders(row.version),
-                custom_attrs={"aria-label": f"Who is on version {row.version}"},
+                custom_attrs={"aria-label": f"Accounts on version {row.version}"},
             ),
             "right",
         ),
@@ -250,7 +251,7 @@ def _holders() -> rx.Component:
         (
             Column("Customer"),
             Column("Account", HolderSort.ACCOUNT, is_wide_only=True),
-            Column("Left", is_right=True),
+            Column("Remaining", is_right=True),
             Column("Status"),
         ),
         rows=State.holders,
@@ -261,12 +262,12 @@ def _holders() -> rx.Component:
             filter_select(
                 HOLDERS,
                 names.OWES,
-                "Trouble",
-                ((ALL, "Any state"), (YES, "Past due"), (NO, "Not past due")),
+                "Payment",
+                ((ALL, "Any status"), (YES, "Past due"), (NO, "Not past due")),
             ),
         ),
-        when_empty=empty(icon="users", title="Nobody", words="No account is on this version."),
-        title=f"On version {State.holders_of}",
+        when_empty=empty(icon="users", title="No accounts", text="No account is on this version."),
+        title=f"Accounts on version {State.holders_of}",
     )
 
 
@@ -295,32 +296,32 @@ def _dialogs() -> rx.Component:
         action_dialog(
             State,
             SAVE,
-            title="Save the draft",
-            words="Nobody sees it until it is published.",
+            title="Save draft",
+            text="Customers don't see it until it is published.",
             on_submit=State.save,
         ),
         action_dialog(
             State,
             PUBLISH,
-            title="Publish this draft",
-            words=f"From now on {seen.name} is sold: {seen.executions} for {seen.price}"
-            f" {seen.interval}. Its product and price are created at Stripe first. Customers keep"
-            " the version they have.",
+            title="Publish draft",
+            text=f"Creates the product and price at Stripe, then sells {seen.name}:"
+            f" {seen.executions} for {seen.price} {seen.interval}. Existing"
+            " customers keep their version.",
             on_submit=State.publish,
         ),
         action_dialog(
             State,
             ARCHIVE,
-            title="Archive this offer",
-            words="It is no longer sold. Customers who have it keep it.",
+            title="Archive offer",
+            text="It goes off sale. Existing customers keep it.",
             on_submit=State.archive,
             is_danger=True,
         ),
         action_dialog(
             State,
             UNARCHIVE,
-            title="Sell this offer again",
-            words="It returns to the list.",
+            title="Unarchive offer",
+            text="It goes back on sale.",
             on_submit=State.archive,
         ),
     )

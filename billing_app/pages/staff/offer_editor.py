@@ -24,15 +24,15 @@ def editor() -> rx.Component:
             _field("Description", "description"),
             rx.el.div(
                 _choice(
-                    "Sold",
+                    "Billing",
                     "interval",
                     (
-                        (Interval.MONTH.value, "By the month"),
-                        (Interval.YEAR.value, "By the year"),
-                        (Interval.ONCE.value, "Once, as a pack"),
+                        (Interval.MONTH.value, "Monthly"),
+                        (Interval.YEAR.value, "Yearly"),
+                        (Interval.ONCE.value, "One-time pack"),
                     ),
                 ),
-                _field("Executions each time", "executions", mode="numeric"),
+                _field("Executions included", "executions", mode="numeric"),
                 class_name="fields",
             ),
             rx.el.div(
@@ -46,25 +46,23 @@ def editor() -> rx.Component:
                     "Order of use",
                     "priority",
                     mode="numeric",
-                    hint="Lower is used first; empty: default",
+                    hint="Lower numbers are used first; leave empty for the default",
                 ),
-                _field("Place in the list", "position", mode="numeric"),
-                _choice(
-                    "Customers", "visible", (("yes", "See it"), ("no", "Cannot see it in the list"))
-                ),
+                _field("List position", "position", mode="numeric"),
+                _choice("Visibility", "visible", (("yes", "Listed"), ("no", "Hidden"))),
                 class_name="fields",
             ),
             disabled=~may_edit,
             class_name="editor",
         ),
         title="Draft",
-        note="Customers keep the version they bought until they are moved",
+        note="Existing customers keep their version until they are moved",
     )
 
 
 def _of_packs() -> rx.Component:
     return rx.el.div(
-        _field("Valid for (days)", "valid_days", mode="numeric", hint="Empty: it does not end"),
+        _field("Valid for (days)", "valid_days", mode="numeric", hint="Leave empty for no expiry"),
         class_name="fields",
     )
 
@@ -74,9 +72,9 @@ def _of_subscriptions() -> rx.Component:
         rx.el.div(
             _field("Trial days", "trial_days", mode="numeric"),
             _choice(
-                "When all are used",
+                "When used up",
                 "overage",
-                (("hard", "Stop"), ("soft", "Continue at a price")),
+                (("hard", "Stop"), ("soft", "Charge overage")),
             ),
             class_name="fields",
         ),
@@ -84,12 +82,12 @@ def _of_subscriptions() -> rx.Component:
             State.form["overage"] == "soft",
             rx.el.div(
                 _field("Overage price", "unit_price", mode="decimal"),
-                _field("Executions for that price", "unit_executions", mode="numeric"),
+                _field("Overage unit (executions)", "unit_executions", mode="numeric"),
                 _field(
                     "Overage limit",
                     "limit_executions",
                     mode="numeric",
-                    hint="Empty: no limit",
+                    hint="Leave empty for no limit",
                 ),
                 class_name="fields",
             ),
@@ -137,7 +135,7 @@ def _choice(label: str, name: str, choices: tuple[tuple[str, str], ...]) -> rx.C
         name,
         "",
         rx.el.select(
-            *[rx.el.option(words, value=value) for value, words in choices],
+            *[rx.el.option(text, value=value) for value, text in choices],
             id=f"offer-{name}",
             value=State.form[name],
             on_change=lambda value: State.set_field(name, value),

@@ -28,10 +28,10 @@ from billing_app.states.staff.views import OfferLine
 
 OFFERS = Paging(State, names.OFFERS)
 INTERVALS = (
-    (ALL, "Any interval"),
-    (Interval.MONTH.value, "By the month"),
-    (Interval.YEAR.value, "By the year"),
-    (Interval.ONCE.value, "Once, as a pack"),
+    (ALL, "Any billing"),
+    (Interval.MONTH.value, "Monthly"),
+    (Interval.YEAR.value, "Yearly"),
+    (Interval.ONCE.value, "One-time pack"),
 )
 CHOICES = (
     (ALL, "All"),
@@ -50,8 +50,8 @@ def staff_offers() -> rx.Component:
                 "Offers",
                 (
                     Column("Offer", OfferSort.NAME),
-                    Column("State", OfferSort.STATE, is_wide_only=True),
-                    Column("Place", OfferSort.POSITION, is_right=True, is_wide_only=True),
+                    Column("Status", OfferSort.STATE, is_wide_only=True),
+                    Column("Position", OfferSort.POSITION, is_right=True, is_wide_only=True),
                     Column("Version", is_right=True, is_wide_only=True),
                     Column("Price", OfferSort.PRICE),
                     Column("Executions", OfferSort.EXECUTIONS, is_right=True, is_wide_only=True),
@@ -62,16 +62,16 @@ def staff_offers() -> rx.Component:
                 paging=OFFERS,
                 tools=(
                     search_box(OFFERS, names.LETTERS, "Search offers", "Name or code"),
-                    filter_select(OFFERS, names.INTERVAL, "Sold", INTERVALS),
+                    filter_select(OFFERS, names.INTERVAL, "Billing", INTERVALS),
                 ),
                 when_empty=empty(
-                    icon="tags", title="No offers", words="A new offer starts as a draft."
+                    icon="tags", title="No offers", text="A new offer starts as a draft."
                 ),
                 title="Catalogue",
-                note="In the order customers see them",
+                note="In the order that customers see",
                 actions=[
                     segments(
-                        "State",
+                        "Status",
                         CHOICES,
                         chosen=OFFERS.chosen(names.STATE),
                         on_choose=OFFERS.on_filter(names.STATE),

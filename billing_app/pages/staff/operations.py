@@ -58,7 +58,7 @@ def staff_operations() -> rx.Component:
             ),
             rx.tabs.root(
                 rx.tabs.list(
-                    *[rx.tabs.trigger(words, value=name) for name, words, _ in tabs],
+                    *[rx.tabs.trigger(text, value=name) for name, text, _ in tabs],
                     class_name="tabs",
                 ),
                 *[
@@ -82,9 +82,9 @@ def _webhooks() -> rx.Component:
             Column("Received (UTC)", EventSort.RECEIVED, is_wide_only=True),
             Column("Type", EventSort.TYPE, is_lead=True),
             Column("Event", is_wide_only=True),
-            Column("State"),
-            Column("Tries", is_right=True, is_wide_only=True),
-            Column("Problem", is_wide_only=True),
+            Column("Status"),
+            Column("Attempts", is_right=True, is_wide_only=True),
+            Column("Error", is_wide_only=True),
             Column(ACTIONS, is_right=True),
         ),
         rows=State.webhooks,
@@ -96,7 +96,9 @@ def _webhooks() -> rx.Component:
             filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
         ),
         when_empty=empty(
-            icon="webhook", title="Nothing here", words="Events from Stripe appear here at once."
+            icon="webhook",
+            title="No events",
+            text="Events from Stripe appear here as they arrive.",
         ),
     )
 
@@ -153,7 +155,7 @@ def _jobs() -> rx.Component:
             notice(
                 tone="warning",
                 title="No worker has run on this database yet",
-                words="Start one: python -m billing_app worker",
+                text="Start one: python -m billing_app worker",
             ),
         ),
         listing(
@@ -161,9 +163,9 @@ def _jobs() -> rx.Component:
             (
                 Column("Created (UTC)", JobSort.CREATED, is_wide_only=True),
                 Column("Job", is_lead=True),
-                Column("About", is_wide_only=True),
-                Column("State"),
-                Column("Problem", is_wide_only=True),
+                Column("Subject", is_wide_only=True),
+                Column("Status"),
+                Column("Error", is_wide_only=True),
                 Column(ACTIONS, is_right=True),
             ),
             rows=State.jobs,
@@ -175,7 +177,7 @@ def _jobs() -> rx.Component:
                 filter_days(JOBS, FIRST_DAY, LAST_DAY),
             ),
             when_empty=empty(
-                icon="cog", title="No jobs", words="Background jobs appear here as they run."
+                icon="cog", title="No jobs", text="Background jobs appear here as they run."
             ),
         ),
     )
@@ -202,19 +204,19 @@ def _job(row: ObjectVar[JobLine]) -> rx.Component:
 
 
 def _states(paging: Paging, states: Mapping[Any, tuple[str, str]]) -> rx.Component:
-    choices = [(state.value, words) for state, (words, _) in states.items()]
-    return filter_select(paging, names.STATE, "State", ((ALL, "All states"), *choices))
+    choices = [(state.value, text) for state, (text, _) in states.items()]
+    return filter_select(paging, names.STATE, "Status", ((ALL, "Any status"), *choices))
 
 
-def _row_button(words: str, what: rx.Var[str], on_click: Handler, action: Action) -> rx.Component:
+def _row_button(text: str, what: rx.Var[str], on_click: Handler, action: Action) -> rx.Component:
     return rx.cond(
         State.allowed.contains(action.value),
         rx.el.button(
-            words,
+            text,
             type="button",
             class_name="button small",
             on_click=on_click,
-            custom_attrs={"aria-label": f"{words}: {what}"},
+            custom_attrs={"aria-label": f"{text}: {what}"},
         ),
     )
 
@@ -222,29 +224,29 @@ def _row_button(words: str, what: rx.Var[str], on_click: Handler, action: Action
 def _dialogs() -> rx.Component:
     modes = [
         rx.el.option("Repair differences", value="heal"),
-        rx.el.option("Only report differences", value="tell"),
+        rx.el.option("Report differences only", value="tell"),
     ]
     return rx.fragment(
         action_dialog(
             State,
             names.REPLAY,
             title="Replay the event",
-            words="Fetches the object from Stripe again and applies it; repeating this is safe.",
+            text="Fetches the object from Stripe again and applies it. Safe to repeat.",
             on_submit=State.replay,
         ),
         action_dialog(
             State,
             names.RECONCILE,
-            choice_field("Then", "mode", [*modes]),
-            title="Compare with Stripe",
-            words="Every subscription, invoice and customer is compared in the background.",
+            choice_field("Mode", "mode", [*modes]),
+            title="Reconcile with Stripe",
+            text="Compares every subscription, invoice and customer in the background.",
             on_submit=State.reconcile,
         ),
         action_dialog(
             State,
             names.RETRY,
             title="Retry the job",
-            words="It runs again as a new job, from the step that failed.",
+            text="Runs it again as a new job, from the step that failed.",
             on_submit=State.retry,
         ),
     )

@@ -13,7 +13,7 @@ from billing_app.components.listing import Column, Paging, listing
 from billing_app.components.numbers import badge, stat, stats
 from billing_app.components.tables import cell
 from billing_app.pages.staff.frame import console
-from billing_app.pages.staff.remaining_cell import left_cell
+from billing_app.pages.staff.remaining_cell import remaining_cell
 from billing_app.states.staff.overview import NEAR, PRESETS
 from billing_app.states.staff.overview import StaffOverviewState as State
 from billing_app.states.staff.views import CustomerLine
@@ -28,7 +28,7 @@ def staff_overview() -> rx.Component:
         rx.fragment(
             page_head(
                 "Overview",
-                "All accounts together",
+                "Across all accounts",
                 segments(
                     "Days",
                     [(days, f"{days} days") for days in PRESETS],
@@ -57,7 +57,7 @@ def _numbers() -> rx.Component:
             stat("Trials converted", numbers.converted, numbers.converted_note),
             stat("Revenue this month", numbers.revenue, numbers.revenue_note),
             stat("Subscriptions", numbers.subscriptions, numbers.subscriptions_note),
-            stat("Near their limit", numbers.near, numbers.near_note),
+            stat("Near limit", numbers.near, numbers.near_note),
             stat("Failed payments", numbers.past_due, numbers.past_due_note),
             in_row=True,
         )
@@ -70,13 +70,13 @@ def _executions() -> rx.Component:
             State.has_executions,
             chart(
                 State.executions,
-                label=f"Executions per day, {State.numbers.executions} in all",
+                label=f"Executions per day, {State.numbers.executions} in total",
                 height_px=CHART_HEIGHT_PX,
             ),
-            _nothing("No executions on these days"),
+            _nothing("No executions in this range"),
         ),
         title="Executions per day",
-        note="UTC days, refunds taken off",
+        note="UTC days, refunds deducted",
     )
 
 
@@ -87,15 +87,15 @@ def _denials() -> rx.Component:
             rx.fragment(
                 chart(
                     State.denials,
-                    label=f"Refused requests per day by reason, {State.numbers.denied} in all",
+                    label=f"Refused requests per day by reason, {State.numbers.denied} in total",
                     height_px=SMALL_CHART_HEIGHT_PX,
                 ),
                 legend(State.denial_keys),
             ),
-            _nothing("Nothing was refused"),
+            _nothing("No refused requests"),
         ),
-        title="Refused, by reason",
-        note="Requests per day",
+        title="Refused requests",
+        note="Per day, by reason",
     )
 
 
@@ -108,21 +108,21 @@ def _trials() -> rx.Component:
         ),
         legend(State.trial_keys),
         title="Trials",
-        note="Started, and first purchases of accounts that had one",
+        note="Started, and converted by a first purchase",
     )
 
 
 def _nothing(title: str) -> rx.Component:
-    return empty(icon="chart-column", title=title, words="Choose a longer range of days.")
+    return empty(icon="chart-column", title=title, text="Choose a longer range.")
 
 
 def _near() -> rx.Component:
     return listing(
-        "Near their limit",
+        "Near limit",
         (
             Column("Customer"),
             Column("Plan", is_wide_only=True),
-            Column("Left", NearSort.LEFT, is_right=True),
+            Column("Remaining", NearSort.LEFT, is_right=True),
             Column("Executions", NearSort.EXECUTIONS, is_right=True, is_wide_only=True),
             Column("Status"),
         ),
@@ -131,11 +131,11 @@ def _near() -> rx.Component:
         paging=Paging(State, NEAR),
         when_empty=empty(
             icon="gauge",
-            title="No account is near its limit",
-            words="Accounts that have used 80% or more appear here.",
+            title="No accounts near their limit",
+            text="Accounts that have used 80% or more appear here.",
         ),
-        title="Near their limit",
-        note="Those with the least left",
+        title="Near limit",
+        note="Fewest executions remaining first",
     )
 
 
@@ -152,7 +152,7 @@ def _account(row: ObjectVar[CustomerLine]) -> rx.Component:
             "strong clip-wide",
         ),
         cell(row.plan, "soft clip wide-only"),
-        left_cell(row),
+        remaining_cell(row),
         cell(row.executions, "right soft wide-only"),
         cell(badge(row.status, row.tone)),
         key=row.account_id,

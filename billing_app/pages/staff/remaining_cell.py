@@ -8,7 +8,7 @@ from billing_app.components.tables import cell
 from billing_app.states.staff.views import CustomerLine
 
 
-def left_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
+def remaining_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
     return cell(
         rx.cond(
             row.remaining != "",
@@ -16,8 +16,8 @@ def left_cell(row: ObjectVar[CustomerLine]) -> rx.Component:
                 meter(
                     percent=row.left_percent,
                     tone=row.meter_tone,
-                    label=f"Executions of {row.name} that are left",
-                    value=row.left_words,
+                    label=f"Executions remaining: {row.name}",
+                    value=row.remaining_text,
                     thin=True,
                 ),
                 rx.el.span(row.remaining, class_name="remaining-number"),

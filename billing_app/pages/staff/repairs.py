@@ -40,7 +40,7 @@ def _repair() -> rx.Component:
     return dialog(
         rx.cond(State.consequence.length() > 0, _consequence(), _form()),
         title=State.title,
-        words=rx.cond(State.target_name != "", State.target_name, State.explanation),
+        text=rx.cond(State.target_name != "", State.target_name, State.explanation),
         is_open=State.is_repair,
         on_close=State.close,
     )
@@ -50,14 +50,14 @@ def _form() -> rx.Component:
     return rx.form(
         problem_in(State.notice),
         rx.match(State.dialog, *[(each.name, _fields(each)) for each in REPAIRS], rx.fragment()),
-        reason_field(value=State.given["reason"], auto_focus=IS_BACK & _asks_only_why()),
+        reason_field(value=State.given["reason"], auto_focus=IS_BACK & _needs_only_reason()),
         form_foot("Review", State.close),
         on_submit=State.review,
         class_name="dialog-form",
     )
 
 
-def _asks_only_why() -> rx.Var[bool]:
+def _needs_only_reason() -> rx.Var[bool]:
     names = [repair.name for repair in REPAIRS if not repair.inputs]
     return rx.Var.create(names).contains(State.dialog)
 
@@ -71,14 +71,16 @@ def _fields(repair: Repair[Any]) -> rx.Component:
     required = required_of(repair.form) | {repair.target.noun}
     rows, first = list[rx.Component](), next(iter(repair.inputs), "")
     for is_narrow, group in groupby(repair.inputs.items(), lambda each: each[1].control in NARROW):
-        found = [
+        controls = [
             control
             for name, each in group
             for control in _controls(
                 name, each, is_required=name in required, is_first=name == first
             )
         ]
-        rows += [rx.el.div(*found, class_name="fields")] if is_narrow and found[1:] else found
+        rows += (
+            [rx.el.div(*controls, class_name="fields")] if is_narrow and controls[1:] else controls
+        )
     return rx.fragment(*rows)
 
 
@@ -117,7 +119,7 @@ def _choice(label: str, name: str, each: Input, **attributes: Any) -> rx.Compone
     lists = {"plans": State.plan_choices, "offers": State.offers}
     options: list[rx.Component]
     if each.choices:
-        options = [rx.el.option(words, value=value) for value, words in each.choices]
+        options = [rx.el.option(text, value=value) for value, text in each.choices]
     elif each.source in lists:
         options = [rx.foreach(lists[each.source], lambda row: rx.el.option(row[1], value=row[0]))]
     else:
@@ -126,7 +128,7 @@ def _choice(label: str, name: str, each: Input, **attributes: Any) -> rx.Compone
 
 
 def _workflow_option(name: StringVar[str]) -> rx.Component:
-    return rx.el.option(rx.cond(name == "", "Not named", name), value=name)
+    return rx.el.option(rx.cond(name == "", "Unnamed", name), value=name)
 
 
 def _consequence() -> rx.Component:
@@ -151,8 +153,8 @@ def _consequence() -> rx.Component:
     )
 
 
-def _line(words: StringVar[str]) -> rx.Component:
-    return rx.el.li(words)
+def _line(text: StringVar[str]) -> rx.Component:
+    return rx.el.li(text)
 
 
 def _view() -> rx.Component:
@@ -160,8 +162,8 @@ def _view() -> rx.Component:
         State,
         VIEW,
         title=f"View as {State.head.name}",
-        words=f"You see their pages as they do, read only, for {VIEW_MINUTES} minutes. Their"
-        " history shows that it happened.",
+        text=f"Shows their pages as they see them, read-only, for {VIEW_MINUTES} minutes. Their"
+        " support activity will show it.",
         confirm="View as customer",
         hint=SHOWN,
         on_submit=State.view_as_customer,
@@ -173,7 +175,7 @@ def _sign_out() -> rx.Component:
         State,
         SIGN_OUT,
         title=f"Sign {State.target_name} out everywhere",
-        words="They must sign in again in every browser.",
+        text="Ends all their sessions. They must sign in again.",
         confirm="Sign out everywhere",
         on_submit=State.sign_out,
         is_danger=True,

@@ -38,9 +38,9 @@ ROLE_CHOICES = (
     *((role.value, label) for role, label in formatting.ROLES.items()),
 )
 ROLES = {
-    StaffRole.SUPPORT: "Support: reads everything, grants a little",
-    StaffRole.BILLING: "Billing: grants, refunds, moves and stops plans",
-    StaffRole.ADMIN: "Admin: also offers and staff",
+    StaffRole.SUPPORT: "Support: read everything, grant small amounts",
+    StaffRole.BILLING: "Billing: grant, refund, move and pause plans",
+    StaffRole.ADMIN: "Admin: also manage offers and staff",
 }
 
 
@@ -48,7 +48,7 @@ def staff_team() -> rx.Component:
     """The members, with ways to add, change and remove them for admins."""
     return console(
         rx.fragment(
-            page_head("Team", "Who may use this console", _add_button()),
+            page_head("Team", "Who can use this console", _add_button()),
             rx.cond(State.password != "", _password()),
             _members(),
             _dialogs(),
@@ -73,7 +73,7 @@ def _add_button() -> rx.Component:
 
 def _password() -> rx.Component:
     return card(
-        rx.el.p("They had no account. Give them this password; it is shown only once."),
+        rx.el.p("This is a new user. Give them this password. It is shown only once."),
         rx.el.code(State.password, class_name="secret", id="password"),
         title="Password created",
     )
@@ -93,7 +93,7 @@ def _members() -> rx.Component:
         row=_member,
         paging=MEMBERS,
         tools=(
-            search_box(MEMBERS, names.LETTERS, "Search members", "Name or address"),
+            search_box(MEMBERS, names.LETTERS, "Search members", "Name or email"),
             filter_select(
                 MEMBERS,
                 names.ROLE,
@@ -101,7 +101,7 @@ def _members() -> rx.Component:
                 ROLE_CHOICES,
             ),
         ),
-        when_empty=empty(icon="users", title="Nobody", words="An admin adds people."),
+        when_empty=empty(icon="users", title="No members", text="Admins can add members."),
     )
 
 
@@ -126,13 +126,13 @@ def _member(row: ObjectVar[MemberRow]) -> rx.Component:
     )
 
 
-def _row_button(words: str, whom: rx.Var[str], on_click: Handler) -> rx.Component:
+def _row_button(text: str, whom: rx.Var[str], on_click: Handler) -> rx.Component:
     return rx.el.button(
-        words,
+        text,
         type="button",
         class_name="button small",
         on_click=on_click,
-        custom_attrs={"aria-label": f"{words}: {whom}"},
+        custom_attrs={"aria-label": f"{text}: {whom}"},
     )
 
 
@@ -145,7 +145,7 @@ def _dialogs() -> rx.Component:
             email,
             _role_field(),
             title="Add a staff member",
-            words="They can use this console at once.",
+            text="They can use this console right away.",
             confirm="Add",
             on_submit=State.add,
         ),
@@ -153,16 +153,16 @@ def _dialogs() -> rx.Component:
             State,
             CHANGE,
             _role_field(),
-            title=f"Change the role of {State.chosen_name}",
-            words=f"The role is {State.chosen_role} now. The new one applies at their next click.",
+            title=f"Change role of {State.chosen_name}",
+            text=f"Current role: {State.chosen_role}. The new role applies immediately.",
             confirm="Change role",
             on_submit=State.change,
         ),
         action_dialog(
             State,
             REMOVE,
-            title=f"Remove {State.chosen_name} from the staff",
-            words="Their next click here is refused. What they did stays in the audit log.",
+            title=f"Remove {State.chosen_name} from staff",
+            text="They lose access immediately. Their actions stay in the audit log.",
             confirm="Remove",
             on_submit=State.remove,
             is_danger=True,
@@ -172,6 +172,6 @@ def _dialogs() -> rx.Component:
 
 def _role_field() -> rx.Component:
     options: list[rx.Component] = [
-        rx.el.option(words, value=role.value) for role, words in ROLES.items()
+        rx.el.option(text, value=role.value) for role, text in ROLES.items()
     ]
     return choice_field("Role", "role", options, value=State.chosen_role)

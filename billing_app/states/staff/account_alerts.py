@@ -1,4 +1,4 @@
-"""Why an account's runs are refused, or soon will be, for staff."""
+"""Why an account's executions are refused, or soon will be, for staff."""
 
 from datetime import datetime
 
@@ -9,11 +9,14 @@ from billing_app.states import formatting
 from billing_app.states.staff.views import DisputeLine
 
 
-def trouble_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
-    """A title and an explanation; ("", "") without trouble. `why_blocked` is the reason given for
+def alert_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str, str]:
+    """A title and an explanation; ("", "") without an alert. `why_blocked` is the reason given for
     the block."""
     if row.blocked_at is not None:
-        return f"Blocked since {formatting.day(row.blocked_at)}: every run is refused.", why_blocked
+        return (
+            f"Blocked since {formatting.day(row.blocked_at)}: all executions are refused.",
+            why_blocked,
+        )
     overdue = stop if stop is not None and stop.kind is StopKind.PAST_DUE else None
     if row.past_due_since is None:
         return "", ""
@@ -25,23 +28,23 @@ def _overdue(since: datetime, stop: Stop | None) -> str:
     if stop is None:
         return f"{start}."
     if stop.is_in_force:
-        return f"{start}: runs are refused since {formatting.day(stop.at)}."
-    return f"{start}: runs go on until {formatting.day(stop.at)}."
+        return f"{start}. New executions have been refused since {formatting.day(stop.at)}."
+    return f"{start}. Executions continue until {formatting.day(stop.at)}."
 
 
 def _elsewhere(stop: Stop | None) -> str:
-    """Runs on other plans continue."""
+    """Executions on other plans continue."""
     if stop is None:
         return ""
     owed = formatting.money(stop.amount_due_minor, stop.currency) if stop.currency else ""
-    parts = [f"{owed} of {stop.plan_name} is owed." if owed else "", _others(stop)]
+    parts = [f"{owed} of {stop.plan_name} is due." if owed else "", _others(stop)]
     return " ".join(each for each in parts if each)
 
 
 def _others(stop: Stop) -> str:
     if not stop.executions_elsewhere:
         return ""
-    return f"Other plans still give {formatting.counted(stop.executions_elsewhere, 'execution')}."
+    return f"Other plans still have {formatting.counted(stop.executions_elsewhere, 'execution')}."
 
 
 def dispute_lines(disputes: list[Dispute], stop: Stop | None, now: datetime) -> list[DisputeLine]:
@@ -51,7 +54,7 @@ def dispute_lines(disputes: list[Dispute], stop: Stop | None, now: datetime) -> 
         DisputeLine(
             row=str(place),
             title=_dispute_title(dispute),
-            words=f"{_evidence(dispute, now)} {others if dispute.stops_plan else ''}".rstrip(),
+            text=f"{_evidence(dispute, now)} {others if dispute.stops_plan else ''}".rstrip(),
             provider_url=dispute.provider_url,
         )
         for place, dispute in enumerate(disputes)
@@ -60,24 +63,24 @@ def dispute_lines(disputes: list[Dispute], stop: Stop | None, now: datetime) -> 
 
 def _dispute_title(dispute: Dispute) -> str:
     amount = formatting.money(dispute.amount_minor, dispute.currency)
-    since = f"is disputed since {formatting.day(dispute.since)}"
+    since = f"has been disputed since {formatting.day(dispute.since)}"
     if not dispute.plan_name:
-        return f"{amount} {since}: no plan depends on it."
+        return f"{amount} {since}. No plan depends on it."
     start = f"{amount} for {dispute.plan_name} {since}"
     if dispute.stops_plan:
-        return f"{start}: the plan is suspended until the bank decides."
-    return f"{start}: the plan had already ended."
+        return f"{start}. The plan is suspended until the bank decides."
+    return f"{start}. The plan had already ended."
 
 
 def _evidence(dispute: Dispute, now: datetime) -> str:
     if dispute.is_answered:
-        return "Evidence was sent; the bank decides."
+        return "Evidence submitted. The bank will decide."
     due_at = dispute.evidence_due_at
     if due_at is None:
-        return "Stripe says until when evidence is due."
+        return "See Stripe for the evidence deadline."
     if due_at <= now:
-        return f"Evidence was due by {formatting.moment(due_at)} UTC; the bank decides."
+        return f"Evidence was due by {formatting.moment(due_at)} UTC. The bank will decide."
     return (
-        f"Evidence is due at Stripe by {formatting.moment(due_at)} UTC; without it the"
-        " money is lost."
+        f"Submit evidence at Stripe by {formatting.moment(due_at)} UTC; without it the"
+        " dispute is lost."
     )

@@ -51,10 +51,10 @@ class StaffAuditState(UndoMixin, Listing, StaffPage, SessionState):
             )
             return await list_entries(database, staff, where, **page)
 
-        found = await self._list(AUDIT, read)
-        undone = await read_undone(database, staff, found)
-        names = await read_names(database, staff, [entry.account_id for entry in found])
+        entries = await self._list(AUDIT, read)
+        undone = await read_undone(database, staff, entries)
+        names = await read_names(database, staff, [entry.account_id for entry in entries])
         self._show(
-            rows=[entry_line(entry, staff.role, undone, names) for entry in found],
+            rows=[entry_line(entry, staff.role, undone, names) for entry in entries],
             people=[(member.user_id, member.name or member.email) for member in members],
         )

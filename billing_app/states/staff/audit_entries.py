@@ -12,23 +12,23 @@ from billing_app.states import formatting
 from billing_app.states.staff.views import EntryLine
 
 WORDING: Final[dict[str, str]] = {
-    Action.VIEW_AS_CUSTOMER: "Began to view as customer",
-    Action.END_VIEW: "Ended the view as customer",
-    Action.UNDO: "Undid an earlier step",
-    Action.SIGN_OUT: "Signed somebody out everywhere",
+    Action.VIEW_AS_CUSTOMER: "Started viewing as customer",
+    Action.END_VIEW: "Stopped viewing as customer",
+    Action.UNDO: "Undid an earlier action",
+    Action.SIGN_OUT: "Signed a member out everywhere",
     Action.REPLAY_EVENT: "Replayed a webhook",
-    Action.RECONCILE: "Ran the reconciliation",
+    Action.RECONCILE: "Ran a reconciliation",
     Action.RETRY_JOB: "Retried a job",
-    Action.EDIT_OFFER: "Edited an offer's draft",
+    Action.EDIT_OFFER: "Edited an offer draft",
     Action.PUBLISH_OFFER: "Published an offer",
     Action.ARCHIVE_OFFER: "Archived an offer",
     Action.UNARCHIVE_OFFER: "Unarchived an offer",
     Action.ADD_STAFF: "Added a staff member",
-    Action.CHANGE_ROLE: "Changed a role",
+    Action.CHANGE_ROLE: "Changed a staff role",
     Action.REMOVE_STAFF: "Removed a staff member",
 }
 MAX_FIGURES: Final = 4
-NAMELESS: Final = frozenset(
+HIDDEN_FIGURES: Final = frozenset(
     {
         "begun",
         "charged_minor",
@@ -64,7 +64,7 @@ def entry_line(
         at=formatting.exact_moment(entry.at),
         who=entry.actor_name,
         role=formatting.ROLES[entry.role],
-        what=entry_words(entry, undone),
+        what=entry_text(entry, undone),
         figures=_figures(entry),
         reason=entry.reason,
         account_id=account_id,
@@ -75,11 +75,11 @@ def entry_line(
     )
 
 
-def entry_words(entry: EntryView, undone: Mapping[str, str]) -> str:
+def entry_text(entry: EntryView, undone: Mapping[str, str]) -> str:
     """What was done."""
-    words = undone.get(entry.undoes or "")
-    if words is not None:
-        return words
+    wording = undone.get(entry.undoes or "")
+    if wording is not None:
+        return wording
     repair = BY_ACTION.get(entry.action)
     if repair is not None:
         return repair.wording(entry.before, entry.after)
@@ -91,7 +91,7 @@ def _figures(entry: EntryView) -> str:
     if entry.action == Action.UNDO:
         return ""
     repair = BY_ACTION.get(entry.action)
-    hidden = NAMELESS | repair.worded if repair else NAMELESS
+    hidden = HIDDEN_FIGURES | repair.worded if repair else HIDDEN_FIGURES
     names = [name for name in {**entry.before, **entry.after} if name not in hidden]
     parts = _charged(entry) + [
         f"{_name(name)}: {_change(entry.before.get(name), entry.after.get(name))}"

@@ -79,7 +79,7 @@ from billing_app.db.enums import (
 )
 from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
-from billing_app.states.staff.account_alerts import dispute_lines, trouble_of
+from billing_app.states.staff.account_alerts import alert_of, dispute_lines
 from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
@@ -230,23 +230,25 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         self._offer = (live.offer.code, live.offer.version) if live else None
         head = draw.customer_head(identity, current, pace, live, now)
         if head.is_blocked:
-            found = await plans.read_history(database, staff, account_id, now=now, limit=MAX_PLANS)
-            head = draw.blocked_head(head, plans_in_force(found.items, now))
-        head = await self._with_trouble(staff, head, identity.row, now)
+            history = await plans.read_history(
+                database, staff, account_id, now=now, limit=MAX_PLANS
+            )
+            head = draw.blocked_head(head, plans_in_force(history.items, now))
+        head = await self._with_alert(staff, head, identity.row, now)
         self._show(head=head, has_subscription=bool(rows))
 
-    async def _with_trouble(
+    async def _with_alert(
         self, staff: StaffActor, head: CustomerHead, row: CustomerRow, now: datetime
     ) -> CustomerHead:
-        """Why runs are refused; read only for an account that is in trouble."""
+        """Why executions are refused; read only for an account with an alert."""
         services, account_id, stop = get_services(), self._customer_id, None
         disputes = await services.disputes.read(staff, account_id, now)
         if disputes or row.past_due_since is not None:
             stop = await read_stop(services.database, staff, account_id, now)
         reason = await self._why_blocked(staff) if row.blocked_at is not None else ""
-        title, explanation = trouble_of(row, stop, reason)
+        title, explanation = alert_of(row, stop, reason)
         self._show(disputes=dispute_lines(disputes, stop, now))
-        return replace(head, trouble=title, trouble_words=explanation)
+        return replace(head, alert=title, alert_text=explanation)
 
     async def _why_blocked(self, staff: StaffActor) -> str:
         where = EntryQuery(action=Action.BLOCK, account_id=self._customer_id)
@@ -276,8 +278,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
                 database, staff, self._customer_id, where, now=now, **page
             )
 
-        found = await self._list(PLANS, read)
-        self._show(plans=[draw.plan_line(plan) for plan in found])
+        plan_views = await self._list(PLANS, read)
+        self._show(plans=[draw.plan_line(plan) for plan in plan_views])
         days = Days(now.date() - timedelta(days=CHART_DAYS - 1), now.date())
         rows = await usage.read_daily(
             database, staff, self._customer_id, days=days, group_by=GroupBy.WORKFLOW
@@ -306,13 +308,13 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
             )
 
         before = self._ledger_place
-        found = await self._list(LEDGER, read)
+        events = await self._list(LEDGER, read)
         self._ledger_place = self.places[LEDGER]
         # What comes into view because the reader looks elsewhere did not just happen.
         shown = self.events if self._ledger_place == before else []
-        numbers = [event.number for event in found]
+        numbers = [event.number for event in events]
         refunded = await read_refunded(get_services().database, staff, self._customer_id, numbers)
-        self._show(events=draw.ledger_lines(found, refunded, shown, staff))
+        self._show(events=draw.ledger_lines(events, refunded, shown, staff))
 
     async def _read_holds(self, staff: StaffActor) -> None:
         async def read(**page: Any) -> Page[ReservationView]:
@@ -331,8 +333,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
                 **page,
             )
 
-        found = await self._list(HOLDS, read)
-        self._show(holds=[draw.hold_line(hold) for hold in found])
+        reservations = await self._list(HOLDS, read)
+        self._show(holds=[draw.hold_line(hold) for hold in reservations])
 
     async def _read_money(self, staff: StaffActor) -> None:
         services = get_services()
@@ -364,8 +366,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
             )
             return await list_received(services.database, services.links, staff, where, **page)
 
-        found = await self._list(WEBHOOKS, read)
-        self._show(webhooks=[webhook_line(event, {}) for event in found])
+        events = await self._list(WEBHOOKS, read)
+        self._show(webhooks=[webhook_line(event, {}) for event in events])
 
     async def _read_access(self, staff: StaffActor) -> None:
         now = datetime.now(UTC)
@@ -400,9 +402,9 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
             )
             return await list_entries(get_services().database, staff, where, **page)
 
-        found = await self._list(AUDIT, read)
-        undone = await read_undone(get_services().database, staff, found)
-        self._show(entries=[entry_line(entry, staff.role, undone, {}) for entry in found])
+        entries = await self._list(AUDIT, read)
+        undone = await read_undone(get_services().database, staff, entries)
+        self._show(entries=[entry_line(entry, staff.role, undone, {}) for entry in entries])
 
     def _workflow(self, table: str) -> str | None:
         """UNNAMED stands for events without one."""

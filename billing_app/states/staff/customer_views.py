@@ -60,9 +60,7 @@ HOLD_STATES: Final = {
     ReservationStatus.EXPIRED: ("Expired", "warning"),
 }
 # Customers need not know that Stripe has given up; staff do.
-INVOICE_STATES: Final = formatting.INVOICE_STATUSES | {
-    InvoiceStatus.UNCOLLECTIBLE: "Unpaid, given up"
-}
+INVOICE_STATES: Final = formatting.INVOICE_STATUSES | {InvoiceStatus.UNCOLLECTIBLE: "Uncollectible"}
 INVOICE_TONES: Final = {
     InvoiceStatus.PAID: "good",
     InvoiceStatus.OPEN: "warning",
@@ -83,7 +81,7 @@ def customer_head(
     live: SubscriptionRow | None,
     now: datetime,
 ) -> CustomerHead:
-    """Who it is, what is left, and what is paid."""
+    """The holder, the balance and the subscription."""
     row, balance = identity.row, balance_view(current, pace, now)
     status, tone = customer_status(row)
     return CustomerHead(
@@ -103,7 +101,7 @@ def customer_head(
         left=balance.remaining or "0",
         of_total=balance.of_total or "No plan",
         held=balance.held,
-        left_words=f"{balance.remaining} {balance.of_total}" if balance.has_plan else "No plan",
+        remaining_text=f"{balance.remaining} {balance.of_total}" if balance.has_plan else "No plan",
         left_percent=balance.left_percent,
         held_percent=balance.held_percent,
         meter_tone=balance.tone,
@@ -119,7 +117,7 @@ def _plan_note(current: CurrentPlan, period: str) -> str:
     """When the current plan ends, or when the last one ended."""
     plan = current.plan
     if plan is None:
-        return "None has started yet"
+        return "None started yet"
     if plan.ended_at is None:
         return period
     verb = "Used up" if plan.ended_because is EndReason.DEPLETED else "Ended"
@@ -135,13 +133,13 @@ def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
     return replace(
         head,
         left=f"{formatting.number(left)} · blocked",
-        left_words=f"{formatting.number(left)} of {formatting.number(total)} left, blocked",
+        remaining_text=f"{formatting.number(left)} of {formatting.number(total)} left, blocked",
         of_total=f"of {formatting.counted(total, 'execution')} left" if plans else "No plan",
         held=f"{formatting.number(held)} reserved" if held else "",
         left_percent=percent_of(left, total),
         held_percent=percent_of(held, total),
         meter_tone="",
-        pace="Nothing runs",
+        pace="No executions",
         plan=paying.name if paying else head.plan,
         plan_note=_end_of(paying) if paying else head.plan_note,
     )
@@ -185,10 +183,10 @@ def _usage(plan: PlanView) -> str:
 def _dates(plan: PlanView) -> str:
     end = plan.ended_at or plan.ends_at
     if end is None:
-        began = f"From {formatting.brief_day(plan.began_at)}" if plan.began_at else "Not begun"
-        return f"{began}, no end"
+        began = f"Since {formatting.brief_day(plan.began_at)}" if plan.began_at else "Not started"
+        return f"{began}, no end date"
     if plan.began_at is None:
-        return f"Not begun, {'ended' if plan.ended_at else 'ends'} {formatting.brief_day(end)}"
+        return f"Not started, {'ended' if plan.ended_at else 'ends'} {formatting.brief_day(end)}"
     return formatting.days_between(plan.began_at, end)
 
 
@@ -219,24 +217,24 @@ def denial_line(denial: Denial, number: int) -> DenialLine:
         row=str(number),
         day=formatting.brief_day(denial.day),
         reason=DENIAL_REASONS.get(denial.reason, denial.reason),
-        workflow=denial.workflow or "Not named",
+        workflow=denial.workflow or "Unnamed",
         user=denial.user_id or "—",
         denied=formatting.number(denial.denied),
     )
 
 
 def hold_line(hold: ReservationView) -> HoldLine:
-    state, tone = ("Overdue", "warning") if hold.is_overdue else HOLD_STATES[hold.status]
+    state, tone = ("Expired", "warning") if hold.is_overdue else HOLD_STATES[hold.status]
     settled = formatting.exact_moment(hold.settled_at) if hold.settled_at else ""
     return HoldLine(
         reservation_id=hold.id,
         status=state,
         tone=tone,
         executions=formatting.number(hold.executions),
-        workflow=hold.workflow or "Not named",
+        workflow=hold.workflow or "Unnamed",
         user=hold.user_id or "—",
         created=formatting.exact_moment(hold.created_at),
-        ends=settled or f"Until {formatting.exact_moment(hold.expires_at)}",
+        ends=settled or f"Expires {formatting.exact_moment(hold.expires_at)}",
     )
 
 
@@ -276,7 +274,7 @@ def key_line(key: AccountKey, now: datetime) -> KeyLine:
     elif key.expires_at is not None and key.expires_at <= now:
         state, tone = "Expired", ""
     else:
-        state, tone = "Live", "good"
+        state, tone = "Active", "good"
     return KeyLine(
         key_id=str(key.id),
         name=key.name,
@@ -313,7 +311,7 @@ def session_line(row: SessionView, number: int) -> SessionLine:
 
 def _subscription_note(row: SubscriptionRow | None) -> str:
     if row is None:
-        return "Nothing is charged"
+        return "No subscription"
     if row.ended_at is not None:
         return f"Ended {formatting.day(row.ended_at)}"
     if row.past_due_since is not None:
@@ -321,5 +319,5 @@ def _subscription_note(row: SubscriptionRow | None) -> str:
     if row.cancel_at_period_end:
         return f"Ends {formatting.day(row.period_end)}"
     if row.next_offer is not None:
-        return f"Becomes {row.next_offer.name} {formatting.day(row.period_end)}"
+        return f"Changes to {row.next_offer.name} {formatting.day(row.period_end)}"
     return f"Renews {formatting.day(row.period_end)}"

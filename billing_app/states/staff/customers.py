@@ -29,11 +29,11 @@ from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.views import CustomerLine
 
 CUSTOMERS = "customers"
-WORDS, KIND, PLAN, STATE = "words", "kind", "plan", "state"
+QUERY, KIND, PLAN, STATE = "query", "kind", "plan", "state"
 PAST_DUE, BLOCKED = "past_due", "blocked"
 KINDS = {AccountKind.USER: "Personal account", AccountKind.ORGANIZATION: "Organization"}
 STATUSES = {
-    "trialing": "Trial of an offer",
+    "trialing": "On trial",
     "active": "Active",
     "past_due": "Past due",
     "unpaid": "Unpaid",
@@ -67,12 +67,12 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
                 **page,
             )
 
-        found = await self._list(CUSTOMERS, read)
-        self._show(rows=[customer_line(row) for row in found])
+        customers = await self._list(CUSTOMERS, read)
+        self._show(rows=[customer_line(row) for row in customers])
 
     def _choose_order(self) -> None:
         """By word while searching, else by age, unless the reader chose an order."""
-        is_searching = self._text(CUSTOMERS, WORDS) is not None
+        is_searching = self._text(CUSTOMERS, QUERY) is not None
         if is_searching is not self._is_searching:
             self._is_searching = is_searching
             order = Place(CustomerSort.WORD.value)
@@ -80,7 +80,7 @@ class StaffCustomersState(Listing, StaffPage, SessionState):
             self._put(CUSTOMERS, order if is_searching else usual)
 
     def _where(self, sort: Sort) -> CustomerFilter:
-        query, state = self._text(CUSTOMERS, WORDS) or "", self._text(CUSTOMERS, STATE)
+        query, state = self._text(CUSTOMERS, QUERY) or "", self._text(CUSTOMERS, STATE)
         return CustomerFilter(
             query=query,
             kind=self._word(CUSTOMERS, KIND, AccountKind),
@@ -110,7 +110,7 @@ def customer_line(row: CustomerRow) -> CustomerLine:
         plan=row.plan_name or (last.name if last else ""),
         remaining=left if is_counted else "",
         executions=total if is_counted else "",
-        left_words=f"{left} of {total} left" if is_counted else "",
+        remaining_text=f"{left} of {total} left" if is_counted else "",
         left_percent=percent_of(row.executions_remaining, row.executions),
         meter_tone="spent" if has_ended else _meter_tone(percent),
         status=status,
@@ -140,7 +140,7 @@ def _status_without_plan(row: CustomerRow) -> tuple[str, str]:
     if last is None:
         return "No plan", "warning"
     if row.goes_beyond:
-        return "Beyond the plan", "warning"
+        return "On overage", "warning"
     if last.ended_because is None:
         return "Paused" if last.is_paused else "Suspended", "warning"
     return ("Used up", "bad") if last.ended_because is EndReason.DEPLETED else ("Ended", "warning")

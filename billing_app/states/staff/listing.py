@@ -190,14 +190,14 @@ class Listing(Page, mixin=True):
         try:
             return Days(first or last - timedelta(days=MAX_DAYS - 1), last)
         except OverflowError:
-            raise InvalidInputError("The day is out of range.", field=LAST_DAY) from None
+            raise InvalidInputError("The date is out of range.", field=LAST_DAY) from None
 
     def _day(self, table: str, name: str) -> date | None:
         text = self._text(table, name)
         try:
             return date.fromisoformat(text) if text else None
         except ValueError:
-            raise InvalidInputError("Enter a day as YYYY-MM-DD.", field=name) from None
+            raise InvalidInputError("Enter a date as YYYY-MM-DD.", field=name) from None
 
     def _place(self, table: str) -> Place:
         usual = self.tables[table].usual

@@ -45,13 +45,13 @@ FORM_NAMES: Final = {
     "overage_unit_executions": "unit_executions",
     "overage_limit_executions": "limit_executions",
 }
-FIELD_WORDS: Final = {
+FIELD_LABELS: Final = {
     "price_minor": "price",
     "overage_unit_price_minor": "overage price",
-    "overage_unit_executions": "executions for that price",
+    "overage_unit_executions": "overage unit",
     "overage_limit_executions": "overage limit",
-    "visible": "whether it is shown",
-    "position": "place in the list",
+    "visible": "visibility",
+    "position": "list position",
 }
 
 
@@ -59,29 +59,29 @@ def fields_of(form: Form) -> DraftFields:
     """The fields of the form. Raises InvalidInputError naming the field."""
     interval, currency = form.get("interval", ""), form.get("currency", "").strip().upper()
     if interval not in set(Interval):
-        raise InvalidInputError("Choose month, year or once.", field="interval")
+        raise InvalidInputError("Choose monthly, yearly or one-time.", field="interval")
     is_soft = form.get("overage") == "soft" and interval != Interval.ONCE
     overage = None
     if is_soft:
         overage = OverageTerms(
-            unit_price_minor=_money(form, "unit_price", "The overage price", currency),
-            unit_executions=_number(form, "unit_executions", "Executions for that price"),
-            limit_executions=_maybe(form, "limit_executions", "The overage limit"),
+            unit_price_minor=_money(form, "unit_price", "Overage price", currency),
+            unit_executions=_number(form, "unit_executions", "Overage unit (executions)"),
+            limit_executions=_maybe(form, "limit_executions", "Overage limit"),
         )
     is_pack = interval == Interval.ONCE
     terms = OfferTerms(
         name=form.get("name", ""),
         description=form.get("description", ""),
         executions=_number(form, "executions", "Executions"),
-        price_minor=_money(form, "price", "The price", currency),
+        price_minor=_money(form, "price", "Price", currency),
         currency=currency,
         interval=Interval(interval),
         overage=overage,
         valid_days=_maybe(form, "valid_days", "Valid for (days)") if is_pack else None,
-        priority=_maybe(form, "priority", "The order of use"),
+        priority=_maybe(form, "priority", "Order of use"),
         trial_days=0 if is_pack else _maybe(form, "trial_days", "Trial days") or 0,
     )
-    position = _maybe(form, "position", "The place in the list") or 0
+    position = _maybe(form, "position", "List position") or 0
     return DraftFields(terms, position, form.get("visible") == "yes")
 
 
@@ -166,10 +166,10 @@ def change_lines(changes: Any) -> list[ChangeLine]:
     found: list[Change] = list(changes) if isinstance(changes, list) else []
     return [
         ChangeLine(
-            field=FIELD_WORDS.get(change.field, change.field.replace("_", " ")).capitalize(),
-            before=_said(change.before),
-            theirs=_said(change.theirs),
-            yours=_said(change.yours),
+            field=FIELD_LABELS.get(change.field, change.field.replace("_", " ")).capitalize(),
+            before=_shown(change.before),
+            theirs=_shown(change.theirs),
+            yours=_shown(change.yours),
             by=f"{change.by}, {formatting.exact_moment(change.at)}",
         )
         for change in found
@@ -180,7 +180,7 @@ def _interval(terms: OfferTerms) -> str:
     return "once" if terms.interval is Interval.ONCE else f"a {terms.interval}"
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -207,5 +207,5 @@ def _money(form: Form, name: str, what: str, currency: str) -> int:
     """An amount as people write it, `29.00`, in minor units: exact, never through a float."""
     amount_minor = minor_units(form.get(name, ""), currency or "USD")
     if amount_minor is None:
-        raise InvalidInputError(f"{what}: enter an amount such as 29.00.", field=name)
+        raise InvalidInputError(f"{what}: enter an amount, for example 29.00.", field=name)
     return amount_minor

@@ -86,8 +86,8 @@ class StaffOffersState(Listing, StaffPage, SessionState):
                 get_services().database, staff, where, now=datetime.now(UTC), **page
             )
 
-        found = await self._list(OFFERS, read)
-        self._show(rows=[draw.offer_line(row) for row in found])
+        rows = await self._list(OFFERS, read)
+        self._show(rows=[draw.offer_line(row) for row in rows])
 
 
 class StaffOfferState(Listing, StaffPage, SessionState):
@@ -125,7 +125,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     def set_field(self, name: str, value: str) -> None:
-        """Update the form and the card as somebody types."""
+        """Update the form and the preview while typing."""
         if name in draw.EMPTY_FORM:
             self.form = {**self.form, name: value[:MAX_FIELD_LENGTH]}
             self._show(is_edited=True, touched=sorted({*self.touched, name}))
@@ -180,7 +180,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
             return rx.redirect(routes.staff_offer(code))
         self._take(saved)
         self._show(
-            dialog="", notice=Notice("The draft is saved. Nobody sees it until it is published.")
+            dialog="", notice=Notice("Draft saved. Customers don't see it until it is published.")
         )
         return await self._refresh()
 
@@ -221,8 +221,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
         if await self._ask(work) is None:
             return None
-        words = "It is no longer sold." if is_archiving else "It is unarchived."
-        self._show(dialog="", notice=Notice(words))
+        text = "Offer archived." if is_archiving else "Offer unarchived."
+        self._show(dialog="", notice=Notice(text))
         return await self._refresh()
 
     @rx.event
@@ -240,9 +240,9 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
             return await read_offer(get_services().database, staff, code, now)
 
-        found = await self._ask(work)
-        if found is not None:
-            self._revision = found.row.draft.revision
+        detail = await self._ask(work)
+        if detail is not None:
+            self._revision = detail.row.draft.revision
             self._show(changes=[], notice=Notice())
         return None
 
@@ -295,7 +295,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         versions = await self._list(VERSIONS, self._versions(staff))
         self._show(versions=[draw.version_line(row) for row in versions])
         if self.holders_of.isdecimal():
-            found = await self._list(HOLDERS, self._holders(staff, int(self.holders_of)))
+            holders = await self._list(HOLDERS, self._holders(staff, int(self.holders_of)))
             self._show(
                 holders=[
                     HolderLine(
@@ -305,7 +305,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
                         number(row.executions_remaining),
                         *customer_status(row),
                     )
-                    for row in found
+                    for row in holders
                 ]
             )
 

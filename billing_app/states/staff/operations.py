@@ -136,7 +136,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             )
 
         return await self._carry_out(
-            work, "The comparison is running; its results will appear here."
+            work, "Reconciliation is running. Its results will appear here."
         )
 
     @rx.event
@@ -154,11 +154,11 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         """Closes a dialog that was left open."""
         self._show(dialog="")
 
-    async def _carry_out(self, work: Any, words: str) -> EventSpec | None:
+    async def _carry_out(self, work: Any, text: str) -> EventSpec | None:
         self._show(notice=Notice())
         if await self._ask(work) is None:
             return None
-        self._show(dialog="", notice=Notice(words))
+        self._show(dialog="", notice=Notice(text))
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
@@ -180,9 +180,9 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             )
             return await list_received(services.database, services.links, staff, where, **page)
 
-        found = await self._list(WEBHOOKS, read)
-        names = await read_names(services.database, staff, [event.account_id for event in found])
-        self._show(webhooks=[webhook_line(event, names) for event in found])
+        events = await self._list(WEBHOOKS, read)
+        names = await read_names(services.database, staff, [event.account_id for event in events])
+        self._show(webhooks=[webhook_line(event, names) for event in events])
 
     async def _read_comparisons(self, staff: StaffActor) -> None:
         database = get_services().database
@@ -203,29 +203,29 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             return await list_differences(database, staff, where, **page)
 
         last = (await list_reconciliations(database, staff, limit=1)).items
-        found = await self._list(DIFFERENCES, read_differences)
+        differences = await self._list(DIFFERENCES, read_differences)
         comparisons = await self._list(COMPARISONS, read)
         self._show(
             comparisons=[_comparison(each) for each in comparisons],
             last_began=formatting.exact_moment(last[0].began_at) if last else "",
-            differences=[_difference(each, place) for place, each in enumerate(found)],
+            differences=[_difference(each, place) for place, each in enumerate(differences)],
         )
 
     async def _read_jobs(self, staff: StaffActor) -> None:
         async def read(**page: Any) -> Page[JobView]:
             where = JobQuery(
                 state=self._word(JOBS, STATE, JobState),
-                name=_name_asked(self._text(JOBS, NAME)),
+                name=_job_name(self._text(JOBS, NAME)),
                 days=self._days(JOBS),
             )
             return await list_jobs(get_jobs(), staff, where, **page)
 
         try:
-            found = await self._list(JOBS, read)
+            jobs = await self._list(JOBS, read)
         except JobsUnavailableError:
             self._show(has_no_worker=True, jobs=[])
             return
-        self._show(has_no_worker=False, jobs=[job_line(job) for job in found])
+        self._show(has_no_worker=False, jobs=[job_line(job) for job in jobs])
 
 
 def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
@@ -246,35 +246,35 @@ def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
     )
 
 
-def _comparison(found: ReconciliationView) -> ComparisonLine:
-    if not found.differences:
+def _comparison(row: ReconciliationView) -> ComparisonLine:
+    if not row.differences:
         outcome, tone = "No differences", "good"
-    elif found.dry_run:
+    elif row.dry_run:
         outcome, tone = (
-            f"{formatting.counted(found.differences, 'difference')}, only reported",
+            f"{formatting.counted(row.differences, 'difference')}, report only",
             "warning",
         )
     else:
-        left = found.differences - found.healed
-        differences = formatting.counted(found.differences, "difference")
+        left = row.differences - row.healed
+        differences = formatting.counted(row.differences, "difference")
         outcome, tone = (
-            f"{differences}, {formatting.number(found.healed)} healed",
+            f"{differences}, {formatting.number(row.healed)} repaired",
             "bad" if left else "accent",
         )
-    kind = "Report only" if found.dry_run else "Healing"
-    return ComparisonLine(formatting.exact_moment(found.began_at), outcome, tone, kind)
+    kind = "Report only" if row.dry_run else "Repair"
+    return ComparisonLine(formatting.exact_moment(row.began_at), outcome, tone, kind)
 
 
-def _difference(found: FoundDifference, place: int) -> DifferenceLine:
+def _difference(row: FoundDifference, place: int) -> DifferenceLine:
     return DifferenceLine(
-        row=f"{place} {found.provider_id}",
-        account_id=found.account_id,
-        what=found.what.replace("_", " "),
-        provider_id=found.provider_id,
-        theirs=found.theirs,
-        ours=found.ours,
-        state="Healed" if found.healed else "Open",
-        tone="good" if found.healed else "warning",
+        row=f"{place} {row.provider_id}",
+        account_id=row.account_id,
+        what=row.what.replace("_", " "),
+        provider_id=row.provider_id,
+        theirs=row.theirs,
+        ours=row.ours,
+        state="Repaired" if row.healed else "Open",
+        tone="good" if row.healed else "warning",
     )
 
 
@@ -293,7 +293,7 @@ def job_line(job: JobView) -> JobLine:
     )
 
 
-def _name_asked(typed: str | None) -> str | None:
+def _job_name(typed: str | None) -> str | None:
     """The name of a job whose label was typed: "Top up" is top_up."""
     return "_".join(typed.lower().split()) if typed else None
 

@@ -66,19 +66,19 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
         database, now = get_services().database, datetime.now(UTC)
         today = now.date()
         days = Days(today - timedelta(days=int(self.preset) - 1), today)
-        found = await read_overview(database, staff, days, now)
+        overview = await read_overview(database, staff, days, now)
 
         async def read(**page: Any) -> Page[CustomerRow]:
             return await list_near_limit(database, staff, now=now, **page)
 
         near = await self._list(NEAR, read)
         self._show(
-            numbers=_figures(found, self.preset),
+            numbers=_figures(overview, self.preset),
             near=[customer_line(row) for row in near],
         )
-        if found.days != self._drawn:
-            self._drawn = found.days
-            self._draw(found.days)
+        if overview.days != self._drawn:
+            self._drawn = overview.days
+            self._draw(overview.days)
 
     def _draw(self, days: list[DayFigures]) -> None:
         index = pd.DatetimeIndex([day.day for day in days])
@@ -111,35 +111,36 @@ def _denials(days: list[DayFigures], index: pd.DatetimeIndex) -> pd.DataFrame:
     return pd.DataFrame({name: columns[name] for name in sorted(columns)}, index=index)
 
 
-def _figures(found: PlatformOverview, preset: str) -> PlatformFigures:
-    executions = sum(day.executions for day in found.days)
-    denied = sum(sum(day.denied.values()) for day in found.days)
-    started = sum(day.trials_started for day in found.days)
-    converted = sum(day.trials_converted for day in found.days)
+def _figures(overview: PlatformOverview, preset: str) -> PlatformFigures:
+    executions = sum(day.executions for day in overview.days)
+    today = overview.days[-1].executions
+    denied = sum(sum(day.denied.values()) for day in overview.days)
+    started = sum(day.trials_started for day in overview.days)
+    converted = sum(day.trials_converted for day in overview.days)
     return PlatformFigures(
         executions=formatting.number(executions),
-        executions_note=f"in {preset} days, {formatting.number(found.days[-1].executions)} today",
+        executions_note=f"in {preset} days, {formatting.number(today)} today",
         denied=formatting.number(denied),
         denied_note=f"requests refused in {preset} days",
         trials=formatting.number(started),
         trials_note=f"in {preset} days",
         converted=formatting.number(converted),
-        converted_note="first purchases of accounts with a trial",
-        subscriptions=formatting.number(found.active_subscriptions),
+        converted_note="first purchases by accounts with a trial",
+        subscriptions=formatting.number(overview.active_subscriptions),
         subscriptions_note="active, on trial or past due",
-        revenue=_money(found.revenue),
-        revenue_note=f"paid on invoices of {found.month:%B}, before refunds",
-        near=formatting.number(found.near_limit) if found.near_limit is not None else "—",
-        near_note=near_note(found.near_limit or 0, found.near_limit_at),
-        past_due=formatting.number(found.accounts_past_due),
-        past_due_note=owed_note(found.accounts_past_due, found.owed),
+        revenue=_money(overview.revenue),
+        revenue_note=f"paid on {overview.month:%B} invoices, before refunds",
+        near=formatting.number(overview.near_limit) if overview.near_limit is not None else "—",
+        near_note=near_note(overview.near_limit or 0, overview.near_limit_at),
+        past_due=formatting.number(overview.accounts_past_due),
+        past_due_note=owed_note(overview.accounts_past_due, overview.owed),
     )
 
 
 def near_note(accounts: int, at: datetime | None) -> str:
     """The note below the number of accounts near their limit."""
     if at is None:
-        return "not checked by a worker yet"
+        return "not calculated yet"
     has = "account has" if accounts == 1 else "accounts have"
     return f"{has} used 80% or more, as of {formatting.time_of_day(at)} UTC"
 
@@ -147,7 +148,7 @@ def near_note(accounts: int, at: datetime | None) -> str:
 def owed_note(accounts: int, owed: list[Money]) -> str:
     """The note below the number of past due accounts."""
     if not accounts:
-        return "nobody owes anything"
+        return "no payments overdue"
     return f"{'account owes' if accounts == 1 else 'accounts owe'} {_money(owed)}"
 
 

@@ -16,7 +16,7 @@ from billing_app.states import formatting
 from billing_app.states.change_polling import is_connected, pause
 from billing_app.states.session import SessionState, leave_for_sign_in, patience
 
-FAILED = "The server could not do this. Nothing was changed; try again."
+FAILED = "The server could not do this. Nothing was changed. Try again."
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ else:
 class Notice:
     """The result of the last action; `undo` is the audit entry that a button undoes."""
 
-    words: str = ""
+    text: str = ""
     undo: str = ""
     is_bad: bool = False
 

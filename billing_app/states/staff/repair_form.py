@@ -1,4 +1,4 @@
-"""The form of a repair as it was typed into the console, read field by field."""
+"""Parses the form of a repair, field by field."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -41,7 +41,7 @@ def _is_enum(hint: Any, value: Any) -> bool:
 def _number(name: str, text: str, _: Values) -> int:
     digits = text.replace(",", "").replace(" ", "")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS or int(digits) < 1:
-        raise InvalidInputError("Enter a whole number above 0.", field=name)
+        raise InvalidInputError("Enter a whole number greater than 0.", field=name)
     return int(digits)
 
 
@@ -55,7 +55,7 @@ def _last_day(name: str, text: str, _: Values) -> datetime:
     try:
         return datetime.combine(date.fromisoformat(text), time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise InvalidInputError("Enter a day as YYYY-MM-DD.", field=name) from None
+        raise InvalidInputError("Enter a date as YYYY-MM-DD.", field=name) from None
 
 
 def _moment(name: str, text: str, _: Values) -> datetime:

@@ -24,7 +24,7 @@ from billing_app.states.session import SessionState
 from billing_app.states.staff.customer_views import plan_line
 from billing_app.states.staff.page import Notice
 from billing_app.states.staff.repair_form import read_form, target_of
-from billing_app.states.staff.review_lines import outcome_of, review_lines
+from billing_app.states.staff.review_lines import review_lines, skipped_events_of
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
@@ -38,10 +38,10 @@ else:
 VIEW, SIGN_OUT = "view", "sign_out"
 MAX_FIELD_LENGTH: Final = 600
 NO_ANSWER: Final = (
-    "Stripe does not answer, so nobody can say what this would charge. Nothing was changed;"
-    " review it again later."
+    "Stripe is not responding, so the charge can't be calculated. Nothing was changed."
+    " Review again later."
 )
-OWN_ACCOUNT: Final = "This is your own account; the audit log marks the entry."
+OWN_ACCOUNT: Final = "This is your own account. The audit log will flag this entry."
 
 
 class RepairMixin(Page, mixin=True):
@@ -150,7 +150,7 @@ class RepairMixin(Page, mixin=True):
         if entry is None:
             return None
         self._put_away()
-        return await self._tell(entry, outcome_of(entry))
+        return await self._tell(entry, skipped_events_of(entry))
 
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:

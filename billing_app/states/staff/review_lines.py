@@ -33,108 +33,112 @@ def review_lines(preview: Any) -> list[str]:
     ]
 
 
-def _grant(found: GrantPreview) -> list[str]:
-    end = f"valid through {_last_day(found.ends_at)}" if found.ends_at else "without an end"
-    left, more = found.executions_remaining, found.executions
+def _grant(preview: GrantPreview) -> list[str]:
+    end = f"valid through {_last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
+    left, more = preview.executions_remaining, preview.executions
     return [
-        f"A plan of {counted(more, 'execution')} joins the queue, {end}.",
-        f"What is left rises from {number(left)} to {number(left + more)}.",
+        f"A plan of {counted(more, 'execution')} is added to the queue, {end}.",
+        f"Remaining executions go from {number(left)} to {number(left + more)}.",
     ]
 
 
-def _adjust(found: AdjustmentPreview) -> list[str]:
-    name = found.plan_name
-    return [
-        f"{name}: used goes from {number(found.used_before)} to {number(found.used_after)}.",
-        (
-            f"Of this plan {number(found.remaining_after)} are left instead of"
-            f" {number(found.remaining_before)}."
-        ),
-        "An adjustment joins the ledger; no earlier row changes.",
-    ]
-
-
-def _refund(found: RefundPreview) -> list[str]:
-    workflow, verb = found.workflow or "no named workflow", "goes" if found.count == 1 else "go"
-    before = f", {number(found.refunded)} already refunded" if found.refunded else ""
+def _adjust(preview: AdjustmentPreview) -> list[str]:
+    name = preview.plan_name
     return [
         (
-            f"Run of {workflow} on {moment(found.occurred_at)}:"
-            f" {counted(found.executions, 'execution')}{before}."
+            f"{name}: used executions go from {number(preview.used_before)} to"
+            f" {number(preview.used_after)}."
         ),
-        f"{counted(found.count, 'execution')} {verb} back to the plan that paid.",
+        (
+            f"Remaining in this plan: {number(preview.remaining_before)} →"
+            f" {number(preview.remaining_after)}."
+        ),
+        "An adjustment is added to the ledger. Earlier rows stay unchanged.",
     ]
 
 
-def _range(found: RangePreview) -> list[str]:
-    view, partly = found.range, found.range.executions_refunded_partly
-    runs, executions = counted(view.events, "run"), counted(view.executions, "execution")
+def _refund(preview: RefundPreview) -> list[str]:
+    workflow, verb = (
+        preview.workflow or "an unnamed workflow",
+        "goes" if preview.count == 1 else "go",
+    )
+    before = f", {number(preview.refunded)} already refunded" if preview.refunded else ""
+    return [
+        (
+            f"Event of {workflow} on {moment(preview.occurred_at)}:"
+            f" {counted(preview.executions, 'execution')}{before}."
+        ),
+        f"{counted(preview.count, 'execution')} {verb} back to the plan that was charged.",
+    ]
+
+
+def _range(preview: RangePreview) -> list[str]:
+    view, partly = preview.range, preview.range.executions_refunded_partly
+    events, executions = counted(view.events, "event"), counted(view.executions, "execution")
+    are = "is" if view.events == 1 else "are"
     were = "was" if partly == 1 else "were"
     return [
-        f"{runs} with {executions} are given back.",
+        f"{events} with {executions} {are} refunded.",
         *(
-            [f"{counted(partly, 'execution')} of these runs {were} already refunded."]
+            [f"{counted(partly, 'execution')} of these events {were} already refunded."]
             if partly
             else []
         ),
-        refunded_before(view.events_refunded) or "No run in this range was refunded before.",
-        (
-            f"What is left is {number(found.executions_remaining)} now; plans that have ended get"
-            " nothing back."
-        ),
+        refunded_before(view.events_refunded) or "No events in this range were refunded before.",
+        f"Remaining now: {number(preview.executions_remaining)}. Ended plans get nothing back.",
     ]
 
 
-def refunded_before(runs: int) -> str:
-    """Of a range; "" when none were."""
-    were = "was" if runs == 1 else "were"
-    return f"{counted(runs, 'run')} in this range {were} already refunded." if runs else ""
+def refunded_before(events: int) -> str:
+    """Events of a range that were already refunded; "" if none."""
+    were = "was" if events == 1 else "were"
+    return f"{counted(events, 'event')} in this range {were} already refunded." if events else ""
 
 
-def _extend(found: ExtensionPreview) -> list[str]:
+def _extend(preview: ExtensionPreview) -> list[str]:
     lines: list[str] = []
-    total, before = found.executions_after, found.executions_before
+    total, before = preview.executions_after, preview.executions_before
     if total > before:
         lines.append(
-            f"The trial has {number(total)} executions instead of {number(before)};"
-            f" {number(found.executions_used)} are used."
+            f"Trial executions go from {number(before)} to {number(total)};"
+            f" {number(preview.executions_used)} used so far."
         )
-    if found.ends_after and found.ends_before:
+    if preview.ends_after and preview.ends_before:
         lines.append(
-            f"It is valid through {_last_day(found.ends_after)} instead of"
-            f" {_last_day(found.ends_before)}."
+            f"Valid through {_last_day(preview.ends_after)}, extended from"
+            f" {_last_day(preview.ends_before)}."
         )
     return lines
 
 
-def _move(found: MovePreview) -> list[str]:
-    old, new, invoice = found.old, found.change.offer, found.next_invoice
-    is_now, overage = found.when is When.NOW, ""
+def _move(preview: MovePreview) -> list[str]:
+    old, new, invoice = preview.old, preview.change.offer, preview.next_invoice
+    is_now, overage = preview.when is When.NOW, ""
     if invoice.overage_minor:
-        overage = f", and what is used beyond the plan by then: {_overage(invoice)} so far"
-    begins = "now" if is_now else day(found.change.due_at)
+        overage = f" plus overage, {_overage(invoice)} so far"
+    starts = "now" if is_now else f"on {day(preview.change.due_at)}"
     amount = money(invoice.amount_minor, invoice.currency)
     return [
-        f"From {old.name} version {old.version} to {new.name} version {new.version}, {begins}.",
+        f"From {old.name} version {old.version} to {new.name} version {new.version}, {starts}.",
         (
             f"{number(old.executions)} executions a {old.interval} become"
             f" {number(new.executions)} a {new.interval}."
         ),
-        *(_charge(found) if is_now else ["Nothing is charged now."]),
-        f"The next invoice, on {day(invoice.at)}: {amount}{overage}.",
+        *(_charge(preview) if is_now else ["Nothing is charged now."]),
+        f"Next invoice on {day(invoice.at)}: {amount}{overage}.",
     ]
 
 
-def _charge(found: MovePreview) -> list[str]:
-    """What the card is charged at once, line by line as the provider has it."""
-    change, charged = found.change, found.charged_minor
+def _charge(preview: MovePreview) -> list[str]:
+    """The immediate charge, with the lines of the provider's invoice."""
+    change, charged = preview.change, preview.charged_minor
     lines = [
         f"{line.description}: {money(line.amount_minor, change.currency)}" for line in change.lines
     ]
-    total = f"The card is charged {money(charged, change.currency)} at once"
+    total = f"The card is charged {money(charged, change.currency)} now"
     return [
         f"{total if charged else 'Nothing is charged'}: {'; '.join(lines)}.",
-        f"{counted(change.executions_unused, 'execution')} left of this period end with it.",
+        f"{counted(change.executions_unused, 'execution')} left in this period are forfeited.",
     ]
 
 
@@ -142,38 +146,38 @@ def _overage(invoice: NextInvoice) -> str:
     return money(invoice.overage_minor, invoice.currency)
 
 
-def _pause(found: PausePreview) -> list[str]:
-    before, after = number(found.executions_before), number(found.executions_after)
+def _pause(preview: PausePreview) -> list[str]:
+    before, after = number(preview.executions_before), number(preview.executions_after)
     return [
         (
-            f"{found.plan_name} with {counted(found.plan_remaining, 'execution')} left is not used"
-            " until somebody resumes it. Its period goes on."
+            f"{preview.plan_name}, with {counted(preview.plan_remaining, 'execution')} left, is not"
+            " used until someone resumes it. Its period continues."
         ),
-        f"What the account can use falls from {before} to {after}.",
-        *_on_hold(found.plan_held),
+        f"Usable executions go from {before} to {after}.",
+        *_on_hold(preview.plan_held),
     ]
 
 
-def _resume(found: ResumePreview) -> list[str]:
-    left = counted(found.executions_remaining, "execution")
-    if not found.plan_name:
-        return [f"New runs are allowed again, on plans with {left} left."]
-    return [f"{found.plan_name} with {left} left may be used again."]
+def _resume(preview: ResumePreview) -> list[str]:
+    left = counted(preview.executions_remaining, "execution")
+    if not preview.plan_name:
+        return [f"New executions are allowed again. {left} left."]
+    return [f"{preview.plan_name}, with {left} left, can be used again."]
 
 
-def _block(found: BlockPreview) -> list[str]:
-    left = counted(found.executions_remaining, "execution")
+def _block(preview: BlockPreview) -> list[str]:
+    left = counted(preview.executions_remaining, "execution")
     return [
-        f"Every new run is refused; {left} stay, unused, until somebody unblocks the account.",
-        *_on_hold(found.executions_held),
-        "Subscriptions are charged as before.",
+        f"New executions are refused until someone unblocks the account. {left} left, kept.",
+        *_on_hold(preview.executions_held),
+        "Subscriptions are still charged.",
     ]
 
 
 def _on_hold(executions: int) -> list[str]:
     if not executions:
         return []
-    return [f"{number(executions)} reserved may still be used by runs that have begun."]
+    return [f"{counted(executions, 'reserved execution')} can still be committed."]
 
 
 def _last_day(ends_at: datetime) -> str:
@@ -181,19 +185,19 @@ def _last_day(ends_at: datetime) -> str:
     return day(ends_at - INSTANT)
 
 
-def outcome_of(entry: EntryView) -> str:
-    """What a refund of a range left alone, and why; "" for other repairs."""
+def skipped_events_of(entry: EntryView) -> str:
+    """The events that a range refund skipped, and why; "" for other repairs."""
     after = entry.after
     if "events_refunded" not in after:
         return ""
     parts = [refunded_before(after["events_refunded"])]
     if after["events_left"]:
         parts.append(
-            f"{counted(after['events_left'], 'run')} with"
-            f" {counted(after['executions_left'], 'execution')} stay as they are: a correction left"
-            " nothing of them to give back."
+            f"{counted(after['events_left'], 'event')} with"
+            f" {counted(after['executions_left'], 'execution')} not refunded: a correction left"
+            " nothing to refund."
         )
-    return " ".join(filter(None, parts)) or "Nothing of the range is left."
+    return " ".join(filter(None, parts)) or "Everything in the range was refunded."
 
 
 LINES: Final[dict[type, Callable[[Any], list[str]]]] = {

@@ -10,7 +10,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.lists.paging import Page
 from billing_app.billing.lists.sorting import By
 from billing_app.billing.staff.access import members
-from billing_app.billing.staff.access.members import Added, MemberSort, MemberView
+from billing_app.billing.staff.access.members import AddedMember, MemberSort, MemberView
 from billing_app.composition import get_services
 from billing_app.db.enums import StaffRole
 from billing_app.states import formatting
@@ -58,9 +58,9 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def add(self, form: dict[str, Any]) -> EventSpec | None:
-        """Give somebody a role."""
+        """Add a staff member."""
 
-        async def work(staff: StaffActor, now: datetime) -> Added:
+        async def work(staff: StaffActor, now: datetime) -> AddedMember:
             return await members.add_member(
                 get_services().database,
                 staff,
@@ -74,7 +74,7 @@ class StaffTeamState(Listing, StaffPage, SessionState):
         if added is None:
             return None
         self._show(dialog="", password=added.password or "")
-        return await self._done("The staff member is added.")
+        return await self._done("Staff member added.")
 
     @rx.event
     async def change(self, form: dict[str, Any]) -> EventSpec | None:
@@ -94,11 +94,11 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
         if not await self._ask(work):
             return None
-        return await self._done(f"{self.chosen_name} has the role {_role(form)} now.")
+        return await self._done(f"{self.chosen_name} now has the role {_role(form)}.")
 
     @rx.event
     async def remove(self, form: dict[str, Any]) -> EventSpec | None:
-        """The one that was chosen is no longer on the staff."""
+        """Remove the chosen member."""
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:
@@ -113,14 +113,14 @@ class StaffTeamState(Listing, StaffPage, SessionState):
 
         if not await self._ask(work):
             return None
-        return await self._done(f"{self.chosen_name} is no longer on the staff.")
+        return await self._done(f"{self.chosen_name} was removed from staff.")
 
     def _open(self) -> None:
         """A password is shown once, not after a reload."""
         self._show(dialog="", password="")
 
-    async def _done(self, words: str) -> EventSpec | None:
-        self._show(dialog="", notice=Notice(words))
+    async def _done(self, text: str) -> EventSpec | None:
+        self._show(dialog="", notice=Notice(text))
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
@@ -133,8 +133,8 @@ class StaffTeamState(Listing, StaffPage, SessionState):
                 **page,
             )
 
-        found = await self._list(MEMBERS, read)
-        self._show(rows=[_row(member, staff) for member in found])
+        member_views = await self._list(MEMBERS, read)
+        self._show(rows=[_row(member, staff) for member in member_views])
 
 
 def _role(form: dict[str, Any]) -> StaffRole:

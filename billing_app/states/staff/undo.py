@@ -13,7 +13,7 @@ from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs import service
 from billing_app.composition import get_services
 from billing_app.states.session import SessionState
-from billing_app.states.staff.audit_entries import entry_words
+from billing_app.states.staff.audit_entries import entry_text
 from billing_app.states.staff.page import Notice
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class UndoMixin(Page, mixin=True):
 
     @rx.event
     async def undo(self, entry_id: str) -> EventSpec | None:
-        """Undo a repair by one that compensates it."""
+        """Undo a repair with a compensating one."""
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
             return await service.undo(
@@ -51,10 +51,10 @@ class UndoMixin(Page, mixin=True):
 
         undone = await self._ask(read) if entry.undoes else None
         sentences = (
-            f"{entry_words(entry, undone or {})}.",
+            f"{entry_text(entry, undone or {})}.",
             outcome,
-            "It is recorded in the audit log.",
+            "Recorded in the audit log.",
         )
-        words = " ".join(filter(None, sentences))
-        self._show(notice=Notice(words, undo=entry.id if entry.can_undo else ""))
+        text = " ".join(filter(None, sentences))
+        self._show(notice=Notice(text, undo=entry.id if entry.can_undo else ""))
         return await self._refresh()

@@ -20,7 +20,7 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class CustomerLine:
-    """An account in the list of customers. `left_words` says `remaining` of `executions` in full;
+    """An account in the list of customers. `remaining_text` is `remaining` of `executions` in full;
     all are "" without a plan. `tone` is the status badge's."""
 
     account_id: str
@@ -30,7 +30,7 @@ class CustomerLine:
     plan: str
     remaining: str
     executions: str
-    left_words: str
+    remaining_text: str
     left_percent: float
     meter_tone: str
     status: str
@@ -40,7 +40,7 @@ class CustomerLine:
 
 @dataclass(frozen=True, slots=True)
 class CustomerHead:
-    """The header of an account's page; `trouble` is why runs are refused, or soon will be."""
+    """The header of an account's page; `alert` is why executions are refused, or soon will be."""
 
     account_id: str = ""
     name: str = ""
@@ -55,12 +55,12 @@ class CustomerHead:
     is_blocked: bool = False
     is_trial: bool = False
     is_own: bool = False
-    trouble: str = ""
-    trouble_words: str = ""
+    alert: str = ""
+    alert_text: str = ""
     left: str = ""
     of_total: str = ""
     held: str = ""
-    left_words: str = ""
+    remaining_text: str = ""
     left_percent: float = 0.0
     held_percent: float = 0.0
     meter_tone: str = ""
@@ -77,7 +77,7 @@ class DisputeLine:
 
     row: str
     title: str
-    words: str
+    text: str
     provider_url: str
 
 
@@ -111,7 +111,7 @@ class LedgerLine(EventRow):
 
 @dataclass(frozen=True, slots=True)
 class DenialLine:
-    """Runs that were refused on a day."""
+    """Requests refused on a day."""
 
     row: str
     day: str

@@ -14,7 +14,7 @@ from billing_app.billing.lists.paging import encode_cursor
 from billing_app.billing.lists.sorting import (
     INSTANT,
     NUMBER,
-    WORDS,
+    TEXT,
     YES_NO,
     By,
     Key,
@@ -44,7 +44,7 @@ _ID = Key(attrgetter("id"), NUMBER)
 SORTING = Sorting(
     {
         RowSort.ID: _ID,
-        RowSort.NAME: Key(attrgetter("name"), WORDS),
+        RowSort.NAME: Key(attrgetter("name"), TEXT),
         RowSort.AT: Key(attrgetter("at"), INSTANT),
         RowSort.IS_OPEN: Key(attrgetter("is_open"), YES_NO),
     },

@@ -13,7 +13,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import UserNotFoundError
 from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, TEXT, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
@@ -30,9 +30,9 @@ SORTING: Final = Sorting(
     {
         SessionSort.SINCE: Key(col(Session.created_at), INSTANT),
         SessionSort.ENDS: Key(col(Session.expires_at), INSTANT),
-        SessionSort.PERSON: Key(func.lower(col(User.name)), WORDS),
+        SessionSort.PERSON: Key(func.lower(col(User.name)), TEXT),
     },
-    ties=(Key(func.encode(col(Session.token_hash), "hex"), WORDS),),
+    ties=(Key(func.encode(col(Session.token_hash), "hex"), TEXT),),
     usual=By(SessionSort.SINCE, descending=True),
 )
 

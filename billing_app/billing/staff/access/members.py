@@ -22,7 +22,7 @@ from billing_app.billing.errors import (
 from billing_app.billing.identity.password_hashing import hash_password
 from billing_app.billing.identity.sessions import clean_email
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import RANKS, Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.db.engine import Database
@@ -32,7 +32,7 @@ from billing_app.db.tables import StaffMember, User
 
 class StaffMemberNotFoundError(NotFoundError):
     code = "staff_member_not_found"
-    title = "No such staff member"
+    title = "Staff member not found"
 
 
 class LastAdminError(ConflictError):
@@ -50,7 +50,7 @@ class MemberView:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedMember:
     """`password` is shown only once, and None for a user who had one."""
 
     user_id: str
@@ -68,12 +68,12 @@ class MemberSort(StrEnum):
 
 SORTING: Final = Sorting(
     {
-        MemberSort.NAME: Key(func.lower(User.name), WORDS),
-        MemberSort.EMAIL: Key(func.lower(func.coalesce(User.email, "")), WORDS),
+        MemberSort.NAME: Key(func.lower(User.name), TEXT),
+        MemberSort.EMAIL: Key(func.lower(func.coalesce(User.email, "")), TEXT),
         MemberSort.ROLE: Key(case(RANKS, value=col(StaffMember.role), else_=-1), NUMBER),
         MemberSort.SINCE: Key(col(StaffMember.added_at), INSTANT),
     },
-    ties=(Key(col(StaffMember.user_id), WORDS),),
+    ties=(Key(col(StaffMember.user_id), TEXT),),
     usual=By(MemberSort.NAME),
 )
 
@@ -120,7 +120,7 @@ async def search_members(
     )
     letters = query.strip().lower()
     if "\0" in letters:
-        raise InvalidInputError("Search without NUL.", field="query")
+        raise InvalidInputError("The search must not contain NUL.", field="query")
     if letters:
         has_letters = (
             func.lower(each).contains(letters, autoescape=True) for each in (User.name, User.email)
@@ -135,7 +135,7 @@ async def search_members(
 
 async def add_member(
     database: Database, actor: Actor, *, email: str, role: StaffRole, reason: str, now: datetime
-) -> Added:
+) -> AddedMember:
     """Give somebody a role, or change it; an unknown address becomes a user with a password.
 
     Raises ForbiddenError, InvalidInputError, LastAdminError.
@@ -164,7 +164,7 @@ async def add_member(
             await record(session, staff, audit_record, now)
     except IntegrityError:
         raise EmailTakenError("An account with this address was just created. Try again.") from None
-    return Added(user_id, None if user else password)
+    return AddedMember(user_id, None if user else password)
 
 
 async def change_role(
@@ -186,7 +186,7 @@ async def change_role(
 async def remove_member(
     database: Database, actor: Actor, *, user_id: str, reason: str, now: datetime
 ) -> None:
-    """Take the role away at once. Raises as `change_role`."""
+    """Remove a member immediately. Raises the errors of `change_role`."""
     staff, reason = require(actor, Action.REMOVE_STAFF), clean_reason(reason)
     async with database.transaction() as session:
         admins = await _lock_admins(session)
@@ -254,7 +254,7 @@ async def _member_user(session: AsyncSession, user_id: str) -> User:
 
 def _require_other_admin(admins: set[str], user_id: str) -> None:
     if admins == {user_id}:
-        raise LastAdminError("Make somebody else an admin first.")
+        raise LastAdminError("Make someone else an admin first.")
 
 
 def _view(member: StaffMember, user: User) -> MemberView:

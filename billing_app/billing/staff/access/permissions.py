@@ -85,7 +85,7 @@ class StaffRoleMissingError(ForbiddenError):
 
 class OwnAccountError(ForbiddenError):
     code = "own_account"
-    title = "A colleague must repair your own account"
+    title = "You cannot repair your own account. Ask a colleague"
 
 
 class OverLimitError(ForbiddenError):

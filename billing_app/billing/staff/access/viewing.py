@@ -105,7 +105,7 @@ async def end_view(database: Database, actor: Actor, token: str, now: datetime) 
         if view is None:
             return None
         account_id = ids.encode_account(view.account_id)
-        await _end(session, view, "Ended by the viewer.", now)
+        await _end(session, view, "Ended by the staff member.", now)
     return account_id
 
 

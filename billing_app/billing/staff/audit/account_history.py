@@ -19,9 +19,9 @@ from billing_app.db.tables import AuditEntry
 
 BY: Final = "Support"
 WORDING: Final[dict[str, str]] = {
-    Action.UNDO: "An earlier step was undone",
-    Action.VIEW_AS_CUSTOMER: "Your pages were viewed, read only",
-    Action.SIGN_OUT: "A member was signed out of all browsers",
+    Action.UNDO: "An earlier action was undone",
+    Action.VIEW_AS_CUSTOMER: "Your pages were viewed, read-only",
+    Action.SIGN_OUT: "A member was signed out everywhere",
 }
 SHOWN: Final = frozenset({*REPAIRS, *WORDING})
 

@@ -14,7 +14,7 @@ from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import REPAIRS, Action, require
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
@@ -35,7 +35,7 @@ _AT: Final = Key(col(AuditEntry.at), INSTANT)
 SORTING: Final = Sorting(
     {
         EntrySort.AT: _AT,
-        EntrySort.ACTION: Key(col(AuditEntry.action), WORDS),
+        EntrySort.ACTION: Key(col(AuditEntry.action), TEXT),
     },
     ties=(_AT, Key(col(AuditEntry.id), NUMBER)),
     usual=By(EntrySort.AT, descending=True),
@@ -54,7 +54,7 @@ class EntryQuery:
 
 class EntryNotFoundError(NotFoundError):
     code = "audit_entry_not_found"
-    title = "No such audit entry"
+    title = "Audit entry not found"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,5 +65,7 @@ def clean_reason(reason: str) -> str:
     """Raises InvalidInputError unless it has 1 to MAX_REASON_LENGTH characters."""
     reason = reason.strip()
     if not reason or len(reason) > MAX_REASON_LENGTH or "\0" in reason:
-        raise InvalidInputError(f"Say why, in 1 to {MAX_REASON_LENGTH} characters.", field="reason")
+        raise InvalidInputError(
+            f"Enter a reason of 1 to {MAX_REASON_LENGTH} characters.", field="reason"
+        )
     return reason

@@ -97,7 +97,7 @@ async def require_newest(
     changes = await _changes_since(session, offer, revision, newest, wanted)
     names = sorted({change.by for change in changes})
     fields = ", ".join(change.field for change in changes)
-    detail = f"{' and '.join(names)} changed {fields}." if changes else "It was saved again."
+    detail = f"{' and '.join(names)} changed {fields}." if changes else "The draft was saved again."
     raise OfferEditedError(detail, revision=newest.revision, changes=changes)
 
 
@@ -155,7 +155,7 @@ async def _changes_since(
     if revision == 0 and await newest_version(session, offer) is not None:
         views.insert(0, await _published(session, offer))
     if not views or views[0].revision != revision:
-        raise InvalidInputError(f"There was no revision {revision}.", field="revision")
+        raise InvalidInputError(f"Revision {revision} does not exist.", field="revision")
     last_of: dict[str, DraftView] = {}
     for earlier, later in itertools.pairwise(views):
         last_of |= dict.fromkeys(differences(earlier.fields, later.fields), later)

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting, Span
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting, Span
 from billing_app.billing.offers.catalogue import OfferTerms, terms_of
 from billing_app.billing.plans.usable import is_open
 from billing_app.billing.staff.access.permissions import Action, require
@@ -51,7 +51,7 @@ COUNTED: Final = f"""
 
 class OfferNotFoundError(NotFoundError):
     code = "offer_not_found"
-    title = "No such offer"
+    title = "Offer not found"
 
 
 class OfferState(StrEnum):
@@ -129,13 +129,13 @@ class HolderQuery:
 SORTING: Final = Sorting(
     {
         OfferSort.POSITION: Key(attrgetter("position"), NUMBER),
-        OfferSort.NAME: Key(attrgetter("draft.fields.terms.name"), WORDS),
-        OfferSort.STATE: Key(attrgetter("state"), WORDS),
+        OfferSort.NAME: Key(attrgetter("draft.fields.terms.name"), TEXT),
+        OfferSort.STATE: Key(attrgetter("state"), TEXT),
         OfferSort.PRICE: Key(attrgetter("draft.fields.terms.price_minor"), NUMBER),
         OfferSort.EXECUTIONS: Key(attrgetter("draft.fields.terms.executions"), NUMBER),
         OfferSort.ACCOUNTS: Key(attrgetter("accounts"), NUMBER),
     },
-    ties=(Key(attrgetter("code"), WORDS),),
+    ties=(Key(attrgetter("code"), TEXT),),
     usual=By(OfferSort.POSITION),
 )
 _VERSION: Final = Key(attrgetter("version"), NUMBER)
@@ -260,7 +260,7 @@ async def find_any_offer(session: AsyncSession, code: str, *, lock: bool = False
     query = select(Offer).where(Offer.code == code)
     offer = (await session.exec(query.with_for_update() if lock else query)).first()
     if offer is None:
-        raise OfferNotFoundError(f"There is no offer {code}.")
+        raise OfferNotFoundError(f"Offer {code} does not exist.")
     return offer
 
 

@@ -50,7 +50,7 @@ async def create_offer(
     staff, reason = require(actor, Action.EDIT_OFFER), clean_reason(reason)
     if not CODE.fullmatch(code):
         raise InvalidInputError(
-            "A code has 1 to 64 characters a-z, 0-9 and -, and does not start or end with -.",
+            "Use 1 to 64 characters a-z, 0-9 and -, not starting or ending with -.",
             field="code",
         )
     fields = check_draft(fields)

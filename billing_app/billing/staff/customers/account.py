@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.staff.access.ownership import is_own
 from billing_app.billing.staff.access.permissions import Action, require
@@ -129,12 +129,12 @@ class KeySort(StrEnum):
     NAME = "name"
 
 
-_USER: Final = Key(col(User.id), WORDS)
+_USER: Final = Key(col(User.id), TEXT)
 PEOPLE: Final = Sorting(
     {
         PersonSort.ID: _USER,
-        PersonSort.NAME: Key(func.lower(User.name), WORDS),
-        PersonSort.EMAIL: Key(func.lower(func.coalesce(User.email, "")), WORDS),
+        PersonSort.NAME: Key(func.lower(User.name), TEXT),
+        PersonSort.EMAIL: Key(func.lower(func.coalesce(User.email, "")), TEXT),
         PersonSort.SINCE: Key(col(Membership.created_at), INSTANT),
     },
     ties=(_USER,),
@@ -145,14 +145,14 @@ SUBSCRIPTIONS: Final = Sorting(
     {
         SubscriptionSort.BEGAN: _SUBSCRIPTION,
         SubscriptionSort.PERIOD: Key(col(Subscription.period_end), INSTANT),
-        SubscriptionSort.STATUS: Key(col(Subscription.status), WORDS),
+        SubscriptionSort.STATUS: Key(col(Subscription.status), TEXT),
     },
     ties=(_SUBSCRIPTION,),
     usual=By(SubscriptionSort.BEGAN, descending=True),
 )
 _KEY: Final = Key(col(ApiKey.id), NUMBER)
 KEYS: Final = Sorting(
-    {KeySort.MADE: _KEY, KeySort.NAME: Key(func.lower(ApiKey.name), WORDS)},
+    {KeySort.MADE: _KEY, KeySort.NAME: Key(func.lower(ApiKey.name), TEXT)},
     ties=(_KEY,),
     usual=By(KeySort.MADE, descending=True),
 )

@@ -166,9 +166,9 @@ async def search_customers(
     check_limit(limit)
     async with database.reading() as session:
         until = time.monotonic() + (SEARCH_SECONDS if seconds is None else seconds)
-        found = await _search(session, where, now=now, limit=limit, cursor=cursor, until=until)
-        rows = await read_customers(session, found.account_ids, now)
-    return CustomerPage(rows, found.next_cursor, found.examined)
+        matches = await _search(session, where, now=now, limit=limit, cursor=cursor, until=until)
+        rows = await read_customers(session, matches.account_ids, now)
+    return CustomerPage(rows, matches.next_cursor, matches.examined)
 
 
 async def _search(
@@ -199,8 +199,8 @@ async def read_customers(
 ) -> list[CustomerRow]:
     """A row for each of the accounts that exists, in their order."""
     connection = await session.connection()
-    found = await connection.execute(text(ROWS), {"ids": account_ids, "now": now})
-    rows = {row.id: _row(row) for row in found.all()}
+    result = await connection.execute(text(ROWS), {"ids": account_ids, "now": now})
+    rows = {row.id: _row(row) for row in result.all()}
     return [rows[account_id] for account_id in account_ids if account_id in rows]
 
 
@@ -216,8 +216,8 @@ async def read_names(
         return {}
     async with database.reading() as session:
         connection = await session.connection()
-        found = await connection.execute(text(NAMES), {"ids": numbers})
-        return {ids.encode_account(row.id): row.name for row in found.all()}
+        result = await connection.execute(text(NAMES), {"ids": numbers})
+        return {ids.encode_account(row.id): row.name for row in result.all()}
 
 
 def _row(row: Any) -> CustomerRow:

@@ -100,12 +100,12 @@ class Disputes:
 def undecided(reported: Iterable[ProviderDispute]) -> list[ProviderDispute]:
     """The newest report on each open dispute, from reports in order of age. A decision stays,
     whichever of two events of the same second comes last."""
-    found: dict[str, ProviderDispute] = {}
+    latest: dict[str, ProviderDispute] = {}
     for dispute in reported:
-        before = found.get(dispute.provider_id)
+        before = latest.get(dispute.provider_id)
         if before is None or before.stage is not DisputeStage.DECIDED:
-            found[dispute.provider_id] = dispute
-    return [dispute for dispute in found.values() if dispute.stage in OPEN]
+            latest[dispute.provider_id] = dispute
+    return [dispute for dispute in latest.values() if dispute.stage in OPEN]
 
 
 def disputes_of(
@@ -114,11 +114,11 @@ def disputes_of(
     """Pairs disputes with plans: a plan is suspended from the moment its dispute was opened."""
     opened = {dispute.opened_at: dispute for dispute in reported}
     bought = {plan.suspended_at: plan for plan in plans}
-    found = [_of_plan(plan, opened.get(plan.suspended_at), links) for plan in plans]
-    found += [
+    disputes = [_of_plan(plan, opened.get(plan.suspended_at), links) for plan in plans]
+    disputes += [
         _without_plan(dispute, links) for dispute in reported if dispute.opened_at not in bought
     ]
-    return sorted(found, key=lambda dispute: dispute.since)
+    return sorted(disputes, key=lambda dispute: dispute.since)
 
 
 def _of_plan(plan: SuspendedPlan, dispute: ProviderDispute | None, links: ProviderLinks) -> Dispute:

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError, NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting, Span
+from billing_app.billing.lists.sorting import INSTANT, TEXT, By, Key, Sorting, Span
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.usage.service import Days
@@ -28,7 +28,7 @@ class JobsUnavailableError(BillingError):
 
 class JobNotFoundError(NotFoundError):
     code = "job_not_found"
-    title = "No such job"
+    title = "Job not found"
 
 
 class JobNotFailedError(ConflictError):
@@ -84,7 +84,7 @@ class JobQuery:
 # What a job is sorted by is the runner's own index; its place, when it was made and its id.
 SORTING: Final = Sorting(
     {JobSort.CREATED: Key("created_at", INSTANT)},
-    ties=(Key("id", WORDS),),
+    ties=(Key("id", TEXT),),
     usual=By(JobSort.CREATED, descending=True),
 )
 
@@ -123,19 +123,19 @@ async def list_jobs(
     require(actor, Action.READ)
     where = where or JobQuery()
     if where.name is not None and (len(where.name) > MAX_NAME_LENGTH or "\0" in where.name):
-        raise InvalidInputError("This is not a job name.", field="name")
+        raise InvalidInputError("Invalid job name.", field="name")
     span = SORTING.span(by, limit=limit, cursor=cursor)
-    found = await jobs.list(where, span)
-    return Page(*span.split(found, lambda job: (job.created_at, job.id)))
+    rows = await jobs.list(where, span)
+    return Page(*span.split(rows, lambda job: (job.created_at, job.id)))
 
 
 async def read_job(jobs: BackgroundJobs, actor: Actor, job_id: str) -> JobView:
     """Raises ForbiddenError, JobNotFoundError, JobsUnavailableError."""
     require(actor, Action.READ)
-    found = await jobs.find(job_id) if "\0" not in job_id else None
-    if found is None:
+    job = await jobs.find(job_id) if "\0" not in job_id else None
+    if job is None:
         raise JobNotFoundError
-    return found
+    return job
 
 
 async def retry_job(

@@ -14,7 +14,7 @@ from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, WORDS, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, TEXT, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
@@ -37,16 +37,16 @@ _RECEIVED: Final = Key(col(WebhookEvent.received_at), INSTANT)
 SORTING: Final = Sorting(
     {
         EventSort.RECEIVED: _RECEIVED,
-        EventSort.TYPE: Key(col(WebhookEvent.type), WORDS),
+        EventSort.TYPE: Key(col(WebhookEvent.type), TEXT),
     },
-    ties=(_RECEIVED, Key(col(WebhookEvent.id), WORDS)),
+    ties=(_RECEIVED, Key(col(WebhookEvent.id), TEXT)),
     usual=By(EventSort.RECEIVED, descending=True),
 )
 
 
 class ReceivedEventNotFoundError(NotFoundError):
     code = "event_not_found"
-    title = "No such event"
+    title = "Event not found"
 
 
 @dataclass(frozen=True, slots=True)

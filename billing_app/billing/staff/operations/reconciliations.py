@@ -14,7 +14,7 @@ from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
-from billing_app.billing.lists.sorting import INSTANT, NUMBER, WORDS, YES_NO, By, Key, Sorting
+from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, YES_NO, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, clean_reason, record
 from billing_app.billing.staff.operations.jobs import BackgroundJobs
@@ -24,7 +24,7 @@ from billing_app.db.tables import Reconciliation
 
 class ReconciliationNotFoundError(NotFoundError):
     code = "reconciliation_not_found"
-    title = "No such reconciliation"
+    title = "Reconciliation not found"
 
 
 class ReconciliationSort(StrEnum):
@@ -97,8 +97,8 @@ _NUMBER: Final = Key(attrgetter("number"), NUMBER)
 DIFFERENCES: Final = Sorting(
     {
         DifferenceSort.FOUND: _NUMBER,
-        DifferenceSort.ACCOUNT: Key(attrgetter("difference.account_id"), WORDS),
-        DifferenceSort.WHAT: Key(attrgetter("difference.what"), WORDS),
+        DifferenceSort.ACCOUNT: Key(attrgetter("difference.account_id"), TEXT),
+        DifferenceSort.WHAT: Key(attrgetter("difference.what"), TEXT),
         DifferenceSort.HEALED: Key(attrgetter("difference.healed"), YES_NO),
     },
     ties=(_NUMBER,),

@@ -28,7 +28,7 @@ from billing_app.billing.staff.repairs.repair import (
     RepairServices,
 )
 
-DIRECTIONS: Final = (("fewer", "Count fewer as used"), ("more", "Count more as used"))
+DIRECTIONS: Final = (("fewer", "Decrease used executions"), ("more", "Increase used executions"))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ ADJUST: Final = Repair(
     target=PLAN,
     path="adjustments",
     title="Adjust used executions",
-    explanation="Corrects what a plan counts as used, with a ledger row of its own.",
+    explanation="Corrects a plan's used executions with a separate ledger row.",
     form=Adjustment,
     preview=preview,
     apply=InLedger(adjust),

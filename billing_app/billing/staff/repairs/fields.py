@@ -86,7 +86,7 @@ def check_end(ends_at: datetime | None, now: datetime) -> None:
     """Raises InvalidInputError unless it is within MAX_DAYS from now."""
     if ends_at is not None and not now < ends_at <= now + timedelta(days=MAX_DAYS):
         raise InvalidInputError(
-            f"The end must be within the next {MAX_DAYS:,} days.", field="ends_at"
+            f"The end date must be within the next {MAX_DAYS:,} days.", field="ends_at"
         )
 
 

@@ -54,7 +54,7 @@ WHERE e.actor_id = :actor AND e.action = :action AND e.at >= :since
   AND NOT EXISTS (SELECT FROM audit_entries AS u WHERE u.undoes = e.id)
 """)
 ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('staff ' || :id, 0))")
-TAKEN_BACK: Final = f"""
+REVOKED_GRANTS: Final = f"""
 SELECT executions FROM plans
 WHERE account_id = $1 AND sequence = ANY($2::int[])
   AND source = '{PlanSource.STAFF_GRANT}' AND ended_because = '{EndReason.CANCELLED}'
@@ -68,7 +68,7 @@ class GrantUsedError(ConflictError):
 
 class GrantTakenBackError(ConflictError):
     code = "grant_taken_back"
-    title = "The grant was taken back"
+    title = "The grant was revoked"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Grant(RepairForm):
 
     executions: Annotated[Executions, Input("Executions", Control.NUMBER)]
     ends_at: Annotated[
-        datetime | None, Input("Valid through", Control.LAST_DAY, "Empty: no end")
+        datetime | None, Input("Valid through", Control.LAST_DAY, "Leave empty for no end date")
     ] = None
 
     def check(self, staff: StaffActor, now: datetime) -> None:
@@ -114,7 +114,7 @@ async def take_back(session: AsyncSession, request: RepairRequest[Any]) -> Repai
     plan = await lock_plan(session, request.account_id, sequence_of(entry.subject))
     if plan.used or plan.held:
         raise GrantUsedError(
-            f"Of {plan.executions:,} executions {plan.used:,} are used and {plan.held:,} held.",
+            f"{plan.used:,} of {plan.executions:,} executions are used, {plan.held:,} reserved.",
             executions_total=plan.executions,
             executions_used=plan.used,
             executions_held=plan.held,
@@ -128,10 +128,10 @@ async def take_back(session: AsyncSession, request: RepairRequest[Any]) -> Repai
 
 async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Sequence[int]) -> None:
     """Only an unused grant is taken back, so it must stay unused. Raises GrantTakenBackError."""
-    rows = await ledger.connection.fetch(TAKEN_BACK, account_id, sequences)
+    rows = await ledger.connection.fetch(REVOKED_GRANTS, account_id, sequences)
     if rows:
         raise GrantTakenBackError(
-            f"The {rows[0]['executions']:,} executions granted were taken back unused.",
+            f"The {rows[0]['executions']:,} granted executions were revoked unused.",
             executions_total=rows[0]["executions"],
         )
 
@@ -179,7 +179,7 @@ GRANT: Final = Repair(
     target=ACCOUNT,
     path="grants",
     title="Grant executions",
-    explanation="Adds a separate plan, valid until its end or until it is used up.",
+    explanation="Adds a separate plan that lasts until its end date or until it is used up.",
     form=Grant,
     preview=preview,
     apply=InSession(grant),

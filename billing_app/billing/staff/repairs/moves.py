@@ -42,15 +42,15 @@ from billing_app.billing.subscriptions.proration import (
     require_other_offer,
 )
 from billing_app.billing.subscriptions.provider import ProviderPrice
-from billing_app.billing.subscriptions.provider_request_recovery import Wanted
+from billing_app.billing.subscriptions.provider_request_recovery import RequestTarget
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
 from billing_app.db.enums import When
 from billing_app.db.tables import Account, AuditEntry, Offer, OfferVersion, Subscription
 
 WHEN: Final = (
-    (When.PERIOD_END.value, "When the period ends"),
-    (When.NOW.value, "Now: charges the card on file"),
+    (When.PERIOD_END.value, "At the end of the period"),
+    (When.NOW.value, "Now, charging the card on file"),
 )
 
 
@@ -160,7 +160,9 @@ async def prepare_move(services: RepairServices, request: RepairRequest[Move]) -
             parameters["interval"] = str(new.interval)
         return parameters, await _result(session, row, new, request)
 
-    return ProviderStep(Wanted(operation, f"{subscription.provider_id} {new.version_id}"), decide)
+    return ProviderStep(
+        RequestTarget(operation, f"{subscription.provider_id} {new.version_id}"), decide
+    )
 
 
 async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) -> ProviderStep:
@@ -176,12 +178,12 @@ async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) ->
     if earlier is not None:
         price = await ensure_price(services.database, services.provider, earlier, now)
         target = f"{subscription.provider_id} {earlier.version_id}"
-        wanted = Wanted(Operation.CHANGE_AT_PERIOD_END, target)
+        wanted = RequestTarget(Operation.CHANGE_AT_PERIOD_END, target)
         parameters |= _prices(price) | {"interval": str(earlier.interval)}
     else:
         cancels = entry.before["cancel_at_period_end"]
         operation = Operation.CANCEL_AT_PERIOD_END if cancels else Operation.RESUME
-        wanted = Wanted(operation, subscription.provider_id)
+        wanted = RequestTarget(operation, subscription.provider_id)
 
     async def decide(session: AsyncSession) -> tuple[Figures, RepairResult]:
         _require_waiting(await reload(session, subscription), entry)
@@ -191,7 +193,7 @@ async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) ->
 
 
 def wording(before: Figures, after: Figures) -> str:
-    when = "at once" if after["when"] == When.NOW else "when the period ends"
+    when = "immediately" if after["when"] == When.NOW else "at the end of the period"
     return f"Moved from {before['offer']} to {after['offer']} {when}"
 
 
@@ -221,16 +223,18 @@ async def _find_version(session: AsyncSession, form: Move) -> OfferView:
     version_id = (await session.exec(query)).first()
     if version_id is None:
         which = form.offer if form.version is None else f"{form.offer} version {form.version}"
-        raise OfferUnknownError(f"There is no offer {which}.", field="offer")
+        raise OfferUnknownError(f"Offer {which} does not exist.", field="offer")
     offer = await offer_version(session, version_id)
     if not offer.is_subscription:
-        raise InvalidInputError("A pack is bought, not moved to.", field="offer")
+        raise InvalidInputError("A subscription cannot move to a pack.", field="offer")
     return offer
 
 
 def _require_change(row: Subscription, new: OfferView) -> None:
     if row.next_offer_version_id == new.version_id:
-        raise AlreadyInStateError(f"It already moves to {new.name} when the period ends.")
+        raise AlreadyInStateError(
+            f"A move to {new.name} at the end of the period is already scheduled."
+        )
 
 
 def _prices(price: ProviderPrice) -> Figures:
@@ -263,7 +267,7 @@ def _require_waiting(row: Subscription, entry: AuditEntry) -> None:
     waits = entry.after["when"] == When.PERIOD_END
     if not waits or row.next_offer_version_id != entry.after["version_id"]:
         raise MoveInForceError(
-            "The move has taken effect, or was changed since. Move the subscription again;"
+            "The move has taken effect or was changed. Move the subscription again, and"
             " refund the charge at the payment provider.",
             version_id=row.offer_version_id,
             next_version_id=row.next_offer_version_id,
@@ -276,7 +280,7 @@ MOVE_OFFER: Final = Repair(
     target=ACCOUNT,
     path="offer",
     title="Move to another offer",
-    explanation="Moves the subscription to a version of an offer, the newest by default.",
+    explanation="Moves the subscription to another offer version, the newest by default.",
     form=Move,
     preview=preview,
     apply=AtProvider(prepare_move),
@@ -286,7 +290,7 @@ MOVE_OFFER: Final = Repair(
     preview_route=PreviewRoute(
         "preview_move",
         "PreviewMove",
-        "What a move would charge at once, as Stripe calculates it, and what the next invoice will"
+        "What the move would charge now, as calculated by Stripe, and what the next invoice will"
         " be.",
         preview,
     ),

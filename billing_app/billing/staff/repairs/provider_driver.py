@@ -31,7 +31,10 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
 )
-from billing_app.billing.subscriptions.provider_request_recovery import NeverArrivedError, Wanted
+from billing_app.billing.subscriptions.provider_request_recovery import (
+    NeverArrivedError,
+    RequestTarget,
+)
 from billing_app.db.enums import ProviderRequestState, StaffRole
 from billing_app.db.tables import AuditEntry, ProviderCustomer, ProviderRequest
 
@@ -51,7 +54,7 @@ class ProviderStep:
     """What to ask of the provider. `decide` gives the parameters and the result from the rows,
     with the account locked; it may refuse."""
 
-    wanted: Wanted
+    wanted: RequestTarget
     decide: Callable[[AsyncSession], Awaitable[tuple[dict[str, Any], RepairResult]]]
 
 
@@ -94,7 +97,9 @@ async def record_failure(
     never_arrived = isinstance(error, NeverArrivedError)
     audit_record = AuditRecord(
         action=Action.UNDO,
-        reason=error.title if never_arrived else f"The payment provider refused: {error.title}",
+        reason=error.title
+        if never_arrived
+        else f"The payment provider refused the request: {error.title}",
         account_id=entry.account_id,
         subject=entry.subject,
         before=entry.after,

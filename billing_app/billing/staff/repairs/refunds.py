@@ -90,7 +90,7 @@ class TooManyEventsError(InvalidInputError):
 
 class NothingToRefundError(ConflictError):
     code = "nothing_to_refund"
-    title = "There is nothing to refund"
+    title = "Nothing to refund"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RefundOne(RepairForm):
 
     executions: Annotated[
         Executions | None,
-        Input("Executions", Control.NUMBER, "Empty: all that is not given back yet"),
+        Input("Executions", Control.NUMBER, "Leave empty to refund all that is left"),
     ] = None
 
     def check(self, staff: StaffActor, now: datetime) -> None:
@@ -178,9 +178,9 @@ async def preview_event(
     count = left if request.form.executions is None else request.form.executions
     if not 0 < count <= left:
         raise ConflictError(
-            f"Only {counted(left, 'execution')} of this run can be refunded."
+            f"Only {counted(left, 'execution')} of this event can be refunded."
             if left
-            else "This run is already refunded in full."
+            else "This event is already fully refunded."
         )
     require_within_limit(request.staff, count)
     return RefundPreview(
@@ -223,9 +223,9 @@ async def preview_range(services: RepairServices, request: RepairRequest[Range])
     if not view.events:
         were = "was" if view.events_refunded == 1 else "were"
         raise NothingToRefundError(
-            f"{counted(view.events_refunded, 'run')} in this range {were} already refunded."
+            f"{counted(view.events_refunded, 'event')} in this range {were} already refunded."
             if view.events_refunded
-            else "There are no runs of this workflow in this range.",
+            else "This workflow has no events in this range.",
             events_refunded=view.events_refunded,
         )
     _require_allowed(request, view)
@@ -296,18 +296,18 @@ async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
 
 
 def wording(_: Figures, after: Figures) -> str:
-    text = f"{counted(after['executions'], 'execution')} given back"
+    text = f"{counted(after['executions'], 'execution')} refunded"
     if after["events"] == 1:
         return text
     workflow = f" of {after['workflow']}" if after.get("workflow") else ""
-    return f"{text} for {after['events']:,} runs{workflow}"
+    return f"{text} for {counted(after['events'], 'event')}{workflow}"
 
 
 def _require_allowed(request: RepairRequest[Range], view: RangeView) -> None:
     """Raises TooManyEventsError, OverLimitError."""
     if view.events > MAX_EVENTS:
         raise TooManyEventsError(
-            f"This range has {view.events:,} events; refund at most {MAX_EVENTS:,} at once.",
+            f"This range has {view.events:,} events. Refund at most {MAX_EVENTS:,} at once.",
             events=view.events,
             max_events=MAX_EVENTS,
         )
@@ -346,8 +346,8 @@ REFUND: Final = Repair(
     name="refund",
     action=Action.REFUND,
     target=EVENT,
-    title="Refund one run",
-    explanation="Gives executions of a run back to the plan that paid, all by default.",
+    title="Refund an event",
+    explanation="Returns an event's executions to the plan that was charged, all by default.",
     form=RefundOne,
     preview=preview_event,
     apply=InLedger(refund_event),
@@ -355,16 +355,15 @@ REFUND: Final = Repair(
     wording=wording,
     worded=WORDED,
     counts_executions=True,
-    target_input=Input("Event", Control.TEXT, "As the ledger names it: evt_…"),
+    target_input=Input("Event", Control.TEXT, "Event ID from the ledger: evt_…"),
 )
 REFUND_RANGE: Final = Repair(
     name="refund_range",
     action=Action.REFUND,
     target=ACCOUNT,
     path="refunds",
-    title="Refund the runs of a workflow",
-    explanation="Gives back every run of a workflow between two moments; runs that were refunded"
-    " before are skipped.",
+    title="Refund a workflow",
+    explanation="Refunds a workflow's events in a time range, skipping those already refunded.",
     form=Range,
     preview=preview_range,
     apply=InLedger(refund_range),
@@ -375,7 +374,7 @@ REFUND_RANGE: Final = Repair(
     preview_route=PreviewRoute(
         "preview_refunds",
         "Preview",
-        "How many events and executions a refund of this range would give back.",
+        "How many events and executions this would refund.",
         read_range,
     ),
 )

@@ -36,7 +36,7 @@ class AlreadyInStateError(ConflictError):
 
 class ChangedSinceError(ConflictError):
     code = "moved_on"
-    title = "Changed again since"
+    title = "Changed in the meantime"
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ async def _find(database: Database, entry_id: str) -> AuditEntry:
 def _undoable_by(staff: StaffActor, entry: AuditEntry) -> Repair[Any]:
     repair = BY_ACTION.get(entry.action)
     if repair is None:
-        raise NotUndoableError(f"An entry of {entry.action} cannot be undone.")
+        raise NotUndoableError(f"The action {entry.action} cannot be undone.")
     require(staff, repair.action)
     if repair.counts_executions:
         require_within_limit(staff, abs(entry.after.get("executions", 0)))

@@ -197,7 +197,7 @@ async def _require_block(services: RepairServices, request: Request, at: datetim
 
 def _require_open(ended_at: datetime | None, ends_at: datetime | None, now: datetime) -> None:
     if ended_at is not None or (ends_at is not None and ends_at <= now):
-        raise ConflictError("The plan has ended; there is nothing to pause.")
+        raise ConflictError("The plan has already ended.")
 
 
 def _require_other(current: datetime | None, at: datetime | None, noun: str, state: str) -> None:
@@ -207,15 +207,15 @@ def _require_other(current: datetime | None, at: datetime | None, noun: str, sta
 
 def _require_unchanged(request: Request, name: str, current: datetime | None) -> None:
     if restored(request.entry_undone().after[name]) != current:
-        raise ChangedSinceError("Somebody has changed it again since.", **{name: current})
+        raise ChangedSinceError("Someone has changed this since.", **{name: current})
 
 
 PAUSE: Final = Repair(
     name="pause",
     action=Action.PAUSE,
     target=PLAN,
-    title="Pause a plan",
-    explanation="Stops new runs on the plan. Runs that have begun may finish.",
+    title="Pause plan",
+    explanation="Stops new executions on the plan. Executions already running can finish.",
     form=NoFields,
     preview=preview_pause,
     apply=InSession(pause),
@@ -228,8 +228,8 @@ RESUME: Final = Repair(
     name="resume",
     action=Action.RESUME,
     target=PLAN,
-    title="Resume a plan",
-    explanation="Allows new runs on the plan again.",
+    title="Resume plan",
+    explanation="Allows new executions on the plan again.",
     form=NoFields,
     preview=preview_resume,
     apply=InSession(resume),
@@ -241,8 +241,9 @@ BLOCK: Final = Repair(
     name="block",
     action=Action.BLOCK,
     target=ACCOUNT,
-    title="Block the account",
-    explanation="Stops new runs on every plan of the account. Runs that have begun may finish.",
+    title="Block account",
+    explanation="Stops new executions on every plan of the account. Executions already running can"
+    " finish.",
     form=NoFields,
     preview=preview_block,
     apply=InSession(block),
@@ -255,8 +256,8 @@ UNBLOCK: Final = Repair(
     name="unblock",
     action=Action.UNBLOCK,
     target=ACCOUNT,
-    title="Unblock the account",
-    explanation="Allows new runs on the account's plans again.",
+    title="Unblock account",
+    explanation="Allows new executions on the account's plans again.",
     form=NoFields,
     preview=preview_unblock,
     apply=InSession(unblock),

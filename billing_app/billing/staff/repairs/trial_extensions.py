@@ -51,7 +51,7 @@ class TrialEndError(ConflictError):
     """An extension only adds: an end moves to later, and a trial without one keeps none."""
 
     code = "trial_end"
-    title = "The trial cannot end then"
+    title = "Invalid end of the trial"
 
 
 class TrialUsedError(ConflictError):
@@ -68,14 +68,16 @@ class Extension(RepairForm):
     ] = 0
     ends_at: Annotated[
         datetime | None,
-        Input("Valid through", Control.LAST_DAY, absent="This trial has no end."),
+        Input("Valid through", Control.LAST_DAY, absent="This trial has no end date."),
     ] = None
 
     def check(self, staff: StaffActor, now: datetime) -> None:
         check_executions(self.executions, least=0)
         require_within_limit(staff, self.executions)
         if not self.executions and self.ends_at is None:
-            raise InvalidInputError("Give executions, a new end, or both.", field="executions")
+            raise InvalidInputError(
+                "Enter executions, a new end date, or both.", field="executions"
+            )
         check_end(self.ends_at, now)
 
 
@@ -122,11 +124,13 @@ async def undo(session: AsyncSession, request: RepairRequest[Any]) -> RepairResu
     current = _figures(trial)
     for name in ("executions", "ends_at"):
         if current[name] != entry.after[name]:
-            raise ChangedSinceError("The trial was extended again; undo that first.", **current)
+            raise ChangedSinceError(
+                "The trial was extended again. Undo that extension first.", **current
+            )
     executions: int = entry.before["executions"]
     if trial.used + trial.held > executions:
         raise TrialUsedError(
-            f"{trial.used:,} are used and {trial.held:,} held; before there were {executions:,}.",
+            f"{trial.used:,} used and {trial.held:,} reserved exceed the original {executions:,}.",
             executions_before=executions,
             executions_used=trial.used,
             executions_held=trial.held,
@@ -162,15 +166,15 @@ async def _lock_trial(session: AsyncSession, account_id: int) -> Plan:
 def _require_later(current: datetime | None, ends_at: datetime | None, now: datetime) -> None:
     if current is None:
         if ends_at is not None:
-            raise TrialEndError("The trial has no end; add executions only.")
+            raise TrialEndError("The trial has no end date. Add executions only.")
         return
     last = last_day(current.isoformat())
     if ends_at is None:
         if current <= now:
-            raise TrialEndError(f"The trial was valid through {last}; give it a new end.")
+            raise TrialEndError(f"The trial ended on {last}. Enter a new end date.")
     elif ends_at <= current:
         raise TrialEndError(
-            f"The trial is valid through {last} already; give it a later end.", ends_at=current
+            f"The trial is already valid through {last}. Enter a later date.", ends_at=current
         )
 
 
@@ -206,8 +210,8 @@ EXTEND_TRIAL: Final = Repair(
     action=Action.EXTEND_TRIAL,
     target=ACCOUNT,
     path="trial",
-    title="Extend the trial",
-    explanation="Adds executions to the trial, gives it a later end, or both.",
+    title="Extend trial",
+    explanation="Adds executions to the trial, moves its end date, or both.",
     form=Extension,
     preview=preview,
     apply=InSession(extend),
