@@ -35,7 +35,7 @@ WITHOUT_DURABILITY = {
 
 # Every new client, and every `httpx.get`, would load the CA certificates: 20 ms for what no test
 # needs.
-httpx._transports.default.create_ssl_context = functools.cache(  # pyright: ignore[reportAttributeAccessIssue]
+httpx._transports.default.create_ssl_context = functools.cache(  # pyright: ignore[reportPrivateImportUsage]
     httpx.create_ssl_context
 )
 
