@@ -9,7 +9,14 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, reference, send
+from billing_app.payments.calls import (
+    PAGE_SIZE,
+    StripeCalls,
+    all_rows,
+    complete,
+    reference,
+    send,
+)
 
 
 class Snapshots(StripeCalls):
@@ -20,6 +27,11 @@ class Snapshots(StripeCalls):
         client = self.client.v1
         subscribed = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
         billed = await all_rows(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
+        for subscription in subscribed:
+            await complete(subscription.items)
+        for invoice in billed:
+            await complete(invoice.lines)
+            await complete(invoice.payments)
         returned = await self._returned(customer_id) if billed else {}
         return ProviderSnapshot(
             customer_id=customer_id,

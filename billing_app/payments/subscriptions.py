@@ -12,7 +12,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import translate
-from billing_app.payments.calls import StripeCalls, options, reference, send
+from billing_app.payments.calls import StripeCalls, complete, options, reference, send
 
 
 class Subscriptions(StripeCalls):
@@ -179,7 +179,11 @@ class Subscriptions(StripeCalls):
         )
 
     async def _retrieve(self, subscription_id: str) -> Any:
-        return await send(lambda: self.client.v1.subscriptions.retrieve_async(subscription_id))
+        subscription = await send(
+            lambda: self.client.v1.subscriptions.retrieve_async(subscription_id)
+        )
+        await complete(subscription.items)
+        return subscription
 
     async def _overage_item(self, overage: OverageCharge) -> dict[str, Any]:
         price = await send(lambda: self.client.v1.prices.retrieve_async(overage.price_id))

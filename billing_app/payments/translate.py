@@ -105,8 +105,17 @@ def provider_preview(invoice: Any) -> ProviderPreview:
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
         period_end=instant(bought.period.end) if bought else None,
-        lines=[PreviewLine(line.description or "", line.amount) for line in invoice.lines.data],
+        lines=_preview_lines(invoice),
     )
+
+
+def _preview_lines(invoice: Any) -> list[PreviewLine]:
+    """A preview has its first ten lines only, and no other can be fetched: one stands for them."""
+    lines = [PreviewLine(line.description or "", line.amount) for line in invoice.lines.data]
+    if invoice.lines.has_more:
+        rest_minor = invoice.subtotal - sum(line.amount_minor for line in lines)
+        lines.append(PreviewLine("Other items", rest_minor))
+    return lines
 
 
 def provider_payment_method(method: Any) -> ProviderPaymentMethod:
