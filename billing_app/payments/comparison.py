@@ -1,8 +1,8 @@
 """Compares what a customer has at the payment provider with our rows. Calls no provider."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -11,6 +11,7 @@ from billing_app.billing import ids
 from billing_app.billing.subscriptions.apply import (
     invoice_values,
     live_subscription,
+    subscription_values,
     versions_of_prices,
 )
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
@@ -21,6 +22,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
     ProviderSubscription,
 )
+from billing_app.billing.subscriptions.sold_lines import sold_item, sold_lines
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus
 from billing_app.db.tables import Invoice, Plan, Subscription
@@ -81,10 +83,10 @@ def _subscriptions(
 ) -> list[Difference]:
     differences: list[Difference] = []
     for theirs in snapshot.subscriptions:
-        if theirs.price_id not in versions:
-            continue
         row = ours.subscriptions.get(theirs.provider_id)
-        there, here = _describe_theirs(theirs, versions), _describe_ours(row)
+        if row is None and sold_item(theirs, versions) is None:
+            continue
+        there, here = _describe_theirs(theirs, row, versions), _describe_ours(row)
         if row is None and theirs.status not in ENDED and ours.live is not None:
             here = f"another is live: {ours.live.provider_id}"
         if there != here:
@@ -96,21 +98,32 @@ def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
     differences: list[Difference] = []
-    for invoice, entitlement in entitlements(snapshot.invoices, grace_days=grace_days):
+    for invoice, entitlement in entitlements(snapshot, grace_days=grace_days):
         row = ours.invoices.get(invoice.provider_id)
-        plan = ours.plans.get(invoice.provider_id)
-        wants = invoice.price_id in versions and (
-            invoice.status is not InvoiceStatus.VOID or plan is not None
-        )
-        planned, held = (
-            _describe_entitlement(entitlement if wants else None),
-            _describe_plan(plan, entitlement),
-        )
-        if not _is_mirrored(invoice, row) or planned != held:
-            there = f"{_describe_payment(invoice)}, {planned}"
-            here = f"{_describe_payment(row) if row else NOTHING}, {held}"
-            differences.append(Difference(account, "invoice", invoice.provider_id, there, here))
+        there = [_describe_payment(invoice)]
+        here = [_describe_payment(row) if row else NOTHING]
+        for reference, _ in sold_lines(invoice, versions):
+            plan = ours.plans.get(reference)
+            is_void = entitlement.kind is Entitlement.ENDED and invoice.status is InvoiceStatus.VOID
+            there.append(_describe_entitlement(None if is_void and not plan else entitlement))
+            here.append(_describe_plan(plan, entitlement))
+        if _gives_nothing(invoice, ours, versions):
+            there.append("paid, and no line sells an offer")
+        if not _is_mirrored(invoice, row) or there != here:
+            differences.append(
+                Difference(
+                    account, "invoice", invoice.provider_id, ", ".join(there), ", ".join(here)
+                )
+            )
     return differences
+
+
+def _gives_nothing(invoice: ProviderInvoice, ours: _Ours, versions: dict[str, int]) -> bool:
+    """Whether a subscription of ours was paid for, and no plan can be made of it."""
+    is_ours = invoice.subscription_id in ours.subscriptions
+    is_paid = invoice.status is InvoiceStatus.PAID and invoice.amount_paid_minor > 0
+    has_period = any(line.is_period for line in invoice.lines)
+    return is_ours and is_paid and has_period and not sold_lines(invoice, versions)
 
 
 def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:
@@ -141,37 +154,28 @@ def _describe_payment(invoice: ProviderInvoice | Invoice) -> str:
     return f"{invoice.status} {invoice.amount_paid_minor}{back}"
 
 
-def _describe_theirs(snapshot: ProviderSubscription, versions: dict[str, int]) -> str:
-    version_id = versions[snapshot.price_id]
-    following = versions.get(snapshot.next_price_id or "")
-    cancels = snapshot.cancel_at_period_end and snapshot.status not in ENDED
-    return _describe(
-        snapshot.status,
-        version_id,
-        following if following != version_id else None,
-        snapshot.period_end,
-        cancels=cancels,
-    )
+def _describe_theirs(
+    snapshot: ProviderSubscription, row: Subscription | None, versions: dict[str, int]
+) -> str:
+    values = subscription_values(snapshot, versions, row)
+    return _describe(values) if values else NOTHING
 
 
 def _describe_ours(row: Subscription | None) -> str:
-    if row is None:
-        return NOTHING
-    return _describe(
-        row.status,
-        row.offer_version_id,
-        row.next_offer_version_id,
-        row.period_end,
-        cancels=row.cancel_at_period_end,
-    )
+    return _describe(row.model_dump()) if row is not None else NOTHING
 
 
-def _describe(
-    status: str, version_id: int, following: int | None, period_end: datetime, *, cancels: bool
-) -> str:
+def _describe(values: Mapping[str, Any]) -> str:
+    version_id, following = values["offer_version_id"], values["next_offer_version_id"]
+    count = f"{values['quantity']} x " if values["quantity"] != 1 else ""
     then = f", then {following}" if following else ""
-    ends = ", cancels" if cancels else ""
-    return f"{status}, offer version {version_id}{then}, until {period_end.isoformat()}{ends}"
+    cancel_at = values["cancel_at"]
+    ends = f", cancels {cancel_at.isoformat()}" if cancel_at else ""
+    paused = "" if values["is_collecting"] else ", collection paused"
+    return (
+        f"{values['status']}, offer version {count}{version_id}{then}, until"
+        f" {values['period_end'].isoformat()}{ends}{paused}"
+    )
 
 
 def _describe_entitlement(entitlement: InvoiceEntitlement | None) -> str:

@@ -33,10 +33,13 @@ class Snapshots(StripeCalls):
             await complete(invoice.lines)
             await complete(invoice.payments)
         returned = await self._returned(customer_id) if billed else {}
+        processing = await self._processing(billed)
         return ProviderSnapshot(
             customer_id=customer_id,
             subscriptions=[translate.provider_subscription(row) for row in reversed(subscribed)],
-            invoices=[translate.provider_invoice(row, returned) for row in reversed(billed)],
+            invoices=[
+                translate.provider_invoice(row, returned, processing) for row in reversed(billed)
+            ],
         )
 
     async def customer_of_charge(self, charge_id: str) -> str:
@@ -67,6 +70,19 @@ class Snapshots(StripeCalls):
                 disputes = await self._disputes(intent_id) if charge.disputed else []
                 returned[intent_id] = translate.returned(charge, disputes)
         return returned
+
+    async def _processing(self, invoices: list[Any]) -> set[str]:
+        """The payments of open invoices that the bank has not decided: of slow debits."""
+        intents = [
+            intent
+            for invoice in invoices
+            if invoice.status == "open"
+            for intent in translate.intents_of(invoice)
+            if intent
+        ]
+        retrieve = self.client.v1.payment_intents.retrieve_async
+        found = [await send(lambda intent=intent: retrieve(intent)) for intent in intents]
+        return {intent.id for intent in found if intent.status == "processing"}
 
     async def _disputes(self, intent_id: str) -> list[Any]:
         query = {"payment_intent": intent_id, "limit": PAGE_SIZE}

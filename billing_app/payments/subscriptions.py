@@ -1,5 +1,6 @@
 """Subscriptions at Stripe: begin, preview, change, cancel, resume."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from billing_app.billing.subscriptions.provider import (
@@ -7,6 +8,7 @@ from billing_app.billing.subscriptions.provider import (
     OfferPrices,
     OverageCharge,
     PaymentDeclinedError,
+    PaymentProviderFailedError,
     ProviderPreview,
     SubscriptionChange,
 )
@@ -47,7 +49,7 @@ class Subscriptions(StripeCalls):
     ) -> ProviderPreview:
         subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
-            "items": _changed_items(subscription, change.prices),
+            "items": _changed_items(subscription, change.prices, change.replaces),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
         }
@@ -72,11 +74,11 @@ class Subscriptions(StripeCalls):
         """
         subscription = await self._retrieve(subscription_id)
         body: dict[str, Any] = {
-            "items": _changed_items(subscription, change.prices),
+            "items": _changed_items(subscription, change.prices, change.replaces),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
-            "cancel_at_period_end": False,
+            **_not_cancelled(subscription),
         }
         if subscription.status == "trialing":
             body["trial_end"] = "now"
@@ -97,6 +99,7 @@ class Subscriptions(StripeCalls):
         *,
         subscription_id: str,
         prices: OfferPrices,
+        replaces: OfferPrices | None,
         interval: Interval,
         key: str,
     ) -> None:
@@ -106,11 +109,11 @@ class Subscriptions(StripeCalls):
         there is nothing else to prorate.
         """
         subscription = await self._retrieve(subscription_id)
-        if subscription.cancel_at_period_end:
-            await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
-        is_metered = bool(translate.metered_items(subscription))
+        if subscription.cancel_at_period_end or subscription.cancel_at:
+            await self._update(subscription_id, _not_cancelled(subscription), key=key)
+        is_metered = bool(_replaced(subscription, replaces).metered)
         phase: dict[str, Any] = {
-            "items": translate.items_of(prices),
+            "items": _next_items(subscription, prices, replaces),
             "proration_behavior": "create_prorations" if is_metered else "none",
             "duration": {"interval": str(interval), "interval_count": 1},
         }
@@ -133,7 +136,8 @@ class Subscriptions(StripeCalls):
     async def resume(self, subscription_id: str, *, key: str) -> None:
         """Withdraw a cancellation or change that is scheduled for the end of the period."""
         await self._release_schedule(subscription_id, key=key)
-        await self._update(subscription_id, {"cancel_at_period_end": False}, key=key)
+        subscription = await self._retrieve(subscription_id)
+        await self._update(subscription_id, _not_cancelled(subscription), key=key)
 
     async def _schedule(
         self, subscription_id: str, next_phase: dict[str, Any], *, key: str
@@ -233,14 +237,58 @@ class Subscriptions(StripeCalls):
         }
 
 
-def _changed_items(subscription: Any, prices: OfferPrices) -> list[dict[str, Any]]:
-    """The plan's item gets the new price; metered items are replaced."""
+def _not_cancelled(subscription: Any) -> dict[str, Any]:
+    """Withdraws a cancellation: of the end of the period, or of a date."""
+    if subscription.cancel_at and not subscription.cancel_at_period_end:
+        return {"cancel_at": ""}
+    return {"cancel_at_period_end": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """The item of the plan, and those that meter its overage. Others are left alone."""
+
+    licensed: Any
+    metered: list[Any]
+
+
+def _replaced(subscription: Any, replaces: OfferPrices | None) -> _Replaced:
+    """Raises PaymentProviderFailedError when the plan is not among the items."""
+    licensed, metered = (
+        translate.licensed_items(subscription),
+        translate.metered_items(subscription),
+    )
+    if replaces is not None:
+        licensed = [item for item in licensed if item.price.id == replaces.price_id] or licensed
+        metered = [item for item in metered if item.price.id == replaces.overage_price_id]
+    if not licensed:
+        raise PaymentProviderFailedError("The subscription at the payment provider has no plan.")
+    return _Replaced(licensed[0], metered)
+
+
+def _changed_items(
+    subscription: Any, prices: OfferPrices, replaces: OfferPrices | None
+) -> list[dict[str, Any]]:
+    """The plan's item gets the new price; its metered items are replaced."""
+    old = _replaced(subscription, replaces)
     items: list[dict[str, Any]] = [
-        {"id": translate.licensed_item(subscription).id, "price": prices.price_id}
+        {"id": old.licensed.id, "price": prices.price_id, "quantity": old.licensed.quantity}
     ]
-    gone = translate.metered_items(subscription)
-    items.extend({"id": item.id, "deleted": True} for item in gone)
+    items.extend({"id": item.id, "deleted": True} for item in old.metered)
     return items + translate.items_of(prices)[1:]
+
+
+def _next_items(
+    subscription: Any, prices: OfferPrices, replaces: OfferPrices | None
+) -> list[dict[str, Any]]:
+    """All items of the phase after a change: those of others stay."""
+    old = _replaced(subscription, replaces)
+    gone = {old.licensed.id, *(item.id for item in old.metered)}
+    kept = [item for item in subscription.items.data if item.id not in gone]
+    return [
+        *translate.items_of(prices, old.licensed.quantity),
+        *(translate.kept_item(item) for item in kept),
+    ]
 
 
 def _preview_items(change: SubscriptionChange) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/sessions/object.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,12 +21,16 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
     Reversal,
     ReversalKind,
+    SubscriptionItem,
 )
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
 ACCOUNT_METADATA: Final = "billing_account"
 WRITE_METADATA: Final = "billing_write"
 OVERAGE_METADATA: Final = "billing_overage_of_plan"
+# What a line of an invoice comes from (docs.stripe.com/api/invoice-line-item/object).
+PERIOD: Final = "subscription_item_details"
+ITEM: Final = "invoice_item_details"
 # Inquiries take no money (docs.stripe.com/disputes/how-disputes-work).
 NO_DISPUTE: Final = frozenset(
     {"won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed"}
@@ -34,20 +38,35 @@ NO_DISPUTE: Final = frozenset(
 
 
 def provider_subscription(subscription: Any) -> ProviderSubscription:
-    """The period is that of the item; the expanded schedule tells the next price."""
-    item = licensed_item(subscription)
+    """The expanded schedule tells the next prices."""
+    items = sorted(subscription.items.data, key=is_metered)
     return ProviderSubscription(
         provider_id=subscription.id,
         customer_id=_id(subscription.customer),
         status=SubscriptionStatus(subscription.status),
-        price_id=item.price.id,
-        next_price_id=_next_price(subscription),
-        period_start=instant(item.current_period_start),
-        period_end=instant(item.current_period_end),
-        cancel_at_period_end=bool(subscription.cancel_at_period_end or subscription.cancel_at),
+        items=[
+            SubscriptionItem(
+                price_id=item.price.id,
+                quantity=1 if item.quantity is None else item.quantity,
+                period_start=instant(item.current_period_start),
+                period_end=instant(item.current_period_end),
+            )
+            for item in items
+        ],
+        next_price_ids=_next_prices(subscription),
+        cancel_at=_cancel_at(subscription, items),
+        is_collecting=subscription.pause_collection is None,
         ended_at=instant(subscription.ended_at) if subscription.ended_at else None,
         request_key=request_key(subscription),
     )
+
+
+def _cancel_at(subscription: Any, items: list[Any]) -> datetime | None:
+    if subscription.cancel_at:
+        return instant(subscription.cancel_at)
+    if subscription.cancel_at_period_end:
+        return instant(max(item.current_period_end for item in items))
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +77,14 @@ class Returned:
     reversal: Reversal | None
 
 
-def provider_invoice(invoice: Any, returned: Mapping[str, Returned]) -> ProviderInvoice:
-    """`returned`: the customer's refunds and disputes by payment intent. `payments` is expanded."""
+def provider_invoice(
+    invoice: Any, returned: Mapping[str, Returned], processing: Collection[str] = ()
+) -> ProviderInvoice:
+    """`returned`: the customer's refunds and disputes by payment intent; `processing`: payment
+    intents that the bank has not decided. `payments` is expanded."""
     back = _returned_of(invoice, returned)
-    line = _bought_line(invoice)
     issued_at = invoice.status_transitions.finalized_at or invoice.created
+    paid_at = invoice.status_transitions.paid_at
     return ProviderInvoice(
         provider_id=invoice.id or "",
         customer_id=_id(invoice.customer),
@@ -74,14 +96,13 @@ def provider_invoice(invoice: Any, returned: Mapping[str, Returned]) -> Provider
         amount_due_minor=invoice.amount_due,
         amount_paid_minor=invoice.amount_paid,
         refunded_minor=sum(each.refunded_minor for each in back),
-        price_id=_price_of(line) if line else None,
-        bought_minor=line.amount if line else None,
-        period_start=instant(line.period.start) if line else None,
-        period_end=instant(line.period.end) if line else None,
         lines=[_line(line) for line in invoice.lines.data],
         request_key=request_key(invoice),
         is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
+        due_at=instant(invoice.due_date) if invoice.due_date else None,
+        is_processing=any(intent in processing for intent in intents_of(invoice)),
+        paid_at=instant(paid_at) if paid_at else None,
         reversal=next((each.reversal for each in back if each.reversal), None),
         page_url=invoice.hosted_invoice_url or "",
         pdf_url=invoice.invoice_pdf or "",
@@ -100,11 +121,15 @@ def provider_checkout(session: Any) -> ProviderCheckout:
 
 
 def provider_preview(invoice: Any) -> ProviderPreview:
-    bought = _bought_line(invoice)
+    ends = [
+        instant(line.period.end)
+        for line in invoice.lines.data
+        if _details(line, PERIOD) and not is_proration(line)
+    ]
     return ProviderPreview(
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
-        period_end=instant(bought.period.end) if bought else None,
+        period_end=max(ends, default=None),
         lines=_preview_lines(invoice),
     )
 
@@ -175,9 +200,8 @@ def _id(reference: Any) -> str:
     return reference.id
 
 
-def licensed_item(subscription: Any) -> Any:
-    """The item of the plan itself; the other one meters the overage."""
-    return next(item for item in subscription.items.data if not is_metered(item))
+def licensed_items(subscription: Any) -> list[Any]:
+    return [item for item in subscription.items.data if not is_metered(item)]
 
 
 def metered_items(subscription: Any) -> list[Any]:
@@ -188,18 +212,19 @@ def is_metered(item: Any) -> bool:
     return item.price.recurring.usage_type == "metered"
 
 
-def items_of(prices: OfferPrices) -> list[dict[str, Any]]:
+def items_of(prices: OfferPrices, quantity: int = 1) -> list[dict[str, Any]]:
     """Items for these prices, as Stripe takes them: metered ones have no quantity."""
-    items: list[dict[str, Any]] = [{"price": prices.price_id, "quantity": 1}]
+    items: list[dict[str, Any]] = [{"price": prices.price_id, "quantity": quantity}]
     return [*items, {"price": prices.overage_price_id}] if prices.overage_price_id else items
 
 
+def kept_item(item: Any) -> dict[str, Any]:
+    """An item of a subscription or of a phase, as Stripe takes it."""
+    return {"price": _id(item.price)} | ({"quantity": item.quantity} if item.quantity else {})
+
+
 def phase_items(phase: Any) -> list[dict[str, Any]]:
-    """A phase's items as Stripe takes them: metered ones have no quantity."""
-    return [
-        {"price": _id(item.price)} | ({"quantity": item.quantity} if item.quantity else {})
-        for item in phase.items
-    ]
+    return [kept_item(item) for item in phase.items]
 
 
 def current_phase(schedule: Any) -> Any:
@@ -232,18 +257,22 @@ def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
     return None
 
 
-def _next_price(subscription: Any) -> str | None:
+def _next_prices(subscription: Any) -> list[str]:
     schedule = subscription.schedule
     if schedule is None or isinstance(schedule, str):
-        return None
+        return []
     phase = next_phase(schedule)
-    return _id(phase.items[0].price) if phase is not None else None
+    return [_id(item.price) for item in phase.items] if phase is not None else []
+
+
+def intents_of(invoice: Any) -> list[str]:
+    """The payment intents of an invoice whose payments are expanded."""
+    payments: list[Any] = invoice.payments.data if invoice.payments else []
+    return [_id(payment.payment.payment_intent) for payment in payments]
 
 
 def _returned_of(invoice: Any, returned: Mapping[str, Returned]) -> list[Returned]:
-    payments: list[Any] = invoice.payments.data if invoice.payments else []
-    intents = [_id(payment.payment.payment_intent) for payment in payments]
-    return [returned[intent] for intent in intents if intent in returned]
+    return [returned[intent] for intent in intents_of(invoice) if intent in returned]
 
 
 def _subscription_of(invoice: Any) -> str | None:
@@ -252,29 +281,29 @@ def _subscription_of(invoice: Any) -> str | None:
     return _id(details.subscription) if details is not None else None
 
 
-def _bought_line(invoice: Any) -> Any | None:
-    """The line of what the invoice sells: for a subscription, the period that it bills (no
-    proration, the latest end); without one, the line of a pack's price."""
-    wanted = "subscription_item_details" if _subscription_of(invoice) else "invoice_item_details"
-    lines = [
-        line
-        for line in invoice.lines.data
-        if line.parent is not None
-        and line.parent.type == wanted
-        and not getattr(line.parent, wanted).proration
-        and _price_of(line)
-    ]
-    return max(lines, key=lambda line: line.period.end) if lines else None
-
-
 def _line(line: Any) -> InvoiceLine:
     plan_sequence = metadata(line).get(OVERAGE_METADATA)
     return InvoiceLine(
+        line_id=line.id,
         price_id=_price_of(line),
+        quantity=1 if line.quantity is None else line.quantity,
         amount_minor=line.amount,
         period_start=instant(line.period.start),
+        period_end=instant(line.period.end),
+        is_period=_details(line, PERIOD) is not None,
+        is_proration=is_proration(line),
         overage_of=int(plan_sequence) if plan_sequence else None,
     )
+
+
+def is_proration(line: Any) -> bool:
+    details = _details(line, PERIOD) or _details(line, ITEM)
+    return details is not None and bool(details.proration)
+
+
+def _details(line: Any, of: str) -> Any | None:
+    parent = line.parent
+    return getattr(parent, of) if parent is not None and parent.type == of else None
 
 
 def _price_of(line: Any) -> str | None:

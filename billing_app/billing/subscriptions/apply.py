@@ -1,5 +1,6 @@
 """Applies a snapshot of a customer at the provider to our rows, idempotently and completely."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
     ProviderSubscription,
 )
+from billing_app.billing.subscriptions.sold_lines import sold_item
 from billing_app.db.enums import CheckoutStatus, SubscriptionStatus
 from billing_app.db.tables import (
     Account,
@@ -104,9 +106,10 @@ async def apply_checkout(session: AsyncSession, snapshot: ProviderCheckout) -> N
 
 async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) -> dict[str, int]:
     """The offer versions of all prices in the snapshot; prices that are not ours are left out."""
-    named = {invoice.price_id for invoice in snapshot.invoices}
+    named = {line.price_id for invoice in snapshot.invoices for line in invoice.lines}
     for subscription in snapshot.subscriptions:
-        named |= {subscription.price_id, subscription.next_price_id}
+        named |= {item.price_id for item in subscription.items}
+        named |= set(subscription.next_price_ids)
     query = select(OfferPrice.price_id, OfferPrice.offer_version_id)
     query = query.where(col(OfferPrice.price_id).in_([name for name in named if name]))
     return dict((await session.exec(query)).all())
@@ -131,21 +134,28 @@ async def _subscriptions(
     query = select(Subscription).where(Subscription.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
     number = max([int(now.timestamp() * 1_000_000), *(row.number + 1 for row in rows.values())])
-    # Ended ones first: an account has one live subscription, so the old one must end first.
-    live_id = _kept_live(snapshot, rows)
+    ours = [
+        each
+        for each in snapshot.subscriptions
+        if each.provider_id in rows or sold_item(each, versions) is not None
+    ]
+    live_id = _kept_live(ours, rows)
     if live_id is not None:
         await _end_unknown(session, snapshot, rows, now)
-    for theirs in sorted(snapshot.subscriptions, key=lambda each: each.status not in ENDED):
-        if theirs.price_id not in versions:
+    # Ended ones first: an account has one live subscription, so the old one must end first.
+    for theirs in sorted(ours, key=lambda each: each.status not in ENDED):
+        row = rows.get(theirs.provider_id)
+        values = subscription_values(theirs, versions, row)
+        if values is None:
             continue
         if theirs.status not in ENDED and theirs.provider_id != live_id:
             log.error("second_subscription", provider_id=theirs.provider_id, first=live_id)
             continue
-        row = rows.get(theirs.provider_id)
         if row is None:
             row = Subscription(account_id=account_id, number=number, created_at=now)  # pyright: ignore[reportCallIssue]
             number += 1
-        _change(session, row, _subscription_values(theirs, versions, row, now), now)
+        overdue_since = (row.past_due_since or now) if theirs.status in OVERDUE else None
+        _change(session, row, values | {"past_due_since": overdue_since}, now)
         await session.flush()
 
 
@@ -162,27 +172,36 @@ async def _end_unknown(
     await session.flush()
 
 
-def _kept_live(snapshot: ProviderSnapshot, rows: dict[str, Subscription]) -> str | None:
+def _kept_live(ours: list[ProviderSubscription], rows: dict[str, Subscription]) -> str | None:
     """The one that is already live here, else the oldest: an account has one."""
-    live = [each.provider_id for each in snapshot.subscriptions if each.status not in ENDED]
+    live = [each.provider_id for each in ours if each.status not in ENDED]
     known = [each for each in live if each in rows and rows[each].status not in ENDED]
     return next(iter([*known, *live]), None)
 
 
-def _subscription_values(
-    theirs: ProviderSubscription, versions: dict[str, int], row: Subscription, now: datetime
-) -> dict[str, Any]:
-    version_id = versions[theirs.price_id]
-    next_version_id = versions.get(theirs.next_price_id or "")
+def subscription_values(
+    theirs: ProviderSubscription, versions: Mapping[str, int], row: Subscription | None
+) -> dict[str, Any] | None:
+    """What we keep of a subscription. One that we have keeps its offer when its price is no longer
+    ours; None: it never was, or nothing is billed."""
+    sold = sold_item(theirs, versions)
+    item = sold or next(iter(theirs.items), None)
+    version_id = versions[sold.price_id] if sold else row.offer_version_id if row else None
+    if item is None or version_id is None:
+        return None
+    cancel_at = theirs.cancel_at if theirs.status not in ENDED else None
+    following = next((versions[each] for each in theirs.next_price_ids if each in versions), None)
     return {
         "provider_id": theirs.provider_id,
         "status": str(theirs.status),
         "offer_version_id": version_id,
-        "next_offer_version_id": next_version_id if next_version_id != version_id else None,
-        "period_start": theirs.period_start,
-        "period_end": theirs.period_end,
-        "cancel_at_period_end": theirs.cancel_at_period_end and theirs.status not in ENDED,
-        "past_due_since": (row.past_due_since or now) if theirs.status in OVERDUE else None,
+        "next_offer_version_id": following if following != version_id else None,
+        "quantity": item.quantity,
+        "period_start": item.period_start,
+        "period_end": item.period_end,
+        "cancel_at_period_end": cancel_at is not None,
+        "cancel_at": cancel_at,
+        "is_collecting": theirs.is_collecting,
         "ended_at": theirs.ended_at,
     }
 
@@ -212,6 +231,7 @@ def invoice_values(invoice: ProviderInvoice) -> dict[str, Any]:
         "refunded_minor": invoice.refunded_minor,
         "page_url": invoice.page_url,
         "pdf_url": invoice.pdf_url,
+        "due_at": invoice.due_at,
         "issued_at": invoice.issued_at,
     }
 

@@ -3,14 +3,18 @@
 It depends on the invoices alone, never on events and their order.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from billing_app.billing.subscriptions.provider import ProviderInvoice, ReversalKind
-from billing_app.db.enums import InvoiceStatus
+from billing_app.billing.subscriptions.provider import (
+    ProviderInvoice,
+    ProviderSnapshot,
+    ReversalKind,
+)
+from billing_app.billing.subscriptions.sold_lines import period_start
+from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
 RENEWAL: Final = "subscription_cycle"
 CHANGE: Final = "subscription_update"
@@ -34,14 +38,22 @@ class InvoiceEntitlement:
 
 
 def entitlements(
-    invoices: Iterable[ProviderInvoice], *, grace_days: int
+    snapshot: ProviderSnapshot, *, grace_days: int
 ) -> list[tuple[ProviderInvoice, InvoiceEntitlement]]:
-    """`invoices` are in order of issue. The plan of an unpaid renewal lasts for the grace days,
-    counted from the first overdue one: the next renewal starts no new grace."""
+    """The plan of an unpaid renewal lasts for the grace days, counted from when the first overdue
+    one was due: the next renewal starts no new grace."""
+    paid_up = {
+        each.provider_id
+        for each in snapshot.subscriptions
+        if each.status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
+    }
     result: list[tuple[ProviderInvoice, InvoiceEntitlement]] = []
     overdue: dict[str | None, datetime] = {}
-    for invoice in invoices:
-        entitlement = _entitlement(invoice, grace_days)
+    for invoice in snapshot.invoices:
+        if _is_waived(invoice, is_paid_up=invoice.subscription_id in paid_up):
+            entitlement = InvoiceEntitlement(Entitlement.STANDS)
+        else:
+            entitlement = _entitlement(invoice, grace_days)
         if invoice.status in UNPAID and entitlement.suspend_at is not None:
             first = overdue.setdefault(invoice.subscription_id, entitlement.suspend_at)
             entitlement = InvoiceEntitlement(entitlement.kind, min(first, entitlement.suspend_at))
@@ -49,14 +61,31 @@ def entitlements(
     return result
 
 
+def _is_waived(invoice: ProviderInvoice, *, is_paid_up: bool) -> bool:
+    """Whether nobody tries to collect a renewal of a subscription that owes nothing: collection is
+    paused, and the customer retains access (docs.stripe.com/billing/subscriptions/pause-payment).
+    """
+    if invoice.billing_reason != RENEWAL or invoice.attempts or not is_paid_up:
+        return False
+    if invoice.status is InvoiceStatus.DRAFT:
+        return not invoice.is_collecting
+    is_sent = invoice.due_at is not None
+    return not is_sent and invoice.status in (InvoiceStatus.UNCOLLECTIBLE, InvoiceStatus.VOID)
+
+
 def _entitlement(invoice: ProviderInvoice, grace_days: int) -> InvoiceEntitlement:
     if invoice.status is InvoiceStatus.PAID:
         return _of_paid(invoice)
     if invoice.status is InvoiceStatus.VOID:
         return InvoiceEntitlement(Entitlement.ENDED)
-    if invoice.billing_reason != RENEWAL or not (invoice.is_collecting or invoice.attempts):
+    is_sent = invoice.due_at is not None
+    if invoice.billing_reason != RENEWAL or not (
+        invoice.is_collecting or invoice.attempts or is_sent
+    ):
         return InvoiceEntitlement(Entitlement.NOTHING)
-    due_at = max(invoice.issued_at, invoice.period_start or invoice.issued_at)
+    if invoice.is_processing:
+        return InvoiceEntitlement(Entitlement.STANDS)
+    due_at = max(invoice.issued_at, invoice.due_at or period_start(invoice) or invoice.issued_at)
     return InvoiceEntitlement(Entitlement.STANDS, due_at + timedelta(days=grace_days))
 
 

@@ -22,11 +22,13 @@ from billing_app.billing.subscriptions.dunning import (
 )
 from billing_app.billing.subscriptions.proration import executions_after_change
 from billing_app.billing.subscriptions.provider import (
+    InvoiceLine,
     ProviderInvoice,
     ProviderSnapshot,
     ProviderSubscription,
 )
 from billing_app.billing.subscriptions.provider_requests import credited_executions
+from billing_app.billing.subscriptions.sold_lines import sold_lines
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
@@ -45,63 +47,74 @@ class PlanSync:
     now: datetime
 
     async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
-        for invoice, entitlement in entitlements(snapshot.invoices, grace_days=grace_days):
+        for invoice, entitlement in entitlements(snapshot, grace_days=grace_days):
             await self._invoice(invoice, entitlement)
         for subscription in snapshot.subscriptions:
             if subscription.status is SubscriptionStatus.CANCELED:
                 await self._end_with(subscription, snapshot.invoices)
 
     async def _invoice(self, invoice: ProviderInvoice, entitlement: InvoiceEntitlement) -> None:
-        version_id = self.versions.get(invoice.price_id or "")
-        if version_id is None or entitlement.kind is Entitlement.NOTHING:
+        if entitlement.kind is Entitlement.NOTHING:
             return
-        plan = self._plan_of(invoice.provider_id)
-        offer = await offer_version(self.session, version_id)
+        for reference, line in sold_lines(invoice, self.versions):
+            await self._line(invoice, entitlement, reference, line)
+
+    async def _line(
+        self,
+        invoice: ProviderInvoice,
+        entitlement: InvoiceEntitlement,
+        reference: str,
+        line: InvoiceLine,
+    ) -> None:
+        offer = await offer_version(self.session, self.versions[line.price_id or ""])
+        plan = self._plan_of(reference)
         if plan is None:
-            if invoice.status is InvoiceStatus.VOID:
+            if entitlement.kind is Entitlement.ENDED and invoice.status is InvoiceStatus.VOID:
                 return
-            plan = await self._make(invoice, offer)
-        beside = self._plan_of(reference_of(invoice.provider_id))
-        if beside is None and _allows_overage(invoice, offer):
-            await self._make_overage(invoice, offer, plan)
+            plan = await self._make(invoice, reference, line, offer)
+        beside = self._plan_of(reference_of(reference))
+        if beside is None and _allows_overage(invoice, line, offer):
+            await self._make_overage(offer, plan)
         if plan.suspended_at != entitlement.suspend_at:
-            await self._suspend(invoice.provider_id, entitlement.suspend_at)
+            await self._suspend(reference, entitlement.suspend_at)
         if entitlement.kind is Entitlement.ENDED and plan.ended_because in {
             None,
             EndReason.DEPLETED,
         }:
-            references = col(Plan.source_reference).in_(_references(invoice.provider_id))
+            references = col(Plan.source_reference).in_(_references(reference))
             await self._end(EndReason.CANCELLED, self.now, references)
 
     def _plan_of(self, reference: str) -> Plan | None:
         return next((plan for plan in self.plans if plan.source_reference == reference), None)
 
-    async def _make(self, invoice: ProviderInvoice, offer: OfferView) -> Plan:
-        executions = offer.executions
-        if invoice.billing_reason == CHANGE:
-            executions = await self._replace(invoice, offer)
+    async def _make(
+        self, invoice: ProviderInvoice, reference: str, line: InvoiceLine, offer: OfferView
+    ) -> Plan:
+        executions = offer.executions * line.quantity
+        if invoice.billing_reason == CHANGE and offer.is_subscription:
+            executions = await self._replace(line, executions)
         return await self._add(
             type=PlanType.PAID,
             name=offer.name,
             source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
-            source_reference=invoice.provider_id,
+            source_reference=reference,
             priority=offer.priority,
             offer_version_id=offer.version_id,
             executions=executions,
-            starts_at=(invoice.period_start if offer.is_subscription else None)
-            or invoice.issued_at,
-            ends_at=_ends_at(invoice, offer),
+            starts_at=line.period_start if offer.is_subscription else invoice.issued_at,
+            ends_at=_ends_at(invoice, line, offer),
         )
 
-    async def _make_overage(self, invoice: ProviderInvoice, offer: OfferView, plan: Plan) -> None:
+    async def _make_overage(self, offer: OfferView, plan: Plan) -> None:
         """What can be used beyond the plan of a period, and is paid for afterwards."""
         assert offer.overage is not None
+        assert plan.source_reference is not None
         limit = await spending_limit(self.session, self.account_id)
         await self._add(
             type=PlanType.PAID,
             name=offer.name,
             source=PlanSource.OVERAGE,
-            source_reference=reference_of(invoice.provider_id),
+            source_reference=reference_of(plan.source_reference),
             priority=OVERAGE_PRIORITY,
             offer_version_id=offer.version_id,
             executions=allowed_executions(offer.overage, offer.currency, limit),
@@ -124,8 +137,8 @@ class PlanSync:
         self.plans.append(plan)
         return plan
 
-    async def _replace(self, invoice: ProviderInvoice, offer: OfferView) -> int:
-        """End the plan that the change replaces; returns the executions of the new one.
+    async def _replace(self, line: InvoiceLine, executions: int) -> int:
+        """End the plan that the change replaces; returns what the new one holds of what it sells.
 
         Executions used after the preview were credited as unused. They count against the new plan,
         even when they used the old one up.
@@ -135,13 +148,13 @@ class PlanSync:
             key=lambda plan: plan.sequence,
             default=None,
         )
-        if old is None or invoice.period_start is None:
-            return offer.executions
+        if old is None:
+            return executions
         locked = await self.session.get(
             Plan, (old.account_id, old.sequence), with_for_update=True, populate_existing=True
         )
         assert locked is not None
-        is_running = locked.ends_at is None or locked.ends_at > invoice.period_start
+        is_running = locked.ends_at is None or locked.ends_at > line.period_start
         if locked.ended_at is None and is_running:
             locked.ended_at = self.now
             locked.ended_because = EndReason.REPLACED
@@ -152,7 +165,7 @@ class PlanSync:
         unused = await unused_of(self.session, locked, self.now)
         credited = await credited_executions(self.session, locked.account_id, locked.sequence)
         return executions_after_change(
-            offer, credited=unused if credited is None else credited, unused=unused
+            executions, credited=unused if credited is None else credited, unused=unused
         )
 
     async def _suspend(self, reference: str, at: datetime | None) -> None:
@@ -170,10 +183,12 @@ class PlanSync:
         """End the plans of a subscription that ended before its period did."""
         ended_at = subscription.ended_at or self.now
         references = [
-            reference
+            each
             for invoice in invoices
             if invoice.subscription_id == subscription.provider_id
-            for reference in _references(invoice.provider_id)
+            for reference, line in sold_lines(invoice, self.versions)
+            if line.is_period
+            for each in _references(reference)
         ]
         of_subscription = col(Plan.source_reference).in_(references)
         await self._end(
@@ -192,21 +207,21 @@ class PlanSync:
             await self.session.exec(plans.where(used_up, lasts).values(ends_at=ends_at))
 
 
-def _ends_at(invoice: ProviderInvoice, offer: OfferView) -> datetime | None:
+def _ends_at(invoice: ProviderInvoice, line: InvoiceLine, offer: OfferView) -> datetime | None:
     if offer.is_subscription:
-        return invoice.period_end
+        return line.period_end
     days = offer.valid_days
     return invoice.issued_at + timedelta(days=days) if days is not None else None
 
 
-def _references(invoice_id: str) -> list[str]:
-    """Of the plan of an invoice, and of its overage plan."""
-    return [invoice_id, reference_of(invoice_id)]
+def _references(reference: str) -> list[str]:
+    """Of a plan, and of its overage plan."""
+    return [reference, reference_of(reference)]
 
 
-def _allows_overage(invoice: ProviderInvoice, offer: OfferView) -> bool:
+def _allows_overage(invoice: ProviderInvoice, line: InvoiceLine, offer: OfferView) -> bool:
     """Whether the period is paid for. During a trial the provider bills no usage."""
-    is_trial = offer.price_minor > 0 and invoice.bought_minor == 0
+    is_trial = offer.price_minor > 0 and line.amount_minor == 0
     is_paid = invoice.status is InvoiceStatus.PAID and invoice.reversal is None
     return offer.overage is not None and is_paid and not is_trial
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from dateutil.relativedelta import relativedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -28,17 +29,26 @@ from billing_app.billing.subscriptions.errors import (
 from billing_app.billing.subscriptions.provider import (
     ENDED,
     Credit,
+    OfferPrices,
     OverageCharge,
     PaymentProvider,
     PreviewLine,
     ProviderPrice,
     SubscriptionChange,
 )
-from billing_app.billing.subscriptions.provider_requests import amount_json, credited_minor
-from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
+from billing_app.billing.subscriptions.provider_requests import (
+    amount_json,
+    credited_minor,
+    prices_json,
+)
+from billing_app.db.enums import EndReason, Interval, PlanSource, SubscriptionStatus
 from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
 
 PREVIEW_VALID_FOR: Final = timedelta(minutes=15)
+PERIODS: Final = {
+    Interval.MONTH: relativedelta(months=1),
+    Interval.YEAR: relativedelta(years=1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,10 @@ class ChangePreview:
 
 @dataclass(frozen=True, slots=True)
 class Proration:
-    """`unused` executions of a plan, the credit for them, and the overage that is billed."""
+    """`unused` executions of a plan, the credit for them, and the overage that is billed.
+    `replaces`: the current prices of the subscription."""
 
+    replaces: OfferPrices | None
     plan_sequence: int
     unused: int
     credit: Credit | None
@@ -107,10 +119,10 @@ def require_other_offer(old: OfferView, new: OfferView) -> None:
         raise CurrencyDiffersError
 
 
-def executions_after_change(new: OfferView, *, credited: int, unused: int) -> int:
+def executions_after_change(sold: int, *, credited: int, unused: int) -> int:
     """What the new plan holds. Executions that were credited as unused and used before the change
     count against it."""
-    return max(0, new.executions - max(0, credited - unused))
+    return max(0, sold - max(0, credited - unused))
 
 
 async def prorate(
@@ -145,7 +157,14 @@ async def prorate(
         raise QuoteOutdatedError(offer=new.code)
     require_change_now(old, new, credit)
     overage = await _overage_charge(session, plan, old, agreed) if plan else None
-    return Proration(plan.sequence if plan else 0, unused, credit, overage)
+    replaces = await prices_of(session, row)
+    return Proration(replaces, plan.sequence if plan else 0, unused, credit, overage)
+
+
+async def prices_of(session: AsyncSession, row: Subscription) -> OfferPrices | None:
+    """The prices of the offer that a subscription is on."""
+    known = await session.get(OfferPrice, row.offer_version_id)
+    return OfferPrices(known.price_id, known.overage_price_id) if known else None
 
 
 async def preview_now(
@@ -159,7 +178,7 @@ async def preview_now(
     """What the provider itself says it would charge for a change now, to the minor unit. Raises
     what the provider raises; no transaction may be open."""
     credit, overage = proration.credit, proration.overage
-    change = SubscriptionChange(price, credit, overage)
+    change = SubscriptionChange(price, proration.replaces, credit, overage)
     snapshot = await provider.preview_change(row.provider_id, change)
     return ChangePreview(
         offer=new,
@@ -169,8 +188,8 @@ async def preview_now(
         overage_minor=overage.amount.minor if overage else 0,
         overage_executions=overage.executions if overage else 0,
         executions_unused=proration.unused,
-        executions_after=new.executions,
-        period_end=snapshot.period_end,
+        executions_after=new.executions * row.quantity,
+        period_end=snapshot.period_end or now + PERIODS[new.interval],
         lines=snapshot.lines,
         plan_sequence=proration.plan_sequence,
         quoted_at=now,
@@ -187,23 +206,23 @@ async def preview_later(
     return ChangePreview(
         offer=new,
         currency=new.currency,
-        amount_due_minor=new.price_minor,
+        amount_due_minor=new.price_minor * row.quantity,
         credit_minor=0,
         overage_minor=0,
         overage_executions=0,
         executions_unused=0,
-        executions_after=new.executions,
+        executions_after=new.executions * row.quantity,
         period_end=None,
-        lines=[PreviewLine(new.name, new.price_minor)],
+        lines=[PreviewLine(new.name, new.price_minor * row.quantity)],
         plan_sequence=0,
         quoted_at=now,
         due_at=row.period_end,
     )
 
 
-def proration_json(proration: Proration) -> dict[str, Any]:
+def proration_json(price: ProviderPrice, proration: Proration) -> dict[str, Any]:
     """As parameters of a provider request (see provider_requests.change_of)."""
-    return {
+    return prices_json(price, proration.replaces) | {
         "plan_sequence": proration.plan_sequence,
         "unused": proration.unused,
         "credit": amount_json(proration.credit) if proration.credit else None,
@@ -307,6 +326,6 @@ def _agreed_unused(
     was_taken_away = plan is not None and plan.ended_because not in {None, EndReason.DEPLETED}
     used_since = agreed.executions_unused - unused
     is_late = now - agreed.quoted_at > PREVIEW_VALID_FOR
-    if not is_same or was_taken_away or is_late or used_since > new.executions:
+    if not is_same or was_taken_away or is_late or used_since > agreed.executions_after:
         raise QuoteOutdatedError(offer=new.code)
     return max(agreed.executions_unused, unused)

@@ -88,17 +88,30 @@ class ProviderCheckout:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionItem:
+    """A price that a subscription bills, how many of it, and its current period."""
+
+    price_id: str
+    quantity: int
+    period_start: datetime
+    period_end: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSubscription:
-    """`request_key`: of our last request that changed it; "" when none did."""
+    """`items` are of anybody's prices, those that a meter counts last. `next_price_ids`: of the
+    change that is scheduled. `cancel_at`: when it ends, unless the cancellation is withdrawn.
+    `is_collecting`: False while the collection of its invoices is paused. `request_key`: of our
+    last request that changed it; "" when none did.
+    """
 
     provider_id: str
     customer_id: str
     status: SubscriptionStatus
-    price_id: str
-    next_price_id: str | None
-    period_start: datetime
-    period_end: datetime
-    cancel_at_period_end: bool
+    items: list[SubscriptionItem]
+    next_price_ids: list[str]
+    cancel_at: datetime | None
+    is_collecting: bool
     ended_at: datetime | None
     request_key: str
 
@@ -141,22 +154,29 @@ class ProviderDispute:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """`overage_of`: the plan whose overage we billed with it; None: the price tells."""
+    """`is_period`: it bills a period of a subscription; otherwise it is a single item.
+    `is_proration`: a share of a period, for a change in the middle of it. `overage_of`: the plan
+    whose overage we billed with it; None: the price tells."""
 
+    line_id: str
     price_id: str | None
+    quantity: int
     amount_minor: int
     period_start: datetime
+    period_end: datetime
+    is_period: bool
+    is_proration: bool
     overage_of: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderInvoice:
-    """`price_id`, `bought_minor` (its price) and the period are those of what was bought; None
-    when that is unknown. `request_key`: of our request that created it; "" when none did.
+    """`request_key`: of our request that created it; "" when none did.
 
     `refunded_minor` is what was refunded of its payments so far. `is_collecting`: the provider
-    keeps trying to collect it. `attempts` counts the attempts to charge it. `reversal`: None while
-    its payment stands.
+    keeps trying to collect it. `attempts` counts the attempts to charge it. `due_at`: it was sent
+    to be paid until then; None: it is charged at once. `is_processing`: a payment of it is on its
+    way. `reversal`: None while its payment stands.
     """
 
     provider_id: str
@@ -169,14 +189,13 @@ class ProviderInvoice:
     amount_due_minor: int
     amount_paid_minor: int
     refunded_minor: int
-    price_id: str | None
-    bought_minor: int | None
-    period_start: datetime | None
-    period_end: datetime | None
     lines: list[InvoiceLine]
     request_key: str
     is_collecting: bool
     attempts: int
+    due_at: datetime | None
+    is_processing: bool
+    paid_at: datetime | None
     reversal: Reversal | None
     page_url: str
     pdf_url: str
@@ -243,9 +262,11 @@ class OverageCharge:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """A change that takes effect now: the new prices, what is credited and what is billed."""
+    """A change that takes effect now: the new prices and those that they replace, what is credited
+    and what is billed."""
 
     prices: OfferPrices
+    replaces: OfferPrices | None
     credit: Credit | None
     overage: OverageCharge | None
 
@@ -325,6 +346,7 @@ class PaymentProvider(Protocol):
         *,
         subscription_id: str,
         prices: OfferPrices,
+        replaces: OfferPrices | None,
         interval: Interval,
         key: str,
     ) -> None: ...

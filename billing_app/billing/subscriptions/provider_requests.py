@@ -128,6 +128,7 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
             await provider.change_at_period_end(
                 subscription_id=parameters["subscription_id"],
                 prices=_prices(parameters),
+                replaces=_replaced(parameters),
                 interval=Interval(parameters["interval"]),
                 key=key,
             )
@@ -150,6 +151,7 @@ def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
     credit, overage = parameters["credit"], parameters.get("overage")
     return SubscriptionChange(
         _prices(parameters),
+        _replaced(parameters),
         credit=Credit(**_with_amount(credit)) if credit else None,
         overage=OverageCharge(**_with_amount(overage)) if overage else None,
     )
@@ -157,6 +159,20 @@ def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
 
 def _prices(parameters: dict[str, Any]) -> OfferPrices:
     return OfferPrices(parameters["price_id"], parameters.get("overage_price_id"))
+
+
+def prices_json(prices: OfferPrices, replaces: OfferPrices | None) -> dict[str, Any]:
+    """As parameters of a request for a change."""
+    return {
+        "price_id": prices.price_id,
+        "overage_price_id": prices.overage_price_id,
+        "replaces": asdict(replaces) if replaces else None,
+    }
+
+
+def _replaced(parameters: dict[str, Any]) -> OfferPrices | None:
+    replaces = parameters.get("replaces")
+    return OfferPrices(**replaces) if replaces else None
 
 
 def amount_json(charge: Credit | OverageCharge) -> dict[str, Any]:
@@ -185,9 +201,9 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
         return False
     match operation := Operation(row.operation):
         case Operation.CHANGE_AT_PERIOD_END:
-            return theirs.next_price_id == row.parameters["price_id"]
+            return row.parameters["price_id"] in theirs.next_price_ids
         case Operation.CANCEL_NOW | Operation.CANCEL_AT_PERIOD_END:
-            is_later = operation is Operation.CANCEL_AT_PERIOD_END and theirs.cancel_at_period_end
+            is_later = operation is Operation.CANCEL_AT_PERIOD_END and theirs.cancel_at is not None
             return is_later or theirs.status is SubscriptionStatus.CANCELED
         case _:
             return theirs.request_key == row.key

@@ -33,6 +33,7 @@ from billing_app.billing.subscriptions.proration import (
     ChangePreview,
     preview_later,
     preview_now,
+    prices_of,
     prorate,
     proration_json,
     reload,
@@ -53,6 +54,7 @@ from billing_app.billing.subscriptions.provider_request_recovery import (
 from billing_app.billing.subscriptions.provider_requests import (
     Operation,
     ProviderRequestPendingError,
+    prices_json,
 )
 from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus, When
@@ -76,7 +78,8 @@ class SubscriptionNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionView:
-    """A subscription as the account sees it."""
+    """A subscription as the account sees it. `ends_at`: of a cancelled one, when it ends; else the
+    end of its period. `is_collecting`: False while nothing is charged for its renewals."""
 
     id: str
     account_id: str
@@ -86,6 +89,9 @@ class SubscriptionView:
     period_start: datetime
     period_end: datetime
     cancel_at_period_end: bool
+    ends_at: datetime
+    is_collecting: bool
+    quantity: int
     past_due_since: datetime | None
     ended_at: datetime | None
 
@@ -222,11 +228,10 @@ class Subscriptions:
         price = await ensure_price(self._database, self._provider, new, now)
 
         async def decide(session: AsyncSession, row: Subscription) -> dict[str, Any]:
-            prices = {"price_id": price.price_id, "overage_price_id": price.overage_price_id}
             if is_now:
-                proration = await prorate(session, row, new, now, agreed=agreed)
-                return prices | proration_json(proration)
+                return proration_json(price, await prorate(session, row, new, now, agreed=agreed))
             require_other_offer(await offer_version(session, row.offer_version_id), new)
+            prices = prices_json(price, await prices_of(session, row))
             return prices | {"interval": str(new.interval)}
 
         return await self._request(managed, wanted, decide, now)
@@ -382,6 +387,9 @@ async def _view(session: AsyncSession, row: Subscription) -> SubscriptionView:
         period_start=row.period_start,
         period_end=row.period_end,
         cancel_at_period_end=row.cancel_at_period_end,
+        ends_at=row.cancel_at or row.period_end,
+        is_collecting=row.is_collecting,
+        quantity=row.quantity,
         past_due_since=row.past_due_since,
         ended_at=row.ended_at,
     )

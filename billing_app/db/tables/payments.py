@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, String, false, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, String, false, text, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -54,7 +54,11 @@ class OfferPrice(SQLModel, table=True):
 
 
 class Subscription(SQLModel, table=True):
-    """A subscription as last read from the provider; at most one live for an account."""
+    """A subscription as last read from the provider; at most one live for an account.
+
+    `cancel_at_period_end`: it is cancelled and ends at `cancel_at`. `is_collecting`: False while
+    the collection of its invoices is paused.
+    """
 
     __tablename__ = "subscriptions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -97,6 +101,9 @@ class Subscription(SQLModel, table=True):
     period_start: datetime = instant()
     period_end: datetime = instant()
     cancel_at_period_end: bool = False
+    cancel_at: datetime | None = instant(nullable=True)
+    is_collecting: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
+    quantity: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
     past_due_since: datetime | None = instant(nullable=True)
     ended_at: datetime | None = instant(nullable=True)
     synced_at: datetime = instant()
@@ -164,6 +171,7 @@ class Invoice(SQLModel, table=True):
     )
     page_url: str = ""
     pdf_url: str = ""
+    due_at: datetime | None = instant(nullable=True)
     issued_at: datetime = instant()
     synced_at: datetime = instant()
 

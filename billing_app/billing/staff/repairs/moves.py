@@ -36,14 +36,14 @@ from billing_app.billing.subscriptions.proration import (
     overage_so_far,
     preview_later,
     preview_now,
+    prices_of,
     prorate,
     proration_json,
     reload,
     require_other_offer,
 )
-from billing_app.billing.subscriptions.provider import ProviderPrice
 from billing_app.billing.subscriptions.provider_request_recovery import RequestTarget
-from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.provider_requests import Operation, prices_json
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
 from billing_app.db.enums import When
 from billing_app.db.tables import Account, AuditEntry, Offer, OfferVersion, Subscription
@@ -121,13 +121,16 @@ async def preview(services: RepairServices, request: RepairRequest[Move]) -> Mov
             _require_change(row, new)
             change = await preview_later(session, row, new, now)
             overage_minor = await overage_so_far(session, row, now)
-            invoice = NextInvoice(row.period_end, new.price_minor, new.currency, overage_minor)
+            invoice = NextInvoice(
+                row.period_end, change.amount_due_minor, new.currency, overage_minor
+            )
             return MovePreview(old, form.when, 0, change, invoice)
         proration = await prorate(session, row, new, now)
     price = await ensure_price(database, services.provider, new, now)
     change = await preview_now(services.provider, row, new, proration, price, now)
     assert change.period_end is not None
-    invoice = NextInvoice(change.period_end, new.price_minor, new.currency, 0)
+    price_minor = new.price_minor * row.quantity
+    invoice = NextInvoice(change.period_end, price_minor, new.currency, 0)
     return MovePreview(old, form.when, change.amount_due_minor, change, invoice)
 
 
@@ -150,13 +153,14 @@ async def prepare_move(services: RepairServices, request: RepairRequest[Move]) -
 
     async def decide(session: AsyncSession) -> tuple[Figures, RepairResult]:
         row = await reload(session, subscription)
-        parameters = _prices(price) | {"subscription_id": row.provider_id}
+        parameters: Figures = {"subscription_id": row.provider_id}
         if at_once:
             proration = await prorate(session, row, new, request.now, agreed=agreed)
-            parameters |= proration_json(proration)
+            parameters |= proration_json(price, proration)
         else:
             require_other_offer(await offer_version(session, row.offer_version_id), new)
             _require_change(row, new)
+            parameters |= prices_json(price, await prices_of(session, row))
             parameters["interval"] = str(new.interval)
         return parameters, await _result(session, row, new, request)
 
@@ -174,12 +178,13 @@ async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) ->
         _require_waiting(subscription, entry)
         earlier_id = entry.before["next_version_id"]
         earlier = await offer_version(session, earlier_id) if earlier_id else None
+        replaces = await prices_of(session, subscription)
     parameters: Figures = {"subscription_id": subscription.provider_id}
     if earlier is not None:
         price = await ensure_price(services.database, services.provider, earlier, now)
         target = f"{subscription.provider_id} {earlier.version_id}"
         wanted = RequestTarget(Operation.CHANGE_AT_PERIOD_END, target)
-        parameters |= _prices(price) | {"interval": str(earlier.interval)}
+        parameters |= prices_json(price, replaces) | {"interval": str(earlier.interval)}
     else:
         cancels = entry.before["cancel_at_period_end"]
         operation = Operation.CANCEL_AT_PERIOD_END if cancels else Operation.RESUME
@@ -235,10 +240,6 @@ def _require_change(row: Subscription, new: OfferView) -> None:
         raise AlreadyInStateError(
             f"A move to {new.name} at the end of the period is already scheduled."
         )
-
-
-def _prices(price: ProviderPrice) -> Figures:
-    return {"price_id": price.price_id, "overage_price_id": price.overage_price_id}
 
 
 async def _result(
