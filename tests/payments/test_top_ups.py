@@ -11,6 +11,7 @@ from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.staff.repairs.stops import PAUSE
 from billing_app.billing.subscriptions import provider_requests, top_ups
+from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, DISPUTED, VISA, BillingHarness, accepted
@@ -146,7 +147,8 @@ async def test_unclear_answer_is_looked_up_and_charged_once(
     path = {"finalize": "/v1/invoices/*/finalize", "pay": "/v1/invoices/*/pay"}
     fault = {"kind": "reset", "when": when, "method": "POST", "times": 3}
     low.sandbox.control("faults", **fault, path=path.get(step, f"/v1/{step}"))
-    assert await run(low) == 0
+    with pytest.raises(PaymentProviderUnavailableError):
+        await run(low)
     assert await run(low) == 0
     was_paid = (step, when) == ("pay", "after")
     low.skip(FIVE_MINUTES + 1)

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.overage.reports import period_of
 from billing_app.billing.overage.stamps import minutes_of
-from billing_app.billing.subscriptions.provider import PaymentProvider
+from billing_app.billing.subscriptions.provider import NotAtProviderError, PaymentProvider
 from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource, ReportState
 from billing_app.db.tables import MeterReport, Plan, ProviderCustomer
@@ -46,7 +46,10 @@ async def compare_meter(
             if ours is None:
                 continue
             start, end = minutes_of(period_of(plan))
-            theirs = await provider.metered_usage(customer_id, start, end)
+            try:
+                theirs = await provider.metered_usage(customer_id, start, end)
+            except NotAtProviderError:
+                theirs = 0
             if theirs != ours:
                 account_id = ids.encode_account(plan.account_id)
                 differences.append(

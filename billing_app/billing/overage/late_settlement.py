@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
-import structlog
 from sqlalchemy import BigInteger, or_
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Mapped
@@ -18,15 +17,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 
 from billing_app.billing import ids
-from billing_app.billing.errors import BillingError
 from billing_app.billing.money import Money, cost_of_units_begun
 from billing_app.billing.overage.reports import CLOSED_AFTER, is_of_plan
+from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.provider import (
-    PaymentProvider,
-    PaymentProviderUnavailableError,
-)
+from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource, ReportState
 from billing_app.db.tables import (
@@ -40,8 +36,6 @@ from billing_app.db.tables import (
 
 MAX_PLANS: Final = 1_000
 
-log = structlog.get_logger(__name__)
-
 
 @dataclass(slots=True)
 class OverageSettlements:
@@ -50,18 +44,18 @@ class OverageSettlements:
     _syncing: CustomerSync
 
     async def run(self, now: datetime) -> int:
-        """Settle all closed plans; returns how many amounts were put on invoices."""
+        """Settle all closed plans; returns how many amounts were put on invoices.
+
+        Raises what `run_each` raises.
+        """
         async with self._database.reading() as session:
             plans = [plan for plan, _, _ in await session.exec(_unsettled(now).limit(MAX_PLANS))]
-        settled = 0
-        for plan in plans:
-            try:
-                settled += await self.settle(plan.account_id, plan.sequence, now)
-            except PaymentProviderUnavailableError:
-                raise
-            except BillingError as error:
-                log.exception("overage_not_settled", account_id=plan.account_id, code=error.code)
-        return settled
+        return await run_each(
+            plans,
+            lambda plan: self.settle(plan.account_id, plan.sequence, now),
+            account_of=lambda plan: plan.account_id,
+            job="overage settlements",
+        )
 
     async def settle(self, account_id: int, sequence: int, now: datetime) -> bool:
         """Bill or credit the difference, after fetching the provider's invoices again."""

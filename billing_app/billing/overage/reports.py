@@ -18,12 +18,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 
 from billing_app.billing import ids
-from billing_app.billing.errors import BillingError
 from billing_app.billing.overage.stamps import MINUTE, Period, minute_of, stamp
-from billing_app.billing.subscriptions.provider import (
-    PaymentProvider,
-    PaymentProviderUnavailableError,
-)
+from billing_app.billing.subscriptions.account_runs import run_each
+from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, ReportState
 from billing_app.db.tables import (
@@ -54,7 +51,7 @@ class OverageReports:
     async def run(self, now: datetime) -> int:
         """Report everything unreported; returns how many reports were sent.
 
-        An account whose report fails waits for the next run.
+        An account whose report fails waits for the next run. Raises what `run_each` raises.
         """
         pending = select(MeterReport.account_id).where(MeterReport.state == ReportState.PENDING)
         unreported = _unreported(now, (now - OLDEST).date()).with_only_columns(col(Plan.account_id))
@@ -62,15 +59,12 @@ class OverageReports:
         async with self._database.reading() as session:
             connection = await session.connection()
             account_ids = (await connection.execute(accounts)).scalars().all()
-        sent = 0
-        for account_id in account_ids:
-            try:
-                sent += await self.account(account_id, now)
-            except PaymentProviderUnavailableError:
-                raise
-            except BillingError as error:
-                log.exception("overage_not_reported", account_id=account_id, code=error.code)
-        return sent
+        return await run_each(
+            account_ids,
+            lambda account_id: self.account(account_id, now),
+            account_of=int,
+            job="overage reports",
+        )
 
     async def account(self, account_id: int, now: datetime) -> int:
         """Report what is unreported of one account. Raises what the provider raises."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import BillingError
@@ -29,12 +30,22 @@ Decide = Callable[[AsyncSession], Awaitable[dict[str, Any]]]
 RecordFailure = Callable[[AsyncSession, ProviderRequest, BillingError, datetime], Awaitable[None]]
 """Records that a request failed, in the transaction that marks it as failed."""
 
+log = structlog.get_logger(__name__)
+
 
 class NeverArrivedError(BillingError):
     """Its sender is gone, and the provider does not know it."""
 
     code = "never_arrived"
     title = "The request never reached the payment provider"
+
+
+def _unclear(row: ProviderRequest) -> PaymentProviderUnavailableError:
+    """For an error that nobody foresaw, once the provider may have carried out the request."""
+    log.exception("provider_request_unclear", account_id=row.account_id, operation=row.operation)
+    return PaymentProviderUnavailableError(
+        "It is unclear whether the payment provider carried out the request. We are checking."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +163,20 @@ class ProviderRequests:
         except BillingError as error:
             await self._fail(row, error, now)
             raise
+        except Exception as error:
+            raise _unclear(row) from error
         else:
-            await self._syncing.customer(customer_id, now)
+            await self._apply(row, customer_id, now)
         await self._finish(row, now)
+
+    async def _apply(self, row: ProviderRequest, customer_id: str, now: datetime) -> None:
+        """What the customer has after the request, which has been carried out."""
+        try:
+            await self._syncing.customer(customer_id, now)
+        except PaymentProviderUnavailableError:
+            raise
+        except Exception as error:
+            raise _unclear(row) from error
 
     async def _finish(self, row: ProviderRequest, now: datetime) -> ProviderRequestState:
         async with self._database.transaction() as session:

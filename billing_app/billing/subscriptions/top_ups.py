@@ -23,6 +23,7 @@ from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
 from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
+from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
@@ -157,26 +158,36 @@ class TopUps:
                 await session.delete(row)
 
     async def run(self, now: datetime) -> int:
-        """Resolve interrupted purchases, then buy where needed; returns how many were bought."""
+        """Resolve interrupted purchases, then buy where needed; returns how many were bought.
+
+        Raises what `run_each` raises.
+        """
         async with self._database.reading() as session:
             pending = await provider_requests.pending(session, top_ups=True)
-        for row in pending[:PAGE_ACCOUNTS]:
-            try:
-                await self._resolve(row, now)
-            except BillingError as error:
-                log.warning("top_up_not_resolved", account_id=row.account_id, code=error.code)
-        bought, after = 0, 0
+        try:
+            await run_each(
+                pending[:PAGE_ACCOUNTS],
+                lambda row: self._resolve(row, now),
+                account_of=lambda row: row.account_id,
+                job="interrupted top-ups",
+            )
+        finally:
+            bought = await run_each(
+                await self._all_needed(now),
+                lambda account_id: self.buy(account_id, now),
+                account_of=int,
+                job="top-ups",
+            )
+        return bought
+
+    async def _all_needed(self, now: datetime) -> list[int]:
+        found: list[int] = []
         while True:
             async with self._database.reading() as session:
-                accounts = await _needed(session, now, after=after)
-            for account_id in accounts:
-                try:
-                    bought += await self.buy(account_id, now)
-                except BillingError as error:
-                    log.warning("top_up_failed", account_id=account_id, code=error.code)
-            if len(accounts) < PAGE_ACCOUNTS:
-                return bought
-            after = accounts[-1]
+                page = await _needed(session, now, after=found[-1] if found else 0)
+            found += page
+            if len(page) < PAGE_ACCOUNTS:
+                return found
 
     async def needed(self, account_ids: Sequence[int], now: datetime) -> set[int]:
         """Those of the accounts that have fewer executions left than their order says."""
@@ -254,17 +265,18 @@ class TopUps:
         await self._finish(row, ProviderRequestState.DONE, now)
         return True
 
-    async def _resolve(self, row: ProviderRequest, now: datetime) -> None:
-        """Find out the result of an interrupted purchase. An unpaid one is voided: the next run
-        decides again."""
+    async def _resolve(self, row: ProviderRequest, now: datetime) -> bool:
+        """Find out the result of an interrupted purchase; True: it was bought. An unpaid one is
+        voided: the next run decides again."""
         snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
-        if provider_requests.is_done(row, snapshot):
+        is_bought = provider_requests.is_done(row, snapshot)
+        if not is_bought and provider_requests.may_still_arrive(row, now):
+            return False
+        if is_bought or await self._void(row, now):
             await self._finish(row, ProviderRequestState.DONE, now)
-        elif not provider_requests.may_still_arrive(row, now):
-            if await self._void(row, now):
-                await self._finish(row, ProviderRequestState.DONE, now)
-            else:
-                await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
+            return True
+        await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
+        return False
 
     async def _void(self, row: ProviderRequest, now: datetime) -> bool:
         """Void its invoice; True: it was paid after all."""
