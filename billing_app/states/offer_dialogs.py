@@ -153,7 +153,7 @@ def cancelled(subscription: SubscriptionView) -> Message:
     name = subscription.offer.name
     if subscription.ended_at is not None:
         return Message("good", f"{name} is cancelled", "It does not renew.")
-    title = f"{name} ends on {formatting.day(subscription.period_end)}"
+    title = f"{name} ends on {formatting.day(subscription.ends_at)}"
     return Message("good", title, "It does not renew. You can undo this until then.")
 
 

@@ -120,6 +120,7 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
     if subscription.cancel_at_period_end:
         plan = period_plan(current, subscription)
         left = formatting.counted(plan.remaining if plan else 0, "execution")
+        end = formatting.day(subscription.ends_at)
         text, undo_label = f"Ends on {end}. You keep {left} until then.", "Keep the plan"
     elif subscription.next_offer is not None:
         next_offer = subscription.next_offer
@@ -127,15 +128,23 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
         undo_label = f"Stay on {subscription.offer.name}"
     elif subscription.status is SubscriptionStatus.TRIALING:
         text = f"On trial until {end}, then {formatting.price(subscription.offer)}."
+    elif subscription.status is SubscriptionStatus.UNPAID:
+        text = "Unpaid: payment was not retried. Pay the open invoices to use the plan again."
     elif subscription.past_due_since is not None:
         text = f"This period is not paid yet. It ends on {end}."
+    elif not subscription.is_collecting:
+        text = f"Payments are paused. You keep the plan, and it goes on after {end}."
     return SubscriptionTerms(
         name=subscription.offer.name,
-        price=formatting.price(subscription.offer),
+        price=_times(subscription.quantity) + formatting.price(subscription.offer),
         text=text,
         undo_label=undo_label,
         may_cancel=not subscription.cancel_at_period_end,
     )
+
+
+def _times(quantity: int) -> str:
+    return "" if quantity == 1 else f"{quantity} \N{MULTIPLICATION SIGN} "
 
 
 def renewal_note(
@@ -152,13 +161,15 @@ def renewal_note(
     if subscription.past_due_since is not None:
         return ""
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
-    offer = subscription.next_offer or subscription.offer
-    count = formatting.counted(offer.executions, "execution")
-    bought = f"{count} for {formatting.money(offer.price_minor, offer.currency)}"
+    offer, quantity = subscription.next_offer or subscription.offer, subscription.quantity
+    count = formatting.counted(offer.executions * quantity, "execution")
+    bought = f"{count} for {formatting.money(offer.price_minor * quantity, offer.currency)}"
     if subscription.next_offer is not None:
         return f"Changes to {offer.name} on {end}: {bought}"
     if subscription.status is SubscriptionStatus.TRIALING:
         return f"The {name} trial ends on {end}, then {bought}"
+    if not subscription.is_collecting:
+        return f"{name} goes on after {end}: payments are paused"
     return f"{name} renews on {end}: {bought}"
 
 
@@ -172,7 +183,7 @@ def _nothing_follows(current: CurrentPlan, *, tops_up: bool) -> str:
 
 
 def _last_end(subscription: SubscriptionView, current: CurrentPlan, *, tops_up: bool) -> str:
-    plans, end = open_plans(current), subscription.period_end
+    plans, end = open_plans(current), subscription.ends_at
     if not plans and not _allows_overage(current):
         return ""
     stay = [plan for plan in plans if plan.ends_at is None or plan.ends_at > end]

@@ -27,6 +27,9 @@ PAID = SubscriptionView(
     period_start=NOW - timedelta(days=9),
     period_end=END,
     cancel_at_period_end=False,
+    ends_at=END,
+    is_collecting=True,
+    quantity=1,
     past_due_since=None,
     ended_at=None,
 )

@@ -317,7 +317,9 @@ def _subscription_note(row: SubscriptionRow | None) -> str:
     if row.past_due_since is not None:
         return f"Unpaid since {formatting.day(row.past_due_since)}"
     if row.cancel_at_period_end:
-        return f"Ends {formatting.day(row.period_end)}"
+        return f"Ends {formatting.day(row.ends_at)}"
     if row.next_offer is not None:
         return f"Changes to {row.next_offer.name} {formatting.day(row.period_end)}"
+    if not row.is_collecting:
+        return f"Payments paused, renews {formatting.day(row.period_end)}"
     return f"Renews {formatting.day(row.period_end)}"

@@ -82,6 +82,8 @@ class SubscriptionRow:
     period_start: datetime
     period_end: datetime
     cancel_at_period_end: bool
+    ends_at: datetime
+    is_collecting: bool
     past_due_since: datetime | None
     ended_at: datetime | None
     synced_at: datetime
@@ -329,6 +331,8 @@ async def _subscription(
         period_start=row.period_start,
         period_end=row.period_end,
         cancel_at_period_end=row.cancel_at_period_end,
+        ends_at=row.cancel_at or row.period_end,
+        is_collecting=row.is_collecting,
         past_due_since=row.past_due_since,
         ended_at=row.ended_at,
         synced_at=row.synced_at,
