@@ -1,5 +1,5 @@
 """More of what the provider says: the end of a subscription, its quantity, a pause of collection,
-when an invoice is due. Filled by the next synchronization."""
+when an invoice is due, and what the provider took for a plan. Filled by the next synchronization."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,12 @@ def upgrade() -> None:
         "subscriptions",
         sa.Column("quantity", sa.Integer(), server_default=sa.text("1"), nullable=False),
     )
+    op.add_column("plans", sa.Column("cost_minor", sa.BigInteger()))
     op.add_column("invoices", sa.Column("due_at", INSTANT))
 
 
 def downgrade() -> None:
     op.drop_column("invoices", "due_at")
+    op.drop_column("plans", "cost_minor")
     for name in ("quantity", "is_collecting", "cancel_at"):
         op.drop_column("subscriptions", name)

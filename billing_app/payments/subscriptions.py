@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from billing_app.billing.subscriptions.errors import ChangeLosesValueError
 from billing_app.billing.subscriptions.provider import (
     Credit,
     OfferPrices,
@@ -60,12 +61,15 @@ class Subscriptions(StripeCalls):
         if extra:
             body["invoice_items"] = extra
         preview = await send(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
+        if preview.total < 0:
+            raise ChangeLosesValueError
         return translate.provider_preview(preview)
 
     async def change_now(
         self, subscription_id: str, change: SubscriptionChange, *, key: str
     ) -> None:
-        """A new period at the new price begins now; its first invoice is reduced by the credit.
+        """A new period at the new price begins now; its first invoice is reduced by the discounts
+        that the customer has, and then by the credit.
 
         The credit is a one-time coupon, so it applies in the same call as the change: a decline
         changes nothing and leaves no credit behind. Overage is billed in that call too: without
@@ -85,7 +89,11 @@ class Subscriptions(StripeCalls):
         if change.overage is not None:
             body["add_invoice_items"] = [await self._overage_item(change.overage)]
         if change.credit is not None:
-            body["discounts"] = [{"coupon": await self._coupon(change.credit, key=key)}]
+            standing = await self._standing_discounts(subscription)
+            if standing:
+                await self.preview_change(subscription_id, change)
+            coupon = {"coupon": await self._coupon(change.credit, key=key)}
+            body["discounts"] = [*standing, coupon]
         given_up = await self._release_schedule(subscription_id, key=key)
         try:
             await self._update(subscription_id, body, key=key)
@@ -156,13 +164,15 @@ class Subscriptions(StripeCalls):
                 )
             )
         current = translate.current_phase(schedule)
-        kept: dict[str, Any] = {
+        terms = translate.subscription_terms(subscription)
+        kept: dict[str, Any] = terms | {
             "items": translate.phase_items(current),
             "start_date": current.start_date,
             "end_date": current.end_date,
         }
         if current.trial_end:
             kept["trial_end"] = current.trial_end
+        next_phase = terms | next_phase
         body: dict[str, Any] = {
             "end_behavior": "release",
             "proration_behavior": "none",
@@ -200,6 +210,15 @@ class Subscriptions(StripeCalls):
             "quantity": 1,
             "metadata": {translate.OVERAGE_METADATA: str(overage.plan_sequence)},
         }
+
+    async def _standing_discounts(self, subscription: Any) -> list[dict[str, str]]:
+        """The subscription's own discounts, else that of its customer: naming others would replace
+        them (docs.stripe.com/api/subscriptions/update#update_subscription-discounts)."""
+        if own := translate.discounts_of(subscription):
+            return own
+        customer_id = reference(subscription.customer)
+        customer = await send(lambda: self.client.v1.customers.retrieve_async(customer_id))
+        return [{"discount": customer.discount.id}] if customer.discount else []
 
     async def _coupon(self, credit: Credit, *, key: str) -> str:
         body: dict[str, Any] = {

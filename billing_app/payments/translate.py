@@ -96,6 +96,8 @@ def provider_invoice(
         amount_due_minor=invoice.amount_due,
         amount_paid_minor=invoice.amount_paid,
         refunded_minor=sum(each.refunded_minor for each in back),
+        total_minor=invoice.total,
+        waived_minor=_waived_minor(invoice),
         lines=[_line(line) for line in invoice.lines.data],
         request_key=request_key(invoice),
         is_collecting=bool(invoice.auto_advance),
@@ -135,12 +137,22 @@ def provider_preview(invoice: Any) -> ProviderPreview:
 
 
 def _preview_lines(invoice: Any) -> list[PreviewLine]:
-    """A preview has its first ten lines only, and no other can be fetched: one stands for them."""
+    """They add up to what is due. A preview has its first ten lines only, and no other can be
+    fetched: one stands for the rest."""
     lines = [PreviewLine(line.description or "", line.amount) for line in invoice.lines.data]
-    if invoice.lines.has_more:
-        rest_minor = invoice.subtotal - sum(line.amount_minor for line in lines)
-        lines.append(PreviewLine("Other items", rest_minor))
-    return lines
+    off_minor = _sum_minor(invoice.total_discount_amounts)
+    summed = {
+        "Other items": invoice.subtotal - sum(line.amount_minor for line in lines),
+        "Discounts": -off_minor,
+        "Tax": invoice.total - (invoice.subtotal - off_minor),
+        "Account balance": invoice.amount_due - invoice.total,
+    }
+    return lines + [PreviewLine(text, minor) for text, minor in summed.items() if minor]
+
+
+def _sum_minor(amounts: Any) -> int:
+    rows: list[Any] = amounts or []
+    return sum(row.amount for row in rows)
 
 
 def provider_payment_method(method: Any) -> ProviderPaymentMethod:
@@ -227,6 +239,29 @@ def phase_items(phase: Any) -> list[dict[str, Any]]:
     return [kept_item(item) for item in phase.items]
 
 
+def discounts_of(subscription: Any) -> list[dict[str, str]]:
+    """Its own discounts, as Stripe takes them."""
+    discounts: list[Any] = subscription.discounts or []
+    return [{"discount": _id(each)} for each in discounts]
+
+
+def subscription_terms(subscription: Any) -> dict[str, Any]:
+    """What each phase of a schedule must repeat of its subscription, else it is lost."""
+    method = subscription.default_payment_method
+    rates: list[Any] = subscription.default_tax_rates or []
+    terms: dict[str, Any] = {
+        "collection_method": subscription.collection_method,
+        "default_payment_method": _id(method) if method else None,
+        "default_tax_rates": [_id(rate) for rate in rates],
+        "description": subscription.description,
+        "discounts": discounts_of(subscription),
+        "metadata": metadata(subscription),
+    }
+    if subscription.collection_method == "send_invoice":
+        terms["invoice_settings"] = {"days_until_due": subscription.days_until_due}
+    return {name: value for name, value in terms.items() if value}
+
+
 def current_phase(schedule: Any) -> Any:
     start = schedule.current_phase.start_date
     return next(phase for phase in schedule.phases if phase.start_date == start)
@@ -265,6 +300,13 @@ def _next_prices(subscription: Any) -> list[str]:
     return [_id(item.price) for item in phase.items] if phase is not None else []
 
 
+def _waived_minor(invoice: Any) -> int:
+    """Below zero, a balance is credit (docs.stripe.com/billing/customer/balance)."""
+    before, after = min(invoice.starting_balance, 0), min(invoice.ending_balance or 0, 0)
+    notes = invoice.pre_payment_credit_notes_amount
+    return max(0, after - before) + notes
+
+
 def intents_of(invoice: Any) -> list[str]:
     """The payment intents of an invoice whose payments are expanded."""
     payments: list[Any] = invoice.payments.data if invoice.payments else []
@@ -288,6 +330,7 @@ def _line(line: Any) -> InvoiceLine:
         price_id=_price_of(line),
         quantity=1 if line.quantity is None else line.quantity,
         amount_minor=line.amount,
+        net_minor=line.amount - _sum_minor(line.discount_amounts),
         period_start=instant(line.period.start),
         period_end=instant(line.period.end),
         is_period=_details(line, PERIOD) is not None,

@@ -133,7 +133,7 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
     elif subscription.past_due_since is not None:
         text = f"This period is not paid yet. It ends on {end}."
     elif not subscription.is_collecting:
-        text = f"Payments are paused. You keep the plan, and it goes on after {end}."
+        text = f"Payments are paused. You keep the plan, and it continues after {end}."
     return SubscriptionTerms(
         name=subscription.offer.name,
         price=_times(subscription.quantity) + formatting.price(subscription.offer),
@@ -168,9 +168,8 @@ def renewal_note(
         return f"Changes to {offer.name} on {end}: {bought}"
     if subscription.status is SubscriptionStatus.TRIALING:
         return f"The {name} trial ends on {end}, then {bought}"
-    if not subscription.is_collecting:
-        return f"{name} goes on after {end}: payments are paused"
-    return f"{name} renews on {end}: {bought}"
+    paused = f"{name} continues after {end}: payments are paused"
+    return f"{name} renews on {end}: {bought}" if subscription.is_collecting else paused
 
 
 def _nothing_follows(current: CurrentPlan, *, tops_up: bool) -> str:

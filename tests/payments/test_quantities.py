@@ -11,10 +11,7 @@ def sizes(harness: BillingHarness) -> list[tuple[str, int]]:
 
 
 def price_of(harness: BillingHarness, offer: str) -> str:
-    return harness.rows(
-        "SELECT price_id FROM offer_prices JOIN offer_versions AS v ON v.id = offer_version_id"
-        f" JOIN offers AS o ON o.id = v.offer_id WHERE o.code = '{offer}'"  # noqa: S608
-    )[0][0]
+    return harness.client.v1.prices.list({"lookup_keys": [f"{offer}-v1"]}).data[0].id
 
 
 def set_quantity(harness: BillingHarness, quantity: int) -> None:

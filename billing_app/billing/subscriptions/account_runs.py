@@ -11,16 +11,23 @@ from billing_app.billing.subscriptions.provider import PaymentProviderUnavailabl
 
 # The provider itself is down: asking for each account would take hours.
 GIVE_UP_AFTER: Final = 3
+SHOWN: Final = 20
 
 Unit = TypeVar("Unit")
 log = structlog.get_logger(__name__)
 
 
-class AccountsFailedError(BillingError):
-    """The others were done; the job is marked as failed, so that staff see it."""
+class AccountsFailedError(Exception):
+    """The others were done; the job is marked as failed, so that staff see it.
 
-    code = "accounts_failed"
-    title = "A job failed for some accounts"
+    `accounts`: why each failed. `done`: the sum of the others.
+    """
+
+    def __init__(self, job: str, accounts: dict[str, str], done: int) -> None:
+        first = ", ".join(f"{account} {why}" for account, why in sorted(accounts.items())[:SHOWN])
+        super().__init__(f"{job} failed for {len(accounts)} accounts, not for others: {first}")
+        self.accounts = accounts
+        self.done = done
 
 
 async def run_each(
@@ -51,11 +58,7 @@ async def run_each(
             failed[account_id] = error.code if isinstance(error, BillingError) else repr(error)
             log.exception("account_failed", job=job, account_id=account_id)
     if failed:
-        raise AccountsFailedError(
-            f"{job}: {len(failed)} accounts failed, the others are done.",
-            accounts=dict(sorted(failed.items())[:GIVE_UP_AFTER]),
-            done=total,
-        )
+        raise AccountsFailedError(job, failed, total)
     if unavailable is not None:
         raise unavailable
     return total

@@ -28,7 +28,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
 )
 from billing_app.billing.subscriptions.provider_requests import credited_executions
-from billing_app.billing.subscriptions.sold_lines import sold_lines
+from billing_app.billing.subscriptions.sold_lines import cost_minor, sold_lines
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
@@ -72,6 +72,7 @@ class PlanSync:
             if entitlement.kind is Entitlement.ENDED and invoice.status is InvoiceStatus.VOID:
                 return
             plan = await self._make(invoice, reference, line, offer)
+        await self._keep_cost(plan, cost_minor(invoice, line))
         beside = self._plan_of(reference_of(reference))
         if beside is None and _allows_overage(invoice, line, offer):
             await self._make_overage(offer, plan)
@@ -83,6 +84,12 @@ class PlanSync:
         }:
             references = col(Plan.source_reference).in_(_references(reference))
             await self._end(EndReason.CANCELLED, self.now, references)
+
+    async def _keep_cost(self, plan: Plan, minor: int) -> None:
+        if plan.cost_minor != minor:
+            plans = update(Plan).where(col(Plan.account_id) == self.account_id)
+            is_it = col(Plan.sequence) == plan.sequence
+            await self.session.exec(plans.where(is_it).values(cost_minor=minor))
 
     def _plan_of(self, reference: str) -> Plan | None:
         return next((plan for plan in self.plans if plan.source_reference == reference), None)

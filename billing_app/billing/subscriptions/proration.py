@@ -87,25 +87,26 @@ class Proration:
     overage: OverageCharge | None
 
 
-def credit_for(offer: OfferView, *, unused: int, refunded_minor: int = 0) -> Credit | None:
-    """The value of `unused` executions at the offer's price; None when it is nothing.
+def credit_for(offer: OfferView, paid: Money, *, unused: int, quantity: int = 1) -> Credit | None:
+    """The value of `unused` executions of what was `paid` for; None when it is nothing.
 
-    A refund makes the whole period cheaper by its amount. The value is a share of what the offer
-    sells, not of what the plan holds: a plan that was made smaller because some of it had already
-    been credited is worth that much less.
+    The value is a share of what the offer sells, not of what the plan holds: a plan that was made
+    smaller because some of it had already been credited is worth that much less.
     """
-    bought = max(offer.executions, unused)
-    paid = Money(max(0, offer.price_minor - refunded_minor), offer.currency)
+    bought = max(offer.executions * quantity, unused)
     amount = paid.share_rounded_down(unused, bought)
     if amount.minor == 0:
         return None
     return Credit(amount, description=f"{unused:,} of {bought:,} executions unused")
 
 
-def require_change_now(old: OfferView, new: OfferView, credit: Credit | None) -> None:
+def require_change_now(
+    old: OfferView, new: OfferView, credit: Credit | None, *, quantity: int = 1
+) -> None:
     """Raises SameOfferError, CurrencyDiffersError, ChangeLosesValueError."""
     require_other_offer(old, new)
-    if credit is not None and credit.amount > new.price:
+    price = Money(new.price_minor * quantity, new.currency)
+    if credit is not None and credit.amount > price:
         raise ChangeLosesValueError(
             "Change at the end of the period instead, so that no credit is lost."
         )
@@ -151,11 +152,11 @@ async def prorate(
         unused = _agreed_unused(agreed, new, plan, unused=unused, now=now)
     credit = None
     if row.status != SubscriptionStatus.TRIALING:
-        refunded_minor = await _refunded_minor(session, plan) if plan else 0
-        credit = credit_for(old, unused=unused, refunded_minor=refunded_minor)
+        paid = Money(await _cost_minor(session, plan) if plan else 0, old.currency)
+        credit = credit_for(old, paid, unused=unused, quantity=row.quantity)
     if agreed is not None and (credit.amount.minor if credit else 0) < agreed.credit_minor:
         raise QuoteOutdatedError(offer=new.code)
-    require_change_now(old, new, credit)
+    require_change_now(old, new, credit, quantity=row.quantity)
     overage = await _overage_charge(session, plan, old, agreed) if plan else None
     replaces = await prices_of(session, row)
     return Proration(replaces, plan.sequence if plan else 0, unused, credit, overage)
@@ -253,32 +254,38 @@ async def _period_plan(session: AsyncSession, row: Subscription, now: datetime) 
     return (await session.exec(query)).first()
 
 
-async def _refunded_minor(session: AsyncSession, plan: Plan) -> int:
-    """What was refunded of the period's payment: of its invoice, and of the credit that a change
-    brought along."""
+async def _cost_minor(session: AsyncSession, plan: Plan) -> int:
+    """What the period really cost: its own invoice, and the credit that a change brought along, as
+    far as the previous period is still paid for."""
     invoice = await session.get(Invoice, (plan.account_id, plan.source_reference or ""))
-    if invoice is None:
-        return 0
-    uncovered = await _uncovered_minor(session, plan) if invoice.billing_reason == CHANGE else 0
-    return invoice.refunded_minor + uncovered
+    own_minor = plan.cost_minor
+    if own_minor is None:
+        own_minor = await _list_minor(session, plan, invoice)
+    if invoice is None or invoice.billing_reason != CHANGE:
+        return own_minor
+    previous = await _previous(session, plan)
+    if previous is None:
+        return own_minor
+    credit_minor = await credited_minor(session, plan.account_id, previous.sequence)
+    return own_minor + min(credit_minor, await _cost_minor(session, previous))
 
 
-async def _uncovered_minor(session: AsyncSession, plan: Plan) -> int:
-    """By how much the credit for the previous plan, given when it changed to this one, exceeds
-    what is still paid for that plan."""
+async def _list_minor(session: AsyncSession, plan: Plan, invoice: Invoice | None) -> int:
+    """For a plan that was not synchronized since its cost is kept: the price, less refunds."""
+    if plan.offer_version_id is None or (invoice and invoice.billing_reason == CHANGE):
+        return invoice.amount_paid_minor - invoice.refunded_minor if invoice else 0
+    offer = await offer_version(session, plan.offer_version_id)
+    return max(0, offer.price_minor - (invoice.refunded_minor if invoice else 0))
+
+
+async def _previous(session: AsyncSession, plan: Plan) -> Plan | None:
     query = (
         select(Plan)
         .where(Plan.account_id == plan.account_id, Plan.sequence < plan.sequence)
         .where(Plan.source == PlanSource.SUBSCRIPTION)
         .order_by(col(Plan.sequence).desc())
     )
-    previous = (await session.exec(query)).first()
-    if previous is None or previous.offer_version_id is None:
-        return 0
-    offer = await offer_version(session, previous.offer_version_id)
-    kept_minor = max(0, offer.price_minor - await _refunded_minor(session, previous))
-    credit_minor = await credited_minor(session, plan.account_id, previous.sequence)
-    return max(0, credit_minor - kept_minor)
+    return (await session.exec(query)).first()
 
 
 async def _overage_charge(

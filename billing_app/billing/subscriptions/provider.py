@@ -154,14 +154,15 @@ class ProviderDispute:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """`is_period`: it bills a period of a subscription; otherwise it is a single item.
-    `is_proration`: a share of a period, for a change in the middle of it. `overage_of`: the plan
-    whose overage we billed with it; None: the price tells."""
+    """`net_minor` is the amount after discounts. `is_period`: it bills a period of a subscription;
+    otherwise it is a single item. `is_proration`: a share of a period, for a change in the middle
+    of it. `overage_of`: the plan whose overage we billed with it; None: the price tells."""
 
     line_id: str
     price_id: str | None
     quantity: int
     amount_minor: int
+    net_minor: int
     period_start: datetime
     period_end: datetime
     is_period: bool
@@ -173,7 +174,8 @@ class InvoiceLine:
 class ProviderInvoice:
     """`request_key`: of our request that created it; "" when none did.
 
-    `refunded_minor` is what was refunded of its payments so far. `is_collecting`: the provider
+    `refunded_minor` is what was refunded of its payments so far, `waived_minor` what a credit
+    balance or credit notes took off its total. `is_collecting`: the provider
     keeps trying to collect it. `attempts` counts the attempts to charge it. `due_at`: it was sent
     to be paid until then; None: it is charged at once. `is_processing`: a payment of it is on its
     way. `reversal`: None while its payment stands.
@@ -189,6 +191,8 @@ class ProviderInvoice:
     amount_due_minor: int
     amount_paid_minor: int
     refunded_minor: int
+    total_minor: int
+    waived_minor: int
     lines: list[InvoiceLine]
     request_key: str
     is_collecting: bool

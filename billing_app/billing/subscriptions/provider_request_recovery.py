@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import provider_requests
-from billing_app.billing.subscriptions.customer_sync import CustomerSync
+from billing_app.billing.subscriptions.customer_sync import CustomerSync, SyncContendedError
 from billing_app.billing.subscriptions.provider import (
     NotAtProviderError,
     PaymentProvider,
@@ -40,9 +40,9 @@ class NeverArrivedError(BillingError):
     title = "The request never reached the payment provider"
 
 
-def _unclear(row: ProviderRequest) -> PaymentProviderUnavailableError:
+def _unclear(row: ProviderRequest, error: Exception) -> PaymentProviderUnavailableError:
     """For an error that nobody foresaw, once the provider may have carried out the request."""
-    log.exception("provider_request_unclear", account_id=row.account_id, operation=row.operation)
+    log.error("request_unclear", account_id=row.account_id, key=row.key, exc_info=error)
     return PaymentProviderUnavailableError(
         "It is unclear whether the payment provider carried out the request. We are checking."
     )
@@ -164,7 +164,7 @@ class ProviderRequests:
             await self._fail(row, error, now)
             raise
         except Exception as error:
-            raise _unclear(row) from error
+            raise _unclear(row, error) from error
         else:
             await self._apply(row, customer_id, now)
         await self._finish(row, now)
@@ -173,10 +173,10 @@ class ProviderRequests:
         """What the customer has after the request, which has been carried out."""
         try:
             await self._syncing.customer(customer_id, now)
-        except PaymentProviderUnavailableError:
+        except (PaymentProviderUnavailableError, SyncContendedError):
             raise
         except Exception as error:
-            raise _unclear(row) from error
+            raise _unclear(row, error) from error
 
     async def _finish(self, row: ProviderRequest, now: datetime) -> ProviderRequestState:
         async with self._database.transaction() as session:

@@ -12,6 +12,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
     SubscriptionItem,
 )
+from billing_app.db.enums import InvoiceStatus
 
 
 def sold_item(
@@ -39,6 +40,15 @@ def sold_lines(
         (invoice.provider_id if place == 0 else f"{invoice.provider_id}:{line.line_id}", line)
         for place, line in enumerate(lines)
     ]
+
+
+def cost_minor(invoice: ProviderInvoice, line: InvoiceLine) -> int:
+    """What a line really cost: after discounts and refunds, and without what a credit balance or
+    a credit note covered. Nothing while the invoice is not paid."""
+    if invoice.status is not InvoiceStatus.PAID or invoice.total_minor <= 0:
+        return 0
+    kept = invoice.total_minor - invoice.waived_minor - invoice.refunded_minor
+    return max(0, min(line.net_minor, line.net_minor * kept // invoice.total_minor))
 
 
 def period_start(invoice: ProviderInvoice) -> datetime | None:

@@ -18,7 +18,8 @@ OVERAGE_PRIORITY: Final = 1000
 class Plan(SQLModel, table=True):
     """A number of executions for an account, used in the order of `priority`, then `sequence`.
 
-    `source_reference` names what it was created for (an invoice), so that it is created once.
+    `source_reference` names what it was created for (a line of an invoice), so that it is created
+    once; `cost_minor` is what that really cost, None: unknown.
     It cannot be used from `suspended_at` on (payment overdue), while `paused_at` is set (by
     staff), or while its account is blocked (`blocked_at` is the account's).
 
@@ -67,6 +68,7 @@ class Plan(SQLModel, table=True):
     offer_version_id: int | None = Field(
         default=None, foreign_key="offer_versions.id", sa_type=BigInteger
     )
+    cost_minor: int | None = Field(default=None, sa_type=BigInteger)
     executions: int = Field(sa_type=BigInteger)
     used: int = Field(default=0, sa_type=BigInteger)
     held: int = Field(default=0, sa_type=BigInteger)

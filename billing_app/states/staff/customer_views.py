@@ -320,6 +320,5 @@ def _subscription_note(row: SubscriptionRow | None) -> str:
         return f"Ends {formatting.day(row.ends_at)}"
     if row.next_offer is not None:
         return f"Changes to {row.next_offer.name} {formatting.day(row.period_end)}"
-    if not row.is_collecting:
-        return f"Payments paused, renews {formatting.day(row.period_end)}"
-    return f"Renews {formatting.day(row.period_end)}"
+    paused = "" if row.is_collecting else "Payments paused. "
+    return f"{paused}Renews {formatting.day(row.period_end)}"

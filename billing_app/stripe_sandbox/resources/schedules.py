@@ -81,7 +81,7 @@ def _from_subscription(world: World, params: Json) -> Json:
     ]
     start = min(item["current_period_start"] for item in items_of(subscription))
     end = period_end(subscription)
-    entry: Json = {"items": items, "end_date": end}
+    entry: Json = _terms(subscription) | {"items": items, "end_date": end}
     if subscription["status"] == "trialing":
         entry["trial_end"] = subscription["trial_end"]
     schedule |= {
@@ -96,6 +96,13 @@ def _from_subscription(world: World, params: Json) -> Json:
     world.emit("subscription_schedule.created", schedule, now=now)
     world.emit_update("customer.subscription", subscription, now=now)
     return schedule
+
+
+def _terms(subscription: Json) -> Json:
+    """What a phase takes over from the subscription."""
+    names = ("collection_method", "default_payment_method", "description", "metadata")
+    terms = {name: subscription[name] for name in names if subscription[name]}
+    return terms | {"discounts": [{"discount": each} for each in subscription["discounts"]]}
 
 
 def _open_schedule(world: World, identifier: str) -> Json:
@@ -160,7 +167,8 @@ def _bought(phase: Json) -> list[tuple[str, int | None]]:
 
 
 def _differs(one: Json, other: Json) -> bool:
-    return _bought(one) != _bought(other)
+    names = ("collection_method", "default_payment_method", "discounts")
+    return _bought(one) != _bought(other) or any(one[name] != other[name] for name in names)
 
 
 def next_moment(schedule: Json) -> int:
@@ -224,7 +232,9 @@ def as_param(item: Json) -> Json:
 
 
 def _apply(world: World, schedule: Json, phase: Json, now: int) -> None:
-    """Changes the subscription to match the phase."""
+    """Changes the subscription to match the phase: what a phase does not name falls back to the
+    schedule's defaults or the customer (docs.stripe.com/api/subscription_schedules/object).
+    """
     subscription = world.store.edit(schedule["subscription"])
     changes: Json = {
         "items": _item_changes(subscription, phase),
@@ -232,14 +242,15 @@ def _apply(world: World, schedule: Json, phase: Json, now: int) -> None:
     }
     if phase["metadata"]:
         changes["metadata"] = phase["metadata"]
-    if phase["discounts"]:
-        customer = world.store.get(subscription["customer"])
-        subscription["discounts"] = coupons.redeem(
-            world,
-            [_given(entry) for entry in phase["discounts"]],
-            customer,
-            subscription=subscription["id"],
-        )
+    settings = schedule["default_settings"]
+    for name in ("collection_method", "default_payment_method"):
+        subscription[name] = phase[name] or settings[name]
+    subscription["discounts"] = coupons.redeem(
+        world,
+        [_given(entry) for entry in phase["discounts"]],
+        world.store.get(subscription["customer"]),
+        subscription=subscription["id"],
+    )
     subscription_updates.update_at(world, subscription["id"], changes, now)
 
 
