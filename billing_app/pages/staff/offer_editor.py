@@ -46,7 +46,7 @@ def editor() -> rx.Component:
                     "Order of use",
                     "priority",
                     mode="numeric",
-                    hint="Lower is used first; empty: default",
+                    hint="Lower is used first, then what ends first; empty: default",
                 ),
                 _field("Place in the list", "position", mode="numeric"),
                 _choice(
