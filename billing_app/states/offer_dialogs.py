@@ -47,7 +47,8 @@ def _order_of_use(place: QueuePlace) -> str:
     if not place.executions_before:
         return " They are used first; what you have now stays."
     before = formatting.counted(place.executions_before, "execution")
-    return f" What you have now stays: {before} of it are used before them, the rest after them."
+    verb = "is" if place.executions_before == 1 else "are"
+    return f" What you have now stays: {before} {verb} used before them, the rest after."
 
 
 def changing(
