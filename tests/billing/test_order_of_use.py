@@ -96,12 +96,16 @@ added_plans = st.builds(
         ends_at=None if lasts is None else NOW + (starts + lasts) * DAY,
         priority=priority,
     ),
-    st.integers(1, 6),
-    st.integers(-2, 6),
-    st.none() | st.integers(1, 6),
+    st.integers(2, 9),
+    st.sampled_from([-1, -1, -1, 0, 1, 2]),
+    st.none() | st.integers(2, 9),
     st.sampled_from([100, 100, 100, 50, 200]),
 )
-steps = st.lists(st.one_of(added_plans, st.integers(1, 8)), min_size=1, max_size=20)
+steps = st.builds(
+    lambda first, later: [*first, *later],
+    st.lists(added_plans, min_size=2, max_size=4),
+    st.lists(st.one_of(st.integers(1, 4), st.integers(1, 4), added_plans), min_size=3, max_size=15),
+)
 
 
 @given(program=steps)
@@ -110,7 +114,7 @@ def test_each_execution_is_of_the_plan_that_ends_first(program: list[PlanBalance
     ledger = MemoryLedger([])
     left: dict[int, int] = {}
     for place, step in enumerate(program):
-        now = NOW + timedelta(hours=12 * place)
+        now = NOW + timedelta(hours=6 * place)
         if isinstance(step, PlanBalance):
             sequence = len(left) + 1
             left[sequence] = step.executions
