@@ -22,7 +22,7 @@ class NoPlanError(NotFoundError):
 async def current(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> dict[str, Any]:
-    """The current plan, the account's numbers and its upcoming plans."""
+    """The current plan, the account's numbers, and its upcoming plans in the order of use."""
     current_plan = await plans.read_current(services.database, actor, account_id, now)
     if current_plan.plan is None and not current_plan.upcoming:
         raise NoPlanError

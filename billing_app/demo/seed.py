@@ -44,6 +44,7 @@ STAFF_ID: Final = "usr_demo_staff"
 STAFF_NAME: Final = "Margaret Hamilton"
 ORGANIZATION_NAME: Final = "Northwind"
 HISTORY_DAYS: Final = 96
+FIRST_CONTRACT_DAYS: Final = 50
 TRIAL_DAYS: Final = 12
 WORKFLOWS: Final = (
     ("invoice-extraction", 0.42),
@@ -206,6 +207,8 @@ async def _queue_plans(services: Services, organization_id: str, began: datetime
     )
     async with services.database.transaction() as session:
         account = (await session.exec(query)).one()
+        first = await session.get_one(Plan, (account.id, 1))
+        first.ends_at = began + timedelta(days=FIRST_CONTRACT_DAYS)
         for sequence, name, source, executions, ends_after_days in plans:
             session.add(
                 Plan(

@@ -208,7 +208,7 @@ def _queue() -> rx.Component:
             ),
         ),
         title="What comes next",
-        note="When a plan is used up or ends, the next one takes over automatically",
+        note="Used in this order. When a plan is used up or ends, the next one takes over",
     )
 
 

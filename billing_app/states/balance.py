@@ -250,12 +250,14 @@ def _period_left_percent(plan: PlanView, now: datetime) -> float:
 def _queue_note(plan: PlanView) -> str:
     if plan.is_suspended:
         return "Waiting for payment"
+    left = f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left"
     if plan.state is PlanState.CURRENT:
-        return f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left"
-    if plan.ends_at is None:
-        return "Takes over automatically"
-    ends = "period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
-    return f"Takes over automatically, {ends} {formatting.day(plan.ends_at)}"
+        return left
+    note = "Takes over automatically"
+    if plan.ends_at is not None:
+        ends = "period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
+        note = f"{note}, {ends} {formatting.day(plan.ends_at)}"
+    return f"{left}. {note}" if plan.used or plan.held else note
 
 
 def _left(plan: PlanView) -> str:

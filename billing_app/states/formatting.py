@@ -57,6 +57,7 @@ BEGIN_REASONS: Final = {
     BeginReason.PREVIOUS_CANCELLED: "previous plan cancelled",
     BeginReason.PREVIOUS_REPLACED: "replaced the previous plan",
     BeginReason.PREVIOUS_FULL: "previous plan had nothing available",
+    BeginReason.USED_BEFORE_PREVIOUS: "used before the previous plan",
 }
 END_REASONS: Final = {
     EndReason.DEPLETED: "all executions used",

@@ -151,7 +151,17 @@ class OfferDialogState(ActionMixin, SessionState):
                 trial_days = await services.subscriptions.trial_days(
                     action.actor, action.account_id, offer
                 )
-                dialog, choices = offer_dialogs.subscribing(offer, method, trial_days=trial_days)
+                place = await plans.read_place(
+                    services.database,
+                    action.actor,
+                    action.account_id,
+                    offer,
+                    trial_days=trial_days,
+                    now=action.now,
+                )
+                dialog, choices = offer_dialogs.subscribing(
+                    offer, method, place, trial_days=trial_days
+                )
                 await self._open(dialog, choices, offer_code=offer_code)
                 return None
         return await self._begin(action, offer_code, through_checkout=True)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.plans.service import PlanView
+from billing_app.billing.plans.service import PlanView, QueuePlace
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import SubscriptionView
@@ -20,9 +20,9 @@ AT_PERIOD_END: Final = When.PERIOD_END.value
 
 
 def subscribing(
-    offer: OfferView, method: ProviderPaymentMethod, *, trial_days: int
+    offer: OfferView, method: ProviderPaymentMethod, place: QueuePlace, *, trial_days: int
 ) -> tuple[OfferDialog, list[Choice]]:
-    """The card on file is charged, today or after the trial."""
+    """The card on file is charged, today or after the trial. `place`: of the plan it buys."""
     amount, interval = formatting.money(offer.price_minor, offer.currency), _interval(offer)
     card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
@@ -34,9 +34,21 @@ def subscribing(
         after=side(offer),
     )
     count = formatting.counted(offer.executions, "execution")
-    consequence = f"You get {count} right away. What you have now stays and is used first."
+    consequence = f"You get {count} right away.{_order_of_use(place)}"
     confirm_label = "Start trial" if trial_days else f"Pay {amount}"
     return dialog, [Choice(NOW, "", consequence, confirm_label)]
+
+
+def _order_of_use(place: QueuePlace) -> str:
+    if not place.executions_before and not place.executions_after:
+        return ""
+    if not place.executions_after:
+        return " What you have now stays and is used first."
+    if not place.executions_before:
+        return " They are used first; what you have now stays."
+    before = formatting.counted(place.executions_before, "execution")
+    verb = "is" if place.executions_before == 1 else "are"
+    return f" What you have now stays: {before} {verb} used before them, the rest after."
 
 
 def changing(

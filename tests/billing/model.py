@@ -35,6 +35,12 @@ class ModelPlan:
     closed: EndReason | None = None
     has_begun: bool = False
 
+    @property
+    def turn(self) -> tuple[int, float, int]:
+        """Sorts plans in the order in which they are used: what ends first, within a priority."""
+        end = self.ends_at.timestamp() if self.ends_at else float("inf")
+        return self.priority, end, self.sequence
+
     def is_in_period(self, now: datetime) -> bool:
         begun = self.starts_at <= now
         return self.closed is None and begun and (self.ends_at is None or now < self.ends_at)
@@ -194,7 +200,7 @@ class ModelAccount:
     def _to_give_back(self, index: int) -> list[tuple[ModelPlan, int]]:
         """Units of what can still be refunded of an event, in the order of use. Any used units of
         a plan will do, but there are no more than those."""
-        queue = sorted(self.plans, key=lambda plan: (plan.priority, plan.sequence))
+        queue = sorted(self.plans, key=lambda plan: plan.turn)
         left = self.refundable[index]
         return [unit for plan in queue for unit in _used_units(plan)[: left.get(plan.sequence, 0)]]
 
@@ -251,7 +257,7 @@ class ModelAccount:
 
     def _units(self, owner: str) -> list[tuple[ModelPlan, int]]:
         """In the order in which plans are used."""
-        queue = sorted(self.plans, key=lambda plan: (plan.priority, plan.sequence))
+        queue = sorted(self.plans, key=lambda plan: plan.turn)
         return [(p, i) for p in queue for i, unit in enumerate(p.units) if unit == owner]
 
     def _mark(self, units: list[tuple[ModelPlan, int]], owner: str) -> tuple[tuple[int, int], ...]:

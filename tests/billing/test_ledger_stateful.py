@@ -168,10 +168,18 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         account.model.reservations[index].expires_at = now
 
-    @rule(tenant=tenants, executions=few, priority=st.sampled_from([100, 100, 50]))
-    def a_plan_is_added(self, tenant: int, executions: int, priority: int) -> None:
+    @rule(
+        tenant=tenants,
+        executions=few,
+        priority=st.sampled_from([100, 100, 50]),
+        days=st.sampled_from([None, 1, 2]),
+    )
+    def a_plan_is_added(
+        self, tenant: int, executions: int, priority: int, days: int | None
+    ) -> None:
         account = self._touch(tenant)
         now = datetime.now(UTC)
+        ends_at = None if days is None else now + timedelta(days=days)
         sequence = self.service.run(
             add_plan(
                 self.service.database,
@@ -179,6 +187,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 organization_id=account.holder.organization_id,
                 executions=executions,
                 now=now,
+                ends_at=ends_at,
             )
         )
         self.service.execute(
@@ -187,7 +196,7 @@ class LedgerMachine(RuleBasedStateMachine):
             sequence,
             priority,
         )
-        account.model.plans.append(ModelPlan(sequence, [""] * executions, now, None, priority))
+        account.model.plans.append(ModelPlan(sequence, [""] * executions, now, ends_at, priority))
 
     @rule(tenant=tenants, index=st.integers(0, 3))
     def a_payment_is_overdue_or_made(self, tenant: int, index: int) -> None:
@@ -269,12 +278,14 @@ class LedgerMachine(RuleBasedStateMachine):
         for view, plan in zip(reversed(history.items), tenant.model.plans, strict=True):
             _check_plan_view(view, plan, now)
         free = [p for p in tenant.model.plans if p.is_usable(now) and "" in p.units]
-        free.sort(key=lambda plan: (plan.priority, plan.sequence))
+        free = _queue(free)
         if free:  # what is shown as in force is what the next execution is taken from
             assert current.plan is not None
             assert current.plan.sequence == free[0].sequence
             shown = {current.plan.sequence} | {view.sequence for view in current.upcoming}
             assert shown >= {plan.sequence for plan in free}
+            turns = [view.sequence for view in current.upcoming]
+            assert turns == [p.sequence for p in _queue(tenant.model.plans) if p.sequence in turns]
         today = now.date()
         days = Days(today - timedelta(days=1), today)
         daily = await read_daily(database, OPERATOR, account_id, days=days, group_by=GroupBy.DAY)
@@ -360,6 +371,10 @@ def _check_plan_view(view: PlanView, plan: ModelPlan, now: datetime) -> None:
         assert view.began_at is not None
     if plan.starts_at > now and because is None:
         assert view.state is PlanState.UPCOMING
+
+
+def _queue(plans: list[ModelPlan]) -> list[ModelPlan]:
+    return sorted(plans, key=lambda plan: plan.turn)
 
 
 def _ended(plan: ModelPlan, now: datetime) -> EndReason | None:

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_app.billing.executions.state import PlanBalance
+from billing_app.billing.executions.state import PlanBalance, queue_order
+from billing_app.billing.plans import usable
 from billing_app.billing.plans.usable import is_in_period, is_open, is_usable
 from tests.factories import NOW, connect, plan
 
@@ -37,3 +38,22 @@ def test_usable_plans_are_the_same_in_sql_and_in_python(
         rules = connection.execute(RULES, {**values, "now": NOW}).fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
     is_open_now = drawn.ended_at is None and (drawn.ends_at is None or drawn.ends_at > NOW)
     assert rules == (is_open_now, drawn.is_in_period(NOW), drawn.is_usable(NOW))
+
+
+IN_TURN = f"""
+SELECT array_agg(plan.sequence ORDER BY {usable.queue_order("plan")})
+FROM unnest(%s::int[], %s::int[], %s::timestamptz[]) AS plan (sequence, priority, ends_at)
+"""  # noqa: S608
+draws = st.lists(st.tuples(st.sampled_from([50, 100, 200]), never_or_around_now), min_size=1)
+
+
+@given(drawn=draws)
+def test_queue_order_is_the_same_in_sql_and_in_python(
+    database_url: str, drawn: list[tuple[int, Any]]
+) -> None:
+    queue = [plan(n, 1, priority=each[0], ends_at=each[1]) for n, each in enumerate(drawn, 1)]
+    fields = ("sequence", "priority", "ends_at")
+    with connect(database_url) as connection:
+        values = [[getattr(each, name) for each in queue] for name in fields]
+        in_turn = connection.execute(IN_TURN, values).fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert in_turn == ([each.sequence for each in sorted(queue, key=queue_order)],)

@@ -33,7 +33,9 @@ def test_trial_to_paid_change_cancel_and_resubscribe(
     expect(page.get_by_role("heading", name="Choose a plan")).to_be_visible()
     expect(page.get_by_text("No card on file")).to_be_visible()
     subscribe(mary, "Starter")
-    expect(page.locator(".queue-item:not(.follows)").last).to_contain_text("Starter")
+    expect(page.locator(".queue-item:not(.follows)")).to_contain_text(
+        [re.compile("Starter.*In use"), re.compile("Trial.*Next")]
+    )
     expect(page.locator(".queue-item").last).to_contain_text(
         re.compile(r"Starter renews on .+: 5,000 executions for \$19\.00")
     )
@@ -87,6 +89,7 @@ def test_trial_to_paid_change_cancel_and_resubscribe(
     expect(page.get_by_text("Growth is cancelled")).to_be_visible(timeout=TOLD_WITHIN_MS)
     page.get_by_role("button", name="Choose Starter").click()
     expect(dialog).to_contain_text("$19.00 is charged to your Visa ending in 4242 today")
+    expect(dialog).to_contain_text("They are used first; what you have now stays.")
     dialog.get_by_role("button", name="Pay $19.00").click()
     expect(page.get_by_text("Starter is active", exact=True)).to_be_visible(timeout=TOLD_WITHIN_MS)
     paid = mary.rows("SELECT sum(amount_paid_minor) FROM invoices WHERE account_id = %s")

@@ -11,7 +11,7 @@ from billing_app.billing.currencies import exponent_of
 from billing_app.billing.errors import BillingError
 from billing_app.billing.money import minor_units
 from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, QueuePlace
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.errors import SameOfferError
@@ -22,6 +22,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
 from billing_app.states import formatting, offer_dialogs, payments
+from billing_app.states.balance import plan_row
 from billing_app.states.banner import banner_of
 from billing_app.states.error_messages import problem
 
@@ -151,11 +152,39 @@ def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
 
 def test_trial_is_not_charged_today() -> None:
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
-    today, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=0)
-    later, (start,) = offer_dialogs.subscribing(offer("growth", 30_000), card, trial_days=14)
+    growth, alone = offer("growth", 30_000), QueuePlace(0, 0)
+    today, (pay,) = offer_dialogs.subscribing(growth, card, alone, trial_days=0)
+    later, (start,) = offer_dialogs.subscribing(growth, card, alone, trial_days=14)
     assert "is charged to your Visa ending in 4242 today" in today.text
     assert "is charged to your Visa ending in 4242 after 14 days of trial" in later.text
     assert (pay.confirm_label, start.confirm_label) == ("Pay $79.00", "Start trial")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (QueuePlace(0, 0), ""),
+        (QueuePlace(7, 0), " What you have now stays and is used first."),
+        (QueuePlace(0, 7), " They are used first; what you have now stays."),
+        (
+            QueuePlace(1, 7),
+            " What you have now stays: 1 execution is used before them, the rest after.",
+        ),
+    ],
+)
+def test_subscribing_says_what_is_used_first(place: QueuePlace, said: str) -> None:
+    card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
+    _, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, place, trial_days=0)
+    assert pay.text == f"You get 30,000 executions right away.{said}"
+
+
+def test_plan_that_gave_way_shows_what_it_has_left() -> None:
+    trial = replace(
+        plan_view("Trial", PlanState.UPCOMING), began_at=NOW, used=300, remaining=29_700
+    )
+    row = plan_row(trial)
+    assert (row.state, row.note) == ("Next", "29,700 of 30,000 left. Takes over automatically")
+    assert plan_row(replace(trial, used=0)).note == "Takes over automatically"
 
 
 def test_banner_names_the_deadline_and_what_follows() -> None:

@@ -183,7 +183,7 @@ async def test_plan_ends_when_stripe_stops_retrying(clocked: ClockedBed) -> None
 
 
 async def test_trial_then_paid(clocked: ClockedBed) -> None:
-    """A trial plan stays beside a purchased plan, and is used first."""
+    """A used-up trial stays beside a purchased plan."""
     harness = clocked
     with factories.connect(harness.url) as connection:
         connection.execute(

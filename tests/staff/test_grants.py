@@ -20,7 +20,7 @@ from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne
 from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
-from tests.factories import organization, staff_member
+from tests.factories import add_plan, organization, staff_member
 from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
 
@@ -182,3 +182,21 @@ async def _five_for_a_day(customer: Customer, actor: StaffActor) -> EntryView:
         reason=WHY,
         now=now(),
     )
+
+
+async def test_grant_is_used_after_what_ends_before_it(customer: Customer, staff: Staff) -> None:
+    """A free plan does not let a paid period expire."""
+    holder = customer.holder
+    soon, later = now() + DAY, now() + 2 * DAY
+    add_plan(customer.services.database.url, holder, 9, 4, ends_at=soon)
+    entry = await carry_out(
+        customer.services.repairs,
+        staff[StaffRole.SUPPORT],
+        GRANT,
+        customer.id,
+        Grant(executions=20, ends_at=later),
+        reason=WHY,
+        now=now(),
+    )
+    assert (await customer.use(4))["plan"]["id"] == customer.plan_id(9)
+    assert (await customer.use(1))["plan"]["id"] == entry.subject

@@ -78,6 +78,27 @@ async def test_account_header_matches_list(
     assert (head.left, head.of_total) == ("0" if because else "40", "of 40 executions left")
 
 
+async def test_plan_that_ended_last_is_the_last_plan(
+    staff_services: Services, staff_url: str
+) -> None:
+    """Whatever its turn was: the trial has no end, so its turn came after the month's."""
+    holder = organization(staff_url, 100, 40)
+    change(staff_url, holder, 1, used=100, ended_at=PAST, ended_because="depleted", name="Trial")
+    change(staff_url, holder, 2, starts_at=PAST, ends_at=YESTERDAY, name="Starter")
+    assert customer_line(await found(staff_services, holder)).plan == "Starter"
+    current = await read_current(staff_services.database, OPERATOR, holder.account_id, NOW)
+    assert current.plan is not None
+    assert current.plan.name == "Starter"
+
+
+async def test_list_names_the_plan_that_is_used_next(
+    staff_services: Services, staff_url: str
+) -> None:
+    holder = organization(staff_url, 100, 40)
+    change(staff_url, holder, 2, starts_at=PAST, ends_at=NOW + timedelta(days=1), name="Starter")
+    assert customer_line(await found(staff_services, holder)).plan == "Starter"
+
+
 async def test_account_without_plans(staff_services: Services, staff_url: str) -> None:
     holder = organization(staff_url)
     identity = await read_identity(

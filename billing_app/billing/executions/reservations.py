@@ -142,7 +142,7 @@ def free(account: AccountState, parts: list[Part]) -> None:
 
 
 def in_queue_order(account: AccountState, parts: list[Part]) -> list[Part]:
-    """In the order in which the plans were used; parts are stored by plan sequence."""
+    """In the order in which plans are used; parts are stored by plan sequence."""
     plans = {plan.sequence: plan for plan in account.plans}
     return sorted(parts, key=lambda part: queue_order(plans[part.plan_sequence]))
 

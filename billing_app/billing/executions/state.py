@@ -12,6 +12,7 @@ from billing_app.db.enums import DenialReason, EndReason, EventKind, Reservation
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -146,8 +147,9 @@ def remaining_of(plans: list[PlanBalance]) -> int:
     return sum([plan.remaining for plan in plans])
 
 
-def queue_order(plan: PlanBalance) -> tuple[int, int]:
-    return plan.priority, plan.sequence
+def queue_order(plan: PlanBalance) -> tuple[int, datetime, int]:
+    """By priority, then what ends first, then sequence: the rule of plans/usable.py."""
+    return plan.priority, plan.ends_at or NEVER, plan.sequence
 
 
 class Balance(msgspec.Struct, gc=False):

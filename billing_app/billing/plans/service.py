@@ -1,24 +1,34 @@
 """An account's plans: the current one, upcoming ones, and the history."""
 
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from sqlmodel import col, select
+from sqlalchemy import text
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.expired_holds import expired_holds
-from billing_app.billing.executions.state import AccountState, PlanBalance, balance_of
+from billing_app.billing.executions.state import (
+    AccountState,
+    PlanBalance,
+    balance_of,
+    queue_order,
+)
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.views import OverageView, read_overage
+from billing_app.billing.plans import usable
+from billing_app.billing.plans.beginnings import Beginning, BeginReason, beginnings, ending
 from billing_app.db.engine import Database
-from billing_app.db.enums import EndReason, PlanSource, PlanType
+from billing_app.db.enums import EndReason, Interval, PlanSource, PlanType
 from billing_app.db.tables import Account, Plan
 
 
@@ -26,15 +36,6 @@ class PlanState(StrEnum):
     UPCOMING = "upcoming"
     CURRENT = "current"
     ENDED = "ended"
-
-
-class BeginReason(StrEnum):
-    FIRST_PLAN = "first_plan"
-    PREVIOUS_DEPLETED = "previous_depleted"
-    PREVIOUS_PERIOD_ENDED = "previous_period_ended"
-    PREVIOUS_CANCELLED = "previous_cancelled"
-    PREVIOUS_REPLACED = "previous_replaced"
-    PREVIOUS_FULL = "previous_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,43 @@ class CurrentPlan:
     overage: OverageView | None
 
 
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a new plan would join the queue: executions left that are used before and after it."""
+
+    executions_before: int
+    executions_after: int
+
+
+async def read_place(
+    database: Database,
+    actor: Actor,
+    account_id: str,
+    offer: OfferView,
+    *,
+    trial_days: int,
+    now: datetime,
+) -> QueuePlace:
+    """Of a subscription that starts now. Raises AccountNotFoundError, ScopeMissingError."""
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        _, balances = await _read_plans(session, account, now)
+    months = 12 if offer.interval is Interval.YEAR else 1
+    trial_end = now + timedelta(days=trial_days)
+    turn = (offer.priority, trial_end if trial_days else months_later(now, months))
+    left = [plan for plan in balances if plan.is_usable(now) and not plan.is_overage]
+    before = sum(plan.remaining for plan in left if queue_order(plan)[:2] <= turn)
+    return QueuePlace(before, sum(plan.remaining for plan in left) - before)
+
+
+def months_later(at: datetime, months: int) -> datetime:
+    """The same day of a later month, or its last day: as Stripe ends a period
+    (https://docs.stripe.com/billing/subscriptions/billing-cycle)."""
+    years, month = divmod(at.month - 1 + months, 12)
+    year, month = at.year + years, month + 1
+    return at.replace(year=year, month=month, day=min(at.day, monthrange(year, month)[1]))
+
+
 async def read_current(
     database: Database, actor: Actor, account_id: str, now: datetime
 ) -> CurrentPlan:
@@ -139,8 +177,7 @@ async def read_current(
     # A fully reserved or overdue plan is current too: put the one that is used next first.
     used_next = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
     current.sort(key=lambda view: view.sequence != used_next)
-    ended = [view for view in views if view.state is PlanState.ENDED]
-    plan = (current or ended[-1:] or [None])[0]
+    plan = current[0] if current else _last_ended(views)
     if plan is not None and not state.usable(now):
         state.plans = [each for each in balances if each.sequence == plan.sequence]
     balance = balance_of(state, now)
@@ -155,6 +192,11 @@ async def read_current(
         upcoming=[view for view in views if view.state is PlanState.UPCOMING],
         overage=overage,
     )
+
+
+def _last_ended(views: list[PlanView]) -> PlanView | None:
+    ended = [view for view in views if view.state is PlanState.ENDED]
+    return max(ended, key=lambda view: (view.ended_at, view.sequence), default=None)
 
 
 async def read_history(
@@ -194,29 +236,27 @@ def timeline(
 
     Overage is not part of the queue: it comes last and no plan follows it.
     """
+    overage = [_overage_view(account_id, plan, now) for plan in plans if plan.is_overage]
+    pairs = zip(plans, rows, strict=True)
+    queue = [(balance, row) for balance, row in pairs if not balance.is_overage]
+    begun = beginnings([each[0] for each in queue], [each[1].created_at for each in queue], now)
     views: list[PlanView] = []
-    overage: list[PlanView] = []
     has_current = False
-    for balance, row in zip(plans, rows, strict=True):
-        if balance.is_overage:
-            overage.append(_overage_view(account_id, balance, now))
-            continue
-        began_at, began_because = _beginning(balance, views, now)
-        if _ending(balance, now)[0] is not None:
+    for (balance, row), beginning in zip(queue, begun, strict=True):
+        if ending(balance, now)[0] is not None:
             state = PlanState.ENDED
         elif not has_current and balance.is_usable(now) and balance.remaining:
             state, has_current = PlanState.CURRENT, True
         else:
-            is_current = began_at and balance.starts_at <= now and not has_current
+            is_current = beginning[0] and balance.starts_at <= now and not has_current
             state = PlanState.CURRENT if is_current else PlanState.UPCOMING
-        begun = (began_at, began_because)
-        views.append(_plan_view(account_id, balance, PlanSource(row.source), state, begun, now))
+        views.append(_plan_view(account_id, balance, PlanSource(row.source), state, beginning, now))
     return [*views, *overage]
 
 
 def _overage_view(account_id: int, balance: PlanBalance, now: datetime) -> PlanView:
     """Current for its whole period; it begins when it is first used."""
-    ended_at, _ = _ending(balance, now)
+    ended_at, _ = ending(balance, now)
     state = PlanState.UPCOMING if balance.starts_at > now else PlanState.CURRENT
     state = PlanState.ENDED if ended_at is not None else state
     because = BeginReason.PREVIOUS_DEPLETED if balance.began_at else None
@@ -229,10 +269,10 @@ def _plan_view(
     balance: PlanBalance,
     source: PlanSource,
     state: PlanState,
-    begun: tuple[datetime | None, BeginReason | None],
+    begun: Beginning,
     now: datetime,
 ) -> PlanView:
-    ended_at, ended_because = _ending(balance, now)
+    ended_at, ended_because = ending(balance, now)
     return PlanView(
         id=ids.encode(ids.PLAN, account_id, balance.sequence),
         sequence=balance.sequence,
@@ -255,54 +295,11 @@ def _plan_view(
     )
 
 
-def _ending(plan: PlanBalance, now: datetime) -> tuple[datetime | None, EndReason | None]:
-    if plan.ended_at is not None and plan.ended_because is not None:
-        return plan.ended_at, EndReason(plan.ended_because)
-    if plan.ends_at is not None and plan.ends_at <= now:
-        return plan.ends_at, EndReason.PERIOD_ENDED
-    return None, None
-
-
-def _beginning(
-    plan: PlanBalance, earlier: list[PlanView], now: datetime
-) -> tuple[datetime | None, BeginReason | None]:
-    """A plan begins when it is first used, or when all plans before it have ended. A plan that
-    starts later does not count as before it."""
-    ended_at, _ = _ending(plan, now)
-    until = ended_at or now
-    earlier = [view for view in earlier if view.starts_at <= until]
-    ends = [view.ended_at for view in earlier if view.ended_at is not None]
-    all_ended = len(ends) == len(earlier)
-    taken_over = max([plan.starts_at, *ends]) if all_ended else None
-    candidates = [at for at in (plan.began_at, taken_over) if at is not None and at <= now]
-    if not candidates:
-        return None, None
-    began_at = min(candidates)
-    if ended_at is not None and plan.began_at is None and began_at >= ended_at:
-        return None, None
-    return began_at, _begin_reason(earlier, all_ended=all_ended)
-
-
-def _begin_reason(earlier: list[PlanView], *, all_ended: bool) -> BeginReason:
-    if not earlier:
-        return BeginReason.FIRST_PLAN
-    if not all_ended:
-        return BeginReason.PREVIOUS_FULL
-    last = max(earlier, key=lambda view: (view.ended_at, view.sequence))
-    assert last.ended_because is not None
-    return {
-        EndReason.DEPLETED: BeginReason.PREVIOUS_DEPLETED,
-        EndReason.PERIOD_ENDED: BeginReason.PREVIOUS_PERIOD_ENDED,
-        EndReason.CANCELLED: BeginReason.PREVIOUS_CANCELLED,
-        EndReason.REPLACED: BeginReason.PREVIOUS_REPLACED,
-    }[last.ended_because]
-
-
 async def _read_plans(
     session: AsyncSession, account: Account, now: datetime
 ) -> tuple[list[PlanView], list[PlanBalance]]:
     query = select(Plan).where(Plan.account_id == account.id)
-    query = query.order_by(col(Plan.priority), col(Plan.sequence))
+    query = query.order_by(text(usable.queue_order("plans")))
     rows = list((await session.exec(query)).all())
     has_held = any(row.held for row in rows)
     expired = await expired_holds(session, account.id, now) if has_held else {}

@@ -1,7 +1,7 @@
-"""When a plan can be used, as conditions of SQL on a row of `plans`; `:now` is the time.
+"""When a plan can be used and in which order, in SQL on a row of `plans`; `:now` is the time.
 
-The hot path decides by the same rules in Python: PlanBalance.is_in_period and is_usable
-(executions/state.py). tests/billing/test_sql_rules.py compares them.
+The hot path decides by the same rules in Python: PlanBalance.is_in_period and is_usable, and
+queue_order (executions/state.py). tests/billing/test_sql_rules.py compares them.
 """
 
 
@@ -20,3 +20,8 @@ def is_usable(plan: str) -> str:
         f"{is_in_period(plan)} AND ({plan}.suspended_at IS NULL OR {plan}.suspended_at > :now)"
         f" AND {plan}.paused_at IS NULL AND {plan}.blocked_at IS NULL"
     )
+
+
+def queue_order(plan: str) -> str:
+    """For ORDER BY: by priority, then what ends first, then sequence."""
+    return f"{plan}.priority, {plan}.ends_at NULLS LAST, {plan}.sequence"

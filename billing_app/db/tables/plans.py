@@ -16,7 +16,8 @@ OVERAGE_PRIORITY: Final = 1000
 
 
 class Plan(SQLModel, table=True):
-    """A number of executions for an account, used in the order of `priority`, then `sequence`.
+    """A number of executions for an account, used by `priority`, then what ends first, then
+    `sequence`, which is the plan's identity.
 
     `source_reference` names what it was created for (a line of an invoice), so that it is created
     once; `cost_minor` is what that really cost, None: unknown.

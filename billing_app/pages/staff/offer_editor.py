@@ -46,7 +46,7 @@ def editor() -> rx.Component:
                     "Order of use",
                     "priority",
                     mode="numeric",
-                    hint="Lower numbers are used first; leave empty for the default",
+                    hint="Lower numbers first, then what ends first; empty for the default",
                 ),
                 _field("List position", "position", mode="numeric"),
                 _choice("Visibility", "visible", (("yes", "Listed"), ("no", "Hidden"))),

@@ -32,6 +32,27 @@ def test_current_plan_and_upcoming_plans(
     assert by_account.json() == current
 
 
+def test_upcoming_plans_are_in_the_order_of_use(
+    service: httpx.Client, api_database_url: str
+) -> None:
+    holder = organization(api_database_url, 9)
+    now = datetime.now(UTC)
+    done(ask(service, holder, "consume", 2, "before"))
+    for sequence, days in ((2, 30), (3, None), (4, 10)):
+        ends_at = now + timedelta(days=days) if days else None
+        add_plan(api_database_url, holder, sequence, 5, starts_at=now, ends_at=ends_at)
+    current = done(service.get("/billing/plans/current", params=of(holder)))
+    plan, upcoming = current["plan"], current["upcoming"]
+    assert (plan["sequence"], plan["began_because"]) == (4, "used_before_previous")
+    assert current["period_end"] == plan["ends_at"]
+    assert [(each["sequence"], each["remaining"]) for each in upcoming] == [(2, 5), (1, 7), (3, 5)]
+    event = done(ask(service, holder, "consume", 12, "k"))["event_id"]
+    receipt = done(service.get(f"/billing/executions/{event}"))
+    assert [part["executions"] for part in receipt["parts"]] == [2, 5, 5]
+    current = done(service.get("/billing/plans/current", params=of(holder)))
+    assert (current["plan"]["sequence"], numbers(current)) == (1, (14, 4, 0, 10))
+
+
 def test_account_whose_first_plan_has_not_begun(
     service: httpx.Client, api_database_url: str
 ) -> None:

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit
+from billing_app.billing.plans.usable import queue_order
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.customers.search import (
     IS_USABLE,
@@ -79,6 +80,8 @@ class CustomerRow:
 
 SEARCH_SECONDS: Final = 1.0
 IS_BOUGHT: Final = f"plan.source <> '{PlanSource.OVERAGE}'"
+HAS_ENDED: Final = "(plan.ended_at IS NOT NULL OR coalesce(plan.ends_at <= :now, false))"
+QUEUE_ORDER: Final = queue_order("plan")
 ROWS: Final = f"""
 SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
        account.created_at, customer.customer_id,
@@ -105,9 +108,9 @@ LEFT JOIN LATERAL (
     SELECT coalesce(sum(plan.executions) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS executions,
            coalesce(sum(plan.used) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS used,
            coalesce(sum(plan.held) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS held,
-           (array_agg(plan.name ORDER BY plan.priority, plan.sequence)
+           (array_agg(plan.name ORDER BY {QUEUE_ORDER})
                FILTER (WHERE {IS_BOUGHT}))[1] AS plan_name,
-           (array_agg(plan.type ORDER BY plan.priority, plan.sequence)
+           (array_agg(plan.type ORDER BY {QUEUE_ORDER})
                FILTER (WHERE {IS_BOUGHT}))[1] AS plan_type,
            coalesce(bool_or(plan.executions > plan.used + plan.held)
                FILTER (WHERE NOT {IS_BOUGHT}), false) AS goes_beyond
@@ -122,8 +125,8 @@ LEFT JOIN LATERAL (
     FROM plans AS plan
     WHERE held.plan_name IS NULL AND plan.account_id = account.id AND {IS_BOUGHT}
         AND plan.starts_at <= :now
-    ORDER BY plan.ended_at IS NOT NULL OR coalesce(plan.ends_at <= :now, false),
-             plan.priority DESC, plan.sequence DESC LIMIT 1
+    ORDER BY {HAS_ENDED}, CASE WHEN {HAS_ENDED} THEN coalesce(plan.ended_at, plan.ends_at) END DESC,
+             CASE WHEN {HAS_ENDED} THEN plan.sequence END DESC, {QUEUE_ORDER} LIMIT 1
 ) AS last ON true
 WHERE account.id = ANY(:ids)
 """  # noqa: S608

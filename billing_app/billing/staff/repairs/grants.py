@@ -41,11 +41,12 @@ from billing_app.billing.staff.repairs.repair import (
 )
 from billing_app.db.enums import EndReason, PlanSource, PlanType
 from billing_app.db.tables import Plan
-from billing_app.db.tables.plans import PACK_PRIORITY
+from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
 
 GRANT_NAME: Final = "Granted by support"
-# A grant with an end is used before what was bought, one without an end after it.
-ENDING_PRIORITY: Final = 50
+# A grant with an end takes its turn among subscriptions by that end, so that no paid period expires
+# behind it; one without an end is used after them, like a pack.
+ENDING_PRIORITY: Final = QUEUE_PRIORITY
 LASTING_PRIORITY: Final = PACK_PRIORITY
 
 GRANTED_SINCE: Final = text("""
