@@ -98,16 +98,18 @@ def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
     differences: list[Difference] = []
-    for invoice, entitlement in entitlements(snapshot, grace_days=grace_days):
+    given = entitlements(snapshot, grace_days=grace_days)
+    for invoice, lines in sold_lines(snapshot.invoices, versions):
+        entitlement = given[invoice.provider_id]
         row = ours.invoices.get(invoice.provider_id)
         there = [_describe_payment(invoice)]
         here = [_describe_payment(row) if row else NOTHING]
-        for reference, _ in sold_lines(invoice, versions):
+        for reference, _ in lines:
             plan = ours.plans.get(reference)
             is_void = entitlement.kind is Entitlement.ENDED and invoice.status is InvoiceStatus.VOID
             there.append(_describe_entitlement(None if is_void and not plan else entitlement))
             here.append(_describe_plan(plan, entitlement))
-        if _gives_nothing(invoice, ours, versions):
+        if not lines and _should_give(invoice, ours):
             there.append("paid, and no line sells an offer")
         if not _is_mirrored(invoice, row) or there != here:
             differences.append(
@@ -118,12 +120,12 @@ def _invoices(
     return differences
 
 
-def _gives_nothing(invoice: ProviderInvoice, ours: _Ours, versions: dict[str, int]) -> bool:
-    """Whether a subscription of ours was paid for, and no plan can be made of it."""
+def _should_give(invoice: ProviderInvoice, ours: _Ours) -> bool:
+    """Whether a period of a subscription of ours was paid for."""
     is_ours = invoice.subscription_id in ours.subscriptions
     is_paid = invoice.status is InvoiceStatus.PAID and invoice.amount_paid_minor > 0
     has_period = any(line.is_period for line in invoice.lines)
-    return is_ours and is_paid and has_period and not sold_lines(invoice, versions)
+    return is_ours and is_paid and has_period
 
 
 def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:

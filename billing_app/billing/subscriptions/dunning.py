@@ -13,11 +13,9 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
     ReversalKind,
 )
-from billing_app.billing.subscriptions.sold_lines import period_start
+from billing_app.billing.subscriptions.sold_lines import RENEWAL, period_start
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
-RENEWAL: Final = "subscription_cycle"
-CHANGE: Final = "subscription_update"
 UNPAID: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE})
 
 
@@ -37,17 +35,15 @@ class InvoiceEntitlement:
     suspend_at: datetime | None = None
 
 
-def entitlements(
-    snapshot: ProviderSnapshot, *, grace_days: int
-) -> list[tuple[ProviderInvoice, InvoiceEntitlement]]:
-    """The plan of an unpaid renewal lasts for the grace days, counted from when the first overdue
-    one was due: the next renewal starts no new grace."""
+def entitlements(snapshot: ProviderSnapshot, *, grace_days: int) -> dict[str, InvoiceEntitlement]:
+    """By the invoice's id. The plan of an unpaid renewal lasts for the grace days, counted from
+    when the first overdue one was due: the next renewal starts no new grace."""
     paid_up = {
         each.provider_id
         for each in snapshot.subscriptions
         if each.status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
     }
-    result: list[tuple[ProviderInvoice, InvoiceEntitlement]] = []
+    result: dict[str, InvoiceEntitlement] = {}
     overdue: dict[str | None, datetime] = {}
     for invoice in snapshot.invoices:
         if _is_waived(invoice, is_paid_up=invoice.subscription_id in paid_up):
@@ -57,7 +53,7 @@ def entitlements(
         if invoice.status in UNPAID and entitlement.suspend_at is not None:
             first = overdue.setdefault(invoice.subscription_id, entitlement.suspend_at)
             entitlement = InvoiceEntitlement(entitlement.kind, min(first, entitlement.suspend_at))
-        result.append((invoice, entitlement))
+        result[invoice.provider_id] = entitlement
     return result
 
 

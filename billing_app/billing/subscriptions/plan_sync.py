@@ -15,7 +15,6 @@ from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
 from billing_app.billing.subscriptions.dunning import (
-    CHANGE,
     Entitlement,
     InvoiceEntitlement,
     entitlements,
@@ -28,7 +27,14 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
 )
 from billing_app.billing.subscriptions.provider_requests import credited_executions
-from billing_app.billing.subscriptions.sold_lines import cost_minor, sold_lines
+from billing_app.billing.subscriptions.sold_lines import (
+    CHANGE,
+    Sold,
+    cost_minor,
+    given_until,
+    sold_item,
+    sold_lines,
+)
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
 from billing_app.db.tables import Plan
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
@@ -47,17 +53,19 @@ class PlanSync:
     now: datetime
 
     async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
-        for invoice, entitlement in entitlements(snapshot, grace_days=grace_days):
-            await self._invoice(invoice, entitlement)
+        given = entitlements(snapshot, grace_days=grace_days)
+        sold = sold_lines(snapshot.invoices, self.versions)
+        ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
+        for invoice, lines in sold:
+            for reference, line in lines:
+                if given[invoice.provider_id].kind is not Entitlement.NOTHING:
+                    ends_at = given_until(invoice, line, ends.get(invoice.subscription_id or ""))
+                    await self._line(invoice, given[invoice.provider_id], reference, line, ends_at)
         for subscription in snapshot.subscriptions:
             if subscription.status is SubscriptionStatus.CANCELED:
-                await self._end_with(subscription, snapshot.invoices)
-
-    async def _invoice(self, invoice: ProviderInvoice, entitlement: InvoiceEntitlement) -> None:
-        if entitlement.kind is Entitlement.NOTHING:
-            return
-        for reference, line in sold_lines(invoice, self.versions):
-            await self._line(invoice, entitlement, reference, line)
+                await self._end_with(subscription, sold)
+            elif subscription.status is SubscriptionStatus.TRIALING:
+                await self._follow_trial(subscription, sold)
 
     async def _line(
         self,
@@ -65,6 +73,7 @@ class PlanSync:
         entitlement: InvoiceEntitlement,
         reference: str,
         line: InvoiceLine,
+        ends_at: datetime,
     ) -> None:
         offer = await offer_version(self.session, self.versions[line.price_id or ""])
         plan = self._plan_of(reference)
@@ -73,6 +82,8 @@ class PlanSync:
                 return
             plan = await self._make(invoice, reference, line, offer)
         await self._keep_cost(plan, cost_minor(invoice, line))
+        if ends_at != line.period_end and line.is_period:
+            await self._move_end(reference, ends_at)
         beside = self._plan_of(reference_of(reference))
         if beside is None and _allows_overage(invoice, line, offer):
             await self._make_overage(offer, plan)
@@ -184,17 +195,45 @@ class PlanSync:
         )
         await self.session.exec(statement)
 
+    async def _move_end(self, reference: str, ends_at: datetime) -> None:
+        """Once: a plan that has ended since, ended at its new end."""
+        plan = self._plan_of(reference)
+        if plan is None or plan.ends_at == ends_at:
+            return
+        moved: dict[str, Any] = {"ends_at": ends_at}
+        if plan.ended_because in {EndReason.PERIOD_ENDED, EndReason.CANCELLED}:
+            moved |= {"ended_at": None, "ended_because": None}
+        of_plan = col(Plan.source_reference).in_(_references(reference))
+        plans = update(Plan).where(col(Plan.account_id) == self.account_id, of_plan)
+        await self.session.exec(plans.values(**moved))
+        await self.session.refresh(plan)
+
+    async def _follow_trial(
+        self, subscription: ProviderSubscription, sold: list[tuple[ProviderInvoice, Sold]]
+    ) -> None:
+        """Let the plan of a trial end with the trial, which support may prolong or shorten."""
+        item = sold_item(subscription, self.versions)
+        references = [
+            reference
+            for invoice, lines in sold
+            if invoice.subscription_id == subscription.provider_id
+            for reference, line in lines
+            if line.is_period and item is not None and line.price_id == item.price_id
+        ]
+        if item is not None and references:
+            await self._move_end(references[-1], item.period_end)
+
     async def _end_with(
-        self, subscription: ProviderSubscription, invoices: list[ProviderInvoice]
+        self, subscription: ProviderSubscription, sold: list[tuple[ProviderInvoice, Sold]]
     ) -> None:
         """End the plans of a subscription that ended before its period did."""
         ended_at = subscription.ended_at or self.now
         references = [
             each
-            for invoice in invoices
+            for invoice, lines in sold
             if invoice.subscription_id == subscription.provider_id
-            for reference, line in sold_lines(invoice, self.versions)
-            if line.is_period
+            for reference, line in lines
+            if line.is_period and given_until(invoice, line, ended_at) == line.period_end
             for each in _references(reference)
         ]
         of_subscription = col(Plan.source_reference).in_(references)

@@ -17,7 +17,6 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.rules import reference_of
-from billing_app.billing.subscriptions.dunning import CHANGE
 from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
     CurrencyDiffersError,
@@ -41,6 +40,7 @@ from billing_app.billing.subscriptions.provider_requests import (
     credited_minor,
     prices_json,
 )
+from billing_app.billing.subscriptions.sold_lines import CHANGE
 from billing_app.db.enums import EndReason, Interval, PlanSource, SubscriptionStatus
 from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
 

@@ -3,8 +3,9 @@
 Prices that are not ours are somebody else's business: they are skipped, never guessed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Final
 
 from billing_app.billing.subscriptions.provider import (
     InvoiceLine,
@@ -14,6 +15,9 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.enums import InvoiceStatus
 
+RENEWAL: Final = "subscription_cycle"
+CHANGE: Final = "subscription_update"
+
 
 def sold_item(
     subscription: ProviderSubscription, versions: Mapping[str, int]
@@ -22,24 +26,55 @@ def sold_item(
     return next((item for item in subscription.items if item.price_id in versions), None)
 
 
+Sold = list[tuple[str, InvoiceLine]]
+
+
 def sold_lines(
-    invoice: ProviderInvoice, versions: Mapping[str, int]
-) -> list[tuple[str, InvoiceLine]]:
-    """The lines that sell an offer, each with the reference of its plan.
+    invoices: Iterable[ProviderInvoice], versions: Mapping[str, int]
+) -> list[tuple[ProviderInvoice, Sold]]:
+    """For each invoice the lines that sell an offer, each with the reference of its plan.
 
     The plan of the first one has the invoice's id as its reference: of the period that ends last,
-    else of a single item.
+    else of a single item. `invoices` are in order of issue.
     """
-    lines = [
-        line
-        for line in invoice.lines
-        if line.price_id in versions and line.quantity > 0 and not line.is_proration
-    ]
-    lines.sort(key=_rank, reverse=True)
-    return [
-        (invoice.provider_id if place == 0 else f"{invoice.provider_id}:{line.line_id}", line)
-        for place, line in enumerate(lines)
-    ]
+    prices: dict[str | None, str | None] = {}
+    result: list[tuple[ProviderInvoice, Sold]] = []
+    for invoice in invoices:
+        before = prices.get(invoice.subscription_id)
+        lines = [
+            line
+            for line in invoice.lines
+            if line.price_id in versions
+            and line.quantity > 0
+            and not line.is_proration
+            and not _prolongs(invoice, line, before)
+        ]
+        lines.sort(key=_rank, reverse=True)
+        if lines and lines[0].is_period:
+            prices[invoice.subscription_id] = lines[0].price_id
+        result.append((invoice, list(zip(_references(invoice, lines), lines, strict=True))))
+    return result
+
+
+def _prolongs(invoice: ProviderInvoice, line: InvoiceLine, before: str | None) -> bool:
+    """A trial that is prolonged is invoiced again, for nothing
+    (docs.stripe.com/billing/subscriptions/trials/free-trials)."""
+    is_free = line.is_period and line.amount_minor == 0
+    return is_free and invoice.billing_reason == CHANGE and line.price_id == before
+
+
+def _references(invoice: ProviderInvoice, lines: list[InvoiceLine]) -> list[str]:
+    others = [f"{invoice.provider_id}:{line.line_id}" for line in lines[1:]]
+    return [invoice.provider_id, *others] if lines else []
+
+
+def given_until(invoice: ProviderInvoice, line: InvoiceLine, ended_at: datetime | None) -> datetime:
+    """The end of the period that a line pays for. When it is paid after the period, or after the
+    subscription ended, it is given from then on: money is never taken for nothing."""
+    missed_from = min(line.period_end, ended_at or line.period_end)
+    if invoice.paid_at is None or invoice.paid_at <= missed_from or line.amount_minor <= 0:
+        return line.period_end
+    return max(line.period_end, invoice.paid_at + (line.period_end - line.period_start))
 
 
 def cost_minor(invoice: ProviderInvoice, line: InvoiceLine) -> int:

@@ -5,6 +5,8 @@ Source: https://docs.stripe.com/billing/subscriptions/change and the docstring o
 goes from free to paid, or a trial starts or ends.
 """
 
+from dataclasses import replace
+
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, invalid
@@ -29,6 +31,7 @@ from billing_app.stripe_sandbox.resources.subscription_items import (
     period_end,
     set_price,
     sold_price,
+    trial_lines,
     usage_lines,
 )
 from billing_app.stripe_sandbox.resources.subscriptions import refuse_unsupported
@@ -169,11 +172,15 @@ def _apply_items(
     intervals_before = _intervals(subscription)
     replaced = _plan_items(world, subscription, params)
     trialing = subscription["status"] == "trialing" and not ends_trial
+    free: list[invoicing.Line] = []
     if isinstance(params.get("trial_end"), int):
         _set_trial(world, subscription, params["trial_end"], moment)
         trialing = True
+        # A trial that is set or prolonged is invoiced at once, for nothing
+        # (docs.stripe.com/billing/subscriptions/trials/free-trials).
+        free = [replace(line, start=moment.now) for line in trial_lines(world, subscription)]
     if replaced is None and not requested and not ends_trial:
-        return [], False
+        return free, bool(free)
     after = replaced if replaced is not None else items_of(subscription)
     became_paid = not paid_before and any(_cost(item) for item in after)
     moved = _moved(intervals_before, after)
@@ -183,7 +190,7 @@ def _apply_items(
         for item in items_of(subscription):
             if item["id"] in changed or resets:
                 credit_unused(world, subscription, item, moment.prorated_at)
-    lines = _usage_to_bill(world, subscription, after, moment, resets=resets)
+    lines = free + _usage_to_bill(world, subscription, after, moment, resets=resets)
     _put_items(subscription, after, moment, trialing=trialing)
     if resets:
         return lines + _restart_cycle(world, subscription, moment), True
