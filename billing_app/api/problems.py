@@ -29,6 +29,8 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     provider.PaymentProviderUnavailableError: 502,
     provider.PaymentProviderFailedError: 502,
     provider.NotAtProviderError: 502,
+    provider.ProviderKeyConflictError: 409,
+    provider.ProviderNotAdoptedError: 503,
     SignatureError: 400,
 }
 _encoder: Final = msgspec.json.Encoder()

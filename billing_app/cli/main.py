@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from billing_app import __version__
 from billing_app.billing.errors import BillingError
-from billing_app.cli import accounts, keys, staff
+from billing_app.cli import accounts, adopting, keys, staff
 from billing_app.cli.running import look_after, now, out, resolve_database, run
 from billing_app.composition import Services
 from billing_app.db import migrations
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(staff.app, name="staff")
+app.command()(adopting.adopt)
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
@@ -109,6 +110,7 @@ def worker() -> None:
     """Run background jobs: webhooks, mail, top-ups, reconciliation, retention, checks."""
     url = resolve_database()
     migrations.require_current(url)
+    run(adopting.require_own_account)
     from billing_app.jobs.worker import run_worker
 
     run_worker(url)
@@ -240,6 +242,7 @@ def _prepare_to_serve(host: str, port: int, workers: int) -> None:
     if workers > 1:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="billing-"))
     run(prepare)
+    run(adopting.require_own_account)
     require_free(host, port)
 
 

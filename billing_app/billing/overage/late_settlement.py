@@ -23,6 +23,7 @@ from billing_app.billing.money import Money, cost_of_units_begun
 from billing_app.billing.overage.reports import CLOSED_AFTER, is_of_plan
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderUnavailableError,
@@ -51,6 +52,8 @@ class OverageSettlements:
 
     async def run(self, now: datetime) -> int:
         """Settle all closed plans; returns how many amounts were put on invoices."""
+        if not await may_write(self._provider, "overage_settlements"):
+            return 0
         async with self._database.reading() as session:
             plans = [plan for plan, _, _ in await session.exec(_unsettled(now).limit(MAX_PLANS))]
         settled = 0

@@ -43,11 +43,48 @@ class PaymentProviderFailedError(BillingError):
     title = "The payment provider refused the request"
 
 
+class ProviderKeyConflictError(PaymentProviderFailedError):
+    """The provider saw this key with another request, so this one was not carried out. It is the
+    matter of one account: the provider is up."""
+
+    code = "provider_key_conflict"
+    title = "The payment provider has another request under this key"
+
+
+class ProviderNotAdoptedError(BillingError):
+    """This database may not write to the provider's account. Nothing was sent.
+
+    `str()` is one line for the operator, who alone can mend it; `detail` is for everyone else.
+    `is_other_account`: the account or its mode differs from the database's; else it is a copy.
+    """
+
+    code = "provider_not_adopted"
+    title = "Payments are paused on this installation"
+
+    def __init__(self, advice: str, *, is_other_account: bool) -> None:
+        super().__init__(
+            "Payments are paused on this installation. Nothing was sent to the payment provider."
+        )
+        self.advice = advice
+        self.is_other_account = is_other_account
+
+    def __str__(self) -> str:
+        return self.advice
+
+
 class NotAtProviderError(BillingError):
     """The provider does not know the object."""
 
     code = "not_at_provider"
     title = "Not found at the payment provider"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccount:
+    """Whose key is used. `provider_id` None: the key may not read it. `is_live`: real money."""
+
+    provider_id: str | None
+    is_live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +231,12 @@ class ProviderSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OurCustomer:
-    """A customer with our metadata: the account that it was created for."""
+    """A customer with our metadata: the account that it was created for, and the mark of the
+    installation that created it ("" before there were marks)."""
 
     customer_id: str
     account_id: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +313,16 @@ class ProviderPaymentMethod:
 
 class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
-    NotAtProviderError."""
+    NotAtProviderError; what writes raises ProviderNotAdoptedError too."""
 
     async def close(self) -> None:
         """Close its connections; no call may follow."""
+        ...
+
+    async def account(self) -> ProviderAccount: ...
+
+    async def require_writable(self) -> None:
+        """Raises ProviderNotAdoptedError when nothing may be written to the account."""
         ...
 
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...

@@ -25,6 +25,7 @@ from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProvider,
@@ -158,6 +159,8 @@ class TopUps:
 
     async def run(self, now: datetime) -> int:
         """Resolve interrupted purchases, then buy where needed; returns how many were bought."""
+        if not await may_write(self._provider, "top_ups"):
+            return 0
         async with self._database.reading() as session:
             pending = await provider_requests.pending(session, top_ups=True)
         for row in pending[:PAGE_ACCOUNTS]:
@@ -197,6 +200,7 @@ class TopUps:
 
     async def buy(self, account_id: int, now: datetime) -> bool:
         """Buy a pack, unless that exceeds the cap or enough executions are left after all."""
+        await self._provider.require_writable()
         async with self._database.reading() as session:
             order = await session.get(TopUp, account_id)
             if order is None:

@@ -25,6 +25,8 @@ WHATS = (
     ("checkout", "Checkouts"),
     ("intent", "Our request"),
     ("event", "Events"),
+    ("overage", "Overage"),
+    ("installation", "This installation"),
 )
 
 
