@@ -91,6 +91,7 @@ def serve(
     from billing_app import serving
 
     _prepare_to_serve(host, port, workers)
+    run(adopting.require_own_account)
     serving.serve(host, port, workers)
 
 
@@ -102,6 +103,7 @@ def api(
     from billing_app import serving
 
     _prepare_to_serve(host, port, workers)
+    run(adopting.require_own_account)
     serving.serve_api(host, port, workers)
 
 
@@ -242,7 +244,6 @@ def _prepare_to_serve(host: str, port: int, workers: int) -> None:
     if workers > 1:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="billing-"))
     run(prepare)
-    run(adopting.require_own_account)
     require_free(host, port)
 
 

@@ -141,9 +141,10 @@ async def may_write(provider: PaymentProvider, job: str) -> bool:
 
 
 async def own_marks(session: AsyncSession) -> frozenset[str]:
-    """The marks of what this database, or one that it was copied from, created at the provider."""
+    """The marks of what this database, or one that it was copied from, created at the provider;
+    with "", since what has no mark is older than marks."""
     identity = await session.get(ProviderIdentity, 1)
-    return frozenset([identity.mark, *identity.earlier_marks] if identity else [""])
+    return frozenset(["", identity.mark, *identity.earlier_marks] if identity else [""])
 
 
 def is_copy(identity: ProviderIdentity, place: Place) -> bool:
