@@ -455,23 +455,37 @@ async def test_move_bills_no_overage_again(harness: BillingHarness, other_sandbo
     harness.sandbox = first
 
 
-def test_start_does_not_wait_for_stripe(own_database_url: str) -> None:
-    gone = f"http://127.0.0.1:{free_port()}"
-    keys = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": gone}
+def start_check(database_url: str, stripe: str) -> "subprocess.CompletedProcess[str]":
+    """What `serve`, `api` and `worker` do before they start."""
     code = (
         "from billing_app.cli.running import run;"
         "from billing_app.cli.adopting import require_own_account;"
         "run(require_own_account)"
     )
-    done = subprocess.run(
+    keys = {"STRIPE_SECRET_KEY": KEY, "STRIPE_API_BASE": stripe}
+    return subprocess.run(
         [sys.executable, "-c", code],
-        env=server_environment(own_database_url, **keys),
+        env=server_environment(database_url, **keys),
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+def test_start_does_not_wait_for_stripe(own_database_url: str) -> None:
+    done = start_check(own_database_url, f"http://127.0.0.1:{free_port()}")
     assert done.returncode == 0, done.stderr
+
+
+async def test_copy_starts_and_says_that_it_does_not_write(
+    low: BillingHarness, copies: Copies
+) -> None:
+    copy = await copies.of(low)
+    done = start_check(copy.url, low.sandbox.url)
+    assert done.returncode == 0
+    (line,) = done.stderr.strip().splitlines()
+    assert ONE_LINE in line
 
 
 async def test_first_write_asks_stripe_that_was_down(harness: BillingHarness) -> None:
