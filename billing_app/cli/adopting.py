@@ -11,6 +11,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.subscriptions.adoption import Adoption, Detached
 from billing_app.billing.subscriptions.adoption import adopt as adopt_database
+from billing_app.billing.subscriptions.provider import ProviderNotAdoptedError
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
 from billing_app.settings import SettingsError
@@ -22,18 +23,20 @@ log = structlog.get_logger(__name__)
 
 
 async def require_own_account(services: Services) -> None:
-    """Raise ProviderNotAdoptedError when the key is of another Stripe account or mode than the
-    database's. A copy starts, and says that it does not write."""
+    """Record the Stripe account of a new database. Raises ProviderNotAdoptedError when the key is
+    of another account or mode. A copy starts, and says that it does not write."""
     if services.settings.stripe_secret_key is None:
         return
     try:
         async with asyncio.timeout(START_SECONDS):
             await services.installation.require_account()
+            await services.installation.permit()
     except TimeoutError:
         log.warning("stripe_account_not_checked", error="TimeoutError")
-    except BillingError as error:
-        if error.code == "provider_not_adopted":
+    except ProviderNotAdoptedError as error:
+        if error.is_other_account:
             raise
+    except BillingError as error:
         log.warning("stripe_account_not_checked", error=error.code)
     if advice := await services.installation.advice():
         print(advice, file=sys.stderr)
@@ -93,6 +96,6 @@ def _describe_detached(detached: Detached, *, is_dry: bool) -> list[str]:
         (detached.overage_plans, "plans that allowed overage"),
     )
     return [
-        *(f"{verb}: {count} {what}" for count, what in counts if count),
+        *(f"{verb} {what}: {count:,}" for count, what in counts if count),
         "The old account keeps charging its subscriptions until they are cancelled there.",
     ]

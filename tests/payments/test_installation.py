@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from psycopg import sql
 
 from billing_app.billing.errors import BillingError
@@ -412,7 +414,7 @@ async def test_database_moves_to_another_account(
     wanted = ("adopt", "--new-stripe-account")
     dry = command(low, other_sandbox, *wanted, "--dry-run")
     assert dry.returncode == 0, dry.stderr
-    assert "Would detach: 1 customers" in dry.stdout
+    assert "Would detach customers and their cards: 1\n" in dry.stdout
     assert low.rows("SELECT count(*) FROM provider_customers") == [(1,)]
     done = command(low, other_sandbox, *wanted)
     assert done.returncode == 0, done.stderr
@@ -471,6 +473,13 @@ def start_check(database_url: str, stripe: str) -> "subprocess.CompletedProcess[
         timeout=30,
         check=False,
     )
+
+
+def test_start_records_the_account(sandbox: Sandbox, own_database_url: str) -> None:
+    assert start_check(own_database_url, sandbox.url).returncode == 0
+    with psycopg.connect(own_database_url) as connection:
+        rows = connection.execute("SELECT provider_account_id FROM provider_identity").fetchall()
+    assert rows == [(sandbox.client().v1.accounts.retrieve_current().id,)]
 
 
 def test_start_does_not_wait_for_stripe(own_database_url: str) -> None:
@@ -584,6 +593,36 @@ async def place_of(url: str) -> Place:
         found = await read_place(session)
     await database.dispose()
     return found
+
+
+PARTS = st.one_of(st.none(), st.integers(1, 3))
+PLACES = st.tuples(PARTS, PARTS, st.integers(1, 3))
+MARKS = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=16, max_size=16)
+
+
+@given(
+    then=st.tuples(PARTS, PARTS, st.integers(1, 3)), now=st.tuples(PARTS, PARTS, st.integers(1, 3))
+)
+def test_copy_is_told_by_what_both_know(
+    then: tuple[int | None, int | None, int], now: tuple[int | None, int | None, int]
+) -> None:
+    identity = ProviderIdentity(  # pyright: ignore[reportCallIssue]
+        is_live=False, mark="m", system_identifier=then[0], timeline=then[1], database_oid=then[2]
+    )
+    both = [(a, b) for a, b in zip(then, now, strict=True) if a is not None and b is not None]
+    assert is_copy(identity, Place(*now)) is (len({a for a, b in both if a != b}) > 0)
+
+
+@given(
+    marks=st.lists(MARKS, min_size=2, max_size=2, unique=True),
+    keys=st.lists(st.text(), min_size=2, max_size=2),
+)
+def test_installations_never_share_a_key(marks: list[str], keys: list[str]) -> None:
+    first, second = (
+        marked({"Idempotency-Key": key}, mark)["Idempotency-Key"]
+        for key, mark in zip(keys, marks, strict=True)
+    )
+    assert first != second
 
 
 def test_mark_leads_the_key_once() -> None:
