@@ -11,7 +11,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.subscriptions.adoption import Adoption, Detached
 from billing_app.billing.subscriptions.adoption import adopt as adopt_database
-from billing_app.billing.subscriptions.provider import ProviderNotAdoptedError
+from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
 from billing_app.settings import SettingsError

@@ -20,13 +20,12 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.overage.stuck import stuck_overage
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customers import keep_customer
-from billing_app.billing.subscriptions.installation import own_marks
+from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
 from billing_app.billing.subscriptions.provider import (
     NotAtProviderError,
     PaymentProvider,
     PaymentProviderUnavailableError,
     ProviderEvent,
-    ProviderNotAdoptedError,
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database

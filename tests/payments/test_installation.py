@@ -20,10 +20,14 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.subscriptions.adoption import SameProviderAccountError, adopt
-from billing_app.billing.subscriptions.installation import Place, is_copy, read_place
+from billing_app.billing.subscriptions.installation import (
+    Place,
+    ProviderNotAdoptedError,
+    is_copy,
+    read_place,
+)
 from billing_app.billing.subscriptions.provider import (
     ProviderKeyConflictError,
-    ProviderNotAdoptedError,
 )
 from billing_app.composition import Services, build_services
 from billing_app.db.engine import Database

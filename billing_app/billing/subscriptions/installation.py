@@ -19,11 +19,11 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderUnavailableError,
     ProviderAccount,
-    ProviderNotAdoptedError,
 )
 from billing_app.db.engine import Database
 from billing_app.db.tables import OfferPrice, ProviderCustomer, ProviderIdentity
@@ -40,6 +40,27 @@ SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint
 NOT_TOLD: Final = ("42", "0A", "55")
 
 log = structlog.get_logger(__name__)
+
+
+class ProviderNotAdoptedError(BillingError):
+    """This database may not write to the provider's account. Nothing was sent.
+
+    `str()` is one line for the operator, who alone can mend it; `detail` is for everyone else.
+    `is_other_account`: the account or its mode differs from the database's; else it is a copy.
+    """
+
+    code = "provider_not_adopted"
+    title = "Payments are paused on this installation"
+
+    def __init__(self, advice: str, *, is_other_account: bool) -> None:
+        super().__init__(
+            "Payments are paused on this installation. Nothing was sent to the payment provider."
+        )
+        self.advice = advice
+        self.is_other_account = is_other_account
+
+    def __str__(self) -> str:
+        return self.advice
 
 
 @dataclass(frozen=True, slots=True)

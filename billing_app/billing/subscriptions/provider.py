@@ -51,27 +51,6 @@ class ProviderKeyConflictError(PaymentProviderFailedError):
     title = "The payment provider has another request under this key"
 
 
-class ProviderNotAdoptedError(BillingError):
-    """This database may not write to the provider's account. Nothing was sent.
-
-    `str()` is one line for the operator, who alone can mend it; `detail` is for everyone else.
-    `is_other_account`: the account or its mode differs from the database's; else it is a copy.
-    """
-
-    code = "provider_not_adopted"
-    title = "Payments are paused on this installation"
-
-    def __init__(self, advice: str, *, is_other_account: bool) -> None:
-        super().__init__(
-            "Payments are paused on this installation. Nothing was sent to the payment provider."
-        )
-        self.advice = advice
-        self.is_other_account = is_other_account
-
-    def __str__(self) -> str:
-        return self.advice
-
-
 class NotAtProviderError(BillingError):
     """The provider does not know the object."""
 
