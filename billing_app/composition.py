@@ -15,6 +15,7 @@ from billing_app.billing.staff.customers.disputes import Disputes
 from billing_app.billing.staff.operations.provider_links import ProviderLinks
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.staff.repairs.repair import RepairServices
+from billing_app.billing.subscriptions.installation import Installation
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.subscriptions.top_up_watch import TopUpWatch
@@ -39,6 +40,7 @@ class Services:
     attempts: AttemptLimits
     mailer: Mailer | None
     provider: PaymentProvider
+    installation: Installation
     subscriptions: Subscriptions
     repairs: RepairServices
     links: ProviderLinks
@@ -57,7 +59,7 @@ class Services:
 def build_services(settings: Settings, url: str) -> Services:
     logs.configure()
     database = Database(url)
-    provider = _provider(settings)
+    provider, installation = _provider(settings, database)
     terms = TrialTerms(
         public_organization_id=settings.public_org_id,
         executions=settings.trial_plan_executions,
@@ -86,6 +88,7 @@ def build_services(settings: Settings, url: str) -> Services:
         attempts=AttemptLimits(settings.reflex_redis_url),
         mailer=_mailer(settings),
         provider=provider,
+        installation=installation,
         subscriptions=subscriptions,
         repairs=RepairServices(database, executions, provider, subscriptions.provider_requests),
         links=links,
@@ -96,15 +99,20 @@ def build_services(settings: Settings, url: str) -> Services:
     )
 
 
-def _provider(settings: Settings) -> PaymentProvider:
+def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, Installation]:
     """Stripe, or a stand-in without a key: then everything but payments works."""
     if settings.stripe_secret_key is None:
         from billing_app.payments.unconfigured import NoProvider
 
-        return NoProvider()
+        nobody = NoProvider()
+        return nobody, Installation(database, nobody.account)
     from billing_app.payments.gateway import StripeGateway
 
-    return StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
+    key = settings.stripe_secret_key.get_secret_value()
+    gateway = StripeGateway(key, settings.stripe_api_base)
+    installation = Installation(database, gateway.account)
+    gateway.ask_before_writing(installation.permit)
+    return gateway, installation
 
 
 def _mailer(settings: Settings) -> Mailer | None:

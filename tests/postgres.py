@@ -51,6 +51,15 @@ class OwnServer:
         """Break off every connection, as an administrator does who is in a hurry."""
         self._control("stop", "-m", "fast")
 
+    def recover_from_backup(self) -> None:
+        """Have the next start end as a point-in-time recovery does."""
+        with (self._data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("restore_command = 'false'\n")
+        signal_file = self._data / "recovery.signal"
+        signal_file.touch()
+        if self._system_user is not None:
+            self._give_to(self._system_user, signal_file)
+
     def kill(self) -> None:
         """As when the machine loses power."""
         for process in self._processes():

@@ -9,6 +9,7 @@ from billing_app.billing import errors
 from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.subscriptions import provider
+from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
 from billing_app.payments.signatures import SignatureError
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -29,6 +30,8 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     provider.PaymentProviderUnavailableError: 502,
     provider.PaymentProviderFailedError: 502,
     provider.NotAtProviderError: 502,
+    provider.ProviderKeyConflictError: 409,
+    ProviderNotAdoptedError: 503,
     SignatureError: 400,
 }
 _encoder: Final = msgspec.json.Encoder()

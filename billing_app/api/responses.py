@@ -13,7 +13,7 @@ DESCRIPTIONS: Final = {
     415: "The request body is not JSON in UTF-8",
     422: "Invalid input",
     502: "Stripe did not respond, or refused the request",
-    503: "Cannot decide right now; retry with the same key",
+    503: "Cannot decide right now, retry with the same key; or payments are paused",
 }
 PROBLEM_TYPE: Final = "application/problem+json"
 

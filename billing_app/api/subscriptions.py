@@ -128,7 +128,7 @@ async def resume(
     return await services.subscriptions.resume(actor, subscription_id, now=now)
 
 
-@router.post("/portal-sessions", responses=problems(502))
+@router.post("/portal-sessions", responses=problems(409, 502))
 async def open_portal(
     body: OpenPortal, services: ServicesNow, actor: ActorNow, now: Now
 ) -> dict[str, str]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from billing_app import __version__
 from billing_app.billing.errors import BillingError
-from billing_app.cli import accounts, keys, staff
+from billing_app.cli import accounts, adopting, keys, staff
 from billing_app.cli.running import look_after, now, out, resolve_database, run
 from billing_app.composition import Services
 from billing_app.db import migrations
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(staff.app, name="staff")
+app.command()(adopting.adopt)
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
@@ -90,6 +91,7 @@ def serve(
     from billing_app import serving
 
     _prepare_to_serve(host, port, workers)
+    run(adopting.require_own_account)
     serving.serve(host, port, workers)
 
 
@@ -101,6 +103,7 @@ def api(
     from billing_app import serving
 
     _prepare_to_serve(host, port, workers)
+    run(adopting.require_own_account)
     serving.serve_api(host, port, workers)
 
 
@@ -109,6 +112,7 @@ def worker() -> None:
     """Run background jobs: webhooks, mail, top-ups, reconciliation, retention, checks."""
     url = resolve_database()
     migrations.require_current(url)
+    run(adopting.require_own_account)
     from billing_app.jobs.worker import run_worker
 
     run_worker(url)

@@ -1,12 +1,14 @@
-"""Calls to Stripe: time-outs, retries, and Stripe's errors as billing's.
+"""Calls to Stripe: leave to write, time-outs, retries, and Stripe's errors as billing's.
 
-The SDK retries connection failures and 5xx with the same key; 429 is retried here
-(docs.stripe.com/rate-limits).
+Every call that may write passes `_Connection`, so none can go without leave or without the
+installation's mark in its idempotency key. The SDK retries connection failures and 5xx with the
+same key; 429 is retried here (docs.stripe.com/rate-limits).
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import stripe
@@ -17,6 +19,8 @@ from billing_app.billing.subscriptions.provider import (
     NotAtProviderError,
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
+    ProviderAccount,
+    ProviderKeyConflictError,
 )
 from billing_app.payments import declines
 
@@ -29,9 +33,37 @@ RATE_LIMIT_WAIT_SECONDS: Final = 0.4
 KEY_IN_USE: Final = "idempotency_key_in_use"
 PAGE_SIZE: Final = 100
 MAX_LISTED: Final = 10_000
+LIVE_KEY: Final = re.compile(r"[a-z]+(_org)?_live_")
+KEY_HEADER: Final = "Idempotency-Key"
+# A POST that changes nothing.
+PREVIEW: Final = "/v1/invoices/create_preview"
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
+
+
+Permit = Callable[[], Awaitable[str]]
+"""Gives the installation's mark ("" in older ones), or raises ProviderNotAdoptedError."""
+
+
+class _Connection(stripe.HTTPXClient):
+    """Asks for leave before each request that may write."""
+
+    permit: Permit | None = None
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        if self.permit is not None and method != "get" and not url.endswith(PREVIEW):
+            headers = marked(headers, await self.permit())
+        return await super().request_async(method, url, headers, post_data)  # pyright: ignore[reportUnknownMemberType]
+
+
+def marked(headers: Mapping[str, str], mark: str) -> Mapping[str, str]:
+    """With the mark in front of the idempotency key, so that copies never share one."""
+    if not mark or KEY_HEADER not in headers:
+        return headers
+    return {**headers, KEY_HEADER: f"{mark}:{headers[KEY_HEADER]}"}
 
 
 class StripeCalls:
@@ -39,7 +71,8 @@ class StripeCalls:
 
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:
         """`api_base`: the address of the sandbox, when it is used instead of Stripe."""
-        self._http = stripe.HTTPXClient(timeout=TIMEOUT_SECONDS)
+        self._http = _Connection(timeout=TIMEOUT_SECONDS)
+        self._is_live = LIVE_KEY.match(secret_key) is not None
         self.client = StripeClient(
             secret_key,
             base_addresses={"api": api_base} if api_base else None,
@@ -50,6 +83,28 @@ class StripeCalls:
     async def close(self) -> None:
         """Close the connections to Stripe."""
         await self._http.close_async()
+
+    def ask_before_writing(self, permit: Permit) -> None:
+        self._http.permit = permit
+
+    async def require_writable(self) -> None:
+        """Raises ProviderNotAdoptedError when nothing may be written to the account."""
+        await self.mark()
+
+    async def mark(self) -> str:
+        """What the objects that this installation creates carry; "" in older installations."""
+        return await self._http.permit() if self._http.permit is not None else ""
+
+    async def account(self) -> ProviderAccount:
+        """A restricted key may not be allowed to read the account's id
+        (docs.stripe.com/keys/restricted-api-keys)."""
+        try:
+            account = await send(self.client.v1.accounts.retrieve_current_async)
+        except PaymentProviderFailedError as error:
+            if error.extensions["reason"] != stripe.PermissionError.__name__:
+                raise
+            return ProviderAccount(None, self._is_live)
+        return ProviderAccount(account.id, self._is_live)
 
 
 async def send(call: Callable[[], Awaitable[Result]]) -> Result:
@@ -69,7 +124,8 @@ async def _send(call: Callable[[], Awaitable[Result]]) -> Result:
             return await call()
         except (stripe.RateLimitError, stripe.IdempotencyError) as error:
             if isinstance(error, stripe.IdempotencyError) and error.code != KEY_IN_USE:
-                raise _unavailable(error) from None
+                log.warning("stripe_key_conflict", request_id=error.request_id)
+                raise ProviderKeyConflictError(reason="idempotency_conflict") from None
             wait_seconds = RATE_LIMIT_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(wait_seconds)
         except stripe.CardError as error:

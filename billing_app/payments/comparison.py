@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlmodel import select
@@ -25,7 +26,7 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.billing.subscriptions.sold_lines import sold_item, sold_lines
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus
-from billing_app.db.tables import Invoice, Plan, Subscription
+from billing_app.db.tables import Invoice, Plan, ProviderIdentity, Subscription
 
 NOTHING: Final = "missing"
 
@@ -44,12 +45,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """What we have for an account, by the provider's ids."""
+    """What we have for an account, by the provider's ids. What is older than
+    `account_since`, the provider does not know."""
 
     subscriptions: dict[str, Subscription]
     invoices: dict[str, Invoice]
     plans: dict[str | None, Plan]
     live: Subscription | None
+    account_since: datetime | None
 
 
 async def compare(
@@ -70,11 +73,13 @@ async def compare(
 async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
     held = select(Subscription).where(Subscription.account_id == account_id)
     billed = select(Invoice).where(Invoice.account_id == account_id)
+    identity = await session.get(ProviderIdentity, 1)
     return _Ours(
         {row.provider_id: row for row in (await session.exec(held)).all()},
         {row.provider_id: row for row in (await session.exec(billed)).all()},
         {plan.source_reference: plan for plan in await plans_of(session, account_id)},
         await live_subscription(session, account_id),
+        identity.account_since if identity else None,
     )
 
 
@@ -140,7 +145,9 @@ def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Di
     invoices = [
         Difference(account, "invoice", row.provider_id, NOTHING, row.status)
         for row in ours.invoices.values()
-        if row.provider_id not in theirs and row.status != InvoiceStatus.DRAFT
+        if row.provider_id not in theirs
+        and row.status != InvoiceStatus.DRAFT
+        and not (ours.account_since and row.synced_at < ours.account_since)
     ]
     return subscriptions + invoices
 

@@ -26,7 +26,10 @@ class Customers(StripeCalls):
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str:
-        body: dict[str, Any] = {"name": name, "metadata": {translate.ACCOUNT_METADATA: account_id}}
+        marks = {translate.ACCOUNT_METADATA: account_id}
+        if mark := await self.mark():
+            marks[translate.INSTALLATION_METADATA] = mark
+        body: dict[str, Any] = {"name": name, "metadata": marks}
         if email:
             body["email"] = email
         made = await send(

@@ -19,9 +19,10 @@ class Meters(StripeCalls):
         self, *, customer_id: str, executions: int, identifier: str, at: datetime
     ) -> None:
         """Add to the meter, or subtract. An identifier that Stripe has already seen counts once."""
+        mark = await self.mark()
         body: dict[str, Any] = {
             "event_name": METER_EVENT,
-            "identifier": identifier,
+            "identifier": f"{mark}:{identifier}" if mark else identifier,
             "timestamp": int(at.timestamp()),
             "payload": {"stripe_customer_id": customer_id, "value": str(executions)},
         }

@@ -2,8 +2,10 @@
 
 Missed events are stored first, so that none is lost if the run is interrupted. Then each of our
 customers is compared: subscriptions, invoices and the plans they pay for. Then follow checkouts
-that are still open here, provider requests without a known result, and customers at the provider
-that have our metadata but are unknown here.
+that are still open here, provider requests without a known result, overage that was not taken, and
+customers at the provider that have our metadata but are unknown here.
+
+A database that may not write to the provider is brought in line as well; its requests wait.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -15,8 +17,10 @@ from sqlmodel import col, select
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
+from billing_app.billing.overage.stuck import stuck_overage
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customers import keep_customer
+from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
 from billing_app.billing.subscriptions.provider import (
     NotAtProviderError,
     PaymentProvider,
@@ -25,7 +29,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import CheckoutStatus, ProviderRequestState
+from billing_app.db.enums import CheckoutStatus, ProviderRequestState, ReportState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -43,6 +47,7 @@ BLOCK_ROWS: Final = 200
 KEPT_EVENTS: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=10)
 KEPT_DIFFERENCES: Final = 1_000
+OVERAGE_STUCK: Final = timedelta(hours=2)
 
 
 async def reconcile(
@@ -54,12 +59,15 @@ async def reconcile(
     dry_run: bool,
 ) -> list[Difference]:
     """All differences, repaired where that is safe unless `dry_run`. Raises what the provider
-    raises."""
+    raises, and ProviderNotAdoptedError on another account."""
     run = _Run(database, provider, subscriptions, now, dry_run)
+    is_adopted = await run.installation()
     missed = await run.events()
     await run.customers()
     await run.checkouts()
-    await run.provider_requests()
+    if is_adopted:
+        await run.provider_requests()
+    await run.overage()
     await run.unknown_customers()
     if not dry_run:
         await webhooks.process_missed(database, subscriptions.syncing, missed, now)
@@ -75,6 +83,17 @@ class _Run:
     now: datetime
     dry_run: bool
     differences: list[Difference] = field(default_factory=list[Difference])
+
+    async def installation(self) -> bool:
+        """Whether this database may write to the provider."""
+        try:
+            await self.provider.require_writable()
+        except ProviderNotAdoptedError as error:
+            if error.is_other_account:
+                raise
+            self._note("", "installation", "", "not adopted", error.advice, healed=False)
+            return False
+        return True
 
     async def events(self) -> list[ProviderEvent]:
         """Store the events that never arrived, oldest first."""
@@ -121,9 +140,19 @@ class _Run:
         for row in rows:
             await self._provider_request(row, customers[row.account_id])
 
+    async def overage(self) -> None:
+        """Reports and settlements that the provider has not taken for hours; the log says why."""
+        for account_id, key in await stuck_overage(self.database, self.now - OVERAGE_STUCK):
+            self._note(account_id, "overage", key, NOTHING, ReportState.PENDING, healed=False)
+
     async def unknown_customers(self) -> None:
-        """A customer with our metadata that is unknown here was created just before a crash."""
+        """A customer with our metadata that is unknown here was created just before a crash.
+        Those of other installations on the same account are left alone."""
+        async with self.database.reading() as session:
+            marks = await own_marks(session)
         for theirs in await self.provider.our_customers():
+            if theirs.mark not in marks:
+                continue
             number = ids.decode_account(theirs.account_id)
             async with self.database.reading() as session:
                 account = await session.get(Account, number) if number is not None else None

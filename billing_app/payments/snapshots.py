@@ -49,7 +49,11 @@ class Snapshots(StripeCalls):
     async def our_customers(self) -> list[OurCustomer]:
         rows = await all_rows(lambda: self.client.v1.customers.list_async({"limit": PAGE_SIZE}))
         return [
-            OurCustomer(row.id, translate.metadata(row)[translate.ACCOUNT_METADATA])
+            OurCustomer(
+                row.id,
+                translate.metadata(row)[translate.ACCOUNT_METADATA],
+                translate.metadata(row).get(translate.INSTALLATION_METADATA, ""),
+            )
             for row in rows
             if translate.ACCOUNT_METADATA in translate.metadata(row)
         ]

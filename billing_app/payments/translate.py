@@ -26,6 +26,7 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
 ACCOUNT_METADATA: Final = "billing_account"
+INSTALLATION_METADATA: Final = "billing_installation"
 WRITE_METADATA: Final = "billing_write"
 OVERAGE_METADATA: Final = "billing_overage_of_plan"
 # What a line of an invoice comes from (docs.stripe.com/api/invoice-line-item/object).

@@ -17,6 +17,14 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "Stripe rejected the request",
         "Nothing was charged. If this keeps happening, contact support.",
     ),
+    "provider_key_conflict": (
+        "Stripe rejected the request",
+        "This request was not carried out. If this keeps happening, contact support.",
+    ),
+    "provider_not_adopted": (
+        "Payments are paused",
+        "Nothing was changed and nothing was charged. Your executions continue.",
+    ),
     "same_offer": ("You are already on this plan", "There is nothing to change."),
     "change_loses_value": (
         "The credit for your current plan exceeds the new price",

@@ -40,6 +40,7 @@ class Sandbox:
         self._data = DataFile(data_path, self.world, self.api.keys) if data_path else None
         if self._data:
             self._data.load()
+            self._data.save()  # so that a new account keeps its id, however this process ends
         self._written = asyncio.Event()
         self.world.store.on_write = self._written.set
 

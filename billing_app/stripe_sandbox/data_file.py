@@ -40,6 +40,7 @@ class DataFile:
     def _text(self) -> str:
         world = self._world
         parts = {
+            "account_id": json.dumps(world.account_id),
             "objects": f"[{', '.join(self._object_texts())}]",
             "settings": json.dumps(asdict(world.settings)),
             "skipped_seconds": json.dumps(world.skipped_seconds),

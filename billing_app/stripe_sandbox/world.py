@@ -39,6 +39,10 @@ class Settings:
     account_name: str = "Stripe sandbox"
 
 
+def new_account_id() -> str:
+    return f"acct_{secrets.token_hex(8)}"
+
+
 @dataclass
 class RequestContext:
     """The API request that causes events; empty when the passing of time causes them."""
@@ -52,6 +56,7 @@ class World:
     """Everything that one sandbox holds and what its handlers need to act on it."""
 
     base_url: str
+    account_id: str = field(default_factory=new_account_id)
     store: Store = field(default_factory=Store)
     settings: Settings = field(default_factory=Settings)
     context: RequestContext = field(default_factory=RequestContext)
@@ -125,7 +130,7 @@ class World:
         self.store.on_write()
 
     def reset(self) -> None:
-        """Forgets everything: objects, settings, violations, time."""
+        """Forgets everything but whose account it is: objects, settings, violations, time."""
         self.store.load([])
         self.checked_copies.clear()
         self.violations.clear()
@@ -133,6 +138,7 @@ class World:
         self.note_change()
 
     def load(self, saved: Json) -> None:
+        self.account_id = saved.get("account_id", self.account_id)
         self.store.load(saved["objects"])
         self.settings = Settings(**saved["settings"])
         self.skipped_seconds = saved["skipped_seconds"]

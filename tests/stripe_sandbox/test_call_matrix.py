@@ -333,5 +333,11 @@ def test_live_keys_are_refused_and_recorded(sandbox: Sandbox) -> None:
     assert sandbox.take_violations()[0]["problem"] == "a live key was sent"
 
 
+def test_account_of_the_key(client: StripeClient) -> None:
+    account = client.v1.accounts.retrieve_current()
+    assert account.id.startswith("acct_")
+    assert client.v1.accounts.retrieve_current().id == account.id
+
+
 def test_all_routes_are_registered() -> None:
     assert len(ROUTES) > 110

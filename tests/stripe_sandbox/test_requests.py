@@ -188,6 +188,17 @@ def test_foreign_host_names_are_refused(sandbox: Sandbox) -> None:
     assert response.status_code == 400
 
 
+def test_account_survives_a_kill_before_the_first_write(tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "stripe.json"
+    ids: set[str] = set()
+    for _ in range(2):
+        running = SandboxProcess(port, "--data", str(file))
+        ids.add(running.client().v1.accounts.retrieve_current().id)
+        running.process.kill()
+        running.process.wait()
+    assert len(ids) == 1
+
+
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     port, file = free_port(), tmp_path / "stripe.json"
     first = SandboxProcess(port, "--data", str(file))
@@ -195,11 +206,13 @@ def test_state_survives_a_restart(tmp_path: Path) -> None:
     who = customer(first.client())
     made = subscribe(first.client(), who, price(first.client(), 1000).id)
     kept = first.client().v1.customers.create({"email": "kept@x.co"}, options)
+    account = first.client().v1.accounts.retrieve_current().id
     first.stop()
     second = SandboxProcess(port, "--data", str(file))
     try:
         client = second.client()
         assert client.v1.subscriptions.retrieve(made.id).status == "active"
+        assert client.v1.accounts.retrieve_current().id == account
         assert client.v1.customers.create({"email": "kept@x.co"}, options).id == kept.id
         assert second.take_violations() == []
     finally:

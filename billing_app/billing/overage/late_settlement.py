@@ -22,6 +22,7 @@ from billing_app.billing.overage.reports import CLOSED_AFTER, is_of_plan
 from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource, ReportState
@@ -48,6 +49,8 @@ class OverageSettlements:
 
         Raises what `run_each` raises.
         """
+        if not await may_write(self._provider, "overage_settlements"):
+            return 0
         async with self._database.reading() as session:
             plans = [plan for plan, _, _ in await session.exec(_unsettled(now).limit(MAX_PLANS))]
         return await run_each(

@@ -20,6 +20,7 @@ from sqlmodel.sql.expression import Select
 from billing_app.billing import ids
 from billing_app.billing.overage.stamps import MINUTE, Period, minute_of, stamp
 from billing_app.billing.subscriptions.account_runs import run_each
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, ReportState
@@ -53,6 +54,8 @@ class OverageReports:
 
         An account whose report fails waits for the next run. Raises what `run_each` raises.
         """
+        if not await may_write(self._provider, "overage_reports"):
+            return 0
         pending = select(MeterReport.account_id).where(MeterReport.state == ReportState.PENDING)
         unreported = _unreported(now, (now - OLDEST).date()).with_only_columns(col(Plan.account_id))
         accounts = pending.union(unreported).order_by("account_id").limit(MAX_ACCOUNTS)

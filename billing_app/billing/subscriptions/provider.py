@@ -43,11 +43,27 @@ class PaymentProviderFailedError(BillingError):
     title = "The payment provider refused the request"
 
 
+class ProviderKeyConflictError(PaymentProviderFailedError):
+    """The provider saw this key with another request, so this one was not carried out. It is the
+    matter of one account: the provider is up."""
+
+    code = "provider_key_conflict"
+    title = "The payment provider has another request under this key"
+
+
 class NotAtProviderError(BillingError):
     """The provider does not know the object."""
 
     code = "not_at_provider"
     title = "Not found at the payment provider"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccount:
+    """Whose key is used. `provider_id` None: the key may not read it. `is_live`: real money."""
+
+    provider_id: str | None
+    is_live: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +233,12 @@ class ProviderSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OurCustomer:
-    """A customer with our metadata: the account that it was created for."""
+    """A customer with our metadata: the account that it was created for, and the mark of the
+    installation that created it ("" before there were marks)."""
 
     customer_id: str
     account_id: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +317,16 @@ class ProviderPaymentMethod:
 
 class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
-    NotAtProviderError."""
+    NotAtProviderError; what writes raises ProviderNotAdoptedError too."""
 
     async def close(self) -> None:
         """Close its connections; no call may follow."""
+        ...
+
+    async def account(self) -> ProviderAccount: ...
+
+    async def require_writable(self) -> None:
+        """Raises ProviderNotAdoptedError when nothing may be written to the account."""
         ...
 
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...

@@ -81,6 +81,7 @@ class ProviderRequests:
         `decide` computes the parameters with the account locked; it may refuse. A pending request
         for the same thing is resumed with its own key and parameters.
         """
+        await self._provider.require_writable()
         row = await self._intend(account_id, wanted, decide, now)
         await self._send(row, customer_id, now)
 
@@ -100,6 +101,7 @@ class ProviderRequests:
             rows = await provider_requests.pending(session, account_id)
         if not rows:
             return False
+        await self._provider.require_writable()
         snapshot = await self._syncing.customer(customer_id, now)
         is_there = False
         for row in rows:
@@ -118,6 +120,7 @@ class ProviderRequests:
     ) -> ProviderRequestState:
         """The result of a request whose sender is gone. Unless it takes money, it is sent again
         under its key."""
+        await self._provider.require_writable()
         snapshot = await self._syncing.customer(customer_id, now)
         if provider_requests.is_done(row, snapshot):
             return await self._finish(row, now)

@@ -149,6 +149,7 @@ class Subscriptions:
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
             offer = await find_offer(session, offer_code)
+        await self._provider.require_writable()
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = RequestTarget(Operation.SUBSCRIBE, str(offer.version_id))
         if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):

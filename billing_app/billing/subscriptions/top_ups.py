@@ -26,6 +26,7 @@ from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProvider,
@@ -162,6 +163,8 @@ class TopUps:
 
         Raises what `run_each` raises.
         """
+        if not await may_write(self._provider, "top_ups"):
+            return 0
         async with self._database.reading() as session:
             pending = await provider_requests.pending(session, top_ups=True)
         try:
@@ -208,6 +211,7 @@ class TopUps:
 
     async def buy(self, account_id: int, now: datetime) -> bool:
         """Buy a pack, unless that exceeds the cap or enough executions are left after all."""
+        await self._provider.require_writable()
         async with self._database.reading() as session:
             order = await session.get(TopUp, account_id)
             if order is None:

@@ -19,6 +19,35 @@ from billing_app.db.enums import (
 LIVE_STATUSES = "('trialing', 'active', 'past_due', 'unpaid', 'incomplete', 'paused')"
 
 
+class ProviderIdentity(SQLModel, table=True):
+    """Which account of the provider this database belongs to, and where the database was when it
+    was last allowed to write there; one row, written at first use.
+
+    `mark` is in the metadata of what it creates there and in its idempotency keys; "" in
+    databases that are older than marks. `earlier_marks` are those of the databases it was copied
+    from. A part of the place is None where the database's role may not read it. `account_since`:
+    when it moved there from another account; None: it never did.
+    """
+
+    __tablename__ = "provider_identity"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    provider_account_id: str | None = Field(default=None, max_length=255)
+    is_live: bool
+    mark: str = Field(max_length=32)
+    earlier_marks: list[str] = Field(
+        default_factory=list,
+        sa_type=JSONB,
+        sa_column_kwargs={"server_default": text("'[]'::jsonb")},
+    )
+    system_identifier: int | None = Field(default=None, sa_type=BigInteger)
+    timeline: int | None = Field(default=None, sa_type=BigInteger)
+    database_oid: int = Field(sa_type=BigInteger)
+    account_since: datetime | None = instant(nullable=True)
+    adopted_at: datetime = instant()
+
+
 class ProviderCustomer(SQLModel, table=True):
     """The account's only customer at the provider."""
 

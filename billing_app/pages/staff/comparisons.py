@@ -25,6 +25,8 @@ WHATS = (
     ("checkout", "Checkouts"),
     ("intent", "Provider requests"),
     ("event", "Events"),
+    ("overage", "Overage"),
+    ("installation", "This installation"),
 )
 
 

@@ -56,6 +56,14 @@ def staff_operations() -> rx.Component:
                 "Webhooks, reconciliation and background jobs",
                 live_indicator(is_broken=State.is_broken),
             ),
+            rx.cond(
+                State.adoption_advice != "",
+                notice(
+                    tone="warning",
+                    title="Nothing is written to Stripe",
+                    words=State.adoption_advice,
+                ),
+            ),
             rx.tabs.root(
                 rx.tabs.list(
                     *[rx.tabs.trigger(text, value=name) for name, text, _ in tabs],

@@ -92,6 +92,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     last_began: rx.Field[str] = rx.field("")
     jobs: rx.Field[list[JobLine]] = rx.field(default_factory=list)
     has_no_worker: rx.Field[bool] = rx.field(False)
+    adoption_advice: rx.Field[str] = rx.field("")
     dialog: rx.Field[str] = rx.field("")
     target: rx.Field[str] = rx.field("")
 
@@ -168,6 +169,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             JOBS: self._read_jobs,
         }
         await read[self.part](staff)
+        self._show(adoption_advice=await get_services().installation.advice())
 
     async def _read_webhooks(self, staff: StaffActor) -> None:
         services = get_services()

@@ -4,6 +4,7 @@ Imports form no circle: modules with routes stand on top, and the rules they sha
 """
 
 from billing_app.stripe_sandbox.resources import (
+    account,
     catalog,
     charges,
     checkout,
@@ -25,6 +26,7 @@ from billing_app.stripe_sandbox.resources import (
 )
 
 __all__ = [
+    "account",
     "catalog",
     "charges",
     "checkout",
