@@ -19,6 +19,7 @@ from psycopg import sql
 from billing_app.billing.errors import BillingError
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.staff.repairs.provider_driver import record_failure
+from billing_app.billing.subscriptions.account_runs import AccountsFailedError
 from billing_app.billing.subscriptions.adoption import SameProviderAccountError, adopt
 from billing_app.billing.subscriptions.installation import (
     Place,
@@ -329,7 +330,10 @@ async def test_conflicting_key_is_the_matter_of_one_account(
         accepted(await each.use(1_100))
     first = holders[0]
     await _take_key_of_report(first)
-    assert await low.services.subscriptions.reports.run(low.now) == 1
+    with pytest.raises(AccountsFailedError) as failed:
+        await low.services.subscriptions.reports.run(low.now)
+    assert failed.value.accounts == {first.holder.account_id: "provider_key_conflict"}
+    assert failed.value.done == 1
     states = dict(low.rows("SELECT account_id, state FROM meter_reports"))
     assert states[first.holder.account_number] == "pending"
     assert states[holders[1].holder.account_number] == "done"
@@ -445,7 +449,8 @@ async def test_move_bills_no_overage_again(harness: BillingHarness, other_sandbo
     harness.skip(120)
     accepted(await harness.use(1_500))
     harness.sandbox.fault(kind="status", status=400, path="/v1/billing/meter_events", times=9)
-    await harness.services.subscriptions.reports.run(harness.now)
+    with pytest.raises(AccountsFailedError):
+        await harness.services.subscriptions.reports.run(harness.now)
     moved = services_on(harness, harness.url, other_sandbox)
     await harness.services.close()
     first, harness.services = harness.sandbox, moved

@@ -61,7 +61,7 @@ def staff_operations() -> rx.Component:
                 notice(
                     tone="warning",
                     title="Nothing is written to Stripe",
-                    words=State.adoption_advice,
+                    text=State.adoption_advice,
                 ),
             ),
             rx.tabs.root(
