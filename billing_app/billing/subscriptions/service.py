@@ -56,6 +56,7 @@ from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
     prices_json,
 )
+from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
@@ -143,12 +144,14 @@ class Subscriptions:
         `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
         repeated call returns the open checkout of the same offer, or resumes an interrupted
         subscription.
-        Raises OfferUnknownError, SubscriptionExistsError, PaymentDeclinedError and what the
-        provider raises.
+        Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
+        FreePeriodUsedError, PaymentDeclinedError and what the provider raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
             offer = await find_offer(session, offer_code)
+            if not offer.is_subscription or not await live_subscription(session, account.id):
+                await require_buyable(session, account.id, offer, now)
         await self._provider.require_writable()
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = RequestTarget(Operation.SUBSCRIBE, str(offer.version_id))
