@@ -11,6 +11,7 @@ from billing_app.billing.subscriptions.purchase_rules import FreePeriodUsedError
 from billing_app.db.enums import Interval, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, BillingHarness
+from tests.payments.test_quantities import price_of
 from tests.payments.test_top_ups import order, run
 
 EURO_PACK = OfferTerms("Euro pack", "", 1_000, 500, "EUR", Interval.ONCE)
@@ -96,3 +97,29 @@ async def test_small_dispute_does_not_stop_the_plan(
     await harness.deliver()
     assert await harness.denied() == denial
     assert await harness.reconcile(dry_run=True) == []
+
+
+async def test_second_subscription_is_shown_and_changes_leave_its_plan_alone(
+    harness: BillingHarness,
+) -> None:
+    await harness.subscribed("growth")
+    harness.use_card("pm_card_visa")
+    first = await harness.live()
+    await harness.preview("scale")
+    body: Any = {
+        "customer": harness.customer_id(),
+        "items": [{"price": price_of(harness, "scale")}],
+    }
+    second = harness.client.v1.subscriptions.create(body)
+    await harness.deliver()
+    assert (await harness.live()).id == first.id
+    rows = harness.rows("SELECT provider_id, is_duplicate FROM subscriptions ORDER BY 2")
+    assert rows[1] == (second.id, True)
+    (told,) = await harness.reconcile()
+    assert (told.what, told.healed) == ("subscription", False)
+    assert "end one of the two" in told.ours
+    harness.client.v1.subscriptions.cancel(harness.subscriptions()[-1].id)
+    await harness.deliver()
+    live = await harness.live()
+    assert live.offer.code == "scale"
+    assert await harness.reconcile() == []

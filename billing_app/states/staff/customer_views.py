@@ -249,7 +249,7 @@ def subscription_line(row: SubscriptionRow) -> SubscriptionLine:
         status=status,
         tone="" if row.ended_at else LIVE_TONES.get(row.status, "warning"),
         period=formatting.days_between(row.period_start, row.period_end),
-        note=_subscription_note(row),
+        note=(DUPLICATE if row.is_duplicate else "") + _subscription_note(row),
     )
 
 
