@@ -66,6 +66,7 @@ INVOICE_TONES: Final = {
     InvoiceStatus.OPEN: "warning",
     InvoiceStatus.UNCOLLECTIBLE: "bad",
 }
+DUPLICATE: Final = "Second live subscription: end one of the two. "
 LIVE_TONES: Final = {
     SubscriptionStatus.ACTIVE: "good",
     SubscriptionStatus.TRIALING: "accent",
