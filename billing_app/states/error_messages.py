@@ -37,8 +37,8 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "subscription_ended": ("The subscription has ended", "Choose a plan to continue."),
     "subscription_not_found": ("The subscription no longer exists", "Choose a plan to continue."),
     "provider_write_pending": (
-        "An earlier request is still in progress",
-        "Stripe has not answered it yet. We check automatically; try again in a few minutes.",
+        "An earlier payment or change is being confirmed",
+        "Nothing else is charged until Stripe confirms it. We keep checking: try again later.",
     ),
     "sync_contended": ("Another change is in progress", "Check again in a moment."),
     "quote_outdated": (
@@ -58,7 +58,8 @@ log = structlog.get_logger(__name__)
 
 
 def problem(error: BillingError, *, charges: bool) -> Message:
-    """`charges`: the request would have taken money."""
+    """`charges`: the request would have taken money. "Nothing was charged" is said only for codes
+    that are known to mean it."""
     if error.code == "payment_declined":
         text = f"{error.detail} Nothing was charged."
         return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
@@ -66,7 +67,8 @@ def problem(error: BillingError, *, charges: bool) -> Message:
         return Message("bad", "Stripe is not responding", _unclear(charges=charges))
     if error.code == InvalidInputError.code:
         return Message("bad", "Check what you entered", error.detail)
-    return Message("bad", *MESSAGES.get(error.code, (error.title, AGAIN)))
+    unknown = (error.title, _unclear(charges=True) if charges else AGAIN)
+    return Message("bad", *MESSAGES.get(error.code, unknown))
 
 
 def unexpected_problem(*, charges: bool) -> Message:

@@ -16,6 +16,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
+    ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import (
     CHARGING,
@@ -100,7 +101,7 @@ class ProviderRequests:
             rows = await provider_requests.pending(session, account_id)
         if not rows:
             return False
-        snapshot = await self._syncing.customer(customer_id, now)
+        snapshot = await self._apply(rows[0], customer_id, now)
         is_there = False
         for row in rows:
             is_wanted = wanted is not None and wanted.is_of(row)
@@ -156,7 +157,7 @@ class ProviderRequests:
             raise
         except (NotAtProviderError, PaymentProviderFailedError) as error:
             # The first of two equal requests may have ended what the second one changes.
-            snapshot = await self._syncing.customer(customer_id, now)
+            snapshot = await self._apply(row, customer_id, now)
             if not provider_requests.is_done(row, snapshot):
                 await self._fail(row, error, now)
                 raise
@@ -169,10 +170,12 @@ class ProviderRequests:
             await self._apply(row, customer_id, now)
         await self._finish(row, now)
 
-    async def _apply(self, row: ProviderRequest, customer_id: str, now: datetime) -> None:
-        """What the customer has after the request, which has been carried out."""
+    async def _apply(
+        self, row: ProviderRequest, customer_id: str, now: datetime
+    ) -> ProviderSnapshot | None:
+        """What the customer has after the request, which may have been carried out."""
         try:
-            await self._syncing.customer(customer_id, now)
+            return await self._syncing.customer(customer_id, now)
         except (PaymentProviderUnavailableError, SyncContendedError):
             raise
         except Exception as error:

@@ -43,6 +43,7 @@ from billing_app.billing.subscriptions.provider import (
     ENDED,
     PaymentDeclinedError,
     PaymentProvider,
+    PaymentProviderUnavailableError,
     ProviderPaymentMethod,
     ProviderPrice,
 )
@@ -56,11 +57,15 @@ from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
     prices_json,
 )
+from billing_app.billing.subscriptions.views import (
+    SUBSCRIPTION,
+    SubscriptionView,
+    subscription_view,
+)
 from billing_app.db.engine import Database
-from billing_app.db.enums import SubscriptionStatus, When
+from billing_app.db.enums import When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
 
-SUBSCRIPTION: Final = "sub_"
 # The bank asks the customer to confirm, which they can do in a checkout.
 CONFIRM: Final = frozenset(
     {"authentication_required", "subscription_payment_intent_requires_action"}
@@ -74,26 +79,6 @@ DecideChange = Callable[[AsyncSession, Subscription], Awaitable[dict[str, Any]]]
 class SubscriptionNotFoundError(NotFoundError):
     code = "subscription_not_found"
     title = "Subscription not found"
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionView:
-    """A subscription as the account sees it. `ends_at`: of a cancelled one, when it ends; else the
-    end of its period. `is_collecting`: False while nothing is charged for its renewals."""
-
-    id: str
-    account_id: str
-    status: SubscriptionStatus
-    offer: OfferView
-    next_offer: OfferView | None
-    period_start: datetime
-    period_end: datetime
-    cancel_at_period_end: bool
-    ends_at: datetime
-    is_collecting: bool
-    quantity: int
-    past_due_since: datetime | None
-    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +110,7 @@ class Subscriptions:
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id, reading=True)
             row = await live_subscription(session, account.id)
-            return await _view(session, row) if row else None
+            return await subscription_view(session, row) if row else None
 
     async def begin(
         self,
@@ -142,9 +127,9 @@ class Subscriptions:
 
         `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
         repeated call returns the open checkout of the same offer, or resumes an interrupted
-        subscription.
-        Raises OfferUnknownError, SubscriptionExistsError, PaymentDeclinedError and what the
-        provider raises.
+        subscription. The provider is asked first what the customer has: nobody pays twice.
+        Raises OfferUnknownError, SubscriptionExistsError, ProviderRequestPendingError,
+        PaymentDeclinedError and what the provider raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
@@ -154,7 +139,7 @@ class Subscriptions:
         if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):
             return Begun(await self.read(actor, account_id), None)
         if offer.is_subscription:
-            await self._refuse_second(account.id)
+            await self._refuse_second(account.id, customer_id, now)
         price = await ensure_price(self._database, self._provider, offer, now)
         method = await self._provider.payment_method(customer_id)
         direct = offer.is_subscription and method is not None and not through_checkout
@@ -164,10 +149,10 @@ class Subscriptions:
             keep_version_id=None if direct else offer.version_id,
             now=now,
         )
+        if offer.is_subscription:
+            await self._refuse_second(account.id, customer_id, now)
         if url is not None:
             return Begun(None, url)
-        if offer.is_subscription:
-            await self._refuse_second(account.id)
         if direct and method is not None:
             try:
                 await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
@@ -327,16 +312,31 @@ class Subscriptions:
 
         account_id, customer_id = managed.account_id, await self._customer_id(managed)
         if not await self.provider_requests.resolve(account_id, customer_id, now, wanted=wanted):
+            if wanted.operation is Operation.CHANGE_NOW:
+                await self._checkouts.settle(account_id, customer_id, now)
             if wanted.operation is Operation.CANCEL_NOW:
                 # Its last invoice bills what the meter knows.
                 await self.reports.account(account_id, now)
             await self.provider_requests.carry_out(account_id, customer_id, wanted, parameters, now)
         return await self._view_of(managed)
 
-    async def _refuse_second(self, account_id: int) -> None:
+    async def _refuse_second(self, account_id: int, customer_id: str, now: datetime) -> None:
+        """Raises SubscriptionExistsError when the account has a live one, and closes the checkout
+        that would begin another."""
+        if not await self._has_live(account_id):
+            return
+        try:
+            await self._checkouts.reuse_or_close(
+                account_id, customer_id, keep_version_id=None, now=now
+            )
+        except PaymentProviderUnavailableError:
+            raise SubscriptionExistsError from None
+        if await self._has_live(account_id):
+            raise SubscriptionExistsError
+
+    async def _has_live(self, account_id: int) -> bool:
         async with self._database.reading() as session:
-            if await live_subscription(session, account_id):
-                raise SubscriptionExistsError
+            return await live_subscription(session, account_id) is not None
 
     async def _managed(self, actor: Actor, subscription_id: str) -> Subscription:
         pair = ids.decode(SUBSCRIPTION, subscription_id)
@@ -364,7 +364,7 @@ class Subscriptions:
         async with self._database.reading() as session:
             kept = await session.get(Subscription, (row.account_id, row.number))
             assert kept is not None
-            return await _view(session, kept)
+            return await subscription_view(session, kept)
 
 
 async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
@@ -374,22 +374,3 @@ async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
             "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
         )
     return offer
-
-
-async def _view(session: AsyncSession, row: Subscription) -> SubscriptionView:
-    following = row.next_offer_version_id
-    return SubscriptionView(
-        id=ids.encode(SUBSCRIPTION, row.account_id, row.number),
-        account_id=ids.encode_account(row.account_id),
-        status=SubscriptionStatus(row.status),
-        offer=await offer_version(session, row.offer_version_id),
-        next_offer=await offer_version(session, following) if following else None,
-        period_start=row.period_start,
-        period_end=row.period_end,
-        cancel_at_period_end=row.cancel_at_period_end,
-        ends_at=row.cancel_at or row.period_end,
-        is_collecting=row.is_collecting,
-        quantity=row.quantity,
-        past_due_since=row.past_due_since,
-        ended_at=row.ended_at,
-    )

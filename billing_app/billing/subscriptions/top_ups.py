@@ -18,12 +18,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
-from billing_app.billing.executions.expired_holds import expired_held
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
-from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.account_runs import run_each
+from billing_app.billing.subscriptions.checkouts import open_checkout
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.provider import (
@@ -33,38 +32,16 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.top_up_need import PAGE_ACCOUNTS, accounts_in_need
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
 
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
-PAGE_ACCOUNTS: Final = 100
 NO_CARD: Final = "There is no card on file."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
-
-NEEDED: Final = text(f"""
-SELECT t.account_id
-FROM top_ups AS t
-JOIN accounts AS a ON a.id = t.account_id
-WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
-  AND (CAST(:only AS bigint[]) IS NULL OR t.account_id = ANY(CAST(:only AS bigint[])))
-  AND NOT EXISTS (
-      SELECT FROM provider_writes AS w
-      WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
-  AND t.account_id > :after
-  AND t.threshold_executions > (
-      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(expired.executions, 0)), 0)
-      FROM plans AS p
-      LEFT JOIN LATERAL ({expired_held("p")}) AS expired ON p.held > 0
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")})
-  AND NOT EXISTS (
-      SELECT FROM plans AS p
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")}
-        AND p.executions > p.used AND NOT ({is_usable("p")}))
-ORDER BY t.account_id LIMIT :most
-""")  # noqa: S608
 
 # Each with a token, so that every worker that hears it makes the same job of it.
 CHANNEL: Final = "billing_top_ups"
@@ -184,7 +161,7 @@ class TopUps:
         found: list[int] = []
         while True:
             async with self._database.reading() as session:
-                page = await _needed(session, now, after=found[-1] if found else 0)
+                page = await accounts_in_need(session, now, after=found[-1] if found else 0)
             found += page
             if len(page) < PAGE_ACCOUNTS:
                 return found
@@ -192,7 +169,7 @@ class TopUps:
     async def needed(self, account_ids: Sequence[int], now: datetime) -> set[int]:
         """Those of the accounts that have fewer executions left than their order says."""
         async with self._database.reading() as session:
-            return set(await _needed(session, now, only=account_ids))
+            return set(await accounts_in_need(session, now, only=account_ids))
 
     async def announce(self, account_ids: Sequence[int]) -> None:
         """Have a worker look at each of the accounts at once."""
@@ -202,7 +179,7 @@ class TopUps:
     async def buy_if_needed(self, account_id: int, now: datetime) -> bool:
         """Buy a pack for an account that was announced. Raises what the provider raises."""
         async with self._database.reading() as session:
-            if not await _needed(session, now, only=[account_id]):
+            if not await accounts_in_need(session, now, only=[account_id]):
                 return False
         return await self.buy(account_id, now)
 
@@ -223,6 +200,7 @@ class TopUps:
         if customer is None or method is None:
             return await self._stop(account_id, NO_CARD, now)
         price = await ensure_price(self._database, self._provider, offer, now)
+        await self._apply_purchases(account_id, customer.customer_id, now)
         parameters: dict[str, Any] = {
             "customer_id": customer.customer_id,
             "price_id": price.price_id,
@@ -232,6 +210,15 @@ class TopUps:
         row = await self._intend(account_id, offer.price, parameters, now)
         return row is not None and await self._carry_out(row, now)
 
+    async def _apply_purchases(self, account_id: int, customer_id: str, now: datetime) -> None:
+        """What was paid at the provider and is not known here may make a pack unnecessary."""
+        async with self._database.reading() as session:
+            row = await open_checkout(session, account_id)
+        if row is None or row.provider_id is None:
+            await self._syncing.customer(customer_id, now)
+        else:
+            await self._syncing.checkout(row.provider_id, now)
+
     async def _intend(
         self, account_id: int, price: Money, parameters: dict[str, Any], now: datetime
     ) -> ProviderRequest | None:
@@ -239,7 +226,7 @@ class TopUps:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             order = await session.get(TopUp, account_id)
-            if order is None or not await _needed(session, now, only=[account_id]):
+            if order is None or not await accounts_in_need(session, now, only=[account_id]):
                 return None
             if not await _fits_cap(session, order, price, now):
                 return None
@@ -343,22 +330,6 @@ async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:
     connection = await session.connection()
     values = {"accounts": list(account_ids), "token": uuid.uuid4().hex}
     await connection.execute(ANNOUNCE, values)
-
-
-async def _needed(
-    session: AsyncSession,
-    now: datetime,
-    *,
-    after: int = 0,
-    only: Sequence[int] | None = None,
-) -> list[int]:
-    """Accounts below their threshold without a purchase in progress. What expired reservations
-    hold counts as left; executions of a stopped plan are no reason to buy more."""
-    connection = await session.connection()
-    accounts = None if only is None else list(only)
-    most = PAGE_ACCOUNTS if accounts is None else len(accounts)
-    values = {"now": now, "after": after, "only": accounts, "most": most}
-    return [row[0] for row in await connection.execute(NEEDED, values)]
 
 
 async def _fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
