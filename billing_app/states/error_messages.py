@@ -7,6 +7,7 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
@@ -63,12 +64,28 @@ def problem(error: BillingError, *, charges: bool) -> Message:
     if error.code == "payment_declined":
         text = f"{error.detail} Nothing was charged."
         return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
+    if isinstance(error, PaymentActionRequiredError):
+        return _confirm(error)
     if error.code == "payment_provider_unavailable":
         return Message("bad", "Stripe is not responding", _unclear(charges=charges))
     if error.code == InvalidInputError.code:
         return Message("bad", "Check what you entered", error.detail)
     unknown = (error.title, _unclear(charges=True) if charges else AGAIN)
     return Message("bad", *MESSAGES.get(error.code, unknown))
+
+
+def _confirm(error: PaymentActionRequiredError) -> Message:
+    title = "Your bank asks you to confirm the payment"
+    if error.payment_url is None:
+        return Message("warning", title, f"{error.detail} Nothing was charged.")
+    return Message(
+        "warning",
+        title,
+        "Nothing was charged or changed yet. Confirm on Stripe's page, then come back: the change"
+        " appears here. If you don't confirm within 23 hours, everything stays as it is.",
+        url=error.payment_url,
+        url_label="Confirm with your bank",
+    )
 
 
 def unexpected_problem(*, charges: bool) -> Message:

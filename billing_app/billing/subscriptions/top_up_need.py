@@ -1,14 +1,19 @@
-"""Which accounts need an automatic top-up: one statement for all of them."""
+"""Which accounts need an automatic top-up, and whether its cap allows one."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.executions.expired_holds import expired_held
+from billing_app.billing.money import Money
 from billing_app.billing.plans.usable import is_in_period, is_usable
+from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.db.enums import ProviderRequestState
+from billing_app.db.tables import ProviderRequest, TopUp
 
 PAGE_ACCOUNTS: Final = 100
 
@@ -51,3 +56,23 @@ async def accounts_in_need(
     most = PAGE_ACCOUNTS if accounts is None else len(accounts)
     values = {"now": now, "after": after, "only": accounts, "most": most}
     return [row[0] for row in await connection.execute(NEEDED, values)]
+
+
+async def fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
+    """Whether a purchase keeps the month within the cap, which is in the same currency."""
+    spent = Money(await spent_minor(session, row.account_id, now), row.currency)
+    cap = Money(row.monthly_cap_minor, row.currency)
+    return price.currency == cap.currency and spent + price <= cap
+
+
+async def spent_minor(session: AsyncSession, account_id: int, now: datetime) -> int:
+    """Everything that is paid or may still be, in this calendar month (UTC)."""
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    query = (
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.operation == Operation.TOP_UP)
+        .where(ProviderRequest.state != ProviderRequestState.FAILED)
+        .where(col(ProviderRequest.created_at) >= month)
+    )
+    return sum(int(row.parameters["amount_minor"]) for row in (await session.exec(query)).all())

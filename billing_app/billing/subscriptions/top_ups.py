@@ -7,12 +7,12 @@ result of an interrupted purchase is looked up at the provider, and an unpaid on
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import text
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_managing
@@ -25,6 +25,7 @@ from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.checkouts import open_checkout
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProvider,
@@ -32,7 +33,12 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
-from billing_app.billing.subscriptions.top_up_need import PAGE_ACCOUNTS, accounts_in_need
+from billing_app.billing.subscriptions.top_up_need import (
+    PAGE_ACCOUNTS,
+    accounts_in_need,
+    fits_cap,
+    spent_minor,
+)
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
@@ -42,6 +48,8 @@ MAX_CAP_MINOR: Final = 10**12
 NO_CARD: Final = "There is no card on file."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
+NOT_CONFIRMED: Final = "You did not confirm the last purchase, so nothing was charged."
+CONFIRM_WITHIN: Final = timedelta(hours=23)
 
 # Each with a token, so that every worker that hears it makes the same job of it.
 CHANNEL: Final = "billing_top_ups"
@@ -62,7 +70,8 @@ class PaymentMethodMissingError(ConflictError):
 class TopUpView:
     """`spent_minor`: in this calendar month (UTC), including purchases in progress.
 
-    `stopped_because`: the reason in plain words; None while it is active.
+    `stopped_because`: the reason in plain words; None while it is active. `payment_url`: where the
+    customer confirms a purchase that the bank asks about; None: nothing waits for that.
     """
 
     account_id: str
@@ -72,6 +81,7 @@ class TopUpView:
     currency: str
     spent_minor: int
     stopped_because: str | None
+    payment_url: str | None
     updated_at: datetime
 
 
@@ -110,6 +120,7 @@ class TopUps:
         _check(offer, threshold_executions, monthly_cap_minor)
         if customer is None or await self._provider.payment_method(customer.customer_id) is None:
             raise PaymentMethodMissingError("Add a card first, then turn on the automatic top-up.")
+        await self._give_up_unconfirmed(account.id, now)
         async with self._database.transaction() as session:
             await session.get(Account, account.id, with_for_update=True)
             offers = await session.exec(select(Offer.id).where(Offer.code == offer_code))
@@ -191,7 +202,7 @@ class TopUps:
                 return False
             customer = await session.get(ProviderCustomer, account_id)
             offer, is_sold = await newest_version(session, order.offer_id)
-            fits = await _fits_cap(session, order, offer.price, now)
+            fits = await fits_cap(session, order, offer.price, now)
         if not is_sold or offer.is_subscription or offer.currency != order.currency:
             return await self._stop(account_id, NOT_SOLD, now)
         if not fits:
@@ -228,7 +239,7 @@ class TopUps:
             order = await session.get(TopUp, account_id)
             if order is None or not await accounts_in_need(session, now, only=[account_id]):
                 return None
-            if not await _fits_cap(session, order, price, now):
+            if not await fits_cap(session, order, price, now):
                 return None
             row = provider_requests.new_provider_request(
                 account_id, Operation.TOP_UP, parameters, now
@@ -241,6 +252,9 @@ class TopUps:
             await provider_requests.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
             raise
+        except PaymentActionRequiredError as error:
+            await self._await_confirmation(row, error, now)
+            return False
         except PaymentDeclinedError as error:
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, error.detail, now)
@@ -257,13 +271,36 @@ class TopUps:
         voided: the next run decides again."""
         snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
         is_bought = provider_requests.is_done(row, snapshot)
-        if not is_bought and provider_requests.may_still_arrive(row, now):
+        is_awaited = _is_unconfirmed(row) and now - row.created_at < CONFIRM_WITHIN
+        if not is_bought and (is_awaited or provider_requests.may_still_arrive(row, now)):
             return False
         if is_bought or await self._void(row, now):
             await self._finish(row, ProviderRequestState.DONE, now)
             return True
         await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
+        if _is_unconfirmed(row):
+            await self._stop(row.account_id, NOT_CONFIRMED, now)
         return False
+
+    async def _await_confirmation(
+        self, row: ProviderRequest, error: PaymentActionRequiredError, now: datetime
+    ) -> None:
+        """It stays pending, so that nothing else is bought meanwhile."""
+        async with self._database.transaction() as session:
+            kept = await session.get(ProviderRequest, (row.account_id, row.key))
+            assert kept is not None
+            kept.parameters = kept.parameters | {"payment_url": error.payment_url}
+            session.add(kept)
+        await self._syncing.customer(row.parameters["customer_id"], now)
+
+    async def _give_up_unconfirmed(self, account_id: int, now: datetime) -> None:
+        """Who switches it on again may have another card: the next purchase uses that one."""
+        async with self._database.reading() as session:
+            rows = await provider_requests.pending(session, account_id, top_ups=True)
+        for row in filter(_is_unconfirmed, rows):
+            is_bought = await self._void(row, now)
+            state = ProviderRequestState.DONE if is_bought else ProviderRequestState.FAILED
+            await self._finish(row, state, now)
 
     async def _void(self, row: ProviderRequest, now: datetime) -> bool:
         """Void its invoice; True: it was paid after all."""
@@ -312,6 +349,10 @@ def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) 
         )
 
 
+def _is_unconfirmed(row: ProviderRequest) -> bool:
+    return row.parameters.get("payment_url") is not None
+
+
 def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
     """Its invoice, unless that is paid or void."""
     final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
@@ -332,35 +373,17 @@ async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:
     await connection.execute(ANNOUNCE, values)
 
 
-async def _fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
-    """Whether a purchase keeps the month within the cap, which is in the same currency."""
-    spent = Money(await _spent_minor(session, row.account_id, now), row.currency)
-    cap = Money(row.monthly_cap_minor, row.currency)
-    return price.currency == cap.currency and spent + price <= cap
-
-
-async def _spent_minor(session: AsyncSession, account_id: int, now: datetime) -> int:
-    """Everything that is paid or may still be, in this calendar month (UTC)."""
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    query = (
-        select(ProviderRequest)
-        .where(ProviderRequest.account_id == account_id)
-        .where(ProviderRequest.operation == Operation.TOP_UP)
-        .where(ProviderRequest.state != ProviderRequestState.FAILED)
-        .where(col(ProviderRequest.created_at) >= month)
-    )
-    return sum(int(row.parameters["amount_minor"]) for row in (await session.exec(query)).all())
-
-
 async def _view(session: AsyncSession, account_id: str, row: TopUp, now: datetime) -> TopUpView:
     offer, _ = await newest_version(session, row.offer_id)
+    rows = await provider_requests.pending(session, row.account_id, top_ups=True)
     return TopUpView(
         account_id=account_id,
         offer=offer,
         threshold_executions=row.threshold_executions,
         monthly_cap_minor=row.monthly_cap_minor,
         currency=row.currency,
-        spent_minor=await _spent_minor(session, row.account_id, now),
+        spent_minor=await spent_minor(session, row.account_id, now),
         stopped_because=row.stopped_because,
+        payment_url=next((each.parameters.get("payment_url") for each in rows), None),
         updated_at=row.updated_at,
     )
