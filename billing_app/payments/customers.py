@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
+    NotAtProviderError,
     OfferPrices,
     PaymentProviderFailedError,
     ProviderCheckout,
@@ -35,12 +36,15 @@ class Customers(StripeCalls):
         return made.id
 
     async def payment_method(self, customer_id: str) -> ProviderPaymentMethod | None:
-        """The default one, else the newest card."""
+        """The default one, else the newest card. A deleted customer is NotAtProviderError
+        (docs.stripe.com/api/customers/delete)."""
         customer = await send(
             lambda: self.client.v1.customers.retrieve_async(
                 customer_id, {"expand": ["invoice_settings.default_payment_method"]}
             )
         )
+        if getattr(customer, "deleted", False):
+            raise NotAtProviderError(param="customer")
         settings = customer.invoice_settings
         if settings is not None and settings.default_payment_method is not None:
             return translate.provider_payment_method(settings.default_payment_method)

@@ -4,17 +4,11 @@ from typing import Final
 
 import stripe
 
+from billing_app.billing.subscriptions.errors import CONFIRM_CODES
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 
 GENERAL: Final = "The bank declined the payment. Try another card, or contact your bank."
 CONFIRM: Final = "Your bank asks you to confirm the payment."
-CONFIRM_CODES: Final = frozenset(
-    {
-        "authentication_required",
-        "subscription_payment_intent_requires_action",
-        "invoice_payment_intent_requires_action",
-    }
-)
 MESSAGES: Final = {
     "insufficient_funds": "The card has insufficient funds.",
     "expired_card": "The card has expired.",

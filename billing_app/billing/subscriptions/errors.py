@@ -1,6 +1,17 @@
 """Why a subscription cannot be started or changed."""
 
+from typing import Final
+
 from billing_app.billing.errors import BillingError, ConflictError
+
+# Reasons of a "decline" by a bank that asks for the customer's confirmation (3-D Secure).
+CONFIRM_CODES: Final = frozenset(
+    {
+        "authentication_required",
+        "subscription_payment_intent_requires_action",
+        "invoice_payment_intent_requires_action",
+    }
+)
 
 
 class SubscriptionExistsError(ConflictError):

@@ -13,6 +13,7 @@ from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
+from billing_app.billing.subscriptions.customers import card_on_file
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPaymentMethod
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
@@ -105,7 +106,7 @@ async def read_payment_method(
     async with database.reading() as session:
         account = await authorize_managing(session, actor, account_id, reading=True)
         customer = await session.get(ProviderCustomer, account.id)
-    return await provider.payment_method(customer.customer_id) if customer else None
+    return await card_on_file(provider, customer)
 
 
 def _view(row: Invoice) -> InvoiceView:

@@ -5,16 +5,15 @@ fetched snapshot; webhooks and reconciliation apply the same snapshot again with
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import InvalidInputError, NotFoundError
+from billing_app.billing.errors import NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
 from billing_app.billing.subscriptions.apply import live_subscription
@@ -27,10 +26,20 @@ from billing_app.billing.subscriptions.checkouts import (
     trial_days_of,
 )
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
-from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
+from billing_app.billing.subscriptions.customers import (
+    ensure_customer,
+    ensure_price,
+    replace_customer,
+)
+from billing_app.billing.subscriptions.errors import (
+    CONFIRM_CODES,
+    SubscriptionEndedError,
+    SubscriptionExistsError,
+)
 from billing_app.billing.subscriptions.proration import (
+    MAYBE_STALE,
     ChangePreview,
+    offer_to_change_to,
     preview_later,
     preview_now,
     prices_of,
@@ -41,6 +50,7 @@ from billing_app.billing.subscriptions.proration import (
 )
 from billing_app.billing.subscriptions.provider import (
     ENDED,
+    NotAtProviderError,
     PaymentDeclinedError,
     PaymentProvider,
     PaymentProviderUnavailableError,
@@ -59,18 +69,13 @@ from billing_app.billing.subscriptions.provider_requests import (
 )
 from billing_app.billing.subscriptions.views import (
     SUBSCRIPTION,
+    Begun,
     SubscriptionView,
     subscription_view,
 )
 from billing_app.db.engine import Database
 from billing_app.db.enums import When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
-
-# The bank asks the customer to confirm, which they can do in a checkout.
-CONFIRM: Final = frozenset(
-    {"authentication_required", "subscription_payment_intent_requires_action"}
-)
-
 
 # More parameters of a request that changes a subscription, from its current row.
 DecideChange = Callable[[AsyncSession, Subscription], Awaitable[dict[str, Any]]]
@@ -79,14 +84,6 @@ DecideChange = Callable[[AsyncSession, Subscription], Awaitable[dict[str, Any]]]
 class SubscriptionNotFoundError(NotFoundError):
     code = "subscription_not_found"
     title = "Subscription not found"
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """Either the subscription, charged to the card on file, or the checkout to pay in."""
-
-    subscription: SubscriptionView | None
-    checkout_url: str | None
 
 
 class Subscriptions:
@@ -141,7 +138,10 @@ class Subscriptions:
         if offer.is_subscription:
             await self._refuse_second(account.id, customer_id, now)
         price = await ensure_price(self._database, self._provider, offer, now)
-        method = await self._provider.payment_method(customer_id)
+        try:
+            method = await self._provider.payment_method(customer_id)
+        except NotAtProviderError:
+            method, customer_id = None, await self._replace_customer(account, customer_id, now)
         direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.reuse_or_close(
             account.id,
@@ -158,7 +158,7 @@ class Subscriptions:
                 await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
                 return Begun(await self.read(actor, account_id), None)
             except PaymentDeclinedError as error:
-                if error.extensions["decline_reason"] not in CONFIRM:
+                if error.extensions["decline_reason"] not in CONFIRM_CODES:
                     raise
         urls = Urls(success_url, cancel_url)
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
@@ -177,12 +177,20 @@ class Subscriptions:
         Raises SubscriptionNotFoundError, SameOfferError, ChangeLosesValueError, …
         """
         managed = await self._managed(actor, subscription_id)
-        await self.provider_requests.resolve(
-            managed.account_id, await self._customer_id(managed), now
-        )
+        customer_id = await self._customer_id(managed)
+        await self.provider_requests.resolve(managed.account_id, customer_id, now)
+        try:
+            return await self._preview(managed, offer_code, when, now)
+        except MAYBE_STALE:
+            await self.syncing.customer(customer_id, now)
+        return await self._preview(managed, offer_code, when, now)
+
+    async def _preview(
+        self, managed: Subscription, offer_code: str, when: When, now: datetime
+    ) -> ChangePreview:
         async with self._database.reading() as session:
             row = await reload(session, managed)
-            new = await _offer_to_change_to(session, offer_code)
+            new = await offer_to_change_to(session, offer_code)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
             proration = await prorate(session, row, new, now)
@@ -206,7 +214,7 @@ class Subscriptions:
         """
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
-            new = await _offer_to_change_to(session, offer_code)
+            new = await offer_to_change_to(session, offer_code)
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
@@ -242,6 +250,10 @@ class Subscriptions:
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
+        try:
+            return await self._provider.portal_url(customer_id=customer_id, return_url=return_url)
+        except NotAtProviderError:
+            customer_id = await self._replace_customer(account, customer_id, now)
         return await self._provider.portal_url(customer_id=customer_id, return_url=return_url)
 
     async def last_checkout(self, actor: Actor, account_id: str) -> CheckoutView | None:
@@ -264,6 +276,16 @@ class Subscriptions:
             row = await open_checkout(session, account.id)
         if row is not None and row.provider_id is not None:
             await self.syncing.checkout(row.provider_id, now)
+
+    async def _replace_customer(self, account: Account, deleted_id: str, now: datetime) -> str:
+        """A new customer for one who was deleted at the provider, unless the account has a live
+        subscription: staff find that by reconciliation."""
+        await self._checkouts.reuse_or_close(account.id, deleted_id, keep_version_id=None, now=now)
+        if await self._has_live(account.id):
+            raise NotAtProviderError("The account's customer was deleted. Contact support.")
+        return await replace_customer(
+            self._database, self._provider, account, deleted_id=deleted_id
+        )
 
     async def _subscribe(
         self,
@@ -312,7 +334,7 @@ class Subscriptions:
 
         account_id, customer_id = managed.account_id, await self._customer_id(managed)
         if not await self.provider_requests.resolve(account_id, customer_id, now, wanted=wanted):
-            if wanted.operation is Operation.CHANGE_NOW:
+            if wanted.operation in (Operation.CHANGE_NOW, Operation.CHANGE_AT_PERIOD_END):
                 await self._checkouts.settle(account_id, customer_id, now)
             if wanted.operation is Operation.CANCEL_NOW:
                 # Its last invoice bills what the meter knows.
@@ -365,12 +387,3 @@ class Subscriptions:
             kept = await session.get(Subscription, (row.account_id, row.number))
             assert kept is not None
             return await subscription_view(session, kept)
-
-
-async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
-    offer = await find_offer(session, code)
-    if not offer.is_subscription:
-        raise InvalidInputError(
-            "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
-        )
-    return offer

@@ -24,7 +24,7 @@ from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.checkouts import open_checkout
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.customers import card_on_file, ensure_price
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
@@ -118,7 +118,7 @@ class TopUps:
             offer = await find_offer(session, offer_code)
             customer = await session.get(ProviderCustomer, account.id)
         _check(offer, threshold_executions, monthly_cap_minor)
-        if customer is None or await self._provider.payment_method(customer.customer_id) is None:
+        if await card_on_file(self._provider, customer) is None:
             raise PaymentMethodMissingError("Add a card first, then turn on the automatic top-up.")
         await self._give_up_unconfirmed(account.id, now)
         async with self._database.transaction() as session:
@@ -207,7 +207,7 @@ class TopUps:
             return await self._stop(account_id, NOT_SOLD, now)
         if not fits:
             return False
-        method = await self._provider.payment_method(customer.customer_id) if customer else None
+        method = await card_on_file(self._provider, customer)
         if customer is None or method is None:
             return await self._stop(account_id, NO_CARD, now)
         price = await ensure_price(self._database, self._provider, offer, now)

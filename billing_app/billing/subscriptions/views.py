@@ -34,6 +34,14 @@ class SubscriptionView:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Either the subscription, charged to the card on file, or the checkout to pay in."""
+
+    subscription: SubscriptionView | None
+    checkout_url: str | None
+
+
 async def subscription_view(session: AsyncSession, row: Subscription) -> SubscriptionView:
     following = row.next_offer_version_id
     return SubscriptionView(
