@@ -9,6 +9,7 @@ from billing_app.billing import errors
 from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.subscriptions import provider
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
 from billing_app.payments.signatures import SignatureError
 
@@ -27,6 +28,7 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     errors.CannotDecideError: 503,
     JobsUnavailableError: 503,
     provider.PaymentDeclinedError: 402,
+    PaymentActionRequiredError: 402,
     provider.PaymentProviderUnavailableError: 502,
     provider.PaymentProviderFailedError: 502,
     provider.NotAtProviderError: 502,

@@ -99,8 +99,11 @@ class SubscriptionStatus(StrEnum):
 
 
 class CheckoutStatus(StrEnum):
+    """CONFIRMING: complete at the provider, and its effect is not applied here yet."""
+
     CREATING = "creating"
     OPEN = "open"
+    CONFIRMING = "confirming"
     COMPLETE = "complete"
     EXPIRED = "expired"
 

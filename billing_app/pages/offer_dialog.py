@@ -111,8 +111,16 @@ def _line(line: ObjectVar[AmountLine]) -> rx.Component:
 
 
 def _problem() -> rx.Component:
+    confirm = rx.cond(
+        State.problem.url != "",
+        rx.el.a(
+            State.problem.url_label,
+            href=State.problem.url,
+            class_name="button small",
+        ),
+    )
     portal = rx.cond(
-        State.problem.url_label != "",
+        (State.problem.url_label != "") & (State.problem.url == ""),
         press_button(
             State.problem.url_label,
             name="portal",
@@ -122,7 +130,12 @@ def _problem() -> rx.Component:
         ),
     )
     return rx.el.div(
-        notice(tone="bad", title=State.problem.title, text=State.problem.text, actions=[portal]),
+        notice(
+            tone=State.problem.tone,
+            title=State.problem.title,
+            text=State.problem.text,
+            actions=[confirm, portal],
+        ),
         role="alert",
     )
 

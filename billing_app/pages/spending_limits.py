@@ -1,5 +1,7 @@
 """The spending limit and the automatic top-up, with their dialogs."""
 
+from typing import Any
+
 import reflex as rx
 from reflex.vars import ObjectVar
 
@@ -57,6 +59,15 @@ def _limit() -> rx.Component:
     )
 
 
+def _confirmation(url: Any) -> rx.Component:
+    return rx.el.p(
+        "Your bank asks you to confirm the last purchase. Nothing was charged yet, and nothing"
+        " else is bought until you do. ",
+        rx.el.a("Confirm with your bank", href=url),
+        class_name="spending-stopped",
+    )
+
+
 def _top_up() -> rx.Component:
     top_up = State.top_up
     return rx.el.li(
@@ -70,6 +81,7 @@ def _top_up() -> rx.Component:
             rx.el.p(top_up.text, class_name="spending-text"),
             rx.cond(top_up.spent != "", rx.el.p(top_up.spent, class_name="offer-note number")),
             rx.cond(top_up.stopped != "", rx.el.p(top_up.stopped, class_name="spending-stopped")),
+            rx.cond(top_up.payment_url != "", _confirmation(top_up.payment_url)),
         ),
         rx.cond(
             State.account.may_manage & State.can_pay,

@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from billing_app.billing.money import Money
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider import (
     NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
 )
-from billing_app.payments import translate
+from billing_app.payments import declines, translate
 from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
 
 
@@ -21,7 +22,11 @@ class Charges(StripeCalls):
     async def buy_pack(
         self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
     ) -> None:
-        """Charge a pack to the card on file. A decline leaves no payable invoice behind."""
+        """Charge a pack to the card on file. A decline leaves no payable invoice behind.
+
+        A bank that asks for a confirmation leaves one for the customer to pay: raises
+        PaymentActionRequiredError.
+        """
         body: dict[str, Any] = {
             "customer": customer_id,
             "auto_advance": False,
@@ -50,7 +55,10 @@ class Charges(StripeCalls):
             await send(
                 lambda: invoices.pay_async(made.id, {"off_session": True}, options(f"{key}:pay"))
             )
-        except PaymentDeclinedError:
+        except PaymentDeclinedError as error:
+            if declines.asks_to_confirm(error):
+                page_url = final.hosted_invoice_url
+                raise PaymentActionRequiredError(payment_url=page_url) from None
             await self.void_invoice(made.id)
             raise
 

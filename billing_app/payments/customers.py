@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
+    NotAtProviderError,
     OfferPrices,
     PaymentProviderFailedError,
     ProviderCheckout,
@@ -41,7 +42,8 @@ class Customers(StripeCalls):
         self, customer_id: str, subscription_id: str | None = None
     ) -> ProviderPaymentMethod | None:
         """The one that is charged: the subscription's own, else the customer's default, else the
-        newest card."""
+        newest card. A deleted customer is NotAtProviderError
+        (docs.stripe.com/api/customers/delete)."""
         if subscription_id is not None:
             subscription = await send(
                 lambda: self.client.v1.subscriptions.retrieve_async(
@@ -55,6 +57,8 @@ class Customers(StripeCalls):
                 customer_id, {"expand": ["invoice_settings.default_payment_method"]}
             )
         )
+        if getattr(customer, "deleted", False):
+            raise NotAtProviderError(param="customer")
         settings = customer.invoice_settings
         if settings is not None and settings.default_payment_method is not None:
             return translate.provider_payment_method(settings.default_payment_method)

@@ -4,12 +4,11 @@ from typing import Final
 
 import stripe
 
+from billing_app.billing.subscriptions.errors import CONFIRM_CODES
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
 
 GENERAL: Final = "The bank declined the payment. Try another card, or contact your bank."
-CONFIRM: Final = (
-    "Your bank requires you to confirm this card. Add it again at Stripe, or use another card."
-)
+CONFIRM: Final = "Your bank asks you to confirm the payment."
 MESSAGES: Final = {
     "insufficient_funds": "The card has insufficient funds.",
     "expired_card": "The card has expired.",
@@ -19,10 +18,13 @@ MESSAGES: Final = {
     "stolen_card": GENERAL,
     "processing_error": "The bank could not process the payment. Try again in a moment.",
     "card_velocity_exceeded": "The card has reached its limit. Use another card or try later.",
-    "authentication_required": CONFIRM,
-    "subscription_payment_intent_requires_action": CONFIRM,
-    "invoice_payment_intent_requires_action": CONFIRM,
+    **dict.fromkeys(CONFIRM_CODES, CONFIRM),
 }
+
+
+def asks_to_confirm(error: PaymentDeclinedError) -> bool:
+    """Whether the bank did not decline, but wants the customer's confirmation (3-D Secure)."""
+    return error.extensions["decline_reason"] in CONFIRM_CODES
 
 
 def declined(error: stripe.CardError) -> PaymentDeclinedError:

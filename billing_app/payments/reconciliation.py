@@ -19,6 +19,7 @@ from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
 from billing_app.billing.overage.stuck import stuck_overage
 from billing_app.billing.subscriptions import provider_requests
+from billing_app.billing.subscriptions.checkouts import OPEN
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
 from billing_app.billing.subscriptions.provider import (
@@ -29,7 +30,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import CheckoutStatus, ProviderRequestState, ReportState
+from billing_app.db.enums import ProviderRequestState, ReportState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -118,13 +119,13 @@ class _Run:
     async def checkouts(self) -> None:
         query = (
             select(Checkout)
-            .where(col(Checkout.status).in_((CheckoutStatus.OPEN, CheckoutStatus.CREATING)))
+            .where(col(Checkout.status).in_(OPEN))
             .where(col(Checkout.provider_id).is_not(None))
         )
         async with self.database.reading() as session:
             rows = list((await session.exec(query)).all())
         for row in rows:
-            await self._checkout(row)
+            await self._checkout_or_note(row)
 
     async def provider_requests(self) -> None:
         """Resolve those that can no longer reach the provider."""
@@ -205,8 +206,7 @@ class _Run:
             raise
         except Exception as error:
             log.exception("reconciliation_failed", customer_id=customer.customer_id)
-            problem = error.code if isinstance(error, BillingError) else type(error).__name__
-            self._note_customer(customer, problem)
+            self._note_customer(customer, _name_of(error))
 
     async def _customer(self, customer: ProviderCustomer) -> None:
         try:
@@ -230,6 +230,18 @@ class _Run:
                 for each in differences
             ]
         self.differences.extend(differences)
+
+    async def _checkout_or_note(self, row: Checkout) -> None:
+        try:
+            await self._checkout(row)
+        except PaymentProviderUnavailableError:
+            raise
+        except Exception as error:
+            log.exception("reconciliation_failed", checkout=row.provider_id)
+            account_id, problem = ids.encode_account(row.account_id), _name_of(error)
+            self._note(
+                account_id, "checkout", str(row.provider_id), problem, row.status, healed=False
+            )
 
     async def _checkout(self, row: Checkout) -> None:
         assert row.provider_id is not None
@@ -265,6 +277,10 @@ class _Run:
         self, account_id: str, what: str, provider_id: str, theirs: str, ours: str, *, healed: bool
     ) -> None:
         self.differences.append(Difference(account_id, what, provider_id, theirs, ours, healed))
+
+
+def _name_of(error: Exception) -> str:
+    return error.code if isinstance(error, BillingError) else type(error).__name__
 
 
 async def _customers(database: Database, after: int) -> list[ProviderCustomer]:

@@ -1,9 +1,12 @@
 """Subscriptions at Stripe: begin, preview, change, cancel, resume."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from billing_app.billing.subscriptions.errors import ChangeLosesValueError
+from billing_app.billing.subscriptions.errors import (
+    ChangeLosesValueError,
+    PaymentActionRequiredError,
+)
 from billing_app.billing.subscriptions.provider import (
     Credit,
     OfferPrices,
@@ -14,8 +17,13 @@ from billing_app.billing.subscriptions.provider import (
     SubscriptionChange,
 )
 from billing_app.db.enums import Interval
-from billing_app.payments import translate
+from billing_app.payments import declines, translate
 from billing_app.payments.calls import StripeCalls, complete, options, reference, send
+
+SCHEDULED: Final = (
+    "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
+    " change again to confirm it."
+)
 
 
 class Subscriptions(StripeCalls):
@@ -97,10 +105,40 @@ class Subscriptions(StripeCalls):
         given_up = await self._release_schedule(subscription_id, key=key)
         try:
             await self._update(subscription_id, body, key=key)
-        except PaymentDeclinedError:
+        except PaymentDeclinedError as error:
             if given_up is not None:
                 await self._schedule(subscription_id, given_up, key=f"{key}:again")
-            raise
+            if not declines.asks_to_confirm(error):
+                raise
+            if given_up is not None:
+                raise PaymentActionRequiredError(SCHEDULED, payment_url=None) from None
+            await self._change_once_confirmed(subscription, body, key=key)
+
+    async def _change_once_confirmed(
+        self, subscription: Any, body: dict[str, Any], *, key: str
+    ) -> None:
+        """Stripe holds the change back until its invoice is paid on Stripe's page, and drops it
+        after 23 hours (docs.stripe.com/billing/subscriptions/pending-updates).
+
+        Raises PaymentActionRequiredError unless the bank asks no more.
+        """
+        held = body | {"payment_behavior": "pending_if_incomplete"}
+        if not subscription.cancel_at_period_end:
+            held.pop("cancel_at_period_end", None)
+        changed = await send(
+            lambda: self.client.v1.subscriptions.update_async(
+                subscription.id,
+                held,  # pyright: ignore[reportArgumentType]
+                options(f"{key}:confirm"),
+            )
+        )
+        mark: Any = {"metadata": {translate.WRITE_METADATA: key}}
+        invoice_id = reference(changed.latest_invoice)
+        invoice = await send(
+            lambda: self.client.v1.invoices.update_async(invoice_id, mark, options(f"{key}:mark"))
+        )
+        if changed.pending_update is not None:
+            raise PaymentActionRequiredError(payment_url=invoice.hosted_invoice_url)
 
     async def change_at_period_end(
         self,

@@ -121,6 +121,9 @@ def provider_checkout(session: Any) -> ProviderCheckout:
         status=session.status or "open",
         url=session.url,
         subscription_id=_id(session.subscription) or None,
+        invoice_id=_id(session.invoice) or None,
+        is_paid=session.payment_status == "paid",
+        is_subscription=session.mode == "subscription",
     )
 
 

@@ -10,6 +10,7 @@ from billing_app import routes
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.offers import catalogue
 from billing_app.billing.plans import service as plans
+from billing_app.billing.subscriptions.checkouts import OPEN
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import service as usage
@@ -69,6 +70,7 @@ class BillingOverviewState(LivePage, SessionState):
     _next_invoice_cursor: str | None = None
     _listed: str = ""
     _chosen_interval: str = ""
+    _has_open_checkout: bool = False
 
     @rx.event
     async def show_older(self) -> None:
@@ -112,7 +114,8 @@ class BillingOverviewState(LivePage, SessionState):
         return rx.redirect(routes.OVERVIEW, replace=True)
 
     def _background_events(self) -> list[EventCallback[()]]:
-        settle = [OfferDialogState.settle_checkout] if self._checkout_answer() == "done" else []
+        is_awaited = self._has_open_checkout or self._checkout_answer() == "done"
+        settle = [OfferDialogState.settle_checkout] if is_awaited else []
         return [CardState.ask, SupportState.ask, *settle]
 
     def _checkout_answer(self) -> str:
@@ -172,6 +175,7 @@ class BillingOverviewState(LivePage, SessionState):
         offers = await catalogue.list_offers(services.database)
         checkout = await services.subscriptions.last_checkout(actor, account_id)
         purchase_state = payments.PurchaseState(subscription, checkout)
+        self._has_open_checkout = checkout is not None and checkout.status in OPEN
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
         top_up = await services.top_ups.read(actor, account_id, now)

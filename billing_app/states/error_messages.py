@@ -7,6 +7,7 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
@@ -49,8 +50,8 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "subscription_ended": ("The subscription has ended", "Choose a plan to continue."),
     "subscription_not_found": ("The subscription no longer exists", "Choose a plan to continue."),
     "provider_write_pending": (
-        "An earlier request is still in progress",
-        "Stripe has not answered it yet. We check automatically; try again in a few minutes.",
+        "An earlier payment or change is being confirmed",
+        "Nothing else is charged until Stripe confirms it. We keep checking: try again later.",
     ),
     "sync_contended": ("Another change is in progress", "Check again in a moment."),
     "quote_outdated": (
@@ -70,15 +71,33 @@ log = structlog.get_logger(__name__)
 
 
 def problem(error: BillingError, *, charges: bool) -> Message:
-    """`charges`: the request would have taken money."""
+    """`charges`: the request would have taken money. "Nothing was charged" is said only for codes
+    that are known to mean it."""
     if error.code == "payment_declined":
         text = f"{error.detail} Nothing was charged."
         return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
+    if isinstance(error, PaymentActionRequiredError):
+        return _confirm(error)
     if error.code == "payment_provider_unavailable":
         return Message("bad", "Stripe is not responding", _unclear(charges=charges))
     if error.code == InvalidInputError.code:
         return Message("bad", "Check what you entered", error.detail)
-    return Message("bad", *MESSAGES.get(error.code, (error.title, AGAIN)))
+    unknown = (error.title, _unclear(charges=True) if charges else AGAIN)
+    return Message("bad", *MESSAGES.get(error.code, unknown))
+
+
+def _confirm(error: PaymentActionRequiredError) -> Message:
+    title = "Your bank asks you to confirm the payment"
+    if error.payment_url is None:
+        return Message("warning", title, f"{error.detail} Nothing was charged.")
+    return Message(
+        "warning",
+        title,
+        "Nothing was charged or changed yet. Confirm on Stripe's page, then come back: the change"
+        " appears here. If you don't confirm within 23 hours, everything stays as it is.",
+        url=error.payment_url,
+        url_label="Confirm with your bank",
+    )
 
 
 def unexpected_problem(*, charges: bool) -> Message:

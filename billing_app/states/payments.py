@@ -47,11 +47,17 @@ class PurchaseState:
 
     def is_open(self, offer: OfferView) -> bool:
         checkout = self.checkout
-        return (
-            checkout is not None
-            and checkout.status is CheckoutStatus.OPEN
-            and checkout.offer.version_id == offer.version_id
-        )
+        is_open = checkout is not None and checkout.status is CheckoutStatus.OPEN
+        return is_open and self.is_of_checkout(offer)
+
+    def is_of_checkout(self, offer: OfferView) -> bool:
+        return self.checkout is not None and self.checkout.offer.version_id == offer.version_id
+
+    @property
+    def is_confirming(self) -> bool:
+        """Whether a paid checkout blocks every purchase."""
+        checkout = self.checkout
+        return checkout is not None and checkout.status is CheckoutStatus.CONFIRMING
 
 
 def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
@@ -63,6 +69,9 @@ def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
     badge, action = "", _action(offer, current)
     if is_current:
         badge, action = "Your plan", ""
+    elif purchase_state.is_confirming:
+        is_bought = purchase_state.is_of_checkout(offer)
+        badge, action = "Paid, being confirmed" if is_bought else "", ""
     elif next_offer is not None and next_offer.code == offer.code and subscription:
         badge, action = f"Starts {formatting.day(subscription.period_end)}", ""
     elif purchase_state.is_open(offer):
@@ -221,7 +230,10 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
 def checkout_notice(
     answer: str, checkout: CheckoutView | None, current: CurrentPlan, now: datetime
 ) -> Message:
-    """What to show someone who comes back from a checkout; `answer` is "done" or "left"."""
+    """What to show someone who comes back from a checkout; `answer` is "done" or "left". A paid one
+    that is not applied yet is shown on every visit."""
+    if checkout is not None and checkout.status is CheckoutStatus.CONFIRMING:
+        return _confirming(checkout.offer)
     if checkout is None or not answer or now - checkout.created_at > CHECKOUT_NOTICE_FOR:
         return Message()
     name = checkout.offer.name
@@ -237,6 +249,11 @@ def checkout_notice(
             "Your payment is being confirmed",
             f"Stripe has not confirmed it yet. {name} will appear here within a minute.",
         )
+    return _not_paid(checkout)
+
+
+def _not_paid(checkout: CheckoutView) -> Message:
+    name = checkout.offer.name
     if checkout.status is CheckoutStatus.OPEN:
         return Message(
             "",
@@ -247,6 +264,16 @@ def checkout_notice(
         )
     return Message(
         "", "The checkout is no longer open", "Nothing was charged. Choose a plan to continue."
+    )
+
+
+def _confirming(offer: OfferView) -> Message:
+    return Message(
+        "",
+        "Paid, being confirmed",
+        f"You paid for {offer.name}. It appears here as soon as Stripe confirms it, usually within"
+        " a minute; until then you can't buy anything else, so nothing is charged twice. If it"
+        " takes longer, there is nothing to do: we keep checking. After an hour, contact support.",
     )
 
 

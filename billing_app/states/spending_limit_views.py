@@ -58,6 +58,7 @@ def top_up_item(top_up: TopUpView | None, packs: list[OfferView]) -> TopUpItem:
         action="Turn on again" if top_up.stopped_because else "Change",
         spent=f"{spent} of {cap} spent this month",
         stopped=top_up.stopped_because or "",
+        payment_url=top_up.payment_url or "",
         is_on=True,
         offer_code=offer.code,
         threshold=str(top_up.threshold_executions),

@@ -278,6 +278,7 @@ class TopUpItem:
     action: str = ""
     spent: str = ""
     stopped: str = ""
+    payment_url: str = ""
     is_on: bool = False
     is_sold: bool = False
     offer_code: str = ""

@@ -12,7 +12,7 @@ WEBHOOK_KINDS = frozenset({"duplicate", "delay", "reorder", "drop", "stale", "wr
 
 @dataclass
 class Fault:
-    """One fault, which applies `times` times.
+    """One fault, which applies `times` times, after the first `skip` matches.
 
     API: `method` and `path` (a glob such as `/v1/subscriptions*`), `when` before or after the
     effect. Webhooks: `event_type` (a glob), `count` of copies or of events held for reordering.
@@ -24,6 +24,7 @@ class Fault:
     when: str = "before"
     event_type: str = "*"
     times: int = 1
+    skip: int = 0
     status: int = 500
     seconds: float = 0.0
     count: int = 2
@@ -56,6 +57,9 @@ class Faults:
                 and fnmatchcase(method, fault.method)
                 and fnmatchcase(path, fault.path)
             ):
+                if fault.skip:
+                    fault.skip -= 1
+                    continue
                 return self._use(fault)
         return None
 

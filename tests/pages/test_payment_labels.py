@@ -16,6 +16,7 @@ from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.errors import SameOfferError
 from billing_app.billing.subscriptions.provider import (
+    NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
     ProviderPaymentMethod,
@@ -133,6 +134,8 @@ def checkout(
         ("done", checkout(CheckoutStatus.COMPLETE), "Your payment is being confirmed"),
         ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
         ("left", checkout(CheckoutStatus.OPEN), "Checkout not completed"),
+        ("", checkout(CheckoutStatus.CONFIRMING, hours_ago=30), "Paid, being confirmed"),
+        ("left", checkout(CheckoutStatus.CONFIRMING), "Paid, being confirmed"),
         ("left", checkout(CheckoutStatus.EXPIRED), "The checkout is no longer open"),
         ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True, hours_ago=2), ""),
         ("", checkout(CheckoutStatus.OPEN), ""),
@@ -216,6 +219,8 @@ def test_member_learns_who_can_pay() -> None:
         (PaymentProviderUnavailableError(), True, "You are never charged twice."),
         (PaymentProviderUnavailableError(), False, "Nothing was changed."),
         (SameOfferError(), False, "There is nothing to change."),
+        (NotAtProviderError(), True, "may or may not have gone through. We are checking"),
+        (NotAtProviderError(), False, "Nothing was changed and nothing was charged."),
     ],
 )
 def test_errors_say_whether_money_moved(error: BillingError, charges: bool, said: str) -> None:

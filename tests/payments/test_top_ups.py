@@ -10,7 +10,7 @@ from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.staff.repairs.stops import PAUSE
-from billing_app.billing.subscriptions import provider_requests, top_ups
+from billing_app.billing.subscriptions import provider_requests, top_up_need, top_ups
 from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
@@ -161,7 +161,8 @@ async def test_unclear_answer_is_looked_up_and_charged_once(
 async def test_top_ups_at_their_cap_do_not_block_others(
     low: BillingHarness, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(top_ups, "PAGE_ACCOUNTS", 1)
+    for module in (top_ups, top_up_need):
+        monkeypatch.setattr(module, "PAGE_ACCOUNTS", 1)
     await order(low, threshold=100_000, cap_minor=2_500)
     assert await run(low) == 1
     others = [await BillingHarness(sandbox, low.url).open_beside(low) for _ in range(2)]

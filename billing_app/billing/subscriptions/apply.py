@@ -89,20 +89,43 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
     return (await session.exec(query)).first()
 
 
-async def apply_checkout(session: AsyncSession, snapshot: ProviderCheckout) -> None:
-    """Mirror a checkout's status."""
-    account = await lock_account_of(session, snapshot.customer_id)
+async def apply_checkout(
+    session: AsyncSession, theirs: ProviderCheckout, *, customer: ProviderSnapshot | None
+) -> None:
+    """Mirror a checkout's status. A complete one keeps blocking other purchases until `customer`,
+    which has been applied, has what it bought; None: nothing has been applied since."""
+    account = await lock_account_of(session, theirs.customer_id)
     if account is None:
         return
     query = (
         select(Checkout)
         .where(Checkout.account_id == account.id)
-        .where(Checkout.provider_id == snapshot.provider_id)
+        .where(Checkout.provider_id == theirs.provider_id)
     )
     row = (await session.exec(query)).first()
-    if row is not None:
-        row.status = CheckoutStatus(snapshot.status)
-        session.add(row)
+    if row is None or row.status == CheckoutStatus.COMPLETE:
+        return
+    status = status_of(theirs)
+    if status is CheckoutStatus.CONFIRMING and customer and _has_bought(customer, theirs):
+        status = CheckoutStatus.COMPLETE
+    row.status = status
+    session.add(row)
+
+
+def status_of(theirs: ProviderCheckout) -> CheckoutStatus:
+    """Of a checkout whose effect has not been applied here."""
+    status = CheckoutStatus(theirs.status)
+    return CheckoutStatus.CONFIRMING if status is CheckoutStatus.COMPLETE else status
+
+
+def _has_bought(customer: ProviderSnapshot, theirs: ProviderCheckout) -> bool:
+    """The receipt of a pack may come a moment after its payment
+    (docs.stripe.com/payments/checkout/receipts)."""
+    if theirs.is_subscription:
+        held = {each.provider_id for each in customer.subscriptions}
+        return theirs.subscription_id in held
+    billed = {each.provider_id for each in customer.invoices}
+    return not theirs.is_paid or theirs.invoice_id in billed
 
 
 async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) -> dict[str, int]:

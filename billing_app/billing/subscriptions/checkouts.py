@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+import structlog
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.offers.catalogue import OfferView, offer_version
-from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.apply import live_subscription, status_of
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.errors import SubscriptionExistsError
@@ -24,7 +26,14 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import CheckoutStatus
 from billing_app.db.tables import Account, Checkout, Plan, Subscription
 
-OPEN = (CheckoutStatus.CREATING, CheckoutStatus.OPEN)
+OPEN: Final = (CheckoutStatus.CREATING, CheckoutStatus.OPEN, CheckoutStatus.CONFIRMING)
+CONFIRMING: Final = (
+    "A checkout has been paid and is being confirmed. It is applied as soon as the payment"
+    " provider answers; nothing else can be bought until then."
+)
+JUST_PAID: Final = "The open checkout has just been paid. Ask again to buy the pack once more."
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,8 @@ class Urls:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutView:
-    """`url`: where to pay while it is open. `is_paid`: the plan that it sells exists."""
+    """`url`: where to pay while it is open. `is_paid`: the plan that it sells exists. One that is
+    confirming blocks every purchase of the account."""
 
     offer: OfferView
     status: CheckoutStatus
@@ -57,22 +67,61 @@ class Checkouts:
     ) -> str | None:
         """The address of the open checkout if it sells the version to keep; closes any other.
 
-        A checkout that was paid in the meantime is applied first, so that its plan is known.
+        Afterwards everything that the customer has at the provider is known here. Raises
+        ProviderRequestPendingError when a checkout was paid that cannot be applied yet, or that
+        sells the pack to keep.
         """
         async with self._database.reading() as session:
             row = await open_checkout(session, account_id)
         if row is None:
+            await self._syncing.customer(customer_id, now)
             return None
         if row.provider_id is None:
             row = await self._create(row, customer_id, now)
+        is_kept = row.offer_version_id == keep_version_id
+        status = await self._sync(row, now)
+        if status is CheckoutStatus.OPEN and not is_kept:
+            assert row.provider_id is not None
+            await self._provider.expire_checkout(row.provider_id)
+            status = await self._sync(row, now)
+        if status is CheckoutStatus.COMPLETE and is_kept and await self._is_pack(row):
+            raise ProviderRequestPendingError(JUST_PAID)
+        return row.url if status is CheckoutStatus.OPEN else None
+
+    async def settle(self, account_id: int, customer_id: str, now: datetime) -> None:
+        """Apply what the customer has at the provider, and what a checkout bought, before money is
+        taken. Raises ProviderRequestPendingError when a checkout was paid that cannot be applied
+        yet."""
+        async with self._database.reading() as session:
+            row = await open_checkout(session, account_id)
+        if row is None or row.provider_id is None:
+            await self._syncing.customer(customer_id, now)
+        else:
+            await self._sync(row, now)
+
+    async def _sync(self, row: Checkout, now: datetime) -> CheckoutStatus:
+        """The checkout's status, with what it bought applied."""
         assert row.provider_id is not None
-        if await self._syncing.checkout(row.provider_id, now) != CheckoutStatus.OPEN:
-            return None
-        if row.offer_version_id == keep_version_id:
-            return row.url
-        await self._provider.expire_checkout(row.provider_id)
-        await self._syncing.checkout(row.provider_id, now)
-        return None
+        try:
+            await self._syncing.checkout(row.provider_id, now)
+        except Exception as error:
+            if await self._status(row) is not CheckoutStatus.CONFIRMING:
+                raise
+            log.warning("checkout_not_applied", checkout=row.provider_id, exc_info=error)
+        status = await self._status(row)
+        if status is CheckoutStatus.CONFIRMING:
+            raise ProviderRequestPendingError(CONFIRMING)
+        return status
+
+    async def _status(self, row: Checkout) -> CheckoutStatus:
+        async with self._database.reading() as session:
+            kept = await session.get(Checkout, (row.account_id, row.number))
+        assert kept is not None
+        return CheckoutStatus(kept.status)
+
+    async def _is_pack(self, row: Checkout) -> bool:
+        async with self._database.reading() as session:
+            return not (await offer_version(session, row.offer_version_id)).is_subscription
 
     async def open(
         self, account_id: int, customer_id: str, offer: OfferView, urls: Urls, now: datetime
@@ -95,6 +144,8 @@ class Checkouts:
             if offer.is_subscription and await live_subscription(session, account_id):
                 raise SubscriptionExistsError
             existing = await open_checkout(session, account_id)
+            if existing is not None and existing.status == CheckoutStatus.CONFIRMING:
+                raise ProviderRequestPendingError(CONFIRMING)
             if existing is not None:
                 return existing
             row = Checkout(
@@ -136,9 +187,7 @@ class Checkouts:
             kept = await session.get(Checkout, (row.account_id, row.number), with_for_update=True)
             assert kept is not None
             if kept.status == CheckoutStatus.CREATING:
-                kept.status = (
-                    CheckoutStatus(snapshot.status) if snapshot else CheckoutStatus.EXPIRED
-                )
+                kept.status = status_of(snapshot) if snapshot else CheckoutStatus.EXPIRED
                 kept.provider_id = snapshot.provider_id if snapshot else None
                 kept.url = snapshot.url if snapshot else None
                 session.add(kept)

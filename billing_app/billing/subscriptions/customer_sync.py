@@ -44,12 +44,18 @@ class CustomerSync:
         raise SyncContendedError(customer_id=customer_id)
 
     async def checkout(self, provider_id: str, now: datetime) -> str:
-        """Fetch a checkout and its customer, and apply both; returns its status."""
-        snapshot = await self._provider.checkout(provider_id)
+        """Fetch a checkout and its customer, and apply both; returns its status at the provider.
+
+        What was paid is noted before what it bought is fetched: when that fails, the checkout
+        still blocks other purchases.
+        """
+        theirs = await self._provider.checkout(provider_id)
         async with self._database.transaction() as session:
-            await apply.apply_checkout(session, snapshot)
-        await self.customer(snapshot.customer_id, now)
-        return snapshot.status
+            await apply.apply_checkout(session, theirs, customer=None)
+        snapshot = await self.customer(theirs.customer_id, now)
+        async with self._database.transaction() as session:
+            await apply.apply_checkout(session, theirs, customer=snapshot)
+        return theirs.status
 
     async def charge(self, charge_id: str, now: datetime) -> str:
         """Fetch everything the customer of a charge has, and apply it; returns the customer."""

@@ -4,14 +4,21 @@ Each key is derived from what the object is for, so two racing requests get the 
 Nothing is ever matched by e-mail address.
 """
 
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import select
+from sqlmodel import col, select, update
 
 from billing_app.billing import ids
 from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.subscriptions.provider import PaymentProvider, PriceTerms, ProviderPrice
+from billing_app.billing.subscriptions.provider import (
+    NotAtProviderError,
+    PaymentProvider,
+    PriceTerms,
+    ProviderPaymentMethod,
+    ProviderPrice,
+)
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     Account,
@@ -19,8 +26,22 @@ from billing_app.db.tables import (
     OfferVersion,
     Organization,
     ProviderCustomer,
+    Subscription,
     User,
 )
+
+
+async def card_on_file(
+    provider: PaymentProvider, customer: ProviderCustomer | None, live: Subscription | None = None
+) -> ProviderPaymentMethod | None:
+    """The card of the live subscription, else the customer's. None without one, and of a customer
+    who was deleted at the provider."""
+    if customer is None:
+        return None
+    subscription_id = live.provider_id if live else None
+    with suppress(NotAtProviderError):
+        return await provider.payment_method(customer.customer_id, subscription_id)
+    return None
 
 
 async def ensure_customer(
@@ -29,23 +50,46 @@ async def ensure_customer(
     """The customer's id at the provider."""
     async with database.reading() as session:
         row = await session.get(ProviderCustomer, account.id)
-        if row is not None:
-            return row.customer_id
-        user = await session.get(User, account.user_id) if account.user_id else None
-        organization = await session.get(Organization, account.organization_id)
-    assert organization is not None
-    account_id = ids.encode_account(account.id)
-    customer_id = await provider.create_customer(
-        account_id=account_id,
-        name=(user.name or user.id) if user else organization.name,
-        email=user.email if user else None,
-        key=f"customer-{account_id}",
-    )
+    if row is not None:
+        return row.customer_id
+    key = f"customer-{ids.encode_account(account.id)}"
+    customer_id = await _create(database, provider, account, key=key)
     await keep_customer(database, account.id, customer_id, now)
+    return await _customer_id(database, account)
+
+
+async def replace_customer(
+    database: Database, provider: PaymentProvider, account: Account, *, deleted_id: str
+) -> str:
+    """A new customer for an account whose customer was deleted at the provider."""
+    key = f"customer-{ids.encode_account(account.id)}-after-{deleted_id}"
+    customer_id = await _create(database, provider, account, key=key)
+    row = update(ProviderCustomer).where(col(ProviderCustomer.customer_id) == deleted_id)
+    async with database.transaction() as session:
+        await session.exec(row.values(customer_id=customer_id))
+    return await _customer_id(database, account)
+
+
+async def _customer_id(database: Database, account: Account) -> str:
     async with database.reading() as session:
         row = await session.get(ProviderCustomer, account.id)
     assert row is not None
     return row.customer_id
+
+
+async def _create(
+    database: Database, provider: PaymentProvider, account: Account, *, key: str
+) -> str:
+    async with database.reading() as session:
+        user = await session.get(User, account.user_id) if account.user_id else None
+        organization = await session.get(Organization, account.organization_id)
+    assert organization is not None
+    return await provider.create_customer(
+        account_id=ids.encode_account(account.id),
+        name=(user.name or user.id) if user else organization.name,
+        email=user.email if user else None,
+        key=key,
+    )
 
 
 async def keep_customer(

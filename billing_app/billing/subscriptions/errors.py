@@ -1,6 +1,17 @@
 """Why a subscription cannot be started or changed."""
 
-from billing_app.billing.errors import ConflictError
+from typing import Final
+
+from billing_app.billing.errors import BillingError, ConflictError
+
+# Reasons of a "decline" by a bank that asks for the customer's confirmation (3-D Secure).
+CONFIRM_CODES: Final = frozenset(
+    {
+        "authentication_required",
+        "subscription_payment_intent_requires_action",
+        "invoice_payment_intent_requires_action",
+    }
+)
 
 
 class SubscriptionExistsError(ConflictError):
@@ -31,6 +42,21 @@ class PaymentOverdueError(ConflictError):
 class ChangeLosesValueError(ConflictError):
     code = "change_loses_value"
     title = "The credit is higher than the new price"
+
+
+class PaymentActionRequiredError(BillingError):
+    """Nothing was charged or changed. `payment_url`: where the customer confirms the payment, which
+    also carries out what it is for; None: nothing waits for a confirmation."""
+
+    code = "payment_action_required"
+    title = "The bank asks for a confirmation of the payment"
+
+    def __init__(self, detail: str | None = None, *, payment_url: str | None) -> None:
+        super().__init__(
+            detail or "Open payment_url to confirm the payment. Nothing is changed until then.",
+            payment_url=payment_url,
+        )
+        self.payment_url = payment_url
 
 
 class QuoteOutdatedError(ConflictError):

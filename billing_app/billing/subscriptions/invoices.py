@@ -14,6 +14,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.customers import card_on_file
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPaymentMethod
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
@@ -107,9 +108,7 @@ async def read_payment_method(
         account = await authorize_managing(session, actor, account_id, reading=True)
         customer = await session.get(ProviderCustomer, account.id)
         live = await live_subscription(session, account.id)
-    if customer is None:
-        return None
-    return await provider.payment_method(customer.customer_id, live.provider_id if live else None)
+    return await card_on_file(provider, customer, live)
 
 
 def _view(row: Invoice) -> InvoiceView:

@@ -13,9 +13,10 @@ from dateutil.relativedelta import relativedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.money import Money
-from billing_app.billing.offers.catalogue import OfferView, offer_version
+from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
@@ -28,9 +29,11 @@ from billing_app.billing.subscriptions.errors import (
 from billing_app.billing.subscriptions.provider import (
     ENDED,
     Credit,
+    NotAtProviderError,
     OfferPrices,
     OverageCharge,
     PaymentProvider,
+    PaymentProviderFailedError,
     PreviewLine,
     ProviderPrice,
     SubscriptionChange,
@@ -45,6 +48,13 @@ from billing_app.db.enums import EndReason, Interval, PlanSource, SubscriptionSt
 from billing_app.db.tables import Invoice, OfferPrice, Plan, Subscription
 
 PREVIEW_VALID_FOR: Final = timedelta(minutes=15)
+# Refusals that may rest on an old copy of what the provider has.
+MAYBE_STALE: Final = (
+    SameOfferError,
+    PaymentOverdueError,
+    NotAtProviderError,
+    PaymentProviderFailedError,
+)
 PERIODS: Final = {
     Interval.MONTH: relativedelta(months=1),
     Interval.YEAR: relativedelta(years=1),
@@ -348,3 +358,12 @@ def _agreed_unused(
     if not is_same or was_taken_away or is_late or used_since > agreed.executions_after:
         raise QuoteOutdatedError(offer=new.code)
     return max(agreed.executions_unused, unused)
+
+
+async def offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
+    offer = await find_offer(session, code)
+    if not offer.is_subscription:
+        raise InvalidInputError(
+            "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
+        )
+    return offer

@@ -94,13 +94,17 @@ class ProviderPrice(OfferPrices):
 
 @dataclass(frozen=True, slots=True)
 class ProviderCheckout:
-    """`status` is `open`, `complete` or `expired`."""
+    """`status` is `open`, `complete` or `expired`. `is_paid`: money was taken for it.
+    `is_subscription`: it sells a subscription, and not a pack."""
 
     provider_id: str
     customer_id: str
     status: str
     url: str | None
     subscription_id: str | None
+    invoice_id: str | None
+    is_paid: bool
+    is_subscription: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +198,10 @@ class ProviderInvoice:
     """`request_key`: of our request that created it; "" when none did.
 
     `refunded_minor` is what was refunded of its payments so far, `waived_minor` what a credit
-    balance or credit notes took off its total. `is_collecting`: the provider
-    keeps trying to collect it. `attempts` counts the attempts to charge it. `due_at`: it was sent
-    to be paid until then; None: it is charged at once. `is_processing`: a payment of it is on its
-    way. `reversal`: None while its payment stands.
+    balance or credit notes took off its total. `is_collecting`: the provider keeps trying.
+    `attempts` counts the attempts to charge it. `due_at`: it was sent to be paid until then; None:
+    it is charged at once. `is_processing`: a payment of it is on its way. `reversal`: None while
+    its payment stands.
     """
 
     provider_id: str

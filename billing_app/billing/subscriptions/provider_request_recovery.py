@@ -11,11 +11,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customer_sync import CustomerSync, SyncContendedError
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider import (
     NotAtProviderError,
     PaymentProvider,
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
+    ProviderInvoice,
+    ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import (
     CHARGING,
@@ -95,20 +98,27 @@ class ProviderRequests:
     ) -> bool:
         """Look up the results of pending requests; True when `wanted` has been carried out.
 
-        Raises ProviderRequestPendingError while another request may still reach the provider.
+        A change that the customer has not confirmed is given up for another request. Raises
+        ProviderRequestPendingError while another request may still reach the provider, and
+        PaymentActionRequiredError when `wanted` waits for the customer's confirmation.
         """
         async with self._database.reading() as session:
             rows = await provider_requests.pending(session, account_id)
         if not rows:
             return False
         await self._provider.require_writable()
-        snapshot = await self._syncing.customer(customer_id, now)
+        snapshot = await self._apply(rows[0], customer_id, now)
         is_there = False
         for row in rows:
             is_wanted = wanted is not None and wanted.is_of(row)
             if provider_requests.is_done(row, snapshot):
                 await self._finish(row, now)
                 is_there = is_there or is_wanted
+            elif invoice := provider_requests.awaits_confirmation(row, snapshot):
+                if is_wanted:
+                    raise PaymentActionRequiredError(payment_url=invoice.page_url)
+                if wanted is not None:
+                    await self._give_up(row, invoice, customer_id, now)
             elif not provider_requests.may_still_arrive(row, now):
                 await self._fail(row, NeverArrivedError(), now)
             elif not is_wanted:
@@ -124,6 +134,8 @@ class ProviderRequests:
         snapshot = await self._syncing.customer(customer_id, now)
         if provider_requests.is_done(row, snapshot):
             return await self._finish(row, now)
+        if provider_requests.awaits_confirmation(row, snapshot):
+            return ProviderRequestState.PENDING
         if row.operation in CHARGING or snapshot is None:
             return await self._fail(row, NeverArrivedError(), now)
         try:
@@ -159,12 +171,15 @@ class ProviderRequests:
             raise
         except (NotAtProviderError, PaymentProviderFailedError) as error:
             # The first of two equal requests may have ended what the second one changes.
-            snapshot = await self._syncing.customer(customer_id, now)
+            snapshot = await self._apply(row, customer_id, now)
             if not provider_requests.is_done(row, snapshot):
                 await self._fail(row, error, now)
                 raise
         except BillingError as error:
-            await self._fail(row, error, now)
+            if isinstance(error, PaymentActionRequiredError) and error.payment_url:
+                await self._apply(row, customer_id, now)
+            else:
+                await self._fail(row, error, now)
             raise
         except Exception as error:
             raise _unclear(row, error) from error
@@ -172,14 +187,26 @@ class ProviderRequests:
             await self._apply(row, customer_id, now)
         await self._finish(row, now)
 
-    async def _apply(self, row: ProviderRequest, customer_id: str, now: datetime) -> None:
-        """What the customer has after the request, which has been carried out."""
+    async def _apply(
+        self, row: ProviderRequest, customer_id: str, now: datetime
+    ) -> ProviderSnapshot | None:
+        """What the customer has after the request, which may have been carried out."""
         try:
-            await self._syncing.customer(customer_id, now)
+            return await self._syncing.customer(customer_id, now)
         except (PaymentProviderUnavailableError, SyncContendedError):
             raise
         except Exception as error:
             raise _unclear(row, error) from error
+
+    async def _give_up(
+        self, row: ProviderRequest, invoice: ProviderInvoice, customer_id: str, now: datetime
+    ) -> None:
+        """Without its invoice, a change is dropped; unless it was confirmed at this moment."""
+        await self._provider.void_invoice(invoice.provider_id)
+        if provider_requests.is_done(row, await self._apply(row, customer_id, now)):
+            await self._finish(row, now)
+        else:
+            await self._fail(row, PaymentActionRequiredError(payment_url=None), now)
 
     async def _finish(self, row: ProviderRequest, now: datetime) -> ProviderRequestState:
         async with self._database.transaction() as session:

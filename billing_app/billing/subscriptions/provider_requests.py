@@ -21,6 +21,7 @@ from billing_app.billing.subscriptions.provider import (
     OfferPrices,
     OverageCharge,
     PaymentProvider,
+    ProviderInvoice,
     ProviderSnapshot,
     SubscriptionChange,
 )
@@ -206,7 +207,24 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
             is_later = operation is Operation.CANCEL_AT_PERIOD_END and theirs.cancel_at is not None
             return is_later or theirs.status is SubscriptionStatus.CANCELED
         case _:
-            return theirs.request_key == row.key
+            is_paid = _invoice_of(row, snapshot, InvoiceStatus.PAID) is not None
+            return theirs.request_key == row.key or is_paid
+
+
+def awaits_confirmation(
+    row: ProviderRequest, snapshot: ProviderSnapshot | None
+) -> ProviderInvoice | None:
+    """The open invoice of a change that is carried out once the customer has confirmed it; None:
+    it waits for nobody."""
+    is_change = row.operation == Operation.CHANGE_NOW
+    return _invoice_of(row, snapshot, InvoiceStatus.OPEN) if snapshot and is_change else None
+
+
+def _invoice_of(
+    row: ProviderRequest, snapshot: ProviderSnapshot, status: InvoiceStatus
+) -> ProviderInvoice | None:
+    billed = (each for each in snapshot.invoices if each.status is status)
+    return next((each for each in billed if each.request_key == row.key), None)
 
 
 def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:

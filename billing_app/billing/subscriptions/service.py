@@ -5,16 +5,15 @@ fetched snapshot; webhooks and reconciliation apply the same snapshot again with
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import InvalidInputError, NotFoundError
+from billing_app.billing.errors import NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
 from billing_app.billing.subscriptions.apply import live_subscription
@@ -27,10 +26,20 @@ from billing_app.billing.subscriptions.checkouts import (
     trial_days_of,
 )
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
-from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
+from billing_app.billing.subscriptions.customers import (
+    ensure_customer,
+    ensure_price,
+    replace_customer,
+)
+from billing_app.billing.subscriptions.errors import (
+    CONFIRM_CODES,
+    SubscriptionEndedError,
+    SubscriptionExistsError,
+)
 from billing_app.billing.subscriptions.proration import (
+    MAYBE_STALE,
     ChangePreview,
+    offer_to_change_to,
     preview_later,
     preview_now,
     prices_of,
@@ -41,8 +50,10 @@ from billing_app.billing.subscriptions.proration import (
 )
 from billing_app.billing.subscriptions.provider import (
     ENDED,
+    NotAtProviderError,
     PaymentDeclinedError,
     PaymentProvider,
+    PaymentProviderUnavailableError,
     ProviderPaymentMethod,
     ProviderPrice,
 )
@@ -57,16 +68,15 @@ from billing_app.billing.subscriptions.provider_requests import (
     prices_json,
 )
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
-from billing_app.db.engine import Database
-from billing_app.db.enums import SubscriptionStatus, When
-from billing_app.db.tables import Account, ProviderCustomer, Subscription
-
-SUBSCRIPTION: Final = "sub_"
-# The bank asks the customer to confirm, which they can do in a checkout.
-CONFIRM: Final = frozenset(
-    {"authentication_required", "subscription_payment_intent_requires_action"}
+from billing_app.billing.subscriptions.views import (
+    SUBSCRIPTION,
+    Begun,
+    SubscriptionView,
+    subscription_view,
 )
-
+from billing_app.db.engine import Database
+from billing_app.db.enums import When
+from billing_app.db.tables import Account, ProviderCustomer, Subscription
 
 # More parameters of a request that changes a subscription, from its current row.
 DecideChange = Callable[[AsyncSession, Subscription], Awaitable[dict[str, Any]]]
@@ -75,34 +85,6 @@ DecideChange = Callable[[AsyncSession, Subscription], Awaitable[dict[str, Any]]]
 class SubscriptionNotFoundError(NotFoundError):
     code = "subscription_not_found"
     title = "Subscription not found"
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionView:
-    """A subscription as the account sees it. `ends_at`: of a cancelled one, when it ends; else the
-    end of its period. `is_collecting`: False while nothing is charged for its renewals."""
-
-    id: str
-    account_id: str
-    status: SubscriptionStatus
-    offer: OfferView
-    next_offer: OfferView | None
-    period_start: datetime
-    period_end: datetime
-    cancel_at_period_end: bool
-    ends_at: datetime
-    is_collecting: bool
-    quantity: int
-    past_due_since: datetime | None
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """Either the subscription, charged to the card on file, or the checkout to pay in."""
-
-    subscription: SubscriptionView | None
-    checkout_url: str | None
 
 
 class Subscriptions:
@@ -126,7 +108,7 @@ class Subscriptions:
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id, reading=True)
             row = await live_subscription(session, account.id)
-            return await _view(session, row) if row else None
+            return await subscription_view(session, row) if row else None
 
     async def begin(
         self,
@@ -143,9 +125,10 @@ class Subscriptions:
 
         `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
         repeated call returns the open checkout of the same offer, or resumes an interrupted
-        subscription.
+        subscription. The provider is asked first what the customer has: nobody pays twice.
         Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
-        FreePeriodUsedError, PaymentDeclinedError and what the provider raises.
+        FreePeriodUsedError, ProviderRequestPendingError, PaymentDeclinedError and what the
+        provider raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
@@ -158,9 +141,12 @@ class Subscriptions:
         if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):
             return Begun(await self.read(actor, account_id), None)
         if offer.is_subscription:
-            await self._refuse_second(account.id)
+            await self._refuse_second(account.id, customer_id, now)
         price = await ensure_price(self._database, self._provider, offer, now)
-        method = await self._provider.payment_method(customer_id)
+        try:
+            method = await self._provider.payment_method(customer_id)
+        except NotAtProviderError:
+            method, customer_id = None, await self._replace_customer(account, customer_id, now)
         direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.reuse_or_close(
             account.id,
@@ -168,16 +154,16 @@ class Subscriptions:
             keep_version_id=None if direct else offer.version_id,
             now=now,
         )
+        if offer.is_subscription:
+            await self._refuse_second(account.id, customer_id, now)
         if url is not None:
             return Begun(None, url)
-        if offer.is_subscription:
-            await self._refuse_second(account.id)
         if direct and method is not None:
             try:
                 await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
                 return Begun(await self.read(actor, account_id), None)
             except PaymentDeclinedError as error:
-                if error.extensions["decline_reason"] not in CONFIRM:
+                if error.extensions["decline_reason"] not in CONFIRM_CODES:
                     raise
         urls = Urls(success_url, cancel_url)
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
@@ -196,12 +182,20 @@ class Subscriptions:
         Raises SubscriptionNotFoundError, SameOfferError, ChangeLosesValueError, …
         """
         managed = await self._managed(actor, subscription_id)
-        await self.provider_requests.resolve(
-            managed.account_id, await self._customer_id(managed), now
-        )
+        customer_id = await self._customer_id(managed)
+        await self.provider_requests.resolve(managed.account_id, customer_id, now)
+        try:
+            return await self._preview(managed, offer_code, when, now)
+        except MAYBE_STALE:
+            await self.syncing.customer(customer_id, now)
+        return await self._preview(managed, offer_code, when, now)
+
+    async def _preview(
+        self, managed: Subscription, offer_code: str, when: When, now: datetime
+    ) -> ChangePreview:
         async with self._database.reading() as session:
             row = await reload(session, managed)
-            new = await _offer_to_change_to(session, offer_code)
+            new = await offer_to_change_to(session, offer_code)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
             proration = await prorate(session, row, new, now)
@@ -225,7 +219,7 @@ class Subscriptions:
         """
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
-            new = await _offer_to_change_to(session, offer_code)
+            new = await offer_to_change_to(session, offer_code)
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
@@ -261,6 +255,10 @@ class Subscriptions:
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
         customer_id = await ensure_customer(self._database, self._provider, account, now)
+        try:
+            return await self._provider.portal_url(customer_id=customer_id, return_url=return_url)
+        except NotAtProviderError:
+            customer_id = await self._replace_customer(account, customer_id, now)
         return await self._provider.portal_url(customer_id=customer_id, return_url=return_url)
 
     async def last_checkout(self, actor: Actor, account_id: str) -> CheckoutView | None:
@@ -283,6 +281,16 @@ class Subscriptions:
             row = await open_checkout(session, account.id)
         if row is not None and row.provider_id is not None:
             await self.syncing.checkout(row.provider_id, now)
+
+    async def _replace_customer(self, account: Account, deleted_id: str, now: datetime) -> str:
+        """A new customer for one who was deleted at the provider, unless the account has a live
+        subscription: staff find that by reconciliation."""
+        await self._checkouts.reuse_or_close(account.id, deleted_id, keep_version_id=None, now=now)
+        if await self._has_live(account.id):
+            raise NotAtProviderError("The account's customer was deleted. Contact support.")
+        return await replace_customer(
+            self._database, self._provider, account, deleted_id=deleted_id
+        )
 
     async def _subscribe(
         self,
@@ -331,16 +339,31 @@ class Subscriptions:
 
         account_id, customer_id = managed.account_id, await self._customer_id(managed)
         if not await self.provider_requests.resolve(account_id, customer_id, now, wanted=wanted):
+            if wanted.operation in (Operation.CHANGE_NOW, Operation.CHANGE_AT_PERIOD_END):
+                await self._checkouts.settle(account_id, customer_id, now)
             if wanted.operation is Operation.CANCEL_NOW:
                 # Its last invoice bills what the meter knows.
                 await self.reports.account(account_id, now)
             await self.provider_requests.carry_out(account_id, customer_id, wanted, parameters, now)
         return await self._view_of(managed)
 
-    async def _refuse_second(self, account_id: int) -> None:
+    async def _refuse_second(self, account_id: int, customer_id: str, now: datetime) -> None:
+        """Raises SubscriptionExistsError when the account has a live one, and closes the checkout
+        that would begin another."""
+        if not await self._has_live(account_id):
+            return
+        try:
+            await self._checkouts.reuse_or_close(
+                account_id, customer_id, keep_version_id=None, now=now
+            )
+        except PaymentProviderUnavailableError:
+            raise SubscriptionExistsError from None
+        if await self._has_live(account_id):
+            raise SubscriptionExistsError
+
+    async def _has_live(self, account_id: int) -> bool:
         async with self._database.reading() as session:
-            if await live_subscription(session, account_id):
-                raise SubscriptionExistsError
+            return await live_subscription(session, account_id) is not None
 
     async def _managed(self, actor: Actor, subscription_id: str) -> Subscription:
         pair = ids.decode(SUBSCRIPTION, subscription_id)
@@ -368,32 +391,4 @@ class Subscriptions:
         async with self._database.reading() as session:
             kept = await session.get(Subscription, (row.account_id, row.number))
             assert kept is not None
-            return await _view(session, kept)
-
-
-async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
-    offer = await find_offer(session, code)
-    if not offer.is_subscription:
-        raise InvalidInputError(
-            "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
-        )
-    return offer
-
-
-async def _view(session: AsyncSession, row: Subscription) -> SubscriptionView:
-    following = row.next_offer_version_id
-    return SubscriptionView(
-        id=ids.encode(SUBSCRIPTION, row.account_id, row.number),
-        account_id=ids.encode_account(row.account_id),
-        status=SubscriptionStatus(row.status),
-        offer=await offer_version(session, row.offer_version_id),
-        next_offer=await offer_version(session, following) if following else None,
-        period_start=row.period_start,
-        period_end=row.period_end,
-        cancel_at_period_end=row.cancel_at_period_end,
-        ends_at=row.cancel_at or row.period_end,
-        is_collecting=row.is_collecting,
-        quantity=row.quantity,
-        past_due_since=row.past_due_since,
-        ended_at=row.ended_at,
-    )
+            return await subscription_view(session, kept)

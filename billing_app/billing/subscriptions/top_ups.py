@@ -7,26 +7,26 @@ result of an interrupted purchase is looked up at the provider, and an unpaid on
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import text
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
-from billing_app.billing.executions.expired_holds import expired_held
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
-from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.checkouts import open_checkout
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.customers import card_on_file, ensure_price
+from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
@@ -36,38 +36,23 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.billing.subscriptions.purchase_rules import require_same_currency
+from billing_app.billing.subscriptions.top_up_need import (
+    PAGE_ACCOUNTS,
+    accounts_in_need,
+    fits_cap,
+    spent_minor,
+)
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
 
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
-PAGE_ACCOUNTS: Final = 100
 NO_CARD: Final = "There is no card on file."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
-
-NEEDED: Final = text(f"""
-SELECT t.account_id
-FROM top_ups AS t
-JOIN accounts AS a ON a.id = t.account_id
-WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
-  AND (CAST(:only AS bigint[]) IS NULL OR t.account_id = ANY(CAST(:only AS bigint[])))
-  AND NOT EXISTS (
-      SELECT FROM provider_writes AS w
-      WHERE w.account_id = t.account_id AND w.state = 'pending' AND w.operation = 'top_up')
-  AND t.account_id > :after
-  AND t.threshold_executions > (
-      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(expired.executions, 0)), 0)
-      FROM plans AS p
-      LEFT JOIN LATERAL ({expired_held("p")}) AS expired ON p.held > 0
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")})
-  AND NOT EXISTS (
-      SELECT FROM plans AS p
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")}
-        AND p.executions > p.used AND NOT ({is_usable("p")}))
-ORDER BY t.account_id LIMIT :most
-""")  # noqa: S608
+NOT_CONFIRMED: Final = "You did not confirm the last purchase, so nothing was charged."
+CONFIRM_WITHIN: Final = timedelta(hours=23)
 
 # Each with a token, so that every worker that hears it makes the same job of it.
 CHANNEL: Final = "billing_top_ups"
@@ -88,7 +73,8 @@ class PaymentMethodMissingError(ConflictError):
 class TopUpView:
     """`spent_minor`: in this calendar month (UTC), including purchases in progress.
 
-    `stopped_because`: the reason in plain words; None while it is active.
+    `stopped_because`: the reason in plain words; None while it is active. `payment_url`: where the
+    customer confirms a purchase that the bank asks about; None: nothing waits for that.
     """
 
     account_id: str
@@ -98,6 +84,7 @@ class TopUpView:
     currency: str
     spent_minor: int
     stopped_because: str | None
+    payment_url: str | None
     updated_at: datetime
 
 
@@ -136,8 +123,9 @@ class TopUps:
             customer = await session.get(ProviderCustomer, account.id)
             await require_same_currency(session, account.id, offer)
         _check(offer, threshold_executions, monthly_cap_minor)
-        if customer is None or await self._provider.payment_method(customer.customer_id) is None:
+        if await card_on_file(self._provider, customer) is None:
             raise PaymentMethodMissingError("Add a card first, then turn on the automatic top-up.")
+        await self._give_up_unconfirmed(account.id, now)
         async with self._database.transaction() as session:
             await session.get(Account, account.id, with_for_update=True)
             offers = await session.exec(select(Offer.id).where(Offer.code == offer_code))
@@ -191,7 +179,7 @@ class TopUps:
         found: list[int] = []
         while True:
             async with self._database.reading() as session:
-                page = await _needed(session, now, after=found[-1] if found else 0)
+                page = await accounts_in_need(session, now, after=found[-1] if found else 0)
             found += page
             if len(page) < PAGE_ACCOUNTS:
                 return found
@@ -199,7 +187,7 @@ class TopUps:
     async def needed(self, account_ids: Sequence[int], now: datetime) -> set[int]:
         """Those of the accounts that have fewer executions left than their order says."""
         async with self._database.reading() as session:
-            return set(await _needed(session, now, only=account_ids))
+            return set(await accounts_in_need(session, now, only=account_ids))
 
     async def announce(self, account_ids: Sequence[int]) -> None:
         """Have a worker look at each of the accounts at once."""
@@ -209,7 +197,7 @@ class TopUps:
     async def buy_if_needed(self, account_id: int, now: datetime) -> bool:
         """Buy a pack for an account that was announced. Raises what the provider raises."""
         async with self._database.reading() as session:
-            if not await _needed(session, now, only=[account_id]):
+            if not await accounts_in_need(session, now, only=[account_id]):
                 return False
         return await self.buy(account_id, now)
 
@@ -223,18 +211,16 @@ class TopUps:
             customer = await session.get(ProviderCustomer, account_id)
             live = await live_subscription(session, account_id)
             offer, is_sold = await newest_version(session, order.offer_id)
-            fits = await _fits_cap(session, order, offer.price, now)
+            fits = await fits_cap(session, order, offer.price, now)
         if not is_sold or offer.is_subscription or offer.currency != order.currency:
             return await self._stop(account_id, NOT_SOLD, now)
         if not fits:
             return False
-        if customer is None:
-            return await self._stop(account_id, NO_CARD, now)
-        subscription_id = live.provider_id if live else None
-        method = await self._provider.payment_method(customer.customer_id, subscription_id)
-        if method is None:
+        method = await card_on_file(self._provider, customer, live)
+        if customer is None or method is None:
             return await self._stop(account_id, NO_CARD, now)
         price = await ensure_price(self._database, self._provider, offer, now)
+        await self._apply_purchases(account_id, customer.customer_id, now)
         parameters: dict[str, Any] = {
             "customer_id": customer.customer_id,
             "price_id": price.price_id,
@@ -244,6 +230,15 @@ class TopUps:
         row = await self._intend(account_id, offer.price, parameters, now)
         return row is not None and await self._carry_out(row, now)
 
+    async def _apply_purchases(self, account_id: int, customer_id: str, now: datetime) -> None:
+        """What was paid at the provider and is not known here may make a pack unnecessary."""
+        async with self._database.reading() as session:
+            row = await open_checkout(session, account_id)
+        if row is None or row.provider_id is None:
+            await self._syncing.customer(customer_id, now)
+        else:
+            await self._syncing.checkout(row.provider_id, now)
+
     async def _intend(
         self, account_id: int, price: Money, parameters: dict[str, Any], now: datetime
     ) -> ProviderRequest | None:
@@ -251,9 +246,9 @@ class TopUps:
         async with self._database.transaction() as session:
             await session.get(Account, account_id, with_for_update=True)
             order = await session.get(TopUp, account_id)
-            if order is None or not await _needed(session, now, only=[account_id]):
+            if order is None or not await accounts_in_need(session, now, only=[account_id]):
                 return None
-            if not await _fits_cap(session, order, price, now):
+            if not await fits_cap(session, order, price, now):
                 return None
             row = provider_requests.new_provider_request(
                 account_id, Operation.TOP_UP, parameters, now
@@ -266,6 +261,9 @@ class TopUps:
             await provider_requests.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
             raise
+        except PaymentActionRequiredError as error:
+            await self._await_confirmation(row, error, now)
+            return False
         except PaymentDeclinedError as error:
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             return await self._stop(row.account_id, error.detail, now)
@@ -282,13 +280,36 @@ class TopUps:
         voided: the next run decides again."""
         snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
         is_bought = provider_requests.is_done(row, snapshot)
-        if not is_bought and provider_requests.may_still_arrive(row, now):
+        is_awaited = _is_unconfirmed(row) and now - row.created_at < CONFIRM_WITHIN
+        if not is_bought and (is_awaited or provider_requests.may_still_arrive(row, now)):
             return False
         if is_bought or await self._void(row, now):
             await self._finish(row, ProviderRequestState.DONE, now)
             return True
         await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
+        if _is_unconfirmed(row):
+            await self._stop(row.account_id, NOT_CONFIRMED, now)
         return False
+
+    async def _await_confirmation(
+        self, row: ProviderRequest, error: PaymentActionRequiredError, now: datetime
+    ) -> None:
+        """It stays pending, so that nothing else is bought meanwhile."""
+        async with self._database.transaction() as session:
+            kept = await session.get(ProviderRequest, (row.account_id, row.key))
+            assert kept is not None
+            kept.parameters = kept.parameters | {"payment_url": error.payment_url}
+            session.add(kept)
+        await self._syncing.customer(row.parameters["customer_id"], now)
+
+    async def _give_up_unconfirmed(self, account_id: int, now: datetime) -> None:
+        """Who switches it on again may have another card: the next purchase uses that one."""
+        async with self._database.reading() as session:
+            rows = await provider_requests.pending(session, account_id, top_ups=True)
+        for row in filter(_is_unconfirmed, rows):
+            is_bought = await self._void(row, now)
+            state = ProviderRequestState.DONE if is_bought else ProviderRequestState.FAILED
+            await self._finish(row, state, now)
 
     async def _void(self, row: ProviderRequest, now: datetime) -> bool:
         """Void its invoice; True: it was paid after all."""
@@ -337,6 +358,10 @@ def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) 
         )
 
 
+def _is_unconfirmed(row: ProviderRequest) -> bool:
+    return row.parameters.get("payment_url") is not None
+
+
 def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
     """Its invoice, unless that is paid or void."""
     final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
@@ -357,51 +382,17 @@ async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:
     await connection.execute(ANNOUNCE, values)
 
 
-async def _needed(
-    session: AsyncSession,
-    now: datetime,
-    *,
-    after: int = 0,
-    only: Sequence[int] | None = None,
-) -> list[int]:
-    """Accounts below their threshold without a purchase in progress. What expired reservations
-    hold counts as left; executions of a stopped plan are no reason to buy more."""
-    connection = await session.connection()
-    accounts = None if only is None else list(only)
-    most = PAGE_ACCOUNTS if accounts is None else len(accounts)
-    values = {"now": now, "after": after, "only": accounts, "most": most}
-    return [row[0] for row in await connection.execute(NEEDED, values)]
-
-
-async def _fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
-    """Whether a purchase keeps the month within the cap, which is in the same currency."""
-    spent = Money(await _spent_minor(session, row.account_id, now), row.currency)
-    cap = Money(row.monthly_cap_minor, row.currency)
-    return price.currency == cap.currency and spent + price <= cap
-
-
-async def _spent_minor(session: AsyncSession, account_id: int, now: datetime) -> int:
-    """Everything that is paid or may still be, in this calendar month (UTC)."""
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    query = (
-        select(ProviderRequest)
-        .where(ProviderRequest.account_id == account_id)
-        .where(ProviderRequest.operation == Operation.TOP_UP)
-        .where(ProviderRequest.state != ProviderRequestState.FAILED)
-        .where(col(ProviderRequest.created_at) >= month)
-    )
-    return sum(int(row.parameters["amount_minor"]) for row in (await session.exec(query)).all())
-
-
 async def _view(session: AsyncSession, account_id: str, row: TopUp, now: datetime) -> TopUpView:
     offer, _ = await newest_version(session, row.offer_id)
+    rows = await provider_requests.pending(session, row.account_id, top_ups=True)
     return TopUpView(
         account_id=account_id,
         offer=offer,
         threshold_executions=row.threshold_executions,
         monthly_cap_minor=row.monthly_cap_minor,
         currency=row.currency,
-        spent_minor=await _spent_minor(session, row.account_id, now),
+        spent_minor=await spent_minor(session, row.account_id, now),
         stopped_because=row.stopped_because,
+        payment_url=next((each.parameters.get("payment_url") for each in rows), None),
         updated_at=row.updated_at,
     )

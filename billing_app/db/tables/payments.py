@@ -142,7 +142,7 @@ class Subscription(SQLModel, table=True):
 
 
 class Checkout(SQLModel, table=True):
-    """A payment page at the provider; at most one open for an account."""
+    """A payment page at the provider; at most one of an account is open or not applied yet."""
 
     __tablename__ = "checkouts"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -151,7 +151,7 @@ class Checkout(SQLModel, table=True):
             "uq_checkouts_one_open",
             "account_id",
             unique=True,
-            postgresql_where=text("status IN ('creating', 'open')"),
+            postgresql_where=text("status IN ('creating', 'open', 'confirming')"),
         ),
     )
 

@@ -14,7 +14,16 @@ from billing_app.stripe_sandbox.resources.prorations import close_lines
 from billing_app.stripe_sandbox.resources.subscription_states import INCOMPLETE_SECONDS
 from billing_app.stripe_sandbox.world import World
 
-KEPT_BACK = ("items", "billing_cycle_anchor", "trial_end", "trial_start", "discounts")
+KEPT_BACK = (
+    "items",
+    "billing_cycle_anchor",
+    "trial_end",
+    "trial_start",
+    "discounts",
+    "cancel_at",
+    "cancel_at_period_end",
+    "canceled_at",
+)
 
 
 @dataclass(frozen=True)
