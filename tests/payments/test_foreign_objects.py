@@ -134,8 +134,12 @@ async def test_unexpected_error_after_a_charge_is_told_as_unclear(
     await harness.subscribed("starter")
     harness.use_card("pm_card_visa")
 
-    def broken(*_: Any, **__: Any) -> None:
-        raise StopIteration
+    apply_customer = customer_sync.apply.apply_customer
+
+    async def broken(*arguments: Any, **options: Any) -> bool:
+        if harness.rows("SELECT 1 FROM provider_writes"):
+            raise KeyError
+        return await apply_customer(*arguments, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(customer_sync.apply, "apply_customer", broken)
