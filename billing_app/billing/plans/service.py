@@ -300,11 +300,18 @@ async def _read_plans(
 ) -> tuple[list[PlanView], list[PlanBalance]]:
     query = select(Plan).where(Plan.account_id == account.id)
     query = query.order_by(text(usable.queue_order("plans")))
-    rows = list((await session.exec(query)).all())
+    rows = [row for row in (await session.exec(query)).all() if not is_unused_bridge(row, now)]
     has_held = any(row.held for row in rows)
     expired = await expired_holds(session, account.id, now) if has_held else {}
     balances = [plan_balance(row, expired.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
+
+
+def is_unused_bridge(row: Plan, now: datetime) -> bool:
+    """A bridge that waits for the end of the period, or ended unused, was never anybody's plan."""
+    is_waiting = row.source in (PlanSource.BRIDGE, PlanSource.OVERAGE) and row.starts_at > now
+    has_ended = row.ended_at is not None or (row.ends_at is not None and row.ends_at <= now)
+    return is_waiting or (row.source == PlanSource.BRIDGE and has_ended and row.began_at is None)
 
 
 def plan_balance(row: Plan, expired: int = 0) -> PlanBalance:

@@ -47,6 +47,7 @@ async def apply_customer(
     *,
     version: str,
     grace_days: int,
+    bridge_hours: int,
     now: datetime,
 ) -> bool:
     """Mirror subscriptions and invoices, and sync plans with them.
@@ -64,6 +65,12 @@ async def apply_customer(
     plans = await plans_of(session, account.id)
     plan_sync = PlanSync(session, account.id, plans, versions, now)
     await plan_sync.apply(snapshot, grace_days=grace_days)
+    row = await live_subscription(session, account.id)
+    live = next(
+        (each for each in snapshot.subscriptions if row and each.provider_id == row.provider_id),
+        None,
+    )
+    await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
     await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
     return True
 

@@ -23,6 +23,7 @@ class CustomerSync:
     _database: Database
     _provider: PaymentProvider
     grace_days: int
+    bridge_hours: int
 
     async def customer(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
         """Fetch everything a customer has and apply it; None when the customer is not ours.
@@ -38,7 +39,12 @@ class CustomerSync:
             snapshot = await self._provider.customer_snapshot(customer_id)
             async with self._database.transaction() as session:
                 if await apply.apply_customer(
-                    session, snapshot, version=version, grace_days=self.grace_days, now=now
+                    session,
+                    snapshot,
+                    version=version,
+                    grace_days=self.grace_days,
+                    bridge_hours=self.bridge_hours,
+                    now=now,
                 ):
                     return snapshot
         raise SyncContendedError(customer_id=customer_id)
