@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.offers.catalogue import OfferView, offer_version
@@ -264,14 +263,3 @@ def _reopen(plan: Plan) -> None:
         plan.ended_at = plan.ended_at or plan.created_at
     else:
         plan.ended_at = plan.ended_because = None
-
-
-async def owed_executions(session: AsyncSession, account_id: int) -> int:
-    """What was used of periods that never came: it counts against the next plan bought."""
-    query = (
-        select(func.coalesce(func.sum(Plan.used + Plan.held), 0))
-        .where(Plan.account_id == account_id)
-        .where(Plan.source == PlanSource.BRIDGE)
-        .where(col(Plan.ended_because) == EndReason.CANCELLED)
-    )
-    return int((await session.exec(query)).one())
