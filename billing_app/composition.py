@@ -69,6 +69,7 @@ def build_services(settings: Settings, url: str) -> Services:
         database,
         provider,
         grace_days=settings.payment_grace_days,
+        bridge_hours=settings.renewal_bridge_hours,
         record_failure=record_failure,
     )
     top_ups = TopUps(database, provider, subscriptions.syncing)

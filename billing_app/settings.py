@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     stripe_webhook_secret: SecretStr | None = None
     stripe_api_base: str | None = None
     payment_grace_days: int = Field(default=7, ge=0, le=90)
+    renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)

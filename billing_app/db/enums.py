@@ -28,9 +28,12 @@ class PlanType(StrEnum):
 
 
 class PlanSource(StrEnum):
+    """`BRIDGE`: the next period of a subscription, until its renewal is known here."""
+
     TRIAL = "trial"
     CONTRACT = "contract"
     SUBSCRIPTION = "subscription"
+    BRIDGE = "bridge"
     PACK = "pack"
     OVERAGE = "overage"
     STAFF_GRANT = "staff_grant"

@@ -214,12 +214,14 @@ class _Run:
         except NotAtProviderError:
             self._note_customer(customer, NOTHING)
             return
-        grace_days = self.subscriptions.syncing.grace_days
+        syncing = self.subscriptions.syncing
+        grace_days = syncing.grace_days
         differences = await compare(
             self.database, customer.account_id, snapshot, grace_days=grace_days
         )
-        if differences and not self.dry_run:
-            snapshot = await self.subscriptions.syncing.customer(customer.customer_id, self.now)
+        is_bridged = await syncing.is_bridged(customer.account_id, snapshot, self.now)
+        if not self.dry_run and (differences or not is_bridged):
+            snapshot = await syncing.customer(customer.customer_id, self.now)
             assert snapshot is not None
             still = await compare(
                 self.database, customer.account_id, snapshot, grace_days=grace_days

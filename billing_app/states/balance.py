@@ -61,7 +61,7 @@ def warning_of(
     tone = _tone(taken, current.executions_total, remaining=current.executions_remaining)
     if tone == "spent":
         title, text = _refusal(current, now, subscription)
-        return Message("bad", title, text) if title else Message()
+        return Message("bad", title, f"{text}{_owed(current)}") if title else Message()
     if tone == "warning":
         percent = current.executions_remaining * 100 // current.executions_total
         share = f"Only {percent}%" if percent else "Less than 1%"
@@ -69,6 +69,21 @@ def warning_of(
         text = f"They will last {lasts}." if lasts else "None were used in the last 7 days."
         return Message("warning", f"{share} of your executions are left", text)
     return Message()
+
+
+def _owed(current: CurrentPlan) -> str:
+    if not current.executions_owed:
+        return ""
+    owed = formatting.counted(current.executions_owed, "execution")
+    return (
+        f" You used {owed} of a period that was not renewed. They count against the next plan"
+        " that you buy."
+    )
+
+
+def _is_bridge(plan: PlanView) -> bool:
+    """The renewal is due and its payment is not confirmed yet."""
+    return plan.source is PlanSource.BRIDGE and plan.ended_at is None
 
 
 def _of_total(current: CurrentPlan, now: datetime) -> str:
@@ -105,7 +120,13 @@ def plan_details(
         tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
         started_label="Started" if has_ended else "In use since",
         started=formatting.day(plan.began_at or plan.starts_at),
-        ends_label="Ended" if has_ended else "Period ends" if renews else "Ends",
+        ends_label="Available until"
+        if _is_bridge(plan)
+        else "Ended"
+        if has_ended
+        else "Period ends"
+        if renews
+        else "Ends",
         ends=formatting.day(end) if end else "No end date",
         period_label="Billing period" if has_bar else "Period",
         period_text=_period_text(plan, now, renews=renews),
@@ -217,6 +238,8 @@ def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView 
     plan, end = current.plan, current.period_end
     if plan is not None and plan.ended_at is not None:
         return f"Ended {formatting.day(plan.ended_at)}"
+    if plan is not None and _is_bridge(plan):
+        return "Renewal being confirmed"
     if end is None:
         return "No end date"
     if end <= now:
@@ -234,6 +257,8 @@ def _period_text(plan: PlanView, now: datetime, *, renews: bool) -> str:
         return "Lasts until its executions are used"
     if plan.ends_at <= now:
         return "Ended"
+    if _is_bridge(plan):
+        return "Renewal being confirmed"
     if plan.ends_at.date() == now.date():
         return "Renews today" if renews else "Ends today"
     days_left = -((now - plan.ends_at) // timedelta(days=1))
@@ -251,6 +276,8 @@ def _queue_note(plan: PlanView) -> str:
     if plan.is_suspended:
         return "Waiting for payment"
     left = f"{formatting.number(plan.remaining)} of {formatting.number(plan.executions)} left"
+    if _is_bridge(plan):
+        return f"{left}. Renewal being confirmed"
     if plan.state is PlanState.CURRENT:
         return left
     note = "Takes over automatically"

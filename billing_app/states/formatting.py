@@ -25,6 +25,7 @@ SOURCES: Final = {
     PlanSource.TRIAL: "Trial for new users",
     PlanSource.CONTRACT: "Contract",
     PlanSource.SUBSCRIPTION: "Subscription period",
+    PlanSource.BRIDGE: "Renewal being confirmed",
     PlanSource.PACK: "One-time purchase",
     PlanSource.STAFF_GRANT: "Granted by support",
     PlanSource.OVERAGE: "Overage",

@@ -34,9 +34,16 @@ def subscribing(
         after=side(offer),
     )
     count = formatting.counted(offer.executions, "execution")
-    consequence = f"You get {count} right away.{_order_of_use(place)}"
+    consequence = f"You get {count} right away.{_owed(place)}{_order_of_use(place)}"
     confirm_label = "Start trial" if trial_days else f"Pay {amount}"
     return dialog, [Choice(NOW, "", consequence, confirm_label)]
+
+
+def _owed(place: QueuePlace) -> str:
+    if not place.executions_owed:
+        return ""
+    owed = formatting.counted(place.executions_owed, "execution")
+    return f" {owed} that you used after your last period count against them."
 
 
 def _order_of_use(place: QueuePlace) -> str:

@@ -306,11 +306,13 @@ class BillingHarness:
             return connection.execute(query).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def plans(self) -> list[dict[str, Any]]:
-        """All plans by sequence, without the times when they were written."""
+        """All plans by sequence, without the times when they were written and without bridges that
+        were never used."""
         names = "source, name, executions, used, held, priority, ends_at, ended_because"
         found = self.rows(
             f"SELECT {names}, starts_at, suspended_at, source_reference"  # noqa: S608
-            " FROM plans ORDER BY sequence"
+            " FROM plans WHERE began_at IS NOT NULL"
+            " OR coalesce(source_reference, '') NOT LIKE 'bridge:%' ORDER BY sequence"
         )
         keys = [*names.split(", "), "starts_at", "suspended_at", "source_reference"]
         return [dict(zip(keys, row, strict=True)) for row in found]

@@ -129,7 +129,10 @@ class AccountState(msgspec.Struct):
         for plan in reversed(self.plans):
             if plan.ended_at is None:
                 return plan
-        return self.last_closed or (self.plans[-1] if self.plans else None)
+        if self.last_closed is not None:
+            # The plan itself, when it is among them: decisions change that one.
+            return self.plan(self.last_closed.sequence) or self.last_closed
+        return self.plans[-1] if self.plans else None
 
     def usable(self, now: datetime) -> list[PlanBalance]:
         """Usable plans in the order in which they are used. Do not modify the list."""

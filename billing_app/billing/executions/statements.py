@@ -16,9 +16,14 @@ def _arrays_as_text(statement: str) -> str:
     return re.sub(r"(\$\d+)::(\w+\[\])", r"\1::text::\2", statement)
 
 
+# The next period of a subscription waits beside its plan (subscriptions/bridges.py). It is left
+# alone until it starts, at `{at}`; the margin is for the time that locks take.
+HAS_BEGUN: Final = """(source NOT IN ('bridge', 'overage')
+           OR starts_at <= coalesce({at}::timestamptz, clock_timestamp()) + interval '5 seconds')"""
+
 # The clock of the last row is read after the last lock. A plan that has ended is read too while it
 # holds executions: their reservations may have expired by now.
-LOCK_PLANS: Final = _arrays_as_text("""
+LOCK_PLANS: Final = _arrays_as_text(f"""
 SELECT locked.*, clock_timestamp() AS now
 FROM (
     SELECT account_id, sequence, type, name, executions, used, held,
@@ -27,22 +32,23 @@ FROM (
     FROM plans
     WHERE account_id = ANY($1::bigint[])
       AND (ended_at IS NULL OR held > 0 OR account_id = ANY($2::bigint[]))
+      AND {HAS_BEGUN.format(at="$3")}
     ORDER BY account_id, sequence
     FOR UPDATE
 ) AS locked
-""")
+""")  # noqa: S608
 
 READ_PLANS: Final = LOCK_PLANS.replace("FOR UPDATE", "")
 
-LAST_CLOSED_PLANS: Final = _arrays_as_text("""
+LAST_CLOSED_PLANS: Final = _arrays_as_text(f"""
 SELECT DISTINCT ON (account_id)
        account_id, sequence, type, name, executions, used, held,
        starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
        paused_at, blocked_at
 FROM plans
-WHERE account_id = ANY($1::bigint[])
+WHERE account_id = ANY($1::bigint[]) AND {HAS_BEGUN.format(at="$2")}
 ORDER BY account_id, sequence DESC
-""")
+""")  # noqa: S608
 
 # OFFSET 0 forces an index look-up for each key: as a plain join, a query plan made while the table
 # was empty scans the whole table for every batch until the next ANALYZE (measured: 1,000 µs a

@@ -119,7 +119,9 @@ async def decide_in_transaction(
     Without `read_keys_first`, the keys of check requests are assumed to be new. When one is not,
     this raises KnownKeyError or asyncpg.UniqueViolationError, and the caller rolls back.
     """
-    ledger = await _load(connection, directory, requests, targets, read_keys_first=read_keys_first)
+    ledger = await _load(
+        connection, directory, requests, targets, at, read_keys_first=read_keys_first
+    )
     ledger.now = at or ledger.now
     decisions, changes = decide(requests, ledger)
     if not read_keys_first:
@@ -158,7 +160,7 @@ async def check(
             return await transact(connection, directory, requests)
         targets[target] = account_id
     account_ids = sorted({account for account in targets.values() if isinstance(account, int)})
-    rows = await connection.fetch(statements.READ_PLANS, array(account_ids), array([]))
+    rows = await connection.fetch(statements.READ_PLANS, array(account_ids), array([]), None)
     ledger = await _ledger(connection, directory, account_ids, rows)
     ledger.targets = targets
     if any(row["held"] for row in rows):
@@ -180,6 +182,7 @@ async def _load(
     directory: Directory,
     requests: Sequence[Request],
     targets: Targets,
+    at: datetime | None,
     *,
     read_keys_first: bool,
 ) -> LedgerState:
@@ -189,8 +192,8 @@ async def _load(
     with_closed = sorted({request.account_id for request in others})
     checked = {account for account in targets.values() if isinstance(account, int)}
     account_ids = sorted(checked.union(with_closed))
-    rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed))
-    ledger = await _ledger(connection, directory, account_ids, rows)
+    rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed), at)
+    ledger = await _ledger(connection, directory, account_ids, rows, at)
     ledger.targets = targets
     if read_keys_first and (keys := _keys(requests, targets)):
         ledger.known = await _known(connection, keys)
@@ -220,6 +223,7 @@ async def _ledger(
     directory: Directory,
     account_ids: list[int],
     rows: Sequence[Row],
+    at: datetime | None = None,
 ) -> LedgerState:
     owners = await directory.owners(connection, account_ids)
     accounts = {
@@ -235,7 +239,7 @@ async def _ledger(
         if all(plan.ended_at is not None for plan in account.plans)
     ]
     if without_open:
-        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_open)):
+        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_open), at):
             accounts[row[0]].last_closed = _plan(row)
     clock = rows[-1] if rows else (await connection.fetch(statements.CLOCK))[0]
     ledger = LedgerState.empty(clock["now"])

@@ -68,6 +68,7 @@ async def _reported_plans(
             select(Plan, ProviderCustomer.customer_id)
             .join(ProviderCustomer, col(ProviderCustomer.account_id) == Plan.account_id)
             .where(Plan.source == PlanSource.OVERAGE)
+            .where(Plan.starts_at <= now)
             .where(col(Plan.ends_at) > now - COMPARED)
             .where((col(Plan.account_id) > after[0]) | (
                 (col(Plan.account_id) == after[0]) & (col(Plan.sequence) > after[1])

@@ -110,7 +110,8 @@ class CurrentPlan:
     used beyond them.
 
     When no plan is usable, the sums are those of `plan` alone: a stopped plan, or else the last
-    that ended. `plan` is None when no plan has begun yet.
+    that ended. `plan` is None when no plan has begun yet. `executions_owed` were used of a period
+    that was not renewed: they count against the next plan that is bought.
     """
 
     account_id: str
@@ -122,14 +123,17 @@ class CurrentPlan:
     period_end: datetime | None
     upcoming: list[PlanView]
     overage: OverageView | None
+    executions_owed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
-    """Where a new plan would join the queue: executions left that are used before and after it."""
+    """Where a new plan would join the queue: executions left that are used before and after it.
+    `executions_owed` count against it from the start."""
 
     executions_before: int
     executions_after: int
+    executions_owed: int = 0
 
 
 async def read_place(
@@ -144,13 +148,22 @@ async def read_place(
     """Of a subscription that starts now. Raises AccountNotFoundError, ScopeMissingError."""
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        _, balances = await _read_plans(session, account, now)
+        views, balances = await _read_plans(session, account, now)
     months = 12 if offer.interval is Interval.YEAR else 1
     trial_end = now + timedelta(days=trial_days)
     turn = (offer.priority, trial_end if trial_days else months_later(now, months))
     left = [plan for plan in balances if plan.is_usable(now) and not plan.is_overage]
     before = sum(plan.remaining for plan in left if queue_order(plan)[:2] <= turn)
-    return QueuePlace(before, sum(plan.remaining for plan in left) - before)
+    return QueuePlace(before, sum(plan.remaining for plan in left) - before, _owed(views))
+
+
+def _owed(views: list[PlanView]) -> int:
+    """Used and held of bridges that led to no renewal (subscriptions/bridges.py)."""
+    return sum(
+        view.used + view.held
+        for view in views
+        if view.source is PlanSource.BRIDGE and view.ended_because is EndReason.CANCELLED
+    )
 
 
 def months_later(at: datetime, months: int) -> datetime:
@@ -191,6 +204,7 @@ async def read_current(
         period_end=balance.period_end,
         upcoming=[view for view in views if view.state is PlanState.UPCOMING],
         overage=overage,
+        executions_owed=_owed(views),
     )
 
 
@@ -300,11 +314,18 @@ async def _read_plans(
 ) -> tuple[list[PlanView], list[PlanBalance]]:
     query = select(Plan).where(Plan.account_id == account.id)
     query = query.order_by(text(usable.queue_order("plans")))
-    rows = list((await session.exec(query)).all())
+    rows = [row for row in (await session.exec(query)).all() if not is_unused_bridge(row, now)]
     has_held = any(row.held for row in rows)
     expired = await expired_holds(session, account.id, now) if has_held else {}
     balances = [plan_balance(row, expired.get(row.sequence, 0)) for row in rows]
     return timeline(account.id, balances, rows, now), balances
+
+
+def is_unused_bridge(row: Plan, now: datetime) -> bool:
+    """A bridge that waits for the end of the period, or ended unused, was never anybody's plan."""
+    is_waiting = row.source in (PlanSource.BRIDGE, PlanSource.OVERAGE) and row.starts_at > now
+    has_ended = row.ended_at is not None or (row.ends_at is not None and row.ends_at <= now)
+    return is_waiting or (row.source == PlanSource.BRIDGE and has_ended and row.began_at is None)
 
 
 def plan_balance(row: Plan, expired: int = 0) -> PlanBalance:

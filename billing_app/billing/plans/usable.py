@@ -22,6 +22,11 @@ def is_usable(plan: str) -> str:
     )
 
 
+def is_waiting_bridge(plan: str) -> str:
+    """The next period of a subscription, which is nobody's plan before it starts."""
+    return f"{plan}.source IN ('bridge', 'overage') AND {plan}.starts_at > :now"
+
+
 def queue_order(plan: str) -> str:
     """For ORDER BY: by priority, then what ends first, then sequence."""
     return f"{plan}.priority, {plan}.ends_at NULLS LAST, {plan}.sequence"

@@ -47,6 +47,7 @@ async def apply_customer(
     *,
     version: str,
     grace_days: int,
+    bridge_hours: int,
     now: datetime,
 ) -> bool:
     """Mirror subscriptions and invoices, and sync plans with them.
@@ -64,6 +65,8 @@ async def apply_customer(
     plans = await plans_of(session, account.id)
     plan_sync = PlanSync(session, account.id, plans, versions, now)
     await plan_sync.apply(snapshot, grace_days=grace_days)
+    live = await live_in(session, account.id, snapshot)
+    await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
     await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
     return True
 
@@ -87,6 +90,15 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
         .where(col(Subscription.is_duplicate).is_(False))
     )
     return (await session.exec(query)).first()
+
+
+async def live_in(
+    session: AsyncSession, account_id: int, snapshot: ProviderSnapshot
+) -> ProviderSubscription | None:
+    """The account's live subscription as the provider describes it."""
+    row = await live_subscription(session, account_id)
+    ours = row.provider_id if row else None
+    return next((each for each in snapshot.subscriptions if each.provider_id == ours), None)
 
 
 async def apply_checkout(

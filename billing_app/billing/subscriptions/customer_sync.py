@@ -6,6 +6,8 @@ from typing import Final
 
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.subscriptions import apply
+from billing_app.billing.subscriptions.bridges import next_periods
+from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderSnapshot
 from billing_app.db.engine import Database
 
@@ -23,6 +25,7 @@ class CustomerSync:
     _database: Database
     _provider: PaymentProvider
     grace_days: int
+    bridge_hours: int
 
     async def customer(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
         """Fetch everything a customer has and apply it; None when the customer is not ours.
@@ -38,10 +41,26 @@ class CustomerSync:
             snapshot = await self._provider.customer_snapshot(customer_id)
             async with self._database.transaction() as session:
                 if await apply.apply_customer(
-                    session, snapshot, version=version, grace_days=self.grace_days, now=now
+                    session,
+                    snapshot,
+                    version=version,
+                    grace_days=self.grace_days,
+                    bridge_hours=self.bridge_hours,
+                    now=now,
                 ):
                     return snapshot
         raise SyncContendedError(customer_id=customer_id)
+
+    async def is_bridged(self, account_id: int, snapshot: ProviderSnapshot, now: datetime) -> bool:
+        """Whether the next period of the customer's subscription can be used when it begins."""
+        async with self._database.reading() as session:
+            versions = await apply.versions_of_prices(session, snapshot)
+            live = await apply.live_in(session, account_id, snapshot)
+            plans = await plans_of(session, account_id)
+        if live is None:
+            return True
+        periods = next_periods(live, versions, hours=self.bridge_hours, now=now)
+        return {each.reference for each in periods} <= {each.source_reference for each in plans}
 
     async def checkout(self, provider_id: str, now: datetime) -> str:
         """Fetch a checkout and its customer, and apply both; returns its status at the provider.

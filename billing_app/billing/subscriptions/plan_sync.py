@@ -14,6 +14,7 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
+from billing_app.billing.subscriptions.bridges import Bridges
 from billing_app.billing.subscriptions.dunning import (
     Entitlement,
     InvoiceEntitlement,
@@ -29,6 +30,7 @@ from billing_app.billing.subscriptions.provider import (
 from billing_app.billing.subscriptions.provider_requests import credited_executions
 from billing_app.billing.subscriptions.sold_lines import (
     CHANGE,
+    RENEWAL,
     Sold,
     cost_minor,
     given_until,
@@ -52,6 +54,10 @@ class PlanSync:
     versions: dict[str, int]
     now: datetime
     sold: list[tuple[ProviderInvoice, Sold]] = field(default_factory=list[Any], init=False)
+
+    @property
+    def bridges(self) -> Bridges:
+        return Bridges(self.session, self.account_id, self.plans, self.now)
 
     async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
         given = entitlements(snapshot, grace_days=grace_days)
@@ -86,7 +92,7 @@ class PlanSync:
         if ends_at != line.period_end and line.is_period:
             await self._move_end(reference, ends_at)
         beside = self._plan_of(reference_of(reference))
-        if beside is None and _allows_overage(invoice, line, offer):
+        if beside is None and _allows_overage(invoice, entitlement, line, offer):
             await self._make_overage(offer, plan)
         if plan.suspended_at != entitlement.suspend_at:
             await self._suspend(reference, entitlement.suspend_at)
@@ -119,17 +125,19 @@ class PlanSync:
         elif line.is_proration:
             executions = max(0, executions - (credited or 0))
         starts_at, ends_at = _period(invoice, line, offer)
-        return await self._add(
-            type=PlanType.PAID,
-            name=offer.name,
-            source=PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
-            source_reference=reference,
-            priority=offer.priority,
-            offer_version_id=offer.version_id,
-            executions=executions,
-            starts_at=starts_at,
-            ends_at=ends_at,
-        )
+        values: dict[str, Any] = {
+            "type": PlanType.PAID,
+            "name": offer.name,
+            "source": PlanSource.SUBSCRIPTION if offer.is_subscription else PlanSource.PACK,
+            "source_reference": reference,
+            "priority": offer.priority,
+            "offer_version_id": offer.version_id,
+            "executions": executions,
+            "starts_at": starts_at,
+            "ends_at": ends_at,
+        }
+        bridged = await self.bridges.take_up(invoice.subscription_id, values)
+        return bridged or await self._add(**values)
 
     async def _make_overage(self, offer: OfferView, plan: Plan) -> None:
         """What can be used beyond the plan of a period, and is paid for afterwards."""
@@ -146,6 +154,7 @@ class PlanSync:
             executions=allowed_executions(offer.overage, offer.currency, limit),
             starts_at=plan.starts_at,
             ends_at=plan.ends_at,
+            suspended_at=plan.suspended_at,
             paused_at=plan.paused_at,
             ended_at=plan.ended_at if plan.ended_because != EndReason.DEPLETED else None,
             ended_because=plan.ended_because if plan.ended_because != EndReason.DEPLETED else None,
@@ -311,11 +320,19 @@ def _references(reference: str) -> list[str]:
     return [reference, reference_of(reference)]
 
 
-def _allows_overage(invoice: ProviderInvoice, line: InvoiceLine, offer: OfferView) -> bool:
-    """Whether the period is paid for. During a trial the provider bills no usage."""
+def _allows_overage(
+    invoice: ProviderInvoice, entitlement: InvoiceEntitlement, line: InvoiceLine, offer: OfferView
+) -> bool:
+    """Whether the period is paid for, or its renewal is being collected. During a trial the
+    provider bills no usage."""
     is_trial = offer.price_minor > 0 and line.amount_minor == 0
     is_paid = invoice.status is InvoiceStatus.PAID and invoice.reversal is None
-    return offer.overage is not None and is_paid and not is_trial
+    is_renewing = invoice.billing_reason == RENEWAL and invoice.status in (
+        InvoiceStatus.DRAFT,
+        InvoiceStatus.OPEN,
+    )
+    is_entitled = is_renewing and entitlement.kind is Entitlement.STANDS
+    return offer.overage is not None and (is_paid or is_entitled) and not is_trial
 
 
 async def plans_of(session: AsyncSession, account_id: int) -> list[Plan]:

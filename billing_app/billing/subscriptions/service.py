@@ -94,11 +94,14 @@ class Subscriptions:
         provider: PaymentProvider,
         *,
         grace_days: int,
+        bridge_hours: int,
         record_failure: RecordFailure,
     ) -> None:
         self._database = database
         self._provider = provider
-        self.syncing = CustomerSync(database, provider, grace_days=grace_days)
+        self.syncing = CustomerSync(
+            database, provider, grace_days=grace_days, bridge_hours=bridge_hours
+        )
         self.provider_requests = ProviderRequests(database, provider, self.syncing, record_failure)
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)

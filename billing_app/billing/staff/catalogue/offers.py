@@ -15,7 +15,7 @@ from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting, Span
 from billing_app.billing.offers.catalogue import OfferTerms, terms_of
-from billing_app.billing.plans.usable import is_open
+from billing_app.billing.plans.usable import is_open, is_waiting_bridge
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.catalogue.drafts import DraftView, newest_draft
 from billing_app.billing.staff.customers.customers import CustomerRow, read_customers
@@ -40,7 +40,8 @@ COUNTED: Final = f"""
         WHERE ended_at IS NULL GROUP BY 1
         UNION ALL
         SELECT offer_version_id, count(DISTINCT account_id) FROM plans AS plan
-        WHERE offer_version_id IS NOT NULL AND {is_open("plan")} AND NOT EXISTS (
+        WHERE offer_version_id IS NOT NULL AND {is_open("plan")}
+          AND NOT ({is_waiting_bridge("plan")}) AND NOT EXISTS (
             SELECT FROM subscriptions AS live
             WHERE live.account_id = plan.account_id AND live.ended_at IS NULL
               AND live.offer_version_id = plan.offer_version_id
@@ -281,7 +282,7 @@ def _holders_on(where: HolderQuery, span: Span) -> str:
              WHERE ended_at IS NULL AND {wanted} {order})
             UNION
             (SELECT DISTINCT account_id FROM plans AS holder
-             WHERE {is_open("holder")} AND {wanted} {order})
+             WHERE {is_open("holder")} AND NOT ({is_waiting_bridge("holder")}) AND {wanted} {order})
         ) AS holders {order}"""  # noqa: S608
 
 

@@ -125,6 +125,7 @@ LEFT JOIN LATERAL (
     FROM plans AS plan
     WHERE held.plan_name IS NULL AND plan.account_id = account.id AND {IS_BOUGHT}
         AND plan.starts_at <= :now
+        AND (plan.source <> '{PlanSource.BRIDGE}' OR plan.began_at IS NOT NULL)
     ORDER BY {HAS_ENDED}, CASE WHEN {HAS_ENDED} THEN coalesce(plan.ended_at, plan.ends_at) END DESC,
              CASE WHEN {HAS_ENDED} THEN plan.sequence END DESC, {QUEUE_ORDER} LIMIT 1
 ) AS last ON true
