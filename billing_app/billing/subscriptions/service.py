@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import InvalidInputError, NotFoundError
+from billing_app.billing.errors import NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
 from billing_app.billing.subscriptions.apply import live_subscription
@@ -29,6 +29,7 @@ from billing_app.billing.subscriptions.checkouts import (
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
+from billing_app.billing.subscriptions.next_periods import offer_to_change_to
 from billing_app.billing.subscriptions.proration import (
     ChangePreview,
     preview_later,
@@ -198,7 +199,7 @@ class Subscriptions:
         )
         async with self._database.reading() as session:
             row = await reload(session, managed)
-            new = await _offer_to_change_to(session, offer_code)
+            new = await offer_to_change_to(session, row, offer_code, when, now)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
             proration = await prorate(session, row, new, now)
@@ -217,12 +218,16 @@ class Subscriptions:
     ) -> SubscriptionView:
         """Change now (charged at once, a new period begins) or when the period ends.
 
+        A change to its own offer begins the next period now, once nothing is left of the current
+        one, or ends the trial.
+
         `agreed` is the preview that somebody agreed to: its amount is charged, whatever was used
         since, or QuoteOutdatedError is raised.
         """
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
-            new = await _offer_to_change_to(session, offer_code)
+            row = await reload(session, managed)
+            new = await offer_to_change_to(session, row, offer_code, when, now)
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
@@ -366,15 +371,6 @@ class Subscriptions:
             kept = await session.get(Subscription, (row.account_id, row.number))
             assert kept is not None
             return await _view(session, kept)
-
-
-async def _offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
-    offer = await find_offer(session, code)
-    if not offer.is_subscription:
-        raise InvalidInputError(
-            "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
-        )
-    return offer
 
 
 async def _view(session: AsyncSession, row: Subscription) -> SubscriptionView:
