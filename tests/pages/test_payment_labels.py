@@ -91,7 +91,7 @@ def test_purchase_behind_a_current_plan_is_called_next() -> None:
     waiting = plan_view("Growth", PlanState.UPCOMING)
     current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
     found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
-    told = payments.checkout_notice("done", found, current, NOW)
+    told = payments.checkout_notice("done", found, current, NOW, returned_at=NOW)
     assert told.title == "Paid: Growth is next"
     assert told.text == "Its 30,000 executions become available when Trial is used up or ends."
 
@@ -130,7 +130,7 @@ def checkout(
     [
         ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
         ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
-        ("done", checkout(CheckoutStatus.COMPLETE), "Your payment is being confirmed"),
+        ("done", checkout(CheckoutStatus.COMPLETE), "Paid. Being confirmed"),
         ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
         ("left", checkout(CheckoutStatus.OPEN), "Checkout not completed"),
         ("left", checkout(CheckoutStatus.EXPIRED), "The checkout is no longer open"),
@@ -142,7 +142,19 @@ def checkout(
 def test_message_after_checkout_matches_its_outcome(
     answer: str, found: CheckoutView | None, title: str
 ) -> None:
-    assert payments.checkout_notice(answer, found, NO_PLAN, NOW).title == title
+    told = payments.checkout_notice(answer, found, NO_PLAN, NOW, returned_at=NOW)
+    assert told.title == title
+
+
+@pytest.mark.parametrize(
+    ("seconds", "promises"), [(0, True), (60, True), (61, False), (170, False)]
+)
+def test_minute_is_promised_only_while_it_lasts(seconds: int, promises: bool) -> None:
+    returned_at = NOW - timedelta(seconds=seconds)
+    found = checkout(CheckoutStatus.COMPLETE)
+    told = payments.checkout_notice("done", found, NO_PLAN, NOW, returned_at=returned_at)
+    assert ("within a minute" in told.text) is promises
+    assert ("there is no need to pay again" in told.text) is not promises
 
 
 def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
