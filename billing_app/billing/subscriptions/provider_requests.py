@@ -39,12 +39,13 @@ class Operation(StrEnum):
     CANCEL_AT_PERIOD_END = "cancel_period_end"
     RESUME = "resume"
     TOP_UP = "top_up"
+    BUY_PACK = "buy_pack"
 
 
 # What they create carries their key.
-BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
+BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP, Operation.BUY_PACK})
 # These take money, so they are never sent again once their sender is gone.
-CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
+CHARGING: Final = BEGINNING | {Operation.CHANGE_NOW}
 
 
 class ProviderRequestPendingError(ConflictError):
@@ -138,7 +139,7 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
             await provider.cancel_at_period_end(parameters["subscription_id"], key=key)
         case Operation.RESUME:
             await provider.resume(parameters["subscription_id"], key=key)
-        case Operation.TOP_UP:
+        case Operation.TOP_UP | Operation.BUY_PACK:
             await provider.buy_pack(
                 customer_id=parameters["customer_id"],
                 price_id=parameters["price_id"],
@@ -207,6 +208,20 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
             return is_later or theirs.status is SubscriptionStatus.CANCELED
         case _:
             return theirs.request_key == row.key
+
+
+def unpaid_invoice(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
+    """The invoice of a request, unless that is paid or void."""
+    final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
+    invoices = snapshot.invoices if snapshot else []
+    return next(
+        (
+            each.provider_id
+            for each in invoices
+            if each.request_key == row.key and each.status not in final
+        ),
+        None,
+    )
 
 
 def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:

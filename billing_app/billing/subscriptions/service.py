@@ -30,6 +30,7 @@ from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
 from billing_app.billing.subscriptions.next_periods import offer_to_change_to
+from billing_app.billing.subscriptions.packs import Packs
 from billing_app.billing.subscriptions.proration import (
     ChangePreview,
     preview_later,
@@ -120,6 +121,7 @@ class Subscriptions:
         self.provider_requests = ProviderRequests(database, provider, self.syncing, record_failure)
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
+        self.packs = Packs(database, provider, self.provider_requests)
 
     async def read(self, actor: Actor, account_id: str) -> SubscriptionView | None:
         """The live subscription of an account, or None. Reads only the database."""

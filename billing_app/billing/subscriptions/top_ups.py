@@ -31,11 +31,10 @@ from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProvider,
     PaymentProviderUnavailableError,
-    ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.db.engine import Database
-from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState
+from billing_app.db.enums import Interval, ProviderRequestState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
 
 MAX_THRESHOLD: Final = 1_000_000_000
@@ -286,7 +285,7 @@ class TopUps:
         """Void its invoice; True: it was paid after all."""
         customer_id = row.parameters["customer_id"]
         snapshot = await self._syncing.customer(customer_id, now)
-        invoice_id = _invoice_of(row, snapshot)
+        invoice_id = provider_requests.unpaid_invoice(row, snapshot)
         if invoice_id is None:
             return False
         await self._provider.void_invoice(invoice_id)
@@ -327,20 +326,6 @@ def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) 
             f"The cap must be at least the price of the pack, {offer.price}.",
             field="monthly_cap_minor",
         )
-
-
-def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
-    """Its invoice, unless that is paid or void."""
-    final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
-    invoices = snapshot.invoices if snapshot else []
-    return next(
-        (
-            each.provider_id
-            for each in invoices
-            if each.request_key == row.key and each.status not in final
-        ),
-        None,
-    )
 
 
 async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:
