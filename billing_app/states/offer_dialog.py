@@ -1,6 +1,7 @@
 """Buying, changing, cancelling and resuming: confirmed in a dialog, carried out once."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Final
@@ -17,14 +18,16 @@ from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan
 from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.billing.subscriptions.invoices import read_payment_method
+from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.proration import ChangePreview
-from billing_app.billing.subscriptions.service import Begun, SubscriptionView
+from billing_app.billing.subscriptions.provider import PaymentDeclinedError, ProviderPaymentMethod
+from billing_app.billing.subscriptions.service import CONFIRM, Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
 from billing_app.states import offer_dialogs, payments
 from billing_app.states.actions import YES, Action, ActionMixin
 from billing_app.states.balance import NEXT_PERIOD
-from billing_app.states.offer_dialogs import CANCEL, CHANGE, SUBSCRIBE
+from billing_app.states.offer_dialogs import BUY, CANCEL, CHANGE, SUBSCRIBE
 from billing_app.states.session import SessionState
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog
 
@@ -44,6 +47,7 @@ class OfferDialogState(ActionMixin, SessionState):
     _offer_code: str = ""
     _subscription: SubscriptionView | None = None
     _preview: ChangePreview | None = None
+    _pack_order: PackOrder | None = None
 
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
@@ -168,29 +172,35 @@ class OfferDialogState(ActionMixin, SessionState):
             return None
         checkout = await services.subscriptions.last_checkout(action.actor, action.account_id)
         is_waiting = payments.PurchaseState(subscription, checkout).is_open(offer)
-        if offer.is_subscription and not is_waiting:
-            async with asyncio.timeout(services.settings.dialog_patience_seconds):
-                method = await read_payment_method(
-                    services.database, services.provider, action.actor, action.account_id
-                )
-            if method is not None:
-                trial_days = await services.subscriptions.trial_days(
-                    action.actor, action.account_id, offer
-                )
-                place = await plans.read_place(
-                    services.database,
-                    action.actor,
-                    action.account_id,
-                    offer,
-                    trial_days=trial_days,
-                    now=action.now,
-                )
-                dialog, choices = offer_dialogs.subscribing(
-                    offer, method, place, trial_days=trial_days
-                )
-                await self._open(dialog, choices, offer_code=offer_code)
-                return None
-        return await self._begin(action, offer_code, through_checkout=True)
+        method = None if is_waiting else await self._read_card(action)
+        if method is None:
+            return await self._begin(action, offer_code, through_checkout=True)
+        await self._open_paying(action, offer, method)
+        return None
+
+    async def _read_card(self, action: Action) -> ProviderPaymentMethod | None:
+        services = get_services()
+        async with asyncio.timeout(services.settings.dialog_patience_seconds):
+            return await read_payment_method(
+                services.database, services.provider, action.actor, action.account_id
+            )
+
+    async def _open_paying(
+        self, action: Action, offer: OfferView, method: ProviderPaymentMethod
+    ) -> None:
+        """With the card on file."""
+        services, actor, account_id = get_services(), action.actor, action.account_id
+        trial_days = await services.subscriptions.trial_days(actor, account_id, offer)
+        place = await plans.read_place(
+            services.database, actor, account_id, offer, trial_days=trial_days, now=action.now
+        )
+        if offer.is_subscription:
+            dialog, choices = offer_dialogs.subscribing(offer, method, place, trial_days=trial_days)
+        else:
+            dialog, choices = offer_dialogs.buying(offer, method, place)
+        await self._open(dialog, choices, offer_code=offer.code)
+        async with self:
+            self._pack_order = PackOrder(offer, method.provider_id, secrets.token_hex(16))
 
     async def _open_changing(
         self, action: Action, subscription: SubscriptionView, offer: OfferView
@@ -248,6 +258,9 @@ class OfferDialogState(ActionMixin, SessionState):
                 return None
             kind, when, offer_code = self.dialog.kind, self.chosen.value, self._offer_code
             subscription, preview = self._subscription, self._preview
+            pack_order = self._pack_order
+        if kind == BUY and pack_order is not None:
+            return await self._buy(action, pack_order)
         if kind == SUBSCRIBE:
             begun = await self._begin(action, offer_code, through_checkout=False)
             if begun.subscription is not None:
@@ -277,6 +290,19 @@ class OfferDialogState(ActionMixin, SessionState):
             )
             await self._finish(offer_dialogs.cancelled(after))
         return Begun(after, None)
+
+    async def _buy(self, action: Action, order: PackOrder) -> Begun:
+        """What the bank wants confirmed by the customer is paid in a checkout."""
+        packs = get_services().subscriptions.packs
+        try:
+            await packs.buy(action.actor, action.account_id, order, action.now)
+        except PaymentDeclinedError as error:
+            if error.extensions["decline_reason"] not in CONFIRM:
+                raise
+            return await self._begin(action, order.offer.code, through_checkout=True)
+        done = payments.bought(order.offer, await self._current(action))
+        await self._finish(done)
+        return Begun(None, None)
 
     async def _current(self, action: Action) -> CurrentPlan:
         """As of now: what was just bought may have begun after the button was pressed."""

@@ -20,6 +20,7 @@ from billing_app.states.payments import (
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog, Side
 
 SUBSCRIBE: Final = "subscribe"
+BUY: Final = "buy"
 CHANGE: Final = "change"
 CANCEL: Final = "cancel"
 NOW: Final = When.NOW.value
@@ -31,7 +32,7 @@ def subscribing(
 ) -> tuple[OfferDialog, list[Choice]]:
     """The card on file is charged, today or after the trial. `place`: of the plan it buys."""
     amount, interval = formatting.money(offer.price_minor, offer.currency), _interval(offer)
-    card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
+    card = card_name(method)
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
     dialog = OfferDialog(
         kind=SUBSCRIBE,
@@ -44,6 +45,30 @@ def subscribing(
     consequence = f"You get {count} right away.{_order_of_use(place)}"
     confirm_label = "Start trial" if trial_days else f"Pay {amount}"
     return dialog, [Choice(NOW, "", consequence, confirm_label)]
+
+
+def buying(
+    offer: OfferView, method: ProviderPaymentMethod, place: QueuePlace
+) -> tuple[OfferDialog, list[Choice]]:
+    """A pack, charged to the card on file once. `place`: of its plan."""
+    amount = formatting.money(offer.price_minor, offer.currency)
+    dialog = OfferDialog(
+        kind=BUY,
+        title=f"Buy {offer.name}",
+        text=f"{amount} is charged to your {card_name(method)} today, once.",
+        dismiss_label="Not now",
+        after=side(offer),
+    )
+    count = formatting.counted(offer.executions, "execution")
+    lasts = "They do not expire."
+    if offer.valid_days:
+        lasts = f"They expire after {formatting.counted(offer.valid_days, 'day')}."
+    consequence = f"You get {count}. {lasts}{_order_of_use(place)}"
+    return dialog, [Choice(NOW, "", consequence, f"Pay {amount}")]
+
+
+def card_name(method: ProviderPaymentMethod) -> str:
+    return f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
 
 
 def _order_of_use(place: QueuePlace) -> str:

@@ -190,6 +190,33 @@ def test_subscribing_says_what_is_used_first(place: QueuePlace, said: str) -> No
     assert pay.text == f"You get 30,000 executions right away.{said}"
 
 
+@pytest.mark.parametrize(
+    ("valid_days", "place", "said"),
+    [
+        (None, QueuePlace(0, 0), "They do not expire."),
+        (30, QueuePlace(0, 0), "They expire after 30 days."),
+        (None, QueuePlace(7, 0), "They do not expire. What you have now stays and is used first."),
+    ],
+)
+def test_pack_names_the_card_and_the_amount(
+    valid_days: int | None, place: QueuePlace, said: str
+) -> None:
+    card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
+    pack = replace(offer("pack", 10_000, Interval.ONCE), valid_days=valid_days)
+    dialog, (pay,) = offer_dialogs.buying(pack, card, place)
+    assert dialog.text == "$79.00 is charged to your Visa ending in 4242 today, once."
+    assert (pay.text, pay.confirm_label) == (f"You get 10,000 executions. {said}", "Pay $79.00")
+
+
+def test_bought_pack_is_next_behind_the_plan_in_use() -> None:
+    pack, growth = plan_view("Pack", PlanState.UPCOMING), plan_view("Growth", PlanState.CURRENT)
+    bought = offer("pack", 30_000, Interval.ONCE)
+    told = payments.bought(bought, replace(NO_PLAN, plan=growth, upcoming=[pack]))
+    assert told.title == "Paid: Pack is next"
+    in_use = replace(pack, state=PlanState.CURRENT)
+    assert payments.bought(bought, replace(NO_PLAN, plan=in_use)).title == "Paid: Pack is active"
+
+
 def test_plan_that_gave_way_shows_what_it_has_left() -> None:
     trial = replace(
         plan_view("Trial", PlanState.UPCOMING), began_at=NOW, used=300, remaining=29_700

@@ -110,3 +110,26 @@ def test_stopped_top_up_is_not_called_on(
     page.get_by_role("link", name="See the automatic top-up").click()
     expect(order(page, "Automatic top-up")).to_contain_text("Stopped")
     assert found == []
+
+
+def test_pack_is_charged_to_the_card_on_file_after_a_yes(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    mary = new_customer(open_context, running_app)
+    page = mary.page
+    subscribe(mary, "Starter")
+    page.get_by_role("button", name="Buy: Extra pack").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(
+        "$29.00 is charged to your Visa ending in 4242 today, once.", timeout=TOLD_WITHIN_MS
+    )
+    expect(dialog.get_by_role("button", name="Pay another way")).to_be_visible()
+    found = faults(page, "pack-dialog", within="[role=dialog]")
+    dialog.get_by_role("button", name="Pay $29.00").click()
+    expect(page.get_by_text("Paid: Extra pack is next")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".queue-item").filter(has_text="Extra pack")).to_contain_text("10,000")
+    found += faults(page, "pack-bought")
+    paid = mary.rows("SELECT sum(amount_paid_minor) FROM invoices WHERE account_id = %s")
+    assert paid == [(1_900 + 2_900,)]
+    assert found == []
