@@ -219,6 +219,7 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
         invoice_id=invoice.id,
         number=invoice.number or "—",
         issued=formatting.day(invoice.issued_at),
+        what_for=invoice.what_for or "—",
         amount=formatting.money(invoice.amount_due_minor, invoice.currency),
         refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
         status=formatting.INVOICE_STATUSES[invoice.status],

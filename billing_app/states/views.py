@@ -192,6 +192,7 @@ class InvoiceRow:
     invoice_id: str
     number: str
     issued: str
+    what_for: str
     amount: str
     refunded: str
     status: str

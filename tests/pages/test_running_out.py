@@ -1,5 +1,7 @@
 """When executions run out: what helps is said and done on the spot, and told only once."""
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from billing_app import routes
@@ -129,6 +131,10 @@ def test_pack_is_charged_to_the_card_on_file_after_a_yes(
     expect(page.get_by_text("Paid: Extra pack is next")).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(dialog).to_be_hidden()
     expect(page.locator(".queue-item").filter(has_text="Extra pack")).to_contain_text("10,000")
+    invoices = page.get_by_role("table", name="Invoices")
+    expect(invoices.get_by_role("row").filter(has_text="$29.00")).to_contain_text("Extra pack")
+    starter = invoices.get_by_role("row").filter(has_text="$19.00")
+    expect(starter).to_contain_text(re.compile(r"Starter, \d+ \w+ \d+ \u2013 \d+ \w+ \d+"))
     found += faults(page, "pack-bought")
     paid = mary.rows("SELECT sum(amount_paid_minor) FROM invoices WHERE account_id = %s")
     assert paid == [(1_900 + 2_900,)]

@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import BillingError, InvalidInputError
+from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.offers.catalogue import OfferView, find_offer
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.errors import QuoteOutdatedError
@@ -34,9 +34,8 @@ class PackOrder:
     key: str
 
 
-class _AlreadyBoughtError(BillingError):
-    code = "already_bought"
-    title = "The order has been carried out"
+class _AlreadyBoughtError(Exception):
+    """The order has been carried out."""
 
 
 @dataclass(frozen=True, slots=True)
