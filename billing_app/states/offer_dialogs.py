@@ -16,6 +16,7 @@ from billing_app.states.payments import (
     is_in_use,
     is_smaller,
     period_plan,
+    place_of,
 )
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog, Side
 
@@ -207,8 +208,8 @@ def subscribed(subscription: SubscriptionView, current: CurrentPlan) -> Message:
     if subscription.status is SubscriptionStatus.TRIALING:
         due_on = formatting.day(subscription.period_end)
         charged = f"Nothing was charged. {amount} will be charged on {due_on}."
-    title = f"{offer.name} is active" if is_in_use(plan) else f"{offer.name} is next"
-    return Message("good", title, f"{charged} {availability(plan, current)}")
+    text = f"{charged} {availability(plan, current)}"
+    return Message("good", place_of(plan, current), text)
 
 
 def changed(
@@ -224,7 +225,7 @@ def changed(
     if plan is None:
         return confirming(name)
     due = formatting.money(preview.amount_due_minor, preview.currency)
-    title = f"You are now on {name}" if is_in_use(plan) else f"Paid: {name} is next"
+    title = f"You are now on {name}" if is_in_use(plan) else f"Paid: {place_of(plan, current)}"
     return Message("good", title, f"{due} was charged. {availability(plan, current)}")
 
 

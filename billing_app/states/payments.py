@@ -246,19 +246,34 @@ def bought(offer: OfferView, current: CurrentPlan) -> Message:
         count = formatting.counted(offer.executions, "execution")
         text = availability(newest, current) if newest else f"Your {count} are available."
         return Message("good", f"Paid: {offer.name} is active", text)
-    return Message("good", f"Paid: {offer.name} is next", availability(newest, current))
+    return Message("good", f"Paid: {place_of(newest, current)}", availability(newest, current))
 
 
 def is_in_use(plan: PlanView) -> bool:
     return plan.state is PlanState.CURRENT
 
 
+def place_of(plan: PlanView, current: CurrentPlan) -> str:
+    """Growth is active, is next, or is queued behind several."""
+    if is_in_use(plan):
+        return f"{plan.name} is active"
+    return f"{plan.name} is {'next' if len(_ahead_of(plan, current)) < 2 else 'queued'}"
+
+
 def availability(plan: PlanView, current: CurrentPlan) -> str:
     """When the executions of a plan that was just paid for can be used."""
     count = formatting.counted(plan.remaining, "execution")
-    if is_in_use(plan) or current.plan is None:
+    ahead = [] if is_in_use(plan) else _ahead_of(plan, current)
+    if not ahead:
         return f"Your {count} {'is' if plan.remaining == 1 else 'are'} available."
-    return f"Its {count} become available when {current.plan.name} is used up or ends."
+    if len(ahead) == 1:
+        return f"Its {count} become available when {ahead[0].name} is used up or ends."
+    return f"Its {count} become available when the {len(ahead)} plans before it are used up or end."
+
+
+def _ahead_of(plan: PlanView, current: CurrentPlan) -> list[PlanView]:
+    queue = open_plans(current)
+    return queue[: queue.index(plan)] if plan in queue else []
 
 
 def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Message:

@@ -63,6 +63,14 @@ USED_UP = over(PLAN, EndReason.DEPLETED)
             ),
         ),
         (
+            holding(TRIAL, replace(TRIAL, sequence=5, state=PlanState.UPCOMING), WAITING),
+            "Paid: Growth is queued",
+            (
+                "$79.00 was charged. Its 30,000 executions become available when the 2 plans before"
+                " it are used up or end."
+            ),
+        ),
+        (
             holding(TRIAL),
             "Paid. Being confirmed",
             "Stripe has not confirmed it yet. Growth will appear here within a minute.",

@@ -128,7 +128,7 @@ def test_pack_is_charged_to_the_card_on_file_after_a_yes(
     expect(dialog.get_by_role("button", name="Pay another way")).to_be_visible()
     found = faults(page, "pack-dialog", within="[role=dialog]")
     dialog.get_by_role("button", name="Pay $29.00").click()
-    expect(page.get_by_text("Paid: Extra pack is next")).to_be_visible(timeout=TOLD_WITHIN_MS)
+    expect(page.get_by_text("Paid: Extra pack is queued")).to_be_visible(timeout=TOLD_WITHIN_MS)
     expect(dialog).to_be_hidden()
     expect(page.locator(".queue-item").filter(has_text="Extra pack")).to_contain_text("10,000")
     invoices = page.get_by_role("table", name="Invoices")
