@@ -39,11 +39,13 @@ class Charges(StripeCalls):
         }
         items = self.client.v1.invoice_items
         await send(lambda: items.create_async(item, options(f"{key}:item")))  # pyright: ignore[reportArgumentType]
-        await send(
+        final = await send(
             lambda: invoices.finalize_invoice_async(
                 made.id, {"auto_advance": False}, options(f"{key}:finalize")
             )
         )
+        if final.status == "paid":  # by the customer's credit balance
+            return
         try:
             await send(
                 lambda: invoices.pay_async(made.id, {"off_session": True}, options(f"{key}:pay"))

@@ -92,8 +92,8 @@ def _subscriptions(
         if row is None and sold_item(theirs, versions) is None:
             continue
         there, here = _describe_theirs(theirs, row, versions), _describe_ours(row)
-        if row is None and theirs.status not in ENDED and ours.live is not None:
-            here = f"another is live: {ours.live.provider_id}"
+        if row is not None and row.is_duplicate and ours.live is not None:
+            here = f"{here}, beside {ours.live.provider_id}: end one of the two"
         if there != here:
             differences.append(Difference(account, "subscription", theirs.provider_id, there, here))
     return differences

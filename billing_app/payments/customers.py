@@ -37,8 +37,19 @@ class Customers(StripeCalls):
         )
         return made.id
 
-    async def payment_method(self, customer_id: str) -> ProviderPaymentMethod | None:
-        """The default one, else the newest card."""
+    async def payment_method(
+        self, customer_id: str, subscription_id: str | None = None
+    ) -> ProviderPaymentMethod | None:
+        """The one that is charged: the subscription's own, else the customer's default, else the
+        newest card."""
+        if subscription_id is not None:
+            subscription = await send(
+                lambda: self.client.v1.subscriptions.retrieve_async(
+                    subscription_id, {"expand": ["default_payment_method"]}
+                )
+            )
+            if subscription.default_payment_method is not None:
+                return translate.provider_payment_method(subscription.default_payment_method)
         customer = await send(
             lambda: self.client.v1.customers.retrieve_async(
                 customer_id, {"expand": ["invoice_settings.default_payment_method"]}

@@ -72,9 +72,10 @@ def _cancel_at(subscription: Any, items: list[Any]) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What was refunded of a payment; `reversal`: None while the payment stands."""
+    """What was refunded of a payment and lost in disputes; `reversal`: None while it stands."""
 
     refunded_minor: int
+    lost_minor: int
     reversal: Reversal | None
 
 
@@ -98,7 +99,7 @@ def provider_invoice(
         amount_paid_minor=invoice.amount_paid,
         refunded_minor=sum(each.refunded_minor for each in back),
         total_minor=invoice.total,
-        waived_minor=_waived_minor(invoice),
+        waived_minor=_waived_minor(invoice) + sum(each.lost_minor for each in back),
         lines=[_line(line) for line in invoice.lines.data],
         request_key=request_key(invoice),
         is_collecting=bool(invoice.auto_advance),
@@ -277,7 +278,8 @@ def next_phase(schedule: Any) -> Any | None:
 
 
 def returned(charge: Any, disputes: list[Any]) -> Returned:
-    return Returned(charge.amount_refunded, _reversal(charge, disputes))
+    lost = sum(dispute.amount for dispute in disputes if dispute.status == "lost")
+    return Returned(charge.amount_refunded, lost, _reversal(charge, disputes))
 
 
 def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
@@ -285,11 +287,13 @@ def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
     open_ones = [dispute for dispute in disputes if dispute.status not in NO_DISPUTE]
     for dispute in open_ones:
         if dispute.status == "lost":
-            return Reversal(ReversalKind.DISPUTE_LOST, instant(dispute.created))
+            lost_at = instant(dispute.created)
+            return Reversal(ReversalKind.DISPUTE_LOST, lost_at, dispute.amount)
     if charge.refunded:
-        return Reversal(ReversalKind.REFUNDED, instant(charge.created))
+        return Reversal(ReversalKind.REFUNDED, instant(charge.created), charge.amount_refunded)
     if open_ones:
-        return Reversal(ReversalKind.DISPUTED, instant(open_ones[0].created))
+        amount = sum(dispute.amount for dispute in open_ones)
+        return Reversal(ReversalKind.DISPUTED, instant(open_ones[0].created), amount)
     return None
 
 

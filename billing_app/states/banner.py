@@ -43,7 +43,9 @@ def _stopped_top_up(because: str, *, may_manage: bool) -> Banner:
 def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:
     amount = formatting.money(stop.amount_due_minor, stop.currency)
     if not stop.is_in_force:
-        title = f"{amount} for {stop.plan_name} could not be charged"
+        due = formatting.day(stop.due_at) if stop.due_at else ""
+        failed = f"was due on {due}" if due else "could not be charged"
+        title = f"{amount} for {stop.plan_name} {failed}"
         text = f"Executions continue until {formatting.moment(stop.at)} UTC. {_after_grace(stop)}"
     elif stop.executions_elsewhere:
         title = f"{amount} for {stop.plan_name} is overdue"

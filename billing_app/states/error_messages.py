@@ -34,6 +34,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "This plan uses another currency",
         "A subscription keeps its currency. Cancel it first, then choose this plan.",
     ),
+    "free_period_used": (
+        "You have already used this free plan",
+        "It starts again with the next period. Nothing was charged.",
+    ),
     "payment_overdue": (
         "An invoice is unpaid",
         "Pay the open invoice first. Then you can change the plan right away.",

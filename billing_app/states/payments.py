@@ -118,7 +118,8 @@ def start_label(subscription: SubscriptionView | None, *, is_used_up: bool) -> s
     renew again."""
     if subscription is None or not is_used_up or subscription.cancel_at_period_end:
         return ""
-    if subscription.past_due_since is not None or not subscription.is_collecting:
+    is_free = (subscription.next_offer or subscription.offer).price_minor == 0
+    if subscription.past_due_since is not None or not subscription.is_collecting or is_free:
         return ""
     if subscription.next_offer is not None:
         return f"Start {subscription.next_offer.name} now"

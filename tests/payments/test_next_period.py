@@ -13,6 +13,7 @@ from billing_app.billing.offers.catalogue import (
 from billing_app.billing.subscriptions.errors import PaymentOverdueError, SameOfferError
 from billing_app.billing.subscriptions.next_periods import is_used_up
 from billing_app.billing.subscriptions.provider import PaymentDeclinedError
+from billing_app.billing.subscriptions.purchase_rules import FreePeriodUsedError
 from billing_app.db.enums import Interval, SubscriptionStatus, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, BillingHarness, accepted
@@ -144,6 +145,21 @@ async def test_archived_offer_still_begins_its_next_period(harness: BillingHarne
     harness.rows("UPDATE offers SET archived_at = now() WHERE code = 'starter' RETURNING 1")
     await harness.change("starter")
     assert harness.charged_minor() == 2 * 1_900
+
+
+async def test_period_that_costs_nothing_is_not_begun_again(harness: BillingHarness) -> None:
+    """Nor one that a discount makes free: it would be begun without end."""
+    found = await harness.subscribed("starter")
+    accepted(await harness.use(5_000))
+    coupon = harness.client.v1.coupons.create({"percent_off": 100, "duration": "forever"})
+    (theirs,) = harness.subscriptions()
+    harness.client.v1.subscriptions.update(theirs.id, {"discounts": [{"coupon": coupon.id}]})
+    with pytest.raises(FreePeriodUsedError):
+        await harness.preview("starter")
+    with pytest.raises(FreePeriodUsedError):
+        await harness.change("starter")
+    assert (await harness.live()).period_end == found.period_end
+    assert [plan["executions"] for plan in harness.plans()] == [5_000]
 
 
 async def test_overdue_period_is_paid_before_the_next_begins(harness: BillingHarness) -> None:

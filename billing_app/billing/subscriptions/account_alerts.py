@@ -32,7 +32,8 @@ ORDER: Final = {kind: place for place, kind in enumerate(StopKind)}
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """From `at` on the plan allows no new executions; `is_in_force`: that is now.
+    """From `at` on the plan allows no new executions; `is_in_force`: that is now. `due_at`: the
+    oldest invoice was sent to be paid until then; None: it is charged automatically.
 
     `amount_due_minor` is everything overdue, in `currency`; `page_url` is where to pay the oldest
     invoice. `executions_elsewhere`: what other plans still allow.
@@ -46,6 +47,7 @@ class Stop:
     currency: str
     page_url: str
     executions_elsewhere: int
+    due_at: datetime | None = None
 
 
 async def read_stop(
@@ -71,6 +73,7 @@ async def read_stop(
         amount_due_minor=sum(invoice.amount_due_minor for invoice in overdue),
         currency=overdue[0].currency if overdue else "",
         page_url=overdue[0].page_url if overdue else "",
+        due_at=overdue[0].due_at if overdue else None,
         executions_elsewhere=sum(
             unused[each.sequence]
             for each in plans
@@ -111,7 +114,7 @@ async def _invoices_of(
 def _stops_of(
     plan: Plan, invoices: dict[str, Invoice], now: datetime
 ) -> list[tuple[StopKind, datetime]]:
-    """A renewal that is still a draft is about to be charged and is not shown."""
+    """A renewal that is still a draft, or not yet due, is not shown."""
     stops: list[tuple[StopKind, datetime]] = []
     if plan.blocked_at is not None:
         stops.append((StopKind.BLOCKED, plan.blocked_at))
@@ -120,8 +123,10 @@ def _stops_of(
     if plan.suspended_at is not None:
         invoice = invoices.get(plan.source_reference or "")
         is_unpaid = invoice is not None and invoice.status in UNPAID
-        is_draft = invoice is not None and invoice.status == InvoiceStatus.DRAFT
-        if not is_draft or plan.suspended_at <= now:
+        is_early = invoice is not None and (
+            invoice.status == InvoiceStatus.DRAFT or (invoice.due_at or now) > now
+        )
+        if not is_early or plan.suspended_at <= now:
             kind = StopKind.PAST_DUE if is_unpaid else StopKind.DISPUTED
             stops.append((kind, plan.suspended_at))
     return stops

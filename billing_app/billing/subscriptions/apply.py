@@ -85,6 +85,7 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
         select(Subscription)
         .where(Subscription.account_id == account_id)
         .where(col(Subscription.status).not_in(ENDED))
+        .where(col(Subscription.is_duplicate).is_(False))
     )
     return (await session.exec(query)).first()
 
@@ -143,20 +144,23 @@ async def _subscriptions(
     live_id = _kept_live(ours, rows)
     if live_id is not None:
         await _end_unknown(session, snapshot, rows, now)
-    # Ended ones first: an account has one live subscription, so the old one must end first.
-    for theirs in sorted(ours, key=lambda each: each.status not in ENDED):
+    # An account has one live subscription: ended ones first, then those that become duplicates.
+    for theirs in sorted(
+        ours, key=lambda each: (each.status not in ENDED, each.provider_id == live_id)
+    ):
         row = rows.get(theirs.provider_id)
         values = subscription_values(theirs, versions, row)
         if values is None:
             continue
-        if theirs.status not in ENDED and theirs.provider_id != live_id:
+        is_duplicate = theirs.status not in ENDED and theirs.provider_id != live_id
+        if is_duplicate:
             log.error("second_subscription", provider_id=theirs.provider_id, first=live_id)
-            continue
         if row is None:
             row = Subscription(account_id=account_id, number=number, created_at=now)  # pyright: ignore[reportCallIssue]
             number += 1
         overdue_since = (row.past_due_since or now) if theirs.status in OVERDUE else None
-        _change(session, row, values | {"past_due_since": overdue_since}, now)
+        also = {"past_due_since": overdue_since, "is_duplicate": is_duplicate}
+        _change(session, row, values | also, now)
         await session.flush()
 
 
@@ -176,7 +180,11 @@ async def _end_unknown(
 def _kept_live(ours: list[ProviderSubscription], rows: dict[str, Subscription]) -> str | None:
     """The one that is already live here, else the oldest: an account has one."""
     live = [each.provider_id for each in ours if each.status not in ENDED]
-    known = [each for each in live if each in rows and rows[each].status not in ENDED]
+    known = [
+        each
+        for each in live
+        if each in rows and rows[each].status not in ENDED and not rows[each].is_duplicate
+    ]
     return next(iter([*known, *live]), None)
 
 

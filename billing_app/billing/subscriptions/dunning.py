@@ -11,11 +11,13 @@ from typing import Final
 from billing_app.billing.subscriptions.provider import (
     ProviderInvoice,
     ProviderSnapshot,
+    Reversal,
     ReversalKind,
 )
 from billing_app.billing.subscriptions.sold_lines import RENEWAL, period_start
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
+SMALL_DISPUTE_PERCENT: Final = 20
 UNPAID: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE})
 
 
@@ -85,8 +87,16 @@ def _entitlement(invoice: ProviderInvoice, grace_days: int) -> InvoiceEntitlemen
     return InvoiceEntitlement(Entitlement.STANDS, due_at + timedelta(days=grace_days))
 
 
+def _is_small_dispute(invoice: ProviderInvoice, reversal: Reversal) -> bool:
+    """Too small a part of the payment to stop the plan for it: staff see the dispute."""
+    is_dispute = reversal.kind is not ReversalKind.REFUNDED
+    return is_dispute and reversal.amount_minor * 100 < (
+        SMALL_DISPUTE_PERCENT * invoice.amount_paid_minor
+    )
+
+
 def _of_paid(invoice: ProviderInvoice) -> InvoiceEntitlement:
-    if invoice.reversal is None:
+    if invoice.reversal is None or _is_small_dispute(invoice, invoice.reversal):
         return InvoiceEntitlement(Entitlement.STANDS)
     if invoice.reversal.kind is ReversalKind.DISPUTED:
         return InvoiceEntitlement(Entitlement.STANDS, invoice.reversal.at)

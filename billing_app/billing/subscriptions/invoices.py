@@ -13,6 +13,7 @@ from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
+from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPaymentMethod
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
@@ -107,7 +108,10 @@ async def read_payment_method(
     async with database.reading() as session:
         account = await authorize_managing(session, actor, account_id, reading=True)
         customer = await session.get(ProviderCustomer, account.id)
-    return await provider.payment_method(customer.customer_id) if customer else None
+        live = await live_subscription(session, account.id)
+    if customer is None:
+        return None
+    return await provider.payment_method(customer.customer_id, live.provider_id if live else None)
 
 
 def _view(row: Invoice) -> InvoiceView:

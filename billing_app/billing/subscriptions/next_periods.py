@@ -9,7 +9,14 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription
-from billing_app.billing.subscriptions.proration import may_begin_next_period
+from billing_app.billing.subscriptions.proration import (
+    ChangePreview,
+    may_begin_next_period,
+    preview_now,
+    prorate,
+)
+from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderPrice
+from billing_app.billing.subscriptions.purchase_rules import FreePeriodUsedError
 from billing_app.db.engine import Database
 from billing_app.db.enums import When
 from billing_app.db.tables import Subscription
@@ -24,6 +31,30 @@ async def is_used_up(database: Database, actor: Actor, account_id: str, now: dat
         account = await authorize_managing(session, actor, account_id, reading=True)
         row = await live_subscription(session, account.id)
         return row is not None and await may_begin_next_period(session, row, now, is_used_up=True)
+
+
+def require_charge(row: Subscription, preview: ChangePreview) -> ChangePreview:
+    """The preview. Raises FreePeriodUsedError for a next period that costs nothing: it would be begun again and
+    again."""
+    if preview.offer.version_id == row.offer_version_id and preview.amount_due_minor == 0:
+        raise FreePeriodUsedError("The next period begins when this one ends.")
+    return preview
+
+
+async def require_charge_of(
+    change: tuple[Subscription, OfferView, ProviderPrice],
+    agreed: ChangePreview | None,
+    database: Database,
+    provider: PaymentProvider,
+    now: datetime,
+) -> None:
+    """As `require_charge`, before a change that has no preview yet. Raises what that raises."""
+    row, new, price = change
+    if new.version_id != row.offer_version_id:
+        return
+    async with database.reading() as session:
+        proration = await prorate(session, row, new, now, agreed=agreed)
+    require_charge(row, await preview_now(provider, row, new, proration, price, now))
 
 
 async def offer_to_change_to(

@@ -19,6 +19,7 @@ from billing_app.billing.subscriptions.provider_request_recovery import (
     RequestTarget,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.db.engine import Database
 from billing_app.db.enums import ProviderRequestState
 from billing_app.db.tables import Account, ProviderCustomer, ProviderRequest
@@ -48,10 +49,10 @@ class Packs:
         """Charge the pack and add its plan. The same order again changes nothing.
 
         Raises QuoteOutdatedError when the offer or the card is another one by now,
-        AccountNotFoundError, ForbiddenError, OfferUnknownError, InvalidInputError,
-        PaymentDeclinedError and what the provider raises.
+        CurrencyDiffersError, AccountNotFoundError, ForbiddenError, OfferUnknownError,
+        InvalidInputError, PaymentDeclinedError and what the provider raises.
         """
-        account, customer = await self._prepare(actor, account_id, order)
+        account, customer = await self._prepare(actor, account_id, order, now)
         wanted = RequestTarget(Operation.BUY_PACK, f"{order.offer.version_id} {order.key}")
         customer_id = customer.customer_id
         if await self._requests.resolve(account.id, customer_id, now, wanted=wanted):
@@ -76,11 +77,12 @@ class Packs:
             return
 
     async def _prepare(
-        self, actor: Actor, account_id: str, order: PackOrder
+        self, actor: Actor, account_id: str, order: PackOrder, now: datetime
     ) -> tuple[Account, ProviderCustomer]:
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
             offer = await find_offer(session, order.offer.code)
+            await require_buyable(session, account.id, offer, now)
             customer = await session.get(ProviderCustomer, account.id)
         if offer.is_subscription:
             raise InvalidInputError("Only a pack can be bought once.", field="offer")

@@ -3,7 +3,7 @@
 The caller holds the account's lock and owns the transaction. Repeated, it changes nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -51,10 +51,11 @@ class PlanSync:
     plans: list[Plan]
     versions: dict[str, int]
     now: datetime
+    sold: list[tuple[ProviderInvoice, Sold]] = field(default_factory=list[Any], init=False)
 
     async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
         given = entitlements(snapshot, grace_days=grace_days)
-        sold = sold_lines(snapshot.invoices, self.versions)
+        sold = self.sold = sold_lines(snapshot.invoices, self.versions)
         ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
         for invoice, lines in sold:
             for reference, line in lines:
@@ -108,9 +109,16 @@ class PlanSync:
     async def _make(
         self, invoice: ProviderInvoice, reference: str, line: InvoiceLine, offer: OfferView
     ) -> Plan:
-        executions = offer.executions * line.quantity
-        if invoice.billing_reason == CHANGE and offer.is_subscription:
-            executions = await self._replace(line, executions)
+        executions, credited = offer.executions * line.quantity, None
+        if line.is_proration:
+            executions = _share(offer, line.amount_minor)
+            credited = await self._credited_by_hand(invoice)
+        is_first = reference == invoice.provider_id
+        if invoice.billing_reason == CHANGE and offer.is_subscription and is_first:
+            executions = await self._replace(invoice, line, executions, credited)
+        elif line.is_proration:
+            executions = max(0, executions - (credited or 0))
+        starts_at, ends_at = _period(invoice, line, offer)
         return await self._add(
             type=PlanType.PAID,
             name=offer.name,
@@ -119,8 +127,8 @@ class PlanSync:
             priority=offer.priority,
             offer_version_id=offer.version_id,
             executions=executions,
-            starts_at=line.period_start if offer.is_subscription else invoice.issued_at,
-            ends_at=_ends_at(invoice, line, offer),
+            starts_at=starts_at,
+            ends_at=ends_at,
         )
 
     async def _make_overage(self, offer: OfferView, plan: Plan) -> None:
@@ -155,14 +163,35 @@ class PlanSync:
         self.plans.append(plan)
         return plan
 
-    async def _replace(self, line: InvoiceLine, executions: int) -> int:
+    async def _credited_by_hand(self, invoice: ProviderInvoice) -> int:
+        """Executions of the prorations that a change in the provider's dashboard took back."""
+        credited = 0
+        for line in invoice.lines:
+            if line.is_proration and line.amount_minor < 0 and line.price_id in self.versions:
+                offer = await offer_version(self.session, self.versions[line.price_id])
+                credited += _share(offer, -line.amount_minor)
+        return credited
+
+    async def _replace(
+        self, invoice: ProviderInvoice, line: InvoiceLine, executions: int, credited: int | None
+    ) -> int:
         """End the plan that the change replaces; returns what the new one holds of what it sells.
 
         Executions used after the preview were credited as unused. They count against the new plan,
-        even when they used the old one up.
+        even when they used the old one up. `credited`: by a change in the provider's dashboard.
         """
+        references = {
+            reference
+            for each, lines in self.sold
+            if each.subscription_id == invoice.subscription_id and each is not invoice
+            for reference, _ in lines
+        }
         old = max(
-            (plan for plan in self.plans if plan.source == PlanSource.SUBSCRIPTION),
+            (
+                plan
+                for plan in self.plans
+                if plan.source == PlanSource.SUBSCRIPTION and plan.source_reference in references
+            ),
             key=lambda plan: plan.sequence,
             default=None,
         )
@@ -181,7 +210,8 @@ class PlanSync:
             beside = Plan.source_reference == reference_of(locked.source_reference)
             await self._end(EndReason.REPLACED, self.now, beside)
         unused = await unused_of(self.session, locked, self.now)
-        credited = await credited_executions(self.session, locked.account_id, locked.sequence)
+        if credited is None:
+            credited = await credited_executions(self.session, locked.account_id, locked.sequence)
         return executions_after_change(
             executions, credited=unused if credited is None else credited, unused=unused
         )
@@ -253,11 +283,27 @@ class PlanSync:
             await self.session.exec(plans.where(used_up, lasts).values(ends_at=ends_at))
 
 
-def _ends_at(invoice: ProviderInvoice, line: InvoiceLine, offer: OfferView) -> datetime | None:
-    if offer.is_subscription:
-        return line.period_end
-    days = offer.valid_days
-    return invoice.issued_at + timedelta(days=days) if days is not None else None
+def _share(offer: OfferView, amount_minor: int) -> int:
+    """The executions of a part of a period, from what the part costs."""
+    if offer.price_minor == 0:
+        return offer.executions
+    return offer.executions * amount_minor // offer.price_minor
+
+
+def _period(
+    invoice: ProviderInvoice, line: InvoiceLine, offer: OfferView
+) -> tuple[datetime, datetime | None]:
+    """The start and the end of what a line gives. A share of a period that has passed is given
+    with the period of the same invoice."""
+    if not offer.is_subscription:
+        days = offer.valid_days
+        ends_at = invoice.issued_at + timedelta(days=days) if days is not None else None
+        return invoice.issued_at, ends_at
+    if not line.is_proration or line.period_end > invoice.issued_at:
+        return line.period_start, line.period_end
+    length = line.period_end - line.period_start
+    ends = [each.period_end for each in invoice.lines if each.is_period]
+    return invoice.issued_at, max(invoice.issued_at + length, *ends)
 
 
 def _references(reference: str) -> list[str]:

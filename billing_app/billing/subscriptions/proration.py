@@ -257,10 +257,16 @@ async def overage_so_far(session: AsyncSession, row: Subscription, now: datetime
 
 
 async def _period_plan(session: AsyncSession, row: Subscription, now: datetime) -> Plan | None:
-    """The plan of the current period."""
+    """The plan of the subscription's current period."""
     query = (
         select(Plan)
+        .join(
+            Invoice,
+            (col(Invoice.account_id) == Plan.account_id)
+            & (col(Invoice.provider_id) == Plan.source_reference),
+        )
         .where(Plan.account_id == row.account_id)
+        .where(Invoice.subscription_provider_id == row.provider_id)
         .where(Plan.source == PlanSource.SUBSCRIPTION)
         .where(Plan.ends_at == row.period_end)
         .where(col(Plan.ends_at) > now)
@@ -282,7 +288,7 @@ async def _cost_minor(session: AsyncSession, plan: Plan) -> int:
         own_minor = await _list_minor(session, plan, invoice)
     if invoice is None or invoice.billing_reason != CHANGE:
         return own_minor
-    previous = await _previous(session, plan)
+    previous = await _previous(session, plan, invoice)
     if previous is None:
         return own_minor
     credit_minor = await credited_minor(session, plan.account_id, previous.sequence)
@@ -297,10 +303,16 @@ async def _list_minor(session: AsyncSession, plan: Plan, invoice: Invoice | None
     return max(0, offer.price_minor - (invoice.refunded_minor if invoice else 0))
 
 
-async def _previous(session: AsyncSession, plan: Plan) -> Plan | None:
+async def _previous(session: AsyncSession, plan: Plan, invoice: Invoice) -> Plan | None:
     query = (
         select(Plan)
+        .join(
+            Invoice,
+            (col(Invoice.account_id) == Plan.account_id)
+            & (col(Invoice.provider_id) == Plan.source_reference),
+        )
         .where(Plan.account_id == plan.account_id, Plan.sequence < plan.sequence)
+        .where(Invoice.subscription_provider_id == invoice.subscription_provider_id)
         .where(Plan.source == PlanSource.SUBSCRIPTION)
         .order_by(col(Plan.sequence).desc())
     )

@@ -142,8 +142,11 @@ class ReversalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
+    """`amount_minor` is what was refunded or is disputed."""
+
     kind: ReversalKind
     at: datetime
+    amount_minor: int
 
 
 class DisputeStage(StrEnum):
@@ -337,7 +340,9 @@ class PaymentProvider(Protocol):
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str: ...
 
-    async def payment_method(self, customer_id: str) -> ProviderPaymentMethod | None: ...
+    async def payment_method(
+        self, customer_id: str, subscription_id: str | None = None
+    ) -> ProviderPaymentMethod | None: ...
 
     async def create_checkout(
         self,

@@ -17,6 +17,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
+from billing_app.billing.subscriptions import next_periods
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.checkouts import (
     Checkouts,
@@ -29,7 +30,6 @@ from billing_app.billing.subscriptions.checkouts import (
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_customer, ensure_price
 from billing_app.billing.subscriptions.errors import SubscriptionEndedError, SubscriptionExistsError
-from billing_app.billing.subscriptions.next_periods import offer_to_change_to
 from billing_app.billing.subscriptions.packs import Packs
 from billing_app.billing.subscriptions.proration import (
     ChangePreview,
@@ -58,6 +58,7 @@ from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
     prices_json,
 )
+from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.db.tables import Account, ProviderCustomer, Subscription
@@ -146,12 +147,14 @@ class Subscriptions:
         `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
         repeated call returns the open checkout of the same offer, or resumes an interrupted
         subscription.
-        Raises OfferUnknownError, SubscriptionExistsError, PaymentDeclinedError and what the
-        provider raises.
+        Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
+        FreePeriodUsedError, PaymentDeclinedError and what the provider raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
             offer = await find_offer(session, offer_code)
+            if not offer.is_subscription or not await live_subscription(session, account.id):
+                await require_buyable(session, account.id, offer, now)
         await self._provider.require_writable()
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = RequestTarget(Operation.SUBSCRIBE, str(offer.version_id))
@@ -201,12 +204,13 @@ class Subscriptions:
         )
         async with self._database.reading() as session:
             row = await reload(session, managed)
-            new = await offer_to_change_to(session, row, offer_code, when, now)
+            new = await next_periods.offer_to_change_to(session, row, offer_code, when, now)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
             proration = await prorate(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        return await preview_now(self._provider, row, new, proration, price, now)
+        preview = await preview_now(self._provider, row, new, proration, price, now)
+        return next_periods.require_charge(row, preview)
 
     async def change(
         self,
@@ -229,11 +233,16 @@ class Subscriptions:
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
             row = await reload(session, managed)
-            new = await offer_to_change_to(session, row, offer_code, when, now)
+            new = await next_periods.offer_to_change_to(session, row, offer_code, when, now)
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
         price = await ensure_price(self._database, self._provider, new, now)
+        if is_now:
+            change = (row, new, price)
+            await next_periods.require_charge_of(
+                change, agreed, self._database, self._provider, now
+            )
 
         async def decide(session: AsyncSession, row: Subscription) -> dict[str, Any]:
             if is_now:

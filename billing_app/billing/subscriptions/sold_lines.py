@@ -35,7 +35,7 @@ def sold_lines(
     """For each invoice the lines that sell an offer, each with the reference of its plan.
 
     The plan of the first one has the invoice's id as its reference: of the period that ends last,
-    else of a single item. `invoices` are in order of issue.
+    else of a share of a period, else of a single item. `invoices` are in order of issue.
     """
     prices: dict[str | None, str | None] = {}
     result: list[tuple[ProviderInvoice, Sold]] = []
@@ -46,7 +46,7 @@ def sold_lines(
             for line in invoice.lines
             if line.price_id in versions
             and line.quantity > 0
-            and not line.is_proration
+            and not (line.is_proration and line.amount_minor <= 0)
             and not _prolongs(invoice, line, before)
         ]
         lines.sort(key=_rank, reverse=True)
@@ -92,5 +92,5 @@ def period_start(invoice: ProviderInvoice) -> datetime | None:
     return max(periods, key=_rank).period_start if periods else None
 
 
-def _rank(line: InvoiceLine) -> tuple[bool, datetime]:
-    return line.is_period, line.period_end
+def _rank(line: InvoiceLine) -> tuple[bool, bool, datetime]:
+    return line.is_period, not line.is_proration, line.period_end

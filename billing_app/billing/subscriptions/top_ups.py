@@ -24,6 +24,7 @@ from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_v
 from billing_app.billing.plans.usable import is_in_period, is_usable
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.account_runs import run_each
+from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.installation import may_write
@@ -33,6 +34,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_rules import require_same_currency
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, ProviderRequestState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
@@ -124,12 +126,14 @@ class TopUps:
         """Switch it on, or change its terms; a stopped one becomes active again.
 
         Raises AccountNotFoundError, ForbiddenError, ScopeMissingError, OfferUnknownError,
-        InvalidInputError, PaymentMethodMissingError, and what the provider raises.
+        CurrencyDiffersError, InvalidInputError, PaymentMethodMissingError, and what the provider
+        raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
             offer = await find_offer(session, offer_code)
             customer = await session.get(ProviderCustomer, account.id)
+            await require_same_currency(session, account.id, offer)
         _check(offer, threshold_executions, monthly_cap_minor)
         if customer is None or await self._provider.payment_method(customer.customer_id) is None:
             raise PaymentMethodMissingError("Add a card first, then turn on the automatic top-up.")
@@ -216,14 +220,18 @@ class TopUps:
             if order is None:
                 return False
             customer = await session.get(ProviderCustomer, account_id)
+            live = await live_subscription(session, account_id)
             offer, is_sold = await newest_version(session, order.offer_id)
             fits = await _fits_cap(session, order, offer.price, now)
         if not is_sold or offer.is_subscription or offer.currency != order.currency:
             return await self._stop(account_id, NOT_SOLD, now)
         if not fits:
             return False
-        method = await self._provider.payment_method(customer.customer_id) if customer else None
-        if customer is None or method is None:
+        if customer is None:
+            return await self._stop(account_id, NO_CARD, now)
+        subscription_id = live.provider_id if live else None
+        method = await self._provider.payment_method(customer.customer_id, subscription_id)
+        if method is None:
             return await self._stop(account_id, NO_CARD, now)
         price = await ensure_price(self._database, self._provider, offer, now)
         parameters: dict[str, Any] = {

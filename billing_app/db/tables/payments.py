@@ -83,7 +83,8 @@ class OfferPrice(SQLModel, table=True):
 
 
 class Subscription(SQLModel, table=True):
-    """A subscription as last read from the provider; at most one live for an account.
+    """A subscription as last read from the provider; at most one live for an account, but for
+    duplicates: they were made beside it at the provider, and staff must end one of the two.
 
     `cancel_at_period_end`: it is cancelled and ends at `cancel_at`. `is_collecting`: False while
     the collection of its invoices is paused.
@@ -97,7 +98,7 @@ class Subscription(SQLModel, table=True):
             "uq_subscriptions_one_live",
             "account_id",
             unique=True,
-            postgresql_where=text(f"status IN {LIVE_STATUSES}"),
+            postgresql_where=text(f"status IN {LIVE_STATUSES} AND NOT is_duplicate"),
         ),
         Index(
             "ix_subscriptions_offer_version_id",
@@ -131,6 +132,7 @@ class Subscription(SQLModel, table=True):
     period_end: datetime = instant()
     cancel_at_period_end: bool = False
     cancel_at: datetime | None = instant(nullable=True)
+    is_duplicate: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     is_collecting: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     quantity: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
     past_due_since: datetime | None = instant(nullable=True)

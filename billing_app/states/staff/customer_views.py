@@ -66,6 +66,7 @@ INVOICE_TONES: Final = {
     InvoiceStatus.OPEN: "warning",
     InvoiceStatus.UNCOLLECTIBLE: "bad",
 }
+DUPLICATE: Final = "Second live subscription: end one of the two. "
 LIVE_TONES: Final = {
     SubscriptionStatus.ACTIVE: "good",
     SubscriptionStatus.TRIALING: "accent",
@@ -249,7 +250,7 @@ def subscription_line(row: SubscriptionRow) -> SubscriptionLine:
         status=status,
         tone="" if row.ended_at else LIVE_TONES.get(row.status, "warning"),
         period=formatting.days_between(row.period_start, row.period_end),
-        note=_subscription_note(row),
+        note=(DUPLICATE if row.is_duplicate else "") + _subscription_note(row),
     )
 
 

@@ -84,6 +84,7 @@ class SubscriptionRow:
     cancel_at_period_end: bool
     ends_at: datetime
     is_collecting: bool
+    is_duplicate: bool
     past_due_since: datetime | None
     ended_at: datetime | None
     synced_at: datetime
@@ -333,6 +334,7 @@ async def _subscription(
         cancel_at_period_end=row.cancel_at_period_end,
         ends_at=row.cancel_at or row.period_end,
         is_collecting=row.is_collecting,
+        is_duplicate=row.is_duplicate,
         past_due_since=row.past_due_since,
         ended_at=row.ended_at,
         synced_at=row.synced_at,
