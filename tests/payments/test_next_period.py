@@ -1,5 +1,6 @@
 """A used-up period: the next one begins now, at the same offer, for exactly what is shown."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -48,7 +49,9 @@ async def test_used_up_period_is_followed_by_the_next_one_now(harness: BillingHa
     after = await harness.change("starter")
     assert harness.charged_minor() == 2 * 1_900
     assert after.period_start > first.period_start
-    assert (after.offer.code, after.period_end) == ("starter", preview.period_end)
+    assert after.offer.code == "starter"
+    assert preview.period_end is not None
+    assert abs(after.period_end - preview.period_end) < timedelta(minutes=1)
     assert (await harness.current()).executions_remaining == 5_000
     await harness.deliver()
     assert [plan["executions"] for plan in harness.plans()] == [5_000, 5_000]

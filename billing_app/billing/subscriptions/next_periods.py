@@ -34,8 +34,8 @@ async def is_used_up(database: Database, actor: Actor, account_id: str, now: dat
 
 
 def require_charge(row: Subscription, preview: ChangePreview) -> ChangePreview:
-    """The preview. Raises FreePeriodUsedError for a next period that costs nothing: it would be begun again and
-    again."""
+    """The preview. Raises FreePeriodUsedError for a next period that costs nothing: it would be
+    begun again and again."""
     if preview.offer.version_id == row.offer_version_id and preview.amount_due_minor == 0:
         raise FreePeriodUsedError("The next period begins when this one ends.")
     return preview

@@ -209,8 +209,8 @@ class Subscriptions:
                 return await preview_later(session, row, new, now)
             proration = await prorate(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        preview = await preview_now(self._provider, row, new, proration, price, now)
-        return next_periods.require_charge(row, preview)
+        found = await preview_now(self._provider, row, new, proration, price, now)
+        return next_periods.require_charge(row, found)
 
     async def change(
         self,
@@ -224,8 +224,7 @@ class Subscriptions:
     ) -> SubscriptionView:
         """Change now (charged at once, a new period begins) or when the period ends.
 
-        A change to its own offer begins the next period now, once nothing is left of the current
-        one, or ends the trial.
+        Its own offer begins the next period, once nothing is left of this one, or ends the trial.
 
         `agreed` is the preview that somebody agreed to: its amount is charged, whatever was used
         since, or QuoteOutdatedError is raised.
@@ -239,10 +238,8 @@ class Subscriptions:
         wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
         price = await ensure_price(self._database, self._provider, new, now)
         if is_now:
-            change = (row, new, price)
-            await next_periods.require_charge_of(
-                change, agreed, self._database, self._provider, now
-            )
+            parts = self._database, self._provider, now
+            await next_periods.require_charge_of((row, new, price), agreed, *parts)
 
         async def decide(session: AsyncSession, row: Subscription) -> dict[str, Any]:
             if is_now:
