@@ -92,7 +92,11 @@ async def current(
 async def change(
     subscription_id: str, body: Change, services: ServicesNow, actor: ActorNow, now: Now
 ) -> SubscriptionView:
-    """Change the offer now, charged immediately, or at the end of the period."""
+    """Change the offer now, charged immediately, or at the end of the period.
+
+    Its own offer with `when` = `now` begins the next period now, once nothing is left of the
+    current one (else 409 `same_offer`), and ends a trial.
+    """
     return await services.subscriptions.change(
         actor, subscription_id, offer_code=body.offer, when=body.when, now=now
     )

@@ -16,7 +16,9 @@ from billing_app.pages.events import (
     event_row,
 )
 from billing_app.pages.frame import frame
+from billing_app.pages.notices import result_of, warning_actions
 from billing_app.states.billing_dashboard import BillingDashboardState as State
+from billing_app.states.offer_dialog import OfferDialogState
 
 CHART_HEIGHT_PX = 260
 
@@ -26,6 +28,7 @@ def billing_dashboard() -> rx.Component:
     return frame(
         rx.fragment(
             page_head("Dashboard", State.account.name, live_indicator(is_broken=State.is_broken)),
+            result_of(OfferDialogState),
             _warning(),
             columns(_balance(), _stats()),
             _chart(),
@@ -41,10 +44,19 @@ def _warning() -> rx.Component:
     return rx.cond(
         balance.warning_title != "",
         notice(
-            tone=rx.cond(balance.tone == "spent", "bad", "warning"),
+            tone=balance.warning_tone,
             title=balance.warning_title,
             text=balance.warning_text,
-            actions=[rx.link("See plans", href=routes.OVERVIEW, class_name="button")],
+            actions=warning_actions(
+                balance.warning_action,
+                balance.warning_label,
+                raise_limit=rx.link(
+                    "Raise the limit",
+                    href=f"{routes.OVERVIEW}#spending",
+                    class_name="button strong",
+                ),
+                see_plans=rx.link("See plans", href=routes.OVERVIEW, class_name="button"),
+            ),
         ),
     )
 

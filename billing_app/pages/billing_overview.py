@@ -1,24 +1,24 @@
 """BillingOverview: the current plan, what comes next, offers, payment and history."""
 
-from typing import Any
-
 import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app import routes
 from billing_app.components.cards import card, columns, live_indicator, page_head
 from billing_app.components.controls import native_link, pager, press_button
-from billing_app.components.feedback import dismiss_button, empty, notice
+from billing_app.components.feedback import dismiss_button, empty
 from billing_app.components.numbers import badge, detail_list, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
+from billing_app.pages.notices import message, result_of, warning_actions
 from billing_app.pages.offers import offers
 from billing_app.pages.spending_limits import spending_limits
 from billing_app.pages.support import support
+from billing_app.states.balance import NEXT_PERIOD
 from billing_app.states.billing_overview import BillingOverviewState as State
 from billing_app.states.offer_dialog import OfferDialogState
-from billing_app.states.spending_limits import SpendingLimitState
+from billing_app.states.spending_limits import LIMIT, TOP_UP_IS_ON, SpendingLimitState
 from billing_app.states.views import PlanRow
 
 # Reloading the page later must not show the result of this checkout again.
@@ -48,31 +48,33 @@ def _results() -> rx.Component:
     """The result of a checkout, or of a confirmed dialog."""
     checkout = State.checkout_message
     resume = native_link(checkout.url_label, href=checkout.url, class_name="button")
+    is_off_again = (State.top_up.stopped != "") & (SpendingLimitState.done.title == TOP_UP_IS_ON)
     return rx.fragment(
-        *[
-            rx.cond(
-                each.of_account == State.account.account_id,
-                _message(each.done, dismiss_button(each.dismiss_done)),
-            )
-            for each in (OfferDialogState, SpendingLimitState)
-        ],
-        _message(checkout, rx.cond(checkout.url != "", resume), dismiss_button(State.dismiss)),
+        result_of(OfferDialogState),
+        result_of(SpendingLimitState, is_valid=~is_off_again),
+        message(checkout, rx.cond(checkout.url != "", resume), dismiss_button(State.dismiss)),
         rx.cond(
-            checkout.tone == "good",
+            State.forgets_checkout,
             rx.el.span(hidden=True, on_mount=rx.call_script(FORGET_CHECKOUT)),
         ),
     )
 
 
 def _warning() -> rx.Component:
-    return _message(State.warning, native_link("See plans", href="#plans", class_name="button"))
-
-
-def _message(message: Any, *actions: rx.Component) -> rx.Component:
-    return rx.cond(
-        message.title != "",
-        notice(tone=message.tone, title=message.title, text=message.text, actions=list(actions)),
+    raise_limit = rx.el.button(
+        "Raise the limit",
+        type="button",
+        class_name="button strong",
+        on_click=SpendingLimitState.ask(LIMIT),
     )
+    see_plans = native_link("See plans", href="#plans", class_name="button")
+    actions = warning_actions(
+        State.warning.action,
+        State.warning.url_label,
+        raise_limit=raise_limit,
+        see_plans=see_plans,
+    )
+    return message(State.warning, *actions)
 
 
 def _plan() -> rx.Component:
@@ -114,6 +116,7 @@ def _terms() -> rx.Component:
             rx.cond(
                 State.account.may_manage,
                 rx.el.div(
+                    rx.cond(terms.start_label != "", _start()),
                     rx.cond(terms.undo_label != "", _undo()),
                     rx.cond(terms.may_cancel, _cancel()),
                     class_name="controls",
@@ -140,6 +143,16 @@ def _undo() -> rx.Component:
         name="take_back",
         pending=OfferDialogState.pending,
         on_press=OfferDialogState.take_back,
+        look="strong",
+    )
+
+
+def _start() -> rx.Component:
+    return press_button(
+        State.terms.start_label,
+        name=NEXT_PERIOD,
+        pending=OfferDialogState.pending,
+        on_press=OfferDialogState.ask_next_period,
         look="strong",
     )
 

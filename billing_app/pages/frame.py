@@ -95,9 +95,17 @@ def _banner() -> rx.Component:
             on_press=OfferDialogState.open_portal,
         ),
     )
+    top_up = rx.cond(
+        banner.has_top_up,
+        rx.link(
+            "See the automatic top-up", href=f"{routes.OVERVIEW}#spending", class_name="button"
+        ),
+    )
     return rx.cond(
         banner.title != "",
-        notice(tone=banner.tone, title=banner.title, text=banner.text, actions=[pay, portal]),
+        notice(
+            tone=banner.tone, title=banner.title, text=banner.text, actions=[pay, portal, top_up]
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from billing_app.states.card_on_file import CardState
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.views import InvoiceRow
 
-HEADS = ("Date", "Number", "Amount", "Status", ACTIONS)
+HEADS = ("Date", "For", "Number", "Amount", "Status", ACTIONS)
 NEW_TAB = {"target": "_blank", "rel": "noopener"}
 
 
@@ -26,7 +26,7 @@ def payment() -> rx.Component:
             rows=State.invoices,
             row=_invoice,
             right=("Amount",),
-            wide_only=("Number", "Status", ACTIONS),
+            wide_only=("For", "Number", "Status", ACTIONS),
             when_empty=rx.el.p(
                 "No invoices yet. The first one will appear after your first payment.",
                 class_name="card-foot",
@@ -79,12 +79,14 @@ def _invoice(invoice: ObjectVar[InvoiceRow]) -> rx.Component:
         cell(
             rx.fragment(
                 invoice.issued,
+                rx.el.span(invoice.what_for, class_name="row-note narrow-only"),
                 rx.el.div(
                     badge(invoice.status, invoice.tone), _links(invoice), class_name="narrow-only"
                 ),
             ),
             "strong multiline",
         ),
+        cell(invoice.what_for, "wrap wide-only"),
         cell(invoice.number, "soft wide-only"),
         amount_cell(invoice.amount, invoice.refunded),
         cell(badge(invoice.status, invoice.tone), "wide-only"),

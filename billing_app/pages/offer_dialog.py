@@ -12,7 +12,7 @@ from billing_app.db.enums import When
 from billing_app.states.actions import YES
 from billing_app.states.offer_dialog import PREVIEW
 from billing_app.states.offer_dialog import OfferDialogState as State
-from billing_app.states.offer_dialogs import CANCEL, CHANGE, SUBSCRIBE
+from billing_app.states.offer_dialogs import BUY, CANCEL, CHANGE, SUBSCRIBE
 from billing_app.states.views import AmountLine, Choice
 
 
@@ -152,7 +152,7 @@ def _dismiss() -> rx.Component:
 
 def _checkout() -> rx.Component:
     return rx.cond(
-        State.dialog.kind == SUBSCRIBE,
+        (State.dialog.kind == SUBSCRIBE) | (State.dialog.kind == BUY),
         press_button(
             "Pay another way",
             name=SUBSCRIBE,

@@ -20,11 +20,14 @@ from billing_app.states.views import OfferItem
 def spending_limits() -> rx.Component:
     """What happens when executions run out, and how much it may cost."""
     return rx.fragment(
-        card(
-            rx.el.ul(_limit(), rx.cond(State.top_up.is_sold, _top_up()), class_name="spending"),
-            title="When executions run out",
-            note="Nothing extra is charged beyond what you allow here",
-            flush=True,
+        rx.el.div(
+            card(
+                rx.el.ul(_limit(), rx.cond(State.top_up.is_sold, _top_up()), class_name="spending"),
+                title="When executions run out",
+                note="Nothing extra is charged beyond what you allow here",
+                flush=True,
+            ),
+            id="spending",
         ),
         _dialogs(),
     )

@@ -344,6 +344,7 @@ def _line(line: Any) -> InvoiceLine:
         is_period=_details(line, PERIOD) is not None,
         is_proration=is_proration(line),
         overage_of=int(plan_sequence) if plan_sequence else None,
+        description=line.description or "",
     )
 
 

@@ -1,5 +1,6 @@
 """Turns the current plan and its pace into what the pages show."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
@@ -7,9 +8,12 @@ from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource
 from billing_app.states import formatting
+from billing_app.states.spending_limit_views import beyond_plan
 from billing_app.states.views import BalanceView, Message, PlanDetails, PlanRow
 
 WARNING_PERCENT = 80
+# The action of a warning that the next period may end.
+NEXT_PERIOD = "next_period"
 
 
 def balance_view(
@@ -18,14 +22,16 @@ def balance_view(
     now: datetime,
     *,
     subscription: SubscriptionView | None = None,
+    start_label: str = "",
 ) -> BalanceView:
-    """What is left, how long it lasts, and a warning when little is left."""
+    """What is left, how long it lasts, and a warning when little is left. `start_label`: of the
+    button that begins the next period now; "" while it may not."""
     plan = current.plan
     if plan is None:
         return BalanceView()
     total = current.executions_total
     taken = current.executions_used + current.executions_held
-    warning = warning_of(current, pace, now, subscription=subscription)
+    warning = warning_of(current, pace, now, subscription=subscription, start_label=start_label)
     return BalanceView(
         has_plan=True,
         plan_name=plan.name,
@@ -42,8 +48,11 @@ def balance_view(
         left_percent=percent_of(current.executions_remaining, total),
         held_percent=percent_of(current.executions_held, total),
         tone=_tone(taken, total, remaining=current.executions_remaining),
+        warning_tone=warning.tone,
         warning_title=warning.title,
         warning_text=warning.text,
+        warning_action=warning.action,
+        warning_label=warning.url_label,
     )
 
 
@@ -53,6 +62,7 @@ def warning_of(
     now: datetime,
     *,
     subscription: SubscriptionView | None = None,
+    start_label: str = "",
 ) -> Message:
     """A warning when few executions or none are left; empty while there are enough."""
     if current.plan is None:
@@ -60,8 +70,11 @@ def warning_of(
     taken = current.executions_used + current.executions_held
     tone = _tone(taken, current.executions_total, remaining=current.executions_remaining)
     if tone == "spent":
-        title, text = _refusal(current, now, subscription)
-        return Message("bad", title, f"{text}{_owed(current)}") if title else Message()
+        told = _refusal(current, now, subscription)
+        if told.title:
+            told = replace(told, text=f"{told.text}{_owed(current)}")
+        starts = start_label != "" and told.title != "" and not told.action
+        return replace(told, action=NEXT_PERIOD, url_label=start_label) if starts else told
     if tone == "warning":
         percent = current.executions_remaining * 100 // current.executions_total
         share = f"Only {percent}%" if percent else "Less than 1%"
@@ -105,9 +118,9 @@ def plan_details(
     plan = current.plan
     if plan is None:
         return PlanDetails()
-    has_ended = plan.state is PlanState.ENDED
-    end = plan.ended_at if has_ended else plan.ends_at
     renews = _renews(subscription, plan.ends_at)
+    has_ended = plan.state is PlanState.ENDED and not (renews and _is_used_up(plan, now))
+    end = plan.ended_at if has_ended else plan.ends_at
     has_bar = plan.ends_at is not None and not has_ended
     return PlanDetails(
         name=plan.name,
@@ -129,7 +142,7 @@ def plan_details(
         else "Ends",
         ends=formatting.day(end) if end else "No end date",
         period_label="Billing period" if has_bar else "Period",
-        period_text=_period_text(plan, now, renews=renews),
+        period_text=_period_text(plan, now, renews=renews, has_ended=has_ended),
         period_left_percent=_period_left_percent(plan, now),
         has_bar=has_bar,
         has_ended=has_ended,
@@ -168,27 +181,29 @@ def _tone(taken: int, total: int, *, remaining: int) -> str:
     return "warning" if taken * 100 >= total * WARNING_PERCENT else ""
 
 
-def _refusal(
-    current: CurrentPlan, now: datetime, subscription: SubscriptionView | None
-) -> tuple[str, str]:
+def _refusal(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> Message:
     """Why nothing can be used; empty while stopped, which the banner on every page explains."""
     if _is_stopped(current):
-        return "", ""
+        return Message()
     is_held = current.executions_held > 0 and current.executions_used < current.executions_total
-    if current.overage is not None and current.overage.executions_remaining:
-        cost = formatting.money(current.overage.cost_minor, current.overage.currency)
-        return (
-            f"All executions in your plans are used{' or reserved' if is_held else ''}",
-            f"Executions continue within your spending limit: {cost} beyond your plan so far.",
-        )
+    until = _next_plan(current, now, subscription)
+    if current.overage is not None and (current.overage.executions_limit or not is_held):
+        return beyond_plan(current.overage, until, has_held=is_held)
     if is_held:
+        title = "All executions are used or reserved"
         until = "running executions finish and release what they did not use"
-        return "All executions are used or reserved", f"New executions are refused until {until}."
+        return Message("bad", title, f"New executions are refused until {until}.")
     title = "All executions are used"
     plan = current.plan
     if plan is not None and plan.ended_because not in (None, EndReason.DEPLETED):
         title = f"{plan.name} has ended"
-    return title, f"New executions are refused until {_next_plan(current, now, subscription)}."
+    return Message("bad", title, f"New executions are refused until {until}.")
+
+
+def _is_used_up(plan: PlanView, now: datetime) -> bool:
+    """Whether its period goes on after its last execution."""
+    is_over = plan.ends_at is None or plan.ends_at <= now
+    return plan.ended_because is EndReason.DEPLETED and not is_over
 
 
 def _next_plan(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
@@ -222,21 +237,26 @@ def _pace(current: CurrentPlan, pace: Pace) -> str:
     if _is_stopped(current):
         return "Not usable right now"
     if not current.executions_remaining:
-        return "None left"
+        is_beyond = current.overage is not None and current.overage.executions_remaining > 0
+        return "Running beyond your plan" if is_beyond else "None left"
     return formatting.days_left(pace).capitalize() or "Not used in the last 7 days"
 
 
 def _runs_out(current: CurrentPlan, pace: Pace) -> str:
     if not current.executions_remaining or pace.runs_out_on is None:
         return ""
-    if current.period_end and current.period_end.date() < pace.runs_out_on:
+    end = current.plan.ends_at if current.plan else None
+    if end and end.date() < pace.runs_out_on:
         return "longer than the current period"
     return f"runs out on {formatting.short_day(pace.runs_out_on)}"
 
 
 def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
-    plan, end = current.plan, current.period_end
-    if plan is not None and plan.ended_at is not None:
+    """Of the current plan itself: other plans end when they end."""
+    plan = current.plan
+    end = plan.ends_at if plan else None
+    renews = _renews(subscription, end)
+    if plan and plan.ended_at is not None and not (renews and _is_used_up(plan, now)):
         return f"Ended {formatting.day(plan.ended_at)}"
     if plan is not None and _is_bridge(plan):
         return "Renewal being confirmed"
@@ -245,13 +265,13 @@ def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView 
     if end <= now:
         return f"Ended {formatting.day(end)}"
     verb = "Ends"
-    if subscription is not None and _renews(subscription, end):
+    if subscription is not None and renews:
         verb = "Changes" if subscription.next_offer else "Renews"
     return f"{verb} {formatting.day(end)}"
 
 
-def _period_text(plan: PlanView, now: datetime, *, renews: bool) -> str:
-    if plan.state is PlanState.ENDED:
+def _period_text(plan: PlanView, now: datetime, *, renews: bool, has_ended: bool) -> str:
+    if has_ended:
         return "Used up" if plan.ended_because is EndReason.DEPLETED else "Ended"
     if plan.ends_at is None:
         return "Lasts until its executions are used"

@@ -1,16 +1,22 @@
 """The banner on every page while executions are refused, or soon will be."""
 
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
+from billing_app.billing.subscriptions.top_ups import TopUpView
 from billing_app.states import formatting
+from billing_app.states.spending_limit_views import what_helps
 from billing_app.states.views import Banner
 
 ASK_SUPPORT = "Contact support. Your usage and payments are not affected."
 
 
-def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:
-    """Says until when executions continue, what happens then, and how to resolve it."""
+def banner_of(
+    stop: Stop | None, *, may_manage: bool, managers: str, top_up: TopUpView | None = None
+) -> Banner:
+    """Says until when executions continue, what happens then, and how to resolve it; else that the
+    automatic top-up has stopped."""
     if stop is None:
-        return Banner()
+        because = top_up.stopped_because if top_up else None
+        return _stopped_top_up(because, may_manage=may_manage) if because else Banner()
     if stop.kind is StopKind.PAST_DUE:
         return _overdue(stop, may_manage=may_manage, managers=managers)
     title = {
@@ -25,6 +31,13 @@ def banner_of(stop: Stop | None, *, may_manage: bool, managers: str) -> Banner:
         StopKind.PAUSED: f"{_unusable_since(stop)} {ASK_SUPPORT}",
     }[stop.kind]
     return Banner(tone="bad", title=title, text=text)
+
+
+def _stopped_top_up(because: str, *, may_manage: bool) -> Banner:
+    text = f"{because} Nothing is bought automatically any more."
+    if may_manage:
+        text = f"{text} {what_helps(because)}"
+    return Banner("warning", "Automatic top-up has stopped", text, has_top_up=may_manage)
 
 
 def _overdue(stop: Stop, *, may_manage: bool, managers: str) -> Banner:

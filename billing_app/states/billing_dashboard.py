@@ -4,16 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 import plotly.graph_objects as go
 import reflex as rx
+from reflex.event import EventCallback
 
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.plans import service as plans
+from billing_app.billing.subscriptions import next_periods
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import DailyRow, Days, GroupBy, Pace
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
-from billing_app.states import formatting
+from billing_app.states import formatting, payments
 from billing_app.states.balance import balance_view
 from billing_app.states.change_polling import LivePage
+from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import SessionState
 from billing_app.states.usage_views import days_table, event_rows, series_keys
 from billing_app.states.views import AccountChoice, BalanceView, EventRow, SeriesKey, StatView
@@ -36,6 +39,9 @@ class BillingDashboardState(LivePage, SessionState):
     events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
     _drawn: tuple[str, list[DailyRow]] | None = None
 
+    def _background_events(self) -> list[EventCallback[()]]:
+        return [OfferDialogState.dismiss_done]
+
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
         services, account_id = get_services(), account.account_id
         database = services.database
@@ -44,12 +50,19 @@ class BillingDashboardState(LivePage, SessionState):
         days = Days(today - timedelta(days=CHART_DAYS - 1), today)
         current = await plans.read_current(database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
+        is_used_up = await next_periods.is_used_up(database, actor, account_id, now)
         rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
         recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
         lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
         pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
         self._show(
-            balance=balance_view(current, pace, now, subscription=subscription),
+            balance=balance_view(
+                current,
+                pace,
+                now,
+                subscription=subscription,
+                start_label=payments.start_label(subscription, is_used_up=is_used_up),
+            ),
             events=event_rows(recent.items, self.events, actor),
         )
         self._show_numbers(rows, days, pace)

@@ -10,7 +10,8 @@ from billing_app import routes
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.offers import catalogue
 from billing_app.billing.plans import service as plans
-from billing_app.billing.subscriptions.checkouts import OPEN
+from billing_app.billing.subscriptions import next_periods
+from billing_app.billing.subscriptions.checkouts import OPEN, CheckoutView
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import service as usage
@@ -23,6 +24,7 @@ from billing_app.states.card_on_file import CardState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import SessionState
+from billing_app.states.spending_limits import SpendingLimitState
 from billing_app.states.support import SupportState
 from billing_app.states.views import (
     AccountChoice,
@@ -39,6 +41,11 @@ from billing_app.states.views import (
 HISTORY_ROWS: Final = 10
 INVOICE_ROWS: Final = 6
 CHECKOUT_ANSWERS: Final = ("done", "left")
+
+
+def shown_once() -> list[EventCallback[()]]:
+    """Events that forget the results of dialogs: opening a page again does not repeat them."""
+    return [OfferDialogState.dismiss_done, SpendingLimitState.dismiss_done]
 
 
 class BillingOverviewState(LivePage, SessionState):
@@ -61,6 +68,7 @@ class BillingOverviewState(LivePage, SessionState):
     top_up: rx.Field[TopUpItem] = rx.field(default_factory=TopUpItem)
     can_pay: rx.Field[bool] = rx.field(True)
     checkout_message: rx.Field[Message] = rx.field(default_factory=Message)
+    forgets_checkout: rx.Field[bool] = rx.field(False)
     invoices: rx.Field[list[InvoiceRow]] = rx.field(default_factory=list)
     invoice_page: rx.Field[int] = rx.field(1)
     has_older_invoices: rx.Field[bool] = rx.field(False)
@@ -71,6 +79,7 @@ class BillingOverviewState(LivePage, SessionState):
     _listed: str = ""
     _chosen_interval: str = ""
     _has_open_checkout: bool = False
+    _returned: tuple[datetime, datetime] | None = None
 
     @rx.event
     async def show_older(self) -> None:
@@ -116,7 +125,7 @@ class BillingOverviewState(LivePage, SessionState):
     def _background_events(self) -> list[EventCallback[()]]:
         is_awaited = self._has_open_checkout or self._checkout_answer() == "done"
         settle = [OfferDialogState.settle_checkout] if is_awaited else []
-        return [CardState.ask, SupportState.ask, *settle]
+        return [*shown_once(), CardState.ask, SupportState.ask, *settle]
 
     def _checkout_answer(self) -> str:
         answer = self.router.url.query_parameters.get("checkout", "")
@@ -130,6 +139,8 @@ class BillingOverviewState(LivePage, SessionState):
         services, account_id = get_services(), account.account_id
         current = await plans.read_current(services.database, actor, account_id, now)
         subscription = await services.subscriptions.read(actor, account_id)
+        is_used_up = await next_periods.is_used_up(services.database, actor, account_id, now)
+        terms = payments.terms_of(subscription, current, is_used_up=is_used_up)
         today = now.date()
         days = Days(today - timedelta(days=usage.PACE_DAYS - 1), today)
         rows = await self._read_daily(actor, account, days, GroupBy.DAY)
@@ -137,7 +148,10 @@ class BillingOverviewState(LivePage, SessionState):
         self._show(
             has_plan=current.plan is not None,
             plan_details=plan_details(current, now, subscription=subscription),
-            warning=warning_of(current, pace, now, subscription=subscription),
+            warning=warning_of(
+                current, pace, now, subscription=subscription, start_label=terms.start_label
+            ),
+            terms=terms,
             queue=[plan_row(plan) for plan in payments.open_plans(current)],
         )
         await self._read_history(actor, account, now)
@@ -186,16 +200,26 @@ class BillingOverviewState(LivePage, SessionState):
             renewal_note=payments.renewal_note(subscription, current, tops_up=tops_up),
             limit=spending_limit_views.limit_view(current.overage),
             top_up=spending_limit_views.top_up_item(top_up, packs),
-            terms=payments.terms_of(subscription, current),
             interval=interval,
             has_intervals=len(intervals) > 1,
             offers=[item for offer, item in items.items() if offer.interval == interval],
             packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
-            checkout_message=payments.checkout_notice(
-                self._checkout_answer(), checkout, current, now
-            ),
         )
+        self._show_checkout(checkout, current, now)
+
+    def _show_checkout(
+        self, checkout: CheckoutView | None, current: plans.CurrentPlan, now: datetime
+    ) -> None:
+        """The wait for a confirmation counts from when they came back, over all reloads."""
+        answer = self._checkout_answer()
+        returned = (checkout.created_at if checkout else now, now)
+        if self._returned is None or self._returned[0] != returned[0]:
+            self._returned = returned if answer else None
+        returned_at = (self._returned or returned)[1]
+        told = payments.checkout_notice(answer, checkout, current, now, returned_at=returned_at)
+        is_final = told.tone == "good" or answer == "left"
+        self._show(checkout_message=told, forgets_checkout=told.title != "" and is_final)
 
     async def _read_invoices(self, actor: PersonActor, account: AccountChoice) -> None:
         page = await list_invoices(

@@ -1,6 +1,7 @@
 """Buying, changing, cancelling and resuming: confirmed in a dialog, carried out once."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Final
@@ -14,15 +15,19 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.offers import catalogue
 from billing_app.billing.offers.catalogue import OfferUnknownError, OfferView
 from billing_app.billing.plans import service as plans
+from billing_app.billing.plans.service import CurrentPlan
 from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.billing.subscriptions.invoices import read_payment_method
+from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.proration import ChangePreview
+from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
 from billing_app.states import offer_dialogs, payments
 from billing_app.states.actions import YES, Action, ActionMixin
-from billing_app.states.offer_dialogs import CANCEL, CHANGE, SUBSCRIBE
+from billing_app.states.balance import NEXT_PERIOD
+from billing_app.states.offer_dialogs import BUY, CANCEL, CHANGE, SUBSCRIBE
 from billing_app.states.session import SessionState
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog
 
@@ -42,6 +47,7 @@ class OfferDialogState(ActionMixin, SessionState):
     _offer_code: str = ""
     _subscription: SubscriptionView | None = None
     _preview: ChangePreview | None = None
+    _pack_order: PackOrder | None = None
 
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
@@ -59,6 +65,13 @@ class OfferDialogState(ActionMixin, SessionState):
         action = await self._start_action(CANCEL)
         if action is not None:
             await self._try(self._open_cancelling, action)
+
+    @rx.event(background=True)
+    async def ask_next_period(self) -> None:
+        """Open the dialog that shows what starting the next period now costs."""
+        action = await self._start_action(NEXT_PERIOD)
+        if action is not None:
+            await self._try(self._open_next_period, action)
 
     @rx.event
     def choose_when(self, value: str) -> None:
@@ -130,6 +143,23 @@ class OfferDialogState(ActionMixin, SessionState):
             self._show(dialog=OfferDialog(title=message.title), choices=[], lines=[], is_open=True)
         self.problem = message
 
+    async def _open_next_period(self, action: Action) -> None:
+        """At the offer that the next period would have anyway."""
+        services = get_services()
+        subscription = await services.subscriptions.read(action.actor, action.account_id)
+        if subscription is None:
+            raise SubscriptionEndedError
+        offer_code = (subscription.next_offer or subscription.offer).code
+        async with asyncio.timeout(services.settings.dialog_patience_seconds):
+            preview = await services.subscriptions.preview(
+                action.actor, subscription.id, offer_code=offer_code, now=action.now
+            )
+        dialog, choices = offer_dialogs.starting_next_period(subscription, preview)
+        await self._open(dialog, choices, offer_code=offer_code, subscription=subscription)
+        async with self:
+            self._preview = preview
+            self._show(lines=offer_dialogs.lines_of(preview))
+
     async def _open_for(self, action: Action, offer_code: str) -> Begun | None:
         services = get_services()
         offers = await catalogue.list_offers(services.database)
@@ -142,38 +172,42 @@ class OfferDialogState(ActionMixin, SessionState):
             return None
         checkout = await services.subscriptions.last_checkout(action.actor, action.account_id)
         is_waiting = payments.PurchaseState(subscription, checkout).is_open(offer)
-        if offer.is_subscription and not is_waiting:
-            async with asyncio.timeout(services.settings.dialog_patience_seconds):
-                method = await read_payment_method(
-                    services.database, services.provider, action.actor, action.account_id
-                )
-            if method is not None:
-                trial_days = await services.subscriptions.trial_days(
-                    action.actor, action.account_id, offer
-                )
-                place = await plans.read_place(
-                    services.database,
-                    action.actor,
-                    action.account_id,
-                    offer,
-                    trial_days=trial_days,
-                    now=action.now,
-                )
-                dialog, choices = offer_dialogs.subscribing(
-                    offer, method, place, trial_days=trial_days
-                )
-                await self._open(dialog, choices, offer_code=offer_code)
-                return None
-        return await self._begin(action, offer_code, through_checkout=True)
+        method = None if is_waiting else await self._read_card(action)
+        if method is None:
+            return await self._begin(action, offer_code, through_checkout=True)
+        await self._open_paying(action, offer, method)
+        return None
+
+    async def _read_card(self, action: Action) -> ProviderPaymentMethod | None:
+        services = get_services()
+        async with asyncio.timeout(services.settings.dialog_patience_seconds):
+            return await read_payment_method(
+                services.database, services.provider, action.actor, action.account_id
+            )
+
+    async def _open_paying(
+        self, action: Action, offer: OfferView, method: ProviderPaymentMethod
+    ) -> None:
+        """With the card on file."""
+        services, actor, account_id = get_services(), action.actor, action.account_id
+        trial_days = await services.subscriptions.trial_days(actor, account_id, offer)
+        place = await plans.read_place(
+            services.database, actor, account_id, offer, trial_days=trial_days, now=action.now
+        )
+        if offer.is_subscription:
+            dialog, choices = offer_dialogs.subscribing(offer, method, place, trial_days=trial_days)
+        else:
+            dialog, choices = offer_dialogs.buying(offer, method, place)
+        await self._open(dialog, choices, offer_code=offer.code)
+        async with self:
+            self._pack_order = PackOrder(offer, method.provider_id, secrets.token_hex(16))
 
     async def _open_changing(
         self, action: Action, subscription: SubscriptionView, offer: OfferView
     ) -> None:
         """A change at the end of the period is known here; a charge today needs a preview."""
         services = get_services()
-        current = await plans.read_current(
-            services.database, action.actor, action.account_id, action.now
-        )
+        current = await self._current(action)
         plan = payments.period_plan(current, subscription)
         dialog, choices = offer_dialogs.changing(subscription, offer, plan)
         await self._open(dialog, choices, offer_code=offer.code, subscription=subscription)
@@ -196,9 +230,7 @@ class OfferDialogState(ActionMixin, SessionState):
         subscription = await services.subscriptions.read(action.actor, action.account_id)
         if subscription is None:
             raise SubscriptionEndedError
-        current = await plans.read_current(
-            services.database, action.actor, action.account_id, action.now
-        )
+        current = await self._current(action)
         plan = payments.period_plan(current, subscription)
         elsewhere = current.executions_remaining - (plan.remaining if plan else 0)
         owed_minor = current.overage.cost_minor if current.overage else 0
@@ -226,14 +258,18 @@ class OfferDialogState(ActionMixin, SessionState):
                 return None
             kind, when, offer_code = self.dialog.kind, self.chosen.value, self._offer_code
             subscription, preview = self._subscription, self._preview
+            pack_order = self._pack_order
+        if kind == BUY and pack_order is not None:
+            return await self._buy(action, pack_order)
         if kind == SUBSCRIBE:
             begun = await self._begin(action, offer_code, through_checkout=False)
             if begun.subscription is not None:
-                await self._finish(offer_dialogs.subscribed(begun.subscription))
+                current = await self._current(action)
+                await self._finish(offer_dialogs.subscribed(begun.subscription, current))
             return begun
         assert subscription is not None
         subscriptions, at = get_services().subscriptions, When(when)
-        if kind == CHANGE:
+        if kind in (CHANGE, NEXT_PERIOD):
             after = await subscriptions.change(
                 action.actor,
                 subscription.id,
@@ -242,13 +278,30 @@ class OfferDialogState(ActionMixin, SessionState):
                 now=action.now,
                 agreed=preview if at is When.NOW else None,
             )
-            await self._finish(offer_dialogs.changed(after, preview))
+            current = await self._current(action)
+            if kind == NEXT_PERIOD and preview is not None:
+                done = offer_dialogs.next_period_started(after, preview, current)
+            else:
+                done = offer_dialogs.changed(after, preview, current)
+            await self._finish(done)
         else:
             after = await subscriptions.cancel(
                 action.actor, subscription.id, when=at, now=action.now
             )
             await self._finish(offer_dialogs.cancelled(after))
         return Begun(after, None)
+
+    async def _buy(self, action: Action, order: PackOrder) -> Begun:
+        packs = get_services().subscriptions.packs
+        await packs.buy(action.actor, action.account_id, order, action.now)
+        done = payments.bought(order.offer, await self._current(action))
+        await self._finish(done)
+        return Begun(None, None)
+
+    async def _current(self, action: Action) -> CurrentPlan:
+        """As of now: what was just bought may have begun after the button was pressed."""
+        database, now = get_services().database, datetime.now(UTC)
+        return await plans.read_current(database, action.actor, action.account_id, now)
 
     async def _begin(self, action: Action, offer_code: str, *, through_checkout: bool) -> Begun:
         services = get_services()

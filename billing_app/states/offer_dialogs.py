@@ -3,16 +3,25 @@
 from typing import Final
 
 from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.plans.service import PlanView, QueuePlace
+from billing_app.billing.plans.service import CurrentPlan, PlanView, QueuePlace
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.states import formatting
-from billing_app.states.payments import is_smaller
+from billing_app.states.balance import NEXT_PERIOD
+from billing_app.states.payments import (
+    availability,
+    confirming,
+    is_in_use,
+    is_smaller,
+    period_plan,
+    place_of,
+)
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog, Side
 
 SUBSCRIBE: Final = "subscribe"
+BUY: Final = "buy"
 CHANGE: Final = "change"
 CANCEL: Final = "cancel"
 NOW: Final = When.NOW.value
@@ -24,7 +33,7 @@ def subscribing(
 ) -> tuple[OfferDialog, list[Choice]]:
     """The card on file is charged, today or after the trial. `place`: of the plan it buys."""
     amount, interval = formatting.money(offer.price_minor, offer.currency), _interval(offer)
-    card = f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
+    card = card_name(method)
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
     dialog = OfferDialog(
         kind=SUBSCRIBE,
@@ -44,6 +53,30 @@ def _owed(place: QueuePlace) -> str:
         return ""
     owed = formatting.counted(place.executions_owed, "execution")
     return f" {owed} that you used after your last period count against them."
+
+
+def buying(
+    offer: OfferView, method: ProviderPaymentMethod, place: QueuePlace
+) -> tuple[OfferDialog, list[Choice]]:
+    """A pack, charged to the card on file once. `place`: of its plan."""
+    amount = formatting.money(offer.price_minor, offer.currency)
+    dialog = OfferDialog(
+        kind=BUY,
+        title=f"Buy {offer.name}",
+        text=f"{amount} is charged to your {card_name(method)} today, once.",
+        dismiss_label="Not now",
+        after=side(offer),
+    )
+    count = formatting.counted(offer.executions, "execution")
+    lasts = "They do not expire."
+    if offer.valid_days:
+        lasts = f"They expire after {formatting.counted(offer.valid_days, 'day')}."
+    consequence = f"You get {count}. {lasts}{_order_of_use(place)}"
+    return dialog, [Choice(NOW, "", consequence, f"Pay {amount}")]
+
+
+def card_name(method: ProviderPaymentMethod) -> str:
+    return f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
 
 
 def _order_of_use(place: QueuePlace) -> str:
@@ -98,6 +131,32 @@ def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choi
     )
 
 
+def starting_next_period(
+    subscription: SubscriptionView, preview: ChangePreview
+) -> tuple[OfferDialog, list[Choice]]:
+    """The next period begins today, and renewals follow from today on."""
+    name = preview.offer.name
+    is_trial = subscription.status is SubscriptionStatus.TRIALING
+    what = "trial" if is_trial else "period"
+    dialog = OfferDialog(
+        kind=NEXT_PERIOD,
+        title=f"Start paying for {name} now" if is_trial else f"Start the next period of {name}",
+        text=f"The current {what} would end on {formatting.day(subscription.period_end)}.",
+        dismiss_label="Not now",
+    )
+    due = formatting.money(preview.amount_due_minor, preview.currency)
+    count = formatting.counted(preview.executions_after, "execution")
+    until = formatting.day(preview.period_end) if preview.period_end else ""
+    lost = formatting.counted(preview.executions_unused, "unused execution")
+    text = (
+        f"{due} is charged to your card today. The {what} ends now, and a new period starts with"
+        f" {count}{f' until {until}, when it renews' if until else ''}."
+        f"{f' You give up {lost}.' if preview.executions_unused else ''}"
+        f"{_beyond(preview.overage_minor, preview.currency)}"
+    )
+    return dialog, [Choice(NOW, "", text, f"Pay {due} and start now")]
+
+
 def lines_of(preview: ChangePreview) -> list[AmountLine]:
     """The lines of the invoice, then their total."""
     lines = [
@@ -146,26 +205,46 @@ def cancelling(
     return dialog, [later, now]
 
 
-def subscribed(subscription: SubscriptionView) -> Message:
-    offer = subscription.offer
+def subscribed(subscription: SubscriptionView, current: CurrentPlan) -> Message:
+    """Says that the plan is there once it is among those of the account."""
+    offer, plan = subscription.offer, period_plan(current, subscription)
+    if plan is None:
+        return confirming(offer.name)
     amount = formatting.money(offer.price_minor, offer.currency)
-    count = formatting.counted(offer.executions, "execution")
     charged = f"{amount} was charged."
     if subscription.status is SubscriptionStatus.TRIALING:
         due_on = formatting.day(subscription.period_end)
         charged = f"Nothing was charged. {amount} will be charged on {due_on}."
-    return Message("good", f"{offer.name} is active", f"{charged} Your {count} are available.")
+    text = f"{charged} {availability(plan, current)}"
+    return Message("good", place_of(plan, current), text)
 
 
-def changed(subscription: SubscriptionView, preview: ChangePreview | None) -> Message:
+def changed(
+    subscription: SubscriptionView, preview: ChangePreview | None, current: CurrentPlan
+) -> Message:
     """`preview`: what was confirmed; None if the change is scheduled."""
     next_offer = subscription.next_offer
     if next_offer is not None or preview is None:
         name = next_offer.name if next_offer else subscription.offer.name
         title = f"{name} starts on {formatting.day(subscription.period_end)}"
         return Message("good", title, "Nothing was charged. You can undo this until then.")
+    name, plan = subscription.offer.name, period_plan(current, subscription)
+    if plan is None:
+        return confirming(name)
     due = formatting.money(preview.amount_due_minor, preview.currency)
-    return Message("good", f"You are now on {subscription.offer.name}", f"{due} was charged.")
+    title = f"You are now on {name}" if is_in_use(plan) else f"Paid: {place_of(plan, current)}"
+    return Message("good", title, f"{due} was charged. {availability(plan, current)}")
+
+
+def next_period_started(
+    subscription: SubscriptionView, preview: ChangePreview, current: CurrentPlan
+) -> Message:
+    name, plan = subscription.offer.name, period_plan(current, subscription)
+    if plan is None:
+        return confirming(name)
+    due = formatting.money(preview.amount_due_minor, preview.currency)
+    title = f"The next period of {name} has started"
+    return Message("good", title, f"{due} was charged. {availability(plan, current)}")
 
 
 def cancelled(subscription: SubscriptionView) -> Message:

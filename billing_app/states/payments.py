@@ -25,6 +25,8 @@ UNIT_EXECUTIONS: Final = 1_000
 INTERVALS: Final = (Interval.MONTH.value, Interval.YEAR.value)
 # How long the result of a checkout is shown to someone who comes back from it.
 CHECKOUT_NOTICE_FOR: Final = timedelta(hours=1)
+# Until a payment is confirmed.
+USUAL_WAIT: Final = timedelta(minutes=1)
 INVOICE_TONES: Final = {
     InvoiceStatus.PAID: "good",
     InvoiceStatus.OPEN: "warning",
@@ -120,8 +122,25 @@ def open_plans(current: CurrentPlan) -> list[PlanView]:
     return [plan for plan in (*first, *current.upcoming) if plan.state is not PlanState.ENDED]
 
 
-def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> SubscriptionTerms:
-    """What the subscription costs, and what happens when the period ends."""
+def start_label(subscription: SubscriptionView | None, *, is_used_up: bool) -> str:
+    """Of the button that begins the next period now; "" for who can't, or cancelled: the plan would
+    renew again."""
+    if subscription is None or not is_used_up or subscription.cancel_at_period_end:
+        return ""
+    is_free = (subscription.next_offer or subscription.offer).price_minor == 0
+    if subscription.past_due_since is not None or not subscription.is_collecting or is_free:
+        return ""
+    if subscription.next_offer is not None:
+        return f"Start {subscription.next_offer.name} now"
+    is_trial = subscription.status is SubscriptionStatus.TRIALING
+    return "Start paying now" if is_trial else "Start the next period now"
+
+
+def terms_of(
+    subscription: SubscriptionView | None, current: CurrentPlan, *, is_used_up: bool = False
+) -> SubscriptionTerms:
+    """What the subscription costs, and what happens when the period ends. `is_used_up`: nothing is
+    left of the period."""
     if subscription is None:
         return SubscriptionTerms()
     end = formatting.day(subscription.period_end)
@@ -148,6 +167,7 @@ def terms_of(subscription: SubscriptionView | None, current: CurrentPlan) -> Sub
         price=_times(subscription.quantity) + formatting.price(subscription.offer),
         text=text,
         undo_label=undo_label,
+        start_label=start_label(subscription, is_used_up=is_used_up),
         may_cancel=not subscription.cancel_at_period_end,
     )
 
@@ -209,6 +229,7 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
         invoice_id=invoice.id,
         number=invoice.number or "—",
         issued=formatting.day(invoice.issued_at),
+        what_for=invoice.what_for or "—",
         amount=formatting.money(invoice.amount_due_minor, invoice.currency),
         refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
         status=formatting.INVOICE_STATUSES[invoice.status],
@@ -227,28 +248,78 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     return CardOnFile(state="known", text=f"{method.brand}{ending}", expires=expires)
 
 
+def bought(offer: OfferView, current: CurrentPlan) -> Message:
+    """What was paid for, as the account has it: in use, next, or used up already."""
+    plans = [plan for plan in open_plans(current) if plan.name == offer.name]
+    newest = max(plans, key=lambda plan: plan.sequence, default=None)
+    if newest is None or is_in_use(newest):
+        count = formatting.counted(offer.executions, "execution")
+        text = availability(newest, current) if newest else f"Your {count} are available."
+        return Message("good", f"Paid: {offer.name} is active", text)
+    return Message("good", f"Paid: {place_of(newest, current)}", availability(newest, current))
+
+
+def is_in_use(plan: PlanView) -> bool:
+    return plan.state is PlanState.CURRENT
+
+
+def place_of(plan: PlanView, current: CurrentPlan) -> str:
+    """Growth is active, is next, or is queued behind several."""
+    if is_in_use(plan):
+        return f"{plan.name} is active"
+    return f"{plan.name} is {'next' if len(_ahead_of(plan, current)) < 2 else 'queued'}"
+
+
+def availability(plan: PlanView, current: CurrentPlan) -> str:
+    """When the executions of a plan that was just paid for can be used."""
+    count = formatting.counted(plan.remaining, "execution")
+    ahead = [] if is_in_use(plan) else _ahead_of(plan, current)
+    if not ahead:
+        return f"Your {count} {'is' if plan.remaining == 1 else 'are'} available."
+    if len(ahead) == 1:
+        return f"Its {count} become available when {ahead[0].name} is used up or ends."
+    return f"Its {count} become available when the {len(ahead)} plans before it are used up or end."
+
+
+def _ahead_of(plan: PlanView, current: CurrentPlan) -> list[PlanView]:
+    queue = open_plans(current)
+    return queue[: queue.index(plan)] if plan in queue else []
+
+
+def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Message:
+    """While a payment is not applied here. `is_late`: it takes longer than usual."""
+    title = "Paid, being confirmed" if is_paid else "Your payment is being confirmed"
+    then = "Until then nothing else can be bought, so nothing is charged twice."
+    text = f"Stripe has not confirmed it yet. {name} will appear here within a minute. {then}"
+    if is_late:
+        text = (
+            f"This takes longer than usual. {name} will appear here as soon as Stripe confirms it;"
+            f" there is no need to pay again. {then} If it does not appear, contact support."
+        )
+    return Message("", title, text)
+
+
 def checkout_notice(
-    answer: str, checkout: CheckoutView | None, current: CurrentPlan, now: datetime
+    answer: str,
+    checkout: CheckoutView | None,
+    current: CurrentPlan,
+    now: datetime,
+    *,
+    returned_at: datetime,
 ) -> Message:
-    """What to show someone who comes back from a checkout; `answer` is "done" or "left". A paid one
-    that is not applied yet is shown on every visit."""
+    """What to show someone who comes back from a checkout; `answer` is "done" or "left". They came
+    back at `returned_at`. A paid one that is not applied yet is shown on every visit."""
+    is_late = now - returned_at > USUAL_WAIT
     if checkout is not None and checkout.status is CheckoutStatus.CONFIRMING:
-        return _confirming(checkout.offer)
+        return confirming(checkout.offer.name, is_late=is_late or answer != "done")
     if checkout is None or not answer or now - checkout.created_at > CHECKOUT_NOTICE_FOR:
         return Message()
     name = checkout.offer.name
     if checkout.is_paid:
-        count = formatting.counted(checkout.offer.executions, "execution")
-        if current.plan and name != current.plan.name and _waits(name, current):
-            text = f"Its {count} become available when {current.plan.name} is used up or ends."
-            return Message("good", f"Paid: {name} is next", text)
-        return Message("good", f"Paid: {name} is active", f"Your {count} are available.")
+        return bought(checkout.offer, current)
     if answer == "done":
-        return Message(
-            "",
-            "Your payment is being confirmed",
-            f"Stripe has not confirmed it yet. {name} will appear here within a minute.",
-        )
+        is_complete = checkout.status is CheckoutStatus.COMPLETE
+        return confirming(name, is_paid=is_complete, is_late=is_late)
     return _not_paid(checkout)
 
 
@@ -265,20 +336,6 @@ def _not_paid(checkout: CheckoutView) -> Message:
     return Message(
         "", "The checkout is no longer open", "Nothing was charged. Choose a plan to continue."
     )
-
-
-def _confirming(offer: OfferView) -> Message:
-    return Message(
-        "",
-        "Paid, being confirmed",
-        f"You paid for {offer.name}. It appears here as soon as Stripe confirms it, usually within"
-        " a minute; until then you can't buy anything else, so nothing is charged twice. If it"
-        " takes longer, there is nothing to do: we keep checking. After an hour, contact support.",
-    )
-
-
-def _waits(name: str, current: CurrentPlan) -> bool:
-    return any(plan.name == name and plan.began_at is None for plan in current.upcoming)
 
 
 def _action(offer: OfferView, current: OfferView | None) -> str:

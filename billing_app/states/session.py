@@ -158,7 +158,8 @@ class SessionState(rx.State):
             names = await accounts.list_managers(_database(), actor, account.account_id)
         stop = await read_stop(_database(), actor, account.account_id, now)
         managers = listed(names)
-        banner = banner_of(stop, may_manage=account.may_manage, managers=managers)
+        top_up = await get_services().top_ups.read(actor, account.account_id, now)
+        banner = banner_of(stop, may_manage=account.may_manage, managers=managers, top_up=top_up)
         self._show(managers=managers, banner=banner)
 
     def _show(self, **values: Any) -> None:

@@ -18,6 +18,7 @@ LIMIT: Final = "limit"
 TOP_UP: Final = "top_up"
 KINDS: Final = (LIMIT, TOP_UP)
 MAX_DIGITS: Final = 10
+TOP_UP_IS_ON: Final = "Automatic top-up is on"
 
 
 class SpendingLimitState(ActionMixin, SessionState):
@@ -90,8 +91,7 @@ class SpendingLimitState(ActionMixin, SessionState):
             monthly_cap_minor=_amount(str(form.get("cap", "")), currency),
             now=action.now,
         )
-        title = "Automatic top-up is on"
-        await self._finish(Message("good", title, "You can turn it off at any time."))
+        await self._finish(Message("good", TOP_UP_IS_ON, "You can turn it off at any time."))
 
     async def _switch_off(self, action: Action) -> None:
         await get_services().top_ups.switch_off(action.actor, action.account_id)

@@ -41,8 +41,11 @@ class BalanceView:
     left_percent: float = 0.0
     held_percent: float = 0.0
     tone: str = ""
+    warning_tone: str = ""
     warning_title: str = ""
     warning_text: str = ""
+    warning_action: str = ""
+    warning_label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ class PlanDetails:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """Why executions are refused, or soon will be; `page_url` is where to pay the invoice."""
+    """Why executions are refused, or soon will be; `page_url` is where to pay the invoice.
+    `has_top_up`: the automatic top-up is to be turned on again."""
 
     tone: str = ""
     title: str = ""
@@ -139,6 +143,7 @@ class Banner:
     pay_label: str = ""
     page_url: str = ""
     has_portal: bool = False
+    has_top_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +165,14 @@ class OfferItem:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionTerms:
-    """The subscription's price and end; `undo_label` undoes what is scheduled."""
+    """The subscription's price and end; `undo_label` undoes what is scheduled, `start_label` begins
+    its next period now."""
 
     name: str = ""
     price: str = ""
     text: str = ""
     undo_label: str = ""
+    start_label: str = ""
     may_cancel: bool = False
 
 
@@ -185,6 +192,7 @@ class InvoiceRow:
     invoice_id: str
     number: str
     issued: str
+    what_for: str
     amount: str
     refunded: str
     status: str
@@ -196,13 +204,15 @@ class InvoiceRow:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message with an optional link."""
+    """A message with an optional link. `action`: the button that helps, `url_label` is its
+    label then, if it has its own."""
 
     tone: str = ""
     title: str = ""
     text: str = ""
     url: str = ""
     url_label: str = ""
+    action: str = ""
 
 
 @dataclass(frozen=True, slots=True)

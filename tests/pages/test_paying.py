@@ -150,6 +150,9 @@ def test_declined_checkout_can_be_left_and_paid_later(
     page.goto(f"{routes.OVERVIEW}?checkout=left")
     expect(page.get_by_text("Checkout not completed")).to_be_visible()
     expect(page.get_by_text("Nothing was charged.")).to_be_visible()
+    page.wait_for_url(f"**{routes.OVERVIEW}")
+    open_overview(page)
+    expect(page.get_by_text("Checkout not completed")).to_be_hidden()
     page.get_by_role("button", name="Continue checkout: Starter").click()
     page.wait_for_url("**/checkout/**")
     assert page.url == first, "the open checkout is taken up again"

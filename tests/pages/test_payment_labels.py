@@ -92,7 +92,7 @@ def test_purchase_behind_a_current_plan_is_called_next() -> None:
     waiting = plan_view("Growth", PlanState.UPCOMING)
     current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
     found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
-    told = payments.checkout_notice("done", found, current, NOW)
+    told = payments.checkout_notice("done", found, current, NOW, returned_at=NOW)
     assert told.title == "Paid: Growth is next"
     assert told.text == "Its 30,000 executions become available when Trial is used up or ends."
 
@@ -131,7 +131,7 @@ def checkout(
     [
         ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
         ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
-        ("done", checkout(CheckoutStatus.COMPLETE), "Your payment is being confirmed"),
+        ("done", checkout(CheckoutStatus.COMPLETE), "Paid, being confirmed"),
         ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
         ("left", checkout(CheckoutStatus.OPEN), "Checkout not completed"),
         ("", checkout(CheckoutStatus.CONFIRMING, hours_ago=30), "Paid, being confirmed"),
@@ -145,7 +145,19 @@ def checkout(
 def test_message_after_checkout_matches_its_outcome(
     answer: str, found: CheckoutView | None, title: str
 ) -> None:
-    assert payments.checkout_notice(answer, found, NO_PLAN, NOW).title == title
+    told = payments.checkout_notice(answer, found, NO_PLAN, NOW, returned_at=NOW)
+    assert told.title == title
+
+
+@pytest.mark.parametrize(
+    ("seconds", "promises"), [(0, True), (60, True), (61, False), (170, False)]
+)
+def test_minute_is_promised_only_while_it_lasts(seconds: int, promises: bool) -> None:
+    returned_at = NOW - timedelta(seconds=seconds)
+    found = checkout(CheckoutStatus.COMPLETE)
+    told = payments.checkout_notice("done", found, NO_PLAN, NOW, returned_at=returned_at)
+    assert ("within a minute" in told.text) is promises
+    assert ("there is no need to pay again" in told.text) is not promises
 
 
 def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
@@ -179,6 +191,33 @@ def test_subscribing_says_what_is_used_first(place: QueuePlace, said: str) -> No
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
     _, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, place, trial_days=0)
     assert pay.text == f"You get 30,000 executions right away.{said}"
+
+
+@pytest.mark.parametrize(
+    ("valid_days", "place", "said"),
+    [
+        (None, QueuePlace(0, 0), "They do not expire."),
+        (30, QueuePlace(0, 0), "They expire after 30 days."),
+        (None, QueuePlace(7, 0), "They do not expire. What you have now stays and is used first."),
+    ],
+)
+def test_pack_names_the_card_and_the_amount(
+    valid_days: int | None, place: QueuePlace, said: str
+) -> None:
+    card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
+    pack = replace(offer("pack", 10_000, Interval.ONCE), valid_days=valid_days)
+    dialog, (pay,) = offer_dialogs.buying(pack, card, place)
+    assert dialog.text == "$79.00 is charged to your Visa ending in 4242 today, once."
+    assert (pay.text, pay.confirm_label) == (f"You get 10,000 executions. {said}", "Pay $79.00")
+
+
+def test_bought_pack_is_next_behind_the_plan_in_use() -> None:
+    pack, growth = plan_view("Pack", PlanState.UPCOMING), plan_view("Growth", PlanState.CURRENT)
+    bought = offer("pack", 30_000, Interval.ONCE)
+    told = payments.bought(bought, replace(NO_PLAN, plan=growth, upcoming=[pack]))
+    assert told.title == "Paid: Pack is next"
+    in_use = replace(pack, state=PlanState.CURRENT)
+    assert payments.bought(bought, replace(NO_PLAN, plan=in_use)).title == "Paid: Pack is active"
 
 
 def test_plan_that_gave_way_shows_what_it_has_left() -> None:

@@ -86,6 +86,7 @@ def _snapshot(*, is_processing: bool) -> ProviderSnapshot:
     line = InvoiceLine(
         line_id="il_1",
         price_id="price_1",
+        description="",
         quantity=1,
         amount_minor=1_900,
         net_minor=1_900,

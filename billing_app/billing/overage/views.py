@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.offers.catalogue import offer_version
 from billing_app.billing.overage.limits import spending_limit
+from billing_app.billing.overage.rules import allowed_executions
 from billing_app.db.enums import PlanSource
 from billing_app.db.tables import Plan
 
@@ -16,6 +17,7 @@ from billing_app.db.tables import Plan
 class OverageView:
     """`cost_minor` is what the overage so far costs at the end of the period: `unit_price_minor`
     for each `unit_executions` begun. `limit_minor` is the account's own limit; None: it has none.
+    `can_raise_limit`: a higher limit of its own would allow more at once.
     """
 
     executions_used: int
@@ -28,6 +30,7 @@ class OverageView:
     cost_minor: int
     limit_minor: int | None
     period_end: datetime | None
+    can_raise_limit: bool = False
 
 
 async def read_overage(session: AsyncSession, account_id: int, now: datetime) -> OverageView | None:
@@ -58,4 +61,5 @@ async def read_overage(session: AsyncSession, account_id: int, now: datetime) ->
         cost_minor=offer.overage.cost_minor(plan.used),
         limit_minor=limit.minor if limit else None,
         period_end=plan.ends_at,
+        can_raise_limit=allowed_executions(offer.overage, offer.currency, None) > plan.executions,
     )

@@ -16,6 +16,7 @@ from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.executions.expired_holds import expired_holds
 from billing_app.billing.executions.state import (
+    NEVER,
     AccountState,
     PlanBalance,
     balance_of,
@@ -145,13 +146,11 @@ async def read_place(
     trial_days: int,
     now: datetime,
 ) -> QueuePlace:
-    """Of a subscription that starts now. Raises AccountNotFoundError, ScopeMissingError."""
+    """Of what is bought now. Raises AccountNotFoundError, ScopeMissingError."""
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         views, balances = await _read_plans(session, account, now)
-    months = 12 if offer.interval is Interval.YEAR else 1
-    trial_end = now + timedelta(days=trial_days)
-    turn = (offer.priority, trial_end if trial_days else months_later(now, months))
+    turn = (offer.priority, _end_of_new(offer, trial_days, now))
     left = [plan for plan in balances if plan.is_usable(now) and not plan.is_overage]
     before = sum(plan.remaining for plan in left if queue_order(plan)[:2] <= turn)
     return QueuePlace(before, sum(plan.remaining for plan in left) - before, _owed(views))
@@ -164,6 +163,14 @@ def _owed(views: list[PlanView]) -> int:
         for view in views
         if view.source is PlanSource.BRIDGE and view.ended_because is EndReason.CANCELLED
     )
+
+
+def _end_of_new(offer: OfferView, trial_days: int, now: datetime) -> datetime:
+    if not offer.is_subscription:
+        return now + timedelta(days=offer.valid_days) if offer.valid_days else NEVER
+    if trial_days:
+        return now + timedelta(days=trial_days)
+    return months_later(now, 12 if offer.interval is Interval.YEAR else 1)
 
 
 def months_later(at: datetime, months: int) -> datetime:

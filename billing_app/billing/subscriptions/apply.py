@@ -10,6 +10,7 @@ from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.overage.bills import keep_bills
+from billing_app.billing.subscriptions.invoice_purposes import invoice_purposes
 from billing_app.billing.subscriptions.plan_sync import PlanSync, plans_of
 from billing_app.billing.subscriptions.provider import (
     ENDED,
@@ -61,7 +62,7 @@ async def apply_customer(
     await _change_version(session, snapshot.customer_id)
     versions = await versions_of_prices(session, snapshot)
     await _subscriptions(session, account.id, snapshot, versions, now)
-    await _invoices(session, account.id, snapshot, now)
+    await _invoices(session, account.id, snapshot, versions, now)
     plans = await plans_of(session, account.id)
     plan_sync = PlanSync(session, account.id, plans, versions, now)
     await plan_sync.apply(snapshot, grace_days=grace_days)
@@ -250,15 +251,20 @@ def subscription_values(
 
 
 async def _invoices(
-    session: AsyncSession, account_id: int, snapshot: ProviderSnapshot, now: datetime
+    session: AsyncSession,
+    account_id: int,
+    snapshot: ProviderSnapshot,
+    versions: dict[str, int],
+    now: datetime,
 ) -> None:
+    purposes = await invoice_purposes(session, versions)
     query = select(Invoice).where(Invoice.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
     for invoice in snapshot.invoices:
         row = rows.get(invoice.provider_id)
         if row is None:
             row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
-        _change(session, row, invoice_values(invoice), now)
+        _change(session, row, invoice_values(invoice) | {"what_for": purposes.of(invoice)}, now)
     await session.flush()
 
 

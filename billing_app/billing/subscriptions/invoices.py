@@ -24,11 +24,13 @@ from billing_app.db.tables import Invoice, ProviderCustomer
 
 @dataclass(frozen=True, slots=True)
 class InvoiceView:
-    """`page_url` and `pdf_url` are the provider's; empty while the invoice is a draft."""
+    """`what_for`: the offers and periods that it bills. `page_url` and `pdf_url` are the
+    provider's; empty while the invoice is a draft."""
 
     id: str
     number: str
     status: InvoiceStatus
+    what_for: str
     currency: str
     amount_due_minor: int
     amount_paid_minor: int
@@ -116,6 +118,7 @@ def _view(row: Invoice) -> InvoiceView:
         id=row.provider_id,
         number=row.number,
         status=InvoiceStatus(row.status),
+        what_for=row.what_for,
         currency=row.currency,
         amount_due_minor=row.amount_due_minor,
         amount_paid_minor=row.amount_paid_minor,

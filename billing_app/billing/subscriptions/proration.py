@@ -13,10 +13,9 @@ from dateutil.relativedelta import relativedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.money import Money
-from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
+from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.rules import reference_of
 from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
@@ -113,8 +112,9 @@ def credit_for(offer: OfferView, paid: Money, *, unused: int, quantity: int = 1)
 def require_change_now(
     old: OfferView, new: OfferView, credit: Credit | None, *, quantity: int = 1
 ) -> None:
-    """Raises SameOfferError, CurrencyDiffersError, ChangeLosesValueError."""
-    require_other_offer(old, new)
+    """Raises CurrencyDiffersError, ChangeLosesValueError."""
+    if old.currency != new.currency:
+        raise CurrencyDiffersError
     price = Money(new.price_minor * quantity, new.currency)
     if credit is not None and credit.amount > price:
         raise ChangeLosesValueError(
@@ -128,6 +128,17 @@ def require_other_offer(old: OfferView, new: OfferView) -> None:
         raise SameOfferError(offer=new.code)
     if old.currency != new.currency:
         raise CurrencyDiffersError
+
+
+async def may_begin_next_period(
+    session: AsyncSession, row: Subscription, now: datetime, *, is_used_up: bool = False
+) -> bool:
+    """Whether a subscription may change to its own offer now, which begins its next period: nothing
+    is left of its period or, unless that is asked for with `is_used_up`, it is on trial."""
+    if row.status == SubscriptionStatus.TRIALING and not is_used_up:
+        return True
+    plan = await _period_plan(session, row, now)
+    return plan is not None and await _unused(session, plan, now) == 0
 
 
 def executions_after_change(sold: int, *, credited: int, unused: int) -> int:
@@ -145,19 +156,22 @@ async def prorate(
     agreed: ChangePreview | None = None,
 ) -> Proration:
     """The proration as of now, or the one of the preview that was `agreed` to. Nothing is credited
-    for a trial period: it cost nothing.
+    for a trial period: it cost nothing. The same offer begins the next period now.
 
-    Raises PaymentOverdueError when the plan is not paid for, SameOfferError, CurrencyDiffersError,
-    ChangeLosesValueError, QuoteOutdatedError.
+    Raises PaymentOverdueError when the plan is not paid for, SameOfferError unless the next period
+    may begin (see may_begin_next_period), CurrencyDiffersError, ChangeLosesValueError,
+    QuoteOutdatedError.
     """
     old = await offer_version(session, row.offer_version_id)
-    require_other_offer(old, new)
+    is_same = old.version_id == new.version_id
+    if is_same and not await may_begin_next_period(session, row, now):
+        raise SameOfferError(offer=new.code)
     if row.past_due_since is not None:
         raise PaymentOverdueError("Pay the open invoice first, then change the plan.")
     plan = await _period_plan(session, row, now)
     if plan is not None and plan.suspended_at is not None:
         raise PaymentOverdueError("The payment for this period is open or disputed.")
-    unused = await unused_of(session, plan, now) if plan and not plan.ended_at else 0
+    unused = await _unused(session, plan, now) if plan else 0
     if agreed is not None:
         unused = _agreed_unused(agreed, new, plan, unused=unused, now=now)
     credit = None
@@ -270,6 +284,10 @@ async def _period_plan(session: AsyncSession, row: Subscription, now: datetime) 
     return (await session.exec(query)).first()
 
 
+async def _unused(session: AsyncSession, plan: Plan, now: datetime) -> int:
+    return 0 if plan.ended_at else await unused_of(session, plan, now)
+
+
 async def _cost_minor(session: AsyncSession, plan: Plan) -> int:
     """What the period really cost: its own invoice, and the credit that a change brought along, as
     far as the previous period is still paid for."""
@@ -358,12 +376,3 @@ def _agreed_unused(
     if not is_same or was_taken_away or is_late or used_since > agreed.executions_after:
         raise QuoteOutdatedError(offer=new.code)
     return max(agreed.executions_unused, unused)
-
-
-async def offer_to_change_to(session: AsyncSession, code: str) -> OfferView:
-    offer = await find_offer(session, code)
-    if not offer.is_subscription:
-        raise InvalidInputError(
-            "A subscription cannot change to a pack. Buy the pack instead.", field="offer"
-        )
-    return offer

@@ -179,7 +179,8 @@ class ProviderDispute:
 class InvoiceLine:
     """`net_minor` is the amount after discounts. `is_period`: it bills a period of a subscription;
     otherwise it is a single item. `is_proration`: a share of a period, for a change in the middle
-    of it. `overage_of`: the plan whose overage we billed with it; None: the price tells."""
+    of it. `overage_of`: the plan whose overage we billed with it; None: the price tells.
+    `description`: the provider's own."""
 
     line_id: str
     price_id: str | None
@@ -191,6 +192,7 @@ class InvoiceLine:
     is_period: bool
     is_proration: bool
     overage_of: int | None
+    description: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,17 @@ class ProviderRequests:
         else:
             await self._fail(row, PaymentActionRequiredError(payment_url=None), now)
 
+    async def _is_paid_after_all(self, row: ProviderRequest, now: datetime) -> bool:
+        """Void the invoice of a pack that was not bought, so that nobody can pay it later; True:
+        it was paid in the meantime."""
+        customer_id = row.parameters["customer_id"]
+        snapshot = await self._syncing.customer(customer_id, now)
+        invoice_id = provider_requests.unpaid_invoice(row, snapshot)
+        if invoice_id is not None:
+            await self._provider.void_invoice(invoice_id)
+            snapshot = await self._syncing.customer(customer_id, now)
+        return provider_requests.is_done(row, snapshot)
+
     async def _finish(self, row: ProviderRequest, now: datetime) -> ProviderRequestState:
         async with self._database.transaction() as session:
             await provider_requests.finish(session, row, ProviderRequestState.DONE, now)
@@ -216,6 +227,8 @@ class ProviderRequests:
     async def _fail(
         self, row: ProviderRequest, error: BillingError, now: datetime
     ) -> ProviderRequestState:
+        if row.operation == Operation.BUY_PACK and await self._is_paid_after_all(row, now):
+            return await self._finish(row, now)
         async with self._database.transaction() as session:
             await provider_requests.finish(
                 session, row, ProviderRequestState.FAILED, now, problem=error.code

@@ -40,12 +40,13 @@ class Operation(StrEnum):
     CANCEL_AT_PERIOD_END = "cancel_period_end"
     RESUME = "resume"
     TOP_UP = "top_up"
+    BUY_PACK = "buy_pack"
 
 
 # What they create carries their key.
-BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP})
+BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP, Operation.BUY_PACK})
 # These take money, so they are never sent again once their sender is gone.
-CHARGING: Final = frozenset({Operation.SUBSCRIBE, Operation.CHANGE_NOW, Operation.TOP_UP})
+CHARGING: Final = BEGINNING | {Operation.CHANGE_NOW}
 
 
 class ProviderRequestPendingError(ConflictError):
@@ -139,7 +140,7 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
             await provider.cancel_at_period_end(parameters["subscription_id"], key=key)
         case Operation.RESUME:
             await provider.resume(parameters["subscription_id"], key=key)
-        case Operation.TOP_UP:
+        case Operation.TOP_UP | Operation.BUY_PACK:
             await provider.buy_pack(
                 customer_id=parameters["customer_id"],
                 price_id=parameters["price_id"],
@@ -214,10 +215,10 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
 def awaits_confirmation(
     row: ProviderRequest, snapshot: ProviderSnapshot | None
 ) -> ProviderInvoice | None:
-    """The open invoice of a change that is carried out once the customer has confirmed it; None:
-    it waits for nobody."""
-    is_change = row.operation == Operation.CHANGE_NOW
-    return _invoice_of(row, snapshot, InvoiceStatus.OPEN) if snapshot and is_change else None
+    """The open invoice of a change or a pack that is carried out once the customer has confirmed
+    it; None: it waits for nobody."""
+    may_wait = row.operation in (Operation.CHANGE_NOW, Operation.BUY_PACK)
+    return _invoice_of(row, snapshot, InvoiceStatus.OPEN) if snapshot and may_wait else None
 
 
 def _invoice_of(
@@ -225,6 +226,20 @@ def _invoice_of(
 ) -> ProviderInvoice | None:
     billed = (each for each in snapshot.invoices if each.status is status)
     return next((each for each in billed if each.request_key == row.key), None)
+
+
+def unpaid_invoice(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
+    """The invoice of a request, unless that is paid or void."""
+    final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
+    invoices = snapshot.invoices if snapshot else []
+    return next(
+        (
+            each.provider_id
+            for each in invoices
+            if each.request_key == row.key and each.status not in final
+        ),
+        None,
+    )
 
 
 def may_still_arrive(row: ProviderRequest, now: datetime) -> bool:

@@ -16,6 +16,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
 from billing_app.billing.overage.reports import OverageReports
+from billing_app.billing.subscriptions import next_periods
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.checkouts import (
     Checkouts,
@@ -36,10 +37,10 @@ from billing_app.billing.subscriptions.errors import (
     SubscriptionEndedError,
     SubscriptionExistsError,
 )
+from billing_app.billing.subscriptions.packs import Packs
 from billing_app.billing.subscriptions.proration import (
     MAYBE_STALE,
     ChangePreview,
-    offer_to_change_to,
     preview_later,
     preview_now,
     prices_of,
@@ -105,6 +106,7 @@ class Subscriptions:
         self.provider_requests = ProviderRequests(database, provider, self.syncing, record_failure)
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
+        self.packs = Packs(database, provider, self.provider_requests)
 
     async def read(self, actor: Actor, account_id: str) -> SubscriptionView | None:
         """The live subscription of an account, or None. Reads only the database."""
@@ -198,12 +200,13 @@ class Subscriptions:
     ) -> ChangePreview:
         async with self._database.reading() as session:
             row = await reload(session, managed)
-            new = await offer_to_change_to(session, offer_code)
+            new = await next_periods.offer_to_change_to(session, row, offer_code, when, now)
             if when is When.PERIOD_END:
                 return await preview_later(session, row, new, now)
             proration = await prorate(session, row, new, now)
         price = await ensure_price(self._database, self._provider, new, now)
-        return await preview_now(self._provider, row, new, proration, price, now)
+        found = await preview_now(self._provider, row, new, proration, price, now)
+        return next_periods.require_charge(row, found)
 
     async def change(
         self,
@@ -217,16 +220,22 @@ class Subscriptions:
     ) -> SubscriptionView:
         """Change now (charged at once, a new period begins) or when the period ends.
 
+        Its own offer begins the next period, once nothing is left of this one, or ends the trial.
+
         `agreed` is the preview that somebody agreed to: its amount is charged, whatever was used
         since, or QuoteOutdatedError is raised.
         """
         managed = await self._managed(actor, subscription_id)
         async with self._database.reading() as session:
-            new = await offer_to_change_to(session, offer_code)
+            row = await reload(session, managed)
+            new = await next_periods.offer_to_change_to(session, row, offer_code, when, now)
         is_now = when is When.NOW
         operation = Operation.CHANGE_NOW if is_now else Operation.CHANGE_AT_PERIOD_END
         wanted = RequestTarget(operation, f"{managed.provider_id} {new.version_id}")
         price = await ensure_price(self._database, self._provider, new, now)
+        if is_now:
+            parts = self._database, self._provider, now
+            await next_periods.require_charge_of((row, new, price), agreed, *parts)
 
         async def decide(session: AsyncSession, row: Subscription) -> dict[str, Any]:
             if is_now:

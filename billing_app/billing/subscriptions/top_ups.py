@@ -32,7 +32,6 @@ from billing_app.billing.subscriptions.provider import (
     PaymentDeclinedError,
     PaymentProvider,
     PaymentProviderUnavailableError,
-    ProviderSnapshot,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
 from billing_app.billing.subscriptions.purchase_rules import require_same_currency
@@ -43,7 +42,7 @@ from billing_app.billing.subscriptions.top_up_need import (
     spent_minor,
 )
 from billing_app.db.engine import Database
-from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState
+from billing_app.db.enums import Interval, ProviderRequestState
 from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequest, TopUp
 
 MAX_THRESHOLD: Final = 1_000_000_000
@@ -315,7 +314,7 @@ class TopUps:
         """Void its invoice; True: it was paid after all."""
         customer_id = row.parameters["customer_id"]
         snapshot = await self._syncing.customer(customer_id, now)
-        invoice_id = _invoice_of(row, snapshot)
+        invoice_id = provider_requests.unpaid_invoice(row, snapshot)
         if invoice_id is None:
             return False
         await self._provider.void_invoice(invoice_id)
@@ -360,20 +359,6 @@ def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) 
 
 def _is_unconfirmed(row: ProviderRequest) -> bool:
     return row.parameters.get("payment_url") is not None
-
-
-def _invoice_of(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
-    """Its invoice, unless that is paid or void."""
-    final = (InvoiceStatus.PAID, InvoiceStatus.VOID)
-    invoices = snapshot.invoices if snapshot else []
-    return next(
-        (
-            each.provider_id
-            for each in invoices
-            if each.request_key == row.key and each.status not in final
-        ),
-        None,
-    )
 
 
 async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:

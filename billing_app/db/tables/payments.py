@@ -200,6 +200,7 @@ class Invoice(SQLModel, table=True):
     refunded_minor: int = Field(
         default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")}
     )
+    what_for: str = Field(default="", sa_column_kwargs={"server_default": text("''")})
     page_url: str = ""
     pdf_url: str = ""
     due_at: datetime | None = instant(nullable=True)

@@ -68,6 +68,7 @@ def money() -> rx.Component:
             "Invoices",
             (
                 Column("Number", InvoiceSort.NUMBER),
+                Column("For", is_wide_only=True),
                 Column("Status", InvoiceSort.STATUS),
                 Column("Amount", InvoiceSort.AMOUNT, is_right=True),
                 Column("Issued", InvoiceSort.ISSUED, is_right=True, is_wide_only=True),
@@ -119,6 +120,7 @@ def _invoice(row: ObjectVar[InvoiceLine]) -> rx.Component:
                 row.number,
             )
         ),
+        cell(row.what_for, "soft wrap wide-only"),
         cell(badge(row.status, row.tone)),
         amount_cell(row.amount, row.refunded),
         cell(row.issued, "right soft wide-only"),

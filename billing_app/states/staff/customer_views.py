@@ -262,6 +262,7 @@ def invoice_line(row: InvoiceRow) -> InvoiceLine:
         status=INVOICE_STATES[invoice.status],
         tone=INVOICE_TONES.get(invoice.status, ""),
         amount=formatting.money(invoice.amount_due_minor, invoice.currency),
+        what_for=invoice.what_for or "—",
         refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
         issued=formatting.day(invoice.issued_at),
         page_url=invoice.page_url,

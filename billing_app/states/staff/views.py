@@ -158,6 +158,7 @@ class InvoiceLine:
     status: str
     tone: str
     amount: str
+    what_for: str
     refunded: str
     issued: str
     page_url: str

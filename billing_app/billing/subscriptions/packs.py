@@ -1,0 +1,106 @@
+"""Buying a pack with the card on file, as somebody confirmed it: once, however often it is sent."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.billing.accounts.service import authorize_managing
+from billing_app.billing.actors import Actor
+from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.offers.catalogue import OfferView, find_offer
+from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.customers import card_on_file, ensure_price
+from billing_app.billing.subscriptions.errors import QuoteOutdatedError
+from billing_app.billing.subscriptions.provider import PaymentProvider
+from billing_app.billing.subscriptions.provider_request_recovery import (
+    ProviderRequests,
+    RequestTarget,
+)
+from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_rules import require_buyable
+from billing_app.db.engine import Database
+from billing_app.db.enums import ProviderRequestState
+from billing_app.db.tables import Account, ProviderCustomer, ProviderRequest, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class PackOrder:
+    """What somebody confirmed: this version of an offer, charged to this payment method. `key`
+    identifies the confirmation."""
+
+    offer: OfferView
+    payment_method_id: str
+    key: str
+
+
+class _AlreadyBoughtError(Exception):
+    """The order has been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packs:
+    _database: Database
+    _provider: PaymentProvider
+    _requests: ProviderRequests
+
+    async def buy(self, actor: Actor, account_id: str, order: PackOrder, now: datetime) -> None:
+        """Charge the pack and add its plan. The same order again changes nothing.
+
+        Raises QuoteOutdatedError when the offer or the card is another one by now,
+        PaymentActionRequiredError when the bank asks the customer to confirm,
+        CurrencyDiffersError, AccountNotFoundError, ForbiddenError, OfferUnknownError,
+        InvalidInputError, PaymentDeclinedError and what the provider raises.
+        """
+        account, customer, live = await self._prepare(actor, account_id, order, now)
+        wanted = RequestTarget(Operation.BUY_PACK, f"{order.offer.version_id} {order.key}")
+        customer_id = customer.customer_id
+        if await self._requests.resolve(account.id, customer_id, now, wanted=wanted):
+            return
+        method = await card_on_file(self._provider, customer, live)
+        if method is None or method.provider_id != order.payment_method_id:
+            raise QuoteOutdatedError(offer=order.offer.code)
+        price = await ensure_price(self._database, self._provider, order.offer, now)
+
+        async def decide(session: AsyncSession) -> dict[str, Any]:
+            if await _is_carried_out(session, account.id, wanted):
+                raise _AlreadyBoughtError
+            return {
+                "customer_id": customer_id,
+                "price_id": price.price_id,
+                "payment_method_id": method.provider_id,
+            }
+
+        try:
+            await self._requests.carry_out(account.id, customer_id, wanted, decide, now)
+        except _AlreadyBoughtError:
+            return
+
+    async def _prepare(
+        self, actor: Actor, account_id: str, order: PackOrder, now: datetime
+    ) -> tuple[Account, ProviderCustomer, Subscription | None]:
+        async with self._database.reading() as session:
+            account = await authorize_managing(session, actor, account_id)
+            offer = await find_offer(session, order.offer.code)
+            await require_buyable(session, account.id, offer, now)
+            customer = await session.get(ProviderCustomer, account.id)
+            live = await live_subscription(session, account.id)
+        if offer.is_subscription:
+            raise InvalidInputError("Only a pack can be bought once.", field="offer")
+        if customer is None or offer.version_id != order.offer.version_id:
+            raise QuoteOutdatedError(offer=offer.code)
+        return account, customer, live
+
+
+async def _is_carried_out(session: AsyncSession, account_id: int, wanted: RequestTarget) -> bool:
+    """The caller holds the account's lock."""
+    query = (
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.operation == wanted.operation)
+        .where(ProviderRequest.state == ProviderRequestState.DONE)
+        .order_by(col(ProviderRequest.created_at).desc())
+    )
+    return any(wanted.is_of(row) for row in await session.exec(query))

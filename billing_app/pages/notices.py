@@ -1,0 +1,45 @@
+"""The results of confirmed dialogs, and the buttons of a warning that executions run out."""
+
+from typing import Any
+
+import reflex as rx
+
+from billing_app.components.controls import press_button
+from billing_app.components.feedback import dismiss_button, notice
+from billing_app.states.balance import NEXT_PERIOD
+from billing_app.states.offer_dialog import OfferDialogState
+from billing_app.states.session import SessionState
+from billing_app.states.spending_limit_views import RAISE
+
+
+def message(told: Any, *actions: rx.Component) -> rx.Component:
+    """A notice; nothing while the message has no title."""
+    return rx.cond(
+        told.title != "",
+        notice(tone=told.tone, title=told.title, text=told.text, actions=list(actions)),
+    )
+
+
+def result_of(state: Any, *, is_valid: rx.Var[bool] | bool = True) -> rx.Component:
+    """What came of a confirmed dialog, on the account that it was confirmed for."""
+    is_shown = (state.of_account == SessionState.account.account_id) & is_valid
+    return rx.cond(is_shown, message(state.done, dismiss_button(state.dismiss_done)))
+
+
+def warning_actions(
+    action: rx.Var[str], label: rx.Var[str], *, raise_limit: rx.Component, see_plans: rx.Component
+) -> list[rx.Component]:
+    """Only who may pay gets buttons that spend money. `raise_limit` opens the spending limit."""
+    may_manage = SessionState.account.may_manage
+    start = press_button(
+        label,
+        name=NEXT_PERIOD,
+        pending=OfferDialogState.pending,
+        on_press=OfferDialogState.ask_next_period,
+        look="strong",
+    )
+    return [
+        rx.cond(may_manage & (action == NEXT_PERIOD), start),
+        rx.cond(may_manage & (action == RAISE), raise_limit),
+        see_plans,
+    ]

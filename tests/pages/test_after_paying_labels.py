@@ -1,0 +1,161 @@
+"""What the page says after paying: nothing that the plans beside it do not show."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from billing_app.billing.plans.service import CurrentPlan, PlanState
+from billing_app.billing.subscriptions.proration import ChangePreview
+from billing_app.billing.subscriptions.provider import PreviewLine
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.db.enums import EndReason, SubscriptionStatus
+from billing_app.states import offer_dialogs, payments
+from billing_app.states.balance import NEXT_PERIOD, balance_view, plan_details, warning_of
+from tests.pages.test_bars import PLAN
+from tests.pages.test_plan_labels import (
+    CANCELLED,
+    CHANGING,
+    END,
+    NOW,
+    ON_TRIAL,
+    OVERDUE,
+    PACE,
+    PAID,
+    holding,
+    over,
+)
+
+PREVIEW = ChangePreview(
+    offer=PAID.offer,
+    currency="USD",
+    amount_due_minor=7_900,
+    credit_minor=0,
+    overage_minor=0,
+    overage_executions=0,
+    executions_unused=0,
+    executions_after=30_000,
+    period_end=END,
+    lines=[PreviewLine("Growth", 7_900)],
+    plan_sequence=1,
+    quoted_at=NOW,
+    due_at=NOW,
+)
+TRIAL = replace(PLAN, name="Trial", sequence=0, ends_at=None)
+WAITING = replace(PLAN, state=PlanState.UPCOMING, began_at=None)
+USED_UP = over(PLAN, EndReason.DEPLETED)
+
+
+@pytest.mark.parametrize(
+    ("found", "title", "text"),
+    [
+        (
+            holding(PLAN, TRIAL),
+            "You are now on Growth",
+            "$79.00 was charged. Your 30,000 executions are available.",
+        ),
+        (
+            holding(TRIAL, WAITING),
+            "Paid: Growth is next",
+            (
+                "$79.00 was charged. Its 30,000 executions become available when Trial is used up"
+                " or ends."
+            ),
+        ),
+        (
+            holding(TRIAL, replace(TRIAL, sequence=5, state=PlanState.UPCOMING), WAITING),
+            "Paid: Growth is queued",
+            (
+                "$79.00 was charged. Its 30,000 executions become available when the 2 plans before"
+                " it are used up or end."
+            ),
+        ),
+        (
+            holding(TRIAL),
+            "Paid, being confirmed",
+            "Stripe has not confirmed it yet. Growth will appear here within a minute.",
+        ),
+    ],
+)
+def test_change_is_announced_once_its_plan_is_there(
+    found: CurrentPlan, title: str, text: str
+) -> None:
+    told = offer_dialogs.changed(PAID, PREVIEW, found)
+    assert (told.title, told.text) == (title, text)
+
+
+@pytest.mark.parametrize(
+    ("subscription", "found", "title"),
+    [
+        (PAID, holding(PLAN), "Growth is active"),
+        (PAID, holding(TRIAL, WAITING), "Growth is next"),
+        (PAID, holding(TRIAL), "Paid, being confirmed"),
+        (ON_TRIAL, holding(PLAN), "Growth is active"),
+    ],
+)
+def test_subscription_is_called_active_once_its_plan_is_in_use(
+    subscription: SubscriptionView, found: CurrentPlan, title: str
+) -> None:
+    assert offer_dialogs.subscribed(subscription, found).title == title
+
+
+def test_next_period_is_announced_once_its_plan_is_there() -> None:
+    told = offer_dialogs.next_period_started(PAID, PREVIEW, holding(PLAN))
+    assert told.title == "The next period of Growth has started"
+    assert offer_dialogs.next_period_started(PAID, PREVIEW, USED_UP).tone == ""
+
+
+def test_dialog_shows_the_charge_and_the_new_period() -> None:
+    dialog, (start,) = offer_dialogs.starting_next_period(PAID, PREVIEW)
+    assert dialog.title == "Start the next period of Growth"
+    assert start.text == (
+        "$79.00 is charged to your card today. The period ends now, and a new period starts with"
+        " 30,000 executions until 17 December 2026, when it renews."
+    )
+    assert start.confirm_label == "Pay $79.00 and start now"
+    dialog, (start,) = offer_dialogs.starting_next_period(
+        ON_TRIAL, replace(PREVIEW, executions_unused=1)
+    )
+    assert dialog.title == "Start paying for Growth now"
+    assert start.text.endswith("You give up 1 unused execution.")
+
+
+@pytest.mark.parametrize(
+    ("subscription", "label"),
+    [
+        (PAID, "Start the next period now"),
+        (ON_TRIAL, "Start paying now"),
+        (CHANGING, "Start Scale now"),
+        (CANCELLED, ""),
+        (OVERDUE, ""),
+        (replace(PAID, is_collecting=False), ""),
+        (replace(PAID, status=SubscriptionStatus.UNPAID, past_due_since=NOW), ""),
+        (None, ""),
+    ],
+)
+def test_next_period_is_offered_to_who_can_begin_it(
+    subscription: SubscriptionView | None, label: str
+) -> None:
+    assert payments.start_label(subscription, is_used_up=True) == label
+    assert payments.start_label(subscription, is_used_up=False) == ""
+    told = warning_of(USED_UP, PACE, NOW, subscription=subscription, start_label=label)
+    assert (told.action, told.url_label) == ((NEXT_PERIOD, label) if label else ("", ""))
+
+
+def test_used_up_period_that_renews_has_not_ended() -> None:
+    details = plan_details(USED_UP, NOW, subscription=PAID)
+    assert (details.note, details.has_ended, details.has_bar) == ("Current plan", False, True)
+    assert (details.ends_label, details.ends) == ("Period ends", "17 December 2026")
+    assert details.period_text == "21 days left"
+    assert balance_view(USED_UP, PACE, NOW, subscription=PAID).period == "Renews 17 December 2026"
+    details = plan_details(USED_UP, NOW, subscription=CANCELLED)
+    assert (details.note, details.has_ended) == ("Last plan", True)
+
+
+def test_end_date_is_that_of_the_plan_shown() -> None:
+    """Whatever ends last, or never, behind it."""
+    found = replace(holding(PLAN, TRIAL), period_end=None)
+    assert balance_view(found, PACE, NOW).period == "Ends 17 December 2026"
+    assert plan_details(found, NOW).ends == "17 December 2026"
+    found = replace(holding(TRIAL, WAITING), period_end=NOW + timedelta(days=1))
+    assert balance_view(found, PACE, NOW).period == "No end date"
