@@ -8,7 +8,7 @@ import msgspec
 from billing_app.billing import errors
 from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
-from billing_app.billing.subscriptions import provider
+from billing_app.billing.subscriptions import provider_errors
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
 from billing_app.payments.signatures import SignatureError
@@ -27,12 +27,12 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     errors.TooManyAttemptsError: 429,
     errors.CannotDecideError: 503,
     JobsUnavailableError: 503,
-    provider.PaymentDeclinedError: 402,
+    provider_errors.PaymentDeclinedError: 402,
     PaymentActionRequiredError: 402,
-    provider.PaymentProviderUnavailableError: 502,
-    provider.PaymentProviderFailedError: 502,
-    provider.NotAtProviderError: 502,
-    provider.ProviderKeyConflictError: 409,
+    provider_errors.PaymentProviderUnavailableError: 502,
+    provider_errors.PaymentProviderFailedError: 502,
+    provider_errors.NotAtProviderError: 502,
+    provider_errors.ProviderKeyConflictError: 409,
     ProviderNotAdoptedError: 503,
     SignatureError: 400,
 }

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.problems import BodyTooLargeError
 from billing_app.api.responses import problems
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 from billing_app.jobs import webhooks as jobs
 from billing_app.payments import signatures
 from billing_app.payments.replay_protection import store_event

@@ -16,10 +16,12 @@ import structlog
 from stripe import StripeClient
 
 from billing_app.billing.subscriptions.provider import (
+    ProviderAccount,
+)
+from billing_app.billing.subscriptions.provider_errors import (
     NotAtProviderError,
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
-    ProviderAccount,
     ProviderKeyConflictError,
 )
 from billing_app.payments import declines

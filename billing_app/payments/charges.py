@@ -9,7 +9,7 @@ from typing import Any
 
 from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
-from billing_app.billing.subscriptions.provider import (
+from billing_app.billing.subscriptions.provider_errors import (
     NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,

@@ -3,11 +3,13 @@
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
-    NotAtProviderError,
     OfferPrices,
-    PaymentProviderFailedError,
     ProviderCheckout,
     ProviderPaymentMethod,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    PaymentProviderFailedError,
 )
 from billing_app.payments import translate
 from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send

@@ -5,7 +5,9 @@ from typing import Final
 import stripe
 
 from billing_app.billing.subscriptions.errors import CONFIRM_CODES
-from billing_app.billing.subscriptions.provider import PaymentDeclinedError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentDeclinedError,
+)
 
 GENERAL: Final = "The bank declined the payment. Try another card, or contact your bank."
 CONFIRM: Final = "Your bank asks you to confirm the payment."

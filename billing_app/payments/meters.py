@@ -6,7 +6,9 @@ Source: docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api
 from datetime import datetime
 from typing import Any, Final
 
-from billing_app.billing.subscriptions.provider import PaymentProviderFailedError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderFailedError,
+)
 from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
 
 METER_EVENT: Final = "billing_overage_executions"

@@ -5,9 +5,11 @@ from typing import Any
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
-    PaymentProviderFailedError,
     PriceTerms,
     ProviderPrice,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderFailedError,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments.calls import options, reference, send

@@ -23,10 +23,12 @@ from billing_app.billing.subscriptions.checkouts import OPEN
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
 from billing_app.billing.subscriptions.provider import (
-    NotAtProviderError,
     PaymentProvider,
-    PaymentProviderUnavailableError,
     ProviderEvent,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database

@@ -11,10 +11,12 @@ from billing_app.billing.subscriptions.provider import (
     Credit,
     OfferPrices,
     OverageCharge,
-    PaymentDeclinedError,
-    PaymentProviderFailedError,
     ProviderPreview,
     SubscriptionChange,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentDeclinedError,
+    PaymentProviderFailedError,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate

@@ -2,7 +2,9 @@
 
 from typing import Any, Final, Never
 
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 
 PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
 

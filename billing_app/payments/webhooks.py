@@ -14,7 +14,12 @@ from sqlmodel import col, select
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.provider import NotAtProviderError, ProviderEvent
+from billing_app.billing.subscriptions.provider import (
+    ProviderEvent,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+)
 from billing_app.db.engine import Database
 from billing_app.db.enums import WebhookState
 from billing_app.db.tables import WebhookEvent

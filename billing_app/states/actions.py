@@ -10,7 +10,9 @@ import structlog
 
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 from billing_app.states.error_messages import problem, unexpected_problem
 from billing_app.states.session import SessionState
 from billing_app.states.views import Message

@@ -16,10 +16,12 @@ from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.errors import SameOfferError
 from billing_app.billing.subscriptions.provider import (
+    ProviderPaymentMethod,
+)
+from billing_app.billing.subscriptions.provider_errors import (
     NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
-    ProviderPaymentMethod,
 )
 from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
 from billing_app.states import formatting, offer_dialogs, payments

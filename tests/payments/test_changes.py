@@ -16,7 +16,9 @@ from billing_app.billing.subscriptions.errors import (
     PaymentOverdueError,
     SameOfferError,
 )
-from billing_app.billing.subscriptions.provider import PaymentDeclinedError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentDeclinedError,
+)
 from billing_app.billing.subscriptions.service import (
     SubscriptionEndedError,
     SubscriptionNotFoundError,

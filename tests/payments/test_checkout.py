@@ -6,7 +6,9 @@ import pytest
 
 from billing_app.billing.offers.catalogue import OfferUnknownError
 from billing_app.billing.subscriptions.errors import SubscriptionExistsError
-from billing_app.billing.subscriptions.provider import PaymentDeclinedError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentDeclinedError,
+)
 from billing_app.db.enums import When
 from tests.payments.billing_harness import (
     CHALLENGED,

@@ -129,7 +129,9 @@ async def test_unexpected_error_after_a_charge_is_told_as_unclear(
     harness: BillingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from billing_app.billing.subscriptions import customer_sync
-    from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+    from billing_app.billing.subscriptions.provider_errors import (
+        PaymentProviderUnavailableError,
+    )
 
     await harness.subscribed("starter")
     harness.use_card("pm_card_visa")

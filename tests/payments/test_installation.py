@@ -27,7 +27,7 @@ from billing_app.billing.subscriptions.installation import (
     is_copy,
     read_place,
 )
-from billing_app.billing.subscriptions.provider import (
+from billing_app.billing.subscriptions.provider_errors import (
     ProviderKeyConflictError,
 )
 from billing_app.composition import Services, build_services

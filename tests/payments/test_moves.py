@@ -29,7 +29,7 @@ from billing_app.billing.subscriptions.errors import (
     SameOfferError,
 )
 from billing_app.billing.subscriptions.proration import PREVIEW_VALID_FOR
-from billing_app.billing.subscriptions.provider import (
+from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )

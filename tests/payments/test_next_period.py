@@ -13,7 +13,9 @@ from billing_app.billing.offers.catalogue import (
 )
 from billing_app.billing.subscriptions.errors import PaymentOverdueError, SameOfferError
 from billing_app.billing.subscriptions.next_periods import is_used_up
-from billing_app.billing.subscriptions.provider import PaymentDeclinedError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentDeclinedError,
+)
 from billing_app.billing.subscriptions.purchase_rules import FreePeriodUsedError
 from billing_app.db.enums import Interval, SubscriptionStatus, When
 from tests.factories import OPERATOR

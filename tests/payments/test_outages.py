@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 from billing_app.billing.subscriptions.provider_requests import (
     IN_FLIGHT,
     ProviderRequestPendingError,

@@ -10,7 +10,9 @@ from billing_app.billing.executions.requests import Caller, Mode, Refund
 from billing_app.billing.offers.catalogue import publish_offer
 from billing_app.billing.overage.comparison import compare_meter
 from billing_app.billing.overage.stamps import MINUTE, Period, stamp
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import When
 from tests.factories import OPERATOR

@@ -12,7 +12,7 @@ from billing_app.billing.errors import InvalidInputError, NotFoundError
 from billing_app.billing.offers.catalogue import OfferUnknownError, find_offer
 from billing_app.billing.subscriptions.errors import QuoteOutdatedError
 from billing_app.billing.subscriptions.packs import PackOrder
-from billing_app.billing.subscriptions.provider import (
+from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )

@@ -11,7 +11,9 @@ from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.staff.repairs.stops import PAUSE
 from billing_app.billing.subscriptions import provider_requests, top_up_need, top_ups
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, DISPUTED, VISA, BillingHarness, accepted

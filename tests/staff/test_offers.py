@@ -15,7 +15,7 @@ from billing_app.billing.staff.catalogue import offers, publishing
 from billing_app.billing.staff.catalogue.drafts import DraftFields, OfferEditedError
 from billing_app.billing.staff.catalogue.offers import OfferDetail, OfferNotFoundError, OfferState
 from billing_app.billing.staff.catalogue.publishing import OfferArchivedError
-from billing_app.billing.subscriptions.provider import (
+from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
 )

@@ -10,7 +10,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.overage.reports import period_of
 from billing_app.billing.overage.stamps import minutes_of
-from billing_app.billing.subscriptions.provider import NotAtProviderError, PaymentProvider
+from billing_app.billing.subscriptions.provider import (
+    PaymentProvider,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+)
 from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource, ReportState
 from billing_app.db.tables import MeterReport, Plan, ProviderCustomer

@@ -7,7 +7,9 @@ import structlog
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 
 # The provider itself is down: asking for each account would take hours.
 GIVE_UP_AFTER: Final = 3

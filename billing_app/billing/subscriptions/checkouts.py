@@ -15,8 +15,10 @@ from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.errors import SubscriptionExistsError
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
-    PaymentProviderFailedError,
     ProviderCheckout,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderFailedError,
 )
 from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,

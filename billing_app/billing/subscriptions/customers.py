@@ -13,11 +13,13 @@ from sqlmodel import col, select, update
 from billing_app.billing import ids
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.subscriptions.provider import (
-    NotAtProviderError,
     PaymentProvider,
     PriceTerms,
     ProviderPaymentMethod,
     ProviderPrice,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
 )
 from billing_app.db.engine import Database
 from billing_app.db.tables import (

@@ -22,8 +22,10 @@ from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
-    PaymentProviderUnavailableError,
     ProviderAccount,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
 )
 from billing_app.db.engine import Database
 from billing_app.db.tables import OfferPrice, ProviderCustomer, ProviderIdentity

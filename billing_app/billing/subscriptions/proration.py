@@ -28,14 +28,16 @@ from billing_app.billing.subscriptions.errors import (
 from billing_app.billing.subscriptions.provider import (
     ENDED,
     Credit,
-    NotAtProviderError,
     OfferPrices,
     OverageCharge,
     PaymentProvider,
-    PaymentProviderFailedError,
     PreviewLine,
     ProviderPrice,
     SubscriptionChange,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    PaymentProviderFailedError,
 )
 from billing_app.billing.subscriptions.provider_requests import (
     amount_json,

@@ -9,53 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
-from billing_app.billing.errors import BillingError
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.db.enums import Interval, InvoiceStatus, SubscriptionStatus
 
 # A subscription never leaves these.
 ENDED: Final = (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
-
-
-class PaymentDeclinedError(BillingError):
-    """The bank declined. Nothing was charged."""
-
-    code = "payment_declined"
-    title = "The payment was declined"
-
-    def __init__(self, *, reason: str, detail: str) -> None:
-        super().__init__(detail, decline_reason=reason)
-
-
-class PaymentProviderUnavailableError(BillingError):
-    """The provider gave no clear answer. What it did is looked up, never guessed."""
-
-    code = "payment_provider_unavailable"
-    title = "The payment provider is not responding"
-    retry_after_seconds = 5
-
-
-class PaymentProviderFailedError(BillingError):
-    """The provider rejected the request itself."""
-
-    code = "payment_provider_failed"
-    title = "The payment provider refused the request"
-
-
-class ProviderKeyConflictError(PaymentProviderFailedError):
-    """The provider saw this key with another request, so this one was not carried out. It is the
-    matter of one account: the provider is up."""
-
-    code = "provider_key_conflict"
-    title = "The payment provider has another request under this key"
-
-
-class NotAtProviderError(BillingError):
-    """The provider does not know the object."""
-
-    code = "not_at_provider"
-    title = "Not found at the payment provider"
 
 
 @dataclass(frozen=True, slots=True)

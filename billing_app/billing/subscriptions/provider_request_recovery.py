@@ -13,12 +13,14 @@ from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.customer_sync import CustomerSync, SyncContendedError
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider import (
-    NotAtProviderError,
     PaymentProvider,
-    PaymentProviderFailedError,
-    PaymentProviderUnavailableError,
     ProviderInvoice,
     ProviderSnapshot,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    PaymentProviderFailedError,
+    PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.provider_requests import (
     CHARGING,

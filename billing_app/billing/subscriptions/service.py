@@ -51,12 +51,14 @@ from billing_app.billing.subscriptions.proration import (
 )
 from billing_app.billing.subscriptions.provider import (
     ENDED,
-    NotAtProviderError,
-    PaymentDeclinedError,
     PaymentProvider,
-    PaymentProviderUnavailableError,
     ProviderPaymentMethod,
     ProviderPrice,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    PaymentDeclinedError,
+    PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.provider_request_recovery import (
     ProviderRequests,

@@ -29,8 +29,10 @@ from billing_app.billing.subscriptions.customers import card_on_file, ensure_pri
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.provider import (
-    PaymentDeclinedError,
     PaymentProvider,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation

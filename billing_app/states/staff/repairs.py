@@ -16,7 +16,9 @@ from billing_app.billing.staff.repairs import service
 from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
-from billing_app.billing.subscriptions.provider import PaymentProviderUnavailableError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderUnavailableError,
+)
 from billing_app.composition import get_services
 from billing_app.db.enums import PlanType
 from billing_app.states import formatting
