@@ -3,9 +3,9 @@
 Small async functions with time-outs; each write has a persisted idempotency key.
 """
 
+from billing_app.payments.catalogue import Prices
 from billing_app.payments.charges import Charges
 from billing_app.payments.customers import Customers
-from billing_app.payments.prices import Prices
 from billing_app.payments.snapshots import Snapshots
 from billing_app.payments.subscriptions import Subscriptions
 

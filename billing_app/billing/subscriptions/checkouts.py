@@ -11,8 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription, status_of
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.customers import ensure_price
 from billing_app.billing.subscriptions.errors import SubscriptionExistsError
+from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     ProviderCheckout,

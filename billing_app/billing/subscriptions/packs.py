@@ -12,8 +12,11 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.offers.catalogue import OfferView, find_offer
 from billing_app.billing.subscriptions.apply import live_subscription
-from billing_app.billing.subscriptions.customers import card_on_file, ensure_price
+from billing_app.billing.subscriptions.customers import (
+    card_on_file,
+)
 from billing_app.billing.subscriptions.errors import QuoteOutdatedError
+from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.provider_request_recovery import (
     ProviderRequests,

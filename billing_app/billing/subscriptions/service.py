@@ -29,7 +29,6 @@ from billing_app.billing.subscriptions.checkouts import (
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import (
     ensure_customer,
-    ensure_price,
     replace_customer,
 )
 from billing_app.billing.subscriptions.errors import (
@@ -37,6 +36,7 @@ from billing_app.billing.subscriptions.errors import (
     SubscriptionEndedError,
     SubscriptionExistsError,
 )
+from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.packs import Packs
 from billing_app.billing.subscriptions.proration import (
     MAYBE_STALE,

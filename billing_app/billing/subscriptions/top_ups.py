@@ -25,9 +25,12 @@ from billing_app.billing.subscriptions.account_runs import run_each
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.checkouts import open_checkout
 from billing_app.billing.subscriptions.customer_sync import CustomerSync
-from billing_app.billing.subscriptions.customers import card_on_file, ensure_price
+from billing_app.billing.subscriptions.customers import (
+    card_on_file,
+)
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.installation import may_write
+from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
 )

@@ -5,7 +5,8 @@ from sqlmodel import Field, SQLModel
 
 
 class SearchWord(SQLModel, table=True):
-    """A word of an account, folded by `search_fold`; written only by triggers.
+    """A word of an account, folded by `search_fold`; written only by the triggers of
+    `alembic/versions/0007_staff_search.py`, which say what is indexed.
 
     An organization's account also has the words of its members.
     """

@@ -30,7 +30,7 @@ from billing_app.billing.staff.repairs.repair import (
     Shown,
 )
 from billing_app.billing.subscriptions.apply import live_subscription
-from billing_app.billing.subscriptions.customers import ensure_price
+from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.proration import (
     ChangePreview,
     overage_so_far,

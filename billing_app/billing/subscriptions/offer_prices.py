@@ -1,0 +1,55 @@
+"""The price of an offer in the payment provider's catalogue, created when first needed."""
+
+from datetime import datetime
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import select
+
+from billing_app.billing.offers.catalogue import OfferView
+from billing_app.billing.subscriptions.provider import (
+    PaymentProvider,
+    PriceTerms,
+    ProviderPrice,
+)
+from billing_app.db.engine import Database
+from billing_app.db.tables import (
+    OfferPrice,
+    OfferVersion,
+)
+
+
+async def ensure_price(
+    database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
+) -> ProviderPrice:
+    """The offer's prices at the provider; with a soft limit, a metered price too."""
+    async with database.reading() as session:
+        known = await session.get(OfferPrice, offer.version_id)
+    if known is not None and (known.overage_price_id is not None or offer.overage is None):
+        return ProviderPrice(known.price_id, known.overage_price_id, known.product_id)
+    reference = f"{offer.code}-v{offer.version}"
+    terms = PriceTerms(
+        reference=reference,
+        name=offer.name,
+        description=offer.description,
+        price=offer.price,
+        interval=offer.interval,
+        overage=offer.overage,
+    )
+    snapshot = await provider.ensure_price(terms, key=f"offer-{reference}")
+    values = {
+        "product_id": snapshot.product_id,
+        "price_id": snapshot.price_id,
+        "overage_price_id": snapshot.overage_price_id,
+    }
+    statement = (
+        insert(OfferPrice)
+        .values(offer_version_id=offer.version_id, created_at=now, **values)
+        .on_conflict_do_update(index_elements=["offer_version_id"], set_=values)
+    )
+    # Concurrent requests for the same price wait here: the statement resolves conflicts of its own
+    # key, and a price that exists already violates another one.
+    version = select(OfferVersion.id).where(OfferVersion.id == offer.version_id)
+    async with database.transaction() as session:
+        await session.exec(version.with_for_update(key_share=True))
+        await (await session.connection()).execute(statement)
+    return snapshot
