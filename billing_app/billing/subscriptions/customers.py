@@ -1,6 +1,7 @@
 """The account's one customer at the provider, created when first needed.
 
-The key is derived from the account, so two racing requests get the same customer. Nothing is ever matched by e-mail address.
+The key is derived from the account, so two racing requests get the same customer. Nothing is
+ever matched by e-mail address.
 """
 
 from contextlib import suppress
