@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
+    ENDED,
     OfferPrices,
     ProviderCheckout,
     ProviderPaymentMethod,
@@ -52,7 +53,8 @@ class Customers(StripeCalls):
                     subscription_id, {"expand": ["default_payment_method"]}
                 )
             )
-            if subscription.default_payment_method is not None:
+            is_live = subscription.status not in ENDED
+            if is_live and subscription.default_payment_method is not None:
                 return translate.provider_payment_method(subscription.default_payment_method)
         customer = await send(
             lambda: self.client.v1.customers.retrieve_async(

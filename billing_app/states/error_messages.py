@@ -53,7 +53,6 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "An earlier payment or change is being confirmed",
         "Nothing else is charged until Stripe confirms it. We keep checking: try again later.",
     ),
-    "sync_contended": ("Another change is in progress", "Check again in a moment."),
     "quote_outdated": (
         "The amounts have changed since you opened this",
         "Nothing was charged. Open the preview again to see the new amounts.",

@@ -73,7 +73,10 @@ USED_UP = over(PLAN, EndReason.DEPLETED)
         (
             holding(TRIAL),
             "Paid, being confirmed",
-            "Stripe has not confirmed it yet. Growth will appear here within a minute.",
+            (
+                "Stripe has not confirmed it yet. Growth will appear here within a minute. Until"
+                " then nothing else can be bought, so nothing is charged twice."
+            ),
         ),
     ],
 )

@@ -155,7 +155,10 @@ class Customer:
         return len(client.checkout.sessions.list(opened).data)
 
     def plans(self) -> list[int]:
-        query = "SELECT executions FROM plans WHERE account_id = %s ORDER BY sequence"
+        query = (
+            "SELECT executions FROM plans WHERE account_id = %s AND source <> 'bridge'"
+            " ORDER BY sequence"
+        )
         return [row[0] for row in self.storefront.rows(query, self.holder.account_number)]
 
     def wait_until_subscribed(self) -> Any:

@@ -230,8 +230,8 @@ def _has_customer(harness: BillingHarness) -> bool:
 def _plans(harness: BillingHarness) -> list[dict[str, Any]]:
     account = harness.holder.account_number
     found = harness.rows(
-        "SELECT executions, source_reference FROM plans"  # noqa: S608
-        f" WHERE account_id = {account} ORDER BY sequence"
+        "SELECT executions, source_reference FROM plans WHERE source <> 'bridge' AND"  # noqa: S608
+        f" account_id = {account} ORDER BY sequence"
     )
     return [{"executions": row[0], "source_reference": row[1]} for row in found]
 

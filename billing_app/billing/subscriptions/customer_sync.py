@@ -4,20 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from billing_app.billing.errors import ConflictError
 from billing_app.billing.subscriptions import apply
 from billing_app.billing.subscriptions.bridges import next_periods
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderSnapshot
 from billing_app.db.engine import Database
 
-ATTEMPTS: Final = 10
-
-
-class SyncContendedError(ConflictError):
-    code = "sync_contended"
-    title = "The subscription is being changed by another request"
-    retry_after_seconds = 2
+ATTEMPTS: Final = 2
 
 
 @dataclass(slots=True)
@@ -31,8 +24,10 @@ class CustomerSync:
         """Fetch everything a customer has and apply it; None when the customer is not ours.
 
         A snapshot that was overtaken while it was fetched is fetched again, so that an old one
-        never overwrites a newer one. Raises SyncContendedError after ATTEMPTS.
+        never overwrites a newer one. After two, the second that overtook it was itself fetched
+        after this call began: what it knows is applied.
         """
+        snapshot: ProviderSnapshot | None = None
         for _ in range(ATTEMPTS):
             async with self._database.reading() as session:
                 version = await apply.customer_version(session, customer_id)
@@ -48,8 +43,8 @@ class CustomerSync:
                     bridge_hours=self.bridge_hours,
                     now=now,
                 ):
-                    return snapshot
-        raise SyncContendedError(customer_id=customer_id)
+                    break
+        return snapshot
 
     async def is_bridged(self, account_id: int, snapshot: ProviderSnapshot, now: datetime) -> bool:
         """Whether the next period of the customer's subscription can be used when it begins."""

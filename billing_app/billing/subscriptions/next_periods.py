@@ -53,6 +53,8 @@ async def require_charge_of(
     if new.version_id != row.offer_version_id:
         return
     async with database.reading() as session:
+        if not await may_begin_next_period(session, row, now):
+            return
         proration = await prorate(session, row, new, now, agreed=agreed)
     require_charge(row, await preview_now(provider, row, new, proration, price, now))
 

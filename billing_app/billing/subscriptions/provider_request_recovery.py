@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import provider_requests
-from billing_app.billing.subscriptions.customer_sync import CustomerSync, SyncContendedError
+from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
@@ -195,7 +195,7 @@ class ProviderRequests:
         """What the customer has after the request, which may have been carried out."""
         try:
             return await self._syncing.customer(customer_id, now)
-        except (PaymentProviderUnavailableError, SyncContendedError):
+        except PaymentProviderUnavailableError:
             raise
         except Exception as error:
             raise _unclear(row, error) from error

@@ -217,8 +217,11 @@ def awaits_confirmation(
 ) -> ProviderInvoice | None:
     """The open invoice of a change or a pack that is carried out once the customer has confirmed
     it; None: it waits for nobody."""
-    may_wait = row.operation in (Operation.CHANGE_NOW, Operation.BUY_PACK)
-    return _invoice_of(row, snapshot, InvoiceStatus.OPEN) if snapshot and may_wait else None
+    if snapshot is None or row.operation not in (Operation.CHANGE_NOW, Operation.BUY_PACK):
+        return None
+    invoice = _invoice_of(row, snapshot, InvoiceStatus.OPEN)
+    was_tried = row.operation == Operation.CHANGE_NOW or (invoice and invoice.attempts > 0)
+    return invoice if was_tried else None
 
 
 def _invoice_of(

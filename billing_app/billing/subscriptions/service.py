@@ -33,6 +33,7 @@ from billing_app.billing.subscriptions.customers import (
 )
 from billing_app.billing.subscriptions.errors import (
     CONFIRM_CODES,
+    SameOfferError,
     SubscriptionEndedError,
     SubscriptionExistsError,
 )
@@ -246,7 +247,13 @@ class Subscriptions:
             prices = prices_json(price, await prices_of(session, row))
             return prices | {"interval": str(new.interval)}
 
-        return await self._request(managed, wanted, decide, now)
+        try:
+            return await self._request(managed, wanted, decide, now)
+        except SameOfferError:
+            if managed.offer_version_id == new.version_id:
+                raise
+        # An equal request was carried out since this one began.
+        return await self._view_of(managed)
 
     async def cancel(
         self, actor: Actor, subscription_id: str, *, when: When, now: datetime

@@ -55,7 +55,7 @@ def test_two_keys(service: httpx.Client, holder: Holder, event_id: str, second: 
     ):
         problem = refused(service.post(path, json=content, headers=headers), 422, "invalid_input")
         assert problem["field"] == "idempotency_key"
-        assert "twice" in problem["detail"]
+        assert "only once" in problem["detail"]
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\0b", "a\n", "\x7f"])

@@ -40,7 +40,7 @@ def test_two_identities(
     asked = [anyone.post(CHECK_EXECUTIONS, json=body, headers=headers)]
     asked += [anyone.get(path, params=body, headers=headers) for path in READS]
     for response in asked:
-        assert "twice" in refused(response, 401, "not_authenticated")["detail"]
+        assert "only once" in refused(response, 401, "not_authenticated")["detail"]
 
 
 def test_expired_key(anyone: httpx.Client, holder: Holder, api_database_url: str) -> None:
