@@ -182,3 +182,16 @@ async def test_pack_creates_one_plan_without_expiry_after_the_subscription(
     assert [plan["used"] for plan in (pack, period)] == [0, 0]
     used = {plan["source"]: plan["used"] for plan in harness.plans()}
     assert used == {"subscription": 5_000, "pack": 1}
+
+
+async def test_paid_checkout_is_complete_once_its_subscription_is_here(
+    harness: BillingHarness,
+) -> None:
+    """Even while the checkout itself cannot be read."""
+    type_card((await harness.begin("starter")).checkout_url)
+    harness.sandbox.fault(kind="status", status=503, path="/v1/checkout/sessions/*", times=99)
+    syncing = harness.services.subscriptions.syncing
+    harness.rows("UPDATE checkouts SET status = 'confirming' RETURNING 1")
+    await syncing.customer(harness.customer_id(), harness.now)
+    assert harness.rows("SELECT status FROM checkouts") == [("complete",)]
+    assert (await harness.live()).offer.code == "starter"

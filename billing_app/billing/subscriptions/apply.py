@@ -69,6 +69,7 @@ async def apply_customer(
     live = await live_in(session, account.id, snapshot)
     await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
     await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
+    await _complete_checkout(session, account.id)
     return True
 
 
@@ -100,6 +101,22 @@ async def live_in(
     row = await live_subscription(session, account_id)
     ours = row.provider_id if row else None
     return next((each for each in snapshot.subscriptions if each.provider_id == ours), None)
+
+
+async def _complete_checkout(session: AsyncSession, account_id: int) -> None:
+    """The subscription that a paid checkout sold is live: the checkout blocks nothing any more,
+    even when it cannot be read itself."""
+    live = await live_subscription(session, account_id)
+    if live is not None:
+        statement = (
+            update(Checkout)
+            .where(col(Checkout.account_id) == account_id)
+            .where(col(Checkout.status) == CheckoutStatus.CONFIRMING)
+            .where(col(Checkout.offer_version_id) == live.offer_version_id)
+            .where(col(Checkout.created_at) <= live.created_at)
+            .values(status=CheckoutStatus.COMPLETE)
+        )
+        await session.exec(statement)
 
 
 async def apply_checkout(
