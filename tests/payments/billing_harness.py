@@ -2,7 +2,8 @@
 own. Time advances in the sandbox only; `now` follows it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from billing_app.payments.reconciliation import Difference, reconcile
 from billing_app.settings import Settings
 from tests import factories
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
+from tests.databases import DatabasePool
 from tests.factories import OPERATOR, Holder
 from tests.stripe_sandbox.running import KEY, Sandbox
 
@@ -330,6 +332,19 @@ class BillingHarness:
         found: dict[str, Any] = {name: self.rows(query) for name, query in queries.items()}
         found["plans"] = sorted(self.plans(), key=lambda plan: str(plan["source_reference"]))
         return found
+
+
+@asynccontextmanager
+async def fresh_harness(sandbox: Sandbox, pool: DatabasePool) -> AsyncIterator[BillingHarness]:
+    """For an example of a property: an empty sandbox, and a database of its own."""
+    sandbox.control("reset")
+    url = pool.take()
+    harness = await BillingHarness(sandbox, url).open()
+    try:
+        yield harness
+    finally:
+        await harness.close()
+        pool.give_back(url)
 
 
 def accepted(decision: Decision) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from billing_app.billing.plans.service import read_history
 from billing_app.db.enums import Interval, PlanSource, When
 from tests.databases import DatabasePool
 from tests.factories import OPERATOR, connect
-from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted, commit_of
+from tests.payments.billing_harness import (
+    DAY,
+    HOUR,
+    BillingHarness,
+    accepted,
+    commit_of,
+    fresh_harness,
+)
 from tests.stripe_sandbox.running import Sandbox
 
 SOFT = OfferTerms("Soft", "", 1_000, 1_000, "USD", Interval.MONTH, overage=OverageTerms(50, 100))
@@ -59,10 +66,7 @@ async def test_webhooks_up_to_two_hours_late_refuse_nobody(
     sandbox_process: Sandbox, database_pool: DatabasePool, renewals: list[Any]
 ) -> None:
     """Each use succeeds, and counts against the period in which it happens."""
-    sandbox_process.control("reset")
-    url = database_pool.take()
-    harness = await BillingHarness(sandbox_process, url).open()
-    try:
+    async with fresh_harness(sandbox_process, database_pool) as harness:
         await harness.subscribed()
         counted = [0]
         for before, late, is_reserved in renewals:
@@ -90,9 +94,6 @@ async def test_webhooks_up_to_two_hours_late_refuse_nobody(
         assert current.period_end == (await harness.live()).period_end
         assert await harness.reconcile() == []
         assert harness.rows(BRIDGES) == [(1,)]
-    finally:
-        await harness.close()
-        database_pool.give_back(url)
 
 
 async def test_bridge_is_shown_as_one_and_only_while_it_is_used(harness: BillingHarness) -> None:

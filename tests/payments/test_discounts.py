@@ -11,7 +11,7 @@ from billing_app.billing.subscriptions.errors import ChangeLosesValueError
 from billing_app.db.enums import Interval, When
 from tests.databases import DatabasePool
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import BillingHarness
+from tests.payments.billing_harness import BillingHarness, fresh_harness
 from tests.payments.test_overage_reports import renew
 from tests.stripe_sandbox.running import Sandbox
 
@@ -154,10 +154,7 @@ async def test_preview_is_the_charge(
     balance: int,
     used: int,
 ) -> None:
-    sandbox_process.control("reset")
-    url = database_pool.take()
-    harness = await BillingHarness(sandbox_process, url).open()
-    try:
+    async with fresh_harness(sandbox_process, database_pool) as harness:
         for code, executions, price in (("small", 1_000, 1_990), ("big", 9_000, 12_340)):
             terms = OfferTerms(code, "", executions, price, currency, Interval.MONTH)
             await publish_offer(
@@ -185,9 +182,6 @@ async def test_preview_is_the_charge(
         assert harness.charged_minor() - before == preview.amount_due_minor
         assert paid is None or preview.credit_minor <= paid
         assert (await harness.current()).executions_remaining == 9_000
-    finally:
-        await harness.close()
-        database_pool.give_back(url)
 
 
 def _in(coupon: dict[str, Any], currency: str) -> dict[str, Any]:

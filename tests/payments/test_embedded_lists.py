@@ -60,7 +60,7 @@ async def test_preview_with_more_than_ten_lines_adds_up(harness: BillingHarness)
 async def test_subscription_with_more_than_ten_items_is_read_whole(
     harness: BillingHarness,
 ) -> None:
-    """The plan's own item may be any of them."""
+    """The plan's own item is the last one."""
     await harness.subscribed("starter")
     product = harness.client.v1.products.create({"name": "Seats"})
     items: list[Any] = []
@@ -72,8 +72,12 @@ async def test_subscription_with_more_than_ten_items_is_read_whole(
             "recurring": {"interval": "month"},
         }
         items.append({"price": harness.client.v1.prices.create(price).id})
+    found = harness.subscriptions()[0]
+    ours = found.items.data[0]
+    items += [{"id": ours.id, "deleted": True}, {"price": ours.price.id}]
     more: Any = {"items": items, "proration_behavior": "none"}
-    harness.client.v1.subscriptions.update(harness.subscriptions()[0].id, more)
+    harness.client.v1.subscriptions.update(found.id, more)
     await harness.deliver()
-    live = await harness.live()
-    assert live.offer.code == "starter"
+    snapshot = await harness.services.provider.customer_snapshot(harness.customer_id())
+    assert [len(each.items) for each in snapshot.subscriptions] == [MANY + 1]
+    assert (await harness.change("growth")).offer.code == "growth"

@@ -14,7 +14,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.executions.verification import verify
 from billing_app.db.enums import When
 from tests.databases import DatabasePool
-from tests.payments.billing_harness import DAY, OFFERS, BillingHarness
+from tests.payments.billing_harness import DAY, OFFERS, BillingHarness, fresh_harness
 from tests.payments.test_discounts import discount
 from tests.stripe_sandbox.running import Sandbox
 
@@ -48,10 +48,7 @@ ACTS = st.one_of(
 async def test_what_was_paid_for_is_given_once(
     sandbox_process: Sandbox, database_pool: DatabasePool, acts: list[tuple[str, Any]]
 ) -> None:
-    sandbox_process.control("reset")
-    url = database_pool.take()
-    harness = await BillingHarness(sandbox_process, url).open()
-    try:
+    async with fresh_harness(sandbox_process, database_pool) as harness:
         await harness.subscribed("starter")
         harness.use_card("pm_card_visa")
         for kind, what in acts:
@@ -65,9 +62,6 @@ async def test_what_was_paid_for_is_given_once(
         assert len([each for each in harness.subscriptions() if each.status != "canceled"]) <= 1
         assert _given(harness) == _paid_for(harness)
         assert sandbox_process.take_violations() == []
-    finally:
-        await harness.close()
-        database_pool.give_back(url)
 
 
 async def _act(harness: BillingHarness, kind: str, what: Any) -> None:

