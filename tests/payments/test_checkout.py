@@ -8,6 +8,7 @@ from billing_app.billing.offers.catalogue import OfferUnknownError
 from billing_app.billing.subscriptions.errors import SubscriptionExistsError
 from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
+    PaymentProviderUnavailableError,
 )
 from billing_app.db.enums import When
 from tests.payments.billing_harness import (
@@ -195,3 +196,18 @@ async def test_paid_checkout_is_complete_once_its_subscription_is_here(
     await syncing.customer(harness.customer_id(), harness.now)
     assert harness.rows("SELECT status FROM checkouts") == [("complete",)]
     assert (await harness.live()).offer.code == "starter"
+
+
+@pytest.mark.parametrize("offer", ["starter", "pack"])
+async def test_checkout_learned_of_after_what_it_bought_blocks_nothing(
+    harness: BillingHarness, offer: str
+) -> None:
+    """Its own event comes last, when the customer cannot be read any more."""
+    type_card((await harness.begin(offer)).checkout_url)
+    syncing = harness.services.subscriptions.syncing
+    await syncing.customer(harness.customer_id(), harness.now)
+    harness.sandbox.fault(kind="status", status=503, path="/v1/invoices*", times=99)
+    [(checkout, _)] = harness.rows("SELECT provider_id, status FROM checkouts")
+    with pytest.raises(PaymentProviderUnavailableError):
+        await syncing.checkout(checkout, harness.now)
+    assert harness.rows("SELECT status FROM checkouts") == [("complete",)]

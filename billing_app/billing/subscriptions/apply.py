@@ -122,8 +122,8 @@ async def _complete_checkout(session: AsyncSession, account_id: int) -> None:
 async def apply_checkout(
     session: AsyncSession, theirs: ProviderCheckout, *, customer: ProviderSnapshot | None
 ) -> None:
-    """Mirror a checkout's status. A complete one keeps blocking other purchases until `customer`,
-    which has been applied, has what it bought; None: nothing has been applied since."""
+    """Mirror a checkout's status. A complete one keeps blocking other purchases until what it
+    bought is here, or is in `customer`, which has been applied."""
     account = await lock_account_of(session, theirs.customer_id)
     if account is None:
         return
@@ -136,7 +136,9 @@ async def apply_checkout(
     if row is None or row.status == CheckoutStatus.COMPLETE:
         return
     status = status_of(theirs)
-    if status is CheckoutStatus.CONFIRMING and customer and _has_bought(customer, theirs):
+    if status is CheckoutStatus.CONFIRMING and (
+        await _is_here(session, account.id, theirs) or (customer and _has_bought(customer, theirs))
+    ):
         status = CheckoutStatus.COMPLETE
     row.status = status
     session.add(row)
@@ -156,6 +158,20 @@ def _has_bought(customer: ProviderSnapshot, theirs: ProviderCheckout) -> bool:
         return theirs.subscription_id in held
     billed = {each.provider_id for each in customer.invoices}
     return not theirs.is_paid or theirs.invoice_id in billed
+
+
+async def _is_here(session: AsyncSession, account_id: int, theirs: ProviderCheckout) -> bool:
+    """What the checkout bought came with an earlier snapshot of the customer."""
+    if theirs.is_subscription:
+        found = select(Subscription.number).where(
+            Subscription.account_id == account_id,
+            Subscription.provider_id == theirs.subscription_id,
+        )
+    else:
+        found = select(Invoice.provider_id).where(
+            Invoice.account_id == account_id, Invoice.provider_id == theirs.invoice_id
+        )
+    return (await session.exec(found)).first() is not None
 
 
 async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) -> dict[str, int]:
