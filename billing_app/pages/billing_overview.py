@@ -153,7 +153,7 @@ def _start() -> rx.Component:
         name=NEXT_PERIOD,
         pending=OfferDialogState.pending,
         on_press=OfferDialogState.ask_next_period,
-        look="strong",
+        look="small",
     )
 
 

@@ -252,10 +252,8 @@ def bought(offer: OfferView, current: CurrentPlan) -> Message:
     """What was paid for, as the account has it: in use, next, or used up already."""
     plans = [plan for plan in open_plans(current) if plan.name == offer.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
-    if newest is None or is_in_use(newest):
-        count = formatting.counted(offer.executions, "execution")
-        text = availability(newest, current) if newest else f"Your {count} are available."
-        return Message("good", f"Paid: {offer.name} is active", text)
+    if newest is None:
+        return Message("good", f"You paid for {offer.name}", "It is used up or has ended.")
     return Message("good", f"Paid: {place_of(newest, current)}", availability(newest, current))
 
 

@@ -131,8 +131,8 @@ def checkout(
 @pytest.mark.parametrize(
     ("answer", "found", "title"),
     [
-        ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
-        ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "Paid: Growth is active"),
+        ("done", checkout(CheckoutStatus.COMPLETE, is_paid=True), "You paid for Growth"),
+        ("left", checkout(CheckoutStatus.COMPLETE, is_paid=True), "You paid for Growth"),
         ("done", checkout(CheckoutStatus.COMPLETE), "Paid, being confirmed"),
         ("done", checkout(CheckoutStatus.OPEN), "Your payment is being confirmed"),
         ("left", checkout(CheckoutStatus.OPEN), "Checkout not completed"),

@@ -78,7 +78,7 @@ def summary() -> rx.Component:
                 icon="layers", title="No plans", text="Grant executions to give this account one."
             ),
             title="Plans",
-            note="In order of use",
+            note="All plans of this account",
         ),
         card(
             rx.cond(
