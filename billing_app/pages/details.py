@@ -17,6 +17,7 @@ from billing_app.states.details import DetailsState as State
 from billing_app.states.details_form import (
     BILLING_EMAIL,
     BILLING_NAME,
+    CHECK_EMAIL,
     EMAIL,
     NAME,
     SEND_AGAIN,
@@ -30,7 +31,7 @@ def details() -> rx.Component:
     return frame(
         rx.fragment(
             page_head("Details", State.account.name, live_indicator(is_broken=State.is_broken)),
-            result_of(Form),
+            result_of(Form, is_valid=_is_valid()),
             rx.cond(State.person.is_shown, _person()),
             _billing(),
             _dialogs(),
@@ -38,6 +39,12 @@ def details() -> rx.Component:
         path=routes.DETAILS,
         state=State,
     )
+
+
+def _is_valid() -> rx.Var[bool]:
+    """ "Check your email" goes once nothing waits any more."""
+    is_waiting = (State.person.pending != "") | (State.billing.pending != "")
+    return is_waiting | (Form.done.title != CHECK_EMAIL)
 
 
 def _person() -> rx.Component:
@@ -104,7 +111,7 @@ def _detail(
             rx.fragment() if pending is None else pending,
         ),
         action,
-        class_name="spending-item",
+        class_name="spending-item detail-item",
     )
 
 
