@@ -67,18 +67,27 @@ class Outbox:
     async def send(self, mail: Mail) -> None:
         self.mails.append(mail)
 
-    async def email_link(self, _session: AsyncSession, change_id: str) -> None:
+    async def email_link(self, session: AsyncSession, change_id: str) -> None:
+        del session
         self.links.append(change_id)
 
-    async def email_changed(self, _session: AsyncSession, old_email: str, _at: datetime) -> None:
+    async def email_changed(
+        self, session: AsyncSession, old_email: str, changed_at: datetime
+    ) -> None:
+        del session, changed_at
         self.told.append(old_email)
 
-    async def customer_details(self, _session: AsyncSession, account_id: int) -> None:
+    async def customer_details(self, session: AsyncSession, account_id: int) -> None:
+        del session
         self.customers.append(account_id)
 
-    async def password_link(self, *_: Any) -> None: ...
+    async def password_link(self, session: AsyncSession, email: str) -> None:
+        raise NotImplementedError
 
-    async def password_changed(self, *_: Any) -> None: ...
+    async def password_changed(
+        self, session: AsyncSession, user_id: str, changed_at: datetime
+    ) -> None:
+        raise NotImplementedError
 
     async def mail(self, change_id: str | None = None, now: datetime | None = None) -> str:
         """Mail the newest link, or that of a request; returns its token, "" without a link."""
