@@ -63,7 +63,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     ),
     "offer_unknown": ("This plan is no longer available", "Choose another one."),
     "wrong_password": ("This is not your current password", "Nothing was changed. Try again."),
-    "too_many_attempts": ("Too many attempts", "Nothing was changed. Try again in an hour."),
+    "too_many_attempts": ("Too many attempts", "Nothing was changed. Try again later."),
     "mail_not_set_up": (
         "This site can't send email yet",
         "Nothing was changed. Ask its administrator to set up email.",

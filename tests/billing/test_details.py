@@ -21,6 +21,7 @@ from billing_app.billing.errors import (
     EmailTakenError,
     ForbiddenError,
     InvalidInputError,
+    TooManyAttemptsError,
 )
 from billing_app.billing.identity import email_changes, email_links, password_resets, sessions
 from billing_app.billing.identity.email_links import (
@@ -31,6 +32,7 @@ from billing_app.billing.identity.email_links import (
 )
 from billing_app.billing.identity.password_hashing import hash_password
 from billing_app.billing.identity.password_resets import WrongPasswordError
+from billing_app.billing.identity.rate_limits import AttemptLimits
 from billing_app.billing.identity.sessions import hash_token
 from billing_app.billing.mail import Mail
 from billing_app.billing.retention import purge_email_links
@@ -440,6 +442,18 @@ async def test_password_link_is_not_mailed_to_an_address_that_changes_meanwhile(
     query = select(PasswordReset).where(PasswordReset.user_id == ada.user_id)
     async with database.reading() as session:
         assert (await session.exec(query)).first() is None
+
+
+async def test_links_are_limited_by_person_and_by_address() -> None:
+    limits, new = AttemptLimits(None), new_address()
+    for number in range(5):
+        await limits.check_email_link("usr_ada", f"{number}{new}", "10.0.0.1")
+    with pytest.raises(TooManyAttemptsError):
+        await limits.check_email_link("usr_ada", f"6{new}", "10.0.0.2")
+    for number in range(5):
+        await limits.check_email_link(f"usr_{number}", new, "10.0.0.3")
+    with pytest.raises(TooManyAttemptsError):
+        await limits.check_email_link("usr_bob", new, "10.0.0.4")
 
 
 async def test_staff_who_view_an_account_change_nothing(outbox: Outbox) -> None:

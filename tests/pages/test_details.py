@@ -97,6 +97,19 @@ def test_change_the_email(
     sign_in(open_context().new_page(), new, PASSWORD)
 
 
+def test_links_are_limited(open_context: OpenContext, running_app: RunningApp) -> None:
+    page = details(new_customer(open_context, running_app))
+    page.get_by_role("button", name="Change billing email").click()
+    page.get_by_role("textbox", name="Billing email").fill(new_address())
+    page.get_by_role("dialog").get_by_role("button", name="Change billing email").click()
+    for _ in range(5):
+        expect(page.get_by_text("Check your email")).to_be_visible()
+        page.get_by_role("button", name="Dismiss").click()
+        expect(page.get_by_text("Check your email")).to_be_hidden()
+        page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("Too many attempts")).to_be_visible()
+
+
 def test_withdraw_a_change(
     open_context: OpenContext, running_app: RunningApp, mailbox: Mailbox
 ) -> None:

@@ -1,6 +1,6 @@
 """Stripe's customer has the account's name and e-mail address, and in the end the newest."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +20,16 @@ from billing_app.jobs import webhooks
 from billing_app.jobs.customers import DbosDetailsQueue
 from tests.factories import connect, membership, organization, person
 from tests.payments.billing_harness import PUBLIC_URL, BillingHarness, payment_settings, until
+from tests.payments.database_copies import Copies
 from tests.payments.storefront import Storefront
 from tests.payments.test_gone import portal
+
+
+@pytest.fixture
+async def copies(server_url: str) -> AsyncIterator[Copies]:
+    made = Copies(server_url)
+    yield made
+    await made.close()
 
 
 @pytest.fixture
@@ -223,6 +231,16 @@ async def test_details_that_stripe_refuses_are_reported(
     harness.sandbox.fault(kind="status", status=400, method="POST", path="/v1/customers/*", times=9)
     (found,) = await harness.reconcile()
     assert (found.what, found.healed) == ("details", False)
+
+
+async def test_copied_database_reports_and_sends_nothing(
+    harness: BillingHarness, owner: UserActor, copies: Copies
+) -> None:
+    await portal(harness)
+    copy = await copies.of(harness)
+    await rename(copy, owner, "Copied Ltd")
+    (found,) = [each for each in await copy.reconcile() if each.what == "details"]
+    assert (found.healed, at_stripe(harness)[0]) == (False, "Acme")
 
 
 # The jobs of a running site

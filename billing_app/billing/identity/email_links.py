@@ -88,17 +88,30 @@ async def pending_email(
 
 
 async def request_link(
-    session: AsyncSession, mail_queue: MailQueue, now: datetime, **values: Any
+    session: AsyncSession,
+    mail_queue: MailQueue,
+    now: datetime,
+    *,
+    email: str,
+    requested_by: str,
+    user_id: str | None = None,
+    account_id: int | None = None,
+    session_hash: bytes | None = None,
 ) -> None:
-    """Queue a link for the `email` of `values`, in the caller's transaction; see EmailChange."""
-    subject = "account_id" if values.get("account_id") is not None else "user_id"
+    """Queue a link to `email`, for a person or an account, in the caller's transaction; see
+    EmailChange."""
+    subject = "user_id" if account_id is None else "account_id"
     change_id = ids.new_id("eml_")
-    row = {
+    row: dict[str, Any] = {
         "id": change_id,
+        "user_id": user_id,
+        "account_id": account_id,
+        "email": email,
+        "requested_by": requested_by,
+        "session_hash": session_hash,
         "token_hash": None,
         "created_at": now,
         "expires_at": now + timedelta(minutes=LINK_MINUTES),
-        **values,
     }
     statement = insert(EmailChange).values(row)
     await (await session.connection()).execute(
@@ -115,8 +128,16 @@ async def send_again(
     row = (await session.exec(query.with_for_update())).first()
     if row is None:
         raise EmailLinkOverError
-    kept = row.model_dump(include={"user_id", "account_id", "email", "requested_by"})
-    await request_link(session, mail_queue, now, **kept, session_hash=row.session_hash)
+    await request_link(
+        session,
+        mail_queue,
+        now,
+        email=row.email,
+        requested_by=row.requested_by,
+        user_id=row.user_id,
+        account_id=row.account_id,
+        session_hash=row.session_hash,
+    )
 
 
 async def mail_link(
