@@ -96,7 +96,7 @@ class DetailsFormState(ActionMixin, SessionState):
 
     async def _change_email(self, action: Action, email: str, password: str) -> Message:
         attempts, address = get_services().attempts, self.router.session.client_ip
-        await attempts.check_sign_in(self.viewer.email.lower(), address)
+        await attempts.check_sign_in(_person(action).email.lower(), address)
         await self._count_link(action, email)
         await email_changes.request_email_change(
             get_services().database,
@@ -161,8 +161,13 @@ class DetailsFormState(ActionMixin, SessionState):
 
     async def _count_link(self, action: Action, email: str) -> None:
         """Raises TooManyAttemptsError."""
-        if not isinstance(action.actor, UserActor):
-            raise ReadOnlyError
         await get_services().attempts.check_email_link(
-            action.actor.user_id, email.strip().lower(), self.router.session.client_ip
+            _person(action).user_id, email.strip().lower(), self.router.session.client_ip
         )
+
+
+def _person(action: Action) -> UserActor:
+    """Raises ReadOnlyError for staff who view the account."""
+    if not isinstance(action.actor, UserActor):
+        raise ReadOnlyError
+    return action.actor
