@@ -87,8 +87,13 @@ def type_card(url: str | None, number: str = VISA) -> httpx.Response:
     return answer
 
 
-def submit_card(url: str, number: str) -> httpx.Response:
+def submit_card(url: str, number: str, **details: str) -> httpx.Response:
+    address = {"country": "US", "line1": "1 Main Street", "postal_code": "97712"}
     form = {"number": number, "expiry": "12 / 34", "cvc": "123", "name": "Ada"}
+    return post_form(url, **form | address | details)
+
+
+def post_form(url: str, **form: str) -> httpx.Response:
     return httpx.post(url, data=form, timeout=20)
 
 

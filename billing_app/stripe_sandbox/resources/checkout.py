@@ -56,6 +56,7 @@ def create(world: World, params: Json) -> Json:
         payment_method_types=["card"],
         payment_status="no_payment_required" if mode == "setup" else "unpaid",
         status="open",
+        tax_id_collection=_tax_id_collection(params),
         ui_mode=params.get("ui_mode", "hosted_page"),
         metadata=params.get("metadata") or {},
         _lines=rows,
@@ -63,6 +64,7 @@ def create(world: World, params: Json) -> Json:
                ("subscription_data", "payment_intent_data", "setup_intent_data")},
         _discounts=params.get("discounts") or [],
         _invoice_creation=params.get("invoice_creation") or {},
+        _customer_update=params.get("customer_update") or {},
     )  # fmt: skip
     apply_fields(session, {k: v for k, v in params.items() if k != "metadata"}, _PLAIN)
     session["url"] = f"{world.base_url}/checkout/{session['id']}"
@@ -91,6 +93,26 @@ def _check(world: World, params: Json, mode: str) -> None:
     if params.get("allow_promotion_codes") and params.get("discounts"):
         raise invalid("You may only specify one of these parameters: allow_promotion_codes, "
                       "discounts.", param="discounts")  # fmt: skip
+    _check_customer_update(params)
+
+
+def _check_customer_update(params: Json) -> None:
+    wanted = params.get("customer_update") or {}
+    if wanted and not params.get("customer"):
+        raise invalid("`customer_update` can only be used with `customer`.",
+                      param="customer_update")  # fmt: skip
+    asks = (params.get("tax_id_collection") or {}).get("enabled")
+    if asks and params.get("customer") and wanted.get("name") != "auto":
+        raise invalid(
+            "Tax ID collection requires updating business name on the customer. To enable tax ID "
+            "collection for an existing customer, please set `customer_update[name]` to `auto`.",
+            param="tax_id_collection",
+        )
+
+
+def _tax_id_collection(params: Json) -> Json | None:
+    wanted = params.get("tax_id_collection")
+    return {"required": "never"} | wanted if wanted else None
 
 
 def _customer_creation(params: Json, mode: str) -> str | None:

@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, wrong_state
 from billing_app.stripe_sandbox.render import includable
-from billing_app.stripe_sandbox.resources import coupons
+from billing_app.stripe_sandbox.resources import coupons, tax_ids
 from billing_app.stripe_sandbox.resources.customers import set_balance
 from billing_app.stripe_sandbox.resources.payment_intents import new_intent
 from billing_app.stripe_sandbox.world import World, list_object
@@ -80,7 +80,7 @@ def new_invoice(
         customer_address=customer["address"],
         customer_shipping=customer["shipping"],
         customer_tax_exempt=customer["tax_exempt"],
-        customer_tax_ids=[],
+        customer_tax_ids=tax_ids.brief(tax_ids.of_customer(world, customer["id"])),
         issuer={"account": None, "type": "self"},
         lines=list_object([], f"/v1/invoices/{identifier}/lines"),
         parent=_parent(subscription),
