@@ -110,7 +110,7 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
     from billing_app.payments.gateway import StripeGateway
 
     key = settings.stripe_secret_key.get_secret_value()
-    gateway = StripeGateway(key, settings.stripe_api_base)
+    gateway = StripeGateway(key, settings.stripe_api_base, computes_tax=settings.stripe_tax)
     installation = Installation(database, gateway.account)
     gateway.ask_before_writing(installation.permit)
     return gateway, installation

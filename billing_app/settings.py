@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     stripe_secret_key: SecretStr | None = None
     stripe_webhook_secret: SecretStr | None = None
     stripe_api_base: str | None = None
+    stripe_tax: bool = False
     payment_grace_days: int = Field(default=7, ge=0, le=90)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     reflex_redis_url: str | None = None

@@ -128,6 +128,7 @@ class Customers(StripeCalls):
             "success_url": success_url,
             "cancel_url": cancel_url,
             **CHECKOUT_DETAILS,
+            **self.tax,
         }
         if trial_days:
             body["subscription_data"] = {"trial_period_days": trial_days}

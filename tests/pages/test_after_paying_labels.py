@@ -99,7 +99,7 @@ def test_change_is_announced_once_its_plan_is_there(
 def test_subscription_is_called_active_once_its_plan_is_in_use(
     subscription: SubscriptionView, found: CurrentPlan, title: str
 ) -> None:
-    assert offer_dialogs.subscribed(subscription, found).title == title
+    assert offer_dialogs.subscribed(subscription, found, 1_900).title == title
 
 
 def test_next_period_is_announced_once_its_plan_is_there() -> None:

@@ -287,6 +287,9 @@ class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
     NotAtProviderError; what writes raises ProviderNotAdoptedError too."""
 
+    computes_tax: bool
+    """Whether the provider adds a tax to the prices."""
+
     async def close(self) -> None:
         """Close its connections; no call may follow."""
         ...
@@ -330,6 +333,12 @@ class PaymentProvider(Protocol):
         payment_method_id: str,
         key: str,
     ) -> str: ...
+
+    async def preview_purchase(
+        self, *, customer_id: str, prices: OfferPrices, is_subscription: bool
+    ) -> ProviderPreview:
+        """What buying with the method on file would charge today, with its tax."""
+        ...
 
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange

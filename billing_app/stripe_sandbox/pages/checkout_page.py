@@ -92,6 +92,8 @@ def _summary(session: Json) -> str:
     details = session["total_details"] or {}
     if details.get("amount_discount"):
         rows += layout.row("Discount", money.text(-details["amount_discount"], currency))
+    if details.get("amount_tax"):
+        rows += layout.row("Tax", money.text(details["amount_tax"], currency))
     due = ""
     if session["mode"] != "setup":
         due = f'<p class="price">{escape(money.text(session["amount_total"], currency))}</p>'

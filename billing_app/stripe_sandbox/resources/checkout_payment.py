@@ -11,6 +11,7 @@ from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
 from billing_app.stripe_sandbox.resources import (
     billing_details,
     cards,
+    checkout,
     collection,
     coupons,
     invoicing,
@@ -19,6 +20,7 @@ from billing_app.stripe_sandbox.resources import (
     setup_intents,
     subscriptions,
     tax_ids,
+    taxes,
 )
 from billing_app.stripe_sandbox.resources.billing_details import NO_DETAILS, BillingDetails
 from billing_app.stripe_sandbox.resources.customers import new_customer
@@ -67,6 +69,9 @@ def _submit(world: World, identifier: str, card: CardInput) -> Outcome:
     method = new_card(world, card.number, expiry, billing=billing)
     _keep_details(world, session, customer, card.details)
     _note_details(world, session, customer, card)
+    checkout.add_up(world, session)
+    if session["automatic_tax"]["status"] == "requires_location_inputs":
+        raise invalid(billing_details.MISSING, param="address")
     if session["mode"] == "payment":
         return _pay(world, session, customer, method)
     if session["mode"] == "setup" or not session["amount_total"]:
@@ -95,8 +100,8 @@ def _keep_details(
     if customer is None:
         return
     stored = world.store.edit(customer["id"])
-    update = session["_customer_update"]
-    is_new = session["customer_creation"] is not None
+    update = session.get("_customer_update", {})
+    is_new = session["customer_creation"] == "always"
     if is_new or update.get("address") == "auto":
         billing_details.keep_address(stored, details)
     takes_tax_id = (session["tax_id_collection"] or {}).get("enabled")
@@ -229,6 +234,7 @@ def _create_subscription(world: World, session: Json, customer: Json, method: Js
         "default_payment_method": method["id"],
         "discounts": session["_discounts"],
         "payment_behavior": "default_incomplete",
+        "automatic_tax": {"enabled": session["automatic_tax"]["enabled"]},
     }
     return subscriptions.create(world, params)
 
@@ -269,6 +275,8 @@ def _invoice_for_payment(world: World, session: Json, now: int) -> str | None:
     invoice["discounts"] = coupons.redeem(
         world, session["_discounts"], customer, invoice=invoice["id"]
     )
+    enabled = session["automatic_tax"]["enabled"]
+    invoice["automatic_tax"] = taxes.of_document(enabled=enabled)
     add_extra_items(world, {"id": None}, customer, entries, now)
     invoicing.pull_pending_items(world, invoice)
     invoicing.total_up(world, invoice, now)

@@ -14,6 +14,7 @@ from billing_app.stripe_sandbox.resources import (
     coupons,
     invoicing,
     subscription_states,
+    taxes,
 )
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items, add_pending_item
@@ -48,6 +49,9 @@ def update(world: World, identifier: str, params: Json) -> Json:
     subscription = world.store.get(identifier, "subscription")
     refuse_unsupported(params)
     _check_allowed(world, subscription, params)
+    after = taxes.setting(params, subscription["automatic_tax"])
+    if params.keys() & {"automatic_tax", "items"}:
+        taxes.require_location(world, subscription | {"automatic_tax": after})
     return _update(world, identifier, params, _moment(world, subscription, params))
 
 
@@ -107,6 +111,7 @@ def _moment(world: World, subscription: Json, params: Json) -> Moment:
 
 def _apply_plain(world: World, subscription: Json, params: Json) -> None:
     apply_fields(subscription, params, _PLAIN)
+    subscription["automatic_tax"] = taxes.setting(params, subscription["automatic_tax"])
     for name in ("cancellation_details", "payment_settings"):
         if name in params:
             subscription[name] = {**subscription[name], **params[name]}
