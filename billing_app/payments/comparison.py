@@ -104,7 +104,8 @@ def _invoices(
 ) -> list[Difference]:
     differences: list[Difference] = []
     given = entitlements(snapshot, grace_days=grace_days)
-    for invoice, lines in sold_lines(snapshot.invoices, versions):
+    refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
+    for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]
         row = ours.invoices.get(invoice.provider_id)
         there = [_describe_payment(invoice)]

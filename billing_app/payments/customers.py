@@ -131,7 +131,8 @@ class Customers(StripeCalls):
             **self.tax,
         }
         if trial_days:
-            body["subscription_data"] = {"trial_period_days": trial_days}
+            mark = {translate.TRIAL_METADATA: str(trial_days)}
+            body["subscription_data"] = {"trial_period_days": trial_days, "metadata": mark}
         if not is_subscription:
             body["invoice_creation"] = {"enabled": True}
         session = await send(

@@ -55,6 +55,7 @@ class Subscriptions(StripeCalls):
         }
         if trial_days:
             body["trial_period_days"] = trial_days
+            body["metadata"][translate.TRIAL_METADATA] = str(trial_days)
         made = await send(
             lambda: self.client.v1.subscriptions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )

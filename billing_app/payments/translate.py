@@ -29,6 +29,7 @@ from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 ACCOUNT_METADATA: Final = "billing_account"
 INSTALLATION_METADATA: Final = "billing_installation"
 WRITE_METADATA: Final = "billing_write"
+TRIAL_METADATA: Final = "billing_trial"
 OVERAGE_METADATA: Final = "billing_overage_of_plan"
 # What a line of an invoice comes from (docs.stripe.com/api/invoice-line-item/object).
 PERIOD: Final = "subscription_item_details"
@@ -40,7 +41,7 @@ NO_DISPUTE: Final = frozenset(
 
 
 def provider_subscription(subscription: Any) -> ProviderSubscription:
-    """The expanded schedule tells the next prices."""
+    """The expanded schedule tells the next prices, the expanded method whose trial it is."""
     items = sorted(subscription.items.data, key=is_metered)
     return ProviderSubscription(
         provider_id=subscription.id,
@@ -60,7 +61,17 @@ def provider_subscription(subscription: Any) -> ProviderSubscription:
         is_collecting=subscription.pause_collection is None,
         ended_at=instant(subscription.ended_at) if subscription.ended_at else None,
         request_key=request_key(subscription),
+        trial_card=_trial_card(subscription),
     )
+
+
+def _trial_card(subscription: Any) -> str:
+    """The fingerprint of the expanded default payment method
+    (docs.stripe.com/api/payment_methods/object#payment_method_object-card-fingerprint)."""
+    method = subscription.default_payment_method
+    if TRIAL_METADATA not in metadata(subscription) or method is None or isinstance(method, str):
+        return ""
+    return (method.card.fingerprint or "") if method.card is not None else ""
 
 
 def _cancel_at(subscription: Any, items: list[Any]) -> datetime | None:
@@ -160,7 +171,7 @@ def tax_minor(invoice: Any) -> int:
 
 
 def is_taxed(invoice: Any) -> bool:
-    return any(tax.amount for line in invoice.lines.data for tax in line.taxes or [])
+    return any(_sum_minor(line.taxes) for line in invoice.lines.data)
 
 
 def _preview_lines(invoice: Any, credit: Credit | None) -> list[PreviewLine]:

@@ -81,7 +81,8 @@ class ProviderSubscription:
     """`items` are of anybody's prices, those that a meter counts last. `next_price_ids`: of the
     change that is scheduled. `cancel_at`: when it ends, unless the cancellation is withdrawn.
     `is_collecting`: False while the collection of its invoices is paused. `request_key`: of our
-    last request that changed it; "" when none did.
+    last request that changed it; "" when none did. `trial_card`: identifies the card of a trial
+    that we began, over all customers; "" for any other subscription.
     """
 
     provider_id: str
@@ -93,6 +94,7 @@ class ProviderSubscription:
     is_collecting: bool
     ended_at: datetime | None
     request_key: str
+    trial_card: str = ""
 
 
 class ReversalKind(StrEnum):
