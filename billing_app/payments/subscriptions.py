@@ -24,7 +24,8 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate
-from billing_app.payments.calls import StripeCalls, complete, options, reference, send
+from billing_app.payments.calls import complete, options, reference, send
+from billing_app.payments.previews import Previews
 
 SCHEDULED: Final = (
     "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
@@ -32,7 +33,7 @@ SCHEDULED: Final = (
 )
 
 
-class Subscriptions(StripeCalls):
+class Subscriptions(Previews):
     async def create_subscription(
         self,
         *,
@@ -61,18 +62,6 @@ class Subscriptions(StripeCalls):
         )
         return made.id
 
-    async def preview_purchase(
-        self, *, customer_id: str, prices: OfferPrices, is_subscription: bool
-    ) -> ProviderPreview:
-        items: Any = {"items": translate.items_of(prices)}
-        body: dict[str, Any] = {"customer": customer_id, **self.tax}
-        if is_subscription:
-            body["subscription_details"] = items
-        else:
-            body["invoice_items"] = [{"price": prices.price_id}]
-        preview = await self._preview(body)
-        return translate.purchase_preview(preview, prices.price_id)
-
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange
     ) -> ProviderPreview:
@@ -91,20 +80,12 @@ class Subscriptions(StripeCalls):
             "subscription_details": details,
             **self.tax,
         }
-        preview = await self._preview(_with_items(body, change))
+        preview = await self.preview(_with_items(body, change))
         if preview.total < translate.tax_minor(preview):
             raise ChangeLosesValueError
         if change.credit is None or not translate.is_taxed(preview):
             return translate.provider_preview(preview)
         return await self._preview_discounted(subscription, change, change.credit, body)
-
-    async def _preview(self, body: dict[str, Any]) -> Any:
-        """Raises BillingAddressMissingError: Stripe previews without the tax then
-        (docs.stripe.com/tax/subscriptions)."""
-        preview = await send(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
-        if preview.automatic_tax.status == "requires_location_inputs":
-            raise BillingAddressMissingError
-        return preview
 
     async def _preview_discounted(
         self, subscription: Any, change: SubscriptionChange, credit: Credit, body: dict[str, Any]
@@ -115,7 +96,7 @@ class Subscriptions(StripeCalls):
         discounted = _with_items(body, replace(change, credit=None))
         discounted["discounts"] = [*standing, {"coupon": coupon_id}]
         try:
-            preview = await self._preview(discounted)
+            preview = await self.preview(discounted)
         finally:
             with suppress(BillingError):
                 await send(lambda: self.client.v1.coupons.delete_async(coupon_id))

@@ -8,6 +8,7 @@ from billing_app.billing.offers.catalogue import OfferView, list_offers
 from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.provider_errors import BillingAddressMissingError
 from billing_app.billing.subscriptions.purchase_previews import charge_minor
+from billing_app.billing.subscriptions.top_ups import NO_ADDRESS
 from billing_app.composition import build_services
 from billing_app.db.enums import When
 from tests.factories import OPERATOR
@@ -45,6 +46,17 @@ async def buy_pack(harness: BillingHarness) -> None:
     order = PackOrder(offer, method, "order-1")
     packs = harness.services.subscriptions.packs
     await packs.buy(OPERATOR, harness.holder.account_id, order, harness.now)
+
+
+async def switch_on_top_up(harness: BillingHarness, *, cap_minor: int) -> None:
+    await harness.services.top_ups.switch_on(
+        OPERATOR,
+        harness.holder.account_id,
+        offer_code="pack",
+        threshold_executions=1_000,
+        monthly_cap_minor=cap_minor,
+        now=harness.now,
+    )
 
 
 async def test_checkout_and_renewal_are_taxed(taxed: BillingHarness) -> None:
@@ -180,3 +192,31 @@ async def test_renewal_without_an_address_goes_on_without_tax(taxed: BillingHarn
     await renew(taxed, report_first=False)
     assert taxed.charged_minor() == 2_261 + 1_900
     assert (await taxed.live()).status == "active"
+
+
+async def test_top_up_counts_its_tax_against_the_cap(taxed: BillingHarness) -> None:
+    """$25 and 19 % are $29.75: a cap of $55 allows one."""
+    await taxed.subscribed("starter", **GERMAN)
+    taxed.use_card("pm_card_visa")
+    await switch_on_top_up(taxed, cap_minor=5_500)
+    before = taxed.charged_minor()
+    for _ in range(2):
+        await taxed.use((await taxed.current()).executions_remaining - 500)
+        await taxed.services.top_ups.run(taxed.now)
+    found = await taxed.services.top_ups.read(OPERATOR, taxed.holder.account_id, taxed.now)
+    assert found is not None
+    assert (taxed.charged_minor() - before, found.spent_minor) == (2_975, 2_975)
+
+
+async def test_top_up_without_an_address_stops_and_says_why(taxed: BillingHarness) -> None:
+    await taxed.subscribed("starter", **GERMAN)
+    taxed.use_card("pm_card_visa")
+    await switch_on_top_up(taxed, cap_minor=5_500)
+    gone: Any = {"address": ""}
+    taxed.client.v1.customers.update(taxed.customer_id(), gone)
+    before = taxed.charged_minor()
+    await taxed.use(4_500)
+    await taxed.services.top_ups.run(taxed.now)
+    found = await taxed.services.top_ups.read(OPERATOR, taxed.holder.account_id, taxed.now)
+    assert found is not None
+    assert (taxed.charged_minor() - before, found.stopped_because) == (0, NO_ADDRESS)

@@ -289,8 +289,7 @@ class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
     NotAtProviderError; what writes raises ProviderNotAdoptedError too."""
 
-    computes_tax: bool
-    """Whether the provider adds a tax to the prices."""
+    computes_tax: bool  # whether it adds a tax to the prices
 
     async def close(self) -> None:
         """Close its connections; no call may follow."""
