@@ -67,6 +67,7 @@ class BillingOverviewState(LivePage, SessionState):
     limit: rx.Field[LimitView] = rx.field(default_factory=LimitView)
     top_up: rx.Field[TopUpItem] = rx.field(default_factory=TopUpItem)
     can_pay: rx.Field[bool] = rx.field(True)
+    is_taxed: rx.Field[bool] = rx.field(False)
     checkout_message: rx.Field[Message] = rx.field(default_factory=Message)
     forgets_checkout: rx.Field[bool] = rx.field(False)
     invoices: rx.Field[list[InvoiceRow]] = rx.field(default_factory=list)
@@ -196,6 +197,7 @@ class BillingOverviewState(LivePage, SessionState):
             offers=[item for offer, item in items.items() if offer.interval == interval],
             packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
+            is_taxed=services.settings.stripe_tax,
         )
         self._show_checkout(checkout, summary)
 

@@ -44,7 +44,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "You have already used this free plan",
         "It starts again with the next period. Nothing was charged.",
     ),
-    "trial_used": (
+    "card_trial_used": (
         "This card has already been used for a trial",
         "Nothing was charged. Choose the plan to start paying right away.",
     ),

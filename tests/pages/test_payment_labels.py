@@ -182,6 +182,24 @@ def test_trial_is_not_charged_today() -> None:
     assert (pay.confirm_label, start.confirm_label) == ("Pay $79.00", "Start trial")
 
 
+def test_dialogs_tell_the_charge_with_its_tax() -> None:
+    card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
+    growth, alone = offer("growth", 30_000), QueuePlace(0, 0)
+    dialog, (pay,) = offer_dialogs.subscribing(growth, card, alone, 9_401, trial_days=0)
+    assert "$94.01 is charged to your Visa ending in 4242 today" in dialog.text
+    assert pay.confirm_label == "Pay $94.01"
+    dialog, (pay,) = offer_dialogs.buying(growth, card, alone, 9_401)
+    assert pay.confirm_label == "Pay $94.01"
+
+
+def test_used_trial_leads_to_paying() -> None:
+    found = replace(checkout(CheckoutStatus.COMPLETE), is_trial_refused=True)
+    summary = summary_of(NO_PLAN, now=NOW)
+    told = payments.checkout_notice("done", found, summary, returned_at=NOW)
+    assert told.title == "This card has already been used for a trial"
+    assert told.text == "Nothing was charged. Choose the plan to start paying right away."
+
+
 @pytest.mark.parametrize(
     ("place", "said"),
     [

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
-from billing_app.billing.subscriptions.provider_errors import PaymentProviderUnavailableError
-from billing_app.billing.subscriptions.refused_trials import TrialUsedError
+from billing_app.billing.subscriptions.provider_errors import (
+    PaymentProviderFailedError,
+    PaymentProviderUnavailableError,
+)
+from billing_app.billing.subscriptions.refused_trials import CardTrialUsedError
 from billing_app.db.enums import Interval
 from billing_app.states.payments import TRIAL_USED, checkout_notice
 from tests.factories import OPERATOR
@@ -113,7 +116,7 @@ async def test_card_on_file_that_had_a_trial_is_refused(
         OPERATOR, another.holder.account_id, return_url=PUBLIC_URL, now=another.now
     )
     another.use_card("pm_card_visa")
-    with pytest.raises(TrialUsedError):
+    with pytest.raises(CardTrialUsedError):
         await another.begin("tried")
     assert (given(another), refused(another)) == ([], [("canceled", True)])
     assert another.charged_minor() == 0
@@ -156,6 +159,22 @@ async def test_cancellation_is_repeated_until_stripe_has_it(
     await another.deliver()
     assert (given(another), refused(another)) == ([], [("canceled", True)])
     assert another.rows("SELECT DISTINCT state FROM provider_writes") == [("done",)]
+
+
+async def test_reconciliation_cancels_what_stripe_refused_to_cancel(
+    site: BillingHarness, another: BillingHarness, sandbox: Sandbox
+) -> None:
+    await try_out(site)
+    type_card((await another.begin("tried")).checkout_url)
+    error = {"type": "invalid_request_error", "message": "Not now."}
+    fault = {"kind": "status", "status": 400, "method": "DELETE", "path": "/v1/subscriptions/*"}
+    sandbox.control("faults", **fault, error=error)
+    with pytest.raises(PaymentProviderFailedError):
+        await come_back(another)
+    another.missed()
+    (found,) = [each for each in await another.reconcile() if each.what == "subscription"]
+    assert (found.healed, "to be cancelled" in found.ours) == (True, True)
+    assert (given(another), refused(another)) == ([], [("canceled", True)])
 
 
 async def test_without_the_setting_everybody_gets_a_trial(

@@ -29,10 +29,10 @@ from billing_app.db.tables import ProviderCustomer, Subscription
 log = structlog.get_logger(__name__)
 
 
-class TrialUsedError(ConflictError):
+class CardTrialUsedError(ConflictError):
     """Nothing was charged."""
 
-    code = "trial_used"
+    code = "card_trial_used"
     title = "This card has already been used for a trial"
 
     def __init__(self) -> None:

@@ -73,8 +73,8 @@ from billing_app.billing.subscriptions.provider_requests import (
 )
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.billing.subscriptions.refused_trials import (
+    CardTrialUsedError,
     RefusedTrials,
-    TrialUsedError,
     newest_refused,
 )
 from billing_app.billing.subscriptions.views import (
@@ -147,7 +147,7 @@ class Subscriptions:
         repeated call returns the open checkout of the same offer, or resumes an interrupted
         subscription. The provider is asked first what the customer has: nobody pays twice.
         Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
-        FreePeriodUsedError, TrialUsedError, ProviderRequestPendingError, PaymentDeclinedError
+        FreePeriodUsedError, CardTrialUsedError, ProviderRequestPendingError, PaymentDeclinedError
         and what the provider raises.
         """
         async with self._database.reading() as session:
@@ -189,11 +189,11 @@ class Subscriptions:
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
 
     async def _begun(self, account: Account, customer_id: str, now: datetime) -> Begun:
-        """The subscription, unless it is a trial that is not given: raises TrialUsedError."""
+        """The subscription, unless it is a trial that is not given: raises CardTrialUsedError."""
         await self._refused_trials.cancel(customer_id, now)
         async with self._database.reading() as session:
             if await newest_refused(session, account.id):
-                raise TrialUsedError
+                raise CardTrialUsedError
             row = await live_subscription(session, account.id)
             return Begun(await subscription_view(session, row) if row else None, None)
 
