@@ -153,6 +153,15 @@ class Subscriptions(Previews):
         Raises PaymentActionRequiredError unless the bank asks no more.
         """
         held = body | {"payment_behavior": "pending_if_incomplete"}
+        if held.pop("automatic_tax", None) and not subscription.automatic_tax.enabled:
+            # Not part of a pending update (docs.stripe.com/billing/pending-updates-reference).
+            await send(
+                lambda: self.client.v1.subscriptions.update_async(
+                    subscription.id,
+                    self.tax,  # pyright: ignore[reportArgumentType]
+                    options(f"{key}:tax"),
+                )
+            )
         if not subscription.cancel_at_period_end:
             held.pop("cancel_at_period_end", None)
         changed = await send(

@@ -17,8 +17,8 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus
 
 ATTEMPTS: Final = 2
-CancelRefused = Callable[[str, datetime], Awaitable[None]]
-"""Cancels the trials of a customer that are not given."""
+CancelRefused = Callable[[str, datetime], Awaitable[bool]]
+"""Cancels the trials of a customer that are not given; whether there were any."""
 
 
 @dataclass(slots=True)
@@ -55,8 +55,9 @@ class CustomerSync:
                     now=now,
                 ):
                     break
-        if snapshot and self.cancel_refused and any(map(_is_trial, snapshot.subscriptions)):
-            await self.cancel_refused(customer_id, now)
+        has_trial = snapshot is not None and any(map(_is_trial, snapshot.subscriptions))
+        if has_trial and self.cancel_refused and await self.cancel_refused(customer_id, now):
+            return await self._provider.customer_snapshot(customer_id)
         return snapshot
 
     async def is_bridged(self, account_id: int, snapshot: ProviderSnapshot, now: datetime) -> bool:

@@ -45,20 +45,24 @@ class RefusedTrials:
     _requests: ProviderRequests
     _cancelling: set[str] = field(default_factory=set[str], init=False)
 
-    async def cancel(self, customer_id: str, now: datetime) -> None:
-        """End the customer's refused subscriptions. While another request is pending, or this
-        database may not write, the next synchronization tries again.
+    async def cancel(self, customer_id: str, now: datetime) -> bool:
+        """End the customer's refused subscriptions; False: there were none, or they must wait.
+        While another request is pending, or this database may not write, the next synchronization
+        tries again.
 
         A request synchronizes the customer itself, which asks for this again: once is enough.
         """
         if customer_id in self._cancelling:
-            return
+            return False
         self._cancelling.add(customer_id)
         try:
-            for row in await self._refused(customer_id):
+            rows = await self._refused(customer_id)
+            for row in rows:
                 await self._cancel(row, customer_id, now)
+            return bool(rows)
         except (ProviderRequestPendingError, ProviderNotAdoptedError) as error:
             log.warning("refused_trial_waits", customer_id=customer_id, code=error.code)
+            return False
         finally:
             self._cancelling.discard(customer_id)
 

@@ -67,7 +67,7 @@ def _submit(world: World, identifier: str, card: CardInput) -> Outcome:
     billing |= {"address": card.details.address}
     expiry = (card.exp_month, card.exp_year)
     method = new_card(world, card.number, expiry, billing=billing)
-    _keep_details(world, session, customer, card.details)
+    _keep_details(world, session, customer, card)
     _note_details(world, session, customer, card)
     checkout.add_up(world, session)
     if session["automatic_tax"]["status"] == "requires_location_inputs":
@@ -89,10 +89,9 @@ def _customer(world: World, session: Json, card: CardInput) -> Json | None:
     return customer
 
 
-def _keep_details(
-    world: World, session: Json, customer: Json | None, details: BillingDetails
-) -> None:
+def _keep_details(world: World, session: Json, customer: Json | None, card: CardInput) -> None:
     """On the customer, as `customer_update` says; on a new one in any case."""
+    details = card.details
     if session["billing_address_collection"] == "required" and not (
         details.country and details.line1
     ):
@@ -107,8 +106,9 @@ def _keep_details(
     takes_tax_id = (session["tax_id_collection"] or {}).get("enabled")
     if takes_tax_id:
         billing_details.keep_tax_id(world, stored, details)
-    if takes_tax_id and details.business_name and (is_new or update.get("name") == "auto"):
-        stored["name"] = details.business_name
+    name = (details.business_name if takes_tax_id else "") or card.name
+    if name and (is_new or update.get("name") == "auto"):
+        stored["name"] = name
     world.emit_update("customer", stored)
 
 

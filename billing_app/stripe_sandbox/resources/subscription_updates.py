@@ -88,6 +88,12 @@ def _check_allowed(world: World, subscription: Json, params: Json) -> None:
             "This subscription is incomplete: only its metadata and payment method can be updated "
             "until its first invoice is paid.",
         )
+    if params.get("payment_behavior") == "pending_if_incomplete" and "automatic_tax" in given:
+        # https://docs.stripe.com/billing/pending-updates-reference
+        raise invalid(
+            "You cannot update automatic_tax when payment_behavior is pending_if_incomplete.",
+            param="automatic_tax",
+        )
     schedule = world.store.find(subscription["schedule"])
     if schedule and given & {"cancel_at", "cancel_at_period_end"}:
         raise invalid(
