@@ -77,7 +77,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "This site can't send email yet",
         "Nothing was changed. Ask its administrator to set up email.",
     ),
-    "email_link_over": (
+    "email_link_expired": (
         "No address is waiting for confirmation",
         "It was confirmed, withdrawn, or not confirmed within an hour.",
     ),
