@@ -25,7 +25,11 @@ def offer_dialog() -> rx.Component:
         rx.cond(State.choices.length() > 1, _choices(), _consequence()),
         rx.cond((State.lines.length() > 0) & (State.chosen.value == When.NOW.value), _lines()),
         rx.cond(has_choices & (State.problem.title != ""), _problem()),
-        dialog_foot(_dismiss(), _checkout(), rx.cond(has_choices, _confirm())),
+        dialog_foot(
+            _dismiss(),
+            _checkout(),
+            rx.cond(has_choices, _confirm(), rx.cond(State.problem.url_label != "", _portal())),
+        ),
         title=State.dialog.title,
         text=rx.cond(has_choices, State.dialog.text, State.problem.text),
         is_open=State.is_open,
@@ -119,16 +123,7 @@ def _problem() -> rx.Component:
             class_name="button small",
         ),
     )
-    portal = rx.cond(
-        (State.problem.url_label != "") & (State.problem.url == ""),
-        press_button(
-            State.problem.url_label,
-            name="portal",
-            pending=State.pending,
-            on_press=State.open_portal,
-            look="small",
-        ),
-    )
+    portal = rx.cond((State.problem.url_label != "") & (State.problem.url == ""), _portal("small"))
     return rx.el.div(
         notice(
             tone=State.problem.tone,
@@ -137,6 +132,16 @@ def _problem() -> rx.Component:
             actions=[confirm, portal],
         ),
         role="alert",
+    )
+
+
+def _portal(look: str = "strong") -> rx.Component:
+    return press_button(
+        State.problem.url_label,
+        name="portal",
+        pending=State.pending,
+        on_press=State.open_portal,
+        look=look,
     )
 
 

@@ -32,6 +32,7 @@ class Charges(StripeCalls):
             "auto_advance": False,
             "default_payment_method": payment_method_id,
             "pending_invoice_items_behavior": "exclude",
+            **self.tax,
             "metadata": {translate.WRITE_METADATA: key},
         }
         invoices = self.client.v1.invoices
@@ -105,6 +106,7 @@ class Charges(StripeCalls):
             "currency": currency.lower(),
             "default_payment_method": payment_method_id,
             "pending_invoice_items_behavior": "include",
+            **self.tax,
             "metadata": {translate.WRITE_METADATA: key},
         }
         invoice = await self._of_request(invoices.list_async, customer_id, key)

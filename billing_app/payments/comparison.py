@@ -94,6 +94,8 @@ def _subscriptions(
         there, here = _describe_theirs(theirs, row, versions), _describe_ours(row)
         if row is not None and row.is_duplicate and ours.live is not None:
             here = f"{here}, beside {ours.live.provider_id}: end one of the two"
+        if row is not None and row.trial_refused_at and theirs.status not in ENDED:
+            here = f"{here}, a trial that is not given: to be cancelled"
         if there != here:
             differences.append(Difference(account, "subscription", theirs.provider_id, there, here))
     return differences
@@ -104,7 +106,8 @@ def _invoices(
 ) -> list[Difference]:
     differences: list[Difference] = []
     given = entitlements(snapshot, grace_days=grace_days)
-    for invoice, lines in sold_lines(snapshot.invoices, versions):
+    refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
+    for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]
         row = ours.invoices.get(invoice.provider_id)
         there = [_describe_payment(invoice)]

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.billing_details import details_of
@@ -35,7 +36,7 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import ProviderRequestState, ReportState
+from billing_app.db.enums import CheckoutStatus, ProviderRequestState, ReportState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -178,10 +179,12 @@ class _Run:
             self._note(theirs.account_id, "customer", customer_id, customer_id, ours, healed=safe)
 
     async def _details(self, account: Account, theirs: OurCustomer, *, may_heal: bool) -> None:
-        """The name and e-mail address of a customer."""
+        """The name and e-mail address of a customer. A name that may have been entered at a
+        checkout, beside a tax id, is the customer's own."""
         async with self.database.reading() as session:
             ours = await details_of(session, account)
-        if (theirs.name, theirs.email) == (ours.name, ours.email):
+            is_own_name = await _has_checked_out(session, account.id)
+        if theirs.email == ours.email and (theirs.name == ours.name or is_own_name):
             return
         healed = False
         try:
@@ -310,6 +313,14 @@ class _Run:
 
 def _name_of(error: Exception) -> str:
     return error.code if isinstance(error, BillingError) else type(error).__name__
+
+
+async def _has_checked_out(session: AsyncSession, account_id: int) -> bool:
+    query = select(Checkout.number).where(
+        Checkout.account_id == account_id,
+        col(Checkout.status).in_((CheckoutStatus.CONFIRMING, CheckoutStatus.COMPLETE)),
+    )
+    return (await session.exec(query.limit(1))).first() is not None
 
 
 async def _customers(database: Database, after: int) -> list[ProviderCustomer]:

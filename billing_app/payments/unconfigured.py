@@ -12,6 +12,8 @@ PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
 class NoProvider:
     """Implements billing's PaymentProvider by refusing every call."""
 
+    computes_tax = False
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -24,4 +26,4 @@ class NoProvider:
     change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
     portal_url = checkout = customer_snapshot = report_usage = _refuse
     metered_usage = buy_pack = void_invoice = settle_overage = _refuse
-    customer_of_charge = our_customers = events_since = _refuse
+    preview_purchase = customer_of_charge = our_customers = events_since = _refuse

@@ -8,11 +8,16 @@ from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
+from billing_app.billing.subscriptions.provider_errors import BillingAddressMissingError
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
 TO_PORTAL: Final = "Update card"
 FAILED: Final = "Something went wrong"
+NO_ADDRESS: Final = (
+    "Your billing address is missing",
+    "The tax depends on it. Nothing was charged. Add it in Stripe's portal, then try again.",
+)
 MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "payment_provider_failed": (
         "Stripe rejected the request",
@@ -38,6 +43,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "free_period_used": (
         "You have already used this free plan",
         "It starts again with the next period. Nothing was charged.",
+    ),
+    "card_trial_used": (
+        "This card has already been used for a trial",
+        "Nothing was charged. Choose the plan to start paying right away.",
     ),
     "payment_overdue": (
         "An invoice is unpaid",
@@ -86,6 +95,8 @@ def problem(error: BillingError, *, charges: bool) -> Message:
     if error.code == "payment_declined":
         text = f"{error.detail} Nothing was charged."
         return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
+    if error.code == BillingAddressMissingError.code:
+        return Message("bad", *NO_ADDRESS, url_label="Add billing address")
     if isinstance(error, PaymentActionRequiredError):
         return _confirm(error)
     if error.code == "payment_provider_unavailable":

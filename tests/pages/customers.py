@@ -96,6 +96,8 @@ def type_card(page: Page, number: str, button: str) -> None:
     page.locator("input[name=cvc]").fill("123")
     if page.locator("input[name=name]").count():
         page.locator("input[name=name]").fill("Mary Shelley")
+    if page.locator("input[name=line1]").count():
+        page.locator("input[name=line1]").fill("1 Main Street")
     page.get_by_role("button", name=button).click()
 
 

@@ -70,6 +70,21 @@ def test_rejected_form_is_refilled_without_scripts(
     expect(page.get_by_label("Password")).to_be_focused()
 
 
+def test_same_person_signs_up_again_without_a_second_trial(open_context: OpenContext) -> None:
+    name = f"ada.{secrets.token_hex(6)}"
+    for tag, shown in (("", "of 100 executions left"), ("+again", "No second trial")):
+        page = open_context().new_page()
+        page.goto(routes.SIGN_UP)
+        page.get_by_label("Name").fill("Ada Lovelace")
+        page.get_by_label("Email").fill(f"{name}{tag}@example.com")
+        page.get_by_label("Password").fill("correct horse battery")
+        page.get_by_role("button", name="Create account").click()
+        expect(page.get_by_text(shown)).to_be_visible()
+    page.goto(routes.OVERVIEW)
+    expect(page.get_by_text("has already had a trial. Choose a plan to start.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Choose a plan")).to_be_visible()
+
+
 def test_sign_up_starts_the_trial(open_context: OpenContext) -> None:
     page = open_context().new_page()
     page.goto(routes.SIGN_UP)

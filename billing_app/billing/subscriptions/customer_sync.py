@@ -1,16 +1,24 @@
 """Brings our rows in line with the provider, one customer at a time."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from billing_app.billing.subscriptions import apply
 from billing_app.billing.subscriptions.bridges import next_periods
 from billing_app.billing.subscriptions.plan_sync import plans_of
-from billing_app.billing.subscriptions.provider import PaymentProvider, ProviderSnapshot
+from billing_app.billing.subscriptions.provider import (
+    PaymentProvider,
+    ProviderSnapshot,
+    ProviderSubscription,
+)
 from billing_app.db.engine import Database
+from billing_app.db.enums import SubscriptionStatus
 
 ATTEMPTS: Final = 2
+CancelRefused = Callable[[str, datetime], Awaitable[bool]]
+"""Cancels the trials of a customer that are not given; whether there were any."""
 
 
 @dataclass(slots=True)
@@ -19,6 +27,8 @@ class CustomerSync:
     _provider: PaymentProvider
     grace_days: int
     bridge_hours: int
+    one_trial: bool = True
+    cancel_refused: CancelRefused | None = field(default=None, init=False)
 
     async def customer(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
         """Fetch everything a customer has and apply it; None when the customer is not ours.
@@ -41,9 +51,13 @@ class CustomerSync:
                     version=version,
                     grace_days=self.grace_days,
                     bridge_hours=self.bridge_hours,
+                    one_trial=self.one_trial,
                     now=now,
                 ):
                     break
+        has_trial = snapshot is not None and any(map(_is_trial, snapshot.subscriptions))
+        if has_trial and self.cancel_refused and await self.cancel_refused(customer_id, now):
+            return await self._provider.customer_snapshot(customer_id)
         return snapshot
 
     async def is_bridged(self, account_id: int, snapshot: ProviderSnapshot, now: datetime) -> bool:
@@ -76,3 +90,7 @@ class CustomerSync:
         customer_id = await self._provider.customer_of_charge(charge_id)
         await self.customer(customer_id, now)
         return customer_id
+
+
+def _is_trial(theirs: ProviderSubscription) -> bool:
+    return theirs.status is SubscriptionStatus.TRIALING and theirs.trial_card != ""

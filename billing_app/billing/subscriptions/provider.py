@@ -81,7 +81,8 @@ class ProviderSubscription:
     """`items` are of anybody's prices, those that a meter counts last. `next_price_ids`: of the
     change that is scheduled. `cancel_at`: when it ends, unless the cancellation is withdrawn.
     `is_collecting`: False while the collection of its invoices is paused. `request_key`: of our
-    last request that changed it; "" when none did.
+    last request that changed it; "" when none did. `trial_card`: identifies the card of a trial
+    that we began, over all customers; "" for any other subscription.
     """
 
     provider_id: str
@@ -93,6 +94,7 @@ class ProviderSubscription:
     is_collecting: bool
     ended_at: datetime | None
     request_key: str
+    trial_card: str = ""
 
 
 class ReversalKind(StrEnum):
@@ -289,6 +291,8 @@ class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
     NotAtProviderError; what writes raises ProviderNotAdoptedError too."""
 
+    computes_tax: bool  # whether it adds a tax to the prices
+
     async def close(self) -> None:
         """Close its connections; no call may follow."""
         ...
@@ -336,6 +340,12 @@ class PaymentProvider(Protocol):
         payment_method_id: str,
         key: str,
     ) -> str: ...
+
+    async def preview_purchase(
+        self, *, customer_id: str, prices: OfferPrices, is_subscription: bool
+    ) -> ProviderPreview:
+        """What buying with the method on file would charge today, with its tax."""
+        ...
 
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange

@@ -72,6 +72,11 @@ from billing_app.billing.subscriptions.provider_requests import (
     prices_json,
 )
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
+from billing_app.billing.subscriptions.refused_trials import (
+    CardTrialUsedError,
+    RefusedTrials,
+    newest_refused,
+)
 from billing_app.billing.subscriptions.views import (
     SUBSCRIPTION,
     Begun,
@@ -100,13 +105,20 @@ class Subscriptions:
         grace_days: int,
         bridge_hours: int,
         record_failure: RecordFailure,
+        one_trial: bool = True,
     ) -> None:
         self._database = database
         self._provider = provider
         self.syncing = CustomerSync(
-            database, provider, grace_days=grace_days, bridge_hours=bridge_hours
+            database,
+            provider,
+            grace_days=grace_days,
+            bridge_hours=bridge_hours,
+            one_trial=one_trial,
         )
         self.provider_requests = ProviderRequests(database, provider, self.syncing, record_failure)
+        self._refused_trials = RefusedTrials(database, self.provider_requests)
+        self.syncing.cancel_refused = self._refused_trials.cancel
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
         self.packs = Packs(database, provider, self.provider_requests)
@@ -135,8 +147,8 @@ class Subscriptions:
         repeated call returns the open checkout of the same offer, or resumes an interrupted
         subscription. The provider is asked first what the customer has: nobody pays twice.
         Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
-        FreePeriodUsedError, ProviderRequestPendingError, PaymentDeclinedError and what the
-        provider raises.
+        FreePeriodUsedError, CardTrialUsedError, ProviderRequestPendingError, PaymentDeclinedError
+        and what the provider raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
@@ -147,7 +159,7 @@ class Subscriptions:
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = RequestTarget(Operation.SUBSCRIBE, str(offer.version_id))
         if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):
-            return Begun(await self.read(actor, account_id), None)
+            return await self._begun(account, customer_id, now)
         if offer.is_subscription:
             await self._refuse_second(account.id, customer_id, now)
         price = await ensure_price(self._database, self._provider, offer, now)
@@ -169,12 +181,21 @@ class Subscriptions:
         if direct and method is not None:
             try:
                 await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
-                return Begun(await self.read(actor, account_id), None)
+                return await self._begun(account, customer_id, now)
             except PaymentDeclinedError as error:
                 if error.extensions["decline_reason"] not in CONFIRM_CODES:
                     raise
         urls = Urls(success_url, cancel_url)
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
+
+    async def _begun(self, account: Account, customer_id: str, now: datetime) -> Begun:
+        """The subscription, unless it is a trial that is not given: raises CardTrialUsedError."""
+        await self._refused_trials.cancel(customer_id, now)
+        async with self._database.reading() as session:
+            if await newest_refused(session, account.id):
+                raise CardTrialUsedError
+            row = await live_subscription(session, account.id)
+            return Begun(await subscription_view(session, row) if row else None, None)
 
     async def preview(
         self,

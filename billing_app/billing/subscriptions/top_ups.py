@@ -35,10 +35,12 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
 )
 from billing_app.billing.subscriptions.provider_errors import (
+    BillingAddressMissingError,
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_previews import charge_of
 from billing_app.billing.subscriptions.purchase_rules import require_same_currency
 from billing_app.billing.subscriptions.top_up_need import (
     PAGE_ACCOUNTS,
@@ -53,6 +55,7 @@ from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequ
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
 NO_CARD: Final = "There is no card on file."
+NO_ADDRESS: Final = "The tax depends on your billing address, which is missing."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
 NOT_CONFIRMED: Final = "You did not confirm the last purchase, so nothing was charged."
@@ -225,13 +228,17 @@ class TopUps:
             return await self._stop(account_id, NO_CARD, now)
         price = await ensure_price(self._database, self._provider, offer, now)
         await self._apply_purchases(account_id, customer.customer_id, now)
+        try:
+            charge = await charge_of(self._provider, customer.customer_id, offer, price)
+        except BillingAddressMissingError:
+            return await self._stop(account_id, NO_ADDRESS, now)
         parameters: dict[str, Any] = {
             "customer_id": customer.customer_id,
             "price_id": price.price_id,
             "payment_method_id": method.provider_id,
-            "amount_minor": offer.price.minor,
+            "amount_minor": charge.minor,
         }
-        row = await self._intend(account_id, offer.price, parameters, now)
+        row = await self._intend(account_id, charge, parameters, now)
         return row is not None and await self._carry_out(row, now)
 
     async def _apply_purchases(self, account_id: int, customer_id: str, now: datetime) -> None:

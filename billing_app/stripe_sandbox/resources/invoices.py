@@ -4,7 +4,14 @@ from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import cut_page, page, route
 from billing_app.stripe_sandbox.render import deleted
-from billing_app.stripe_sandbox.resources import cards, collection, coupons, invoicing, settlement
+from billing_app.stripe_sandbox.resources import (
+    cards,
+    collection,
+    coupons,
+    invoicing,
+    settlement,
+    taxes,
+)
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.payment_intents import declined_error
@@ -28,6 +35,9 @@ def create(world: World, params: Json) -> Json:
         auto_advance=params.get("auto_advance", False),
         metadata=merged_metadata({}, params.get("metadata")),
     )
+    if "automatic_tax" in params:
+        enabled = params["automatic_tax"]["enabled"]
+        invoice["automatic_tax"] = taxes.of_document(enabled=enabled)
     apply_fields(
         invoice,
         params,
@@ -77,6 +87,10 @@ def list_lines(world: World, params: Json, identifier: str) -> Json:
 def update(world: World, params: Json, identifier: str) -> Json:
     world.store.get(identifier, "invoice")
     invoice = world.store.edit(identifier)
+    if "automatic_tax" in params and invoice["status"] == "draft":
+        enabled = params["automatic_tax"]["enabled"]
+        invoice["automatic_tax"] = taxes.of_document(enabled=enabled)
+        invoicing.total_up(world, invoice, world.now(invoice))
     apply_fields(
         invoice,
         params,

@@ -11,6 +11,7 @@ from billing_app.stripe_sandbox.resources import (
     invoicing,
     settlement,
     subscription_states,
+    taxes,
 )
 from billing_app.stripe_sandbox.resources.common import merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
@@ -39,8 +40,6 @@ def refuse_unsupported(params: Json) -> None:
     for name in _UNSUPPORTED:
         if params.get(name):
             raise invalid(f"The sandbox does not support {name}.", param=name)
-    if (params.get("automatic_tax") or {}).get("enabled"):
-        raise invalid("The sandbox does not compute taxes.", param="automatic_tax[enabled]")
 
 
 def create(world: World, params: Json) -> Json:
@@ -49,6 +48,7 @@ def create(world: World, params: Json) -> Json:
     customer = live_customer(world, params["customer"])
     now = world.now(customer)
     subscription = _draft(world, customer, params, now)
+    taxes.require_location(world, subscription)
     _start_trial(world, subscription, params, now)
     _place_items(world, subscription, params, now)
     subscription["discounts"] = coupons.redeem(
@@ -68,6 +68,7 @@ def _draft(world: World, customer: Json, params: Json, now: int) -> Json:
     subscription = world.create(
         "subscription",
         id=identifier,
+        automatic_tax=taxes.setting(params, taxes.OFF),
         billing_cycle_anchor=now,
         billing_mode=_billing_mode(params.get("billing_mode"), now),
         cancellation_details=details,
