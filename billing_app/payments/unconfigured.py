@@ -19,7 +19,7 @@ class NoProvider:
         raise PaymentProviderUnavailableError(PROBLEM)
 
     account = require_writable = _refuse
-    ensure_price = create_customer = payment_method = create_checkout = _refuse
+    ensure_price = activate = create_customer = payment_method = create_checkout = _refuse
     expire_checkout = create_subscription = preview_change = change_now = _refuse
     change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
     portal_url = checkout = customer_snapshot = report_usage = _refuse

@@ -18,6 +18,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "Stripe rejected the request",
         "Nothing was charged. If this keeps happening, contact support.",
     ),
+    "offer_unavailable": (
+        "This offer can't be bought at the moment",
+        "Nothing was charged. Our staff can see it; try again later, or choose another offer.",
+    ),
     "provider_key_conflict": (
         "Stripe rejected the request",
         "This request was not carried out. If this keeps happening, contact support.",

@@ -299,6 +299,10 @@ class PaymentProvider(Protocol):
 
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...
 
+    async def activate(self, prices: OfferPrices, *, dry_run: bool = False) -> list[str]:
+        """Put archived prices and their products on sale again; returns the ids of those."""
+        ...
+
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str: ...

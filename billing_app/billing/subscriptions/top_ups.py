@@ -35,6 +35,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
 )
 from billing_app.billing.subscriptions.provider_errors import (
+    OfferUnavailableError,
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
@@ -223,7 +224,10 @@ class TopUps:
         method = await card_on_file(self._provider, customer, live)
         if customer is None or method is None:
             return await self._stop(account_id, NO_CARD, now)
-        price = await ensure_price(self._database, self._provider, offer, now)
+        try:
+            price = await ensure_price(self._database, self._provider, offer, now)
+        except OfferUnavailableError:
+            return await self._stop(account_id, NOT_SOLD, now)
         await self._apply_purchases(account_id, customer.customer_id, now)
         parameters: dict[str, Any] = {
             "customer_id": customer.customer_id,
