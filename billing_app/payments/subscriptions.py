@@ -15,12 +15,14 @@ from billing_app.billing.subscriptions.provider import (
     SubscriptionChange,
 )
 from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate
-from billing_app.payments.calls import StripeCalls, complete, options, reference, send
+from billing_app.payments.calls import complete, options, reference, send
+from billing_app.payments.cards import Cards
 
 SCHEDULED: Final = (
     "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
@@ -28,7 +30,7 @@ SCHEDULED: Final = (
 )
 
 
-class Subscriptions(StripeCalls):
+class Subscriptions(Cards):
     async def create_subscription(
         self,
         *,
@@ -38,7 +40,8 @@ class Subscriptions(StripeCalls):
         payment_method_id: str,
         key: str,
     ) -> str:
-        """Charge the payment method on file. A decline makes no subscription."""
+        """Charge the payment method on file. A decline makes no subscription. Raises
+        PaymentMethodMissingError when it is gone."""
         body: dict[str, Any] = {
             "customer": customer_id,
             "items": [
@@ -50,14 +53,18 @@ class Subscriptions(StripeCalls):
         }
         if trial_days:
             body["trial_period_days"] = trial_days
-        made = await send(
-            lambda: self.client.v1.subscriptions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
-        )
+        create = self.client.v1.subscriptions.create_async
+        try:
+            made = await send(lambda: create(body, options(key)))  # pyright: ignore[reportArgumentType]
+        except NotAtProviderError:
+            await self.require_card(payment_method_id)
+            raise
         return made.id
 
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange
     ) -> ProviderPreview:
+        """Raises ChangeLosesValueError, PaymentMethodMissingError when nothing can be charged."""
         subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
@@ -73,6 +80,8 @@ class Subscriptions(StripeCalls):
         preview = await send(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
         if preview.total < 0:
             raise ChangeLosesValueError
+        if preview.amount_due > 0:
+            await self.require_charge(subscription)
         return translate.provider_preview(preview)
 
     async def change_now(
@@ -87,6 +96,8 @@ class Subscriptions(StripeCalls):
         (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
         subscription = await self._retrieve(subscription_id)
+        if not await self.can_charge(subscription):
+            await self.preview_change(subscription_id, change)
         body: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
             "billing_cycle_anchor": {"type": "now"},
@@ -104,12 +115,19 @@ class Subscriptions(StripeCalls):
                 await self.preview_change(subscription_id, change)
             coupon = {"coupon": await self._coupon(change.credit, key=key)}
             body["discounts"] = [*standing, coupon]
-        given_up = await self._release_schedule(subscription_id, key=key)
+        await self._change(subscription, body, key=key)
+
+    async def _change(self, subscription: Any, body: dict[str, Any], *, key: str) -> None:
+        """What was scheduled for the end of the period is given up, unless the change fails."""
+        given_up = await self._release_schedule(subscription.id, key=key)
         try:
-            await self._update(subscription_id, body, key=key)
-        except PaymentDeclinedError as error:
+            await self._update(subscription.id, body, key=key)
+        except (PaymentDeclinedError, NotAtProviderError) as error:
             if given_up is not None:
-                await self._schedule(subscription_id, given_up, key=f"{key}:again")
+                await self._schedule(subscription.id, given_up, key=f"{key}:again")
+            if isinstance(error, NotAtProviderError):
+                await self.require_charge(await self._retrieve(subscription.id))
+                raise
             if not declines.asks_to_confirm(error):
                 raise
             if given_up is not None:

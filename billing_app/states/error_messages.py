@@ -7,11 +7,15 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
-from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
+from billing_app.billing.subscriptions.errors import (
+    PaymentActionRequiredError,
+    PaymentMethodMissingError,
+)
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
 TO_PORTAL: Final = "Update card"
+ADD_CARD: Final = "Add a card"
 FAILED: Final = "Something went wrong"
 MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "payment_provider_failed": (
@@ -61,10 +65,6 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "The amounts have changed since you opened this",
         "Nothing was charged. Open the preview again to see the new amounts.",
     ),
-    "payment_method_missing": (
-        "There is no card on file",
-        "Add a card in Stripe first, then turn this on.",
-    ),
     "offer_unknown": ("This plan is no longer available", "Choose another one."),
     "forbidden": ("You don't have permission to do this", "Ask an owner or billing admin."),
     "account_not_found": ("You don't have access to this account", "Choose one of your accounts."),
@@ -79,6 +79,9 @@ def problem(error: BillingError, *, charges: bool) -> Message:
     if error.code == "payment_declined":
         text = f"{error.detail} Nothing was charged."
         return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
+    if isinstance(error, PaymentMethodMissingError):
+        text = f"{error.detail} Nothing was charged."
+        return Message("bad", error.title, text, url_label=ADD_CARD)
     if isinstance(error, PaymentActionRequiredError):
         return _confirm(error)
     if error.code == "payment_provider_unavailable":

@@ -311,6 +311,10 @@ class PaymentProvider(Protocol):
         self, customer_id: str, subscription_id: str | None = None
     ) -> ProviderPaymentMethod | None: ...
 
+    async def require_card(self, payment_method_id: str) -> None:
+        """Raises PaymentMethodMissingError when it is no longer on file."""
+        ...
+
     async def create_checkout(
         self,
         *,

@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
+from billing_app.billing.errors import BillingError, InvalidInputError
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
 from billing_app.billing.subscriptions import provider_requests
@@ -28,7 +28,10 @@ from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import (
     card_on_file,
 )
-from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
+from billing_app.billing.subscriptions.errors import (
+    PaymentActionRequiredError,
+    PaymentMethodMissingError,
+)
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.provider import (
@@ -67,11 +70,6 @@ FROM unnest(CAST(:accounts AS bigint[])) AS account_id
 """)  # noqa: S608
 
 log = structlog.get_logger(__name__)
-
-
-class PaymentMethodMissingError(ConflictError):
-    code = "payment_method_missing"
-    title = "There is no card on file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +276,8 @@ class TopUps:
         except BillingError as error:
             await self._void(row, now)
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
-            return await self._stop(row.account_id, REFUSED, now)
+            is_gone = isinstance(error, PaymentMethodMissingError)
+            return await self._stop(row.account_id, error.detail if is_gone else REFUSED, now)
         await self._syncing.customer(row.parameters["customer_id"], now)
         await self._finish(row, ProviderRequestState.DONE, now)
         return True

@@ -8,6 +8,7 @@ from billing_app.stripe_sandbox.resources import cards, collection, coupons, inv
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.payment_intents import declined_error
+from billing_app.stripe_sandbox.resources.payment_methods import require_attached
 from billing_app.stripe_sandbox.world import World
 
 
@@ -16,6 +17,8 @@ def create(world: World, params: Json) -> Json:
     if "customer" not in params:
         raise missing_param("customer")
     customer = live_customer(world, params["customer"])
+    if params.get("default_payment_method"):
+        require_attached(world, params["default_payment_method"], customer)
     now = world.now(customer)
     subscription = world.store.find(params.get("subscription"))
     invoice = invoicing.new_invoice(

@@ -72,6 +72,19 @@ def method_for(world: World, identifier: str, param: str = "payment_method") -> 
     return world.store.edit(identifier)
 
 
+def require_attached(world: World, identifier: str, customer: Json) -> None:
+    """A default must belong to the customer
+    (docs.stripe.com/api/invoices/create#create_invoice-default_payment_method)."""
+    method = world.store.get(identifier, "payment_method", param="default_payment_method")
+    if method["customer"] != customer["id"]:
+        raise invalid(
+            f"The customer does not have a payment method with the ID {identifier}. The payment "
+            "method must be attached to the customer.",
+            param="default_payment_method",
+            code="resource_missing",
+        )
+
+
 @route("POST", "/v1/payment_methods", "PaymentMethodCreateParams")
 def create(world: World, params: Json) -> Json:
     if params.get("type") != "card" or "card" not in params:
