@@ -104,7 +104,8 @@ def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
     differences: list[Difference] = []
-    given = entitlements(snapshot, grace_days=grace_days)
+    trusted = {row.provider_id for row in ours.invoices.values() if row.trusted_at is not None}
+    given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
     voidable = {each.provider_id for each in to_void(snapshot, versions)}
     for invoice, lines in sold_lines(snapshot.invoices, versions):
         entitlement = given[invoice.provider_id]

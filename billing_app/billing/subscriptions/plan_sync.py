@@ -3,6 +3,7 @@
 The caller holds the account's lock and owns the transaction. Repeated, it changes nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -59,8 +60,10 @@ class PlanSync:
     def bridges(self) -> Bridges:
         return Bridges(self.session, self.account_id, self.plans, self.now)
 
-    async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
-        given = entitlements(snapshot, grace_days=grace_days)
+    async def apply(
+        self, snapshot: ProviderSnapshot, *, grace_days: int, trusted: Collection[str] = ()
+    ) -> None:
+        given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
         sold = self.sold = sold_lines(snapshot.invoices, self.versions)
         ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
         for invoice, lines in sold:

@@ -15,6 +15,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.enums import InvoiceStatus
 
+FIRST: Final = "subscription_create"
 RENEWAL: Final = "subscription_cycle"
 CHANGE: Final = "subscription_update"
 
