@@ -146,6 +146,8 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
     invoice = world.store.get(identifier)
     if declined:
         raise declined_error(world, declined, invoice["_intent"])
+    if world.store.get(invoice["_intent"])["status"] == "processing":
+        return invoice
     if invoice["status"] != "paid":
         needs = cards.Decline(
             "invoice_payment_intent_requires_action",
@@ -159,6 +161,11 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
 @route("POST", "/v1/invoices/{invoice}/void")
 def void_call(world: World, params: Json, identifier: str) -> Json:
     invoice = _open_invoice(world, identifier, "void")
+    intent = world.store.find(invoice.get("_intent"))
+    if intent is not None and intent["status"] == "processing":
+        raise wrong_state(
+            "You can't void this invoice while its payment is processing.", "invoice_not_editable"
+        )
     return settlement.void(world, identifier, world.now(invoice))
 
 
