@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.processes import run_command
 from tests.stripe_sandbox.running import KEY
 
 Pair = tuple[AppProcesses, AppProcesses]
+CURRENT: Final = "SELECT name FROM plans WHERE ended_at IS NULL AND source = 'subscription'"
 
 
 @pytest.fixture
@@ -27,6 +28,8 @@ async def pair(harness: BillingHarness, server_url: str) -> AsyncIterator[Pair]:
     await publish_offer(database, OPERATOR, code="soft", terms=SOFT, now=harness.now)
     await harness.subscribed("soft")
     harness.use_card("pm_card_visa")
+    for offer in ("growth", "scale"):  # their prices are older than the dump
+        await harness.preview(offer)
     copy = await copies.of(harness, copies.restored(harness.url))
     original, beside = AppProcesses(harness), AppProcesses(copy)
     try:
@@ -73,17 +76,18 @@ async def test_copy_writes_nothing_until_it_is_adopted(harness: BillingHarness, 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda each: change(each, "growth"), pair))
     assert [each.status_code for each in answers] == [200, 503]
-    charged = 1_000 + 7_900 + SOFT_COST
+    assert SOFT.overage is not None
+    charged = 1_000 + 7_900 + SOFT.overage.cost_minor(500)
     assert harness.charged_minor() == charged
-    original.wait_for("SELECT name FROM plans WHERE ended_at IS NULL", "Growth")
+    original.wait_for(CURRENT, "Growth")
 
     adopted = command(copy, "adopt")
     assert adopted.returncode == 0, adopted.stderr
     command(copy, "reconcile")
-    assert copy.harness.rows("SELECT name FROM plans WHERE ended_at IS NULL") == [("Growth",)]
+    assert copy.harness.rows(CURRENT) == [("Growth",)]
     assert harness.charged_minor() == charged
     answer = change(copy, "scale")
     assert answer.status_code == 200, answer.text
     assert harness.charged_minor() == charged + 29_900 - 7_900
-    original.wait_for("SELECT name FROM plans WHERE ended_at IS NULL", "Scale")
+    original.wait_for(CURRENT, "Scale")
     assert len(harness.subscriptions("active")) == 1
