@@ -5,10 +5,12 @@ import re
 from typing import Annotated, Any, Final
 
 import msgspec
+import msgspec.structs
 from msgspec import Meta
 
 from billing_app.api.problems import MalformedJsonError
 from billing_app.api.routing import no_constant
+from billing_app.api.unknown_members import unknown_member
 from billing_app.billing.errors import (
     BillingError,
     IdempotencyKeyRequiredError,
@@ -38,6 +40,9 @@ SAYS_NOTHING: Final = "must not be blank or contain control characters"
 HALF_CHARACTER: Final = "The text contains an unpaired surrogate (half of a character)."
 _is_printable: Final = re.compile(_PRINTABLE).match
 _missing_field: Final = re.compile(r"Object missing required field `(\w+)`").fullmatch
+_unknown_field: Final = re.compile(
+    r"Object contains unknown field `(.*?)`(?: - at `\$.*)?", re.DOTALL
+).fullmatch
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE)]
 Label = Annotated[str, Meta(max_length=255, pattern=_PRINTABLE)]
@@ -52,7 +57,7 @@ HoldTime = Annotated[
 ]
 
 
-class CheckExecutions(msgspec.Struct, gc=False):
+class CheckExecutions(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     organization_id: Identifier
     user_id: UserId = None
     executions: Executions = 1
@@ -61,28 +66,28 @@ class CheckExecutions(msgspec.Struct, gc=False):
     hold_seconds: HoldTime = None
 
 
-class CheckItem(CheckExecutions, gc=False):
+class CheckItem(CheckExecutions, gc=False, forbid_unknown_fields=True):
     # check_key enforces the bounds: mode check ignores the key.
     idempotency_key: (
         Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_KEY_LENGTH})] | None
     ) = None
 
 
-class CheckBatch(msgspec.Struct, gc=False):
+class CheckBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     items: Annotated[list[CheckItem], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
-class UncheckedBatch(msgspec.Struct, gc=False):
+class UncheckedBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A batch with an invalid item: each item is then validated on its own."""
 
     items: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
-class CommitReservation(msgspec.Struct, gc=False):
+class CommitReservation(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     executions: Executions | None = None
 
 
-class RefundExecutions(msgspec.Struct, gc=False):
+class RefundExecutions(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_NOT_BLANK)]
     executions: Executions | None = None
 
@@ -139,7 +144,7 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> A
     try:
         if isinstance(body, bytes) and not body.isascii():
             body.decode()
-        return decoder.decode(body)
+        return _decode_known(decoder, body)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except msgspec.DecodeError as error:
@@ -152,13 +157,30 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> A
         raise MalformedJsonError("The body is nested too deeply.") from None
 
 
+def _decode_known(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:
+    """Raises what `decoder` raises, and InvalidInputError for an unknown member of a body that is
+    JSON throughout."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        unknown = _unknown_field(str(error))
+        if unknown is None:
+            raise
+        msgspec.json.decode(body)
+        raise unknown_member(unknown[1], _members_of(decoder)) from None
+
+
+def _members_of(decoder: "msgspec.json.Decoder[Any]") -> list[str]:
+    return [field.name for field in msgspec.structs.fields(decoder.type)]
+
+
 def decode_each(body: bytes) -> UncheckedBatch:
     """Read a batch with an invalid item. Raises MalformedJsonError, InvalidInputError."""
     try:
         return decode(UNCHECKED_BATCH, body)
     except InvalidInputError:
         parsed = _parsed(body)
-        items = parsed.get("items") if isinstance(parsed, dict) else None
+        items = parsed["items"] if isinstance(parsed, dict) and set(parsed) == {"items"} else None
         if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
             raise
         return UncheckedBatch([msgspec.Raw(json.dumps(item).encode()) for item in items])

@@ -25,6 +25,7 @@ from billing_app.api.problems import (
     retry_after_seconds,
     status_of,
 )
+from billing_app.api.unknown_members import unknown_member
 from billing_app.billing.errors import BillingError, CannotDecideError, InvalidInputError
 from billing_app.composition import get_services
 from billing_app.routes import UPGRADE
@@ -65,7 +66,12 @@ async def _billing_error(_: Request, error: BillingError) -> Response:
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
+    errors = error.errors()
+    unknown = [each for each in errors if each["type"] == "extra_forbidden"]
+    if unknown:
+        name = str(unknown[0]["loc"][-1])
+        return problem_response(unknown_member(name, _members_of(request)))
+    first = errors[0]
     if first["type"] == "json_invalid":
         return problem_response(
             MalformedJsonError(f"The body is not valid JSON: {first['ctx']['error']}")
@@ -75,6 +81,13 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     field = str(first["loc"][-1])
     reason = HAS_CONTROL if _is_about_control(first) else first["msg"]
     return problem_response(InvalidInputError(f"{field}: {reason}", field=field))
+
+
+def _members_of(request: Request) -> list[str]:
+    """What the body of the route knows."""
+    params = request.scope["route"].dependant.body_params
+    models = [param.field_info.annotation for param in params]
+    return [name for model in models for name in getattr(model, "model_fields", {})]
 
 
 def _is_about_control(error: dict[str, Any]) -> bool:

@@ -9,9 +9,10 @@ MAX_INTEGER: Final = 2**63 - 1
 
 
 class JsonBody(BaseModel):
-    """Strict types, and only what PostgreSQL can store: no NUL, no number over 64 bits."""
+    """Strict types, known members, and only what PostgreSQL can store: no NUL, no number over 64
+    bits."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,53 +1,48 @@
-"""Turns the current plan and its pace into what the pages show."""
+"""Turns what an account has and its pace into what the pages show."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
-from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.subscriptions.account_summary import (
+    LOW_PERCENT,
+    AccountSummary,
+    NextSource,
+    Shortage,
+)
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource
 from billing_app.states import formatting
 from billing_app.states.spending_limit_views import beyond_plan
 from billing_app.states.views import BalanceView, Message, PlanDetails, PlanRow
 
-WARNING_PERCENT = 80
 # The action of a warning that the next period may end.
 NEXT_PERIOD = "next_period"
 
 
-def balance_view(
-    current: CurrentPlan,
-    pace: Pace,
-    now: datetime,
-    *,
-    subscription: SubscriptionView | None = None,
-    start_label: str = "",
-) -> BalanceView:
-    """What is left, how long it lasts, and a warning when little is left. `start_label`: of the
-    button that begins the next period now; "" while it may not."""
-    plan = current.plan
+def balance_view(summary: AccountSummary, pace: Pace) -> BalanceView:
+    """What is left, how long it lasts, and a warning when little is left."""
+    current, plan = summary.current, summary.current.plan
     if plan is None:
         return BalanceView()
     total = current.executions_total
-    taken = current.executions_used + current.executions_held
-    warning = warning_of(current, pace, now, subscription=subscription, start_label=start_label)
+    warning = warning_of(summary, pace)
     return BalanceView(
         has_plan=True,
         plan_name=plan.name,
         plan_type=formatting.PLAN_TYPES[plan.type],
         remaining=formatting.number(current.executions_remaining),
-        of_total=_of_total(current, now),
-        pace=_pace(current, pace),
+        of_total=_of_total(summary),
+        pace=_pace(summary, pace),
         runs_out=_runs_out(current, pace),
-        period=_period(current, now, subscription),
+        period=_period(summary),
         used=f"{formatting.number(current.executions_used)} used",
         held=f"{formatting.number(current.executions_held)} reserved"
         if current.executions_held
         else "",
         left_percent=percent_of(current.executions_remaining, total),
         held_percent=percent_of(current.executions_held, total),
-        tone=_tone(taken, total, remaining=current.executions_remaining),
+        tone=_tone(summary),
         warning_tone=warning.tone,
         warning_title=warning.title,
         warning_text=warning.text,
@@ -56,32 +51,34 @@ def balance_view(
     )
 
 
-def warning_of(
-    current: CurrentPlan,
-    pace: Pace,
-    now: datetime,
-    *,
-    subscription: SubscriptionView | None = None,
-    start_label: str = "",
-) -> Message:
+def warning_of(summary: AccountSummary, pace: Pace) -> Message:
     """A warning when few executions or none are left; empty while there are enough."""
-    if current.plan is None:
+    current = summary.current
+    if current.plan is None or not summary.is_low:
         return Message()
-    taken = current.executions_used + current.executions_held
-    tone = _tone(taken, current.executions_total, remaining=current.executions_remaining)
-    if tone == "spent":
-        told = _refusal(current, now, subscription)
-        if told.title:
-            told = replace(told, text=f"{told.text}{_owed(current)}")
-        starts = start_label != "" and told.title != "" and not told.action
-        return replace(told, action=NEXT_PERIOD, url_label=start_label) if starts else told
-    if tone == "warning":
+    if current.executions_remaining > 0:
         percent = current.executions_remaining * 100 // current.executions_total
         share = f"Only {percent}%" if percent else "Less than 1%"
         lasts = formatting.days_left(pace)
         text = f"They will last {lasts}." if lasts else "None were used in the last 7 days."
         return Message("warning", f"{share} of your executions are left", text)
-    return Message()
+    told = _refusal(summary)
+    if not told.title:
+        return told
+    told = replace(told, text=f"{told.text}{_owed(current)}")
+    if told.action or not summary.may_start_next_period:
+        return told
+    return replace(told, action=NEXT_PERIOD, url_label=start_label(summary))
+
+
+def start_label(summary: AccountSummary) -> str:
+    """Of the button that begins the next period now; "" while it may not."""
+    subscription = summary.subscription
+    if subscription is None or not summary.may_start_next_period:
+        return ""
+    if subscription.next_offer is not None:
+        return f"Start {subscription.next_offer.name} now"
+    return "Start paying now" if summary.is_trial else "Start the next period now"
 
 
 def _owed(current: CurrentPlan) -> str:
@@ -99,27 +96,19 @@ def _is_bridge(plan: PlanView) -> bool:
     return plan.source is PlanSource.BRIDGE and plan.ended_at is None
 
 
-def _of_total(current: CurrentPlan, now: datetime) -> str:
+def _of_total(summary: AccountSummary) -> str:
     """The total of all plans that can be used now, which may be more than the one named."""
-    text = f"of {formatting.counted(current.executions_total, 'execution')} left"
-    others = [plan for plan in current.upcoming if _is_usable(plan, now)]
-    return f"{text} in {len(others) + 1} plans" if others else text
+    text = f"of {formatting.counted(summary.current.executions_total, 'execution')} left"
+    count = summary.usable_count
+    return f"{text} in {count} plans" if count > 1 else text
 
 
-def _is_usable(plan: PlanView, now: datetime) -> bool:
-    is_in_period = plan.starts_at <= now and (plan.ends_at is None or plan.ends_at > now)
-    return is_in_period and not plan.is_suspended and plan.paused_at is None
-
-
-def plan_details(
-    current: CurrentPlan, now: datetime, *, subscription: SubscriptionView | None = None
-) -> PlanDetails:
+def plan_details(summary: AccountSummary) -> PlanDetails:
     """Details of the current plan, or of the last one if there is none."""
-    plan = current.plan
+    plan, now = summary.current.plan, summary.at
     if plan is None:
         return PlanDetails()
-    renews = _renews(subscription, plan.ends_at)
-    has_ended = plan.state is PlanState.ENDED and not (renews and _is_used_up(plan, now))
+    renews, has_ended = summary.renews, summary.has_ended
     end = plan.ended_at if has_ended else plan.ends_at
     has_bar = plan.ends_at is not None and not has_ended
     return PlanDetails(
@@ -130,7 +119,7 @@ def plan_details(
         left=_left(plan),
         left_percent=percent_of(plan.remaining, plan.executions),
         held_percent=percent_of(plan.held, plan.executions),
-        tone=_tone(plan.used + plan.held, plan.executions, remaining=plan.remaining),
+        tone=_plan_tone(plan),
         started_label="Started" if has_ended else "In use since",
         started=formatting.day(plan.began_at or plan.starts_at),
         ends_label="Available until"
@@ -175,18 +164,25 @@ def plan_row(plan: PlanView) -> PlanRow:
     )
 
 
-def _tone(taken: int, total: int, *, remaining: int) -> str:
-    if remaining <= 0:
+def _tone(summary: AccountSummary) -> str:
+    if summary.current.executions_remaining <= 0:
         return "spent"
-    return "warning" if taken * 100 >= total * WARNING_PERCENT else ""
+    return "warning" if summary.is_low else ""
 
 
-def _refusal(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> Message:
+def _plan_tone(plan: PlanView) -> str:
+    if plan.remaining <= 0:
+        return "spent"
+    return "warning" if (plan.used + plan.held) * 100 >= plan.executions * LOW_PERCENT else ""
+
+
+def _refusal(summary: AccountSummary) -> Message:
     """Why nothing can be used; empty while stopped, which the banner on every page explains."""
-    if _is_stopped(current):
+    current, shortage = summary.current, summary.shortage
+    if shortage is Shortage.STOPPED:
         return Message()
-    is_held = current.executions_held > 0 and current.executions_used < current.executions_total
-    until = _next_plan(current, now, subscription)
+    is_held = shortage is Shortage.RESERVED
+    until = _next_plan(summary)
     if current.overage is not None and (current.overage.executions_limit or not is_held):
         return beyond_plan(current.overage, until, has_held=is_held)
     if is_held:
@@ -194,47 +190,22 @@ def _refusal(current: CurrentPlan, now: datetime, subscription: SubscriptionView
         until = "running executions finish and release what they did not use"
         return Message("bad", title, f"New executions are refused until {until}.")
     title = "All executions are used"
-    plan = current.plan
-    if plan is not None and plan.ended_because not in (None, EndReason.DEPLETED):
-        title = f"{plan.name} has ended"
+    if shortage is Shortage.ENDED and current.plan is not None:
+        title = f"{current.plan.name} has ended"
     return Message("bad", title, f"New executions are refused until {until}.")
 
 
-def _is_used_up(plan: PlanView, now: datetime) -> bool:
-    """Whether its period goes on after its last execution."""
-    is_over = plan.ends_at is None or plan.ends_at <= now
-    return plan.ended_because is EndReason.DEPLETED and not is_over
-
-
-def _next_plan(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
-    upcoming = [
-        (plan.starts_at, f"{plan.name} starts") for plan in current.upcoming if plan.starts_at > now
-    ]
-    if subscription is not None and _renews(subscription, subscription.period_end):
-        next_offer = subscription.next_offer
-        renewal = f"{next_offer.name} starts" if next_offer else f"{subscription.offer.name} renews"
-        upcoming.append((subscription.period_end, renewal))
-    if not upcoming:
+def _next_plan(summary: AccountSummary) -> str:
+    coming = summary.next_executions
+    if coming is None:
         return "another plan starts"
-    at, change = min(upcoming)
-    return f"{change} on {formatting.day(at)}"
+    verb = "renews" if coming.source is NextSource.RENEWAL else "starts"
+    return f"{coming.name} {verb} on {formatting.day(coming.at)}"
 
 
-def _renews(subscription: SubscriptionView | None, end: datetime | None) -> bool:
-    """Whether the paid period that ends here renews automatically."""
-    if subscription is None or subscription.period_end != end:
-        return False
-    return not subscription.cancel_at_period_end and subscription.past_due_since is None
-
-
-def _is_stopped(current: CurrentPlan) -> bool:
-    """Whether the plan has executions left that wait for a payment or for support."""
-    left_of_plan = current.plan.remaining if current.plan is not None else 0
-    return left_of_plan > 0 and not current.executions_remaining
-
-
-def _pace(current: CurrentPlan, pace: Pace) -> str:
-    if _is_stopped(current):
+def _pace(summary: AccountSummary, pace: Pace) -> str:
+    current = summary.current
+    if summary.shortage is Shortage.STOPPED:
         return "Not usable right now"
     if not current.executions_remaining:
         is_beyond = current.overage is not None and current.overage.executions_remaining > 0
@@ -251,12 +222,11 @@ def _runs_out(current: CurrentPlan, pace: Pace) -> str:
     return f"runs out on {formatting.short_day(pace.runs_out_on)}"
 
 
-def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView | None) -> str:
+def _period(summary: AccountSummary) -> str:
     """Of the current plan itself: other plans end when they end."""
-    plan = current.plan
+    plan, now, subscription = summary.current.plan, summary.at, summary.subscription
     end = plan.ends_at if plan else None
-    renews = _renews(subscription, end)
-    if plan and plan.ended_at is not None and not (renews and _is_used_up(plan, now)):
+    if plan and plan.ended_at is not None and summary.has_ended:
         return f"Ended {formatting.day(plan.ended_at)}"
     if plan is not None and _is_bridge(plan):
         return "Renewal being confirmed"
@@ -265,7 +235,7 @@ def _period(current: CurrentPlan, now: datetime, subscription: SubscriptionView 
     if end <= now:
         return f"Ended {formatting.day(end)}"
     verb = "Ends"
-    if subscription is not None and renews:
+    if subscription is not None and summary.renews:
         verb = "Changes" if subscription.next_offer else "Renews"
     return f"{verb} {formatting.day(end)}"
 

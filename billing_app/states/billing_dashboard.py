@@ -7,13 +7,12 @@ import reflex as rx
 from reflex.event import EventCallback
 
 from billing_app.billing.actors import PersonActor
-from billing_app.billing.plans import service as plans
-from billing_app.billing.subscriptions import next_periods
+from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import DailyRow, Days, GroupBy, Pace
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
-from billing_app.states import formatting, payments
+from billing_app.states import formatting
 from billing_app.states.balance import balance_view
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
@@ -43,26 +42,17 @@ class BillingDashboardState(LivePage, SessionState):
         return [OfferDialogState.dismiss_done]
 
     async def _read(self, actor: PersonActor, account: AccountChoice) -> None:
-        services, account_id = get_services(), account.account_id
-        database = services.database
+        database, account_id = get_services().database, account.account_id
         now = datetime.now(UTC)
         today = now.date()
         days = Days(today - timedelta(days=CHART_DAYS - 1), today)
-        current = await plans.read_current(database, actor, account_id, now)
-        subscription = await services.subscriptions.read(actor, account_id)
-        is_used_up = await next_periods.is_used_up(database, actor, account_id, now)
+        summary = await read_summary(database, actor, account_id, now)
         rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
         recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
         lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
-        pace = usage.pace_of(lately, remaining=current.executions_remaining, today=today)
+        pace = usage.pace_of(lately, remaining=summary.current.executions_remaining, today=today)
         self._show(
-            balance=balance_view(
-                current,
-                pace,
-                now,
-                subscription=subscription,
-                start_label=payments.start_label(subscription, is_used_up=is_used_up),
-            ),
+            balance=balance_view(summary, pace),
             events=event_rows(recent.items, self.events, actor),
         )
         self._show_numbers(rows, days, pace)

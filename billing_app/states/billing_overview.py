@@ -10,10 +10,9 @@ from billing_app import routes
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.offers import catalogue
 from billing_app.billing.plans import service as plans
-from billing_app.billing.subscriptions import next_periods
+from billing_app.billing.subscriptions.account_summary import AccountSummary, read_summary
 from billing_app.billing.subscriptions.checkouts import OPEN, CheckoutView
 from billing_app.billing.subscriptions.invoices import list_invoices
-from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import Days, GroupBy
 from billing_app.composition import get_services
@@ -136,26 +135,21 @@ class BillingOverviewState(LivePage, SessionState):
         if self._listed != account.account_id:
             self._listed, self._chosen_interval = account.account_id, ""
             self._cursors = self._invoice_cursors = ()
-        services, account_id = get_services(), account.account_id
-        current = await plans.read_current(services.database, actor, account_id, now)
-        subscription = await services.subscriptions.read(actor, account_id)
-        is_used_up = await next_periods.is_used_up(services.database, actor, account_id, now)
-        terms = payments.terms_of(subscription, current, is_used_up=is_used_up)
+        summary = await read_summary(get_services().database, actor, account.account_id, now)
+        current = summary.current
         today = now.date()
         days = Days(today - timedelta(days=usage.PACE_DAYS - 1), today)
         rows = await self._read_daily(actor, account, days, GroupBy.DAY)
         pace = usage.pace_of(rows, remaining=current.executions_remaining, today=today)
         self._show(
             has_plan=current.plan is not None,
-            plan_details=plan_details(current, now, subscription=subscription),
-            warning=warning_of(
-                current, pace, now, subscription=subscription, start_label=terms.start_label
-            ),
-            terms=terms,
-            queue=[plan_row(plan) for plan in payments.open_plans(current)],
+            plan_details=plan_details(summary),
+            warning=warning_of(summary, pace),
+            terms=payments.terms_of(summary),
+            queue=[plan_row(plan) for plan in summary.queue],
         )
         await self._read_history(actor, account, now)
-        await self._read_offers(actor, account, current=current, subscription=subscription, now=now)
+        await self._read_offers(actor, account, summary)
         await self._read_invoices(actor, account)
 
     async def _read_history(
@@ -177,28 +171,23 @@ class BillingOverviewState(LivePage, SessionState):
         )
 
     async def _read_offers(
-        self,
-        actor: PersonActor,
-        account: AccountChoice,
-        *,
-        current: plans.CurrentPlan,
-        subscription: SubscriptionView | None,
-        now: datetime,
+        self, actor: PersonActor, account: AccountChoice, summary: AccountSummary
     ) -> None:
         services, account_id = get_services(), account.account_id
+        subscription = summary.subscription
         offers = await catalogue.list_offers(services.database)
         checkout = await services.subscriptions.last_checkout(actor, account_id)
         purchase_state = payments.PurchaseState(subscription, checkout)
         self._has_open_checkout = checkout is not None and checkout.status in OPEN
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
-        top_up = await services.top_ups.read(actor, account_id, now)
+        top_up = await services.top_ups.read(actor, account_id, summary.at)
         packs = [offer for offer in offers if not offer.is_subscription]
         items = {offer: payments.offer_item(offer, purchase_state) for offer in offers}
         tops_up = top_up is not None and top_up.stopped_because is None
         self._show(
-            renewal_note=payments.renewal_note(subscription, current, tops_up=tops_up),
-            limit=spending_limit_views.limit_view(current.overage),
+            renewal_note=payments.renewal_note(summary, tops_up=tops_up),
+            limit=spending_limit_views.limit_view(summary.current.overage),
             top_up=spending_limit_views.top_up_item(top_up, packs),
             interval=interval,
             has_intervals=len(intervals) > 1,
@@ -206,18 +195,16 @@ class BillingOverviewState(LivePage, SessionState):
             packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
         )
-        self._show_checkout(checkout, current, now)
+        self._show_checkout(checkout, summary)
 
-    def _show_checkout(
-        self, checkout: CheckoutView | None, current: plans.CurrentPlan, now: datetime
-    ) -> None:
+    def _show_checkout(self, checkout: CheckoutView | None, summary: AccountSummary) -> None:
         """The wait for a confirmation counts from when they came back, over all reloads."""
         answer = self._checkout_answer()
-        returned = (checkout.created_at if checkout else now, now)
+        returned = (checkout.created_at if checkout else summary.at, summary.at)
         if self._returned is None or self._returned[0] != returned[0]:
             self._returned = returned if answer else None
         returned_at = (self._returned or returned)[1]
-        told = payments.checkout_notice(answer, checkout, current, now, returned_at=returned_at)
+        told = payments.checkout_notice(answer, checkout, summary, returned_at=returned_at)
         is_final = told.tone == "good" or answer == "left"
         self._show(checkout_message=told, forgets_checkout=told.title != "" and is_final)
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +16,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.offers import catalogue
 from billing_app.billing.offers.catalogue import OfferUnknownError, OfferView
 from billing_app.billing.plans import service as plans
-from billing_app.billing.plans.service import CurrentPlan
+from billing_app.billing.subscriptions.account_summary import AccountSummary, read_summary
 from billing_app.billing.subscriptions.errors import SubscriptionEndedError
 from billing_app.billing.subscriptions.invoices import read_payment_method
 from billing_app.billing.subscriptions.packs import PackOrder
@@ -207,9 +208,8 @@ class OfferDialogState(ActionMixin, SessionState):
     ) -> None:
         """A change at the end of the period is known here; a charge today needs a preview."""
         services = get_services()
-        current = await self._current(action)
-        plan = payments.period_plan(current, subscription)
-        dialog, choices = offer_dialogs.changing(subscription, offer, plan)
+        summary = await self._summary(action, subscription)
+        dialog, choices = offer_dialogs.changing(subscription, offer, summary.period_plan)
         await self._open(dialog, choices, offer_code=offer.code, subscription=subscription)
         if not offer_dialogs.may_change_now(subscription, offer):
             return
@@ -230,8 +230,8 @@ class OfferDialogState(ActionMixin, SessionState):
         subscription = await services.subscriptions.read(action.actor, action.account_id)
         if subscription is None:
             raise SubscriptionEndedError
-        current = await self._current(action)
-        plan = payments.period_plan(current, subscription)
+        summary = await self._summary(action, subscription)
+        current, plan = summary.current, summary.period_plan
         elsewhere = current.executions_remaining - (plan.remaining if plan else 0)
         owed_minor = current.overage.cost_minor if current.overage else 0
         dialog, choices = offer_dialogs.cancelling(
@@ -265,8 +265,8 @@ class OfferDialogState(ActionMixin, SessionState):
             card = pack_order.payment_method_id if pack_order else None
             begun = await self._begin(action, offer_code, through_checkout=False, agreed_card=card)
             if begun.subscription is not None:
-                current = await self._current(action)
-                await self._finish(offer_dialogs.subscribed(begun.subscription, current))
+                summary = await self._summary(action, begun.subscription)
+                await self._finish(offer_dialogs.subscribed(begun.subscription, summary))
             return begun
         assert subscription is not None
         subscriptions, at = get_services().subscriptions, When(when)
@@ -279,11 +279,11 @@ class OfferDialogState(ActionMixin, SessionState):
                 now=action.now,
                 agreed=preview if at is When.NOW else None,
             )
-            current = await self._current(action)
+            summary = await self._summary(action, after)
             if kind == NEXT_PERIOD and preview is not None:
-                done = offer_dialogs.next_period_started(after, preview, current)
+                done = offer_dialogs.next_period_started(after, preview, summary)
             else:
-                done = offer_dialogs.changed(after, preview, current)
+                done = offer_dialogs.changed(after, preview, summary)
             await self._finish(done)
         else:
             after = await subscriptions.cancel(
@@ -295,14 +295,18 @@ class OfferDialogState(ActionMixin, SessionState):
     async def _buy(self, action: Action, order: PackOrder) -> Begun:
         packs = get_services().subscriptions.packs
         await packs.buy(action.actor, action.account_id, order, action.now)
-        done = payments.bought(order.offer, await self._current(action))
+        done = payments.bought(order.offer, await self._summary(action))
         await self._finish(done)
         return Begun(None, None)
 
-    async def _current(self, action: Action) -> CurrentPlan:
-        """As of now: what was just bought may have begun after the button was pressed."""
+    async def _summary(
+        self, action: Action, subscription: SubscriptionView | None = None
+    ) -> AccountSummary:
+        """As of now: what was just bought may have begun after the button was pressed. Of
+        `subscription`, if it is given, as it was when it was read."""
         database, now = get_services().database, datetime.now(UTC)
-        return await plans.read_current(database, action.actor, action.account_id, now)
+        summary = await read_summary(database, action.actor, action.account_id, now)
+        return replace(summary, subscription=subscription or summary.subscription)
 
     async def _begin(
         self,

@@ -3,7 +3,8 @@
 from typing import Final
 
 from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.plans.service import CurrentPlan, PlanView, QueuePlace
+from billing_app.billing.plans.service import PlanView, QueuePlace
+from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import SubscriptionView
@@ -15,7 +16,6 @@ from billing_app.states.payments import (
     confirming,
     is_in_use,
     is_smaller,
-    period_plan,
     place_of,
 )
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog, Side
@@ -205,9 +205,9 @@ def cancelling(
     return dialog, [later, now]
 
 
-def subscribed(subscription: SubscriptionView, current: CurrentPlan) -> Message:
+def subscribed(subscription: SubscriptionView, summary: AccountSummary) -> Message:
     """Says that the plan is there once it is among those of the account."""
-    offer, plan = subscription.offer, period_plan(current, subscription)
+    offer, plan = subscription.offer, summary.period_plan
     if plan is None:
         return confirming(offer.name)
     amount = formatting.money(offer.price_minor, offer.currency)
@@ -215,12 +215,12 @@ def subscribed(subscription: SubscriptionView, current: CurrentPlan) -> Message:
     if subscription.status is SubscriptionStatus.TRIALING:
         due_on = formatting.day(subscription.period_end)
         charged = f"Nothing was charged. {amount} will be charged on {due_on}."
-    text = f"{charged} {availability(plan, current)}"
-    return Message("good", place_of(plan, current), text)
+    text = f"{charged} {availability(plan, summary)}"
+    return Message("good", place_of(plan, summary), text)
 
 
 def changed(
-    subscription: SubscriptionView, preview: ChangePreview | None, current: CurrentPlan
+    subscription: SubscriptionView, preview: ChangePreview | None, summary: AccountSummary
 ) -> Message:
     """`preview`: what was confirmed; None if the change is scheduled."""
     next_offer = subscription.next_offer
@@ -228,23 +228,23 @@ def changed(
         name = next_offer.name if next_offer else subscription.offer.name
         title = f"{name} starts on {formatting.day(subscription.period_end)}"
         return Message("good", title, "Nothing was charged. You can undo this until then.")
-    name, plan = subscription.offer.name, period_plan(current, subscription)
+    name, plan = subscription.offer.name, summary.period_plan
     if plan is None:
         return confirming(name)
     due = formatting.money(preview.amount_due_minor, preview.currency)
-    title = f"You are now on {name}" if is_in_use(plan) else f"Paid: {place_of(plan, current)}"
-    return Message("good", title, f"{due} was charged. {availability(plan, current)}")
+    title = f"You are now on {name}" if is_in_use(plan) else f"Paid: {place_of(plan, summary)}"
+    return Message("good", title, f"{due} was charged. {availability(plan, summary)}")
 
 
 def next_period_started(
-    subscription: SubscriptionView, preview: ChangePreview, current: CurrentPlan
+    subscription: SubscriptionView, preview: ChangePreview, summary: AccountSummary
 ) -> Message:
-    name, plan = subscription.offer.name, period_plan(current, subscription)
+    name, plan = subscription.offer.name, summary.period_plan
     if plan is None:
         return confirming(name)
     due = formatting.money(preview.amount_due_minor, preview.currency)
     title = f"The next period of {name} has started"
-    return Message("good", title, f"{due} was charged. {availability(plan, current)}")
+    return Message("good", title, f"{due} was charged. {availability(plan, summary)}")
 
 
 def cancelled(subscription: SubscriptionView) -> Message:

@@ -7,6 +7,7 @@ from typing import Final
 from billing_app.billing.money import share_rounded_down
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
@@ -15,10 +16,10 @@ from billing_app.db.enums import (
     CheckoutStatus,
     Interval,
     InvoiceStatus,
-    PlanSource,
     SubscriptionStatus,
 )
 from billing_app.states import formatting
+from billing_app.states.balance import start_label
 from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
 
 UNIT_EXECUTIONS: Final = 1_000
@@ -107,46 +108,15 @@ def is_smaller(offer: OfferView, than: OfferView) -> bool:
     return offer.executions * months[than.interval] < than.executions * months[offer.interval]
 
 
-def period_plan(current: CurrentPlan, subscription: SubscriptionView) -> PlanView | None:
-    """The plan of the subscription's current period."""
-    for plan in open_plans(current):
-        is_subscription = plan.source is PlanSource.SUBSCRIPTION
-        if is_subscription and plan.ends_at == subscription.period_end:
-            return plan
-    return None
-
-
-def open_plans(current: CurrentPlan) -> list[PlanView]:
-    """The current plan and those queued behind it."""
-    first = [current.plan] if current.plan else []
-    return [plan for plan in (*first, *current.upcoming) if plan.state is not PlanState.ENDED]
-
-
-def start_label(subscription: SubscriptionView | None, *, is_used_up: bool) -> str:
-    """Of the button that begins the next period now; "" for who can't, or cancelled: the plan would
-    renew again."""
-    if subscription is None or not is_used_up or subscription.cancel_at_period_end:
-        return ""
-    is_free = (subscription.next_offer or subscription.offer).price_minor == 0
-    if subscription.past_due_since is not None or not subscription.is_collecting or is_free:
-        return ""
-    if subscription.next_offer is not None:
-        return f"Start {subscription.next_offer.name} now"
-    is_trial = subscription.status is SubscriptionStatus.TRIALING
-    return "Start paying now" if is_trial else "Start the next period now"
-
-
-def terms_of(
-    subscription: SubscriptionView | None, current: CurrentPlan, *, is_used_up: bool = False
-) -> SubscriptionTerms:
-    """What the subscription costs, and what happens when the period ends. `is_used_up`: nothing is
-    left of the period."""
+def terms_of(summary: AccountSummary) -> SubscriptionTerms:
+    """What the subscription costs, and what happens when the period ends."""
+    subscription = summary.subscription
     if subscription is None:
         return SubscriptionTerms()
     end = formatting.day(subscription.period_end)
     text, undo_label = f"Renews on {end}.", ""
     if subscription.cancel_at_period_end:
-        plan = period_plan(current, subscription)
+        plan = summary.period_plan
         left = formatting.counted(plan.remaining if plan else 0, "execution")
         end = formatting.day(subscription.ends_at)
         text, undo_label = f"Ends on {end}. You keep {left} until then.", "Keep the plan"
@@ -167,7 +137,7 @@ def terms_of(
         price=_times(subscription.quantity) + formatting.price(subscription.offer),
         text=text,
         undo_label=undo_label,
-        start_label=start_label(subscription, is_used_up=is_used_up),
+        start_label=start_label(summary),
         may_cancel=not subscription.cancel_at_period_end,
     )
 
@@ -176,17 +146,16 @@ def _times(quantity: int) -> str:
     return "" if quantity == 1 else f"{quantity} \N{MULTIPLICATION SIGN} "
 
 
-def renewal_note(
-    subscription: SubscriptionView | None, current: CurrentPlan, *, tops_up: bool
-) -> str:
+def renewal_note(summary: AccountSummary, *, tops_up: bool) -> str:
     """What follows the queued plans; empty if unknown, or shown elsewhere on the page.
 
     `tops_up`: packs are bought automatically.
     """
+    subscription = summary.subscription
     if subscription is None:
-        return _nothing_follows(current, tops_up=tops_up)
+        return _nothing_follows(summary, tops_up=tops_up)
     if subscription.cancel_at_period_end:
-        return _last_end(subscription, current, tops_up=tops_up)
+        return _last_end(subscription, summary, tops_up=tops_up)
     if subscription.past_due_since is not None:
         return ""
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
@@ -201,18 +170,18 @@ def renewal_note(
     return f"{name} renews on {end}: {bought}" if subscription.is_collecting else paused
 
 
-def _nothing_follows(current: CurrentPlan, *, tops_up: bool) -> str:
-    plans = open_plans(current)
-    is_refused = not current.executions_remaining
-    if len(plans) != 1 or is_refused or tops_up or _allows_overage(current):
+def _nothing_follows(summary: AccountSummary, *, tops_up: bool) -> str:
+    plans = summary.queue
+    is_refused = not summary.current.executions_remaining
+    if len(plans) != 1 or is_refused or tops_up or _allows_overage(summary.current):
         return ""
     when = "is used up or ends" if plans[0].ends_at else "is used up"
     return f"No plan is queued. When this one {when}, new executions are refused"
 
 
-def _last_end(subscription: SubscriptionView, current: CurrentPlan, *, tops_up: bool) -> str:
-    plans, end = open_plans(current), subscription.ends_at
-    if not plans and not _allows_overage(current):
+def _last_end(subscription: SubscriptionView, summary: AccountSummary, *, tops_up: bool) -> str:
+    plans, end = summary.queue, subscription.ends_at
+    if not plans and not _allows_overage(summary.current):
         return ""
     stay = [plan for plan in plans if plan.ends_at is None or plan.ends_at > end]
     then = "" if stay or tops_up else ", then new executions are refused"
@@ -248,30 +217,30 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     return CardOnFile(state="known", text=f"{method.brand}{ending}", expires=expires)
 
 
-def bought(offer: OfferView, current: CurrentPlan) -> Message:
+def bought(offer: OfferView, summary: AccountSummary) -> Message:
     """What was paid for, as the account has it: in use, next, or used up already."""
-    plans = [plan for plan in open_plans(current) if plan.name == offer.name]
+    plans = [plan for plan in summary.queue if plan.name == offer.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:
         return Message("good", f"You paid for {offer.name}", "It is used up or has ended.")
-    return Message("good", f"Paid: {place_of(newest, current)}", availability(newest, current))
+    return Message("good", f"Paid: {place_of(newest, summary)}", availability(newest, summary))
 
 
 def is_in_use(plan: PlanView) -> bool:
     return plan.state is PlanState.CURRENT
 
 
-def place_of(plan: PlanView, current: CurrentPlan) -> str:
+def place_of(plan: PlanView, summary: AccountSummary) -> str:
     """Growth is active, is next, or is queued behind several."""
     if is_in_use(plan):
         return f"{plan.name} is active"
-    return f"{plan.name} is {'next' if len(_ahead_of(plan, current)) < 2 else 'queued'}"
+    return f"{plan.name} is {'next' if len(_ahead_of(plan, summary)) < 2 else 'queued'}"
 
 
-def availability(plan: PlanView, current: CurrentPlan) -> str:
+def availability(plan: PlanView, summary: AccountSummary) -> str:
     """When the executions of a plan that was just paid for can be used."""
     count = formatting.counted(plan.remaining, "execution")
-    ahead = [] if is_in_use(plan) else _ahead_of(plan, current)
+    ahead = [] if is_in_use(plan) else _ahead_of(plan, summary)
     if not ahead:
         return f"Your {count} {'is' if plan.remaining == 1 else 'are'} available."
     if len(ahead) == 1:
@@ -279,8 +248,8 @@ def availability(plan: PlanView, current: CurrentPlan) -> str:
     return f"Its {count} become available when the {len(ahead)} plans before it are used up or end."
 
 
-def _ahead_of(plan: PlanView, current: CurrentPlan) -> list[PlanView]:
-    queue = open_plans(current)
+def _ahead_of(plan: PlanView, summary: AccountSummary) -> list[PlanView]:
+    queue = summary.queue
     return queue[: queue.index(plan)] if plan in queue else []
 
 
@@ -300,13 +269,13 @@ def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Mes
 def checkout_notice(
     answer: str,
     checkout: CheckoutView | None,
-    current: CurrentPlan,
-    now: datetime,
+    summary: AccountSummary,
     *,
     returned_at: datetime,
 ) -> Message:
     """What to show someone who comes back from a checkout; `answer` is "done" or "left". They came
     back at `returned_at`. A paid one that is not applied yet is shown on every visit."""
+    now = summary.at
     is_late = now - returned_at > USUAL_WAIT
     if checkout is not None and checkout.status is CheckoutStatus.CONFIRMING:
         return confirming(checkout.offer.name, is_late=is_late or answer != "done")
@@ -314,7 +283,7 @@ def checkout_notice(
         return Message()
     name = checkout.offer.name
     if checkout.is_paid:
-        return bought(checkout.offer, current)
+        return bought(checkout.offer, summary)
     if answer == "done":
         is_complete = checkout.status is CheckoutStatus.COMPLETE
         return confirming(name, is_paid=is_complete, is_late=is_late)

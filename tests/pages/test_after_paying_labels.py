@@ -12,6 +12,7 @@ from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import EndReason, SubscriptionStatus
 from billing_app.states import offer_dialogs, payments
 from billing_app.states.balance import NEXT_PERIOD, balance_view, plan_details, warning_of
+from tests.pages.summaries import summary_of
 from tests.pages.test_bars import PLAN
 from tests.pages.test_plan_labels import (
     CANCELLED,
@@ -83,7 +84,7 @@ USED_UP = over(PLAN, EndReason.DEPLETED)
 def test_change_is_announced_once_its_plan_is_there(
     found: CurrentPlan, title: str, text: str
 ) -> None:
-    told = offer_dialogs.changed(PAID, PREVIEW, found)
+    told = offer_dialogs.changed(PAID, PREVIEW, summary_of(found, PAID))
     assert (told.title, told.text) == (title, text)
 
 
@@ -99,13 +100,13 @@ def test_change_is_announced_once_its_plan_is_there(
 def test_subscription_is_called_active_once_its_plan_is_in_use(
     subscription: SubscriptionView, found: CurrentPlan, title: str
 ) -> None:
-    assert offer_dialogs.subscribed(subscription, found).title == title
+    assert offer_dialogs.subscribed(subscription, summary_of(found, subscription)).title == title
 
 
 def test_next_period_is_announced_once_its_plan_is_there() -> None:
-    told = offer_dialogs.next_period_started(PAID, PREVIEW, holding(PLAN))
+    told = offer_dialogs.next_period_started(PAID, PREVIEW, summary_of(holding(PLAN), PAID))
     assert told.title == "The next period of Growth has started"
-    assert offer_dialogs.next_period_started(PAID, PREVIEW, USED_UP).tone == ""
+    assert offer_dialogs.next_period_started(PAID, PREVIEW, summary_of(USED_UP, PAID)).tone == ""
 
 
 def test_dialog_shows_the_charge_and_the_new_period() -> None:
@@ -139,26 +140,27 @@ def test_dialog_shows_the_charge_and_the_new_period() -> None:
 def test_next_period_is_offered_to_who_can_begin_it(
     subscription: SubscriptionView | None, label: str
 ) -> None:
-    assert payments.start_label(subscription, is_used_up=True) == label
-    assert payments.start_label(subscription, is_used_up=False) == ""
-    told = warning_of(USED_UP, PACE, NOW, subscription=subscription, start_label=label)
+    summary = summary_of(USED_UP, subscription, is_used_up=True)
+    assert payments.terms_of(summary).start_label == label
+    assert payments.terms_of(summary_of(USED_UP, subscription)).start_label == ""
+    told = warning_of(summary, PACE)
     assert (told.action, told.url_label) == ((NEXT_PERIOD, label) if label else ("", ""))
 
 
 def test_used_up_period_that_renews_has_not_ended() -> None:
-    details = plan_details(USED_UP, NOW, subscription=PAID)
+    details = plan_details(summary_of(USED_UP, PAID))
     assert (details.note, details.has_ended, details.has_bar) == ("Current plan", False, True)
     assert (details.ends_label, details.ends) == ("Period ends", "17 December 2026")
     assert details.period_text == "21 days left"
-    assert balance_view(USED_UP, PACE, NOW, subscription=PAID).period == "Renews 17 December 2026"
-    details = plan_details(USED_UP, NOW, subscription=CANCELLED)
+    assert balance_view(summary_of(USED_UP, PAID), PACE).period == "Renews 17 December 2026"
+    details = plan_details(summary_of(USED_UP, CANCELLED))
     assert (details.note, details.has_ended) == ("Last plan", True)
 
 
 def test_end_date_is_that_of_the_plan_shown() -> None:
     """Whatever ends last, or never, behind it."""
     found = replace(holding(PLAN, TRIAL), period_end=None)
-    assert balance_view(found, PACE, NOW).period == "Ends 17 December 2026"
-    assert plan_details(found, NOW).ends == "17 December 2026"
+    assert balance_view(summary_of(found), PACE).period == "Ends 17 December 2026"
+    assert plan_details(summary_of(found)).ends == "17 December 2026"
     found = replace(holding(TRIAL, WAITING), period_end=NOW + timedelta(days=1))
-    assert balance_view(found, PACE, NOW).period == "No end date"
+    assert balance_view(summary_of(found), PACE).period == "No end date"

@@ -18,6 +18,7 @@ from tests.factories import connect, organization
 from tests.pages.conftest import PHONE, OpenContext, RunningApp, open_page
 from tests.pages.staff import open_console, open_desk
 from tests.pages.staff_scenes import run, use
+from tests.pages.summaries import summary_of
 from tests.pages.test_accessibility import grave_violations
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -61,11 +62,11 @@ def current(used: int, held: int) -> CurrentPlan:
 @pytest.mark.parametrize(("used", "held"), FIGURES)
 def test_customer_bars_match_their_text(used: int, held: int) -> None:
     found = current(used, held)
-    balance = balance_view(found, Pace(0, None, None), NOW)
+    balance = balance_view(summary_of(found), Pace(0, None, None))
     words = f"{balance.remaining} {balance.of_total}"
     assert balance.left_percent == pytest.approx(share(words), abs=0.01)
     assert balance.left_percent + balance.held_percent <= 100.01
-    details = plan_details(found, NOW)
+    details = plan_details(summary_of(found))
     assert details.left_percent == pytest.approx(share(details.left), abs=0.01)
     assert (details.period_text, details.period_left_percent) == ("21 days left", 70.0)
 
@@ -80,7 +81,7 @@ def test_customer_bars_match_their_text(used: int, held: int) -> None:
     ],
 )
 def test_warning_states_what_is_left(used: int, title: str) -> None:
-    balance = balance_view(current(used, 0), Pace(0, None, None), NOW)
+    balance = balance_view(summary_of(current(used, 0)), Pace(0, None, None))
     assert balance.warning_title == title
 
 
@@ -123,7 +124,7 @@ NEXT = replace(PLAN, name="Scale", state=PlanState.UPCOMING, starts_at=NOW + tim
 def test_unusable_executions_are_not_called_used(
     found: CurrentPlan, title: str, explained: str
 ) -> None:
-    balance = balance_view(found, Pace(0, None, None), NOW)
+    balance = balance_view(summary_of(found), Pace(0, None, None))
     assert (balance.warning_title, balance.warning_text) == (title, explained)
 
 
@@ -138,7 +139,7 @@ def test_plan_awaiting_payment_does_not_promise_to_take_over() -> None:
 def test_only_usable_plans_are_counted() -> None:
     waiting = replace(PLAN, state=PlanState.UPCOMING)
     found = replace(current(0, 0), upcoming=[waiting, replace(waiting, is_suspended=True), NEXT])
-    balance = balance_view(found, Pace(0, None, None), NOW)
+    balance = balance_view(summary_of(found), Pace(0, None, None))
     assert balance.of_total == "of 30,000 executions left in 2 plans"
 
 

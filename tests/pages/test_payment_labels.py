@@ -28,6 +28,7 @@ from billing_app.states import formatting, offer_dialogs, payments
 from billing_app.states.balance import plan_row
 from billing_app.states.banner import banner_of
 from billing_app.states.error_messages import problem
+from tests.pages.summaries import summary_of
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -94,7 +95,7 @@ def test_purchase_behind_a_current_plan_is_called_next() -> None:
     waiting = plan_view("Growth", PlanState.UPCOMING)
     current = replace(NO_PLAN, plan=plan_view("Trial", PlanState.CURRENT), upcoming=[waiting])
     found = checkout(CheckoutStatus.COMPLETE, is_paid=True)
-    told = payments.checkout_notice("done", found, current, NOW, returned_at=NOW)
+    told = payments.checkout_notice("done", found, summary_of(current, now=NOW), returned_at=NOW)
     assert told.title == "Paid: Growth is next"
     assert told.text == "Its 30,000 executions become available when Trial is used up or ends."
 
@@ -147,7 +148,7 @@ def checkout(
 def test_message_after_checkout_matches_its_outcome(
     answer: str, found: CheckoutView | None, title: str
 ) -> None:
-    told = payments.checkout_notice(answer, found, NO_PLAN, NOW, returned_at=NOW)
+    told = payments.checkout_notice(answer, found, summary_of(NO_PLAN, now=NOW), returned_at=NOW)
     assert told.title == title
 
 
@@ -157,7 +158,9 @@ def test_message_after_checkout_matches_its_outcome(
 def test_minute_is_promised_only_while_it_lasts(seconds: int, promises: bool) -> None:
     returned_at = NOW - timedelta(seconds=seconds)
     found = checkout(CheckoutStatus.COMPLETE)
-    told = payments.checkout_notice("done", found, NO_PLAN, NOW, returned_at=returned_at)
+    told = payments.checkout_notice(
+        "done", found, summary_of(NO_PLAN, now=NOW), returned_at=returned_at
+    )
     assert ("within a minute" in told.text) is promises
     assert ("there is no need to pay again" in told.text) is not promises
 
@@ -216,10 +219,11 @@ def test_pack_names_the_card_and_the_amount(
 def test_bought_pack_is_next_behind_the_plan_in_use() -> None:
     pack, growth = plan_view("Pack", PlanState.UPCOMING), plan_view("Growth", PlanState.CURRENT)
     bought = offer("pack", 30_000, Interval.ONCE)
-    told = payments.bought(bought, replace(NO_PLAN, plan=growth, upcoming=[pack]))
+    told = payments.bought(bought, summary_of(replace(NO_PLAN, plan=growth, upcoming=[pack])))
     assert told.title == "Paid: Pack is next"
     in_use = replace(pack, state=PlanState.CURRENT)
-    assert payments.bought(bought, replace(NO_PLAN, plan=in_use)).title == "Paid: Pack is active"
+    found = summary_of(replace(NO_PLAN, plan=in_use))
+    assert payments.bought(bought, found).title == "Paid: Pack is active"
 
 
 def test_plan_that_gave_way_shows_what_it_has_left() -> None:

@@ -12,6 +12,7 @@ from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
 from billing_app.states.balance import balance_view, plan_details, warning_of
 from billing_app.states.payments import renewal_note, terms_of
+from tests.pages.summaries import summary_of
 from tests.pages.test_bars import PLAN, current
 from tests.pages.test_payment_labels import offer
 
@@ -59,11 +60,11 @@ def over(plan: PlanView, because: EndReason) -> CurrentPlan:
 def test_ended_plan_is_not_described_as_current(because: EndReason, period: str) -> None:
     for plan in (PLAN, GRANT):
         found = over(plan, because)
-        details = plan_details(found, NOW)
+        details = plan_details(summary_of(found))
         assert (details.note, details.has_ended, details.has_bar) == ("Last plan", True, False)
         assert (details.period_label, details.period_text) == ("Period", period)
         assert (details.ends_label, details.ends) == ("Ended", "26 November 2026")
-        assert balance_view(found, PACE, NOW).period == "Ended 26 November 2026"
+        assert balance_view(summary_of(found), PACE).period == "Ended 26 November 2026"
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ def test_renewing_plan_does_not_say_it_ends(
     subscription: SubscriptionView | None, foot: str, label: str
 ) -> None:
     found = current(0, 0)
-    assert balance_view(found, PACE, NOW, subscription=subscription).period == foot
-    assert plan_details(found, NOW, subscription=subscription).ends_label == label
+    assert balance_view(summary_of(found, subscription), PACE).period == foot
+    assert plan_details(summary_of(found, subscription)).ends_label == label
 
 
 @pytest.mark.parametrize(
@@ -101,24 +102,24 @@ def test_partial_days_are_rounded(
     left: timedelta, subscription: SubscriptionView | None, said: str
 ) -> None:
     paid = replace(subscription, period_end=NOW + left) if subscription else None
-    details = plan_details(holding(replace(PLAN, ends_at=NOW + left)), NOW, subscription=paid)
+    details = plan_details(summary_of(holding(replace(PLAN, ends_at=NOW + left)), paid))
     assert details.period_text == said
 
 
 def test_open_ended_period_has_no_bar() -> None:
-    details = plan_details(holding(GRANT), NOW)
+    details = plan_details(summary_of(holding(GRANT)))
     assert (details.period_label, details.has_bar) == ("Period", False)
     assert details.period_text == "Lasts until its executions are used"
 
 
 def test_fully_held_plan_refuses_new_executions() -> None:
-    told = warning_of(current(29_000, 1_000), PACE, NOW)
+    told = warning_of(summary_of(current(29_000, 1_000)), PACE)
     assert told.title == "All executions are used or reserved"
     assert told.text == (
         "New executions are refused until running executions finish and release what they did not"
         " use."
     )
-    told = warning_of(replace(current(29_000, 1_000), overage=BEYOND), PACE, NOW)
+    told = warning_of(summary_of(replace(current(29_000, 1_000), overage=BEYOND)), PACE)
     assert told.title == "All executions in your plans are used or reserved"
     assert told.text.startswith("Executions continue")
 
@@ -133,7 +134,7 @@ def test_fully_held_plan_refuses_new_executions() -> None:
     ],
 )
 def test_refusal_names_what_ends_it(subscription: SubscriptionView | None, until: str) -> None:
-    told = warning_of(over(PLAN, EndReason.DEPLETED), PACE, NOW, subscription=subscription)
+    told = warning_of(summary_of(over(PLAN, EndReason.DEPLETED), subscription), PACE)
     assert (told.tone, told.text) == ("bad", f"New executions are refused until {until}.")
 
 
@@ -179,15 +180,15 @@ NOTHING = "No plan is queued. When this one is used up{}, new executions are ref
 def test_next_plan_after_the_current_one(
     subscription: SubscriptionView | None, found: CurrentPlan, said: str
 ) -> None:
-    assert renewal_note(subscription, found, tops_up=False) == said
+    assert renewal_note(summary_of(found, subscription), tops_up=False) == said
 
 
 def test_automatic_top_up_counts_as_what_follows() -> None:
-    assert renewal_note(None, holding(PLAN), tops_up=True) == ""
-    told = renewal_note(CANCELLED, holding(PLAN), tops_up=True)
+    assert renewal_note(summary_of(holding(PLAN)), tops_up=True) == ""
+    told = renewal_note(summary_of(holding(PLAN), CANCELLED), tops_up=True)
     assert told == "Growth ends on 17 December 2026"
 
 
 def test_unpaid_period_is_called_unpaid() -> None:
-    terms = terms_of(OVERDUE, holding(PLAN))
+    terms = terms_of(summary_of(holding(PLAN), OVERDUE))
     assert terms.text == "This period is not paid yet. It ends on 17 December 2026."

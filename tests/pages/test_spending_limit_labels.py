@@ -10,6 +10,7 @@ from billing_app.db.enums import EndReason, Interval
 from billing_app.states.balance import balance_view, warning_of
 from billing_app.states.banner import banner_of
 from billing_app.states.spending_limit_views import RAISE, top_up_item
+from tests.pages.summaries import summary_of
 from tests.pages.test_bars import PLAN
 from tests.pages.test_payment_labels import StopKind, offer, stop
 from tests.pages.test_plan_labels import END, NOW, PACE, PAID, over
@@ -67,10 +68,10 @@ def test_limit_warns_before_it_is_reached_and_says_what_helps(
     found: OverageView, tone: str, title: str, text: str, action: str
 ) -> None:
     current = replace(over(PLAN, EndReason.DEPLETED), overage=found)
-    told = warning_of(current, PACE, NOW, subscription=PAID)
+    told = warning_of(summary_of(current, PAID), PACE)
     assert (told.tone, told.title, told.action) == (tone, title, action)
     assert told.text.startswith(text)
-    balance = balance_view(current, PACE, NOW, subscription=PAID)
+    balance = balance_view(summary_of(current, PAID), PACE)
     assert (balance.warning_title, balance.warning_tone) == (title, tone)
     going_on = found.executions_remaining > 0
     assert balance.pace == ("Running beyond your plan" if going_on else "None left")

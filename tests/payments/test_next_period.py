@@ -11,8 +11,8 @@ from billing_app.billing.offers.catalogue import (
     new_version,
     publish_offer,
 )
+from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.subscriptions.errors import PaymentOverdueError, SameOfferError
-from billing_app.billing.subscriptions.next_periods import is_used_up
 from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
 )
@@ -37,7 +37,8 @@ async def publish(harness: BillingHarness, code: str, **terms: Any) -> None:
 
 async def may_begin(harness: BillingHarness) -> bool:
     database, account_id = harness.services.database, harness.holder.account_id
-    return await is_used_up(database, OPERATOR, account_id, harness.now)
+    summary = await read_summary(database, OPERATOR, account_id, harness.now)
+    return summary.is_period_used_up
 
 
 async def test_used_up_period_is_followed_by_the_next_one_now(harness: BillingHarness) -> None:

@@ -70,6 +70,11 @@ class PlanView:
         """When it began, or may begin at the earliest."""
         return self.began_at or self.starts_at
 
+    def is_usable(self, now: datetime) -> bool:
+        """In its period and not stopped; what is left is not looked at."""
+        is_in_period = self.starts_at <= now and (self.ends_at is None or self.ends_at > now)
+        return is_in_period and not self.is_suspended and self.paused_at is None
+
 
 class PlanSort(StrEnum):
     """`QUEUE` is the order in which plans were created."""

@@ -4,11 +4,8 @@ from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.accounts.service import authorize_managing
-from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.offers.catalogue import OfferView, find_offer, offer_version
-from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.proration import (
     ChangePreview,
     may_begin_next_period,
@@ -20,17 +17,6 @@ from billing_app.billing.subscriptions.purchase_rules import FreePeriodUsedError
 from billing_app.db.engine import Database
 from billing_app.db.enums import When
 from billing_app.db.tables import Subscription
-
-
-async def is_used_up(database: Database, actor: Actor, account_id: str, now: datetime) -> bool:
-    """Whether nothing is left of the live subscription's period, so that its next one may begin.
-
-    Raises AccountNotFoundError, ScopeMissingError. Reads only the database.
-    """
-    async with database.reading() as session:
-        account = await authorize_managing(session, actor, account_id, reading=True)
-        row = await live_subscription(session, account.id)
-        return row is not None and await may_begin_next_period(session, row, now, is_used_up=True)
 
 
 def require_charge(row: Subscription, preview: ChangePreview) -> ChangePreview:

@@ -57,6 +57,7 @@ from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.refunds import read_refunded
 from billing_app.billing.staff.repairs.stops import plans_in_force
 from billing_app.billing.subscriptions.account_alerts import read_stop
+from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import (
@@ -216,19 +217,19 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         services, now = get_services(), datetime.now(UTC)
         database, account_id = services.database, self._customer_id
         identity = await accounts.read_identity(database, services.links, staff, account_id, now)
-        current = await plans.read_current(database, staff, account_id, now)
+        summary = await read_summary(database, staff, account_id, now)
         pace = await usage.read_pace(
             database,
             staff,
             account_id,
-            remaining=current.executions_remaining,
+            remaining=summary.current.executions_remaining,
             today=now.date(),
         )
         rows = await accounts.list_subscriptions(database, services.links, staff, account_id)
         live = next((row for row in rows if row.ended_at is None), None)
         self._is_own = identity.is_own
         self._offer = (live.offer.code, live.offer.version) if live else None
-        head = draw.customer_head(identity, current, pace, live, now)
+        head = draw.customer_head(identity, summary, pace, live)
         if head.is_blocked:
             history = await plans.read_history(
                 database, staff, account_id, now=now, limit=MAX_PLANS

@@ -18,6 +18,7 @@ from billing_app.billing.staff.customers.account import (
 )
 from billing_app.billing.staff.customers.denials import Denial
 from billing_app.billing.staff.repairs.stops import left_of
+from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.usage.service import EventView, Pace
 from billing_app.db.enums import (
     AccountKind,
@@ -77,13 +78,13 @@ LIVE_TONES: Final = {
 
 def customer_head(
     identity: AccountIdentity,
-    current: CurrentPlan,
+    summary: AccountSummary,
     pace: Pace,
     live: SubscriptionRow | None,
-    now: datetime,
 ) -> CustomerHead:
     """The holder, the balance and the subscription."""
-    row, balance = identity.row, balance_view(current, pace, now)
+    row, balance = identity.row, balance_view(summary, pace)
+    current = summary.current
     status, tone = customer_status(row)
     return CustomerHead(
         account_id=row.account_id,

@@ -19,10 +19,11 @@ from billing_app.billing.staff.customers.search import (
     Sort,
     sort_of,
 )
+from billing_app.billing.subscriptions.account_summary import LOW_PERCENT
 from billing_app.composition import get_services
 from billing_app.db.enums import AccountKind, EndReason
 from billing_app.states import formatting
-from billing_app.states.balance import WARNING_PERCENT, percent_of
+from billing_app.states.balance import percent_of
 from billing_app.states.session import SessionState
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.page import StaffPage
@@ -149,4 +150,4 @@ def _status_without_plan(row: CustomerRow) -> tuple[str, str]:
 def _meter_tone(percent: float) -> str:
     if percent >= 100:
         return "spent"
-    return "warning" if percent >= WARNING_PERCENT else ""
+    return "warning" if percent >= LOW_PERCENT else ""
