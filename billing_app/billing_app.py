@@ -8,6 +8,8 @@ from billing_app.api.app import create_app
 from billing_app.components.feedback import connection_lost
 from billing_app.pages.billing_dashboard import billing_dashboard
 from billing_app.pages.billing_overview import billing_overview
+from billing_app.pages.details import details
+from billing_app.pages.email_links import confirm_email
 from billing_app.pages.not_found import not_found
 from billing_app.pages.password_resets import change_password, forgot_password, reset_password
 from billing_app.pages.sign_in import sign_in
@@ -25,6 +27,8 @@ from billing_app.reverse_proxy import ReverseProxy, lifespan_of
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
+from billing_app.states.details import DetailsState
+from billing_app.states.details_form import DetailsFormState
 from billing_app.states.error_messages import show_failure
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState
@@ -62,6 +66,12 @@ PAGES = (
     (billing_dashboard, routes.DASHBOARD, "Dashboard", BillingDashboardState.load),
     (billing_overview, routes.OVERVIEW, "Plans", BillingOverviewState.load),
     (usage_stats, routes.USAGE, "Usage", UsageStatsState.load),
+    (
+        details,
+        routes.DETAILS,
+        "Details",
+        [DetailsFormState.dismiss_done, DetailsState.load],
+    ),
     (sign_in, routes.SIGN_IN, "Sign in", AuthFormState.load),
     (sign_up, routes.SIGN_UP, "Start a trial", AuthFormState.load),
     (
@@ -71,6 +81,12 @@ PAGES = (
         AuthFormState.load_for_anybody,
     ),
     (reset_password, routes.RESET_PASSWORD, "Choose a new password", AuthFormState.load_link),
+    (
+        confirm_email,
+        routes.CONFIRM_EMAIL,
+        "Confirm your email address",
+        AuthFormState.load_email_link,
+    ),
     (
         change_password,
         routes.CHANGE_PASSWORD,

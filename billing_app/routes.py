@@ -10,6 +10,8 @@ SIGN_UP: Final = "/sign-up"
 FORGOT_PASSWORD: Final = "/forgot-password"
 RESET_PASSWORD: Final = "/reset-password"
 CHANGE_PASSWORD: Final = "/change-password"
+DETAILS: Final = "/details"
+CONFIRM_EMAIL: Final = "/confirm-email"
 NOT_FOUND: Final = "404"  # Reflex's name for the page of an unknown address
 
 STAFF: Final = "/staff"
@@ -29,8 +31,8 @@ STAFF_PAGES: Final = (
     STAFF_TEAM,
     STAFF_AUDIT,
 )
-SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE)
-OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD)
+SIGNED_IN_PAGES: Final = (DASHBOARD, OVERVIEW, USAGE, DETAILS)
+OPEN_PAGES: Final = (SIGN_IN, SIGN_UP, FORGOT_PASSWORD, RESET_PASSWORD, CONFIRM_EMAIL)
 UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
@@ -47,6 +49,8 @@ PASSWORD_RESETS: Final = "/billing/password-resets"
 PASSWORDS: Final = "/billing/passwords"
 PASSWORD_RESET: Final = "/billing/passwords/reset"
 PASSWORD_CHANGE: Final = "/billing/passwords/change"
+EMAIL_LINKS: Final = "/billing/email-links"
+EMAIL_CONFIRMATIONS: Final = "/billing/email-confirmations"
 USAGE_EXPORT: Final = "/billing/usage/export.csv"
 ACCOUNT_HISTORY: Final = "/billing/account-history"
 STRIPE_WEBHOOKS: Final = "/billing/webhooks/stripe"
@@ -55,6 +59,7 @@ OPENAPI: Final = "/billing/openapi.json"
 
 SESSION_COOKIE: Final = "billing_session"
 PASSWORD_COOKIE: Final = "billing_password_reset"
+EMAIL_COOKIE: Final = "billing_email_link"
 
 
 def is_staff_page(path: str) -> bool:

@@ -11,7 +11,7 @@ from aiosmtpd.controller import Controller
 
 HOST = "127.0.0.1"
 WAIT_SECONDS = 60.0
-LINK = re.compile(r"https?://\S+/billing/password-resets/\S+")
+LINK = re.compile(r"https?://\S+/billing/(?:password-resets|email-links)/\S+")
 
 
 class Mailbox:
@@ -64,7 +64,7 @@ class Mailbox:
 
 
 def link_in(message: EmailMessage) -> str:
-    """Where the mail says to choose a new password."""
+    """Where the mail leads: to choose a new password, or to confirm an address."""
     found = LINK.search(message.get_content())
     assert found is not None, message.get_content()
     return found[0]

@@ -10,6 +10,7 @@ from billing_app.api import (
     account_history,
     body_limit,
     docs,
+    email_links,
     errors,
     head_requests,
     health,
@@ -46,7 +47,7 @@ def create_app() -> "hot_routes.HotRoutes":
     )
     reading = (health, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    for module in (*reading, *paying, sign_in, password_resets, *staff.modules):
+    for module in (*reading, *paying, sign_in, password_resets, email_links, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

@@ -35,3 +35,13 @@ class MailQueue(Protocol):
     ) -> None:
         """A notice that the password was changed. The change stands even when sending fails."""
         ...
+
+    async def email_link(self, session: AsyncSession, change_id: str) -> None:
+        """A link that confirms a new address (EmailChange). Raises when mail cannot be sent."""
+        ...
+
+    async def email_changed(
+        self, session: AsyncSession, old_email: str, changed_at: datetime
+    ) -> None:
+        """A notice to a person's old address. The change stands even when sending fails."""
+        ...

@@ -24,6 +24,11 @@ DELETE FROM password_resets WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM password_resets WHERE expires_at < :before LIMIT :rows))
 """
 
+OLD_EMAIL_LINKS: Final = """
+DELETE FROM email_changes WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM email_changes WHERE expires_at < :before LIMIT :rows))
+"""
+
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Delete stored answers past the retention; a retry that late is decided again."""
@@ -38,6 +43,11 @@ async def purge_sessions(database: Database, *, now: datetime) -> int:
 async def purge_password_links(database: Database, *, now: datetime) -> int:
     """Delete password reset links that have expired."""
     return await _purge(database, OLD_LINKS, now)
+
+
+async def purge_email_links(database: Database, *, now: datetime) -> int:
+    """Delete new e-mail addresses that were not confirmed in time."""
+    return await _purge(database, OLD_EMAIL_LINKS, now)
 
 
 async def _purge(database: Database, statement: str, before: datetime) -> int:

@@ -10,7 +10,7 @@ from billing_app.components.controls import Handler
 from billing_app.components.feedback import notice
 from billing_app.components.numbers import Text
 
-FieldKind = Literal["text", "number", "date", "datetime-local", "email"]
+FieldKind = Literal["text", "number", "date", "datetime-local", "email", "password"]
 
 # Radix returns the focus only to its own trigger, but the server opens these dialogs. After a
 # dialog opened from a menu, the focus returns to the menu's button, whichever closes first; if the

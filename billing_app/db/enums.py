@@ -22,6 +22,15 @@ class StaffRole(StrEnum):
     ADMIN = "admin"
 
 
+class AuditRole(StrEnum):
+    """Who an audit entry is by: staff with their role then, or a customer."""
+
+    SUPPORT = StaffRole.SUPPORT
+    BILLING = StaffRole.BILLING
+    ADMIN = StaffRole.ADMIN
+    CUSTOMER = "customer"
+
+
 class PlanType(StrEnum):
     TRIAL = "trial"
     PAID = "paid"

@@ -8,29 +8,25 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.identity import password_resets
+from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
 from billing_app.composition import get_services
 from billing_app.jobs import webhooks
+from billing_app.jobs.enqueueing import enqueue, enqueue_if_possible
 
 QUEUE: Final = "mail"
 PASSWORD_LINK: Final = "mail_password_link"  # noqa: S105 - a workflow's name
 PASSWORD_CHANGED: Final = "mail_password_changed"  # noqa: S105
+EMAIL_LINK: Final = "mail_email_link"
+EMAIL_CHANGED: Final = "mail_email_changed"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
 PARALLEL: Final = 32
 POLLING_SECONDS: Final = 0.5
-# A password is not kept waiting for word of it.
-BRIEFLY: Final = text("SET LOCAL lock_timeout = '2s'")
-
-log = structlog.get_logger(__name__)
 
 
 @DBOS.step(
@@ -67,6 +63,34 @@ async def send_password_changed(user_id: str, changed_at: datetime) -> None:
     )
 
 
+@DBOS.step(
+    retries_allowed=True,
+    max_attempts=MAX_ATTEMPTS,
+    interval_seconds=FIRST_RETRY_SECONDS,
+    backoff_rate=BACKOFF,
+)
+async def send_email_link(change_id: str) -> None:
+    services = get_services()
+    await email_links.mail_link(
+        services.database,
+        _mailer(),
+        change_id=change_id,
+        site=services.settings.public_url,
+        now=datetime.now(UTC),
+    )
+
+
+@DBOS.step(
+    retries_allowed=True,
+    max_attempts=MAX_ATTEMPTS,
+    interval_seconds=FIRST_RETRY_SECONDS,
+    backoff_rate=BACKOFF,
+)
+async def send_email_changed(old_email: str, changed_at: datetime) -> None:
+    site = get_services().settings.public_url
+    await email_changes.mail_change(_mailer(), email=old_email, site=site, changed_at=changed_at)
+
+
 @DBOS.workflow(name=PASSWORD_LINK)
 async def mail_password_link(email: str) -> None:
     """Mail a link for a new password, if anybody has the address."""
@@ -79,6 +103,20 @@ async def mail_password_changed(user_id: str, changed_at: datetime) -> None:
     """Tell somebody that their password was changed."""
     _mailer()
     await send_password_changed(user_id, changed_at)
+
+
+@DBOS.workflow(name=EMAIL_LINK)
+async def mail_email_link(change_id: str) -> None:
+    """Mail a link that confirms a new e-mail address."""
+    _mailer()
+    await send_email_link(change_id)
+
+
+@DBOS.workflow(name=EMAIL_CHANGED)
+async def mail_email_changed(old_email: str, changed_at: datetime) -> None:
+    """Tell somebody's old address that it was changed."""
+    _mailer()
+    await send_email_changed(old_email, changed_at)
 
 
 def register_queue() -> None:
@@ -99,24 +137,30 @@ class DbosMailQueue:
     async def password_changed(
         self, session: AsyncSession, user_id: str, changed_at: datetime
     ) -> None:
-        try:
-            async with session.begin_nested():
-                await (await session.connection()).execute(BRIEFLY)
-                await self._enqueue(session, PASSWORD_CHANGED, user_id, changed_at)
-        except (ProgrammingError, OperationalError) as error:
-            log.warning("mail_not_enqueued", user_id=user_id, error=type(error).__name__)
+        await self._try_to_enqueue(session, PASSWORD_CHANGED, user_id, changed_at)
+
+    async def email_link(self, session: AsyncSession, change_id: str) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        await self._enqueue(session, EMAIL_LINK, change_id)
+
+    async def email_changed(
+        self, session: AsyncSession, old_email: str, changed_at: datetime
+    ) -> None:
+        await self._try_to_enqueue(session, EMAIL_CHANGED, old_email, changed_at)
 
     async def _enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
-        options: EnqueueOptions = {
-            "queue_name": QUEUE,
-            "workflow_name": workflow,
-            "workflow_id": f"mail-{uuid.uuid4()}",
-        }
+        await enqueue(session, self._client, _options(workflow), *args)
 
-        def enqueue(inner: Any) -> Any:
-            return self._client.enqueue_in_transaction(inner, options, *args)
+    async def _try_to_enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
+        await enqueue_if_possible(session, self._client, _options(workflow), *args)
 
-        await session.run_sync(enqueue)
+
+def _options(workflow: str) -> EnqueueOptions:
+    return {
+        "queue_name": QUEUE,
+        "workflow_name": workflow,
+        "workflow_id": f"mail-{uuid.uuid4()}",
+    }
 
 
 def get_mail_queue() -> DbosMailQueue | None:

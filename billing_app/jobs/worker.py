@@ -13,11 +13,17 @@ import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 
 from billing_app.billing.executions.verification import verify
-from billing_app.billing.retention import purge_answers, purge_password_links, purge_sessions
+from billing_app.billing.retention import (
+    purge_answers,
+    purge_email_links,
+    purge_password_links,
+    purge_sessions,
+)
 from billing_app.billing.staff.access.viewing import end_old_views
 from billing_app.billing.subscriptions import top_ups
 from billing_app.composition import get_services
 from billing_app.jobs import (
+    customers,
     listening,
     mail,
     metrics,
@@ -66,7 +72,9 @@ async def remove_old_sessions(now: datetime) -> int:
 
 @DBOS.step()
 async def remove_old_password_links(now: datetime) -> int:
-    return await purge_password_links(get_services().database, now=now)
+    database = get_services().database
+    resets = await purge_password_links(database, now=now)
+    return resets + await purge_email_links(database, now=now)
 
 
 @DBOS.step()
@@ -181,7 +189,7 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     DBOS.launch()
-    for module in (webhooks, staff, mail, overage):
+    for module in (webhooks, staff, mail, overage, customers):
         module.register_queue()
     _listen(dbos, database_url, rest_seconds)
     DBOS.apply_schedules([*SCHEDULES, *_sweeps(sweep_seconds)])

@@ -20,6 +20,8 @@ PAGES: Final = (
     (routes.OVERVIEW, "Plans", "layers"),
     (routes.USAGE, "Usage", "chart-column"),
 )
+# Reached from the menus of the account and the person.
+MENU_PAGES: Final = ((routes.DETAILS, "Details", ""),)
 Pages = tuple[tuple[str, str, str], ...]
 # Signing out clears the tab's state, so that the next person starts with none.
 FORGET: Final = START_AFRESH.split(";", maxsplit=1)[0]
@@ -43,7 +45,11 @@ def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Comp
                         rx.el.div(stale, _banner(), content, class_name="main-inner"),
                         _no_account(),
                     ),
-                    rx.cond(state.is_broken, unreadable(page_name(PAGES, path)), page_skeleton()),
+                    rx.cond(
+                        state.is_broken,
+                        unreadable(page_name((*PAGES, *MENU_PAGES), path)),
+                        page_skeleton(),
+                    ),
                 ),
                 id="content",
                 class_name="main",
@@ -221,6 +227,8 @@ def _account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
         rx.dropdown_menu.content(
             rx.el.div("Accounts", class_name="menu-label"),
             rx.foreach(SessionState.accounts, lambda choice: _account_item(choice, on_account)),
+            rx.dropdown_menu.separator(),
+            rx.dropdown_menu.item("Details", on_click=rx.redirect(routes.DETAILS)),
             min_width="220px",
         ),
     )
@@ -265,6 +273,7 @@ def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component
             rx.dropdown_menu.item(
                 "API reference", on_click=rx.redirect(routes.API_DOCS, is_external=True)
             ),
+            rx.dropdown_menu.item("Your details", on_click=rx.redirect(routes.DETAILS)),
             rx.dropdown_menu.item("Change password", on_click=rx.redirect(routes.CHANGE_PASSWORD)),
             rx.dropdown_menu.separator(),
             _sign_out_item("Sign out", routes.SESSION_DELETE),

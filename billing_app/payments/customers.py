@@ -42,6 +42,16 @@ class Customers(Cards):
         )
         return made.id
 
+    async def update_customer(
+        self, customer_id: str, *, name: str, email: str | None, key: str
+    ) -> None:
+        """An empty address unsets it (docs.stripe.com/api/customers/update). A deleted customer is
+        NotAtProviderError."""
+        body: dict[str, Any] = {"name": name, "email": email or ""}
+        await send(
+            lambda: self.client.v1.customers.update_async(customer_id, body, options(key))  # pyright: ignore[reportArgumentType]
+        )
+
     async def payment_method(
         self, customer_id: str, subscription_id: str | None = None
     ) -> ProviderPaymentMethod | None:

@@ -16,15 +16,18 @@ import structlog
 from sqlmodel import col, select
 
 from billing_app.billing import ids
+from billing_app.billing.accounts.billing_details import details_of
 from billing_app.billing.errors import BillingError
 from billing_app.billing.offers.catalogue import list_offers
 from billing_app.billing.overage.stuck import stuck_overage
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.checkouts import OPEN
+from billing_app.billing.subscriptions.customer_details import send_details
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
 from billing_app.billing.subscriptions.offer_prices import known_price
 from billing_app.billing.subscriptions.provider import (
+    OurCustomer,
     PaymentProvider,
     ProviderEvent,
     ProviderPrice,
@@ -54,6 +57,7 @@ BLOCK_ROWS: Final = 200
 KEPT_EVENTS: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=10)
 KEPT_DIFFERENCES: Final = 1_000
+NO_EMAIL: Final = "no email"
 OVERAGE_STUCK: Final = timedelta(hours=2)
 
 
@@ -76,7 +80,7 @@ async def reconcile(
     if is_adopted:
         await run.provider_requests()
     await run.overage()
-    await run.unknown_customers()
+    await run.our_customers(is_adopted=is_adopted)
     if not dry_run:
         await webhooks.process_missed(database, subscriptions.syncing, missed, now)
     await run.remember()
@@ -160,9 +164,10 @@ class _Run:
         for account_id, key in await stuck_overage(self.database, self.now - OVERAGE_STUCK):
             self._note(account_id, "overage", key, NOTHING, ReportState.PENDING, healed=False)
 
-    async def unknown_customers(self) -> None:
-        """A customer with our metadata that is unknown here was created just before a crash.
-        Those of other installations on the same account are left alone."""
+    async def our_customers(self, *, is_adopted: bool) -> None:
+        """A customer with our metadata that is unknown here was created just before a crash; a
+        known one should have the account's details. Those of other installations on the same
+        account are left alone."""
         async with self.database.reading() as session:
             marks = await own_marks(session)
         for theirs in await self.provider.our_customers():
@@ -173,6 +178,8 @@ class _Run:
                 account = await session.get(Account, number) if number is not None else None
                 known = await session.get(ProviderCustomer, number) if account else None
             if known is not None and known.customer_id == theirs.customer_id:
+                assert account is not None
+                await self._details(account, theirs, may_heal=is_adopted and not self.dry_run)
                 continue
             safe = account is not None and known is None and not self.dry_run
             if safe and account is not None:
@@ -181,6 +188,24 @@ class _Run:
             ours = known.customer_id if known else NOTHING
             customer_id = theirs.customer_id
             self._note(theirs.account_id, "customer", customer_id, customer_id, ours, healed=safe)
+
+    async def _details(self, account: Account, theirs: OurCustomer, *, may_heal: bool) -> None:
+        """The name and e-mail address of a customer."""
+        async with self.database.reading() as session:
+            ours = await details_of(session, account)
+        if (theirs.name, theirs.email) == (ours.name, ours.email):
+            return
+        healed = False
+        try:
+            if may_heal:
+                await send_details(self.database, self.provider, account.id)
+                healed = True
+        except PaymentProviderUnavailableError:
+            raise
+        except BillingError as error:
+            log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
+        there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
+        self._note(theirs.account_id, "details", theirs.customer_id, there, here, healed=healed)
 
     async def remember(self) -> None:
         healed = sum(difference.healed for difference in self.differences)

@@ -53,6 +53,8 @@ class Snapshots(StripeCalls):
                 row.id,
                 translate.metadata(row)[translate.ACCOUNT_METADATA],
                 translate.metadata(row).get(translate.INSTALLATION_METADATA, ""),
+                row.name or "",
+                row.email or None,
             )
             for row in rows
             if translate.ACCOUNT_METADATA in translate.metadata(row)

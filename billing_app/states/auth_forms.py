@@ -1,5 +1,6 @@
 """What the pages for sign-in, sign-up and passwords show when a posted form comes back."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,9 +9,11 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app import routes
+from billing_app.billing.identity import email_links
 from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.billing.identity.password_resets import email_of_link
 from billing_app.composition import get_services
+from billing_app.db.engine import Database
 from billing_app.states.session import SessionState, leave_for_sign_in
 
 log = structlog.get_logger(__name__)
@@ -25,6 +28,9 @@ MESSAGES: Final = {
     "wrong_password": "This is not your current password.",
     "link_over": "This link has expired: it was used, is older than an hour, or a newer link"
     " was opened. Ask for a new one.",
+    "email_link_expired": "This link has expired: it was used or withdrawn, is older than an hour,"
+    " or a newer link was sent. Nothing was changed.",
+    "email_taken": "Someone else uses this email address now. Nothing was changed.",
     "no_mail": "This site can't send email yet. Ask its administrator for a new password.",
     "unreachable": "The server can't reach its database. Nothing was changed. Try again shortly.",
     "signed_out_here": "This browser is signed out. The server can't reach its database;"
@@ -35,6 +41,7 @@ SUCCESSES: Final = {
         "Check your email",
         "If an account uses this address, a link is on its way. It works once, within an hour.",
     ),
+    "confirmed": ("Email address confirmed", "It is used from now on."),
     "changed": ("Your password was changed", "Every other browser was signed out."),
 }
 UNKNOWN: Final = "Something went wrong. Please try again."
@@ -64,15 +71,12 @@ class AuthFormState(SessionState):
     @rx.event
     async def load_link(self) -> None:
         """Read the address and the account that the link belongs to."""
-        self._read_address()
-        self.link = self.router.url.query_parameters.get("link", "")
-        try:
-            email = await email_of_link(get_services().database, self.link, datetime.now(UTC))
-        except Exception:
-            log.exception("page_read_failed", page=type(self).__name__)
-            self.error = self.error or MESSAGES["unreachable"]
-            return
-        self.link_email = email or ""
+        await self._read_link(email_of_link)
+
+    @rx.event
+    async def load_email_link(self) -> None:
+        """Read the address and the e-mail address that the link confirms."""
+        await self._read_link(email_links.email_of_link)
 
     @rx.event
     async def load_for_signed_in(self) -> EventSpec | None:
@@ -81,6 +85,19 @@ class AuthFormState(SessionState):
         if await self._is_signed_in() is False:
             return leave_for_sign_in(self.router.url.path)
         return None
+
+    async def _read_link(
+        self, email_of: Callable[[Database, str, datetime], Awaitable[str | None]]
+    ) -> None:
+        self._read_address()
+        self.link = self.router.url.query_parameters.get("link", "")
+        try:
+            email = await email_of(get_services().database, self.link, datetime.now(UTC))
+        except Exception:
+            log.exception("page_read_failed", page=type(self).__name__)
+            self.error = self.error or MESSAGES["unreachable"]
+            return
+        self.link_email = email or ""
 
     def _read_address(self) -> None:
         query = self.router.url.query_parameters

@@ -66,6 +66,17 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "Nothing was charged. Open the preview again to see the new amounts.",
     ),
     "offer_unknown": ("This plan is no longer available", "Choose another one."),
+    "wrong_password": ("This is not your current password", "Nothing was changed. Try again."),
+    "too_many_attempts": ("Too many attempts", "Nothing was changed. Try again later."),
+    "mail_not_set_up": (
+        "This site can't send email yet",
+        "Nothing was changed. Ask its administrator to set up email.",
+    ),
+    "email_link_expired": (
+        "No address is waiting for confirmation",
+        "It was confirmed, withdrawn, or not confirmed within an hour.",
+    ),
+    "read_only": ("You are viewing this account read-only", "Nothing was changed."),
     "forbidden": ("You don't have permission to do this", "Ask an owner or billing admin."),
     "account_not_found": ("You don't have access to this account", "Choose one of your accounts."),
 }

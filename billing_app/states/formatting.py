@@ -8,6 +8,7 @@ from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import BeginReason
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import (
+    AuditRole,
     EndReason,
     EventKind,
     Interval,
@@ -46,6 +47,7 @@ KINDS: Final = {
     EventKind.ADJUSTMENT: "Adjusted",
 }
 ROLES: Final = {role: role.value.capitalize() for role in StaffRole}
+AUDIT_ROLES: Final = {role: role.value.capitalize() for role in AuditRole}
 MEMBER_ROLES: Final = {
     Role.OWNER: "Owner",
     Role.BILLING_ADMIN: "Billing admin",

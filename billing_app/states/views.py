@@ -25,6 +25,34 @@ class AccountChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonItem:
+    """The viewer's own details; `typed_name` as people type it, `pending`: the address that waits
+    for its confirmation, in words."""
+
+    is_shown: bool = False
+    name: str = ""
+    typed_name: str = ""
+    email: str = ""
+    pending: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BillingItem:
+    """What the account's invoices say, and where that comes from; `usual_…`: without a name or an
+    address of its own."""
+
+    name: str = ""
+    name_note: str = ""
+    typed_name: str = ""
+    usual_name: str = ""
+    email: str = ""
+    email_note: str = ""
+    typed_email: str = ""
+    usual_email: str = ""
+    pending: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BalanceView:
     """What is left. `tone` is "", "warning" (80% taken) or "spent" (nothing left)."""
 

@@ -35,7 +35,9 @@ from tests.factories import (
 LATER: Final = timedelta(days=1)
 # Tables with rows of an account that its version does not look at, and why it need not.
 UNSEEN: Final = {
+    "billing_details": "shown on a page that reads them again anyway",
     "daily_usage": "written with a plan",
+    "email_changes": "shown on a page that reads them again anyway",
     "execution_events": "written with a plan",
     "reservations": "written with a plan",
     "reservation_holds": "written with a plan",

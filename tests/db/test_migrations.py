@@ -21,18 +21,23 @@ from tests.factories import connect, organization
 MakeDatabase = Callable[[], str]
 # From what the provider names to whose it is: asked once a webhook, never by the hot path.
 # The audit log also tells of what is no account's; staff type words and look for accounts.
-# A view is a session's. Accounts near their limit are a copy that staff sort.
+# A view is a session's. Accounts near their limit are a copy that staff sort. A mailed link is
+# found by its token.
 LOOK_UPS = [
     "ix_accounts_near_limit_executions",
     "ix_accounts_near_limit_left",
     "ix_audit_entries_action",
     "ix_audit_entries_actor_id",
     "ix_audit_entries_at",
+    "ix_email_changes_expires_at",
     "ix_search_words_word",
     "pk_audit_entries",
+    "pk_email_changes",
     "pk_staff_views",
     "uq_audit_entries_request_key",
     "uq_audit_entries_undoes",
+    "uq_email_changes_token_hash",
+    "uq_email_changes_user_id",
     "uq_provider_customers_customer_id",
 ]
 ADVICE = "python -m billing_app migrate"

@@ -12,8 +12,10 @@ from billing_app import routes
 from billing_app.demo.seed import OWNER_EMAIL
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
+from billing_app.states.details import DetailsState
 from billing_app.states.session import SessionState
 from billing_app.states.usage_stats import UsageStatsState
+from tests import factories
 from tests.pages.conftest import OpenContext, RunningApp, open_page
 from tests.pages.sockets import CONNECT, ForgingSocket, connect, forged, replay
 
@@ -21,9 +23,24 @@ STATES: dict[str, type[BaseState]] = {
     routes.DASHBOARD: BillingDashboardState,
     routes.OVERVIEW: BillingOverviewState,
     routes.USAGE: UsageStatsState,
+    routes.DETAILS: DetailsState,
 }
 POLL_MS = 50
 SECRETS = ("Northwind", OWNER_EMAIL, "Growth", "invoice-extraction")
+
+
+def rename(app: RunningApp) -> None:
+    """Give the organization another billing name."""
+    with factories.connect(app.database_url) as connection:
+        connection.execute(
+            "INSERT INTO billing_details (account_id, name) SELECT id, %(name)s FROM accounts"
+            " WHERE organization_id = %(organization)s"
+            " ON CONFLICT (account_id) DO UPDATE SET name = %(name)s",
+            {
+                "name": f"Northwind {secrets.token_hex(4)}",
+                "organization": app.organization_id,
+            },
+        )
 
 
 def recorded(
@@ -42,7 +59,10 @@ def recorded(
     context.on("page", lambda page: page.on("websocket", listen))
     page = open_page(context, path)
     before = len(received)
-    app.consume(1, workflow="recorded", key=secrets.token_hex(8))
+    if path == routes.DETAILS:
+        rename(app)
+    else:
+        app.consume(1, workflow="recorded", key=secrets.token_hex(8))
     while len(received) == before:
         page.wait_for_timeout(POLL_MS)
     token = page.evaluate("sessionStorage.getItem('token')")

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from billing_app.billing.plans.service import PlanState, PlanView
+from billing_app.billing.staff.audit.audit_reading import view_of
+from billing_app.billing.staff.audit.audit_writing import BY_CUSTOMER, CustomerAction
 from billing_app.billing.staff.operations.jobs import JobState, JobView
 from billing_app.billing.staff.operations.metrics import Money
 from billing_app.billing.staff.operations.provider_events import ReceivedEvent
-from billing_app.db.enums import PlanSource, PlanType, WebhookState
+from billing_app.db.enums import AuditRole, PlanSource, PlanType, StaffRole, WebhookState
+from billing_app.db.tables import AuditEntry
 from billing_app.states import formatting
+from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.customer_views import plan_line
 from billing_app.states.staff.operations import job_line, webhook_line
 from billing_app.states.staff.overview import near_note, owed_note
@@ -147,3 +151,23 @@ def test_webhook_state(state: WebhookState, finished_at: datetime | None, told: 
         provider_url="",
     )
     assert webhook_line(event, {}).state == told
+
+
+def test_entry_of_a_customer() -> None:
+    entry = AuditEntry(
+        id=1,
+        at=AT,
+        actor_id="usr_ada",
+        actor_name="Ada",
+        role=AuditRole.CUSTOMER,
+        action=CustomerAction.CHANGE_BILLING_EMAIL,
+        account_id=7,
+        own_account=True,
+        reason=BY_CUSTOMER,
+        before={"billing_email": ""},
+        after={"billing_email": "new@example.com"},
+    )
+    line = entry_line(view_of(entry), StaffRole.ADMIN, {}, {})
+    assert (line.who, line.role, line.what) == ("Ada", "Customer", "Changed the billing email")
+    assert line.figures == "Billing email: none \N{RIGHTWARDS ARROW} new@example.com"
+    assert (line.is_own_account, line.can_undo) == (False, False)

@@ -7,6 +7,7 @@ from billing_app.billing.errors import InvalidInputError
 
 MAX_LENGTH: Final = 255
 CONTROLS_AND_HALVES: Final = frozenset({"Cc", "Cs"})
+INVISIBLE: Final = frozenset({"Z", "C"})
 
 
 def checked_name(name: str) -> str:
@@ -14,6 +15,8 @@ def checked_name(name: str) -> str:
     name = name.strip()
     if not 1 <= len(name) <= MAX_LENGTH:
         raise InvalidInputError(f"A name must have 1 to {MAX_LENGTH} characters.", field="name")
+    if all(category(character)[0] in INVISIBLE for character in name):
+        raise InvalidInputError("A name must have a visible character.", field="name")
     if any(category(character) in CONTROLS_AND_HALVES for character in name):
         raise InvalidInputError("A name must not contain control characters.", field="name")
     return name

@@ -1,6 +1,7 @@
 """Password reset by a mailed link, and password change with the current password.
 
-Either way all other browsers are signed out and all mailed links expire.
+Either way all other browsers are signed out and all mailed links expire, also those that would
+change the e-mail address.
 """
 
 import secrets
@@ -18,7 +19,7 @@ from billing_app.billing.identity.session_expiry import revoke_sessions
 from billing_app.billing.identity.sessions import SignedIn, clean_email, hash_token, new_session
 from billing_app.billing.mail import Mail, Mailer, MailQueue
 from billing_app.db.engine import Database
-from billing_app.db.tables import PasswordReset, Session, User
+from billing_app.db.tables import EmailChange, PasswordReset, Session, User
 from billing_app.routes import FORGOT_PASSWORD, PASSWORD_RESETS
 
 LINK_MINUTES: Final = 60
@@ -81,7 +82,11 @@ async def mail_link(
         created_at=now,
         expires_at=now + timedelta(minutes=LINK_MINUTES),
     )
+    # An address that was changed meanwhile gets no link.
+    unchanged = select(User.id).where(User.id == user_id, User.email == address)
     async with database.transaction() as session:
+        if (await session.exec(unchanged.with_for_update(read=True))).first() is None:
+            return
         session.add(row)
     text = LINK_TEXT.format(
         email=address,
@@ -207,5 +212,6 @@ async def _set_password(
     others = and_(col(Session.user_id) == user.id, col(Session.token_hash) != kept)
     await revoke_sessions(session, others, now)
     await session.exec(delete(PasswordReset).where(col(PasswordReset.user_id) == user.id))
+    await session.exec(delete(EmailChange).where(col(EmailChange.user_id) == user.id))
     if mail_queue is not None:
         await mail_queue.password_changed(session, user.id, now)

@@ -13,6 +13,9 @@ SIGN_IN_BY_ADDRESS: Final = parse("60/5minute")
 SIGN_UP_BY_ADDRESS: Final = parse("20/hour")
 PASSWORD_LINK_BY_EMAIL: Final = parse("5/hour")
 PASSWORD_LINK_BY_ADDRESS: Final = parse("20/hour")
+EMAIL_LINK_BY_PERSON: Final = parse("5/hour")
+EMAIL_LINK_BY_EMAIL: Final = parse("5/hour")
+EMAIL_LINK_BY_ADDRESS: Final = parse("20/hour")
 RETRY_AFTER_SECONDS: Final = 300
 
 
@@ -37,6 +40,14 @@ class AttemptLimits:
         allowed &= await self._limiter.hit(
             PASSWORD_LINK_BY_ADDRESS, "password-link-address", address
         )
+        self._require(allowed)
+
+    async def check_email_link(self, user_id: str, email: str, address: str) -> None:
+        """Of links that confirm a new e-mail address. Raises TooManyAttemptsError. Each call
+        counts."""
+        allowed = await self._limiter.hit(EMAIL_LINK_BY_PERSON, "email-link-person", user_id)
+        allowed &= await self._limiter.hit(EMAIL_LINK_BY_EMAIL, "email-link-email", email)
+        allowed &= await self._limiter.hit(EMAIL_LINK_BY_ADDRESS, "email-link-address", address)
         self._require(allowed)
 
     def _require(self, allowed: bool) -> None:

@@ -1,30 +1,33 @@
 """The account's one customer at the provider, created when first needed.
 
 The key is derived from the account, so two racing requests get the same customer. Nothing is
-ever matched by e-mail address.
+ever matched by e-mail address. Details that change meanwhile are sent once the customer is known.
 """
 
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, update
 
 from billing_app.billing import ids
+from billing_app.billing.accounts.billing_details import CustomerDetails, details_of
+from billing_app.billing.subscriptions.customer_details import SentDetails, send_details
+from billing_app.billing.subscriptions.installation import own_marks
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     ProviderPaymentMethod,
 )
 from billing_app.billing.subscriptions.provider_errors import (
     NotAtProviderError,
+    ProviderKeyConflictError,
 )
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     Account,
-    Organization,
     ProviderCustomer,
     Subscription,
-    User,
 )
 
 
@@ -50,8 +53,9 @@ async def ensure_customer(
     if row is not None:
         return row.customer_id
     key = f"customer-{ids.encode_account(account.id)}"
-    customer_id = await _create(database, provider, account, key=key)
-    await keep_customer(database, account.id, customer_id, now)
+    made = await _create(database, provider, account, key=key)
+    await keep_customer(database, account.id, made.customer_id, now)
+    await send_details(database, provider, account.id, known=made)
     return await _customer_id(database, account)
 
 
@@ -60,10 +64,11 @@ async def replace_customer(
 ) -> str:
     """A new customer for an account whose customer was deleted at the provider."""
     key = f"customer-{ids.encode_account(account.id)}-after-{deleted_id}"
-    customer_id = await _create(database, provider, account, key=key)
+    made = await _create(database, provider, account, key=key)
     row = update(ProviderCustomer).where(col(ProviderCustomer.customer_id) == deleted_id)
     async with database.transaction() as session:
-        await session.exec(row.values(customer_id=customer_id))
+        await session.exec(row.values(customer_id=made.customer_id))
+    await send_details(database, provider, account.id, known=made)
     return await _customer_id(database, account)
 
 
@@ -76,17 +81,21 @@ async def _customer_id(database: Database, account: Account) -> str:
 
 async def _create(
     database: Database, provider: PaymentProvider, account: Account, *, key: str
-) -> str:
+) -> SentDetails:
+    """The customer, or the one that an interrupted attempt created with earlier details."""
     async with database.reading() as session:
-        user = await session.get(User, account.user_id) if account.user_id else None
-        organization = await session.get(Organization, account.organization_id)
-    assert organization is not None
-    return await provider.create_customer(
-        account_id=ids.encode_account(account.id),
-        name=(user.name or user.id) if user else organization.name,
-        email=user.email if user else None,
-        key=key,
-    )
+        details = await details_of(session, account)
+        marks = await own_marks(session)
+    account_id = ids.encode_account(account.id)
+    name, email = details.name, details.email
+    create = partial(provider.create_customer, account_id=account_id, name=name, email=email)
+    try:
+        return SentDetails(await create(key=key), details)
+    except ProviderKeyConflictError:
+        for theirs in await provider.our_customers():
+            if theirs.account_id == account_id and theirs.mark in marks:
+                return SentDetails(theirs.customer_id, CustomerDetails(theirs.name, theirs.email))
+    return SentDetails(await create(key=ids.new_id(f"{key}-")), details)
 
 
 async def keep_customer(

@@ -207,6 +207,8 @@ class OurCustomer:
     customer_id: str
     account_id: str
     mark: str = ""
+    name: str = ""
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,10 @@ class PaymentProvider(Protocol):
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str: ...
+
+    async def update_customer(
+        self, customer_id: str, *, name: str, email: str | None, key: str
+    ) -> None: ...
 
     async def payment_method(
         self, customer_id: str, subscription_id: str | None = None

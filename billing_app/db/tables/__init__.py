@@ -1,7 +1,13 @@
 """Every table, so that importing this package fills `SQLModel.metadata`."""
 
-from billing_app.db.tables.access import ApiKey, PasswordReset, Session
-from billing_app.db.tables.accounts import Account, Membership, Organization, User
+from billing_app.db.tables.access import ApiKey, EmailChange, PasswordReset, Session
+from billing_app.db.tables.accounts import (
+    Account,
+    BillingDetails,
+    Membership,
+    Organization,
+    User,
+)
 from billing_app.db.tables.executions import (
     ExecutionEvent,
     IdempotencyKey,
@@ -43,10 +49,12 @@ __all__ = [
     "AccountNearLimit",
     "ApiKey",
     "AuditEntry",
+    "BillingDetails",
     "Checkout",
     "DailyDenial",
     "DailyOverage",
     "DailyUsage",
+    "EmailChange",
     "ExecutionEvent",
     "IdempotencyKey",
     "Invoice",

@@ -80,3 +80,31 @@ class PasswordReset(SQLModel, table=True):
     user_id: str = Field(foreign_key="users.id")
     created_at: datetime = instant()
     expires_at: datetime = instant()
+
+
+class EmailChange(SQLModel, table=True):
+    """A new e-mail address until it is confirmed: a person's own (`user_id`), or the billing email
+    of an account (`account_id`). Using the mailed link deletes the row, and so does withdrawing it.
+
+    `requested_by` asked for it, in the browser session of `session_hash`. The mail holds the token;
+    only its hash is stored, and none until it is mailed.
+    """
+
+    __tablename__ = "email_changes"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        CheckConstraint("(user_id IS NULL) <> (account_id IS NULL)", name="one_subject"),
+        Index("uq_email_changes_user_id", "user_id", unique=True),
+        Index("uq_email_changes_account_id", "account_id", unique=True),
+        Index("uq_email_changes_token_hash", "token_hash", unique=True),
+        Index("ix_email_changes_expires_at", "expires_at"),
+    )
+
+    id: str = Field(primary_key=True, max_length=64)
+    user_id: str | None = Field(default=None, foreign_key="users.id")
+    account_id: int | None = Field(default=None, foreign_key="accounts.id", sa_type=BigInteger)
+    email: str = Field(max_length=320)
+    requested_by: str = Field(foreign_key="users.id")
+    session_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    token_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()

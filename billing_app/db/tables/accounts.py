@@ -86,3 +86,19 @@ class Account(SQLModel, table=True):
     user_id: str | None = Field(default=None, foreign_key="users.id")
     blocked_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant()
+
+
+class BillingDetails(SQLModel, table=True):
+    """The name and e-mail address on an account's invoices, where they are not the account's own:
+    "" and None stand for those."""
+
+    __tablename__ = "billing_details"  # pyright: ignore[reportAssignmentType]
+
+    account_id: int = Field(
+        primary_key=True,
+        foreign_key="accounts.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    name: str = Field(default="", max_length=255, sa_column_kwargs={"server_default": text("''")})
+    email: str | None = Field(default=None, max_length=320)

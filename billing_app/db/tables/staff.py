@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import AuditRole, StaffRole
 
 
 class StaffMember(SQLModel, table=True):
@@ -51,7 +51,8 @@ class StaffView(SQLModel, table=True):
 
 
 class AuditEntry(SQLModel, table=True):
-    """An audit entry: what staff did and why; append-only (a trigger refuses changes).
+    """An audit entry: what staff did and why, or what customers changed of their details;
+    append-only (a trigger refuses changes).
 
     Written in the transaction of the change. `own_account`: the actor held the account, or was a
     member of its organization. `subject` names what was changed, within the account or outside of
@@ -62,7 +63,7 @@ class AuditEntry(SQLModel, table=True):
 
     __tablename__ = "audit_entries"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
-        one_of("role", StaffRole),
+        one_of("role", AuditRole),
         Index("ix_audit_entries_account_id", "account_id", "id"),
         Index("ix_audit_entries_actor_id", "actor_id", "at", "id"),
         Index("ix_audit_entries_action", "action", "at", "id"),

@@ -74,5 +74,7 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
 
 def no_entries() -> rx.Component:
     return empty(
-        icon="scroll-text", title="No entries yet", text="Every staff action appears here."
+        icon="scroll-text",
+        title="No entries yet",
+        text="Every staff action appears here, and what customers change of their details.",
     )

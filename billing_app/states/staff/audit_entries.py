@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from billing_app.billing.staff.access.permissions import Action, may
 from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.audit.audit_writing import CustomerAction
 from billing_app.billing.staff.repairs.registry import BY_ACTION
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import AuditRole, StaffRole
 from billing_app.states import formatting
 from billing_app.states.staff.views import EntryLine
 
@@ -26,6 +27,10 @@ WORDING: Final[dict[str, str]] = {
     Action.ADD_STAFF: "Added a staff member",
     Action.CHANGE_ROLE: "Changed a staff role",
     Action.REMOVE_STAFF: "Removed a staff member",
+    CustomerAction.CHANGE_NAME: "Changed their name",
+    CustomerAction.CHANGE_EMAIL: "Changed their email address",
+    CustomerAction.CHANGE_BILLING_NAME: "Changed the billing name",
+    CustomerAction.CHANGE_BILLING_EMAIL: "Changed the billing email",
 }
 MAX_FIGURES: Final = 4
 HIDDEN_FIGURES: Final = frozenset(
@@ -45,7 +50,7 @@ HIDDEN_FIGURES: Final = frozenset(
 )
 ACTION_NAMES: Final = {
     action.value: action.replace("_", " ").capitalize()
-    for action in Action
+    for action in (*Action, *CustomerAction)
     if action is not Action.READ
 }
 
@@ -63,13 +68,13 @@ def entry_line(
         entry_id=entry.id,
         at=formatting.exact_moment(entry.at),
         who=entry.actor_name,
-        role=formatting.ROLES[entry.role],
+        role=formatting.AUDIT_ROLES[entry.role],
         what=entry_text(entry, undone),
         figures=_figures(entry),
         reason=entry.reason,
         account_id=account_id,
         account=names.get(account_id, account_id),
-        is_own_account=entry.own_account,
+        is_own_account=entry.own_account and entry.role is not AuditRole.CUSTOMER,
         is_undone=entry.undone_by is not None,
         can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
     )

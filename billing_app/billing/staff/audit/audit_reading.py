@@ -18,7 +18,7 @@ from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, So
 from billing_app.billing.staff.access.permissions import UNDOABLE, Action, require
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import AuditRole
 from billing_app.db.tables import AuditEntry
 
 ENTRY: Final = "aud_"
@@ -70,7 +70,7 @@ class EntryView:
     at: datetime
     actor_id: str
     actor_name: str
-    role: StaffRole
+    role: AuditRole
     action: str
     account_id: str | None
     own_account: bool
@@ -132,7 +132,7 @@ def view_of(entry: AuditEntry, undone_by: int | None = None) -> EntryView:
         at=entry.at,
         actor_id=entry.actor_id,
         actor_name=entry.actor_name,
-        role=StaffRole(entry.role),
+        role=AuditRole(entry.role),
         action=entry.action,
         account_id=ids.encode_account(account_id) if account_id is not None else None,
         own_account=entry.own_account,

@@ -2,16 +2,38 @@
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.actors import StaffActor
+from billing_app.billing.actors import StaffActor, UserActor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.staff.access.ownership import is_own
+from billing_app.db.enums import AuditRole
 from billing_app.db.tables import AuditEntry
 
 MAX_REASON_LENGTH: Final = 500
+BY_CUSTOMER: Final = "Changed by the customer."
+
+
+class CustomerAction(StrEnum):
+    """What customers change of their own details, as the audit log names it."""
+
+    CHANGE_NAME = "change_name"
+    CHANGE_EMAIL = "change_email"
+    CHANGE_BILLING_NAME = "change_billing_name"
+    CHANGE_BILLING_EMAIL = "change_billing_email"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerChange:
+    """A detail before and after; "" without one."""
+
+    action: CustomerAction
+    detail: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,32 @@ async def record(
     session.add(entry)
     await session.flush()
     return entry
+
+
+async def record_own(
+    session: AsyncSession,
+    actor: UserActor,
+    account_id: int | None,
+    change: CustomerChange,
+    now: datetime,
+) -> None:
+    """Write an entry about what a customer changed, in the caller's transaction."""
+    session.add(
+        AuditEntry(
+            at=now,
+            actor_id=actor.user_id,
+            actor_name=(actor.name or actor.email)[:255],
+            role=AuditRole.CUSTOMER,
+            action=change.action,
+            account_id=account_id,
+            own_account=account_id is not None,
+            subject=actor.user_id,
+            reason=BY_CUSTOMER,
+            before={change.detail: change.before},
+            after={change.detail: change.after},
+        )
+    )
+    await session.flush()
 
 
 def entry_of(
