@@ -25,11 +25,7 @@ def offer_dialog() -> rx.Component:
         rx.cond(State.choices.length() > 1, _choices(), _consequence()),
         rx.cond((State.lines.length() > 0) & (State.chosen.value == When.NOW.value), _lines()),
         rx.cond(has_choices & (State.problem.title != ""), _problem()),
-        dialog_foot(
-            _dismiss(),
-            _checkout(),
-            rx.cond(has_choices, _confirm(), rx.cond(State.problem.url_label != "", _portal())),
-        ),
+        dialog_foot(_dismiss(), _checkout(), rx.cond(has_choices, _confirm(), _portal("strong"))),
         title=State.dialog.title,
         text=rx.cond(has_choices, State.dialog.text, State.problem.text),
         is_open=State.is_open,
@@ -123,25 +119,28 @@ def _problem() -> rx.Component:
             class_name="button small",
         ),
     )
-    portal = rx.cond((State.problem.url_label != "") & (State.problem.url == ""), _portal("small"))
     return rx.el.div(
         notice(
             tone=State.problem.tone,
             title=State.problem.title,
             text=State.problem.text,
-            actions=[confirm, portal],
+            actions=[confirm, _portal("small")],
         ),
         role="alert",
     )
 
 
-def _portal(look: str = "strong") -> rx.Component:
-    return press_button(
-        State.problem.url_label,
-        name="portal",
-        pending=State.pending,
-        on_press=State.open_portal,
-        look=look,
+def _portal(look: str) -> rx.Component:
+    """Where a card is added or replaced."""
+    return rx.cond(
+        (State.problem.url_label != "") & (State.problem.url == ""),
+        press_button(
+            State.problem.url_label,
+            name="portal",
+            pending=State.pending,
+            on_press=State.open_portal,
+            look=look,
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from billing_app.billing.subscriptions.apply import (
     versions_of_prices,
 )
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
+from billing_app.billing.subscriptions.ended_invoices import to_void
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
     ENDED,
@@ -105,7 +106,9 @@ def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
     differences: list[Difference] = []
-    given = entitlements(snapshot, grace_days=grace_days)
+    trusted = {row.provider_id for row in ours.invoices.values() if row.trusted_at is not None}
+    given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
+    voidable = {each.provider_id for each in to_void(snapshot, versions)}
     refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
     for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]
@@ -119,6 +122,8 @@ def _invoices(
             here.append(_describe_plan(plan, entitlement))
         if not lines and _should_give(invoice, ours):
             there.append("paid, and no line sells an offer")
+        if invoice.provider_id in voidable:
+            there.append("open after its subscription ended")
         if not _is_mirrored(invoice, row) or there != here:
             differences.append(
                 Difference(

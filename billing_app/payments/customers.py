@@ -13,7 +13,8 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderFailedError,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
+from billing_app.payments.calls import PAGE_SIZE, all_rows, options, send
+from billing_app.payments.cards import Cards
 
 PORTAL_METADATA: Final = "billing_portal"
 PORTAL_VERSION: Final = "2"
@@ -35,7 +36,7 @@ CHECKOUT_DETAILS: Final[dict[str, Any]] = {
 }
 
 
-class Customers(StripeCalls):
+class Customers(Cards):
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str:

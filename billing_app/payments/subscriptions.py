@@ -19,12 +19,14 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.provider_errors import (
     BillingAddressMissingError,
+    NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate
 from billing_app.payments.calls import complete, options, reference, send
+from billing_app.payments.cards import Cards
 from billing_app.payments.previews import Previews
 
 SCHEDULED: Final = (
@@ -33,7 +35,7 @@ SCHEDULED: Final = (
 )
 
 
-class Subscriptions(Previews):
+class Subscriptions(Cards, Previews):
     async def create_subscription(
         self,
         *,
@@ -43,7 +45,8 @@ class Subscriptions(Previews):
         payment_method_id: str,
         key: str,
     ) -> str:
-        """Charge the payment method on file. A decline makes no subscription."""
+        """Charge the payment method on file. A decline makes no subscription. Raises
+        PaymentMethodMissingError when it is gone."""
         body: dict[str, Any] = {
             "customer": customer_id,
             "items": [
@@ -57,16 +60,22 @@ class Subscriptions(Previews):
         if trial_days:
             body["trial_period_days"] = trial_days
             body["metadata"][translate.TRIAL_METADATA] = str(trial_days)
-        made = await send(
-            lambda: self.client.v1.subscriptions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
-        )
+        create = self.client.v1.subscriptions.create_async
+        try:
+            made = await send(lambda: create(body, options(key)))  # pyright: ignore[reportArgumentType]
+        except NotAtProviderError:
+            await self.require_card(payment_method_id)
+            raise
         return made.id
 
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange
     ) -> ProviderPreview:
         """A credit is one line of the preview, but a discount of the charge. Both are the same
-        without a tax; a tax is rounded for each line, so it is previewed as a discount again."""
+        without a tax; a tax is rounded for each line, so it is previewed as a discount again.
+
+        Raises ChangeLosesValueError, PaymentMethodMissingError when nothing can be charged.
+        """
         subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
@@ -83,6 +92,8 @@ class Subscriptions(Previews):
         preview = await self.preview(_with_items(body, change))
         if preview.total < translate.tax_minor(preview):
             raise ChangeLosesValueError
+        if preview.amount_due > 0:
+            await self.require_charge(subscription)
         if change.credit is None or not translate.is_taxed(preview):
             return translate.provider_preview(preview)
         return await self._preview_discounted(subscription, change, change.credit, body)
@@ -114,6 +125,8 @@ class Subscriptions(Previews):
         (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
         subscription = await self._retrieve(subscription_id)
+        if not await self.can_charge(subscription):
+            await self.preview_change(subscription_id, change)
         body: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
             "billing_cycle_anchor": {"type": "now"},
@@ -132,12 +145,19 @@ class Subscriptions(Previews):
                 await self.preview_change(subscription_id, change)
             coupon = {"coupon": await self._coupon(change.credit, key=key)}
             body["discounts"] = [*standing, coupon]
-        given_up = await self._release_schedule(subscription_id, key=key)
+        await self._change(subscription, body, key=key)
+
+    async def _change(self, subscription: Any, body: dict[str, Any], *, key: str) -> None:
+        """What was scheduled for the end of the period is given up, unless the change fails."""
+        given_up = await self._release_schedule(subscription.id, key=key)
         try:
-            await self._update(subscription_id, body, key=key)
-        except (PaymentDeclinedError, BillingAddressMissingError) as error:
+            await self._update(subscription.id, body, key=key)
+        except (PaymentDeclinedError, NotAtProviderError, BillingAddressMissingError) as error:
             if given_up is not None:
-                await self._schedule(subscription_id, given_up, key=f"{key}:again")
+                await self._schedule(subscription.id, given_up, key=f"{key}:again")
+            if isinstance(error, NotAtProviderError):
+                await self.require_charge(await self._retrieve(subscription.id))
+                raise
             if not isinstance(error, PaymentDeclinedError) or not declines.asks_to_confirm(error):
                 raise
             if given_up is not None:

@@ -21,8 +21,9 @@ class NoProvider:
         raise PaymentProviderUnavailableError(PROBLEM)
 
     account = require_writable = _refuse
-    ensure_price = create_customer = update_customer = payment_method = _refuse
-    create_checkout = expire_checkout = create_subscription = preview_change = change_now = _refuse
+    ensure_price = activate = create_customer = update_customer = payment_method = _refuse
+    require_card = create_checkout = expire_checkout = create_subscription = _refuse
+    preview_change = change_now = _refuse
     change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
     portal_url = checkout = customer_snapshot = report_usage = _refuse
     metered_usage = buy_pack = void_invoice = settle_overage = _refuse

@@ -272,7 +272,8 @@ class OfferDialogState(ActionMixin, SessionState):
         if kind == BUY and pack_order is not None:
             return await self._buy(action, pack_order)
         if kind == SUBSCRIBE:
-            begun = await self._begin(action, offer_code, through_checkout=False)
+            card = pack_order.payment_method_id if pack_order else None
+            begun = await self._begin(action, offer_code, through_checkout=False, agreed_card=card)
             if begun.subscription is not None:
                 summary = await self._summary(action, begun.subscription)
                 done = offer_dialogs.subscribed(begun.subscription, summary, due_minor)
@@ -318,7 +319,14 @@ class OfferDialogState(ActionMixin, SessionState):
         summary = await read_summary(database, action.actor, action.account_id, now)
         return replace(summary, subscription=subscription or summary.subscription)
 
-    async def _begin(self, action: Action, offer_code: str, *, through_checkout: bool) -> Begun:
+    async def _begin(
+        self,
+        action: Action,
+        offer_code: str,
+        *,
+        through_checkout: bool,
+        agreed_card: str | None = None,
+    ) -> Begun:
         services = get_services()
         overview = services.settings.public_url + routes.OVERVIEW
         return await services.subscriptions.begin(
@@ -329,6 +337,7 @@ class OfferDialogState(ActionMixin, SessionState):
             cancel_url=f"{overview}?checkout=left",
             now=action.now,
             through_checkout=through_checkout,
+            agreed_card=agreed_card,
         )
 
     async def _resume(self, action: Action) -> SubscriptionView:

@@ -11,6 +11,7 @@ from billing_app.stripe_sandbox.api import Api
 from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.due import run_due
 from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
+from billing_app.stripe_sandbox.resources.collection import settle_debit
 from billing_app.stripe_sandbox.resources.coupons import put_on_customer
 from billing_app.stripe_sandbox.resources.disputes import new_dispute
 from billing_app.stripe_sandbox.resources.events import new_endpoint
@@ -38,6 +39,7 @@ class Control:
             Route("/_sandbox/settle", self.settle, methods=["POST"]),
             Route("/_sandbox/disputes", self.dispute, methods=["POST"]),
             Route("/_sandbox/customer_discounts", self.discount, methods=["POST"]),
+            Route("/_sandbox/debits", self.debit, methods=["POST"]),
             Route("/_sandbox/clock", self.skip_time, methods=["POST"]),
             Route("/_sandbox/test_clocks/{id}/release", self.release, methods=["POST"]),
             Route("/_sandbox/events/{id}/resend", self.resend, methods=["POST"]),
@@ -106,6 +108,12 @@ class Control:
         return self._act(
             lambda: public(put_on_customer(self.world, body["customer"], body["coupon"]))
         )
+
+    async def debit(self, request: Request) -> Response:
+        """The bank's decision on a debit that is processing."""
+        body = await _body(request)
+        intent_id, succeeds = body.get("payment_intent", ""), bool(body.get("succeeds", True))
+        return self._act(lambda: public(settle_debit(self.world, intent_id, succeeds=succeeds)))
 
     async def skip_time(self, request: Request) -> Response:
         """Moves the sandbox's own time forward, for customers without a test clock."""

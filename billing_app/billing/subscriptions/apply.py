@@ -68,7 +68,8 @@ async def apply_customer(
     plans = await plans_of(session, account.id)
     refused = await _refused_trials(session, account.id)
     plan_sync = PlanSync(session, account.id, plans, versions, now, refused)
-    await plan_sync.apply(snapshot, grace_days=grace_days)
+    trusted = await trusted_invoices(session, account.id)
+    await plan_sync.apply(snapshot, grace_days=grace_days, trusted=trusted)
     live = await live_in(session, account.id, snapshot)
     await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
     await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
@@ -321,6 +322,12 @@ async def _invoices(
             row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
         _change(session, row, invoice_values(invoice) | {"what_for": purposes.of(invoice)}, now)
     await session.flush()
+
+
+async def trusted_invoices(session: AsyncSession, account_id: int) -> frozenset[str]:
+    """The ids of those that staff trust."""
+    query = select(Invoice.provider_id).where(Invoice.account_id == account_id)
+    return frozenset((await session.exec(query.where(col(Invoice.trusted_at).is_not(None)))).all())
 
 
 def invoice_values(invoice: ProviderInvoice) -> dict[str, Any]:

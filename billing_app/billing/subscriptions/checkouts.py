@@ -169,8 +169,8 @@ class Checkouts:
         async with self._database.reading() as session:
             offer = await offer_version(session, row.offer_version_id)
             trial_days = await trial_days_of(session, row.account_id, offer)
-        price = await ensure_price(self._database, self._provider, offer, now)
         try:
+            price = await ensure_price(self._database, self._provider, offer, now)
             snapshot = await self._provider.create_checkout(
                 customer_id=customer_id,
                 prices=price,

@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import structlog
+
+from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import apply
 from billing_app.billing.subscriptions.bridges import next_periods
+from billing_app.billing.subscriptions.ended_invoices import to_void
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
@@ -19,6 +24,8 @@ from billing_app.db.enums import SubscriptionStatus
 ATTEMPTS: Final = 2
 CancelRefused = Callable[[str, datetime], Awaitable[bool]]
 """Cancels the trials of a customer that are not given; whether there were any."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -35,8 +42,34 @@ class CustomerSync:
 
         A snapshot that was overtaken while it was fetched is fetched again, so that an old one
         never overwrites a newer one. After two, the second that overtook it was itself fetched
-        after this call began: what it knows is applied.
+        after this call began: what it knows is applied. Open invoices of subscriptions that have
+        ended are voided.
         """
+        snapshot = await self._fetch(customer_id, now)
+        if snapshot is not None and await self._void_ended(snapshot):
+            return await self._fetch(customer_id, now)
+        return snapshot
+
+    async def _void_ended(self, snapshot: ProviderSnapshot) -> bool:
+        """Void open invoices of ended subscriptions; what fails is tried again by reconciliation.
+
+        They are known here first: nothing is lost if it stops in between. One that is paid at
+        this moment stays paid.
+        """
+        async with self._database.reading() as session:
+            versions = await apply.versions_of_prices(session, snapshot)
+        open_ones = to_void(snapshot, versions)
+        if not open_ones or not await may_write(self._provider, "void_invoices"):
+            return False
+        try:
+            for invoice in open_ones:
+                await self._provider.void_invoice(invoice.provider_id)
+        except BillingError as error:
+            log.warning("invoice_not_voided", customer_id=snapshot.customer_id, code=error.code)
+            return False
+        return True
+
+    async def _fetch(self, customer_id: str, now: datetime) -> ProviderSnapshot | None:
         snapshot: ProviderSnapshot | None = None
         for _ in range(ATTEMPTS):
             async with self._database.reading() as session:

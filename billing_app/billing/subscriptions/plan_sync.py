@@ -62,8 +62,10 @@ class PlanSync:
     def bridges(self) -> Bridges:
         return Bridges(self.session, self.account_id, self.plans, self.now)
 
-    async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
-        given = entitlements(snapshot, grace_days=grace_days)
+    async def apply(
+        self, snapshot: ProviderSnapshot, *, grace_days: int, trusted: Collection[str] = ()
+    ) -> None:
+        given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
         sold = self.sold = sold_lines(snapshot.invoices, self.versions, self.refused_trials)
         ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
         for invoice, lines in sold:

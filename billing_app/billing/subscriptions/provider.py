@@ -305,6 +305,10 @@ class PaymentProvider(Protocol):
 
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...
 
+    async def activate(self, prices: OfferPrices, *, dry_run: bool = False) -> list[str]:
+        """Put archived prices and their products on sale again; returns the ids of those."""
+        ...
+
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str: ...
@@ -316,6 +320,10 @@ class PaymentProvider(Protocol):
     async def payment_method(
         self, customer_id: str, subscription_id: str | None = None
     ) -> ProviderPaymentMethod | None: ...
+
+    async def require_card(self, payment_method_id: str) -> None:
+        """Raises PaymentMethodMissingError when it is no longer on file."""
+        ...
 
     async def create_checkout(
         self,

@@ -39,6 +39,14 @@ class BillingAddressMissingError(PaymentProviderFailedError):
         super().__init__("The tax depends on it. Add it in the portal, then try again.")
 
 
+class OfferUnavailableError(PaymentProviderFailedError):
+    """The provider has archived its price and does not put it on sale again. Nothing was charged;
+    reconciliation reports it to staff."""
+
+    code = "offer_unavailable"
+    title = "This offer cannot be bought at the moment"
+
+
 class ProviderKeyConflictError(PaymentProviderFailedError):
     """The provider saw this key with another request, so this one was not carried out. It is the
     matter of one account: the provider is up."""

@@ -33,6 +33,7 @@ from billing_app.billing.subscriptions.customers import (
 )
 from billing_app.billing.subscriptions.errors import (
     CONFIRM_CODES,
+    QuoteOutdatedError,
     SameOfferError,
     SubscriptionEndedError,
     SubscriptionExistsError,
@@ -140,15 +141,18 @@ class Subscriptions:
         cancel_url: str,
         now: datetime,
         through_checkout: bool = False,
+        agreed_card: str | None = None,
     ) -> Begun:
         """Subscribe, or buy a pack: at once with the card on file, else through a checkout.
 
-        `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
+        `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged.
+        `agreed_card`: the payment method that somebody agreed to; no other one is charged. A
         repeated call returns the open checkout of the same offer, or resumes an interrupted
         subscription. The provider is asked first what the customer has: nobody pays twice.
         Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
-        FreePeriodUsedError, CardTrialUsedError, ProviderRequestPendingError, PaymentDeclinedError
-        and what the provider raises.
+        FreePeriodUsedError, CardTrialUsedError, ProviderRequestPendingError,
+        PaymentMethodMissingError, QuoteOutdatedError, PaymentDeclinedError and what the provider
+        raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
@@ -167,6 +171,7 @@ class Subscriptions:
             method = await self._provider.payment_method(customer_id)
         except NotAtProviderError:
             method, customer_id = None, await self._replace_customer(account, customer_id, now)
+        await self._require_agreed(offer, method, agreed_card)
         direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.reuse_or_close(
             account.id,
@@ -323,6 +328,14 @@ class Subscriptions:
             row = await open_checkout(session, account.id)
         if row is not None and row.provider_id is not None:
             await self.syncing.checkout(row.provider_id, now)
+
+    async def _require_agreed(
+        self, offer: OfferView, method: ProviderPaymentMethod | None, agreed_card: str | None
+    ) -> None:
+        """Raises PaymentMethodMissingError, QuoteOutdatedError when another card is on file."""
+        if agreed_card is not None and (method is None or method.provider_id != agreed_card):
+            await self._provider.require_card(agreed_card)
+            raise QuoteOutdatedError(offer=offer.code)
 
     async def _replace_customer(self, account: Account, deleted_id: str, now: datetime) -> str:
         """A new customer for one who was deleted at the provider, unless the account has a live

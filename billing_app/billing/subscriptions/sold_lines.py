@@ -15,7 +15,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.enums import InvoiceStatus
 
-START: Final = "subscription_create"
+FIRST: Final = "subscription_create"
 RENEWAL: Final = "subscription_cycle"
 CHANGE: Final = "subscription_update"
 
@@ -45,7 +45,7 @@ def sold_lines(
     result: list[tuple[ProviderInvoice, Sold]] = []
     for invoice in invoices:
         before = prices.get(invoice.subscription_id)
-        is_refused = invoice.subscription_id in refused_trials and invoice.billing_reason == START
+        is_refused = invoice.subscription_id in refused_trials and invoice.billing_reason == FIRST
         lines = [
             line
             for line in invoice.lines

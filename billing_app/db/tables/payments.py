@@ -176,7 +176,8 @@ class Checkout(SQLModel, table=True):
 
 
 class Invoice(SQLModel, table=True):
-    """An invoice as last read from the provider."""
+    """An invoice as last read from the provider. `trusted_at`: staff gave its period since then,
+    before it was paid."""
 
     __tablename__ = "invoices"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -206,6 +207,7 @@ class Invoice(SQLModel, table=True):
     page_url: str = ""
     pdf_url: str = ""
     due_at: datetime | None = instant(nullable=True)
+    trusted_at: datetime | None = instant(nullable=True)
     issued_at: datetime = instant()
     synced_at: datetime = instant()
 

@@ -15,6 +15,7 @@ from billing_app.stripe_sandbox.resources import (
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.payment_intents import declined_error
+from billing_app.stripe_sandbox.resources.payment_methods import require_attached
 from billing_app.stripe_sandbox.world import World
 
 
@@ -23,6 +24,8 @@ def create(world: World, params: Json) -> Json:
     if "customer" not in params:
         raise missing_param("customer")
     customer = live_customer(world, params["customer"])
+    if params.get("default_payment_method"):
+        require_attached(world, params["default_payment_method"], customer)
     now = world.now(customer)
     subscription = world.store.find(params.get("subscription"))
     invoice = invoicing.new_invoice(
@@ -157,6 +160,8 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
     invoice = world.store.get(identifier)
     if declined:
         raise declined_error(world, declined, invoice["_intent"])
+    if world.store.get(invoice["_intent"])["status"] == "processing":
+        return invoice
     if invoice["status"] != "paid":
         needs = cards.Decline(
             "invoice_payment_intent_requires_action",
@@ -170,6 +175,11 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
 @route("POST", "/v1/invoices/{invoice}/void")
 def void_call(world: World, params: Json, identifier: str) -> Json:
     invoice = _open_invoice(world, identifier, "void")
+    intent = world.store.find(invoice.get("_intent"))
+    if intent is not None and intent["status"] == "processing":
+        raise wrong_state(
+            "You can't void this invoice while its payment is processing.", "invoice_not_editable"
+        )
     return settlement.void(world, identifier, world.now(invoice))
 
 

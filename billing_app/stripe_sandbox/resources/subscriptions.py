@@ -15,6 +15,7 @@ from billing_app.stripe_sandbox.resources import (
 )
 from billing_app.stripe_sandbox.resources.common import merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
+from billing_app.stripe_sandbox.resources.payment_methods import require_attached
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items
 from billing_app.stripe_sandbox.resources.prorations import close_lines, is_metered
 from billing_app.stripe_sandbox.resources.subscription_items import (
@@ -62,7 +63,7 @@ def create(world: World, params: Json) -> Json:
 def _draft(world: World, customer: Json, params: Json, now: int) -> Json:
     method = params.get("default_payment_method")
     if method:
-        _check_method(world, method, customer)
+        require_attached(world, method, customer)
     identifier = world.new_id("subscription")
     details = {"comment": None, "feedback": None, "feedback_option": None, "reason": None}
     subscription = world.create(
@@ -99,17 +100,6 @@ def _draft(world: World, customer: Json, params: Json, now: int) -> Json:
     if subscription["collection_method"] == "send_invoice" and "days_until_due" not in params:
         raise missing_param("days_until_due")
     return subscription
-
-
-def _check_method(world: World, identifier: str, customer: Json) -> None:
-    method = world.store.get(identifier, "payment_method", param="default_payment_method")
-    if method["customer"] != customer["id"]:
-        raise invalid(
-            f"The customer does not have a payment method with the ID {identifier}. The payment "
-            "method must be attached to the customer.",
-            param="default_payment_method",
-            code="resource_missing",
-        )
 
 
 def _billing_mode(params: Json | None, now: int) -> Json:

@@ -3,12 +3,14 @@
 from typing import Any, Final
 
 from billing_app.billing.staff.repairs.adjustments import ADJUST
+from billing_app.billing.staff.repairs.cancellations import CANCEL_SUBSCRIPTION
 from billing_app.billing.staff.repairs.grants import GRANT
 from billing_app.billing.staff.repairs.moves import MOVE_OFFER
 from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE
 from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.billing.staff.repairs.stops import BLOCK, PAUSE, RESUME, UNBLOCK
 from billing_app.billing.staff.repairs.trial_extensions import EXTEND_TRIAL
+from billing_app.billing.staff.repairs.trusted_invoices import TRUST_INVOICE
 
 # In the order of the console's menu.
 REPAIRS: Final[tuple[Repair[Any], ...]] = (
@@ -18,6 +20,8 @@ REPAIRS: Final[tuple[Repair[Any], ...]] = (
     ADJUST,
     EXTEND_TRIAL,
     MOVE_OFFER,
+    TRUST_INVOICE,
+    CANCEL_SUBSCRIPTION,
     PAUSE,
     RESUME,
     UNBLOCK,
