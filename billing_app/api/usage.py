@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -39,7 +40,12 @@ DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Success", "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+BYTE_ORDER_MARK: Final = "\ufeff"
+# A spreadsheet may part columns at another character than ours, so what stands behind any of them
+# may start a cell (owasp.org/www-community/attacks/CSV_Injection).
+FORMULA_START: Final = re.compile(
+    r"""(^|[,;|\t\r\n"])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r'])"""
+)
 
 DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, inclusive")]
 Label = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
@@ -130,9 +136,28 @@ async def list_events(
     return {"items": [_item(event) for event in page.items], "next_cursor": page.next_cursor}
 
 
+class Separator(StrEnum):
+    """What parts the columns of a CSV: Excel expects what its language settings say."""
+
+    COMMA = "comma"
+    SEMICOLON = "semicolon"
+    TAB = "tab"
+
+
+SEPARATORS: Final = {Separator.COMMA: ",", Separator.SEMICOLON: ";", Separator.TAB: "\t"}
+
+
 @router.get("/export.csv", response_class=StreamingResponse, responses=CSV)
 async def export(
-    services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now, where: EventsNow
+    services: ServicesNow,
+    actor: ActorNow,
+    account_id: AccountNow,
+    now: Now,
+    where: EventsNow,
+    separator: Annotated[Separator, Query(description="What parts the columns")] = Separator.COMMA,
+    byte_order_mark: Annotated[
+        bool, Query(description="Start with U+FEFF, by which Excel recognizes UTF-8")
+    ] = False,
 ) -> StreamingResponse:
     """The same events as streamed CSV, newest first."""
     blocks = usage.export_events(services.database, actor, account_id, where)
@@ -140,7 +165,7 @@ async def export(
     first = [str(where.first)] if where.first else []
     name = "-".join(["executions", *first, str(where.last or now.date())])
     return StreamingResponse(
-        _csv(first_block, blocks),
+        _csv(first_block, blocks, SEPARATORS[separator], has_mark=byte_order_mark),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
@@ -180,12 +205,16 @@ def _item(event: EventView) -> dict[str, Any]:
 
 
 async def _csv(
-    first_block: list[EventView], blocks: AsyncIterator[list[EventView]]
+    first_block: list[EventView],
+    blocks: AsyncIterator[list[EventView]],
+    separator: str,
+    *,
+    has_mark: bool,
 ) -> AsyncIterator[str]:
-    yield _lines([COLUMNS])
-    yield _lines([_row(event) for event in first_block])
+    yield (BYTE_ORDER_MARK if has_mark else "") + _lines([COLUMNS], separator)
+    yield _lines([_row(event) for event in first_block], separator)
     async for block in blocks:
-        yield _lines([_row(event) for event in block])
+        yield _lines([_row(event) for event in block], separator)
 
 
 def _row(event: EventView) -> tuple[object, ...]:
@@ -205,11 +234,11 @@ def _row(event: EventView) -> tuple[object, ...]:
 
 
 def _as_text(value: str) -> str:
-    """A leading apostrophe keeps spreadsheets from evaluating text as a formula."""
-    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    """An apostrophe keeps spreadsheets from evaluating text as a formula, wherever they part it."""
+    return FORMULA_START.sub(r"\1'", value)
 
 
-def _lines(rows: list[tuple[object, ...]] | list[tuple[str, ...]]) -> str:
+def _lines(rows: list[tuple[object, ...]] | list[tuple[str, ...]], separator: str) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
+    csv.writer(buffer, delimiter=separator).writerows(rows)
     return buffer.getvalue()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import reflex as rx
-from reflex.vars import ArrayVar, ObjectVar, StringVar
+from reflex.vars import ArrayVar, ObjectVar
 
 from billing_app import routes
 from billing_app.billing.usage.service import GroupBy
@@ -22,10 +22,9 @@ from billing_app.pages.events import (
 )
 from billing_app.pages.frame import frame
 from billing_app.states.formatting import KINDS
-from billing_app.states.usage_stats import ALL, NAMED_PREFIX, UNNAMED
+from billing_app.states.usage_stats import ALL, COMMA, SEMICOLON
 from billing_app.states.usage_stats import UsageStatsState as State
-from billing_app.states.usage_views import YOU
-from billing_app.states.views import DayRow
+from billing_app.states.views import DayRow, FilterOption
 
 CHART_HEIGHT_PX = 300
 SMALL_CHART_HEIGHT_PX = 322
@@ -216,6 +215,15 @@ def _filters() -> list[rx.Component]:
             value=State.kind,
             on_change=State.filter_kind,
         ),
+        select(
+            "Column separator",
+            options=[
+                rx.el.option("Commas", value=COMMA),
+                rx.el.option("Semicolons", value=SEMICOLON),
+            ],
+            value=State.separator,
+            on_change=State.choose_separator,
+        ),
         native_link(
             rx.icon("download", aria_hidden="true"),
             "CSV",
@@ -226,15 +234,8 @@ def _filters() -> list[rx.Component]:
     ]
 
 
-def _options(all_label: str, values: ArrayVar[Sequence[str]]) -> list[rx.Component]:
-    return [rx.el.option(all_label, value=ALL), rx.foreach(values, _option)]
-
-
-def _option(value: StringVar[str]) -> rx.Component:
-    label = rx.match(
-        value,
-        (NAMED_PREFIX, UNNAMED),
-        (State.viewer_choice, YOU),
-        value[len(NAMED_PREFIX) :],
-    )
-    return rx.el.option(label, value=value)
+def _options(all_label: str, values: ArrayVar[Sequence[FilterOption]]) -> list[rx.Component]:
+    return [
+        rx.el.option(all_label, value=ALL),
+        rx.foreach(values, lambda option: rx.el.option(option.label, value=option.value)),
+    ]

@@ -1,6 +1,8 @@
 """What the usage page shows."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from urllib.parse import parse_qs, urlencode
 
 import pandas as pd
@@ -9,16 +11,16 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from billing_app import routes
-from billing_app.billing.actors import PersonActor, UserActor
+from billing_app.billing.actors import PersonActor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanState
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import DailyRow, Days, EventFilter, GroupBy
 from billing_app.components.charts.executions import (
-    UNNAMED,
     cumulative,
     executions_per_day,
+    label_of,
 )
 from billing_app.composition import get_services
 from billing_app.db.enums import EventKind
@@ -29,16 +31,24 @@ from billing_app.states.usage_views import (
     day_rows,
     days_table,
     event_rows,
-    named_users,
+    person,
     series_keys,
     used_before,
 )
-from billing_app.states.views import AccountChoice, DayRow, EventRow, SeriesKey, StatView
+from billing_app.states.views import (
+    AccountChoice,
+    DayRow,
+    EventRow,
+    FilterOption,
+    SeriesKey,
+    StatView,
+)
 
 EVENT_ROWS = 20
 DAY_ROWS = 7
 DEFAULT_DAYS = 30
 ALL = "all"
+COMMA, SEMICOLON = "comma", "semicolon"
 NAMED_PREFIX = "="
 
 
@@ -71,9 +81,9 @@ class UsageStatsState(LivePage, SessionState):
     kind: rx.Field[str] = rx.field(ALL)
     workflow: rx.Field[str] = rx.field(ALL)
     user: rx.Field[str] = rx.field(ALL)
-    workflows: rx.Field[list[str]] = rx.field(default_factory=list)
-    users: rx.Field[list[str]] = rx.field(default_factory=list)
-    viewer_choice: rx.Field[str] = rx.field("")
+    workflows: rx.Field[list[FilterOption]] = rx.field(default_factory=list)
+    users: rx.Field[list[FilterOption]] = rx.field(default_factory=list)
+    separator: rx.Field[str] = rx.field(COMMA)
     export_url: rx.Field[str] = rx.field("")
 
     _cursors: tuple[str, ...] = ()
@@ -123,6 +133,12 @@ class UsageStatsState(LivePage, SessionState):
         """Only events of this user."""
         self.user = user
         return await self._from_the_start()
+
+    @rx.event
+    async def choose_separator(self, separator: str) -> EventSpec | None:
+        """Part the columns of the CSV by commas or semicolons."""
+        self.separator = SEMICOLON if separator == SEMICOLON else COMMA
+        return await self._refresh()
 
     @rx.event
     async def show_older_events(self) -> EventSpec | None:
@@ -190,20 +206,20 @@ class UsageStatsState(LivePage, SessionState):
         by_user = await self._read_daily(actor, account, days, GroupBy.USER)
         current = await plans.read_current(database, actor, account_id, now)
         self._show(
-            workflows=_groups(by_workflow, keep=self.workflow),
-            users=_groups(by_user, keep=self.user),
-            viewer_choice=_viewer_choice(actor),
+            workflows=_groups(by_workflow, keep=self.workflow, label=label_of),
+            users=_groups(by_user, keep=self.user, label=partial(person, viewer=actor)),
         )
         self._show_totals(by_workflow, days)
-        rows = named_users(by_user, actor) if self.group_by == GroupBy.USER else by_workflow
-        drawn = (account_id, days, current, rows)
+        is_by_user = self.group_by == GroupBy.USER
+        rows = by_user if is_by_user else by_workflow
+        drawn = (account_id, days, current, is_by_user, rows)
         if self._drawn != drawn:
             self._drawn = drawn
-            self._draw(rows, days, current, now.date())
+            label = partial(person, viewer=actor) if is_by_user else label_of
+            self._draw(days_table(rows, days.first, days.last, label), days, current, now.date())
         self._show_days(by_workflow)
 
-    def _draw(self, rows: list[DailyRow], days: Days, current: CurrentPlan, today: date) -> None:
-        table = days_table(rows, days.first, days.last)
+    def _draw(self, table: pd.DataFrame, days: Days, current: CurrentPlan, today: date) -> None:
         self.figure = executions_per_day(table)
         self._show(keys=series_keys(table))
         if days.last != today or not self._draw_against_limit(table, current):
@@ -285,18 +301,16 @@ class UsageStatsState(LivePage, SessionState):
             events=event_rows(page.items, self.events, actor),
             events_page=len(self._cursors) + 1,
             has_older_events=page.next_cursor is not None,
-            export_url=_export_url(account, where),
+            export_url=_export_url(account, where, self.separator),
         )
 
 
-def _groups(rows: list[DailyRow], *, keep: str) -> list[str]:
+def _groups(rows: list[DailyRow], *, keep: str, label: Callable[[str], str]) -> list[FilterOption]:
     """The choices of a filter, including the one chosen."""
     groups = {NAMED_PREFIX + row.group for row in rows} | ({keep} - {ALL})
-    return sorted(groups)
-
-
-def _viewer_choice(actor: PersonActor) -> str:
-    return NAMED_PREFIX + actor.user_id if isinstance(actor, UserActor) else ""
+    return [
+        FilterOption(group, label(group.removeprefix(NAMED_PREFIX))) for group in sorted(groups)
+    ]
 
 
 def _named(choice: str) -> str | None:
@@ -309,12 +323,14 @@ def _range_problem(problem: Exception) -> str:
     return "Choose a first and a last day."
 
 
-def _export_url(account: AccountChoice, where: EventFilter) -> str:
+def _export_url(account: AccountChoice, where: EventFilter, separator: str) -> str:
     optional = {
         "from": where.first,
         "to": where.last,
         "kind": where.kind,
         "workflow": where.workflow,
+        "separator": separator,
+        "byte_order_mark": "true",
     }
     if "user_id" not in parse_qs(account.export_query):
         optional["user_id"] = where.user_id
@@ -322,4 +338,4 @@ def _export_url(account: AccountChoice, where: EventFilter) -> str:
     return f"{routes.USAGE_EXPORT}?{account.export_query}&{urlencode(query)}"
 
 
-__all__ = ["ALL", "NAMED_PREFIX", "UNNAMED", "UsageStatsState"]
+__all__ = ["ALL", "COMMA", "NAMED_PREFIX", "SEMICOLON", "UsageStatsState"]

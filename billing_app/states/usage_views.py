@@ -1,5 +1,6 @@
 """Turns usage rows into charts, legends and table rows."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from typing import Final
@@ -11,8 +12,9 @@ from billing_app.billing.usage.service import DailyRow, EventView
 from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
-    UNNAMED,
+    YOU,
     by_day_and_group,
+    label_of,
     running_sums,
 )
 from billing_app.db.enums import EventKind
@@ -20,7 +22,6 @@ from billing_app.states import formatting
 from billing_app.states.views import DayRow, EventRow, SeriesKey
 
 Reader = PersonActor | StaffActor
-YOU: Final = "You"
 KIND_TONES: Final = {
     EventKind.CONSUME: "",
     EventKind.COMMIT: "accent",
@@ -29,10 +30,16 @@ KIND_TONES: Final = {
 }
 
 
-def days_table(rows: list[DailyRow], first: date, last: date) -> pd.DataFrame:
-    """Net executions: a row for each day, a column for each group that used any."""
+def days_table(
+    rows: list[DailyRow], first: date, last: date, label: Callable[[str], str] = label_of
+) -> pd.DataFrame:
+    """Net executions: a row for each day, a column for each group that used any, by its label."""
     frame = pd.DataFrame(
-        [(row.day, row.group, row.used - row.refunded) for row in rows if row.used or row.refunded],
+        [
+            (row.day, label(row.group), row.used - row.refunded)
+            for row in rows
+            if row.used or row.refunded
+        ],
         columns=["day", "group", "executions"],
     )
     return by_day_and_group(frame, first=pd.Timestamp(first), last=pd.Timestamp(last))
@@ -63,15 +70,10 @@ def day_rows(rows: list[DailyRow]) -> list[DayRow]:
     return [_day_row(day, days[day]) for day in sorted(days, reverse=True)]
 
 
-def named_users(rows: list[DailyRow], viewer: Reader) -> list[DailyRow]:
-    """Rows by user, with the viewer's own id shown as "You"."""
-    return [replace(row, group=person(row.group, viewer)) for row in rows]
-
-
 def person(user_id: str, viewer: Reader) -> str:
     """The user's id, or "You" for the viewer's own; staff are never "You"."""
     is_viewer = isinstance(viewer, UserActor) and user_id == viewer.user_id
-    return YOU if is_viewer else user_id
+    return YOU if is_viewer else label_of(user_id)
 
 
 def event_rows(events: list[EventView], shown: list[EventRow], viewer: Reader) -> list[EventRow]:
@@ -90,8 +92,8 @@ def _event_row(event: EventView, viewer: Reader) -> EventRow:
     return EventRow(
         event_id=event.id,
         at=formatting.exact_moment(event.occurred_at),
-        workflow=event.workflow or UNNAMED,
-        user=person(event.user_id, viewer) or "—",
+        workflow=label_of(event.workflow),
+        user=person(event.user_id, viewer) if event.user_id else "—",
         executions=formatting.number(event.executions),
         kind=formatting.KINDS[event.kind],
         tone=KIND_TONES[event.kind],

@@ -273,6 +273,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterOption:
+    """One choice of a filter: its value apart from its label."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class OfferDialog:
     """What the viewer is asked to confirm."""
 

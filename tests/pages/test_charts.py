@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing_app.billing.actors import UserActor
 from billing_app.billing.usage.service import DailyRow, EventView, Pace
@@ -14,9 +16,11 @@ from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
     UNNAMED,
+    YOU,
     by_day_and_group,
     cumulative,
     executions_per_day,
+    label_of,
 )
 from billing_app.db.enums import EventKind
 from billing_app.states import formatting
@@ -24,12 +28,14 @@ from billing_app.states.usage_views import (
     day_rows,
     days_table,
     event_rows,
+    person,
     series_keys,
     used_before,
 )
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 5)
 VIEWER = UserActor("usr_me", "Me", "me@example.com")
+LIKE_OURS = ["", "Other", "other ", "You", "Unnamed", "“Other”", "““Other””", "“You”", "“"]
 
 
 def traces(figure: go.Figure) -> list[dict[str, Any]]:
@@ -64,6 +70,24 @@ def test_small_groups_are_merged_last() -> None:
     assert int(table.to_numpy().sum()) == sum(row.used for row in many)
     assert series_keys(table)[-1].slot == MAX_SERIES
     assert [key.name for key in series_keys(table)[:2]] == ["w00", "w01"]
+
+
+@given(st.sets(st.one_of(st.text(max_size=8), st.sampled_from(LIKE_OURS)), max_size=9))
+def test_no_two_groups_share_a_label(names: set[str]) -> None:
+    labels = [label_of(name) for name in names]
+    assert len({*labels, OTHERS, YOU}) == len(names) + 2
+
+
+def test_workflows_named_like_our_labels_keep_their_own_bars() -> None:
+    many = rows(*[(1, f"w{number}", 1) for number in range(MAX_SERIES)])
+    table = days_table([*many, *rows((1, "Other", 7), (1, "Unnamed", 5), (1, "", 3))], FIRST, LAST)
+    keys = {key.name: key.total for key in series_keys(table)}
+    assert len(keys) == MAX_SERIES + 1
+    assert (keys["“Other”"], keys["“Unnamed”"], keys[UNNAMED], keys[OTHERS]) == ("7", "5", "3", "3")
+
+
+def test_user_called_you_is_not_the_viewer() -> None:
+    assert person("You", VIEWER) != person("usr_me", VIEWER)
 
 
 def test_group_keeps_its_color_when_overtaken() -> None:

@@ -12,6 +12,8 @@ MAX_SERIES: Final = 6
 FEW: Final = 4
 OTHERS: Final = "Other"
 UNNAMED: Final = "Unnamed"
+YOU: Final = "You"
+OWN_LABELS: Final = frozenset(label.casefold() for label in (OTHERS, UNNAMED, YOU))
 FEW_DAYS: Final = 7
 LABEL_SHARE: Final = 0.06
 SECOND_LINE_PX: Final = 16
@@ -22,8 +24,8 @@ def by_day_and_group(
 ) -> pd.DataFrame:
     """Every day from first to last by group, sorted by name so that a group keeps its colour.
 
-    `frame` has the columns day, group, executions. Only the MAX_SERIES largest groups are kept;
-    the rest are summed as OTHERS, last.
+    `frame` has the columns day, group (a label), executions. Only the MAX_SERIES largest groups
+    are kept; the rest are summed as OTHERS, last.
     """
     days = pd.date_range(first, last, freq="D")
     if frame.empty:
@@ -31,12 +33,19 @@ def by_day_and_group(
     table = frame.pivot_table(index="day", columns="group", values="executions", aggfunc="sum")
     table.index = pd.DatetimeIndex(table.index)
     table = table.reindex(days).fillna(0).astype("int64")
-    table = table.rename(columns={"": UNNAMED})
     largest = table.sum().sort_values(ascending=False, kind="stable").index
     named = table[sorted(largest[:MAX_SERIES], key=_by_name)]
     if len(largest) > MAX_SERIES:
         named[OTHERS] = table[largest[MAX_SERIES:]].sum(axis="columns")
     return named
+
+
+def label_of(name: str) -> str:
+    """A workflow or user as it is shown. A name that reads like one of our own labels is quoted, so
+    two groups never share a label."""
+    if not name:
+        return UNNAMED
+    return f"“{name}”" if name.strip("“” ").casefold() in OWN_LABELS else name
 
 
 def _by_name(group: str) -> tuple[str, str]:

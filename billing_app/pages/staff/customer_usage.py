@@ -1,7 +1,7 @@
 """An account's plans, ledger and reservations."""
 
 import reflex as rx
-from reflex.vars import ObjectVar, StringVar
+from reflex.vars import ObjectVar
 
 from billing_app.billing.plans.service import PlanSort, PlanState
 from billing_app.billing.staff.access.permissions import Action
@@ -31,6 +31,7 @@ from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.customer_views import HOLD_STATES, PLAN_STATES
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
 from billing_app.states.staff.views import DenialLine, HoldLine, LedgerLine, PlanLine
+from billing_app.states.views import FilterOption
 
 CHART_HEIGHT_PX = 220
 PLANS = Paging(State, names.PLANS)
@@ -302,7 +303,5 @@ def _workflows(paging: Paging) -> rx.Component:
     )
 
 
-def _workflow(name: StringVar[str]) -> rx.Component:
-    return rx.el.option(
-        rx.cond(name == "", "Unnamed", name), value=rx.cond(name == "", names.UNNAMED, name)
-    )
+def _workflow(option: ObjectVar[FilterOption]) -> rx.Component:
+    return rx.el.option(option.label, value=f"{names.NAMED_PREFIX}{option.value}")

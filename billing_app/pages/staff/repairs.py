@@ -4,7 +4,7 @@ from itertools import groupby
 from typing import Any
 
 import reflex as rx
-from reflex.vars import StringVar
+from reflex.vars import ObjectVar, StringVar
 
 from billing_app.billing.staff.access.viewing import VIEW_MINUTES
 from billing_app.billing.staff.repairs.fields import Control, Input, required_of
@@ -23,6 +23,7 @@ from billing_app.pages.staff.action_dialog import SHOWN, action_dialog, form_foo
 from billing_app.states.staff.customer import StaffCustomerState as State
 from billing_app.states.staff.repair_form import DIRECTION
 from billing_app.states.staff.repairs import SIGN_OUT, VIEW
+from billing_app.states.views import FilterOption
 
 NUMBERS = frozenset({Control.NUMBER, Control.CHANGE})
 NARROW = NUMBERS | {Control.LAST_DAY, Control.MOMENT}
@@ -132,8 +133,8 @@ def _choice(label: str, name: str, each: Input, **attributes: Any) -> rx.Compone
     return choice_field(label, name, options, value=State.given[name], **attributes)
 
 
-def _workflow_option(name: StringVar[str]) -> rx.Component:
-    return rx.el.option(rx.cond(name == "", "Unnamed", name), value=name)
+def _workflow_option(option: ObjectVar[FilterOption]) -> rx.Component:
+    return rx.el.option(option.label, value=option.value)
 
 
 def _consequence() -> rx.Component:

@@ -68,7 +68,7 @@ from billing_app.billing.usage.service import (
     GroupBy,
     LedgerSort,
 )
-from billing_app.components.charts.executions import executions_per_day
+from billing_app.components.charts.executions import executions_per_day, label_of
 from billing_app.composition import get_services
 from billing_app.db.enums import (
     EventKind,
@@ -82,7 +82,7 @@ from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
 from billing_app.states.staff.account_alerts import alert_of, dispute_lines
 from billing_app.states.staff.audit_entries import entry_line
-from billing_app.states.staff.listing import Listing, Place, Table
+from billing_app.states.staff.listing import Listing, Place, Table, filter_key
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import RepairMixin
@@ -103,7 +103,7 @@ from billing_app.states.staff.views import (
     WebhookLine,
 )
 from billing_app.states.usage_views import days_table, series_keys
-from billing_app.states.views import SeriesKey
+from billing_app.states.views import FilterOption, SeriesKey
 
 CHART_DAYS: Final = 30
 SUMMARY, LEDGER, HOLDS = "summary", "ledger", "holds"
@@ -118,7 +118,7 @@ PLANS, SUBSCRIPTIONS, INVOICES, MEMBERS, KEYS, SESSIONS = (
 )
 STATE, SOURCE, KIND, WORKFLOW, USER = "state", "source", "kind", "workflow", "user"
 TYPE, REVOKED, LIVE, ACTION, ROLE = "type", "revoked", "live", "action", "role"
-UNNAMED: Final = "~"
+NAMED_PREFIX: Final = "="
 PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
 
@@ -285,7 +285,11 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         rows = await usage.read_daily(
             database, staff, self._customer_id, days=days, group_by=GroupBy.WORKFLOW
         )
-        self._show(workflows=sorted({row.group for row in rows}))
+        self._show(
+            workflows=[
+                FilterOption(name, label_of(name)) for name in sorted({row.group for row in rows})
+            ]
+        )
         if rows != self._drawn:
             self._drawn = rows
             table = days_table(rows, days.first, days.last)
@@ -408,6 +412,6 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         self._show(entries=[entry_line(entry, staff.role, undone, {}) for entry in entries])
 
     def _workflow(self, table: str) -> str | None:
-        """UNNAMED stands for events without one."""
-        chosen = self._text(table, WORKFLOW)
-        return "" if chosen == UNNAMED else chosen
+        """Its name after NAMED_PREFIX; an empty one stands for events without a workflow."""
+        chosen = self.filters.get(filter_key(table, WORKFLOW), "")
+        return chosen.removeprefix(NAMED_PREFIX) if chosen.startswith(NAMED_PREFIX) else None

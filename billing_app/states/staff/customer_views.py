@@ -20,6 +20,7 @@ from billing_app.billing.staff.customers.denials import Denial
 from billing_app.billing.staff.repairs.stops import left_of
 from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.usage.service import EventView, Pace
+from billing_app.components.charts.executions import label_of
 from billing_app.db.enums import (
     AccountKind,
     EndReason,
@@ -220,7 +221,7 @@ def denial_line(denial: Denial, number: int) -> DenialLine:
         row=str(number),
         day=formatting.brief_day(denial.day),
         reason=DENIAL_REASONS.get(denial.reason, denial.reason),
-        workflow=denial.workflow or "Unnamed",
+        workflow=label_of(denial.workflow),
         user=denial.user_id or "—",
         denied=formatting.number(denial.denied),
     )
@@ -234,7 +235,7 @@ def hold_line(hold: ReservationView) -> HoldLine:
         status=state,
         tone=tone,
         executions=formatting.number(hold.executions),
-        workflow=hold.workflow or "Unnamed",
+        workflow=label_of(hold.workflow),
         user=hold.user_id or "—",
         created=formatting.exact_moment(hold.created_at),
         ends=settled or f"Expires {formatting.exact_moment(hold.expires_at)}",

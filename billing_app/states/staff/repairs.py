@@ -29,6 +29,7 @@ from billing_app.states.staff.customer_views import plan_line, subscription_line
 from billing_app.states.staff.page import Notice
 from billing_app.states.staff.repair_form import read_form, target_of
 from billing_app.states.staff.review_lines import review_lines, skipped_events_of
+from billing_app.states.views import FilterOption
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
@@ -63,7 +64,7 @@ class RepairMixin(Page, mixin=True):
     given: rx.Field[dict[str, str]] = rx.field(default_factory=dict)
     absent: rx.Field[list[str]] = rx.field(default_factory=list)
     consequence: rx.Field[list[str]] = rx.field(default_factory=list)
-    workflows: rx.Field[list[str]] = rx.field(default_factory=list)
+    workflows: rx.Field[list[FilterOption]] = rx.field(default_factory=list)
     offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     plan_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     subscription_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)

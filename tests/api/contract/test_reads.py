@@ -1,10 +1,12 @@
 """Reading plans, usage, events and the export: fields, pages and filters."""
 
+import codecs
 import csv
 import io
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pandas as pd
 import pytest
 
 from billing_app.db.enums import Scope
@@ -213,6 +215,33 @@ def test_export_has_every_event_and_escapes_formulas(service: httpx.Client, hold
     assert rows[1]["user_id"] == "'+u"
     assert len(rows[1]["plan_ids"].split()) == 2
     assert rows[0]["event_id"].startswith("evt_")
+
+
+def test_export_opens_in_excel_and_in_pandas(service: httpx.Client, holder: Holder) -> None:
+    done(ask(service, holder, "consume", 2, "key;=1+1", workflow="Füllen; -2+3"))
+    excel = {"separator": "semicolon", "byte_order_mark": "true"}
+    response = service.get("/billing/usage/export.csv", params=of(holder, **excel))
+    assert response.content.startswith(codecs.BOM_UTF8 + b"event_id;occurred_at;")
+    table = pd.read_csv(io.BytesIO(response.content), sep=";")
+    assert table["event_id"][0].startswith("evt_")
+    assert table["workflow"][0] == "Füllen;' -2+3"
+    assert table["idempotency_key"][0] == "key;'=1+1"
+    refused = service.get("/billing/usage/export.csv", params=of(holder, separator="|"))
+    assert refused.status_code == 422
+
+
+@pytest.mark.parametrize("separator", ["comma", "semicolon", "tab"])
+def test_no_cell_is_a_formula_wherever_columns_are_parted(
+    service: httpx.Client, holder: Holder, separator: str
+) -> None:
+    for start in "=+-@\uff1d":
+        workflow = f'a,{start}1;{start}2|"{start}3" ;  {start}4'
+        done(ask(service, holder, "consume", 1, f"k{ord(start)}", workflow=workflow))
+    export = service.get("/billing/usage/export.csv", params=of(holder, separator=separator))
+    for character in ",;|\t":
+        cells = [cell for line in export.text.splitlines() for cell in line.split(character)]
+        starts = {cell.strip('" ')[:1] for cell in cells}
+        assert not starts & set("=+-@\uff1d"), character
 
 
 def test_reading_does_not_need_the_executions_scope(
