@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from billing_app.stripe_sandbox.errors import Json
+from billing_app.stripe_sandbox.errors import Json, invalid
 
 ZERO_DECIMAL = frozenset(
     [
@@ -30,6 +30,8 @@ ZERO_DECIMAL = frozenset(
         "xpf",
     ]
 )
+# Minor units are thousandths, whose last digit must be 0 (docs.stripe.com/currencies).
+THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 MINIMUM_CHARGE = {"gbp": 30, "jpy": 50}
 _DEFAULT_MINIMUM = 50
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
@@ -38,6 +40,16 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 def minimum_charge(currency: str) -> int:
     """The smallest amount that is charged; smaller ones are carried over in the balance."""
     return MINIMUM_CHARGE.get(currency, _DEFAULT_MINIMUM)
+
+
+def check_last_digit(amount: int, currency: str) -> None:
+    """Raises ApiError for an amount that card networks can't charge or refund."""
+    if currency in THREE_DECIMAL and amount % 10:
+        raise invalid(
+            f"Amounts in {currency.upper()} must be rounded to the nearest ten: the last digit"
+            " must be 0.",
+            param="amount",
+        )
 
 
 def round_minor(amount: Fraction) -> int:
@@ -54,8 +66,8 @@ def share(amount: int, part_seconds: int, whole_seconds: int) -> int:
 
 
 def text(amount: int, currency: str) -> str:
-    """`$12.34`, `¥500`, `12.34 SEK`."""
-    exponent = 0 if currency in ZERO_DECIMAL else 2
+    """`$12.34`, `¥500`, `12.34 SEK`, `1.500 KWD`."""
+    exponent = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
     sign = "-" if amount < 0 else ""
     figure = f"{abs(amount) / 10**exponent:,.{exponent}f}"
     symbol = _SYMBOLS.get(currency)

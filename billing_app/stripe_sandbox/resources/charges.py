@@ -1,5 +1,6 @@
 """Charges and refunds."""
 
+from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
 from billing_app.stripe_sandbox.registry import page, route
@@ -133,6 +134,7 @@ def create_refund(world: World, params: Json) -> Json:
             f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
             param="amount",
         )
+    money.check_last_digit(amount, charge["currency"])
     return _refund(world, charge["id"], amount, params)
 
 

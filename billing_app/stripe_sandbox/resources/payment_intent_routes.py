@@ -27,6 +27,7 @@ def create(world: World, params: Json) -> Json:
             param="amount",
             code="amount_too_small",
         )
+    money.check_last_digit(params["amount"], currency)
     customer = live_customer(world, params["customer"]) if params.get("customer") else None
     method = params.get("payment_method")
     intent = new_intent(
