@@ -4,7 +4,23 @@ from datetime import datetime
 from typing import ClassVar
 
 
-class BillingError(Exception):
+class StorableError(Exception):
+    """Comes back from a pickle as it was, whatever its constructor takes: DBOS stores the errors of
+    jobs."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[StorableError], args: tuple[object, ...], attributes: dict[str, object]
+) -> StorableError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class BillingError(StorableError):
     """Base of all. `code` never changes; `extensions` are numbers and ids that explain it."""
 
     code: ClassVar[str] = "billing_error"

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import structlog
 
 from billing_app.billing import ids
-from billing_app.billing.errors import BillingError
+from billing_app.billing.errors import BillingError, StorableError
 from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderUnavailableError,
 )
@@ -19,7 +19,7 @@ Unit = TypeVar("Unit")
 log = structlog.get_logger(__name__)
 
 
-class AccountsFailedError(Exception):
+class AccountsFailedError(StorableError):
     """The others were done; the job is marked as failed, so that staff see it.
 
     `accounts`: why each failed. `done`: the sum of the others.
