@@ -56,6 +56,10 @@ class LivePage(Page, mixin=True):
         """Slow reads that start in the background when the page opens."""
         return []
 
+    def _events_beside(self) -> list[EventCallback[()]]:
+        """None without an account: staff have none of their own."""
+        return self._background_events() if self.has_account and not self.is_broken else []
+
     @rx.event
     async def load(self) -> EventSpec | list[EventCallback[()]]:
         """The page was opened, or another account was chosen."""
@@ -63,7 +67,7 @@ class LivePage(Page, mixin=True):
         leave = await self._refresh()
         # Chained, not listed beside `load`: events of a page's opening don't wait for each other,
         # and `watch` must see this visit's number.
-        return leave or [type(self).watch, *([] if self.is_broken else self._background_events())]
+        return leave or [type(self).watch, *self._events_beside()]
 
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
@@ -77,7 +81,7 @@ class LivePage(Page, mixin=True):
                     return
                 was_broken = self.is_broken
                 leave = await self._refresh(only_news=True)
-                beside = self._background_events() if was_broken and not self.is_broken else []
+                beside = self._events_beside() if was_broken else []
             if leave is not None:
                 yield leave
                 return

@@ -48,6 +48,8 @@ class SupportState(SessionState):
         actor, account_id = await self._actor(), self.account.account_id
         if actor is None:
             return leave_for_sign_in(self.router.url.path)
+        if not account_id:
+            return None
         if account_id != self._of_account:
             self._of_account, self._cursors = account_id, ()
         page = await read_account_history(
