@@ -1,5 +1,6 @@
 """Staff move a subscription to another version: at Stripe, with an audit entry, and back."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from billing_app.billing.staff.repairs.moves import (
 from billing_app.billing.staff.repairs.provider_driver import RequestFailedError
 from billing_app.billing.staff.repairs.repair import AlreadyInStateError
 from billing_app.billing.staff.repairs.service import carry_out, undo
+from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.errors import (
     CurrencyDiffersError,
     QuoteOutdatedError,
@@ -33,7 +35,8 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
-from billing_app.db.enums import Interval, StaffRole, When
+from billing_app.billing.subscriptions.provider_request_recovery import NeverArrivedError
+from billing_app.db.enums import Interval, ProviderRequestState, StaffRole, When
 from tests import factories
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
@@ -184,6 +187,58 @@ async def test_move_repeated_after_outage_is_recorded_once(
     waiting = await harness.live()
     assert waiting.next_offer is not None
     assert waiting.next_offer.code == "scale"
+
+
+@pytest.mark.parametrize("who", ["colleague", "customer"])
+async def test_move_that_somebody_else_made_is_not_returned_as_ones_own(
+    harness: BillingHarness, billing: StaffActor, who: str
+) -> None:
+    colleague = factories.staff_member(harness.url, StaffRole.BILLING)
+    await harness.subscribed("starter")
+    await take_back(harness, billing, await move(harness, billing, "growth"))
+    harness.sandbox.control(
+        "faults", kind="status", path="/v1/subscription_schedules*", times=9, status=503
+    )
+    is_customer = who == "customer"
+    with pytest.raises(PaymentProviderUnavailableError):
+        await (
+            harness.change("scale", When.PERIOD_END)
+            if is_customer
+            else move(harness, colleague, "scale")
+        )
+    harness.sandbox.http.delete("/_sandbox/faults")
+    before = await entries(harness)
+    with pytest.raises(AlreadyInStateError, match=r"has done the same in the meantime"):
+        await move(harness, billing, "scale")
+    assert await entries(harness) == before
+    next_offer = (await harness.live()).next_offer
+    assert next_offer is not None
+    assert next_offer.code == "scale"
+
+
+async def test_request_ends_once_under_its_lock(
+    harness: BillingHarness, billing: StaffActor
+) -> None:
+    """Whoever finds its result last changes nothing, and writes no second entry."""
+    await harness.subscribed("starter")
+    harness.sandbox.control(
+        "faults", kind="status", path="/v1/subscription_schedules*", times=9, status=503
+    )
+    with pytest.raises(PaymentProviderUnavailableError):
+        await move(harness, billing, "growth")
+    database, requests = harness.services.database, harness.services.repairs.provider_requests
+    async with database.reading() as session:
+        [row] = await provider_requests.pending(session)
+    async with database.transaction() as session:
+        await provider_requests.finish(session, row, ProviderRequestState.DONE, harness.now)
+        late = asyncio.create_task(requests._fail(row, NeverArrivedError(), harness.now))
+        await asyncio.sleep(0.3)
+        assert not late.done()
+    assert await late is ProviderRequestState.DONE
+    assert await entries(harness) == [("move_offer", WHY)]
+    assert harness.rows("SELECT state FROM provider_writes ORDER BY created_at DESC")[0] == (
+        "done",
+    )
 
 
 async def test_move_that_never_reached_stripe_is_recorded_as_undone(

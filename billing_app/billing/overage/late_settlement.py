@@ -84,6 +84,7 @@ class OverageSettlements:
             key=key_of(row),
         )
         async with self._database.transaction() as session:
+            await session.get(Account, account_id, with_for_update=True)
             kept = await session.get(OverageSettlement, (account_id, sequence, row.number))
             assert kept is not None
             kept.state, kept.finished_at = ReportState.DONE, now

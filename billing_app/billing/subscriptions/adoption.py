@@ -187,17 +187,21 @@ async def _count(session: AsyncSession) -> Detached:
 
 async def _detach(session: AsyncSession, record_failure: RecordFailure, now: datetime) -> None:
     for top_ups in (False, True):
-        for row in await provider_requests.pending(session, top_ups=top_ups):
+        rows = await provider_requests.pending(session, top_ups=top_ups)
+        for row in sorted(rows, key=lambda each: each.account_id):
             error = NeverArrivedError()
             failed = ProviderRequestState.FAILED
-            await provider_requests.finish(session, row, failed, now, problem=error.code)
-            await record_failure(session, row, error, now)
+            if await provider_requests.finish(session, row, failed, now, problem=error.code):
+                await record_failure(session, row, error, now)
     ended = {"status": SubscriptionStatus.CANCELED, "ended_at": now, "synced_at": now}
     await session.exec(update(Subscription).where(_live()).values(past_due_since=None, **ended))
     await session.exec(update(Checkout).where(_unpaid()).values(status=CheckoutStatus.EXPIRED))
     for table in (MeterReport, OverageSettlement):
         await session.exec(delete(table).where(col(table.state) == ReportState.PENDING))
     stopped = {"ended_at": now, "ended_because": EndReason.CANCELLED}
+    running = select(Plan.sequence).where(_running_overage())
+    in_order = running.order_by(col(Plan.account_id), col(Plan.sequence))
+    await session.exec(in_order.with_for_update())
     await session.exec(update(Plan).where(_running_overage()).values(**stopped))
     await (await session.connection()).execute(CLOSE_BILLS)
     for table in (ProviderCustomer, OfferPrice):

@@ -10,9 +10,10 @@ from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.overage.bills import keep_bills
+from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.plans.trial_uses import take
 from billing_app.billing.subscriptions.invoice_purposes import invoice_purposes
-from billing_app.billing.subscriptions.plan_sync import PlanSync, plans_of
+from billing_app.billing.subscriptions.plan_sync import PlanSync
 from billing_app.billing.subscriptions.provider import (
     ENDED,
     ProviderCheckout,
@@ -65,7 +66,7 @@ async def apply_customer(
     versions = await versions_of_prices(session, snapshot)
     await _subscriptions(session, account.id, snapshot, versions, now, one_trial=one_trial)
     await _invoices(session, account.id, snapshot, versions, now)
-    plans = await plans_of(session, account.id)
+    plans = await lock_plans(session, account.id)
     refused = await _refused_trials(session, account.id)
     plan_sync = PlanSync(session, account.id, plans, versions, now, refused)
     trusted = await trusted_invoices(session, account.id)

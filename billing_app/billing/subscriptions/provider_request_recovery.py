@@ -80,8 +80,8 @@ class ProviderRequests:
         wanted: RequestTarget,
         decide: Decide,
         now: datetime,
-    ) -> None:
-        """Write the request, send it, and apply what the customer has afterwards.
+    ) -> ProviderRequest:
+        """Write the request, send it, and apply what the customer has afterwards; returns it.
 
         `decide` computes the parameters with the account locked; it may refuse. A pending request
         for the same thing is resumed with its own key and parameters.
@@ -89,6 +89,7 @@ class ProviderRequests:
         await self._provider.require_writable()
         row = await self._intend(account_id, wanted, decide, now)
         await self._send(row, customer_id, now)
+        return row
 
     async def resolve(
         self,
@@ -97,8 +98,8 @@ class ProviderRequests:
         now: datetime,
         *,
         wanted: RequestTarget | None = None,
-    ) -> bool:
-        """Look up the results of pending requests; True when `wanted` has been carried out.
+    ) -> ProviderRequest | None:
+        """Look up the results of pending requests; returns the one that carried `wanted` out.
 
         A change that the customer has not confirmed is given up for another request. Raises
         ProviderRequestPendingError while another request may still reach the provider, and
@@ -107,15 +108,15 @@ class ProviderRequests:
         async with self._database.reading() as session:
             rows = await provider_requests.pending(session, account_id)
         if not rows:
-            return False
+            return None
         await self._provider.require_writable()
         snapshot = await self._apply(rows[0], customer_id, now)
-        is_there = False
+        carried_out: ProviderRequest | None = None
         for row in rows:
             is_wanted = wanted is not None and wanted.is_of(row)
             if provider_requests.is_done(row, snapshot):
                 await self._finish(row, now)
-                is_there = is_there or is_wanted
+                carried_out = row if is_wanted else carried_out
             elif invoice := provider_requests.awaits_confirmation(row, snapshot):
                 if is_wanted:
                     raise PaymentActionRequiredError(payment_url=invoice.page_url)
@@ -125,7 +126,7 @@ class ProviderRequests:
                 await self._fail(row, NeverArrivedError(), now)
             elif not is_wanted:
                 raise ProviderRequestPendingError
-        return is_there
+        return carried_out
 
     async def sync(self, customer_id: str, now: datetime) -> None:
         """Apply what the customer has. Raises what the provider raises."""
@@ -236,8 +237,8 @@ class ProviderRequests:
         if row.operation == Operation.BUY_PACK and await self._is_paid_after_all(row, now):
             return await self._finish(row, now)
         async with self._database.transaction() as session:
-            await provider_requests.finish(
-                session, row, ProviderRequestState.FAILED, now, problem=error.code
-            )
-            await self._record_failure(session, row, error, now)
-        return ProviderRequestState.FAILED
+            failed = ProviderRequestState.FAILED
+            if await provider_requests.finish(session, row, failed, now, problem=error.code):
+                await self._record_failure(session, row, error, now)
+            kept = await provider_requests.lock_request(session, row)
+        return ProviderRequestState(kept.state)

@@ -26,7 +26,7 @@ from billing_app.billing.subscriptions.provider import (
     SubscriptionChange,
 )
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
-from billing_app.db.tables import ProviderRequest
+from billing_app.db.tables import Account, ProviderRequest
 
 # How long an interrupted call may still arrive at the provider.
 IN_FLIGHT: Final = timedelta(minutes=5)
@@ -259,9 +259,23 @@ async def finish(
     now: datetime,
     *,
     problem: str | None = None,
-) -> None:
-    """Write the result of a request that another session read."""
-    kept = await session.get(ProviderRequest, (row.account_id, row.key))
-    assert kept is not None
+) -> bool:
+    """Write the result of a request that another session read, under the lock it was written under.
+
+    False: it had ended already. Only a failure is corrected: what was carried out is done.
+    """
+    kept = await lock_request(session, row)
+    is_failure = kept.state == ProviderRequestState.FAILED
+    if kept.state != ProviderRequestState.PENDING and (not is_failure or kept.state == state):
+        return False
     kept.state, kept.problem, kept.finished_at = state, problem, now
     session.add(kept)
+    return True
+
+
+async def lock_request(session: AsyncSession, row: ProviderRequest) -> ProviderRequest:
+    """The request as it is now, with its account locked until the transaction ends."""
+    await session.get(Account, row.account_id, with_for_update=True)
+    kept = await session.get(ProviderRequest, (row.account_id, row.key), populate_existing=True)
+    assert kept is not None
+    return kept

@@ -308,8 +308,7 @@ class TopUps:
     ) -> None:
         """It stays pending, so that nothing else is bought meanwhile."""
         async with self._database.transaction() as session:
-            kept = await session.get(ProviderRequest, (row.account_id, row.key))
-            assert kept is not None
+            kept = await provider_requests.lock_request(session, row)
             kept.parameters = kept.parameters | {"payment_url": error.payment_url}
             session.add(kept)
         await self._syncing.customer(row.parameters["customer_id"], now)

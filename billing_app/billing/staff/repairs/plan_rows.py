@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.errors import PlanUnknownError
+from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.plans.service import CurrentPlan, PlanView, read_current, read_history
 from billing_app.billing.staff.repairs.repair import RepairRequest, RepairServices
 from billing_app.db.tables import Plan
@@ -36,19 +36,11 @@ async def plan_of(services: RepairServices, request: RepairRequest[Any]) -> Plan
 
 
 async def lock_plan(session: AsyncSession, account_id: int, sequence: int) -> Plan:
-    """Raises PlanUnknownError."""
-    plan = await session.get(
-        Plan, (account_id, sequence), with_for_update=True, populate_existing=True
-    )
-    if plan is None:
-        raise PlanUnknownError
-    return plan
-
-
-async def lock_plans(session: AsyncSession, account_id: int) -> list[Plan]:
-    """All plans of the account, by sequence."""
-    query = select(Plan).where(Plan.account_id == account_id).order_by(col(Plan.sequence))
-    return list((await session.exec(query.with_for_update())).all())
+    """The plan, and with it all others of the account. Raises PlanUnknownError."""
+    for plan in await lock_plans(session, account_id):
+        if plan.sequence == sequence:
+            return plan
+    raise PlanUnknownError
 
 
 def plan_id_of(plan: Plan) -> str:

@@ -125,12 +125,13 @@ async def _carry_out(
         written.append(await write_entry(transaction, request, result))
         return parameters | {ENTRY: written[0].id}
 
-    if await requests.resolve(account_id, customer_id, now, wanted=step.wanted):
-        return await _entry_before(services, request)
+    row = await requests.resolve(account_id, customer_id, now, wanted=step.wanted)
+    if row is not None:
+        return await _entry_of(services, request, row)
     async with services.database.reading() as session:
         await _known_outcome(session, request)
-    await requests.carry_out(account_id, customer_id, step.wanted, decide, now)
-    return view_of(written[0]) if written else await _entry_before(services, request)
+    row = await requests.carry_out(account_id, customer_id, step.wanted, decide, now)
+    return view_of(written[0]) if written else await _entry_of(services, request, row)
 
 
 async def _known_outcome(session: AsyncSession, request: RepairRequest[Any]) -> EntryView | None:
@@ -156,17 +157,15 @@ async def _known_outcome(session: AsyncSession, request: RepairRequest[Any]) -> 
     return None
 
 
-async def _entry_before(services: RepairServices, request: RepairRequest[Any]) -> EntryView:
-    """The entry of an interrupted request that took effect. Raises AlreadyInStateError when the
-    customer did it."""
-    query = (
-        select(AuditEntry)
-        .where(AuditEntry.account_id == request.account_id)
-        .where(AuditEntry.action == request.action)
-        .order_by(col(AuditEntry.id).desc())
-    )
+async def _entry_of(
+    services: RepairServices, request: RepairRequest[Any], row: ProviderRequest
+) -> EntryView:
+    """The entry of an interrupted request that took effect. Raises AlreadyInStateError when it was
+    not this person's: the customer's, or that of a colleague."""
+    entry_id = row.parameters.get(ENTRY)
     async with services.database.reading() as session:
-        entry = (await session.exec(query)).first()
-    if entry is None:
-        raise AlreadyInStateError
+        entry = await session.get(AuditEntry, entry_id) if entry_id is not None else None
+    if entry is None or entry.actor_id != request.staff.actor_id:
+        by = entry.actor_name if entry is not None else "the customer"
+        raise AlreadyInStateError(f"{by[:1].upper()}{by[1:]} has done the same in the meantime.")
     return view_of(entry)

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.errors import AccountNotFoundError, ConflictError
 from billing_app.billing.overage.rules import reference_of
+from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.plans.service import PlanState, PlanView
 from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.repairs.drivers import InSession
@@ -20,7 +21,6 @@ from billing_app.billing.staff.repairs.fields import NoFields, restored, stored
 from billing_app.billing.staff.repairs.plan_rows import (
     balance_of,
     lock_plan,
-    lock_plans,
     plan_id_of,
     plan_of,
     plans_of,
