@@ -17,11 +17,13 @@ router = APIRouter(route_class=JsonRoute, prefix="/billing/top-up", tags=["top-u
 
 class SwitchOn(JsonBody):
     """Buy the pack `offer` when fewer than `threshold_executions` are left, for at most
-    `monthly_cap_minor` in a calendar month (UTC)."""
+    `monthly_cap_minor` in a calendar month (UTC). `currency` is the cap's: a pack in another one is
+    refused."""
 
     offer: OfferCode
     threshold_executions: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]
     monthly_cap_minor: Annotated[int, Field(ge=1, le=MAX_CAP_MINOR)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
 
 
 @router.get("")
@@ -43,6 +45,7 @@ async def switch_on(
         offer_code=body.offer,
         threshold_executions=body.threshold_executions,
         monthly_cap_minor=body.monthly_cap_minor,
+        currency=body.currency,
         now=now,
     )
 

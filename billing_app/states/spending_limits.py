@@ -89,6 +89,7 @@ class SpendingLimitState(ActionMixin, SessionState):
             offer_code=code,
             threshold_executions=_count(str(form.get("threshold", ""))),
             monthly_cap_minor=_amount(str(form.get("cap", "")), currency),
+            currency=currency,
             now=action.now,
         )
         await self._finish(Message("good", TOP_UP_IS_ON, "You can turn it off at any time."))

@@ -15,7 +15,7 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.top_ups import PaymentMethodMissingError, TopUpView
-from tests.factories import OPERATOR
+from tests.factories import OPERATOR, connect
 from tests.payments.billing_harness import DAY, DISPUTED, VISA, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
@@ -23,7 +23,11 @@ FIVE_MINUTES = provider_requests.IN_FLIGHT.total_seconds()
 
 
 async def order(
-    harness: BillingHarness, threshold: int = 1_000, cap_minor: int = 10_000, offer: str = "pack"
+    harness: BillingHarness,
+    threshold: int = 1_000,
+    cap_minor: int = 10_000,
+    offer: str = "pack",
+    currency: str | None = None,
 ) -> TopUpView:
     return await harness.services.top_ups.switch_on(
         OPERATOR,
@@ -31,6 +35,7 @@ async def order(
         offer_code=offer,
         threshold_executions=threshold,
         monthly_cap_minor=cap_minor,
+        currency=currency,
         now=harness.now,
     )
 
@@ -79,6 +84,19 @@ async def test_monthly_cap_is_kept(low: BillingHarness) -> None:
     assert (await seen(low)).spent_minor == 0
     assert [await run(low) for _ in range(3)] == [1, 1, 0]
     assert (await seen(low)).stopped_because is None
+
+
+async def test_cap_is_in_a_currency(low: BillingHarness) -> None:
+    with pytest.raises(InvalidInputError, match="The cap is in JPY, and the pack is sold in USD"):
+        await order(low, currency="JPY")
+    await order(low, threshold=100_000, cap_minor=5_999, currency="USD")
+    assert await run(low) == 1
+    with connect(low.url) as connection:
+        connection.execute(
+            "UPDATE provider_writes SET parameters = jsonb_set(parameters::jsonb, '{currency}',"
+            " '\"JPY\"') WHERE operation = 'top_up'"
+        )
+    assert (await seen(low)).spent_minor == 0
 
 
 async def test_concurrent_runs_never_exceed_the_cap(low: BillingHarness) -> None:

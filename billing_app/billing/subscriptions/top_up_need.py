@@ -60,19 +60,26 @@ async def accounts_in_need(
 
 async def fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
     """Whether a purchase keeps the month within the cap, which is in the same currency."""
-    spent = Money(await spent_minor(session, row.account_id, now), row.currency)
     cap = Money(row.monthly_cap_minor, row.currency)
-    return price.currency == cap.currency and spent + price <= cap
+    return price.currency == cap.currency and await spent(session, row, now) + price <= cap
 
 
-async def spent_minor(session: AsyncSession, account_id: int, now: datetime) -> int:
-    """Everything that is paid or may still be, in this calendar month (UTC)."""
+async def spent(session: AsyncSession, top_up: TopUp, now: datetime) -> Money:
+    """Everything that is paid or may still be in this calendar month (UTC), in the cap's currency:
+    what was bought in another one is not part of it."""
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     query = (
         select(ProviderRequest)
-        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.account_id == top_up.account_id)
         .where(ProviderRequest.operation == Operation.TOP_UP)
         .where(ProviderRequest.state != ProviderRequestState.FAILED)
         .where(col(ProviderRequest.created_at) >= month)
     )
-    return sum(int(row.parameters["amount_minor"]) for row in (await session.exec(query)).all())
+    bought = [row.parameters for row in (await session.exec(query)).all()]
+    # Rows of before 0.2.0 have no currency: theirs was the cap's.
+    counted = (
+        int(each["amount_minor"])
+        for each in bought
+        if each.get("currency", top_up.currency) == top_up.currency
+    )
+    return Money(sum(counted), top_up.currency)

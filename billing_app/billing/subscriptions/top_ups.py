@@ -50,7 +50,7 @@ from billing_app.billing.subscriptions.top_up_need import (
     PAGE_ACCOUNTS,
     accounts_in_need,
     fits_cap,
-    spent_minor,
+    spent,
 )
 from billing_app.db.engine import Database
 from billing_app.db.enums import Interval, ProviderRequestState
@@ -116,8 +116,11 @@ class TopUps:
         threshold_executions: int,
         monthly_cap_minor: int,
         now: datetime,
+        currency: str | None = None,
     ) -> TopUpView:
         """Switch it on, or change its terms; a stopped one becomes active again.
+
+        `currency`: of the cap, as the customer was shown it; None: that of the pack.
 
         Raises AccountNotFoundError, ForbiddenError, ScopeMissingError, OfferUnknownError,
         CurrencyDiffersError, InvalidInputError, PaymentMethodMissingError, and what the provider
@@ -128,6 +131,11 @@ class TopUps:
             offer = await find_offer(session, offer_code)
             customer = await session.get(ProviderCustomer, account.id)
             await require_same_currency(session, account.id, offer)
+        if currency not in (None, offer.currency):
+            raise InvalidInputError(
+                f"The cap is in {currency}, and the pack is sold in {offer.currency}.",
+                field="currency",
+            )
         _check(offer, threshold_executions, monthly_cap_minor)
         if await card_on_file(self._provider, customer) is None:
             raise PaymentMethodMissingError("Add a card first, then turn on the automatic top-up.")
@@ -237,6 +245,7 @@ class TopUps:
             "price_id": price.price_id,
             "payment_method_id": method.provider_id,
             "amount_minor": charge.minor,
+            "currency": charge.currency,
         }
         row = await self._intend(account_id, charge, parameters, now)
         return row is not None and await self._carry_out(row, now)
@@ -388,7 +397,7 @@ async def _view(session: AsyncSession, account_id: str, row: TopUp, now: datetim
         threshold_executions=row.threshold_executions,
         monthly_cap_minor=row.monthly_cap_minor,
         currency=row.currency,
-        spent_minor=await spent_minor(session, row.account_id, now),
+        spent_minor=(await spent(session, row, now)).minor,
         stopped_because=row.stopped_because,
         payment_url=next((each.parameters.get("payment_url") for each in rows), None),
         updated_at=row.updated_at,
