@@ -35,6 +35,12 @@ def test_owed_note(accounts: int, owed: list[Money], said: str) -> None:
     assert owed_note(accounts, owed) == said
 
 
+def test_debts_of_ended_subscriptions_are_in_the_note() -> None:
+    ended = [Money("USD", 500, 2)]
+    assert owed_note(0, [], ended) == "no payments overdue, ended subscriptions $5.00"
+    assert owed_note(1, ended, ended) == "account owes $5.00, ended subscriptions $5.00"
+
+
 def test_near_limit_note() -> None:
     assert near_note(0, None) == "not calculated yet"
     assert near_note(1, AT) == "account has used 80% or more, as of 11:12 UTC"

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.staff.access.permissions import OverLimitError
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
 from billing_app.billing.staff.repairs.drivers import AlreadyUndoneError
+from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.grants import (
     GRANT,
     Grant,
@@ -17,9 +19,11 @@ from billing_app.billing.staff.repairs.grants import (
     GrantUsedError,
 )
 from billing_app.billing.staff.repairs.refunds import REFUND, RefundOne
-from billing_app.billing.staff.repairs.service import carry_out
+from billing_app.billing.staff.repairs.service import carry_out, is_blocked, review
+from billing_app.billing.staff.repairs.stops import BLOCK
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
+from billing_app.states.staff.review_lines import review_lines
 from tests.factories import add_plan, organization, staff_member
 from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
@@ -114,6 +118,68 @@ async def test_support_grants_are_limited_per_grant_and_day(
     await grant(1_000, at)
     await grant(1_000, at + timedelta(minutes=1))
     assert await customer.remaining() == 6_001
+
+
+async def test_review_refuses_what_the_confirmation_would_refuse(
+    customer: Customer,
+) -> None:
+    support = staff_member(customer.services.database.url, StaffRole.SUPPORT)
+
+    async def reviewed(executions: int, reason: str, at: datetime) -> Any:
+        form = Grant(executions=executions)
+        return await review(
+            customer.services.repairs,
+            support,
+            GRANT,
+            customer.id,
+            form,
+            account_id=customer.id,
+            now=at,
+            reason=reason,
+        )
+
+    at = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    for reason in ("", "   ", "x" * 501):
+        with pytest.raises(InvalidInputError):
+            await reviewed(1, reason, at)
+    for _ in range(5):
+        await carry_out(
+            customer.services.repairs,
+            support,
+            GRANT,
+            customer.id,
+            Grant(executions=1_000),
+            reason=WHY,
+            now=at,
+        )
+    with pytest.raises(OverLimitError):
+        await reviewed(1, WHY, at)
+    assert await reviewed(1, WHY, at + timedelta(days=1))
+
+
+async def test_grant_to_a_blocked_account_promises_nothing(
+    customer: Customer, staff: Staff
+) -> None:
+    async def lines() -> list[str]:
+        form, repairs = Grant(executions=50), customer.services.repairs
+        return review_lines(
+            await review(
+                repairs,
+                staff[StaffRole.SUPPORT],
+                GRANT,
+                customer.id,
+                form,
+                account_id=customer.id,
+                now=now(),
+                reason=WHY,
+            )
+        )
+
+    assert "Remaining executions go from 150 to 200." in await lines()
+    repairs, billing = customer.services.repairs, staff[StaffRole.BILLING]
+    await carry_out(repairs, billing, BLOCK, customer.id, NoFields(), reason=WHY, now=now())
+    assert await lines() == ["A plan of 50 executions is added to the queue, with no end date."]
+    assert await is_blocked(repairs, staff[StaffRole.SUPPORT], customer.id)
 
 
 async def test_refund_to_grant_cannot_be_undone_after_grant_is(

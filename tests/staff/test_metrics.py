@@ -254,6 +254,15 @@ async def check(desk: Services, rows: Rows) -> None:
     assert overview.owed == rows.money(
         owed, lambda row: row["amount_due_minor"] - row["amount_paid_minor"]
     )
+    with_live = {row["account_id"] for row in live}
+    left = [
+        row
+        for row in rows.invoices
+        if row["status"] == "open" and row["account_id"] not in with_live
+    ]
+    assert overview.owed_by_ended == rows.money(
+        left, lambda row: row["amount_due_minor"] - row["amount_paid_minor"]
+    )
 
 
 @settings(

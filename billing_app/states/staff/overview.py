@@ -1,5 +1,6 @@
 """The figures of all accounts."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
@@ -133,7 +134,7 @@ def _figures(overview: PlatformOverview, preset: str) -> PlatformFigures:
         near=formatting.number(overview.near_limit) if overview.near_limit is not None else "—",
         near_note=near_note(overview.near_limit or 0, overview.near_limit_at),
         past_due=formatting.number(overview.accounts_past_due),
-        past_due_note=owed_note(overview.accounts_past_due, overview.owed),
+        past_due_note=owed_note(overview.accounts_past_due, overview.owed, overview.owed_by_ended),
     )
 
 
@@ -145,14 +146,15 @@ def near_note(accounts: int, at: datetime | None) -> str:
     return f"{has} used 80% or more, as of {formatting.time_of_day(at)} UTC"
 
 
-def owed_note(accounts: int, owed: list[Money]) -> str:
+def owed_note(accounts: int, owed: list[Money], by_ended: Sequence[Money] = ()) -> str:
     """The note below the number of past due accounts."""
-    if not accounts:
-        return "no payments overdue"
-    return f"{'account owes' if accounts == 1 else 'accounts owe'} {_money(owed)}"
+    note = "no payments overdue"
+    if accounts:
+        note = f"{'account owes' if accounts == 1 else 'accounts owe'} {_money(owed)}"
+    return f"{note}, ended subscriptions {_money(by_ended)}" if by_ended else note
 
 
-def _money(amounts: list[Money]) -> str:
+def _money(amounts: Sequence[Money]) -> str:
     if not amounts:
         return "0"
     return ", ".join(formatting.money(money.amount_minor, money.currency) for money in amounts)

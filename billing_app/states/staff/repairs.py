@@ -47,6 +47,7 @@ NO_ANSWER: Final = (
     " Review again later."
 )
 OWN_ACCOUNT: Final = "This is your own account. The audit log will flag this entry."
+BLOCKED: Final = "The account is blocked: nothing can be used until someone unblocks it."
 
 
 class RepairMixin(Page, mixin=True):
@@ -118,18 +119,28 @@ class RepairMixin(Page, mixin=True):
             target_id, form = target_of(repair, account_id, values), read_form(repair.form, values)
             services = get_services().repairs
             try:
-                return await service.review(
-                    services, staff, repair, target_id, form, account_id=account_id, now=now
+                preview = await service.review(
+                    services,
+                    staff,
+                    repair,
+                    target_id,
+                    form,
+                    account_id=account_id,
+                    now=now,
+                    reason=values.get("reason", ""),
                 )
             except PaymentProviderUnavailableError:
                 raise PaymentProviderUnavailableError(NO_ANSWER) from None
+            return preview, await service.is_blocked(services, staff, account_id)
 
         self._show(notice=Notice())
-        preview = await self._ask(work)
-        if preview is not None:
+        reviewed = await self._ask(work)
+        if reviewed is not None:
+            preview, is_blocked = reviewed
             self._form, self._key, self._agreed = values, ids.new_id("ui_"), preview
+            blocked = [BLOCKED] if is_blocked and repair.gives else []
             own = [OWN_ACCOUNT] if is_own else []
-            self._show(consequence=[*review_lines(preview), *own], given=values)
+            self._show(consequence=[*review_lines(preview), *blocked, *own], given=values)
 
     @rx.event
     async def carry_out(self) -> EventSpec | None:

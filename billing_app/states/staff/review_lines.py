@@ -38,6 +38,8 @@ def review_lines(preview: Any) -> list[str]:
 def _grant(preview: GrantPreview) -> list[str]:
     end = f"valid through {_last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
     left, more = preview.executions_remaining, preview.executions
+    if preview.is_blocked:
+        return [f"A plan of {counted(more, 'execution')} is added to the queue, {end}."]
     return [
         f"A plan of {counted(more, 'execution')} is added to the queue, {end}.",
         f"Remaining executions go from {number(left)} to {number(left + more)}.",

@@ -11,10 +11,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Select, text
+from sqlalchemy import ColumnElement, Select, text
 from sqlalchemy import select as select_rows
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from billing_app.billing.actors import Actor
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
@@ -94,7 +95,9 @@ class Money:
 @dataclass(frozen=True, slots=True)
 class PlatformOverview:
     """`days` has every requested day. `revenue` is of the month that begins on `month`.
-    `near_limit` is as of `near_limit_at`; both are None before a worker has counted."""
+    `near_limit` is as of `near_limit_at`; both are None before a worker has counted. `owed` is on
+    open invoices of past due subscriptions, `owed_by_ended` on those of accounts that have no
+    subscription any more."""
 
     days: list[DayFigures]
     subscriptions: dict[str, int]
@@ -105,6 +108,7 @@ class PlatformOverview:
     near_limit_at: datetime | None
     accounts_past_due: int
     owed: list[Money]
+    owed_by_ended: list[Money] = field(default_factory=list[Money])
 
 
 class NearSort(StrEnum):
@@ -151,7 +155,8 @@ async def read_overview(
             accounts_past_due=(
                 await session.exec(past_due.where(col(Subscription.ended_at).is_(None)))
             ).one(),
-            owed=await _owed(session),
+            owed=await _owed(session, _past_due().exists()),
+            owed_by_ended=await _owed(session, ~_live().exists()),
         )
 
 
@@ -248,19 +253,26 @@ async def _revenue(session: AsyncSession, month: date) -> list[Money]:
     return [Money(row[0], int(row[1]), row[2]) for row in (await session.exec(query)).all()]
 
 
-async def _owed(session: AsyncSession) -> list[Money]:
-    """Open invoices of accounts whose live subscription is past due."""
-    is_owing = (
+def _live() -> SelectOfScalar[int]:
+    """Live subscriptions of an invoice's account."""
+    return (
         select(Subscription.account_id)
         .where(Subscription.account_id == Invoice.account_id)
-        .where(col(Subscription.past_due_since).is_not(None))
         .where(col(Subscription.ended_at).is_(None))
     )
+
+
+def _past_due() -> SelectOfScalar[int]:
+    return _live().where(col(Subscription.past_due_since).is_not(None))
+
+
+async def _owed(session: AsyncSession, whose: ColumnElement[bool]) -> list[Money]:
+    """What is left of open invoices, by currency."""
     left = Invoice.amount_due_minor - Invoice.amount_paid_minor
     query = (
         select(Invoice.currency, func.sum(left), func.count())
         .where(Invoice.status == InvoiceStatus.OPEN)
-        .where(is_owing.exists())
+        .where(whose)
         .group_by(col(Invoice.currency))
         .order_by(col(Invoice.currency))
     )

@@ -17,7 +17,7 @@ from billing_app.billing.staff.access.permissions import (
 )
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
 from billing_app.billing.staff.repairs.fields import Control, Input, RepairForm
-from billing_app.billing.staff.repairs.grants import require_not_taken_back
+from billing_app.billing.staff.repairs.grants import GrantTakenBackError, require_not_taken_back
 from billing_app.billing.staff.repairs.plan_rows import plan_of, sequence_of
 from billing_app.billing.staff.repairs.repair import (
     PLAN,
@@ -27,6 +27,7 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
 )
+from billing_app.db.enums import EndReason, PlanSource
 
 DIRECTIONS: Final = (("fewer", "Decrease used executions"), ("more", "Increase used executions"))
 
@@ -62,8 +63,15 @@ class AdjustmentPreview:
 async def preview(
     services: RepairServices, request: RepairRequest[Adjustment]
 ) -> AdjustmentPreview:
-    """Raises PlanUnknownError, ConflictError when the plan does not have that many."""
+    """Raises PlanUnknownError, GrantTakenBackError, ConflictError when the plan does not have that
+    many."""
     plan, change = await plan_of(services, request), request.form.executions
+    is_revoked = (plan.source, plan.ended_because) == (PlanSource.STAFF_GRANT, EndReason.CANCELLED)
+    if change > 0 and is_revoked:
+        raise GrantTakenBackError(
+            f"The {plan.executions:,} granted executions were revoked unused.",
+            executions_total=plan.executions,
+        )
     left = plan.executions - plan.held - plan.used
     found = AdjustmentPreview(plan.name, plan.used, plan.used + change, left, left - change)
     if found.used_after < 0 or found.remaining_after < 0:

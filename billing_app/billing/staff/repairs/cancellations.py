@@ -154,4 +154,5 @@ CANCEL_SUBSCRIPTION: Final = Repair(
     shown=Shown.WITH_SUBSCRIPTION,
     is_harsh=True,
     needs_provider=True,
+    gives=False,
 )

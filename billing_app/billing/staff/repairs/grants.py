@@ -40,7 +40,7 @@ from billing_app.billing.staff.repairs.repair import (
     RepairServices,
 )
 from billing_app.db.enums import EndReason, PlanSource, PlanType
-from billing_app.db.tables import Plan
+from billing_app.db.tables import Account, Plan
 from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
 
 GRANT_NAME: Final = "Granted by support"
@@ -89,19 +89,28 @@ class Grant(RepairForm):
 
 @dataclass(frozen=True, slots=True)
 class GrantPreview:
+    """`is_blocked`: nothing of it can be used before somebody unblocks the account."""
+
     executions: int
     ends_at: datetime | None
     executions_remaining: int
+    is_blocked: bool = False
 
 
 async def preview(services: RepairServices, request: RepairRequest[Grant]) -> GrantPreview:
-    balance = await balance_of(services, request)
-    form = request.form
-    return GrantPreview(form.executions, form.ends_at, balance.executions_remaining)
+    """Raises AccountNotFoundError, OverLimitError."""
+    balance, form = await balance_of(services, request), request.form
+    async with services.database.reading() as session:
+        await _require_within_day(session, request)
+        account = await session.get_one(Account, request.account_id)
+    is_blocked = account.blocked_at is not None
+    return GrantPreview(form.executions, form.ends_at, balance.executions_remaining, is_blocked)
 
 
 async def grant(session: AsyncSession, request: RepairRequest[Grant]) -> RepairResult:
     """Queue a plan that is valid from now to `ends_at`. Raises OverLimitError."""
+    if LIMITS[request.staff.role].per_day is not None:
+        await (await session.connection()).execute(ONE_AT_A_TIME, {"id": request.staff.actor_id})
     await _require_within_day(session, request)
     plan = await _queue(session, request)
     plan_id, form = plan_id_of(plan), request.form
@@ -167,7 +176,6 @@ async def _require_within_day(session: AsyncSession, request: RepairRequest[Gran
     if LIMITS[staff.role].per_day is None:
         return
     connection = await session.connection()
-    await connection.execute(ONE_AT_A_TIME, {"id": staff.actor_id})
     since = request.now.replace(hour=0, minute=0, second=0, microsecond=0)
     values = {"actor": staff.actor_id, "action": Action.GRANT, "since": since}
     done_today = int((await connection.execute(GRANTED_SINCE, values)).scalar_one())

@@ -167,7 +167,8 @@ class Repair(Generic[F]):
     `preview` changes nothing, and raises what carrying it out would raise. `undo` None: it is
     final. `wording` says what was done, for the customer and the audit log, from the figures
     before and after; `worded` names the figures that it says already. `counts_executions`:
-    `after["executions"]` is within the limit of the role. Its address is
+    `after["executions"]` is within the limit of the role. `gives`: afterwards there may be more to
+    use, unless the account is blocked. Its address is
     `/{collection}/{id}/{path}`; by default `path` is the name.
     """
 
@@ -186,6 +187,7 @@ class Repair(Generic[F]):
     counts_executions: bool = False
     shown: Shown = Shown.IN_MENU
     is_harsh: bool = False
+    gives: bool = True
     target_input: Input | None = None
     preview_route: PreviewRoute | None = None
     needs_provider: bool = False

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from billing_app.billing import ids
 from billing_app.billing.actors import Actor, StaffActor
 from billing_app.billing.errors import AccountNotFoundError, ConflictError, InvalidInputError
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
@@ -11,6 +12,7 @@ from billing_app.billing.staff.audit.audit_reading import (
     EntryView,
     decode_entry,
 )
+from billing_app.billing.staff.audit.audit_writing import clean_reason
 from billing_app.billing.staff.repairs.drivers import (
     SessionTransaction,
     check_request,
@@ -26,7 +28,7 @@ from billing_app.billing.staff.repairs.repair import (
     RepairServices,
 )
 from billing_app.db.engine import Database
-from billing_app.db.tables import AuditEntry
+from billing_app.db.tables import Account, AuditEntry
 
 
 class NotUndoableError(ConflictError):
@@ -84,18 +86,31 @@ async def review(
     *,
     account_id: str,
     now: datetime,
+    reason: str | None = None,
 ) -> Any:
-    """What it would change, before somebody confirms it on the page of `account_id`.
+    """What it would change, before somebody confirms it on the page of `account_id`, for the reason
+    that they gave.
 
     Raises as `carry_out`; changes nothing.
     """
     request = _request(actor, repair, target_id, form, now=now)
+    if reason is not None:
+        clean_reason(reason)
     if request.account != account_id:
         noun = repair.target.noun
         raise InvalidInputError(f"This {noun} belongs to another account.", field=noun)
     async with services.database.reading() as session:
         await require_not_own(SessionTransaction(session), request)
     return await repair.preview(services, request)
+
+
+async def is_blocked(services: RepairServices, actor: Actor, account_id: str) -> bool:
+    """Whether nothing that a repair gives can be used now. Raises ForbiddenError."""
+    require(actor, Action.READ)
+    number = ids.decode_account(account_id)
+    async with services.database.reading() as session:
+        account = await session.get(Account, number) if number is not None else None
+    return account is not None and account.blocked_at is not None
 
 
 async def undo(

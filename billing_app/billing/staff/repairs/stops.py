@@ -223,6 +223,7 @@ PAUSE: Final = Repair(
     wording=lambda _, after: f"{after['name']} paused",
     shown=Shown.IN_ROW,
     is_harsh=True,
+    gives=False,
 )
 RESUME: Final = Repair(
     name="resume",
@@ -251,6 +252,7 @@ BLOCK: Final = Repair(
     wording=lambda _, __: "Account blocked",
     shown=Shown.WHILE_OPEN,
     is_harsh=True,
+    gives=False,
 )
 UNBLOCK: Final = Repair(
     name="unblock",
@@ -264,4 +266,5 @@ UNBLOCK: Final = Repair(
     undo=InSession(undo_block),
     wording=lambda _, __: "Account unblocked",
     shown=Shown.WHILE_BLOCKED,
+    gives=False,
 )
