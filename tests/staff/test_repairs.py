@@ -12,9 +12,12 @@ from billing_app.billing.errors import (
     InvalidInputError,
     PlanUnknownError,
 )
-from billing_app.billing.staff.access.permissions import OverLimitError
+from billing_app.billing.staff.access.permissions import Action, OverLimitError
 from billing_app.billing.staff.audit import audit_reading
+from billing_app.billing.staff.audit.account_history import read_account_history
+from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
 from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
+from billing_app.billing.staff.repairs.drivers import AlreadyUndoneError
 from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.grants import GRANT, Grant, GrantUsedError
 from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE, Range, RefundOne
@@ -22,7 +25,7 @@ from billing_app.billing.staff.repairs.service import NotUndoableError, carry_ou
 from billing_app.billing.staff.repairs.stops import BLOCK
 from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
-from tests.factories import organization
+from tests.factories import OPERATOR, organization
 from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
 
@@ -141,6 +144,31 @@ async def test_repeated_request_makes_one_repair(customer: Customer, staff: Staf
     assert await other.remaining() == 5
 
 
+async def test_undo_can_be_undone_once(customer: Customer, staff: Staff) -> None:
+    admin, repairs = staff[StaffRole.ADMIN], customer.services.repairs
+    entry = await carry_out(
+        repairs, admin, GRANT, customer.id, Grant(executions=7), reason=WHY, now=now()
+    )
+    left = await customer.remaining()
+    undone = await customer.undo(admin, entry)
+    assert (undone.can_undo, undone.can_redo) == (False, True)
+    again = await customer.undo(admin, undone)
+    assert (again.action, again.undoes, again.can_undo) == (entry.action, undone.id, True)
+    assert again.after["executions"] == 7
+    assert await customer.remaining() == left
+    with pytest.raises(AlreadyUndoneError):
+        await customer.undo(admin, undone)
+    history = await read_account_history(customer.services.database, OPERATOR, customer.id)
+    assert [each.what for each in history.items[:3]] == [
+        "Done again: 7 executions granted",
+        "Undone: 7 executions granted",
+        "7 executions granted",
+    ]
+    await customer.undo(admin, again)
+    assert await customer.remaining() == left - 7
+    await customer.agrees()
+
+
 async def test_only_repairs_can_be_undone(customer: Customer, staff: Staff) -> None:
     admin = staff[StaffRole.ADMIN]
     entry = await carry_out(
@@ -153,8 +181,14 @@ async def test_only_repairs_can_be_undone(customer: Customer, staff: Staff) -> N
         now=now(),
     )
     undone = await customer.undo(admin, entry)
+    database = customer.services.database
+    async with database.transaction() as session:
+        await record(session, admin, AuditRecord(Action.RECONCILE, WHY), now())
+    ran = audit_reading.EntryQuery(action=Action.RECONCILE)
+    [other] = (await audit_reading.list_entries(database, admin, ran, limit=1)).items
+    assert (other.can_undo, other.can_redo) == (False, False)
     with pytest.raises(NotUndoableError):
-        await customer.undo(admin, undone)
+        await customer.undo(admin, other)
     where = audit_reading.EntryQuery(account_id=customer.id)
     page = await audit_reading.list_entries(customer.services.database, admin, where)
     assert [(each.id, each.can_undo) for each in page.items] == [

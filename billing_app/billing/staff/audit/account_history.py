@@ -88,11 +88,21 @@ def _item(entry: AuditEntry, original: AuditEntry | None, undone: set[int | None
         id=encode_entry(entry.id),
         at=entry.at,
         action=entry.action,
-        what=entry_wording(entry) if original is None else undone_wording(original),
+        what=_what(entry, original),
         reason=entry.reason,
         by=BY,
         is_undone=entry.id in undone,
     )
+
+
+def _what(entry: AuditEntry, original: AuditEntry | None) -> str:
+    if original is None:
+        return entry_wording(entry)
+    return undone_wording(original) if entry.action == Action.UNDO else redone(entry_wording(entry))
+
+
+def redone(wording: str) -> str:
+    return f"Done again: {wording}"
 
 
 async def read_undone(
@@ -101,7 +111,11 @@ async def read_undone(
     """What each undo among the entries undid, in words, by the id of the undone entry. Raises
     ForbiddenError."""
     require(actor, Action.READ)
-    numbers = [decode_entry(entry.undoes) for entry in entries if entry.undoes is not None]
+    numbers = [
+        decode_entry(entry.undoes)
+        for entry in entries
+        if entry.undoes is not None and entry.action == Action.UNDO
+    ]
     if not numbers:
         return {}
     async with database.reading() as session:

@@ -1,11 +1,11 @@
 """Reading the audit log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, or_
 from sqlalchemy import select as select_rows
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,10 +16,11 @@ from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
 from billing_app.billing.staff.access.permissions import UNDOABLE, Action, require
+from billing_app.billing.staff.audit.undoable import still_undoable
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
 from billing_app.db.enums import AuditRole
-from billing_app.db.tables import AuditEntry
+from billing_app.db.tables import Account, AuditEntry, Organization, User
 
 ENTRY: Final = "aud_"
 
@@ -44,12 +45,14 @@ SORTING: Final = Sorting(
 
 @dataclass(frozen=True, slots=True)
 class EntryQuery:
-    """Filters of entries; None does not filter."""
+    """Filters of entries; None does not filter. `words`: the account's id, or a part of its name,
+    of the actor's name, of the subject or of the reason."""
 
     actor_id: str | None = None
     action: str | None = None
     account_id: str | None = None
     days: Days | None = None
+    words: str | None = None
 
 
 class EntryNotFoundError(NotFoundError):
@@ -62,8 +65,8 @@ class EntryView:
     """What somebody did and why; `before` and `after` are the figures that changed.
 
     `own_account`: the actor held the account, or was a member of its organization. `undone_by` is
-    the entry that undid it. `can_undo`: it has an undo and was not undone; whether the figures
-    still allow it, only trying shows.
+    the entry that undid it. `can_undo`: it has an undo, was not undone, and in a list what it
+    changed has not changed since. `can_redo`: an undo whose repair can be done again.
     """
 
     id: str
@@ -81,6 +84,7 @@ class EntryView:
     undoes: str | None
     undone_by: str | None
     can_undo: bool
+    can_redo: bool
 
 
 async def list_entries(
@@ -111,10 +115,34 @@ def _selected(where: EntryQuery) -> Select[Any]:
     if where.account_id is not None:
         number = ids.decode_account(where.account_id)
         query = query.where(col(AuditEntry.account_id) == (-1 if number is None else number))
+    if where.words is not None:
+        query = query.where(_says(where.words))
     if where.days is not None:
         at = col(AuditEntry.at)
         query = query.where(at >= where.days.since, at < where.days.until)
     return query
+
+
+def _says(words: str) -> ColumnElement[bool]:
+    number = ids.decode_account(words)
+    if number is not None:
+        return col(AuditEntry.account_id) == number
+    named = select(Account.id).where(
+        or_(
+            col(Account.organization_id).in_(
+                select(Organization.id).where(_has(Organization.name, words))
+            ),
+            col(Account.user_id).in_(
+                select(User.id).where(or_(_has(User.name, words), _has(User.email, words)))
+            ),
+        )
+    )
+    texts = (AuditEntry.reason, AuditEntry.actor_name, AuditEntry.subject)
+    return or_(*(_has(each, words) for each in texts), col(AuditEntry.account_id).in_(named))
+
+
+def _has(column: Any, words: str) -> ColumnElement[bool]:
+    return col(column).icontains(words, autoescape=True)
 
 
 async def views_of(session: AsyncSession, entries: list[AuditEntry]) -> list[EntryView]:
@@ -122,11 +150,17 @@ async def views_of(session: AsyncSession, entries: list[AuditEntry]) -> list[Ent
     numbers = [entry.id for entry in entries]
     query = select(AuditEntry.undoes, AuditEntry.id).where(col(AuditEntry.undoes).in_(numbers))
     undone = dict((await session.exec(query)).all())
-    return [view_of(entry, undone.get(entry.id)) for entry in entries]
+    possible = await still_undoable(session, entries)
+    views = [view_of(entry, undone.get(entry.id)) for entry in entries]
+    return [
+        replace(view, can_undo=view.can_undo and entry.id in possible)
+        for entry, view in zip(entries, views, strict=True)
+    ]
 
 
 def view_of(entry: AuditEntry, undone_by: int | None = None) -> EntryView:
     account_id = entry.account_id
+    is_undo = entry.action == Action.UNDO and entry.undoes is not None
     return EntryView(
         id=encode_entry(entry.id),
         at=entry.at,
@@ -143,6 +177,7 @@ def view_of(entry: AuditEntry, undone_by: int | None = None) -> EntryView:
         undoes=encode_entry(entry.undoes) if entry.undoes is not None else None,
         undone_by=encode_entry(undone_by) if undone_by is not None else None,
         can_undo=entry.action in UNDOABLE and undone_by is None,
+        can_redo=is_undo and undone_by is None and "refused" not in entry.after,
     )
 
 

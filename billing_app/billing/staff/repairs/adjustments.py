@@ -122,4 +122,5 @@ ADJUST: Final = Repair(
     wording=wording,
     counts_executions=True,
     target_input=Input("Plan", Control.CHOICE, source="plans"),
+    again=lambda entry: (entry.subject, Adjustment(entry.after["executions"])),
 )

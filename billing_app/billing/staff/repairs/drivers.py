@@ -5,6 +5,7 @@ sequence, as everywhere, so that nothing deadlocks. A repeated key gets the firs
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol
 
@@ -60,6 +61,10 @@ class AlreadyUndoneError(ConflictError):
     title = "Already undone"
 
 
+class RehearsedError(Exception):
+    """Rolls a transaction back after a rehearsal."""
+
+
 class Transaction(Protocol):
     """What the steps need of an open transaction."""
 
@@ -80,14 +85,29 @@ async def carry_out(
     Raises AccountNotFoundError, OwnAccountError, IdempotencyKeyReusedError, AlreadyUndoneError,
     and what the change raises.
     """
-    if not await transaction.lock_account(request.account_id):
-        raise AccountNotFoundError
-    await require_not_own(transaction, request)
+    await _lock(transaction, request)
     known = await known_entry(transaction, request)
     if known is not None:
         return view_of(known)
     await require_not_undone(transaction, request)
     return view_of(await write_entry(transaction, request, await change()))
+
+
+async def rehearse(
+    transaction: Transaction,
+    request: RepairRequest[Any],
+    change: Callable[[], Awaitable[RepairResult]],
+) -> RepairResult:
+    """Make the change alone, to be rolled back. Raises as `carry_out`."""
+    await _lock(transaction, request)
+    await require_not_undone(transaction, request)
+    return await change()
+
+
+async def _lock(transaction: Transaction, request: RepairRequest[Any]) -> None:
+    if not await transaction.lock_account(request.account_id):
+        raise AccountNotFoundError
+    await require_not_own(transaction, request)
 
 
 def check_request(request: RepairRequest[Any]) -> None:
@@ -227,6 +247,17 @@ class InSession(Generic[F]):
                 SessionTransaction(session), request, lambda: self.change(session, request)
             )
 
+    async def rehearse(self, services: RepairServices, request: RepairRequest[F]) -> RepairResult:
+        results: list[RepairResult] = []
+        with suppress(RehearsedError):
+            async with services.database.transaction() as session:
+                transaction = SessionTransaction(session)
+                results.append(
+                    await rehearse(transaction, request, lambda: self.change(session, request))
+                )
+                raise RehearsedError
+        return results[0]
+
 
 @dataclass(frozen=True, slots=True)
 class InLedger(Generic[F]):
@@ -239,6 +270,17 @@ class InLedger(Generic[F]):
             return await carry_out(
                 LedgerTransaction(ledger), request, lambda: self.change(ledger, request)
             )
+
+    async def rehearse(self, services: RepairServices, request: RepairRequest[F]) -> RepairResult:
+        results: list[RepairResult] = []
+        with suppress(RehearsedError):
+            async with services.executions.ledger() as ledger:
+                transaction = LedgerTransaction(ledger)
+                results.append(
+                    await rehearse(transaction, request, lambda: self.change(ledger, request))
+                )
+                raise RehearsedError
+        return results[0]
 
 
 def answer_of(decision: Decision) -> dict[str, Any]:

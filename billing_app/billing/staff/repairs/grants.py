@@ -23,6 +23,7 @@ from billing_app.billing.staff.repairs.fields import (
     check_executions,
     counted,
     last_day,
+    restored,
     stored,
 )
 from billing_app.billing.staff.repairs.plan_rows import (
@@ -38,9 +39,10 @@ from billing_app.billing.staff.repairs.repair import (
     RepairRequest,
     RepairResult,
     RepairServices,
+    account_of,
 )
 from billing_app.db.enums import EndReason, PlanSource, PlanType
-from billing_app.db.tables import Account, Plan
+from billing_app.db.tables import Account, AuditEntry, Plan
 from billing_app.db.tables.plans import PACK_PRIORITY, QUEUE_PRIORITY
 
 GRANT_NAME: Final = "Granted by support"
@@ -146,6 +148,11 @@ async def require_not_taken_back(ledger: Ledger, account_id: int, sequences: Seq
         )
 
 
+def again(entry: AuditEntry) -> tuple[str, Grant]:
+    form = Grant(entry.after["executions"], restored(entry.after["ends_at"]))
+    return account_of(entry), form
+
+
 def wording(_: Figures, after: Figures) -> str:
     end = f", valid through {last_day(after['ends_at'])}" if after["ends_at"] else ""
     return f"{counted(after['executions'], 'execution')} granted{end}"
@@ -196,4 +203,5 @@ GRANT: Final = Repair(
     wording=wording,
     worded=frozenset({"executions", "ends_at"}),
     counts_executions=True,
+    again=again,
 )

@@ -28,6 +28,7 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
     Shown,
+    account_of,
 )
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.offer_prices import ensure_price
@@ -197,6 +198,12 @@ async def prepare_undo(services: RepairServices, request: RepairRequest[Any]) ->
     return ProviderStep(wanted, decide)
 
 
+def again(entry: AuditEntry) -> tuple[str, Move] | None:
+    """None for entries of before 0.2.0, which do not name the offer's code."""
+    code, version = entry.after.get("offer_code"), entry.after.get("version")
+    return (account_of(entry), Move(code, version, When(entry.after["when"]))) if code else None
+
+
 def wording(before: Figures, after: Figures) -> str:
     when = "immediately" if after["when"] == When.NOW else "at the end of the period"
     return f"Moved from {before['offer']} to {after['offer']} {when}"
@@ -254,6 +261,8 @@ async def _result(
     }
     after = {
         "offer": new.name,
+        "offer_code": new.code,
+        "version": new.version,
         "version_id": new.version_id,
         "when": str(when),
         "period_end": stored(row.period_end),
@@ -296,4 +305,5 @@ MOVE_OFFER: Final = Repair(
         preview,
     ),
     needs_provider=True,
+    again=again,
 )

@@ -18,6 +18,7 @@ from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_reading import EntryView, view_of
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
 from billing_app.billing.staff.repairs.drivers import (
+    InSession,
     SessionTransaction,
     known_entry,
     require_not_own,
@@ -74,6 +75,14 @@ class AtProvider(Generic[F]):
             if await known_entry(transaction, request) is None:
                 await require_not_undone(transaction, request)
         return await _carry_out(services, request, await self.prepare(services, request))
+
+    async def rehearse(self, services: RepairServices, request: RepairRequest[F]) -> RepairResult:
+        step = await self.prepare(services, request)
+
+        async def change(session: AsyncSession, _: RepairRequest[F]) -> RepairResult:
+            return (await step.decide(session))[1]
+
+        return await InSession(change).rehearse(services, request)
 
 
 async def provider_customer(services: RepairServices, account_id: int) -> str:

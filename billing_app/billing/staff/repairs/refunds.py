@@ -45,9 +45,10 @@ from billing_app.billing.staff.repairs.repair import (
     RepairRequest,
     RepairResult,
     RepairServices,
+    account_of,
 )
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account
+from billing_app.db.tables import Account, AuditEntry
 
 MAX_EVENTS: Final = 1_000
 STAFF: Final = Caller(api_key_id=None, organization_id=None)
@@ -295,6 +296,19 @@ async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
     )
 
 
+def again_event(entry: AuditEntry) -> tuple[str, RefundOne] | None:
+    return None if "from" in entry.after else (entry.subject, RefundOne(entry.after["executions"]))
+
+
+def again_range(entry: AuditEntry) -> tuple[str, Range] | None:
+    if "from" not in entry.after:
+        return None
+    since, until = (datetime.fromisoformat(entry.after[name]) for name in ("from", "to"))
+    return account_of(entry), Range(
+        entry.after["workflow"], since, until, entry.after.get("user_id")
+    )
+
+
 def wording(_: Figures, after: Figures) -> str:
     text = f"{counted(after['executions'], 'execution')} refunded"
     if after["events"] == 1:
@@ -356,6 +370,7 @@ REFUND: Final = Repair(
     worded=WORDED,
     counts_executions=True,
     target_input=Input("Event", Control.TEXT, "Event ID from the ledger: evt_…"),
+    again=again_event,
 )
 REFUND_RANGE: Final = Repair(
     name="refund_range",
@@ -377,4 +392,5 @@ REFUND_RANGE: Final = Repair(
         "How many events and executions this would refund.",
         read_range,
     ),
+    again=again_range,
 )

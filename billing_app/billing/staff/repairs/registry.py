@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from billing_app.billing.staff.repairs.adjustments import ADJUST
 from billing_app.billing.staff.repairs.cancellations import CANCEL_SUBSCRIPTION
+from billing_app.billing.staff.repairs.fields import RepairForm
 from billing_app.billing.staff.repairs.grants import GRANT
 from billing_app.billing.staff.repairs.moves import MOVE_OFFER
 from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE
@@ -11,6 +12,7 @@ from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.billing.staff.repairs.stops import BLOCK, PAUSE, RESUME, UNBLOCK
 from billing_app.billing.staff.repairs.trial_extensions import EXTEND_TRIAL
 from billing_app.billing.staff.repairs.trusted_invoices import TRUST_INVOICE
+from billing_app.db.tables import AuditEntry
 
 # In the order of the console's menu.
 REPAIRS: Final[tuple[Repair[Any], ...]] = (
@@ -30,3 +32,13 @@ REPAIRS: Final[tuple[Repair[Any], ...]] = (
 BY_NAME: Final[dict[str, Repair[Any]]] = {repair.name: repair for repair in REPAIRS}
 # Repairs of one action word their entries alike, and are undone alike.
 BY_ACTION: Final[dict[str, Repair[Any]]] = {repair.action: repair for repair in REPAIRS}
+
+
+def redo_of(entry: AuditEntry) -> tuple[Repair[Any], str, RepairForm] | None:
+    """The repair that made the entry, with its target's id and its form; None: it cannot be done
+    again from what the entry keeps."""
+    for repair in REPAIRS:
+        found = repair.again(entry) if repair.action == entry.action and repair.again else None
+        if found is not None:
+            return repair, *found
+    return None

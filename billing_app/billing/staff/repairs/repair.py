@@ -132,10 +132,20 @@ class RepairResult:
     after: Figures = field(default_factory=Figures)
 
 
+def account_of(entry: AuditEntry) -> str:
+    """The id of the account that an entry of a repair is about."""
+    assert entry.account_id is not None
+    return ids.encode_account(entry.account_id)
+
+
 class Work(Protocol[F]):
     """Carries a request out with its audit entry, both or neither (drivers.py)."""
 
     async def run(self, services: RepairServices, request: RepairRequest[F]) -> EntryView: ...
+
+    async def rehearse(self, services: RepairServices, request: RepairRequest[F]) -> RepairResult:
+        """What it would change. Raises what `run` raises; changes nothing here."""
+        ...
 
 
 class Shown(StrEnum):
@@ -168,7 +178,8 @@ class Repair(Generic[F]):
     final. `wording` says what was done, for the customer and the audit log, from the figures
     before and after; `worded` names the figures that it says already. `counts_executions`:
     `after["executions"]` is within the limit of the role. `gives`: afterwards there may be more to
-    use, unless the account is blocked. Its address is
+    use, unless the account is blocked. `again` reads the target's id and the form from an entry,
+    to do once more what was undone; None for an entry that another repair made. Its address is
     `/{collection}/{id}/{path}`; by default `path` is the name.
     """
 
@@ -188,6 +199,7 @@ class Repair(Generic[F]):
     shown: Shown = Shown.IN_MENU
     is_harsh: bool = False
     gives: bool = True
+    again: Callable[[AuditEntry], tuple[str, RepairForm] | None] | None = None
     target_input: Input | None = None
     preview_route: PreviewRoute | None = None
     needs_provider: bool = False

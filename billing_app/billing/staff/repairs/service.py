@@ -1,7 +1,8 @@
 """Repairs of accounts: preview, carry out, undo. Who may and how much is checked here."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from billing_app.billing import ids
 from billing_app.billing.actors import Actor, StaffActor
@@ -11,6 +12,7 @@ from billing_app.billing.staff.audit.audit_reading import (
     EntryNotFoundError,
     EntryView,
     decode_entry,
+    encode_entry,
 )
 from billing_app.billing.staff.audit.audit_writing import clean_reason
 from billing_app.billing.staff.repairs.drivers import (
@@ -19,16 +21,20 @@ from billing_app.billing.staff.repairs.drivers import (
     require_not_own,
 )
 from billing_app.billing.staff.repairs.fields import NoFields
-from billing_app.billing.staff.repairs.registry import BY_ACTION
+from billing_app.billing.staff.repairs.registry import BY_ACTION, redo_of
 from billing_app.billing.staff.repairs.repair import (
     ACCOUNT,
     F,
     Repair,
     RepairRequest,
+    RepairResult,
     RepairServices,
+    Work,
 )
 from billing_app.db.engine import Database
 from billing_app.db.tables import Account, AuditEntry
+
+REHEARSAL: Final = "Review"
 
 
 class NotUndoableError(ConflictError):
@@ -122,15 +128,49 @@ async def undo(
     now: datetime,
     key: str | None = None,
 ) -> EntryView:
-    """Undo a repair by one that compensates it, once. Takes the role, and the limit, of the repair.
+    """Undo a repair by one that compensates it, once; or undo an undo: the repair is done again.
+    Takes the role, and the limit, of the repair.
 
     Raises EntryNotFoundError, ForbiddenError, OverLimitError, NotUndoableError,
     AlreadyUndoneError, and a ConflictError with the figures when the state has changed since.
     """
+    undoing = await _undoing(services, actor, entry_id, reason=reason, now=now, key=key)
+    check_request(undoing.request)
+    return await undoing.work.run(services, undoing.request)
+
+
+async def review_undo(
+    services: RepairServices, actor: Actor, entry_id: str, *, now: datetime
+) -> RepairResult:
+    """What the undo would change, before somebody confirms it. Raises as `undo`; changes
+    nothing."""
+    undoing = await _undoing(services, actor, entry_id, reason=REHEARSAL, now=now)
+    return await undoing.work.rehearse(services, undoing.request)
+
+
+@dataclass(frozen=True, slots=True)
+class _Undoing:
+    work: Work[Any]
+    request: RepairRequest[Any]
+
+
+async def _undoing(
+    services: RepairServices,
+    actor: Actor,
+    entry_id: str,
+    *,
+    reason: str,
+    now: datetime,
+    key: str | None = None,
+) -> _Undoing:
+    """The undo of a repair, or what an undo undid, once more."""
     staff = require(actor, Action.UNDO)
     entry = await _find(services.database, entry_id)
+    if entry.action == Action.UNDO and entry.undoes is not None:
+        return await _redoing(services, staff, entry, reason=reason, now=now, key=key)
     repair = _undoable_by(staff, entry)
     assert entry.account_id is not None
+    assert repair.undo is not None
     request = RepairRequest(
         staff,
         Action.UNDO,
@@ -142,9 +182,28 @@ async def undo(
         key=key,
         undone=entry,
     )
-    check_request(request)
-    assert repair.undo is not None
-    return await repair.undo.run(services, request)
+    return _Undoing(repair.undo, request)
+
+
+async def _redoing(
+    services: RepairServices,
+    staff: StaffActor,
+    entry: AuditEntry,
+    *,
+    reason: str,
+    now: datetime,
+    key: str | None,
+) -> _Undoing:
+    """The repair that the entry undid, with the same form."""
+    original = await _find(services.database, encode_entry(entry.undoes))
+    found = redo_of(original)
+    if found is None or "refused" in entry.after:
+        raise NotUndoableError("This undo cannot be undone. Do the repair again.")
+    repair, target_id, form = found
+    request = _request(
+        staff, repair, target_id, form, now=now, reason=reason, key=key, undone=entry
+    )
+    return _Undoing(repair.apply, request)
 
 
 def _request(

@@ -36,6 +36,7 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
     Shown,
+    account_of,
 )
 from billing_app.db.enums import PlanSource
 from billing_app.db.tables import Account, Plan
@@ -224,6 +225,7 @@ PAUSE: Final = Repair(
     shown=Shown.IN_ROW,
     is_harsh=True,
     gives=False,
+    again=lambda entry: (entry.subject, NoFields()),
 )
 RESUME: Final = Repair(
     name="resume",
@@ -237,6 +239,7 @@ RESUME: Final = Repair(
     undo=InSession(undo_pause),
     wording=lambda _, after: f"{after['name']} resumed",
     shown=Shown.IN_ROW,
+    again=lambda entry: (entry.subject, NoFields()),
 )
 BLOCK: Final = Repair(
     name="block",
@@ -253,6 +256,7 @@ BLOCK: Final = Repair(
     shown=Shown.WHILE_OPEN,
     is_harsh=True,
     gives=False,
+    again=lambda entry: (account_of(entry), NoFields()),
 )
 UNBLOCK: Final = Repair(
     name="unblock",
@@ -267,4 +271,5 @@ UNBLOCK: Final = Repair(
     wording=lambda _, __: "Account unblocked",
     shown=Shown.WHILE_BLOCKED,
     gives=False,
+    again=lambda entry: (account_of(entry), NoFields()),
 )

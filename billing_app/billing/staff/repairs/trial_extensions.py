@@ -37,9 +37,10 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
     Shown,
+    account_of,
 )
 from billing_app.db.enums import EndReason, PlanType
-from billing_app.db.tables import Plan
+from billing_app.db.tables import AuditEntry, Plan
 
 
 class NoTrialError(ConflictError):
@@ -142,6 +143,13 @@ async def undo(session: AsyncSession, request: RepairRequest[Any]) -> RepairResu
     return RepairResult(plan_id_of(trial), current, _figures(trial))
 
 
+def again(entry: AuditEntry) -> tuple[str, Extension]:
+    before, after = entry.before, entry.after
+    is_longer = after["ends_at"] != before["ends_at"]
+    ends_at = restored(after["ends_at"]) if is_longer else None
+    return account_of(entry), Extension(after["executions"] - before["executions"], ends_at)
+
+
 def wording(before: Figures, after: Figures) -> str:
     more = after["executions"] - before["executions"]
     by = f" by {counted(more, 'execution')}" if more else ""
@@ -218,4 +226,5 @@ EXTEND_TRIAL: Final = Repair(
     undo=InSession(undo),
     wording=wording,
     shown=Shown.ON_TRIAL,
+    again=again,
 )
