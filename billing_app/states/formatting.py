@@ -1,6 +1,6 @@
 """Numbers, money, dates and enumerations as text for people."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from billing_app.billing.currencies import exponent_of
@@ -20,6 +20,7 @@ from billing_app.db.enums import (
 )
 
 NEVER_SOON_DAYS: Final = 365
+INSTANT: Final = timedelta(microseconds=1)
 
 PLAN_TYPES: Final = {PlanType.TRIAL: "Trial", PlanType.PAID: "Paid"}
 SOURCES: Final = {
@@ -137,6 +138,11 @@ def listed(names: list[str]) -> str:
 def day(value: date) -> str:
     """4 December 2025"""
     return f"{value.day} {value:%B %Y}"
+
+
+def last_day(ends_at: datetime) -> str:
+    """The day of the last moment before an end, which everybody is told: 24 December 2026"""
+    return day(ends_at - INSTANT)
 
 
 def short_day(value: date) -> str:

@@ -117,6 +117,21 @@ def fingerprint(app: RunningApp) -> dict[str, str]:
     return found
 
 
+def undo_at_once(page: Page) -> None:
+    """What the page has just done."""
+    page.locator(".notice.result").get_by_role("button", name="Undo").click()
+    confirm_undo(page)
+
+
+def confirm_undo(page: Page, *figures: str, reason: str = WHY) -> None:
+    dialog = page.get_by_role("dialog")
+    for line in figures:
+        expect(dialog.locator("#consequence")).to_contain_text(line)
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name="Undo").dblclick()
+    expect(dialog).to_have_count(0)
+
+
 def expect_said(page: Page, words: str) -> None:
     expect(page.locator(".notice.result")).to_contain_text(words)
 

@@ -97,7 +97,11 @@ def _undo_of_account(stage: ForgeryScene) -> Forgery:
     holder = stage.holder()
     path = f"/accounts/{holder.account_id}/grants"
     entry = scenes.by_admin(stage.app, path, executions=5)
-    return _at(holder, (StaffCustomerState, "undo", {"entry_id": entry["id"]}))
+    return _at(
+        holder,
+        (StaffCustomerState, "ask_undo", {"entry_id": entry["id"]}),
+        (StaffCustomerState, "undo", {"form": {"reason": WHY}}),
+    )
 
 
 def _undo_of_audit(stage: ForgeryScene) -> Forgery:
@@ -105,7 +109,11 @@ def _undo_of_audit(stage: ForgeryScene) -> Forgery:
     entry = scenes.by_admin(stage.app, f"/plans/{plan_id}/adjustments", executions=5)
     return Forgery(
         routes.STAFF_AUDIT,
-        [(StaffAuditState, "load", {}), (StaffAuditState, "undo", {"entry_id": entry["id"]})],
+        [
+            (StaffAuditState, "load", {}),
+            (StaffAuditState, "ask_undo", {"entry_id": entry["id"]}),
+            (StaffAuditState, "undo", {"form": {"reason": WHY}}),
+        ],
     )
 
 
@@ -290,6 +298,7 @@ ACTS: Final[dict[str, Act]] = {
 
 # Tried by test_read_only_handlers_change_nothing: with which words, where there are some.
 OF_EVERY_PAGE: Final = {"load": {}, "watch": {}, "dismiss": {}, "setvar": {}}
+ON_ENTRIES: Final = {"ask_undo": {"entry_id": "aud_1"}, "close_undo": {}}
 ON_OFFER: Final = {
     "set_field": {"name": "name", "value": "Mine"},
     "set_code": {"code": "mine"},
@@ -322,8 +331,8 @@ def _reading(state: type[Listing], **more: dict[str, Any]) -> dict[str, dict[str
 
 
 READ_ONLY: Final[dict[str, dict[str, dict[str, Any]]]] = {
-    "StaffAuditState": _reading(StaffAuditState),
-    "StaffCustomerState": _reading(StaffCustomerState, **ON_CUSTOMER),
+    "StaffAuditState": _reading(StaffAuditState, **ON_ENTRIES),
+    "StaffCustomerState": _reading(StaffCustomerState, **ON_CUSTOMER, **ON_ENTRIES),
     "StaffCustomersState": _reading(StaffCustomersState),
     "StaffOffersState": _reading(StaffOffersState),
     "StaffOfferState": _reading(StaffOfferState, **ON_OFFER),

@@ -10,7 +10,7 @@ from billing_app.db.enums import StaffRole
 from tests.factories import connect
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS, new_customer
-from tests.pages.staff import expect_said, open_console
+from tests.pages.staff import expect_said, open_console, undo_at_once
 from tests.pages.test_accessibility import faults, grave_violations, picture
 
 WHY = "Their run failed on our side"
@@ -42,7 +42,7 @@ def test_search_open_grant_and_undo(open_context: OpenContext, running_app: Runn
     dialog.get_by_role("button", name="Grant executions").click()
     expect_said(page, "700 executions granted")
     expect(page.locator(".figure-value").first).to_have_text(f"{before + 700:,}")
-    page.locator(".notice.result").get_by_role("button", name="Undo").click()
+    undo_at_once(page)
     expect(page.locator(".figure-value").first).to_have_text(f"{before:,}")
     page.get_by_role("tab", name="Audit").click()
     rows = page.get_by_role("table", name="Audit").get_by_role("row")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing_app.billing.plans.service import PlanState, PlanView
+from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.audit.audit_reading import view_of
 from billing_app.billing.staff.audit.audit_writing import BY_CUSTOMER, CustomerAction
 from billing_app.billing.staff.operations.jobs import JobState, JobView
@@ -177,3 +178,65 @@ def test_entry_of_a_customer() -> None:
     assert (line.who, line.role, line.what) == ("Ada", "Customer", "Changed the billing email")
     assert line.figures == "Billing email: none \N{RIGHTWARDS ARROW} new@example.com"
     assert (line.is_own_account, line.can_undo) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("action", "subject", "before", "after", "told"),
+    [
+        (
+            Action.EDIT_OFFER,
+            "growth",
+            {"currency": "USD", "price_minor": 7_900, "interval": "month"},
+            {"currency": "USD", "price_minor": 9_900, "interval": "year"},
+            ("Offer growth", "Price: $79.00 → $99.00 · Interval: monthly → yearly"),
+        ),
+        (Action.REMOVE_STAFF, "ada@example.com", {}, {}, ("ada@example.com", "")),
+        (Action.SIGN_OUT, "usr_1", {"sessions": 2}, {"sessions": 0}, ("Ada", "Sessions: 2 → 0")),
+        (
+            Action.REPLAY_EVENT,
+            "evt_1",
+            {"state": "dead"},
+            {"state": "received"},
+            ("Event evt_1", "State: dead letter → waiting"),
+        ),
+        (
+            Action.RECONCILE,
+            "",
+            {},
+            {"job_id": "reconcile_1", "dry_run": True},
+            ("Run reconcile_1", "Report only: yes"),
+        ),
+        (
+            Action.RETRY_JOB,
+            "j1",
+            {"state": "failed"},
+            {"name": "top_up", "job_id": "j2"},
+            ("Job top up j1", "State: failed"),
+        ),
+        (
+            Action.ADJUST,
+            "pln_1",
+            {},
+            {"executions": 5, "event": 1},
+            ("Plan Starter", "Executions: 5"),
+        ),
+    ],
+)
+def test_entry_names_its_subject_and_words_its_figures(
+    action: Action, subject: str, before: Any, after: Any, told: tuple[str, str]
+) -> None:
+    entry = AuditEntry(
+        id=1,
+        at=AT,
+        actor_id="usr_s",
+        actor_name="Sam",
+        role=AuditRole.ADMIN,
+        action=action,
+        subject=subject,
+        reason="Because",
+        before=before,
+        after=after,
+    )
+    names = {"usr_1": "Ada", "pln_1": "Starter"}
+    line = entry_line(view_of(entry), StaffRole.ADMIN, {}, names)
+    assert (line.subject, line.figures) == told

@@ -21,7 +21,9 @@ async def list_entries(
     who: Annotated[Text, Query(alias="actor")] = None,
     action: Text = None,
     account_id: Text = None,
+    words: Text = None,
 ) -> dict[str, Any]:
-    """Staff actions with their reasons, newest first by default."""
-    where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days)
+    """Staff actions with their reasons, newest first by default; `words` is a part of a name, a
+    subject or a reason."""
+    where = EntryQuery(actor_id=who, action=action, account_id=account_id, days=days, words=words)
     return page_body(await audit_reading.list_entries(call.database, call.actor, where, **page))

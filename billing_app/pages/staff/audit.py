@@ -17,6 +17,7 @@ from billing_app.pages.staff.audit_entries import (
     ENTRY_COLUMNS,
     entry_row,
     no_entries,
+    undo_dialog,
 )
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import audit as names
@@ -36,11 +37,12 @@ def staff_audit() -> rx.Component:
                 "Audit",
                 ENTRY_COLUMNS,
                 rows=State.rows,
-                row=lambda row: entry_row(row, State.undo, with_account=True),
+                row=lambda row: entry_row(row, State.ask_undo, with_account=True),
                 paging=AUDIT,
                 tools=_tools(),
                 when_empty=no_entries(),
             ),
+            undo_dialog(State),
         ),
         path=routes.STAFF_AUDIT,
         state=State,
@@ -49,7 +51,7 @@ def staff_audit() -> rx.Component:
 
 def _tools() -> tuple[rx.Component, ...]:
     return (
-        search_box(AUDIT, names.ACCOUNT, "Account", "Account ID: acc_…"),
+        search_box(AUDIT, names.ACCOUNT, "Account, name or reason", "Name, reason or acc_…"),
         select(
             "Actor",
             options=[

@@ -1,17 +1,19 @@
 """Rows of the audit log, shared by the account's page and the audit page."""
 
-from typing import Final
+from typing import Any, Final
 
 import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app.billing.staff.audit.audit_reading import EntrySort
 from billing_app.components.controls import Handler
+from billing_app.components.dialogs import dialog, problem_in, reason_field
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column, lead_cell
 from billing_app.components.numbers import badge
 from billing_app.components.tables import ACTIONS, cell
 from billing_app.pages.staff.account_link import account_link
+from billing_app.pages.staff.action_dialog import SHOWN, form_foot
 from billing_app.states.staff.audit_entries import ACTION_NAMES
 from billing_app.states.staff.listing import ALL
 from billing_app.states.staff.views import EntryLine
@@ -41,6 +43,7 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                 ),
                 rx.el.span(f"{row.who} · {row.role}", class_name="row-note narrow-only"),
                 rx.el.span(row.reason, class_name="row-note narrow-only"),
+                rx.cond(row.subject != "", rx.el.span(row.subject, class_name="row-note")),
                 rx.cond(
                     row.figures != "", rx.el.span(row.figures, class_name="row-note wide-only")
                 ),
@@ -55,20 +58,50 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                 row.is_undone,
                 badge("Undone"),
                 rx.cond(
-                    row.can_undo,
+                    row.can_undo | row.can_redo,
                     rx.el.button(
-                        rx.icon("undo-2", aria_hidden="true"),
-                        "Undo",
+                        rx.cond(
+                            row.can_redo,
+                            rx.icon("redo-2", aria_hidden="true"),
+                            rx.icon("undo-2", aria_hidden="true"),
+                        ),
+                        rx.cond(row.can_redo, "Do again", "Undo"),
                         type="button",
                         class_name="button small",
                         on_click=on_undo(row.entry_id),
-                        custom_attrs={"aria-label": f"Undo: {row.what}"},
+                        custom_attrs={
+                            "aria-label": rx.cond(
+                                row.can_redo, f"Do again. {row.what}", f"Undo: {row.what}"
+                            )
+                        },
                     ),
                 ),
             ),
             "right",
         ),
         key=row.entry_id,
+    )
+
+
+def undo_dialog(state: Any) -> rx.Component:
+    """What the undo of an entry would change, and the reason for it."""
+    return dialog(
+        rx.form(
+            problem_in(state.notice),
+            rx.el.ul(
+                rx.foreach(state.undo_lines, rx.el.li), class_name="consequence", id="consequence"
+            ),
+            reason_field(SHOWN),
+            form_foot(
+                rx.cond(state.undo_title.startswith("Undo"), "Undo", "Do again"), state.close_undo
+            ),
+            on_submit=state.undo,
+            class_name="dialog-form",
+        ),
+        title=state.undo_title,
+        text="A new entry is added to the audit log; none is edited.",
+        is_open=state.undoing != "",
+        on_close=state.close_undo,
     )
 
 

@@ -14,6 +14,7 @@ from billing_app.components.dialogs import MENU_OF_DIALOGS
 from billing_app.components.feedback import notice
 from billing_app.components.numbers import badge, meter
 from billing_app.pages.staff import customer_access, customer_money, customer_usage
+from billing_app.pages.staff.audit_entries import undo_dialog
 from billing_app.pages.staff.frame import console, unknown
 from billing_app.pages.staff.repairs import repair_dialogs
 from billing_app.states.staff import customer as names
@@ -39,7 +40,9 @@ def staff_customer() -> rx.Component:
         rx.cond(
             State.is_missing,
             unknown("Account not found", "Back to customers", routes.STAFF_CUSTOMERS),
-            rx.fragment(_head(), _alert(), _figures(), _tabs(), repair_dialogs()),
+            rx.fragment(
+                _head(), _alert(), _figures(), _tabs(), repair_dialogs(), undo_dialog(State)
+            ),
         ),
         path=routes.STAFF_CUSTOMERS,
         state=State,

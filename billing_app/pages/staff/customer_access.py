@@ -165,7 +165,7 @@ def audit() -> rx.Component:
         "Audit",
         ENTRY_COLUMNS,
         rows=State.entries,
-        row=lambda row: entry_row(row, State.undo, with_account=False),
+        row=lambda row: entry_row(row, State.ask_undo, with_account=False),
         paging=AUDIT,
         tools=(
             filter_select(AUDIT, names.ACTION, "Action", ENTRY_ACTIONS),

@@ -130,6 +130,8 @@ def _shown(state: Any) -> rx.Component:
     is_shown = result.text != ""
     if hasattr(state, "dialog"):
         is_shown &= ~result.is_bad | (state.dialog == "")
+    if hasattr(state, "undoing"):
+        is_shown &= ~result.is_bad | (state.undoing == "")
     return rx.cond(
         is_shown,
         rx.el.div(
@@ -146,7 +148,7 @@ def _shown(state: Any) -> rx.Component:
                     "Undo",
                     type="button",
                     class_name="button small",
-                    on_click=state.undo(result.undo),
+                    on_click=state.ask_undo(result.undo),
                 )
                 if hasattr(state, "undo")
                 else rx.fragment(),

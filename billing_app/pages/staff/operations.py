@@ -33,8 +33,8 @@ from billing_app.pages.staff.action_dialog import action_dialog
 from billing_app.pages.staff.comparisons import comparing
 from billing_app.pages.staff.frame import console
 from billing_app.states.staff import operations as names
+from billing_app.states.staff.audit_entries import JOB_STATES, WEBHOOK_STATES
 from billing_app.states.staff.listing import ALL, FIRST_DAY, LAST_DAY
-from billing_app.states.staff.operations import JOB_STATES, WEBHOOK_STATES
 from billing_app.states.staff.operations import StaffOperationsState as State
 from billing_app.states.staff.views import JobLine, WebhookLine
 

@@ -14,6 +14,7 @@ from billing_app.billing.staff.audit.audit_reading import (
     EntrySort,
     EntryView,
     list_entries,
+    read_subjects,
 )
 from billing_app.billing.staff.customers.customers import read_names
 from billing_app.composition import get_services
@@ -46,7 +47,7 @@ class StaffAuditState(UndoMixin, Listing, StaffPage, SessionState):
             where = EntryQuery(
                 actor_id=self._text(AUDIT, BY),
                 action=self._text(AUDIT, ACTION),
-                account_id=self._text(AUDIT, ACCOUNT),
+                words=self._text(AUDIT, ACCOUNT),
                 days=self._days(AUDIT),
             )
             return await list_entries(database, staff, where, **page)
@@ -54,6 +55,7 @@ class StaffAuditState(UndoMixin, Listing, StaffPage, SessionState):
         entries = await self._list(AUDIT, read)
         undone = await read_undone(database, staff, entries)
         names = await read_names(database, staff, [entry.account_id for entry in entries])
+        names |= await read_subjects(database, staff, entries)
         self._show(
             rows=[entry_line(entry, staff.role, undone, names) for entry in entries],
             people=[(member.user_id, member.name or member.email) for member in members],

@@ -1,14 +1,20 @@
 """Entries of the audit log in words."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.staff.audit.account_history import redone
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.audit.audit_writing import CustomerAction
+from billing_app.billing.staff.operations.jobs import JobState
 from billing_app.billing.staff.repairs.registry import BY_ACTION
-from billing_app.db.enums import AuditRole, StaffRole
+from billing_app.billing.staff.repairs.repair import RepairResult
+from billing_app.components.charts.executions import label_of
+from billing_app.db.enums import AuditRole, Interval, StaffRole, WebhookState, When
 from billing_app.states import formatting
 from billing_app.states.staff.views import EntryLine
 
@@ -37,8 +43,11 @@ HIDDEN_FIGURES: Final = frozenset(
     {
         "begun",
         "charged_minor",
-        "currency",
         "event",
+        "from",
+        "offer_code",
+        "to",
+        "version",
         "job_id",
         "next_version_id",
         "plan_id",
@@ -48,6 +57,60 @@ HIDDEN_FIGURES: Final = frozenset(
         "version_id",
     }
 )
+WEBHOOK_STATES: Final = {
+    WebhookState.RECEIVED: ("Waiting", "accent"),
+    WebhookState.PROCESSED: ("Processed", "good"),
+    WebhookState.FAILED: ("Failing", "warning"),
+    WebhookState.DEAD: ("Dead letter", "bad"),
+}
+JOB_STATES: Final = {
+    JobState.WAITING: ("Waiting", ""),
+    JobState.RUNNING: ("Running", "accent"),
+    JobState.FINISHED: ("Finished", "good"),
+    JobState.FAILED: ("Failed", "bad"),
+    JobState.CANCELLED: ("Cancelled", "warning"),
+}
+# Both are shown by the subject, or by what was done.
+HIDDEN_OF: Final[dict[str, frozenset[str]]] = {
+    Action.RETRY_JOB: frozenset({"name"}),
+    Action.PAUSE: frozenset({"name"}),
+    Action.RESUME: frozenset({"name"}),
+}
+# What the subject is; people are named by themselves.
+SUBJECTS: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        (Action.EDIT_OFFER, Action.PUBLISH_OFFER, Action.ARCHIVE_OFFER, Action.UNARCHIVE_OFFER),
+        "Offer",
+    ),
+    **dict.fromkeys(
+        (Action.ADD_STAFF, Action.CHANGE_ROLE, Action.REMOVE_STAFF, Action.SIGN_OUT), ""
+    ),
+    Action.REPLAY_EVENT: "Event",
+    Action.REFUND: "Event",
+    Action.RETRY_JOB: "Job",
+    Action.RECONCILE: "Run",
+    Action.ADJUST: "Plan",
+}
+LABELS: Final = {
+    "ended_because": "reason of its end",
+    "ends_at": "valid through",
+    "dry_run": "report only",
+    "overage_limit_executions": "limit beyond the plan",
+    "overage_unit_executions": "executions a unit beyond the plan",
+    "overage_unit_price_minor": "price of a unit beyond the plan",
+}
+VALUES: Final[dict[str, dict[str, str]]] = {
+    "ended_because": {str(reason): text for reason, text in formatting.END_REASONS.items()},
+    "interval": {Interval.ONCE: "once", Interval.MONTH: "monthly", Interval.YEAR: "yearly"},
+    "role": {str(role): text for role, text in formatting.ROLES.items()},
+    "state": {
+        str(state): text.lower()
+        for states in (WEBHOOK_STATES, JOB_STATES)
+        for state, (text, _) in states.items()
+    },
+    "when": {When.NOW: "now", When.PERIOD_END: "at the end of the period"},
+}
+CODE: Final = re.compile(r"[a-z]+(_[a-z]+)+")
 ACTION_NAMES: Final = {
     action.value: action.replace("_", " ").capitalize()
     for action in (*Action, *CustomerAction)
@@ -62,7 +125,8 @@ def entry_line(
     names: Mapping[str, str],
 ) -> EntryLine:
     """`can_undo` also requires that the reader's role may; `undone` words what each undo undid, by
-    the undone entry's id; `names` are of accounts, by id."""
+    the undone entry's id; `names` are of accounts, and of people and plans that entries are about,
+    by id."""
     account_id = entry.account_id or ""
     return EntryLine(
         entry_id=entry.id,
@@ -70,44 +134,87 @@ def entry_line(
         who=entry.actor_name,
         role=formatting.AUDIT_ROLES[entry.role],
         what=entry_text(entry, undone),
-        figures=_figures(entry),
+        subject=subject_of(entry, names),
+        figures=" · ".join(figures_of(entry)[:MAX_FIGURES]),
         reason=entry.reason,
         account_id=account_id,
         account=names.get(account_id, account_id),
         is_own_account=entry.own_account and entry.role is not AuditRole.CUSTOMER,
         is_undone=entry.undone_by is not None,
         can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
+        can_redo=entry.can_redo and may(role, Action.UNDO),
     )
+
+
+def subject_of(entry: EntryView, names: Mapping[str, str]) -> str:
+    """What it was about, beside the account; "" when that was all, or is said by `entry_text`."""
+    subject = names.get(entry.subject, entry.subject)
+    if entry.action == Action.RETRY_JOB:
+        subject = f"{str(entry.after.get('name', '')).replace('_', ' ')} {subject}".lstrip()
+    elif entry.action == Action.RECONCILE:
+        subject = str(entry.after.get("job_id", ""))
+    elif entry.action == Action.REFUND and "from" in entry.after:
+        return f"Workflow {label_of(subject)}"
+    kind = SUBJECTS.get(entry.action)
+    return f"{kind} {subject}".strip() if kind is not None else ""
+
+
+def title_of_undo(entry: EntryView, undone: Mapping[str, str]) -> str:
+    if entry.action != Action.UNDO:
+        return f"Undo: {entry_text(entry, {})}"
+    return f"Do again: {undone.get(entry.undoes or '', '').removeprefix('Undone: ')}"
+
+
+def lines_of_undo(entry: EntryView, result: RepairResult) -> list[str]:
+    """What it would change, in figures."""
+    before, after = result.before, result.after
+    executions = abs(after.get("executions") or before.get("executions") or 0)
+    count = formatting.counted(executions, "execution")
+    if entry.action == Action.ADJUST:
+        return [f"Used executions are corrected by {after['executions']:+,}."]
+    if entry.action == Action.REFUND:
+        return [f"{count} that were refunded count as used again."]
+    if entry.action == Action.GRANT:
+        return [f"The granted plan of {count} ends unused."]
+    changed = replace(entry, before=before, after=after, action=Action.EDIT_OFFER)
+    return [f"{line}." for line in figures_of(changed)]
 
 
 def entry_text(entry: EntryView, undone: Mapping[str, str]) -> str:
     """What was done."""
-    wording = undone.get(entry.undoes or "")
+    wording = undone.get(entry.undoes or "") if entry.action == Action.UNDO else None
     if wording is not None:
         return wording
     repair = BY_ACTION.get(entry.action)
     if repair is not None:
-        return repair.wording(entry.before, entry.after)
+        text = repair.wording(entry.before, entry.after)
+        return redone(text) if entry.undoes else text
     return WORDING.get(entry.action, entry.action.replace("_", " ").capitalize())
 
 
-def _figures(entry: EntryView) -> str:
+def figures_of(entry: EntryView) -> list[str]:
     """The figures that changed, before and after."""
     if entry.action == Action.UNDO:
-        return ""
+        return []
     repair = BY_ACTION.get(entry.action)
-    hidden = HIDDEN_FIGURES | repair.worded if repair else HIDDEN_FIGURES
-    names = [name for name in {**entry.before, **entry.after} if name not in hidden]
+    hidden = HIDDEN_FIGURES | HIDDEN_OF.get(entry.action, frozenset())
+    hidden |= repair.worded if repair else frozenset()
+    before, after = entry.before, entry.after
+    names = [name for name in {**before, **after} if name not in hidden]
+    if "currency" not in before or "currency" not in after:
+        names = [name for name in names if name != "currency"]
     parts = _charged(entry) + [
-        f"{_name(name)}: {_change(entry.before.get(name), entry.after.get(name))}"
+        f"{_name(name)}: {_change(name, before, after)}"
         for name in names
-        if (entry.before.get(name) or None) != (entry.after.get(name) or None)
+        if (before.get(name) or None) != (after.get(name) or None)
     ]
-    return " · ".join(part[:1].upper() + part[1:] for part in parts[:MAX_FIGURES])
+    return [part[:1].upper() + part[1:] for part in parts]
 
 
 def _name(figure: str) -> str:
-    return figure.removesuffix("_at").replace("_", " ")
+    if figure in LABELS:
+        return LABELS[figure]
+    return figure.removesuffix("_at").removesuffix("_minor").replace("_", " ")
 
 
 def _charged(entry: EntryView) -> list[str]:
@@ -118,23 +225,30 @@ def _charged(entry: EntryView) -> list[str]:
     return [f"charged: {formatting.money(amount, entry.after['currency'])}"]
 
 
-def _change(before: Any, after: Any) -> str:
-    if before is None:
-        return _value(after)
-    return f"{_value(before)} → {_value(after)}"
+def _change(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if name not in after:
+        return _value(name, before[name], before)
+    ours = [_value(name, each.get(name), each) for each in (before, after)]
+    return ours[1] if before.get(name) is None else " → ".join(ours)
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any, beside: Mapping[str, Any]) -> str:
+    """`beside`: the figures that it stands with, of which one may be the currency."""
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return formatting.number(value)
+        currency = beside.get("currency") if name.endswith("_minor") else None
+        return formatting.money(value, currency) if currency else formatting.number(value)
     text = str(value)
-    if text in set(StaffRole):
-        return formatting.ROLES[StaffRole(text)]
+    known = VALUES.get(name, {}).get(text)
+    if known is not None:
+        return known
     try:
-        return formatting.moment(datetime.fromisoformat(text)) if "T" in text else text[:60]
+        at = datetime.fromisoformat(text) if "T" in text else None
     except ValueError:
-        return text[:60]
+        at = None
+    if at is not None:
+        return formatting.last_day(at) if name == "ends_at" else formatting.moment(at)
+    return text.replace("_", " ") if CODE.fullmatch(text) else text[:60]

@@ -29,6 +29,7 @@ from billing_app.billing.staff.audit.audit_reading import (
     EntrySort,
     EntryView,
     list_entries,
+    read_subjects,
 )
 from billing_app.billing.staff.customers import account as accounts
 from billing_app.billing.staff.customers.account import (
@@ -409,7 +410,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
 
         entries = await self._list(AUDIT, read)
         undone = await read_undone(get_services().database, staff, entries)
-        self._show(entries=[entry_line(entry, staff.role, undone, {}) for entry in entries])
+        names = await read_subjects(get_services().database, staff, entries)
+        self._show(entries=[entry_line(entry, staff.role, undone, names) for entry in entries])
 
     def _workflow(self, table: str) -> str | None:
         """Its name after NAMED_PREFIX; an empty one stands for events without a workflow."""

@@ -42,6 +42,7 @@ from billing_app.db.enums import WebhookState
 from billing_app.jobs.staff import get_jobs
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
+from billing_app.states.staff.audit_entries import JOB_STATES, WEBHOOK_STATES
 from billing_app.states.staff.listing import Listing, Table
 from billing_app.states.staff.page import Notice, StaffPage
 from billing_app.states.staff.views import (
@@ -58,19 +59,6 @@ PARTS: Final = (WEBHOOKS, COMPARING, JOBS)
 COMPARISONS, DIFFERENCES = "comparisons", "differences"
 REPLAY, RECONCILE, RETRY = "replay", "reconcile", "retry"
 DIALOGS: Final = frozenset({REPLAY, RECONCILE, RETRY})
-WEBHOOK_STATES: Final = {
-    WebhookState.RECEIVED: ("Waiting", "accent"),
-    WebhookState.PROCESSED: ("Processed", "good"),
-    WebhookState.FAILED: ("Failing", "warning"),
-    WebhookState.DEAD: ("Dead letter", "bad"),
-}
-JOB_STATES: Final = {
-    JobState.WAITING: ("Waiting", ""),
-    JobState.RUNNING: ("Running", "accent"),
-    JobState.FINISHED: ("Finished", "good"),
-    JobState.FAILED: ("Failed", "bad"),
-    JobState.CANCELLED: ("Cancelled", "warning"),
-}
 MAX_PROBLEM_LENGTH: Final = 160
 
 

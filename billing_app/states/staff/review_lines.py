@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from billing_app.billing.staff.audit.audit_reading import EntryView
@@ -19,9 +18,7 @@ from billing_app.billing.staff.repairs.stops import (
 from billing_app.billing.staff.repairs.trial_extensions import ExtensionPreview
 from billing_app.billing.staff.repairs.trusted_invoices import TrustPreview
 from billing_app.db.enums import When
-from billing_app.states.formatting import counted, day, moment, money, number
-
-INSTANT: Final = timedelta(microseconds=1)
+from billing_app.states.formatting import counted, day, last_day, moment, money, number
 
 
 def review_lines(preview: Any) -> list[str]:
@@ -36,7 +33,7 @@ def review_lines(preview: Any) -> list[str]:
 
 
 def _grant(preview: GrantPreview) -> list[str]:
-    end = f"valid through {_last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
+    end = f"valid through {last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
     left, more = preview.executions_remaining, preview.executions
     if preview.is_blocked:
         return [f"A plan of {counted(more, 'execution')} is added to the queue, {end}."]
@@ -109,8 +106,8 @@ def _extend(preview: ExtensionPreview) -> list[str]:
         )
     if preview.ends_after and preview.ends_before:
         lines.append(
-            f"Valid through {_last_day(preview.ends_after)}, extended from"
-            f" {_last_day(preview.ends_before)}."
+            f"Valid through {last_day(preview.ends_after)}, extended from"
+            f" {last_day(preview.ends_before)}."
         )
     return lines
 
@@ -216,11 +213,6 @@ def _on_hold(executions: int) -> list[str]:
     if not executions:
         return []
     return [f"{counted(executions, 'reserved execution')} can still be committed."]
-
-
-def _last_day(ends_at: datetime) -> str:
-    """The day of the last moment before an end: 24 December 2026"""
-    return day(ends_at - INSTANT)
 
 
 def skipped_events_of(entry: EntryView) -> str:

@@ -235,6 +235,8 @@ class EntryLine:
     is_own_account: bool
     is_undone: bool
     can_undo: bool
+    can_redo: bool = False
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Reading the audit log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, or_
+from sqlalchemy import ColumnElement, Select, or_, tuple_
 from sqlalchemy import select as select_rows
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,7 +21,7 @@ from billing_app.billing.staff.audit.undoable import still_undoable
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
 from billing_app.db.enums import AuditRole
-from billing_app.db.tables import Account, AuditEntry, Organization, User
+from billing_app.db.tables import Account, AuditEntry, Organization, Plan, User
 
 ENTRY: Final = "aud_"
 
@@ -104,6 +105,36 @@ async def list_entries(
         rows, following = await span.fetch(session, query)
         views = await views_of(session, [row[0] for row in rows])
     return Page(views, following)
+
+
+async def read_entry(database: Database, actor: Actor, entry_id: str) -> EntryView:
+    """Raises ForbiddenError, EntryNotFoundError."""
+    require(actor, Action.READ)
+    number = decode_entry(entry_id)
+    async with database.reading() as session:
+        entry = await session.get(AuditEntry, number) if number is not None else None
+        if entry is None:
+            raise EntryNotFoundError
+        return (await views_of(session, [entry]))[0]
+
+
+async def read_subjects(
+    database: Database, actor: Actor, entries: Sequence[EntryView]
+) -> dict[str, str]:
+    """Names of the people and plans that entries are about, by id; unknown ids are left out.
+    Raises ForbiddenError."""
+    require(actor, Action.READ)
+    subjects = {entry.subject for entry in entries}
+    plans = {subject: ids.decode(ids.PLAN, subject) for subject in subjects}
+    numbers = [pair for pair in plans.values() if pair is not None]
+    async with database.reading() as session:
+        people = await session.exec(select(User).where(col(User.id).in_(subjects)))
+        names = {user.id: user.name or user.email or user.id for user in people.all()}
+        key = tuple_(col(Plan.account_id), col(Plan.sequence))
+        rows = await session.exec(select(Plan).where(key.in_(numbers)))
+        by_number = {(plan.account_id, plan.sequence): plan.name for plan in rows.all()}
+    found = {subject: by_number.get(pair) for subject, pair in plans.items() if pair is not None}
+    return names | {subject: name for subject, name in found.items() if name is not None}
 
 
 def _selected(where: EntryQuery) -> Select[Any]:

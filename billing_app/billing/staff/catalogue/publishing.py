@@ -95,9 +95,10 @@ async def edit_offer(
                 Action.EDIT_OFFER,
                 reason,
                 subject=code,
-                before={name: old for name, (old, _) in changed.items()} | {"revision": revision},
-                after={name: new for name, (_, new) in changed.items()}
-                | {"revision": revision + 1},
+                before={"currency": newest.fields.terms.currency, "revision": revision}
+                | {name: old for name, (old, _) in changed.items()},
+                after={"currency": fields.terms.currency, "revision": revision + 1}
+                | {name: new for name, (_, new) in changed.items()},
             )
             await record(session, staff, audit_record, now)
     return await read_offer(database, actor, code, now)
