@@ -36,6 +36,15 @@ STATUSES: Final[dict[JobState, list[str]]] = {
 }
 STATES: Final = {status: state for state, each in STATUSES.items() for status in each}
 MAX_TEXT_LENGTH: Final = 500
+FAILED: Final = text("""
+SELECT failed.name, count(*) FROM dbos.workflow_status AS failed
+WHERE (failed.application_name IS NULL OR failed.application_name = :application)
+  AND failed.status = ANY(:statuses) AND failed.created_at >= :since
+  AND NOT EXISTS (
+      SELECT FROM dbos.workflow_status AS again
+      WHERE again.workflow_uuid = failed.workflow_uuid || :retry)
+GROUP BY failed.name
+""")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -60,6 +69,22 @@ class DbosJobs:
         problems = await self._problems(failed)
         views = {row.workflow_id: _view(row, problems.get(row.workflow_id, "")) for row in rows}
         return [views[job_id] for job_id in job_ids if job_id in views]
+
+    async def count_failed(self, since: datetime) -> dict[str, int]:
+        values = {
+            "application": webhooks.APPLICATION_NAME,
+            "statuses": STATUSES[JobState.FAILED],
+            "since": _stamp(since),
+            "retry": RETRY,
+        }
+
+        async def count() -> dict[str, int]:
+            async with self._database.reading() as session:
+                connection = await session.connection()
+                rows = await connection.execute(FAILED, values)
+                return {row[0]: row[1] for row in rows.all()}
+
+        return await _asked(count)
 
     async def find(self, job_id: str) -> JobView | None:
         row = await self._find(job_id)

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import structlog
 from dbos import DBOS, DBOSClient, EnqueueOptions
+from dbos import error as dbos_errors
 
+from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import dead_letters
 from billing_app.composition import get_services
 from billing_app.payments import webhooks
@@ -22,6 +24,7 @@ MAX_ATTEMPTS: Final = 8
 FIRST_RETRY_SECONDS: Final = 1.0
 BACKOFF: Final = 2.5
 POLLING_SECONDS: Final = 0.25
+MAX_CAUSE: Final = 500
 PARALLEL: Final = 8
 # What has waited half as long as sweeps are apart has been missed.
 MISSED_AFTER: Final = 0.5
@@ -54,7 +57,18 @@ async def process_webhook(event_id: str) -> None:
         await apply_event(event_id)
     except Exception as error:
         log.exception("webhook_dead", event_id=event_id)
-        await set_aside(event_id, type(error).__name__)
+        await set_aside(event_id, cause_of(error))
+
+
+def cause_of(error: Exception) -> str:
+    """Why the last attempt failed, in words. DBOS raises an error of its own around those of all
+    attempts."""
+    if isinstance(error, dbos_errors.DBOSMaxStepRetriesExceeded) and error.errors:
+        error = error.errors[-1]
+    if isinstance(error, BillingError):
+        return error.detail[:MAX_CAUSE]
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}"[:MAX_CAUSE] if text else type(error).__name__
 
 
 @DBOS.step()

@@ -1,5 +1,7 @@
 """The frame of every signed-in page: navigation, account, person, theme."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import reflex as rx
@@ -172,14 +174,20 @@ def _tab_bar(path: str) -> rx.Component:
 
 
 def navigation(
-    pages: Pages, path: str, label: str, *more: rx.Component, in_bar: bool = False
+    pages: Pages,
+    path: str,
+    label: str,
+    *more: rx.Component,
+    in_bar: bool = False,
+    counts: Mapping[str, rx.Component] = MappingProxyType({}),
 ) -> rx.Component:
-    """Links to the pages; the one of `path` is current."""
+    """Links to the pages; the one of `path` is current. `counts` stand beside names, by path."""
     return rx.el.nav(
         *[
             rx.link(
                 rx.icon(icon, aria_hidden="true"),
                 name,
+                counts.get(target, rx.fragment()),
                 href=target,
                 class_name="navigation-link",
                 underline="none",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -130,6 +130,11 @@ async def test_reconciling_and_retrying(harness: BillingHarness, site: AppProces
     job = console.finished(failed)
     assert job["state"] == "failed"
     assert "is not responding" in job["problem"]
+    url = harness.services.database.url
+    counted = await DbosJobs(client(url), harness.services.database).count_failed(
+        harness.now - timedelta(days=1)
+    )
+    assert counted == {"reconcile_now": 1}
     assert failed in [row["id"] for row in console.get("/jobs", state="failed")["items"]]
     assert harness.plans() == []
     harness.sandbox.http.delete("/_sandbox/faults")

@@ -86,6 +86,9 @@ def _alert() -> rx.Component:
     head = State.head
     return rx.fragment(
         rx.cond(head.alert != "", notice(tone="bad", title=head.alert, text=head.alert_text)),
+        rx.cond(
+            State.stuck != "", notice(tone="warning", title="Events are stuck", text=State.stuck)
+        ),
         rx.foreach(State.disputes, _dispute),
     )
 

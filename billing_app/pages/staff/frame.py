@@ -101,7 +101,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
 def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.aside(
         rx.el.div(brand(), badge("Staff", "accent"), class_name="side-brand"),
-        navigation(PAGES, path, "Console"),
+        navigation(PAGES, path, "Console", counts={routes.STAFF_OPERATIONS: _trouble(state)}),
         rx.el.div(
             rx.link(
                 rx.icon("arrow-left", aria_hidden="true"),
@@ -120,6 +120,18 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
         ),
         class_name="side",
         custom_attrs={"aria-label": "Staff console"},
+    )
+
+
+def _trouble(state: Any) -> rx.Component:
+    """How much there is to look at."""
+    return rx.cond(
+        state.trouble_count != "",
+        rx.el.span(
+            badge(state.trouble_count, "bad"),
+            title="To look at",
+            custom_attrs={"aria-label": f"{state.trouble_count} to look at"},
+        ),
     )
 
 

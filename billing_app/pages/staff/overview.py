@@ -7,7 +7,7 @@ from billing_app import routes
 from billing_app.billing.staff.operations.metrics import NearSort
 from billing_app.components.cards import bare_card, card, columns, live_indicator, page_head
 from billing_app.components.charts.chart import chart, legend
-from billing_app.components.controls import segments
+from billing_app.components.controls import native_link, segments
 from billing_app.components.feedback import empty
 from billing_app.components.listing import Column, Paging, listing
 from billing_app.components.numbers import badge, stat, stats
@@ -37,6 +37,7 @@ def staff_overview() -> rx.Component:
                 ),
                 live_indicator(is_broken=State.is_broken),
             ),
+            _trouble(),
             _numbers(),
             _executions(),
             columns(_denials(), _trials(), even=True),
@@ -44,6 +45,24 @@ def staff_overview() -> rx.Component:
         ),
         path=routes.STAFF,
         state=State,
+    )
+
+
+def _trouble() -> rx.Component:
+    """What to look at, with the lists that show it."""
+    return rx.cond(
+        State.trouble.length() > 0,
+        card(
+            rx.el.ul(
+                rx.foreach(
+                    State.trouble,
+                    lambda line: rx.el.li(native_link(line.text, href=line.href)),
+                ),
+                class_name="consequence",
+            ),
+            title="To look at",
+            note="Until somebody has dealt with it",
+        ),
     )
 
 

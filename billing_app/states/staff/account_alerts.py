@@ -23,6 +23,17 @@ def alert_of(row: CustomerRow, stop: Stop | None, why_blocked: str) -> tuple[str
     return _overdue(row.past_due_since, overdue), _elsewhere(overdue)
 
 
+def stuck_text(dead: int) -> str:
+    """What staff read of an account whose events are stuck; "" when none are."""
+    if not dead:
+        return ""
+    are = "event from Stripe is" if dead == 1 else "events from Stripe are"
+    return (
+        f"{formatting.number(dead)} {are} stuck as dead letters: what this page shows may be out of"
+        " date. Replay them in Webhooks."
+    )
+
+
 def _overdue(since: datetime, stop: Stop | None) -> str:
     start = f"A payment has been overdue since {formatting.day(since)}"
     if stop is None:

@@ -52,6 +52,7 @@ from billing_app.billing.staff.operations.provider_events import (
     EventQuery,
     EventSort,
     ReceivedEvent,
+    count_dead,
     list_received,
 )
 from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
@@ -81,7 +82,7 @@ from billing_app.db.enums import (
 )
 from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
-from billing_app.states.staff.account_alerts import alert_of, dispute_lines
+from billing_app.states.staff.account_alerts import alert_of, dispute_lines, stuck_text
 from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table, filter_key
 from billing_app.states.staff.operations import webhook_line
@@ -151,6 +152,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
 
     is_missing: rx.Field[bool] = rx.field(False)
     head: rx.Field[CustomerHead] = rx.field(default_factory=CustomerHead)
+    stuck: rx.Field[str] = rx.field("")
     disputes: rx.Field[list[DisputeLine]] = rx.field(default_factory=list)
     part: rx.Field[str] = rx.field(SUMMARY)
     plans: rx.Field[list[PlanLine]] = rx.field(default_factory=list)
@@ -249,7 +251,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
             stop = await read_stop(services.database, staff, account_id, now)
         reason = await self._why_blocked(staff) if row.blocked_at is not None else ""
         title, explanation = alert_of(row, stop, reason)
-        self._show(disputes=dispute_lines(disputes, stop, now))
+        dead = await count_dead(services.database, staff, account_id)
+        self._show(disputes=dispute_lines(disputes, stop, now), stuck=stuck_text(dead))
         return replace(head, alert=title, alert_text=explanation)
 
     async def _why_blocked(self, staff: StaffActor) -> str:

@@ -24,6 +24,7 @@ from billing_app.billing.staff.operations.provider_events import (
     EventQuery,
     EventSort,
     ReceivedEvent,
+    events_ahead,
     list_received,
     replay_event,
 )
@@ -43,7 +44,7 @@ from billing_app.jobs.staff import get_jobs
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
 from billing_app.states.staff.audit_entries import JOB_STATES, WEBHOOK_STATES
-from billing_app.states.staff.listing import Listing, Table
+from billing_app.states.staff.listing import Listing, Table, filter_key
 from billing_app.states.staff.page import Notice, StaffPage
 from billing_app.states.staff.views import (
     ComparisonLine,
@@ -60,6 +61,7 @@ COMPARISONS, DIFFERENCES = "comparisons", "differences"
 REPLAY, RECONCILE, RETRY = "replay", "reconcile", "retry"
 DIALOGS: Final = frozenset({REPLAY, RECONCILE, RETRY})
 MAX_PROBLEM_LENGTH: Final = 160
+MAX_FILTER: Final = 32
 
 
 class StaffOperationsState(Listing, StaffPage, SessionState):
@@ -109,9 +111,11 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
 
         async def work(staff: StaffActor, now: datetime) -> str:
             database = get_services().database
-            return await replay_event(database, get_jobs(), staff, event_id, reason=reason, now=now)
+            await replay_event(database, get_jobs(), staff, event_id, reason=reason, now=now)
+            ahead = await events_ahead(database, staff, event_id)
+            return replayed(ahead)
 
-        return await self._carry_out(work, "The event is being processed again.")
+        return await self._carry_out(work)
 
     @rx.event
     async def reconcile(self, form: dict[str, Any]) -> EventSpec | None:
@@ -140,14 +144,22 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         return await self._carry_out(work, "The job is running again.")
 
     def _open(self) -> None:
-        """Closes a dialog that was left open."""
+        """Closes a dialog that was left open, and shows the list that the URL names."""
         self._show(dialog="")
+        query = self.router.url.query_parameters
+        part = query.get("part", "")
+        if part in PARTS:
+            named = {name: query.get(name, "")[:MAX_FILTER] for name in (STATE, TYPE)}
+            filters = {filter_key(part, name): value for name, value in named.items() if value}
+            self._show(part=part, filters=filters)
 
-    async def _carry_out(self, work: Any, text: str) -> EventSpec | None:
+    async def _carry_out(self, work: Any, text: str = "") -> EventSpec | None:
+        """Without a `text`, what the work answers is shown."""
         self._show(notice=Notice())
-        if await self._ask(work) is None:
+        answer = await self._ask(work)
+        if answer is None:
             return None
-        self._show(dialog="", notice=Notice(text))
+        self._show(dialog="", notice=Notice(text or answer))
         return await self._refresh()
 
     async def _read(self, staff: StaffActor) -> None:
@@ -216,6 +228,14 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             self._show(has_no_worker=True, jobs=[])
             return
         self._show(has_no_worker=False, jobs=[job_line(job) for job in jobs])
+
+
+def replayed(ahead: int) -> str:
+    """What a replay waits for: a customer's events are processed one after another."""
+    if not ahead:
+        return "The event is being processed again."
+    waits = formatting.counted(ahead, "other event")
+    return f"The event is processed again after {waits} of the same customer."
 
 
 def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:

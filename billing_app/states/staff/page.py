@@ -1,23 +1,29 @@
 """What every console page has: the staff member, what they may do, and the last result."""
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 import reflex as rx
 import structlog
 from reflex.event import EventCallback, EventSpec
 
+from billing_app import routes
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
 from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.staff.operations.trouble import Trouble, read_trouble
+from billing_app.composition import get_services
+from billing_app.jobs.staff import get_jobs
 from billing_app.states import formatting
 from billing_app.states.change_polling import is_connected, pause
 from billing_app.states.session import SessionState, leave_for_sign_in, patience
 
 FAILED = "The server could not do this. Nothing was changed. Try again."
 
+TROUBLE_SECONDS: Final = 5.0
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
 
@@ -37,6 +43,63 @@ class Notice:
     is_bad: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class TroubleLine:
+    """What staff should look at, and the list that shows it."""
+
+    text: str
+    href: str
+
+
+class SharedTrouble:
+    """Counted once for all pages, as often as they would like to know."""
+
+    def __init__(self) -> None:
+        self._found, self._read_at = Trouble(), 0.0
+
+    async def of(self, read: Callable[[datetime], Awaitable[Trouble]]) -> Trouble:
+        if time.monotonic() - self._read_at > TROUBLE_SECONDS or not self._read_at:
+            self._found = await read(datetime.now(UTC))
+            self._read_at = time.monotonic()
+        return self._found
+
+
+_trouble = SharedTrouble()
+
+
+def trouble_lines(found: Trouble) -> list[TroubleLine]:
+    """Only of what there is."""
+    operations = routes.STAFF_OPERATIONS
+    due = f", the first by {formatting.day(found.evidence_due_at)}" if found.evidence_due_at else ""
+    lines = (
+        (found.dead_letters, "dead letter", "", f"{operations}?part=webhooks&state=dead"),
+        (found.failed_jobs, "failed job", "", f"{operations}?part=jobs&state=failed"),
+        (
+            found.failed_comparisons,
+            "failed reconciliation",
+            "",
+            f"{operations}?part=jobs&state=failed",
+        ),
+        (
+            found.open_differences,
+            "open difference",
+            " with Stripe",
+            f"{operations}?part=reconciliation",
+        ),
+        (
+            found.disputes,
+            "dispute",
+            f" without evidence{due}",
+            f"{operations}?part=webhooks&type=charge.dispute",
+        ),
+    )
+    return [
+        TroubleLine(f"{formatting.counted(count, noun)}{more}", href)
+        for count, noun, more, href in lines
+        if count
+    ]
+
+
 class StaffPage(Page, mixin=True):
     """Reads when the page opens and every `refresh_polls` while it is open.
 
@@ -54,6 +117,8 @@ class StaffPage(Page, mixin=True):
     role: rx.Field[str] = rx.field("")
     allowed: rx.Field[list[str]] = rx.field(default_factory=list)
     notice: rx.Field[Notice] = rx.field(default_factory=Notice)
+    trouble: rx.Field[list[TroubleLine]] = rx.field(default_factory=list)
+    trouble_count: rx.Field[str] = rx.field("")
 
     async def _read(self, staff: StaffActor) -> None:
         """Call the services and `_show` the results."""
@@ -106,6 +171,15 @@ class StaffPage(Page, mixin=True):
         self._show(is_hidden=staff is None)
         return staff, None
 
+    async def _read_trouble(self, staff: StaffActor) -> None:
+        """What to look at now; shared by the pages of this process for a while."""
+        services = get_services()
+        found = await _trouble.of(
+            lambda now: read_trouble(services.database, get_jobs(), services.disputes, staff, now)
+        )
+        count = formatting.number(found.total) if found.total else ""
+        self._show(trouble=trouble_lines(found), trouble_count=count)
+
     async def _refresh(self) -> EventSpec | None:
         try:
             async with patience():
@@ -122,6 +196,7 @@ class StaffPage(Page, mixin=True):
         staff, leave = await self._staff()
         if staff is not None:
             await self._read(staff)
+            await self._read_trouble(staff)
         self._read_at = datetime.now(UTC)
         self._show(is_broken=False, is_ready=True)
         return leave

@@ -6,7 +6,7 @@ A plan that is suspended although its invoice is paid is in dispute. The dispute
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from sqlmodel import col, select
@@ -23,6 +23,8 @@ from billing_app.db.enums import InvoiceStatus, PlanSource
 from billing_app.db.tables import Invoice, Plan, ProviderCustomer, WebhookEvent
 
 MOST_EVENTS: Final = 100
+MOST_EVENTS_OF_ALL: Final = 1_000
+DISPUTES_WITHIN: Final = timedelta(days=180)
 OPEN: Final = frozenset({DisputeStage.UNANSWERED, DisputeStage.ANSWERED})
 
 
@@ -79,6 +81,25 @@ class Disputes:
             payloads = await self._payloads(session, account.id)
         dispute = undecided(self._reported.dispute_of(payload) for payload in payloads)
         return disputes_of(plans, dispute, self._links)
+
+    async def awaiting_evidence(self, actor: Actor, now: datetime) -> list[datetime | None]:
+        """When evidence is due, of each open dispute of all accounts that still waits for it.
+        Raises ForbiddenError."""
+        require(actor, Action.READ)
+        newest = col(WebhookEvent.received_at).desc()
+        query = (
+            select(WebhookEvent)
+            .where(*events_of_type(self._reported.event_types))
+            .where(col(WebhookEvent.received_at) > now - DISPUTES_WITHIN)
+            .order_by(newest)
+            .limit(MOST_EVENTS_OF_ALL)
+        )
+        async with self._database.reading() as session:
+            payloads = [row.payload for row in (await session.exec(query)).all()][::-1]
+        found = undecided(self._reported.dispute_of(payload) for payload in payloads)
+        waiting = (each for each in found if each.stage is not DisputeStage.ANSWERED)
+        dates = [each.evidence_due_at for each in waiting]
+        return [due_at for due_at in dates if due_at is None or due_at > now]
 
     async def _payloads(self, session: AsyncSession, account_id: int) -> list[dict[str, Any]]:
         """Oldest first."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
@@ -160,6 +160,39 @@ async def replay_event(
         )
         await record(session, staff, audit_record, now)
     return job_id
+
+
+async def events_ahead(database: Database, actor: Actor, event_id: str) -> int:
+    """How many events of the same customer are not processed yet: a replay waits for those that
+    are being tried. Raises ForbiddenError, ReceivedEventNotFoundError."""
+    require(actor, Action.READ)
+    async with database.reading() as session:
+        row = await _find(session, event_id)
+        if not row.customer_id:
+            return 0
+        query = select(func.count()).select_from(WebhookEvent)
+        query = query.where(
+            col(WebhookEvent.customer_id) == row.customer_id,
+            col(WebhookEvent.id) != row.id,
+            col(WebhookEvent.state).in_((WebhookState.RECEIVED, WebhookState.FAILED)),
+        )
+        return (await session.exec(query)).one()
+
+
+async def count_dead(database: Database, actor: Actor, account_id: str) -> int:
+    """Dead letters of an account: what they say is not applied. Raises ForbiddenError,
+    AccountNotFoundError."""
+    require(actor, Action.READ)
+    async with database.reading() as session:
+        customer_id = await _customer_id(session, actor, account_id)
+        if customer_id is None:
+            return 0
+        query = select(func.count()).select_from(WebhookEvent)
+        query = query.where(
+            col(WebhookEvent.customer_id) == customer_id,
+            col(WebhookEvent.state) == WebhookState.DEAD,
+        )
+        return (await session.exec(query)).one()
 
 
 def _selected(where: EventQuery) -> Any:
