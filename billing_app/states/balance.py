@@ -246,11 +246,11 @@ def _period(summary: AccountSummary) -> str:
     if end is None:
         return "No end date"
     if end <= now:
-        return f"Ended {formatting.day(end)}"
-    verb = "Ends"
+        return f"Ended {formatting.last_day(end)}"
     if subscription is not None and summary.renews:
         verb = "Changes" if subscription.next_offer else "Renews"
-    return f"{verb} {formatting.day(end)}"
+        return f"{verb} {formatting.day(end)}"
+    return f"Ends {formatting.last_day(end)}"
 
 
 def _period_text(plan: PlanView, now: datetime, *, renews: bool, has_ended: bool) -> str:
@@ -262,7 +262,8 @@ def _period_text(plan: PlanView, now: datetime, *, renews: bool, has_ended: bool
         return "Ended"
     if _is_bridge(plan):
         return "Renewal being confirmed"
-    if plan.ends_at.date() == now.date():
+    last = plan.ends_at if renews else plan.ends_at - formatting.INSTANT
+    if last.date() == now.date():
         return "Renews today" if renews else "Ends today"
     days_left = -((now - plan.ends_at) // timedelta(days=1))
     return f"{formatting.counted(days_left, 'day')} left"
@@ -286,7 +287,7 @@ def _queue_note(plan: PlanView) -> str:
     note = "Takes over automatically"
     if plan.ends_at is not None:
         ends = "period ends" if plan.source is PlanSource.SUBSCRIPTION else "ends"
-        note = f"{note}, {ends} {formatting.day(plan.ends_at)}"
+        note = f"{note}, {ends} {formatting.last_day(plan.ends_at)}"
     return f"{left}. {note}" if plan.used or plan.held else note
 
 

@@ -83,7 +83,7 @@ def test_column_header_sorts_both_ways(
     expect(page.get_by_text("No matches")).to_be_visible()
     page.get_by_label("From").fill("2025-03-02")
     page.get_by_label("to", exact=True).fill("2024-03-02")
-    expect(page.get_by_text("from must not be after to.")).to_be_visible()
+    expect(page.get_by_text("The first day must not be after the last day.")).to_be_visible()
 
 
 def test_column_header_sorts_by_keyboard(
@@ -180,9 +180,13 @@ def test_every_table_rejects_an_invalid_date_range(
             part = page.get_by_role("tabpanel", name=name) if name else page
             part.get_by_label("From", exact=True).fill("2025-03-02")
             part.get_by_label("to", exact=True).fill("2024-03-02")
-            expect(page.get_by_text("from must not be after to.")).to_be_visible()
+            expect(
+                page.get_by_text("The first day must not be after the last day.")
+            ).to_be_visible()
             page.get_by_role("button", name="Clear filters").first.click()
-            expect(page.get_by_text("from must not be after to.")).to_have_count(0)
+            expect(page.get_by_text("The first day must not be after the last day.")).to_have_count(
+                0
+            )
             expect(page.get_by_text("Not up to date")).to_have_count(0)
 
 

@@ -274,7 +274,9 @@ async def add_member(
 
 def _contract_plan(account_id: int, *, sequence: int, executions: int, now: datetime) -> Plan:
     if not 0 < executions <= 10**15:
-        raise InvalidInputError("executions must be between 1 and 10^15.", field="executions")
+        raise InvalidInputError(
+            "The number of executions must be between 1 and 10^15.", field="executions"
+        )
     return Plan(
         account_id=account_id,
         sequence=sequence,

@@ -45,7 +45,7 @@ class Days:
 
     def __post_init__(self) -> None:
         if self.last < self.first:
-            raise InvalidInputError("from must not be after to.", field="from")
+            raise InvalidInputError("The first day must not be after the last day.", field="from")
         if (self.last - self.first).days >= MAX_DAYS:
             raise InvalidInputError(f"A range can have at most {MAX_DAYS:,} days.", field="from")
         if self.last.year > LAST_YEAR:

@@ -94,6 +94,7 @@ class Subscription(SQLModel, table=True):
     __tablename__ = "subscriptions"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         one_of("status", SubscriptionStatus),
+        Index("ix_subscriptions_provider_id", "provider_id"),
         Index("uq_subscriptions_provider_id", "account_id", "provider_id", unique=True),
         Index(
             "uq_subscriptions_one_live",
@@ -184,6 +185,8 @@ class Invoice(SQLModel, table=True):
         one_of("status", InvoiceStatus),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
         by_day("invoices", "issued_at", "timestamptz_minmax_multi_ops"),
+        Index("ix_invoices_provider_id", "provider_id"),
+        Index("ix_invoices_number", "number"),
     )
 
     account_id: int = Field(

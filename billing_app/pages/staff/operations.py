@@ -99,7 +99,7 @@ def _webhooks() -> rx.Component:
         row=_webhook,
         paging=WEBHOOKS,
         tools=(
-            _states(WEBHOOKS, WEBHOOK_STATES),
+            _states(WEBHOOKS, WEBHOOK_STATES | {names.IGNORED: names.IGNORED_LABEL}),
             search_box(WEBHOOKS, names.TYPE, "Type", "Type: invoice.", is_small=True),
             filter_days(WEBHOOKS, FIRST_DAY, LAST_DAY),
         ),

@@ -85,7 +85,7 @@ from billing_app.states.staff import customer_views as draw
 from billing_app.states.staff.account_alerts import alert_of, dispute_lines, stuck_text
 from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table, filter_key
-from billing_app.states.staff.operations import webhook_line
+from billing_app.states.staff.operations import IGNORED, webhook_line
 from billing_app.states.staff.page import StaffPage
 from billing_app.states.staff.repairs import RepairMixin
 from billing_app.states.staff.undo import UndoMixin
@@ -369,6 +369,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         async def read(**page: Any) -> Page[ReceivedEvent]:
             where = EventQuery(
                 state=self._word(WEBHOOKS, STATE, WebhookState),
+                ignored=self._text(WEBHOOKS, STATE) == IGNORED,
                 type=self._text(WEBHOOKS, TYPE),
                 account_id=self._customer_id,
                 days=self._days(WEBHOOKS),

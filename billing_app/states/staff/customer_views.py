@@ -150,7 +150,7 @@ def blocked_head(head: CustomerHead, plans: list[PlanView]) -> CustomerHead:
 
 
 def _end_of(plan: PlanView) -> str:
-    return f"Ends {formatting.day(plan.ends_at)}" if plan.ends_at else "No end date"
+    return f"Ends {formatting.last_day(plan.ends_at)}" if plan.ends_at else "No end date"
 
 
 def plan_line(plan: PlanView) -> PlanLine:
@@ -185,7 +185,7 @@ def _usage(plan: PlanView) -> str:
 
 
 def _dates(plan: PlanView) -> str:
-    end = plan.ended_at or plan.ends_at
+    end = plan.ended_at or (plan.ends_at and plan.ends_at - formatting.INSTANT)
     if end is None:
         began = f"Since {formatting.brief_day(plan.began_at)}" if plan.began_at else "Not started"
         return f"{began}, no end date"

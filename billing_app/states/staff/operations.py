@@ -54,6 +54,8 @@ from billing_app.states.staff.views import (
 )
 
 STATE, TYPE, NAME, WHAT = "state", "type", "name", "what"
+IGNORED = "ignored"
+IGNORED_LABEL: Final = ("Ignored", "")
 KIND, OUTCOME = "kind", "outcome"
 WEBHOOKS, COMPARING, JOBS = "webhooks", "reconciliation", "jobs"
 PARTS: Final = (WEBHOOKS, COMPARING, JOBS)
@@ -177,6 +179,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         async def read(**page: Any) -> Page[ReceivedEvent]:
             where = EventQuery(
                 state=self._word(WEBHOOKS, STATE, WebhookState),
+                ignored=self._text(WEBHOOKS, STATE) == IGNORED,
                 type=self._text(WEBHOOKS, TYPE),
                 days=self._days(WEBHOOKS),
             )
@@ -241,7 +244,7 @@ def replayed(ahead: int) -> str:
 def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
     """`names`: of accounts, by id."""
     account_id = event.account_id or ""
-    state, tone = ("Ignored", "") if event.is_ignored else WEBHOOK_STATES[event.state]
+    state, tone = IGNORED_LABEL if event.is_ignored else WEBHOOK_STATES[event.state]
     return WebhookLine(
         event_id=event.id,
         type=event.type,

@@ -67,7 +67,7 @@ def check_draft(fields: DraftFields) -> DraftFields:
     """With the name trimmed and the priority set. Raises InvalidInputError."""
     check_terms(fields.terms)
     if not 0 <= fields.position <= MAX_POSITION:
-        raise InvalidInputError(f"position must be from 0 to {MAX_POSITION}.", field="position")
+        raise InvalidInputError(f"The position must be from 0 to {MAX_POSITION}.", field="position")
     usual = PACK_PRIORITY if fields.terms.interval is Interval.ONCE else QUEUE_PRIORITY
     priority = usual if fields.terms.priority is None else fields.terms.priority
     terms = replace(fields.terms, name=fields.terms.name.strip(), priority=priority)

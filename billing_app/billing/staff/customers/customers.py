@@ -131,6 +131,17 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 WHERE account.id = ANY(:ids)
 """  # noqa: S608
+MAX_REFERENCE: Final = 255
+REFERRED: Final = """
+SELECT account_id FROM subscriptions WHERE provider_id = :reference
+UNION
+SELECT account_id FROM invoices WHERE provider_id = :reference OR number = upper(:reference)
+UNION
+SELECT customer.account_id FROM webhook_events AS event
+JOIN provider_customers AS customer ON customer.customer_id = event.customer_id
+WHERE event.id = :reference AND event.customer_id <> ''
+ORDER BY account_id LIMIT 20
+"""
 NAMES: Final = """
 SELECT account.id,
        CASE account.kind WHEN 'user'
@@ -169,10 +180,27 @@ async def search_customers(
     require(actor, Action.READ)
     check_limit(limit)
     async with database.reading() as session:
+        named = await _named(session, where.query.strip()) if cursor is None else []
+        if named:
+            return CustomerPage(await read_customers(session, named, now), None, 0)
         until = time.monotonic() + (SEARCH_SECONDS if seconds is None else seconds)
         matches = await _search(session, where, now=now, limit=limit, cursor=cursor, until=until)
         rows = await read_customers(session, matches.account_ids, now)
     return CustomerPage(rows, matches.next_cursor, matches.examined)
+
+
+async def _named(session: AsyncSession, reference: str) -> list[int]:
+    """Accounts of a subscription, an invoice or an event, here or at the provider, by its id or
+    number; none for other queries."""
+    if not reference or " " in reference or len(reference) > MAX_REFERENCE or "\0" in reference:
+        return []
+    for prefix in (ids.EVENT, ids.PLAN, ids.RESERVATION):
+        pair = ids.decode(prefix, reference)
+        if pair is not None:
+            return [pair[0]]
+    connection = await session.connection()
+    result = await connection.execute(text(REFERRED), {"reference": reference})
+    return [row.account_id for row in result.all()]
 
 
 async def _search(

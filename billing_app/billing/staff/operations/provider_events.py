@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, and_, not_
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -53,12 +53,13 @@ class ReceivedEventNotFoundError(NotFoundError):
 class EventQuery:
     """Filters of events; None does not filter. `type` is the beginning of one, such as `invoice.`;
     `account_id` means those of the account's customer; `days` are those on which they were
-    received."""
+    received; `ignored` ones have a type that nothing handles."""
 
     state: WebhookState | None = None
     type: str | None = None
     account_id: str | None = None
     days: Days | None = None
+    ignored: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,12 @@ def _selected(where: EventQuery) -> Any:
     )
     if where.state is not None:
         query = query.where(col(WebhookEvent.state) == where.state)
+    if where.ignored is not None:
+        is_ignored = and_(
+            col(WebhookEvent.state) == WebhookState.PROCESSED,
+            col(WebhookEvent.finished_at).is_(None),
+        )
+        query = query.where(is_ignored if where.ignored else not_(is_ignored))
     if where.type is not None:
         query = query.where(*events_of_type(where.type))
     if where.days is not None:

@@ -45,7 +45,7 @@ class Adjustment(RepairForm):
     def check(self, staff: StaffActor, now: datetime) -> None:
         if not 1 <= abs(self.executions) <= MAX_EXECUTIONS:
             raise InvalidInputError(
-                f"executions must be from 1 to {MAX_EXECUTIONS:,}, or negative.",
+                f"Enter 1 to {MAX_EXECUTIONS:,} executions, more or fewer.",
                 field="executions",
             )
         require_within_limit(staff, abs(self.executions))

@@ -78,7 +78,7 @@ def check_executions(executions: int, *, least: int = 1) -> None:
     """Raises InvalidInputError unless from `least` to MAX_EXECUTIONS."""
     if not least <= executions <= MAX_EXECUTIONS:
         raise InvalidInputError(
-            f"executions must be from {least:,} to {MAX_EXECUTIONS:,}.", field="executions"
+            f"Enter {least:,} to {MAX_EXECUTIONS:,} executions.", field="executions"
         )
 
 

@@ -119,7 +119,7 @@ class Range(RepairForm):
 
     def __post_init__(self) -> None:
         if self.since >= self.until:
-            raise InvalidInputError("from must be before to.", field="from")
+            raise InvalidInputError("The start must be before the end.", field="from")
         if not self.since >= EPOCH or self.until.year > 9000:
             raise InvalidInputError("The time is out of range.", field="from")
 
