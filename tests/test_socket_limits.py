@@ -1,7 +1,6 @@
 """Websockets beyond a limit are refused; those that are open stay."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +14,9 @@ LIMITS = {"visitor_sockets_per_address": 2, "visitor_sockets_max": 3, "sockets_m
 
 
 @pytest.fixture(autouse=True)
-def _low_limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(trial_plan_executions=1, public_org_id="public").model_copy(update=LIMITS)
     monkeypatch.setattr(socket_limits, "load_settings", lambda: settings)
-    yield
 
 
 class Server:

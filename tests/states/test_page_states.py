@@ -33,7 +33,7 @@ def new_token() -> BaseStateToken:
 async def visit(states: PageStates, *, owner: str = "") -> BaseStateToken:
     token = new_token()
     async with states.modify_state(token) as root:
-        (await root.get_state(SessionState))._owner_id = owner  # noqa: SLF001
+        (await root.get_state(SessionState))._owner_id = owner
     return token
 
 
@@ -45,7 +45,7 @@ async def test_visitors_are_forgotten_and_people_are_not() -> None:
     assert len(states.states) == 4
     await asyncio.sleep(4 * SECONDS)
     assert list(states.states) == [theirs.cache_key]
-    assert states._visitors == {}  # noqa: SLF001
+    assert states._visitors == {}
     await states.close()
 
 
@@ -65,7 +65,7 @@ async def test_state_is_not_taken_from_an_event_under_way() -> None:
         for _ in range(2 * MOST):
             await visit(states)
         assert states.states[token.cache_key] is root
-        (await root.get_state(SessionState))._owner_id = "usr_ann"  # noqa: SLF001
+        (await root.get_state(SessionState))._owner_id = "usr_ann"
     await asyncio.sleep(3 * SECONDS)
     assert list(states.states) == [token.cache_key]
     await states.close()
@@ -75,7 +75,7 @@ async def test_visitor_who_signs_in_is_kept() -> None:
     states = PageStates()
     token = await visit(states)
     async with states.modify_state(token) as root:
-        (await root.get_state(SessionState))._owner_id = "usr_ann"  # noqa: SLF001
+        (await root.get_state(SessionState))._owner_id = "usr_ann"
     await asyncio.sleep(3 * SECONDS)
     assert token.cache_key in states.states
     await states.close()
