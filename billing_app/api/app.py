@@ -21,6 +21,7 @@ from billing_app.api import (
     plans,
     receipts,
     request_guard,
+    request_limits,
     sign_in,
     staff,
     subscriptions,
@@ -34,7 +35,7 @@ from billing_app.db.migrations import require_current
 from billing_app.routes import OPENAPI
 
 
-def create_app() -> "hot_routes.HotRoutes":
+def create_app() -> "request_limits.RequestLimits":
     """The ASGI app. It connects to nothing before startup or the first request."""
     api = FastAPI(
         title="Billing",
@@ -52,9 +53,8 @@ def create_app() -> "hot_routes.HotRoutes":
     errors.install(api)
     openapi.install(api)
     docs.install(api)
-    return hot_routes.HotRoutes(
-        head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api))), get_services
-    )
+    guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
+    return request_limits.RequestLimits(hot_routes.HotRoutes(guarded, get_services))
 
 
 async def prepare(services: Services) -> None:

@@ -11,10 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from billing_app.api.bodies import HALF_CHARACTER, HAS_CONTROL
-from billing_app.api.body_limit import TOO_LARGE
+from billing_app.api.body_limit import TOO_LARGE, TOO_SLOW
 from billing_app.api.parameters import NO_CONTROL
 from billing_app.api.problems import (
     CONTENT_TYPE,
+    BodyTimeoutError,
     BodyTooLargeError,
     ContentTypeError,
     MalformedJsonError,
@@ -123,6 +124,8 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         return problem_response(RouteNotFoundError(f"No route matches {request.url.path}."))
     if error.status_code == TOO_LARGE:
         return problem_response(BodyTooLargeError())
+    if error.status_code == TOO_SLOW:
+        return problem_response(BodyTimeoutError())
     if error.status_code == 405:
         return problem_response(MethodNotAllowedError(), ", ".join(_methods_of(request)))
     return problem_response(_caught(error, is_json=_is_json(request)))

@@ -55,6 +55,19 @@ class BodyTooLargeError(BillingError):
     title = "The request body is larger than 1 MB"
 
 
+class BodyTimeoutError(BillingError):
+    code = "body_timeout"
+    title = "The request body took too long to arrive"
+
+
+class OverloadedError(BillingError):
+    """Nothing was decided or changed."""
+
+    code = "overloaded"
+    title = "Too many requests at a time"
+    retry_after_seconds = 1
+
+
 class RouteNotFoundError(BillingError):
     code = "route_not_found"
     title = "No such route"
@@ -74,6 +87,8 @@ EDGE_STATUSES: Final[dict[type[BillingError], int]] = {
     ContentTypeError: 415,
     MalformedJsonError: 422,
     BodyTooLargeError: 413,
+    BodyTimeoutError: 408,
+    OverloadedError: 503,
     RouteNotFoundError: 404,
     MethodNotAllowedError: 405,
     UnexpectedError: 500,
