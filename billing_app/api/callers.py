@@ -48,11 +48,6 @@ async def authenticate(request: Request, shown: Shown = None) -> Actor:
     return visitor.actor
 
 
-async def signed_in(request: Request, services: Services) -> UserActor:
-    """The signed-in person, even while viewing as customer. Raises like `visiting`."""
-    return (await visiting(request, services)).person
-
-
 async def visiting(request: Request, services: Services) -> Visitor:
     """The owner of the session cookie and what they view. Raises NotAuthenticatedError;
     CrossSiteError for a write from another site."""

@@ -11,7 +11,7 @@ from reflex.event import EventCallback, EventSpec
 
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.staff.access.permissions import actions_of
 from billing_app.states import formatting
 from billing_app.states.change_polling import is_connected, pause
 from billing_app.states.session import SessionState, leave_for_sign_in, patience
@@ -101,7 +101,7 @@ class StaffPage(Page, mixin=True):
         self._owns(visitor.actor)
         staff = visitor.staff
         if staff is not None:
-            allowed = [action.value for action in Action if may(staff.role, action)]
+            allowed = [action.value for action in actions_of(staff)]
             self._show(role=formatting.ROLES[staff.role], allowed=allowed)
         self._show(is_hidden=staff is None)
         return staff, None
