@@ -43,6 +43,7 @@ class Action(StrEnum):
     RESUME = _action("resume_plan", StaffRole.BILLING, is_repair=True)
     BLOCK = _action("block_account", StaffRole.BILLING, is_repair=True)
     UNBLOCK = _action("unblock_account", StaffRole.BILLING, is_repair=True)
+    ADD_MEMBER = _action("add_member", StaffRole.BILLING, is_repair=True)
     UNDO = _action("undo", StaffRole.SUPPORT)
     SIGN_OUT = _action("sign_out_everywhere", StaffRole.SUPPORT)
     REPLAY_EVENT = _action("replay_event", StaffRole.BILLING)
