@@ -28,6 +28,7 @@ from billing_app.api import (
     usage,
     webhooks,
 )
+from billing_app.api.security_headers import SecurityHeaders
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
@@ -52,9 +53,8 @@ def create_app() -> "hot_routes.HotRoutes":
     errors.install(api)
     openapi.install(api)
     docs.install(api)
-    return hot_routes.HotRoutes(
-        head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api))), get_services
-    )
+    guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
+    return hot_routes.HotRoutes(SecurityHeaders(guarded), get_services)
 
 
 async def prepare(services: Services) -> None:
