@@ -77,9 +77,15 @@ def _identifier(description: str) -> Any:
     return Query(min_length=1, max_length=255, pattern=NO_CONTROL, description=description)
 
 
-OrganizationId = Annotated[str | None, _identifier("Names the account by organization")]
+EITHER_ID: Final = (
+    "Names the account by organization. Required without account_id, except from a person with only"
+    " one account"
+)
+OrganizationId = Annotated[str | None, _identifier(EITHER_ID)]
 UserId = Annotated[str | None, _identifier("Required for the public organization")]
-AccountId = Annotated[str | None, _identifier("Names the account directly")]
+AccountId = Annotated[
+    str | None, _identifier("Names the account directly, instead of organization_id")
+]
 
 
 async def named_account(
