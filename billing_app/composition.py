@@ -64,12 +64,14 @@ def build_services(settings: Settings, url: str) -> Services:
         public_organization_id=settings.public_org_id,
         executions=settings.trial_plan_executions,
         days=settings.trial_plan_days,
+        one_per_person=settings.one_trial_per_person,
     )
     subscriptions = Subscriptions(
         database,
         provider,
         grace_days=settings.payment_grace_days,
         bridge_hours=settings.renewal_bridge_hours,
+        one_trial=settings.one_trial_per_person,
         record_failure=record_failure,
     )
     top_ups = TopUps(database, provider, subscriptions.syncing)
@@ -110,7 +112,7 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
     from billing_app.payments.gateway import StripeGateway
 
     key = settings.stripe_secret_key.get_secret_value()
-    gateway = StripeGateway(key, settings.stripe_api_base)
+    gateway = StripeGateway(key, settings.stripe_api_base, computes_tax=settings.stripe_tax)
     installation = Installation(database, gateway.account)
     gateway.ask_before_writing(installation.permit)
     return gateway, installation

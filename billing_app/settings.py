@@ -61,6 +61,7 @@ class Settings(BaseSettings):
 
     trial_plan_executions: int = Field(ge=0, le=1_000_000_000)
     public_org_id: str = Field(min_length=1, max_length=255)
+    one_trial_per_person: bool = True
     trial_plan_days: int | None = Field(default=None, ge=1, le=3650)
     database_url: str | None = None
     data_directory: Path = DATA_DIRECTORY
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     stripe_secret_key: SecretStr | None = None
     stripe_webhook_secret: SecretStr | None = None
     stripe_api_base: str | None = None
+    stripe_tax: bool = False
     payment_grace_days: int = Field(default=7, ge=0, le=90)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     reflex_redis_url: str | None = None
@@ -86,6 +88,11 @@ class Settings(BaseSettings):
     page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
     page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
     dialog_patience_seconds: float = Field(default=15.0, gt=0, le=60)
+    visitor_state_seconds: float = Field(default=10.0, gt=0, le=3600)
+    visitor_states_max: int = Field(default=200, ge=1)
+    visitor_sockets_per_address: int = Field(default=100, ge=1)
+    visitor_sockets_max: int = Field(default=500, ge=1)
+    sockets_max: int = Field(default=10_000, ge=1)
     search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
 

@@ -14,7 +14,7 @@ from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.csrf import require_own_origin
 from billing_app.billing.errors import EmailTakenError
 from billing_app.billing.identity import email_changes, email_links
-from billing_app.billing.identity.email_links import LINK_MINUTES, EmailLinkOverError
+from billing_app.billing.identity.email_links import LINK_MINUTES, EmailLinkExpiredError
 from billing_app.billing.identity.sessions import hash_token
 from billing_app.jobs.customers import get_details_queue
 from billing_app.jobs.mail import get_mail_queue
@@ -39,7 +39,7 @@ async def open_link(token: str, services: ServicesNow, now: Now) -> RedirectResp
     except SQLAlchemyError:
         return back(CONFIRM_EMAIL, "unreachable")
     if link is None:
-        return back(CONFIRM_EMAIL, "email_link_over")
+        return back(CONFIRM_EMAIL, "email_link_expired")
     response = to_page(CONFIRM_EMAIL, link=link)
     response.set_cookie(
         EMAIL_COOKIE,
@@ -62,7 +62,7 @@ async def confirm(
     token = request.cookies.get(EMAIL_COOKIE, "")
     link = link or page_query(request, "link")
     if hash_token(token).hex() != link:
-        return _without_link(back(CONFIRM_EMAIL, "email_link_over"))
+        return _without_link(back(CONFIRM_EMAIL, "email_link_expired"))
     try:
         await email_changes.confirm(
             services.database,
@@ -72,8 +72,8 @@ async def confirm(
             session_token=request.cookies.get(SESSION_COOKIE, ""),
             now=now,
         )
-    except EmailLinkOverError:
-        return _without_link(back(CONFIRM_EMAIL, "email_link_over"))
+    except EmailLinkExpiredError:
+        return _without_link(back(CONFIRM_EMAIL, "email_link_expired"))
     except EmailTakenError:
         return _without_link(back(CONFIRM_EMAIL, "email_taken"))
     except SQLAlchemyError:

@@ -33,6 +33,7 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     provider_errors.PaymentProviderFailedError: 502,
     provider_errors.NotAtProviderError: 502,
     provider_errors.ProviderKeyConflictError: 409,
+    provider_errors.BillingAddressMissingError: 409,
     ProviderNotAdoptedError: 503,
     SignatureError: 400,
     ForeignEventError: 400,

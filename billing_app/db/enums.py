@@ -48,6 +48,13 @@ class PlanSource(StrEnum):
     STAFF_GRANT = "staff_grant"
 
 
+class TrialUseKind(StrEnum):
+    """What identifies a person who had a trial."""
+
+    EMAIL = "email"
+    CARD = "card"
+
+
 class EndReason(StrEnum):
     DEPLETED = "depleted"
     PERIOD_ENDED = "period_ended"

@@ -101,8 +101,8 @@ def _balance() -> rx.Component:
             ),
             empty(
                 icon="package-open",
-                title="No plan yet",
-                text="Your remaining executions appear here once this account has a plan.",
+                title=State.no_plan.title,
+                text=State.no_plan.text,
             ),
         )
     )

@@ -94,8 +94,8 @@ def _plan() -> rx.Component:
             ),
             empty(
                 icon="package-open",
-                title="No plan yet",
-                text="Its details appear here once this account has a plan.",
+                title=State.no_plan.title,
+                text=State.no_plan.text,
             ),
         ),
         title=rx.cond(State.has_plan, plan.name, "Current plan"),

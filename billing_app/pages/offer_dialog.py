@@ -25,7 +25,7 @@ def offer_dialog() -> rx.Component:
         rx.cond(State.choices.length() > 1, _choices(), _consequence()),
         rx.cond((State.lines.length() > 0) & (State.chosen.value == When.NOW.value), _lines()),
         rx.cond(has_choices & (State.problem.title != ""), _problem()),
-        dialog_foot(_dismiss(), _checkout(), rx.cond(has_choices, _confirm())),
+        dialog_foot(_dismiss(), _checkout(), rx.cond(has_choices, _confirm(), _portal("strong"))),
         title=State.dialog.title,
         text=rx.cond(has_choices, State.dialog.text, State.problem.text),
         is_open=State.is_open,
@@ -119,24 +119,28 @@ def _problem() -> rx.Component:
             class_name="button small",
         ),
     )
-    portal = rx.cond(
+    return rx.el.div(
+        notice(
+            tone=State.problem.tone,
+            title=State.problem.title,
+            text=State.problem.text,
+            actions=[confirm, _portal("small")],
+        ),
+        role="alert",
+    )
+
+
+def _portal(look: str) -> rx.Component:
+    """Where a card is added or replaced."""
+    return rx.cond(
         (State.problem.url_label != "") & (State.problem.url == ""),
         press_button(
             State.problem.url_label,
             name="portal",
             pending=State.pending,
             on_press=State.open_portal,
-            look="small",
+            look=look,
         ),
-    )
-    return rx.el.div(
-        notice(
-            tone=State.problem.tone,
-            title=State.problem.title,
-            text=State.problem.text,
-            actions=[confirm, portal],
-        ),
-        role="alert",
     )
 
 

@@ -22,7 +22,11 @@ def offers() -> rx.Component:
             rx.cond(State.packs.length() > 0, _packs()),
             _who_can_manage(),
             title=rx.cond(State.terms.name != "", "Change plan", "Choose a plan"),
-            note="Billed in advance through Stripe. Cancel at any time.",
+            note=rx.cond(
+                State.is_taxed,
+                "Billed in advance through Stripe, plus tax. Cancel at any time.",
+                "Billed in advance through Stripe. Cancel at any time.",
+            ),
             actions=[
                 rx.cond(
                     State.has_intervals,

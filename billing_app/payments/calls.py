@@ -19,6 +19,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderAccount,
 )
 from billing_app.billing.subscriptions.provider_errors import (
+    BillingAddressMissingError,
     NotAtProviderError,
     PaymentProviderFailedError,
     PaymentProviderUnavailableError,
@@ -36,6 +37,7 @@ KEY_IN_USE: Final = "idempotency_key_in_use"
 PAGE_SIZE: Final = 100
 MAX_LISTED: Final = 10_000
 LIVE_KEY: Final = re.compile(r"[a-z]+(_org)?_live_")
+LOCATION_INVALID: Final = "customer_tax_location_invalid"
 KEY_HEADER: Final = "Idempotency-Key"
 # A POST that changes nothing.
 PREVIEW: Final = "/v1/invoices/create_preview"
@@ -71,8 +73,13 @@ def marked(headers: Mapping[str, str], mark: str) -> Mapping[str, str]:
 class StripeCalls:
     """One client for all topics of the gateway."""
 
-    def __init__(self, secret_key: str, api_base: str | None = None) -> None:
-        """`api_base`: the address of the sandbox, when it is used instead of Stripe."""
+    def __init__(
+        self, secret_key: str, api_base: str | None = None, *, computes_tax: bool = False
+    ) -> None:
+        """`api_base`: the address of the sandbox, when it is used instead of Stripe.
+        `computes_tax`: with Stripe Tax (docs.stripe.com/tax)."""
+        self.computes_tax = computes_tax
+        self.tax: dict[str, Any] = {"automatic_tax": {"enabled": True}} if computes_tax else {}
         self._http = _Connection(timeout=TIMEOUT_SECONDS)
         self._is_live = LIVE_KEY.match(secret_key) is not None
         self.client = StripeClient(
@@ -138,6 +145,8 @@ async def _send(call: Callable[[], Awaitable[Result]]) -> Result:
             if error.code == "resource_missing":
                 raise NotAtProviderError(param=str(error.param)) from None  # pyright: ignore[reportUnknownArgumentType]
             log.warning("stripe_refused", code=error.code, param=error.param)
+            if error.code == LOCATION_INVALID:
+                raise BillingAddressMissingError from None
             raise PaymentProviderFailedError(error.user_message or "", reason=error.code) from None
         except stripe.StripeError as error:
             log.warning("stripe_failed", error=type(error).__name__, code=error.http_status)

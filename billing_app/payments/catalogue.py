@@ -5,6 +5,7 @@ from typing import Any
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OverageTerms
 from billing_app.billing.subscriptions.provider import (
+    OfferPrices,
     PriceTerms,
     ProviderPrice,
 )
@@ -28,6 +29,33 @@ class Prices(Meters):
         if terms.overage is not None:
             overage_price_id = await self._ensure_overage_price(terms, terms.overage, key=key)
         return ProviderPrice(price.id, overage_price_id, reference(price.product))
+
+    async def activate(self, prices: OfferPrices, *, dry_run: bool = False) -> list[str]:
+        """Neither an archived price nor one of an archived product can be bought
+        (docs.stripe.com/products-prices/manage-prices). The products go first."""
+        retrieve, archived = self.client.v1.prices.retrieve_async, list[str]()
+        for price_id in filter(None, (prices.price_id, prices.overage_price_id)):
+            price: Any = await send(
+                lambda price_id=price_id: retrieve(price_id, {"expand": ["product"]})
+            )
+            product = price.product
+            if not product.active:
+                archived.append(product.id)
+                if not dry_run:
+                    await self._activate_product(product.id)
+            if not price.active:
+                archived.append(price_id)
+                if not dry_run:
+                    await self._activate_price(price_id)
+        return archived
+
+    async def _activate_product(self, product_id: str) -> None:
+        update = self.client.v1.products.update_async
+        await send(lambda: update(product_id, {"active": True}))
+
+    async def _activate_price(self, price_id: str) -> None:
+        update = self.client.v1.prices.update_async
+        await send(lambda: update(price_id, {"active": True}))
 
     async def _find_price(self, lookup_key: str) -> Any | None:
         query = {"lookup_keys": [lookup_key], "limit": 1}

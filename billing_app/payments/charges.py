@@ -15,23 +15,34 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderFailedError,
 )
 from billing_app.payments import declines, translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
+from billing_app.payments.calls import PAGE_SIZE, all_rows, options, send
+from billing_app.payments.cards import Cards
 
 
-class Charges(StripeCalls):
+class Charges(Cards):
     async def buy_pack(
         self, *, customer_id: str, price_id: str, payment_method_id: str, key: str
     ) -> None:
         """Charge a pack to the card on file. A decline leaves no payable invoice behind.
 
         A bank that asks for a confirmation leaves one for the customer to pay: raises
-        PaymentActionRequiredError.
+        PaymentActionRequiredError. Raises PaymentMethodMissingError when the card is gone.
         """
+        try:
+            await self._buy_pack(customer_id, price_id, payment_method_id, key=key)
+        except NotAtProviderError:
+            await self.require_card(payment_method_id)
+            raise
+
+    async def _buy_pack(
+        self, customer_id: str, price_id: str, payment_method_id: str, *, key: str
+    ) -> None:
         body: dict[str, Any] = {
             "customer": customer_id,
             "auto_advance": False,
             "default_payment_method": payment_method_id,
             "pending_invoice_items_behavior": "exclude",
+            **self.tax,
             "metadata": {translate.WRITE_METADATA: key},
         }
         invoices = self.client.v1.invoices
@@ -105,6 +116,7 @@ class Charges(StripeCalls):
             "currency": currency.lower(),
             "default_payment_method": payment_method_id,
             "pending_invoice_items_behavior": "include",
+            **self.tax,
             "metadata": {translate.WRITE_METADATA: key},
         }
         invoice = await self._of_request(invoices.list_async, customer_id, key)

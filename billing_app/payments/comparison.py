@@ -16,6 +16,7 @@ from billing_app.billing.subscriptions.apply import (
     versions_of_prices,
 )
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
+from billing_app.billing.subscriptions.ended_invoices import to_void
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
     ENDED,
@@ -94,6 +95,8 @@ def _subscriptions(
         there, here = _describe_theirs(theirs, row, versions), _describe_ours(row)
         if row is not None and row.is_duplicate and ours.live is not None:
             here = f"{here}, beside {ours.live.provider_id}: end one of the two"
+        if row is not None and row.trial_refused_at and theirs.status not in ENDED:
+            here = f"{here}, a trial that is not given: to be cancelled"
         if there != here:
             differences.append(Difference(account, "subscription", theirs.provider_id, there, here))
     return differences
@@ -103,8 +106,11 @@ def _invoices(
     account: str, snapshot: ProviderSnapshot, ours: _Ours, versions: dict[str, int], grace_days: int
 ) -> list[Difference]:
     differences: list[Difference] = []
-    given = entitlements(snapshot, grace_days=grace_days)
-    for invoice, lines in sold_lines(snapshot.invoices, versions):
+    trusted = {row.provider_id for row in ours.invoices.values() if row.trusted_at is not None}
+    given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
+    voidable = {each.provider_id for each in to_void(snapshot, versions)}
+    refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
+    for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]
         row = ours.invoices.get(invoice.provider_id)
         there = [_describe_payment(invoice)]
@@ -116,6 +122,8 @@ def _invoices(
             here.append(_describe_plan(plan, entitlement))
         if not lines and _should_give(invoice, ours):
             there.append("paid, and no line sells an offer")
+        if invoice.provider_id in voidable:
+            there.append("open after its subscription ended")
         if not _is_mirrored(invoice, row) or there != here:
             differences.append(
                 Difference(

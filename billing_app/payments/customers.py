@@ -13,20 +13,30 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderFailedError,
 )
 from billing_app.payments import translate
-from billing_app.payments.calls import PAGE_SIZE, StripeCalls, all_rows, options, send
+from billing_app.payments.calls import PAGE_SIZE, all_rows, options, send
+from billing_app.payments.cards import Cards
 
 PORTAL_METADATA: Final = "billing_portal"
-PORTAL_VERSION: Final = "1"
+PORTAL_VERSION: Final = "2"
 # Plans change by our own rules: the portal would credit unused time instead of unused value.
 PORTAL_FEATURES: Final[dict[str, Any]] = {
+    "customer_update": {"enabled": True, "allowed_updates": ["address", "tax_id"]},
     "invoice_history": {"enabled": True},
     "payment_method_update": {"enabled": True},
     "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
     "subscription_update": {"enabled": False},
 }
 
+# A tax id needs the business's name (docs.stripe.com/tax/checkout/tax-ids).
+CHECKOUT_DETAILS: Final[dict[str, Any]] = {
+    "allow_promotion_codes": True,
+    "billing_address_collection": "required",
+    "customer_update": {"address": "auto", "name": "auto"},
+    "tax_id_collection": {"enabled": True},
+}
 
-class Customers(StripeCalls):
+
+class Customers(Cards):
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str:
@@ -128,9 +138,12 @@ class Customers(StripeCalls):
             "line_items": translate.items_of(prices),
             "success_url": success_url,
             "cancel_url": cancel_url,
+            **CHECKOUT_DETAILS,
+            **self.tax,
         }
         if trial_days:
-            body["subscription_data"] = {"trial_period_days": trial_days}
+            mark = {translate.TRIAL_METADATA: str(trial_days)}
+            body["subscription_data"] = {"trial_period_days": trial_days, "metadata": mark}
         if not is_subscription:
             body["invoice_creation"] = {"enabled": True}
         session = await send(

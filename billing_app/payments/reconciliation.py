@@ -14,28 +14,33 @@ from typing import Final
 
 import structlog
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.billing_details import details_of
 from billing_app.billing.errors import BillingError
+from billing_app.billing.offers.catalogue import list_offers
 from billing_app.billing.overage.stuck import stuck_overage
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.checkouts import OPEN
 from billing_app.billing.subscriptions.customer_details import send_details
 from billing_app.billing.subscriptions.customers import keep_customer
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
+from billing_app.billing.subscriptions.offer_prices import known_price
 from billing_app.billing.subscriptions.provider import (
     OurCustomer,
     PaymentProvider,
     ProviderEvent,
+    ProviderPrice,
 )
 from billing_app.billing.subscriptions.provider_errors import (
     NotAtProviderError,
+    PaymentProviderFailedError,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import ProviderRequestState, ReportState
+from billing_app.db.enums import CheckoutStatus, ProviderRequestState, ReportState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -70,6 +75,7 @@ async def reconcile(
     run = _Run(database, provider, subscriptions, now, dry_run)
     is_adopted = await run.installation()
     missed = await run.events()
+    await run.offers(is_adopted=is_adopted)
     await run.customers()
     await run.checkouts()
     if is_adopted:
@@ -114,6 +120,13 @@ class _Run:
             if event.type in webhooks.REFETCH:
                 self._note("", "event", event.id, event.type, NOTHING, healed=not self.dry_run)
         return missed
+
+    async def offers(self, *, is_adopted: bool) -> None:
+        """Put what we sell, and somebody archived at the provider, on sale there again."""
+        for offer in await list_offers(self.database):
+            price = await known_price(self.database, offer)
+            if price is not None:
+                await self._offer(offer.code, price, dry_run=self.dry_run or not is_adopted)
 
     async def customers(self) -> None:
         after = 0
@@ -181,6 +194,7 @@ class _Run:
         """The name and e-mail address of a customer."""
         async with self.database.reading() as session:
             ours = await details_of(session, account)
+            has_checked_out = await _has_checked_out(session, account.id)
         if (theirs.name, theirs.email) == (ours.name, ours.email):
             return
         healed = False
@@ -192,6 +206,9 @@ class _Run:
             raise
         except BillingError as error:
             log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
+        # A checkout replaces the name by that on the card: no difference that staff must see.
+        if healed and has_checked_out and theirs.email == ours.email:
+            return
         there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
         self._note(theirs.account_id, "details", theirs.customer_id, there, here, healed=healed)
 
@@ -224,6 +241,16 @@ class _Run:
         async with self.database.reading() as session:
             query = select(WebhookEvent.id).where(col(WebhookEvent.id).in_(event_ids))
             return set((await session.exec(query)).all())
+
+    async def _offer(self, code: str, price: ProviderPrice, *, dry_run: bool) -> None:
+        try:
+            archived = await self.provider.activate(price, dry_run=dry_run)
+        except (NotAtProviderError, PaymentProviderFailedError) as error:
+            self._note("", "offer", price.price_id, error.code, f"{code} is sold", healed=False)
+            return
+        for identifier in archived:
+            ours = f"{code} is sold"
+            self._note("", "offer", identifier, "archived", ours, healed=not dry_run)
 
     async def _customer_or_note(self, customer: ProviderCustomer) -> None:
         """A failure of one customer does not stop the comparison of the others."""
@@ -310,6 +337,14 @@ class _Run:
 
 def _name_of(error: Exception) -> str:
     return error.code if isinstance(error, BillingError) else type(error).__name__
+
+
+async def _has_checked_out(session: AsyncSession, account_id: int) -> bool:
+    query = select(Checkout.number).where(
+        Checkout.account_id == account_id,
+        col(Checkout.status).in_((CheckoutStatus.CONFIRMING, CheckoutStatus.COMPLETE)),
+    )
+    return (await session.exec(query.limit(1))).first() is not None
 
 
 async def _customers(database: Database, after: int) -> list[ProviderCustomer]:

@@ -1,7 +1,7 @@
 """Reads from Stripe: everything of a customer, all our customers, the event log."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
     OurCustomer,
@@ -18,11 +18,13 @@ from billing_app.payments.calls import (
     send,
 )
 
+EXPANDED: Final = ["data.schedule", "data.default_payment_method"]
+
 
 class Snapshots(StripeCalls):
     async def customer_snapshot(self, customer_id: str) -> ProviderSnapshot:
         of_customer = {"customer": customer_id, "limit": PAGE_SIZE}
-        subscriptions = of_customer | {"status": "all", "expand": ["data.schedule"]}
+        subscriptions = of_customer | {"status": "all", "expand": EXPANDED}
         invoices = of_customer | {"expand": ["data.payments"]}
         client = self.client.v1
         subscribed = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]

@@ -1,8 +1,11 @@
 """Subscriptions at Stripe: begin, preview, change, cancel, resume."""
 
-from dataclasses import dataclass
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
     PaymentActionRequiredError,
@@ -15,12 +18,16 @@ from billing_app.billing.subscriptions.provider import (
     SubscriptionChange,
 )
 from billing_app.billing.subscriptions.provider_errors import (
+    BillingAddressMissingError,
+    NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate
-from billing_app.payments.calls import StripeCalls, complete, options, reference, send
+from billing_app.payments.calls import complete, options, reference, send
+from billing_app.payments.cards import Cards
+from billing_app.payments.previews import Previews
 
 SCHEDULED: Final = (
     "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
@@ -28,7 +35,7 @@ SCHEDULED: Final = (
 )
 
 
-class Subscriptions(StripeCalls):
+class Subscriptions(Cards, Previews):
     async def create_subscription(
         self,
         *,
@@ -38,7 +45,8 @@ class Subscriptions(StripeCalls):
         payment_method_id: str,
         key: str,
     ) -> str:
-        """Charge the payment method on file. A decline makes no subscription."""
+        """Charge the payment method on file. A decline makes no subscription. Raises
+        PaymentMethodMissingError when it is gone."""
         body: dict[str, Any] = {
             "customer": customer_id,
             "items": [
@@ -46,18 +54,28 @@ class Subscriptions(StripeCalls):
             ],
             "payment_behavior": "error_if_incomplete",
             "default_payment_method": payment_method_id,
+            **self.tax,
             "metadata": {translate.WRITE_METADATA: key},
         }
         if trial_days:
             body["trial_period_days"] = trial_days
-        made = await send(
-            lambda: self.client.v1.subscriptions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
-        )
+            body["metadata"][translate.TRIAL_METADATA] = str(trial_days)
+        create = self.client.v1.subscriptions.create_async
+        try:
+            made = await send(lambda: create(body, options(key)))  # pyright: ignore[reportArgumentType]
+        except NotAtProviderError:
+            await self.require_card(payment_method_id)
+            raise
         return made.id
 
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange
     ) -> ProviderPreview:
+        """A credit is one line of the preview, but a discount of the charge. Both are the same
+        without a tax; a tax is rounded for each line, so it is previewed as a discount again.
+
+        Raises ChangeLosesValueError, PaymentMethodMissingError when nothing can be charged.
+        """
         subscription = await self._retrieve(subscription_id)
         details: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
@@ -66,14 +84,34 @@ class Subscriptions(StripeCalls):
         }
         if subscription.status == "trialing":
             details["trial_end"] = "now"
-        extra = _preview_items(change)
-        body: dict[str, Any] = {"subscription": subscription_id, "subscription_details": details}
-        if extra:
-            body["invoice_items"] = extra
-        preview = await send(lambda: self.client.v1.invoices.create_preview_async(body))  # pyright: ignore[reportArgumentType]
-        if preview.total < 0:
+        body: dict[str, Any] = {
+            "subscription": subscription_id,
+            "subscription_details": details,
+            **self.tax,
+        }
+        preview = await self.preview(_with_items(body, change))
+        if preview.total < translate.tax_minor(preview):
             raise ChangeLosesValueError
-        return translate.provider_preview(preview)
+        if preview.amount_due > 0:
+            await self.require_charge(subscription)
+        if change.credit is None or not translate.is_taxed(preview):
+            return translate.provider_preview(preview)
+        return await self._preview_discounted(subscription, change, change.credit, body)
+
+    async def _preview_discounted(
+        self, subscription: Any, change: SubscriptionChange, credit: Credit, body: dict[str, Any]
+    ) -> ProviderPreview:
+        """With the credit as a coupon, which is deleted again."""
+        coupon_id = await self._coupon(credit, key=f"preview-{secrets.token_hex(16)}")
+        standing = await self._standing_discounts(subscription)
+        discounted = _with_items(body, replace(change, credit=None))
+        discounted["discounts"] = [*standing, {"coupon": coupon_id}]
+        try:
+            preview = await self.preview(discounted)
+        finally:
+            with suppress(BillingError):
+                await send(lambda: self.client.v1.coupons.delete_async(coupon_id))
+        return translate.provider_preview(preview, credit=credit)
 
     async def change_now(
         self, subscription_id: str, change: SubscriptionChange, *, key: str
@@ -87,11 +125,14 @@ class Subscriptions(StripeCalls):
         (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
         subscription = await self._retrieve(subscription_id)
+        if not await self.can_charge(subscription):
+            await self.preview_change(subscription_id, change)
         body: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
             "billing_cycle_anchor": {"type": "now"},
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
+            **self.tax,
             **_not_cancelled(subscription),
         }
         if subscription.status == "trialing":
@@ -104,13 +145,20 @@ class Subscriptions(StripeCalls):
                 await self.preview_change(subscription_id, change)
             coupon = {"coupon": await self._coupon(change.credit, key=key)}
             body["discounts"] = [*standing, coupon]
-        given_up = await self._release_schedule(subscription_id, key=key)
+        await self._change(subscription, body, key=key)
+
+    async def _change(self, subscription: Any, body: dict[str, Any], *, key: str) -> None:
+        """What was scheduled for the end of the period is given up, unless the change fails."""
+        given_up = await self._release_schedule(subscription.id, key=key)
         try:
-            await self._update(subscription_id, body, key=key)
-        except PaymentDeclinedError as error:
+            await self._update(subscription.id, body, key=key)
+        except (PaymentDeclinedError, NotAtProviderError, BillingAddressMissingError) as error:
             if given_up is not None:
-                await self._schedule(subscription_id, given_up, key=f"{key}:again")
-            if not declines.asks_to_confirm(error):
+                await self._schedule(subscription.id, given_up, key=f"{key}:again")
+            if isinstance(error, NotAtProviderError):
+                await self.require_charge(await self._retrieve(subscription.id))
+                raise
+            if not isinstance(error, PaymentDeclinedError) or not declines.asks_to_confirm(error):
                 raise
             if given_up is not None:
                 raise PaymentActionRequiredError(SCHEDULED, payment_url=None) from None
@@ -125,6 +173,15 @@ class Subscriptions(StripeCalls):
         Raises PaymentActionRequiredError unless the bank asks no more.
         """
         held = body | {"payment_behavior": "pending_if_incomplete"}
+        if held.pop("automatic_tax", None) and not subscription.automatic_tax.enabled:
+            # Not part of a pending update (docs.stripe.com/billing/pending-updates-reference).
+            await send(
+                lambda: self.client.v1.subscriptions.update_async(
+                    subscription.id,
+                    self.tax,  # pyright: ignore[reportArgumentType]
+                    options(f"{key}:tax"),
+                )
+            )
         if not subscription.cancel_at_period_end:
             held.pop("cancel_at_period_end", None)
         changed = await send(
@@ -164,6 +221,7 @@ class Subscriptions(StripeCalls):
             "items": _next_items(subscription, prices, replaces),
             "proration_behavior": "create_prorations" if is_metered else "none",
             "duration": {"interval": str(interval), "interval_count": 1},
+            **self.tax,
         }
         await self._schedule(subscription_id, phase, key=key)
 
@@ -350,11 +408,11 @@ def _next_items(
     ]
 
 
-def _preview_items(change: SubscriptionChange) -> list[dict[str, Any]]:
-    """What the change credits and bills in addition to its price."""
+def _with_items(body: dict[str, Any], change: SubscriptionChange) -> dict[str, Any]:
+    """With what the change credits and bills in addition to its price."""
     items: list[dict[str, Any]] = []
     if change.credit is not None:
         items.append(translate.item(-change.credit.amount, change.credit.description))
     if change.overage is not None:
         items.append(translate.item(change.overage.amount, change.overage.description))
-    return items
+    return body | ({"invoice_items": items} if items else {})

@@ -4,12 +4,13 @@ Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/s
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.provider import (
+    Credit,
     InvoiceLine,
     OfferPrices,
     PreviewLine,
@@ -28,6 +29,7 @@ from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 ACCOUNT_METADATA: Final = "billing_account"
 INSTALLATION_METADATA: Final = "billing_installation"
 WRITE_METADATA: Final = "billing_write"
+TRIAL_METADATA: Final = "billing_trial"
 OVERAGE_METADATA: Final = "billing_overage_of_plan"
 # What a line of an invoice comes from (docs.stripe.com/api/invoice-line-item/object).
 PERIOD: Final = "subscription_item_details"
@@ -39,7 +41,7 @@ NO_DISPUTE: Final = frozenset(
 
 
 def provider_subscription(subscription: Any) -> ProviderSubscription:
-    """The expanded schedule tells the next prices."""
+    """The expanded schedule tells the next prices, the expanded method whose trial it is."""
     items = sorted(subscription.items.data, key=is_metered)
     return ProviderSubscription(
         provider_id=subscription.id,
@@ -59,7 +61,17 @@ def provider_subscription(subscription: Any) -> ProviderSubscription:
         is_collecting=subscription.pause_collection is None,
         ended_at=instant(subscription.ended_at) if subscription.ended_at else None,
         request_key=request_key(subscription),
+        trial_card=_trial_card(subscription),
     )
+
+
+def _trial_card(subscription: Any) -> str:
+    """The fingerprint of the expanded default payment method
+    (docs.stripe.com/api/payment_methods/object#payment_method_object-card-fingerprint)."""
+    method = subscription.default_payment_method
+    if TRIAL_METADATA not in metadata(subscription) or method is None or isinstance(method, str):
+        return ""
+    return (method.card.fingerprint or "") if method.card is not None else ""
 
 
 def _cancel_at(subscription: Any, items: list[Any]) -> datetime | None:
@@ -124,10 +136,19 @@ def provider_checkout(session: Any) -> ProviderCheckout:
         invoice_id=_id(session.invoice) or None,
         is_paid=session.payment_status == "paid",
         is_subscription=session.mode == "subscription",
+        business_name=_business_name(session.customer_details),
     )
 
 
-def provider_preview(invoice: Any) -> ProviderPreview:
+def _business_name(details: Any) -> str:
+    """docs.stripe.com/tax/checkout/tax-ids: it is on the invoices."""
+    if details is None or not details.tax_ids:
+        return ""
+    return getattr(details, "business_name", details.name) or ""
+
+
+def provider_preview(invoice: Any, *, credit: Credit | None = None) -> ProviderPreview:
+    """`credit`: what one of its discounts stands for."""
     ends = [
         instant(line.period.end)
         for line in invoice.lines.data
@@ -137,22 +158,44 @@ def provider_preview(invoice: Any) -> ProviderPreview:
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
         period_end=max(ends, default=None),
-        lines=_preview_lines(invoice),
+        lines=_preview_lines(invoice, credit),
     )
 
 
-def _preview_lines(invoice: Any) -> list[PreviewLine]:
+def purchase_preview(invoice: Any, price_id: str) -> ProviderPreview:
+    """Without what else is pending for the customer: a pack is charged alone."""
+    preview = provider_preview(invoice)
+    bought = [line for line in invoice.lines.data if _price_of(line) == price_id]
+    if len(bought) == len(invoice.lines.data):
+        return preview
+    total = sum(_line(line).net_minor + _sum_minor(line.taxes) for line in bought)
+    due = max(0, total + invoice.starting_balance)
+    return replace(preview, amount_due_minor=due, lines=[])
+
+
+def tax_minor(invoice: Any) -> int:
+    """The tax that is added to the prices."""
+    return invoice.total - (invoice.subtotal - _sum_minor(invoice.total_discount_amounts))
+
+
+def is_taxed(invoice: Any) -> bool:
+    return any(_sum_minor(line.taxes) for line in invoice.lines.data)
+
+
+def _preview_lines(invoice: Any, credit: Credit | None) -> list[PreviewLine]:
     """They add up to what is due. A preview has its first ten lines only, and no other can be
     fetched: one stands for the rest."""
     lines = [PreviewLine(line.description or "", line.amount) for line in invoice.lines.data]
+    credited = [PreviewLine(credit.description, -credit.amount.minor)] if credit else []
     off_minor = _sum_minor(invoice.total_discount_amounts)
     summed = {
         "Other items": invoice.subtotal - sum(line.amount_minor for line in lines),
-        "Discounts": -off_minor,
-        "Tax": invoice.total - (invoice.subtotal - off_minor),
+        "Discounts": (credit.amount.minor if credit else 0) - off_minor,
+        "Tax": tax_minor(invoice),
         "Account balance": invoice.amount_due - invoice.total,
     }
-    return lines + [PreviewLine(text, minor) for text, minor in summed.items() if minor]
+    rest = [PreviewLine(text, minor) for text, minor in summed.items() if minor]
+    return lines + credited + rest
 
 
 def _sum_minor(amounts: Any) -> int:
@@ -258,6 +301,7 @@ def subscription_terms(subscription: Any) -> dict[str, Any]:
         "collection_method": subscription.collection_method,
         "default_payment_method": _id(method) if method else None,
         "default_tax_rates": [_id(rate) for rate in rates],
+        "automatic_tax": {"enabled": True} if subscription.automatic_tax.enabled else None,
         "description": subscription.description,
         "discounts": discounts_of(subscription),
         "metadata": metadata(subscription),

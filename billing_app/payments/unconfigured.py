@@ -12,6 +12,8 @@ PROBLEM: Final = "Payments are not set up: STRIPE_SECRET_KEY is missing."
 class NoProvider:
     """Implements billing's PaymentProvider by refusing every call."""
 
+    computes_tax = False
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -19,9 +21,10 @@ class NoProvider:
         raise PaymentProviderUnavailableError(PROBLEM)
 
     account = require_writable = _refuse
-    ensure_price = create_customer = update_customer = payment_method = _refuse
-    create_checkout = expire_checkout = create_subscription = preview_change = change_now = _refuse
+    ensure_price = activate = create_customer = update_customer = payment_method = _refuse
+    require_card = create_checkout = expire_checkout = create_subscription = _refuse
+    preview_change = change_now = _refuse
     change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
     portal_url = checkout = customer_snapshot = report_usage = _refuse
     metered_usage = buy_pack = void_invoice = settle_overage = _refuse
-    customer_of_charge = our_customers = events_since = _refuse
+    preview_purchase = customer_of_charge = our_customers = events_since = _refuse

@@ -29,8 +29,8 @@ MESSAGES: Final = {
     "wrong_password": "This is not your current password.",
     "link_over": "This link has expired: it was used, is older than an hour, or a newer link"
     " was opened. Ask for a new one.",
-    "email_link_over": "This link has expired: it was used or withdrawn, is older than an hour, or"
-    " a newer link was sent. Nothing was changed.",
+    "email_link_expired": "This link has expired: it was used or withdrawn, is older than an hour,"
+    " or a newer link was sent. Nothing was changed.",
     "email_taken": "Someone else uses this email address now. Nothing was changed.",
     "no_mail": "This site can't send email yet. Ask its administrator for a new password.",
     "unreachable": "The server can't reach its database. Nothing was changed. Try again shortly.",

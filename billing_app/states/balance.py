@@ -51,6 +51,19 @@ def balance_view(summary: AccountSummary, pace: Pace) -> BalanceView:
     )
 
 
+def no_plan(*, is_personal: bool) -> Message:
+    """Of an account that has never had a plan. A person's own one had no trial, because they have
+    had one under another address."""
+    if is_personal:
+        return Message(
+            title="No second trial",
+            text="Your email address, or one like it, has already had a trial. Choose a plan to"
+            " start.",
+        )
+    text = "Executions appear here once this account has a plan."
+    return Message(title="No plan yet", text=text)
+
+
 def warning_of(summary: AccountSummary, pace: Pace) -> Message:
     """A warning when few executions or none are left; empty while there are enough."""
     current = summary.current

@@ -13,12 +13,19 @@ from billing_app.billing.usage.service import DailyRow, Days, GroupBy, Pace
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
 from billing_app.states import formatting
-from billing_app.states.balance import balance_view
+from billing_app.states.balance import balance_view, no_plan
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
-from billing_app.states.session import SessionState
+from billing_app.states.session import PERSONAL, SessionState
 from billing_app.states.usage_views import days_table, event_rows, series_keys
-from billing_app.states.views import AccountChoice, BalanceView, EventRow, SeriesKey, StatView
+from billing_app.states.views import (
+    AccountChoice,
+    BalanceView,
+    EventRow,
+    Message,
+    SeriesKey,
+    StatView,
+)
 
 CHART_DAYS = 30
 RECENT_EVENTS = 8
@@ -28,6 +35,7 @@ class BillingDashboardState(LivePage, SessionState):
     """What is left, how fast it is used, and recent executions."""
 
     balance: rx.Field[BalanceView] = rx.field(default_factory=BalanceView)
+    no_plan: rx.Field[Message] = rx.field(default_factory=Message)
     today: rx.Field[StatView] = rx.field(default_factory=StatView)
     pace: rx.Field[StatView] = rx.field(default_factory=StatView)
     month: rx.Field[StatView] = rx.field(default_factory=StatView)
@@ -53,6 +61,7 @@ class BillingDashboardState(LivePage, SessionState):
         pace = usage.pace_of(lately, remaining=summary.current.executions_remaining, today=today)
         self._show(
             balance=balance_view(summary, pace),
+            no_plan=no_plan(is_personal=account.kind == PERSONAL),
             events=event_rows(recent.items, self.events, actor),
         )
         self._show_numbers(rows, days, pace)

@@ -18,11 +18,11 @@ from billing_app.billing.usage.service import Days, GroupBy
 from billing_app.composition import get_services
 from billing_app.db.enums import Interval
 from billing_app.states import payments, spending_limit_views
-from billing_app.states.balance import plan_details, plan_row, warning_of
+from billing_app.states.balance import no_plan, plan_details, plan_row, warning_of
 from billing_app.states.card_on_file import CardState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
-from billing_app.states.session import SessionState
+from billing_app.states.session import PERSONAL, SessionState
 from billing_app.states.spending_limits import SpendingLimitState
 from billing_app.states.support import SupportState
 from billing_app.states.views import (
@@ -51,6 +51,7 @@ class BillingOverviewState(LivePage, SessionState):
     """The current plan, what comes next, what can be bought, and the history."""
 
     has_plan: rx.Field[bool] = rx.field(False)
+    no_plan: rx.Field[Message] = rx.field(default_factory=Message)
     plan_details: rx.Field[PlanDetails] = rx.field(default_factory=PlanDetails)
     warning: rx.Field[Message] = rx.field(default_factory=Message)
     queue: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
@@ -66,6 +67,7 @@ class BillingOverviewState(LivePage, SessionState):
     limit: rx.Field[LimitView] = rx.field(default_factory=LimitView)
     top_up: rx.Field[TopUpItem] = rx.field(default_factory=TopUpItem)
     can_pay: rx.Field[bool] = rx.field(True)
+    is_taxed: rx.Field[bool] = rx.field(False)
     checkout_message: rx.Field[Message] = rx.field(default_factory=Message)
     forgets_checkout: rx.Field[bool] = rx.field(False)
     invoices: rx.Field[list[InvoiceRow]] = rx.field(default_factory=list)
@@ -143,6 +145,7 @@ class BillingOverviewState(LivePage, SessionState):
         pace = usage.pace_of(rows, remaining=current.executions_remaining, today=today)
         self._show(
             has_plan=current.plan is not None,
+            no_plan=no_plan(is_personal=account.kind == PERSONAL),
             plan_details=plan_details(summary),
             warning=warning_of(summary, pace),
             terms=payments.terms_of(summary),
@@ -194,6 +197,7 @@ class BillingOverviewState(LivePage, SessionState):
             offers=[item for offer, item in items.items() if offer.interval == interval],
             packs=[items[offer] for offer in packs],
             can_pay=services.settings.stripe_secret_key is not None,
+            is_taxed=services.settings.stripe_tax,
         )
         self._show_checkout(checkout, summary)
 
@@ -205,7 +209,7 @@ class BillingOverviewState(LivePage, SessionState):
             self._returned = returned if answer else None
         returned_at = (self._returned or returned)[1]
         told = payments.checkout_notice(answer, checkout, summary, returned_at=returned_at)
-        is_final = told.tone == "good" or answer == "left"
+        is_final = told.tone in ("good", "warning") or answer == "left"
         self._show(checkout_message=told, forgets_checkout=told.title != "" and is_final)
 
     async def _read_invoices(self, actor: PersonActor, account: AccountChoice) -> None:

@@ -9,7 +9,7 @@ from billing_app.billing.accounts import billing_details
 from billing_app.billing.accounts.service import ReadOnlyError
 from billing_app.billing.actors import UserActor
 from billing_app.billing.identity import email_changes
-from billing_app.billing.identity.email_links import EmailLinkOverError
+from billing_app.billing.identity.email_links import EmailLinkExpiredError
 from billing_app.composition import get_services
 from billing_app.jobs.customers import get_details_queue
 from billing_app.jobs.mail import get_mail_queue
@@ -144,7 +144,7 @@ class DetailsFormState(ActionMixin, SessionState):
         else:
             pending = (await billing_details.read_details(database, actor, account_id, now)).pending
         if pending is None:
-            raise EmailLinkOverError
+            raise EmailLinkExpiredError
         await self._count_link(action, pending.email)
         if kind == EMAIL:
             await email_changes.send_link_again(database, queue, actor, now)

@@ -7,16 +7,32 @@ import structlog
 from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
-from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
+from billing_app.billing.subscriptions.errors import (
+    PaymentActionRequiredError,
+    PaymentMethodMissingError,
+)
+from billing_app.billing.subscriptions.provider_errors import (
+    BillingAddressMissingError,
+    PaymentDeclinedError,
+)
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
-TO_PORTAL: Final = "Update card"
 FAILED: Final = "Something went wrong"
+# By code: the title, and the button that leads to Stripe's portal.
+PORTAL_MENDS: Final = {
+    PaymentDeclinedError.code: ("The payment was declined", "Update card"),
+    PaymentMethodMissingError.code: (PaymentMethodMissingError.title, "Add a card"),
+    BillingAddressMissingError.code: ("Your billing address is missing", "Add billing address"),
+}
 MESSAGES: Final[dict[str, tuple[str, str]]] = {
     "payment_provider_failed": (
         "Stripe rejected the request",
         "Nothing was charged. If this keeps happening, contact support.",
+    ),
+    "offer_unavailable": (
+        "This offer can't be bought at the moment",
+        "Nothing was charged. Our staff can see it; try again later, or choose another offer.",
     ),
     "provider_key_conflict": (
         "Stripe rejected the request",
@@ -39,6 +55,10 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "You have already used this free plan",
         "It starts again with the next period. Nothing was charged.",
     ),
+    "card_trial_used": (
+        "This card has already been used for a trial",
+        "Nothing was charged. Choose the plan to start paying right away.",
+    ),
     "payment_overdue": (
         "An invoice is unpaid",
         "Pay the open invoice first. Then you can change the plan right away.",
@@ -57,10 +77,6 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "The amounts have changed since you opened this",
         "Nothing was charged. Open the preview again to see the new amounts.",
     ),
-    "payment_method_missing": (
-        "There is no card on file",
-        "Add a card in Stripe first, then turn this on.",
-    ),
     "offer_unknown": ("This plan is no longer available", "Choose another one."),
     "wrong_password": ("This is not your current password", "Nothing was changed. Try again."),
     "too_many_attempts": ("Too many attempts", "Nothing was changed. Try again later."),
@@ -68,7 +84,7 @@ MESSAGES: Final[dict[str, tuple[str, str]]] = {
         "This site can't send email yet",
         "Nothing was changed. Ask its administrator to set up email.",
     ),
-    "email_link_over": (
+    "email_link_expired": (
         "No address is waiting for confirmation",
         "It was confirmed, withdrawn, or not confirmed within an hour.",
     ),
@@ -83,9 +99,9 @@ log = structlog.get_logger(__name__)
 def problem(error: BillingError, *, charges: bool) -> Message:
     """`charges`: the request would have taken money. "Nothing was charged" is said only for codes
     that are known to mean it."""
-    if error.code == "payment_declined":
-        text = f"{error.detail} Nothing was charged."
-        return Message("bad", "The payment was declined", text, url_label=TO_PORTAL)
+    if error.code in PORTAL_MENDS:
+        title, label = PORTAL_MENDS[error.code]
+        return Message("bad", title, f"{error.detail} Nothing was charged.", url_label=label)
     if isinstance(error, PaymentActionRequiredError):
         return _confirm(error)
     if error.code == "payment_provider_unavailable":

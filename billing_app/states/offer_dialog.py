@@ -22,6 +22,7 @@ from billing_app.billing.subscriptions.invoices import read_payment_method
 from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
+from billing_app.billing.subscriptions.purchase_previews import charge_minor
 from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
@@ -49,6 +50,7 @@ class OfferDialogState(ActionMixin, SessionState):
     _subscription: SubscriptionView | None = None
     _preview: ChangePreview | None = None
     _pack_order: PackOrder | None = None
+    _due_minor: int = 0
 
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
@@ -195,12 +197,19 @@ class OfferDialogState(ActionMixin, SessionState):
         place = await plans.read_place(
             services.database, actor, account_id, offer, trial_days=trial_days, now=action.now
         )
+        async with asyncio.timeout(services.settings.dialog_patience_seconds):
+            due_minor = await charge_minor(
+                services.database, services.provider, actor, account_id, offer, action.now
+            )
         if offer.is_subscription:
-            dialog, choices = offer_dialogs.subscribing(offer, method, place, trial_days=trial_days)
+            dialog, choices = offer_dialogs.subscribing(
+                offer, method, place, due_minor, trial_days=trial_days
+            )
         else:
-            dialog, choices = offer_dialogs.buying(offer, method, place)
+            dialog, choices = offer_dialogs.buying(offer, method, place, due_minor)
         await self._open(dialog, choices, offer_code=offer.code)
         async with self:
+            self._due_minor = due_minor
             self._pack_order = PackOrder(offer, method.provider_id, secrets.token_hex(16))
 
     async def _open_changing(
@@ -209,7 +218,8 @@ class OfferDialogState(ActionMixin, SessionState):
         """A change at the end of the period is known here; a charge today needs a preview."""
         services = get_services()
         summary = await self._summary(action, subscription)
-        dialog, choices = offer_dialogs.changing(subscription, offer, summary.period_plan)
+        plan, is_taxed = summary.period_plan, services.settings.stripe_tax
+        dialog, choices = offer_dialogs.changing(subscription, offer, plan, is_taxed=is_taxed)
         await self._open(dialog, choices, offer_code=offer.code, subscription=subscription)
         if not offer_dialogs.may_change_now(subscription, offer):
             return
@@ -258,14 +268,16 @@ class OfferDialogState(ActionMixin, SessionState):
                 return None
             kind, when, offer_code = self.dialog.kind, self.chosen.value, self._offer_code
             subscription, preview = self._subscription, self._preview
-            pack_order = self._pack_order
+            pack_order, due_minor = self._pack_order, self._due_minor
         if kind == BUY and pack_order is not None:
             return await self._buy(action, pack_order)
         if kind == SUBSCRIBE:
-            begun = await self._begin(action, offer_code, through_checkout=False)
+            card = pack_order.payment_method_id if pack_order else None
+            begun = await self._begin(action, offer_code, through_checkout=False, agreed_card=card)
             if begun.subscription is not None:
                 summary = await self._summary(action, begun.subscription)
-                await self._finish(offer_dialogs.subscribed(begun.subscription, summary))
+                done = offer_dialogs.subscribed(begun.subscription, summary, due_minor)
+                await self._finish(done)
             return begun
         assert subscription is not None
         subscriptions, at = get_services().subscriptions, When(when)
@@ -307,7 +319,14 @@ class OfferDialogState(ActionMixin, SessionState):
         summary = await read_summary(database, action.actor, action.account_id, now)
         return replace(summary, subscription=subscription or summary.subscription)
 
-    async def _begin(self, action: Action, offer_code: str, *, through_checkout: bool) -> Begun:
+    async def _begin(
+        self,
+        action: Action,
+        offer_code: str,
+        *,
+        through_checkout: bool,
+        agreed_card: str | None = None,
+    ) -> Begun:
         services = get_services()
         overview = services.settings.public_url + routes.OVERVIEW
         return await services.subscriptions.begin(
@@ -318,6 +337,7 @@ class OfferDialogState(ActionMixin, SessionState):
             cancel_url=f"{overview}?checkout=left",
             now=action.now,
             through_checkout=through_checkout,
+            agreed_card=agreed_card,
         )
 
     async def _resume(self, action: Action) -> SubscriptionView:

@@ -29,10 +29,16 @@ AT_PERIOD_END: Final = When.PERIOD_END.value
 
 
 def subscribing(
-    offer: OfferView, method: ProviderPaymentMethod, place: QueuePlace, *, trial_days: int
+    offer: OfferView,
+    method: ProviderPaymentMethod,
+    place: QueuePlace,
+    due_minor: int,
+    *,
+    trial_days: int,
 ) -> tuple[OfferDialog, list[Choice]]:
-    """The card on file is charged, today or after the trial. `place`: of the plan it buys."""
-    amount, interval = formatting.money(offer.price_minor, offer.currency), _interval(offer)
+    """The card on file is charged, today or after the trial: `due_minor`, with its tax. `place`: of
+    the plan it buys."""
+    amount, interval = formatting.money(due_minor, offer.currency), _interval(offer)
     card = card_name(method)
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
     dialog = OfferDialog(
@@ -56,10 +62,10 @@ def _owed(place: QueuePlace) -> str:
 
 
 def buying(
-    offer: OfferView, method: ProviderPaymentMethod, place: QueuePlace
+    offer: OfferView, method: ProviderPaymentMethod, place: QueuePlace, due_minor: int
 ) -> tuple[OfferDialog, list[Choice]]:
-    """A pack, charged to the card on file once. `place`: of its plan."""
-    amount = formatting.money(offer.price_minor, offer.currency)
+    """A pack, charged to the card on file once: `due_minor`, with its tax. `place`: of its plan."""
+    amount = formatting.money(due_minor, offer.currency)
     dialog = OfferDialog(
         kind=BUY,
         title=f"Buy {offer.name}",
@@ -92,7 +98,11 @@ def _order_of_use(place: QueuePlace) -> str:
 
 
 def changing(
-    subscription: SubscriptionView, offer: OfferView, plan: PlanView | None
+    subscription: SubscriptionView,
+    offer: OfferView,
+    plan: PlanView | None,
+    *,
+    is_taxed: bool = False,
 ) -> tuple[OfferDialog, list[Choice]]:
     """Both plans, and the change at the end of the period, which costs nothing today."""
     end = formatting.day(subscription.period_end)
@@ -105,11 +115,12 @@ def changing(
         after=side(offer),
     )
     left = formatting.counted(plan.remaining if plan else 0, "execution")
+    tax = " plus tax" if is_taxed else ""
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
         f"Nothing is charged today. You keep your {left} until then; any still unused expire with"
-        f" the period. After that, you pay {formatting.price(offer)}.",
+        f" the period. After that, you pay {formatting.price(offer)}{tax}.",
         f"Change on {end}",
         ends=f"Starts {end}",
     )
@@ -205,12 +216,12 @@ def cancelling(
     return dialog, [later, now]
 
 
-def subscribed(subscription: SubscriptionView, summary: AccountSummary) -> Message:
+def subscribed(subscription: SubscriptionView, summary: AccountSummary, due_minor: int) -> Message:
     """Says that the plan is there once it is among those of the account."""
     offer, plan = subscription.offer, summary.period_plan
     if plan is None:
         return confirming(offer.name)
-    amount = formatting.money(offer.price_minor, offer.currency)
+    amount = formatting.money(due_minor, offer.currency)
     charged = f"{amount} was charged."
     if subscription.status is SubscriptionStatus.TRIALING:
         due_on = formatting.day(subscription.period_end)

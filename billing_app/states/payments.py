@@ -38,6 +38,11 @@ UNAVAILABLE: Final = CardOnFile(
     text="Stripe is not responding, so your card can't be shown. "
     "Everything else on this page is up to date.",
 )
+TRIAL_USED: Final = Message(
+    "warning",
+    "This card has already been used for a trial",
+    "Nothing was charged. Choose the plan to start paying right away.",
+)
 UNREADABLE: Final = CardOnFile(state="unavailable", text="Your card can't be shown right now.")
 
 
@@ -282,6 +287,8 @@ def checkout_notice(
     if checkout is None or not answer or now - checkout.created_at > CHECKOUT_NOTICE_FOR:
         return Message()
     name = checkout.offer.name
+    if checkout.is_trial_refused and not checkout.is_paid:
+        return TRIAL_USED
     if checkout.is_paid:
         return bought(checkout.offer, summary)
     if answer == "done":

@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 START_AFRESH: Final = "window.sessionStorage.clear(); window.location.reload()"
 # Events that send the whole of a state.
 SENDS_ALL: Final = frozenset({CompileVars.HYDRATE, CompileVars.HYDRATE_AND_LOAD})
+PERSONAL: Final = "Personal account"
 
 
 class CircuitBreaker:
@@ -250,7 +251,7 @@ def _choice(actor: PersonActor, view: AccountView) -> AccountChoice:
     return AccountChoice(
         account_id=view.account_id,
         name=view.name,
-        kind="Personal account" if view.user_id else "Organization",
+        kind=PERSONAL if view.user_id else "Organization",
         initials=initials(view.name),
         export_query=urlencode(query),
         may_manage=isinstance(actor, UserActor) and view.may_manage,

@@ -11,6 +11,8 @@ from billing_app.stripe_sandbox.api import Api
 from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.due import run_due
 from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
+from billing_app.stripe_sandbox.resources.collection import settle_debit
+from billing_app.stripe_sandbox.resources.coupons import put_on_customer
 from billing_app.stripe_sandbox.resources.disputes import new_dispute
 from billing_app.stripe_sandbox.resources.events import new_endpoint
 from billing_app.stripe_sandbox.webhooks import Deliverer
@@ -36,6 +38,8 @@ class Control:
             Route("/_sandbox/deliveries", self.deliveries, methods=["GET"]),
             Route("/_sandbox/settle", self.settle, methods=["POST"]),
             Route("/_sandbox/disputes", self.dispute, methods=["POST"]),
+            Route("/_sandbox/customer_discounts", self.discount, methods=["POST"]),
+            Route("/_sandbox/debits", self.debit, methods=["POST"]),
             Route("/_sandbox/clock", self.skip_time, methods=["POST"]),
             Route("/_sandbox/test_clocks/{id}/release", self.release, methods=["POST"]),
             Route("/_sandbox/events/{id}/resend", self.resend, methods=["POST"]),
@@ -97,6 +101,19 @@ class Control:
                 new_dispute(self.world, body.get("charge", ""), reason, body.get("amount"))
             )
         )
+
+    async def discount(self, request: Request) -> Response:
+        """Puts a coupon on a customer, as older API versions did."""
+        body = await _body(request)
+        return self._act(
+            lambda: public(put_on_customer(self.world, body["customer"], body["coupon"]))
+        )
+
+    async def debit(self, request: Request) -> Response:
+        """The bank's decision on a debit that is processing."""
+        body = await _body(request)
+        intent_id, succeeds = body.get("payment_intent", ""), bool(body.get("succeeds", True))
+        return self._act(lambda: public(settle_debit(self.world, intent_id, succeeds=succeeds)))
 
     async def skip_time(self, request: Request) -> Response:
         """Moves the sandbox's own time forward, for customers without a test clock."""

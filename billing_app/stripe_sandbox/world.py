@@ -23,7 +23,7 @@ PREFIXES = {
     "test_helpers.test_clock": "clock", "webhook_endpoint": "we", "event": "evt",
     "discount": "di", "invoice_payment": "inpay", "subscription_schedule": "sub_sched",
     "customer_balance_transaction": "cbtxn", "billing.meter_event": "mev",
-    "billing.meter_event_summary": "mtrusg_test",
+    "billing.meter_event_summary": "mtrusg_test", "tax_id": "txi",
 }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from tests.mailbox import Mailbox, link_in
 from tests.processes import free_port, start_command
 
 CONFIRMED = f"{CONFIRM_EMAIL}?said=confirmed"
-OVER = f"{CONFIRM_EMAIL}?error=email_link_over"
+OVER = f"{CONFIRM_EMAIL}?error=email_link_expired"
 
 
 @pytest.fixture(scope="module")

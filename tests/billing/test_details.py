@@ -27,7 +27,7 @@ from billing_app.billing.identity import email_changes, email_links, password_re
 from billing_app.billing.identity.email_links import (
     LINK_SUBJECT,
     TAKEN_SUBJECT,
-    EmailLinkOverError,
+    EmailLinkExpiredError,
     MailNotSetUpError,
 )
 from billing_app.billing.identity.password_hashing import hash_password
@@ -331,7 +331,7 @@ async def test_link_confirmed_at_once_works_once(outbox: Outbox, ada: UserActor)
     await ask(outbox, ada, new_address())
     token = await outbox.mail()
     results = await results_of(*[outbox.confirm(token) for _ in range(5)])
-    assert results == ["", *["EmailLinkOverError"] * 4]
+    assert results == ["", *["EmailLinkExpiredError"] * 4]
     assert (len(outbox.told), len(await entries_of(outbox, ada))) == (1, 1)
 
 
@@ -382,7 +382,7 @@ async def test_void_link(
     token = await outbox.mail()
     await happens(outbox, ada)
     before, entries = (await user_of(outbox, ada)).email, await entries_of(outbox, ada)
-    with pytest.raises(EmailLinkOverError):
+    with pytest.raises(EmailLinkExpiredError):
         await outbox.confirm(token)
     assert await email_links.find_link(outbox.services.database, token, datetime.now(UTC)) is None
     assert (await user_of(outbox, ada)).email == before
@@ -391,7 +391,7 @@ async def test_void_link(
 
 @pytest.mark.parametrize("token", ["", "x", "\U0001f4b8", "a" * 5_000])
 async def test_unknown_link(outbox: Outbox, token: str) -> None:
-    with pytest.raises(EmailLinkOverError):
+    with pytest.raises(EmailLinkExpiredError):
         await outbox.confirm(token)
 
 
@@ -407,7 +407,7 @@ async def test_voided_request_gets_no_mail(outbox: Outbox, ada: UserActor) -> No
 
 
 async def test_nothing_waits_to_be_sent_again(outbox: Outbox, ada: UserActor) -> None:
-    with pytest.raises(EmailLinkOverError):
+    with pytest.raises(EmailLinkExpiredError):
         await _is_sent_again(outbox, ada)
 
 
@@ -632,7 +632,7 @@ async def test_link_of_somebody_who_may_no_longer_pay_is_void(
         connection.execute(
             "UPDATE memberships SET role = 'member' WHERE user_id = %s", [firm.admin.user_id]
         )
-    with pytest.raises(EmailLinkOverError):
+    with pytest.raises(EmailLinkExpiredError):
         await outbox.confirm(token)
     assert (await used(outbox, firm.holder)).email == firm.owner.email
 
@@ -649,7 +649,7 @@ async def test_billing_link_confirmed_at_once_works_once(outbox: Outbox, firm: F
     await ask_billing(outbox, firm.owner, firm.holder)
     token = await outbox.mail()
     results = await results_of(*[outbox.confirm(token) for _ in range(5)])
-    assert results == ["", *["EmailLinkOverError"] * 4]
+    assert results == ["", *["EmailLinkExpiredError"] * 4]
     assert len(await entries_of(outbox, firm.owner)) == 1
 
 

@@ -10,7 +10,9 @@ import pytest
 from alembic import command
 from psycopg import errors
 
+from billing_app.billing.plans.trial_uses import hash_of, person_of
 from billing_app.db import migrations
+from billing_app.db.enums import TrialUseKind
 from billing_app.db.migrations import DatabaseBehindError
 from billing_app.db.tables import Plan
 from tests.api.server import ApiServer
@@ -22,7 +24,7 @@ MakeDatabase = Callable[[], str]
 # From what the provider names to whose it is: asked once a webhook, never by the hot path.
 # The audit log also tells of what is no account's; staff type words and look for accounts.
 # A view is a session's. Accounts near their limit are a copy that staff sort. A mailed link is
-# found by its token.
+# found by its token, a person's trial among those of all accounts.
 LOOK_UPS = [
     "ix_accounts_near_limit_executions",
     "ix_accounts_near_limit_left",
@@ -34,6 +36,7 @@ LOOK_UPS = [
     "pk_audit_entries",
     "pk_email_changes",
     "pk_staff_views",
+    "pk_trial_uses",
     "uq_audit_entries_request_key",
     "uq_audit_entries_undoes",
     "uq_email_changes_token_hash",
@@ -101,6 +104,37 @@ def test_each_migration_can_be_taken_back(empty_database_url: str) -> None:
         migrations.require_current(empty_database_url)
     command.upgrade(configuration, "head")
     migrations.require_current(empty_database_url)
+
+
+def test_addresses_that_had_a_trial_are_remembered(empty_database_url: str) -> None:
+    """Migration 0024 says in SQL what `person_of` says."""
+    emails = ["Ada+1@Example.com", "A.D.A+x@googlemail.com", "+b@example.com", "ada@example.com"]
+    configuration = migrations.alembic_config(empty_database_url)
+    command.upgrade(configuration, "0022")
+    with connect(empty_database_url) as connection:
+        connection.execute("INSERT INTO organizations VALUES ('public', 'Public', now())")
+        for number, email in enumerate(emails):
+            connection.execute(
+                "INSERT INTO users (id, name, email, password_hash, created_at)"
+                " VALUES (%s, '', %s, 'x', now())",
+                [f"u{number}", email],
+            )
+            connection.execute(
+                "INSERT INTO accounts (id, kind, organization_id, user_id, created_at)"
+                " VALUES (%s, 'user', 'public', %s, now())",
+                [number, f"u{number}"],
+            )
+            connection.execute(
+                "INSERT INTO plans (account_id, sequence, type, name, source, executions, used,"
+                " held, starts_at, created_at)"
+                " VALUES (%s, 1, 'trial', 'Trial', 'trial', 1, 0, 0, now(), now())",
+                [number],
+            )
+    command.upgrade(configuration, "head")
+    with connect(empty_database_url) as connection:
+        rows = connection.execute("SELECT kind, hash, account_id FROM trial_uses").fetchall()
+    wanted = [("email", hash_of(TrialUseKind.EMAIL, person_of(each))) for each in emails[:3]]
+    assert sorted(rows) == sorted((*each, place) for place, each in enumerate(wanted))
 
 
 def test_empty_database_is_behind(empty_database_url: str) -> None:

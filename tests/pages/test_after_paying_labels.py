@@ -100,7 +100,8 @@ def test_change_is_announced_once_its_plan_is_there(
 def test_subscription_is_called_active_once_its_plan_is_in_use(
     subscription: SubscriptionView, found: CurrentPlan, title: str
 ) -> None:
-    assert offer_dialogs.subscribed(subscription, summary_of(found, subscription)).title == title
+    summary = summary_of(found, subscription)
+    assert offer_dialogs.subscribed(subscription, summary, 1_900).title == title
 
 
 def test_next_period_is_announced_once_its_plan_is_there() -> None:

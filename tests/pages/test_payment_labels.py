@@ -173,11 +173,31 @@ def stop(kind: StopKind, *, is_over: bool, elsewhere: int = 0) -> Stop:
 def test_trial_is_not_charged_today() -> None:
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
     growth, alone = offer("growth", 30_000), QueuePlace(0, 0)
-    today, (pay,) = offer_dialogs.subscribing(growth, card, alone, trial_days=0)
-    later, (start,) = offer_dialogs.subscribing(growth, card, alone, trial_days=14)
+    today, (pay,) = offer_dialogs.subscribing(growth, card, alone, growth.price_minor, trial_days=0)
+    later, (start,) = offer_dialogs.subscribing(
+        growth, card, alone, growth.price_minor, trial_days=14
+    )
     assert "is charged to your Visa ending in 4242 today" in today.text
     assert "is charged to your Visa ending in 4242 after 14 days of trial" in later.text
     assert (pay.confirm_label, start.confirm_label) == ("Pay $79.00", "Start trial")
+
+
+def test_dialogs_tell_the_charge_with_its_tax() -> None:
+    card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
+    growth, alone = offer("growth", 30_000), QueuePlace(0, 0)
+    dialog, (pay,) = offer_dialogs.subscribing(growth, card, alone, 9_401, trial_days=0)
+    assert "$94.01 is charged to your Visa ending in 4242 today" in dialog.text
+    assert pay.confirm_label == "Pay $94.01"
+    dialog, (pay,) = offer_dialogs.buying(growth, card, alone, 9_401)
+    assert pay.confirm_label == "Pay $94.01"
+
+
+def test_used_trial_leads_to_paying() -> None:
+    found = replace(checkout(CheckoutStatus.COMPLETE), is_trial_refused=True)
+    summary = summary_of(NO_PLAN, now=NOW)
+    told = payments.checkout_notice("done", found, summary, returned_at=NOW)
+    assert told.title == "This card has already been used for a trial"
+    assert told.text == "Nothing was charged. Choose the plan to start paying right away."
 
 
 @pytest.mark.parametrize(
@@ -194,7 +214,8 @@ def test_trial_is_not_charged_today() -> None:
 )
 def test_subscribing_says_what_is_used_first(place: QueuePlace, said: str) -> None:
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
-    _, (pay,) = offer_dialogs.subscribing(offer("growth", 30_000), card, place, trial_days=0)
+    growth = offer("growth", 30_000)
+    _, (pay,) = offer_dialogs.subscribing(growth, card, place, growth.price_minor, trial_days=0)
     assert pay.text == f"You get 30,000 executions right away.{said}"
 
 
@@ -211,7 +232,7 @@ def test_pack_names_the_card_and_the_amount(
 ) -> None:
     card = ProviderPaymentMethod("pm_1", "Visa", "4242", "12/2030")
     pack = replace(offer("pack", 10_000, Interval.ONCE), valid_days=valid_days)
-    dialog, (pay,) = offer_dialogs.buying(pack, card, place)
+    dialog, (pay,) = offer_dialogs.buying(pack, card, place, pack.price_minor)
     assert dialog.text == "$79.00 is charged to your Visa ending in 4242 today, once."
     assert (pay.text, pay.confirm_label) == (f"You get 10,000 executions. {said}", "Pay $79.00")
 

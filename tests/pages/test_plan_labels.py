@@ -10,6 +10,7 @@ from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
+from billing_app.states import offer_dialogs
 from billing_app.states.balance import balance_view, plan_details, warning_of
 from billing_app.states.payments import renewal_note, terms_of
 from tests.pages.summaries import summary_of
@@ -192,3 +193,10 @@ def test_automatic_top_up_counts_as_what_follows() -> None:
 def test_unpaid_period_is_called_unpaid() -> None:
     terms = terms_of(summary_of(holding(PLAN), OVERDUE))
     assert terms.text == "This period is not paid yet. It ends on 17 December 2026."
+
+
+def test_later_price_is_said_to_be_without_tax() -> None:
+    held, growth = PAID, offer("growth", 30_000)
+    for is_taxed, price in ((True, "$79.00 a month plus tax."), (False, "$79.00 a month.")):
+        _, (later,) = offer_dialogs.changing(held, growth, None, is_taxed=is_taxed)
+        assert later.text.endswith(f"After that, you pay {price}")

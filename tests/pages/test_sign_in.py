@@ -31,6 +31,23 @@ def test_wrong_password_and_unknown_address_look_the_same(open_context: OpenCont
         expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
 
 
+def test_sign_in_page_that_was_open_long_still_works(open_context: OpenContext) -> None:
+    """The server has forgotten a visitor's page by then (VISITOR_STATE_SECONDS)."""
+    page = open_context().new_page()
+    page.goto(f"{routes.SIGN_IN}?error=invalid&next=/usage")
+    expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
+    page.wait_for_timeout(3_000)
+    page.get_by_role("link", name="Start a trial").click()
+    expect(page.get_by_role("button", name="Create account")).to_be_visible()
+    expect(page.get_by_text("The email address or password is wrong.")).not_to_be_visible()
+    page.wait_for_timeout(3_000)
+    page.go_back()
+    page.get_by_label("Email").fill(OWNER_EMAIL)
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+
+
 def test_rejected_form_keeps_all_but_the_password(open_context: OpenContext) -> None:
     page = open_context().new_page()
     asked: list[str] = []
@@ -68,6 +85,21 @@ def test_rejected_form_is_refilled_without_scripts(
     page.wait_for_url("**/sign-in?error=invalid")
     expect(page.get_by_label("Email")).to_have_value("nobody@example.com")
     expect(page.get_by_label("Password")).to_be_focused()
+
+
+def test_same_person_signs_up_again_without_a_second_trial(open_context: OpenContext) -> None:
+    name = f"ada.{secrets.token_hex(6)}"
+    for tag, shown in (("", "of 100 executions left"), ("+again", "No second trial")):
+        page = open_context().new_page()
+        page.goto(routes.SIGN_UP)
+        page.get_by_label("Name").fill("Ada Lovelace")
+        page.get_by_label("Email").fill(f"{name}{tag}@example.com")
+        page.get_by_label("Password").fill("correct horse battery")
+        page.get_by_role("button", name="Create account").click()
+        expect(page.get_by_text(shown)).to_be_visible()
+    page.goto(routes.OVERVIEW)
+    expect(page.get_by_text("has already had a trial. Choose a plan to start.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Choose a plan")).to_be_visible()
 
 
 def test_sign_up_starts_the_trial(open_context: OpenContext) -> None:

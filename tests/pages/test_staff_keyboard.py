@@ -169,6 +169,8 @@ DIALOGS: Final[dict[str, Scene]] = {
     "refund_range": from_menu("Refund a workflow", _with_a_run),
     "extend_trial": from_menu("Extend trial", _on_trial),
     "move_offer": from_menu("Move to another offer", _subscribed),
+    "trust_invoice": from_menu("Trust an invoice", _subscribed),
+    "cancel_subscription": from_menu("Cancel a subscription", _subscribed),
     "pause": from_button("Pause: Plan 1", _organization),
     "resume": from_button("Resume: Plan 1", _paused),
     "unblock": from_menu("Unblock account", _blocked),

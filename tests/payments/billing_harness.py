@@ -64,7 +64,7 @@ OFFERS: Final = {
 }
 
 
-def payment_settings(sandbox: Sandbox) -> Settings:
+def payment_settings(sandbox: Sandbox, **more: Any) -> Settings:
     values: dict[str, Any] = {
         "trial_plan_executions": TRIAL_EXECUTIONS,
         "public_org_id": PUBLIC,
@@ -73,22 +73,28 @@ def payment_settings(sandbox: Sandbox) -> Settings:
         "stripe_webhook_secret": SECRET,
         "stripe_api_base": sandbox.url,
         "payment_grace_days": GRACE_DAYS,
+        **more,
     }
     return Settings(**values)
 
 
-def type_card(url: str | None, number: str = VISA) -> httpx.Response:
+def type_card(url: str | None, number: str = VISA, **details: str) -> httpx.Response:
     """Pay on the checkout page, and confirm when the bank asks."""
     assert url is not None
-    answer = submit_card(url, number)
+    answer = submit_card(url, number, **details)
     location = answer.headers.get("location", "")
     if "/challenge/" in location:
         return answer_challenge(url, location, passed=True)
     return answer
 
 
-def submit_card(url: str, number: str) -> httpx.Response:
+def submit_card(url: str, number: str, **details: str) -> httpx.Response:
+    address = {"country": "US", "line1": "1 Main Street", "postal_code": "97712"}
     form = {"number": number, "expiry": "12 / 34", "cvc": "123", "name": "Ada"}
+    return post_form(url, **form | address | details)
+
+
+def post_form(url: str, **form: str) -> httpx.Response:
     return httpx.post(url, data=form, timeout=20)
 
 
@@ -108,11 +114,11 @@ def answer_challenge(url: str, location: str, *, passed: bool) -> httpx.Response
 class BillingHarness:
     """Acts as the customer, as Stripe and as time."""
 
-    def __init__(self, sandbox: Sandbox, url: str) -> None:
+    def __init__(self, sandbox: Sandbox, url: str, **settings: Any) -> None:
         self.sandbox = sandbox
         self.url = url
         self.client: StripeClient = sandbox.client(max_network_retries=2)
-        self.services: Services = build_services(payment_settings(sandbox), url)
+        self.services: Services = build_services(payment_settings(sandbox, **settings), url)
         self.holder: Holder = factories.organization(url)
         self.skipped_seconds = 0
         self.frozen: datetime | None = None
@@ -157,11 +163,13 @@ class BillingHarness:
             now=self.now,
         )
 
-    async def subscribed(self, offer: str = "starter", card: str = VISA) -> SubscriptionView:
+    async def subscribed(
+        self, offer: str = "starter", card: str = VISA, **details: str
+    ) -> SubscriptionView:
         """Through the checkout, with its events delivered."""
         begun = await self.begin(offer)
         if begun.checkout_url is not None:
-            assert type_card(begun.checkout_url, card).status_code in (200, 303)
+            assert type_card(begun.checkout_url, card, **details).status_code in (200, 303)
         await self.deliver()
         found = await self.subscription()
         assert found is not None
@@ -335,11 +343,13 @@ class BillingHarness:
 
 
 @asynccontextmanager
-async def fresh_harness(sandbox: Sandbox, pool: DatabasePool) -> AsyncIterator[BillingHarness]:
+async def fresh_harness(
+    sandbox: Sandbox, pool: DatabasePool, **settings: Any
+) -> AsyncIterator[BillingHarness]:
     """For an example of a property: an empty sandbox, and a database of its own."""
     sandbox.control("reset")
     url = pool.take()
-    harness = await BillingHarness(sandbox, url).open()
+    harness = await BillingHarness(sandbox, url, **settings).open()
     try:
         yield harness
     finally:

@@ -37,6 +37,14 @@ async def harness(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[Bill
     await opened.close()
 
 
+@pytest.fixture
+async def taxed(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[BillingHarness]:
+    """With Stripe Tax."""
+    opened = await BillingHarness(sandbox, own_database_url, stripe_tax=True).open()
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture(scope="module")
 async def storefront(
     sandbox_process: Sandbox, server_url: str, database_template: str

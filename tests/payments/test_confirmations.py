@@ -7,6 +7,7 @@ import pytest
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.provider_requests import IN_FLIGHT
 from billing_app.billing.subscriptions.top_ups import NOT_CONFIRMED
+from billing_app.composition import build_services
 from billing_app.db.enums import When
 from billing_app.states.error_messages import problem
 from tests.payments.billing_harness import (
@@ -14,9 +15,11 @@ from tests.payments.billing_harness import (
     HOUR,
     BillingHarness,
     accepted,
+    payment_settings,
     submit_card,
 )
 from tests.payments.test_top_ups import order, packs, run, seen
+from tests.stripe_sandbox.running import Sandbox
 
 ASKS = ["pm_card_authenticationRequiredOnSetup", "pm_card_authenticationRequired"]
 ASKING_CARD = "4000002760003184"
@@ -66,6 +69,23 @@ async def test_confirmed_change_is_carried_out_once(harness: BillingHarness, car
     assert harness.rows("SELECT DISTINCT operation, state FROM provider_writes") == [
         ("change_now", "done")
     ]
+
+
+async def test_confirmed_change_is_charged_with_its_tax(
+    sandbox: Sandbox, own_database_url: str
+) -> None:
+    """Also when the subscription is from before the tax was switched on."""
+    harness = await BillingHarness(sandbox, own_database_url).open()
+    await harness.subscribed("starter", country="DE")
+    await harness.services.close()
+    settings = payment_settings(sandbox, stripe_tax=True)
+    harness.services = build_services(settings, own_database_url)
+    harness.use_card(ASKS[1])
+    confirm(await asked(harness))
+    await harness.deliver()
+    assert (await harness.live()).offer.code == "growth"
+    assert harness.charged_minor() == 1_900 + 6_000 + 1_140
+    await harness.close()
 
 
 async def test_abandoned_confirmation_leaves_the_old_plan(harness: BillingHarness) -> None:

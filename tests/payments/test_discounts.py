@@ -34,6 +34,13 @@ def discount(harness: BillingHarness, **terms: Any) -> str:
     return coupon.id
 
 
+def discount_customer(harness: BillingHarness, **terms: Any) -> str:
+    """A coupon that an older API version put on the customer."""
+    coupon = harness.client.v1.coupons.create(terms)  # pyright: ignore[reportArgumentType]
+    harness.sandbox.control("customer_discounts", customer=harness.customer_id(), coupon=coupon.id)
+    return coupon.id
+
+
 async def discounted(harness: BillingHarness, **terms: Any) -> str:
     """Subscribed to Starter, with a discount since the second period."""
     await harness.subscribed("starter")
@@ -122,6 +129,19 @@ async def test_scheduled_change_keeps_what_was_agreed(harness: BillingHarness) -
     assert harness.charged_minor() == 1_900 + 950 + 3_950
 
 
+async def test_coupon_on_the_customer_stays_and_is_previewed(harness: BillingHarness) -> None:
+    """Only older API versions set `customer.discount`; naming others on the subscription would
+    replace it."""
+    await harness.subscribed("starter")
+    harness.use_card("pm_card_visa")
+    discount_customer(harness, **HALF)
+    await renew(harness, report_first=False)
+    assert harness.charged_minor() == 1_900 + 950
+    assert await change(harness, "growth") == 3_950 - 950
+    await renew(harness, report_first=False)
+    assert harness.charged_minor() == 1_900 + 950 + 3_000 + 3_950
+
+
 COUPONS = st.one_of(
     st.builds(
         lambda percent, duration: {"percent_off": percent, "duration": duration},
@@ -132,10 +152,12 @@ COUPONS = st.one_of(
     st.none(),
 )
 CURRENCIES = st.sampled_from(["USD", "JPY", "KWD"])
+# Where the sandbox taxes 0, 19 and 8.1 %; None: without Stripe Tax.
+COUNTRIES = st.sampled_from([None, "US", "DE", "CH"])
 
 
 @settings(
-    max_examples=8,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -145,6 +167,8 @@ CURRENCIES = st.sampled_from(["USD", "JPY", "KWD"])
     coupons=st.tuples(COUPONS, COUPONS),
     balance=st.sampled_from([0, 0, -700, -3_000, 450]),
     used=st.integers(0, 100),
+    country=COUNTRIES,
+    on_customer=st.booleans(),
 )
 async def test_preview_is_the_charge(
     sandbox_process: Sandbox,
@@ -153,21 +177,25 @@ async def test_preview_is_the_charge(
     coupons: tuple[dict[str, Any] | None, ...],
     balance: int,
     used: int,
+    country: str | None,
+    on_customer: bool,
 ) -> None:
-    async with fresh_harness(sandbox_process, database_pool) as harness:
+    is_taxed = country is not None
+    async with fresh_harness(sandbox_process, database_pool, stripe_tax=is_taxed) as harness:
         for code, executions, price in (("small", 1_000, 1_990), ("big", 9_000, 12_340)):
             terms = OfferTerms(code, "", executions, price, currency, Interval.MONTH)
             await publish_offer(
                 harness.services.database, OPERATOR, code=code, terms=terms, now=harness.now
             )
-        await harness.subscribed("small")
+        await harness.subscribed("small", country=country or "US")
         harness.use_card("pm_card_visa")
         if balance:
             grant: Any = {"amount": balance, "currency": currency.lower()}
             harness.client.v1.customers.balance_transactions.create(harness.customer_id(), grant)
         first, second = coupons
         if first:
-            discount(harness, **_in(first, currency))
+            put = discount_customer if on_customer else discount
+            put(harness, **_in(first, currency))
         await renew(harness, report_first=False)
         await harness.use(max(1, used * 9))
         if second:
@@ -181,6 +209,7 @@ async def test_preview_is_the_charge(
         await harness.change("big")
         assert harness.charged_minor() - before == preview.amount_due_minor
         assert paid is None or preview.credit_minor <= paid
+        assert sum(line.amount_minor for line in preview.lines) == preview.amount_due_minor
         assert (await harness.current()).executions_remaining == 9_000
 
 
@@ -189,5 +218,7 @@ def _in(coupon: dict[str, Any], currency: str) -> dict[str, Any]:
 
 
 async def _cost(harness: BillingHarness) -> int:
-    """What the last invoice took."""
-    return harness.invoices()[-1].amount_paid
+    """What the last invoice took, without its tax."""
+    invoice = harness.invoices()[-1]
+    net_minor = invoice.total_excluding_tax or 0
+    return -(-invoice.amount_paid * net_minor // invoice.total) if invoice.total else 0

@@ -107,6 +107,8 @@ async def test_invoice_paid_after_all_gives_its_period(
         found = await harness.subscribed("starter")
         harness.use_card("pm_card_chargeCustomerFail")
         harness.skip((found.period_end - harness.now).total_seconds() + 60)
+        no_voiding = {"kind": "status", "status": 400, "path": "/v1/invoices/*/void"}
+        harness.sandbox.fault(**no_voiding, times=1_000)
         for _ in range(45):
             harness.skip(DAY)
             await harness.deliver()
@@ -117,6 +119,7 @@ async def test_invoice_paid_after_all_gives_its_period(
         paid_at = harness.now
         await harness.deliver()
     finally:
+        harness.sandbox.http.delete("/_sandbox/faults")
         harness.sandbox.control("settings", after_last_retry="cancel")
     assert harness.charged_minor() == 1_900 * 2
     assert (await harness.current()).executions_remaining == 5_000

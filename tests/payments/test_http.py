@@ -151,20 +151,21 @@ def test_cancel_resume_and_end(customer: Customer) -> None:
 def test_callers_without_permission_are_refused(storefront: Storefront, customer: Customer) -> None:
     subscription_id = customer.subscribed()
     path, body = f"{SUBSCRIPTIONS}/{subscription_id}", customer.body(offer="growth")
+    portal_body = customer.body(return_url=f"{PUBLIC_URL}/x")
     nobody = storefront.client("")
     problem(nobody.post(SUBSCRIPTIONS, json=body), 401, "not_authenticated")
     problem(nobody.put(path, json={"offer": "growth"}), 401, "not_authenticated")
-    problem(nobody.post(PORTAL, json=body | {"return_url": PUBLIC_URL}), 401, "not_authenticated")
+    problem(nobody.post(PORTAL, json=portal_body), 401, "not_authenticated")
     for reader in (customer.service, customer.browser("member")):
         code = "scope_missing" if reader is customer.service else "forbidden"
         problem(reader.post(SUBSCRIPTIONS, json=body), 403, code)
         problem(reader.put(path, json={"offer": "growth"}), 403, code)
         problem(reader.post(f"{path}/preview", json={"offer": "growth"}), 403, code)
         problem(reader.delete(path, params={"when": "now"}), 403, code)
-        problem(reader.post(PORTAL, json=body | {"return_url": PUBLIC_URL}), 403, code)
+        problem(reader.post(PORTAL, json=portal_body), 403, code)
     for manager in (customer.browser("owner"), customer.browser("billing_admin")):
         assert manager.post(f"{path}/preview", json={"offer": "growth"}).status_code == 200
-        portal = manager.post(PORTAL, json=customer.body(return_url=f"{PUBLIC_URL}/x"))
+        portal = manager.post(PORTAL, json=portal_body)
         assert portal.status_code == 200, portal.text
     assert customer.current()["offer"]["code"] == "starter"
 
@@ -179,8 +180,11 @@ def test_other_accounts_are_not_found(storefront: Storefront, customer: Customer
         problem(outsider.post(f"{path}/resume"), 404, "subscription_not_found")
         told = outsider.post(f"{path}/preview", json={"offer": "growth"})
         problem(told, 404, "subscription_not_found")
-    body = customer.body(offer="growth", return_url=PUBLIC_URL)
-    for target in (SUBSCRIPTIONS, PORTAL):
+    bodies = {
+        SUBSCRIPTIONS: customer.body(offer="growth"),
+        PORTAL: customer.body(return_url=PUBLIC_URL),
+    }
+    for target, body in bodies.items():
         answer = stranger.http.post(target, json=body)
         assert answer.status_code in (403, 404), answer.text
         problem(stranger.browser("owner").post(target, json=body), 404, "organization_not_found")
@@ -278,17 +282,21 @@ def test_unknown_organizations_are_not_found(storefront: Storefront) -> None:
     from tests.factories import api_key
 
     platform = storefront.client(api_key(storefront.url, Scope.SUBSCRIPTIONS))
-    body = {"organization_id": "org_nobody", "offer": "starter", "return_url": PUBLIC_URL}
-    problem(platform.post(SUBSCRIPTIONS, json=body), 404, "organization_not_found")
-    problem(platform.post(PORTAL, json=body), 404, "organization_not_found")
+    nobody = {"organization_id": "org_nobody"}
+    bodies = {SUBSCRIPTIONS: {"offer": "starter"}, PORTAL: {"return_url": PUBLIC_URL}}
+    for path, body in bodies.items():
+        problem(platform.post(path, json=nobody | body), 404, "organization_not_found")
 
 
 def test_portal_opens_for_the_accounts_own_customer(
     storefront: Storefront, customer: Customer
 ) -> None:
     other = storefront.customer().with_card()
-    body = customer.body(return_url=f"{PUBLIC_URL}/billing", customer=other.customer_id())
-    answer = customer.http.post(PORTAL, json=body | {"customer_id": other.customer_id()})
+    body = customer.body(return_url=f"{PUBLIC_URL}/billing")
+    for name in ("customer", "customer_id"):
+        named = customer.http.post(PORTAL, json=body | {name: other.customer_id()})
+        problem(named, 422, "invalid_input")
+    answer = customer.http.post(PORTAL, json=body)
     assert (answer.status_code, list(answer.json())) == (200, ["url"])
     assert customer.customer_id() != other.customer_id()
     assert "Visa" not in look(answer.json()["url"])

@@ -287,7 +287,7 @@ async def test_conflicting_key_is_the_matter_of_one_account(
 
 async def _take_key_of_report(harness: BillingHarness) -> None:
     plan = harness.rows(
-        "SELECT sequence FROM plans WHERE source = 'overage' AND account_id ="  # noqa: S608
+        "SELECT sequence FROM plans WHERE source = 'overage' AND used > 0 AND account_id ="  # noqa: S608
         f" {harness.holder.account_number}"
     )[0][0]
     day = f"{harness.now:%Y%m%d}"

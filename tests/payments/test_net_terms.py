@@ -83,6 +83,10 @@ def test_payment_that_is_processing_stops_the_clock() -> None:
 
 
 def _snapshot(*, is_processing: bool) -> ProviderSnapshot:
+    return ProviderSnapshot("cus_1", [], [open_invoice(is_processing=is_processing)])
+
+
+def open_invoice(*, is_processing: bool) -> ProviderInvoice:
     line = InvoiceLine(
         line_id="il_1",
         price_id="price_1",
@@ -96,7 +100,7 @@ def _snapshot(*, is_processing: bool) -> ProviderSnapshot:
         is_proration=False,
         overage_of=None,
     )
-    invoice = ProviderInvoice(
+    return ProviderInvoice(
         provider_id="in_1",
         customer_id="cus_1",
         subscription_id="sub_1",
@@ -121,4 +125,3 @@ def _snapshot(*, is_processing: bool) -> ProviderSnapshot:
         pdf_url="",
         issued_at=NOW,
     )
-    return ProviderSnapshot("cus_1", [], [invoice])

@@ -102,6 +102,23 @@ async def test_refunded_amount_is_not_credited_again(harness: BillingHarness) ->
     assert await harness.reconcile() == []
 
 
+async def test_refund_with_tax_is_not_credited_again(taxed: BillingHarness) -> None:
+    """19 % on $19: a refund gives back its share of the tax, and the credit is what is left of the
+    price."""
+    await taxed.subscribed("starter", country="DE")
+    accepted(await taxed.use(1_000))
+    (charge,) = taxed.charges()
+    assert charge.amount == 2_261
+    assert (await taxed.preview("growth")).credit_minor == 1_520
+    taxed.client.v1.refunds.create({"charge": charge.id, "amount": 1_071})
+    await taxed.deliver()
+    preview = await taxed.preview("growth")
+    assert preview.credit_minor == 800, "4/5 of $19 less $9"
+    await agree(taxed, preview)
+    assert preview.amount_due_minor == 7_100 + 1_349
+    assert taxed.charged_minor() == 2_261 + preview.amount_due_minor
+
+
 async def test_refund_of_new_period_reduces_its_credit(harness: BillingHarness) -> None:
     """After a change the invoice shows the difference only; the credit was paid, too."""
     await harness.subscribed("starter")

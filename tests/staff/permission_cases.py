@@ -22,7 +22,7 @@ from billing_app.billing.staff.customers import account, customers, denials
 from billing_app.billing.staff.customers.search import CustomerFilter
 from billing_app.billing.staff.operations import jobs, metrics, provider_events, reconciliations
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
-from billing_app.billing.staff.repairs import refunds, service
+from billing_app.billing.staff.repairs import refunds, service, trusted_invoices
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.billing.usage.service import Days
@@ -108,6 +108,9 @@ CASES: dict[str, Case] = {
         lambda s, a: account.read_identity(
             s.staff_services.database, LINKS, a, s.customer.id, s.now
         )
+    ),
+    "trusted_invoices.list_trustable": reads(
+        lambda s, a: trusted_invoices.list_trustable(s.staff_services.database, a, s.customer.id)
     ),
     "audit_reading.list_entries": reads(
         lambda s, a: audit_reading.list_entries(s.staff_services.database, a)

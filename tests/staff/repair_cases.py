@@ -74,6 +74,19 @@ REPAIR_CASES: Final[dict[str, RepairCase]] = {
         "POST /accounts/{account_id}/members",
         lambda scene: {"email": scene.newcomer, "role": Role.OWNER},
     ),
+    # Nor an invoice: test_trusted_invoices.py and test_two_subscriptions.py carry these out.
+    "trust_invoice": RepairCase(
+        SUPPORT,
+        "POST /accounts/{account_id}/invoices/trust",
+        lambda _: {"invoice": "in_1"},
+        changes=False,
+    ),
+    "cancel_subscription": RepairCase(
+        BILLING,
+        "POST /accounts/{account_id}/subscriptions/cancel",
+        lambda _: {"subscription": "sub_1"},
+        changes=False,
+    ),
     "pause": RepairCase(BILLING, "POST /plans/{plan_id}/pause"),
     "resume": RepairCase(
         BILLING, "POST /plans/{plan_id}/resume", target=lambda scene: scene.customer.plan_id(2)

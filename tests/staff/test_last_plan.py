@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from billing_app.billing.plans.service import read_current
 from billing_app.billing.staff.customers.account import read_identity
 from billing_app.billing.staff.customers.customers import CustomerRow, search_customers
 from billing_app.billing.staff.customers.search import CustomerFilter
+from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.billing.usage.service import Pace
 from billing_app.composition import Services
 from billing_app.states import formatting
@@ -71,8 +71,8 @@ async def test_account_header_matches_list(
         change(staff_url, holder, 1, used=40, ended_at=YESTERDAY, ended_because=because)
     account = (staff_services.database, OPERATOR, holder.account_id, NOW)
     identity = await read_identity(account[0], staff_services.links, *account[1:])
-    current = await read_current(*account)
-    head = customer_head(identity, current, Pace(0, None, None), None, NOW)
+    summary = await read_summary(*account)
+    head = customer_head(identity, summary, Pace(0, None, None), None)
     assert head.plan == "Plan 1"
     assert head.plan_note == (f"{note} {formatting.day(YESTERDAY)}" if because else note)
     assert (head.left, head.of_total) == ("0" if because else "40", "of 40 executions left")
@@ -86,9 +86,9 @@ async def test_plan_that_ended_last_is_the_last_plan(
     change(staff_url, holder, 1, used=100, ended_at=PAST, ended_because="depleted", name="Trial")
     change(staff_url, holder, 2, starts_at=PAST, ends_at=YESTERDAY, name="Starter")
     assert customer_line(await found(staff_services, holder)).plan == "Starter"
-    current = await read_current(staff_services.database, OPERATOR, holder.account_id, NOW)
-    assert current.plan is not None
-    assert current.plan.name == "Starter"
+    summary = await read_summary(staff_services.database, OPERATOR, holder.account_id, NOW)
+    assert summary.current.plan is not None
+    assert summary.current.plan.name == "Starter"
 
 
 async def test_list_names_the_plan_that_is_used_next(
@@ -104,8 +104,8 @@ async def test_account_without_plans(staff_services: Services, staff_url: str) -
     identity = await read_identity(
         staff_services.database, staff_services.links, OPERATOR, holder.account_id, NOW
     )
-    current = await read_current(staff_services.database, OPERATOR, holder.account_id, NOW)
-    head = customer_head(identity, current, Pace(0, None, None), None, NOW)
+    summary = await read_summary(staff_services.database, OPERATOR, holder.account_id, NOW)
+    head = customer_head(identity, summary, Pace(0, None, None), None)
     assert (head.status, head.plan, head.plan_note) == ("No plan", "None", "None started yet")
 
 

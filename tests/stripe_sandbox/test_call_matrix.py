@@ -64,6 +64,20 @@ def test_coupons(client: StripeClient) -> None:
     assert client.v1.coupons.delete(coupon.id).deleted
 
 
+def test_tax_ids(client: StripeClient) -> None:
+    who, tax_ids = customer(client), client.v1.customers.tax_ids
+    made = tax_ids.create(who, {"type": "eu_vat", "value": "de 123456789"})
+    assert (made.country, made.value) == ("DE", "DE123456789")
+    assert tax_ids.retrieve(who, made.id).id == made.id
+    expanded = client.v1.customers.retrieve(who, {"expand": ["tax_ids"]})
+    assert [row.id for row in expanded.tax_ids.data] == [made.id]  # pyright: ignore[reportOptionalMemberAccess]
+    assert tax_ids.delete(who, made.id).deleted
+    assert tax_ids.list(who).data == []
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        tax_ids.create(who, {"type": "eu_vat", "value": "!"})
+    assert refused.value.code == "tax_id_invalid"
+
+
 def test_payment_methods(client: StripeClient) -> None:
     who = customer(client, card=None)
     card: Any = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}

@@ -63,6 +63,44 @@ def test_checkout_page_is_labelled_as_a_sandbox(client: StripeClient) -> None:
     assert {"number", "expiry", "cvc", "name"} <= labels
 
 
+def test_checkout_asks_leave_to_save_name_and_address(client: StripeClient) -> None:
+    """Stripe's own sentences, as people report them."""
+    who, what = customer(client), price(client, 2000).id
+    for more, sentence in (
+        ({"tax_id_collection": {"enabled": True}}, r"set `customer_update\[name\]` to `auto`"),
+        ({"automatic_tax": {"enabled": True}}, "requires a valid address on the Customer"),
+    ):
+        with pytest.raises(stripe.InvalidRequestError, match=sentence):
+            checkout(client, what, customer=who, **more)
+
+
+def test_checkout_adds_the_tax_of_the_country(client: StripeClient) -> None:
+    session = checkout(
+        client,
+        price(client, 2000).id,
+        customer=customer(client, card=None),
+        automatic_tax={"enabled": True},
+        customer_update={"address": "auto"},
+    )
+    assert (session.amount_total, session.automatic_tax.status) == (
+        2_000,
+        "requires_location_inputs",
+    )
+    assert type_card(str(session.url), GOOD).status_code == 402
+    assert type_card(str(session.url), GOOD, country="GB", line1="1 Strand").status_code == 303
+    after = reload(client, session)
+    assert after.total_details is not None
+    assert (after.amount_total, after.total_details.amount_tax) == (2_400, 400)
+    invoice = client.v1.invoices.retrieve(str(after.invoice))
+    assert (invoice.total, invoice.total_excluding_tax, invoice.amount_paid) == (
+        2_400,
+        2_000,
+        2_400,
+    )
+    (line,) = invoice.lines.data
+    assert [(tax.amount, tax.taxable_amount) for tax in line.taxes or []] == [(400, 2_000)]
+
+
 def test_checkout_pays_a_subscription(client: StripeClient) -> None:
     who = customer(client, card=None)
     session = checkout(

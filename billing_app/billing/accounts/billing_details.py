@@ -13,13 +13,13 @@ from sqlmodel import col, delete, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.accounts.names import checked_name
+from billing_app.billing.accounts.names import MAX_LENGTH, checked_name
 from billing_app.billing.accounts.service import authorize_managing, authorize_reading
 from billing_app.billing.actors import Actor, UserActor
 from billing_app.billing.errors import BillingError, ForbiddenError, InvalidInputError
 from billing_app.billing.identity import email_links
 from billing_app.billing.identity.email_links import (
-    EmailLinkOverError,
+    EmailLinkExpiredError,
     MailNotSetUpError,
     PendingEmail,
     of_account,
@@ -155,7 +155,7 @@ async def remove_billing_email(
 async def send_billing_link_again(
     database: Database, mail_queue: MailQueue | None, actor: Actor, account_id: str, now: datetime
 ) -> None:
-    """Raises EmailLinkOverError when no address waits, MailNotSetUpError, and as
+    """Raises EmailLinkExpiredError when no address waits, MailNotSetUpError, and as
     `authorize_managing`."""
     async with database.transaction() as session:
         account, _ = await _authorize(session, actor, account_id)
@@ -178,15 +178,24 @@ async def confirm_email(
     now: datetime,
 ) -> None:
     """Set the billing email of a link that was opened, if the person who asked for it may still do
-    so; else raises EmailLinkOverError."""
+    so; else raises EmailLinkExpiredError."""
     assert change.account_id is not None
     user = await session.get_one(User, change.requested_by)
     person = UserActor(user.id, user.name, user.email or "")
     try:
         await authorize_managing(session, person, ids.encode_account(change.account_id))
     except BillingError:
-        raise EmailLinkOverError from None
+        raise EmailLinkExpiredError from None
     await _set_email(session, details_queue, person, change.account_id, change.email, now)
+
+
+async def keep_business_name(session: AsyncSession, account_id: int, name: str) -> None:
+    """The name that the provider's customer got beside a tax id is the billing name from now on,
+    unless the account has set one of its own."""
+    own = await _lock_own(session, account_id)
+    if not own.name:
+        own.name = name[:MAX_LENGTH]
+        session.add(own)
 
 
 async def details_of(session: AsyncSession, account: Account) -> CustomerDetails:

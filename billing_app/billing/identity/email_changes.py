@@ -21,7 +21,7 @@ from billing_app.billing.actors import PersonActor, UserActor
 from billing_app.billing.errors import EmailTakenError, InvalidInputError
 from billing_app.billing.identity import email_links
 from billing_app.billing.identity.email_links import (
-    EmailLinkOverError,
+    EmailLinkExpiredError,
     MailNotSetUpError,
     PendingEmail,
     live_change,
@@ -127,7 +127,7 @@ async def request_email_change(
 async def send_link_again(
     database: Database, mail_queue: MailQueue | None, actor: PersonActor, now: datetime
 ) -> None:
-    """Raises EmailLinkOverError when no address waits, MailNotSetUpError, ReadOnlyError."""
+    """Raises EmailLinkExpiredError when no address waits, MailNotSetUpError, ReadOnlyError."""
     person = _require_person(actor)
     if mail_queue is None:
         raise MailNotSetUpError
@@ -154,18 +154,18 @@ async def confirm(
     """Make the change that a mailed link confirms; `session_token` is of the browser, or "".
 
     A person's other sessions end; those that asked and that confirm stay. Raises
-    EmailLinkOverError, EmailTakenError.
+    EmailLinkExpiredError, EmailTakenError.
     """
     link = hash_token(token)
     async with database.reading() as session:
         found = await live_change(session, link, now)
     if found is None:
-        raise EmailLinkOverError
+        raise EmailLinkExpiredError
     async with database.transaction() as session:
         user = await _lock(session, found.user_id) if found.user_id else None
         change = await live_change(session, link, now, for_update=True)
         if change is None:
-            raise EmailLinkOverError
+            raise EmailLinkExpiredError
         await session.delete(change)
         if user is None:
             await billing_details.confirm_email(session, details_queue, change, now)

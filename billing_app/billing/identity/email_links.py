@@ -50,10 +50,10 @@ Sign in with it:
 """  # noqa: E501 - mail clients wrap the lines
 
 
-class EmailLinkOverError(ConflictError):
+class EmailLinkExpiredError(ConflictError):
     """The link was used, was withdrawn, has expired or never existed."""
 
-    code = "email_link_over"
+    code = "email_link_expired"
     title = "This link has expired. Ask for a new one."
 
 
@@ -123,11 +123,11 @@ async def request_link(
 async def send_again(
     session: AsyncSession, mail_queue: MailQueue, subject: ColumnElement[bool], now: datetime
 ) -> None:
-    """Queue a new link for the address that waits. Raises EmailLinkOverError when none does."""
+    """Queue a new link for the address that waits. Raises EmailLinkExpiredError when none does."""
     query = select(EmailChange).where(subject, col(EmailChange.expires_at) > now)
     row = (await session.exec(query.with_for_update())).first()
     if row is None:
-        raise EmailLinkOverError
+        raise EmailLinkExpiredError
     await request_link(
         session,
         mail_queue,

@@ -16,10 +16,10 @@ from billing_app.billing.actors import UserActor
 from billing_app.billing.errors import EmailTakenError, InvalidInputError, NotAuthenticatedError
 from billing_app.billing.identity.password_hashing import hash_password, is_password
 from billing_app.billing.identity.session_expiry import is_live, revoke_sessions
-from billing_app.billing.plans import trials
+from billing_app.billing.plans import trial_uses, trials
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.db.engine import Database
-from billing_app.db.enums import AccountKind, Role
+from billing_app.db.enums import AccountKind, Role, TrialUseKind
 from billing_app.db.tables import Account, Membership, Session, User
 
 # No characters with a special meaning in mail (RFC 5322 specials, RFC 2047 encoded words): such an
@@ -51,7 +51,8 @@ async def sign_up(
     terms: TrialTerms,
     now: datetime,
 ) -> str:
-    """Create a user of the public organization with a trial plan; returns the user's id.
+    """Create a user of the public organization, with a trial plan unless they had one; returns the
+    user's id.
 
     Raises InvalidInputError, EmailTakenError.
     """
@@ -155,7 +156,10 @@ def clean_email(email: str) -> str:
 
 
 async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: datetime) -> None:
-    """Create the user's account, membership and trial plan; the caller owns the transaction."""
+    """Create the user's account, membership and trial plan; the caller owns the transaction.
+
+    Whoever has had a trial under the same address, or one like it, gets the account alone.
+    """
     account = Account(
         id=ids.new_account_number(),
         kind=AccountKind.USER,
@@ -173,6 +177,10 @@ async def give_trial(session: AsyncSession, user: User, terms: TrialTerms, now: 
         )
     )
     await session.flush()
+    if user.email and terms.one_per_person:
+        person = trial_uses.person_of(user.email)
+        if not await trial_uses.take(session, TrialUseKind.EMAIL, person, account.id, now):
+            return
     session.add(trials.trial_plan(account.id, terms, now))
 
 

@@ -44,11 +44,13 @@ ON CONFLICT DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class TrialTerms:
-    """What a new user gets. `days` None: the trial lasts until it is depleted."""
+    """What a new user gets. `days` None: the trial lasts until it is depleted. `one_per_person`: an
+    address that has had a trial gets no other."""
 
     public_organization_id: str
     executions: int
     days: int | None
+    one_per_person: bool = True
 
 
 def trial_plan(account_id: int, terms: TrialTerms, now: datetime) -> Plan:

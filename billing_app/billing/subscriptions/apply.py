@@ -9,7 +9,9 @@ from sqlalchemy import String, literal_column
 from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.accounts.billing_details import keep_business_name
 from billing_app.billing.overage.bills import keep_bills
+from billing_app.billing.plans.trial_uses import take
 from billing_app.billing.subscriptions.invoice_purposes import invoice_purposes
 from billing_app.billing.subscriptions.plan_sync import PlanSync, plans_of
 from billing_app.billing.subscriptions.provider import (
@@ -20,7 +22,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
 )
 from billing_app.billing.subscriptions.sold_lines import sold_item
-from billing_app.db.enums import CheckoutStatus, SubscriptionStatus
+from billing_app.db.enums import CheckoutStatus, SubscriptionStatus, TrialUseKind
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -49,6 +51,7 @@ async def apply_customer(
     version: str,
     grace_days: int,
     bridge_hours: int,
+    one_trial: bool,
     now: datetime,
 ) -> bool:
     """Mirror subscriptions and invoices, and sync plans with them.
@@ -61,11 +64,13 @@ async def apply_customer(
         return False
     await _change_version(session, snapshot.customer_id)
     versions = await versions_of_prices(session, snapshot)
-    await _subscriptions(session, account.id, snapshot, versions, now)
+    await _subscriptions(session, account.id, snapshot, versions, now, one_trial=one_trial)
     await _invoices(session, account.id, snapshot, versions, now)
     plans = await plans_of(session, account.id)
-    plan_sync = PlanSync(session, account.id, plans, versions, now)
-    await plan_sync.apply(snapshot, grace_days=grace_days)
+    refused = await _refused_trials(session, account.id)
+    plan_sync = PlanSync(session, account.id, plans, versions, now, refused)
+    trusted = await trusted_invoices(session, account.id)
+    await plan_sync.apply(snapshot, grace_days=grace_days, trusted=trusted)
     live = await live_in(session, account.id, snapshot)
     await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
     await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
@@ -97,10 +102,25 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
 async def live_in(
     session: AsyncSession, account_id: int, snapshot: ProviderSnapshot
 ) -> ProviderSubscription | None:
-    """The account's live subscription as the provider describes it."""
+    """The account's live subscription as the provider describes it; not one that is refused."""
     row = await live_subscription(session, account_id)
-    ours = row.provider_id if row else None
+    ours = row.provider_id if row and row.trial_refused_at is None else None
     return next((each for each in snapshot.subscriptions if each.provider_id == ours), None)
+
+
+async def _refused_trials(session: AsyncSession, account_id: int) -> set[str]:
+    query = select(Subscription.provider_id).where(Subscription.account_id == account_id)
+    refused = query.where(col(Subscription.trial_refused_at).is_not(None))
+    return set((await session.exec(refused)).all())
+
+
+async def _keeps_trial(
+    session: AsyncSession, account_id: int, theirs: ProviderSubscription, now: datetime
+) -> bool:
+    """Whether a trial may be given: its card has had none on another account."""
+    if theirs.status is not SubscriptionStatus.TRIALING or not theirs.trial_card:
+        return True
+    return await take(session, TrialUseKind.CARD, theirs.trial_card, account_id, now)
 
 
 async def _complete_checkout(session: AsyncSession, account_id: int) -> None:
@@ -133,6 +153,8 @@ async def apply_checkout(
         .where(Checkout.provider_id == theirs.provider_id)
     )
     row = (await session.exec(query)).first()
+    if row is not None and theirs.business_name:
+        await keep_business_name(session, account.id, theirs.business_name)
     if row is None or row.status == CheckoutStatus.COMPLETE:
         return
     status = status_of(theirs)
@@ -200,6 +222,8 @@ async def _subscriptions(
     snapshot: ProviderSnapshot,
     versions: dict[str, int],
     now: datetime,
+    *,
+    one_trial: bool,
 ) -> None:
     query = select(Subscription).where(Subscription.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
@@ -226,6 +250,8 @@ async def _subscriptions(
         if row is None:
             row = Subscription(account_id=account_id, number=number, created_at=now)  # pyright: ignore[reportCallIssue]
             number += 1
+            keeps_trial = await _keeps_trial(session, account_id, theirs, now)
+            row.trial_refused_at = now if one_trial and not keeps_trial else None
         overdue_since = (row.past_due_since or now) if theirs.status in OVERDUE else None
         also = {"past_due_since": overdue_since, "is_duplicate": is_duplicate}
         _change(session, row, values | also, now)
@@ -299,6 +325,12 @@ async def _invoices(
             row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
         _change(session, row, invoice_values(invoice) | {"what_for": purposes.of(invoice)}, now)
     await session.flush()
+
+
+async def trusted_invoices(session: AsyncSession, account_id: int) -> frozenset[str]:
+    """The ids of those that staff trust."""
+    query = select(Invoice.provider_id).where(Invoice.account_id == account_id)
+    return frozenset((await session.exec(query.where(col(Invoice.trusted_at).is_not(None)))).all())
 
 
 def invoice_values(invoice: ProviderInvoice) -> dict[str, Any]:

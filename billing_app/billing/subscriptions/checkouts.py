@@ -49,13 +49,15 @@ class Urls:
 @dataclass(frozen=True, slots=True)
 class CheckoutView:
     """`url`: where to pay while it is open. `is_paid`: the plan that it sells exists. One that is
-    confirming blocks every purchase of the account."""
+    confirming blocks every purchase of the account. `is_trial_refused`: its trial was not given,
+    because the card has had one."""
 
     offer: OfferView
     status: CheckoutStatus
     url: str | None
     created_at: datetime
     is_paid: bool
+    is_trial_refused: bool = False
 
 
 @dataclass(slots=True)
@@ -167,8 +169,8 @@ class Checkouts:
         async with self._database.reading() as session:
             offer = await offer_version(session, row.offer_version_id)
             trial_days = await trial_days_of(session, row.account_id, offer)
-        price = await ensure_price(self._database, self._provider, offer, now)
         try:
+            price = await ensure_price(self._database, self._provider, offer, now)
             snapshot = await self._provider.create_checkout(
                 customer_id=customer_id,
                 prices=price,
@@ -230,10 +232,17 @@ async def last_checkout(session: AsyncSession, account_id: int) -> CheckoutView 
         .where(Plan.created_at >= row.created_at)
     )
     status = CheckoutStatus(row.status)
+    refused = (
+        select(Subscription.number)
+        .where(Subscription.account_id == account_id)
+        .where(Subscription.offer_version_id == row.offer_version_id)
+        .where(col(Subscription.trial_refused_at) >= row.created_at)
+    )
     return CheckoutView(
         offer=await offer_version(session, row.offer_version_id),
         status=status,
         url=row.url if status is CheckoutStatus.OPEN else None,
         created_at=row.created_at,
         is_paid=(await session.exec(bought)).first() is not None,
+        is_trial_refused=(await session.exec(refused)).first() is not None,
     )

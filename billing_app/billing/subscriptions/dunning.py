@@ -3,6 +3,7 @@
 It depends on the invoices alone, never on events and their order.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,9 +38,12 @@ class InvoiceEntitlement:
     suspend_at: datetime | None = None
 
 
-def entitlements(snapshot: ProviderSnapshot, *, grace_days: int) -> dict[str, InvoiceEntitlement]:
+def entitlements(
+    snapshot: ProviderSnapshot, *, grace_days: int, trusted: Collection[str] = ()
+) -> dict[str, InvoiceEntitlement]:
     """By the invoice's id. The plan of an unpaid renewal lasts for the grace days, counted from
-    when the first overdue one was due: the next renewal starts no new grace."""
+    when the first overdue one was due: the next renewal starts no new grace. So does that of a
+    first invoice that staff trust (`trusted`)."""
     paid_up = {
         each.provider_id
         for each in snapshot.subscriptions
@@ -51,7 +55,8 @@ def entitlements(snapshot: ProviderSnapshot, *, grace_days: int) -> dict[str, In
         if _is_waived(invoice, is_paid_up=invoice.subscription_id in paid_up):
             entitlement = InvoiceEntitlement(Entitlement.STANDS)
         else:
-            entitlement = _entitlement(invoice, grace_days)
+            is_trusted = invoice.provider_id in trusted
+            entitlement = _entitlement(invoice, grace_days, is_trusted=is_trusted)
         if invoice.status in UNPAID and entitlement.suspend_at is not None:
             first = overdue.setdefault(invoice.subscription_id, entitlement.suspend_at)
             entitlement = InvoiceEntitlement(entitlement.kind, min(first, entitlement.suspend_at))
@@ -71,15 +76,16 @@ def _is_waived(invoice: ProviderInvoice, *, is_paid_up: bool) -> bool:
     return not is_sent and invoice.status in (InvoiceStatus.UNCOLLECTIBLE, InvoiceStatus.VOID)
 
 
-def _entitlement(invoice: ProviderInvoice, grace_days: int) -> InvoiceEntitlement:
+def _entitlement(
+    invoice: ProviderInvoice, grace_days: int, *, is_trusted: bool
+) -> InvoiceEntitlement:
     if invoice.status is InvoiceStatus.PAID:
         return _of_paid(invoice)
     if invoice.status is InvoiceStatus.VOID:
         return InvoiceEntitlement(Entitlement.ENDED)
     is_sent = invoice.due_at is not None
-    if invoice.billing_reason != RENEWAL or not (
-        invoice.is_collecting or invoice.attempts or is_sent
-    ):
+    is_billed = invoice.is_collecting or invoice.attempts or is_sent
+    if not is_trusted and not (invoice.billing_reason == RENEWAL and is_billed):
         return InvoiceEntitlement(Entitlement.NOTHING)
     if invoice.is_processing:
         return InvoiceEntitlement(Entitlement.STANDS)

@@ -59,6 +59,21 @@ class PaymentActionRequiredError(BillingError):
         self.payment_url = payment_url
 
 
+class PaymentMethodMissingError(ConflictError):
+    code = "payment_method_missing"
+    title = "There is no card on file"
+
+
+class CardGoneError(PaymentMethodMissingError):
+    """It was on file when somebody agreed to a payment. `last4` "": it is no card."""
+
+    title = "The card is no longer on file"
+
+    def __init__(self, last4: str) -> None:
+        card = f"The card ending in {last4}" if last4 else "The payment method"
+        super().__init__(f"{card} is no longer on file. Add a card, then try again.")
+
+
 class QuoteOutdatedError(ConflictError):
     code = "quote_outdated"
     title = "The preview is out of date"

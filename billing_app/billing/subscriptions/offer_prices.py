@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import structlog
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import select
 
@@ -11,21 +12,53 @@ from billing_app.billing.subscriptions.provider import (
     PriceTerms,
     ProviderPrice,
 )
+from billing_app.billing.subscriptions.provider_errors import (
+    NotAtProviderError,
+    OfferUnavailableError,
+    PaymentProviderFailedError,
+)
 from billing_app.db.engine import Database
 from billing_app.db.tables import (
     OfferPrice,
     OfferVersion,
 )
 
+log = structlog.get_logger(__name__)
+
 
 async def ensure_price(
     database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
 ) -> ProviderPrice:
-    """The offer's prices at the provider; with a soft limit, a metered price too."""
+    """The offer's prices at the provider; with a soft limit, a metered price too.
+
+    They can be bought: what is sold is decided here, so what was archived at the provider is put
+    on sale again. It is looked up before each purchase, because the provider repeats a refusal
+    under its key. Raises OfferUnavailableError.
+    """
+    price = await known_price(database, offer) or await _make_price(database, provider, offer, now)
+    try:
+        await provider.activate(price)
+    except (NotAtProviderError, PaymentProviderFailedError) as error:
+        log.warning("offer_unavailable", offer=offer.code, price_id=price.price_id, code=error.code)
+        raise OfferUnavailableError(
+            "It was archived at the payment provider. Nothing was charged; our staff can see it.",
+            offer=offer.code,
+        ) from None
+    return price
+
+
+async def known_price(database: Database, offer: OfferView) -> ProviderPrice | None:
+    """The offer's prices; None: not all of them were created yet."""
     async with database.reading() as session:
         known = await session.get(OfferPrice, offer.version_id)
-    if known is not None and (known.overage_price_id is not None or offer.overage is None):
-        return ProviderPrice(known.price_id, known.overage_price_id, known.product_id)
+    if known is None or (known.overage_price_id is None and offer.overage is not None):
+        return None
+    return ProviderPrice(known.price_id, known.overage_price_id, known.product_id)
+
+
+async def _make_price(
+    database: Database, provider: PaymentProvider, offer: OfferView, now: datetime
+) -> ProviderPrice:
     reference = f"{offer.code}-v{offer.version}"
     terms = PriceTerms(
         reference=reference,

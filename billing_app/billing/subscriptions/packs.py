@@ -53,7 +53,8 @@ class Packs:
         """Charge the pack and add its plan. The same order again changes nothing.
 
         Raises QuoteOutdatedError when the offer or the card is another one by now,
-        PaymentActionRequiredError when the bank asks the customer to confirm,
+        PaymentMethodMissingError when it is no longer on file, PaymentActionRequiredError when the
+        bank asks the customer to confirm,
         CurrencyDiffersError, AccountNotFoundError, ForbiddenError, OfferUnknownError,
         InvalidInputError, PaymentDeclinedError and what the provider raises.
         """
@@ -64,6 +65,7 @@ class Packs:
             return
         method = await card_on_file(self._provider, customer, live)
         if method is None or method.provider_id != order.payment_method_id:
+            await self._provider.require_card(order.payment_method_id)
             raise QuoteOutdatedError(offer=order.offer.code)
         price = await ensure_price(self._database, self._provider, order.offer, now)
 

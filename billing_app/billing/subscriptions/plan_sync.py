@@ -3,6 +3,7 @@
 The caller holds the account's lock and owns the transaction. Repeated, it changes nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -46,22 +47,26 @@ SHORTEST: Final = timedelta(microseconds=1)
 
 @dataclass
 class PlanSync:
-    """One pass over a customer's invoices, oldest first. `plans`: all plans of the account."""
+    """One pass over a customer's invoices, oldest first. `plans`: all plans of the account.
+    `refused_trials`: subscriptions whose trial is not given."""
 
     session: AsyncSession
     account_id: int
     plans: list[Plan]
     versions: dict[str, int]
     now: datetime
+    refused_trials: Collection[str] = ()
     sold: list[tuple[ProviderInvoice, Sold]] = field(default_factory=list[Any], init=False)
 
     @property
     def bridges(self) -> Bridges:
         return Bridges(self.session, self.account_id, self.plans, self.now)
 
-    async def apply(self, snapshot: ProviderSnapshot, *, grace_days: int) -> None:
-        given = entitlements(snapshot, grace_days=grace_days)
-        sold = self.sold = sold_lines(snapshot.invoices, self.versions)
+    async def apply(
+        self, snapshot: ProviderSnapshot, *, grace_days: int, trusted: Collection[str] = ()
+    ) -> None:
+        given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
+        sold = self.sold = sold_lines(snapshot.invoices, self.versions, self.refused_trials)
         ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
         for invoice, lines in sold:
             for reference, line in lines:

@@ -54,7 +54,8 @@ class ProviderPrice(OfferPrices):
 @dataclass(frozen=True, slots=True)
 class ProviderCheckout:
     """`status` is `open`, `complete` or `expired`. `is_paid`: money was taken for it.
-    `is_subscription`: it sells a subscription, and not a pack."""
+    `is_subscription`: it sells a subscription, and not a pack. `business_name`: entered beside a
+    tax id; "" without."""
 
     provider_id: str
     customer_id: str
@@ -64,6 +65,7 @@ class ProviderCheckout:
     invoice_id: str | None
     is_paid: bool
     is_subscription: bool
+    business_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class ProviderSubscription:
     """`items` are of anybody's prices, those that a meter counts last. `next_price_ids`: of the
     change that is scheduled. `cancel_at`: when it ends, unless the cancellation is withdrawn.
     `is_collecting`: False while the collection of its invoices is paused. `request_key`: of our
-    last request that changed it; "" when none did.
+    last request that changed it; "" when none did. `trial_card`: identifies the card of a trial
+    that we began, over all customers; "" for any other subscription.
     """
 
     provider_id: str
@@ -93,6 +96,7 @@ class ProviderSubscription:
     is_collecting: bool
     ended_at: datetime | None
     request_key: str
+    trial_card: str = ""
 
 
 class ReversalKind(StrEnum):
@@ -289,6 +293,8 @@ class PaymentProvider(Protocol):
     """Raises PaymentDeclinedError, PaymentProviderUnavailableError, PaymentProviderFailedError,
     NotAtProviderError; what writes raises ProviderNotAdoptedError too."""
 
+    computes_tax: bool  # whether it adds a tax to the prices
+
     async def close(self) -> None:
         """Close its connections; no call may follow."""
         ...
@@ -301,6 +307,10 @@ class PaymentProvider(Protocol):
 
     async def ensure_price(self, terms: PriceTerms, *, key: str) -> ProviderPrice: ...
 
+    async def activate(self, prices: OfferPrices, *, dry_run: bool = False) -> list[str]:
+        """Put archived prices and their products on sale again; returns the ids of those."""
+        ...
+
     async def create_customer(
         self, *, account_id: str, name: str, email: str | None, key: str
     ) -> str: ...
@@ -312,6 +322,10 @@ class PaymentProvider(Protocol):
     async def payment_method(
         self, customer_id: str, subscription_id: str | None = None
     ) -> ProviderPaymentMethod | None: ...
+
+    async def require_card(self, payment_method_id: str) -> None:
+        """Raises PaymentMethodMissingError when it is no longer on file."""
+        ...
 
     async def create_checkout(
         self,
@@ -336,6 +350,12 @@ class PaymentProvider(Protocol):
         payment_method_id: str,
         key: str,
     ) -> str: ...
+
+    async def preview_purchase(
+        self, *, customer_id: str, prices: OfferPrices, is_subscription: bool
+    ) -> ProviderPreview:
+        """What buying with the method on file would charge today, with its tax."""
+        ...
 
     async def preview_change(
         self, subscription_id: str, change: SubscriptionChange

@@ -28,6 +28,25 @@ class PaymentProviderFailedError(BillingError):
     title = "The payment provider refused the request"
 
 
+class BillingAddressMissingError(PaymentProviderFailedError):
+    """The tax depends on the customer's address, which the provider does not know. Nothing was
+    charged."""
+
+    code = "billing_address_missing"
+    title = "The billing address is missing"
+
+    def __init__(self) -> None:
+        super().__init__("The tax depends on it. Add it in the portal, then try again.")
+
+
+class OfferUnavailableError(PaymentProviderFailedError):
+    """The provider has archived its price and does not put it on sale again. Nothing was charged;
+    reconciliation reports it to staff."""
+
+    code = "offer_unavailable"
+    title = "This offer cannot be bought at the moment"
+
+
 class ProviderKeyConflictError(PaymentProviderFailedError):
     """The provider saw this key with another request, so this one was not carried out. It is the
     matter of one account: the provider is up."""

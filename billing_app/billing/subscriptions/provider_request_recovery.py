@@ -127,6 +127,10 @@ class ProviderRequests:
                 raise ProviderRequestPendingError
         return is_there
 
+    async def sync(self, customer_id: str, now: datetime) -> None:
+        """Apply what the customer has. Raises what the provider raises."""
+        await self._syncing.customer(customer_id, now)
+
     async def resolve_interrupted(
         self, row: ProviderRequest, customer_id: str, now: datetime
     ) -> ProviderRequestState:

@@ -127,10 +127,13 @@ async def carry_out(provider: PaymentProvider, row: ProviderRequest) -> None:
         case Operation.CHANGE_NOW:
             await provider.change_now(parameters["subscription_id"], change_of(parameters), key=key)
         case Operation.CHANGE_AT_PERIOD_END:
+            replaces = _replaced(parameters)
+            if replaces is not None:  # a schedule names the current prices again
+                await provider.activate(replaces)
             await provider.change_at_period_end(
                 subscription_id=parameters["subscription_id"],
                 prices=_prices(parameters),
-                replaces=_replaced(parameters),
+                replaces=replaces,
                 interval=Interval(parameters["interval"]),
                 key=key,
             )

@@ -33,6 +33,7 @@ from billing_app.billing.subscriptions.customers import (
 )
 from billing_app.billing.subscriptions.errors import (
     CONFIRM_CODES,
+    QuoteOutdatedError,
     SameOfferError,
     SubscriptionEndedError,
     SubscriptionExistsError,
@@ -72,6 +73,11 @@ from billing_app.billing.subscriptions.provider_requests import (
     prices_json,
 )
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
+from billing_app.billing.subscriptions.refused_trials import (
+    CardTrialUsedError,
+    RefusedTrials,
+    newest_refused,
+)
 from billing_app.billing.subscriptions.views import (
     SUBSCRIPTION,
     Begun,
@@ -100,13 +106,20 @@ class Subscriptions:
         grace_days: int,
         bridge_hours: int,
         record_failure: RecordFailure,
+        one_trial: bool = True,
     ) -> None:
         self._database = database
         self._provider = provider
         self.syncing = CustomerSync(
-            database, provider, grace_days=grace_days, bridge_hours=bridge_hours
+            database,
+            provider,
+            grace_days=grace_days,
+            bridge_hours=bridge_hours,
+            one_trial=one_trial,
         )
         self.provider_requests = ProviderRequests(database, provider, self.syncing, record_failure)
+        self._refused_trials = RefusedTrials(database, self.provider_requests)
+        self.syncing.cancel_refused = self._refused_trials.cancel
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
         self.packs = Packs(database, provider, self.provider_requests)
@@ -128,15 +141,18 @@ class Subscriptions:
         cancel_url: str,
         now: datetime,
         through_checkout: bool = False,
+        agreed_card: str | None = None,
     ) -> Begun:
         """Subscribe, or buy a pack: at once with the card on file, else through a checkout.
 
-        `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged. A
+        `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged.
+        `agreed_card`: the payment method that somebody agreed to; no other one is charged. A
         repeated call returns the open checkout of the same offer, or resumes an interrupted
         subscription. The provider is asked first what the customer has: nobody pays twice.
         Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
-        FreePeriodUsedError, ProviderRequestPendingError, PaymentDeclinedError and what the
-        provider raises.
+        FreePeriodUsedError, CardTrialUsedError, ProviderRequestPendingError,
+        PaymentMethodMissingError, QuoteOutdatedError, PaymentDeclinedError and what the provider
+        raises.
         """
         async with self._database.reading() as session:
             account = await authorize_managing(session, actor, account_id)
@@ -147,7 +163,7 @@ class Subscriptions:
         customer_id = await ensure_customer(self._database, self._provider, account, now)
         wanted = RequestTarget(Operation.SUBSCRIBE, str(offer.version_id))
         if await self.provider_requests.resolve(account.id, customer_id, now, wanted=wanted):
-            return Begun(await self.read(actor, account_id), None)
+            return await self._begun(account, customer_id, now)
         if offer.is_subscription:
             await self._refuse_second(account.id, customer_id, now)
         price = await ensure_price(self._database, self._provider, offer, now)
@@ -155,6 +171,7 @@ class Subscriptions:
             method = await self._provider.payment_method(customer_id)
         except NotAtProviderError:
             method, customer_id = None, await self._replace_customer(account, customer_id, now)
+        await self._require_agreed(offer, method, agreed_card)
         direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.reuse_or_close(
             account.id,
@@ -169,12 +186,21 @@ class Subscriptions:
         if direct and method is not None:
             try:
                 await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
-                return Begun(await self.read(actor, account_id), None)
+                return await self._begun(account, customer_id, now)
             except PaymentDeclinedError as error:
                 if error.extensions["decline_reason"] not in CONFIRM_CODES:
                     raise
         urls = Urls(success_url, cancel_url)
         return Begun(None, await self._checkouts.open(account.id, customer_id, offer, urls, now))
+
+    async def _begun(self, account: Account, customer_id: str, now: datetime) -> Begun:
+        """The subscription, unless it is a trial that is not given: raises CardTrialUsedError."""
+        await self._refused_trials.cancel(customer_id, now)
+        async with self._database.reading() as session:
+            if await newest_refused(session, account.id):
+                raise CardTrialUsedError
+            row = await live_subscription(session, account.id)
+            return Begun(await subscription_view(session, row) if row else None, None)
 
     async def preview(
         self,
@@ -302,6 +328,14 @@ class Subscriptions:
             row = await open_checkout(session, account.id)
         if row is not None and row.provider_id is not None:
             await self.syncing.checkout(row.provider_id, now)
+
+    async def _require_agreed(
+        self, offer: OfferView, method: ProviderPaymentMethod | None, agreed_card: str | None
+    ) -> None:
+        """Raises PaymentMethodMissingError, QuoteOutdatedError when another card is on file."""
+        if agreed_card is not None and (method is None or method.provider_id != agreed_card):
+            await self._provider.require_card(agreed_card)
+            raise QuoteOutdatedError(offer=offer.code)
 
     async def _replace_customer(self, account: Account, deleted_id: str, now: datetime) -> str:
         """A new customer for one who was deleted at the provider, unless the account has a live

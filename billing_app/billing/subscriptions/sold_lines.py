@@ -3,7 +3,7 @@
 Prices that are not ours are somebody else's business: they are skipped, never guessed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.db.enums import InvoiceStatus
 
+FIRST: Final = "subscription_create"
 RENEWAL: Final = "subscription_cycle"
 CHANGE: Final = "subscription_update"
 
@@ -30,21 +31,26 @@ Sold = list[tuple[str, InvoiceLine]]
 
 
 def sold_lines(
-    invoices: Iterable[ProviderInvoice], versions: Mapping[str, int]
+    invoices: Iterable[ProviderInvoice],
+    versions: Mapping[str, int],
+    refused_trials: Collection[str] = (),
 ) -> list[tuple[ProviderInvoice, Sold]]:
     """For each invoice the lines that sell an offer, each with the reference of its plan.
 
     The plan of the first one has the invoice's id as its reference: of the period that ends last,
-    else of a share of a period, else of a single item. `invoices` are in order of issue.
+    else of a share of a period, else of a single item. `invoices` are in order of issue. The first
+    invoice of `refused_trials`, which are subscriptions, sells nothing.
     """
     prices: dict[str | None, str | None] = {}
     result: list[tuple[ProviderInvoice, Sold]] = []
     for invoice in invoices:
         before = prices.get(invoice.subscription_id)
+        is_refused = invoice.subscription_id in refused_trials and invoice.billing_reason == FIRST
         lines = [
             line
             for line in invoice.lines
             if line.price_id in versions
+            and not is_refused
             and line.quantity > 0
             and not (line.is_proration and line.amount_minor <= 0)
             and not _prolongs(invoice, line, before)

@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_managing
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import BillingError, ConflictError, InvalidInputError
+from billing_app.billing.errors import BillingError, InvalidInputError
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, find_offer, newest_version
 from billing_app.billing.subscriptions import provider_requests
@@ -28,17 +28,23 @@ from billing_app.billing.subscriptions.customer_sync import CustomerSync
 from billing_app.billing.subscriptions.customers import (
     card_on_file,
 )
-from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
+from billing_app.billing.subscriptions.errors import (
+    PaymentActionRequiredError,
+    PaymentMethodMissingError,
+)
 from billing_app.billing.subscriptions.installation import may_write
 from billing_app.billing.subscriptions.offer_prices import ensure_price
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
 )
 from billing_app.billing.subscriptions.provider_errors import (
+    BillingAddressMissingError,
+    OfferUnavailableError,
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_previews import charge_of
 from billing_app.billing.subscriptions.purchase_rules import require_same_currency
 from billing_app.billing.subscriptions.top_up_need import (
     PAGE_ACCOUNTS,
@@ -53,6 +59,7 @@ from billing_app.db.tables import Account, Offer, ProviderCustomer, ProviderRequ
 MAX_THRESHOLD: Final = 1_000_000_000
 MAX_CAP_MINOR: Final = 10**12
 NO_CARD: Final = "There is no card on file."
+NO_ADDRESS: Final = "The tax depends on your billing address, which is missing."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
 NOT_CONFIRMED: Final = "You did not confirm the last purchase, so nothing was charged."
@@ -66,11 +73,6 @@ FROM unnest(CAST(:accounts AS bigint[])) AS account_id
 """)  # noqa: S608
 
 log = structlog.get_logger(__name__)
-
-
-class PaymentMethodMissingError(ConflictError):
-    code = "payment_method_missing"
-    title = "There is no card on file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,15 +225,20 @@ class TopUps:
         method = await card_on_file(self._provider, customer, live)
         if customer is None or method is None:
             return await self._stop(account_id, NO_CARD, now)
-        price = await ensure_price(self._database, self._provider, offer, now)
-        await self._apply_purchases(account_id, customer.customer_id, now)
+        try:
+            price = await ensure_price(self._database, self._provider, offer, now)
+            await self._apply_purchases(account_id, customer.customer_id, now)
+            charge = await charge_of(self._provider, customer.customer_id, offer, price)
+        except (OfferUnavailableError, BillingAddressMissingError) as error:
+            is_missing = isinstance(error, BillingAddressMissingError)
+            return await self._stop(account_id, NO_ADDRESS if is_missing else NOT_SOLD, now)
         parameters: dict[str, Any] = {
             "customer_id": customer.customer_id,
             "price_id": price.price_id,
             "payment_method_id": method.provider_id,
-            "amount_minor": offer.price.minor,
+            "amount_minor": charge.minor,
         }
-        row = await self._intend(account_id, offer.price, parameters, now)
+        row = await self._intend(account_id, charge, parameters, now)
         return row is not None and await self._carry_out(row, now)
 
     async def _apply_purchases(self, account_id: int, customer_id: str, now: datetime) -> None:
@@ -274,7 +281,8 @@ class TopUps:
         except BillingError as error:
             await self._void(row, now)
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
-            return await self._stop(row.account_id, REFUSED, now)
+            is_gone = isinstance(error, PaymentMethodMissingError)
+            return await self._stop(row.account_id, error.detail if is_gone else REFUSED, now)
         await self._syncing.customer(row.parameters["customer_id"], now)
         await self._finish(row, ProviderRequestState.DONE, now)
         return True

@@ -40,7 +40,7 @@ from billing_app.db.tables.payments import (
     Subscription,
     WebhookEvent,
 )
-from billing_app.db.tables.plans import Plan
+from billing_app.db.tables.plans import Plan, TrialUse
 from billing_app.db.tables.platform import (
     AccountNearLimit,
     PlatformDay,
@@ -94,6 +94,7 @@ __all__ = [
     "StaffView",
     "Subscription",
     "TopUp",
+    "TrialUse",
     "User",
     "WebhookEvent",
 ]

@@ -87,7 +87,8 @@ class Subscription(SQLModel, table=True):
     duplicates: they were made beside it at the provider, and staff must end one of the two.
 
     `cancel_at_period_end`: it is cancelled and ends at `cancel_at`. `is_collecting`: False while
-    the collection of its invoices is paused.
+    the collection of its invoices is paused. `trial_refused_at`: its card has had a trial on
+    another account, so that this one is not given.
     """
 
     __tablename__ = "subscriptions"  # pyright: ignore[reportAssignmentType]
@@ -136,6 +137,7 @@ class Subscription(SQLModel, table=True):
     is_collecting: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     quantity: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
     past_due_since: datetime | None = instant(nullable=True)
+    trial_refused_at: datetime | None = instant(nullable=True)
     ended_at: datetime | None = instant(nullable=True)
     synced_at: datetime = instant()
     created_at: datetime = instant()
@@ -174,7 +176,8 @@ class Checkout(SQLModel, table=True):
 
 
 class Invoice(SQLModel, table=True):
-    """An invoice as last read from the provider."""
+    """An invoice as last read from the provider. `trusted_at`: staff gave its period since then,
+    before it was paid."""
 
     __tablename__ = "invoices"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -204,6 +207,7 @@ class Invoice(SQLModel, table=True):
     page_url: str = ""
     pdf_url: str = ""
     due_at: datetime | None = instant(nullable=True)
+    trusted_at: datetime | None = instant(nullable=True)
     issued_at: datetime = instant()
     synced_at: datetime = instant()
 

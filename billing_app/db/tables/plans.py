@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import by_day, instant, one_of
-from billing_app.db.enums import EndReason, PlanSource, PlanType
+from billing_app.db.enums import EndReason, PlanSource, PlanType, TrialUseKind
 
 QUEUE_PRIORITY: Final = 100
 PACK_PRIORITY: Final = 200
@@ -81,4 +81,16 @@ class Plan(SQLModel, table=True):
     blocked_at: datetime | None = instant(nullable=True)
     ended_at: datetime | None = instant(nullable=True)
     ended_because: str | None = None
+    created_at: datetime = instant()
+
+
+class TrialUse(SQLModel, table=True):
+    """A person had a trial on this account: the hash of their address or of their card."""
+
+    __tablename__ = "trial_uses"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (one_of("kind", TrialUseKind),)
+
+    kind: str = Field(primary_key=True, max_length=16)
+    hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    account_id: int = Field(foreign_key="accounts.id", sa_type=BigInteger)
     created_at: datetime = instant()

@@ -116,7 +116,12 @@ def _field(name: str, each: Input, **attributes: Any) -> rx.Component:
 
 
 def _choice(label: str, name: str, each: Input, **attributes: Any) -> rx.Component:
-    lists = {"plans": State.plan_choices, "offers": State.offers}
+    lists = {
+        "plans": State.plan_choices,
+        "offers": State.offers,
+        "subscriptions": State.subscription_choices,
+        "invoices": State.invoice_choices,
+    }
     options: list[rx.Component]
     if each.choices:
         options = [rx.el.option(text, value=value) for value, text in each.choices]

@@ -67,6 +67,7 @@ INVOICE_TONES: Final = {
     InvoiceStatus.OPEN: "warning",
     InvoiceStatus.UNCOLLECTIBLE: "bad",
 }
+TRIAL_REFUSED: Final = "Trial not given: its card had a trial on another account. "
 DUPLICATE: Final = "Second live subscription: end one of the two. "
 LIVE_TONES: Final = {
     SubscriptionStatus.ACTIVE: "good",
@@ -251,8 +252,12 @@ def subscription_line(row: SubscriptionRow) -> SubscriptionLine:
         status=status,
         tone="" if row.ended_at else LIVE_TONES.get(row.status, "warning"),
         period=formatting.days_between(row.period_start, row.period_end),
-        note=(DUPLICATE if row.is_duplicate else "") + _subscription_note(row),
+        note=_warnings(row) + _subscription_note(row),
     )
+
+
+def _warnings(row: SubscriptionRow) -> str:
+    return (TRIAL_REFUSED if row.is_trial_refused else "") + (DUPLICATE if row.is_duplicate else "")
 
 
 def invoice_line(row: InvoiceRow) -> InvoiceLine:

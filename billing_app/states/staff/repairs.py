@@ -12,10 +12,12 @@ from billing_app.billing.offers import catalogue
 from billing_app.billing.plans.service import PlanState, PlanView, read_history
 from billing_app.billing.staff.access.browser_sessions import sign_out_person
 from billing_app.billing.staff.audit.audit_reading import EntryView
+from billing_app.billing.staff.customers.account import SubscriptionRow, list_subscriptions
 from billing_app.billing.staff.repairs import service
 from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
+from billing_app.billing.staff.repairs.trusted_invoices import list_trustable
 from billing_app.billing.subscriptions.provider_errors import (
     PaymentProviderUnavailableError,
 )
@@ -23,7 +25,7 @@ from billing_app.composition import get_services
 from billing_app.db.enums import PlanType
 from billing_app.states import formatting
 from billing_app.states.session import SessionState
-from billing_app.states.staff.customer_views import plan_line
+from billing_app.states.staff.customer_views import plan_line, subscription_line
 from billing_app.states.staff.page import Notice
 from billing_app.states.staff.repair_form import read_form, target_of
 from billing_app.states.staff.review_lines import review_lines, skipped_events_of
@@ -64,6 +66,8 @@ class RepairMixin(Page, mixin=True):
     workflows: rx.Field[list[str]] = rx.field(default_factory=list)
     offers: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     plan_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
+    subscription_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
+    invoice_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     _customer_id: str = ""
     _is_own: bool = False
     _offer: tuple[str, int] | None = None
@@ -183,6 +187,10 @@ class RepairMixin(Page, mixin=True):
             await self._choose_plans()
         if "offers" in sources:
             await self._choose_offers()
+        if "subscriptions" in sources:
+            await self._choose_subscriptions()
+        if "invoices" in sources:
+            await self._choose_invoices()
         of_trial = [name for name, each in repair.inputs.items() if each.absent]
         if of_trial:
             trials = [plan for plan in await self._plans() if plan.type is PlanType.TRIAL]
@@ -215,6 +223,33 @@ class RepairMixin(Page, mixin=True):
             ]
         )
 
+    async def _choose_subscriptions(self) -> None:
+        """The live ones, a second one by name."""
+        account_id = self._customer_id
+
+        async def work(staff: StaffActor, _: datetime) -> list[SubscriptionRow]:
+            services = get_services()
+            return await list_subscriptions(services.database, services.links, staff, account_id)
+
+        rows = [row for row in await self._ask(work) or [] if row.ended_at is None]
+        self._show(subscription_choices=[(row.provider_id, _named(row)) for row in rows])
+
+    async def _choose_invoices(self) -> None:
+        """Those that can be trusted."""
+        account_id = self._customer_id
+
+        async def work(staff: StaffActor, _: datetime) -> list[tuple[str, str]]:
+            rows = await list_trustable(get_services().database, staff, account_id)
+            return [
+                (
+                    row.provider_id,
+                    f"{row.number}: {formatting.money(row.amount_due_minor, row.currency)}",
+                )
+                for row in rows
+            ]
+
+        self._show(invoice_choices=await self._ask(work) or [])
+
     async def _plans(self) -> list[PlanView]:
         """The newest plans of the account; none when they cannot be read, and the page says why."""
         account_id = self._customer_id
@@ -237,3 +272,9 @@ class RepairMixin(Page, mixin=True):
             absent=[],
             consequence=[],
         )
+
+
+def _named(row: SubscriptionRow) -> str:
+    """Starter, version 1: Active, 30 Nov - 30 Dec, second one"""
+    line = subscription_line(row)
+    return f"{line.offer}: {line.status}, {line.period}{', second one' if row.is_duplicate else ''}"

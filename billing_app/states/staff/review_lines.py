@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.adjustments import AdjustmentPreview
+from billing_app.billing.staff.repairs.cancellations import CancellationPreview
 from billing_app.billing.staff.repairs.grants import GrantPreview
 from billing_app.billing.staff.repairs.memberships import ROLES, MemberPreview
 from billing_app.billing.staff.repairs.moves import MovePreview, NextInvoice
@@ -17,6 +18,7 @@ from billing_app.billing.staff.repairs.stops import (
     ResumePreview,
 )
 from billing_app.billing.staff.repairs.trial_extensions import ExtensionPreview
+from billing_app.billing.staff.repairs.trusted_invoices import TrustPreview
 from billing_app.db.enums import When
 from billing_app.states.formatting import counted, day, moment, money, number
 
@@ -147,6 +149,40 @@ def _overage(invoice: NextInvoice) -> str:
     return money(invoice.overage_minor, invoice.currency)
 
 
+def _cancel(preview: CancellationPreview) -> list[str]:
+    offer, stays = preview.offer, preview.stays
+    plans = [
+        f"The plan {name}, with {counted(left, 'execution')} left, ends with it."
+        for name, left in preview.plans_remaining
+    ]
+    then = "The account has no subscription afterwards."
+    if stays is not None:
+        then = f"{stays.name} version {stays.version} stays: it is the account's subscription then."
+    return [
+        (
+            f"{offer.name} version {offer.version} ends now instead of renewing on"
+            f" {day(preview.period_end)}."
+        ),
+        "Nothing is refunded. Its open invoices are voided.",
+        *(plans or ["No plan in use ends with it."]),
+        then,
+        "This cannot be undone.",
+    ]
+
+
+def _trust(preview: TrustPreview) -> list[str]:
+    amount = money(preview.amount.minor, preview.amount.currency)
+    return [
+        (
+            f"{counted(preview.executions, 'execution')} of {preview.offer.name} can be used now,"
+            f" until {day(preview.period_end)}."
+        ),
+        f"Invoice {preview.invoice_number} over {amount} stays due on {day(preview.due_at)}.",
+        "Paying it later adds nothing. Unpaid, the plan stops after the grace period.",
+        "This cannot be undone: pause the plan instead.",
+    ]
+
+
 def _pause(preview: PausePreview) -> list[str]:
     before, after = number(preview.executions_before), number(preview.executions_after)
     return [
@@ -216,6 +252,8 @@ LINES: Final[dict[type, Callable[[Any], list[str]]]] = {
     RangePreview: _range,
     ExtensionPreview: _extend,
     MovePreview: _move,
+    CancellationPreview: _cancel,
+    TrustPreview: _trust,
     PausePreview: _pause,
     ResumePreview: _resume,
     BlockPreview: _block,

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from billing_app.stripe_sandbox.errors import StripeError
 from billing_app.stripe_sandbox.pages.layout import read_expiry
+from billing_app.stripe_sandbox.resources import billing_details
 from billing_app.stripe_sandbox.resources.checkout_payment import CardInput
 from billing_app.stripe_sandbox.webhooks import Deliverer
 from billing_app.stripe_sandbox.world import World
@@ -58,5 +59,10 @@ def read_card(form: dict[str, str]) -> CardInput | str:
     if not number:
         return "Your card number is incomplete."
     return CardInput(
-        number, month, year, form.get("email", "").strip(), form.get("name", "").strip()
+        number,
+        month,
+        year,
+        form.get("email", "").strip(),
+        form.get("name", "").strip(),
+        billing_details.read(form),
     )

@@ -13,6 +13,7 @@ from billing_app.stripe_sandbox.resources import checkout, checkout_payment
 from billing_app.stripe_sandbox.resources.checkout_payment import Outcome
 from billing_app.stripe_sandbox.resources.payment_intent_routes import complete_challenge
 from billing_app.stripe_sandbox.resources.setup_intents import complete_setup_challenge
+from billing_app.stripe_sandbox.world import World
 
 _VERBS = {"subscription": "Subscribe", "payment": "Pay", "setup": "Save card"}
 
@@ -21,7 +22,7 @@ async def show(request: Request) -> Response:
     session = desk_of(request).world.store.find(request.path_params["id"])
     if session is None or session["object"] != "checkout.session":
         return layout.message("Checkout", "This checkout session does not exist.", 404)
-    return _page(session)
+    return _page(session, form=_known_address(desk_of(request).world, session))
 
 
 async def submit(request: Request) -> Response:
@@ -37,6 +38,12 @@ async def submit(request: Request) -> Response:
         return _page(session, card, form)
     outcome = desk.act(lambda: checkout_payment.submit(desk.world, identifier, card))
     return _go(request, outcome, form)
+
+
+def _known_address(world: World, session: Json) -> dict[str, str]:
+    """The customer's, as the form's values."""
+    address = (world.store.find(session["customer"]) or {}).get("address") or {}
+    return {name: value for name, value in address.items() if value}
 
 
 def _try_code(request: Request, session: Json, code: str) -> Response:
@@ -85,6 +92,8 @@ def _summary(session: Json) -> str:
     details = session["total_details"] or {}
     if details.get("amount_discount"):
         rows += layout.row("Discount", money.text(-details["amount_discount"], currency))
+    if details.get("amount_tax"):
+        rows += layout.row("Tax", money.text(details["amount_tax"], currency))
     due = ""
     if session["mode"] != "setup":
         due = f'<p class="price">{escape(money.text(session["amount_total"], currency))}</p>'
@@ -128,12 +137,35 @@ def _form(session: Json, problem: str, form: dict[str, str]) -> str:
             '<label for="email">Email</label><input id="email" name="email" type="email" '
             f'autocomplete="email" required value="{escape(email)}">'
         )
+    ask_address = ""
+    if asks_for_address(session):
+        is_required = session["billing_address_collection"] == "required"
+        ask_address = layout.address_fields(dict(form), is_required=is_required)
     return (
         '<section class="card"><h2 style="margin-top:0">Pay with card</h2>'
         f'{layout.alert(problem)}<form method="post">{ask_email}{layout.card_fields(problem)}'
         '<label for="name">Name on card</label>'
         f'<input id="name" name="name" autocomplete="cc-name" value="{name}">'
+        f"{ask_address}{_tax_id_fields(session, form)}"
         f'<button class="main-action">{_VERBS[session["mode"]]}</button></form></section>'
+    )
+
+
+def asks_for_address(session: Json) -> bool:
+    """`auto`: only where it is needed to compute a tax."""
+    is_required = session["billing_address_collection"] == "required"
+    return is_required or session["automatic_tax"]["enabled"]
+
+
+def _tax_id_fields(session: Json, form: dict[str, str]) -> str:
+    if not (session["tax_id_collection"] or {}).get("enabled"):
+        return ""
+    name, tax_id = form.get("business_name"), form.get("tax_id")
+    return (
+        "<details><summary>I'm purchasing as a business</summary>"
+        + layout.text_field("business_name", "Business name", name, "organization")
+        + layout.text_field("tax_id", "Tax ID", tax_id, "off")
+        + "</details>"
     )
 
 

@@ -91,6 +91,8 @@ def _totals(invoice: Json) -> list[tuple[str, str]]:
     rows = [("Subtotal", invoice["subtotal"])]
     if off:
         rows.append(("Discount", -off))
+    if tax := invoice["total"] - invoice["total_excluding_tax"]:
+        rows.append(("Tax", tax))
     rows.append(("Total", invoice["total"]))
     if applied:
         rows.append(("Applied balance", applied))

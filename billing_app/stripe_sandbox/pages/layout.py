@@ -112,6 +112,38 @@ def card_fields(problem: str = "") -> str:
     )
 
 
+_COUNTRIES = {"AT": "Austria", "AU": "Australia", "CA": "Canada", "CH": "Switzerland",
+              "DE": "Germany", "FR": "France", "GB": "United Kingdom", "IE": "Ireland",
+              "JP": "Japan", "NL": "Netherlands", "US": "United States"}  # fmt: skip
+
+
+def address_fields(address: dict[str, str | None], *, is_required: bool) -> str:
+    """Fields for a billing address, filled with the known one."""
+    known = address.get("country") or "US"
+    countries = "".join(
+        f'<option value="{code}"{" selected" if code == known else ""}>{name}</option>'
+        for code, name in (_COUNTRIES | {known: _COUNTRIES.get(known, known)}).items()
+    )
+    required = " required" if is_required else ""
+    postal_code = text_field(
+        "postal_code", "Postal code", address.get("postal_code"), "postal-code"
+    )
+    city = text_field("city", "City", address.get("city"), "address-level2")
+    return (
+        f'<label for="country">Country</label><select id="country" name="country" '
+        f'autocomplete="country">{countries}</select>'
+        + text_field("line1", "Address", address.get("line1"), "address-line1", required)
+        + f'<div class="pair"><div>{postal_code}</div><div>{city}</div></div>'
+    )
+
+
+def text_field(name: str, label: str, value: str | None, autocomplete: str, more: str = "") -> str:
+    return (
+        f'<label for="{name}">{label}</label><input id="{name}" name="{name}" '
+        f'autocomplete="{autocomplete}" value="{escape(value or "")}"{more}>'
+    )
+
+
 def read_expiry(text: str) -> tuple[int, int]:
     """`12 / 34` -> (12, 2034). Raises ValueError."""
     month, _, year = text.replace(" ", "").partition("/")

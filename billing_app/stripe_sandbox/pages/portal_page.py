@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.dates import day_text
 from billing_app.stripe_sandbox.errors import Json
 from billing_app.stripe_sandbox.pages import layout
 from billing_app.stripe_sandbox.pages.actions import desk_of, read_card, read_form
-from billing_app.stripe_sandbox.resources import portal_actions
+from billing_app.stripe_sandbox.resources import billing_details, portal_actions, tax_ids
 from billing_app.stripe_sandbox.resources.subscription_items import items_of, period_end
 from billing_app.stripe_sandbox.world import World
 
@@ -63,6 +63,12 @@ def _carry_out(
         ),
         "default_card": lambda: portal_actions.make_default(world, session, method),
         "remove_card": lambda: portal_actions.remove_card(world, session, method),
+        "update_customer": lambda: portal_actions.update_customer(
+            world, session, billing_details.read(form)
+        ),
+        "remove_tax_id": lambda: portal_actions.remove_tax_id(
+            world, session, form.get("tax_id", "")
+        ),
     }
     step = steps.get(form.get("action", ""))
     return try_to(step) if step else "Unknown action."
@@ -77,7 +83,7 @@ def _page(world: World, session: Json, problem: str = "") -> Response:
     body = (
         f"{back}<h1>Your billing</h1>{layout.alert(problem)}"
         f"<h2>Subscriptions</h2>{parts or '<p>You have no subscription.</p>'}"
-        f"{_cards(world, session)}{_invoices(world, session)}"
+        f"{_cards(world, session)}{_billing_details(world, session)}{_invoices(world, session)}"
     )
     return layout.document("Customer portal", body, 402 if problem else 200)
 
@@ -171,6 +177,27 @@ def _card(method: Json, *, is_default: bool) -> str:
     remove = _button(hidden, "remove_card", "Remove")
     buttons = f'<div class="actions">{make}{remove}</div>'
     return f'<div><p style="margin:0">{escape(text)}{mark}</p>{buttons}</div>'
+
+
+def _billing_details(world: World, session: Json) -> str:
+    takes_address = portal_actions.may_update(world, session, "address")
+    takes_tax_id = portal_actions.may_update(world, session, "tax_id")
+    if not takes_address and not takes_tax_id:
+        return ""
+    customer = world.store.get(session["customer"])
+    fields = layout.address_fields(customer["address"] or {}, is_required=True)
+    if takes_tax_id:
+        fields += layout.text_field("tax_id", "Add a tax ID", "", "off")
+    kept = "".join(
+        f"<p>{escape(row['value'])}</p>"
+        + _button(layout.hidden(tax_id=row["id"]), "remove_tax_id", "Remove tax ID")
+        for row in tax_ids.of_customer(world, customer["id"])
+    )
+    return (
+        f'<h2>Billing information</h2><section class="card">{kept}<form method="post">{fields}'
+        '<div class="actions"><button name="action" value="update_customer">Save</button></div>'
+        "</form></section>"
+    )
 
 
 def _invoices(world: World, session: Json) -> str:

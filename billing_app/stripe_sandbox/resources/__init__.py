@@ -22,6 +22,7 @@ from billing_app.stripe_sandbox.resources import (
     schedules,
     setup_intents,
     subscription_routes,
+    tax_ids,
     test_clocks,
 )
 
@@ -44,5 +45,6 @@ __all__ = [
     "schedules",
     "setup_intents",
     "subscription_routes",
+    "tax_ids",
     "test_clocks",
 ]

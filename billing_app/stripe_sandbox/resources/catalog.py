@@ -80,12 +80,19 @@ def delete_product(world: World, params: Json, identifier: str) -> Json:
 
 
 def price_of(world: World, identifier: str, param: str = "price") -> Json:
-    """An active price. Raises Stripe's error for an unknown or inactive one."""
+    """An active price of an active product. Raises Stripe's error for an unknown or inactive one.
+
+    Source: https://docs.stripe.com/products-prices/manage-prices
+    """
     price = world.store.get(identifier, "price", param=param)
     if not price["active"]:
         raise invalid(
             f"The price specified is inactive. This field only accepts active prices: {identifier}",
             param=param,
+        )
+    if not world.store.get(price["product"], "product")["active"]:
+        raise invalid(
+            f"The price specified is of an inactive product: {price['product']}", param=param
         )
     return price
 

@@ -32,7 +32,7 @@ def new_charge(world: World, intent: Json, now: int, declined: Decline | None = 
         paid=paid,
         payment_intent=intent["id"],
         payment_method=method["id"],
-        payment_method_details={"card": _card_details(method), "type": "card"},
+        payment_method_details=_method_details(method),
         radar_options={"session": None},
         status="succeeded" if paid else "failed",
     )
@@ -49,6 +49,14 @@ def _outcome(declined: Decline | None) -> Json:
         "seller_message": "The bank declined the payment." if declined else "Payment complete.",
         "type": "issuer_declined" if declined else "authorized",
     }
+
+
+def _method_details(method: Json) -> Json:
+    if method["type"] == "card":
+        return {"card": _card_details(method), "type": "card"}
+    account = blank_nested("charge", "payment_method_details", "us_bank_account")
+    known = {name: value for name, value in method["us_bank_account"].items() if name in account}
+    return {"us_bank_account": account | known, "type": "us_bank_account"}
 
 
 def _card_details(method: Json) -> Json:

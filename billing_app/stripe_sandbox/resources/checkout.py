@@ -10,7 +10,7 @@ from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, check_url, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import cut_page, page, route
 from billing_app.stripe_sandbox.render import includable
-from billing_app.stripe_sandbox.resources import coupons, invoicing
+from billing_app.stripe_sandbox.resources import coupons, invoicing, taxes
 from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
 from billing_app.stripe_sandbox.resources.common import apply_fields
 from billing_app.stripe_sandbox.resources.customers import live_customer
@@ -46,7 +46,7 @@ def create(world: World, params: Json) -> Json:
         )
     session = world.create(
         "checkout.session",
-        automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None},
+        automatic_tax=_automatic_tax(params),
         created=now,
         currency=rows[0]["currency"] if rows else params.get("currency"),
         custom_text=blank("checkout.session")["custom_text"],
@@ -56,6 +56,7 @@ def create(world: World, params: Json) -> Json:
         payment_method_types=["card"],
         payment_status="no_payment_required" if mode == "setup" else "unpaid",
         status="open",
+        tax_id_collection=_tax_id_collection(params),
         ui_mode=params.get("ui_mode", "hosted_page"),
         metadata=params.get("metadata") or {},
         _lines=rows,
@@ -63,6 +64,7 @@ def create(world: World, params: Json) -> Json:
                ("subscription_data", "payment_intent_data", "setup_intent_data")},
         _discounts=params.get("discounts") or [],
         _invoice_creation=params.get("invoice_creation") or {},
+        _customer_update=params.get("customer_update") or {},
     )  # fmt: skip
     apply_fields(session, {k: v for k, v in params.items() if k != "metadata"}, _PLAIN)
     session["url"] = f"{world.base_url}/checkout/{session['id']}"
@@ -70,7 +72,7 @@ def create(world: World, params: Json) -> Json:
         {"coupon": entry.get("coupon"), "promotion_code": entry.get("promotion_code")}
         for entry in session["_discounts"]
     ]
-    _add_up(world, session)
+    add_up(world, session)
     return session
 
 
@@ -91,6 +93,36 @@ def _check(world: World, params: Json, mode: str) -> None:
     if params.get("allow_promotion_codes") and params.get("discounts"):
         raise invalid("You may only specify one of these parameters: allow_promotion_codes, "
                       "discounts.", param="discounts")  # fmt: skip
+    _check_customer_update(world, params)
+
+
+def _check_customer_update(world: World, params: Json) -> None:
+    wanted = params.get("customer_update") or {}
+    if wanted and not params.get("customer"):
+        raise invalid("`customer_update` can only be used with `customer`.",
+                      param="customer_update")  # fmt: skip
+    asks = (params.get("tax_id_collection") or {}).get("enabled")
+    if asks and params.get("customer") and wanted.get("name") != "auto":
+        raise invalid(
+            "Tax ID collection requires updating business name on the customer. To enable tax ID "
+            "collection for an existing customer, please set `customer_update[name]` to `auto`.",
+            param="tax_id_collection",
+        )
+    customer = world.store.find(params.get("customer"))
+    is_taxed = (params.get("automatic_tax") or {}).get("enabled")
+    is_known = customer is None or taxes.location(customer)
+    if is_taxed and not is_known and "auto" not in (wanted.get("address"), wanted.get("shipping")):
+        raise taxes.location_invalid(
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a "
+            "valid address to the Customer or set either `customer_update[address]` to 'auto' or "
+            "`customer_update[shipping]` to 'auto' to save the address entered in Checkout to the "
+            "Customer."
+        )
+
+
+def _tax_id_collection(params: Json) -> Json | None:
+    wanted = params.get("tax_id_collection")
+    return {"required": "never"} | wanted if wanted else None
 
 
 def _customer_creation(params: Json, mode: str) -> str | None:
@@ -146,7 +178,23 @@ def is_trial(session: Json) -> bool:
     return bool(data.get("trial_period_days") or data.get("trial_end"))
 
 
-def _add_up(world: World, session: Json) -> None:
+def _automatic_tax(params: Json) -> Json:
+    state = taxes.of_document(enabled=(params.get("automatic_tax") or {}).get("enabled", False))
+    del state["disabled_reason"]
+    return state
+
+
+def _tax_country(world: World, session: Json) -> str | None:
+    """Notes whether it is known; nothing is taxed before."""
+    state, customer = session["automatic_tax"], world.store.find(session["customer"])
+    if not state["enabled"]:
+        return None
+    country = taxes.location(customer) if customer else None
+    state["status"] = "complete" if country else "requires_location_inputs"
+    return country
+
+
+def add_up(world: World, session: Json) -> None:
     """Computes the totals due today: discounts deducted, recurring prices free during a trial."""
     if session["mode"] == "setup":
         return
@@ -163,15 +211,18 @@ def _add_up(world: World, session: Json) -> None:
         for row in rows
     ]
     coupons.discount_lines(world, lines, [_as_discount(world, e) for e in session["_discounts"]])
+    country = _tax_country(world, session)
     for row, line in zip(rows, lines, strict=True):
-        row["amount_total"] = invoicing.net_of_line(line)
-        row["amount_discount"] = row["amount_subtotal"] - row["amount_total"]
+        net = invoicing.net_of_line(line)
+        row["amount_tax"] = taxes.tax_on(net, country)
+        row["amount_total"] = net + row["amount_tax"]
+        row["amount_discount"] = row["amount_subtotal"] - net
     session["amount_subtotal"] = sum(line["amount"] for line in lines)
-    session["amount_total"] = sum(invoicing.net_of_line(line) for line in lines)
+    session["amount_total"] = sum(row["amount_total"] for row in rows)
     session["total_details"] = blank_nested("checkout.session", "total_details") | {
-        "amount_discount": session["amount_subtotal"] - session["amount_total"],
+        "amount_discount": sum(row["amount_discount"] for row in rows),
         "amount_shipping": 0,
-        "amount_tax": 0,
+        "amount_tax": sum(row["amount_tax"] for row in rows),
     }
     session["total_details"].pop("breakdown", None)
 
@@ -193,7 +244,7 @@ def use_promotion_code(world: World, identifier: str, code: str) -> bool:
             session = world.store.edit(identifier)
             session["_discounts"] = [{"promotion_code": promotion["id"]}]
             session["discounts"] = [{"coupon": None, "promotion_code": promotion["id"]}]
-            _add_up(world, session)
+            add_up(world, session)
             return True
     return False
 

@@ -7,16 +7,22 @@ subscription, which the challenge completes or ends.
 
 from dataclasses import dataclass
 
-from billing_app.stripe_sandbox.errors import Json, StripeError
+from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
 from billing_app.stripe_sandbox.resources import (
+    billing_details,
     cards,
+    checkout,
     collection,
+    coupons,
     invoicing,
     payment_intents,
     settlement,
     setup_intents,
     subscriptions,
+    tax_ids,
+    taxes,
 )
+from billing_app.stripe_sandbox.resources.billing_details import NO_DETAILS, BillingDetails
 from billing_app.stripe_sandbox.resources.customers import new_customer
 from billing_app.stripe_sandbox.resources.payment_methods import attach, new_card
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items
@@ -33,6 +39,7 @@ class CardInput:
     exp_year: int
     email: str = ""
     name: str = ""
+    details: BillingDetails = NO_DETAILS
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,14 @@ def _submit(world: World, identifier: str, card: CardInput) -> Outcome:
         return Outcome("done")
     customer = _customer(world, session, card)
     billing = {"email": card.email or None, "name": card.name or None}
+    billing |= {"address": card.details.address}
     expiry = (card.exp_month, card.exp_year)
     method = new_card(world, card.number, expiry, billing=billing)
-    _note_details(session, customer, card)
+    _keep_details(world, session, customer, card)
+    _note_details(world, session, customer, card)
+    checkout.add_up(world, session)
+    if session["automatic_tax"]["status"] == "requires_location_inputs":
+        raise invalid(billing_details.MISSING, param="address")
     if session["mode"] == "payment":
         return _pay(world, session, customer, method)
     if session["mode"] == "setup" or not session["amount_total"]:
@@ -77,17 +89,41 @@ def _customer(world: World, session: Json, card: CardInput) -> Json | None:
     return customer
 
 
-def _note_details(session: Json, customer: Json | None, card: CardInput) -> None:
+def _keep_details(world: World, session: Json, customer: Json | None, card: CardInput) -> None:
+    """On the customer, as `customer_update` says; on a new one in any case."""
+    details = card.details
+    if session["billing_address_collection"] == "required" and not (
+        details.country and details.line1
+    ):
+        raise invalid(billing_details.MISSING, param="address")
+    if customer is None:
+        return
+    stored = world.store.edit(customer["id"])
+    update = session.get("_customer_update", {})
+    is_new = session["customer_creation"] == "always"
+    if is_new or update.get("address") == "auto":
+        billing_details.keep_address(stored, details)
+    takes_tax_id = (session["tax_id_collection"] or {}).get("enabled")
+    if takes_tax_id:
+        billing_details.keep_tax_id(world, stored, details)
+    name = (details.business_name if takes_tax_id else "") or card.name
+    if name and (is_new or update.get("name") == "auto"):
+        stored["name"] = name
+    world.emit_update("customer", stored)
+
+
+def _note_details(world: World, session: Json, customer: Json | None, card: CardInput) -> None:
     known = customer or {}
+    rows = tax_ids.of_customer(world, customer["id"]) if customer else []
     session["customer_details"] = {
-        "address": None,
-        "business_name": None,
+        "address": card.details.address,
+        "business_name": card.details.business_name or None,
         "email": card.email or session["customer_email"] or known.get("email"),
         "individual_name": None,
         "name": card.name or known.get("name"),
         "phone": known.get("phone"),
         "tax_exempt": "none",
-        "tax_ids": [],
+        "tax_ids": tax_ids.brief(rows),
     }
 
 
@@ -96,6 +132,8 @@ def _now(world: World, session: Json) -> int:
 
 
 def _pay(world: World, session: Json, customer: Json | None, method: Json) -> Outcome:
+    if not session["amount_total"]:
+        return _complete(world, session)
     data = session["_data"]["payment_intent_data"]
     if session["payment_intent"] is None:
         intent = payment_intents.new_intent(
@@ -196,6 +234,7 @@ def _create_subscription(world: World, session: Json, customer: Json, method: Js
         "default_payment_method": method["id"],
         "discounts": session["_discounts"],
         "payment_behavior": "default_incomplete",
+        "automatic_tax": {"enabled": session["automatic_tax"]["enabled"]},
     }
     return subscriptions.create(world, params)
 
@@ -218,7 +257,7 @@ def _complete(world: World, session: Json) -> Outcome:
         "url": None,
         "_challenge": None,
     }
-    if session["mode"] == "subscription" and not session["amount_total"]:
+    if session["mode"] != "setup" and not session["amount_total"]:
         session["payment_status"] = "no_payment_required"
     world.emit("checkout.session.completed", session, now=now)
     return Outcome("done")
@@ -233,11 +272,18 @@ def _invoice_for_payment(world: World, session: Json, now: int) -> str | None:
     invoice = invoicing.new_invoice(
         world, customer, reason="manual", now=now, currency=session["currency"]
     )
+    invoice["discounts"] = coupons.redeem(
+        world, session["_discounts"], customer, invoice=invoice["id"]
+    )
+    enabled = session["automatic_tax"]["enabled"]
+    invoice["automatic_tax"] = taxes.of_document(enabled=enabled)
     add_extra_items(world, {"id": None}, customer, entries, now)
     invoicing.pull_pending_items(world, invoice)
     invoicing.total_up(world, invoice, now)
     world.emit("invoice.created", invoice, now=now)
     invoicing.finalize(world, invoice["id"], now)
+    if settlement.settle_if_nothing_due(world, invoice["id"], now):
+        return invoice["id"]
     if invoice["status"] == "open":
         settlement.pay_with(world, invoice["id"], session["payment_intent"], now)
     return invoice["id"]

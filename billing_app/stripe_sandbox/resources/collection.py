@@ -55,11 +55,36 @@ def collect(
     )
     if intent["status"] == "succeeded":
         mark_paid(world, identifier, now)
+    elif intent["status"] == "processing":
+        _await_bank(world, invoice, now)
     else:
         if intent["status"] == "requires_action":
             world.emit("invoice.payment_action_required", invoice, now=now)
         note_failure(world, identifier, now)
     return declined
+
+
+def _await_bank(world: World, invoice: Json, now: int) -> None:
+    """The invoice stays open; a first subscription is active meanwhile
+    (docs.stripe.com/billing/subscriptions/ach-debit)."""
+    invoice["next_payment_attempt"] = None
+    world.emit_update("invoice", invoice, now=now)
+    subscription = subscription_of(world, invoice)
+    if subscription is not None and subscription["status"] == "incomplete":
+        subscription_states.change(world, subscription["id"], now, status="active")
+
+
+def settle_debit(world: World, intent_id: str, *, succeeds: bool) -> Json:
+    """The bank decides on a payment that is processing."""
+    intent = payment_intents.decide_debit(world, intent_id, succeeds=succeeds)
+    invoice = world.store.find(intent.get("_invoice"))
+    if invoice is not None and invoice["status"] == "open":
+        now = world.now(invoice)
+        if succeeds:
+            mark_paid(world, invoice["id"], now)
+        else:
+            note_failure(world, invoice["id"], now)
+    return intent
 
 
 def note_failure(world: World, identifier: str, now: int) -> None:
@@ -130,6 +155,8 @@ def raise_if_unpaid(world: World, invoice_id: str, declined: cards.Decline | Non
     if invoice["status"] == "paid":
         return
     intent = world.store.get(invoice["_intent"])
+    if intent["status"] == "processing":
+        return
     if declined is None:
         declined = cards.Decline(
             "subscription_payment_intent_requires_action",

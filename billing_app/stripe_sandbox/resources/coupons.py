@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from billing_app.stripe_sandbox import money
+from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.dates import add_intervals
 from billing_app.stripe_sandbox.errors import Json, invalid
 from billing_app.stripe_sandbox.registry import page, route
@@ -164,6 +165,24 @@ def running(world: World, discounts: Sequence[str], now: int) -> list[Json]:
     """The discounts that are still in effect at a time."""
     found = [world.store.get(identifier, "discount") for identifier in discounts]
     return [entry for entry in found if entry["end"] is None or entry["end"] > now]
+
+
+def standing(world: World, subscription: Json) -> list[str]:
+    """The discounts of a subscription: its own, else that of its customer, which only older API
+    versions put there (https://docs.stripe.com/api/customers/object#customer_object-discount)."""
+    if subscription["discounts"]:
+        return list(subscription["discounts"])
+    discount = world.store.get(subscription["customer"])["discount"]
+    return [discount["id"]] if discount else []
+
+
+def put_on_customer(world: World, identifier: str, coupon: str) -> Json:
+    """As older API versions did."""
+    customer = world.store.edit(identifier)
+    (discount,) = redeem(world, [{"coupon": coupon}], customer)
+    customer["discount"] = public(world.store.get(discount))
+    world.emit("customer.discount.created", customer["discount"])
+    return customer["discount"]
 
 
 def is_once(world: World, discount: str) -> bool:

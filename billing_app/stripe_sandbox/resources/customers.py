@@ -89,8 +89,3 @@ def _subscriptions(world: World, customer: Json) -> Json:
 @includable("customer", "sources")
 def _sources(world: World, customer: Json) -> Json:
     return list_object([], f"/v1/customers/{customer['id']}/sources")
-
-
-@includable("customer", "tax_ids")
-def _tax_ids(world: World, customer: Json) -> Json:
-    return list_object([], f"/v1/customers/{customer['id']}/tax_ids")

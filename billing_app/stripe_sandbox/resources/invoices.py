@@ -4,10 +4,18 @@ from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param, wrong_state
 from billing_app.stripe_sandbox.registry import cut_page, page, route
 from billing_app.stripe_sandbox.render import deleted
-from billing_app.stripe_sandbox.resources import cards, collection, coupons, invoicing, settlement
+from billing_app.stripe_sandbox.resources import (
+    cards,
+    collection,
+    coupons,
+    invoicing,
+    settlement,
+    taxes,
+)
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata, remove
 from billing_app.stripe_sandbox.resources.customers import live_customer
 from billing_app.stripe_sandbox.resources.payment_intents import declined_error
+from billing_app.stripe_sandbox.resources.payment_methods import require_attached
 from billing_app.stripe_sandbox.world import World
 
 
@@ -16,6 +24,8 @@ def create(world: World, params: Json) -> Json:
     if "customer" not in params:
         raise missing_param("customer")
     customer = live_customer(world, params["customer"])
+    if params.get("default_payment_method"):
+        require_attached(world, params["default_payment_method"], customer)
     now = world.now(customer)
     subscription = world.store.find(params.get("subscription"))
     invoice = invoicing.new_invoice(
@@ -28,6 +38,9 @@ def create(world: World, params: Json) -> Json:
         auto_advance=params.get("auto_advance", False),
         metadata=merged_metadata({}, params.get("metadata")),
     )
+    if "automatic_tax" in params:
+        enabled = params["automatic_tax"]["enabled"]
+        invoice["automatic_tax"] = taxes.of_document(enabled=enabled)
     apply_fields(
         invoice,
         params,
@@ -77,6 +90,10 @@ def list_lines(world: World, params: Json, identifier: str) -> Json:
 def update(world: World, params: Json, identifier: str) -> Json:
     world.store.get(identifier, "invoice")
     invoice = world.store.edit(identifier)
+    if "automatic_tax" in params and invoice["status"] == "draft":
+        enabled = params["automatic_tax"]["enabled"]
+        invoice["automatic_tax"] = taxes.of_document(enabled=enabled)
+        invoicing.total_up(world, invoice, world.now(invoice))
     apply_fields(
         invoice,
         params,
@@ -143,6 +160,8 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
     invoice = world.store.get(identifier)
     if declined:
         raise declined_error(world, declined, invoice["_intent"])
+    if world.store.get(invoice["_intent"])["status"] == "processing":
+        return invoice
     if invoice["status"] != "paid":
         needs = cards.Decline(
             "invoice_payment_intent_requires_action",
@@ -156,6 +175,11 @@ def _pay_by_card(world: World, params: Json, identifier: str, now: int) -> Json:
 @route("POST", "/v1/invoices/{invoice}/void")
 def void_call(world: World, params: Json, identifier: str) -> Json:
     invoice = _open_invoice(world, identifier, "void")
+    intent = world.store.find(invoice.get("_intent"))
+    if intent is not None and intent["status"] == "processing":
+        raise wrong_state(
+            "You can't void this invoice while its payment is processing.", "invoice_not_editable"
+        )
     return settlement.void(world, identifier, world.now(invoice))
 
 

@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.dates import DAY_SECONDS
 from billing_app.stripe_sandbox.errors import Json, wrong_state
 from billing_app.stripe_sandbox.render import includable
-from billing_app.stripe_sandbox.resources import coupons
+from billing_app.stripe_sandbox.resources import coupons, tax_ids, taxes
 from billing_app.stripe_sandbox.resources.customers import set_balance
 from billing_app.stripe_sandbox.resources.payment_intents import new_intent
 from billing_app.stripe_sandbox.world import World, list_object
@@ -69,6 +69,7 @@ def new_invoice(
         amount_shipping=0,
         attempt_count=0,
         auto_advance=True,
+        automatic_tax=taxes.of_document(enabled=False),
         billing_reason=reason,
         collection_method="charge_automatically",
         created=now,
@@ -80,7 +81,7 @@ def new_invoice(
         customer_address=customer["address"],
         customer_shipping=customer["shipping"],
         customer_tax_exempt=customer["tax_exempt"],
-        customer_tax_ids=[],
+        customer_tax_ids=tax_ids.brief(tax_ids.of_customer(world, customer["id"])),
         issuer={"account": None, "type": "self"},
         lines=list_object([], f"/v1/invoices/{identifier}/lines"),
         parent=_parent(subscription),
@@ -99,7 +100,9 @@ def new_invoice(
         webhooks_delivered_at=now,
     )
     if subscription is not None:
-        _apply_terms(invoice, subscription)
+        _apply_terms(world, invoice, subscription)
+    elif customer["discount"]:
+        invoice["discounts"] = [customer["discount"]["id"]]
     invoice |= fields
     return invoice
 
@@ -118,9 +121,10 @@ def _parent(subscription: Json | None) -> Json | None:
     }
 
 
-def _apply_terms(invoice: Json, subscription: Json) -> None:
+def _apply_terms(world: World, invoice: Json, subscription: Json) -> None:
     invoice["collection_method"] = subscription["collection_method"]
-    invoice["discounts"] = list(subscription["discounts"])
+    invoice["discounts"] = coupons.standing(world, subscription)
+    invoice["automatic_tax"] = taxes.of_document(enabled=subscription["automatic_tax"]["enabled"])
     invoice["description"] = subscription["description"]
     days = subscription["days_until_due"]
     if subscription["collection_method"] == "send_invoice" and days is not None:
@@ -222,7 +226,7 @@ def _line_of_item(world: World, item: Json) -> Line:
 
 
 def total_up(world: World, invoice: Json, now: int) -> None:
-    """Recomputes discounts, totals and the amount due from the lines."""
+    """Recomputes discounts, taxes, totals and the amount due from the lines."""
     lines = invoice["lines"]["data"]
     for line in lines:
         line["discount_amounts"] = []
@@ -233,12 +237,11 @@ def total_up(world: World, invoice: Json, now: int) -> None:
     ]
     off = sum(entry["amount"] for entry in invoice["total_discount_amounts"])
     subtotal = sum(line["amount"] for line in lines)
-    total = subtotal - off
     invoice |= {
         "subtotal": subtotal,
         "subtotal_excluding_tax": subtotal,
-        "total": total,
-        "total_excluding_tax": total,
+        "total": subtotal - off + taxes.tax_invoice(world, invoice),
+        "total_excluding_tax": subtotal - off,
     }
     due, _ = _due(invoice)
     invoice |= {"amount_due": due, "amount_remaining": due}
@@ -277,6 +280,7 @@ def finalize(world: World, identifier: str, now: int) -> Json:
             "invoice_not_editable",
         )
     customer = world.store.edit(invoice["customer"])
+    _require_location(world, invoice, customer)
     customer["currency"] = customer["currency"] or invoice["currency"]
     invoice["starting_balance"] = customer["balance"]
     total_up(world, invoice, now)
@@ -300,6 +304,18 @@ def finalize(world: World, identifier: str, now: int) -> Json:
         _prepare_payment(world, invoice, customer, now)
     world.emit("invoice.finalized", invoice, now=now)
     return invoice
+
+
+def _require_location(world: World, invoice: Json, customer: Json) -> None:
+    """A subscription goes on without tax; an invoice of its own is refused
+    (https://docs.stripe.com/tax/customer-locations#invoice-finalization-errors)."""
+    if not invoice["automatic_tax"]["enabled"] or taxes.location(customer):
+        return
+    subscription = subscription_of(world, invoice)
+    if subscription is None:
+        raise taxes.location_invalid()
+    taxes.stop(invoice, "finalization_requires_location_inputs")
+    taxes.stop(world.store.edit(subscription["id"]), "requires_location_inputs")
 
 
 def _prepare_payment(world: World, invoice: Json, customer: Json, now: int) -> None:

@@ -1,16 +1,22 @@
 """Payment intents: one or more attempts to charge an amount to a card."""
 
 from billing_app.stripe_sandbox.copying import public
-from billing_app.stripe_sandbox.errors import Json, StripeError
+from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
 from billing_app.stripe_sandbox.resources import cards, charges
 from billing_app.stripe_sandbox.resources.disputes import new_dispute
-from billing_app.stripe_sandbox.resources.payment_methods import attach, card_behind
+from billing_app.stripe_sandbox.resources.payment_methods import attach, card_behind, is_slow
 from billing_app.stripe_sandbox.world import World
 
 _AUTHENTICATION_REQUIRED = cards.Decline(
     "authentication_required",
     "authentication_required",
     "Your card was declined. This transaction requires authentication.",
+)
+# docs.stripe.com/payments/ach-direct-debit#failed-payments
+_RETURNED = cards.Decline(
+    "payment_intent_payment_attempt_failed",
+    "insufficient_funds",
+    "The customer's account has insufficient funds to cover this payment.",
 )
 OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
 
@@ -60,6 +66,9 @@ def attempt(
     """Tries to charge the card and updates the intent's status. Returns the decline, if any."""
     intent = world.store.edit(identifier)
     method = world.store.get(intent["payment_method"], "payment_method")
+    if is_slow(method):
+        _process(world, intent)
+        return None
     card = card_behind(world, method)
     if not challenged and _asks(card, method, off_session=off_session):
         if off_session and not for_invoice:
@@ -71,6 +80,24 @@ def attempt(
         return decline_intent(world, intent, declined)
     _succeed(world, intent, method)
     return None
+
+
+def _process(world: World, intent: Json) -> None:
+    """The bank has not decided (docs.stripe.com/payments/paymentintents/lifecycle)."""
+    intent |= {"status": "processing", "payment_method_types": ["us_bank_account"]}
+    world.emit("payment_intent.processing", intent, now=_now(world, intent))
+
+
+def decide_debit(world: World, identifier: str, *, succeeds: bool) -> Json:
+    """The bank's decision on a payment that is processing; returns the intent."""
+    intent = world.store.edit(identifier)
+    if intent["status"] != "processing":
+        raise invalid(f"This payment is {intent['status']}, not processing.")
+    if succeeds:
+        _succeed(world, intent, world.store.get(intent["payment_method"], "payment_method"))
+    else:
+        decline_intent(world, intent, _RETURNED)
+    return intent
 
 
 def _asks(card: cards.Card, method: Json, *, off_session: bool) -> bool:

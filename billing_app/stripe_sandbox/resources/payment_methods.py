@@ -72,10 +72,56 @@ def method_for(world: World, identifier: str, param: str = "payment_method") -> 
     return world.store.edit(identifier)
 
 
+def require_attached(world: World, identifier: str, customer: Json) -> None:
+    """A default must belong to the customer
+    (docs.stripe.com/api/invoices/create#create_invoice-default_payment_method)."""
+    method = world.store.get(identifier, "payment_method", param="default_payment_method")
+    if method["customer"] != customer["id"]:
+        raise invalid(
+            f"The customer does not have a payment method with the ID {identifier}. The payment "
+            "method must be attached to the customer.",
+            param="default_payment_method",
+            code="resource_missing",
+        )
+
+
+def is_slow(method: Json) -> bool:
+    """Whether the bank takes days to decide (docs.stripe.com/payments/ach-direct-debit)."""
+    return method["type"] == "us_bank_account"
+
+
+def _new_bank_account(world: World, params: Json) -> Json:
+    account, details = params["us_bank_account"], params.get("billing_details") or {}
+    number = account["account_number"]
+    return world.create(
+        "payment_method",
+        allow_redisplay="unspecified",
+        billing_details={"email": None, "name": None, "phone": None, "tax_id": None}
+        | details
+        | {"address": _NO_ADDRESS},
+        created=world.real_now(),
+        type="us_bank_account",
+        us_bank_account=blank_nested("payment_method", "us_bank_account")
+        | {
+            "account_holder_type": account.get("account_holder_type", "company"),
+            "account_type": account.get("account_type", "checking"),
+            "bank_name": "STRIPE TEST BANK",
+            "fingerprint": cards.fingerprint_of(number),
+            "last4": number[-4:],
+            "routing_number": account["routing_number"],
+        },
+        metadata=merged_metadata({}, params.get("metadata")),
+        _number=number,
+        _set_up=False,
+    )
+
+
 @route("POST", "/v1/payment_methods", "PaymentMethodCreateParams")
 def create(world: World, params: Json) -> Json:
+    if params.get("type") == "us_bank_account" and "us_bank_account" in params:
+        return _new_bank_account(world, params)
     if params.get("type") != "card" or "card" not in params:
-        raise invalid("The sandbox supports cards only.", param="type")
+        raise invalid("The sandbox supports cards and US bank accounts only.", param="type")
     card = params["card"]
     billing, metadata = params.get("billing_details"), params.get("metadata")
     if "token" in card:

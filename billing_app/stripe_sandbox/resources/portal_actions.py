@@ -3,10 +3,16 @@
 from billing_app.stripe_sandbox import money
 from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
 from billing_app.stripe_sandbox.resources import schedules, setup_intents, subscription_updates
+from billing_app.stripe_sandbox.resources.billing_details import (
+    BillingDetails,
+    keep_address,
+    keep_tax_id,
+)
 from billing_app.stripe_sandbox.resources.cancellations import cancel_now
 from billing_app.stripe_sandbox.resources.payment_methods import attach, detach, new_card
 from billing_app.stripe_sandbox.resources.subscription_items import items_of
 from billing_app.stripe_sandbox.resources.subscription_states import ENDED
+from billing_app.stripe_sandbox.resources.tax_ids import delete
 from billing_app.stripe_sandbox.world import World
 
 
@@ -137,6 +143,28 @@ def make_default(world: World, session: Json, identifier: str) -> None:
         if subscription["default_payment_method"] not in (None, identifier):
             changes = {"default_payment_method": identifier}
             subscription_updates.update(world, subscription["id"], changes)
+
+
+def may_update(world: World, session: Json, what: str) -> bool:
+    """Whether the customer may change their `address` or `tax_id`."""
+    feature = features_of(world, session)["customer_update"]
+    return feature["enabled"] and what in feature["allowed_updates"]
+
+
+def update_customer(world: World, session: Json, details: BillingDetails) -> None:
+    """Saves the billing address, and adds a tax id if one is given."""
+    customer = world.store.edit(session["customer"])
+    if may_update(world, session, "address"):
+        keep_address(customer, details)
+    if may_update(world, session, "tax_id"):
+        keep_tax_id(world, customer, details)
+    world.emit_update("customer", customer)
+
+
+def remove_tax_id(world: World, session: Json, identifier: str) -> None:
+    if not may_update(world, session, "tax_id"):
+        raise invalid("Tax ids cannot be changed in this portal.")
+    delete(world, {}, session["customer"], identifier)
 
 
 def remove_card(world: World, session: Json, identifier: str) -> None:

@@ -8,12 +8,14 @@ from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
 from billing_app.stripe_sandbox.registry import route
 from billing_app.stripe_sandbox.resources import (
+    coupons,
     invoice_items,
     invoicing,
     renewals,
     subscription_states,
     subscription_updates,
     subscriptions,
+    taxes,
 )
 from billing_app.stripe_sandbox.resources.prorations import credit_unused
 from billing_app.stripe_sandbox.resources.schedules import apply_due_phase
@@ -28,9 +30,13 @@ _SAME_IN_UPDATE = ("items", "proration_behavior", "proration_date", "trial_end",
 def create_preview(world: World, params: Json) -> Json:
     violations = len(world.violations)
     with world.store.rehearsal():
+        is_taxed = _prepare(world, params)
         identifier = _rehearse(world, params)
         invoice = public(world.store.get(identifier))
     del world.violations[violations:]
+    if is_taxed and not invoice["automatic_tax"]["enabled"]:
+        invoice["automatic_tax"] = taxes.of_document(enabled=True)
+        invoice["automatic_tax"]["status"] = "requires_location_inputs"
     invoice |= {
         "id": f"upcoming_{identifier}",
         "auto_advance": False,
@@ -49,11 +55,32 @@ def create_preview(world: World, params: Json) -> Json:
     return invoice
 
 
+def _prepare(world: World, params: Json) -> bool:
+    """Gives the subscription the discounts and the automatic tax of the preview. Returns whether
+    it is taxed; without a location the preview says so instead of failing
+    (https://docs.stripe.com/tax/subscriptions#estimate-taxes-total)."""
+    target = world.store.find(params.get("subscription"))
+    customer = world.store.get(params.get("customer") or (target or {}).get("customer") or "")
+    wanted = taxes.setting(params, target["automatic_tax"] if target else taxes.OFF)
+    is_known = taxes.location(customer) is not None
+    params["automatic_tax"] = {"enabled": wanted["enabled"] and is_known}
+    if target is not None:
+        subscription = world.store.edit(target["id"])
+        subscription["automatic_tax"] = taxes.setting(params, wanted)
+        if "discounts" in params:
+            subscription["discounts"] = coupons.redeem(
+                world, params["discounts"], customer, subscription=target["id"]
+            )
+    return wanted["enabled"]
+
+
 def _rehearse(world: World, params: Json) -> str:
     _add_items(world, params)
     details = params.get("subscription_details") or {}
     schedule = world.store.find(params.get("schedule"))
     target = params.get("subscription") or (schedule or {}).get("subscription")
+    if target is None and params.get("invoice_items") and not details:
+        return _rehearse_one_off(world, params)
     if target is None:
         return _rehearse_new(world, params, details)
     subscription = world.store.get(target, "subscription", param="subscription")
@@ -77,7 +104,8 @@ def _add_items(world: World, params: Json) -> None:
     target = world.store.find(params.get("subscription"))
     customer = params.get("customer") or (target or {}).get("customer")
     for item in params.get("invoice_items") or []:
-        invoice_items.create(world, {"customer": customer, "currency": "usd"} | item)
+        price = {"pricing": {"price": item["price"]}} if "price" in item else {}
+        invoice_items.create(world, {"customer": customer, "currency": "usd"} | item | price)
 
 
 def _changes(details: Json) -> Json:
@@ -131,6 +159,21 @@ def _rehearse_renewal(world: World, target: str) -> str:
     return identifier
 
 
+def _rehearse_one_off(world: World, params: Json) -> str:
+    """An invoice of the customer's pending items and of those given
+    (https://docs.stripe.com/invoicing/preview)."""
+    customer = world.store.get(params["customer"])
+    now = world.now(customer)
+    currency = params.get("currency") or customer["currency"] or "usd"
+    invoice = invoicing.new_invoice(
+        world, customer, reason="manual", now=now, currency=currency,
+        automatic_tax=taxes.of_document(enabled=params["automatic_tax"]["enabled"]),
+    )  # fmt: skip
+    invoicing.pull_pending_items(world, invoice)
+    invoicing.total_up(world, invoice, now)
+    return invoice["id"]
+
+
 def _rehearse_new(world: World, params: Json, details: Json) -> str:
     if not params.get("customer"):
         raise missing_param("customer")
@@ -141,6 +184,7 @@ def _rehearse_new(world: World, params: Json, details: Json) -> str:
         "items": details["items"],
         "payment_behavior": "default_incomplete",
         "discounts": params.get("discounts") or [],
+        "automatic_tax": params["automatic_tax"],
     }
     for name in ("trial_end", "proration_behavior"):
         if name in details:

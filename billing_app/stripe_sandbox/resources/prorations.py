@@ -41,7 +41,9 @@ def net_price(world: World, subscription: Json, item: Json, now: int) -> int:
         }
         for entry in items
     ]
-    coupons.discount_lines(world, lines, coupons.running(world, subscription["discounts"], now))
+    coupons.discount_lines(
+        world, lines, coupons.running(world, coupons.standing(world, subscription), now)
+    )
     return next(invoicing.net_of_line(line) for line in lines if line["_id"] == item["id"])
 
 

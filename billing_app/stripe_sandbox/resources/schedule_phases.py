@@ -3,6 +3,7 @@
 from billing_app.stripe_sandbox.contract.blank import blank_nested
 from billing_app.stripe_sandbox.dates import add_intervals
 from billing_app.stripe_sandbox.errors import Json, invalid, missing_param
+from billing_app.stripe_sandbox.resources import taxes
 from billing_app.stripe_sandbox.resources.catalog import inline_price, price_of
 from billing_app.stripe_sandbox.resources.common import apply_fields
 from billing_app.stripe_sandbox.world import World
@@ -21,7 +22,7 @@ def default_settings(params: Json | None) -> Json:
         "collection_method": "charge_automatically",
     }
     settings["invoice_settings"] = _invoice_settings()
-    settings["automatic_tax"] = {"disabled_reason": None, "enabled": False, "liability": None}
+    settings["automatic_tax"] = taxes.setting(params or {}, taxes.OFF)
     plain = ("billing_cycle_anchor", "collection_method", "default_payment_method", "description")
     apply_fields(settings, params or {}, plain)
     settings.pop("metadata", None)
@@ -50,6 +51,7 @@ def new_phase(world: World, params: Json, start: int, schedule: Json) -> Json:
     items = [_item(world, entry) for entry in params["items"]]
     phase = blank_nested("subscription_schedule", "phases") | {
         "add_invoice_items": [],
+        "automatic_tax": taxes.setting(params, taxes.OFF) if "automatic_tax" in params else None,
         "currency": world.store.get(items[0]["price"])["currency"],
         "default_tax_rates": [],
         "discounts": [_discount(entry) for entry in params.get("discounts") or []],

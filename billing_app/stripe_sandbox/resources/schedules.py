@@ -102,6 +102,8 @@ def _terms(subscription: Json) -> Json:
     """What a phase takes over from the subscription."""
     names = ("collection_method", "default_payment_method", "description", "metadata")
     terms = {name: subscription[name] for name in names if subscription[name]}
+    if subscription["automatic_tax"]["enabled"]:
+        terms["automatic_tax"] = {"enabled": True}
     return terms | {"discounts": [{"discount": each} for each in subscription["discounts"]]}
 
 
@@ -167,7 +169,7 @@ def _bought(phase: Json) -> list[tuple[str, int | None]]:
 
 
 def _differs(one: Json, other: Json) -> bool:
-    names = ("collection_method", "default_payment_method", "discounts")
+    names = ("automatic_tax", "collection_method", "default_payment_method", "discounts")
     return _bought(one) != _bought(other) or any(one[name] != other[name] for name in names)
 
 
@@ -208,6 +210,8 @@ def _start(world: World, schedule: Json, now: int) -> None:
     )
     if method:
         params["default_payment_method"] = method
+    if phase["automatic_tax"]:
+        params["automatic_tax"] = {"enabled": phase["automatic_tax"]["enabled"]}
     if phase["trial_end"]:
         params["trial_end"] = phase["trial_end"]
     subscription = subscriptions.create(world, params)
@@ -245,6 +249,7 @@ def _apply(world: World, schedule: Json, phase: Json, now: int) -> None:
     settings = schedule["default_settings"]
     for name in ("collection_method", "default_payment_method"):
         subscription[name] = phase[name] or settings[name]
+    subscription["automatic_tax"] = dict(phase["automatic_tax"] or settings["automatic_tax"])
     subscription["discounts"] = coupons.redeem(
         world,
         [_given(entry) for entry in phase["discounts"]],

@@ -14,6 +14,7 @@ from billing_app.stripe_sandbox.resources import (
     coupons,
     invoicing,
     subscription_states,
+    taxes,
 )
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items, add_pending_item
@@ -48,6 +49,9 @@ def update(world: World, identifier: str, params: Json) -> Json:
     subscription = world.store.get(identifier, "subscription")
     refuse_unsupported(params)
     _check_allowed(world, subscription, params)
+    after = taxes.setting(params, subscription["automatic_tax"])
+    if params.keys() & {"automatic_tax", "items"}:
+        taxes.require_location(world, subscription | {"automatic_tax": after})
     return _update(world, identifier, params, _moment(world, subscription, params))
 
 
@@ -84,6 +88,12 @@ def _check_allowed(world: World, subscription: Json, params: Json) -> None:
             "This subscription is incomplete: only its metadata and payment method can be updated "
             "until its first invoice is paid.",
         )
+    if params.get("payment_behavior") == "pending_if_incomplete" and "automatic_tax" in given:
+        # https://docs.stripe.com/billing/pending-updates-reference
+        raise invalid(
+            "You cannot update automatic_tax when payment_behavior is pending_if_incomplete.",
+            param="automatic_tax",
+        )
     schedule = world.store.find(subscription["schedule"])
     if schedule and given & {"cancel_at", "cancel_at_period_end"}:
         raise invalid(
@@ -107,6 +117,7 @@ def _moment(world: World, subscription: Json, params: Json) -> Moment:
 
 def _apply_plain(world: World, subscription: Json, params: Json) -> None:
     apply_fields(subscription, params, _PLAIN)
+    subscription["automatic_tax"] = taxes.setting(params, subscription["automatic_tax"])
     for name in ("cancellation_details", "payment_settings"):
         if name in params:
             subscription[name] = {**subscription[name], **params[name]}

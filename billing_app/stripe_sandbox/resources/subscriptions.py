@@ -11,9 +11,11 @@ from billing_app.stripe_sandbox.resources import (
     invoicing,
     settlement,
     subscription_states,
+    taxes,
 )
 from billing_app.stripe_sandbox.resources.common import merged_metadata
 from billing_app.stripe_sandbox.resources.customers import live_customer
+from billing_app.stripe_sandbox.resources.payment_methods import require_attached
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items
 from billing_app.stripe_sandbox.resources.prorations import close_lines, is_metered
 from billing_app.stripe_sandbox.resources.subscription_items import (
@@ -39,8 +41,6 @@ def refuse_unsupported(params: Json) -> None:
     for name in _UNSUPPORTED:
         if params.get(name):
             raise invalid(f"The sandbox does not support {name}.", param=name)
-    if (params.get("automatic_tax") or {}).get("enabled"):
-        raise invalid("The sandbox does not compute taxes.", param="automatic_tax[enabled]")
 
 
 def create(world: World, params: Json) -> Json:
@@ -49,6 +49,7 @@ def create(world: World, params: Json) -> Json:
     customer = live_customer(world, params["customer"])
     now = world.now(customer)
     subscription = _draft(world, customer, params, now)
+    taxes.require_location(world, subscription)
     _start_trial(world, subscription, params, now)
     _place_items(world, subscription, params, now)
     subscription["discounts"] = coupons.redeem(
@@ -62,12 +63,13 @@ def create(world: World, params: Json) -> Json:
 def _draft(world: World, customer: Json, params: Json, now: int) -> Json:
     method = params.get("default_payment_method")
     if method:
-        _check_method(world, method, customer)
+        require_attached(world, method, customer)
     identifier = world.new_id("subscription")
     details = {"comment": None, "feedback": None, "feedback_option": None, "reason": None}
     subscription = world.create(
         "subscription",
         id=identifier,
+        automatic_tax=taxes.setting(params, taxes.OFF),
         billing_cycle_anchor=now,
         billing_mode=_billing_mode(params.get("billing_mode"), now),
         cancellation_details=details,
@@ -98,17 +100,6 @@ def _draft(world: World, customer: Json, params: Json, now: int) -> Json:
     if subscription["collection_method"] == "send_invoice" and "days_until_due" not in params:
         raise missing_param("days_until_due")
     return subscription
-
-
-def _check_method(world: World, identifier: str, customer: Json) -> None:
-    method = world.store.get(identifier, "payment_method", param="default_payment_method")
-    if method["customer"] != customer["id"]:
-        raise invalid(
-            f"The customer does not have a payment method with the ID {identifier}. The payment "
-            "method must be attached to the customer.",
-            param="default_payment_method",
-            code="resource_missing",
-        )
 
 
 def _billing_mode(params: Json | None, now: int) -> Json:

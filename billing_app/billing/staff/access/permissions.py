@@ -12,23 +12,26 @@ from billing_app.db.enums import StaffRole
 RANKS: Final = {role: rank for rank, role in enumerate(StaffRole)}
 
 
-def _action(name: str, least: StaffRole, *, is_repair: bool = False) -> Any:
-    return name, least, is_repair
+def _action(name: str, least: StaffRole, *, is_repair: bool = False, is_final: bool = False) -> Any:
+    return name, least, is_repair, is_final
 
 
 class Action(StrEnum):
     """What staff can do, as the audit log names it, and the least role that may.
 
-    Undoing also takes the role, and the limit, of what is undone. Repairs can be undone.
+    Undoing also takes the role, and the limit, of what is undone. Repairs can be undone, unless
+    they are final.
     """
 
     _value_: str
     least: StaffRole
     is_repair: bool
+    is_final: bool
 
-    def __new__(cls, name: str, least: StaffRole, is_repair: bool) -> Self:
+    def __new__(cls, name: str, least: StaffRole, is_repair: bool, is_final: bool) -> Self:
         action = str.__new__(cls, name)
-        action._value_, action.least, action.is_repair = name, least, is_repair
+        action._value_, action.least = name, least
+        action.is_repair, action.is_final = is_repair, is_final
         return action
 
     READ = _action("read", StaffRole.SUPPORT)
@@ -39,6 +42,10 @@ class Action(StrEnum):
     ADJUST = _action("adjust_executions", StaffRole.BILLING, is_repair=True)
     EXTEND_TRIAL = _action("extend_trial", StaffRole.BILLING, is_repair=True)
     MOVE_OFFER = _action("move_offer", StaffRole.BILLING, is_repair=True)
+    CANCEL_SUBSCRIPTION = _action(
+        "cancel_subscription", StaffRole.BILLING, is_repair=True, is_final=True
+    )
+    TRUST_INVOICE = _action("trust_invoice", StaffRole.SUPPORT, is_repair=True, is_final=True)
     PAUSE = _action("pause_plan", StaffRole.BILLING, is_repair=True)
     RESUME = _action("resume_plan", StaffRole.BILLING, is_repair=True)
     BLOCK = _action("block_account", StaffRole.BILLING, is_repair=True)
@@ -60,6 +67,7 @@ class Action(StrEnum):
 
 REPAIRS: Final = frozenset(action for action in Action if action.is_repair)
 WHILE_VIEWING: Final = frozenset({Action.READ, Action.VIEW_AS_CUSTOMER, Action.END_VIEW})
+UNDOABLE: Final = frozenset(action for action in REPAIRS if not action.is_final)
 
 
 @dataclass(frozen=True, slots=True)

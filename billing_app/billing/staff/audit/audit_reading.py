@@ -15,7 +15,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
-from billing_app.billing.staff.access.permissions import REPAIRS, Action, require
+from billing_app.billing.staff.access.permissions import UNDOABLE, Action, require
 from billing_app.billing.usage.service import Days
 from billing_app.db.engine import Database
 from billing_app.db.enums import AuditRole
@@ -62,7 +62,7 @@ class EntryView:
     """What somebody did and why; `before` and `after` are the figures that changed.
 
     `own_account`: the actor held the account, or was a member of its organization. `undone_by` is
-    the entry that undid it. `can_undo`: it is a repair that was not undone; whether the figures
+    the entry that undid it. `can_undo`: it has an undo and was not undone; whether the figures
     still allow it, only trying shows.
     """
 
@@ -142,7 +142,7 @@ def view_of(entry: AuditEntry, undone_by: int | None = None) -> EntryView:
         after=entry.after,
         undoes=encode_entry(entry.undoes) if entry.undoes is not None else None,
         undone_by=encode_entry(undone_by) if undone_by is not None else None,
-        can_undo=entry.action in REPAIRS and undone_by is None,
+        can_undo=entry.action in UNDOABLE and undone_by is None,
     )
 
 

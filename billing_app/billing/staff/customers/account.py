@@ -85,6 +85,7 @@ class SubscriptionRow:
     ends_at: datetime
     is_collecting: bool
     is_duplicate: bool
+    is_trial_refused: bool
     past_due_since: datetime | None
     ended_at: datetime | None
     synced_at: datetime
@@ -335,6 +336,7 @@ async def _subscription(
         ends_at=row.cancel_at or row.period_end,
         is_collecting=row.is_collecting,
         is_duplicate=row.is_duplicate,
+        is_trial_refused=row.trial_refused_at is not None,
         past_due_since=row.past_due_since,
         ended_at=row.ended_at,
         synced_at=row.synced_at,

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from billing_app.billing.staff.repairs.adjustments import ADJUST
+from billing_app.billing.staff.repairs.cancellations import CANCEL_SUBSCRIPTION
 from billing_app.billing.staff.repairs.grants import GRANT
 from billing_app.billing.staff.repairs.memberships import ADD_MEMBER
 from billing_app.billing.staff.repairs.moves import MOVE_OFFER
@@ -10,6 +11,7 @@ from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE
 from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.billing.staff.repairs.stops import BLOCK, PAUSE, RESUME, UNBLOCK
 from billing_app.billing.staff.repairs.trial_extensions import EXTEND_TRIAL
+from billing_app.billing.staff.repairs.trusted_invoices import TRUST_INVOICE
 
 # In the order of the console's menu.
 REPAIRS: Final[tuple[Repair[Any], ...]] = (
@@ -20,6 +22,8 @@ REPAIRS: Final[tuple[Repair[Any], ...]] = (
     EXTEND_TRIAL,
     MOVE_OFFER,
     ADD_MEMBER,
+    TRUST_INVOICE,
+    CANCEL_SUBSCRIPTION,
     PAUSE,
     RESUME,
     UNBLOCK,

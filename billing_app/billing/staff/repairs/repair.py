@@ -165,10 +165,11 @@ class PreviewRoute:
 class Repair(Generic[F]):
     """One row of registry.py.
 
-    `preview` changes nothing, and raises what carrying it out would raise. `wording` says what was
-    done, for the customer and the audit log, from the figures before and after; `worded` names the
-    figures that it says already. `counts_executions`: `after["executions"]` is within the limit of
-    the role. Its address is `/{collection}/{id}/{path}`; by default `path` is the name.
+    `preview` changes nothing, and raises what carrying it out would raise. `undo` None: it is
+    final. `wording` says what was done, for the customer and the audit log, from the figures
+    before and after; `worded` names the figures that it says already. `counts_executions`:
+    `after["executions"]` is within the limit of the role. Its address is
+    `/{collection}/{id}/{path}`; by default `path` is the name.
     """
 
     name: str
@@ -179,7 +180,7 @@ class Repair(Generic[F]):
     form: type[F]
     preview: Callable[[RepairServices, RepairRequest[F]], Awaitable[Any]]
     apply: Work[F]
-    undo: Work[Any]
+    undo: Work[Any] | None
     wording: Callable[[Figures, Figures], str]
     worded: frozenset[str] = frozenset()
     path: str = ""

@@ -128,6 +128,7 @@ async def undo(
         undone=entry,
     )
     check_request(request)
+    assert repair.undo is not None
     return await repair.undo.run(services, request)
 
 
@@ -155,7 +156,7 @@ async def _find(database: Database, entry_id: str) -> AuditEntry:
 
 def _undoable_by(staff: StaffActor, entry: AuditEntry) -> Repair[Any]:
     repair = BY_ACTION.get(entry.action)
-    if repair is None:
+    if repair is None or repair.undo is None:
         raise NotUndoableError(f"The action {entry.action} cannot be undone.")
     require(staff, repair.action)
     if repair.counts_executions:
