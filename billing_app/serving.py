@@ -261,14 +261,12 @@ def _toolchain_environment() -> dict[str, str]:
 
 
 def _reflex_environment(host: str, port: int) -> dict[str, str]:
-    """Environment of workers: serve the finished build, accept events from this site only."""
+    """Environment of workers: serve the finished build, accept events from this site only; in the
+    demo also from this machine."""
     address = urlsplit(load_settings().public_url)
-    origins = {
-        f"{address.scheme}://{address.netloc}",
-        f"http://localhost:{port}",
-        f"http://127.0.0.1:{port}",
-        f"http://{host}:{port}",
-    }
+    origins = {f"{address.scheme}://{address.netloc}"}
+    if load_settings().billing_demo:
+        origins |= {f"http://{name}:{port}" for name in ("localhost", "127.0.0.1", host)}
     return {
         "REFLEX_STATE_MANAGER_MODE": "redis" if load_settings().reflex_redis_url else "memory",
         "REFLEX_ENV_MODE": "prod",

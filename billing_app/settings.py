@@ -99,6 +99,12 @@ class Settings(BaseSettings):
     search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the Stripe key is of the live mode: real money."""
+        key = self.stripe_secret_key
+        return key is not None and key.get_secret_value().startswith(LIVE_KEY_PREFIXES)
+
     @field_validator("public_url")
     @classmethod
     def _without_trailing_slash(cls, value: str) -> str:

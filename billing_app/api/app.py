@@ -29,6 +29,7 @@ from billing_app.api import (
     usage,
     webhooks,
 )
+from billing_app.api.security_headers import SecurityHeaders
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
@@ -54,7 +55,8 @@ def create_app() -> "request_limits.RequestLimits":
     openapi.install(api)
     docs.install(api)
     guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
-    return request_limits.RequestLimits(hot_routes.HotRoutes(guarded, get_services))
+    answering = hot_routes.HotRoutes(SecurityHeaders(guarded), get_services)
+    return request_limits.RequestLimits(answering)
 
 
 async def prepare(services: Services) -> None:

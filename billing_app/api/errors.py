@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from billing_app.api.bodies import HALF_CHARACTER, HAS_CONTROL
@@ -44,6 +45,7 @@ def install(api: FastAPI) -> None:
         RequestValidationError: _validation_error,
         HTTPException: _http_exception,
         UnicodeEncodeError: _unpaired_surrogate,
+        ClientDisconnect: _cut,
         OperationalError: _database_error,
         Exception: _unexpected,
     }
@@ -94,6 +96,12 @@ def _members_of(request: Request) -> list[str]:
 def _is_about_control(error: dict[str, Any]) -> bool:
     is_pattern = error["type"] == "string_pattern_mismatch"
     return is_pattern and error["ctx"]["pattern"] == NO_CONTROL
+
+
+async def _cut(request: Request, _: ClientDisconnect) -> Response:
+    """The caller left before its body had arrived; nobody reads the answer."""
+    log.warning("request_cut", path=request.url.path[:255])
+    return problem_response(MalformedJsonError("The request body is incomplete."))
 
 
 async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:

@@ -27,6 +27,7 @@ from billing_app.api.problems import (
     status_of,
 )
 from billing_app.api.request_guard import duplicate_authorization, duplicate_key
+from billing_app.api.security_headers import answer_headers
 from billing_app.api.slow_bodies import SlowBodies
 from billing_app.billing import ids
 from billing_app.billing.actors import ServiceActor
@@ -283,5 +284,6 @@ async def _send(decision: Decision, send: Send, services: Services) -> None:
             headers.append((b"www-authenticate", b"Bearer"))
         elif status == 405:
             headers.append((b"allow", b"POST"))
+    headers += answer_headers()
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
