@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff.access.permissions import Action, actions_of
 from billing_app.billing.staff.audit.account_history import redone
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.audit.audit_writing import CustomerAction
@@ -14,7 +15,7 @@ from billing_app.billing.staff.operations.jobs import JobState
 from billing_app.billing.staff.repairs.registry import BY_ACTION
 from billing_app.billing.staff.repairs.repair import RepairResult
 from billing_app.components.charts.executions import label_of
-from billing_app.db.enums import AuditRole, Interval, StaffRole, WebhookState, When
+from billing_app.db.enums import AuditRole, Interval, WebhookState, When
 from billing_app.states import formatting
 from billing_app.states.staff.views import EntryLine
 
@@ -120,14 +121,14 @@ ACTION_NAMES: Final = {
 
 def entry_line(
     entry: EntryView,
-    role: StaffRole,
+    staff: StaffActor,
     undone: Mapping[str, str],
     names: Mapping[str, str],
 ) -> EntryLine:
-    """`can_undo` also requires that the reader's role may; `undone` words what each undo undid, by
+    """`can_undo` also requires that the reader may; `undone` words what each undo undid, by
     the undone entry's id; `names` are of accounts, and of people and plans that entries are about,
     by id."""
-    account_id = entry.account_id or ""
+    account_id, allowed = entry.account_id or "", set(actions_of(staff))
     return EntryLine(
         entry_id=entry.id,
         at=formatting.exact_moment(entry.at),
@@ -141,8 +142,8 @@ def entry_line(
         account=names.get(account_id, account_id),
         is_own_account=entry.own_account and entry.role is not AuditRole.CUSTOMER,
         is_undone=entry.undone_by is not None,
-        can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
-        can_redo=entry.can_redo and may(role, Action.UNDO),
+        can_undo=entry.can_undo and {Action.UNDO, Action(entry.action)} <= allowed,
+        can_redo=entry.can_redo and Action.UNDO in allowed,
     )
 
 

@@ -415,7 +415,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         entries = await self._list(AUDIT, read)
         undone = await read_undone(get_services().database, staff, entries)
         names = await read_subjects(get_services().database, staff, entries)
-        self._show(entries=[entry_line(entry, staff.role, undone, names) for entry in entries])
+        self._show(entries=[entry_line(entry, staff, undone, names) for entry in entries])
 
     def _workflow(self, table: str) -> str | None:
         """Its name after NAMED_PREFIX; an empty one stands for events without a workflow."""
