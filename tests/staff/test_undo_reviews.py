@@ -10,12 +10,13 @@ from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.adjustments import ADJUST, Adjustment
 from billing_app.billing.staff.repairs.fields import NoFields
 from billing_app.billing.staff.repairs.grants import GRANT, Grant, GrantUsedError
+from billing_app.billing.staff.repairs.memberships import ADD_MEMBER, NewMember
 from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE, Range, RefundOne
 from billing_app.billing.staff.repairs.registry import REPAIRS
 from billing_app.billing.staff.repairs.service import carry_out, review_undo
 from billing_app.billing.staff.repairs.stops import BLOCK, PAUSE, RESUME, UNBLOCK
 from billing_app.billing.staff.repairs.trial_extensions import EXTEND_TRIAL, Extension
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import Role, StaffRole
 from tests.factories import person, trial
 from tests.staff.conftest import Staff
 from tests.staff.staff_services import DAY, WHY, Customer, now
@@ -89,7 +90,7 @@ async def test_offer_agrees_with_trying(customer: Customer, staff: Staff) -> Non
     made = await each_repair(theirs, staff, await used(theirs))
     assert {entry.action for entry in made} == {
         repair.action for repair in REPAIRS if repair.undo is not None
-    } - {"move_offer"}
+    } - {"move_offer", "add_member"}
     repairs, admin = customer.services.repairs, staff[StaffRole.ADMIN]
     for step in range(3):
         offered = await entries(theirs, staff)
@@ -104,6 +105,21 @@ async def test_offer_agrees_with_trying(customer: Customer, staff: Staff) -> Non
             await theirs.use(5)
         else:
             await theirs.use(32)
+
+
+async def test_undo_of_a_membership_is_offered_while_the_role_stays(
+    customer: Customer, staff: Staff
+) -> None:
+    email = str(person(customer.services.database.url).email)
+    first = await do(customer, staff, ADD_MEMBER, customer.id, NewMember(email))
+    assert (await entries(customer, staff))[first.id].can_undo
+    second = await do(customer, staff, ADD_MEMBER, customer.id, NewMember(email, Role.OWNER))
+    offered = await entries(customer, staff)
+    assert (offered[first.id].can_undo, offered[second.id].can_undo) == (False, True)
+    admin = staff[StaffRole.ADMIN]
+    undone = await customer.undo(admin, second)
+    again = await customer.undo(admin, undone)
+    assert again.after["role"] == Role.OWNER
 
 
 async def test_every_undo_is_undone(customer: Customer, staff: Staff) -> None:

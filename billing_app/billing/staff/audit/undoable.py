@@ -1,7 +1,7 @@
 """Which repairs can still be undone: what they changed has not changed since."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlmodel import col, select
@@ -10,19 +10,28 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.staff.access.permissions import UNDOABLE, Action
 from billing_app.db.enums import PlanType, SubscriptionStatus, When
-from billing_app.db.tables import Account, AuditEntry, ExecutionEvent, Plan, Subscription
+from billing_app.db.tables import (
+    Account,
+    AuditEntry,
+    ExecutionEvent,
+    Membership,
+    Plan,
+    Subscription,
+)
 
 MAX_REFUNDS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentState:
-    """Of one account. `refunded`: by event number, what each refund gave back to each plan."""
+    """Of one account. `refunded`: by event number, what each refund gave back to each plan;
+    `roles`: of its organization's members, by person."""
 
     account: Account
     plans: dict[int, Plan]
     subscription: Subscription | None
     refunded: dict[int, list[tuple[int, int]]]
+    roles: dict[str, str]
 
     def plan_of(self, entry: AuditEntry) -> Plan | None:
         pair = ids.decode(ids.PLAN, entry.subject)
@@ -49,7 +58,7 @@ async def _read_states(
         return {}
     accounts = await session.exec(select(Account).where(col(Account.id).in_(numbers)))
     refunds = sorted({each for entry in entries for each in _refunds(entry)})
-    states = {account.id: CurrentState(account, {}, None, {}) for account in accounts.all()}
+    states = {account.id: CurrentState(account, {}, None, {}, {}) for account in accounts.all()}
     for plan in await session.exec(select(Plan).where(col(Plan.account_id).in_(numbers))):
         states[plan.account_id].plans[plan.sequence] = plan
     events = (
@@ -68,8 +77,19 @@ async def _read_states(
         .where(col(Subscription.is_duplicate).is_(False))
     )
     subscriptions = {row.account_id: row for row in await session.exec(live)}
+    of_organization: dict[str, list[CurrentState]] = {}
+    for state in states.values():
+        of_organization.setdefault(state.account.organization_id, []).append(state)
+    members = (
+        select(Membership)
+        .where(col(Membership.organization_id).in_(of_organization))
+        .where(col(Membership.user_id).in_({entry.subject for entry in entries}))
+    )
+    for member in await session.exec(members):
+        for state in of_organization[member.organization_id]:
+            state.roles[member.user_id] = member.role
     return {
-        number: CurrentState(state.account, state.plans, subscriptions.get(number), state.refunded)
+        number: replace(state, subscription=subscriptions.get(number))
         for number, state in states.items()
     }
 
@@ -124,6 +144,10 @@ def _moved(entry: AuditEntry, state: CurrentState) -> bool:
     return is_later and row is not None and row.next_offer_version_id == entry.after["version_id"]
 
 
+def _added(entry: AuditEntry, state: CurrentState) -> bool:
+    return state.roles.get(entry.subject) == entry.after["role"]
+
+
 def _refunds(entry: AuditEntry) -> list[int]:
     """Numbers of its events in the ledger. Of very many, only trying the undo says enough."""
     refunds = entry.after.get("refunds", [])
@@ -140,6 +164,7 @@ CHECKS: Final[dict[str, Callable[[AuditEntry, CurrentState], bool]]] = {
     Action.REFUND: _refunded,
     Action.EXTEND_TRIAL: _extended,
     Action.MOVE_OFFER: _moved,
+    Action.ADD_MEMBER: _added,
     Action.PAUSE: _paused,
     Action.RESUME: _paused,
     Action.BLOCK: _blocked,

@@ -28,9 +28,10 @@ from billing_app.billing.staff.repairs.repair import (
     RepairResult,
     RepairServices,
     Shown,
+    account_of,
 )
 from billing_app.db.enums import AccountKind, Role
-from billing_app.db.tables import Account, Membership, Organization, User
+from billing_app.db.tables import Account, AuditEntry, Membership, Organization, User
 
 ROLES: Final = {
     Role.OWNER: "owner",
@@ -105,7 +106,9 @@ async def add(session: AsyncSession, request: RepairRequest[NewMember]) -> Repai
     member.role = role
     session.add(member)
     name = found.user.name or found.user.email
-    return RepairResult(found.user.id, before, {"role": role, "name": name})
+    return RepairResult(
+        found.user.id, before, {"role": role, "name": name, "email": found.user.email}
+    )
 
 
 async def undo(session: AsyncSession, request: RepairRequest[Any]) -> RepairResult:
@@ -122,6 +125,11 @@ async def undo(session: AsyncSession, request: RepairRequest[Any]) -> RepairResu
         member.role = role
         session.add(member)
     return RepairResult(entry.subject, entry.after, {**entry.after, "role": role})
+
+
+def again(entry: AuditEntry) -> tuple[str, NewMember] | None:
+    email = entry.after.get("email")
+    return (account_of(entry), NewMember(email, Role(entry.after["role"]))) if email else None
 
 
 def wording(before: Figures, after: Figures) -> str:
@@ -163,6 +171,7 @@ ADD_MEMBER: Final = Repair(
     apply=InSession(add),
     undo=InSession(undo),
     wording=wording,
-    worded=frozenset({"role", "name"}),
+    worded=frozenset({"role", "name", "email"}),
+    again=again,
     shown=Shown.OF_ORGANIZATION,
 )

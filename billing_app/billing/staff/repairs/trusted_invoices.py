@@ -112,6 +112,11 @@ class _TrustAndGive:
         await services.provider_requests.sync(customer_id, request.now)
         return entry
 
+    async def rehearse(
+        self, services: RepairServices, request: RepairRequest[Trust]
+    ) -> RepairResult:
+        return await InSession(trust).rehearse(services, request)
+
 
 async def list_trustable(database: Database, actor: Actor, account_id: str) -> list[Invoice]:
     """The account's open first invoices on net terms that nobody has trusted yet. Raises
