@@ -20,7 +20,13 @@ from billing_app.billing.staff.audit import account_history, audit_reading
 from billing_app.billing.staff.catalogue import offers, publishing
 from billing_app.billing.staff.customers import account, customers, denials
 from billing_app.billing.staff.customers.search import CustomerFilter
-from billing_app.billing.staff.operations import jobs, metrics, provider_events, reconciliations
+from billing_app.billing.staff.operations import (
+    jobs,
+    metrics,
+    provider_events,
+    reconciliations,
+    trouble,
+)
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.staff.repairs import refunds, service, trusted_invoices
 from billing_app.billing.staff.repairs.registry import BY_NAME
@@ -169,6 +175,29 @@ CASES: dict[str, Case] = {
             s.staff_services.database, NO_JOBS, a, dry_run=True, **s.because
         ),
         changes=False,
+    ),
+    "audit_reading.read_entry": reads(
+        lambda s, a: audit_reading.read_entry(s.staff_services.database, a, s.entry.id)
+    ),
+    "audit_reading.read_subjects": reads(
+        lambda s, a: audit_reading.read_subjects(s.staff_services.database, a, [s.entry])
+    ),
+    "disputes.Disputes.awaiting_evidence": reads(
+        lambda s, a: s.staff_services.disputes.awaiting_evidence(a, s.now)
+    ),
+    "provider_events.count_dead": reads(
+        lambda s, a: provider_events.count_dead(s.staff_services.database, a, s.customer.id)
+    ),
+    "provider_events.events_ahead": reads(
+        lambda s, a: provider_events.events_ahead(s.staff_services.database, a, s.dead_event)
+    ),
+    "service.is_blocked": reads(
+        lambda s, a: service.is_blocked(s.staff_services.repairs, a, s.customer.id)
+    ),
+    "trouble.read_trouble": reads(
+        lambda s, a: trouble.read_trouble(
+            s.staff_services.database, NO_JOBS, s.staff_services.disputes, a, s.now
+        )
     ),
     "account_history.read_undone": reads(
         lambda s, a: account_history.read_undone(s.staff_services.database, a, [s.entry])
@@ -326,6 +355,14 @@ for _name, _case in REPAIR_CASES.items():
 CASES["service.undo"] = Case(
     Action.UNDO,
     lambda s, a: service.undo(s.staff_services.repairs, a, s.entry.id, **s.because),
+    is_repair=True,
+)
+
+
+CASES["service.review_undo"] = Case(
+    Action.UNDO,
+    lambda s, a: service.review_undo(s.staff_services.repairs, a, s.entry.id, now=s.now),
+    changes=False,
     is_repair=True,
 )
 

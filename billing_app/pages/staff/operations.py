@@ -212,7 +212,7 @@ def _job(row: ObjectVar[JobLine]) -> rx.Component:
 
 
 def _states(paging: Paging, states: Mapping[Any, tuple[str, str]]) -> rx.Component:
-    choices = [(state.value, text) for state, (text, _) in states.items()]
+    choices = [(str(state), text) for state, (text, _) in states.items()]
     return filter_select(paging, names.STATE, "Status", ((ALL, "Any status"), *choices))
 
 

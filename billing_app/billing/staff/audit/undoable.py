@@ -45,9 +45,17 @@ async def still_undoable(session: AsyncSession, entries: Sequence[AuditEntry]) -
     found: set[int] = set()
     for entry in wanted:
         state = states.get(entry.account_id or 0)
-        if state is not None and entry.id is not None and CHECKS[entry.action](entry, state):
+        if state is not None and entry.id is not None and _works(entry, state):
             found.add(entry.id)
     return found
+
+
+def _works(entry: AuditEntry, state: CurrentState) -> bool:
+    """An entry that lacks a figure cannot be undone from it."""
+    try:
+        return CHECKS[entry.action](entry, state)
+    except KeyError:
+        return False
 
 
 async def _read_states(
