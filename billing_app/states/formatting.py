@@ -106,7 +106,7 @@ def refunded(amount_minor: int, currency: str) -> str:
 
 
 def typed_money(amount_minor: int, currency: str) -> str:
-    """1234.50, as people type it and money.minor_units reads it."""
+    """1234.50, as people type it and typed_numbers.minor_units reads it."""
     exponent = exponent_of(currency)
     whole, rest = divmod(amount_minor, 10**exponent)
     return f"{whole}.{rest:0{exponent}d}" if exponent else str(whole)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from billing_app.billing.currencies import exponent_of
 from billing_app.billing.errors import BillingError
-from billing_app.billing.money import minor_units
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, QueuePlace
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
@@ -23,6 +22,7 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
+from billing_app.billing.typed_numbers import minor_units
 from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
 from billing_app.states import formatting, offer_dialogs, payments
 from billing_app.states.balance import plan_row

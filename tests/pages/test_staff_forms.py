@@ -74,7 +74,7 @@ def test_draft_errors_appear_below_their_fields(
     price, preview = page.get_by_label("Price", exact=True), page.locator("#preview")
     expect(preview).to_contain_text("$39.50/ month")
     expect(preview).to_contain_text("9,000 executions a month")
-    for typed, is_wrong in (("abc", True), ("41.00", False)):
+    for typed, is_wrong in (("abc", True), ("4,100", True), ("41,00", False)):
         price.fill(typed)
         expect(price).to_have_attribute("aria-invalid", "true" if is_wrong else "false")
         expect(preview).to_have_class("preview stale" if is_wrong else "preview")
@@ -85,7 +85,7 @@ def test_draft_errors_appear_below_their_fields(
     expect(page.get_by_text("Not ready to publish")).to_be_visible()
     page.get_by_label("Overage price").fill("x")
     expect(page.get_by_label("Overage price")).to_have_accessible_description(
-        "Overage price: enter an amount, for example 29.00."
+        "Overage price: enter an amount in USD, for example 29.00."
     )
     expect(page.get_by_text("Not ready to publish")).to_have_count(0)
 

@@ -292,20 +292,21 @@ def _holder(row: ObjectVar[HolderLine]) -> rx.Component:
 
 def _dialogs() -> rx.Component:
     seen = State.preview
+    beyond = rx.cond(seen.beyond != "", f". {seen.beyond}", "")
+    sold = f"{seen.name}: {seen.executions} for {seen.price} {seen.interval}{beyond}"
     return rx.fragment(
         action_dialog(
             State,
             SAVE,
             title="Save draft",
-            text="Customers don't see it until it is published.",
+            text=f"{sold}. Customers don't see it until it is published.",
             on_submit=State.save,
         ),
         action_dialog(
             State,
             PUBLISH,
             title="Publish draft",
-            text=f"Creates the product and price at Stripe, then sells {seen.name}:"
-            f" {seen.executions} for {seen.price} {seen.interval}. Existing"
+            text=f"Creates the product and price at Stripe, then sells {sold}. Existing"
             " customers keep their version.",
             on_submit=State.publish,
         ),
