@@ -133,7 +133,7 @@ class Subscriptions(Cards, Previews):
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             **self.tax,
-            **_not_cancelled(subscription),
+            **({} if change.keeps_cancellation else _not_cancelled(subscription)),
         }
         if subscription.status == "trialing":
             body["trial_end"] = "now"

@@ -159,6 +159,7 @@ def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
         _replaced(parameters),
         credit=Credit(**_with_amount(credit)) if credit else None,
         overage=OverageCharge(**_with_amount(overage)) if overage else None,
+        keeps_cancellation=parameters.get("keeps_cancellation", False),
     )
 
 

@@ -229,7 +229,9 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         live = next((row for row in rows if row.ended_at is None), None)
         self._is_own = identity.is_own
         self._offer = (live.offer.code, live.offer.version) if live else None
+        self._is_cancelled = live is not None and live.cancel_at_period_end
         head = draw.customer_head(identity, summary, pace, live)
+        self._customer = f"{head.name} ({head.email})" if head.email else head.name
         if head.is_blocked:
             history = await plans.read_history(
                 database, staff, account_id, now=now, limit=MAX_PLANS

@@ -14,6 +14,7 @@ from billing_app.billing.staff.access.browser_sessions import sign_out_person
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.customers.account import SubscriptionRow, list_subscriptions
 from billing_app.billing.staff.repairs import service
+from billing_app.billing.staff.repairs.moves import MOVE_OFFER
 from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
@@ -28,7 +29,7 @@ from billing_app.states.session import SessionState
 from billing_app.states.staff.customer_views import plan_line, subscription_line
 from billing_app.states.staff.page import Notice
 from billing_app.states.staff.repair_form import read_form, target_of
-from billing_app.states.staff.review_lines import review_lines, skipped_events_of
+from billing_app.states.staff.review_lines import review_lines, reviewed, skipped_events_of
 
 if TYPE_CHECKING:
     from billing_app.states.staff.page import StaffPage
@@ -69,7 +70,9 @@ class RepairMixin(Page, mixin=True):
     subscription_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     invoice_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     _customer_id: str = ""
+    _customer: str = ""
     _is_own: bool = False
+    _is_cancelled: bool = False
     _offer: tuple[str, int] | None = None
     _form: dict[str, str] = {}
     _key: str = ""
@@ -128,7 +131,8 @@ class RepairMixin(Page, mixin=True):
         if preview is not None:
             self._form, self._key, self._agreed = values, ids.new_id("ui_"), preview
             own = [OWN_ACCOUNT] if is_own else []
-            self._show(consequence=[*review_lines(preview), *own], given=values)
+            told = reviewed(review_lines(preview), self._customer, values.get("reason", ""))
+            self._show(consequence=[*told, *own], given=values)
 
     @rx.event
     async def carry_out(self) -> EventSpec | None:
@@ -191,11 +195,13 @@ class RepairMixin(Page, mixin=True):
             await self._choose_subscriptions()
         if "invoices" in sources:
             await self._choose_invoices()
-        of_trial = [name for name, each in repair.inputs.items() if each.absent]
-        if of_trial:
+        conditional = [name for name, each in repair.inputs.items() if each.absent]
+        if repair is MOVE_OFFER:
+            self._show(absent=[] if self._is_cancelled else conditional)
+        elif conditional:
             trials = [plan for plan in await self._plans() if plan.type is PlanType.TRIAL]
             has_end = not trials or trials[0].ends_at is not None
-            self._show(absent=[] if has_end else of_trial)
+            self._show(absent=[] if has_end else conditional)
 
     async def _choose_plans(self) -> None:
         """The plan in use is chosen first."""

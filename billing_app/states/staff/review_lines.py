@@ -35,6 +35,11 @@ def review_lines(preview: Any) -> list[str]:
     ]
 
 
+def reviewed(lines: list[str], customer: str, reason: str) -> list[str]:
+    """With whom it is done to first, and the reason last."""
+    return [f"Customer: {customer}.", *lines, f"Reason: {reason.strip()}"]
+
+
 def _grant(preview: GrantPreview) -> list[str]:
     end = f"valid through {_last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
     left, more = preview.executions_remaining, preview.executions
@@ -120,15 +125,38 @@ def _move(preview: MovePreview) -> list[str]:
         overage = f" plus overage, {_overage(invoice)} so far"
     starts = "now" if is_now else f"on {day(preview.change.due_at)}"
     amount = money(invoice.amount_minor, invoice.currency)
+    renewal = f"Next invoice on {day(invoice.at)}: {amount}{overage}."
     return [
         f"From {old.name} version {old.version} to {new.name} version {new.version}, {starts}.",
         (
             f"{number(old.executions)} executions a {old.interval} become"
             f" {number(new.executions)} a {new.interval}."
         ),
+        *_replaced(preview),
         *(_charge(preview) if is_now else ["Nothing is charged now."]),
-        f"Next invoice on {day(invoice.at)}: {amount}{overage}.",
+        *_cancellation(preview),
+        *([] if preview.ends_at else [renewal]),
     ]
+
+
+def _replaced(preview: MovePreview) -> list[str]:
+    """The trial and the change that the move puts an end to."""
+    lines = ["The trial ends now."] if preview.ends_trial else []
+    waiting = preview.replaces
+    if waiting is not None:
+        name = f"{waiting.name} version {waiting.version}"
+        lines.append(f"The scheduled change to {name} is dropped: this move replaces it.")
+    return lines
+
+
+def _cancellation(preview: MovePreview) -> list[str]:
+    if preview.cancelled_at is None:
+        return []
+    cancelled = f"The subscription was cancelled and would end on {day(preview.cancelled_at)}."
+    if preview.ends_at is None:
+        return [f"{cancelled} The cancellation is withdrawn: it renews again."]
+    ends = f"The cancellation is kept: it ends on {day(preview.ends_at)} and does not renew."
+    return [f"{cancelled} {ends}"]
 
 
 def _charge(preview: MovePreview) -> list[str]:
