@@ -186,7 +186,8 @@ class BillingOverviewState(LivePage, SessionState):
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
         top_up = await services.top_ups.read(actor, account_id, summary.at)
         packs = [offer for offer in offers if not offer.is_subscription]
-        items = {offer: payments.offer_item(offer, purchase_state) for offer in offers}
+        shown = payments.offers_shown(offers, subscription)
+        items = {offer: payments.offer_item(offer, purchase_state) for offer in shown}
         tops_up = top_up is not None and top_up.stopped_because is None
         self._show(
             renewal_note=payments.renewal_note(summary, tops_up=tops_up),

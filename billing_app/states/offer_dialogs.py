@@ -15,6 +15,7 @@ from billing_app.states.payments import (
     availability,
     confirming,
     is_in_use,
+    is_newer,
     is_smaller,
     place_of,
 )
@@ -106,11 +107,12 @@ def changing(
 ) -> tuple[OfferDialog, list[Choice]]:
     """Both plans, and the change at the end of the period, which costs nothing today."""
     end = formatting.day(subscription.period_end)
+    is_update = is_newer(offer, subscription.offer)
     dialog = OfferDialog(
         kind=CHANGE,
-        title=f"Change to {offer.name}",
+        title=f"Change to {_new_version_of(offer, subscription)}",
         text="Nothing changes until you confirm.",
-        dismiss_label=f"Stay on {subscription.offer.name}",
+        dismiss_label=f"Stay on {'your version' if is_update else subscription.offer.name}",
         before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
     )
@@ -236,8 +238,8 @@ def changed(
     """`preview`: what was confirmed; None if the change is scheduled."""
     next_offer = subscription.next_offer
     if next_offer is not None or preview is None:
-        name = next_offer.name if next_offer else subscription.offer.name
-        title = f"{name} starts on {formatting.day(subscription.period_end)}"
+        name = _new_version_of(next_offer or subscription.offer, subscription)
+        title = f"{name[:1].upper()}{name[1:]} starts on {formatting.day(subscription.period_end)}"
         return Message("good", title, "Nothing was charged. You can undo this until then.")
     name, plan = subscription.offer.name, summary.period_plan
     if plan is None:
@@ -279,6 +281,12 @@ def side(offer: OfferView, *, ends: str = "") -> Side:
         executions=f"{count} a {_interval(offer)}" if offer.is_subscription else count,
         ends=ends,
     )
+
+
+def _new_version_of(offer: OfferView, subscription: SubscriptionView) -> str:
+    """Growth, or the new version of it that replaces the one held."""
+    is_update = is_newer(offer, subscription.offer)
+    return f"the new version of {offer.name}" if is_update else offer.name
 
 
 def _unused(subscription: SubscriptionView, preview: ChangePreview) -> str:
