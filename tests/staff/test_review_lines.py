@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.staff.repairs.moves import MovePreview, NextInvoice
+from billing_app.billing.staff.repairs.refunds import RangePreview, RangeView, RefundPreview
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.db.enums import When
 from billing_app.states.staff.review_lines import review_lines, reviewed
@@ -47,6 +48,20 @@ def test_replaced_change_and_trial_are_named() -> None:
     assert "The trial ends now." in lines
     assert "The scheduled change to Scale version 1 is dropped: this move replaces it." in lines
     assert not [line for line in lines if "cancel" in line]
+
+
+def test_refund_over_an_ended_plan_says_both_figures() -> None:
+    found = RangeView(31, 2_419, 0, 0, 0, executions_usable=807)
+    lines = review_lines(RangePreview(found, 50))
+    assert lines[:2] == [
+        "31 events with 2,419 executions are refunded.",
+        "The customer can use 807 of them again: 1,612 executions are of plans that have ended.",
+    ]
+    one = RefundPreview("w", END, 5, 0, 5, executions_usable=0)
+    assert review_lines(one)[-1] == (
+        "The customer can use 0 of them again: 5 executions are of plans that have ended."
+    )
+    assert len(review_lines(RefundPreview("w", END, 5, 0, 5, executions_usable=5))) == 2
 
 
 def test_customer_comes_first_and_the_reason_last() -> None:

@@ -76,6 +76,17 @@ def _refund(preview: RefundPreview) -> list[str]:
             f" {counted(preview.executions, 'execution')}{before}."
         ),
         f"{counted(preview.count, 'execution')} {verb} back to the plan that was charged.",
+        *_of_ended_plans(preview.count, preview.executions_usable),
+    ]
+
+
+def _of_ended_plans(executions: int, usable: int) -> list[str]:
+    """Refunded in the ledger, but lost to the customer."""
+    if usable == executions:
+        return []
+    lost = counted(executions - usable, "execution")
+    return [
+        f"The customer can use {number(usable)} of them again: {lost} are of plans that have ended."
     ]
 
 
@@ -86,13 +97,14 @@ def _range(preview: RangePreview) -> list[str]:
     were = "was" if partly == 1 else "were"
     return [
         f"{events} with {executions} {are} refunded.",
+        *_of_ended_plans(view.executions, view.executions_usable),
         *(
             [f"{counted(partly, 'execution')} of these events {were} already refunded."]
             if partly
             else []
         ),
         refunded_before(view.events_refunded) or "No events in this range were refunded before.",
-        f"Remaining now: {number(preview.executions_remaining)}. Ended plans get nothing back.",
+        f"Remaining now: {number(preview.executions_remaining)}.",
     ]
 
 
