@@ -6,7 +6,7 @@ from typing import Final
 from billing_app.billing.currencies import exponent_of
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import BeginReason
-from billing_app.billing.usage.service import Pace
+from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.db.enums import (
     AuditRole,
     EndReason,

@@ -30,8 +30,11 @@ from billing_app.states.usage_views import (
     days_table,
     event_rows,
     named_users,
+    refunded_by_day,
     series_keys,
     used_before,
+    used_table,
+    used_text,
 )
 from billing_app.states.views import AccountChoice, DayRow, EventRow, SeriesKey, StatView
 
@@ -203,14 +206,15 @@ class UsageStatsState(LivePage, SessionState):
         self._show_days(by_workflow)
 
     def _draw(self, rows: list[DailyRow], days: Days, current: CurrentPlan, today: date) -> None:
-        table = days_table(rows, days.first, days.last)
-        self.figure = executions_per_day(table)
+        table = used_table(rows, days.first, days.last)
+        self.figure = executions_per_day(table, refunded_by_day(rows, days.first, days.last))
         self._show(keys=series_keys(table))
-        if days.last != today or not self._draw_against_limit(table, current):
+        net = days_table(rows, days.first, days.last)
+        if days.last != today or not self._draw_against_limit(net, current):
             self.added_up = cumulative(table)
             self._show(
                 cumulative_title="Cumulative",
-                cumulative_note=f"{self.total.value} executions in this range",
+                cumulative_note=f"{used_text(rows)} in this range",
             )
 
     def _draw_against_limit(self, table: pd.DataFrame, current: CurrentPlan) -> bool:
@@ -244,7 +248,7 @@ class UsageStatsState(LivePage, SessionState):
         hint = f"after {formatting.number(refunded)} refunded" if refunded else "none refunded"
         by_day: dict[date, int] = {}
         for row in rows:
-            by_day[row.day] = by_day.get(row.day, 0) + row.used - row.refunded
+            by_day[row.day] = by_day.get(row.day, 0) + row.used
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
             total=StatView(formatting.number(net), hint),

@@ -21,6 +21,9 @@ from billing_app.billing.staff.repairs.refunds import (
     TooManyEventsError,
 )
 from billing_app.billing.staff.repairs.service import carry_out, preview, review
+from billing_app.billing.subscriptions.account_summary import read_summary
+from billing_app.billing.subscriptions.forecast import read_pace
+from billing_app.billing.usage.service import read_refunds_of_use
 from billing_app.db.enums import StaffRole
 from tests.factories import OPERATOR, PLATFORM, PLATFORM_SERVICE, add_plan
 from tests.staff.conftest import Staff
@@ -237,3 +240,26 @@ async def test_refund_into_a_used_up_plan_can_be_used_again(
         now=now(),
     )
     assert entry.after["executions_usable"] == await customer.remaining() == 150
+
+
+async def test_pace_leaves_out_refunds_of_earlier_use(customer: Customer, staff: Staff) -> None:
+    services, billing, began = customer.services, staff[StaffRole.BILLING], now()
+    earlier = await customer.use(40)
+    since = now()
+    later = await customer.use(10)
+    for event, count in ((earlier, 30), (later, 4)):
+        await carry_out(
+            services.repairs,
+            billing,
+            REFUND,
+            event["event_id"],
+            RefundOne(count),
+            reason=WHY,
+            now=now(),
+        )
+    database = services.database
+    assert await read_refunds_of_use(database, billing, customer.id, since=since) == 4
+    assert await read_refunds_of_use(database, billing, customer.id, since=began) == 34
+    summary = await read_summary(database, billing, customer.id, now())
+    pace = await read_pace(database, billing, summary)
+    assert (pace.executions_per_day, pace.days_left) == (16, 8)

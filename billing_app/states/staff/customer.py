@@ -58,6 +58,7 @@ from billing_app.billing.staff.repairs.refunds import read_refunded
 from billing_app.billing.staff.repairs.stops import plans_in_force
 from billing_app.billing.subscriptions.account_alerts import read_stop
 from billing_app.billing.subscriptions.account_summary import read_summary
+from billing_app.billing.subscriptions.forecast import read_pace
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import (
@@ -102,7 +103,7 @@ from billing_app.states.staff.views import (
     SubscriptionLine,
     WebhookLine,
 )
-from billing_app.states.usage_views import days_table, series_keys
+from billing_app.states.usage_views import refunded_by_day, series_keys, used_table
 from billing_app.states.views import SeriesKey
 
 CHART_DAYS: Final = 30
@@ -218,13 +219,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         database, account_id = services.database, self._customer_id
         identity = await accounts.read_identity(database, services.links, staff, account_id, now)
         summary = await read_summary(database, staff, account_id, now)
-        pace = await usage.read_pace(
-            database,
-            staff,
-            account_id,
-            remaining=summary.current.executions_remaining,
-            today=now.date(),
-        )
+        pace = await read_pace(database, staff, summary)
         rows = await accounts.list_subscriptions(database, services.links, staff, account_id)
         live = next((row for row in rows if row.ended_at is None), None)
         self._is_own = identity.is_own
@@ -290,8 +285,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         self._show(workflows=sorted({row.group for row in rows}))
         if rows != self._drawn:
             self._drawn = rows
-            table = days_table(rows, days.first, days.last)
-            self.figure = executions_per_day(table)
+            table = used_table(rows, days.first, days.last)
+            self.figure = executions_per_day(table, refunded_by_day(rows, days.first, days.last))
             self._show(keys=series_keys(table))
         denied = await list_denials(database, staff, self._customer_id, days)
         self._show(denials=[draw.denial_line(row, place) for place, row in enumerate(denied)])
