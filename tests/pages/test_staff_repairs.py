@@ -217,7 +217,7 @@ def test_undo_a_repair_from_the_audit_log(
     page.get_by_role("searchbox", name="Account").fill(holder.account_id)
     entries = page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries).to_have_count(2)
-    entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").click()
+    entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").dblclick()
     expect_said(page, "Undone: 7 executions granted.")
     expect(entries.nth(2)).to_contain_text("Undone")
     page.goto(routes.staff_customer(holder.account_id))

@@ -127,7 +127,8 @@ def _conflict() -> rx.Component:
             class_name="dialog-foot card-foot",
         ),
         title="Someone else edited this draft in the meantime",
-        note="Your changes were not saved. Take theirs, or keep yours and save again.",
+        note="Your changes were not saved. Take theirs, or keep the fields that you changed on top"
+        " of theirs and save again.",
         flush=True,
     )
 

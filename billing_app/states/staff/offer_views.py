@@ -108,6 +108,11 @@ def form_of(fields: DraftFields) -> Form:
     }
 
 
+def merged(base: Form, *, mine: Form, theirs: Form) -> Form:
+    """Theirs, with the fields that differ from `base` in mine."""
+    return {name: mine[name] if mine[name] != base[name] else theirs[name] for name in theirs}
+
+
 def preview(fields: DraftFields) -> OfferItem:
     """The card as a new customer would see it."""
     terms = fields.terms
@@ -168,7 +173,7 @@ def change_lines(changes: Any) -> list[ChangeLine]:
             field=FIELD_LABELS.get(change.field, change.field.replace("_", " ")).capitalize(),
             before=_shown(change.before),
             theirs=_shown(change.theirs),
-            yours=_shown(change.yours),
+            yours=_shown(change.yours) if change.yours != change.before else "not changed",
             by=f"{change.by}, {formatting.exact_moment(change.at)}",
         )
         for change in found

@@ -112,7 +112,8 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", notice=Notice())
+        if self.dialog:
+            self._show(dialog="", notice=Notice())
 
     @rx.event
     async def replay(self, form: dict[str, Any]) -> EventSpec | None:
@@ -123,7 +124,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             database = get_services().database
             return await replay_event(database, get_jobs(), staff, event_id, reason=reason, now=now)
 
-        return await self._carry_out(work, "The event is being processed again.")
+        return await self._carry_out(REPLAY, work, "The event is being processed again.")
 
     @rx.event
     async def reconcile(self, form: dict[str, Any]) -> EventSpec | None:
@@ -137,7 +138,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             )
 
         return await self._carry_out(
-            work, "Reconciliation is running. Its results will appear here."
+            RECONCILE, work, "Reconciliation is running. Its results will appear here."
         )
 
     @rx.event
@@ -149,13 +150,16 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             database = get_services().database
             return await retry_job(database, get_jobs(), staff, job_id, reason=reason, now=now)
 
-        return await self._carry_out(work, "The job is running again.")
+        return await self._carry_out(RETRY, work, "The job is running again.")
 
     def _open(self) -> None:
         """Closes a dialog that was left open."""
         self._show(dialog="")
 
-    async def _carry_out(self, work: Any, text: str) -> EventSpec | None:
+    async def _carry_out(self, dialog: str, work: Any, text: str) -> EventSpec | None:
+        """Once: success closes the dialog, and a second press finds it closed."""
+        if self.dialog != dialog:
+            return None
         self._show(notice=Notice())
         if await self._ask(work) is None:
             return None

@@ -99,8 +99,9 @@ class RepairMixin(Page, mixin=True):
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._put_away()
-        self._show(notice=Notice())
+        if self.dialog:
+            self._put_away()
+            self._show(notice=Notice())
 
     @rx.event
     def back(self) -> None:
@@ -165,6 +166,8 @@ class RepairMixin(Page, mixin=True):
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
         """End every session of the chosen person."""
+        if self.dialog != SIGN_OUT:
+            return None
         account_id, user_id = self._customer_id, self.target
 
         async def work(staff: StaffActor, now: datetime) -> int:

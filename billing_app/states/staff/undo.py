@@ -24,15 +24,20 @@ else:
     # Reflex copies the vars of a mixin only when it stands on rx.State itself.
     Page = rx.State
 
+MAX_REMEMBERED: Final = 50
 UNDO_REASON: Final = "Undone in the console."
 
 
 class UndoMixin(Page, mixin=True):
     """A page that shows audit entries, or makes them."""
 
+    _undone: list[str] = []
+
     @rx.event
     async def undo(self, entry_id: str) -> EventSpec | None:
-        """Undo a repair with a compensating one."""
+        """Undo a repair with a compensating one; a second press finds it undone."""
+        if entry_id in self._undone:
+            return None
 
         async def work(staff: StaffActor, now: datetime) -> EntryView:
             return await service.undo(
@@ -41,7 +46,10 @@ class UndoMixin(Page, mixin=True):
 
         self._show(notice=Notice())
         entry = await self._ask(work)
-        return await self._tell(replace(entry, can_undo=False)) if entry is not None else None
+        if entry is None:
+            return None
+        self._undone = [*self._undone, entry_id][-MAX_REMEMBERED:]
+        return await self._tell(replace(entry, can_undo=False))
 
     async def _tell(self, entry: EntryView, outcome: str = "") -> EventSpec | None:
         """Show what was done, and offer to undo it."""
