@@ -111,7 +111,7 @@ def changing(
     dialog = OfferDialog(
         kind=CHANGE,
         title=f"Change to {_new_version_of(offer, subscription)}",
-        text="Nothing changes until you confirm.",
+        text=f"Nothing changes until you confirm.{_replaced(subscription)}",
         dismiss_label=f"Stay on {'your version' if is_update else subscription.offer.name}",
         before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
@@ -281,6 +281,17 @@ def side(offer: OfferView, *, ends: str = "") -> Side:
         executions=f"{count} a {_interval(offer)}" if offer.is_subscription else count,
         ends=ends,
     )
+
+
+def _replaced(subscription: SubscriptionView) -> str:
+    """What is scheduled, and gives way to a change."""
+    if subscription.cancel_at_period_end:
+        ends = formatting.day(subscription.ends_at)
+        return f" Your cancellation on {ends} is withdrawn then: the plan renews again."
+    if subscription.next_offer is not None:
+        name = subscription.next_offer.name
+        return f" It replaces the change to {name} on {formatting.day(subscription.period_end)}."
+    return ""
 
 
 def _new_version_of(offer: OfferView, subscription: SubscriptionView) -> str:

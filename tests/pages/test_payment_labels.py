@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,26 @@ def test_scheduled_version_starts_while_another_is_offered() -> None:
         "Change to the new version of Growth",
         "Stay on your version",
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        (
+            {"cancel_at_period_end": True},
+            " Your cancellation on 9 April 2026 is withdrawn then: the plan renews again.",
+        ),
+        (
+            {"next_offer": offer("scale", 150_000)},
+            " It replaces the change to Scale on 9 April 2026.",
+        ),
+    ],
+)
+def test_change_says_what_it_replaces(changes: dict[str, Any], said: str) -> None:
+    subscription = replace(subscription_to(offer("growth", 30_000)), **changes)
+    dialog, _ = offer_dialogs.changing(subscription, offer("starter", 5_000), None)
+    assert dialog.text == f"Nothing changes until you confirm.{said}"
 
 
 def subscription_to(held: OfferView) -> SubscriptionView:

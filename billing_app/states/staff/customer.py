@@ -86,7 +86,7 @@ from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table
 from billing_app.states.staff.operations import webhook_line
 from billing_app.states.staff.page import StaffPage
-from billing_app.states.staff.repairs import RepairMixin
+from billing_app.states.staff.repairs import VIEW, RepairMixin
 from billing_app.states.staff.undo import UndoMixin
 from billing_app.states.staff.views import (
     CustomerHead,
@@ -180,6 +180,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
     @rx.event
     async def view_as_customer(self, form: dict[str, str]) -> EventSpec | None:
         """View the account's pages as its holder."""
+        if self.dialog != VIEW:
+            return None
         reason = str(form.get("reason", ""))
         account_id, token = self._customer_id, self._token()
 
@@ -190,6 +192,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
 
         if await self._ask(work) is None:
             return None
+        self._put_away()
         return go_afresh(routes.DASHBOARD)
 
     def _open(self) -> None:
