@@ -191,12 +191,11 @@ class _Run:
             self._note(theirs.account_id, "customer", customer_id, customer_id, ours, healed=safe)
 
     async def _details(self, account: Account, theirs: OurCustomer, *, may_heal: bool) -> None:
-        """The name and e-mail address of a customer. A name that may have been entered at a
-        checkout, beside a tax id, is the customer's own."""
+        """The name and e-mail address of a customer."""
         async with self.database.reading() as session:
             ours = await details_of(session, account)
-            is_own_name = await _has_checked_out(session, account.id)
-        if theirs.email == ours.email and (theirs.name == ours.name or is_own_name):
+            has_checked_out = await _has_checked_out(session, account.id)
+        if (theirs.name, theirs.email) == (ours.name, ours.email):
             return
         healed = False
         try:
@@ -207,6 +206,9 @@ class _Run:
             raise
         except BillingError as error:
             log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
+        # A checkout replaces the name by that on the card: no difference that staff must see.
+        if healed and has_checked_out and theirs.email == ours.email:
+            return
         there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
         self._note(theirs.account_id, "details", theirs.customer_id, there, here, healed=healed)
 

@@ -136,7 +136,15 @@ def provider_checkout(session: Any) -> ProviderCheckout:
         invoice_id=_id(session.invoice) or None,
         is_paid=session.payment_status == "paid",
         is_subscription=session.mode == "subscription",
+        business_name=_business_name(session.customer_details),
     )
+
+
+def _business_name(details: Any) -> str:
+    """docs.stripe.com/tax/checkout/tax-ids: it is on the invoices."""
+    if details is None or not details.tax_ids:
+        return ""
+    return getattr(details, "business_name", details.name) or ""
 
 
 def provider_preview(invoice: Any, *, credit: Credit | None = None) -> ProviderPreview:

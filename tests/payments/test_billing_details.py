@@ -1,5 +1,7 @@
 """What checkout and portal take beside a card: billing address, tax id, promotion code."""
 
+from billing_app.billing.accounts.billing_details import read_details
+from billing_app.billing.subscriptions.customer_details import send_details
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import (
     PUBLIC_URL,
@@ -41,6 +43,29 @@ async def test_checkout_keeps_address_and_tax_id_on_customer(harness: BillingHar
     assert tax_ids(harness) == [("eu_vat", "DE123456789")]
     (invoice,) = harness.invoices()
     assert [row.value for row in invoice.customer_tax_ids or []] == ["DE123456789"]
+
+
+async def test_business_name_of_checkout_is_the_billing_name(harness: BillingHarness) -> None:
+    """It stays when other details change, and reconciliation finds nothing."""
+    url = str((await harness.begin("starter")).checkout_url)
+    assert submit_card(url, VISA, **GERMAN).status_code == 303
+    await harness.deliver()
+    services, account_id = harness.services, harness.holder.account_id
+    found = await read_details(services.database, OPERATOR, account_id, harness.now)
+    assert found.used.name == "Ada GmbH"
+    await send_details(services.database, services.provider, harness.holder.account_number)
+    assert harness.client.v1.customers.retrieve(harness.customer_id()).name == "Ada GmbH"
+    assert await harness.reconcile() == []
+
+
+async def test_name_on_the_card_is_not_the_billing_name(harness: BillingHarness) -> None:
+    """Stripe saves it on the customer (customer_update); ours comes back without a difference."""
+    url = str((await harness.begin("starter")).checkout_url)
+    assert submit_card(url, VISA, name="C. Holder").status_code == 303
+    await harness.deliver()
+    assert harness.client.v1.customers.retrieve(harness.customer_id()).name == "C. Holder"
+    assert await harness.reconcile() == []
+    assert harness.client.v1.customers.retrieve(harness.customer_id()).name == "Acme"
 
 
 async def test_checkout_without_address_is_refused_and_charges_nothing(

@@ -13,7 +13,7 @@ from sqlmodel import col, delete, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.accounts.names import checked_name
+from billing_app.billing.accounts.names import MAX_LENGTH, checked_name
 from billing_app.billing.accounts.service import authorize_managing, authorize_reading
 from billing_app.billing.actors import Actor, UserActor
 from billing_app.billing.errors import BillingError, ForbiddenError, InvalidInputError
@@ -187,6 +187,15 @@ async def confirm_email(
     except BillingError:
         raise EmailLinkExpiredError from None
     await _set_email(session, details_queue, person, change.account_id, change.email, now)
+
+
+async def keep_business_name(session: AsyncSession, account_id: int, name: str) -> None:
+    """The name that the provider's customer got beside a tax id is the billing name from now on,
+    unless the account has set one of its own."""
+    own = await _lock_own(session, account_id)
+    if not own.name:
+        own.name = name[:MAX_LENGTH]
+        session.add(own)
 
 
 async def details_of(session: AsyncSession, account: Account) -> CustomerDetails:

@@ -9,6 +9,7 @@ from sqlalchemy import String, literal_column
 from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.accounts.billing_details import keep_business_name
 from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.plans.trial_uses import take
 from billing_app.billing.subscriptions.invoice_purposes import invoice_purposes
@@ -152,6 +153,8 @@ async def apply_checkout(
         .where(Checkout.provider_id == theirs.provider_id)
     )
     row = (await session.exec(query)).first()
+    if row is not None and theirs.business_name:
+        await keep_business_name(session, account.id, theirs.business_name)
     if row is None or row.status == CheckoutStatus.COMPLETE:
         return
     status = status_of(theirs)

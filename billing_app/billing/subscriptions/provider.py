@@ -54,7 +54,8 @@ class ProviderPrice(OfferPrices):
 @dataclass(frozen=True, slots=True)
 class ProviderCheckout:
     """`status` is `open`, `complete` or `expired`. `is_paid`: money was taken for it.
-    `is_subscription`: it sells a subscription, and not a pack."""
+    `is_subscription`: it sells a subscription, and not a pack. `business_name`: entered beside a
+    tax id; "" without."""
 
     provider_id: str
     customer_id: str
@@ -64,6 +65,7 @@ class ProviderCheckout:
     invoice_id: str | None
     is_paid: bool
     is_subscription: bool
+    business_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
