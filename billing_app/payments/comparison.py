@@ -16,7 +16,7 @@ from billing_app.billing.subscriptions.apply import (
     versions_of_prices,
 )
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
-from billing_app.billing.subscriptions.ended_invoices import to_void
+from billing_app.billing.subscriptions.ended_invoices import to_void, used_invoices
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
     ENDED,
@@ -108,7 +108,8 @@ def _invoices(
     differences: list[Difference] = []
     trusted = {row.provider_id for row in ours.invoices.values() if row.trusted_at is not None}
     given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
-    voidable = {each.provider_id for each in to_void(snapshot, versions)}
+    used = used_invoices(ours.plans.values())
+    voidable = {each.provider_id for each in to_void(snapshot, versions, used)}
     refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
     for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]
