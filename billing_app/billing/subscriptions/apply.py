@@ -153,10 +153,10 @@ async def apply_checkout(
         .where(Checkout.provider_id == theirs.provider_id)
     )
     row = (await session.exec(query)).first()
-    if row is not None and theirs.business_name:
-        await keep_business_name(session, account.id, theirs.business_name)
     if row is None or row.status == CheckoutStatus.COMPLETE:
         return
+    if theirs.business_name:
+        await keep_business_name(session, account.id, theirs.business_name)
     status = status_of(theirs)
     if status is CheckoutStatus.CONFIRMING and (
         await _is_here(session, account.id, theirs) or (customer and _has_bought(customer, theirs))
