@@ -26,7 +26,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.sold_lines import sold_item, sold_lines
 from billing_app.db.engine import Database
-from billing_app.db.enums import InvoiceStatus
+from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 from billing_app.db.tables import Invoice, Plan, ProviderIdentity, Subscription
 
 NOTHING: Final = "missing"
@@ -95,7 +95,8 @@ def _subscriptions(
         there, here = _describe_theirs(theirs, row, versions), _describe_ours(row)
         if row is not None and row.is_duplicate and ours.live is not None:
             here = f"{here}, beside {ours.live.provider_id}: end one of the two"
-        if row is not None and row.trial_refused_at and theirs.status not in ENDED:
+        is_trial = theirs.status is SubscriptionStatus.TRIALING
+        if row is not None and row.trial_refused_at and is_trial:
             here = f"{here}, a trial that is not given: to be cancelled"
         if there != here:
             differences.append(Difference(account, "subscription", theirs.provider_id, there, here))

@@ -102,9 +102,10 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
 async def live_in(
     session: AsyncSession, account_id: int, snapshot: ProviderSnapshot
 ) -> ProviderSubscription | None:
-    """The account's live subscription as the provider describes it; not one that is refused."""
+    """The account's live subscription as the provider describes it; not a refused trial."""
     row = await live_subscription(session, account_id)
-    ours = row.provider_id if row and row.trial_refused_at is None else None
+    is_refused = row and row.trial_refused_at and row.status == SubscriptionStatus.TRIALING
+    ours = row.provider_id if row and not is_refused else None
     return next((each for each in snapshot.subscriptions if each.provider_id == ours), None)
 
 
