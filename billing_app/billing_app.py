@@ -1,6 +1,7 @@
 """The Reflex app: pages added, API mounted, nothing else."""
 
 import reflex as rx
+from reflex.istate.manager.memory import StateManagerMemory
 from starlette.types import ASGIApp
 
 from billing_app import routes
@@ -30,6 +31,7 @@ from billing_app.states.billing_overview import BillingOverviewState
 from billing_app.states.details import DetailsState
 from billing_app.states.details_form import DetailsFormState
 from billing_app.states.error_messages import show_failure
+from billing_app.states.page_states import PageStates
 from billing_app.states.session import SessionGuard
 from billing_app.states.staff.audit import StaffAuditState
 from billing_app.states.staff.customer import StaffCustomerState
@@ -59,6 +61,8 @@ app = rx.App(
     api_transformer=mount_api,
     backend_exception_handler=show_failure,
 )
+if isinstance(app.state_manager, StateManagerMemory):
+    app._state_manager = PageStates()  # noqa: SLF001 - there is no other way to choose a class
 app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))
 

@@ -11,6 +11,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from billing_app import routes
+from billing_app.socket_limits import SocketLimits
 
 # The build's file for pages with a name in their path; the browser routes by itself.
 ANY_PAGE: Final = "/404.html"
@@ -36,10 +37,13 @@ class ReverseProxy:
     def __init__(self, *, pages: ASGIApp, api: ASGIApp) -> None:
         self._pages = pages
         self._api = api
+        self._sockets = SocketLimits(pages, has_session=_has_session_cookie)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one connection."""
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+        elif scope["type"] != "http":
             await self._pages(scope, receive, send)
         elif routes.is_api(scope["path"]):
             await self._api(scope, receive, send)

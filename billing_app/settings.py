@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     page_patience_seconds: float = Field(default=10.0, gt=0, le=60)
     page_retry_seconds: float = Field(default=5.0, gt=0, le=60)
     dialog_patience_seconds: float = Field(default=15.0, gt=0, le=60)
+    visitor_state_seconds: float = Field(default=10.0, gt=0, le=3600)
+    visitor_states_max: int = Field(default=200, ge=1)
+    visitor_sockets_per_address: int = Field(default=100, ge=1)
+    visitor_sockets_max: int = Field(default=500, ge=1)
+    sockets_max: int = Field(default=10_000, ge=1)
     search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
 

@@ -20,6 +20,7 @@ from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
 from tests.benchmarks.search import search
 from tests.benchmarks.table import Report
+from tests.benchmarks.visitors import visitors
 
 NAIVE: Final = ("naive-async", "naive-sync")
 TARGETS: Final = {("many", 64): 20, ("many", 256): 30, ("hot", 64): 35, ("hot", 256): 60}
@@ -287,4 +288,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "reads": reads,
     "search": search,
     "dashboards": dashboards,
+    "visitors": visitors,
 }

@@ -44,6 +44,7 @@ QUICK_PAGES = {
     "PAGE_PATIENCE_SECONDS": "6",
     "DIALOG_PATIENCE_SECONDS": "6",
     "SEARCH_SECONDS": "0.1",
+    "VISITOR_STATE_SECONDS": "1",
 }
 
 # A run that is spread over processes by file begins with these: none is left alone with them.

@@ -31,6 +31,23 @@ def test_wrong_password_and_unknown_address_look_the_same(open_context: OpenCont
         expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
 
 
+def test_sign_in_page_that_was_open_long_still_works(open_context: OpenContext) -> None:
+    """The server has forgotten a visitor's page by then (VISITOR_STATE_SECONDS)."""
+    page = open_context().new_page()
+    page.goto(f"{routes.SIGN_IN}?error=invalid&next=/usage")
+    expect(page.get_by_text("The email address or password is wrong.")).to_be_visible()
+    page.wait_for_timeout(3_000)
+    page.get_by_role("link", name="Start a trial").click()
+    expect(page.get_by_role("button", name="Create account")).to_be_visible()
+    expect(page.get_by_text("The email address or password is wrong.")).not_to_be_visible()
+    page.wait_for_timeout(3_000)
+    page.go_back()
+    page.get_by_label("Email").fill(OWNER_EMAIL)
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+
+
 def test_rejected_form_keeps_all_but_the_password(open_context: OpenContext) -> None:
     page = open_context().new_page()
     asked: list[str] = []
