@@ -207,7 +207,7 @@ class _Run:
         except BillingError as error:
             log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
         # A checkout replaces the name by that on the card: no difference that staff must see.
-        if healed and has_checked_out and theirs.email == ours.email:
+        if (healed or self.dry_run) and has_checked_out and theirs.email == ours.email:
             return
         there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
         self._note(theirs.account_id, "details", theirs.customer_id, there, here, healed=healed)
