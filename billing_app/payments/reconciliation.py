@@ -40,7 +40,7 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import CheckoutStatus, ProviderRequestState, ReportState
+from billing_app.db.enums import ProviderRequestState, ReportState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -340,9 +340,9 @@ def _name_of(error: Exception) -> str:
 
 
 async def _has_checked_out(session: AsyncSession, account_id: int) -> bool:
+    """Whether a checkout was opened; a dry run does not learn what came of it."""
     query = select(Checkout.number).where(
-        Checkout.account_id == account_id,
-        col(Checkout.status).in_((CheckoutStatus.CONFIRMING, CheckoutStatus.COMPLETE)),
+        Checkout.account_id == account_id, col(Checkout.provider_id).is_not(None)
     )
     return (await session.exec(query.limit(1))).first() is not None
 
