@@ -88,7 +88,7 @@ def build_services(settings: Settings, url: str) -> Services:
         keys=KeyRing(database),
         accounts=AccountFinder(database, terms),
         executions=executions,
-        attempts=AttemptLimits(settings.reflex_redis_url),
+        attempts=AttemptLimits(database),
         mailer=_mailer(settings),
         provider=provider,
         installation=installation,

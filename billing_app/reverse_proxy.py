@@ -11,6 +11,8 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from billing_app import routes
+from billing_app.api.security_headers import strict_transport
+from billing_app.page_headers import with_page_headers
 from billing_app.socket_limits import SocketLimits
 
 # The build's file for pages with a name in their path; the browser routes by itself.
@@ -50,7 +52,7 @@ class ReverseProxy:
         elif _needs_session(scope["path"]) and not _has_session_cookie(scope):
             await _redirect_to_sign_in(scope, send)
         else:
-            send = _with_page_headers(scope["path"], send)
+            send = with_page_headers(scope["path"], send)
             await self._pages(_built_path(scope), receive, send)
 
 
@@ -86,32 +88,10 @@ async def _redirect_to_sign_in(scope: Scope, send: Send) -> None:
         (b"location", target.encode()),
         (b"cache-control", b"no-store"),
         (b"content-length", b"0"),
+        *strict_transport(),
     ]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
-
-
-PAGE_HEADERS: Final = [
-    (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'self'; object-src 'none'"),
-    (b"referrer-policy", b"same-origin"),
-    (b"x-content-type-options", b"nosniff"),
-]
-
-
-def _with_page_headers(path: str, send: Send) -> Send:
-    # Vite names its files by content, so they never change; everything else is revalidated.
-    immutable = path.startswith("/assets/")
-    cache = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
-
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message.get("headers", []), *PAGE_HEADERS]
-            if message["status"] < 400:
-                headers.append((b"cache-control", cache))
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return send_with_headers
 
 
 def lifespan_of(app: ASGIApp) -> Callable[[], AbstractAsyncContextManager[None]]:

@@ -58,6 +58,7 @@ API_DOCS: Final = "/billing/docs"
 OPENAPI: Final = "/billing/openapi.json"
 
 SESSION_COOKIE: Final = "billing_session"
+BROWSER_COOKIE: Final = "billing_browser"
 PASSWORD_COOKIE: Final = "billing_password_reset"
 EMAIL_COOKIE: Final = "billing_email_link"
 

@@ -7,6 +7,7 @@ import gc
 import hashlib
 import multiprocessing
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -43,6 +44,8 @@ PAGE_SOURCES: Final = (
     "rxconfig.py",
 )
 STOP_TIMEOUT_SECONDS: Final = 5
+# For the database, the pages and logs.
+SPARE_FILES: Final = 1_000
 PAGES_TARGET: Final = "billing_app.serving:pages_worker"
 API_TARGET: Final = "billing_app.serving:api_worker"
 # A batch of 256 requests allocates thousands of objects and leaves no cycles.
@@ -168,6 +171,8 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
+    connections = load_settings().connections_max
+    _allow_open_files(connections + SPARE_FILES)
     # Each worker is a fresh interpreter: a fork would inherit event loops and connections.
     multiprocessing.set_start_method("spawn", force=True)
     Server(
@@ -179,8 +184,17 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
         workers=workers,
         workers_kill_timeout=STOP_TIMEOUT_SECONDS,
         respawn_failed_workers=True,
+        backpressure=connections,
         log_level=LogLevels.warning,
     ).serve()
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Each connection is an open file; the limit of the system stands above ours."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
 
 def build_pages() -> None:
@@ -247,14 +261,12 @@ def _toolchain_environment() -> dict[str, str]:
 
 
 def _reflex_environment(host: str, port: int) -> dict[str, str]:
-    """Environment of workers: serve the finished build, accept events from this site only."""
+    """Environment of workers: serve the finished build, accept events from this site only; in the
+    demo also from this machine."""
     address = urlsplit(load_settings().public_url)
-    origins = {
-        f"{address.scheme}://{address.netloc}",
-        f"http://localhost:{port}",
-        f"http://127.0.0.1:{port}",
-        f"http://{host}:{port}",
-    }
+    origins = {f"{address.scheme}://{address.netloc}"}
+    if load_settings().billing_demo:
+        origins |= {f"http://{name}:{port}" for name in ("localhost", "127.0.0.1", host)}
     return {
         "REFLEX_STATE_MANAGER_MODE": "redis" if load_settings().reflex_redis_url else "memory",
         "REFLEX_ENV_MODE": "prod",

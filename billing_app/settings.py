@@ -93,8 +93,17 @@ class Settings(BaseSettings):
     visitor_sockets_per_address: int = Field(default=100, ge=1)
     visitor_sockets_max: int = Field(default=500, ge=1)
     sockets_max: int = Field(default=10_000, ge=1)
+    connections_max: int = Field(default=12_000, ge=1)
+    requests_max: int = Field(default=2_000, ge=1)
+    body_seconds: float = Field(default=15.0, gt=0, le=600)
     search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the Stripe key is of the live mode: real money."""
+        key = self.stripe_secret_key
+        return key is not None and key.get_secret_value().startswith(LIVE_KEY_PREFIXES)
 
     @field_validator("public_url")
     @classmethod

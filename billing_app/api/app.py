@@ -21,6 +21,7 @@ from billing_app.api import (
     plans,
     receipts,
     request_guard,
+    request_limits,
     sign_in,
     staff,
     subscriptions,
@@ -28,13 +29,14 @@ from billing_app.api import (
     usage,
     webhooks,
 )
+from billing_app.api.security_headers import SecurityHeaders
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
 from billing_app.routes import OPENAPI
 
 
-def create_app() -> "hot_routes.HotRoutes":
+def create_app() -> "request_limits.RequestLimits":
     """The ASGI app. It connects to nothing before startup or the first request."""
     api = FastAPI(
         title="Billing",
@@ -52,9 +54,9 @@ def create_app() -> "hot_routes.HotRoutes":
     errors.install(api)
     openapi.install(api)
     docs.install(api)
-    return hot_routes.HotRoutes(
-        head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api))), get_services
-    )
+    guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
+    answering = hot_routes.HotRoutes(SecurityHeaders(guarded), get_services)
+    return request_limits.RequestLimits(answering)
 
 
 async def prepare(services: Services) -> None:

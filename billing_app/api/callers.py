@@ -48,11 +48,6 @@ async def authenticate(request: Request, shown: Shown = None) -> Actor:
     return visitor.actor
 
 
-async def signed_in(request: Request, services: Services) -> UserActor:
-    """The signed-in person, even while viewing as customer. Raises like `visiting`."""
-    return (await visiting(request, services)).person
-
-
 async def visiting(request: Request, services: Services) -> Visitor:
     """The owner of the session cookie and what they view. Raises NotAuthenticatedError;
     CrossSiteError for a write from another site."""
@@ -82,9 +77,15 @@ def _identifier(description: str) -> Any:
     return Query(min_length=1, max_length=255, pattern=NO_CONTROL, description=description)
 
 
-OrganizationId = Annotated[str | None, _identifier("Names the account by organization")]
+EITHER_ID: Final = (
+    "Names the account by organization. Required without account_id, except from a person with only"
+    " one account"
+)
+OrganizationId = Annotated[str | None, _identifier(EITHER_ID)]
 UserId = Annotated[str | None, _identifier("Required for the public organization")]
-AccountId = Annotated[str | None, _identifier("Names the account directly")]
+AccountId = Annotated[
+    str | None, _identifier("Names the account directly, instead of organization_id")
+]
 
 
 async def named_account(

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from billing_app.api.problems import error_codes
 from billing_app.routes import API_DOCS, OPENAPI
 
 Json = dict[str, Any]
@@ -60,8 +61,17 @@ def page(document: Json) -> str:
         f"<title>{title} API</title><style>{STYLE}</style></head><body><h1>{title} API</h1>"
         f'<p>Version {version}. Machine-readable: <a href="{OPENAPI}">{OPENAPI}</a>. Services send'
         " <code>Authorization: Bearer &lt;key&gt;</code>. Errors are"
-        f" <code>application/problem+json</code>.</p>{sections}</body></html>"
+        f" <code>application/problem+json</code>.</p>{sections}{_codes()}</body></html>"
     )
+
+
+def _codes() -> str:
+    """Every `code` of an error, with its status."""
+    rows = "".join(
+        f"<tr><td>{status}</td><td><code>{escape(code)}</code></td><td>{escape(title)}</td></tr>"
+        for status, code, title in sorted(error_codes())
+    )
+    return f"<h2>Error codes</h2><table>{rows}</table>"
 
 
 def _place(tag: str) -> int:

@@ -8,13 +8,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from billing_app.api.bodies import HALF_CHARACTER, HAS_CONTROL
-from billing_app.api.body_limit import TOO_LARGE
+from billing_app.api.body_limit import TOO_LARGE, TOO_SLOW
 from billing_app.api.parameters import NO_CONTROL
 from billing_app.api.problems import (
     CONTENT_TYPE,
+    BodyTimeoutError,
     BodyTooLargeError,
     ContentTypeError,
     MalformedJsonError,
@@ -43,6 +45,7 @@ def install(api: FastAPI) -> None:
         RequestValidationError: _validation_error,
         HTTPException: _http_exception,
         UnicodeEncodeError: _unpaired_surrogate,
+        ClientDisconnect: _cut,
         OperationalError: _database_error,
         Exception: _unexpected,
     }
@@ -95,6 +98,12 @@ def _is_about_control(error: dict[str, Any]) -> bool:
     return is_pattern and error["ctx"]["pattern"] == NO_CONTROL
 
 
+async def _cut(request: Request, _: ClientDisconnect) -> Response:
+    """The caller left before its body had arrived; nobody reads the answer."""
+    log.warning("request_cut", path=request.url.path[:255])
+    return problem_response(MalformedJsonError("The request body is incomplete."))
+
+
 async def _unpaired_surrogate(_: Request, __: UnicodeEncodeError) -> Response:
     """JSON can spell unpaired surrogates, which UTF-8 text cannot contain."""
     return problem_response(InvalidInputError(HALF_CHARACTER))
@@ -123,6 +132,8 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         return problem_response(RouteNotFoundError(f"No route matches {request.url.path}."))
     if error.status_code == TOO_LARGE:
         return problem_response(BodyTooLargeError())
+    if error.status_code == TOO_SLOW:
+        return problem_response(BodyTimeoutError())
     if error.status_code == 405:
         return problem_response(MethodNotAllowedError(), ", ".join(_methods_of(request)))
     return problem_response(_caught(error, is_json=_is_json(request)))

@@ -16,7 +16,7 @@ from prometheus_client import (
 
 from billing_app import __version__
 from billing_app.api.callers import Now, ServicesNow
-from billing_app.api.problems import TYPE_BASE, RouteNotFoundError
+from billing_app.api.problems import TYPE_BASE, RouteNotFoundError, kinds
 from billing_app.billing.errors import BillingError
 from billing_app.composition import Services
 from billing_app.db.migrations import DatabaseBehindError, require_current
@@ -42,17 +42,18 @@ async def alive() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"], responses=NOT_READY)
 async def ready(services: ServicesNow, now: Now) -> JSONResponse:
-    """Readiness: the database responds and is fully migrated. `jobs` reports whether a worker is
-    running; executions are decided without one."""
+    """Readiness: the database responds, is fully migrated, and lets executions be decided. `jobs`
+    reports whether a worker is running; executions are decided without one."""
     checks = await _checks(services, now)
-    is_ready = checks["database"] == checks["migrations"] == OK
+    is_ready = checks["database"] == checks["migrations"] == checks["executions"] == OK
     content = {"status": "ready" if is_ready else "not ready", "checks": checks}
     return JSONResponse(content, 200 if is_ready else 503)
 
 
 async def _checks(services: Services, now: datetime) -> dict[str, str]:
-    checks = {"database": OK, "migrations": OK, "jobs": "unknown"}
+    checks = {"database": OK, "migrations": OK, "executions": "unknown", "jobs": "unknown"}
     try:
+        checks["executions"] = await services.executions.unready_because() or OK
         await asyncio.to_thread(require_current, services.database.url)
         checks["jobs"] = OK if await is_worker_alive(services.database, now) else "no worker"
     except DatabaseBehindError:
@@ -75,11 +76,7 @@ async def metrics() -> Response:
 @router.get(TYPE_BASE + "{code}", tags=["problems"])
 async def explain_problem(code: str) -> dict[str, Any]:
     """Explain the `type` of a problem document."""
-    for kind in _kinds(BillingError):
+    for kind in kinds(BillingError):
         if kind.code == code:
             return {"code": code, "title": kind.title, "explanation": (kind.__doc__ or kind.title)}
     raise RouteNotFoundError(f"No problem type has the code {code}.")
-
-
-def _kinds(base: type[BillingError]) -> list[type[BillingError]]:
-    return [base, *(found for kind in base.__subclasses__() for found in _kinds(kind))]

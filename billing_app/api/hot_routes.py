@@ -27,6 +27,8 @@ from billing_app.api.problems import (
     status_of,
 )
 from billing_app.api.request_guard import duplicate_authorization, duplicate_key
+from billing_app.api.security_headers import answer_headers
+from billing_app.api.slow_bodies import SlowBodies
 from billing_app.billing import ids
 from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import (
@@ -65,6 +67,7 @@ class HotRoutes:
         self._app = app
         self._services = services
         self._lookups: dict[str, asyncio.Task[ServiceActor]] = {}
+        self._slow_bodies = SlowBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -128,7 +131,7 @@ class HotRoutes:
             None if key is None else bodies.header_key(key),
             content_type,
             content_encoding,
-            await _read_body(receive),
+            await _read_body(receive, self._slow_bodies),
         )
 
     async def _authenticate(self, authorization: bytes, services: Services) -> ServiceActor:
@@ -207,7 +210,16 @@ class _Call(msgspec.Struct, gc=False):
         return bodies.decode(decoder, self.body)
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive, slow_bodies: SlowBodies) -> bytes:
+    """Raises BodyTooLargeError, BodyTimeoutError."""
+    task = slow_bodies.begin()
+    try:
+        return await _receive_body(receive)
+    finally:
+        slow_bodies.end(task)
+
+
+async def _receive_body(receive: Receive) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
@@ -272,5 +284,6 @@ async def _send(decision: Decision, send: Send, services: Services) -> None:
             headers.append((b"www-authenticate", b"Bearer"))
         elif status == 405:
             headers.append((b"allow", b"POST"))
+    headers += answer_headers()
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -14,6 +14,7 @@ from billing_app.api.auth_forms import (
     Text,
     back,
     client_address,
+    held_up,
     inside,
     out,
     page_query,
@@ -50,7 +51,7 @@ router = APIRouter(tags=["sign-in"])
 
 @router.post(PASSWORD_RESETS, include_in_schema=False, dependencies=FROM_OWN_PAGES)
 async def ask_for_link(
-    request: Request, services: ServicesNow, email: Text = ""
+    request: Request, services: ServicesNow, now: Now, email: Text = ""
 ) -> RedirectResponse:
     """Mail a reset link. Response and timing do not reveal whether the address is known."""
     mail_queue = get_mail_queue()
@@ -58,12 +59,12 @@ async def ask_for_link(
         return back(FORGOT_PASSWORD, "no_mail")
     try:
         address = sessions.clean_email(email)
-        await services.attempts.check_password_link(address.lower(), client_address(request))
+        await services.attempts.check_password_link(address.lower(), client_address(request), now)
         await password_resets.request_link(services.database, mail_queue, email=address)
     except InvalidInputError:
         return back(FORGOT_PASSWORD, "invalid_email")
-    except TooManyAttemptsError:
-        return back(FORGOT_PASSWORD, "rate_limited")
+    except TooManyAttemptsError as error:
+        return held_up(FORGOT_PASSWORD, error)
     except SQLAlchemyError:
         return back(FORGOT_PASSWORD, "unreachable")
     return to_page(FORGOT_PASSWORD, said="mailed")
@@ -120,7 +121,7 @@ async def reset_password(
         return _without_link(back(FORGOT_PASSWORD, "link_over"))
     except SQLAlchemyError:
         return to_page(RESET_PASSWORD, error="unreachable", link=link)
-    return _without_link(inside(services, signed_in))
+    return _without_link(await inside(request, services, signed_in, now))
 
 
 @router.post(PASSWORD_CHANGE, include_in_schema=False, dependencies=FROM_OWN_PAGES)
@@ -133,7 +134,7 @@ async def change_password(
         person = await sessions.authenticate(services.database, token, now)
         if person is None:
             return out(services)
-        await services.attempts.check_sign_in(person.email.lower(), client_address(request))
+        counted = await services.attempts.check_password(person.user_id, now)
         await password_resets.change_password(
             services.database,
             get_mail_queue(),
@@ -143,12 +144,13 @@ async def change_password(
             token=token,
             now=now,
         )
+        await services.attempts.forget(counted)
     except WrongPasswordError:
         return back(CHANGE_PASSWORD, "wrong_password")
     except InvalidInputError:
         return back(CHANGE_PASSWORD, "invalid_password")
-    except TooManyAttemptsError:
-        return back(CHANGE_PASSWORD, "rate_limited")
+    except TooManyAttemptsError as error:
+        return held_up(CHANGE_PASSWORD, error)
     except SQLAlchemyError:
         return back(CHANGE_PASSWORD, "unreachable")
     return to_page(CHANGE_PASSWORD, said="changed")

@@ -11,7 +11,7 @@ from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.subscriptions import provider_errors
 from billing_app.billing.subscriptions.errors import PaymentActionRequiredError
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
-from billing_app.payments.signatures import SignatureError
+from billing_app.payments.signatures import ForeignEventError, SignatureError
 
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_BASE: Final = "/billing/problems/"
@@ -36,6 +36,7 @@ STATUSES: Final[dict[type[BillingError], int]] = {
     provider_errors.BillingAddressMissingError: 409,
     ProviderNotAdoptedError: 503,
     SignatureError: 400,
+    ForeignEventError: 400,
 }
 _encoder: Final = msgspec.json.Encoder()
 
@@ -53,6 +54,19 @@ class MalformedJsonError(BillingError):
 class BodyTooLargeError(BillingError):
     code = "body_too_large"
     title = "The request body is larger than 1 MB"
+
+
+class BodyTimeoutError(BillingError):
+    code = "body_timeout"
+    title = "The request body took too long to arrive"
+
+
+class OverloadedError(BillingError):
+    """Nothing was decided or changed."""
+
+    code = "overloaded"
+    title = "Too many requests at a time"
+    retry_after_seconds = 1
 
 
 class RouteNotFoundError(BillingError):
@@ -74,6 +88,8 @@ EDGE_STATUSES: Final[dict[type[BillingError], int]] = {
     ContentTypeError: 415,
     MalformedJsonError: 422,
     BodyTooLargeError: 413,
+    BodyTimeoutError: 408,
+    OverloadedError: 503,
     RouteNotFoundError: 404,
     MethodNotAllowedError: 405,
     UnexpectedError: 500,
@@ -82,7 +98,11 @@ EDGE_STATUSES: Final[dict[type[BillingError], int]] = {
 
 def status_of(error: BillingError) -> int:
     """The HTTP status of the nearest class that has one; 500 when none has."""
-    for kind in type(error).__mro__:
+    return _status_of_kind(type(error))
+
+
+def _status_of_kind(error: type[BillingError]) -> int:
+    for kind in error.__mro__:
         status = STATUSES.get(kind) or EDGE_STATUSES.get(kind)
         if status is not None:
             return status
@@ -111,3 +131,12 @@ def problem_of(error: BillingError, upgrade_url: str) -> dict[str, Any]:
 
 def encode_problem(error: BillingError, upgrade_url: str) -> bytes:
     return _encoder.encode(problem_of(error, upgrade_url))
+
+
+def error_codes() -> set[tuple[int, str, str]]:
+    """Status, code and title of every error that this process knows."""
+    return {(_status_of_kind(kind), kind.code, kind.title) for kind in kinds(BillingError)}
+
+
+def kinds(base: type[BillingError]) -> list[type[BillingError]]:
+    return [base, *(found for kind in base.__subclasses__() for found in kinds(kind))]

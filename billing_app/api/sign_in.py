@@ -13,6 +13,7 @@ from billing_app.api.auth_forms import (
     Text,
     back,
     client_address,
+    held_up,
     inside,
     out,
     page_query,
@@ -27,9 +28,12 @@ from billing_app.billing.errors import (
     TooManyAttemptsError,
 )
 from billing_app.billing.identity import sessions
+from billing_app.billing.identity.known_browsers import is_known
+from billing_app.billing.identity.rate_limits import Counted
 from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
 from billing_app.routes import (
+    BROWSER_COOKIE,
     DASHBOARD,
     SESSION_COOKIE,
     SESSION_CREATE,
@@ -54,15 +58,16 @@ async def sign_in(
 ) -> RedirectResponse:
     next_page = wanted if wanted != DASHBOARD else page_query(request, "next") or DASHBOARD
     try:
-        await services.attempts.check_sign_in(email.strip().lower(), client_address(request))
+        counted = await _count_attempt(request, services, email, now)
         signed_in = await _sign_in(request, services, email, password, now)
-    except TooManyAttemptsError:
-        return back(SIGN_IN, "rate_limited", next_page)
+        await services.attempts.forget(counted)
+    except TooManyAttemptsError as error:
+        return held_up(SIGN_IN, error, next_page)
     except NotAuthenticatedError:
         return back(SIGN_IN, "invalid", next_page)
     except OperationalError:
         return back(SIGN_IN, "unreachable", next_page)
-    return inside(services, signed_in, next_page)
+    return await inside(request, services, signed_in, now, next_page)
 
 
 @router.post(USER_CREATE, include_in_schema=False)
@@ -75,7 +80,7 @@ async def sign_up(
     name: Text = "",
 ) -> RedirectResponse:
     try:
-        await services.attempts.check_sign_up(client_address(request))
+        await services.attempts.check_sign_up(client_address(request), now)
         await sessions.sign_up(
             services.database,
             email=email,
@@ -85,15 +90,15 @@ async def sign_up(
             now=now,
         )
         signed_in = await _sign_in(request, services, email, password, now)
-    except TooManyAttemptsError:
-        return back(SIGN_UP, "rate_limited")
+    except TooManyAttemptsError as error:
+        return held_up(SIGN_UP, error)
     except EmailTakenError:
         return back(SIGN_UP, "unavailable")
     except InvalidInputError as error:
         return back(SIGN_UP, f"invalid_{error.extensions.get('field', 'form')}")
     except OperationalError:
         return back(SIGN_UP, "unreachable")
-    return inside(services, signed_in, DASHBOARD)
+    return await inside(request, services, signed_in, now)
 
 
 @router.post(SESSION_DELETE, include_in_schema=False)
@@ -119,6 +124,15 @@ async def sign_out_everywhere(
     except OperationalError:
         return back(SIGN_IN, "unreachable")
     return out(services)
+
+
+async def _count_attempt(request: Request, services: Services, email: str, now: Now) -> Counted:
+    """Raises TooManyAttemptsError."""
+    browser = request.cookies.get(BROWSER_COOKIE, "")
+    if browser and not await is_known(services.database, browser, email, now):
+        browser = ""
+    address = client_address(request)
+    return await services.attempts.check_sign_in(email.strip().lower(), address, browser, now)
 
 
 async def _sign_in(

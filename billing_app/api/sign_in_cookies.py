@@ -1,12 +1,13 @@
 """The sign-in cookie: HttpOnly, SameSite, and Secure unless the site is served over plain HTTP."""
 
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from billing_app.billing.identity.sessions import SignedIn
 from billing_app.composition import Services
-from billing_app.routes import SESSION_COOKIE
+from billing_app.routes import BROWSER_COOKIE, SESSION_COOKIE
 
 
 def set_session_cookie(response: Response, services: Services, signed_in: SignedIn) -> None:
@@ -14,6 +15,13 @@ def set_session_cookie(response: Response, services: Services, signed_in: Signed
     response.set_cookie(
         SESSION_COOKIE, signed_in.token, expires=signed_in.expires_at, **_attributes(services)
     )
+
+
+def set_browser_cookie(
+    response: Response, services: Services, token: str, expires_at: datetime
+) -> None:
+    """Signing out leaves it: it only says that somebody has signed in with this browser."""
+    response.set_cookie(BROWSER_COOKIE, token, expires=expires_at, **_attributes(services))
 
 
 def clear_session_cookie(response: Response, services: Services) -> None:

@@ -11,7 +11,14 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
+from billing_app.api.callers import (
+    AccountNow,
+    ActorNow,
+    Now,
+    OrganizationId,
+    ServicesNow,
+    UserId,
+)
 from billing_app.api.parameters import NO_CONTROL, Cursor, Limit
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
@@ -41,7 +48,14 @@ CSV: Final[dict[int | str, dict[str, Any]]] = {
 }
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
-DayParameter = Annotated[str | None, Query(max_length=10, description="UTC day, inclusive")]
+DayParameter = Annotated[
+    str | None,
+    Query(
+        max_length=10,
+        description="UTC day, inclusive",
+        json_schema_extra={"format": "date", "pattern": DAY.pattern},
+    ),
+]
 Label = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
 
 
@@ -91,8 +105,8 @@ async def _event_filter(
     services: ServicesNow,
     kind: EventKind | None = None,
     workflow: Label = None,
-    organization_id: Label = None,
-    user_id: Label = None,
+    organization_id: OrganizationId = None,
+    user_id: UserId = None,
     first: Annotated[DayParameter, Query(alias="from")] = None,
     last: Annotated[DayParameter, Query(alias="to")] = None,
 ) -> EventFilter:

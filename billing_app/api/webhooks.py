@@ -45,6 +45,9 @@ async def receive(request: Request, services: ServicesNow, now: Now) -> dict[str
     body = await _bounded_body(request)
     signature = request.headers.get("stripe-signature", "")
     event = signatures.read_event(body, signature, secret.get_secret_value())
+    identity, _ = await services.installation.read()
+    account_id = identity.provider_account_id if identity else None
+    signatures.require_own(event, is_live=services.settings.is_live, account_id=account_id)
     if await store_event(services.database, event, now):
         await jobs.enqueue(services.database.url, event.id, event.customer_id)
     return {"received": True}

@@ -40,12 +40,13 @@ class StaffActor:
     """A staff member with their role, or a service key with the scope `staff`.
 
     From a row that was checked for this request. `actor_id` is a user id, or `key:` and the key's
-    number.
+    number. `is_viewing`: their session views an account as its holder, and so changes nothing.
     """
 
     actor_id: str
     name: str
     role: StaffRole
+    is_viewing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

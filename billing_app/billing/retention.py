@@ -29,6 +29,17 @@ DELETE FROM email_changes WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM email_changes WHERE expires_at < :before LIMIT :rows))
 """
 
+OLD_ATTEMPTS: Final = """
+DELETE FROM attempt_counters WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM attempt_counters WHERE expires_at < :before LIMIT :rows
+    FOR UPDATE SKIP LOCKED))
+"""
+
+OLD_BROWSERS: Final = """
+DELETE FROM known_browsers WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM known_browsers WHERE expires_at < :before LIMIT :rows))
+"""
+
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Delete stored answers past the retention; a retry that late is decided again."""
@@ -48,6 +59,12 @@ async def purge_password_links(database: Database, *, now: datetime) -> int:
 async def purge_email_links(database: Database, *, now: datetime) -> int:
     """Delete new e-mail addresses that were not confirmed in time."""
     return await _purge(database, OLD_EMAIL_LINKS, now)
+
+
+async def purge_attempts(database: Database, *, now: datetime) -> int:
+    """Delete attempts that no longer count, and browsers that have not signed in for long."""
+    attempts = await _purge(database, OLD_ATTEMPTS, now)
+    return attempts + await _purge(database, OLD_BROWSERS, now)
 
 
 async def _purge(database: Database, statement: str, before: datetime) -> int:

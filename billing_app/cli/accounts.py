@@ -6,7 +6,12 @@ import typer
 
 from billing_app.billing.accounts import service as accounts
 from billing_app.billing.actors import OperatorActor
-from billing_app.cli.running import look_after, now
+from billing_app.billing.staff.repairs import service as repairs
+from billing_app.billing.staff.repairs.memberships import ADD_MEMBER, NewMember
+from billing_app.billing.staff.repairs.repair import AlreadyInStateError
+from billing_app.cli.running import look_after, now, out
+from billing_app.composition import Services
+from billing_app.db.enums import Role
 
 app = typer.Typer(no_args_is_help=True, help="Organizations and their plans.")
 
@@ -43,3 +48,35 @@ def add_plan(
         )
     )
     print(sequence)
+
+
+@app.command("add-member")
+def add_member(
+    organization: Annotated[str, typer.Argument(help="The organization's ID.")],
+    email: Annotated[str, typer.Argument(help="The address the person signed up with.")],
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.MEMBER,
+    reason: Annotated[
+        str, typer.Option(help="Reason for the audit log.")
+    ] = "Added on the command line",
+) -> None:
+    """Add a person to the organization, or change their role. Repeating it changes nothing."""
+
+    async def add(services: Services) -> None:
+        operator = OperatorActor()
+        account_id = await services.accounts.find(
+            operator, organization_id=organization, user_id=""
+        )
+        await repairs.carry_out(
+            services.repairs,
+            operator,
+            ADD_MEMBER,
+            account_id,
+            NewMember(email, role),
+            reason=reason,
+            now=now(),
+        )
+
+    try:
+        look_after(add)
+    except AlreadyInStateError as error:
+        out.print(error.detail)

@@ -1,5 +1,6 @@
 """API keys of services."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
@@ -24,6 +25,10 @@ def create_key(
     platform: Annotated[
         bool, typer.Option("--platform", help="Make the key valid for all organizations.")
     ] = False,
+    expires: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day that the key is valid, in UTC."),
+    ] = None,
     role: Annotated[
         StaffRole | None,
         typer.Option(help="Role of a staff key (default: billing)."),
@@ -40,6 +45,7 @@ def create_key(
             scopes=frozenset(scope),
             organization_id=organization,
             now=now(),
+            expires_at=expires.replace(tzinfo=UTC) + timedelta(days=1) if expires else None,
             staff_role=role or (StaffRole.BILLING if Scope.STAFF in scope else None),
         )
     )
@@ -65,10 +71,20 @@ def revoke_key(
 @app.command("list")
 def list_keys() -> None:
     """List keys, newest first, without their secrets."""
+    at = now()
     keys = look_after(lambda services: api_keys.list_keys(services.database, OperatorActor()))
     for key in keys:
         out.print(
             f"{key.id}  {key.hint}…  {key.name}  {' '.join(key.scopes)}"
-            f"  {key.organization_id or 'platform'}  {'revoked' if key.revoked else 'active'}"
+            f"  {key.organization_id or 'platform'}  {_state(key, at)}"
             f"  {key.staff_role or ''}"
         )
+
+
+def _state(key: api_keys.KeyView, at: datetime) -> str:
+    if key.revoked:
+        return "revoked"
+    if key.expires_at is None:
+        return "active"
+    last_day = (key.expires_at - timedelta(microseconds=1)).date()
+    return f"active through {last_day}" if key.expires_at > at else f"expired after {last_day}"

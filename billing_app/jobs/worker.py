@@ -15,6 +15,7 @@ from dbos import DBOS, DBOSConfig, ScheduleInput
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.retention import (
     purge_answers,
+    purge_attempts,
     purge_email_links,
     purge_password_links,
     purge_sessions,
@@ -67,7 +68,9 @@ async def remove_old_answers(now: datetime) -> int:
 
 @DBOS.step()
 async def remove_old_sessions(now: datetime) -> int:
-    return await purge_sessions(get_services().database, now=now)
+    database = get_services().database
+    sessions = await purge_sessions(database, now=now)
+    return sessions + await purge_attempts(database, now=now)
 
 
 @DBOS.step()

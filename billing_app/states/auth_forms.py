@@ -14,13 +14,14 @@ from billing_app.billing.identity.password_hashing import MIN_LENGTH
 from billing_app.billing.identity.password_resets import email_of_link
 from billing_app.composition import get_services
 from billing_app.db.engine import Database
+from billing_app.states import formatting
 from billing_app.states.session import SessionState, leave_for_sign_in
 
 log = structlog.get_logger(__name__)
 
 MESSAGES: Final = {
     "invalid": "The email address or password is wrong.",
-    "rate_limited": "Too many attempts. Wait a few minutes and try again.",
+    "rate_limited": "Too many attempts. Try again in {wait}.",
     "unavailable": "This email address can't be used. If it is yours, sign in instead.",
     "invalid_email": "Enter a valid email address.",
     "invalid_password": f"Choose a password with at least {MIN_LENGTH} characters.",
@@ -102,7 +103,8 @@ class AuthFormState(SessionState):
     def _read_address(self) -> None:
         query = self.router.url.query_parameters
         error = query.get("error", "")
-        self.error = MESSAGES.get(error, UNKNOWN) if error else ""
+        message = MESSAGES.get(error, UNKNOWN) if error else ""
+        self.error = message.format(wait=formatting.waiting_time(query.get("wait", "")))
         success = "" if error else query.get("said", "")
         self.success_title, self.success_text = SUCCESSES.get(success, ("", ""))
         self.next_page = query.get("next", routes.DASHBOARD)

@@ -1,14 +1,17 @@
 """Live pages: they poll for changes and refresh while they are open."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import reflex as rx
 import structlog
+from redis.exceptions import RedisError
 from reflex.event import EventCallback, EventSpec
 from reflex.utils.prerequisites import get_app
+from reflex_base.utils.exceptions import LockExpiredError
 
 from billing_app.billing.account_version import read_account_version
 from billing_app.billing.actors import PersonActor
@@ -22,6 +25,8 @@ from billing_app.states.views import AccountChoice
 
 # Also without news: for what only time changes, and what an account's version does not cover.
 READ_AGAIN = timedelta(seconds=6)
+OUTAGES: Final = (RedisError, LockExpiredError)
+RELOAD: Final = "window.location.reload()"
 # Of the versions of all accounts that are looked at.
 MAX_SHARED = 64
 
@@ -68,21 +73,16 @@ class LivePage(Page, mixin=True):
     @rx.event(background=True)
     async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
         """Refresh until the tab closes, goes to another page, or the session ends."""
-        async with self:
-            visit, token = self._visit, self.router.session.client_token
-        while await is_connected(token):
-            await pause(is_broken=self.is_broken)
-            async with self:
-                if self._visit != visit:
-                    return
-                was_broken = self.is_broken
-                leave = await self._refresh(only_news=True)
-                beside = self._background_events() if was_broken and not self.is_broken else []
+
+        async def read() -> Poll:
+            was_broken = self.is_broken
+            leave = await self._refresh(only_news=True)
             if leave is not None:
-                yield leave
-                return
-            if beside:
-                yield beside
+                return Poll(leave, is_last=True)
+            return Poll(self._background_events() if was_broken and not self.is_broken else None)
+
+        async for events in poll(self, read):
+            yield events
 
     async def _refresh(self, *, only_news: bool = False) -> EventSpec | None:
         try:
@@ -150,6 +150,44 @@ class LivePage(Page, mixin=True):
 
 
 _daily_rows: dict[tuple[str, str, Days, GroupBy], list[DailyRow]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one reading of an open page starts; `is_last` ends the polling."""
+
+    events: EventSpec | list[EventCallback[()]] | None = None
+    is_last: bool = False
+
+
+async def poll(
+    page: SessionState, read: Callable[[], Awaitable[Poll]], *, polls: int = 1
+) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
+    """Read until the tab closes, goes to another page, or the last reading.
+
+    An outage of Redis, which keeps the state of pages, is waited out. A tab whose state is gone
+    then is loaded again.
+    """
+    async with page:
+        visit, token = page._visit, page.router.session.client_token  # noqa: SLF001
+    was_out = False
+    while await is_connected(token):
+        await pause(polls=polls, is_broken=getattr(page, "is_broken", False))
+        try:
+            async with page:
+                current = page._visit  # noqa: SLF001
+                found = await read() if current == visit else Poll(is_last=True)
+        except OUTAGES as error:
+            if not was_out:
+                log.warning("page_state_unreachable", error=type(error).__name__)
+            was_out = True
+            continue
+        if was_out and not current:
+            found = Poll(rx.call_script(RELOAD), is_last=True)
+        if found.events:
+            yield found.events
+        if found.is_last:
+            return
 
 
 async def pause(*, polls: int = 1, is_broken: bool) -> None:

@@ -95,8 +95,8 @@ class DetailsFormState(ActionMixin, SessionState):
         return Message("good", "Name changed")
 
     async def _change_email(self, action: Action, email: str, password: str) -> Message:
-        attempts, address = get_services().attempts, self.router.session.client_ip
-        await attempts.check_sign_in(_person(action).email.lower(), address)
+        attempts = get_services().attempts
+        counted = await attempts.check_password(_person(action).user_id, action.now)
         await self._count_link(action, email)
         await email_changes.request_email_change(
             get_services().database,
@@ -107,6 +107,7 @@ class DetailsFormState(ActionMixin, SessionState):
             token=self._token(),
             now=action.now,
         )
+        await attempts.forget(counted)
         text = "We emailed a link to the new address. Until you confirm it, nothing changes."
         return Message("good", CHECK_EMAIL, text)
 
@@ -162,7 +163,10 @@ class DetailsFormState(ActionMixin, SessionState):
     async def _count_link(self, action: Action, email: str) -> None:
         """Raises TooManyAttemptsError."""
         await get_services().attempts.check_email_link(
-            _person(action).user_id, email.strip().lower(), self.router.session.client_ip
+            _person(action).user_id,
+            email.strip().lower(),
+            self.router.session.client_ip,
+            action.now,
         )
 
 

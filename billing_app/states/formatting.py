@@ -197,3 +197,12 @@ def initials(name: str) -> str:
         return "?"
     letters = [parts[0][0], *([parts[-1][0]] if len(parts) > 1 and "@" not in name else [])]
     return "".join(letters).upper()
+
+
+def waiting_time(seconds: str) -> str:
+    """How long to wait, rounded up, from an address that anybody can write."""
+    if not (seconds.isascii() and seconds.isdigit()) or len(seconds) > 6 or not int(seconds):
+        return "a few minutes"
+    if int(seconds) < 100:
+        return counted(int(seconds), "second")
+    return counted(-(-int(seconds) // 60), "minute")

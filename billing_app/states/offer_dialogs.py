@@ -36,16 +36,18 @@ def subscribing(
     due_minor: int,
     *,
     trial_days: int,
+    is_taxed: bool = False,
 ) -> tuple[OfferDialog, list[Choice]]:
-    """The card on file is charged, today or after the trial: `due_minor`, with its tax. `place`: of
-    the plan it buys."""
-    amount, interval = formatting.money(due_minor, offer.currency), _interval(offer)
-    card = card_name(method)
+    """The card on file is charged, today or after the trial: `due_minor`, with tax, discounts and
+    credit. Renewals may have others and are told as the price. `place`: of the plan it buys."""
+    amount, card = formatting.money(due_minor, offer.currency), card_name(method)
+    then = f" {formatting.money(offer.price_minor, offer.currency)}{' plus tax' * is_taxed}"
+    each = f"{then * (due_minor != offer.price_minor)} every {_interval(offer)}"
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
     dialog = OfferDialog(
         kind=SUBSCRIBE,
         title=f"Subscribe to {offer.name}",
-        text=f"{amount} is charged to your {card} {when}, then every {interval} until you cancel.",
+        text=f"{amount} is charged to your {card} {when}, then{each} until you cancel.",
         dismiss_label="Not now",
         after=side(offer),
     )

@@ -239,8 +239,12 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     return CardOnFile(state="known", text=f"{method.brand}{ending}", expires=expires)
 
 
-def bought(offer: OfferView, summary: AccountSummary) -> Message:
-    """What was paid for, as the account has it: in use, next, or used up already."""
+def bought(offer: OfferView, summary: AccountSummary, *, is_paid: bool = True) -> Message:
+    """What was paid for, as the account has it: in use, next, or used up already. `is_paid` False:
+    the bank decides days later."""
+    if not is_paid:
+        text = f"{offer.name} will appear here once it has paid, which takes days."
+        return Message("", "Your bank is being asked to pay", text)
     plans = [plan for plan in summary.queue if plan.name == offer.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:

@@ -6,7 +6,9 @@ import httpx
 import pytest
 
 from billing_app.billing import ids
+from billing_app.billing.identity.sessions import hash_token
 from billing_app.routes import (
+    BROWSER_COOKIE,
     DASHBOARD,
     SESSION_COOKIE,
     SESSION_CREATE,
@@ -18,7 +20,7 @@ from billing_app.routes import (
 )
 from tests.api.server import ApiServer
 from tests.conftest import TRIAL_EXECUTIONS
-from tests.factories import counts
+from tests.factories import connect, counts
 
 PASSWORD = "correct horse battery"
 
@@ -26,8 +28,13 @@ PASSWORD = "correct horse battery"
 class Browser:
     """Posts forms as a browser on our own pages would."""
 
-    def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=url, headers={"Origin": url}, timeout=20)
+    def __init__(self, url: str, address: str = "127.0.0.1") -> None:
+        self.client = httpx.Client(
+            base_url=url,
+            headers={"Origin": url},
+            timeout=20,
+            transport=httpx.HTTPTransport(local_address=address),
+        )
 
     def post(self, path: str, **form: str) -> httpx.Response:
         return self.client.post(path, data=form)
@@ -167,3 +174,53 @@ def test_person_cannot_see_other_accounts(browser: Browser, server: ApiServer, e
     for path in ("plans/current", "plans/history", "usage", "usage/events", "usage/export.csv"):
         response = browser.client.get(f"/billing/{path}", params={"account_id": theirs})
         assert response.status_code == 404, path
+
+
+def test_guesses_hold_up_the_guesser_and_nobody_who_is_known(
+    server: ApiServer, api_database_url: str, email: str
+) -> None:
+    """A second process counts on, and knows the browsers."""
+    known = Browser(server.url)
+    response = known.post(USER_CREATE, email=email, password=PASSWORD)
+    (cookie,) = [
+        each.lower()
+        for each in response.headers.get_list("set-cookie")
+        if each.startswith(BROWSER_COOKIE)
+    ]
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    token: Any = known.client.cookies[BROWSER_COOKIE]
+    with connect(api_database_url) as connection:
+        kept = connection.execute("SELECT token_hash FROM known_browsers").fetchall()
+    assert (hash_token(token),) in kept
+    known.post(SESSION_DELETE)
+    assert known.client.cookies[BROWSER_COOKIE] == token
+    other = ApiServer(api_database_url)
+    other.start()
+    try:
+        sites = [server.url, other.url]
+        for number in range(5):
+            guesser = Browser(sites[number % 2])
+            answer = guesser.post(SESSION_CREATE, email=email, password=f"guess {number}")
+            assert went_to(answer) == f"{SIGN_IN}?error=invalid"
+        for site in sites:
+            stranger = went_to(Browser(site).post(SESSION_CREATE, email=email, password=PASSWORD))
+            held_up, _, wait = stranger.partition("&wait=")
+            assert held_up == f"{SIGN_IN}?error=rate_limited"
+            assert 0 < int(wait) <= 15
+        elsewhere = Browser(other.url, "127.0.0.2")
+        assert went_to(elsewhere.post(SESSION_CREATE, email=email, password=PASSWORD)) == DASHBOARD
+        back = Browser(other.url)
+        back.client.cookies.set(BROWSER_COOKIE, token)
+        assert went_to(back.post(SESSION_CREATE, email=email, password=PASSWORD)) == DASHBOARD
+    finally:
+        other.stop()
+
+
+def test_known_browser_is_held_up_by_its_own_guesses(server: ApiServer, email: str) -> None:
+    known = Browser(server.url)
+    known.post(USER_CREATE, email=email, password=PASSWORD)
+    for _ in range(5):
+        known.post(SESSION_CREATE, email=email, password="a guess")
+    answer = went_to(known.post(SESSION_CREATE, email=email, password=PASSWORD))
+    assert answer.startswith(f"{SIGN_IN}?error=rate_limited&wait=")

@@ -47,6 +47,7 @@ UNSEEN: Final = {
     "overage_bills": "not shown",
     "overage_settlements": "not shown",
     "provider_customers": "not shown",
+    "trial_uses": "not shown",
     "provider_writes": "shown only as what a month's top-ups cost: pages read that again anyway",
     "accounts_near_limit": "staff",
     "audit_entries": "staff",

@@ -444,16 +444,16 @@ async def test_password_link_is_not_mailed_to_an_address_that_changes_meanwhile(
         assert (await session.exec(query)).first() is None
 
 
-async def test_links_are_limited_by_person_and_by_address() -> None:
-    limits, new = AttemptLimits(None), new_address()
+async def test_links_are_limited_by_person_and_by_address(services: Services) -> None:
+    limits, new, now = AttemptLimits(services.database), new_address(), datetime.now(UTC)
     for number in range(5):
-        await limits.check_email_link("usr_ada", f"{number}{new}", "10.0.0.1")
+        await limits.check_email_link("usr_ada", f"{number}{new}", "10.0.0.1", now)
     with pytest.raises(TooManyAttemptsError):
-        await limits.check_email_link("usr_ada", f"6{new}", "10.0.0.2")
+        await limits.check_email_link("usr_ada", f"6{new}", "10.0.0.2", now)
     for number in range(5):
-        await limits.check_email_link(f"usr_{number}", new, "10.0.0.3")
+        await limits.check_email_link(f"usr_{number}", new, "10.0.0.3", now)
     with pytest.raises(TooManyAttemptsError):
-        await limits.check_email_link("usr_bob", new, "10.0.0.4")
+        await limits.check_email_link("usr_bob", new, "10.0.0.4", now)
 
 
 async def test_staff_who_view_an_account_change_nothing(outbox: Outbox) -> None:

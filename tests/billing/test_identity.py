@@ -15,7 +15,6 @@ from billing_app.billing.errors import (
     NotAuthenticatedError,
     OrganizationNotFoundError,
     ScopeMissingError,
-    TooManyAttemptsError,
     UserNotFoundError,
 )
 from billing_app.billing.identity import api_keys, sessions
@@ -26,7 +25,6 @@ from billing_app.billing.identity.password_hashing import (
     hash_password,
     is_password,
 )
-from billing_app.billing.identity.rate_limits import AttemptLimits
 from billing_app.billing.lists.paging import MAX_LIMIT, check_limit
 from billing_app.billing.retention import purge_password_links
 from billing_app.composition import Services
@@ -35,7 +33,6 @@ from tests.conftest import TRIAL_EXECUTIONS
 from tests.factories import OPERATOR, connect, organization, person, trial
 
 PASSWORD = "correct horse battery"
-SIGN_IN_ATTEMPTS = 10
 
 
 async def sign_up(services: Services, email: str) -> str:
@@ -121,29 +118,6 @@ async def test_expired_reset_links_are_deleted(services: Services, database_url:
     assert await purge_password_links(services.database, now=now) == 3
     with connect(database_url) as connection:
         connection.execute("DELETE FROM password_resets WHERE user_id = %s", [user_id])
-
-
-async def test_sign_in_attempts_are_limited_by_email_and_by_ip_address() -> None:
-    limits = AttemptLimits(None)
-    for _ in range(SIGN_IN_ATTEMPTS):
-        await limits.check_sign_in("a@b.cd", "1.1.1.1")
-    with pytest.raises(TooManyAttemptsError) as refused:
-        await limits.check_sign_in("a@b.cd", "2.2.2.2")
-    assert refused.value.retry_after_seconds > 0
-    for number in range(50):
-        await limits.check_sign_in(f"{number}@b.cd", "1.1.1.1")
-    with pytest.raises(TooManyAttemptsError):
-        await limits.check_sign_in("fresh@b.cd", "1.1.1.1")
-    await limits.check_sign_in("fresh@b.cd", "3.3.3.3")
-
-
-async def test_sign_ups_are_limited_by_ip_address() -> None:
-    limits = AttemptLimits(None)
-    for _ in range(20):
-        await limits.check_sign_up("1.1.1.1")
-    with pytest.raises(TooManyAttemptsError):
-        await limits.check_sign_up("1.1.1.1")
-    await limits.check_sign_up("2.2.2.2")
 
 
 async def test_sign_up_creates_one_trial(services: Services) -> None:

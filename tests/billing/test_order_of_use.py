@@ -187,12 +187,15 @@ def test_trial_that_was_never_in_line_takes_over_when_the_month_is_used_up() -> 
     assert found[2] == (NOW + DAY, BeginReason.PREVIOUS_DEPLETED)
 
 
-def test_shorter_plan_that_replaces_a_longer_one_says_so() -> None:
-    """Stripe's period begins a moment before the change arrives here."""
-    arrived = NOW + timedelta(seconds=2)
+@pytest.mark.parametrize("seconds", [2, 0, -2])
+def test_shorter_plan_that_replaces_a_longer_one_says_so(seconds: int) -> None:
+    """Stripe's period begins a moment before the change arrives here, or after it by its clock.
+    A trial that has begun waits behind both."""
+    arrived = NOW + timedelta(seconds=seconds)
     yearly = plan(1, 5, starts_at=NOW - 9 * DAY, ends_at=NOW + 356 * DAY)
-    queue = [month(), ended(yearly, EndReason.REPLACED, arrived)]
-    found = beginnings(queue, [arrived, NOW - 9 * DAY], NOW + DAY)
+    trial = plan(0, 5, used=1, began_at=NOW - 10 * DAY, starts_at=NOW - 10 * DAY)
+    queue = [month(), ended(yearly, EndReason.REPLACED, arrived), trial]
+    found = beginnings(queue, [arrived, NOW - 9 * DAY, NOW - 10 * DAY], NOW + DAY)
     assert found[0] == (NOW, BeginReason.PREVIOUS_REPLACED)
 
 

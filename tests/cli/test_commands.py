@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 
 import httpx
 import psycopg
@@ -267,3 +268,24 @@ async def test_worker_runs_until_stopped(
     assert process.returncode == 0
     assert not await is_worker_alive(database, datetime.now(UTC) + STALE_AFTER)
     await database.dispose()
+
+
+def test_key_expires_after_its_last_day(environment: dict[str, str]) -> None:
+    options = ("keys", "create", "--platform", "--scope", "executions", "--name", "k")
+    today = datetime.now(UTC).date()
+    late = run_command(environment, *options, "--expires", str(today - timedelta(days=1)))
+    assert (late.returncode, late.stdout) == (2, "")
+    assert "already" in late.stderr
+    for day in (today, today + timedelta(days=90)):
+        assert run_command(environment, *options, "--expires", str(day)).returncode == 0
+    assert run_command(environment, *options).returncode == 0
+    listed = run_command(environment, "keys", "list").stdout.splitlines()
+    assert [line.split("platform")[1].strip() for line in listed] == [
+        "active",
+        f"active through {today + timedelta(days=90)}",
+        f"active through {today}",
+    ]
+    with psycopg.connect(environment["DATABASE_URL"]) as connection:
+        row = connection.execute("SELECT min(expires_at) FROM api_keys").fetchone()
+    assert row is not None
+    assert row[0] == datetime.combine(today, time_of_day(), UTC) + timedelta(days=1)

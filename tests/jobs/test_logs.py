@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from billing_app import logs
 
@@ -37,3 +38,24 @@ def test_other_warnings_and_errors_are_not_throttled(
         "workflow another was given up",
         "failed",
     ]
+
+
+def test_lines_that_anybody_can_cause_are_bounded_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seldom, now = logs.Seldom(), 0.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+
+    def passes(event: str) -> dict[str, object] | None:
+        try:
+            return dict(seldom(None, "warning", {"event": event}))
+        except structlog.DropEvent:
+            return None
+
+    lines = [passes("webhook_refused") for _ in range(logs.MOST_A_MINUTE + 7)]
+    assert lines == [{"event": "webhook_refused"}] * logs.MOST_A_MINUTE + [None] * 7
+    assert passes("request_cut") == {"event": "request_cut"}
+    assert passes("hot_route_failed") == {"event": "hot_route_failed"}
+    now = 60.0
+    assert passes("webhook_refused") == {"event": "webhook_refused", "left_out": 7}
+    assert passes("webhook_refused") == {"event": "webhook_refused"}

@@ -67,6 +67,10 @@ class ForgeryScene:
         return self._trial
 
     @property
+    def newcomer(self) -> str:
+        return self._newcomer
+
+    @property
     def range(self) -> Range:
         return Range(WORKFLOW, self.now - MINUTE, self.now + MINUTE)
 
@@ -76,6 +80,10 @@ class ForgeryScene:
         query = "UPDATE accounts SET blocked_at = now() WHERE id = %s"
         scenes.run(self.app, query, holder.account_number)
         return HeldAccount(holder)
+
+    @cached_property
+    def _newcomer(self) -> str:
+        return person(self.app.database_url).email
 
     @cached_property
     def _trial(self) -> HeldAccount:

@@ -11,6 +11,7 @@ from billing_app import routes
 from billing_app.billing.identity.sessions import hash_token
 from billing_app.billing.staff.access.permissions import (
     RANKS,
+    WHILE_VIEWING,
     Action,
     OwnAccountError,
     may_repair_own,
@@ -29,6 +30,7 @@ from billing_app.states.staff.page import FAILED
 from billing_app.states.staff.repairs import VIEW
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, connect, organization
+from tests.pages import staff_scenes as scenes
 from tests.pages.conftest import RunningApp
 from tests.pages.forgery_scene import ForgeryScene
 from tests.pages.staff import cookie_of, fingerprint, quiet_fingerprint, send
@@ -45,6 +47,7 @@ ROLES: dict[str, StaffRole | None] = {
 SIGNED_IN = [who for who in ROLES if who != SIGNED_OUT]
 WRITTEN_WITHIN_SECONDS = 15.0
 NOTHING_SAID = ""
+VIEWING = "You are viewing an account as its customer"
 ROLE_MISSING = "This requires the role"
 REFUSED = '"is_bad":true'
 OF_SESSIONS = {"choose_account", "end_view"}
@@ -240,6 +243,18 @@ def test_view_as_customer_is_read_only_and_limited_to_its_account(
     assert other.account_id not in answers
     assert other.organization_id not in answers
     assert fingerprint(running_app) == before
+
+
+def test_console_events_of_a_viewing_session_are_refused(running_app: RunningApp) -> None:
+    tries: list[Try] = []
+    for name, act in ACTS.items():
+        if act.action in WHILE_VIEWING:
+            continue
+        forger = somebody(running_app, StaffRole.ADMIN)
+        forgery = act.prepare(ForgeryScene(running_app, forger, is_own=False))
+        scenes.open_view(running_app, forger, organization(running_app.database_url, 10))
+        tries.append(Try(name, forger, forgery, VIEWING))
+    _expect_refused(running_app, tries)
 
 
 def _every_handler() -> Events:

@@ -163,7 +163,7 @@ DIALOGS: Final[dict[str, Scene]] = {
     **{
         name: from_menu(repair.title, _organization)
         for name, repair in BY_NAME.items()
-        if repair.shown in {Shown.IN_MENU, Shown.WHILE_OPEN}
+        if repair.shown in {Shown.IN_MENU, Shown.OF_ORGANIZATION, Shown.WHILE_OPEN}
     },
     "refund from the ledger": from_button("Refund: evt_", _with_a_run, "Ledger"),
     "refund_range": from_menu("Refund a workflow", _with_a_run),

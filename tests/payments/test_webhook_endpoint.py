@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import socket
 import time
 from typing import Any
 
@@ -51,7 +52,8 @@ def test_foreign_and_expired_signatures_are_refused(storefront: Storefront, body
     refused(storefront, body, "t=,v1=")
     refused(storefront, body, right.replace("v1=", "v0="))
     refused(storefront, body, sign(body, "whsec_wrong"))
-    refused(storefront, body, sign(body, at=time.time() - STALE_SECONDS))
+    for seconds in (-STALE_SECONDS, STALE_SECONDS + 10, 10**9):
+        refused(storefront, body, sign(body, at=time.time() + seconds))
     refused(storefront, body.replace(b"plan_1", b"plan_2"), right)
     refused(storefront, body + b" ", right)
     refused(storefront, b"\xff\xfe", sign(b"\xff\xfe"))
@@ -62,6 +64,33 @@ def test_one_valid_signature_of_several_is_enough(storefront: Storefront, body: 
     """While a secret is rotated, Stripe signs with both (docs.stripe.com/webhooks/signature)."""
     old, new = sign(body, "whsec_old"), sign(body)
     assert send(storefront, body, f"{old},v1={new.partition('v1=')[2]}").status_code == 200
+
+
+@pytest.mark.parametrize("foreign", [{"livemode": True}, {"account": "acct_connected"}])
+def test_events_of_another_mode_or_account_are_refused(
+    storefront: Storefront, foreign: dict[str, Any]
+) -> None:
+    body = json.dumps(event_body(**foreign)).encode()
+    (stored,) = storefront.rows("SELECT count(*) FROM webhook_events")
+    lines = storefront.log().count("webhook_refused")
+    problem(send(storefront, body, sign(body)), 400, "foreign_event")
+    assert storefront.log().count("webhook_refused") == lines + 1
+    assert storefront.rows("SELECT count(*) FROM webhook_events") == [stored]
+    own = json.dumps(event_body(livemode=False)).encode()
+    assert send(storefront, own, sign(own)).status_code == 200
+
+
+def test_cut_body_is_one_line_in_the_log(storefront: Storefront, body: bytes) -> None:
+    port = httpx.URL(storefront.server.url).port or 0
+    head = f"POST {WEBHOOKS} HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
+    before = storefront.log()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head.encode() + body)
+    deadline = time.monotonic() + 20
+    while "request_cut" not in (said := storefront.log()[len(before) :]):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.05)
+    assert len(said.strip().splitlines()) == 1, said
 
 
 @pytest.mark.parametrize(

@@ -358,7 +358,7 @@ def functions_of_staff() -> set[str]:
                 parameter = inspect.signature(function).parameters.get("actor")
                 if parameter is not None and parameter.annotation == Actor:
                     found.add(f"{module.__name__.rsplit('.', 1)[1]}.{path}")
-    return found - {"permissions.require", "permissions.require_staff"}
+    return found - {"permissions.require"}
 
 
 def _public(things: dict[str, Any], module: str) -> list[tuple[str, Any]]:

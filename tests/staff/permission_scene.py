@@ -33,7 +33,8 @@ class RepairAccount(Protocol):
 
 class RepairScene(Protocol):
     """What repairs are done to: plan 1 of `customer` has paid for the event, plan 2 is paused;
-    neither plan has an end, nor has the trial."""
+    neither plan has an end, nor has the trial. `newcomer` is the address of a person who is not a
+    member."""
 
     @property
     def now(self) -> datetime: ...
@@ -47,6 +48,8 @@ class RepairScene(Protocol):
     def trial(self) -> RepairAccount: ...
     @property
     def event_id(self) -> str: ...
+    @property
+    def newcomer(self) -> str: ...
 
 
 @dataclass
@@ -65,6 +68,7 @@ class Scene:
     archived: str
     dead_event: str
     began: datetime
+    newcomer: str
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -142,6 +146,7 @@ async def make_scene(staff_services: Services, holder_id: str) -> Scene:
         entry=entry,
         member_id=factories.staff_member(url, StaffRole.SUPPORT).actor_id,
         began=began,
+        newcomer=factories.person(url).email,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from billing_app.billing.staff.repairs.fields import RepairForm, stored
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
-from billing_app.db.enums import StaffRole
+from billing_app.db.enums import Role, StaffRole
 from tests.staff.permission_scene import WORKFLOW, RepairScene
 
 
@@ -68,6 +68,11 @@ REPAIR_CASES: Final[dict[str, RepairCase]] = {
         "POST /accounts/{account_id}/offer",
         lambda _: {"offer": "growth"},
         changes=False,
+    ),
+    "add_member": RepairCase(
+        BILLING,
+        "POST /accounts/{account_id}/members",
+        lambda scene: {"email": scene.newcomer, "role": Role.OWNER},
     ),
     # Nor an invoice: test_trusted_invoices.py and test_two_subscriptions.py carry these out.
     "trust_invoice": RepairCase(

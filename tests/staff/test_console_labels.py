@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from billing_app.billing.actors import StaffActor
 from billing_app.billing.plans.service import PlanState, PlanView
 from billing_app.billing.staff.audit.audit_reading import view_of
 from billing_app.billing.staff.audit.audit_writing import BY_CUSTOMER, CustomerAction
@@ -167,7 +168,7 @@ def test_entry_of_a_customer() -> None:
         before={"billing_email": ""},
         after={"billing_email": "new@example.com"},
     )
-    line = entry_line(view_of(entry), StaffRole.ADMIN, {}, {})
+    line = entry_line(view_of(entry), StaffActor("usr_1", "Robin", StaffRole.ADMIN), {}, {})
     assert (line.who, line.role, line.what) == ("Ada", "Customer", "Changed the billing email")
     assert line.figures == "Billing email: none \N{RIGHTWARDS ARROW} new@example.com"
     assert (line.is_own_account, line.can_undo) == (False, False)

@@ -107,7 +107,7 @@ async def test_entry_figures_are_worded(
     )
     page = await list_entries(staff_services.database, SUPPORT, EntryQuery(account_id=customer.id))
     entry = replace(page.items[0], action="edit_offer", before=before, after=after)
-    assert entry_line(entry, SUPPORT.role, {}, {}).figures == figures
+    assert entry_line(entry, SUPPORT, {}, {}).figures == figures
 
 
 async def test_entry_shows_its_account_name(staff_services: Services, customer: Customer) -> None:
@@ -124,5 +124,5 @@ async def test_entry_shows_its_account_name(staff_services: Services, customer: 
     names = await read_names(
         staff_services.database, SUPPORT, [each.account_id for each in page.items]
     )
-    (line,) = [entry_line(each, SUPPORT.role, {}, names) for each in page.items]
+    (line,) = [entry_line(each, SUPPORT, {}, names) for each in page.items]
     assert (line.account_id, line.account) == (customer.id, "Acme")

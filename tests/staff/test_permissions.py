@@ -1,11 +1,13 @@
 """Each role, each action, one's own account and others'; and no change without an audit entry."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from billing_app.billing.accounts.service import ReadOnlyError
 from billing_app.billing.actors import Actor, ServiceActor, UserActor, ViewingActor
 from billing_app.billing.errors import (
     AccountNotFoundError,
@@ -14,6 +16,7 @@ from billing_app.billing.errors import (
     ScopeMissingError,
 )
 from billing_app.billing.staff.access.permissions import (
+    WHILE_VIEWING,
     Action,
     OwnAccountError,
     StaffRoleMissingError,
@@ -79,6 +82,18 @@ async def test_each_role_on_own_and_other_accounts(
         if case.is_repair and is_allowed and role is not StaffRole.ADMIN:
             refused = OwnAccountError
         assert await outcome(case, own[role], actor) is refused, (role, "own")
+
+
+@names
+async def test_staff_who_view_an_account_change_nothing_anywhere(
+    staff: Staff, others: Scene, name: str
+) -> None:
+    case = CASES[name]
+    may_while_viewing = case.action is None or case.action in WHILE_VIEWING
+    for role in StaffRole:
+        viewer = replace(staff[role], is_viewing=True)
+        refused = None if may_while_viewing else ReadOnlyError
+        assert await outcome(case, others, viewer) is refused, role
 
 
 @names

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from billing_app.billing.staff.access.permissions import Action
 from billing_app.composition import Services
 from billing_app.db.enums import Scope, StaffRole
+from billing_app.routes import SESSION_COOKIE
 from tests.api.server import ApiServer
 from tests.factories import api_key, person, staff_key
 from tests.staff.conftest import Staff
@@ -61,6 +63,34 @@ async def test_each_route_over_http(
                     assert answer.status_code == 403, (route, role)
                     assert answer.json()["code"] == "staff_role_missing"
                     assert answer.json()["role_needed"] == LEAST[action]
+
+
+async def test_viewing_session_reads_and_changes_nothing_over_http(
+    staff_services: Services, staff_url: str, staff: Staff, staff_server: ApiServer
+) -> None:
+    scene = await make_scene(staff_services, person(staff_url).user_id)
+    routes, before = routes_of(scene), None
+    for role in StaffRole:
+        with httpx.Client(
+            base_url=staff_server.url,
+            headers={"Origin": staff_server.url},
+            cookies={SESSION_COOKIE: await scene.viewing_token(staff[role])},
+            timeout=30,
+        ) as viewer:
+            before = before or Transactions(staff_url)
+            for route, (action, _) in routes.items():
+                answer = send(viewer, scene, route)
+                if action is Action.READ:
+                    assert answer.status_code not in {401, 403, 422, 500}, (route, answer.text)
+                else:
+                    assert answer.status_code == 403, (route, answer.text)
+                    assert answer.json()["code"] == "read_only", route
+    assert before is not None
+    assert set(Transactions(staff_url).new_since(before)) <= {
+        "sessions",
+        "staff_views",
+        "audit_entries",
+    }
 
 
 def _clients_of(

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import ConfigDict, Field
 
-from billing_app.api.callers import Now, ServicesNow, Shown, now, signed_in
+from billing_app.api.callers import Now, ServicesNow, Shown, now, visiting
 from billing_app.api.json_body import JsonBody
 from billing_app.billing.actors import StaffActor, require_scope
 from billing_app.billing.errors import ForbiddenError, NotAuthenticatedError
-from billing_app.billing.staff.access.members import staff_actor
 from billing_app.billing.staff.audit.audit_writing import MAX_REASON_LENGTH
 from billing_app.composition import Services, get_services
 from billing_app.db.engine import Database
@@ -45,11 +44,10 @@ async def authenticate_staff(request: Request, shown: Shown = None) -> StaffActo
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return await _of_key(services, secret.strip())
-    person = await signed_in(request, services)
-    actor = await staff_actor(services.database, person)
-    if actor is None:
+    staff = (await visiting(request, services)).staff
+    if staff is None:
         raise ForbiddenError("Only staff can do this.")
-    return actor
+    return staff
 
 
 async def _of_key(services: Services, secret: str) -> StaffActor:

@@ -12,7 +12,7 @@ from billing_app.api.staff.page_params import PageParams, Text, page_body, sorte
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.access import members
 from billing_app.billing.staff.access.members import MemberSort
-from billing_app.billing.staff.access.permissions import LIMITS, Action, may
+from billing_app.billing.staff.access.permissions import LIMITS, actions_of
 from billing_app.db.enums import StaffRole
 
 router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["staff"], responses=PROBLEMS)
@@ -37,7 +37,7 @@ async def me(call: StaffCall) -> dict[str, Any]:
         "actor_id": call.actor.actor_id,
         "name": call.actor.name,
         "role": call.actor.role,
-        "actions": [action for action in Action if may(call.actor.role, action)],
+        "actions": actions_of(call.actor),
         "limit_executions": limits.each,
         "limit_executions_per_day": limits.per_day,
     }

@@ -117,6 +117,10 @@ class Executions:
         finally:
             await connection.close(timeout=1)
 
+    async def unready_because(self) -> str:
+        """Why executions cannot be decided, in one line; "" when they can."""
+        return await store.unready_because(self._database_url)
+
     async def close(self) -> None:
         await self._writes.close()
         await self._checks.close()

@@ -48,6 +48,9 @@ SESSION_SETTINGS: Final = {
     "statement_timeout": "5000",
     "idle_in_transaction_session_timeout": "10000",
 }
+# Poolers rewrite the others themselves.
+CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "timezone"}
+DIRECT: Final = "connect directly, or through a pooler in session mode"
 # The columns after the account id, in the order of PlanBalance's first fields.
 PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
@@ -63,6 +66,28 @@ async def connect(url: str) -> Connection:
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=SESSION_SETTINGS,
     )
+
+
+async def unready_because(url: str) -> str:
+    """Why a connection of the hot path cannot decide, in one line; "" when it can.
+
+    A pooler in transaction mode refuses its settings, or loses them with the transaction.
+    """
+    wanted = {name: value for name, value in SESSION_SETTINGS.items() if name in CHECKED_SETTINGS}
+    query = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
+    try:
+        connection = await connect(url)
+        try:
+            rows = await connection.fetch(query, list(wanted))
+        finally:
+            await connection.close(timeout=1)
+    except Exception as error:
+        # Whatever it is, the decisions meet it too.
+        return f"cannot decide: {str(error).splitlines()[0] if str(error) else repr(error)}"
+    lost = sorted(row["name"] for row in rows if wanted[row["name"]] != row["setting"])
+    if not lost:
+        return ""
+    return f"session settings are lost ({', '.join(lost)}): {DIRECT}"
 
 
 class KnownKeyError(Exception):

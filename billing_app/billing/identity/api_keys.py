@@ -50,6 +50,7 @@ class KeyView:
     organization_id: str | None
     staff_role: str | None
     revoked: bool
+    expires_at: datetime | None
 
 
 async def create_key(
@@ -76,6 +77,8 @@ async def create_key(
         raise InvalidInputError("Only a key with the scope staff has a role, and it needs one.")
     if staff_role is not None and organization_id is not None:
         raise InvalidInputError("A key with the scope staff cannot belong to an organization.")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInputError("The key would have expired already.", field="expires_at")
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(
         name=name,
@@ -126,6 +129,7 @@ async def list_keys(database: Database, actor: OperatorActor) -> list[KeyView]:
             organization_id=row.organization_id,
             staff_role=row.staff_role,
             revoked=row.revoked_at is not None,
+            expires_at=row.expires_at,
         )
         for row in rows
     ]

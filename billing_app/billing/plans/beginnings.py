@@ -106,7 +106,8 @@ def _reason(place: int, at: datetime, lifetimes: list[_Lifetime]) -> BeginReason
     ended = [each for each in (*ahead, *behind) if not each.is_open(at) or _replaces(plan, each)]
     last = max(ended, key=lambda each: (each.ended_at, each.sequence), default=None)
     is_used = any(each.is_open(at) and not _replaces(plan, each) for each in behind)
-    if is_used and (last is None or last.ended_at is None or last.ended_at < at):
+    is_gap = last is None or last.ended_at is None or last.ended_at < at
+    if is_used and is_gap and not (last and _replaces(plan, last)):
         return BeginReason.USED_BEFORE_PREVIOUS
     if last is None or last.ended_because is None:
         return BeginReason.FIRST_PLAN

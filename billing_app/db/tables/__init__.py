@@ -1,6 +1,13 @@
 """Every table, so that importing this package fills `SQLModel.metadata`."""
 
-from billing_app.db.tables.access import ApiKey, EmailChange, PasswordReset, Session
+from billing_app.db.tables.access import (
+    ApiKey,
+    AttemptCounter,
+    EmailChange,
+    KnownBrowser,
+    PasswordReset,
+    Session,
+)
 from billing_app.db.tables.accounts import (
     Account,
     BillingDetails,
@@ -48,6 +55,7 @@ __all__ = [
     "Account",
     "AccountNearLimit",
     "ApiKey",
+    "AttemptCounter",
     "AuditEntry",
     "BillingDetails",
     "Checkout",
@@ -58,6 +66,7 @@ __all__ = [
     "ExecutionEvent",
     "IdempotencyKey",
     "Invoice",
+    "KnownBrowser",
     "Membership",
     "MeterReport",
     "Offer",

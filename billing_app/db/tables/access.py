@@ -6,6 +6,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
+    DateTime,
     Identity,
     Index,
     LargeBinary,
@@ -107,4 +108,31 @@ class EmailChange(SQLModel, table=True):
     session_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
     token_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime = instant()
+    expires_at: datetime = instant()
+
+
+class AttemptCounter(SQLModel, table=True):
+    """When something that is limited was tried, oldest first. `subject` is a hash of the limit and
+    of what it counts by."""
+
+    __tablename__ = "attempt_counters"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index("ix_attempt_counters_expires_at", "expires_at"),)
+
+    subject: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    times: list[datetime] = Field(sa_type=ARRAY(DateTime(timezone=True)))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    expires_at: datetime = instant()
+
+
+class KnownBrowser(SQLModel, table=True):
+    """A browser that a person has signed in with. The cookie holds the token; only its hash is
+    stored."""
+
+    __tablename__ = "known_browsers"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        Index("ix_known_browsers_user_id", "user_id"),
+        Index("ix_known_browsers_expires_at", "expires_at"),
+    )
+
+    token_hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    user_id: str = Field(primary_key=True, foreign_key="users.id")
     expires_at: datetime = instant()

@@ -155,6 +155,7 @@ def _item(repair: Repair[Any]) -> rx.Component:
     )
     conditions = {
         Shown.ON_TRIAL: State.head.is_trial,
+        Shown.OF_ORGANIZATION: ~State.head.is_trial,
         Shown.WITH_SUBSCRIPTION: State.has_subscription,
         Shown.WHILE_OPEN: ~State.head.is_blocked,
         Shown.WHILE_BLOCKED: State.head.is_blocked,

@@ -55,6 +55,6 @@ class StaffAuditState(UndoMixin, Listing, StaffPage, SessionState):
         undone = await read_undone(database, staff, entries)
         names = await read_names(database, staff, [entry.account_id for entry in entries])
         self._show(
-            rows=[entry_line(entry, staff.role, undone, names) for entry in entries],
+            rows=[entry_line(entry, staff, undone, names) for entry in entries],
             people=[(member.user_id, member.name or member.email) for member in members],
         )

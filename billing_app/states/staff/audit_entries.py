@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.staff.access.permissions import Action, actions_of
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.audit.audit_writing import CustomerAction
 from billing_app.billing.staff.repairs.registry import BY_ACTION
@@ -57,13 +58,13 @@ ACTION_NAMES: Final = {
 
 def entry_line(
     entry: EntryView,
-    role: StaffRole,
+    staff: StaffActor,
     undone: Mapping[str, str],
     names: Mapping[str, str],
 ) -> EntryLine:
-    """`can_undo` also requires that the reader's role may; `undone` words what each undo undid, by
+    """`can_undo` also requires that the reader may; `undone` words what each undo undid, by
     the undone entry's id; `names` are of accounts, by id."""
-    account_id = entry.account_id or ""
+    account_id, allowed = entry.account_id or "", set(actions_of(staff))
     return EntryLine(
         entry_id=entry.id,
         at=formatting.exact_moment(entry.at),
@@ -76,7 +77,7 @@ def entry_line(
         account=names.get(account_id, account_id),
         is_own_account=entry.own_account and entry.role is not AuditRole.CUSTOMER,
         is_undone=entry.undone_by is not None,
-        can_undo=entry.can_undo and may(role, Action.UNDO) and may(role, Action(entry.action)),
+        can_undo=entry.can_undo and {Action.UNDO, Action(entry.action)} <= allowed,
     )
 
 

@@ -405,7 +405,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
 
         entries = await self._list(AUDIT, read)
         undone = await read_undone(get_services().database, staff, entries)
-        self._show(entries=[entry_line(entry, staff.role, undone, {}) for entry in entries])
+        self._show(entries=[entry_line(entry, staff, undone, {}) for entry in entries])
 
     def _workflow(self, table: str) -> str | None:
         """UNNAMED stands for events without one."""

@@ -11,9 +11,9 @@ from reflex.event import EventCallback, EventSpec
 
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import BillingError
-from billing_app.billing.staff.access.permissions import Action, may
+from billing_app.billing.staff.access.permissions import actions_of
 from billing_app.states import formatting
-from billing_app.states.change_polling import is_connected, pause
+from billing_app.states.change_polling import Poll, poll
 from billing_app.states.session import SessionState, leave_for_sign_in, patience
 
 FAILED = "The server could not do this. Nothing was changed. Try again."
@@ -72,19 +72,15 @@ class StaffPage(Page, mixin=True):
         return leave or type(self).watch
 
     @rx.event(background=True)
-    async def watch(self) -> AsyncGenerator[EventSpec]:
+    async def watch(self) -> AsyncGenerator[EventSpec | list[EventCallback[()]]]:
         """Refresh until the tab closes, goes to another page, or the session ends."""
-        async with self:
-            visit, token = self._visit, self.router.session.client_token
-        while await is_connected(token):
-            await pause(polls=self.refresh_polls, is_broken=self.is_broken)
-            async with self:
-                if self._visit != visit:
-                    return
-                leave = await self._refresh()
-            if leave is not None:
-                yield leave
-                return
+
+        async def read() -> Poll:
+            leave = await self._refresh()
+            return Poll(leave, is_last=leave is not None)
+
+        async for events in poll(self, read, polls=self.refresh_polls):
+            yield events
 
     @rx.event
     def dismiss(self) -> None:
@@ -101,7 +97,7 @@ class StaffPage(Page, mixin=True):
         self._owns(visitor.actor)
         staff = visitor.staff
         if staff is not None:
-            allowed = [action.value for action in Action if may(staff.role, action)]
+            allowed = [action.value for action in actions_of(staff)]
             self._show(role=formatting.ROLES[staff.role], allowed=allowed)
         self._show(is_hidden=staff is None)
         return staff, None

@@ -9,6 +9,7 @@ from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.adjustments import AdjustmentPreview
 from billing_app.billing.staff.repairs.cancellations import CancellationPreview
 from billing_app.billing.staff.repairs.grants import GrantPreview
+from billing_app.billing.staff.repairs.memberships import ROLES, MemberPreview
 from billing_app.billing.staff.repairs.moves import MovePreview, NextInvoice
 from billing_app.billing.staff.repairs.refunds import RangePreview, RefundPreview
 from billing_app.billing.staff.repairs.stops import (
@@ -276,6 +277,14 @@ def skipped_events_of(entry: EntryView) -> str:
     return " ".join(filter(None, parts)) or "Everything in the range was refunded."
 
 
+def _member(preview: MemberPreview) -> list[str]:
+    before, after = preview.role_before, ROLES[preview.role_after]
+    who = f"{preview.name} ({preview.email})"
+    if before is None:
+        return [f"{who} joins {preview.organization} as {after}."]
+    return [f"{who} of {preview.organization} becomes {after}, was {ROLES[before]}."]
+
+
 LINES: Final[dict[type, Callable[[Any], list[str]]]] = {
     GrantPreview: _grant,
     AdjustmentPreview: _adjust,
@@ -288,4 +297,5 @@ LINES: Final[dict[type, Callable[[Any], list[str]]]] = {
     PausePreview: _pause,
     ResumePreview: _resume,
     BlockPreview: _block,
+    MemberPreview: _member,
 }

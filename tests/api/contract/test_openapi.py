@@ -110,3 +110,17 @@ def test_responses_that_are_neither_problem_nor_json(document: Any) -> None:
     export = document["paths"]["/billing/usage/export.csv"]["get"]["responses"]
     assert list(export["200"]["content"]) == ["text/csv"]
     assert "503" in document["paths"]["/readyz"]["get"]["responses"]
+
+
+def test_days_are_dates_and_either_id_names_the_account(document: Any) -> None:
+    seen = 0
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            given = {each["name"]: each for each in operation.get("parameters", [])}
+            for name in {"from", "to"} & set(given):
+                assert given[name]["schema"]["format"] == "date"
+                seen += 1
+            if {"organization_id", "account_id"} <= set(given) and "user_id" in given:
+                assert "without account_id" in given["organization_id"]["description"]
+                assert "instead of organization_id" in given["account_id"]["description"]
+    assert seen > 10

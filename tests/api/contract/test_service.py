@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ def test_health_and_metrics(anyone: httpx.Client, service: httpx.Client, holder:
     assert ready.status_code == 200
     assert ready.json()["status"] == "ready"
     checks = ready.json()["checks"]
-    assert (checks["database"], checks["migrations"]) == ("ok", "ok")
+    assert [checks[name] for name in ("database", "migrations", "executions")] == ["ok"] * 3
     assert checks["jobs"] == "no worker"
     done(ask(service, holder, "consume", 1, "k"))
     metrics = anyone.get("/metrics")
@@ -92,6 +93,10 @@ def test_docs_page_is_self_contained(anyone: httpx.Client) -> None:
     for path in anyone.get("/billing/openapi.json").json()["paths"]:
         assert path in response.text
     assert "from 1 to 1,000,000" in response.text
+    codes = re.findall(r"<td>(\d{3})</td><td><code>(\w+)</code>", response.text)
+    assert len(codes) > 60
+    documented = Path("docs/reference/error-codes.md").read_text()
+    assert set(codes) <= set(re.findall(r"^\| (\d+) \| `(\w+)`", documented, re.MULTILINE))
 
 
 def test_problem_type_can_be_looked_up(service: httpx.Client, holder: Holder) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from billing_app.billing.accounts.service import ReadOnlyError
 from billing_app.billing.actors import Actor, OperatorActor, StaffActor
 from billing_app.billing.errors import ForbiddenError
 from billing_app.db.enums import StaffRole
@@ -49,6 +50,7 @@ class Action(StrEnum):
     RESUME = _action("resume_plan", StaffRole.BILLING, is_repair=True)
     BLOCK = _action("block_account", StaffRole.BILLING, is_repair=True)
     UNBLOCK = _action("unblock_account", StaffRole.BILLING, is_repair=True)
+    ADD_MEMBER = _action("add_member", StaffRole.BILLING, is_repair=True)
     UNDO = _action("undo", StaffRole.SUPPORT)
     SIGN_OUT = _action("sign_out_everywhere", StaffRole.SUPPORT)
     REPLAY_EVENT = _action("replay_event", StaffRole.BILLING)
@@ -64,6 +66,7 @@ class Action(StrEnum):
 
 
 REPAIRS: Final = frozenset(action for action in Action if action.is_repair)
+WHILE_VIEWING: Final = frozenset({Action.READ, Action.VIEW_AS_CUSTOMER, Action.END_VIEW})
 UNDOABLE: Final = frozenset(action for action in REPAIRS if not action.is_final)
 
 
@@ -105,24 +108,28 @@ def may(role: StaffRole, action: Action) -> bool:
     return RANKS[role] >= RANKS[action.least]
 
 
+def actions_of(staff: StaffActor) -> list[Action]:
+    """What the staff member may do right now."""
+    allowed = (action for action in Action if may(staff.role, action))
+    return [action for action in allowed if not staff.is_viewing or action in WHILE_VIEWING]
+
+
 def require(actor: Actor, action: Action) -> StaffActor:
-    """The actor, when it is staff whose role may do this. Raises as `require_staff`."""
-    return require_staff(actor, action.least)
+    """The staff member who asks, when their role may do this. Commands on the server run as admin.
 
-
-def require_staff(actor: Actor, least: StaffRole = StaffRole.SUPPORT) -> StaffActor:
-    """The staff member who asks, with this role or a higher one. Commands on the server run as
-    admin.
-
-    Raises ForbiddenError for others, StaffRoleMissingError for a lower role.
+    Raises ForbiddenError for others, StaffRoleMissingError for a lower role, ReadOnlyError for a
+    change by staff who view an account as its holder.
     """
     if isinstance(actor, OperatorActor):
         return StaffActor("operator", "Command line", StaffRole.ADMIN)
     if not isinstance(actor, StaffActor):
         raise ForbiddenError("Only staff can do this.")
-    if RANKS[actor.role] < RANKS[least]:
+    if actor.is_viewing and action not in WHILE_VIEWING:
+        raise ReadOnlyError("You are viewing an account as its customer. End the view first.")
+    if not may(actor.role, action):
         raise StaffRoleMissingError(
-            f"This requires the role {least}; yours is {actor.role}.", role_needed=least
+            f"This requires the role {action.least}; yours is {actor.role}.",
+            role_needed=action.least,
         )
     return actor
 

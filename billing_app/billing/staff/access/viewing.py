@@ -4,7 +4,7 @@ A view belongs to a session, so every page and request of that browser sees the 
 end are audit entries of the account, which its holder can read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -37,7 +37,8 @@ MAX_ENDED: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The person of a session, their staff role, and their open view."""
+    """The person of a session, their staff role, and their open view, during which they change
+    nothing anywhere."""
 
     person: UserActor
     staff: StaffActor | None
@@ -161,7 +162,8 @@ async def _visitor(
     staff = StaffActor(user.id, user.name or user.email or "", StaffRole(member.role))
     if view is None:
         return Visitor(person, staff, None)
-    return Visitor(person, staff, await _viewing(session, staff, view))
+    viewing = await _viewing(session, staff, view)
+    return Visitor(person, replace(staff, is_viewing=True), viewing)
 
 
 async def _viewing(session: AsyncSession, staff: StaffActor, view: StaffView) -> ViewingActor:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from billing_app.billing.staff.repairs.adjustments import ADJUST
 from billing_app.billing.staff.repairs.cancellations import CANCEL_SUBSCRIPTION
 from billing_app.billing.staff.repairs.grants import GRANT
+from billing_app.billing.staff.repairs.memberships import ADD_MEMBER
 from billing_app.billing.staff.repairs.moves import MOVE_OFFER
 from billing_app.billing.staff.repairs.refunds import REFUND, REFUND_RANGE
 from billing_app.billing.staff.repairs.repair import Repair
@@ -20,6 +21,7 @@ REPAIRS: Final[tuple[Repair[Any], ...]] = (
     ADJUST,
     EXTEND_TRIAL,
     MOVE_OFFER,
+    ADD_MEMBER,
     TRUST_INVOICE,
     CANCEL_SUBSCRIPTION,
     PAUSE,

@@ -144,6 +144,7 @@ class Shown(StrEnum):
 
     IN_MENU = "in_menu"
     ON_TRIAL = "on_trial"
+    OF_ORGANIZATION = "of_organization"
     WITH_SUBSCRIPTION = "with_subscription"
     WHILE_OPEN = "while_open"
     WHILE_BLOCKED = "while_blocked"

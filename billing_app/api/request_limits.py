@@ -1,0 +1,39 @@
+"""Limits the requests that are answered at a time: those beyond are refused at once.
+
+Connections are not limited here: thousands of idle ones cost little.
+"""
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from billing_app.api.problems import CONTENT_TYPE, OverloadedError, encode_problem, status_of
+from billing_app.routes import HEALTH
+from billing_app.settings import load_settings
+
+
+class RequestLimits:
+    """ASGI: passes requests on, up to so many at a time. Health checks always pass."""
+
+    def __init__(self, app: ASGIApp, most: int | None = None) -> None:
+        """`most`: instead of the setting, which is read with the first request."""
+        self._app = app
+        self._active = 0
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._most is None:
+            self._most = load_settings().requests_max
+        if self._active >= self._most and scope["type"] == "http" and scope["path"] != HEALTH:
+            await _refusal()(scope, receive, send)
+            return
+        self._active += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._active -= 1
+
+
+def _refusal() -> Response:
+    error = OverloadedError("Nothing was decided. Try again in a second.")
+    headers = {"Retry-After": str(error.retry_after_seconds)}
+    return Response(encode_problem(error, ""), status_of(error), headers, CONTENT_TYPE)
