@@ -1,15 +1,13 @@
 """Money in integer minor units of an ISO currency. The one place that rounds an amount."""
 
-import re
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import SQLColumnExpression
 
 from billing_app.billing.currencies import CURRENCIES, exponent_of, step_of
 from billing_app.billing.errors import InvalidInputError
 
-AMOUNT: Final = re.compile(r"(?P<whole>[0-9]{1,12})(\.(?P<decimals>[0-9]*))?", re.ASCII)
 Number = TypeVar("Number", int, SQLColumnExpression[int])
 
 
@@ -63,15 +61,6 @@ def cost_of_units_begun(quantity: Number, unit: Number, unit_price_minor: Number
     """Units rounded up, times the price of each: for numbers, or for columns of a query.
     quantity >= 0, unit > 0."""
     return (quantity + unit - 1) // unit * unit_price_minor
-
-
-def minor_units(amount: str, currency: str) -> int | None:
-    """`1,234.50` as minor units, exactly; None when it is not an amount of that currency."""
-    exponent = exponent_of(currency)
-    match = AMOUNT.fullmatch(amount.strip().replace(",", ""))
-    if match is None or len(match["decimals"] or "") > exponent:
-        return None
-    return int(match["whole"] + (match["decimals"] or "").ljust(exponent, "0"))
 
 
 def check_currency(currency: str) -> None:

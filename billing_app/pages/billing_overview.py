@@ -65,7 +65,7 @@ def _warning() -> rx.Component:
         "Raise the limit",
         type="button",
         class_name="button strong",
-        on_click=SpendingLimitState.ask(LIMIT),
+        on_click=SpendingLimitState.ask(LIMIT, State.limit.value, State.limit.currency),
     )
     see_plans = native_link("See plans", href="#plans", class_name="button")
     actions = warning_actions(

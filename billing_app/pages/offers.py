@@ -64,7 +64,7 @@ def offer_card(offer: ObjectVar[OfferItem], foot: rx.Component) -> rx.Component:
         rx.el.p(f"{offer.description} · {offer.unit_price}", class_name="offer-note"),
         rx.el.p(offer.beyond, class_name="offer-note"),
         rx.el.div(foot, class_name="offer-foot"),
-        key=offer.code,
+        key=rx.cond(offer.is_current, f"{offer.code} held", offer.code),
         class_name=rx.cond(offer.is_current, "offer current", "offer"),
     )
 

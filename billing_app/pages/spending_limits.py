@@ -6,7 +6,7 @@ import reflex as rx
 from reflex.vars import ObjectVar
 
 from billing_app.components.cards import card
-from billing_app.components.controls import press_button
+from billing_app.components.controls import Handler, press_button
 from billing_app.components.dialogs import choice_field, dialog, dialog_foot, field
 from billing_app.components.feedback import notice
 from billing_app.components.numbers import badge, meter
@@ -56,7 +56,11 @@ def _limit() -> rx.Component:
         ),
         rx.cond(
             limit.may_change & State.account.may_manage,
-            _open("Set limit", LIMIT, "Set the spending limit"),
+            _open(
+                "Set limit",
+                Limits.ask(LIMIT, limit.value, limit.currency),
+                "Set the spending limit",
+            ),
         ),
         class_name="spending-item",
     )
@@ -89,7 +93,11 @@ def _top_up() -> rx.Component:
         rx.cond(
             State.account.may_manage & State.can_pay,
             rx.el.div(
-                _open(top_up.action, TOP_UP, "Set the automatic top-up"),
+                _open(
+                    top_up.action,
+                    Limits.ask(TOP_UP, top_up.cap, top_up.currency),
+                    "Set the automatic top-up",
+                ),
                 rx.cond(
                     top_up.is_on,
                     press_button(
@@ -107,12 +115,12 @@ def _top_up() -> rx.Component:
     )
 
 
-def _open(text: rx.Var[str] | str, kind: str, label: str) -> rx.Component:
+def _open(text: rx.Var[str] | str, on_click: Handler, label: str) -> rx.Component:
     return rx.el.button(
         text,
         type="button",
         class_name="button",
-        on_click=Limits.ask(kind),
+        on_click=on_click,
         custom_attrs={"aria-label": label},
     )
 
@@ -130,9 +138,10 @@ def _dialogs() -> rx.Component:
                     hint="Leave empty to use the plan's own limit. Enter 0 to stop when the plan"
                     " is used up.",
                     input_mode="decimal",
+                    on_change=Limits.type_amount,
                 ),
                 _problem(),
-                _foot("Set limit"),
+                _foot(),
                 on_submit=Limits.set_limit,
                 class_name="dialog-form",
             ),
@@ -162,11 +171,12 @@ def _dialogs() -> rx.Component:
                         "cap",
                         value=top_up.cap,
                         input_mode="decimal",
+                        on_change=Limits.type_amount,
                     ),
                     class_name="fields",
                 ),
                 _problem(),
-                _foot("Turn on"),
+                _foot(),
                 on_submit=Limits.switch_on,
                 class_name="dialog-form",
             ),
@@ -191,7 +201,7 @@ def _problem() -> rx.Component:
     )
 
 
-def _foot(confirm_label: str) -> rx.Component:
+def _foot() -> rx.Component:
     return dialog_foot(
         rx.el.button("Cancel", type="button", class_name="button", on_click=Limits.close),
         rx.el.button(
@@ -199,7 +209,7 @@ def _foot(confirm_label: str) -> rx.Component:
                 Limits.pending == YES,
                 rx.el.span(class_name="spinner", aria_hidden="true"),
             ),
-            confirm_label,
+            Limits.confirm_label,
             type="submit",
             class_name="button strong",
             disabled=Limits.pending != "",

@@ -16,7 +16,7 @@ from billing_app.billing.subscriptions.apply import (
     versions_of_prices,
 )
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
-from billing_app.billing.subscriptions.ended_invoices import to_void
+from billing_app.billing.subscriptions.ended_invoices import to_void, used_invoices
 from billing_app.billing.subscriptions.plan_sync import plans_of
 from billing_app.billing.subscriptions.provider import (
     ENDED,
@@ -26,7 +26,7 @@ from billing_app.billing.subscriptions.provider import (
 )
 from billing_app.billing.subscriptions.sold_lines import sold_item, sold_lines
 from billing_app.db.engine import Database
-from billing_app.db.enums import InvoiceStatus
+from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 from billing_app.db.tables import Invoice, Plan, ProviderIdentity, Subscription
 
 NOTHING: Final = "missing"
@@ -95,7 +95,8 @@ def _subscriptions(
         there, here = _describe_theirs(theirs, row, versions), _describe_ours(row)
         if row is not None and row.is_duplicate and ours.live is not None:
             here = f"{here}, beside {ours.live.provider_id}: end one of the two"
-        if row is not None and row.trial_refused_at and theirs.status not in ENDED:
+        is_trial = theirs.status is SubscriptionStatus.TRIALING
+        if row is not None and row.trial_refused_at and is_trial:
             here = f"{here}, a trial that is not given: to be cancelled"
         if there != here:
             differences.append(Difference(account, "subscription", theirs.provider_id, there, here))
@@ -108,7 +109,8 @@ def _invoices(
     differences: list[Difference] = []
     trusted = {row.provider_id for row in ours.invoices.values() if row.trusted_at is not None}
     given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
-    voidable = {each.provider_id for each in to_void(snapshot, versions)}
+    used = used_invoices(ours.plans.values())
+    voidable = {each.provider_id for each in to_void(snapshot, versions, used)}
     refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
     for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]

@@ -17,7 +17,10 @@ class Previews(StripeCalls):
             body["subscription_details"] = {"items": translate.items_of(prices)}
         else:
             body["invoice_items"] = [{"price": prices.price_id}]
-        return translate.purchase_preview(await self.preview(body), prices.price_id)
+        preview = await self.preview(body)
+        if is_subscription:
+            return translate.provider_preview(preview)
+        return translate.pack_preview(preview, prices.price_id)
 
     async def preview(self, body: dict[str, Any]) -> Any:
         """Raises BillingAddressMissingError: Stripe previews without the tax then

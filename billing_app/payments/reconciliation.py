@@ -40,7 +40,7 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
-from billing_app.db.enums import CheckoutStatus, ProviderRequestState, ReportState
+from billing_app.db.enums import ProviderRequestState, ReportState
 from billing_app.db.tables import (
     Account,
     Checkout,
@@ -207,7 +207,7 @@ class _Run:
         except BillingError as error:
             log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
         # A checkout replaces the name by that on the card: no difference that staff must see.
-        if healed and has_checked_out and theirs.email == ours.email:
+        if (healed or self.dry_run) and has_checked_out and theirs.email == ours.email:
             return
         there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
         self._note(theirs.account_id, "details", theirs.customer_id, there, here, healed=healed)
@@ -340,9 +340,9 @@ def _name_of(error: Exception) -> str:
 
 
 async def _has_checked_out(session: AsyncSession, account_id: int) -> bool:
+    """Whether a checkout was opened; a dry run does not learn what came of it."""
     query = select(Checkout.number).where(
-        Checkout.account_id == account_id,
-        col(Checkout.status).in_((CheckoutStatus.CONFIRMING, CheckoutStatus.COMPLETE)),
+        Checkout.account_id == account_id, col(Checkout.provider_id).is_not(None)
     )
     return (await session.exec(query.limit(1))).first() is not None
 

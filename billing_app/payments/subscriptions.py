@@ -18,7 +18,6 @@ from billing_app.billing.subscriptions.provider import (
     SubscriptionChange,
 )
 from billing_app.billing.subscriptions.provider_errors import (
-    BillingAddressMissingError,
     NotAtProviderError,
     PaymentDeclinedError,
     PaymentProviderFailedError,
@@ -29,6 +28,7 @@ from billing_app.payments.calls import complete, options, reference, send
 from billing_app.payments.cards import Cards
 from billing_app.payments.previews import Previews
 
+REFUSALS: Final = (PaymentDeclinedError, NotAtProviderError, PaymentProviderFailedError)
 SCHEDULED: Final = (
     "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
     " change again to confirm it."
@@ -133,7 +133,7 @@ class Subscriptions(Cards, Previews):
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             **self.tax,
-            **_not_cancelled(subscription),
+            **({} if change.keeps_cancellation else _not_cancelled(subscription)),
         }
         if subscription.status == "trialing":
             body["trial_end"] = "now"
@@ -151,14 +151,12 @@ class Subscriptions(Cards, Previews):
         """What was scheduled for the end of the period is given up, unless the change fails."""
         given_up = await self._release_schedule(subscription.id, key=key)
         try:
-            await self._update(subscription.id, body, key=key)
-        except (PaymentDeclinedError, NotAtProviderError, BillingAddressMissingError) as error:
-            if given_up is not None:
-                await self._schedule(subscription.id, given_up, key=f"{key}:again")
-            if isinstance(error, NotAtProviderError):
-                await self.require_charge(await self._retrieve(subscription.id))
-                raise
-            if not isinstance(error, PaymentDeclinedError) or not declines.asks_to_confirm(error):
+            await self._update(subscription.id, body, key=key, given_up=given_up)
+        except NotAtProviderError:
+            await self.require_charge(await self._retrieve(subscription.id))
+            raise
+        except PaymentDeclinedError as error:
+            if not declines.asks_to_confirm(error):
                 raise
             if given_up is not None:
                 raise PaymentActionRequiredError(SCHEDULED, payment_url=None) from None
@@ -211,10 +209,11 @@ class Subscriptions(Cards, Previews):
         """A schedule keeps the price until the period ends, then replaces it.
 
         A removed metered price bills its usage only with prorations on; at the end of a period
-        there is nothing else to prorate.
+        there is nothing else to prorate. A cancellation is withdrawn, unless Stripe refuses.
         """
         subscription = await self._retrieve(subscription_id)
-        if subscription.cancel_at_period_end or subscription.cancel_at:
+        cancellation = _cancellation(subscription)
+        if cancellation:
             await self._update(subscription_id, _not_cancelled(subscription), key=key)
         is_metered = bool(_replaced(subscription, replaces).metered)
         phase: dict[str, Any] = {
@@ -223,11 +222,18 @@ class Subscriptions(Cards, Previews):
             "duration": {"interval": str(interval), "interval_count": 1},
             **self.tax,
         }
-        await self._schedule(subscription_id, phase, key=key)
+        try:
+            await self._schedule(subscription_id, phase, key=key)
+        except REFUSALS:
+            if cancellation:
+                await self._release_schedule(subscription_id, key=f"{key}:undo")
+                await self._update(subscription_id, cancellation, key=f"{key}:undo")
+            raise
 
     async def cancel_at_period_end(self, subscription_id: str, *, key: str) -> None:
-        await self._release_schedule(subscription_id, key=key)
-        await self._update(subscription_id, {"cancel_at_period_end": True}, key=key)
+        given_up = await self._release_schedule(subscription_id, key=key)
+        body = {"cancel_at_period_end": True}
+        await self._update(subscription_id, body, key=key, given_up=given_up)
 
     async def cancel_now(self, subscription_id: str, *, key: str) -> None:
         """End at once. Nothing is refunded automatically; metered usage is billed."""
@@ -280,15 +286,23 @@ class Subscriptions(Cards, Previews):
             lambda: schedules.update_async(schedule.id, body, options(f"{key}:phases"))  # pyright: ignore[reportArgumentType]
         )
 
-    async def _update(self, subscription_id: str, body: dict[str, Any], *, key: str) -> None:
+    async def _update(
+        self,
+        subscription_id: str,
+        body: dict[str, Any],
+        *,
+        key: str,
+        given_up: dict[str, Any] | None = None,
+    ) -> None:
+        """`given_up`: the phase that is scheduled again when Stripe refuses the update."""
         marked = body | {"metadata": {translate.WRITE_METADATA: key}}
-        await send(
-            lambda: self.client.v1.subscriptions.update_async(
-                subscription_id,
-                marked,  # pyright: ignore[reportArgumentType]
-                options(f"{key}:update"),
-            )
-        )
+        update = self.client.v1.subscriptions.update_async
+        try:
+            await send(lambda: update(subscription_id, marked, options(f"{key}:update")))  # pyright: ignore[reportArgumentType]
+        except REFUSALS:
+            if given_up is not None:
+                await self._schedule(subscription_id, given_up, key=f"{key}:again")
+            raise
 
     async def _retrieve(self, subscription_id: str) -> Any:
         subscription = await send(
@@ -352,6 +366,13 @@ class Subscriptions(Cards, Previews):
             "proration_behavior": following.proration_behavior,
             "end_date": following.end_date,
         }
+
+
+def _cancellation(subscription: Any) -> dict[str, Any]:
+    """Cancels it again as it is; {}: it is not cancelled."""
+    if subscription.cancel_at_period_end:
+        return {"cancel_at_period_end": True}
+    return {"cancel_at": subscription.cancel_at} if subscription.cancel_at else {}
 
 
 def _not_cancelled(subscription: Any) -> dict[str, Any]:

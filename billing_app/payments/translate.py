@@ -71,7 +71,13 @@ def _trial_card(subscription: Any) -> str:
     method = subscription.default_payment_method
     if TRIAL_METADATA not in metadata(subscription) or method is None or isinstance(method, str):
         return ""
-    return (method.card.fingerprint or "") if method.card is not None else ""
+    card = _card_of(method)
+    return (card.fingerprint or "") if card is not None else ""
+
+
+def _card_of(method: Any) -> Any | None:
+    """Only the member of its own type is there (docs.stripe.com/api/payment_methods/object)."""
+    return getattr(method, "card", None)
 
 
 def _cancel_at(subscription: Any, items: list[Any]) -> datetime | None:
@@ -162,8 +168,8 @@ def provider_preview(invoice: Any, *, credit: Credit | None = None) -> ProviderP
     )
 
 
-def purchase_preview(invoice: Any, price_id: str) -> ProviderPreview:
-    """Without what else is pending for the customer: a pack is charged alone."""
+def pack_preview(invoice: Any, price_id: str) -> ProviderPreview:
+    """Without what else is pending for the customer: it is charged alone."""
     preview = provider_preview(invoice)
     bought = [line for line in invoice.lines.data if _price_of(line) == price_id]
     if len(bought) == len(invoice.lines.data):
@@ -204,7 +210,7 @@ def _sum_minor(amounts: Any) -> int:
 
 
 def provider_payment_method(method: Any) -> ProviderPaymentMethod:
-    card = method.card
+    card = _card_of(method)
     if card is None:
         return ProviderPaymentMethod(method.id, brand=method.type, last4="", expires="")
     return ProviderPaymentMethod(

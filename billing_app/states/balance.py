@@ -1,7 +1,7 @@
 """Turns what an account has and its pace into what the pages show."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_summary import (
@@ -10,7 +10,7 @@ from billing_app.billing.subscriptions.account_summary import (
     NextSource,
     Shortage,
 )
-from billing_app.billing.usage.service import Pace
+from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.db.enums import EndReason, PlanSource
 from billing_app.states import formatting
 from billing_app.states.spending_limit_views import beyond_plan
@@ -34,7 +34,7 @@ def balance_view(summary: AccountSummary, pace: Pace) -> BalanceView:
         remaining=formatting.number(current.executions_remaining),
         of_total=_of_total(summary),
         pace=_pace(summary, pace),
-        runs_out=_runs_out(current, pace),
+        runs_out=_runs_out(summary, pace),
         period=_period(summary),
         used=f"{formatting.number(current.executions_used)} used",
         held=f"{formatting.number(current.executions_held)} reserved"
@@ -226,13 +226,25 @@ def _pace(summary: AccountSummary, pace: Pace) -> str:
     return formatting.days_left(pace).capitalize() or "Not used in the last 7 days"
 
 
-def _runs_out(current: CurrentPlan, pace: Pace) -> str:
-    if not current.executions_remaining or pace.runs_out_on is None:
+def _runs_out(summary: AccountSummary, pace: Pace) -> str:
+    """What it lasts until, and what is lost by then."""
+    if not summary.current.executions_remaining or pace.runs_out_on is None:
         return ""
-    end = current.plan.ends_at if current.plan else None
-    if end and end.date() < pace.runs_out_on:
-        return "longer than the current period"
-    return f"runs out on {formatting.short_day(pace.runs_out_on)}"
+    on = formatting.short_day(pace.runs_out_on)
+    text, renewal = f"runs out on {on}", _renewal_before(summary, pace.runs_out_on)
+    if pace.ended_at is not None:
+        text = f"until the plan {'renews' if summary.renews_at(pace.ended_at) else 'ends'} on {on}"
+    elif renewal is not None:
+        text = f"not counting the renewal on {formatting.short_day(renewal)}"
+    unused = formatting.counted(pace.expires_unused, "execution")
+    return f"{text}; {unused} will expire unused" if pace.expires_unused else text
+
+
+def _renewal_before(summary: AccountSummary, day: date) -> datetime | None:
+    subscription = summary.subscription
+    if subscription is None or not summary.renews_at(subscription.period_end):
+        return None
+    return subscription.period_end if subscription.period_end.date() <= day else None
 
 
 def _period(summary: AccountSummary) -> str:

@@ -8,8 +8,9 @@ from reflex.event import EventCallback
 
 from billing_app.billing.actors import PersonActor
 from billing_app.billing.subscriptions.account_summary import read_summary
+from billing_app.billing.subscriptions.forecast import Pace, read_pace
 from billing_app.billing.usage import service as usage
-from billing_app.billing.usage.service import DailyRow, Days, GroupBy, Pace
+from billing_app.billing.usage.service import DailyRow, Days, GroupBy
 from billing_app.components.charts.executions import executions_per_day
 from billing_app.composition import get_services
 from billing_app.states import formatting
@@ -17,7 +18,13 @@ from billing_app.states.balance import balance_view, no_plan
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import PERSONAL, SessionState
-from billing_app.states.usage_views import days_table, event_rows, series_keys
+from billing_app.states.usage_views import (
+    event_rows,
+    refunded_by_day,
+    series_keys,
+    used_table,
+    used_text,
+)
 from billing_app.states.views import (
     AccountChoice,
     BalanceView,
@@ -57,8 +64,7 @@ class BillingDashboardState(LivePage, SessionState):
         summary = await read_summary(database, actor, account_id, now)
         rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
         recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
-        lately = [row for row in rows if row.day > today - timedelta(days=usage.PACE_DAYS)]
-        pace = usage.pace_of(lately, remaining=summary.current.executions_remaining, today=today)
+        pace = await read_pace(database, actor, summary, rows)
         self._show(
             balance=balance_view(summary, pace),
             no_plan=no_plan(is_personal=account.kind == PERSONAL),
@@ -70,11 +76,17 @@ class BillingDashboardState(LivePage, SessionState):
     def _show_numbers(self, rows: list[DailyRow], days: Days, pace: Pace) -> None:
         today = [row for row in rows if row.day == days.last]
         denied = sum(row.denied for row in rows)
-        net = sum(row.used - row.refunded for row in rows)
+        refunded = sum(row.refunded for row in rows)
+        net = sum(row.used for row in rows) - refunded
+        hint = (
+            f"after {formatting.number(refunded)} refunded" if refunded else "executions in total"
+        )
         self._show(
-            today=StatView(formatting.number(_net(today)), "since midnight UTC"),
+            today=StatView(
+                formatting.number(sum(row.used for row in today)), _since_midnight(today)
+            ),
             pace=StatView(formatting.per_day(pace), "per day, last 7 days"),
-            month=StatView(formatting.number(net), "executions in total"),
+            month=StatView(formatting.number(net), hint),
             denied=StatView(formatting.number(denied), "in the last 30 days"),
         )
 
@@ -83,14 +95,14 @@ class BillingDashboardState(LivePage, SessionState):
         if self._drawn == drawn:
             return
         self._drawn = drawn
-        table = days_table(rows, days.first, days.last)
-        self.figure = executions_per_day(table)
-        total = formatting.number(sum(row.used - row.refunded for row in rows))
-        self._show(
-            keys=series_keys(table),
-            chart_label=f"Executions per day by workflow, last {CHART_DAYS} days: {total} in total",
-        )
+        table = used_table(rows, days.first, days.last)
+        self.figure = executions_per_day(table, refunded_by_day(rows, days.first, days.last))
+        label = f"Executions per day by workflow, last {CHART_DAYS} days: {used_text(rows)}"
+        self._show(keys=series_keys(table), chart_label=label)
 
 
-def _net(rows: list[DailyRow]) -> int:
-    return sum(row.used - row.refunded for row in rows)
+def _since_midnight(rows: list[DailyRow]) -> str:
+    """Refunds of today may be of the use of other days."""
+    refunded = sum(row.refunded for row in rows)
+    more = f", {formatting.number(refunded)} refunded" if refunded else ""
+    return f"since midnight UTC{more}"

@@ -12,6 +12,7 @@ from billing_app.billing.offers import catalogue
 from billing_app.billing.plans import service as plans
 from billing_app.billing.subscriptions.account_summary import AccountSummary, read_summary
 from billing_app.billing.subscriptions.checkouts import OPEN, CheckoutView
+from billing_app.billing.subscriptions.forecast import read_pace
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import Days, GroupBy
@@ -142,7 +143,7 @@ class BillingOverviewState(LivePage, SessionState):
         today = now.date()
         days = Days(today - timedelta(days=usage.PACE_DAYS - 1), today)
         rows = await self._read_daily(actor, account, days, GroupBy.DAY)
-        pace = usage.pace_of(rows, remaining=current.executions_remaining, today=today)
+        pace = await read_pace(get_services().database, actor, summary, rows)
         self._show(
             has_plan=current.plan is not None,
             no_plan=no_plan(is_personal=account.kind == PERSONAL),
@@ -186,7 +187,8 @@ class BillingOverviewState(LivePage, SessionState):
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)
         top_up = await services.top_ups.read(actor, account_id, summary.at)
         packs = [offer for offer in offers if not offer.is_subscription]
-        items = {offer: payments.offer_item(offer, purchase_state) for offer in offers}
+        shown = payments.offers_shown(offers, subscription)
+        items = {offer: payments.offer_item(offer, purchase_state) for offer in shown}
         tops_up = top_up is not None and top_up.stopped_because is None
         self._show(
             renewal_note=payments.renewal_note(summary, tops_up=tops_up),

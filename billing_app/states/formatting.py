@@ -6,7 +6,7 @@ from typing import Final
 from billing_app.billing.currencies import exponent_of
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import BeginReason
-from billing_app.billing.usage.service import Pace
+from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.db.enums import (
     AuditRole,
     EndReason,
@@ -107,7 +107,7 @@ def refunded(amount_minor: int, currency: str) -> str:
 
 
 def typed_money(amount_minor: int, currency: str) -> str:
-    """1234.50, as people type it and money.minor_units reads it."""
+    """1234.50, as people type it and typed_numbers.minor_units reads it."""
     exponent = exponent_of(currency)
     whole, rest = divmod(amount_minor, 10**exponent)
     return f"{whole}.{rest:0{exponent}d}" if exponent else str(whole)

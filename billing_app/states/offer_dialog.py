@@ -22,7 +22,7 @@ from billing_app.billing.subscriptions.invoices import read_payment_method
 from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
-from billing_app.billing.subscriptions.purchase_previews import charge_minor
+from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription, charge_minor
 from billing_app.billing.subscriptions.service import Begun, SubscriptionView
 from billing_app.composition import get_services
 from billing_app.db.enums import When
@@ -50,7 +50,7 @@ class OfferDialogState(ActionMixin, SessionState):
     _subscription: SubscriptionView | None = None
     _preview: ChangePreview | None = None
     _pack_order: PackOrder | None = None
-    _due_minor: int = 0
+    _agreed: AgreedSubscription | None = None
 
     @rx.event(background=True)
     async def choose(self, offer_code: str) -> Events:
@@ -201,16 +201,16 @@ class OfferDialogState(ActionMixin, SessionState):
             due_minor = await charge_minor(
                 services.database, services.provider, actor, account_id, offer, action.now
             )
+        agreed = AgreedSubscription(offer, method.provider_id, due_minor, trial_days)
+        order = PackOrder(offer, method.provider_id, secrets.token_hex(16), due_minor)
         if offer.is_subscription:
+            is_taxed = services.settings.stripe_tax
             dialog, choices = offer_dialogs.subscribing(
-                offer, method, place, due_minor, trial_days=trial_days
+                offer, method, place, due_minor, trial_days=trial_days, is_taxed=is_taxed
             )
         else:
             dialog, choices = offer_dialogs.buying(offer, method, place, due_minor)
-        await self._open(dialog, choices, offer_code=offer.code)
-        async with self:
-            self._due_minor = due_minor
-            self._pack_order = PackOrder(offer, method.provider_id, secrets.token_hex(16))
+        await self._open(dialog, choices, offer_code=offer.code, agreed=agreed, order=order)
 
     async def _open_changing(
         self, action: Action, subscription: SubscriptionView, offer: OfferView
@@ -256,9 +256,12 @@ class OfferDialogState(ActionMixin, SessionState):
         *,
         offer_code: str = "",
         subscription: SubscriptionView | None = None,
+        agreed: AgreedSubscription | None = None,
+        order: PackOrder | None = None,
     ) -> None:
         async with self:
             self._offer_code, self._subscription, self._preview = offer_code, subscription, None
+            self._agreed, self._pack_order = agreed, order
             self._show(dialog=dialog, choices=choices, chosen=choices[0], lines=[], is_open=True)
 
     async def _carry_out(self, action: Action) -> Begun | None:
@@ -268,15 +271,14 @@ class OfferDialogState(ActionMixin, SessionState):
                 return None
             kind, when, offer_code = self.dialog.kind, self.chosen.value, self._offer_code
             subscription, preview = self._subscription, self._preview
-            pack_order, due_minor = self._pack_order, self._due_minor
+            pack_order, agreed = self._pack_order, self._agreed
         if kind == BUY and pack_order is not None:
             return await self._buy(action, pack_order)
-        if kind == SUBSCRIBE:
-            card = pack_order.payment_method_id if pack_order else None
-            begun = await self._begin(action, offer_code, through_checkout=False, agreed_card=card)
+        if kind == SUBSCRIBE and agreed is not None:
+            begun = await self._begin(action, offer_code, through_checkout=False, agreed=agreed)
             if begun.subscription is not None:
                 summary = await self._summary(action, begun.subscription)
-                done = offer_dialogs.subscribed(begun.subscription, summary, due_minor)
+                done = offer_dialogs.subscribed(begun.subscription, summary, agreed.due_minor)
                 await self._finish(done)
             return begun
         assert subscription is not None
@@ -305,9 +307,9 @@ class OfferDialogState(ActionMixin, SessionState):
 
     async def _buy(self, action: Action, order: PackOrder) -> Begun:
         packs = get_services().subscriptions.packs
-        await packs.buy(action.actor, action.account_id, order, action.now)
-        done = payments.bought(order.offer, await self._summary(action))
-        await self._finish(done)
+        is_paid = await packs.buy(action.actor, action.account_id, order, action.now)
+        summary = await self._summary(action)
+        await self._finish(payments.bought(order.offer, summary, is_paid=is_paid))
         return Begun(None, None)
 
     async def _summary(
@@ -325,7 +327,7 @@ class OfferDialogState(ActionMixin, SessionState):
         offer_code: str,
         *,
         through_checkout: bool,
-        agreed_card: str | None = None,
+        agreed: AgreedSubscription | None = None,
     ) -> Begun:
         services = get_services()
         overview = services.settings.public_url + routes.OVERVIEW
@@ -337,7 +339,7 @@ class OfferDialogState(ActionMixin, SessionState):
             cancel_url=f"{overview}?checkout=left",
             now=action.now,
             through_checkout=through_checkout,
-            agreed_card=agreed_card,
+            agreed=agreed,
         )
 
     async def _resume(self, action: Action) -> SubscriptionView:

@@ -15,6 +15,7 @@ from billing_app.states.payments import (
     availability,
     confirming,
     is_in_use,
+    is_newer,
     is_smaller,
     place_of,
 )
@@ -35,16 +36,18 @@ def subscribing(
     due_minor: int,
     *,
     trial_days: int,
+    is_taxed: bool = False,
 ) -> tuple[OfferDialog, list[Choice]]:
-    """The card on file is charged, today or after the trial: `due_minor`, with its tax. `place`: of
-    the plan it buys."""
-    amount, interval = formatting.money(due_minor, offer.currency), _interval(offer)
-    card = card_name(method)
+    """The card on file is charged, today or after the trial: `due_minor`, with tax, discounts and
+    credit. Renewals may have others and are told as the price. `place`: of the plan it buys."""
+    amount, card = formatting.money(due_minor, offer.currency), card_name(method)
+    then = f" {formatting.money(offer.price_minor, offer.currency)}{' plus tax' * is_taxed}"
+    each = f"{then * (due_minor != offer.price_minor)} every {_interval(offer)}"
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
     dialog = OfferDialog(
         kind=SUBSCRIBE,
         title=f"Subscribe to {offer.name}",
-        text=f"{amount} is charged to your {card} {when}, then every {interval} until you cancel.",
+        text=f"{amount} is charged to your {card} {when}, then{each} until you cancel.",
         dismiss_label="Not now",
         after=side(offer),
     )
@@ -106,11 +109,12 @@ def changing(
 ) -> tuple[OfferDialog, list[Choice]]:
     """Both plans, and the change at the end of the period, which costs nothing today."""
     end = formatting.day(subscription.period_end)
+    is_update = is_newer(offer, subscription.offer)
     dialog = OfferDialog(
         kind=CHANGE,
-        title=f"Change to {offer.name}",
-        text="Nothing changes until you confirm.",
-        dismiss_label=f"Stay on {subscription.offer.name}",
+        title=f"Change to {_new_version_of(offer, subscription)}",
+        text=f"Nothing changes until you confirm.{_replaced(subscription)}",
+        dismiss_label=f"Stay on {'your version' if is_update else subscription.offer.name}",
         before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
     )
@@ -236,8 +240,8 @@ def changed(
     """`preview`: what was confirmed; None if the change is scheduled."""
     next_offer = subscription.next_offer
     if next_offer is not None or preview is None:
-        name = next_offer.name if next_offer else subscription.offer.name
-        title = f"{name} starts on {formatting.day(subscription.period_end)}"
+        name = _new_version_of(next_offer or subscription.offer, subscription)
+        title = f"{name[:1].upper()}{name[1:]} starts on {formatting.day(subscription.period_end)}"
         return Message("good", title, "Nothing was charged. You can undo this until then.")
     name, plan = subscription.offer.name, summary.period_plan
     if plan is None:
@@ -279,6 +283,23 @@ def side(offer: OfferView, *, ends: str = "") -> Side:
         executions=f"{count} a {_interval(offer)}" if offer.is_subscription else count,
         ends=ends,
     )
+
+
+def _replaced(subscription: SubscriptionView) -> str:
+    """What is scheduled, and gives way to a change."""
+    if subscription.cancel_at_period_end:
+        ends = formatting.day(subscription.ends_at)
+        return f" Your cancellation on {ends} is withdrawn then: the plan renews again."
+    if subscription.next_offer is not None:
+        name = subscription.next_offer.name
+        return f" It replaces the change to {name} on {formatting.day(subscription.period_end)}."
+    return ""
+
+
+def _new_version_of(offer: OfferView, subscription: SubscriptionView) -> str:
+    """Growth, or the new version of it that replaces the one held."""
+    is_update = is_newer(offer, subscription.offer)
+    return f"the new version of {offer.name}" if is_update else offer.name
 
 
 def _unused(subscription: SubscriptionView, preview: ChangePreview) -> str:

@@ -68,19 +68,36 @@ class PurchaseState:
         return checkout is not None and checkout.status is CheckoutStatus.CONFIRMING
 
 
+def offers_shown(offers: list[OfferView], subscription: SubscriptionView | None) -> list[OfferView]:
+    """What is sold; before an offer with a newer version, the version that the account has."""
+    held = subscription.offer if subscription else None
+    shown = list[OfferView]()
+    for offer in offers:
+        if held is not None and is_newer(offer, held):
+            shown.append(held)
+        shown.append(offer)
+    return shown
+
+
+def is_newer(offer: OfferView, than: OfferView) -> bool:
+    """Whether it is another version of the same offer."""
+    return offer.code == than.code and offer.version_id != than.version_id
+
+
 def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
     """An offer with the one action that it allows."""
     subscription = purchase_state.subscription
     current = subscription.offer if subscription and offer.is_subscription else None
     next_offer = subscription.next_offer if subscription else None
-    is_current = current is not None and current.code == offer.code
-    badge, action = "", _action(offer, current)
+    is_current = current is not None and current.version_id == offer.version_id
+    badge = "New version" if current is not None and is_newer(offer, current) else ""
+    action = _action(offer, current)
     if is_current:
         badge, action = "Your plan", ""
     elif purchase_state.is_confirming:
         is_bought = purchase_state.is_of_checkout(offer)
-        badge, action = "Paid, being confirmed" if is_bought else "", ""
-    elif next_offer is not None and next_offer.code == offer.code and subscription:
+        badge, action = "Paid, being confirmed" if is_bought else badge, ""
+    elif next_offer is not None and next_offer.version_id == offer.version_id and subscription:
         badge, action = f"Starts {formatting.day(subscription.period_end)}", ""
     elif purchase_state.is_open(offer):
         action = "Continue checkout"
@@ -222,8 +239,12 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     return CardOnFile(state="known", text=f"{method.brand}{ending}", expires=expires)
 
 
-def bought(offer: OfferView, summary: AccountSummary) -> Message:
-    """What was paid for, as the account has it: in use, next, or used up already."""
+def bought(offer: OfferView, summary: AccountSummary, *, is_paid: bool = True) -> Message:
+    """What was paid for, as the account has it: in use, next, or used up already. `is_paid` False:
+    the bank decides days later."""
+    if not is_paid:
+        text = f"{offer.name} will appear here once it has paid, which takes days."
+        return Message("", "Your bank is being asked to pay", text)
     plans = [plan for plan in summary.queue if plan.name == offer.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:
@@ -315,6 +336,8 @@ def _not_paid(checkout: CheckoutView) -> Message:
 def _action(offer: OfferView, current: OfferView | None) -> str:
     if not offer.is_subscription:
         return "Buy"
+    if current is not None and is_newer(offer, current):
+        return "Change to the new version"
     return f"Change to {offer.name}" if current else f"Choose {offer.name}"
 
 

@@ -32,8 +32,11 @@ from billing_app.states.usage_views import (
     days_table,
     event_rows,
     person,
+    refunded_by_day,
     series_keys,
     used_before,
+    used_table,
+    used_text,
 )
 from billing_app.states.views import (
     AccountChoice,
@@ -216,17 +219,26 @@ class UsageStatsState(LivePage, SessionState):
         if self._drawn != drawn:
             self._drawn = drawn
             label = partial(person, viewer=actor) if is_by_user else label_of
-            self._draw(days_table(rows, days.first, days.last, label), days, current, now.date())
+            self._draw(rows, label, days, current, now.date())
         self._show_days(by_workflow)
 
-    def _draw(self, table: pd.DataFrame, days: Days, current: CurrentPlan, today: date) -> None:
-        self.figure = executions_per_day(table)
+    def _draw(
+        self,
+        rows: list[DailyRow],
+        label: Callable[[str], str],
+        days: Days,
+        current: CurrentPlan,
+        today: date,
+    ) -> None:
+        table = used_table(rows, days.first, days.last, label)
+        self.figure = executions_per_day(table, refunded_by_day(rows, days.first, days.last))
         self._show(keys=series_keys(table))
-        if days.last != today or not self._draw_against_limit(table, current):
+        net = days_table(rows, days.first, days.last)
+        if days.last != today or not self._draw_against_limit(net, current):
             self.added_up = cumulative(table)
             self._show(
                 cumulative_title="Cumulative",
-                cumulative_note=f"{self.total.value} executions in this range",
+                cumulative_note=f"{used_text(rows)} in this range",
             )
 
     def _draw_against_limit(self, table: pd.DataFrame, current: CurrentPlan) -> bool:
@@ -260,7 +272,7 @@ class UsageStatsState(LivePage, SessionState):
         hint = f"after {formatting.number(refunded)} refunded" if refunded else "none refunded"
         by_day: dict[date, int] = {}
         for row in rows:
-            by_day[row.day] = by_day.get(row.day, 0) + row.used - row.refunded
+            by_day[row.day] = by_day.get(row.day, 0) + row.used
         best = max(by_day, key=lambda day: by_day[day], default=None)
         self._show(
             total=StatView(formatting.number(net), hint),

@@ -34,14 +34,42 @@ def days_table(
     rows: list[DailyRow], first: date, last: date, label: Callable[[str], str] = label_of
 ) -> pd.DataFrame:
     """Net executions: a row for each day, a column for each group that used any, by its label."""
-    frame = pd.DataFrame(
+    return _table(
         [
             (row.day, label(row.group), row.used - row.refunded)
             for row in rows
             if row.used or row.refunded
         ],
-        columns=["day", "group", "executions"],
+        first,
+        last,
     )
+
+
+def used_table(
+    rows: list[DailyRow], first: date, last: date, label: Callable[[str], str] = label_of
+) -> pd.DataFrame:
+    """As days_table, without refunds: what was used on a day may be refunded on another."""
+    return _table([(row.day, label(row.group), row.used) for row in rows if row.used], first, last)
+
+
+def refunded_by_day(rows: list[DailyRow], first: date, last: date) -> list[int]:
+    """Of every day from first to last."""
+    by_day: dict[date, int] = {}
+    for row in rows:
+        by_day[row.day] = by_day.get(row.day, 0) + row.refunded
+    days = pd.date_range(first, last, freq="D")
+    return [by_day.get(day.date(), 0) for day in days]
+
+
+def used_text(rows: list[DailyRow]) -> str:
+    """1,200 used; 1,200 used, 30 refunded"""
+    used, refunded = sum(row.used for row in rows), sum(row.refunded for row in rows)
+    more = f", {formatting.number(refunded)} refunded" if refunded else ""
+    return f"{formatting.number(used)} used{more}"
+
+
+def _table(counts: list[tuple[date, str, int]], first: date, last: date) -> pd.DataFrame:
+    frame = pd.DataFrame(counts, columns=["day", "group", "executions"])
     return by_day_and_group(frame, first=pd.Timestamp(first), last=pd.Timestamp(last))
 
 

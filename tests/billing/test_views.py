@@ -8,7 +8,7 @@ import pytest
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.state import PlanBalance
 from billing_app.billing.plans.service import BeginReason, PlanState, PlanView, timeline
-from billing_app.billing.usage.service import MAX_DAYS, DailyRow, Days, Pace, pace_of
+from billing_app.billing.usage.service import MAX_DAYS, DailyRow, Days, used_per_day
 from billing_app.db.enums import EndReason
 from billing_app.db.tables import Plan
 from tests.factories import NOW, plan
@@ -22,24 +22,24 @@ def used(days_ago: int, executions: int, refunded: int = 0) -> DailyRow:
 
 
 @pytest.mark.parametrize(
-    ("rows", "remaining", "expected"),
+    ("rows", "refunded", "expected"),
     [
-        ([], 100, Pace(0.0, None, None)),
-        ([used(0, 5, 5)], 100, Pace(0.0, None, None)),
-        ([used(1, 5, 9)], 100, Pace(0.0, None, None)),
-        ([used(0, 10)], 100, Pace(10.0, 10, TODAY + timedelta(days=10))),
-        ([used(0, 10)], 0, Pace(10.0, 0, TODAY)),
-        ([used(0, 10)], 9, Pace(10.0, 0, TODAY)),
-        ([used(6, 7), used(0, 7)], 20, Pace(2.0, 10, TODAY + timedelta(days=10))),
-        ([used(1, 10, 2)], 8, Pace(4.0, 2, TODAY + timedelta(days=2))),
-        ([used(0, 1)], MAX_DAYS + 1, Pace(1.0, None, None)),
-        ([DailyRow(TODAY, "", 0, 0, 9)], 5, Pace(0.0, None, None)),
-        ([DailyRow(TODAY - timedelta(days=6), "", 0, 0, 9), used(0, 4)], 4,
-         Pace(4.0, 1, TODAY + timedelta(days=1))),
+        ([], 0, 0.0),
+        ([used(0, 5)], 5, 0.0),
+        ([used(1, 5)], 9, 0.0),
+        ([used(0, 10)], 0, 10.0),
+        ([used(6, 7), used(0, 7)], 0, 2.0),
+        ([used(1, 10, 2)], 2, 4.0),
+        ([used(0, 10, 2_419)], 0, 10.0),
+        ([used(3, 0, 50), used(0, 4)], 0, 4.0),
+        ([DailyRow(TODAY, "", 0, 0, 9)], 0, 0.0),
+        ([DailyRow(TODAY - timedelta(days=6), "", 0, 0, 9), used(0, 4)], 0, 4.0),
     ],
 )  # fmt: skip
-def test_pace(rows: list[DailyRow], remaining: int, expected: Pace) -> None:
-    assert pace_of(rows, remaining=remaining, today=TODAY) == expected
+def test_pace_leaves_out_refunds_of_earlier_use(
+    rows: list[DailyRow], refunded: int, expected: float
+) -> None:
+    assert used_per_day(rows, refunded=refunded, today=TODAY) == expected
 
 
 def test_day_ranges_are_ordered_and_limited() -> None:

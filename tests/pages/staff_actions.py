@@ -28,7 +28,7 @@ from billing_app.states.staff.offers import StaffOffersState, StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
 from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.page import StaffPage
-from billing_app.states.staff.repairs import SIGN_OUT
+from billing_app.states.staff.repairs import SIGN_OUT, VIEW
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, membership, person, session_token
 from tests.pages import staff_scenes as scenes
@@ -133,7 +133,11 @@ def _sign_out(stage: ForgeryScene) -> Forgery:
 
 
 def _view(stage: ForgeryScene) -> Forgery:
-    return _at(stage.holder(), (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}))
+    return _at(
+        stage.holder(),
+        (StaffCustomerState, "ask", {"dialog": VIEW, "target": "", "target_name": ""}),
+        (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}),
+    )
 
 
 def _end_view(stage: ForgeryScene) -> Forgery:

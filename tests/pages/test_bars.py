@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, StorageState, expect
 from billing_app import routes
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.staff.customers.customers import CustomerRow
-from billing_app.billing.usage.service import Pace
+from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.db.enums import AccountKind, EndReason, PlanSource, PlanType
 from billing_app.states.balance import balance_view, plan_details, plan_row
 from billing_app.states.staff.customers import customer_line

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_app.billing.actors import UserActor
-from billing_app.billing.usage.service import DailyRow, EventView, Pace
+from billing_app.billing.subscriptions.forecast import Pace
+from billing_app.billing.usage.service import DailyRow, EventView
 from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
+    REFUNDED,
     UNNAMED,
     YOU,
     by_day_and_group,
@@ -29,8 +31,11 @@ from billing_app.states.usage_views import (
     days_table,
     event_rows,
     person,
+    refunded_by_day,
     series_keys,
     used_before,
+    used_table,
+    used_text,
 )
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 5)
@@ -120,6 +125,18 @@ def test_bars_match_the_table_and_skip_empty_days() -> None:
     [bars] = traces(executions_per_day(days_table(rows((2, "a", 7)), FIRST, LAST)))
     assert bars["y"] == [None, 7, None, None, None]
     assert bars["x"][1] == "2026-03-02"
+
+
+def test_refund_is_apart_from_the_bars() -> None:
+    found = [*rows((2, "a", 7)), DailyRow(date(2026, 3, 3), "a", 0, 2_419, 0)]
+    table, refunded = used_table(found, FIRST, LAST), refunded_by_day(found, FIRST, LAST)
+    bars, marks = traces(executions_per_day(table, refunded))
+    assert bars["y"] == [None, 7, None, None, None]
+    assert (marks["name"], marks["y"]) == (REFUNDED, [None, None, 2_419, None, None])
+    assert min(traces(cumulative(table))[0]["y"]) >= 0
+    assert used_text(found) == "7 used, 2,419 refunded"
+    assert used_text(rows((2, "a", 7))) == "7 used"
+    assert len(traces(executions_per_day(table, refunded_by_day(rows(), FIRST, LAST)))) == 1
 
 
 def test_cumulative_line_starts_at_prior_use_below_the_limit() -> None:

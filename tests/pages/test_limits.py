@@ -40,8 +40,12 @@ def test_spending_limit_and_overage(open_context: OpenContext, running_app: Runn
     dialog.get_by_label("Limit per period, in USD").fill("a lot")
     dialog.get_by_role("button", name="Set limit").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Enter an amount in USD")
-    dialog.get_by_label("Limit per period, in USD").fill("12.50")
-    dialog.get_by_role("button", name="Set limit").click()
+    for typed, says in (("1,234", "1,234 could mean 1,234.00 or 1.234."), ("1.2,3", "USD")):
+        dialog.get_by_label("Limit per period, in USD").fill(typed)
+        dialog.get_by_role("button", name="Set limit").click()
+        expect(dialog.get_by_role("alert")).to_contain_text(says)
+    dialog.get_by_label("Limit per period, in USD").fill("12,50")
+    dialog.get_by_role("button", name="Save a limit of $12.50").dblclick()
     expect(dialog).to_be_hidden()
     expect(limit).to_contain_text("up to $12.50 a period")
     consume(mary, 100 + 150_000 + 230, f"beyond-{mary.user_id}")
@@ -60,7 +64,7 @@ def test_automatic_top_up(open_context: OpenContext, running_app: RunningApp) ->
     expect(top_up).to_contain_text("Off. Nothing is bought automatically.")
     top_up.get_by_role("button").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Turn on").click()
+    dialog.get_by_role("button", name="Allow up to $58.00 a month").click()
     expect(dialog.get_by_role("alert")).to_contain_text("There is no card on file")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
@@ -68,8 +72,8 @@ def test_automatic_top_up(open_context: OpenContext, running_app: RunningApp) ->
     open_overview(page)
     top_up.get_by_role("button").click()
     dialog.get_by_label("When fewer are left than").fill("250")
-    dialog.get_by_label("Limit per month, in USD").fill("87")
-    dialog.get_by_role("button", name="Turn on").click()
+    dialog.get_by_label("Limit per month, in USD").fill("87,00")
+    dialog.get_by_role("button", name="Allow up to $87.00 a month").dblclick()
     expect(top_up).to_contain_text(
         "When fewer than 250 executions are left, Extra pack ($29.00) is bought",
         timeout=TOLD_WITHIN_MS,

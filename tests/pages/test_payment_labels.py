@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 
 from billing_app.billing.currencies import exponent_of
 from billing_app.billing.errors import BillingError
-from billing_app.billing.money import minor_units
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, QueuePlace
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind
@@ -23,7 +23,9 @@ from billing_app.billing.subscriptions.provider_errors import (
     PaymentDeclinedError,
     PaymentProviderUnavailableError,
 )
-from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType
+from billing_app.billing.subscriptions.views import SubscriptionView
+from billing_app.billing.typed_numbers import minor_units
+from billing_app.db.enums import CheckoutStatus, Interval, PlanSource, PlanType, SubscriptionStatus
 from billing_app.states import formatting, offer_dialogs, payments
 from billing_app.states.balance import plan_row
 from billing_app.states.banner import banner_of
@@ -86,6 +88,79 @@ def test_monthly_price_is_compared_with_monthly_price() -> None:
     assert not payments.is_smaller(monthly, yearly)
     assert payments.is_smaller(offer("starter", 5_000), yearly)
     assert not payments.is_smaller(offer("scale", 150_000), monthly)
+
+
+def test_customer_keeps_the_version_that_they_bought() -> None:
+    held = offer("growth", 30_000)
+    newer = replace(held, version=2, version_id=2, price_minor=9_900)
+    purchase_state = payments.PurchaseState(subscription_to(held), None)
+    shown = payments.offers_shown([offer("starter", 5_000), newer], purchase_state.subscription)
+    starter, own, other = (payments.offer_item(each, purchase_state) for each in shown)
+    assert (starter.action, starter.is_current) == ("Change to Starter", False)
+    assert (own.price, own.badge, own.action, own.is_current) == ("$79.00", "Your plan", "", True)
+    assert (other.price, other.badge, other.action, other.is_current) == (
+        "$99.00",
+        "New version",
+        "Change to the new version",
+        False,
+    )
+    assert payments.offers_shown([held], purchase_state.subscription) == [held]
+    assert payments.offers_shown([newer], None) == [newer]
+
+
+def test_scheduled_version_starts_while_another_is_offered() -> None:
+    held = offer("growth", 30_000)
+    second, third = (replace(held, version=each, version_id=each) for each in (2, 3))
+    subscription = replace(subscription_to(held), next_offer=second)
+    scheduled = payments.offer_item(second, payments.PurchaseState(subscription, None))
+    newest = payments.offer_item(third, payments.PurchaseState(subscription, None))
+    assert scheduled.badge.startswith("Starts ")
+    assert newest.action == "Change to the new version"
+    told = offer_dialogs.changed(subscription, None, summary_of(NO_PLAN))
+    assert told.title.startswith("The new version of Growth starts on ")
+    dialog, _ = offer_dialogs.changing(subscription, second, None)
+    assert (dialog.title, dialog.dismiss_label) == (
+        "Change to the new version of Growth",
+        "Stay on your version",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        (
+            {"cancel_at_period_end": True},
+            " Your cancellation on 9 April 2026 is withdrawn then: the plan renews again.",
+        ),
+        (
+            {"next_offer": offer("scale", 150_000)},
+            " It replaces the change to Scale on 9 April 2026.",
+        ),
+    ],
+)
+def test_change_says_what_it_replaces(changes: dict[str, Any], said: str) -> None:
+    subscription = replace(subscription_to(offer("growth", 30_000)), **changes)
+    dialog, _ = offer_dialogs.changing(subscription, offer("starter", 5_000), None)
+    assert dialog.text == f"Nothing changes until you confirm.{said}"
+
+
+def subscription_to(held: OfferView) -> SubscriptionView:
+    return SubscriptionView(
+        id="sub_1",
+        account_id="acc_1",
+        status=SubscriptionStatus.ACTIVE,
+        offer=held,
+        next_offer=None,
+        period_start=NOW,
+        period_end=NOW + timedelta(days=30),
+        cancel_at_period_end=False,
+        ends_at=NOW + timedelta(days=30),
+        is_collecting=True,
+        quantity=1,
+        past_due_since=None,
+        ended_at=None,
+    )
 
 
 NO_PLAN = CurrentPlan("acc_1", None, 0, 0, 0, 0, None, [], None)

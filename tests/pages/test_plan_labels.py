@@ -7,8 +7,8 @@ import pytest
 
 from billing_app.billing.overage.views import OverageView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
+from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.billing.subscriptions.service import SubscriptionView
-from billing_app.billing.usage.service import Pace
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
 from billing_app.states import offer_dialogs
 from billing_app.states.balance import balance_view, plan_details, warning_of

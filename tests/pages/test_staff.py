@@ -11,6 +11,7 @@ from tests.factories import connect
 from tests.pages.conftest import OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS, new_customer
 from tests.pages.staff import expect_said, open_console, undo_at_once
+from tests.pages.staff_scenes import draft
 from tests.pages.test_accessibility import faults, grave_violations, picture
 
 WHY = "Their run failed on our side"
@@ -123,6 +124,42 @@ def test_two_people_edit_the_same_draft(open_context: OpenContext, running_app: 
     expect(changes).to_contain_text("For big companies")
     second.get_by_role("button", name="Take theirs").click()
     expect(second.get_by_label("Description")).to_have_value("For companies")
+
+
+def test_keep_mine_keeps_what_a_colleague_changed(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    code = draft(running_app)
+    first, second = (
+        open_console(open_context, running_app, routes.staff_offer(code)) for _ in range(2)
+    )
+
+    def save(page: Page) -> None:
+        page.get_by_role("button", name="Save draft").click()
+        page.get_by_role("dialog").get_by_label("Reason").fill("Better words")
+        page.get_by_role("dialog").get_by_role("button", name="Save draft").click()
+
+    first.get_by_label("Price", exact=True).fill("45.00")
+    first.get_by_label("Name", exact=True).fill("Theirs")
+    save(first)
+    expect_said(first, "Draft saved.")
+    second.get_by_label("Name", exact=True).fill("Mine")
+    save(second)
+    changes = second.get_by_role("table", name="Changes")
+    expect(changes.get_by_role("row").filter(has_text="Price")).to_contain_text("not changed")
+    second.get_by_role("button", name="Keep mine").dblclick()
+    expect(changes).to_have_count(0)
+    expect(second.get_by_label("Price", exact=True)).to_have_value("45.00")
+    expect(second.get_by_label("Name", exact=True)).to_have_value("Mine")
+    save(second)
+    expect_said(second, "Draft saved.")
+    second.get_by_label("Name", exact=True).fill("Never saved")
+    expect(second.get_by_role("heading", level=1)).to_have_text("Never saved")
+    first.reload()
+    second.reload()
+    for page in (first, second):
+        expect(page.get_by_label("Name", exact=True)).to_have_value("Mine")
+        expect(page.get_by_label("Price", exact=True)).to_have_value("45.00")
 
 
 def test_view_as_customer_and_end_the_view(

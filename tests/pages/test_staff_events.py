@@ -27,6 +27,7 @@ from billing_app.states.staff.offers import StaffOfferState
 from billing_app.states.staff.operations import StaffOperationsState
 from billing_app.states.staff.overview import StaffOverviewState
 from billing_app.states.staff.page import FAILED
+from billing_app.states.staff.repairs import VIEW
 from billing_app.states.staff.team import StaffTeamState
 from tests.factories import Holder, connect, organization
 from tests.pages import staff_scenes as scenes
@@ -207,6 +208,7 @@ def test_console_events_tell_customers_nothing(running_app: RunningApp, who: str
 def _viewing(_: Holder) -> Events:
     return [
         (StaffCustomerState, "load", {}),
+        (StaffCustomerState, "ask", {"dialog": VIEW, "target": "", "target_name": ""}),
         (StaffCustomerState, "view_as_customer", {"form": {"reason": WHY}}),
     ]
 

@@ -78,6 +78,32 @@ def test_immediate_move_charges_the_reviewed_amount(
     expect(audit).not_to_contain_text("none")
 
 
+def test_moving_a_cancelled_customer_keeps_the_cancellation(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    mary = new_customer(open_context, running_app)
+    subscribe(mary, "Starter")
+    mary.page.get_by_role("button", name="Cancel Starter").click()
+    mary.page.get_by_role("dialog").get_by_role("button", name="Cancel on ").click()
+    expect(mary.page.get_by_role("button", name="Keep the plan")).to_be_visible()
+    page = console_of(open_context, running_app, mary)
+    dialog = review_move(page, "growth", "period_end")
+    expect(dialog).to_contain_text("Withdraw the cancellation to move it")
+    dialog.get_by_label("When").select_option("now")
+    dialog.get_by_role("button", name="Review").click()
+    told = dialog.locator("#consequence")
+    expect(told).to_contain_text("Customer: ")
+    expect(told).to_contain_text("The subscription was cancelled and would end on ")
+    expect(told).to_contain_text("The cancellation is kept: it ends on ")
+    expect(told).to_contain_text(f"Reason: {WHY}")
+    expect(told).not_to_contain_text("Next invoice")
+    picture(page, "move-review-cancelled")
+    dialog.get_by_role("button", name="Move to another offer").dblclick()
+    expect_said(page, "Moved from Starter to Growth immediately; the cancellation was kept.")
+    is_cancelled = "SELECT cancel_at_period_end FROM subscriptions WHERE account_id = %s"
+    assert mary.rows(is_cancelled) == [(True,)]
+
+
 @pytest.mark.usefixtures("heal")
 def test_unknown_charge_cannot_be_confirmed(
     open_context: OpenContext, running_app: RunningApp

@@ -1,8 +1,9 @@
 """What checkout and portal take beside a card: billing address, tax id, promotion code."""
 
-from billing_app.billing.accounts.billing_details import read_details
+from billing_app.billing.accounts.billing_details import change_billing_name, read_details
 from billing_app.billing.subscriptions.customer_details import send_details
-from tests.factories import OPERATOR
+from billing_app.db.enums import Role
+from tests.factories import OPERATOR, membership, person
 from tests.payments.billing_harness import (
     PUBLIC_URL,
     VISA,
@@ -56,6 +57,22 @@ async def test_business_name_of_checkout_is_the_billing_name(harness: BillingHar
     await send_details(services.database, services.provider, harness.holder.account_number)
     assert harness.client.v1.customers.retrieve(harness.customer_id()).name == "Ada GmbH"
     assert await harness.reconcile() == []
+
+
+async def test_business_name_that_was_removed_does_not_come_back(harness: BillingHarness) -> None:
+    """Events of the checkout may come again."""
+    url = str((await harness.begin("starter")).checkout_url)
+    assert submit_card(url, VISA, **GERMAN).status_code == 303
+    events = harness.missed()
+    await harness.deliver_each(events)
+    services, account_id = harness.services, harness.holder.account_id
+    owner = person(harness.url)
+    membership(harness.url, harness.holder.organization_id, owner.user_id, Role.OWNER)
+    await change_billing_name(services.database, None, owner, account_id, name="", now=harness.now)
+    (checkout_id,) = [e.object_id for e in events if e.type == "checkout.session.completed"]
+    await services.subscriptions.syncing.checkout(checkout_id, harness.now)
+    found = await read_details(services.database, OPERATOR, account_id, harness.now)
+    assert found.used.name == "Acme"
 
 
 async def test_name_on_the_card_is_not_the_billing_name(harness: BillingHarness) -> None:

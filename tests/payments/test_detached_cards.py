@@ -9,6 +9,7 @@ from billing_app.billing.staff.repairs.moves import MOVE_OFFER, Move
 from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.subscriptions.errors import PaymentMethodMissingError, QuoteOutdatedError
 from billing_app.billing.subscriptions.provider import OfferPrices
+from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription
 from billing_app.billing.subscriptions.service import Begun
 from billing_app.db.enums import When
 from billing_app.states.error_messages import problem
@@ -36,15 +37,17 @@ def detach(harness: BillingHarness) -> None:
         harness.client.v1.payment_methods.detach(method.id)
 
 
-async def begin_with(harness: BillingHarness, card: str, offer: str = "growth") -> Begun:
+async def begin_with(harness: BillingHarness, card: str, code: str = "growth") -> Begun:
+    async with harness.services.database.reading() as session:
+        offer = await find_offer(session, code)
     return await harness.services.subscriptions.begin(
         OPERATOR,
         harness.holder.account_id,
-        offer_code=offer,
+        offer_code=code,
         success_url=PUBLIC_URL,
         cancel_url=PUBLIC_URL,
         now=harness.now,
-        agreed_card=card,
+        agreed=AgreedSubscription(offer, card, offer.price_minor, 0),
     )
 
 

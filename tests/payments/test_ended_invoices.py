@@ -14,9 +14,9 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
 )
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus, When
-from tests.payments.billing_harness import DAY, HOUR, BillingHarness
+from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.database_copies import Copies
-from tests.payments.test_net_terms import NOW, open_invoice
+from tests.payments.test_net_terms import NOW, on_net_terms, open_invoice
 
 ENDED_AT: Final = NOW + timedelta(days=5)
 ENDED: Final = ProviderSubscription(
@@ -59,6 +59,22 @@ async def test_cancelling_voids_what_is_open(harness: BillingHarness) -> None:
     assert (invoice_id, "void") in harness.rows("SELECT provider_id, status FROM invoices")
     assert await harness.reconcile() == []
     assert (voids(harness), harness.charged_minor()) == (1, 1_900)
+
+
+async def test_used_period_on_net_terms_is_owed(harness: BillingHarness) -> None:
+    """It was given before it was paid: cancelling does not make it free."""
+    await on_net_terms(harness)
+    accepted(await harness.use(5_000))
+    invoice_id = str(harness.invoices()[-1].id)
+    await harness.cancel(When.NOW)
+    await harness.deliver()
+    assert status_of(harness, invoice_id) == "open"
+    assert await harness.reconcile() == []
+    method = harness.use_card("pm_card_visa")
+    harness.client.v1.invoices.pay(invoice_id, {"payment_method": method})
+    await harness.deliver()
+    assert (harness.charged_minor(), await harness.denied() != "") == (3_800, True)
+    assert await harness.reconcile() == []
 
 
 async def test_last_failed_attempt_voids_it(harness: BillingHarness) -> None:
@@ -115,6 +131,12 @@ def with_line(invoice: ProviderInvoice, **values: Any) -> ProviderInvoice:
 
 OPEN: Final = open_invoice(is_processing=False)
 SENT: Final = replace(OPEN, due_at=NOW + timedelta(days=30))
+
+
+def test_used_one_is_voided_unless_it_was_given_on_trust() -> None:
+    used = {OPEN.provider_id}
+    assert to_void(snapshot_of(OPEN), {"price_1"}, used) == [OPEN]
+    assert to_void(snapshot_of(SENT), {"price_1"}, used) == []
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs import service
 from billing_app.billing.staff.repairs.moves import (
     MOVE_OFFER,
+    Cancellation,
     Move,
     MoveInForceError,
     MovePreview,
     NoSubscriptionError,
+    SubscriptionCancelledError,
 )
 from billing_app.billing.staff.repairs.provider_driver import RequestFailedError
 from billing_app.billing.staff.repairs.repair import AlreadyInStateError
@@ -44,6 +46,7 @@ from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun, renew, report
 
 WHY = "Their contract says so"
+KEEP = Cancellation.KEEP
 
 
 @pytest.fixture
@@ -52,7 +55,8 @@ def billing(own_database_url: str) -> StaffActor:
 
 
 async def move(harness: BillingHarness, actor: StaffActor, offer: str, **more: Any) -> EntryView:
-    form = Move(offer, more.pop("version", None), more.pop("when", When.PERIOD_END))
+    when, cancellation = more.pop("when", When.PERIOD_END), more.pop("cancellation", KEEP)
+    form = Move(offer, more.pop("version", None), when, cancellation)
     return await carry_out(
         harness.services.repairs,
         actor,
@@ -139,10 +143,52 @@ async def test_undoing_a_move_restores_scheduled_cancellation(
 ) -> None:
     await harness.subscribed("starter")
     await harness.cancel(When.PERIOD_END)
-    entry = await move(harness, billing, "growth")
+    with pytest.raises(SubscriptionCancelledError, match="It ends on"):
+        await move(harness, billing, "growth")
+    assert (await harness.live()).cancel_at_period_end
+    entry = await move(harness, billing, "growth", cancellation=Cancellation.WITHDRAW)
     assert not (await harness.live()).cancel_at_period_end
+    assert MOVE_OFFER.wording(entry.before, entry.after).endswith("the cancellation was withdrawn")
     await take_back(harness, billing, entry)
     assert (await harness.live()).cancel_at_period_end
+
+
+@pytest.mark.parametrize("cancellation", Cancellation)
+async def test_move_now_treats_a_cancellation_as_reviewed(
+    harness: BillingHarness, billing: StaffActor, cancellation: Cancellation
+) -> None:
+    await harness.subscribed("starter")
+    await harness.cancel(When.PERIOD_END)
+    cancelled_at = (await harness.live()).ends_at
+    found = await preview(harness, billing, "growth", when=When.NOW, cancellation=cancellation)
+    assert found.cancelled_at == cancelled_at
+    entry = await move(
+        harness, billing, "growth", when=When.NOW, cancellation=cancellation, agreed=found
+    )
+    moved = await harness.live()
+    keeps = cancellation is Cancellation.KEEP
+    said = MOVE_OFFER.wording(entry.before, entry.after)
+    assert said.endswith(f"the cancellation was {'kept' if keeps else 'withdrawn'}")
+    assert (moved.offer.code, moved.cancel_at_period_end) == ("growth", keeps)
+    assert (found.ends_at is not None, found.next_invoice.amount_minor == 0) == (keeps, keeps)
+    if found.ends_at is not None:
+        assert abs(moved.ends_at - found.ends_at) < timedelta(minutes=1)
+    harness.skip(33 * DAY)
+    await harness.deliver()
+    assert harness.charged_minor() == 1_900 + found.charged_minor + found.next_invoice.amount_minor
+
+
+async def test_replaced_change_is_named(harness: BillingHarness, billing: StaffActor) -> None:
+    await harness.subscribed("starter")
+    await move(harness, billing, "scale")
+    for when in When:
+        replaced = (await preview(harness, billing, "growth", when=when)).replaces
+        assert replaced is not None
+        assert replaced.code == "scale"
+    entry = await move(harness, billing, "growth", when=When.NOW)
+    assert MOVE_OFFER.wording(entry.before, entry.after) == (
+        "Moved from Starter to Growth immediately, instead of the scheduled change to Scale"
+    )
 
 
 async def test_move_now_charges_the_difference(

@@ -16,7 +16,7 @@ from billing_app.db.enums import Interval
 from billing_app.states.payments import TRIAL_USED, checkout_notice
 from tests.factories import OPERATOR
 from tests.pages.summaries import summary_of
-from tests.payments.billing_harness import PUBLIC_URL, VISA, BillingHarness, type_card
+from tests.payments.billing_harness import DAY, HOUR, PUBLIC_URL, VISA, BillingHarness, type_card
 from tests.stripe_sandbox.running import Sandbox
 
 OTHER = "5555555555554444"
@@ -208,3 +208,25 @@ async def test_trial_that_was_given_is_never_taken_back(
         await harness.deliver()
         await harness.reconcile()
         assert (given(harness), refused(harness)) == ([(5_000,)], [("trialing", False)])
+
+
+async def test_refused_trial_that_was_paid_after_all_is_a_subscription(
+    site: BillingHarness, another: BillingHarness, sandbox: Sandbox
+) -> None:
+    """It could not be cancelled until it charged: what was paid for is given, and stays."""
+    await try_out(site)
+    type_card((await another.begin("tried")).checkout_url)
+    fault = {"kind": "status", "status": 500, "method": "DELETE", "path": "/v1/subscriptions/*"}
+    sandbox.control("faults", **fault, times=3)
+    with pytest.raises(PaymentProviderUnavailableError):
+        await come_back(another)
+    another.skip(14 * DAY + 2 * HOUR)
+    sandbox.http.delete("/_sandbox/faults")
+    another.rows("DELETE FROM provider_writes RETURNING key")
+    await another.deliver()
+    assert (another.charged_minor(), given(another)) == (1_900, [(5_000,)])
+    assert refused(another) == [("active", True)]
+    assert (await another.reconcile(), await another.denied()) == ([], "")
+    await another.services.subscriptions.syncing.customer(another.customer_id(), another.now)
+    another.skip(((await another.live()).period_end - another.now).total_seconds() + 60)
+    assert await another.denied() == ""

@@ -6,7 +6,7 @@ from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms
 from billing_app.billing.staff.catalogue.drafts import DraftFields
 from billing_app.db.enums import Interval
-from billing_app.states.staff.offer_views import EMPTY_FORM, fields_of, form_of, preview
+from billing_app.states.staff.offer_views import EMPTY_FORM, fields_of, form_of, merged, preview
 
 SOFT = OverageTerms(unit_price_minor=15, unit_executions=100, limit_executions=5_000)
 
@@ -50,6 +50,15 @@ def test_invalid_number_names_the_field(executions: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         fields_of(EMPTY_FORM | {"executions": executions})
     assert refused.value.extensions == {"field": "executions"}
+
+
+def test_merge_takes_what_was_changed_here_and_leaves_the_rest() -> None:
+    base = EMPTY_FORM | {"name": "Team"}
+    theirs = base | {"name": "Theirs", "price": "45.00", "description": "New"}
+    mine = base | {"name": "Mine", "executions": "500"}
+    assert merged(base, mine=mine, theirs=theirs) == theirs | {"name": "Mine", "executions": "500"}
+    assert merged(base, mine=base, theirs=theirs) == theirs
+    assert merged(base, mine=mine, theirs=base) == mine
 
 
 def test_card_shows_the_terms() -> None:

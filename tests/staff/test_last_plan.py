@@ -9,7 +9,7 @@ from billing_app.billing.staff.customers.account import read_identity
 from billing_app.billing.staff.customers.customers import CustomerRow, search_customers
 from billing_app.billing.staff.customers.search import CustomerFilter
 from billing_app.billing.subscriptions.account_summary import read_summary
-from billing_app.billing.usage.service import Pace
+from billing_app.billing.subscriptions.forecast import Pace
 from billing_app.composition import Services
 from billing_app.states import formatting
 from billing_app.states.staff.customer_views import customer_head

@@ -103,9 +103,10 @@ async def live_subscription(session: AsyncSession, account_id: int) -> Subscript
 async def live_in(
     session: AsyncSession, account_id: int, snapshot: ProviderSnapshot
 ) -> ProviderSubscription | None:
-    """The account's live subscription as the provider describes it; not one that is refused."""
+    """The account's live subscription as the provider describes it; not a refused trial."""
     row = await live_subscription(session, account_id)
-    ours = row.provider_id if row and row.trial_refused_at is None else None
+    is_refused = row and row.trial_refused_at and row.status == SubscriptionStatus.TRIALING
+    ours = row.provider_id if row and not is_refused else None
     return next((each for each in snapshot.subscriptions if each.provider_id == ours), None)
 
 
@@ -154,10 +155,10 @@ async def apply_checkout(
         .where(Checkout.provider_id == theirs.provider_id)
     )
     row = (await session.exec(query)).first()
-    if row is not None and theirs.business_name:
-        await keep_business_name(session, account.id, theirs.business_name)
     if row is None or row.status == CheckoutStatus.COMPLETE:
         return
+    if theirs.business_name:
+        await keep_business_name(session, account.id, theirs.business_name)
     status = status_of(theirs)
     if status is CheckoutStatus.CONFIRMING and (
         await _is_here(session, account.id, theirs) or (customer and _has_bought(customer, theirs))

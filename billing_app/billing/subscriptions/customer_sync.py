@@ -10,9 +10,9 @@ import structlog
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import apply
 from billing_app.billing.subscriptions.bridges import next_periods
-from billing_app.billing.subscriptions.ended_invoices import to_void
+from billing_app.billing.subscriptions.ended_invoices import to_void, used_invoices
 from billing_app.billing.subscriptions.installation import may_write
-from billing_app.billing.subscriptions.plan_sync import plans_of
+from billing_app.billing.subscriptions.plan_sync import plans_of, plans_of_customer
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     ProviderSnapshot,
@@ -58,7 +58,8 @@ class CustomerSync:
         """
         async with self._database.reading() as session:
             versions = await apply.versions_of_prices(session, snapshot)
-        open_ones = to_void(snapshot, versions)
+            plans = await plans_of_customer(session, snapshot.customer_id)
+        open_ones = to_void(snapshot, versions, used_invoices(plans))
         if not open_ones or not await may_write(self._provider, "void_invoices"):
             return False
         try:

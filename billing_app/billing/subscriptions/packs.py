@@ -23,6 +23,7 @@ from billing_app.billing.subscriptions.provider_request_recovery import (
     RequestTarget,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_previews import require_agreed_charge
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.db.engine import Database
 from billing_app.db.enums import ProviderRequestState
@@ -32,11 +33,12 @@ from billing_app.db.tables import Account, ProviderCustomer, ProviderRequest, Su
 @dataclass(frozen=True, slots=True)
 class PackOrder:
     """What somebody confirmed: this version of an offer, charged to this payment method. `key`
-    identifies the confirmation."""
+    identifies the confirmation. `due_minor` None: nobody was told the charge."""
 
     offer: OfferView
     payment_method_id: str
     key: str
+    due_minor: int | None = None
 
 
 class _AlreadyBoughtError(Exception):
@@ -49,10 +51,11 @@ class Packs:
     _provider: PaymentProvider
     _requests: ProviderRequests
 
-    async def buy(self, actor: Actor, account_id: str, order: PackOrder, now: datetime) -> None:
-        """Charge the pack and add its plan. The same order again changes nothing.
+    async def buy(self, actor: Actor, account_id: str, order: PackOrder, now: datetime) -> bool:
+        """Charge the pack and add its plan; False: once the bank has paid, days later. The same
+        order again changes nothing.
 
-        Raises QuoteOutdatedError when the offer or the card is another one by now,
+        Raises QuoteOutdatedError when the offer, the card or the charge is another one by now,
         PaymentMethodMissingError when it is no longer on file, PaymentActionRequiredError when the
         bank asks the customer to confirm,
         CurrencyDiffersError, AccountNotFoundError, ForbiddenError, OfferUnknownError,
@@ -62,12 +65,14 @@ class Packs:
         wanted = RequestTarget(Operation.BUY_PACK, f"{order.offer.version_id} {order.key}")
         customer_id = customer.customer_id
         if await self._requests.resolve(account.id, customer_id, now, wanted=wanted):
-            return
+            return True
         method = await card_on_file(self._provider, customer, live)
         if method is None or method.provider_id != order.payment_method_id:
             await self._provider.require_card(order.payment_method_id)
             raise QuoteOutdatedError(offer=order.offer.code)
         price = await ensure_price(self._database, self._provider, order.offer, now)
+        bought = order.offer, price
+        await require_agreed_charge(self._provider, customer_id, bought, order.due_minor)
 
         async def decide(session: AsyncSession) -> dict[str, Any]:
             if await _is_carried_out(session, account.id, wanted):
@@ -79,9 +84,9 @@ class Packs:
             }
 
         try:
-            await self._requests.carry_out(account.id, customer_id, wanted, decide, now)
+            return await self._requests.carry_out(account.id, customer_id, wanted, decide, now)
         except _AlreadyBoughtError:
-            return
+            return True
 
     async def _prepare(
         self, actor: Actor, account_id: str, order: PackOrder, now: datetime

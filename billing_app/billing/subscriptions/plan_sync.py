@@ -39,7 +39,7 @@ from billing_app.billing.subscriptions.sold_lines import (
     sold_lines,
 )
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
-from billing_app.db.tables import Plan
+from billing_app.db.tables import Plan, ProviderCustomer
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
 
 SHORTEST: Final = timedelta(microseconds=1)
@@ -343,3 +343,10 @@ def _allows_overage(
 async def plans_of(session: AsyncSession, account_id: int) -> list[Plan]:
     query = select(Plan).where(Plan.account_id == account_id).order_by(col(Plan.sequence))
     return list((await session.exec(query)).all())
+
+
+async def plans_of_customer(session: AsyncSession, customer_id: str) -> list[Plan]:
+    """Those of the account of a customer at the provider."""
+    query = select(ProviderCustomer.account_id).where(ProviderCustomer.customer_id == customer_id)
+    account_id = (await session.exec(query)).first()
+    return [] if account_id is None else await plans_of(session, account_id)

@@ -259,12 +259,13 @@ class OverageCharge:
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
     """A change that takes effect now: the new prices and those that they replace, what is credited
-    and what is billed."""
+    and what is billed. A cancellation is withdrawn, unless it is kept."""
 
     prices: OfferPrices
     replaces: OfferPrices | None
     credit: Credit | None
     overage: OverageCharge | None
+    keeps_cancellation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

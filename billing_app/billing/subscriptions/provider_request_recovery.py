@@ -80,16 +80,16 @@ class ProviderRequests:
         wanted: RequestTarget,
         decide: Decide,
         now: datetime,
-    ) -> ProviderRequest:
-        """Write the request, send it, and apply what the customer has afterwards; returns it.
+    ) -> bool:
+        """Write the request, send it, and apply what the customer has afterwards; False: the bank
+        decides days later on its payment.
 
         `decide` computes the parameters with the account locked; it may refuse. A pending request
         for the same thing is resumed with its own key and parameters.
         """
         await self._provider.require_writable()
         row = await self._intend(account_id, wanted, decide, now)
-        await self._send(row, customer_id, now)
-        return row
+        return await self._send(row, customer_id, now)
 
     async def resolve(
         self,
@@ -169,9 +169,9 @@ class ProviderRequests:
             session.add(row)
         return row
 
-    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> None:
+    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> bool:
         """The request stays pending until its effect is applied here: a second request for the same
-        thing finds either the request or the effect."""
+        thing finds either the request or the effect. Returns as `carry_out`."""
         try:
             await provider_requests.carry_out(self._provider, row)
         except PaymentProviderUnavailableError:
@@ -191,8 +191,9 @@ class ProviderRequests:
         except Exception as error:
             raise _unclear(row, error) from error
         else:
-            await self._apply(row, customer_id, now)
+            snapshot = await self._apply(row, customer_id, now)
         await self._finish(row, now)
+        return not provider_requests.is_being_debited(row, snapshot)
 
     async def _apply(
         self, row: ProviderRequest, customer_id: str, now: datetime

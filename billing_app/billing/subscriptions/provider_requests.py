@@ -23,6 +23,7 @@ from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     ProviderInvoice,
     ProviderSnapshot,
+    ProviderSubscription,
     SubscriptionChange,
 )
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
@@ -159,6 +160,7 @@ def change_of(parameters: dict[str, Any]) -> SubscriptionChange:
         _replaced(parameters),
         credit=Credit(**_with_amount(credit)) if credit else None,
         overage=OverageCharge(**_with_amount(overage)) if overage else None,
+        keeps_cancellation=parameters.get("keeps_cancellation", False),
     )
 
 
@@ -196,14 +198,19 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
     """Whether what the customer has shows that the request was carried out."""
     if snapshot is None:
         return False
+    if row.operation == Operation.SUBSCRIBE:
+        return any(each.request_key == row.key for each in snapshot.subscriptions)
     if row.operation in BEGINNING:
-        paid = [each for each in snapshot.invoices if each.status is InvoiceStatus.PAID]
-        begun = snapshot.subscriptions if row.operation == Operation.SUBSCRIBE else paid
-        return any(each.request_key == row.key for each in begun)
+        is_ordered = row.operation == Operation.BUY_PACK and is_being_debited(row, snapshot)
+        return is_ordered or _invoice_of(row, snapshot, InvoiceStatus.PAID) is not None
     wanted_id = row.parameters["subscription_id"]
     theirs = next((each for each in snapshot.subscriptions if each.provider_id == wanted_id), None)
-    if theirs is None:
-        return False
+    return theirs is not None and _is_changed(row, theirs, snapshot)
+
+
+def _is_changed(
+    row: ProviderRequest, theirs: ProviderSubscription, snapshot: ProviderSnapshot
+) -> bool:
     match operation := Operation(row.operation):
         case Operation.CHANGE_AT_PERIOD_END:
             return row.parameters["price_id"] in theirs.next_price_ids
@@ -215,6 +222,12 @@ def is_done(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
             return theirs.request_key == row.key or is_paid
 
 
+def is_being_debited(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> bool:
+    """Whether the bank decides days later on the payment of its invoice."""
+    invoice = _invoice_of(row, snapshot, InvoiceStatus.OPEN) if snapshot else None
+    return invoice is not None and invoice.is_processing
+
+
 def awaits_confirmation(
     row: ProviderRequest, snapshot: ProviderSnapshot | None
 ) -> ProviderInvoice | None:
@@ -224,7 +237,7 @@ def awaits_confirmation(
         return None
     invoice = _invoice_of(row, snapshot, InvoiceStatus.OPEN)
     was_tried = row.operation == Operation.CHANGE_NOW or (invoice and invoice.attempts > 0)
-    return invoice if was_tried else None
+    return invoice if was_tried and not is_being_debited(row, snapshot) else None
 
 
 def _invoice_of(

@@ -1,7 +1,8 @@
 """Trials that are not given, because their card has had one on another account.
 
 The subscription is refused when it is first seen here (see apply.py) and cancelled at once: nothing
-is charged and nothing is granted. Whoever pays right away can have the plan.
+is charged and nothing is granted. Whoever pays right away can have the plan. One that charged
+before it could be cancelled is a subscription like any other.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
-from billing_app.billing.subscriptions.provider import ENDED
 from billing_app.billing.subscriptions.provider_request_recovery import (
     ProviderRequests,
     RequestTarget,
@@ -24,6 +24,7 @@ from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
 )
 from billing_app.db.engine import Database
+from billing_app.db.enums import SubscriptionStatus
 from billing_app.db.tables import ProviderCustomer, Subscription
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ class RefusedTrials:
             .join(ProviderCustomer, col(ProviderCustomer.account_id) == Subscription.account_id)
             .where(ProviderCustomer.customer_id == customer_id)
             .where(col(Subscription.trial_refused_at).is_not(None))
-            .where(col(Subscription.status).not_in(ENDED))
+            .where(Subscription.status == SubscriptionStatus.TRIALING)
         )
         async with self._database.reading() as session:
             return list((await session.exec(query)).all())

@@ -72,6 +72,11 @@ from billing_app.billing.subscriptions.provider_requests import (
     ProviderRequestPendingError,
     prices_json,
 )
+from billing_app.billing.subscriptions.purchase_previews import (
+    AgreedSubscription,
+    require_agreed,
+    require_agreed_charge,
+)
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.billing.subscriptions.refused_trials import (
     CardTrialUsedError,
@@ -141,13 +146,13 @@ class Subscriptions:
         cancel_url: str,
         now: datetime,
         through_checkout: bool = False,
-        agreed_card: str | None = None,
+        agreed: AgreedSubscription | None = None,
     ) -> Begun:
         """Subscribe, or buy a pack: at once with the card on file, else through a checkout.
 
         `through_checkout`: nobody agreed to a charge to the card on file, so it is not charged.
-        `agreed_card`: the payment method that somebody agreed to; no other one is charged. A
-        repeated call returns the open checkout of the same offer, or resumes an interrupted
+        `agreed`: what somebody agreed to; nothing else is charged, and no other card. A repeated
+        call returns the open checkout of the same offer, or resumes an interrupted
         subscription. The provider is asked first what the customer has: nobody pays twice.
         Raises OfferUnknownError, SubscriptionExistsError, CurrencyDiffersError,
         FreePeriodUsedError, CardTrialUsedError, ProviderRequestPendingError,
@@ -171,7 +176,7 @@ class Subscriptions:
             method = await self._provider.payment_method(customer_id)
         except NotAtProviderError:
             method, customer_id = None, await self._replace_customer(account, customer_id, now)
-        await self._require_agreed(offer, method, agreed_card)
+        await require_agreed(self._provider, agreed, offer, method)
         direct = offer.is_subscription and method is not None and not through_checkout
         url = await self._checkouts.reuse_or_close(
             account.id,
@@ -185,7 +190,12 @@ class Subscriptions:
             return Begun(None, url)
         if direct and method is not None:
             try:
-                await self._subscribe(account, customer_id, wanted, (offer, price), method, now)
+                bought = offer, price
+                due_minor = agreed.due_minor if agreed else None
+                await require_agreed_charge(self._provider, customer_id, bought, due_minor)
+                await self._subscribe(
+                    account, customer_id, wanted, bought, method, now, agreed=agreed
+                )
                 return await self._begun(account, customer_id, now)
             except PaymentDeclinedError as error:
                 if error.extensions["decline_reason"] not in CONFIRM_CODES:
@@ -329,14 +339,6 @@ class Subscriptions:
         if row is not None and row.provider_id is not None:
             await self.syncing.checkout(row.provider_id, now)
 
-    async def _require_agreed(
-        self, offer: OfferView, method: ProviderPaymentMethod | None, agreed_card: str | None
-    ) -> None:
-        """Raises PaymentMethodMissingError, QuoteOutdatedError when another card is on file."""
-        if agreed_card is not None and (method is None or method.provider_id != agreed_card):
-            await self._provider.require_card(agreed_card)
-            raise QuoteOutdatedError(offer=offer.code)
-
     async def _replace_customer(self, account: Account, deleted_id: str, now: datetime) -> str:
         """A new customer for one who was deleted at the provider, unless the account has a live
         subscription: staff find that by reconciliation."""
@@ -355,7 +357,10 @@ class Subscriptions:
         bought: tuple[OfferView, ProviderPrice],
         method: ProviderPaymentMethod,
         now: datetime,
+        *,
+        agreed: AgreedSubscription | None,
     ) -> None:
+        """Raises QuoteOutdatedError for another trial than the one that somebody agreed to."""
         offer, price = bought
 
         async def decide(session: AsyncSession) -> dict[str, Any]:
@@ -363,11 +368,14 @@ class Subscriptions:
                 raise SubscriptionExistsError
             if await open_checkout(session, account.id):
                 raise ProviderRequestPendingError
+            trial_days = await trial_days_of(session, account.id, offer)
+            if agreed is not None and agreed.trial_days != trial_days:
+                raise QuoteOutdatedError(offer=offer.code)
             return {
                 "customer_id": customer_id,
                 "price_id": price.price_id,
                 "overage_price_id": price.overage_price_id,
-                "trial_days": await trial_days_of(session, account.id, offer),
+                "trial_days": trial_days,
                 "payment_method_id": method.provider_id,
             }
 

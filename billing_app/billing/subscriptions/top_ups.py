@@ -62,6 +62,7 @@ NO_CARD: Final = "There is no card on file."
 NO_ADDRESS: Final = "The tax depends on your billing address, which is missing."
 NOT_SOLD: Final = "The pack is no longer sold."
 REFUSED: Final = "The payment provider refused the purchase."
+DEBIT_FAILED: Final = "Your bank did not pay the last purchase, so nothing was charged."
 NOT_CONFIRMED: Final = "You did not confirm the last purchase, so nothing was charged."
 CONFIRM_WITHIN: Final = timedelta(hours=23)
 
@@ -236,7 +237,9 @@ class TopUps:
         try:
             price = await ensure_price(self._database, self._provider, offer, now)
             await self._apply_purchases(account_id, customer.customer_id, now)
-            charge = await charge_of(self._provider, customer.customer_id, offer, price)
+            charge = offer.price
+            if self._provider.computes_tax:
+                charge = await charge_of(self._provider, customer.customer_id, offer, price)
         except (OfferUnavailableError, BillingAddressMissingError) as error:
             is_missing = isinstance(error, BillingAddressMissingError)
             return await self._stop(account_id, NO_ADDRESS if is_missing else NOT_SOLD, now)
@@ -292,7 +295,10 @@ class TopUps:
             await self._finish(row, ProviderRequestState.FAILED, now, problem=error.code)
             is_gone = isinstance(error, PaymentMethodMissingError)
             return await self._stop(row.account_id, error.detail if is_gone else REFUSED, now)
-        await self._syncing.customer(row.parameters["customer_id"], now)
+        snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
+        if provider_requests.is_being_debited(row, snapshot):
+            await self._keep(row, is_debit=True)
+            return False
         await self._finish(row, ProviderRequestState.DONE, now)
         return True
 
@@ -302,6 +308,9 @@ class TopUps:
         snapshot = await self._syncing.customer(row.parameters["customer_id"], now)
         is_bought = provider_requests.is_done(row, snapshot)
         is_awaited = _is_unconfirmed(row) and now - row.created_at < CONFIRM_WITHIN
+        if provider_requests.is_being_debited(row, snapshot):
+            await self._keep(row, is_debit=True)
+            return False
         if not is_bought and (is_awaited or provider_requests.may_still_arrive(row, now)):
             return False
         if is_bought or await self._void(row, now):
@@ -310,17 +319,23 @@ class TopUps:
         await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
         if _is_unconfirmed(row):
             await self._stop(row.account_id, NOT_CONFIRMED, now)
+        elif row.parameters.get("is_debit"):
+            await self._stop(row.account_id, DEBIT_FAILED, now)
         return False
 
     async def _await_confirmation(
         self, row: ProviderRequest, error: PaymentActionRequiredError, now: datetime
     ) -> None:
         """It stays pending, so that nothing else is bought meanwhile."""
+        await self._keep(row, payment_url=error.payment_url)
+        await self._syncing.customer(row.parameters["customer_id"], now)
+
+    async def _keep(self, row: ProviderRequest, **parameters: Any) -> None:
+        """Add what its answer was to a purchase that stays pending."""
         async with self._database.transaction() as session:
             kept = await provider_requests.lock_request(session, row)
-            kept.parameters = kept.parameters | {"payment_url": error.payment_url}
+            kept.parameters = kept.parameters | parameters
             session.add(kept)
-        await self._syncing.customer(row.parameters["customer_id"], now)
 
     async def _give_up_unconfirmed(self, account_id: int, now: datetime) -> None:
         """Who switches it on again may have another card: the next purchase uses that one."""

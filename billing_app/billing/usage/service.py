@@ -87,15 +87,6 @@ class DailyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """Recent net executions per day; None: there was too little use for an estimate."""
-
-    executions_per_day: float
-    days_left: int | None
-    runs_out_on: date | None
-
-
-@dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events; None: all. `workflow` "" means events without one.
 
@@ -149,6 +140,12 @@ GROUP_COLUMNS: Final = {
 }
 
 
+# Event numbers are microseconds since 1970.
+REFUNDS_OF_USE: Final = text("""
+    SELECT coalesce(-sum(executions), 0)::bigint FROM execution_events
+    WHERE account_id = :account AND refers_to >= :since AND kind = 'refund'""")
+
+
 async def read_usage(
     database: Database, actor: Actor, account_id: str, *, days: Days, group_by: GroupBy
 ) -> list[UsageRow]:
@@ -198,29 +195,26 @@ async def read_daily(
         return [DailyRow(*row) for row in await _all(session, statement, values)]
 
 
-async def read_pace(
-    database: Database, actor: Actor, account_id: str, *, remaining: int, today: date
-) -> Pace:
-    """The mean of the last PACE_DAYS days, or of the days since the first use if fewer.
+async def read_refunds_of_use(
+    database: Database, actor: Actor, account_id: str, *, since: datetime
+) -> int:
+    """Executions refunded of what was used since then; refunds of earlier use are left out.
 
     Raises AccountNotFoundError.
     """
-    days = Days(today - timedelta(days=PACE_DAYS - 1), today)
-    rows = await read_daily(database, actor, account_id, days=days, group_by=GroupBy.DAY)
-    return pace_of(rows, remaining=remaining, today=today)
+    async with database.reading() as session:
+        account = await authorize_reading(session, actor, account_id)
+        values = {"account": account.id, "since": (since - EPOCH) // MICROSECOND}
+        return (await (await session.connection()).execute(REFUNDS_OF_USE, values)).scalar_one()
 
 
-def pace_of(rows: list[DailyRow], *, remaining: int, today: date) -> Pace:
-    used_rows = [row for row in rows if row.used or row.refunded]
-    net = sum(row.used - row.refunded for row in used_rows)
+def used_per_day(rows: list[DailyRow], *, refunded: int, today: date) -> float:
+    """The mean since the first use among the rows, less what was `refunded` of that use."""
+    used_rows = [row for row in rows if row.used]
+    net = sum(row.used for row in used_rows) - refunded
     if net <= 0:
-        return Pace(0.0, None, None)
-    span_days = (today - min(row.day for row in used_rows)).days + 1
-    per_day = net / span_days
-    days_left = int(remaining / per_day)
-    if days_left > MAX_DAYS:
-        return Pace(per_day, None, None)
-    return Pace(per_day, days_left, today + timedelta(days=days_left))
+        return 0.0
+    return net / ((today - min(row.day for row in used_rows)).days + 1)
 
 
 async def list_events(

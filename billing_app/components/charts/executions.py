@@ -1,5 +1,6 @@
 """Figures of executions per day."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -13,7 +14,8 @@ FEW: Final = 4
 OTHERS: Final = "Other"
 UNNAMED: Final = "Unnamed"
 YOU: Final = "You"
-OWN_LABELS: Final = frozenset(label.casefold() for label in (OTHERS, UNNAMED, YOU))
+REFUNDED: Final = "Refunded that day"
+OWN_LABELS: Final = frozenset(label.casefold() for label in (OTHERS, UNNAMED, YOU, REFUNDED))
 FEW_DAYS: Final = 7
 LABEL_SHARE: Final = 0.06
 SECOND_LINE_PX: Final = 16
@@ -52,8 +54,9 @@ def _by_name(group: str) -> tuple[str, str]:
     return group.casefold(), group
 
 
-def executions_per_day(table: pd.DataFrame) -> go.Figure:
-    """Stacked bars: a row of `table` is a day, a column is a group, in stack order."""
+def executions_per_day(table: pd.DataFrame, refunded: Sequence[int] = ()) -> go.Figure:
+    """Stacked bars: a row of `table` is a day, a column is a group, in stack order. Executions
+    `refunded` on each day are marks of their own: they may be of the use of other days."""
     days = _days(table)
     bars = [
         go.Bar(
@@ -67,10 +70,23 @@ def executions_per_day(table: pd.DataFrame) -> go.Figure:
         for group in table.columns
     ]
     figure = go.Figure(bars, base_layout())
+    if any(refunded):
+        figure.add_trace(_refund_marks(days, refunded))
     figure.update_layout(barmode="relative")
     _date_axis(figure, days)
     figure.update_yaxes(tickformat="~s")
     return figure
+
+
+def _refund_marks(days: list[str], refunded: Sequence[int]) -> go.Scatter:
+    return go.Scatter(
+        name=REFUNDED,
+        x=days,
+        y=[count or None for count in refunded],
+        mode="markers",
+        marker={"symbol": "diamond-open", "size": 8, "color": LIMIT_COLOUR},
+        hovertemplate="%{y:,}",
+    )
 
 
 def counts_per_day(table: pd.DataFrame) -> go.Figure:

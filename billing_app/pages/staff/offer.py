@@ -127,7 +127,8 @@ def _conflict() -> rx.Component:
             class_name="dialog-foot card-foot",
         ),
         title="Someone else edited this draft in the meantime",
-        note="Your changes were not saved. Take theirs, or keep yours and save again.",
+        note="Your changes were not saved. Take theirs, or keep the fields that you changed on top"
+        " of theirs and save again.",
         flush=True,
     )
 
@@ -292,20 +293,21 @@ def _holder(row: ObjectVar[HolderLine]) -> rx.Component:
 
 def _dialogs() -> rx.Component:
     seen = State.preview
+    beyond = rx.cond(seen.beyond != "", f". {seen.beyond}", "")
+    sold = f"{seen.name}: {seen.executions} for {seen.price} {seen.interval}{beyond}"
     return rx.fragment(
         action_dialog(
             State,
             SAVE,
             title="Save draft",
-            text="Customers don't see it until it is published.",
+            text=f"{sold}. Customers don't see it until it is published.",
             on_submit=State.save,
         ),
         action_dialog(
             State,
             PUBLISH,
             title="Publish draft",
-            text=f"Creates the product and price at Stripe, then sells {seen.name}:"
-            f" {seen.executions} for {seen.price} {seen.interval}. Existing"
+            text=f"Creates the product and price at Stripe, then sells {sold}. Existing"
             " customers keep their version.",
             on_submit=State.publish,
         ),

@@ -94,13 +94,13 @@ def _controls(name: str, each: Input, *, is_required: bool, is_first: bool) -> l
                 _field(name, each, is_required=is_required),
             ]
         case Control.CHOICE:
-            return [_choice(each.label, name, each, **focus)]
+            control = _choice(each.label, name, each, **focus)
         case _:
             control = _field(name, each, is_required=is_required, **focus)
-            if not each.absent:
-                return [control]
-            absent = rx.el.p(each.absent, class_name="field-hint")
-            return [rx.cond(State.absent.contains(name), absent, control)]
+    if not each.absent:
+        return [control]
+    absent = rx.el.p(each.absent, class_name="field-hint")
+    return [rx.cond(State.absent.contains(name), absent, control)]
 
 
 def _field(name: str, each: Input, **attributes: Any) -> rx.Component:

@@ -60,6 +60,7 @@ from billing_app.billing.staff.repairs.refunds import read_refunded
 from billing_app.billing.staff.repairs.stops import plans_in_force
 from billing_app.billing.subscriptions.account_alerts import read_stop
 from billing_app.billing.subscriptions.account_summary import read_summary
+from billing_app.billing.subscriptions.forecast import read_pace
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import (
@@ -87,7 +88,7 @@ from billing_app.states.staff.audit_entries import entry_line
 from billing_app.states.staff.listing import Listing, Place, Table, filter_key
 from billing_app.states.staff.operations import IGNORED, webhook_line
 from billing_app.states.staff.page import StaffPage
-from billing_app.states.staff.repairs import RepairMixin
+from billing_app.states.staff.repairs import VIEW, RepairMixin
 from billing_app.states.staff.undo import UndoMixin
 from billing_app.states.staff.views import (
     CustomerHead,
@@ -104,7 +105,7 @@ from billing_app.states.staff.views import (
     SubscriptionLine,
     WebhookLine,
 )
-from billing_app.states.usage_views import days_table, series_keys
+from billing_app.states.usage_views import refunded_by_day, series_keys, used_table
 from billing_app.states.views import FilterOption, SeriesKey
 
 CHART_DAYS: Final = 30
@@ -182,6 +183,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
     @rx.event
     async def view_as_customer(self, form: dict[str, str]) -> EventSpec | None:
         """View the account's pages as its holder."""
+        if self.dialog != VIEW:
+            return None
         reason = str(form.get("reason", ""))
         account_id, token = self._customer_id, self._token()
 
@@ -192,6 +195,7 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
 
         if await self._ask(work) is None:
             return None
+        self._put_away()
         return go_afresh(routes.DASHBOARD)
 
     def _open(self) -> None:
@@ -221,18 +225,14 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         database, account_id = services.database, self._customer_id
         identity = await accounts.read_identity(database, services.links, staff, account_id, now)
         summary = await read_summary(database, staff, account_id, now)
-        pace = await usage.read_pace(
-            database,
-            staff,
-            account_id,
-            remaining=summary.current.executions_remaining,
-            today=now.date(),
-        )
+        pace = await read_pace(database, staff, summary)
         rows = await accounts.list_subscriptions(database, services.links, staff, account_id)
         live = next((row for row in rows if row.ended_at is None), None)
         self._is_own = identity.is_own
         self._offer = (live.offer.code, live.offer.version) if live else None
+        self._is_cancelled = live is not None and live.cancel_at_period_end
         head = draw.customer_head(identity, summary, pace, live)
+        self._customer = f"{head.name} ({head.email})" if head.email else head.name
         if head.is_blocked:
             history = await plans.read_history(
                 database, staff, account_id, now=now, limit=MAX_PLANS
@@ -296,8 +296,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
         )
         if rows != self._drawn:
             self._drawn = rows
-            table = days_table(rows, days.first, days.last)
-            self.figure = executions_per_day(table)
+            table = used_table(rows, days.first, days.last)
+            self.figure = executions_per_day(table, refunded_by_day(rows, days.first, days.last))
             self._show(keys=series_keys(table))
         denied = await list_denials(database, staff, self._customer_id, days)
         self._show(denials=[draw.denial_line(row, place) for place, row in enumerate(denied)])

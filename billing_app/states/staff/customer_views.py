@@ -19,7 +19,8 @@ from billing_app.billing.staff.customers.account import (
 from billing_app.billing.staff.customers.denials import Denial
 from billing_app.billing.staff.repairs.stops import left_of
 from billing_app.billing.subscriptions.account_summary import AccountSummary
-from billing_app.billing.usage.service import EventView, Pace
+from billing_app.billing.subscriptions.forecast import Pace
+from billing_app.billing.usage.service import EventView
 from billing_app.components.charts.executions import label_of
 from billing_app.db.enums import (
     AccountKind,

@@ -3,10 +3,10 @@
 from typing import Any, Final
 
 from billing_app.billing.errors import InvalidInputError
-from billing_app.billing.money import minor_units
 from billing_app.billing.offers.catalogue import OfferTerms, OfferView, OverageTerms
 from billing_app.billing.staff.catalogue.drafts import Change, DraftFields
 from billing_app.billing.staff.catalogue.offers import OfferRow, OfferState, VersionRow
+from billing_app.billing.typed_numbers import typed_amount, typed_count
 from billing_app.db.enums import Interval
 from billing_app.states import formatting
 from billing_app.states.payments import PurchaseState, offer_item
@@ -14,7 +14,6 @@ from billing_app.states.staff.views import ChangeLine, OfferLine, VersionLine
 from billing_app.states.views import OfferItem
 
 Form = dict[str, str]
-MAX_DIGITS: Final = 14
 STATES: Final = {
     OfferState.DRAFT: ("Draft", "warning"),
     OfferState.PUBLISHED: ("On sale", "good"),
@@ -109,6 +108,11 @@ def form_of(fields: DraftFields) -> Form:
     }
 
 
+def merged(base: Form, *, mine: Form, theirs: Form) -> Form:
+    """Theirs, with the fields that differ from `base` in mine."""
+    return {name: mine[name] if mine[name] != base[name] else theirs[name] for name in theirs}
+
+
 def preview(fields: DraftFields) -> OfferItem:
     """The card as a new customer would see it."""
     terms = fields.terms
@@ -169,7 +173,7 @@ def change_lines(changes: Any) -> list[ChangeLine]:
             field=FIELD_LABELS.get(change.field, change.field.replace("_", " ")).capitalize(),
             before=_shown(change.before),
             theirs=_shown(change.theirs),
-            yours=_shown(change.yours),
+            yours=_shown(change.yours) if change.yours != change.before else "not changed",
             by=f"{change.by}, {formatting.exact_moment(change.at)}",
         )
         for change in found
@@ -193,10 +197,10 @@ def _text(value: int | None) -> str:
 
 
 def _number(form: Form, name: str, what: str) -> int:
-    text = form.get(name, "").strip().replace(",", "").replace(" ", "")
-    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+    count = typed_count(form.get(name, ""))
+    if count is None:
         raise InvalidInputError(f"{what}: enter a whole number.", field=name)
-    return int(text)
+    return count
 
 
 def _maybe(form: Form, name: str, what: str) -> int | None:
@@ -205,7 +209,8 @@ def _maybe(form: Form, name: str, what: str) -> int | None:
 
 def _money(form: Form, name: str, what: str, currency: str) -> int:
     """An amount as people write it, `29.00`, in minor units: exact, never through a float."""
-    amount_minor = minor_units(form.get(name, ""), currency or "USD")
-    if amount_minor is None:
-        raise InvalidInputError(f"{what}: enter an amount, for example 29.00.", field=name)
-    return amount_minor
+    try:
+        return typed_amount(form.get(name, ""), currency or "USD", field=name)
+    except InvalidInputError as error:
+        detail = error.detail[:1].lower() + error.detail[1:]
+        raise InvalidInputError(f"{what}: {detail}", field=name) from None

@@ -93,7 +93,7 @@ class StaffOffersState(Listing, StaffPage, SessionState):
 class StaffOfferState(Listing, StaffPage, SessionState):
     """One offer: its draft's form, the card, versions, and the accounts on them.
 
-    The form is the reader's own until it is saved; `revision` is the draft that it started from.
+    The form is the reader's own until it is saved; it started from `_base`, the draft `_revision`.
     """
 
     refresh_polls = 7
@@ -121,6 +121,7 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     holders_of: rx.Field[str] = rx.field("")
     dialog: rx.Field[str] = rx.field("")
     _revision: int = 0
+    _base: dict[str, str] = {}
     _loaded: str = ""
 
     @rx.event
@@ -145,11 +146,14 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", notice=Notice())
+        if self.dialog:
+            self._show(dialog="", notice=Notice())
 
     @rx.event
     async def save(self, submitted: dict[str, Any]) -> EventSpec | None:
         """Save the form as the draft; a conflict names what others changed."""
+        if self.dialog != SAVE:
+            return None
         reason, code, is_new = str(submitted.get("reason", "")), self.code, self.is_new
         form, revision = dict(self.form), self._revision
 
@@ -187,6 +191,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     @rx.event
     async def publish(self, submitted: dict[str, Any]) -> EventSpec | None:
         """Publish the draft."""
+        if self.dialog != PUBLISH:
+            return None
         code, revision = self.code, self._revision
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
@@ -212,6 +218,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
     @rx.event
     async def archive(self, submitted: dict[str, Any]) -> EventSpec | None:
         """Archive or unarchive the offer."""
+        if self.dialog not in {ARCHIVE, UNARCHIVE}:
+            return None
         code, is_archiving = self.code, self.dialog == ARCHIVE
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
@@ -234,7 +242,9 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
     @rx.event
     async def keep_mine(self) -> EventSpec | None:
-        """Keep the form on top of the newest draft: saving it overwrites the changes of others."""
+        """Put what was changed here on top of the newest draft; all else is as others left it."""
+        if not self.changes:
+            return None
         code = self.code
 
         async def work(staff: StaffActor, now: datetime) -> OfferDetail:
@@ -242,8 +252,12 @@ class StaffOfferState(Listing, StaffPage, SessionState):
 
         detail = await self._ask(work)
         if detail is not None:
-            self._revision = detail.row.draft.revision
-            self._show(changes=[], notice=Notice())
+            mine, base = self.form, self._base
+            self._take(detail)
+            merged = draw.merged(base, mine=mine, theirs=self.form)
+            own = sorted(name for name in merged if merged[name] != self.form[name])
+            self._show(form=merged, touched=own, is_edited=bool(own), notice=Notice())
+            self._preview()
         return None
 
     @rx.event
@@ -254,29 +268,28 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         return await self._refresh()
 
     def _open(self) -> None:
-        """The offer that the URL names."""
+        """The offer that the URL names, as it is now: edits that were not saved are gone."""
         code = unquote(self.router.url.path.rstrip("/").rpartition("/")[2])[:64]
-        if code != self._loaded or code == NEW:
-            self._loaded = ""
-            self._show(
-                is_new=code == NEW,
-                code="" if code == NEW else code,
-                form=dict(draw.EMPTY_FORM) if code == NEW else {},
-                preview=draw.EMPTY_PREVIEW,
-                touched=[],
-                changes=[],
-                versions=[],
-                holders=[],
-                holders_of="",
-                is_edited=False,
-                is_ready=False,
-                state="New",
-                tone="",
-                edited_by="",
-                has_draft=False,
-            )
-            self._preview()
-        self._show(dialog="")
+        self._loaded = ""
+        self._show(
+            is_new=code == NEW,
+            code="" if code == NEW else code,
+            form=dict(draw.EMPTY_FORM) if code == NEW else {},
+            preview=draw.EMPTY_PREVIEW,
+            touched=[],
+            changes=[],
+            versions=[],
+            holders=[],
+            holders_of="",
+            is_edited=False,
+            is_ready=False,
+            state="New",
+            tone="",
+            edited_by="",
+            has_draft=False,
+            dialog="",
+        )
+        self._preview()
 
     async def _read(self, staff: StaffActor) -> None:
         if self.is_new:
@@ -345,7 +358,8 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         """Start the form from the newest draft."""
         draft = detail.row.draft
         self._loaded, self._revision = detail.row.code, draft.revision
-        self._show(form=draw.form_of(draft.fields), is_edited=False, touched=[], changes=[])
+        self._base = draw.form_of(draft.fields)
+        self._show(form=dict(self._base), is_edited=False, touched=[], changes=[])
         self._preview()
 
     def _show_detail(self, detail: OfferDetail) -> None:
@@ -359,7 +373,12 @@ class StaffOfferState(Listing, StaffPage, SessionState):
         )
 
     def _conflict(self, error: OfferEditedError) -> None:
-        self._show(dialog="", changes=draw.change_lines(error.extensions.get("changes")))
+        """Nothing stands against an edit that changed nothing: the form goes on from there."""
+        changes = draw.change_lines(error.extensions.get("changes"))
+        revision = error.extensions.get("revision")
+        if not changes and isinstance(revision, int):
+            self._revision = revision
+        self._show(dialog="", changes=changes)
 
     def _preview(self) -> None:
         try:

@@ -104,7 +104,8 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", notice=Notice())
+        if self.dialog:
+            self._show(dialog="", notice=Notice())
 
     @rx.event
     async def replay(self, form: dict[str, Any]) -> EventSpec | None:
@@ -117,7 +118,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             ahead = await events_ahead(database, staff, event_id)
             return replayed(ahead)
 
-        return await self._carry_out(work)
+        return await self._carry_out(REPLAY, work)
 
     @rx.event
     async def reconcile(self, form: dict[str, Any]) -> EventSpec | None:
@@ -131,7 +132,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             )
 
         return await self._carry_out(
-            work, "Reconciliation is running. Its results will appear here."
+            RECONCILE, work, "Reconciliation is running. Its results will appear here."
         )
 
     @rx.event
@@ -143,7 +144,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             database = get_services().database
             return await retry_job(database, get_jobs(), staff, job_id, reason=reason, now=now)
 
-        return await self._carry_out(work, "The job is running again.")
+        return await self._carry_out(RETRY, work, "The job is running again.")
 
     def _open(self) -> None:
         """Closes a dialog that was left open, and shows the list that the URL names."""
@@ -155,8 +156,11 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
             filters = {filter_key(part, name): value for name, value in named.items() if value}
             self._show(part=part, filters=filters)
 
-    async def _carry_out(self, work: Any, text: str = "") -> EventSpec | None:
-        """Without a `text`, what the work answers is shown."""
+    async def _carry_out(self, dialog: str, work: Any, text: str = "") -> EventSpec | None:
+        """Once: success closes the dialog, and a second press finds it closed. Without a `text`,
+        what the work answers is shown."""
+        if self.dialog != dialog:
+            return None
         self._show(notice=Notice())
         answer = await self._ask(work)
         if answer is None:

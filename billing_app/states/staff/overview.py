@@ -83,7 +83,7 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
 
     def _draw(self, days: list[DayFigures]) -> None:
         index = pd.DatetimeIndex([day.day for day in days])
-        used = pd.DataFrame({"Executions": [day.executions for day in days]}, index=index)
+        used = pd.DataFrame({"Executions": [day.used for day in days]}, index=index)
         trials = pd.DataFrame(
             {
                 "Started": [day.trials_started for day in days],
@@ -92,7 +92,7 @@ class StaffOverviewState(Listing, StaffPage, SessionState):
             index=index,
         )
         denied = _denials(days, index)
-        self.executions = executions_per_day(used)
+        self.executions = executions_per_day(used, [day.refunded for day in days])
         self.denials = executions_per_day(denied)
         self.trials = counts_per_day(trials)
         self._show(
@@ -114,13 +114,13 @@ def _denials(days: list[DayFigures], index: pd.DatetimeIndex) -> pd.DataFrame:
 
 def _figures(overview: PlatformOverview, preset: str) -> PlatformFigures:
     executions = sum(day.executions for day in overview.days)
-    today = overview.days[-1].executions
+    today = overview.days[-1].used
     denied = sum(sum(day.denied.values()) for day in overview.days)
     started = sum(day.trials_started for day in overview.days)
     converted = sum(day.trials_converted for day in overview.days)
     return PlatformFigures(
         executions=formatting.number(executions),
-        executions_note=f"in {preset} days, {formatting.number(today)} today",
+        executions_note=f"in {preset} days, {formatting.number(today)} used today",
         denied=formatting.number(denied),
         denied_note=f"requests refused in {preset} days",
         trials=formatting.number(started),

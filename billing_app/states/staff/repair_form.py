@@ -8,6 +8,7 @@ from typing import Any, Final, get_type_hints
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.staff.repairs.fields import Control, RepairForm, inputs_of, required_of
 from billing_app.billing.staff.repairs.repair import ACCOUNT, Repair
+from billing_app.billing.typed_numbers import typed_count
 
 MAX_DIGITS: Final = 12
 DIRECTION: Final = "direction"
@@ -39,10 +40,10 @@ def _is_enum(hint: Any, value: Any) -> bool:
 
 
 def _number(name: str, text: str, _: Values) -> int:
-    digits = text.replace(",", "").replace(" ", "")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS or int(digits) < 1:
+    count = typed_count(text, max_digits=MAX_DIGITS)
+    if not count:
         raise InvalidInputError("Enter a whole number greater than 0.", field=name)
-    return int(digits)
+    return count
 
 
 def _change(name: str, text: str, values: Values) -> int:

@@ -14,6 +14,7 @@ from billing_app.billing.staff.access.browser_sessions import sign_out_person
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.customers.account import SubscriptionRow, list_subscriptions
 from billing_app.billing.staff.repairs import service
+from billing_app.billing.staff.repairs.moves import MOVE_OFFER
 from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.registry import BY_NAME
 from billing_app.billing.staff.repairs.repair import Repair
@@ -28,7 +29,7 @@ from billing_app.states.session import SessionState
 from billing_app.states.staff.customer_views import plan_line, subscription_line
 from billing_app.states.staff.page import Notice
 from billing_app.states.staff.repair_form import read_form, target_of
-from billing_app.states.staff.review_lines import review_lines, skipped_events_of
+from billing_app.states.staff.review_lines import review_lines, reviewed, skipped_events_of
 from billing_app.states.views import FilterOption
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class RepairMixin(Page, mixin=True):
     subscription_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     invoice_choices: rx.Field[list[tuple[str, str]]] = rx.field(default_factory=list)
     _customer_id: str = ""
+    _customer: str = ""
     _is_own: bool = False
+    _is_cancelled: bool = False
     _offer: tuple[str, int] | None = None
     _form: dict[str, str] = {}
     _key: str = ""
@@ -98,8 +101,9 @@ class RepairMixin(Page, mixin=True):
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._put_away()
-        self._show(notice=Notice())
+        if self.dialog:
+            self._put_away()
+            self._show(notice=Notice())
 
     @rx.event
     def back(self) -> None:
@@ -134,13 +138,14 @@ class RepairMixin(Page, mixin=True):
             return preview, await service.is_blocked(services, staff, account_id)
 
         self._show(notice=Notice())
-        reviewed = await self._ask(work)
-        if reviewed is not None:
-            preview, is_blocked = reviewed
+        asked = await self._ask(work)
+        if asked is not None:
+            preview, is_blocked = asked
             self._form, self._key, self._agreed = values, ids.new_id("ui_"), preview
             blocked = [BLOCKED] if is_blocked and repair.gives else []
             own = [OWN_ACCOUNT] if is_own else []
-            self._show(consequence=[*review_lines(preview), *blocked, *own], given=values)
+            told = reviewed(review_lines(preview), self._customer, values.get("reason", ""))
+            self._show(consequence=[*told, *blocked, *own], given=values)
 
     @rx.event
     async def carry_out(self) -> EventSpec | None:
@@ -173,6 +178,8 @@ class RepairMixin(Page, mixin=True):
     @rx.event
     async def sign_out(self, form: dict[str, Any]) -> EventSpec | None:
         """End every session of the chosen person."""
+        if self.dialog != SIGN_OUT:
+            return None
         account_id, user_id = self._customer_id, self.target
 
         async def work(staff: StaffActor, now: datetime) -> int:
@@ -203,11 +210,13 @@ class RepairMixin(Page, mixin=True):
             await self._choose_subscriptions()
         if "invoices" in sources:
             await self._choose_invoices()
-        of_trial = [name for name, each in repair.inputs.items() if each.absent]
-        if of_trial:
+        conditional = [name for name, each in repair.inputs.items() if each.absent]
+        if repair is MOVE_OFFER:
+            self._show(absent=[] if self._is_cancelled else conditional)
+        elif conditional:
             trials = [plan for plan in await self._plans() if plan.type is PlanType.TRIAL]
             has_end = not trials or trials[0].ends_at is not None
-            self._show(absent=[] if has_end else of_trial)
+            self._show(absent=[] if has_end else conditional)
 
     async def _choose_plans(self) -> None:
         """The plan in use is chosen first."""

@@ -33,6 +33,11 @@ def review_lines(preview: Any) -> list[str]:
     ]
 
 
+def reviewed(lines: list[str], customer: str, reason: str) -> list[str]:
+    """With whom it is done to first, and the reason last."""
+    return [f"Customer: {customer}.", *lines, f"Reason: {reason.strip()}"]
+
+
 def _grant(preview: GrantPreview) -> list[str]:
     end = f"valid through {last_day(preview.ends_at)}" if preview.ends_at else "with no end date"
     left, more = preview.executions_remaining, preview.executions
@@ -71,6 +76,17 @@ def _refund(preview: RefundPreview) -> list[str]:
             f" {counted(preview.executions, 'execution')}{before}."
         ),
         f"{counted(preview.count, 'execution')} {verb} back to the plan that was charged.",
+        *_of_ended_plans(preview.count, preview.executions_usable),
+    ]
+
+
+def _of_ended_plans(executions: int, usable: int) -> list[str]:
+    """Refunded in the ledger, but lost to the customer."""
+    if usable == executions:
+        return []
+    lost = counted(executions - usable, "execution")
+    return [
+        f"The customer can use {number(usable)} of them again: {lost} are of plans that have ended."
     ]
 
 
@@ -81,13 +97,14 @@ def _range(preview: RangePreview) -> list[str]:
     were = "was" if partly == 1 else "were"
     return [
         f"{events} with {executions} {are} refunded.",
+        *_of_ended_plans(view.executions, view.executions_usable),
         *(
             [f"{counted(partly, 'execution')} of these events {were} already refunded."]
             if partly
             else []
         ),
         refunded_before(view.events_refunded) or "No events in this range were refunded before.",
-        f"Remaining now: {number(preview.executions_remaining)}. Ended plans get nothing back.",
+        f"Remaining now: {number(preview.executions_remaining)}.",
     ]
 
 
@@ -120,15 +137,38 @@ def _move(preview: MovePreview) -> list[str]:
         overage = f" plus overage, {_overage(invoice)} so far"
     starts = "now" if is_now else f"on {day(preview.change.due_at)}"
     amount = money(invoice.amount_minor, invoice.currency)
+    renewal = f"Next invoice on {day(invoice.at)}: {amount}{overage}."
     return [
         f"From {old.name} version {old.version} to {new.name} version {new.version}, {starts}.",
         (
             f"{number(old.executions)} executions a {old.interval} become"
             f" {number(new.executions)} a {new.interval}."
         ),
+        *_replaced(preview),
         *(_charge(preview) if is_now else ["Nothing is charged now."]),
-        f"Next invoice on {day(invoice.at)}: {amount}{overage}.",
+        *_cancellation(preview),
+        *([] if preview.ends_at else [renewal]),
     ]
+
+
+def _replaced(preview: MovePreview) -> list[str]:
+    """The trial and the change that the move puts an end to."""
+    lines = ["The trial ends now."] if preview.ends_trial else []
+    waiting = preview.replaces
+    if waiting is not None:
+        name = f"{waiting.name} version {waiting.version}"
+        lines.append(f"The scheduled change to {name} is dropped: this move replaces it.")
+    return lines
+
+
+def _cancellation(preview: MovePreview) -> list[str]:
+    if preview.cancelled_at is None:
+        return []
+    cancelled = f"The subscription was cancelled and would end on {day(preview.cancelled_at)}."
+    if preview.ends_at is None:
+        return [f"{cancelled} The cancellation is withdrawn: it renews again."]
+    ends = f"The cancellation is kept: it ends on {day(preview.ends_at)} and does not renew."
+    return [f"{cancelled} {ends}"]
 
 
 def _charge(preview: MovePreview) -> list[str]:

@@ -54,11 +54,14 @@ class StaffTeamState(Listing, StaffPage, SessionState):
     @rx.event
     def close(self) -> None:
         """Close the dialog without doing anything."""
-        self._show(dialog="", password="", notice=Notice())
+        if self.dialog:
+            self._show(dialog="", password="", notice=Notice())
 
     @rx.event
     async def add(self, form: dict[str, Any]) -> EventSpec | None:
         """Add a staff member."""
+        if self.dialog != ADD:
+            return None
 
         async def work(staff: StaffActor, now: datetime) -> AddedMember:
             return await members.add_member(
@@ -79,6 +82,8 @@ class StaffTeamState(Listing, StaffPage, SessionState):
     @rx.event
     async def change(self, form: dict[str, Any]) -> EventSpec | None:
         """Change the chosen member's role."""
+        if self.dialog != CHANGE:
+            return None
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:
@@ -99,6 +104,8 @@ class StaffTeamState(Listing, StaffPage, SessionState):
     @rx.event
     async def remove(self, form: dict[str, Any]) -> EventSpec | None:
         """Remove the chosen member."""
+        if self.dialog != REMOVE:
+            return None
         user_id = self.chosen
 
         async def work(staff: StaffActor, now: datetime) -> bool:

@@ -335,6 +335,9 @@ def _restart_cycle(world: World, subscription: Json, moment: Moment) -> list[inv
         subscription |= {"status": "active", "trial_end": moment.now}
     for item in items_of(subscription):
         align(subscription, item, moment.now)
+    if subscription["cancel_at_period_end"]:
+        # The current period is meant (docs.stripe.com/api/subscriptions/object).
+        subscription["cancel_at"] = last_period_end(subscription)
     return cycle_lines(world, items_of(subscription))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -46,13 +47,34 @@ from billing_app.billing.subscriptions.proration import (
 from billing_app.billing.subscriptions.provider_request_recovery import RequestTarget
 from billing_app.billing.subscriptions.provider_requests import Operation, prices_json
 from billing_app.billing.subscriptions.service import SUBSCRIPTION
-from billing_app.db.enums import When
+from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.db.tables import Account, AuditEntry, Offer, OfferVersion, Subscription
 
+NOT_CANCELLED: Final = "The subscription is not cancelled: it renews."
 WHEN: Final = (
     (When.PERIOD_END.value, "At the end of the period"),
     (When.NOW.value, "Now, charging the card on file"),
 )
+
+
+class Cancellation(StrEnum):
+    """What a move does to a cancellation."""
+
+    KEEP = "keep"
+    WITHDRAW = "withdraw"
+
+
+CANCELLATION: Final = (
+    (Cancellation.KEEP.value, "Keep it: the subscription still ends"),
+    (Cancellation.WITHDRAW.value, "Withdraw it: the subscription renews again"),
+)
+
+
+class SubscriptionCancelledError(ConflictError):
+    """A subscription that ends with its period cannot change then."""
+
+    code = "subscription_cancelled"
+    title = "The subscription is cancelled"
 
 
 class NoSubscriptionError(ConflictError):
@@ -69,7 +91,8 @@ class MoveInForceError(ConflictError):
 
 @dataclass(frozen=True)
 class Move(RepairForm):
-    """`version` null: the newest. A version of an archived offer can be named too."""
+    """`version` null: the newest. A version of an archived offer can be named too. `cancellation`:
+    of a subscription that is cancelled; it is kept unless it is withdrawn."""
 
     offer: Annotated[
         str,
@@ -78,12 +101,22 @@ class Move(RepairForm):
     ]
     version: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
     when: Annotated[When, Input("When", Control.CHOICE, choices=WHEN)] = When.PERIOD_END
+    cancellation: Annotated[
+        Cancellation,
+        Input("Cancellation", Control.CHOICE, choices=CANCELLATION, absent=NOT_CANCELLED),
+    ] = Cancellation.KEEP
+
+    def parts(self) -> tuple[object, ...]:
+        """Without `cancellation` while it is the default, as before there was one."""
+        parts = RepairForm.parts(self)
+        return parts[:-1] if self.cancellation is Cancellation.KEEP else parts
 
 
 @dataclass(frozen=True, slots=True)
 class NextInvoice:
-    """What renews next, after a move: its price, and when. What will have been used beyond the
-    plan by then comes on top; `overage_minor` of that is there now."""
+    """What renews next, after a move: its price, and when; 0 when the subscription ends then. What
+    will have been used beyond the plan by then comes on top; `overage_minor` of that is there
+    now."""
 
     at: datetime
     amount_minor: int
@@ -95,13 +128,18 @@ class NextInvoice:
 class MovePreview:
     """A move before it is confirmed. `charged_minor` is charged at once, as the provider itself
     calculates it; `change` is what somebody agrees to. `old` is the version that the subscription
-    leaves."""
+    leaves, `replaces` a change that was scheduled. `cancelled_at`: it is cancelled, and would end
+    then; `ends_at`: it still is, and ends then. `ends_trial`: its trial ends with the move."""
 
     old: OfferView
     when: When
     charged_minor: int
     change: ChangePreview
     next_invoice: NextInvoice
+    replaces: OfferView | None = None
+    cancelled_at: datetime | None = None
+    ends_at: datetime | None = None
+    ends_trial: bool = False
 
 
 async def preview(services: RepairServices, request: RepairRequest[Move]) -> MovePreview:
@@ -118,28 +156,41 @@ async def preview(services: RepairServices, request: RepairRequest[Move]) -> Mov
     async with database.reading() as session:
         row = await reload(session, subscription)
         old = await offer_version(session, row.offer_version_id)
+        waiting = row.next_offer_version_id
+        replaces = await offer_version(session, waiting) if waiting else None
         if form.when is When.PERIOD_END:
-            _require_change(row, new)
+            _require_change(row, new, form)
             change = await preview_later(session, row, new, now)
             overage_minor = await overage_so_far(session, row, now)
             invoice = NextInvoice(
                 row.period_end, change.amount_due_minor, new.currency, overage_minor
             )
-            return MovePreview(old, form.when, 0, change, invoice)
+            return MovePreview(old, form.when, 0, change, invoice, replaces, row.cancel_at)
         proration = await prorate(session, row, new, now)
     price = await ensure_price(database, services.provider, new, now)
     change = await preview_now(services.provider, row, new, proration, price, now)
     assert change.period_end is not None
-    price_minor = new.price_minor * row.quantity
-    invoice = NextInvoice(change.period_end, price_minor, new.currency, 0)
-    return MovePreview(old, form.when, change.amount_due_minor, change, invoice)
+    ends_at = _still_ends_at(row, form, change.period_end)
+    price_minor = 0 if ends_at else new.price_minor * row.quantity
+    return MovePreview(
+        old,
+        form.when,
+        change.amount_due_minor,
+        change,
+        NextInvoice(ends_at or change.period_end, price_minor, new.currency, 0),
+        replaces,
+        row.cancel_at,
+        ends_at,
+        ends_trial=row.status == SubscriptionStatus.TRIALING,
+    )
 
 
 async def prepare_move(services: RepairServices, request: RepairRequest[Move]) -> ProviderStep:
     """When the period ends, or now, which charges the customer what the confirmed preview said, or
     raises QuoteOutdatedError.
 
-    Raises AccountNotFoundError, OfferUnknownError, NoSubscriptionError, AlreadyInStateError,
+    Raises AccountNotFoundError, OfferUnknownError, NoSubscriptionError, SubscriptionCancelledError
+    when it is cancelled, ends with the period and shall stay so, AlreadyInStateError,
     SameOfferError, CurrencyDiffersError, ChangeLosesValueError, PaymentOverdueError,
     ProviderRequestPendingError, PaymentDeclinedError and what the provider raises.
     """
@@ -158,9 +209,10 @@ async def prepare_move(services: RepairServices, request: RepairRequest[Move]) -
         if at_once:
             proration = await prorate(session, row, new, request.now, agreed=agreed)
             parameters |= proration_json(price, proration)
+            parameters["keeps_cancellation"] = form.cancellation is Cancellation.KEEP
         else:
             require_other_offer(await offer_version(session, row.offer_version_id), new)
-            _require_change(row, new)
+            _require_change(row, new, form)
             parameters |= prices_json(price, await prices_of(session, row))
             parameters["interval"] = str(new.interval)
         return parameters, await _result(session, row, new, request)
@@ -206,7 +258,13 @@ def again(entry: AuditEntry) -> tuple[str, Move] | None:
 
 def wording(before: Figures, after: Figures) -> str:
     when = "immediately" if after["when"] == When.NOW else "at the end of the period"
-    return f"Moved from {before['offer']} to {after['offer']} {when}"
+    text = f"Moved from {before['offer']} to {after['offer']} {when}"
+    if before.get("next_offer"):
+        text += f", instead of the scheduled change to {before['next_offer']}"
+    if before["cancel_at_period_end"] and "cancel_at_period_end" in after:
+        kept = "kept" if after["cancel_at_period_end"] else "withdrawn"
+        text += f"; the cancellation was {kept}"
+    return text
 
 
 def _agreed(request: RepairRequest[Move]) -> ChangePreview | None:
@@ -242,7 +300,21 @@ async def _find_version(session: AsyncSession, form: Move) -> OfferView:
     return offer
 
 
-def _require_change(row: Subscription, new: OfferView) -> None:
+def _still_ends_at(row: Subscription, form: Move, period_end: datetime) -> datetime | None:
+    """When a cancelled subscription ends after it was moved now: with the period that begins, or on
+    the day that was named. None: it renews."""
+    if row.cancel_at is None or form.cancellation is Cancellation.WITHDRAW:
+        return None
+    return period_end if row.cancel_at == row.period_end else row.cancel_at
+
+
+def _require_change(row: Subscription, new: OfferView, form: Move) -> None:
+    if row.cancel_at is not None and form.cancellation is Cancellation.KEEP:
+        raise SubscriptionCancelledError(
+            f"It ends on {row.cancel_at:%-d %B %Y}. Withdraw the cancellation to move it at the"
+            " end of the period, or move it now.",
+            ends_at=stored(row.cancel_at),
+        )
     if row.next_offer_version_id == new.version_id:
         raise AlreadyInStateError(
             f"A move to {new.name} at the end of the period is already scheduled."
@@ -253,10 +325,13 @@ async def _result(
     session: AsyncSession, row: Subscription, new: OfferView, request: RepairRequest[Move]
 ) -> RepairResult:
     old, when = await offer_version(session, row.offer_version_id), request.form.when
+    waiting = row.next_offer_version_id
+    stays_cancelled = request.form.cancellation is Cancellation.KEEP and row.cancel_at_period_end
     before = {
         "offer": old.name,
         "version_id": old.version_id,
-        "next_version_id": row.next_offer_version_id,
+        "next_version_id": waiting,
+        "next_offer": (await offer_version(session, waiting)).name if waiting else None,
         "cancel_at_period_end": row.cancel_at_period_end,
     }
     after = {
@@ -266,6 +341,7 @@ async def _result(
         "version_id": new.version_id,
         "when": str(when),
         "period_end": stored(row.period_end),
+        "cancel_at_period_end": stays_cancelled,
     }
     agreed = _agreed(request)
     if agreed is not None and when is When.NOW:
@@ -296,6 +372,7 @@ MOVE_OFFER: Final = Repair(
     apply=AtProvider(prepare_move),
     undo=AtProvider(prepare_undo),
     wording=wording,
+    worded=frozenset({"next_offer", "cancel_at_period_end"}),
     shown=Shown.WITH_SUBSCRIPTION,
     preview_route=PreviewRoute(
         "preview_move",

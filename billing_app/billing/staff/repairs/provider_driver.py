@@ -139,8 +139,10 @@ async def _carry_out(
         return await _entry_of(services, request, row)
     async with services.database.reading() as session:
         await _known_outcome(session, request)
-    row = await requests.carry_out(account_id, customer_id, step.wanted, decide, now)
-    return view_of(written[0]) if written else await _entry_of(services, request, row)
+    await requests.carry_out(account_id, customer_id, step.wanted, decide, now)
+    if written:
+        return view_of(written[0])
+    return await _entry_of(services, request, await _resumed(services, account_id, step.wanted))
 
 
 async def _known_outcome(session: AsyncSession, request: RepairRequest[Any]) -> EntryView | None:
@@ -164,6 +166,20 @@ async def _known_outcome(session: AsyncSession, request: RepairRequest[Any]) -> 
             "The first request failed. Send it again with a new key.", problem=row.problem
         )
     return None
+
+
+async def _resumed(
+    services: RepairServices, account_id: int, wanted: RequestTarget
+) -> ProviderRequest:
+    """The request that was pending for the same thing: the newest one."""
+    query = (
+        select(ProviderRequest)
+        .where(ProviderRequest.account_id == account_id)
+        .where(ProviderRequest.operation == wanted.operation)
+        .order_by(col(ProviderRequest.created_at).desc())
+    )
+    async with services.database.reading() as session:
+        return next(row for row in await session.exec(query) if wanted.is_of(row))
 
 
 async def _entry_of(

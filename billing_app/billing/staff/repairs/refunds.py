@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import Field
-from sqlalchemy import text
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
@@ -21,7 +20,6 @@ from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Adjust, Caller, Decision, Refund
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
-from billing_app.billing.executions.statements import REFUNDED
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
 from billing_app.billing.staff.repairs.fields import (
@@ -36,6 +34,14 @@ from billing_app.billing.staff.repairs.fields import (
 )
 from billing_app.billing.staff.repairs.grants import require_not_taken_back
 from billing_app.billing.staff.repairs.plan_rows import balance_of
+from billing_app.billing.staff.repairs.refund_statements import (
+    FOUND_BY_NAME,
+    FOUND_BY_POSITION,
+    GIVEN_BACK,
+    GIVEN_BACK_USABLE,
+    LEFT_BY_PLAN,
+    REFUNDED_BY_EVENT,
+)
 from billing_app.billing.staff.repairs.repair import (
     ACCOUNT,
     EVENT,
@@ -52,36 +58,6 @@ from billing_app.db.tables import Account, AuditEntry
 
 MAX_EVENTS: Final = 1_000
 STAFF: Final = Caller(api_key_id=None, organization_id=None)
-
-FOUND: Final = f"""
-SELECT e.number, sum(e.executions)::bigint, sum(e.executions - e.refunded)::bigint
-FROM (
-    SELECT e.number, e.executions, {REFUNDED} AS refunded
-    FROM execution_events AS e
-    WHERE e.account_id = {{account}} AND e.number >= {{since}} AND e.number < {{until}}
-      AND e.kind IN ('consume', 'commit') AND e.workflow = {{workflow}}
-      AND (CAST({{user_id}} AS text) IS NULL OR e.user_id = CAST({{user_id}} AS text))
-) AS e
-GROUP BY e.number ORDER BY e.number
-"""  # noqa: S608
-FOUND_BY_NAME: Final = text(
-    FOUND.format(
-        account=":account", since=":since", until=":until", workflow=":workflow", user_id=":user_id"
-    )
-)
-FOUND_BY_POSITION: Final = FOUND.format(
-    account="$1", since="$2", until="$3", workflow="$4", user_id="$5"
-)
-REFUNDED_BY_EVENT: Final = text(f"""
-SELECT e.number, sum({REFUNDED})::bigint FROM execution_events AS e
-WHERE e.account_id = :account AND e.number = ANY(:numbers)
-GROUP BY e.number HAVING sum({REFUNDED}) <> 0
-""")  # noqa: S608
-GIVEN_BACK: Final = """
-SELECT r.number, r.plan_sequence, r.executions, r.refers_to, r.workflow, r.user_id
-FROM execution_events AS r WHERE r.account_id = $1 AND r.number = ANY($2::bigint[])
-ORDER BY r.number, r.plan_sequence
-"""
 
 
 class TooManyEventsError(InvalidInputError):
@@ -142,25 +118,29 @@ class Range(RepairForm):
 
 @dataclass(frozen=True, slots=True)
 class RefundPreview:
-    """`count` of the event's `executions` are given back; `refunded` were before."""
+    """`count` of the event's `executions` are given back, `executions_usable` of them to plans that
+    have not ended; `refunded` were before."""
 
     workflow: str | None
     occurred_at: datetime
     executions: int
     refunded: int
     count: int
+    executions_usable: int
 
 
 @dataclass(frozen=True, slots=True)
 class RangeView:
     """What a range holds: `events` with `executions` can be given back; those that were refunded
-    whole are skipped. `executions_refunded_partly` are of the events that are not."""
+    whole are skipped. `executions_refunded_partly` are of the events that are not. The customer can
+    use `executions_usable` again: the plans of the others have ended."""
 
     events: int
     executions: int
     events_refunded: int
     executions_refunded: int
     executions_refunded_partly: int
+    executions_usable: int
     max_events: int = MAX_EVENTS
 
 
@@ -190,7 +170,22 @@ async def preview_event(
         receipt.executions,
         receipt.executions_refunded,
         count,
+        await _usable_of_event(services, request, count),
     )
+
+
+async def _usable_of_event(
+    services: RepairServices, request: RepairRequest[RefundOne], count: int
+) -> int:
+    """How many of `count` executions go back to plans that have not ended."""
+    values = {"account": request.account_id, "number": request.number, "now": request.now}
+    usable = 0
+    async with services.database.reading() as session:
+        for left, is_usable in await (await session.connection()).execute(LEFT_BY_PLAN, values):
+            given_back = min(left, count)
+            count -= given_back
+            usable += given_back if is_usable else 0
+    return usable
 
 
 async def refund_event(ledger: Ledger, request: RepairRequest[RefundOne]) -> RepairResult:
@@ -198,12 +193,20 @@ async def refund_event(ledger: Ledger, request: RepairRequest[RefundOne]) -> Rep
     refund = _refund(request, request.number, request.form.executions)
     answer = answer_of((await ledger.decide([refund]))[0])
     require_within_limit(request.staff, answer["executions"])
-    after = {
+    after: Figures = {
         "events": 1,
         "executions": answer["executions"],
         "refunds": [event_number(answer["event_id"])],
     }
+    after |= await _usable(ledger, request, after["refunds"])
     return RepairResult(request.target_id, after=after)
+
+
+async def _usable(ledger: Ledger, request: RepairRequest[Any], refunds: list[int]) -> Figures:
+    rows = await ledger.connection.fetch(
+        GIVEN_BACK_USABLE, request.account_id, refunds, request.now
+    )
+    return {"executions_usable": rows[0][0]}
 
 
 async def read_range(services: RepairServices, request: RepairRequest[Range]) -> RangeView:
@@ -214,7 +217,7 @@ async def read_range(services: RepairServices, request: RepairRequest[Range]) ->
         if await session.get(Account, request.account_id) is None:
             raise AccountNotFoundError
         connection = await session.connection()
-        values |= {"account": request.account_id}
+        values |= {"account": request.account_id, "now": request.now}
         return _view((await connection.execute(FOUND_BY_NAME, values)).all())
 
 
@@ -240,13 +243,16 @@ async def refund_range(ledger: Ledger, request: RepairRequest[Range]) -> RepairR
     Raises OverLimitError, TooManyEventsError, NothingToRefundError.
     """
     form = request.form
-    rows = await ledger.connection.fetch(FOUND_BY_POSITION, request.account_id, *form.values())
+    rows = await ledger.connection.fetch(
+        FOUND_BY_POSITION, request.account_id, *form.values(), request.now
+    )
     view = _view(rows)
     _require_allowed(request, view)
     refunds = [_refund(request, row[0], None) for row in rows if row[2] > 0]
     after = _given_back(await ledger.decide(refunds))
     if not after["events"]:
         raise NothingToRefundError(events_refunded=view.events_refunded)
+    after |= await _usable(ledger, request, after["refunds"])
     after |= {
         "events_refunded": view.events_refunded,
         "events_left": view.events - after["events"],
@@ -311,10 +317,19 @@ def again_range(entry: AuditEntry) -> tuple[str, Range] | None:
 
 def wording(_: Figures, after: Figures) -> str:
     text = f"{counted(after['executions'], 'execution')} refunded"
-    if after["events"] == 1:
-        return text
-    workflow = f" of {after['workflow']}" if after.get("workflow") else ""
-    return f"{text} for {counted(after['events'], 'event')}{workflow}"
+    if after["events"] != 1:
+        workflow = f" of {after['workflow']}" if after.get("workflow") else ""
+        text += f" for {counted(after['events'], 'event')}{workflow}"
+    return text + usable_again(after["executions"], after.get("executions_usable"))
+
+
+def usable_again(executions: int, usable: int | None) -> str:
+    """What of a refund can be used again, unless all of it can; None: it was not recorded."""
+    if usable in (None, executions):
+        return ""
+    if not usable:
+        return "; none can be used again: the plan has ended"
+    return f"; {usable:,} can be used again, the rest is of plans that have ended"
 
 
 def _require_allowed(request: RepairRequest[Range], view: RangeView) -> None:
@@ -352,10 +367,11 @@ def _view(rows: Sequence[Any]) -> RangeView:
         events_refunded=len(rows) - len(left),
         executions_refunded=sum(row[1] - row[2] for row in rows),
         executions_refunded_partly=sum(row[1] - row[2] for row in rows if row[2] > 0),
+        executions_usable=sum(row[3] for row in rows if row[2] > 0),
     )
 
 
-WORDED: Final = frozenset({"events", "executions", "workflow"})
+WORDED: Final = frozenset({"events", "executions", "executions_usable", "workflow"})
 REFUND: Final = Repair(
     name="refund",
     action=Action.REFUND,
