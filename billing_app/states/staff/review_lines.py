@@ -216,7 +216,7 @@ def _trust(preview: TrustPreview) -> list[str]:
             f"{counted(preview.executions, 'execution')} of {preview.offer.name} can be used now,"
             f" until {day(preview.period_end)}."
         ),
-        f"Invoice {preview.invoice_number} over {amount} stays due on {day(preview.due_at)}.",
+        f"Invoice {preview.invoice_number} for {amount} stays due on {day(preview.due_at)}.",
         "Paying it later adds nothing. Unpaid, the plan stops after the grace period.",
         "This cannot be undone: pause the plan instead.",
     ]
