@@ -95,7 +95,7 @@ def _executions() -> rx.Component:
             _nothing("No executions in this range"),
         ),
         title="Executions per day",
-        note="UTC days, refunds deducted",
+        note="UTC days; refunds are marked separately",
     )
 
 
