@@ -283,11 +283,15 @@ def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Mes
     """While a payment is not applied here. `is_late`: it takes longer than usual."""
     title = "Paid, being confirmed" if is_paid else "Your payment is being confirmed"
     then = "Until then nothing else can be bought, so nothing is charged twice."
-    text = f"Stripe has not confirmed it yet. {name} will appear here within a minute. {then}"
+    text = (
+        f"Stripe has not confirmed it yet. {name} usually appears here within a minute; a bank"
+        f" debit takes several days. {then}"
+    )
     if is_late:
         text = (
-            f"This takes longer than usual. {name} will appear here as soon as Stripe confirms it;"
-            f" there is no need to pay again. {then} If it does not appear, contact support."
+            f"A card usually takes less than a minute, a bank debit several days. {name} will"
+            f" appear here as soon as Stripe confirms it; there is no need to pay again. {then} If"
+            " you paid by card and it does not appear, contact support."
         )
     return Message("", title, text)
 

@@ -75,8 +75,9 @@ USED_UP = over(PLAN, EndReason.DEPLETED)
             holding(TRIAL),
             "Paid, being confirmed",
             (
-                "Stripe has not confirmed it yet. Growth will appear here within a minute. Until"
-                " then nothing else can be bought, so nothing is charged twice."
+                "Stripe has not confirmed it yet. Growth usually appears here within a minute; a"
+                " bank debit takes several days. Until then nothing else can be bought, so nothing"
+                " is charged twice."
             ),
         ),
     ],
