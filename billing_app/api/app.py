@@ -57,7 +57,7 @@ def create_app() -> "request_limits.RequestLimits":
     openapi.install(api)
     docs.install(api)
     guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
-    reads = ReadTurns(PolledReads(SecurityHeaders(guarded), get_services))
+    reads = SecurityHeaders(ReadTurns(PolledReads(guarded, get_services)))
     answering = hot_routes.HotRoutes(reads, get_services)
     return request_limits.RequestLimits(answering)
 

@@ -13,7 +13,6 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from billing_app.api.plans import encode_current
-from billing_app.api.security_headers import answer_headers
 from billing_app.api.usage import days_of, encode_usage
 from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import BillingError
@@ -50,7 +49,6 @@ class PolledReads:
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            *answer_headers(),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from billing_app.api.request_limits import overloaded
 from billing_app.routes import API_OTHER
 
-AT_WORK: Final = 4
+AT_WORK: Final = 2
 MAX_WAITING: Final = 1_000
 PATIENCE_SECONDS: Final = 10.0
 # A read that takes longer waits for something else (the database, Stripe) and keeps nobody busy.
-TURN_SECONDS: Final = 1.0
+TURN_SECONDS: Final = 0.25
 READING_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -34,21 +34,21 @@ class Turns:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
 
-    async def begin(self, patience_seconds: float | None = PATIENCE_SECONDS) -> "Turn":
-        """Raises TurnNotReachedError, unless its patience is None."""
+    async def begin(self, *, is_patient: bool = False) -> "Turn":
+        """Raises TurnNotReachedError after PATIENCE_SECONDS, unless it is patient."""
         semaphore = self._bound_semaphore()
         if semaphore.locked():
-            await self._wait(semaphore, patience_seconds)
+            await self._wait(semaphore, is_patient=is_patient)
         else:
             await semaphore.acquire()
         return Turn(semaphore)
 
-    async def _wait(self, semaphore: asyncio.Semaphore, patience_seconds: float | None) -> None:
-        if patience_seconds is not None and self._waiting >= MAX_WAITING:
+    async def _wait(self, semaphore: asyncio.Semaphore, *, is_patient: bool) -> None:
+        if not is_patient and self._waiting >= MAX_WAITING:
             raise TurnNotReachedError
         self._waiting += 1
         try:
-            async with asyncio.timeout(patience_seconds):
+            async with asyncio.timeout(None if is_patient else PATIENCE_SECONDS):
                 await semaphore.acquire()
         except TimeoutError:
             raise TurnNotReachedError from None
@@ -83,7 +83,7 @@ turns: Final = Turns()
 async def turn() -> AsyncGenerator[None]:
     """For a response that has started and reads on: each block of it takes a turn of its own, for
     which it waits as long as it takes."""
-    its = await turns.begin(patience_seconds=None)
+    its = await turns.begin(is_patient=True)
     try:
         yield
     finally:
