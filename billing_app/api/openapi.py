@@ -6,6 +6,7 @@ import msgspec
 from fastapi import FastAPI
 
 from billing_app.api import bodies
+from billing_app.api.parameters import NO_NUL
 from billing_app.api.problems import error_codes
 from billing_app.api.published_schemas import KEY_SCHEMA
 from billing_app.api.responses import PROBLEM_TYPE, problems
@@ -59,7 +60,7 @@ def _add_problems(document: dict[str, Any]) -> None:
             responses = operation["responses"]
             responses.pop("422", None)
             for parameter in operation.get("parameters", []):
-                parameter["schema"] = _without_null(parameter["schema"])
+                parameter["schema"] = _sendable(parameter["schema"])
             _summarize(operation)
             if path.startswith(f"{API_PREFIX}/"):
                 for status, response in problems(*_statuses(path, method, operation)).items():
@@ -72,12 +73,14 @@ def _add_problems(document: dict[str, Any]) -> None:
         document.get("components", {}).get("schemas", {}).pop(name, None)
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left out or is text: FastAPI's null cannot be sent."""
+def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a parameter can be: left out instead of FastAPI's null, and text without NUL."""
     others = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
-    if len(others) != 1:
-        return schema
-    return others[0] | {name: value for name, value in schema.items() if name != "anyOf"}
+    if len(others) == 1:
+        schema = others[0] | {name: value for name, value in schema.items() if name != "anyOf"}
+    if schema.get("type") == "string" and "enum" not in schema:
+        schema.setdefault("pattern", NO_NUL)
+    return schema
 
 
 def _summarize(operation: dict[str, Any]) -> None:

@@ -78,10 +78,13 @@ def _scene(storefront: Storefront, repairs: Scene, view: str) -> FuzzScene:
     customer = Customer(storefront, repairs.customer.holder)
     customer.http = storefront.client(factories.api_key(url, *CUSTOMER_SCOPES))
     subscription_id = customer.subscribed()
-    plain = factories.member(url, repairs.customer.holder.organization_id)
+    organization_id = repairs.customer.holder.organization_id
+    # The person whose id is known is signed out by chance.
+    owner = factories.member(url, organization_id, "owner")
+    plain = factories.member(url, organization_id)
     able = (
         _key(url, "platform key", *CUSTOMER_SCOPES),
-        _session(storefront, "owner", repairs.holder_id),
+        _session(storefront, "owner", owner),
     )
     roles = {role: factories.staff_member(url, role).actor_id for role in StaffRole}
     admin = StaffRole.ADMIN
@@ -89,9 +92,7 @@ def _scene(storefront: Storefront, repairs: Scene, view: str) -> FuzzScene:
         *(_key(url, f"key with {scope}", scope) for scope in Scope),
         _of(
             "organization's key",
-            factories.api_key(
-                url, *CUSTOMER_SCOPES, organization_id=repairs.customer.holder.organization_id
-            ),
+            factories.api_key(url, *CUSTOMER_SCOPES, organization_id=organization_id),
         ),
         _session(storefront, "member", plain),
         _session(storefront, "stranger", factories.person(url).user_id),
