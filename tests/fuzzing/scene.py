@@ -51,7 +51,7 @@ class FuzzScene:
 
     @property
     def document(self) -> dict[str, Any]:
-        return httpx.get(f"{self.url}/billing/openapi.json").json()
+        return httpx.get(f"{self.url}/billing/openapi.json", timeout=60).json()
 
 
 async def open_scene(sandbox: Sandbox, database_url: str) -> FuzzScene:
