@@ -6,12 +6,13 @@
 #   make setup    the environment in .venv alone
 #   make api      the API alone, without the pages, on the same demo data
 #   make check    lint, and the tests that need no database or browser: for every commit
-#   make lint     ruff, pyright, the import contract, migrations against models
+#   make lint     ruff, pyright, the import contract, migrations against models, deploy files
 #   make bench    the benchmarks
 #   make fuzz     forged requests over every route, for MINUTES=3
 
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
+LINT_STAMP := .venv/.installed-lint
 PORT ?= 3000
 MINUTES ?= 3
 
@@ -36,10 +37,15 @@ browser: setup
 test: setup browser
 	@$(PYTHON) -m tests.run
 
-check: setup
+# Only for those who lint: a hundred megabytes.
+$(LINT_STAMP): $(STAMP) requirements-lint.txt
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input -c requirements.txt -r requirements-lint.txt
+	@touch $(LINT_STAMP)
+
+check: setup $(LINT_STAMP)
 	@$(PYTHON) -m tests.check
 
-lint: setup
+lint: setup $(LINT_STAMP)
 	@$(PYTHON) -m tests.check --without-tests
 
 bench: setup

@@ -215,14 +215,20 @@ def build_pages() -> None:
     One process builds at a time; others wait for its result. Raises ServingError with the end of
     the build log when it fails.
     """
+    digest = _sources_digest()
+    if _is_built(digest):
+        return
     BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
     with fasteners.InterProcessLock(BUILD_LOCK):
-        _build_pages(_sources_digest())
+        if not _is_built(digest):
+            _build_pages(digest)
+
+
+def _is_built(digest: str) -> bool:
+    return BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == digest
 
 
 def _build_pages(digest: str) -> None:
-    if BUILD_STAMP.is_file() and BUILD_STAMP.read_text() == digest:
-        return
     print("Building the pages (about half a minute, only after changes)", flush=True)
     with BUILD_LOG.open("wb") as log:
         result = subprocess.run(

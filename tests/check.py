@@ -1,7 +1,8 @@
 """Everything that is quick to know about a change: `python -m tests.check [--without-tests]`.
 
-Runs ruff, pyright, the import contract, a comparison of migrations and models, and the tests that
-need no database, process or browser; two at a time, each with its seconds.
+Runs ruff, pyright, the import contract, a comparison of migrations and models, the linters of the
+deploy files, and the tests that need no database, process or browser; two at a time, each with its
+seconds.
 """
 
 import subprocess
@@ -17,6 +18,7 @@ BIN: Final = Path(sys.executable).parent
 AT_ONCE: Final = 2
 PYTHON: Final = [sys.executable, "-m"]
 TESTS: Final = "pure tests"
+DEPLOY_FILES: Final = "deploy files"
 CHECKS: Final = {
     "pyright": [*PYTHON, "pyright"],
     TESTS: [*PYTHON, "pytest", "tests", "--ignore=tests/benchmarks", "-m", "pure", "-x"],
@@ -24,6 +26,7 @@ CHECKS: Final = {
     "ruff format": [*PYTHON, "ruff", "format", "--check", "."],
     "import contract": [str(BIN / "lint-imports")],
     "alembic check": [*PYTHON, "tests.check", "alembic"],
+    DEPLOY_FILES: [*PYTHON, "tests.deploy.lint"],
 }
 
 
@@ -41,8 +44,8 @@ def _run(name: str) -> int:
     result = subprocess.run(CHECKS[name], cwd=ROOT, capture_output=True, text=True, check=False)
     outcome = "" if result.returncode == 0 else "  FAILED"
     print(f"{time.monotonic() - started_at:6.1f} s  {name}{outcome}", flush=True)
-    if result.returncode:
-        print(result.stdout + result.stderr, flush=True)
+    if result.returncode or name == DEPLOY_FILES:  # which says what it had to skip
+        print(result.stdout + result.stderr, end="", flush=True)
     return result.returncode
 
 

@@ -108,6 +108,14 @@ def api(
 
 
 @app.command()
+def build_pages() -> None:
+    """Build the pages, unless they are built: `serve` then starts at once, on read-only files."""
+    from billing_app import serving
+
+    serving.build_pages()
+
+
+@app.command()
 def worker() -> None:
     """Run background jobs: webhooks, mail, top-ups, reconciliation, retention, checks."""
     url = resolve_database()

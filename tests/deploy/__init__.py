@@ -1,0 +1,1 @@
+"""The deploy files: linted, and their own commands started."""
