@@ -16,12 +16,20 @@ from billing_app.settings import DEMO_FLAG, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-FOLDERS = ("billing_app/", "docs/", "tests/", "alembic/", "assets/", ".ci/")
+FOLDERS = ("billing_app/", "docs/", "tests/", "alembic/", "assets/", ".ci/", "deploy/")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 SETTING = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 # Variables of tools, of the tutorial and of constants that the docs explain.
 NOT_SETTINGS = {"IN_ROW", "PROMETHEUS_MULTIPROC_DIR", "STRIPE_TEST_KEY", DEMO_FLAG}
+# Of compose.yaml and the Caddyfile.
+NOT_SETTINGS |= {
+    "API_REPLICAS",
+    "API_UPSTREAMS",
+    "PAGES_UPSTREAMS",
+    "POSTGRES_PASSWORD",
+    "SITE_ADDRESS",
+}
 # Of the repair that docs/how-to/add-a-repair.md adds.
 EXAMPLES = {"/plans/{}/end", "/billing/admin/plans/{}/end"}
 ROUTE = re.compile(r"(GET|POST|PUT|DELETE) (/[\w/{}.-]+)")
