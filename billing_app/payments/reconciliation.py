@@ -159,6 +159,12 @@ class _Run:
             }
         for row in rows:
             await self._provider_request(row, customers[row.account_id])
+        async with self.database.reading() as session:
+            lost = await provider_requests.not_put_back(session, self.now - KEPT_EVENTS)
+        for row in lost:
+            account_id, theirs = ids.encode_account(row.account_id), NOTHING
+            ours = f"what {row.operation} replaced, see the audit log"
+            self._note(account_id, "intent", row.key, theirs, ours, healed=False)
 
     async def overage(self) -> None:
         """Reports and settlements that the provider has not taken for hours; the log says why."""
