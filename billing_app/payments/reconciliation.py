@@ -322,13 +322,15 @@ class _Run:
     async def _provider_request(
         self, row: ProviderRequest, customer: ProviderCustomer | None
     ) -> None:
-        state = ProviderRequestState.PENDING
+        state, is_looked_up = ProviderRequestState.PENDING, False
         if customer is not None and not self.dry_run:
+            is_looked_up = True
             requests = self.subscriptions.provider_requests
             state = await requests.resolve_interrupted(row, customer.customer_id, self.now)
         account_id = ids.encode_account(row.account_id)
         healed = state is not ProviderRequestState.PENDING
-        theirs = str(state) if healed else "not looked up"
+        waits = "waits for the customer or for Stripe" if is_looked_up else "not looked up"
+        theirs = str(state) if healed else waits
         self._note(account_id, "intent", row.key, theirs, str(row.state), healed=healed)
 
     def _note_customer(self, customer: ProviderCustomer, theirs: str) -> None:
