@@ -143,7 +143,7 @@ class Schedules(Cards):
 def _phase_after_release(schedule: Any, subscription: Any) -> dict[str, Any] | None:
     """As Stripe takes it, as long as it was, behind the current period."""
     following = next(
-        (phase for phase in schedule.phases if phase.start_date >= schedule.released_at), None
+        (phase for phase in schedule.phases if phase.start_date > schedule.released_at), None
     )
     if following is None:
         return None

@@ -39,7 +39,7 @@ from tests import factories
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.databases import DatabasePool
 from tests.factories import OPERATOR, Holder
-from tests.stripe_sandbox.running import KEY, Sandbox
+from tests.stripe_sandbox.running import Sandbox
 
 SECRET: Final = "whsec_payments"
 PUBLIC_URL: Final = "http://localhost:3000"
@@ -69,7 +69,7 @@ def payment_settings(sandbox: Sandbox, **more: Any) -> Settings:
         "trial_plan_executions": TRIAL_EXECUTIONS,
         "public_org_id": PUBLIC,
         "public_url": PUBLIC_URL,
-        "stripe_secret_key": KEY,
+        "stripe_secret_key": sandbox.key,
         "stripe_webhook_secret": SECRET,
         "stripe_api_base": sandbox.url,
         "payment_grace_days": GRACE_DAYS,

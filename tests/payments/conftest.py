@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.databases import create_database
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import OFFERS, BillingHarness, payment_settings
 from tests.payments.storefront import Storefront
+from tests.payments.stripe_itself import MARKER, TEST_KEY, ClockedHarness, StripeItself
 from tests.stripe_sandbox.running import Sandbox, free_port
 
 
@@ -31,7 +33,18 @@ def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def harness(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[BillingHarness]:
+async def harness(
+    request: pytest.FixtureRequest, sandbox: Sandbox, own_database_url: str
+) -> AsyncIterator[BillingHarness]:
+    """On the sandbox; with STRIPE_TEST_KEY, the scenarios marked so play on Stripe itself."""
+    if TEST_KEY and request.node.get_closest_marker(MARKER):  # pyright: ignore[reportUnknownMemberType]
+        itself = cast("Sandbox", StripeItself(sandbox))
+        clocked = ClockedHarness(itself, own_database_url)
+        await clocked.open()
+        await clocked.start()
+        yield clocked
+        await clocked.stop()
+        return
     opened = await BillingHarness(sandbox, own_database_url).open()
     yield opened
     await opened.close()

@@ -21,6 +21,8 @@ from tests.payments.storefront import problem as problem_document
 from tests.payments.test_quantities import price_of
 from tests.payments.test_top_ups import order, run, seen
 
+pytestmark = pytest.mark.stripe_test_mode
+
 GONE: Final = "The card ending in 4242 is no longer on file. Add a card, then try again."
 
 

@@ -19,6 +19,8 @@ from tests.payments.test_failed_changes import refuse
 from tests.payments.test_faults import ALWAYS_LATER, Act, Purchase, _card, _faults_of
 from tests.payments.test_kills import kill_in_the_middle
 
+pytestmark = pytest.mark.stripe_test_mode
+
 CHALLENGED: Final = "pm_card_authenticationRequired"
 
 

@@ -45,6 +45,8 @@ from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun, renew, report
 
+pytestmark = pytest.mark.stripe_test_mode
+
 WHY = "Their contract says so"
 KEEP = Cancellation.KEEP
 

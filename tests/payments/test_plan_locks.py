@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-import sqlalchemy
+from sqlalchemy import Engine, event
 
 from billing_app.billing import ids
 from billing_app.billing.staff.repairs.fields import NoFields
@@ -87,10 +87,10 @@ async def statements_under_lock(harness: BillingHarness) -> int:
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
         sent.append(statement)
 
-    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         await harness.services.subscriptions.syncing.customer(harness.customer_id(), harness.now)
     finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
     [locked] = [place for place, each in enumerate(sent) if "FOR UPDATE OF accounts" in each]
     return sum(" plans" in each or "invoices" in each or "offer" in each for each in sent[locked:])

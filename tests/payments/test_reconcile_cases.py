@@ -27,6 +27,8 @@ from tests.payments.test_foreign_objects import change_items, metered_price, pri
 from tests.payments.test_quantities import price_of, set_quantity
 from tests.payments.test_slow_debits import decide, use_bank_account
 
+pytestmark = pytest.mark.stripe_test_mode
+
 Arrange = Callable[[BillingHarness], Awaitable[None]]
 Holds = Callable[[BillingHarness], bool]
 AFTER_FLIGHT: Final = IN_FLIGHT + timedelta(seconds=1)

@@ -10,6 +10,8 @@ from billing_app.db.enums import When
 from billing_app.payments.translate import provider_event_of
 from tests.payments.billing_harness import DISPUTED, BillingHarness, accepted, commit_of, type_card
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def test_full_refund_ends_plan(harness: BillingHarness) -> None:
     await harness.subscribed()

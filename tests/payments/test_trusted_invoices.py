@@ -23,6 +23,8 @@ from tests import factories
 from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, BillingHarness, accepted
 from tests.payments.test_quantities import price_of
 
+pytestmark = pytest.mark.stripe_test_mode
+
 NET_DAYS = 14
 
 
