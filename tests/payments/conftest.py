@@ -12,6 +12,7 @@ from billing_app.composition import build_services
 from tests.databases import create_database
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import OFFERS, BillingHarness, payment_settings
+from tests.payments.database_copies import Copies
 from tests.payments.storefront import Storefront
 from tests.payments.stripe_itself import MARKER, TEST_KEY, ClockedHarness, StripeItself
 from tests.stripe_sandbox.running import Sandbox, free_port
@@ -75,3 +76,18 @@ async def storefront(
         yield opened.start()
     finally:
         opened.stop()
+
+
+@pytest.fixture(scope="module")
+def other_sandbox() -> Iterator[Sandbox]:
+    """Another Stripe account."""
+    running = Sandbox(free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def copies(server_url: str) -> AsyncIterator[Copies]:
+    made = Copies(server_url)
+    yield made
+    await made.close()
