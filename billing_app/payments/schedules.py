@@ -87,7 +87,7 @@ class Schedules(Cards):
     async def withdraw_cancellation(self, subscription: Any, *, key: str) -> None:
         """`put_back` finds it by the key."""
         at = "" if subscription.cancel_at_period_end else subscription.cancel_at
-        withdrawal = translate.not_cancelled(subscription)
+        withdrawal = not_cancelled(subscription)
         await self.update(
             subscription.id, withdrawal, key=key, notes={WITHDRAWN_METADATA: f"{key} {at}"}
         )
@@ -163,3 +163,10 @@ def _withdrawn(subscription: Any, key: str) -> dict[str, Any] | None:
     if by != key or subscription.cancel_at:
         return None
     return {"cancel_at": int(at)} if at else {"cancel_at_period_end": True}
+
+
+def not_cancelled(subscription: Any) -> dict[str, Any]:
+    """Withdraws a cancellation: of the end of the period, or of a date."""
+    if subscription.cancel_at and not subscription.cancel_at_period_end:
+        return {"cancel_at": ""}
+    return {"cancel_at_period_end": False}

@@ -26,7 +26,7 @@ from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate
 from billing_app.payments.calls import options, reference, send
 from billing_app.payments.previews import Previews
-from billing_app.payments.schedules import Schedules
+from billing_app.payments.schedules import Schedules, not_cancelled
 
 SCHEDULED: Final = (
     "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
@@ -132,7 +132,7 @@ class Subscriptions(Schedules, Previews):
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             **self.tax,
-            **({} if change.keeps_cancellation else translate.not_cancelled(subscription)),
+            **({} if change.keeps_cancellation else not_cancelled(subscription)),
         }
         if subscription.status == "trialing":
             body["trial_end"] = "now"
@@ -234,7 +234,7 @@ class Subscriptions(Schedules, Previews):
         """Withdraw a cancellation or change that is scheduled for the end of the period."""
         await self.release_schedule(subscription_id, key=key)
         subscription = await self.retrieve(subscription_id)
-        await self.update(subscription_id, translate.not_cancelled(subscription), key=key)
+        await self.update(subscription_id, not_cancelled(subscription), key=key)
 
     async def _overage_item(self, overage: OverageCharge) -> dict[str, Any]:
         price = await send(lambda: self.client.v1.prices.retrieve_async(overage.price_id))

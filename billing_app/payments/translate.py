@@ -299,13 +299,6 @@ def discounts_of(subscription: Any) -> list[dict[str, str]]:
     return [{"discount": _id(each)} for each in discounts]
 
 
-def not_cancelled(subscription: Any) -> dict[str, Any]:
-    """Withdraws a cancellation: of the end of the period, or of a date."""
-    if subscription.cancel_at and not subscription.cancel_at_period_end:
-        return {"cancel_at": ""}
-    return {"cancel_at_period_end": False}
-
-
 def subscription_terms(subscription: Any) -> dict[str, Any]:
     """What each phase of a schedule must repeat of its subscription, else it is lost."""
     method = subscription.default_payment_method

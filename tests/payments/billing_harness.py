@@ -29,7 +29,8 @@ from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan
 from billing_app.billing.subscriptions.provider import ProviderEvent
-from billing_app.billing.subscriptions.service import Begun, ChangePreview, SubscriptionView
+from billing_app.billing.subscriptions.service import ChangePreview, SubscriptionView
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import Interval, When
 from billing_app.payments import replay_protection, translate, webhooks

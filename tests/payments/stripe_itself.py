@@ -16,7 +16,8 @@ import stripe
 from stripe import StripeClient
 
 from billing_app.billing.subscriptions.provider import ProviderEvent
-from billing_app.billing.subscriptions.service import Begun, SubscriptionView
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.payments.comparison import Difference
 from billing_app.payments.translate import ACCOUNT_METADATA, INSTALLATION_METADATA
 from tests import factories

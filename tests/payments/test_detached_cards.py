@@ -10,7 +10,7 @@ from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.subscriptions.errors import PaymentMethodMissingError, QuoteOutdatedError
 from billing_app.billing.subscriptions.provider import OfferPrices
 from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription
-from billing_app.billing.subscriptions.service import Begun
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.db.enums import When
 from billing_app.states.error_messages import problem
 from tests.factories import OPERATOR
