@@ -271,6 +271,10 @@ class BillingHarness:
         query: Any = self._query() | {"status": status}
         return list(self.client.v1.subscriptions.list(query).auto_paging_iter())
 
+    def leave_a_stranger(self, metadata: dict[str, str]) -> None:
+        """A customer at Stripe that nobody here knows."""
+        self.client.v1.customers.create({"name": "Elsewhere", "metadata": metadata})
+
     def skip(self, seconds: float) -> None:
         """Let time pass at Stripe and here."""
         whole = int(seconds)

@@ -211,8 +211,7 @@ async def customer_unknown_here(harness: BillingHarness) -> None:
 
 
 async def account_unknown_here(harness: BillingHarness) -> None:
-    mark = {"billing_account": "acc_0123456789abcdef"}
-    harness.client.v1.customers.create({"name": "Elsewhere", "metadata": mark})
+    harness.leave_a_stranger({"billing_account": "acc_0123456789abcdef"})
 
 
 async def answer_lost(harness: BillingHarness) -> None:
