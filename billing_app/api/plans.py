@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+import msgspec
+from fastapi import APIRouter, Response
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.parameters import Cursor, Limit
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.plans import service as plans
+from billing_app.billing.plans.service import CurrentPlan
 
 router = APIRouter(prefix="/billing/plans", tags=["plans"])
 
@@ -18,15 +20,22 @@ class NoPlanError(NotFoundError):
     title = "This account has no plan"
 
 
-@router.get("/current")
+@router.get("/current", response_model=dict[str, Any])
 async def current(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
-) -> dict[str, Any]:
+) -> Response:
     """The current plan, the account's numbers, and its upcoming plans in the order of use."""
-    current_plan = await plans.read_current(services.database, actor, account_id, now)
-    if current_plan.plan is None and not current_plan.upcoming:
+    body = encode_current(await plans.read_current(services.database, actor, account_id, now))
+    if body is None:
         raise NoPlanError
-    return {
+    return Response(body, media_type="application/json")
+
+
+def encode_current(current_plan: CurrentPlan) -> bytes | None:
+    """The answer; None: the account has no plan."""
+    if current_plan.plan is None and not current_plan.upcoming:
+        return None
+    answer = {
         "account_id": current_plan.account_id,
         "plan": current_plan.plan,
         "executions_total": current_plan.executions_total,
@@ -37,6 +46,7 @@ async def current(
         "upcoming": current_plan.upcoming,
         "overage": current_plan.overage,
     }
+    return msgspec.json.encode(answer)
 
 
 @router.get("/history")
