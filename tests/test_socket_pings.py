@@ -1,6 +1,9 @@
 """A websocket that closes leaves no task behind."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from typing import Any
 
 from engineio import ASGIApp, AsyncServer
@@ -8,6 +11,10 @@ from starlette.types import Message
 
 from billing_app.socket_pings import end_pings_with_sockets
 
+HANDLER = """
+from billing_app.billing_app import app
+print(app.sio.eio.handlers["disconnect"].__module__)
+"""
 SCOPE: dict[str, Any] = {
     "type": "websocket",
     "path": "/",
@@ -74,3 +81,20 @@ async def test_open_sockets_are_still_pinged() -> None:
     await asyncio.sleep(0.3)
     assert [message.get("text") for message in visit.sent][-1] == "2", visit.sent
     await visit.close()
+
+
+def test_pages_end_their_pings() -> None:
+    """In an interpreter of its own: the app is made when it is imported."""
+    settings = {
+        "DATABASE_URL": "postgresql://nobody@localhost/none",
+        "PUBLIC_ORG_ID": "public",
+        "TRIAL_PLAN_EXECUTIONS": "1",
+    }
+    printed = subprocess.run(
+        [sys.executable, "-c", HANDLER],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **settings},
+    ).stdout
+    assert printed.strip() == end_pings_with_sockets.__module__
