@@ -10,13 +10,13 @@ from billing_app.billing.identity.api_keys import KeyRing
 from billing_app.billing.identity.rate_limits import AttemptLimits
 from billing_app.billing.mail import Mailer
 from billing_app.billing.overage.late_settlement import OverageSettlements
-from billing_app.billing.plans.polled import PolledPlans
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.customers.disputes import Disputes
 from billing_app.billing.staff.operations.provider_links import ProviderLinks
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.staff.repairs.repair import RepairServices
 from billing_app.billing.subscriptions.installation import Installation
+from billing_app.billing.subscriptions.polled_plans import PolledPlans
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.subscriptions.top_up_watch import TopUpWatch

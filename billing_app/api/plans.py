@@ -11,6 +11,7 @@ from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan
+from billing_app.billing.subscriptions.account_summary import NextExecutions, read_summary
 
 router = APIRouter(prefix="/billing/plans", tags=["plans"])
 
@@ -24,14 +25,18 @@ class NoPlanError(NotFoundError):
 async def current(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
 ) -> Response:
-    """The current plan, the account's numbers, and its upcoming plans in the order of use."""
-    body = encode_current(await plans.read_current(services.database, actor, account_id, now))
+    """The current plan, the account's numbers, its upcoming plans in the order of use, and what
+    comes next by itself."""
+    summary = await read_summary(services.database, actor, account_id, now)
+    body = encode_current(summary.current, summary.next_executions)
     if body is None:
         raise NoPlanError
     return Response(body, media_type="application/json")
 
 
-def encode_current(current_plan: CurrentPlan) -> bytes | None:
+def encode_current(
+    current_plan: CurrentPlan, next_executions: NextExecutions | None
+) -> bytes | None:
     """The answer; None: the account has no plan."""
     if current_plan.plan is None and not current_plan.upcoming:
         return None
@@ -45,6 +50,7 @@ def encode_current(current_plan: CurrentPlan) -> bytes | None:
         "period_end": current_plan.period_end,
         "upcoming": current_plan.upcoming,
         "overage": current_plan.overage,
+        "next_executions": next_executions,
     }
     return msgspec.json.encode(answer)
 

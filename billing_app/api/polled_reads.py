@@ -71,8 +71,7 @@ async def _read_current(
     account_id = _account_id(services, actor, parameters)
     if account_id is None or not parameters.keys() <= ACCOUNT_NAMES:
         return None
-    plan = await services.polled_plans.read(actor, account_id, now)
-    return encode_current(plan)
+    return encode_current(*await services.polled_plans.read(actor, account_id, now))
 
 
 async def _read_usage(

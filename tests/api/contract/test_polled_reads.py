@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from billing_app.api.read_turns import ReadTurns
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.identity import api_keys
-from billing_app.billing.plans import service as plans
+from billing_app.billing.subscriptions.account_summary import read_summary
 from billing_app.composition import Services
 from billing_app.db.enums import Scope
 from billing_app.routes import CURRENT_PLAN, USAGE_TOTALS
@@ -31,6 +32,7 @@ from tests.factories import Holder, api_key, connect, organization
 PASSED_ON: Final = 418
 HOUR: Final = timedelta(hours=1)
 SLOW: Final = {"unknown": "1"}
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 OFFER: Final = """
 WITH made AS (
@@ -86,11 +88,56 @@ def drawn_plans(draw: Callable[[Any], Any]) -> list[dict[str, Any]]:
     return rows
 
 
+subscriptions = st.none() | st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(["active", "trialing", "past_due", "canceled"]),
+        "period_end": hours.filter(lambda each: each > 0),
+        "cancel_at_period_end": st.booleans(),
+        "past_due_since": st.none() | st.just(-1),
+        "quantity": st.integers(1, 3),
+        "next_offer_version_id": st.booleans(),
+        "is_duplicate": st.just(value=False) | st.booleans(),
+    }
+)
+
+
+def version_of_offer(connection: Connection) -> int:
+    row = connection.execute(OFFER).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def subscribe(url: str, holder: Holder, drawn: dict[str, Any]) -> None:
+    now = datetime.now(UTC)
+    with connect(url) as connection:
+        version = version_of_offer(connection)
+        values = drawn | {
+            "account_id": holder.account_number,
+            "number": 1,
+            "provider_id": f"sub_{holder.account_number}",
+            "offer_version_id": version,
+            "next_offer_version_id": version if drawn["next_offer_version_id"] else None,
+            "period_start": now - 100 * HOUR,
+            "period_end": now + drawn["period_end"] * HOUR,
+            "past_due_since": now - HOUR if drawn["past_due_since"] else None,
+            "synced_at": now,
+            "created_at": now,
+        }
+        insert(connection, "subscriptions", values)
+
+
+def insert(connection: Connection, table: str, values: dict[str, Any]) -> None:
+    marks = ", ".join(["%s"] * len(values))
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})",  # noqa: S608  # pyright: ignore[reportArgumentType, reportCallIssue]
+        list(values.values()),
+    )
+
+
 def write(url: str, holder: Holder, rows: list[dict[str, Any]], limit: int | None) -> None:
     now = datetime.now(UTC)
     with connect(url) as connection:
-        version = connection.execute(OFFER).fetchone()
-        assert version is not None
+        version = version_of_offer(connection)
         for row in rows:
             values = {
                 name: now + value * HOUR if name.endswith("_at") and value is not None else value
@@ -98,13 +145,8 @@ def write(url: str, holder: Holder, rows: list[dict[str, Any]], limit: int | Non
                 if name != "expired"
             }
             values |= {"account_id": holder.account_number, "created_at": now - 40 * HOUR}
-            values["offer_version_id"] = version[0] if row["source"] == "overage" else None
-            names = ", ".join(values)
-            marks = ", ".join(["%s"] * len(values))
-            connection.execute(
-                f"INSERT INTO plans ({names}) VALUES ({marks})",  # noqa: S608  # pyright: ignore[reportArgumentType, reportCallIssue]
-                list(values.values()),
-            )
+            values["offer_version_id"] = version if row["source"] == "overage" else None
+            insert(connection, "plans", values)
             if row["expired"]:
                 hold(url, holder, row["sequence"], row["expired"], now - HOUR)
         if limit is not None:
@@ -153,20 +195,23 @@ async def polled(
     )
 
 
-@given(rows=drawn_plans(), limit=st.none() | st.integers(0, 400))
+@given(rows=drawn_plans(), limit=st.none() | st.integers(0, 400), subscription=subscriptions)
 async def test_current_plan_is_the_one_that_pages_read(
     services: Services,
     polled: httpx.AsyncClient,
     database_url: str,
     rows: list[dict[str, Any]],
     limit: int | None,
+    subscription: dict[str, Any] | None,
 ) -> None:
     holder = organization(database_url)
     write(database_url, holder, rows, limit)
-    current = await plans.read_current(
+    if subscription is not None:
+        subscribe(database_url, holder, subscription)
+    summary = await read_summary(
         services.database, OperatorActor(), holder.account_id, datetime.now(UTC)
     )
-    expected = encode_current(current)
+    expected = encode_current(summary.current, summary.next_executions)
     answer = await polled.get(CURRENT_PLAN, params={"account_id": holder.account_id})
     if expected is None:
         assert answer.status_code == PASSED_ON

@@ -1,7 +1,7 @@
 """The current plan as services poll it: one statement, no session, the same answer."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.service import key_may_read, require_reading
@@ -20,6 +20,12 @@ from billing_app.billing.plans.service import (
     is_unused_bridge,
     running_overage,
 )
+from billing_app.billing.subscriptions.account_summary import (
+    NextExecutions,
+    first_of,
+    renewal_of,
+)
+from billing_app.billing.subscriptions.apply import ENDED
 from billing_app.db.engine import Database
 from billing_app.db.enums import PlanSource
 from billing_app.db.read_pool import ReadPool
@@ -29,19 +35,28 @@ BALANCE: Final = (
     " ended_because, priority, suspended_at, paused_at, blocked_at"
 )
 BALANCE_COLUMNS: Final = slice(0, 15)
-# A row without a plan when the account has none.
+# A row without a plan when the account has none; `live` is a subscription that renews by itself.
 STATEMENT: Final = f"""
 SELECT {", ".join(f"plan.{name.strip()}" for name in BALANCE.split(","))}, plan.source,
        plan.created_at, plan.offer_version_id, account.organization_id,
-       own.limit_minor, own.currency,
+       own.limit_minor, own.currency, live.offer_version_id AS renewed_version_id,
+       live.next_offer_version_id, live.period_end, live.quantity,
        CASE WHEN plan.held > 0
             THEN ({expired_held("plan").replace(":now", "$2")}) ELSE 0 END AS expired
 FROM accounts AS account
 LEFT JOIN overage_limits AS own ON own.account_id = account.id
+LEFT JOIN subscriptions AS live ON live.account_id = account.id AND NOT live.is_duplicate
+     AND live.status NOT IN ({", ".join(f"'{status}'" for status in sorted(ENDED))})
+     AND NOT live.cancel_at_period_end AND live.past_due_since IS NULL
 LEFT JOIN plans AS plan ON plan.account_id = account.id
 WHERE account.id = $1
 ORDER BY {usable.queue_order("plan")}
 """  # noqa: S608
+
+
+class PolledPlan(NamedTuple):
+    current: CurrentPlan
+    next_executions: NextExecutions | None
 
 
 class PolledPlans:
@@ -52,8 +67,8 @@ class PolledPlans:
         self._database = database
         self._offers: dict[int, OfferView] = {}
 
-    async def read(self, actor: ServiceActor, account_id: str, now: datetime) -> CurrentPlan:
-        """As plans/service.read_current. Raises AccountNotFoundError, ScopeMissingError,
+    async def read(self, actor: ServiceActor, account_id: str, now: datetime) -> PolledPlan:
+        """As account_summary.read_summary. Raises AccountNotFoundError, ScopeMissingError,
         UnreadableError."""
         require_reading(actor)
         number = ids.decode_account(account_id)
@@ -67,17 +82,32 @@ class PolledPlans:
         minor, currency = found[0]["limit_minor"], found[0]["currency"]
         limit = None if minor is None else Money(minor, currency)
         overage = await self._overage(running_overage(rows, now), limit)
-        return current_plan(number, rows, overage, now)
+        current = current_plan(number, rows, overage, now)
+        return PolledPlan(current, first_of(current.upcoming, await self._renewal(found[0]), now))
 
     async def _overage(self, row: PlanRow | None, limit: Money | None) -> OverageView | None:
         if row is None or row.offer_version_id is None:
             return None
-        offer = self._offers.get(row.offer_version_id)
+        return overage_view(row.balance, await self._offer(row.offer_version_id), limit)
+
+    async def _renewal(self, row: Any) -> NextExecutions | None:
+        if row["renewed_version_id"] is None:
+            return None
+        following = row["next_offer_version_id"]
+        return renewal_of(
+            row["period_end"],
+            row["quantity"],
+            await self._offer(row["renewed_version_id"]),
+            await self._offer(following) if following else None,
+        )
+
+    async def _offer(self, version_id: int) -> OfferView:
+        offer = self._offers.get(version_id)
         if offer is None:
             async with self._database.reading() as session:
-                offer = await offer_version(session, row.offer_version_id)
-            self._offers[row.offer_version_id] = offer
-        return overage_view(row.balance, offer, limit)
+                offer = await offer_version(session, version_id)
+            self._offers[version_id] = offer
+        return offer
 
 
 def _row(row: Any) -> PlanRow:
