@@ -119,11 +119,15 @@ async def _disturb(made: Counting) -> None:
     await _go_beyond(made)
     await _refund(made, chance)
     accounts = made.rows("SELECT id FROM accounts ORDER BY id")
-    for (number,) in chance.sample(accounts, 4):
+    beyond = made.rows("SELECT account_id FROM plans WHERE source = 'overage'")
+    # Their overage is counted too, so it stays usable.
+    stoppable = [account for account in accounts if account not in beyond]
+    for (number,) in chance.sample(stoppable, 4):
         await _repair(made, BLOCK, ids.encode_account(number))
     plans = made.rows(
         "SELECT account_id, sequence FROM plans WHERE ended_at IS NULL AND paused_at IS NULL"
-        " AND blocked_at IS NULL AND (ends_at IS NULL OR ends_at > %(now)s) ORDER BY 1, 2"
+        " AND blocked_at IS NULL AND (ends_at IS NULL OR ends_at > %(now)s)"
+        " AND source <> 'overage' ORDER BY 1, 2"
     )
     for plan in chance.sample(plans, 5):
         await _repair(made, PAUSE, ids.encode(ids.PLAN, *plan))

@@ -163,7 +163,7 @@ def subject_of(entry: EntryView, names: Mapping[str, str]) -> str:
 def title_of_undo(entry: EntryView, undone: Mapping[str, str]) -> str:
     if entry.action != Action.UNDO:
         return f"Undo: {entry_text(entry, {})}"
-    return f"Do again: {undone.get(entry.undoes or '', '').removeprefix('Undone: ')}"
+    return f"Redo: {undone.get(entry.undoes or '', '').removeprefix('Undone: ')}"
 
 
 def lines_of_undo(entry: EntryView, result: RepairResult) -> list[str]:
