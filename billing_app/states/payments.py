@@ -8,9 +8,11 @@ from billing_app.billing.money import share_rounded_down
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_summary import AccountSummary
+from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
+from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import (
     CheckoutStatus,
@@ -20,6 +22,7 @@ from billing_app.db.enums import (
 )
 from billing_app.states import formatting
 from billing_app.states.balance import start_label
+from billing_app.states.payment_words import amount_of, confirming, unpaid
 from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
 
 UNIT_EXECUTIONS: Final = 1_000
@@ -48,10 +51,12 @@ UNREADABLE: Final = CardOnFile(state="unavailable", text="Your card can't be sho
 
 @dataclass(frozen=True, slots=True)
 class PurchaseState:
-    """What the account has bought or is about to buy."""
+    """What the account has bought or is about to buy. `unpaid_start`: the debit of what its
+    subscription is on, while the bank has not paid."""
 
     subscription: SubscriptionView | None
     checkout: CheckoutView | None
+    unpaid_start: BankDebit | None = None
 
     def is_open(self, offer: OfferView) -> bool:
         checkout = self.checkout
@@ -93,7 +98,7 @@ def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
     badge = "New version" if current is not None and is_newer(offer, current) else ""
     action = _action(offer, current)
     if is_current:
-        badge, action = "Your plan", ""
+        badge, action = _current_badge(purchase_state.unpaid_start), ""
     elif purchase_state.is_confirming:
         is_bought = purchase_state.is_of_checkout(offer)
         badge, action = "Paid, being confirmed" if is_bought else badge, ""
@@ -114,6 +119,12 @@ def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
         badge=badge,
         is_current=is_current,
     )
+
+
+def _current_badge(unpaid_start: BankDebit | None) -> str:
+    if unpaid_start is None:
+        return "Your plan"
+    return "Waiting for your bank" if unpaid_start.decided_at is None else "Not paid"
 
 
 def interval_of(subscription: SubscriptionView | None, sold: set[str]) -> str:
@@ -137,7 +148,9 @@ def terms_of(summary: AccountSummary) -> SubscriptionTerms:
         return SubscriptionTerms()
     end = formatting.day(subscription.period_end)
     text, undo_label = f"Renews on {end}.", ""
-    if subscription.cancel_at_period_end:
+    if summary.unpaid_start is not None:
+        text, undo_label = _unpaid_terms(summary.unpaid_start, subscription)
+    elif subscription.cancel_at_period_end:
         plan = summary.period_plan
         left = formatting.counted(plan.remaining if plan else 0, "execution")
         end = formatting.day(subscription.ends_at)
@@ -162,6 +175,17 @@ def terms_of(summary: AccountSummary) -> SubscriptionTerms:
         start_label=start_label(summary),
         may_cancel=not subscription.cancel_at_period_end,
     )
+
+
+def _unpaid_terms(debit: BankDebit, subscription: SubscriptionView) -> tuple[str, str]:
+    """What the subscription waits for, and the button that withdraws its cancellation."""
+    amount = amount_of(debit.outcome)
+    text = f"Starts as soon as your bank has paid {amount}."
+    if debit.decided_at is not None:
+        text = f"Your bank did not pay {amount}. It starts as soon as the invoice is paid."
+    if not subscription.cancel_at_period_end:
+        return text, ""
+    return f"{text} It ends on {formatting.day(subscription.ends_at)}.", "Keep the plan"
 
 
 def _times(quantity: int) -> str:
@@ -215,7 +239,11 @@ def _allows_overage(current: CurrentPlan) -> bool:
 
 
 def invoice_row(invoice: InvoiceView) -> InvoiceRow:
-    is_open = invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
+    is_unpaid = invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
+    is_open = is_unpaid and not invoice.is_processing
+    status, tone = formatting.INVOICE_STATUSES[invoice.status], INVOICE_TONES.get(invoice.status)
+    if invoice.is_processing:
+        status, tone = formatting.BANK_ASKED, None
     return InvoiceRow(
         invoice_id=invoice.id,
         number=invoice.number or "—",
@@ -223,8 +251,8 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
         what_for=invoice.what_for or "—",
         amount=formatting.money(invoice.amount_due_minor, invoice.currency),
         refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
-        status=formatting.INVOICE_STATUSES[invoice.status],
-        tone=INVOICE_TONES.get(invoice.status, ""),
+        status=status,
+        tone=tone or "",
         page_label="Pay" if is_open else "View",
         page_url=invoice.page_url,
         pdf_url=invoice.pdf_url,
@@ -239,12 +267,14 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     return CardOnFile(state="known", text=f"{method.brand}{ending}", expires=expires)
 
 
-def bought(offer: OfferView, summary: AccountSummary, *, is_paid: bool = True) -> Message:
-    """What was paid for, as the account has it: in use, next, or used up already. `is_paid` False:
-    the bank decides days later."""
-    if not is_paid:
-        text = f"{offer.name} will appear here once it has paid, which takes days."
-        return Message("", "Your bank is being asked to pay", text)
+def bought(
+    offer: OfferView, summary: AccountSummary, outcome: PurchaseOutcome | None = None
+) -> Message:
+    """What was paid for, as the account has it: in use, next, or used up already; else what became
+    of its payment."""
+    told = unpaid(outcome, offer.name, PaidFor.OTHER, summary) if outcome else None
+    if told is not None:
+        return told
     plans = [plan for plan in summary.queue if plan.name == offer.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:
@@ -277,23 +307,6 @@ def availability(plan: PlanView, summary: AccountSummary) -> str:
 def _ahead_of(plan: PlanView, summary: AccountSummary) -> list[PlanView]:
     queue = summary.queue
     return queue[: queue.index(plan)] if plan in queue else []
-
-
-def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Message:
-    """While a payment is not applied here. `is_late`: it takes longer than usual."""
-    title = "Paid, being confirmed" if is_paid else "Your payment is being confirmed"
-    then = "Until then nothing else can be bought, so nothing is charged twice."
-    text = (
-        f"Stripe has not confirmed it yet. {name} usually appears here within a minute; a bank"
-        f" debit takes several days. {then}"
-    )
-    if is_late:
-        text = (
-            f"A card usually takes less than a minute, a bank debit several days. {name} will"
-            f" appear here as soon as Stripe confirms it; there is no need to pay again. {then} If"
-            " you paid by card and it does not appear, contact support."
-        )
-    return Message("", title, text)
 
 
 def checkout_notice(
