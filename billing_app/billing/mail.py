@@ -45,3 +45,7 @@ class MailQueue(Protocol):
     ) -> None:
         """A notice to a person's old address. The change stands even when sending fails."""
         ...
+
+    async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
+        """What a bank decided on the debit of an invoice. Raises when mail cannot be sent."""
+        ...

@@ -144,6 +144,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "workflow_fn": end_staff_views,
         "schedule": EACH_MINUTE,
     },
+    {
+        "schedule_name": "mail-bank-decisions",
+        "workflow_fn": mail.mail_bank_decisions,
+        "schedule": EACH_MINUTE,
+    },
     {"schedule_name": "check-ledger", "workflow_fn": check_ledger, "schedule": NIGHTLY},
     {
         "schedule_name": FIGURES,

@@ -15,15 +15,20 @@ from sqlalchemy import or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.staff.audit.audit_writing import SystemAction, system_entry
 from billing_app.billing.subscriptions.provider import ProviderInvoice, ProviderSnapshot
 from billing_app.billing.subscriptions.provider_requests import (
     Operation,
     ProviderRequestPendingError,
 )
-from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome, outcome_of
+from billing_app.billing.subscriptions.purchase_outcomes import (
+    PaymentState,
+    PurchaseOutcome,
+    outcome_of,
+)
 from billing_app.billing.subscriptions.sold_lines import CHANGE, FIRST, RENEWAL
 from billing_app.db.enums import InvoiceStatus
-from billing_app.db.tables import Invoice, ProviderCustomer, Subscription
+from billing_app.db.tables import AuditEntry, Invoice, ProviderCustomer, Subscription
 
 DECISION_SHOWN_FOR: Final = timedelta(days=3)
 PACK_KEYS: Final = tuple(f"{each}-" for each in (Operation.BUY_PACK, Operation.TOP_UP))
@@ -43,6 +48,16 @@ REASONS: Final = {
     CHANGE: PaidFor.CHANGE,
     RENEWAL: PaidFor.RENEWAL,
 }
+PAID: Final = "The debit succeeded."
+PAYABLE: Final = (
+    "Nothing was charged. The invoice stays payable, and its period starts once it is paid."
+)
+NOT_PAID: Final = {
+    PaidFor.FIRST: PAYABLE,
+    PaidFor.CHANGE: PAYABLE,
+    PaidFor.RENEWAL: "Nothing was charged. Grace counts from when the renewal was due.",
+    PaidFor.OTHER: "Nothing was charged. The order of a pack is cancelled with its invoice.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +74,34 @@ class BankDebit:
 
 
 def bank_stamps(row: Invoice, invoice: ProviderInvoice, now: datetime) -> dict[str, Any]:
-    """What changes of our copy of an invoice: the bank is asked, or has decided."""
+    """What changes of our copy of an invoice: the bank is asked, or has decided. One that was paid
+    in another way afterwards is like any other."""
+    is_paid = invoice.status is InvoiceStatus.PAID and row.status != InvoiceStatus.PAID
+    if is_paid and row.bank_decided_at is not None:
+        return {"bank_asked_at": None, "bank_decided_at": None}
     if invoice.is_processing and not row.is_processing:
         return {"bank_asked_at": now, "bank_decided_at": None, "bank_mailed_at": None}
     if row.is_processing and not invoice.is_processing:
         return {"bank_decided_at": now}
     return {}
+
+
+def decision_entry(row: Invoice, now: datetime) -> AuditEntry | None:
+    """The entry for staff about what the bank has just decided, as our copy of the invoice has it;
+    None: nothing."""
+    if row.bank_decided_at != now:
+        return None
+    debit = debit_of(row)
+    is_paid, amount = debit.outcome.state is PaymentState.CHARGED, debit.outcome.amount
+    return system_entry(
+        row.account_id,
+        SystemAction.DEBIT_PAID if is_paid else SystemAction.DEBIT_FAILED,
+        now,
+        subject=row.number or row.provider_id,
+        reason=PAID if is_paid else NOT_PAID[debit.paid_for],
+        after={"what_for": debit.name, "amount_minor": row.amount_due_minor}
+        | ({"currency": amount.currency} if amount else {}),
+    )
 
 
 def packs_to_void(snapshot: ProviderSnapshot, asked: Container[str]) -> list[ProviderInvoice]:

@@ -193,7 +193,7 @@ class Invoice(SQLModel, table=True):
         Index("ix_invoices_number", "number"),
         Index(
             "ix_invoices_bank_unmailed",
-            "bank_decided_at",
+            "account_id",
             postgresql_where=text("bank_decided_at IS NOT NULL AND bank_mailed_at IS NULL"),
         ),
     )
