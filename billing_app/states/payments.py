@@ -325,17 +325,22 @@ def checkout_notice(
     if checkout is None or not answer or now - checkout.created_at > CHECKOUT_NOTICE_FOR:
         return Message()
     name = checkout.offer.name
-    if checkout.is_trial_refused and not checkout.is_paid:
-        return TRIAL_USED
-    if checkout.is_paid:
-        return bought(checkout.offer, summary)
-    if answer == "done":
+    if any(debit.name == name for debit in summary.debits):
+        return Message()  # its debit has a message of its own
+    if answer == "done" and not checkout.is_paid and not checkout.is_trial_refused:
         is_complete = checkout.status is CheckoutStatus.COMPLETE
         return confirming(name, is_paid=is_complete, is_late=is_late)
-    return _not_paid(checkout)
+    return _returned(checkout, summary)
 
 
-def _not_paid(checkout: CheckoutView) -> Message:
+def _returned(checkout: CheckoutView, summary: AccountSummary) -> Message:
+    """From a checkout whose result is known."""
+    if checkout.is_paid:
+        return bought(checkout.offer, summary)
+    return TRIAL_USED if checkout.is_trial_refused else _left(checkout)
+
+
+def _left(checkout: CheckoutView) -> Message:
     name = checkout.offer.name
     if checkout.status is CheckoutStatus.OPEN:
         return Message(

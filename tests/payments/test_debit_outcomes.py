@@ -1,7 +1,10 @@
 """Purchases by bank debit, from the order to the bank's decision: what people have, and what they
 are told on the page, over the API and by mail."""
 
+from typing import Any
+
 import pytest
+import stripe
 
 from billing_app.billing.mail import Mail
 from billing_app.billing.subscriptions import debit_mails
@@ -18,8 +21,8 @@ from billing_app.states.payment_words import debit_messages
 from tests.factories import OPERATOR
 from tests.payments import test_pack_purchases as packs
 from tests.payments import test_top_ups as top_ups
-from tests.payments.billing_harness import DAY, BillingHarness, accepted
-from tests.payments.test_slow_debits import debits, decide, use_bank_account
+from tests.payments.billing_harness import DAY, BillingHarness, accepted, type_card
+from tests.payments.test_slow_debits import BANK_ACCOUNT, debits, decide, use_bank_account
 
 
 async def summary_of(harness: BillingHarness) -> AccountSummary:
@@ -333,3 +336,45 @@ async def test_retried_debit_is_told_again(first: BillingHarness) -> None:
     title, _ = await told(first)
     assert title == "Your bank has paid $19.00"
     assert (await summary_of(first)).debits[0].paid_for is PaidFor.FIRST
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+async def test_checkout_by_debit_waits_for_the_bank(
+    harness: BillingHarness, succeeds: bool
+) -> None:
+    begun = await harness.begin("starter")
+    assert type_card(begun.checkout_url, BANK_ACCOUNT).status_code in (200, 303)
+    await harness.deliver()
+    summary = await summary_of(harness)
+    checkout = await harness.services.subscriptions.last_checkout(
+        OPERATOR, harness.holder.account_id
+    )
+    said = payments.checkout_notice("done", checkout, summary, returned_at=harness.now)
+    assert said.title == ""
+    assert await told(harness) == (
+        "Your bank has been asked for $19.00",
+        "This can take a few days. Starter starts as soon as your bank has paid.",
+    )
+    assert harness.charged_minor() == 0
+    await decided(harness, succeeds=succeeds)
+    title, _ = await told(harness)
+    assert title == (
+        "Your bank has paid $19.00" if succeeds else "Your bank did not pay $19.00 for Starter"
+    )
+    assert (await harness.current()).executions_remaining == (5_000 if succeeds else 0)
+    assert await differences(harness) == []
+
+
+async def test_pack_in_a_checkout_takes_no_debit(harness: BillingHarness) -> None:
+    """Stripe makes its invoice once it is paid: nothing could be shown while the bank decides."""
+    begun = await harness.begin("pack")
+    refused = type_card(begun.checkout_url, BANK_ACCOUNT)
+    assert "not offered here" in refused.text
+    assert type_card(begun.checkout_url).status_code in (200, 303)
+
+
+async def test_stripe_holds_back_no_change_that_a_debit_pays(changing: BillingHarness) -> None:
+    (subscription,) = changing.subscriptions("active")
+    body: Any = {"payment_behavior": "pending_if_incomplete", "trial_end": "now"}
+    with pytest.raises(stripe.InvalidRequestError, match="bank debit"):
+        changing.client.v1.subscriptions.update(subscription.id, body)

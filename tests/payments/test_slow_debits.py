@@ -20,6 +20,8 @@ from tests.payments import test_top_ups as top_ups
 from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
+BANK_ACCOUNT = "000123456789"
+
 
 def use_bank_account(harness: BillingHarness) -> str:
     """For the next payments (docs.stripe.com/payments/ach-direct-debit)."""
@@ -28,7 +30,7 @@ def use_bank_account(harness: BillingHarness) -> str:
         "type": "us_bank_account",
         "us_bank_account": {
             "account_holder_type": "company",
-            "account_number": "000123456789",
+            "account_number": BANK_ACCOUNT,
             "routing_number": "110000000",
         },
         "billing_details": {"name": "Ada", "email": "ada@example.com"},
