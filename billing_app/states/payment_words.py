@@ -6,6 +6,7 @@ from billing_app.billing.money import Money
 from billing_app.billing.subscriptions.account_summary import AccountSummary
 from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor
 from billing_app.billing.subscriptions.purchase_outcomes import PaymentState, PurchaseOutcome
+from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import PlanSource
 from billing_app.states import formatting
 from billing_app.states.views import Message
@@ -76,6 +77,27 @@ def confirmation(payment_url: str | None, detail: str = "") -> Message:
         url=payment_url,
         url_label="Confirm with your bank",
     )
+
+
+def unpaid_terms(debit: BankDebit, subscription: SubscriptionView) -> tuple[str, str]:
+    """What the subscription waits for, and the button that withdraws its cancellation."""
+    amount = amount_of(debit.outcome)
+    text = f"Starts as soon as your bank has paid {amount}."
+    if debit.decided_at is not None:
+        text = f"Your bank did not pay {amount}. It starts as soon as the invoice is paid."
+    if not subscription.cancel_at_period_end:
+        return text, ""
+    return f"{text} It ends on {formatting.day(subscription.ends_at)}.", "Keep the plan"
+
+
+def starts_when_paid(debit: BankDebit, subscription: SubscriptionView) -> str:
+    """What comes next while a subscription is not paid for."""
+    amount, offer = amount_of(debit.outcome), subscription.offer
+    count = formatting.counted(offer.executions * subscription.quantity, "execution")
+    once = f"once your bank has paid {amount}"
+    if debit.decided_at is not None:
+        once = f"once {amount} is paid"
+    return f"{offer.name} starts {once}: {count}"
 
 
 def amount_of(outcome: PurchaseOutcome) -> str:

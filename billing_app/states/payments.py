@@ -22,7 +22,12 @@ from billing_app.db.enums import (
 )
 from billing_app.states import formatting
 from billing_app.states.balance import start_label
-from billing_app.states.payment_words import amount_of, confirming, unpaid
+from billing_app.states.payment_words import (
+    confirming,
+    starts_when_paid,
+    unpaid,
+    unpaid_terms,
+)
 from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
 
 UNIT_EXECUTIONS: Final = 1_000
@@ -149,7 +154,7 @@ def terms_of(summary: AccountSummary) -> SubscriptionTerms:
     end = formatting.day(subscription.period_end)
     text, undo_label = f"Renews on {end}.", ""
     if summary.unpaid_start is not None:
-        text, undo_label = _unpaid_terms(summary.unpaid_start, subscription)
+        text, undo_label = unpaid_terms(summary.unpaid_start, subscription)
     elif subscription.cancel_at_period_end:
         plan = summary.period_plan
         left = formatting.counted(plan.remaining if plan else 0, "execution")
@@ -177,17 +182,6 @@ def terms_of(summary: AccountSummary) -> SubscriptionTerms:
     )
 
 
-def _unpaid_terms(debit: BankDebit, subscription: SubscriptionView) -> tuple[str, str]:
-    """What the subscription waits for, and the button that withdraws its cancellation."""
-    amount = amount_of(debit.outcome)
-    text = f"Starts as soon as your bank has paid {amount}."
-    if debit.decided_at is not None:
-        text = f"Your bank did not pay {amount}. It starts as soon as the invoice is paid."
-    if not subscription.cancel_at_period_end:
-        return text, ""
-    return f"{text} It ends on {formatting.day(subscription.ends_at)}.", "Keep the plan"
-
-
 def _times(quantity: int) -> str:
     return "" if quantity == 1 else f"{quantity} \N{MULTIPLICATION SIGN} "
 
@@ -200,10 +194,16 @@ def renewal_note(summary: AccountSummary, *, tops_up: bool) -> str:
     subscription = summary.subscription
     if subscription is None:
         return _nothing_follows(summary, tops_up=tops_up)
+    if summary.unpaid_start is not None:
+        return starts_when_paid(summary.unpaid_start, subscription)
     if subscription.cancel_at_period_end:
         return _last_end(subscription, summary, tops_up=tops_up)
     if subscription.past_due_since is not None:
         return ""
+    return _next_period_note(subscription)
+
+
+def _next_period_note(subscription: SubscriptionView) -> str:
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
     offer, quantity = subscription.next_offer or subscription.offer, subscription.quantity
     count = formatting.counted(offer.executions * quantity, "execution")

@@ -59,6 +59,7 @@ def asked(open_context: OpenContext, running_app: RunningApp) -> Customer:
     page.wait_for_url("**/overview?checkout=done")
     sees(page, "Your bank has been asked for $19.00", "Starts as soon as your bank has paid $19.00")
     sees(page, "Until then you can use what you have now.", "Waiting for your bank")
+    sees(page, "Starter starts once your bank has paid $19.00: 5,000 executions")
     expect(page.get_by_text(re.compile("^Paid"))).to_have_count(0)
     picture(page, "first-asked")
     return mary
@@ -105,17 +106,17 @@ def test_pack_and_change_by_debit(open_context: OpenContext, running_app: Runnin
     page.reload()
     dialog = page.get_by_role("dialog")
     for succeeds in (False, True):
-        page.get_by_role("button", name="Buy", exact=True).first.click()
+        page.get_by_role("button", name="Buy: Extra pack").click()
         expect(dialog).to_contain_text(
-            "Your bank is asked for $25.00 from your bank account ending in 6789 today, once."
+            "Your bank is asked for $29.00 from your bank account ending in 6789 today, once."
         )
         expect(dialog).to_contain_text("once your bank has paid, which takes a few days")
         picture(page, "pack-dialog")
-        dialog.get_by_role("button", name="Pay $25.00").click()
-        sees(page, "Your bank has been asked for $25.00", "Waiting for bank")
+        dialog.get_by_role("button", name="Pay $29.00").click()
+        sees(page, "Your bank has been asked for $29.00", "Waiting for bank")
         picture(page, "pack-asked")
         decide(mary, succeeds=succeeds)
-        decided = "Your bank has paid $25.00" if succeeds else "Your bank did not pay $25.00"
+        decided = "Your bank has paid $29.00" if succeeds else "Your bank did not pay $29.00"
         sees(page, re.compile(re.escape(decided)))
         expect(page.get_by_text("Your bank has been asked for")).to_have_count(0)
         picture(page, f"pack-{succeeds}")
