@@ -120,7 +120,7 @@ async def queue_bank_decisions(now: datetime) -> int:
 
 @DBOS.workflow()
 async def mail_bank_decisions(scheduled_at: datetime, _context: Any) -> None:
-    """Each minute: mail about what banks decided since the last time."""
+    """Now and then: mail about what banks decided since the last time."""
     await queue_bank_decisions(scheduled_at)
 
 
@@ -130,7 +130,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue: a job for each mail, in the caller's transaction."""
+    """Implements billing's MailQueue and DecisionQueue: a job for each mail, in the caller's
+    transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.mailbox import Mailbox
 from tests.pages.conftest import ARTIFACTS, OpenContext, RunningApp
 from tests.pages.customers import (
     TOLD_WITHIN_MS,
@@ -73,7 +74,9 @@ def test_first_subscription_by_debit_that_the_bank_pays(asked: Customer) -> None
     picture(page, "first-paid")
 
 
-def test_first_subscription_by_debit_that_the_bank_does_not_pay(asked: Customer) -> None:
+def test_first_subscription_by_debit_that_the_bank_does_not_pay(
+    asked: Customer, mailbox: Mailbox
+) -> None:
     page = asked.page
     decide(asked, succeeds=False)
     sees(page, "Your bank did not pay $19.00 for Starter", "Not paid")
@@ -84,6 +87,8 @@ def test_first_subscription_by_debit_that_the_bank_does_not_pay(asked: Customer)
     page.goto("/")
     sees(page, "Your bank did not pay $19.00 for Starter")
     picture(page, "first-failed-dashboard")
+    mail = mailbox.wait_for(asked.email, "Your bank did not pay for Starter")
+    assert "Nothing was charged." in mail.get_content()
 
 
 def test_pack_and_change_by_debit(open_context: OpenContext, running_app: RunningApp) -> None:
@@ -113,7 +118,8 @@ def test_pack_and_change_by_debit(open_context: OpenContext, running_app: Runnin
         expect(dialog).to_contain_text("once your bank has paid, which takes a few days")
         picture(page, "pack-dialog")
         dialog.get_by_role("button", name="Pay $29.00").click()
-        sees(page, "Your bank has been asked for $29.00", "Waiting for bank")
+        sees(page, "Your bank has been asked for $29.00")
+        expect(page.get_by_role("table", name="Invoices")).to_contain_text("Waiting for bank")
         picture(page, "pack-asked")
         decide(mary, succeeds=succeeds)
         decided = "Your bank has paid $29.00" if succeeds else "Your bank did not pay $29.00"

@@ -38,13 +38,14 @@ async def told(harness: BillingHarness) -> tuple[str, str]:
 
 
 class Outbox:
-    """Implements billing's MailQueue and Mailer: keeps what would be sent."""
+    """Implements billing's DecisionQueue and Mailer: keeps what would be sent."""
 
     def __init__(self) -> None:
         self.queued: list[tuple[int, str]] = []
         self.mails: list[Mail] = []
 
-    async def bank_decision(self, _session: object, account_id: int, invoice_id: str) -> None:
+    async def bank_decision(self, session: object, account_id: int, invoice_id: str) -> None:
+        assert session
         self.queued.append((account_id, invoice_id))
 
     async def send(self, mail: Mail) -> None:
@@ -57,7 +58,7 @@ async def mailed(harness: BillingHarness) -> list[Mail]:
     row = BillingDetails(account_id=harness.holder.account_number, email="books@example.com")
     async with database.transaction() as session:
         await session.merge(row)
-    await debit_mails.queue_decisions(database, outbox, harness.now)  # type: ignore[arg-type]
+    await debit_mails.queue_decisions(database, outbox, harness.now)
     for account_id, invoice_id in outbox.queued:
         await debit_mails.mail_decision(
             database,

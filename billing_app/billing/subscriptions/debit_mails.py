@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing import ids
 from billing_app.billing.accounts.billing_details import details_of
 from billing_app.billing.actors import OperatorActor
-from billing_app.billing.mail import Mail, Mailer, MailQueue
+from billing_app.billing.mail import DecisionQueue, Mail, Mailer
 from billing_app.billing.subscriptions.account_summary import AccountSummary, read_summary
 from billing_app.billing.subscriptions.bank_debits import (
     DECISION_SHOWN_FOR,
@@ -27,7 +27,7 @@ MAX_AT_ONCE: Final = 500
 STARTS: Final = (PaidFor.FIRST, PaidFor.CHANGE)
 
 
-async def queue_decisions(database: Database, mail_queue: MailQueue, now: datetime) -> int:
+async def queue_decisions(database: Database, mail_queue: DecisionQueue, now: datetime) -> int:
     """Queue mail about decisions that nobody was mailed about; returns how many. Older ones than
     the pages show are left alone."""
     query = (
