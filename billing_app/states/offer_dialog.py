@@ -168,7 +168,7 @@ class OfferDialogState(ActionMixin, SessionState):
         await self._open(dialog, choices, offer_code=offer_code, subscription=subscription)
         async with self:
             self._preview = preview
-            self._show(lines=offer_dialogs.lines_of(preview))
+            self._show(lines=offer_dialogs.lines_of(preview, method))
 
     async def _open_for(self, action: Action, offer_code: str) -> Begun | None:
         services = get_services()
@@ -240,7 +240,7 @@ class OfferDialogState(ActionMixin, SessionState):
         now = offer_dialogs.changing_now(subscription, preview, method)
         async with self:
             self._preview = preview
-            lines = offer_dialogs.lines_of(preview)
+            lines = offer_dialogs.lines_of(preview, method)
             self._show(choices=[now, *choices], chosen=now, lines=lines)
 
     async def _open_cancelling(self, action: Action) -> None:

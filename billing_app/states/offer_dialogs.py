@@ -159,16 +159,17 @@ def changing_now(
     return Choice(
         NOW,
         "Now",
-        f"{_charge(due, method)} today. A new period starts{_once_paid(method)} with"
-        f" {count}{until}."
+        f"{_charge(due, method)} today. {_new_period(f'{count}{until}', method)}"
         f" {_unused(subscription, preview)}{_beyond(preview.overage_minor, preview.currency)}",
         f"Pay {due} and change now",
         ends=f"Period ends {formatting.day(preview.period_end)}" if preview.period_end else "",
     )
 
 
-def _once_paid(method: ProviderPaymentMethod | None) -> str:
-    return f" {BANK_DECIDES}" if method is not None and method.is_debit else ""
+def _new_period(holds: str, method: ProviderPaymentMethod | None) -> str:
+    if method is not None and method.is_debit:
+        return f"A new period with {holds} starts {BANK_DECIDES}."
+    return f"A new period starts with {holds}."
 
 
 def starting_next_period(
@@ -189,25 +190,32 @@ def starting_next_period(
     due = formatting.money(preview.amount_due_minor, preview.currency)
     count = formatting.counted(preview.executions_after, "execution")
     until = formatting.day(preview.period_end) if preview.period_end else ""
-    renews = f" until {until}, when it renews" if until else ""
+    lasts = f" until {until}" if until else ""
+    renews = f"{lasts}, when it renews" if until else ""
     lost = formatting.counted(preview.executions_unused, "unused execution")
+    if method is not None and method.is_debit:
+        begins = _new_period(f"{count}{lasts}", method)
+    else:
+        begins = f"The {what} ends now, and a new period starts with {count}{renews}."
     text = (
-        f"{_charge(due, method)} today. The {what} ends{'' if _once_paid(method) else ' now'}, and"
-        f" a new period starts{_once_paid(method)} with {count}{renews}."
+        f"{_charge(due, method)} today. {begins}"
         f"{f' You give up {lost}.' if preview.executions_unused else ''}"
         f"{_beyond(preview.overage_minor, preview.currency)}"
     )
     return dialog, [Choice(NOW, "", text, f"Pay {due} and start now")]
 
 
-def lines_of(preview: ChangePreview) -> list[AmountLine]:
+def lines_of(
+    preview: ChangePreview, method: ProviderPaymentMethod | None = None
+) -> list[AmountLine]:
     """The lines of the invoice, then their total."""
     lines = [
         AmountLine(line.description, formatting.money(line.amount_minor, preview.currency))
         for line in preview.lines
     ]
     due = formatting.money(preview.amount_due_minor, preview.currency)
-    return [*lines, AmountLine("Charged today", due)]
+    is_debit = method is not None and method.is_debit
+    return [*lines, AmountLine("Asked from your bank" if is_debit else "Charged today", due)]
 
 
 def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:

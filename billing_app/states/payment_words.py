@@ -84,7 +84,8 @@ def unpaid_terms(debit: BankDebit, subscription: SubscriptionView) -> tuple[str,
     amount = amount_of(debit.outcome)
     text = f"Starts as soon as your bank has paid {amount}."
     if debit.decided_at is not None:
-        text = f"Your bank did not pay {amount}. It starts as soon as the invoice is paid."
+        name = subscription.offer.name
+        text = f"Your bank did not pay {amount}. {name} starts as soon as the invoice is paid."
     if not subscription.cancel_at_period_end:
         return text, ""
     return f"{text} It ends on {formatting.day(subscription.ends_at)}.", "Keep the plan"

@@ -379,3 +379,32 @@ async def test_stripe_holds_back_no_change_that_a_debit_pays(changing: BillingHa
     body: Any = {"payment_behavior": "pending_if_incomplete", "trial_end": "now"}
     with pytest.raises(stripe.InvalidRequestError, match="bank debit"):
         changing.client.v1.subscriptions.update(subscription.id, body)
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+async def test_plan_before_a_change_lasts_until_the_bank_has_decided(
+    harness: BillingHarness, succeeds: bool
+) -> None:
+    """Its period ends in between: time alone refuses nobody."""
+    found = await harness.subscribed("starter")
+    use_bank_account(harness)
+    harness.skip((found.period_end - harness.now).total_seconds() - DAY)
+    await harness.deliver()
+    accepted(await harness.use(1_000))
+    await harness.change("growth")
+    for _ in range(2):
+        harness.skip(2 * DAY)
+        await harness.deliver()
+        assert await harness.denied() == ""
+    assert await differences(harness) == []
+    accepted(await harness.use(500))
+    await decided(harness, succeeds=succeeds)
+    old, *new = harness.plans()
+    assert (old["executions"], old["used"]) == (5_000, 1_500)
+    if succeeds:
+        assert (old["ended_because"], await harness.denied()) == ("replaced", "")
+        assert [plan["executions"] for plan in new] == [29_500]
+    else:
+        assert (old["ends_at"], new) == (found.period_end, [])
+        assert await harness.denied() != ""
+    assert await differences(harness) == []

@@ -5,7 +5,7 @@ the invoice of a pack is voided, since nothing was given for it, and nobody is c
 later. The invoice of a subscription stays payable, and pays for its period whenever it is paid.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,10 +26,12 @@ from billing_app.billing.subscriptions.purchase_outcomes import (
     PurchaseOutcome,
     outcome_of,
 )
-from billing_app.billing.subscriptions.sold_lines import CHANGE, FIRST, RENEWAL
+from billing_app.billing.subscriptions.sold_lines import CHANGE, FIRST, RENEWAL, Sold
 from billing_app.db.enums import InvoiceStatus
 from billing_app.db.tables import AuditEntry, Invoice, ProviderCustomer, Subscription
 
+# A debit takes at most so long (docs.stripe.com/payments/bank-debits).
+BANK_DECIDES_WITHIN: Final = timedelta(days=14)
 DECISION_SHOWN_FOR: Final = timedelta(days=3)
 PACK_KEYS: Final = tuple(f"{each}-" for each in (Operation.BUY_PACK, Operation.TOP_UP))
 
@@ -102,6 +104,23 @@ def decision_entry(row: Invoice, now: datetime) -> AuditEntry | None:
         after={"what_for": debit.name, "amount_minor": row.amount_due_minor}
         | ({"currency": amount.currency} if amount else {}),
     )
+
+
+def prolonged_ends(
+    sold: Iterable[tuple[ProviderInvoice, Sold]], ended: Container[str | None]
+) -> dict[str, datetime]:
+    """The plans that a change leaves, by their references, and until when they can be used while
+    the bank decides on the change: time alone refuses nobody. Not of subscriptions in `ended`."""
+    last: dict[str | None, str] = {}
+    ends: dict[str, datetime] = {}
+    for invoice, lines in sold:
+        before = last.get(invoice.subscription_id)
+        if before and invoice.is_processing and invoice.billing_reason == CHANGE:
+            if invoice.subscription_id not in ended:
+                ends[before] = invoice.issued_at + BANK_DECIDES_WITHIN
+        elif any(line.is_period for _, line in lines):
+            last[invoice.subscription_id] = lines[0][0]
+    return ends
 
 
 def packs_to_void(snapshot: ProviderSnapshot, asked: Container[str]) -> list[ProviderInvoice]:
