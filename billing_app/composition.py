@@ -16,12 +16,15 @@ from billing_app.billing.staff.operations.provider_links import ProviderLinks
 from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.staff.repairs.repair import RepairServices
 from billing_app.billing.subscriptions.installation import Installation
+from billing_app.billing.subscriptions.polled_plans import PolledPlans
 from billing_app.billing.subscriptions.provider import PaymentProvider
 from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.billing.subscriptions.top_up_watch import TopUpWatch
 from billing_app.billing.subscriptions.top_ups import TopUps
+from billing_app.billing.usage.polled import PolledUsage
 from billing_app.db.embedded import database_url
 from billing_app.db.engine import Database
+from billing_app.db.read_pool import ReadPool
 from billing_app.db.urls import for_asyncpg
 from billing_app.payments.disputes import StripeDisputes
 from billing_app.settings import Settings, load_settings
@@ -37,6 +40,9 @@ class Services:
     keys: KeyRing
     accounts: AccountFinder
     executions: Executions
+    polled_plans: PolledPlans
+    polled_usage: PolledUsage
+    read_pool: ReadPool
     attempts: AttemptLimits
     mailer: Mailer | None
     provider: PaymentProvider
@@ -53,6 +59,7 @@ class Services:
         await self.executions.close()
         await self.top_up_watch.close()
         await self.provider.close()
+        await self.read_pool.close()
         await self.database.dispose()
 
 
@@ -81,6 +88,7 @@ def build_services(settings: Settings, url: str) -> Services:
         for_asyncpg(url), terms, spent=top_up_watch.spent if takes_payments else None
     )
     links = _links(settings)
+    read_pool = ReadPool(url)
     return Services(
         settings=settings,
         database=database,
@@ -88,6 +96,9 @@ def build_services(settings: Settings, url: str) -> Services:
         keys=KeyRing(database),
         accounts=AccountFinder(database, terms),
         executions=executions,
+        polled_plans=PolledPlans(read_pool, database),
+        polled_usage=PolledUsage(read_pool),
+        read_pool=read_pool,
         attempts=AttemptLimits(database),
         mailer=_mailer(settings),
         provider=provider,

@@ -29,6 +29,8 @@ from billing_app.api import (
     usage,
     webhooks,
 )
+from billing_app.api.polled_reads import PolledReads
+from billing_app.api.read_turns import ReadTurns
 from billing_app.api.security_headers import SecurityHeaders
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
@@ -55,7 +57,8 @@ def create_app() -> "request_limits.RequestLimits":
     openapi.install(api)
     docs.install(api)
     guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
-    answering = hot_routes.HotRoutes(SecurityHeaders(guarded), get_services)
+    reads = SecurityHeaders(ReadTurns(PolledReads(guarded, get_services)))
+    answering = hot_routes.HotRoutes(reads, get_services)
     return request_limits.RequestLimits(answering)
 
 

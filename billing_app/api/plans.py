@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+import msgspec
+from fastapi import APIRouter, Response
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.parameters import Cursor, Limit
 from billing_app.billing.errors import NotFoundError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.plans import service as plans
+from billing_app.billing.plans.service import CurrentPlan
+from billing_app.billing.subscriptions.account_summary import NextExecutions, read_summary
 
 router = APIRouter(prefix="/billing/plans", tags=["plans"])
 
@@ -18,15 +21,26 @@ class NoPlanError(NotFoundError):
     title = "This account has no plan"
 
 
-@router.get("/current")
+@router.get("/current", response_model=dict[str, Any])
 async def current(
     services: ServicesNow, actor: ActorNow, account_id: AccountNow, now: Now
-) -> dict[str, Any]:
-    """The current plan, the account's numbers, and its upcoming plans in the order of use."""
-    current_plan = await plans.read_current(services.database, actor, account_id, now)
-    if current_plan.plan is None and not current_plan.upcoming:
+) -> Response:
+    """The current plan, the account's numbers, its upcoming plans in the order of use, and what
+    comes next by itself."""
+    summary = await read_summary(services.database, actor, account_id, now)
+    body = encode_current(summary.current, summary.next_executions)
+    if body is None:
         raise NoPlanError
-    return {
+    return Response(body, media_type="application/json")
+
+
+def encode_current(
+    current_plan: CurrentPlan, next_executions: NextExecutions | None
+) -> bytes | None:
+    """The answer; None: the account has no plan."""
+    if current_plan.plan is None and not current_plan.upcoming:
+        return None
+    answer = {
         "account_id": current_plan.account_id,
         "plan": current_plan.plan,
         "executions_total": current_plan.executions_total,
@@ -36,7 +50,9 @@ async def current(
         "period_end": current_plan.period_end,
         "upcoming": current_plan.upcoming,
         "overage": current_plan.overage,
+        "next_executions": next_executions,
     }
+    return msgspec.json.encode(answer)
 
 
 @router.get("/history")

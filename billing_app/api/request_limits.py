@@ -24,7 +24,7 @@ class RequestLimits:
         if self._most is None:
             self._most = load_settings().requests_max
         if self._active >= self._most and scope["type"] == "http" and scope["path"] != HEALTH:
-            await _refusal()(scope, receive, send)
+            await overloaded("Nothing was decided. Try again in a second.")(scope, receive, send)
             return
         self._active += 1
         try:
@@ -33,7 +33,8 @@ class RequestLimits:
             self._active -= 1
 
 
-def _refusal() -> Response:
-    error = OverloadedError("Nothing was decided. Try again in a second.")
+def overloaded(detail: str) -> Response:
+    """503 with Retry-After."""
+    error = OverloadedError(detail)
     headers = {"Retry-After": str(error.retry_after_seconds)}
     return Response(encode_problem(error, ""), status_of(error), headers, CONTENT_TYPE)

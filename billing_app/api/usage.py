@@ -21,10 +21,11 @@ from billing_app.api.callers import (
     UserId,
 )
 from billing_app.api.parameters import NO_CONTROL, Cursor, Limit
+from billing_app.api.read_turns import turn
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.usage import service as usage
-from billing_app.billing.usage.service import Days, EventFilter, EventView, GroupBy
+from billing_app.billing.usage.service import Days, EventFilter, EventView, GroupBy, UsageRow
 from billing_app.db.enums import EventKind
 
 router = APIRouter(prefix="/billing/usage", tags=["usage"])
@@ -80,6 +81,11 @@ async def read_usage(
     rows = await usage.read_usage(
         services.database, actor, account_id, days=days, group_by=group_by
     )
+    return Response(encode_usage(account_id, days, group_by, rows), media_type="application/json")
+
+
+def encode_usage(account_id: str, days: Days, group_by: GroupBy, rows: list[UsageRow]) -> bytes:
+    """The answer. FastAPI's own encoder takes 5 ms for a year of days."""
     items = [
         {
             group_by.value: row.group,
@@ -103,8 +109,7 @@ async def read_usage(
             "denied": sum(sum(row.denied.values()) for row in rows),
         },
     }
-    # FastAPI's own encoder takes 5 ms for a year of days.
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    return msgspec.json.encode(answer)
 
 
 async def _event_filter(
@@ -227,8 +232,13 @@ async def _csv(
 ) -> AsyncIterator[str]:
     yield (BYTE_ORDER_MARK if has_mark else "") + _lines([COLUMNS], separator)
     yield _lines([_row(event) for event in first_block], separator)
-    async for block in blocks:
-        yield _lines([_row(event) for event in block], separator)
+    while True:
+        async with turn():
+            block = await anext(blocks, None)
+            lines = _lines([_row(event) for event in block or []], separator)
+        if block is None:
+            return
+        yield lines
 
 
 def _row(event: EventView) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -26,6 +27,7 @@ def main() -> int:
         rounds=1 if arguments.quick else arguments.rounds,
         server=arguments.server,
         events=arguments.events or (QUICK_EVENTS if arguments.quick else EVENTS),
+        baseline=arguments.baseline,
     )
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
@@ -59,6 +61,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--server", choices=SERVERS, default="granian")
     parser.add_argument("--events", type=int, help="of the database that reads look at")
+    parser.add_argument(
+        "--baseline", type=Path, help="another checkout with the same schema, read beside this one"
+    )
     return parser.parse_args()
 
 

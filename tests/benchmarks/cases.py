@@ -15,9 +15,9 @@ import msgspec
 from tests.benchmarks import alone, pgbench, requests
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
-from tests.benchmarks.history import History, made_history
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
+from tests.benchmarks.reads import readers, reads
 from tests.benchmarks.search import search
 from tests.benchmarks.table import Report
 from tests.benchmarks.visitors import visitors
@@ -42,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     rounds: int
     server: str
     events: int
+    baseline: Path | None = None
 
 
 class Cases:
@@ -243,42 +244,6 @@ def check(cases: Cases) -> None:
         cases.report.cell(f"check, {accounts}, 64 clients", results)
 
 
-def reads(cases: Cases) -> None:
-    """Current plan and usage by day over a year, beside millions of events."""
-    with made_history(cases.bed, cases.plan.events) as history:
-        cases.report.note(
-            f"{history.events:,} events made in {history.fill_seconds:.0f} s; the account that is"
-            f" read has {history.heavy_events:,} and {history.heavy_daily_rows:,} daily rows."
-        )
-        environment = {**cases.bed.environment, "DATABASE_URL": history.url}
-        with serving("ours", cases.plan.server, environment) as server:
-            _read(cases, server, history)
-        sums = [history.sum_of_events_ms() for _ in range(cases.plan.rounds)]
-    cases.report.note(f"The same sums from the events: {statistics.median(sums):,.0f} ms (p50).")
-
-
-def _read(cases: Cases, server: Server, history: History) -> None:
-    span = f"from={history.first}&to={history.last}&group_by=day"
-    paths = {
-        "current plan": "/billing/plans/current?organization_id=org_heavy",
-        "usage by day, 1 year": f"/billing/usage?organization_id=org_heavy&{span}",
-    }
-    for name, path in paths.items():
-        load = Load(
-            port=server.port,
-            clients=1,
-            seconds=cases.plan.seconds,
-            warm_up_seconds=WARM_UP_SECONDS,
-            head=requests.get_head(path, history.secret),
-            tails=["\r\n"],
-            kind="plain",
-            server_pid=server.pid,
-            database_pid=cases.bed.postmaster_pid,
-        )
-        median = cases.report.cell(name, [send(load) for _ in range(cases.plan.rounds)])
-        cases.report.at_most(f"{name}: p50", median.p50_ms, 20)
-
-
 ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "consume": consume,
     "sql": sql,
@@ -286,6 +251,7 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "batch": batch,
     "check": check,
     "reads": reads,
+    "readers": readers,
     "search": search,
     "dashboards": dashboards,
     "visitors": visitors,

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -30,12 +31,15 @@ class Server(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def serving(app: str, server: str, environment: dict[str, str]) -> Iterator[Server]:
-    """An app on an ASGI server, in a process that ends with the block."""
+def serving(
+    app: str, server: str, environment: dict[str, str], checkout: Path | None = None
+) -> Iterator[Server]:
+    """An app on an ASGI server, in a process that ends with the block; of another checkout."""
     port = _free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.serve", app, server, str(port)],
         env={**os.environ, **environment},
+        cwd=checkout,
     )
     try:
         _wait_for(port, process)
@@ -46,16 +50,28 @@ def serving(app: str, server: str, environment: dict[str, str]) -> Iterator[Serv
 
 def send(load: Load) -> Result:
     """Run a load in its own process. Raises BenchmarkError when an answer was no 200."""
-    done = subprocess.run(
+    return begin(load)()
+
+
+def begin(load: Load) -> Callable[[], Result]:
+    """Start a load in its own process; the result is waited for by calling what is returned."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.load"],
-        input=msgspec.json.encode(load),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        timeout=LOAD_SECONDS,
-        check=False,
     )
-    if done.returncode:
-        raise BenchmarkError(f"The load process ended with {done.returncode}.")
-    result = msgspec.json.decode(done.stdout, type=Result)
+    assert process.stdin is not None
+    process.stdin.write(msgspec.json.encode(load))
+    process.stdin.close()
+    process.stdin = None
+    return lambda: _result(process)
+
+
+def _result(process: "subprocess.Popen[bytes]") -> Result:
+    output, _ = process.communicate(timeout=LOAD_SECONDS)
+    if process.returncode:
+        raise BenchmarkError(f"The load process ended with {process.returncode}.")
+    result = msgspec.json.decode(output, type=Result)
     if result.errors:
         raise BenchmarkError(f"{result.errors} answers were no 200: {result.error_samples}")
     return result

@@ -7,10 +7,15 @@ import pytest
 
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.executions.state import PlanBalance
-from billing_app.billing.plans.service import BeginReason, PlanState, PlanView, timeline
+from billing_app.billing.plans.service import (
+    BeginReason,
+    PlanRow,
+    PlanState,
+    PlanView,
+    timeline,
+)
 from billing_app.billing.usage.service import MAX_DAYS, DailyRow, Days, used_per_day
-from billing_app.db.enums import EndReason
-from billing_app.db.tables import Plan
+from billing_app.db.enums import EndReason, PlanSource
 from tests.factories import NOW, plan
 
 TODAY = date(2026, 3, 10)
@@ -51,8 +56,7 @@ def test_day_ranges_are_ordered_and_limited() -> None:
 
 
 def views(*plans: PlanBalance) -> list[PlanView]:
-    rows = [Plan(source="contract") for _ in plans]  # pyright: ignore[reportCallIssue]
-    return timeline(1, list(plans), rows, NOW)
+    return timeline(1, [PlanRow(plan, PlanSource.CONTRACT, NOW) for plan in plans], NOW)
 
 
 def states(*plans: PlanBalance) -> list[PlanState]:

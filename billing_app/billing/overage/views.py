@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from billing_app.billing.offers.catalogue import offer_version
-from billing_app.billing.overage.limits import spending_limit
+from billing_app.billing.executions.state import PlanBalance
+from billing_app.billing.money import Money
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.rules import allowed_executions
-from billing_app.db.enums import PlanSource
-from billing_app.db.tables import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +29,14 @@ class OverageView:
     can_raise_limit: bool = False
 
 
-async def read_overage(session: AsyncSession, account_id: int, now: datetime) -> OverageView | None:
-    """Of the current overage plan; None: the account stops at the end of its plan."""
-    query = (
-        select(Plan)
-        .where(Plan.account_id == account_id)
-        .where(Plan.source == PlanSource.OVERAGE)
-        .where(col(Plan.ended_at).is_(None))
-        .where(col(Plan.starts_at) <= now)
-        .where(col(Plan.ends_at) > now)
-        .order_by(col(Plan.sequence).desc())
-    )
-    plan = (await session.exec(query)).first()
-    if plan is None or plan.offer_version_id is None:
-        return None
-    offer = await offer_version(session, plan.offer_version_id)
+def overage_view(plan: PlanBalance, offer: OfferView, limit: Money | None) -> OverageView:
+    """Of an overage plan, the offer that allows it, and the account's own limit."""
     assert offer.overage is not None
-    limit = await spending_limit(session, account_id)
     return OverageView(
         executions_used=plan.used,
         executions_held=plan.held,
         executions_limit=plan.executions,
-        executions_remaining=plan.executions - plan.used - plan.held,
+        executions_remaining=plan.remaining,
         unit_price_minor=offer.overage.unit_price_minor,
         unit_executions=offer.overage.unit_executions,
         currency=offer.currency,

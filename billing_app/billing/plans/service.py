@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlmodel import select
@@ -24,8 +24,9 @@ from billing_app.billing.executions.state import (
 )
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import INSTANT, NUMBER, TEXT, By, Key, Sorting
-from billing_app.billing.offers.catalogue import OfferView
-from billing_app.billing.overage.views import OverageView, read_overage
+from billing_app.billing.offers.catalogue import OfferView, offer_version
+from billing_app.billing.overage.limits import spending_limit
+from billing_app.billing.overage.views import OverageView, overage_view
 from billing_app.billing.plans import usable
 from billing_app.billing.plans.beginnings import Beginning, BeginReason, beginnings, ending
 from billing_app.db.engine import Database
@@ -132,6 +133,15 @@ class CurrentPlan:
     executions_owed: int = 0
 
 
+class PlanRow(NamedTuple):
+    """A plan as stored, without what expired reservations still hold."""
+
+    balance: PlanBalance
+    source: PlanSource
+    created_at: datetime
+    offer_version_id: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
     """Where a new plan would join the queue: executions left that are used before and after it.
@@ -154,7 +164,8 @@ async def read_place(
     """Of what is bought now. Raises AccountNotFoundError, ScopeMissingError."""
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        views, balances = await _read_plans(session, account, now)
+        rows = await _read_rows(session, account, now)
+    views, balances = timeline(account.id, rows, now), [row.balance for row in rows]
     turn = (offer.priority, _end_of_new(offer, trial_days, now))
     left = [plan for plan in balances if plan.is_usable(now) and not plan.is_overage]
     before = sum(plan.remaining for plan in left if queue_order(plan)[:2] <= turn)
@@ -192,12 +203,36 @@ async def read_current(
     """Raises AccountNotFoundError, ScopeMissingError. Changes nothing."""
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        views, balances = await _read_plans(session, account, now)
-        has_overage = any(view.source is PlanSource.OVERAGE for view in views)
-        overage = await read_overage(session, account.id, now) if has_overage else None
+        rows = await _read_rows(session, account, now)
+        overage = await _read_overage(session, account.id, running_overage(rows, now))
+    return current_plan(account.id, rows, overage, now)
+
+
+def running_overage(rows: list[PlanRow], now: datetime) -> PlanRow | None:
+    """The plan of what may be used now beyond the others; None: the account stops at their end."""
+    running = [
+        row for row in rows if row.source is PlanSource.OVERAGE and row.balance.is_in_period(now)
+    ]
+    return max(running, key=lambda row: row.balance.sequence, default=None)
+
+
+async def _read_overage(
+    session: AsyncSession, account_id: int, row: PlanRow | None
+) -> OverageView | None:
+    if row is None or row.offer_version_id is None:
+        return None
+    offer = await offer_version(session, row.offer_version_id)
+    return overage_view(row.balance, offer, await spending_limit(session, account_id))
+
+
+def current_plan(
+    account_id: int, rows: list[PlanRow], overage: OverageView | None, now: datetime
+) -> CurrentPlan:
+    """`rows`: all plans in queue order, without unused bridges."""
+    views = timeline(account_id, rows, now)
     views = [view for view in views if view.source is not PlanSource.OVERAGE]
-    balances = [balance for balance in balances if not balance.is_overage]
-    state = AccountState(account.id, account.organization_id, balances)
+    balances = [row.balance for row in rows if not row.balance.is_overage]
+    state = AccountState(account_id, "", balances)
     current = [view for view in views if view.state is PlanState.CURRENT]
     # A fully reserved or overdue plan is current too: put the one that is used next first.
     used_next = next((plan.sequence for plan in state.usable(now) if plan.remaining), None)
@@ -207,7 +242,7 @@ async def read_current(
         state.plans = [each for each in balances if each.sequence == plan.sequence]
     balance = balance_of(state, now)
     return CurrentPlan(
-        account_id=account_id,
+        account_id=ids.encode_account(account_id),
         plan=plan,
         executions_total=balance.total,
         executions_used=balance.used,
@@ -245,7 +280,7 @@ async def read_history(
     span = SORTING.span(by, limit=limit, cursor=cursor)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
-        views, _ = await _read_plans(session, account, now)
+        views = timeline(account.id, await _read_rows(session, account, now), now)
     return span.cut(
         view
         for view in views
@@ -255,20 +290,18 @@ async def read_history(
     )
 
 
-def timeline(
-    account_id: int, plans: list[PlanBalance], rows: list[Plan], now: datetime
-) -> list[PlanView]:
+def timeline(account_id: int, rows: list[PlanRow], now: datetime) -> list[PlanView]:
     """Views of plans in queue order, with when and why each began and ended.
 
     Overage is not part of the queue: it comes last and no plan follows it.
     """
+    plans = [row.balance for row in rows]
     overage = [_overage_view(account_id, plan, now) for plan in plans if plan.is_overage]
-    pairs = zip(plans, rows, strict=True)
-    queue = [(balance, row) for balance, row in pairs if not balance.is_overage]
-    begun = beginnings([each[0] for each in queue], [each[1].created_at for each in queue], now)
+    queue = [row for row in rows if not row.balance.is_overage]
+    begun = beginnings([row.balance for row in queue], [row.created_at for row in queue], now)
     views: list[PlanView] = []
     has_current = False
-    for (balance, row), beginning in zip(queue, begun, strict=True):
+    for (balance, source, *_), beginning in zip(queue, begun, strict=True):
         if ending(balance, now)[0] is not None:
             state = PlanState.ENDED
         elif not has_current and balance.is_usable(now) and balance.remaining:
@@ -276,7 +309,7 @@ def timeline(
         else:
             is_current = beginning[0] and balance.starts_at <= now and not has_current
             state = PlanState.CURRENT if is_current else PlanState.UPCOMING
-        views.append(_plan_view(account_id, balance, PlanSource(row.source), state, beginning, now))
+        views.append(_plan_view(account_id, balance, source, state, beginning, now))
     return [*views, *overage]
 
 
@@ -321,23 +354,31 @@ def _plan_view(
     )
 
 
-async def _read_plans(
-    session: AsyncSession, account: Account, now: datetime
-) -> tuple[list[PlanView], list[PlanBalance]]:
+async def _read_rows(session: AsyncSession, account: Account, now: datetime) -> list[PlanRow]:
     query = select(Plan).where(Plan.account_id == account.id)
     query = query.order_by(text(usable.queue_order("plans")))
-    rows = [row for row in (await session.exec(query)).all() if not is_unused_bridge(row, now)]
-    has_held = any(row.held for row in rows)
+    plans = (await session.exec(query)).all()
+    has_held = any(plan.held for plan in plans)
     expired = await expired_holds(session, account.id, now) if has_held else {}
-    balances = [plan_balance(row, expired.get(row.sequence, 0)) for row in rows]
-    return timeline(account.id, balances, rows, now), balances
+    rows = [
+        PlanRow(
+            plan_balance(plan, expired.get(plan.sequence, 0)),
+            PlanSource(plan.source),
+            plan.created_at,
+            plan.offer_version_id,
+        )
+        for plan in plans
+    ]
+    return [row for row in rows if not is_unused_bridge(row, now)]
 
 
-def is_unused_bridge(row: Plan, now: datetime) -> bool:
+def is_unused_bridge(row: PlanRow, now: datetime) -> bool:
     """A bridge that waits for the end of the period, or ended unused, was never anybody's plan."""
-    is_waiting = row.source in (PlanSource.BRIDGE, PlanSource.OVERAGE) and row.starts_at > now
-    has_ended = row.ended_at is not None or (row.ends_at is not None and row.ends_at <= now)
-    return is_waiting or (row.source == PlanSource.BRIDGE and has_ended and row.began_at is None)
+    plan, source = row.balance, row.source
+    is_waiting = source in (PlanSource.BRIDGE, PlanSource.OVERAGE) and plan.starts_at > now
+    return is_waiting or (
+        source is PlanSource.BRIDGE and ending(plan, now)[0] is not None and plan.began_at is None
+    )
 
 
 def plan_balance(row: Plan, expired: int = 0) -> PlanBalance:

@@ -10,6 +10,7 @@ from typing import Final
 
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, read_current
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor, bank_debits
@@ -37,6 +38,29 @@ class NextExecutions:
     executions: int
     name: str
     source: NextSource
+
+
+def renewal_of(
+    at: datetime, quantity: int, offer: OfferView, next_offer: OfferView | None
+) -> NextExecutions:
+    """What a subscription that renews by itself brings at the end of its period."""
+    renewed = next_offer or offer
+    source = NextSource.CHANGE if next_offer else NextSource.RENEWAL
+    return NextExecutions(at, renewed.executions * quantity, renewed.name, source)
+
+
+def first_of(
+    upcoming: list[PlanView], renewal: NextExecutions | None, now: datetime
+) -> NextExecutions | None:
+    """The first of the plans that start later and of the renewal; None: nothing comes."""
+    found = [
+        NextExecutions(plan.starts_at, plan.remaining, plan.name, NextSource.PLAN)
+        for plan in upcoming
+        if plan.starts_at > now
+    ]
+    if renewal is not None:
+        found.append(renewal)
+    return min(found, key=lambda each: (each.at, each.name), default=None)
 
 
 class Shortage(StrEnum):
@@ -154,18 +178,16 @@ class AccountSummary:
     @property
     def next_executions(self) -> NextExecutions | None:
         """The first that comes by itself once the usable plans are used up; None: nothing does."""
-        found = [
-            NextExecutions(plan.starts_at, plan.remaining, plan.name, NextSource.PLAN)
-            for plan in self.current.upcoming
-            if plan.starts_at > self.at
-        ]
         subscription = self.subscription
+        renewal = None
         if subscription is not None and self.renews_at(subscription.period_end):
-            offer = subscription.next_offer or subscription.offer
-            source = NextSource.CHANGE if subscription.next_offer else NextSource.RENEWAL
-            size = offer.executions * subscription.quantity
-            found.append(NextExecutions(subscription.period_end, size, offer.name, source))
-        return min(found, key=lambda each: (each.at, each.name), default=None)
+            renewal = renewal_of(
+                subscription.period_end,
+                subscription.quantity,
+                subscription.offer,
+                subscription.next_offer,
+            )
+        return first_of(self.current.upcoming, renewal, self.at)
 
     @property
     def may_start_next_period(self) -> bool:

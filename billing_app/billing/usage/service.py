@@ -1,6 +1,6 @@
 """Usage: by day from the daily rows, and events of the ledger page by page."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -146,22 +146,32 @@ REFUNDS_OF_USE: Final = text("""
     WHERE account_id = :account AND refers_to >= :since AND kind = 'refund'""")
 
 
+def usage_statement(group_by: GroupBy, account: str, first: str, last: str) -> str:
+    """SQL with these placeholders: group, None, used, refunded; and group, reason, denied, 0."""
+    column = GROUP_COLUMNS[group_by]
+    return f"""
+        SELECT {column}::text, NULL, sum(used)::bigint, sum(refunded)::bigint FROM daily_usage
+        WHERE account_id = {account} AND day BETWEEN {first} AND {last} GROUP BY {column}
+        UNION ALL
+        SELECT {column}::text, reason, sum(denied)::bigint, 0 FROM daily_denials
+        WHERE account_id = {account} AND day BETWEEN {first} AND {last}
+        GROUP BY {column}, reason"""  # noqa: S608
+
+
 async def read_usage(
     database: Database, actor: Actor, account_id: str, *, days: Days, group_by: GroupBy
 ) -> list[UsageRow]:
     """Sums over the days by group, in the group's order. Raises AccountNotFoundError."""
-    column = GROUP_COLUMNS[group_by]
-    statement = text(f"""
-        SELECT {column}::text, NULL, sum(used)::bigint, sum(refunded)::bigint FROM daily_usage
-        WHERE account_id = :account AND day BETWEEN :first AND :last GROUP BY {column}
-        UNION ALL
-        SELECT {column}::text, reason, sum(denied)::bigint, 0 FROM daily_denials
-        WHERE account_id = :account AND day BETWEEN :first AND :last
-        GROUP BY {column}, reason""")  # noqa: S608
+    statement = text(usage_statement(group_by, ":account", ":first", ":last"))
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
         values = {"account": account.id, "first": days.first, "last": days.last}
         rows = await _all(session, statement, values)
+    return usage_rows(rows)
+
+
+def usage_rows(rows: Iterable[Sequence[Any]]) -> list[UsageRow]:
+    """Of what `usage_statement` returns."""
     usage: dict[str, tuple[int, int]] = {}
     denials: dict[str, dict[str, int]] = {}
     for group, reason, count, refunded in rows:
