@@ -162,7 +162,7 @@ async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> 
                 col(Invoice.status) == InvoiceStatus.OPEN,
             )
         )
-        .order_by(col(Invoice.issued_at))
+        .order_by(col(Invoice.issued_at), col(Invoice.number))
     )
     return [debit_of(row) for row in (await session.exec(query)).all()]
 

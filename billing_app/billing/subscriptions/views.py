@@ -67,12 +67,13 @@ async def subscription_view(session: AsyncSession, row: Subscription) -> Subscri
 
 
 async def _payment(session: AsyncSession, row: Subscription) -> PurchaseOutcome | None:
+    """Invoices of the same second are in the order of their numbers."""
     query = (
         select(Invoice)
         .where(Invoice.account_id == row.account_id)
         .where(Invoice.subscription_provider_id == row.provider_id)
         .where(Invoice.status != InvoiceStatus.DRAFT)
-        .order_by(col(Invoice.issued_at).desc())
+        .order_by(col(Invoice.issued_at).desc(), col(Invoice.number).desc())
         .limit(1)
     )
     invoice = (await session.exec(query)).first()
