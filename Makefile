@@ -8,12 +8,14 @@
 #   make check    lint, and the tests that need no database or browser: for every commit
 #   make lint     ruff, pyright, the import contract, migrations against models
 #   make bench    the benchmarks
+#   make fuzz     forged requests over every route, for MINUTES=3
 
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 PORT ?= 3000
+MINUTES ?= 3
 
-.PHONY: run api setup test check lint bench browser
+.PHONY: run api setup test check lint bench fuzz browser
 
 run: setup
 	@$(PYTHON) -m billing_app demo --port $(PORT)
@@ -42,3 +44,6 @@ lint: setup
 
 bench: setup
 	@$(PYTHON) -m tests.benchmarks
+
+fuzz: setup
+	@$(PYTHON) -m tests.fuzzing --minutes $(MINUTES)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 import fasteners
@@ -130,7 +130,7 @@ def pages_worker() -> "ASGIApp":
 
     pages = app()
     _freeze_loaded_objects()
-    return pages
+    return behind_proxies(pages)
 
 
 def api_worker() -> "ASGIApp":
@@ -140,7 +140,19 @@ def api_worker() -> "ASGIApp":
 
     app = create_app()
     _freeze_loaded_objects()
-    return app
+    return behind_proxies(app)
+
+
+def behind_proxies(app: "ASGIApp") -> "ASGIApp":
+    """The app as its clients reach it: a request's address is the one that a trusted proxy names
+    (X-Forwarded-For), or the one that connects."""
+    proxies = load_settings().trusted_proxies
+    if not proxies:
+        return app
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+    wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), proxies)
+    return wrapped
 
 
 def _end_with_parent() -> None:

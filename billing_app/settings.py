@@ -5,6 +5,7 @@ import re
 from email.policy import default
 from enum import StrEnum
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     stripe_tax: bool = False
     payment_grace_days: int = Field(default=7, ge=0, le=90)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
+    trusted_proxies: str = ""
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)
@@ -127,6 +129,18 @@ class Settings(BaseSettings):
         if 60 % value:
             raise ValueError("must divide 60")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses_only(cls, value: str) -> str:
+        """Anybody may claim a name, and with `*` any address."""
+        named = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return ",".join(str(ip_network(part, strict=False)) for part in named)
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks parted by commas, such as 10.0.0.5, 10.1.0.0/16"
+            ) from None
 
     @field_validator("database_url")
     @classmethod

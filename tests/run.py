@@ -31,6 +31,7 @@ HALVES: Final = {
         "tests/pages",
         *("-p", "no:asyncio"),
         *("-o", "addopts=-q"),
+        *("-p", "no:schemathesis"),
         *("-W", "ignore::pytest.PytestConfigWarning"),
     ],
 }

@@ -35,6 +35,11 @@ MAX_ITEMS: Final = 1000
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$(?!\n)"
 # At least one visible character.
 _NOT_BLANK: Final = r"^(?=.*\S)" + _PRINTABLE.removeprefix("^")
+# The same for JSON Schema, whose `$` is the very end, and which knows no halves of characters.
+PUBLISHED: Final = {
+    _PRINTABLE: r"^[^\x00-\x1f\x7f]*$",
+    _NOT_BLANK: r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f\x85][^\x00-\x1f\x7f]*$",
+}
 HAS_CONTROL: Final = "must not contain control characters"
 SAYS_NOTHING: Final = "must not be blank or contain control characters"
 HALF_CHARACTER: Final = "The text contains an unpaired surrogate (half of a character)."
@@ -84,12 +89,18 @@ class UncheckedBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class CommitReservation(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    executions: Executions | None = None
+    executions: Annotated[
+        Executions | None,
+        Meta(description="At most what was held; the rest is released. All of it if null"),
+    ] = None
 
 
 class RefundExecutions(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=_NOT_BLANK)]
-    executions: Executions | None = None
+    executions: Annotated[
+        Executions | None,
+        Meta(description="At most what the execution used. All that is left of it if null"),
+    ] = None
 
 
 CHECK: Final = msgspec.json.Decoder(CheckExecutions)

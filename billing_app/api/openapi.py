@@ -6,6 +6,9 @@ import msgspec
 from fastapi import FastAPI
 
 from billing_app.api import bodies
+from billing_app.api.parameters import NO_NUL
+from billing_app.api.problems import error_codes
+from billing_app.api.published_schemas import KEY_SCHEMA
 from billing_app.api.responses import PROBLEM_TYPE, problems
 from billing_app.billing.executions.requests import CheckAnswer, RefundAnswer, SettleAnswer
 from billing_app.routes import API_PREFIX, CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH
@@ -14,9 +17,9 @@ REFERENCE: Final = "#/components/schemas/{name}"
 KEY_HEADER: Final = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "A retry with the same key and body gets the first response and counts once."
-    " Required for modes consume and reserve",
-    "schema": {"type": "string", "minLength": 1, "maxLength": bodies.MAX_KEY_LENGTH},
+    "description": "A retry with the same key and body gets the first response and counts once; the"
+    " same key with another body gets 422. Required for modes consume and reserve",
+    "schema": {"type": "string", "maxLength": bodies.MAX_KEY_LENGTH, **KEY_SCHEMA},
 }
 PROBLEM: Final = {
     "type": "object",
@@ -56,6 +59,8 @@ def _add_problems(document: dict[str, Any]) -> None:
         for method, operation in methods.items():
             responses = operation["responses"]
             responses.pop("422", None)
+            for parameter in operation.get("parameters", []):
+                parameter["schema"] = _sendable(parameter["schema"])
             _summarize(operation)
             if path.startswith(f"{API_PREFIX}/"):
                 for status, response in problems(*_statuses(path, method, operation)).items():
@@ -66,6 +71,16 @@ def _add_problems(document: dict[str, Any]) -> None:
                     response["content"] = PROBLEM_CONTENT
     for name in ("HTTPValidationError", "ValidationError"):
         document.get("components", {}).get("schemas", {}).pop(name, None)
+
+
+def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a parameter can be: left out instead of FastAPI's null, and text without NUL."""
+    others = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    if len(others) == 1:
+        schema = others[0] | {name: value for name, value in schema.items() if name != "anyOf"}
+    if schema.get("type") == "string" and "enum" not in schema:
+        schema.setdefault("pattern", NO_NUL)
+    return schema
 
 
 def _summarize(operation: dict[str, Any]) -> None:
@@ -102,7 +117,9 @@ def _add_hot_routes(document: dict[str, Any]) -> None:
     )
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
     components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(schemas | {"Problem": PROBLEM})
+    for schema in schemas.values():
+        _publish_patterns(schema)
+    components.setdefault("schemas", {}).update(schemas | {"Problem": _problem()})
     item, result = _ref("CheckItem"), {"oneOf": [_ref("CheckAnswer"), _ref("Problem")]}
     bounds = {"minItems": 1, "maxItems": bodies.MAX_ITEMS}
     batch = _object(items={"type": "array", "items": item, **bounds})
@@ -169,9 +186,28 @@ def _post(
     return {"post": operation}
 
 
+def _problem() -> dict[str, Any]:
+    """With every code that the API knows."""
+    codes = sorted({code for _, code, _ in error_codes()})
+    return PROBLEM | {"properties": PROBLEM["properties"] | {"code": {"enum": codes}}}
+
+
+def _publish_patterns(schema: Any) -> None:
+    """Put patterns that every dialect knows in the place of Python's."""
+    if isinstance(schema, list):
+        for each in schema:
+            _publish_patterns(each)
+    elif isinstance(schema, dict):
+        if schema.get("pattern") in bodies.PUBLISHED:
+            schema["pattern"] = bodies.PUBLISHED[schema["pattern"]]
+        for each in schema.values():
+            _publish_patterns(each)
+
+
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": REFERENCE.format(name=name)}
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": list(properties), "properties": properties}
+    closed = {"type": "object", "additionalProperties": False}
+    return closed | {"required": list(properties), "properties": properties}

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from billing_app.api.callers import AccountNow, ActorNow, Now, ServicesNow
 from billing_app.api.json_body import JsonBody
+from billing_app.api.published_schemas import CURRENCY
 from billing_app.api.routing import JsonRoute
 from billing_app.billing.overage import limits
 from billing_app.billing.overage.limits import MAX_LIMIT_MINOR, OverageLimitView
@@ -18,7 +19,7 @@ class SetLimit(JsonBody):
     """`limit_minor`: null removes the limit; 0 allows no overage."""
 
     limit_minor: Annotated[int, Field(ge=0, le=MAX_LIMIT_MINOR)] | None
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$"), CURRENCY]
 
 
 @router.get("/overage-limit")

@@ -26,30 +26,41 @@ MAX_URL_LENGTH: Final = 2000
 # Browsers drop some of these and read others as slashes.
 NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f\\]")
 Identifier = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
-Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
+OwnUrl = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_URL_LENGTH,
+        description="On this site: starts with PUBLIC_URL",
+        json_schema_extra={"pattern": r"^[^\x00-\x20\x7f\\]+$"},
+    ),
+]
+UserId = Annotated[Identifier | None, Field(description="Required for the public organization")]
 
 
 class Subscribe(JsonBody):
     organization_id: Identifier
-    user_id: Identifier | None = None
+    user_id: UserId = None
     offer: OfferCode
-    success_url: Url | None = None
-    cancel_url: Url | None = None
+    success_url: OwnUrl | None = None
+    cancel_url: OwnUrl | None = None
 
 
 class Change(JsonBody):
+    """`offer` is no pack: packs are bought beside a subscription."""
+
     offer: OfferCode
     when: Annotated[When, Field(strict=False)] = When.NOW
 
 
 class Preview(Change):
-    """A change to preview."""
+    """A change to preview. `offer` is no pack."""
 
 
 class OpenPortal(JsonBody):
     organization_id: Identifier
-    user_id: Identifier | None = None
-    return_url: Url
+    user_id: UserId = None
+    return_url: OwnUrl
 
 
 @router.get("/offers")

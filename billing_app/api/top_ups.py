@@ -16,9 +16,9 @@ router = APIRouter(route_class=JsonRoute, prefix="/billing/top-up", tags=["top-u
 
 
 class SwitchOn(JsonBody):
-    """Buy the pack `offer` when fewer than `threshold_executions` are left, for at most
-    `monthly_cap_minor` in a calendar month (UTC). `currency` is the cap's: a pack in another one is
-    refused."""
+    """Buy `offer`, which is a pack, when fewer than `threshold_executions` are left, for at most
+    `monthly_cap_minor` in a calendar month (UTC), at least the price of the pack. `currency` is the
+    cap's: a pack in another one is refused."""
 
     offer: OfferCode
     threshold_executions: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]

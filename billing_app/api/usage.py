@@ -25,7 +25,14 @@ from billing_app.api.read_turns import turn
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.usage import service as usage
-from billing_app.billing.usage.service import Days, EventFilter, EventView, GroupBy, UsageRow
+from billing_app.billing.usage.service import (
+    MAX_DAYS,
+    Days,
+    EventFilter,
+    EventView,
+    GroupBy,
+    UsageRow,
+)
 from billing_app.db.enums import EventKind
 
 router = APIRouter(prefix="/billing/usage", tags=["usage"])
@@ -44,7 +51,10 @@ COLUMNS: Final = (
     "refers_to",
     "reason",
 )
+MAX_RANGE: Final = f"`from` must not be after `to`; a range has at most {MAX_DAYS:,} days"
 DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+# Years from 1971 to 8999.
+PUBLISHED_DAY: Final = r"^(19(7[1-9]|[89][0-9])|[2-8][0-9]{3})-[0-9]{2}-[0-9]{2}$"
 CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Success", "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
@@ -59,8 +69,8 @@ DayParameter = Annotated[
     str | None,
     Query(
         max_length=10,
-        description="UTC day, inclusive",
-        json_schema_extra={"format": "date", "pattern": DAY.pattern},
+        description=f"UTC day, inclusive. {MAX_RANGE}",
+        json_schema_extra={"format": "date", "pattern": PUBLISHED_DAY},
     ),
 ]
 Label = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
@@ -123,8 +133,8 @@ async def _event_filter(
 ) -> EventFilter:
     """Filters of the list and its export. Without a day, that end of the range is open."""
     is_public = organization_id == services.terms.public_organization_id
-    since = _day(first, "from") if first else None
-    until = _day(last, "to") if last else None
+    since = None if first is None else _day(first, "from")
+    until = None if last is None else _day(last, "to")
     if since and until:
         Days(since, until)  # raises for an invalid range
     return EventFilter(
@@ -192,8 +202,8 @@ async def export(
 
 def days_of(first: str | None, last: str | None, today: date) -> Days:
     """Raises InvalidInputError for anything but a day."""
-    end = _day(last, "to") if last else today
-    start = _day(first, "from") if first else end - timedelta(days=DEFAULT_DAYS - 1)
+    end = today if last is None else _day(last, "to")
+    start = end - timedelta(days=DEFAULT_DAYS - 1) if first is None else _day(first, "from")
     return Days(start, end)
 
 

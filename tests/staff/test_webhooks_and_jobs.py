@@ -1,5 +1,6 @@
 """Dead letters, comparisons and jobs over HTTP, with a worker that runs them."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from billing_app.billing.staff.operations.provider_events import (
 )
 from billing_app.billing.subscriptions.dead_letters import EventNotDeadError, set_aside
 from billing_app.db.enums import StaffRole, WebhookState
+from billing_app.jobs.pace import LIVELY_SECONDS
 from billing_app.jobs.staff import DbosJobs
 from billing_app.jobs.webhooks import client
 from billing_app.payments import replay_protection, webhooks
@@ -108,6 +110,22 @@ async def test_dead_letter_is_replayed_by_staff(
     assert entry == ("replay_event", paid["id"], harness.holder.account_number, WHY["reason"])
     of_account = support.get(f"/customers/{harness.holder.account_id}/webhooks")["items"]
     assert {event["account_id"] for event in of_account} == {harness.holder.account_id}
+
+
+async def test_replay_wakes_a_worker_that_rests(
+    harness: BillingHarness, site: AppProcesses
+) -> None:
+    """It would look by itself in ten minutes, and the sweep finds no event that is queued."""
+    dead = await dead_events(harness)
+    site.api.environment |= {"WORKER_POLL_SECONDS": "600"}
+    site.start_worker()
+    await asyncio.sleep(LIVELY_SECONDS + 2)
+    console = Console(site, StaffRole.BILLING)
+    for event_id in dead[:2]:
+        answer = console.post(f"/webhooks/{event_id}/replay")
+        assert answer.status_code == 202
+        assert console.finished(answer.json()["job_id"])["state"] == "finished"
+        await asyncio.sleep(LIVELY_SECONDS + 2)
 
 
 async def test_reconciling_and_retrying(harness: BillingHarness, site: AppProcesses) -> None:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from billing_app.api.callers import Now, ServicesNow, Shown, now, visiting
 from billing_app.api.json_body import JsonBody
+from billing_app.api.parameters import REASON
 from billing_app.billing.actors import StaffActor, require_scope
 from billing_app.billing.errors import ForbiddenError, NotAuthenticatedError
 from billing_app.billing.staff.audit.audit_writing import MAX_REASON_LENGTH
@@ -27,7 +28,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
-Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON_LENGTH)]
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_REASON_LENGTH, json_schema_extra={"pattern": REASON}),
+]
 
 
 class ReasonBody(JsonBody):

@@ -35,6 +35,8 @@ from billing_app.billing.staff.customers.account import (
 from billing_app.billing.staff.customers.disputes import Dispute
 from billing_app.billing.staff.customers.reservations import ReservationQuery, ReservationSort
 from billing_app.billing.staff.customers.search import (
+    MAX_QUERY_LENGTH,
+    MAX_WORDS,
     CustomerFilter,
     CustomerSort,
     PlanFilter,
@@ -71,7 +73,13 @@ class SignOut(ReasonBody):
 async def search(
     call: StaffCall,
     days: DaysNow,
-    query: str = "",
+    query: Annotated[
+        str,
+        Query(
+            description=f"At most {MAX_WORDS} words",
+            json_schema_extra={"maxLength": MAX_QUERY_LENGTH},
+        ),
+    ] = "",
     kind: AccountKind | None = None,
     plan: PlanFilter | None = None,
     past_due: bool | None = None,

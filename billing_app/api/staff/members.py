@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from billing_app.api.parameters import PathName
+from billing_app.api.parameters import NO_CONTROL, PathName
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
 from billing_app.api.staff.page_params import PageParams, Text, page_body, sorted_by
+from billing_app.billing.identity.sessions import MAX_EMAIL_LENGTH, PUBLISHED_EMAIL
 from billing_app.billing.lists.sorting import Order
 from billing_app.billing.staff.access import members
 from billing_app.billing.staff.access.members import MemberSort
@@ -21,7 +22,15 @@ Role = Annotated[StaffRole, Field(strict=False)]
 
 
 class AddMember(ReasonBody):
-    email: Annotated[str, Field(min_length=3, max_length=320)]
+    email: Annotated[
+        str,
+        Field(
+            min_length=3,
+            max_length=MAX_EMAIL_LENGTH,
+            pattern=NO_CONTROL,
+            json_schema_extra={"pattern": PUBLISHED_EMAIL},
+        ),
+    ]
     role: Role
 
 

@@ -5,15 +5,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import Field
 
-from billing_app.api.parameters import MAX_INT4, PathName, WholeNumber
+from billing_app.api.parameters import MAX_INT4, NO_NUL, NOT_BLANK, PathName, PositiveInt4
+from billing_app.api.published_schemas import CURRENCY, number, text
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
 from billing_app.api.staff.page_params import PageParams, Text, page_body, sorted_by
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.lists.sorting import Order
-from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms
+from billing_app.billing.offers.catalogue import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_OFFER_EXECUTIONS,
+    MAX_PRICE_MINOR,
+    MAX_PRIORITY,
+    MAX_TRIAL_DAYS,
+    MAX_VALID_DAYS,
+    OfferTerms,
+    OverageTerms,
+)
 from billing_app.billing.staff.catalogue import offers, publishing
-from billing_app.billing.staff.catalogue.drafts import DraftFields
+from billing_app.billing.staff.catalogue.drafts import MAX_POSITION, DraftFields
 from billing_app.billing.staff.catalogue.offers import (
     HolderQuery,
     HolderSort,
@@ -38,27 +49,33 @@ router = APIRouter(
     responses=PROBLEMS,
 )
 
+EXECUTIONS = number(1, MAX_OFFER_EXECUTIONS)
+OVERAGE_EXECUTIONS = Field(ge=1, le=MAX_OFFER_EXECUTIONS)
+MULTIPLES = "Of some currencies a multiple of 10 or 100 minor units"
+SOFT = "Soft: not of a pack, and with overage_unit_price_minor"
 Revision = Annotated[int, Field(ge=0, le=MAX_INT4)]
-Version = Annotated[WholeNumber, Path(ge=1, le=MAX_INT4)]
+Version = Annotated[PositiveInt4, Path()]
 
 
 class Draft(ReasonBody):
-    """The terms of an offer. With `overage` soft a unit price is required."""
+    """The terms of an offer. A pack is one whose `interval` is once."""
 
-    name: str
-    description: str = ""
-    executions: int
-    price_minor: int
-    currency: str
+    name: Annotated[str, text(MAX_NAME_LENGTH, least=1, pattern=NOT_BLANK)]
+    description: Annotated[str, text(MAX_DESCRIPTION_LENGTH, pattern=NO_NUL)] = ""
+    executions: Annotated[int, EXECUTIONS]
+    price_minor: Annotated[int, number(0, MAX_PRICE_MINOR, MULTIPLES)]
+    currency: Annotated[str, CURRENCY]
     interval: Annotated[Interval, Field(strict=False)]
-    trial_days: int = 0
-    overage: Annotated[Overage, Field(strict=False)] = Overage.HARD
-    overage_unit_price_minor: int | None = None
-    overage_unit_executions: int = 1
-    overage_limit_executions: int | None = None
-    valid_days: int | None = None
-    priority: int | None = None
-    position: int = 0
+    trial_days: Annotated[int, number(0, MAX_TRIAL_DAYS, "Of a pack: 0")] = 0
+    overage: Annotated[Overage, Field(strict=False, description=SOFT)] = Overage.HARD
+    overage_unit_price_minor: Annotated[
+        int | None, Field(ge=1, le=MAX_PRICE_MINOR, description=MULTIPLES)
+    ] = None
+    overage_unit_executions: Annotated[int, OVERAGE_EXECUTIONS] = 1
+    overage_limit_executions: Annotated[int | None, OVERAGE_EXECUTIONS] = None
+    valid_days: Annotated[int | None, number(1, MAX_VALID_DAYS, "Of a pack only")] = None
+    priority: Annotated[int | None, number(1, MAX_PRIORITY)] = None
+    position: Annotated[int, number(0, MAX_POSITION)] = 0
     visible: bool = True
 
     def fields(self) -> DraftFields:
@@ -91,17 +108,17 @@ class Draft(ReasonBody):
 
 
 class NewOffer(Draft):
-    code: str
+    code: Annotated[str, text(64, pattern=f"^{publishing.CODE.pattern}$")]
 
 
 class Edit(Draft):
-    """`revision`: of the draft that was edited."""
+    """`revision`: of the draft that was edited; one that exists."""
 
     revision: Revision
 
 
 class Publish(ReasonBody):
-    """`revision`: of the draft that was reviewed."""
+    """`revision`: of the draft that was reviewed; one that exists."""
 
     revision: Revision
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Generic, TypedDict
 from fastapi import Depends, Query
 
 from billing_app.api.callers import Now
-from billing_app.api.parameters import NO_CONTROL, Limit
+from billing_app.api.parameters import NEXT_CURSOR, NO_CONTROL, Limit
 from billing_app.api.usage import DayParameter, days_of
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page
 from billing_app.billing.lists.sorting import By, Order, Sort
 from billing_app.billing.usage.service import Days
 
-Cursor = Annotated[str | None, Query(max_length=2_000)]
+Cursor = Annotated[str | None, Query(max_length=2_000, description=NEXT_CURSOR)]
 Text = Annotated[str | None, Query(max_length=255, pattern=NO_CONTROL)]
 
 
@@ -22,7 +22,7 @@ async def _days(
     last: Annotated[DayParameter, Query(alias="to")] = None,
 ) -> Days | None:
     """None without either; `to` alone means the 30 days before it, `from` alone all days since."""
-    return days_of(first, last, now.date()) if first or last else None
+    return None if first is None and last is None else days_of(first, last, now.date())
 
 
 DaysNow = Annotated[Days | None, Depends(_days)]

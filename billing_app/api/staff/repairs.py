@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 from fastapi import APIRouter, Header, Path
 from pydantic import Field, create_model
 
-from billing_app.api.parameters import NO_CONTROL, Moment
+from billing_app.api.parameters import IN_RANGE, NO_CONTROL, Moment
+from billing_app.api.published_schemas import KEY_SCHEMA
 from billing_app.api.responses import problems
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
@@ -26,10 +27,19 @@ from billing_app.billing.staff.repairs.repair import PreviewRoute, Repair
 router = APIRouter(route_class=JsonRoute, prefix=ADMIN_PREFIX, tags=["repairs"], responses=PROBLEMS)
 
 MONEY: Final = problems(402, 502)
-AT: Any = Annotated[Moment, Field(strict=False)]
+AT: Any = Annotated[Moment, Field(strict=False, description=IN_RANGE)]
 
 
-Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=MAX_KEY_LENGTH)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=MAX_KEY_LENGTH,
+        description="A retry with the same key and request gets the first entry again; the same key"
+        " with another request gets 422",
+        json_schema_extra=KEY_SCHEMA,
+    ),
+]
 
 
 def body_of(repair: Repair[Any], name: str = "", **more: Any) -> type[ReasonBody]:

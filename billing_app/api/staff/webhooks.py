@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from billing_app.api.parameters import Moment, PathName
+from billing_app.api.parameters import IN_RANGE, Moment, PathName
 from billing_app.api.routing import JsonRoute
 from billing_app.api.staff.callers import ADMIN_PREFIX, PROBLEMS, ReasonBody, StaffCall
 from billing_app.api.staff.page_params import DaysNow, PageParams, Text, page_body, sorted_by
@@ -100,7 +100,7 @@ async def list_reconciliations(
 async def list_differences(
     call: StaffCall,
     page: Annotated[PageParams[DifferenceSort], sorted_by(DifferenceSort.FOUND, Order.ASCENDING)],
-    began_at: Moment | None = None,
+    began_at: Annotated[Moment | None, Query(description=IN_RANGE)] = None,
     healed: bool | None = None,
     what: Text = None,
 ) -> dict[str, Any]:

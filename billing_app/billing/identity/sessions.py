@@ -24,6 +24,10 @@ from billing_app.db.tables import Account, Membership, Session, User
 
 # No characters with a special meaning in mail (RFC 5322 specials, RFC 2047 encoded words): such an
 # address could be read as a different one.
+# The same for JSON Schema, without what its dialects differ in: `=?` in an address is refused, too.
+PUBLISHED_EMAIL: Final = r"^ *{c}{{1,64}}@{c}{{1,255}}\.{d}{{2,63}} *$".format(
+    c=r"[^@\s\x00-\x1f\x7f()<>\[\],;:\\\"]", d=r"[^@\s\x00-\x1f\x7f()<>\[\],;:\\\".]"
+)
 EMAIL: Final = re.compile(
     r"(?!.*=\?){c}{{1,64}}@{c}{{1,255}}\.(?:(?!\.){c}){{2,63}}".format(
         c=r"[^@\s\x00-\x1f()<>\[\],;:\\\"]"

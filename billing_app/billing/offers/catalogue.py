@@ -23,6 +23,8 @@ from billing_app.db.tables import Offer, OfferVersion
 from billing_app.db.tables.plans import OVERAGE_PRIORITY, PACK_PRIORITY, QUEUE_PRIORITY
 
 MAX_OFFERS: Final = 200
+MAX_NAME_LENGTH: Final = 250
+MAX_PRIORITY: Final = OVERAGE_PRIORITY - 1
 MAX_DESCRIPTION_LENGTH: Final = 1_000
 MAX_OFFER_EXECUTIONS: Final = 10**12
 # docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
@@ -139,8 +141,8 @@ def check_terms(terms: OfferTerms) -> None:
     """Raises InvalidInputError with the field that no version may have."""
     _require(
         "name",
-        1 <= len(terms.name.strip()) <= 250 and "\0" not in terms.name,
-        "The name must have 1 to 250 characters.",
+        1 <= len(terms.name.strip()) <= MAX_NAME_LENGTH and "\0" not in terms.name,
+        f"The name must have 1 to {MAX_NAME_LENGTH} characters.",
     )
     _require(
         "description",
@@ -153,7 +155,7 @@ def check_terms(terms: OfferTerms) -> None:
     check_chargeable(terms.price, field="price_minor")
     is_pack = terms.interval is Interval.ONCE
     if terms.priority is not None:
-        _require_number("priority", terms.priority, 1, OVERAGE_PRIORITY - 1)
+        _require_number("priority", terms.priority, 1, MAX_PRIORITY)
     _require_number("trial_days", terms.trial_days, 0, 0 if is_pack else MAX_TRIAL_DAYS)
     if terms.valid_days is not None:
         _require("valid_days", is_pack, "Only a pack can expire after a number of days.")

@@ -1,5 +1,6 @@
 """Writing the audit log, in the transaction of the change that it records."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +17,7 @@ from billing_app.db.tables import AuditEntry
 MAX_REASON_LENGTH: Final = 500
 SYSTEM: Final = "system"
 SYSTEM_NAME: Final = "Billing"
+has_control: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 BY_CUSTOMER: Final = "Changed by the customer."
 
 
@@ -144,10 +146,18 @@ def entry_of(
 
 
 def clean_reason(reason: str) -> str:
-    """Raises InvalidInputError unless it has 1 to MAX_REASON_LENGTH characters."""
+    """Raises InvalidInputError unless it has 1 to MAX_REASON_LENGTH characters, and no control
+    characters but tabs and line breaks."""
+    if has_control(reason):
+        raise InvalidInputError("A reason must not contain control characters.", field="reason")
     reason = reason.strip()
-    if not reason or len(reason) > MAX_REASON_LENGTH or "\0" in reason:
+    if not 1 <= len(reason) <= MAX_REASON_LENGTH:
         raise InvalidInputError(
             f"Enter a reason of 1 to {MAX_REASON_LENGTH} characters.", field="reason"
         )
     return reason
+
+
+def one_line(reason: str) -> str:
+    """For the ledger, whose texts have no line breaks."""
+    return " ".join(reason.split())

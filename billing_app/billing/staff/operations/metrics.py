@@ -142,7 +142,7 @@ async def read_overview(
         statuses = await _subscriptions(session)
         refreshed = await session.get(PlatformRefresh, NEAR_LIMIT)
         near = (await session.exec(select(func.count()).select_from(AccountNearLimit))).one()
-        past_due = select(func.count()).select_from(Subscription)
+        past_due = select(func.count(func.distinct(Subscription.account_id)))
         past_due = past_due.where(col(Subscription.past_due_since).is_not(None))
         return PlatformOverview(
             days=figures,

@@ -15,6 +15,7 @@ from billing_app.billing.staff.access.permissions import (
     Action,
     require_within_limit,
 )
+from billing_app.billing.staff.audit.audit_writing import one_line
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
 from billing_app.billing.staff.repairs.fields import Control, Input, RepairForm
 from billing_app.billing.staff.repairs.grants import GrantTakenBackError, require_not_taken_back
@@ -38,7 +39,7 @@ class Adjustment(RepairForm):
 
     executions: Annotated[
         int,
-        Field(ge=-MAX_EXECUTIONS, le=MAX_EXECUTIONS),
+        Field(ge=-MAX_EXECUTIONS, le=MAX_EXECUTIONS, json_schema_extra={"not": {"const": 0}}),
         Input("Executions", Control.CHANGE, choices=DIRECTIONS),
     ]
 
@@ -87,7 +88,7 @@ async def adjust(ledger: Ledger, request: RepairRequest[Adjustment]) -> RepairRe
     if used > 0:
         await require_not_taken_back(ledger, request.account_id, [request.number])
     part = (request.number, used)
-    decided = await ledger.decide([Adjust(request.account_id, [part], request.reason.strip())])
+    decided = await ledger.decide([Adjust(request.account_id, [part], one_line(request.reason))])
     event = event_number(answer_of(decided[0])["event_id"])
     return RepairResult(request.target_id, after={"executions": used, "event": event})
 

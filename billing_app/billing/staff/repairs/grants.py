@@ -76,7 +76,7 @@ class GrantTakenBackError(ConflictError):
 
 @dataclass(frozen=True)
 class Grant(RepairForm):
-    """`ends_at` null: until they are used up."""
+    """`ends_at` null: until they are used up; else within the next 3,660 days."""
 
     executions: Annotated[Executions, Input("Executions", Control.NUMBER)]
     ends_at: Annotated[

@@ -14,7 +14,7 @@ from billing_app.billing.errors import (
     ConflictError,
     UserNotFoundError,
 )
-from billing_app.billing.identity.sessions import MAX_EMAIL_LENGTH, clean_email
+from billing_app.billing.identity.sessions import MAX_EMAIL_LENGTH, PUBLISHED_EMAIL, clean_email
 from billing_app.billing.staff.access.permissions import Action, OwnAccountError, may_repair_own
 from billing_app.billing.staff.repairs.drivers import InSession
 from billing_app.billing.staff.repairs.fields import Control, Input, RepairForm
@@ -51,7 +51,11 @@ class NewMember(RepairForm):
 
     email: Annotated[
         str,
-        Field(min_length=3, max_length=MAX_EMAIL_LENGTH),
+        Field(
+            min_length=3,
+            max_length=MAX_EMAIL_LENGTH,
+            json_schema_extra={"pattern": PUBLISHED_EMAIL},
+        ),
         Input("Email", Control.TEXT, "They must have signed up"),
     ]
     role: Annotated[Role, Input("Role", Control.CHOICE, choices=CHOICES)] = Role.MEMBER

@@ -91,8 +91,9 @@ class MoveInForceError(ConflictError):
 
 @dataclass(frozen=True)
 class Move(RepairForm):
-    """`version` null: the newest. A version of an archived offer can be named too. `cancellation`:
-    of a subscription that is cancelled; it is kept unless it is withdrawn."""
+    """`offer`: the code of an offer that is no pack; an unknown one gets 422. `version` null: the
+    newest. A version of an archived offer can be named too. `cancellation`: of a subscription that
+    is cancelled; it is kept unless it is withdrawn."""
 
     offer: Annotated[
         str,

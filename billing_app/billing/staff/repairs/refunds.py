@@ -21,6 +21,7 @@ from billing_app.billing.executions.requests import Adjust, Caller, Decision, Re
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
+from billing_app.billing.staff.audit.audit_writing import one_line
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
 from billing_app.billing.staff.repairs.fields import (
     Control,
@@ -72,7 +73,7 @@ class NothingToRefundError(ConflictError):
 
 @dataclass(frozen=True)
 class RefundOne(RepairForm):
-    """`executions` null: all that is left of the event."""
+    """`executions`: at most what the event used; null: all that is left of it."""
 
     executions: Annotated[
         Executions | None,
@@ -86,7 +87,8 @@ class RefundOne(RepairForm):
 
 @dataclass(frozen=True)
 class Range(RepairForm):
-    """Events of a workflow ("" for those without one), `since` included, `until` not."""
+    """Events of a workflow ("" for those without one), from `since` and before `until`, which is
+    later."""
 
     workflow: Annotated[Name, Input("Workflow", Control.CHOICE, source="workflows")]
     since: Annotated[datetime, Input("From (UTC)", Control.MOMENT)]
@@ -95,9 +97,9 @@ class Range(RepairForm):
 
     def __post_init__(self) -> None:
         if self.since >= self.until:
-            raise InvalidInputError("The start must be before the end.", field="from")
+            raise InvalidInputError("The start must be before the end.", field="since")
         if not self.since >= EPOCH or self.until.year > 9000:
-            raise InvalidInputError("The time is out of range.", field="from")
+            raise InvalidInputError("The time is out of range.", field="since")
 
     def as_json(self) -> Figures:
         return {
@@ -346,7 +348,7 @@ def _require_allowed(request: RepairRequest[Range], view: RangeView) -> None:
 def _refund(request: RepairRequest[Any], number: int, count: int | None) -> Refund:
     """With a key of its own: the repair's key says whether a request is repeated."""
     key = ids.new_id("staff-")
-    return Refund(request.account_id, number, count, request.reason.strip(), key, STAFF)
+    return Refund(request.account_id, number, count, one_line(request.reason), key, STAFF)
 
 
 def _given_back(decisions: Sequence[Decision]) -> Figures:

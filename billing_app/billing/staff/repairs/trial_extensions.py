@@ -62,7 +62,8 @@ class TrialUsedError(ConflictError):
 
 @dataclass(frozen=True)
 class Extension(RepairForm):
-    """How many more executions, and a later end; one of them is needed."""
+    """How many more executions, and a later end, within the next 3,660 days; one of them is
+    needed."""
 
     executions: Annotated[
         int, Field(ge=0, le=MAX_EXECUTIONS), Input("More executions", Control.NUMBER)
