@@ -14,6 +14,7 @@ from billing_app.billing.offers.catalogue import offer_versions
 from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.plans.trial_uses import take
+from billing_app.billing.subscriptions.bank_debits import bank_stamps, decision_entry
 from billing_app.billing.subscriptions.invoice_purposes import InvoicePurposes, invoice_purposes
 from billing_app.billing.subscriptions.plan_sync import PlanSync
 from billing_app.billing.subscriptions.provider import (
@@ -328,7 +329,12 @@ async def _invoices(
         row = rows.get(invoice.provider_id)
         if row is None:
             row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
-        _change(session, row, invoice_values(invoice) | {"what_for": purposes.of(invoice)}, now)
+        values = invoice_values(invoice) | {"what_for": purposes.of(invoice)}
+        stamps = bank_stamps(row, invoice, now)
+        _change(session, row, values | stamps, now)
+        entry = decision_entry(row, now) if stamps else None
+        if entry is not None:
+            session.add(entry)
     await session.flush()
 
 

@@ -15,6 +15,7 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
+from billing_app.billing.subscriptions.bank_debits import BANK_DECIDES_WITHIN, prolonged_ends
 from billing_app.billing.subscriptions.bridges import Bridges
 from billing_app.billing.subscriptions.dunning import (
     Entitlement,
@@ -59,6 +60,7 @@ class PlanSync:
     now: datetime
     refused_trials: Collection[str] = ()
     sold: list[tuple[ProviderInvoice, Sold]] = field(default_factory=list[Any], init=False)
+    prolonged: dict[str, datetime] = field(default_factory=dict[str, datetime], init=False)
 
     @property
     def bridges(self) -> Bridges:
@@ -70,10 +72,12 @@ class PlanSync:
         given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
         sold = self.sold = sold_lines(snapshot.invoices, self.versions, self.refused_trials)
         ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
+        self.prolonged = prolonged_ends(sold, {each for each, ended in ends.items() if ended})
         for invoice, lines in sold:
             for reference, line in lines:
                 if given[invoice.provider_id].kind is not Entitlement.NOTHING:
                     ends_at = given_until(invoice, line, ends.get(invoice.subscription_id or ""))
+                    ends_at = max(ends_at, self.prolonged.get(reference, ends_at))
                     await self._line(invoice, given[invoice.provider_id], reference, line, ends_at)
         for subscription in snapshot.subscriptions:
             if subscription.status is SubscriptionStatus.CANCELED:
@@ -96,7 +100,7 @@ class PlanSync:
                 return
             plan = await self._make(invoice, reference, line, offer)
         await self._keep_cost(plan, cost_minor(invoice, line))
-        if ends_at != line.period_end and line.is_period:
+        if line.is_period and (ends_at != line.period_end or self._was_prolonged(plan, invoice)):
             await self._move_end(reference, ends_at)
         beside = self._plan_of(reference_of(reference))
         if beside is None and _allows_overage(invoice, entitlement, line, offer):
@@ -109,6 +113,14 @@ class PlanSync:
         }:
             references = col(Plan.source_reference).in_(_references(reference))
             await self._end(EndReason.CANCELLED, self.now, references)
+
+    def _was_prolonged(self, plan: Plan, invoice: ProviderInvoice) -> bool:
+        """Whether its end was moved while a bank decided on a change."""
+        return any(
+            plan.ends_at == each.issued_at + BANK_DECIDES_WITHIN
+            for each, _ in self.sold
+            if each.subscription_id == invoice.subscription_id and each.billing_reason == CHANGE
+        )
 
     async def _keep_cost(self, plan: Plan, minor: int) -> None:
         if plan.cost_minor != minor:

@@ -282,12 +282,13 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ProviderPaymentMethod:
-    """For display: Visa, 4242, 12/2030."""
+    """For display: Visa, 4242, 12/2030. `is_debit`: the bank decides days after it is asked."""
 
     provider_id: str
     brand: str
     last4: str
     expires: str
+    is_debit: bool = False
 
 
 class PaymentProvider(Protocol):

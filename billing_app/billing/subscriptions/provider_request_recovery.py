@@ -28,6 +28,7 @@ from billing_app.billing.subscriptions.provider_requests import (
     Operation,
     ProviderRequestPendingError,
 )
+from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome
 from billing_app.db.engine import Database
 from billing_app.db.enums import ProviderRequestState
 from billing_app.db.tables import Account, ProviderCustomer, ProviderRequest
@@ -88,9 +89,9 @@ class ProviderRequests:
         wanted: RequestTarget,
         decide: Decide,
         now: datetime,
-    ) -> bool:
-        """Write the request, send it, and apply what the customer has afterwards; False: the bank
-        decides days later on its payment.
+    ) -> PurchaseOutcome:
+        """Write the request, send it, and apply what the customer has afterwards; returns what
+        became of its payment.
 
         `decide` computes the parameters with the account locked; it may refuse. A pending request
         for the same thing is resumed with its own key and parameters.
@@ -186,7 +187,13 @@ class ProviderRequests:
             session.add(row)
         return row
 
-    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> bool:
+    async def outcome(
+        self, row: ProviderRequest, customer_id: str, now: datetime
+    ) -> PurchaseOutcome:
+        """Of a request that was carried out earlier. Raises what the provider raises."""
+        return provider_requests.outcome(row, await self._syncing.customer(customer_id, now))
+
+    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> PurchaseOutcome:
         """The request stays pending until its effect is applied here: a second request for the same
         thing finds either the request or the effect. Returns as `carry_out`."""
         try:
@@ -210,7 +217,7 @@ class ProviderRequests:
         else:
             snapshot = await self._apply(row, customer_id, now)
         await self._finish(row, now)
-        return not provider_requests.is_being_debited(row, snapshot)
+        return provider_requests.outcome(row, snapshot)
 
     async def _apply(
         self, row: ProviderRequest, customer_id: str, now: datetime

@@ -26,7 +26,12 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
     SubscriptionChange,
 )
-from billing_app.billing.subscriptions.sold_lines import CHANGE
+from billing_app.billing.subscriptions.purchase_outcomes import (
+    PaymentState,
+    PurchaseOutcome,
+    outcome_of,
+)
+from billing_app.billing.subscriptions.sold_lines import CHANGE, FIRST
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
 from billing_app.db.tables import Account, ProviderRequest
 
@@ -245,6 +250,30 @@ def is_being_debited(row: ProviderRequest, snapshot: ProviderSnapshot | None) ->
     """Whether the bank decides days later on the payment of its invoice."""
     invoice = _invoice_of(row, snapshot, InvoiceStatus.OPEN) if snapshot else None
     return invoice is not None and invoice.is_processing
+
+
+def outcome(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> PurchaseOutcome:
+    """What became of the payment of a request that was carried out."""
+    if row.operation not in CHARGING:
+        return PurchaseOutcome(PaymentState.NOTHING_DUE)
+    return outcome_of(_billed_for(row, snapshot) if snapshot else None)
+
+
+def _billed_for(row: ProviderRequest, snapshot: ProviderSnapshot) -> ProviderInvoice | None:
+    """The invoice of a request: of its key, or the one that its subscription began or changed
+    with."""
+    keyed = [each for each in snapshot.invoices if each.request_key == row.key]
+    if keyed or row.operation in (Operation.TOP_UP, Operation.BUY_PACK):
+        return next(iter(reversed(keyed)), None)
+    wanted_id = row.parameters.get("subscription_id")
+    ours = {
+        each.provider_id
+        for each in snapshot.subscriptions
+        if each.provider_id == wanted_id or each.request_key == row.key
+    }
+    reason = FIRST if row.operation == Operation.SUBSCRIBE else CHANGE
+    billed = [each for each in snapshot.invoices if each.subscription_id in ours]
+    return next((each for each in reversed(billed) if each.billing_reason == reason), None)
 
 
 def awaits_confirmation(
