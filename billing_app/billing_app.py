@@ -25,6 +25,7 @@ from billing_app.pages.staff.overview import staff_overview
 from billing_app.pages.staff.team import staff_team
 from billing_app.pages.usage_stats import usage_stats
 from billing_app.reverse_proxy import ReverseProxy, lifespan_of
+from billing_app.socket_pings import end_pings_with_sockets
 from billing_app.states.auth_forms import AuthFormState
 from billing_app.states.billing_dashboard import BillingDashboardState
 from billing_app.states.billing_overview import BillingOverviewState
@@ -63,6 +64,8 @@ app = rx.App(
 )
 if isinstance(app.state_manager, StateManagerMemory):
     app._state_manager = PageStates()  # noqa: SLF001 - there is no other way to choose a class
+if app.sio is not None:
+    end_pings_with_sockets(app.sio.eio)
 app.add_middleware(SessionGuard())
 app.register_lifespan_task(lifespan_of(api))
 

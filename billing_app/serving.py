@@ -179,7 +179,8 @@ def _freeze_loaded_objects() -> None:
 
 
 def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
     from granian.log import LogLevels
     from granian.server import Server
 
@@ -197,6 +198,11 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
         workers_kill_timeout=STOP_TIMEOUT_SECONDS,
         respawn_failed_workers=True,
         backpressure=connections,
+        # Telling HTTP/2 apart waits for the first bytes without a time limit.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(load_settings().header_seconds * 1000)
+        ),
         log_level=LogLevels.warning,
     ).serve()
 

@@ -93,7 +93,7 @@ def _per_day() -> rx.Component:
             _no_executions(),
         ),
         title="Executions per day",
-        note="UTC days; refunds are marked separately",
+        note="UTC days; diamonds mark refunds",
         actions=[segments("Stack by", GROUPS, chosen=State.group_by, on_choose=State.choose_group)],
     )
 

@@ -22,11 +22,19 @@ from tests.processes import api_process
 IDLE = 1_500
 MOST_REQUESTS = 20
 BODY_SECONDS = 2
+HEADER_SECONDS = 2
 
 
 @pytest.fixture(scope="module")
 def base_url(api_database_url: str) -> Iterator[str]:
     environment = server_environment(api_database_url, BODY_SECONDS=str(BODY_SECONDS))
+    with api_process(environment) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def impatient_url(api_database_url: str) -> Iterator[str]:
+    environment = server_environment(api_database_url, HEADER_SECONDS=str(HEADER_SECONDS))
     with api_process(environment) as url:
         yield url
 
@@ -84,6 +92,18 @@ def test_slow_body_is_refused(base_url: str, key: str, path: str, sent: bytes) -
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
     assert json.loads(body)["code"] == "body_timeout"
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /billing/subscr", b"GET /healthz HTTP/1.1\r\nX: "])
+def test_connection_without_whole_headers_is_closed(impatient_url: str, sent: bytes) -> None:
+    with connect(impatient_url, sent) as slow:
+        assert slow.recv(65_536) == b""
+
+
+def test_idle_connection_is_closed(impatient_url: str) -> None:
+    with connect(impatient_url, b"GET /healthz HTTP/1.1\r\nHost: billing\r\n\r\n") as idle:
+        assert idle.recv(65_536).startswith(b"HTTP/1.1 200")
+        assert idle.recv(65_536) == b""
 
 
 async def test_requests_beyond_the_limit_are_refused_at_once() -> None:

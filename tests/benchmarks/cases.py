@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
@@ -255,4 +256,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "search": search,
     "dashboards": dashboards,
     "visitors": visitors,
+    "connections": connections,
 }

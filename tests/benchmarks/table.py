@@ -84,7 +84,7 @@ class Report:
         for verdict in self.verdicts:
             mark = "[green]met[/]" if verdict.is_met else "[red]missed[/]"
             targets.add_row(verdict.what, verdict.measured, verdict.target, mark)
-        self.console.print(cells, targets)
+        self.console.print(*([cells] if self._cells else []), targets)
         for note in self._notes:
             self.console.print(note)
 

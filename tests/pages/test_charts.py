@@ -130,8 +130,10 @@ def test_bars_match_the_table_and_skip_empty_days() -> None:
 def test_refund_is_apart_from_the_bars() -> None:
     found = [*rows((2, "a", 7)), DailyRow(date(2026, 3, 3), "a", 0, 2_419, 0)]
     table, refunded = used_table(found, FIRST, LAST), refunded_by_day(found, FIRST, LAST)
-    bars, marks = traces(executions_per_day(table, refunded))
+    figure = executions_per_day(table, refunded)
+    bars, marks = traces(figure)
     assert bars["y"] == [None, 7, None, None, None]
+    assert figure.layout.xaxis.range == ("2026-02-28T12:00:00", "2026-03-05T12:00:00")
     assert (marks["name"], marks["y"]) == (REFUNDED, [None, None, 2_419, None, None])
     assert min(traces(cumulative(table))[0]["y"]) >= 0
     assert used_text(found) == "7 used, 2,419 refunded"

@@ -11,7 +11,15 @@ from tests.factories import organization, person, trial
 from tests.pages.conftest import PHONE, OpenContext, RunningApp
 from tests.pages.customers import TOLD_WITHIN_MS
 from tests.pages.staff import open_console, open_desk, quiet_fingerprint
-from tests.pages.staff_scenes import WHY, by_admin, dispute_payment, run, subscribe_by_card, use
+from tests.pages.staff_scenes import (
+    WHY,
+    by_admin,
+    dead_letter,
+    dispute_payment,
+    run,
+    subscribe_by_card,
+    use,
+)
 from tests.pages.test_accessibility import grave_violations
 
 MANY = 50
@@ -242,3 +250,19 @@ def test_audit_log_and_menu_work_on_a_phone(
     expect(page.get_by_role("menuitem", name="Staff console")).to_have_count(0)
     page.get_by_role("menuitem", name="Customer pages").click()
     page.wait_for_url(f"{running_app.base_url}{routes.DASHBOARD}")
+
+
+def test_trouble_leads_to_its_list_on_a_phone(
+    open_context: OpenContext, running_app: RunningApp
+) -> None:
+    dead_letter(running_app)
+    page = open_console(open_context, running_app, routes.STAFF, size=PHONE)
+    expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()
+    menu = page.get_by_role("navigation", name="Console, at the bottom")
+    expect(menu.get_by_role("img", name="to resolve")).to_be_visible()
+    assert grave_violations(page) == []
+    page.get_by_role("link", name="dead letter").click()
+    page.wait_for_url(f"{running_app.base_url}{routes.STAFF_OPERATIONS}*")
+    found = page.get_by_role("table", name="Webhooks").get_by_text("Dead letter")
+    expect(found.first).to_be_visible()
+    expect(page.get_by_label("Status")).to_have_value("dead")

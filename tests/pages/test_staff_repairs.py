@@ -225,7 +225,9 @@ def test_undo_a_repair_from_the_audit_log(
     entries = page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries).to_have_count(2)
     entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").click()
-    confirm_undo(page, "The granted plan of 7 executions ends unused.", reason="By mistake")
+    confirm_undo(
+        page, "Customer: ", "The granted plan of 7 executions ends unused.", reason="By mistake"
+    )
     expect_said(page, "Undone: 7 executions granted.")
     expect(entries.nth(2)).to_contain_text("Undone")
     page.goto(routes.staff_customer(holder.account_id))

@@ -98,10 +98,12 @@ def test_trouble_leads_to_its_list() -> None:
         "2 failed jobs",
         "1 failed reconciliation",
         "2 open differences with Stripe",
-        "1 dispute without evidence, the first by 3 December 2026",
+        "1 dispute without evidence, due by 3 December 2026",
     ]
     assert all(line.href.startswith(f"{routes.STAFF_OPERATIONS}?part=") for line in lines)
     assert trouble_lines(Trouble()) == []
+    (two,) = trouble_lines(Trouble(disputes=2, evidence_due_at=datetime(2026, 12, 3, tzinfo=UTC)))
+    assert two.text == "2 disputes without evidence, the first due by 3 December 2026"
 
 
 async def test_pages_share_a_count() -> None:

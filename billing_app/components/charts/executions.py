@@ -16,7 +16,11 @@ UNNAMED: Final = "Unnamed"
 YOU: Final = "You"
 REFUNDED: Final = "Refunded that day"
 OWN_LABELS: Final = frozenset(label.casefold() for label in (OTHERS, UNNAMED, YOU, REFUNDED))
+# Dark with a light edge: seen on every bar, and on the background of both themes.
+REFUND_COLOUR: Final = "#1c2024"
+REFUND_EDGE: Final = "#ffffff"
 FEW_DAYS: Final = 7
+HALF_DAY: Final = timedelta(hours=12)
 LABEL_SHARE: Final = 0.06
 SECOND_LINE_PX: Final = 16
 
@@ -72,6 +76,8 @@ def executions_per_day(table: pd.DataFrame, refunded: Sequence[int] = ()) -> go.
     figure = go.Figure(bars, base_layout())
     if any(refunded):
         figure.add_trace(_refund_marks(days, refunded))
+        # Marks would otherwise be given room beside the first and last bar.
+        figure.update_xaxes(range=_whole_days(days))
     figure.update_layout(barmode="relative")
     _date_axis(figure, days)
     figure.update_yaxes(tickformat="~s")
@@ -84,7 +90,12 @@ def _refund_marks(days: list[str], refunded: Sequence[int]) -> go.Scatter:
         x=days,
         y=[count or None for count in refunded],
         mode="markers",
-        marker={"symbol": "diamond-open", "size": 8, "color": LIMIT_COLOUR},
+        marker={
+            "symbol": "diamond",
+            "size": 11,
+            "color": REFUND_COLOUR,
+            "line": {"width": 1.5, "color": REFUND_EDGE},
+        },
         hovertemplate="%{y:,}",
     )
 
@@ -143,6 +154,12 @@ def cumulative(
 def running_sums(table: pd.DataFrame, already_used: int) -> list[int]:
     """What all groups together had used by the end of each day."""
     return (table.sum(axis="columns").cumsum().astype("int64") + already_used).tolist()
+
+
+def _whole_days(days: list[str]) -> list[str]:
+    """The axis range that bars have by themselves."""
+    first, last = datetime.fromisoformat(days[0]), datetime.fromisoformat(days[-1])
+    return [(first - HALF_DAY).isoformat(), (last + HALF_DAY).isoformat()]
 
 
 def _with_room(days: list[str]) -> list[str]:

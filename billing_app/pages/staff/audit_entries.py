@@ -65,13 +65,13 @@ def entry_row(row: ObjectVar[EntryLine], on_undo: Handler, *, with_account: bool
                             rx.icon("redo-2", aria_hidden="true"),
                             rx.icon("undo-2", aria_hidden="true"),
                         ),
-                        rx.cond(row.can_redo, "Do again", "Undo"),
+                        rx.cond(row.can_redo, "Redo", "Undo"),
                         type="button",
                         class_name="button small",
                         on_click=on_undo(row.entry_id),
                         custom_attrs={
                             "aria-label": rx.cond(
-                                row.can_redo, f"Do again. {row.what}", f"Undo: {row.what}"
+                                row.can_redo, f"Redo: {row.what}", f"Undo: {row.what}"
                             )
                         },
                     ),
@@ -93,13 +93,13 @@ def undo_dialog(state: Any) -> rx.Component:
             ),
             reason_field(SHOWN),
             form_foot(
-                rx.cond(state.undo_title.startswith("Undo"), "Undo", "Do again"), state.close_undo
+                rx.cond(state.undo_title.startswith("Undo"), "Undo", "Redo"), state.close_undo
             ),
             on_submit=state.undo,
             class_name="dialog-form",
         ),
         title=state.undo_title,
-        text="A new entry is added to the audit log; none is edited.",
+        text="Adds an entry to the audit log; existing entries stay.",
         is_open=state.undoing != "",
         on_close=state.close_undo,
     )

@@ -93,7 +93,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
             class_name="main",
             tab_index=-1,
         ),
-        rx.el.div(navigation(PAGES, path, "Console, at the bottom", in_bar=True)),
+        rx.el.div(_navigation(path, state, "Console, at the bottom", in_bar=True)),
         class_name="frame console",
     )
 
@@ -101,7 +101,7 @@ def _page(content: rx.Component, path: str, state: Any) -> rx.Component:
 def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
     return rx.el.aside(
         rx.el.div(brand(), badge("Staff", "accent"), class_name="side-brand"),
-        navigation(PAGES, path, "Console", counts={routes.STAFF_OPERATIONS: _trouble(state)}),
+        _navigation(path, state, "Console"),
         rx.el.div(
             rx.link(
                 rx.icon("arrow-left", aria_hidden="true"),
@@ -123,14 +123,20 @@ def _side(path: str, state: Any, is_unknown: rx.Var[bool]) -> rx.Component:
     )
 
 
+def _navigation(path: str, state: Any, label: str, *, in_bar: bool = False) -> rx.Component:
+    counts = {routes.STAFF_OPERATIONS: _trouble(state)}
+    return navigation(PAGES, path, label, in_bar=in_bar, counts=counts)
+
+
 def _trouble(state: Any) -> rx.Component:
-    """How much there is to look at."""
+    """How much needs attention."""
     return rx.cond(
         state.trouble_count != "",
         rx.el.span(
             badge(state.trouble_count, "bad"),
-            title="To look at",
-            custom_attrs={"aria-label": f"{state.trouble_count} to look at"},
+            class_name="navigation-count",
+            title="Needs attention",
+            custom_attrs={"role": "img", "aria-label": f"{state.trouble_count} to resolve"},
         ),
     )
 

@@ -49,19 +49,26 @@ def staff_overview() -> rx.Component:
 
 
 def _trouble() -> rx.Component:
-    """What to look at, with the lists that show it."""
+    """What needs attention, with the lists that show it."""
     return rx.cond(
         State.trouble.length() > 0,
         card(
             rx.el.ul(
                 rx.foreach(
                     State.trouble,
-                    lambda line: rx.el.li(native_link(line.text, href=line.href)),
+                    lambda line: rx.el.li(
+                        native_link(
+                            line.text,
+                            rx.icon("chevron-right", aria_hidden="true"),
+                            href=line.href,
+                            class_name="trouble-link",
+                        )
+                    ),
                 ),
-                class_name="consequence",
+                class_name="trouble",
             ),
-            title="To look at",
-            note="Until somebody has dealt with it",
+            title="Needs attention",
+            note="Listed until resolved",
         ),
     )
 
@@ -95,7 +102,7 @@ def _executions() -> rx.Component:
             _nothing("No executions in this range"),
         ),
         title="Executions per day",
-        note="UTC days; refunds are marked separately",
+        note="UTC days; diamonds mark refunds",
     )
 
 

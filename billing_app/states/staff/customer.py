@@ -1,6 +1,5 @@
 """One account: its header, and the part that is open."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
@@ -21,7 +20,6 @@ from billing_app.billing.staff.access.browser_sessions import (
     SessionView,
     list_account_sessions,
 )
-from billing_app.billing.staff.access.permissions import Action
 from billing_app.billing.staff.access.viewing import begin_view
 from billing_app.billing.staff.audit.account_history import read_undone
 from billing_app.billing.staff.audit.audit_reading import (
@@ -41,7 +39,6 @@ from billing_app.billing.staff.customers.account import (
     SubscriptionRow,
     SubscriptionSort,
 )
-from billing_app.billing.staff.customers.customers import CustomerRow
 from billing_app.billing.staff.customers.denials import list_denials
 from billing_app.billing.staff.customers.reservations import (
     ReservationQuery,
@@ -52,15 +49,9 @@ from billing_app.billing.staff.operations.provider_events import (
     EventQuery,
     EventSort,
     ReceivedEvent,
-    count_dead,
     list_received,
 )
-from billing_app.billing.staff.repairs.plan_rows import MAX_PLANS
 from billing_app.billing.staff.repairs.refunds import read_refunded
-from billing_app.billing.staff.repairs.stops import plans_in_force
-from billing_app.billing.subscriptions.account_alerts import read_stop
-from billing_app.billing.subscriptions.account_summary import read_summary
-from billing_app.billing.subscriptions.forecast import read_pace
 from billing_app.billing.subscriptions.invoices import InvoiceQuery, InvoiceSort
 from billing_app.billing.usage import service as usage
 from billing_app.billing.usage.service import (
@@ -83,8 +74,8 @@ from billing_app.db.enums import (
 )
 from billing_app.states.session import SessionState, go_afresh
 from billing_app.states.staff import customer_views as draw
-from billing_app.states.staff.account_alerts import alert_of, dispute_lines, stuck_text
 from billing_app.states.staff.audit_entries import entry_line
+from billing_app.states.staff.customer_header import CustomerHeaderMixin
 from billing_app.states.staff.listing import Listing, Place, Table, filter_key
 from billing_app.states.staff.operations import IGNORED, webhook_line
 from billing_app.states.staff.page import StaffPage
@@ -93,7 +84,6 @@ from billing_app.states.staff.undo import UndoMixin
 from billing_app.states.staff.views import (
     CustomerHead,
     DenialLine,
-    DisputeLine,
     EntryLine,
     HoldLine,
     InvoiceLine,
@@ -125,7 +115,9 @@ NAMED_PREFIX: Final = "="
 PARTS: Final = (SUMMARY, LEDGER, HOLDS, MONEY, WEBHOOKS, PEOPLE, AUDIT)
 
 
-class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionState):
+class StaffCustomerState(
+    CustomerHeaderMixin, RepairMixin, UndoMixin, Listing, StaffPage, SessionState
+):
     """Reads the header always, and the part that is open."""
 
     refresh_polls = 3
@@ -152,12 +144,8 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
     }
 
     is_missing: rx.Field[bool] = rx.field(False)
-    head: rx.Field[CustomerHead] = rx.field(default_factory=CustomerHead)
-    stuck: rx.Field[str] = rx.field("")
-    disputes: rx.Field[list[DisputeLine]] = rx.field(default_factory=list)
     part: rx.Field[str] = rx.field(SUMMARY)
     plans: rx.Field[list[PlanLine]] = rx.field(default_factory=list)
-    has_subscription: rx.Field[bool] = rx.field(False)
     figure: rx.Field[go.Figure] = rx.field(default_factory=go.Figure)
     keys: rx.Field[list[SeriesKey]] = rx.field(default_factory=list)
     denials: rx.Field[list[DenialLine]] = rx.field(default_factory=list)
@@ -219,46 +207,6 @@ class StaffCustomerState(RepairMixin, UndoMixin, Listing, StaffPage, SessionStat
             return
         self._show(is_missing=False)
         await self._read_part(staff)
-
-    async def _read_head(self, staff: StaffActor) -> None:
-        services, now = get_services(), datetime.now(UTC)
-        database, account_id = services.database, self._customer_id
-        identity = await accounts.read_identity(database, services.links, staff, account_id, now)
-        summary = await read_summary(database, staff, account_id, now)
-        pace = await read_pace(database, staff, summary)
-        rows = await accounts.list_subscriptions(database, services.links, staff, account_id)
-        live = next((row for row in rows if row.ended_at is None), None)
-        self._is_own = identity.is_own
-        self._offer = (live.offer.code, live.offer.version) if live else None
-        self._is_cancelled = live is not None and live.cancel_at_period_end
-        head = draw.customer_head(identity, summary, pace, live)
-        self._customer = f"{head.name} ({head.email})" if head.email else head.name
-        if head.is_blocked:
-            history = await plans.read_history(
-                database, staff, account_id, now=now, limit=MAX_PLANS
-            )
-            head = draw.blocked_head(head, plans_in_force(history.items, now))
-        head = await self._with_alert(staff, head, identity.row, now)
-        self._show(head=head, has_subscription=bool(rows))
-
-    async def _with_alert(
-        self, staff: StaffActor, head: CustomerHead, row: CustomerRow, now: datetime
-    ) -> CustomerHead:
-        """Why executions are refused; read only for an account with an alert."""
-        services, account_id, stop = get_services(), self._customer_id, None
-        disputes = await services.disputes.read(staff, account_id, now)
-        if disputes or row.past_due_since is not None:
-            stop = await read_stop(services.database, staff, account_id, now)
-        reason = await self._why_blocked(staff) if row.blocked_at is not None else ""
-        title, explanation = alert_of(row, stop, reason)
-        dead = await count_dead(services.database, staff, account_id)
-        self._show(disputes=dispute_lines(disputes, stop, now), stuck=stuck_text(dead))
-        return replace(head, alert=title, alert_text=explanation)
-
-    async def _why_blocked(self, staff: StaffActor) -> str:
-        where = EntryQuery(action=Action.BLOCK, account_id=self._customer_id)
-        entries = await list_entries(get_services().database, staff, where, limit=1)
-        return entries.items[0].reason if entries.items else ""
 
     async def _read_part(self, staff: StaffActor) -> None:
         read = {

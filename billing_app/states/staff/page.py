@@ -70,7 +70,9 @@ _trouble = SharedTrouble()
 def trouble_lines(found: Trouble) -> list[TroubleLine]:
     """Only of what there is."""
     operations = routes.STAFF_OPERATIONS
-    due = f", the first by {formatting.day(found.evidence_due_at)}" if found.evidence_due_at else ""
+    first = "" if found.disputes == 1 else "the first "
+    due_at = found.evidence_due_at
+    due = f", {first}due by {formatting.day(due_at)}" if due_at else ""
     lines = (
         (found.dead_letters, "dead letter", "", f"{operations}?part=webhooks&state=dead"),
         (found.failed_jobs, "failed job", "", f"{operations}?part=jobs&state=failed"),
@@ -168,7 +170,7 @@ class StaffPage(Page, mixin=True):
         return staff, None
 
     async def _read_trouble(self, staff: StaffActor) -> None:
-        """What to look at now; shared by the pages of this process for a while."""
+        """What needs attention now; shared by the pages of this process for a while."""
         services = get_services()
         found = await _trouble.of(
             lambda now: read_trouble(services.database, get_jobs(), services.disputes, staff, now)

@@ -11,6 +11,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.plans.service import read_current
 from billing_app.billing.staff.audit.account_history import read_undone
 from billing_app.billing.staff.audit.audit_reading import EntryView, read_entry
+from billing_app.billing.staff.customers.customers import read_names
 from billing_app.billing.staff.repairs import service
 from billing_app.composition import get_services
 from billing_app.states import formatting
@@ -45,10 +46,13 @@ class UndoMixin(Page, mixin=True):
             result = await service.review_undo(services.repairs, staff, entry.id, now=now)
             undone = await read_undone(services.database, staff, [entry])
             lines = lines_of_undo(entry, result)
-            if entry.account_id is not None:
-                current = await read_current(services.database, staff, entry.account_id, now)
+            account_id = entry.account_id
+            if account_id is not None:
+                names = await read_names(services.database, staff, [account_id])
+                current = await read_current(services.database, staff, account_id, now)
                 left = formatting.counted(current.executions_remaining, "execution")
-                lines.append(f"Remaining now: {left}.")
+                customer = names.get(account_id, account_id)
+                lines = [f"Customer: {customer}.", *lines, f"Remaining now: {left}."]
             return title_of_undo(entry, undone), lines
 
         self._show(notice=Notice(), undoing="")

@@ -1,25 +1,18 @@
-"""Who a customer is: name, e-mail address, billing name and billing email."""
+"""Who somebody is: their name and email address."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlmodel import col, select, update
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.accounts import billing_details
-from billing_app.billing.accounts.billing_details import CustomerDetails
 from billing_app.billing.accounts.service import ReadOnlyError
 from billing_app.billing.actors import StaffActor, UserActor, ViewingActor
 from billing_app.billing.errors import (
-    AccountNotFoundError,
-    BillingError,
     EmailTakenError,
-    ForbiddenError,
     InvalidInputError,
     TooManyAttemptsError,
 )
@@ -30,144 +23,29 @@ from billing_app.billing.identity.email_links import (
     EmailLinkExpiredError,
     MailNotSetUpError,
 )
-from billing_app.billing.identity.password_hashing import hash_password
 from billing_app.billing.identity.password_resets import WrongPasswordError
 from billing_app.billing.identity.rate_limits import AttemptLimits
 from billing_app.billing.identity.sessions import hash_token
-from billing_app.billing.mail import Mail
 from billing_app.billing.retention import purge_email_links
 from billing_app.composition import Services
-from billing_app.db.enums import AccountKind, Role, StaffRole
-from billing_app.db.tables import Account, AuditEntry, EmailChange, PasswordReset, User
-from tests.factories import (
-    OPERATOR,
-    PLATFORM_SERVICE,
-    Holder,
-    connect,
-    membership,
-    organization,
-    person,
-    public_organization,
-    session_token,
-    trial,
+from billing_app.db.enums import AccountKind, StaffRole
+from billing_app.db.tables import EmailChange, PasswordReset, User
+from tests.billing.email_outbox import (
+    PASSWORD,
+    SITE,
+    Outbox,
+    ask,
+    entries_of,
+    made_person,
+    new_address,
+    results_of,
+    user_of,
 )
-
-PASSWORD = "a creature of my own"
-SITE = "https://billing.test"
-
-
-@dataclass
-class Outbox:
-    """Stands in for the queues and the mail server: what was queued, and the mails it became."""
-
-    services: Services
-    mails: list[Mail] = field(default_factory=list[Mail])
-    links: list[str] = field(default_factory=list[str])
-    told: list[str] = field(default_factory=list[str])
-    customers: list[int] = field(default_factory=list[int])
-
-    async def send(self, mail: Mail) -> None:
-        self.mails.append(mail)
-
-    async def email_link(self, session: AsyncSession, change_id: str) -> None:
-        del session
-        self.links.append(change_id)
-
-    async def email_changed(
-        self, session: AsyncSession, old_email: str, changed_at: datetime
-    ) -> None:
-        del session, changed_at
-        self.told.append(old_email)
-
-    async def customer_details(self, session: AsyncSession, account_id: int) -> None:
-        del session
-        self.customers.append(account_id)
-
-    async def password_link(self, session: AsyncSession, email: str) -> None:
-        raise NotImplementedError
-
-    async def password_changed(
-        self, session: AsyncSession, user_id: str, changed_at: datetime
-    ) -> None:
-        raise NotImplementedError
-
-    async def mail(self, change_id: str | None = None, now: datetime | None = None) -> str:
-        """Mail the newest link, or that of a request; returns its token, "" without a link."""
-        await email_links.mail_link(
-            self.services.database,
-            self,
-            change_id=change_id or self.links[-1],
-            site=SITE,
-            now=now or datetime.now(UTC),
-        )
-        _, _, token = self.mails[-1].text.partition("/billing/email-links/")
-        return token.partition("\n")[0]
-
-    async def confirm(self, token: str, session: str = "", now: datetime | None = None) -> None:
-        await email_changes.confirm(
-            self.services.database,
-            self,
-            self,
-            token=token,
-            session_token=session,
-            now=now or datetime.now(UTC),
-        )
-
-
-@pytest.fixture
-def outbox(services: Services) -> Outbox:
-    return Outbox(services)
-
-
-@pytest.fixture(scope="session")
-async def password_hash() -> str:
-    return await hash_password(PASSWORD)
-
-
-@pytest.fixture
-def ada(services: Services, database_url: str, password_hash: str) -> UserActor:
-    """Somebody with PASSWORD and a trial."""
-    public_organization(database_url)
-    return made_person(database_url, password_hash)
-
-
-def made_person(url: str, password_hash: str) -> UserActor:
-    made = person(url)
-    with connect(url) as connection:
-        connection.execute(
-            "UPDATE users SET password_hash = %s WHERE id = %s", [password_hash, made.user_id]
-        )
-    trial(url, made.user_id, 10)
-    return made
-
-
-def new_address() -> str:
-    return f"{ids.new_id('new-')}@example.com"
-
-
-async def ask(
-    outbox: Outbox, who: UserActor, email: str, *, token: str = "", password: str = PASSWORD
-) -> None:
-    await email_changes.request_email_change(
-        outbox.services.database,
-        outbox,
-        who,
-        email=email,
-        password=password,
-        token=token,
-        now=datetime.now(UTC),
-    )
-
-
-async def user_of(outbox: Outbox, who: UserActor) -> User:
-    async with outbox.services.database.reading() as session:
-        return await session.get_one(User, who.user_id)
-
-
-async def entries_of(outbox: Outbox, who: UserActor) -> list[AuditEntry]:
-    query = select(AuditEntry).where(AuditEntry.actor_id == who.user_id)
-    async with outbox.services.database.reading() as session:
-        return list((await session.exec(query.order_by(col(AuditEntry.id)))).all())
+from tests.factories import (
+    connect,
+    person,
+    session_token,
+)
 
 
 async def change_name(outbox: Outbox, who: Any, name: str) -> None:
@@ -307,11 +185,6 @@ async def test_address_taken_before_it_is_confirmed(
         await outbox.confirm(first)
     assert (await user_of(outbox, ada)).email == ada.email
     assert await entries_of(outbox, ada) == []
-
-
-async def results_of(*calls: Awaitable[None]) -> list[str]:
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    return sorted("" if each is None else type(each).__name__ for each in found)
 
 
 async def test_two_people_confirm_one_address_at_once(
@@ -464,202 +337,3 @@ async def test_staff_who_view_an_account_change_nothing(outbox: Outbox) -> None:
         await change_name(outbox, viewing, "Eve")
     with pytest.raises(ReadOnlyError):
         await email_changes.withdraw_email_change(outbox.services.database, viewing)
-
-
-# Billing details
-
-
-@dataclass(frozen=True, slots=True)
-class Firm:
-    holder: Holder
-    owner: UserActor
-    admin: UserActor
-    member: UserActor
-
-
-@pytest.fixture
-def firm(database_url: str) -> Firm:
-    holder, people = organization(database_url), []
-    for role in (Role.OWNER, Role.BILLING_ADMIN, Role.MEMBER):
-        people.append(person(database_url, f"The {role}"))
-        membership(database_url, holder.organization_id, people[-1].user_id, role)
-    return Firm(holder, *people)
-
-
-async def used(outbox: Outbox, holder: Holder) -> CustomerDetails:
-    found = await billing_details.read_details(
-        outbox.services.database, OPERATOR, holder.account_id, datetime.now(UTC)
-    )
-    return found.used
-
-
-async def set_name(outbox: Outbox, who: Any, holder: Holder, name: str = "Acme Ltd") -> None:
-    await billing_details.change_billing_name(
-        outbox.services.database, outbox, who, holder.account_id, name=name, now=datetime.now(UTC)
-    )
-
-
-async def ask_billing(outbox: Outbox, who: Any, holder: Holder, email: str = "") -> None:
-    await billing_details.request_billing_email(
-        outbox.services.database,
-        outbox,
-        who,
-        holder.account_id,
-        email=email or new_address(),
-        now=datetime.now(UTC),
-    )
-
-
-async def remove(outbox: Outbox, who: Any, holder: Holder) -> None:
-    await billing_details.remove_billing_email(
-        outbox.services.database, outbox, who, holder.account_id, now=datetime.now(UTC)
-    )
-
-
-async def again(outbox: Outbox, who: Any, holder: Holder) -> None:
-    await billing_details.send_billing_link_again(
-        outbox.services.database, outbox, who, holder.account_id, datetime.now(UTC)
-    )
-
-
-async def withdraw(outbox: Outbox, who: Any, holder: Holder) -> None:
-    await billing_details.withdraw_billing_email(outbox.services.database, who, holder.account_id)
-
-
-CHANGES = (set_name, ask_billing, remove, again, withdraw)
-
-
-async def test_details_without_own_ones(outbox: Outbox, firm: Firm, ada: UserActor) -> None:
-    assert await used(outbox, firm.holder) == CustomerDetails("Acme", firm.owner.email)
-    query = select(Account).where(Account.user_id == ada.user_id)
-    async with outbox.services.database.reading() as session:
-        account = (await session.exec(query)).one()
-    own = Holder(account.organization_id, account.id)
-    assert await used(outbox, own) == CustomerDetails("Ada", ada.email)
-
-
-async def test_oldest_owner_with_an_address_gets_an_organizations_invoices(
-    outbox: Outbox, firm: Firm, database_url: str
-) -> None:
-    older, oldest = person(database_url), person(database_url)
-    with connect(database_url) as connection:
-        for age, who in ((1, older), (2, oldest)):
-            connection.execute(
-                "INSERT INTO memberships (organization_id, user_id, role, created_at)"
-                " VALUES (%s, %s, 'owner', now() - make_interval(days => %s))",
-                [firm.holder.organization_id, who.user_id, age],
-            )
-        connection.execute(
-            "UPDATE users SET email = NULL, password_hash = NULL WHERE id = %s", [oldest.user_id]
-        )
-    assert (await used(outbox, firm.holder)).email == older.email
-
-
-async def test_billing_name_and_email_of_their_own(outbox: Outbox, firm: Firm) -> None:
-    new = new_address()
-    await set_name(outbox, firm.admin, firm.holder, " Acme Ltd ")
-    await ask_billing(outbox, firm.admin, firm.holder, new)
-    token = await outbox.mail()
-    assert await used(outbox, firm.holder) == CustomerDetails("Acme Ltd", firm.owner.email)
-    await outbox.confirm(token)
-    assert await used(outbox, firm.holder) == CustomerDetails("Acme Ltd", new)
-    assert outbox.told == []
-    await set_name(outbox, firm.owner, firm.holder, "  ")
-    await remove(outbox, firm.owner, firm.holder)
-    assert await used(outbox, firm.holder) == CustomerDetails("Acme", firm.owner.email)
-    assert outbox.customers == [firm.holder.account_number] * 4
-    admins = [(each.action, each.after) for each in await entries_of(outbox, firm.admin)]
-    assert admins == [
-        ("change_billing_name", {"billing_name": "Acme Ltd"}),
-        ("change_billing_email", {"billing_email": new}),
-    ]
-    owners = [(each.action, each.before) for each in await entries_of(outbox, firm.owner)]
-    assert owners == [
-        ("change_billing_name", {"billing_name": "Acme Ltd"}),
-        ("change_billing_email", {"billing_email": new}),
-    ]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("who", ["owner", "admin"])
-async def test_who_may_pay_may_change_billing_details(
-    outbox: Outbox, firm: Firm, change: Any, who: str
-) -> None:
-    await ask_billing(outbox, firm.owner, firm.holder)
-    await change(outbox, getattr(firm, who), firm.holder)
-
-
-@pytest.mark.parametrize("change", CHANGES)
-async def test_nobody_else_may_change_billing_details(
-    outbox: Outbox, firm: Firm, database_url: str, change: Any
-) -> None:
-    await ask_billing(outbox, firm.owner, firm.holder)
-    links, staff = list(outbox.links), StaffActor("usr_staff", "Sam", StaffRole.ADMIN)
-    until = datetime.now(UTC) + timedelta(minutes=5)
-    number = firm.holder.account_number
-    refused: list[tuple[Any, type[BillingError]]] = [
-        (firm.member, ForbiddenError),
-        (person(database_url), AccountNotFoundError),
-        (staff, ForbiddenError),
-        (ViewingActor(staff, number, AccountKind.ORGANIZATION, "Acme", until), ReadOnlyError),
-        (PLATFORM_SERVICE, ForbiddenError),
-        (OPERATOR, ForbiddenError),
-    ]
-    for actor, error in refused:
-        with pytest.raises(error):
-            await change(outbox, actor, firm.holder)
-    assert (outbox.links, outbox.customers) == (links, [])
-    assert await used(outbox, firm.holder) == CustomerDetails("Acme", firm.owner.email)
-
-
-async def test_members_read_billing_details_and_strangers_do_not(
-    outbox: Outbox, firm: Firm, ada: UserActor
-) -> None:
-    database, now = outbox.services.database, datetime.now(UTC)
-    account_id = firm.holder.account_id
-    found = await billing_details.read_details(database, firm.member, account_id, now)
-    assert found.used.name == "Acme"
-    with pytest.raises(AccountNotFoundError):
-        await billing_details.read_details(database, ada, account_id, now)
-
-
-async def test_link_of_somebody_who_may_no_longer_pay_is_void(
-    outbox: Outbox, firm: Firm, database_url: str
-) -> None:
-    await ask_billing(outbox, firm.admin, firm.holder)
-    token = await outbox.mail()
-    with connect(database_url) as connection:
-        connection.execute(
-            "UPDATE memberships SET role = 'member' WHERE user_id = %s", [firm.admin.user_id]
-        )
-    with pytest.raises(EmailLinkExpiredError):
-        await outbox.confirm(token)
-    assert (await used(outbox, firm.holder)).email == firm.owner.email
-
-
-async def test_two_accounts_may_share_a_billing_email(
-    outbox: Outbox, firm: Firm, ada: UserActor
-) -> None:
-    await ask_billing(outbox, firm.owner, firm.holder, ada.email)
-    await outbox.confirm(await outbox.mail())
-    assert (await used(outbox, firm.holder)).email == ada.email
-
-
-async def test_billing_link_confirmed_at_once_works_once(outbox: Outbox, firm: Firm) -> None:
-    await ask_billing(outbox, firm.owner, firm.holder)
-    token = await outbox.mail()
-    results = await results_of(*[outbox.confirm(token) for _ in range(5)])
-    assert results == ["", *["EmailLinkExpiredError"] * 4]
-    assert len(await entries_of(outbox, firm.owner)) == 1
-
-
-async def test_owners_new_address_reaches_the_customers_of_their_organizations(
-    outbox: Outbox, firm: Firm, ada: UserActor, database_url: str
-) -> None:
-    other = organization(database_url)
-    membership(database_url, firm.holder.organization_id, ada.user_id, Role.OWNER)
-    membership(database_url, other.organization_id, ada.user_id, Role.MEMBER)
-    await ask(outbox, ada, new_address())
-    await outbox.confirm(await outbox.mail())
-    (entry,) = await entries_of(outbox, ada)
-    assert set(outbox.customers) == {firm.holder.account_number, entry.account_id}
