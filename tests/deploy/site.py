@@ -115,7 +115,8 @@ class Site:
                 [program, "run", *config], env=environment, stdout=log, stderr=log
             )
         try:
-            httpx.Client(transport=httpx.HTTPTransport(retries=8)).get(self.url + "/healthz")
+            with httpx.Client(transport=httpx.HTTPTransport(retries=8), timeout=20) as client:
+                assert client.get(f"{self.url}/metrics").status_code == 404  # said by Caddy itself
             yield
         finally:
             process.terminate()

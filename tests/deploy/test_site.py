@@ -181,14 +181,14 @@ def test_pages_and_their_sockets_outlive_each_process(site: Site, caddy: str) ->
     before = times_of_pages()
     with site.running(caddy, "pages"):
         assert all(replica.is_healthy() for replica in site.replicas["pages"])
-        for replica in site.replicas["pages"]:
-            for end in (replica.stop, replica.kill):
-                end()
-                answers = [get(site, routes.SIGN_IN) for _ in range(8)]
-                assert [answer.status_code for answer in answers] == [200] * len(answers)
-                assert opens_socket(site.url)
-                replica.start()
-                replica.wait_until_ready()
+        stopped, killed = site.replicas["pages"]
+        for replica, end in ((stopped, stopped.stop), (killed, killed.kill)):
+            end()
+            answers = [get(site, routes.SIGN_IN) for _ in range(8)]
+            assert [answer.status_code for answer in answers] == [200] * len(answers)
+            assert opens_socket(site.url)
+            replica.start()
+            replica.wait_until_ready()
     assert times_of_pages() == before  # an image is read-only
 
 
