@@ -22,10 +22,15 @@ def upgrade(url: str) -> None:
 
 
 def require_current(url: str) -> None:
-    """Raise DatabaseBehindError unless the database is at the newest schema."""
+    """Raise DatabaseBehindError unless the database has this code's schema, or a later one.
+
+    Migrations add before anything is taken away, so processes of the last release go on while the
+    next one is rolled out. Revisions are numbers of four digits.
+    """
     current = current_revision(url)
     expected = head_revision()
-    if current != expected:
+    assert expected is not None
+    if current is None or current < expected:
         state = f"is at revision {current}" if current else "has no tables of this app"
         raise DatabaseBehindError(f"The database {state}; the code expects {expected}. {ADVICE}")
 

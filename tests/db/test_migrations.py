@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from psycopg import errors
 
 from billing_app.billing.plans.trial_uses import hash_of, person_of
@@ -138,6 +139,20 @@ def test_addresses_that_had_a_trial_are_remembered(empty_database_url: str) -> N
         rows = connection.execute("SELECT kind, hash, account_id FROM trial_uses").fetchall()
     wanted = [("email", hash_of(TrialUseKind.EMAIL, person_of(each))) for each in emails[:3]]
     assert sorted(rows) == sorted((*each, place) for place, each in enumerate(wanted))
+
+
+def test_last_release_goes_on_with_the_next_schema(empty_database_url: str) -> None:
+    migrations.upgrade(empty_database_url)
+    with connect(empty_database_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    migrations.require_current(empty_database_url)
+
+
+def test_revisions_are_numbers_in_order() -> None:
+    script = ScriptDirectory.from_config(migrations.alembic_config(""))
+    revisions = [each.revision for each in script.walk_revisions()]
+    assert all(len(each) == 4 and each.isdigit() for each in revisions)
+    assert revisions == sorted(revisions, reverse=True)
 
 
 def test_empty_database_is_behind(empty_database_url: str) -> None:
