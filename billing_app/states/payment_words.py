@@ -121,10 +121,11 @@ def _asked(
     title = f"{ASKED} {amount_of(outcome)}"
     what = _what(name, paid_for, summary)
     then = {
-        PaidFor.RENEWAL: f"You can use {name} in the meantime.",
+        PaidFor.RENEWAL: _until_decided(name, summary),
         PaidFor.OTHER: f"{what} is added as soon as your bank has paid.",
     }.get(paid_for, f"{what} starts as soon as your bank has paid.")
-    return Message("", title, f"This can take a few days. {then}{_meanwhile(paid_for, summary)}")
+    text = f"This can take a few days. {then}{_meanwhile(paid_for, summary)}"
+    return Message("", title, text.rstrip())
 
 
 def _declined(
@@ -160,6 +161,12 @@ def _what(name: str, paid_for: PaidFor, summary: AccountSummary) -> str:
     has_it = any(plan.name == name and plan.source is PlanSource.SUBSCRIPTION for plan in plans)
     is_next = paid_for is PaidFor.CHANGE and has_it
     return f"The next period of {name}" if is_next else name
+
+
+def _until_decided(name: str, summary: AccountSummary) -> str:
+    """Of a renewal; "" when an earlier invoice stops it."""
+    is_stopped = any(plan.name == name and plan.is_suspended for plan in summary.queue)
+    return "" if is_stopped else f"You can use {name} in the meantime."
 
 
 def _meanwhile(paid_for: PaidFor, summary: AccountSummary) -> str:

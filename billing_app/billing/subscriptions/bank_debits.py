@@ -65,9 +65,10 @@ NOT_PAID: Final = {
 @dataclass(frozen=True, slots=True)
 class BankDebit:
     """The newest debit of an invoice. `outcome`: asked, charged or declined. `name`: of what it
-    pays for."""
+    pays for. `subscription_id`: the provider's; None: of no subscription."""
 
     invoice_id: str
+    subscription_id: str | None
     paid_for: PaidFor
     name: str
     outcome: PurchaseOutcome
@@ -167,10 +168,25 @@ async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> 
     return [debit_of(row) for row in (await session.exec(query)).all()]
 
 
+def unpaid_start(debits: Iterable[BankDebit], subscription_id: str) -> BankDebit | None:
+    """The newest debit that a subscription starts or changes with; None: it is paid, or void."""
+    starts = [
+        debit
+        for debit in debits
+        if debit.subscription_id == subscription_id
+        and debit.paid_for in (PaidFor.FIRST, PaidFor.CHANGE)
+    ]
+    if not starts:
+        return None
+    is_void = starts[-1].decided_at is not None and starts[-1].outcome.payment_url is None
+    return None if is_void else starts[-1]
+
+
 def debit_of(row: Invoice) -> BankDebit:
     assert row.bank_asked_at is not None
     return BankDebit(
         invoice_id=row.provider_id,
+        subscription_id=row.subscription_provider_id,
         paid_for=REASONS.get(row.billing_reason, PaidFor.OTHER),
         name=_name(row),
         outcome=outcome_of(row),
