@@ -1,5 +1,6 @@
 """What became of the payment of a purchase, in words: the same for every way to buy."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from billing_app.billing.money import Money
@@ -39,13 +40,21 @@ def unpaid(
 
 def debit_messages(summary: AccountSummary) -> list[Message]:
     """What banks are being asked for, and what they have decided lately; oldest first."""
-    newest = {(debit.paid_for, debit.name): debit for debit in summary.debits}
-    found = [
-        _debit(debit, summary)
-        for debit in summary.debits
-        if debit.decided_at is None or newest[debit.paid_for, debit.name] is debit
-    ]
+    debits = [debit for debit in summary.debits if not _is_overtaken(debit, summary.debits)]
+    found = [_debit(debit, summary) for debit in debits]
     return [message for message in found if message is not None]
+
+
+def _is_overtaken(debit: BankDebit, debits: Sequence[BankDebit]) -> bool:
+    """Whether a newer debit for the same says more: one that was asked for after the bank did not
+    pay this one, or that is paid too."""
+    decided_at, is_paid = debit.decided_at, debit.outcome.state is PaymentState.CHARGED
+    same = [each for each in debits if (each.paid_for, each.name) == (debit.paid_for, debit.name)]
+    newer = same[same.index(debit) + 1 :]
+    return decided_at is not None and any(
+        each.outcome.state is PaymentState.CHARGED if is_paid else each.asked_at >= decided_at
+        for each in newer
+    )
 
 
 def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Message:
@@ -144,12 +153,15 @@ def _declined(
     return Message("bad", title, text, url=outcome.payment_url, url_label=f"Pay {amount}")
 
 
-def _paid(debit: BankDebit, summary: AccountSummary) -> Message:
+def _paid(debit: BankDebit, summary: AccountSummary) -> Message | None:
+    """None: the plan is stopped again, which the banner on every page tells."""
     title = f"Your bank has paid {amount_of(debit.outcome)}"
     plans = [plan for plan in summary.queue if plan.name == debit.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:
         return Message("good", title, f"{debit.name} is paid.")
+    if newest.is_suspended:
+        return None
     place = "is available" if newest.began_at is not None else "is in your queue"
     left = formatting.counted(newest.remaining, "execution")
     return Message("good", title, f"{debit.name} {place}, with {left}.")

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import or_
+from sqlalchemy import and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -150,7 +150,7 @@ async def asked_invoices(session: AsyncSession, customer_id: str) -> frozenset[s
 
 async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> list[BankDebit]:
     """Those that the bank has not decided on, those that are still to be paid, and what it decided
-    lately; oldest first."""
+    lately, unless it was refunded since; oldest first."""
     decided = col(Invoice.bank_decided_at)
     query = (
         select(Invoice)
@@ -159,7 +159,7 @@ async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> 
         .where(
             or_(
                 decided.is_(None),
-                decided > now - DECISION_SHOWN_FOR,
+                and_(decided > now - DECISION_SHOWN_FOR, col(Invoice.refunded_minor) == 0),
                 col(Invoice.status) == InvoiceStatus.OPEN,
             )
         )
