@@ -131,6 +131,7 @@ def _asked(
     what = _what(name, paid_for, summary)
     then = {
         PaidFor.RENEWAL: _until_decided(name, summary),
+        PaidFor.USAGE: "It pays for executions that were used beyond the plan.",
         PaidFor.OTHER: f"{what} is added as soon as your bank has paid.",
     }.get(paid_for, f"{what} starts as soon as your bank has paid.")
     text = f"This can take a few days. {then}{_meanwhile(paid_for, summary)}"
@@ -156,6 +157,8 @@ def _declined(
 def _paid(debit: BankDebit, summary: AccountSummary) -> Message | None:
     """None: the plan is stopped again, which the banner on every page tells."""
     title = f"Your bank has paid {amount_of(debit.outcome)}"
+    if debit.paid_for is PaidFor.USAGE:
+        return Message("good", title, "The executions used beyond the plan are paid.")
     plans = [plan for plan in summary.queue if plan.name == debit.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:

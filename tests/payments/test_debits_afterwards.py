@@ -3,17 +3,26 @@ databases that are copied."""
 
 import pytest
 
+from billing_app.db.enums import When
 from billing_app.jobs import mail
 from billing_app.states.payment_words import debit_messages
 from tests.factories import OPERATOR
 from tests.payments import test_pack_purchases as packs
-from tests.payments.billing_harness import HOUR, BillingHarness
+from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.database_copies import Copies
-from tests.payments.test_debit_outcomes import Outbox, decided, differences, first, summary_of
+from tests.payments.test_debit_outcomes import (
+    Outbox,
+    decided,
+    differences,
+    first,
+    invoice_status,
+    summary_of,
+)
 from tests.payments.test_installation import copies
+from tests.payments.test_overage import soft
 from tests.payments.test_slow_debits import use_bank_account
 
-__all__ = ["copies", "first"]
+__all__ = ["copies", "first", "soft"]
 
 
 async def titles(harness: BillingHarness) -> list[str]:
@@ -84,3 +93,32 @@ async def test_copied_database_mails_nobody_about_debits(
         monkeypatch.setattr(mail, "get_services", lambda services=services: services)
         assert await mail.queue_bank_decisions(harness.now) == count
     assert len(outbox.queued) == 1
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+async def test_debit_for_executions_beyond_the_plan_adds_none(
+    soft: BillingHarness, succeeds: bool
+) -> None:
+    """They were used before, and what the bank does not pay stays owed."""
+    await soft.subscribed("soft")
+    use_bank_account(soft)
+    accepted(await soft.use(1_300))
+    await soft.cancel(When.NOW)
+    soft.skip(2 * DAY)
+    await soft.deliver()
+    assert await soft.services.settlements.run(soft.now) == 1
+    summary = await summary_of(soft)
+    (asked,) = debit_messages(summary)
+    assert asked.title == "Your bank has been asked for $1.50"
+    assert asked.text == (
+        "This can take a few days. It pays for executions that were used beyond the plan."
+    )
+    assert summary.awaited_debit is None
+    await decided(soft, succeeds=succeeds)
+    (told,) = debit_messages(await summary_of(soft))
+    if succeeds:
+        assert told.text == "The executions used beyond the plan are paid."
+    else:
+        assert told.title == "Your bank did not pay $1.50 for executions beyond the plan"
+        assert told.text == "Nothing was charged. Pay the invoice to settle it."
+        assert invoice_status(soft) == "open"

@@ -127,7 +127,8 @@ class AccountSummary:
     def awaited_debit(self) -> BankDebit | None:
         """The first debit that brings executions once the bank has paid."""
         awaited = [debit for debit in self.debits if debit.decided_at is None]
-        return next((debit for debit in awaited if debit.paid_for is not PaidFor.RENEWAL), None)
+        brings_none = (PaidFor.RENEWAL, PaidFor.USAGE)
+        return next((debit for debit in awaited if debit.paid_for not in brings_none), None)
 
     @property
     def renews(self) -> bool:

@@ -16,6 +16,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.staff.audit.audit_writing import SystemAction, system_entry
+from billing_app.billing.subscriptions.invoice_purposes import OVERAGE
 from billing_app.billing.subscriptions.provider import ProviderInvoice, ProviderSnapshot
 from billing_app.billing.subscriptions.provider_requests import (
     Operation,
@@ -37,11 +38,12 @@ PACK_KEYS: Final = tuple(f"{each}-" for each in (Operation.BUY_PACK, Operation.T
 
 
 class PaidFor(StrEnum):
-    """`OTHER`: a pack, or executions beyond a plan."""
+    """`USAGE`: executions beyond a plan, on an invoice of their own. `OTHER`: a pack."""
 
     FIRST = "first"
     CHANGE = "change"
     RENEWAL = "renewal"
+    USAGE = "usage"
     OTHER = "other"
 
 
@@ -58,6 +60,7 @@ NOT_PAID: Final = {
     PaidFor.FIRST: PAYABLE,
     PaidFor.CHANGE: PAYABLE,
     PaidFor.RENEWAL: "Nothing was charged. Grace counts from when the renewal was due.",
+    PaidFor.USAGE: "Nothing was charged. The invoice stays payable.",
     PaidFor.OTHER: "Nothing was charged. The order of a pack is cancelled with its invoice.",
 }
 
@@ -187,7 +190,7 @@ def debit_of(row: Invoice) -> BankDebit:
     return BankDebit(
         invoice_id=row.provider_id,
         subscription_id=row.subscription_provider_id,
-        paid_for=REASONS.get(row.billing_reason, PaidFor.OTHER),
+        paid_for=_paid_for(row),
         name=_name(row),
         outcome=outcome_of(row),
         asked_at=row.bank_asked_at,
@@ -195,8 +198,15 @@ def debit_of(row: Invoice) -> BankDebit:
     )
 
 
+def _paid_for(row: Invoice) -> PaidFor:
+    is_usage = row.what_for.startswith(OVERAGE)
+    return REASONS.get(row.billing_reason, PaidFor.USAGE if is_usage else PaidFor.OTHER)
+
+
 def _name(row: Invoice) -> str:
     """Of the first thing that an invoice sells, without its period."""
+    if _paid_for(row) is PaidFor.USAGE:
+        return OVERAGE.lower()
     first = row.what_for.partition("; ")[0]
     return first.rpartition(", ")[0] or first if row.subscription_provider_id else first
 
