@@ -354,10 +354,12 @@ def returned(charge: Any, disputes: list[Any]) -> Returned:
 def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
     """Whether a refund or dispute reversed a charge; None: its payment stands."""
     open_ones = [dispute for dispute in disputes if dispute.status not in NO_DISPUTE]
-    for dispute in open_ones:
-        if dispute.status == "lost":
-            lost_at = instant(dispute.created)
-            return Reversal(ReversalKind.DISPUTE_LOST, lost_at, dispute.amount)
+    lost = [dispute for dispute in open_ones if dispute.status == "lost"]
+    if lost:
+        amount = sum(dispute.amount for dispute in lost)
+        if amount + charge.amount_refunded >= charge.amount:
+            amount = charge.amount  # nothing of the payment is left
+        return Reversal(ReversalKind.DISPUTE_LOST, instant(lost[0].created), amount)
     if charge.refunded:
         return Reversal(ReversalKind.REFUNDED, instant(charge.created), charge.amount_refunded)
     if open_ones:

@@ -23,7 +23,8 @@ from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription, charge_minor
-from billing_app.billing.subscriptions.service import Begun, SubscriptionView
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.composition import get_services
 from billing_app.db.enums import When
 from billing_app.states import offer_dialogs, payments

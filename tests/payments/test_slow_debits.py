@@ -20,6 +20,8 @@ from tests.payments import test_top_ups as top_ups
 from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
 BANK_ACCOUNT = "000123456789"
 
 

@@ -12,7 +12,7 @@ from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.executions.expired_holds import unused_of
-from billing_app.billing.offers.catalogue import OfferView, offer_version
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
 from billing_app.billing.subscriptions.bank_debits import BANK_DECIDES_WITHIN, prolonged_ends
@@ -49,12 +49,14 @@ SHORTEST: Final = timedelta(microseconds=1)
 @dataclass
 class PlanSync:
     """One pass over a customer's invoices, oldest first. `plans`: all plans of the account.
+    `versions`: by price, and their `offers`.
     `refused_trials`: subscriptions whose trial is not given."""
 
     session: AsyncSession
     account_id: int
     plans: list[Plan]
     versions: dict[str, int]
+    offers: dict[int, OfferView]
     now: datetime
     refused_trials: Collection[str] = ()
     sold: list[tuple[ProviderInvoice, Sold]] = field(default_factory=list[Any], init=False)
@@ -91,7 +93,7 @@ class PlanSync:
         line: InvoiceLine,
         ends_at: datetime,
     ) -> None:
-        offer = await offer_version(self.session, self.versions[line.price_id or ""])
+        offer = self.offers[self.versions[line.price_id or ""]]
         plan = self._plan_of(reference)
         if plan is None:
             if entitlement.kind is Entitlement.ENDED and invoice.status is InvoiceStatus.VOID:
@@ -135,7 +137,7 @@ class PlanSync:
         executions, credited = offer.executions * line.quantity, None
         if line.is_proration:
             executions = _share(offer, line.amount_minor)
-            credited = await self._credited_by_hand(invoice)
+            credited = self._credited_by_hand(invoice)
         is_first = reference == invoice.provider_id
         if invoice.billing_reason == CHANGE and offer.is_subscription and is_first:
             executions = await self._replace(invoice, line, executions, credited)
@@ -189,12 +191,12 @@ class PlanSync:
         self.plans.append(plan)
         return plan
 
-    async def _credited_by_hand(self, invoice: ProviderInvoice) -> int:
+    def _credited_by_hand(self, invoice: ProviderInvoice) -> int:
         """Executions of the prorations that a change in the provider's dashboard took back."""
         credited = 0
         for line in invoice.lines:
             if line.is_proration and line.amount_minor < 0 and line.price_id in self.versions:
-                offer = await offer_version(self.session, self.versions[line.price_id])
+                offer = self.offers[self.versions[line.price_id]]
                 credited += _share(offer, -line.amount_minor)
         return credited
 

@@ -383,6 +383,11 @@ class PaymentProvider(Protocol):
 
     async def resume(self, subscription_id: str, *, key: str) -> None: ...
 
+    async def put_back(self, subscription_id: str, *, key: str) -> bool:
+        """Restore the scheduled change or the cancellation that a failed request with this key took
+        away; whether it did. Repeated, it changes nothing."""
+        ...
+
     async def report_usage(
         self, *, customer_id: str, executions: int, identifier: str, at: datetime
     ) -> None: ...

@@ -37,6 +37,9 @@ from billing_app.db.tables import Account, ProviderRequest
 
 # How long an interrupted call may still arrive at the provider.
 IN_FLIGHT: Final = timedelta(minutes=5)
+CLOCK_SKEW: Final = timedelta(minutes=1)
+# The problem of a failed request when the provider refused to restore what it took away.
+NOT_PUT_BACK: Final = "not_put_back"
 
 
 class Operation(StrEnum):
@@ -52,6 +55,15 @@ class Operation(StrEnum):
 
 # What they create carries their key.
 BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP, Operation.BUY_PACK})
+# These take something away first, which is put back when they fail.
+REPLACING: Final = frozenset(
+    {
+        Operation.CHANGE_NOW,
+        Operation.CHANGE_AT_PERIOD_END,
+        Operation.CANCEL_AT_PERIOD_END,
+        Operation.RESUME,
+    }
+)
 # These take money, so they are never sent again once their sender is gone.
 CHARGING: Final = BEGINNING | {Operation.CHANGE_NOW}
 
@@ -86,6 +98,12 @@ async def pending(
     if account_id is not None:
         query = query.where(ProviderRequest.account_id == account_id)
     return list((await session.exec(query.order_by(col(ProviderRequest.created_at)))).all())
+
+
+async def not_put_back(session: AsyncSession, since: datetime) -> list[ProviderRequest]:
+    """Failed requests that took something away for good."""
+    query = select(ProviderRequest).where(ProviderRequest.problem == NOT_PUT_BACK)
+    return list((await session.exec(query.where(ProviderRequest.created_at >= since))).all())
 
 
 async def credited_executions(
@@ -273,8 +291,21 @@ def awaits_confirmation(
 def _invoice_of(
     row: ProviderRequest, snapshot: ProviderSnapshot, status: InvoiceStatus
 ) -> ProviderInvoice | None:
-    billed = (each for each in snapshot.invoices if each.status is status)
-    return next((each for each in billed if each.request_key == row.key), None)
+    billed = [each for each in snapshot.invoices if each.status is status]
+    marked = next((each for each in billed if each.request_key == row.key), None)
+    return marked or next((each for each in billed if _is_unmarked(row, each)), None)
+
+
+def _is_unmarked(row: ProviderRequest, invoice: ProviderInvoice) -> bool:
+    """Whether it is the invoice of a change whose sender died before its key was written there."""
+    return (
+        row.operation == Operation.CHANGE_NOW
+        and not invoice.request_key
+        and invoice.subscription_id == row.parameters["subscription_id"]
+        and invoice.billing_reason == CHANGE
+        and invoice.issued_at >= row.created_at - CLOCK_SKEW
+        and any(line.price_id == row.parameters["price_id"] for line in invoice.lines)
+    )
 
 
 def unpaid_invoice(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:
