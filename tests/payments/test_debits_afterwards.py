@@ -18,11 +18,10 @@ from tests.payments.test_debit_outcomes import (
     invoice_status,
     summary_of,
 )
-from tests.payments.test_installation import copies
 from tests.payments.test_overage import soft
 from tests.payments.test_slow_debits import use_bank_account
 
-__all__ = ["copies", "first", "soft"]
+__all__ = ["first", "soft"]
 
 
 async def titles(harness: BillingHarness) -> list[str]:
