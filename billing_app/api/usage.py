@@ -96,16 +96,21 @@ async def read_usage(
 
 def encode_usage(account_id: str, days: Days, group_by: GroupBy, rows: list[UsageRow]) -> bytes:
     """The answer. FastAPI's own encoder takes 5 ms for a year of days."""
-    items = [
-        {
-            group_by.value: row.group,
-            "used": row.used,
-            "refunded": row.refunded,
-            "net": row.net,
-            "denied": row.denied,
-        }
-        for row in rows
-    ]
+    items: list[dict[str, Any]] = []
+    used = refunded = denied = 0
+    for row in rows:
+        used += row.used
+        refunded += row.refunded
+        denied += sum(row.denied.values()) if row.denied else 0
+        items.append(
+            {
+                group_by.value: row.group,
+                "used": row.used,
+                "refunded": row.refunded,
+                "net": row.net,
+                "denied": row.denied,
+            }
+        )
     answer = {
         "account_id": account_id,
         "from": days.first,
@@ -113,10 +118,10 @@ def encode_usage(account_id: str, days: Days, group_by: GroupBy, rows: list[Usag
         "group_by": group_by,
         "items": items,
         "totals": {
-            "used": sum(row.used for row in rows),
-            "refunded": sum(row.refunded for row in rows),
-            "net": sum(row.net for row in rows),
-            "denied": sum(sum(row.denied.values()) for row in rows),
+            "used": used,
+            "refunded": refunded,
+            "net": used - refunded,
+            "denied": denied,
         },
     }
     return msgspec.json.encode(answer)

@@ -9,11 +9,11 @@ from billing_app.billing.errors import AccountNotFoundError
 from billing_app.billing.usage.service import Days, GroupBy, UsageRow, usage_rows, usage_statement
 from billing_app.db.read_pool import ReadPool
 
-OWNER: Final = "(SELECT organization_id FROM accounts WHERE id = $1)"
+# The first row names the owner.
 STATEMENTS: Final = {
     group_by: f"""
-    SELECT NULL, NULL, NULL, NULL, {OWNER} AS organization_id
-    UNION ALL SELECT *, NULL FROM ({usage_statement(group_by, "$1", "$2", "$3")}) AS usage"""  # noqa: S608
+    SELECT (SELECT organization_id FROM accounts WHERE id = $1), NULL, NULL, NULL
+    UNION ALL SELECT * FROM ({usage_statement(group_by, "$1", "$2", "$3")}) AS usage"""  # noqa: S608
     for group_by in GroupBy
 }
 
@@ -34,7 +34,7 @@ class PolledUsage:
         if number is None:
             raise AccountNotFoundError
         first, *rows = await self._pool.fetch(STATEMENTS[group_by], number, days.first, days.last)
-        owner = first["organization_id"]
+        owner = first[0]
         if owner is None or not key_may_read(actor, owner):
             raise AccountNotFoundError
-        return usage_rows(row[:4] for row in rows)
+        return usage_rows(rows)
