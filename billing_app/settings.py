@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     connections_max: int = Field(default=12_000, ge=1)
     requests_max: int = Field(default=2_000, ge=1)
     header_seconds: float = Field(default=75.0, gt=0, le=600)
+    drain_seconds: float = Field(default=1.0, ge=0, le=60)
+    stop_seconds: int = Field(default=35, ge=1, le=600)
     body_seconds: float = Field(default=15.0, gt=0, le=600)
     search_seconds: float = Field(default=1.0, gt=0, le=10)
     billing_demo: bool = False

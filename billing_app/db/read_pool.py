@@ -45,6 +45,10 @@ class ReadPool:
         except LOST_CONNECTION as error:
             raise UnreadableError from error
 
+    def in_use(self) -> int:
+        """Connections at work, of POOL_SIZE."""
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
     async def close(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
