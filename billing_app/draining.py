@@ -18,13 +18,11 @@ class Draining:
 
     def __init__(self) -> None:
         self.is_on = False
-        self._awaits_signal = False
         self._sockets: dict[Send, asyncio.AbstractEventLoop] = {}
 
     def begin_on_signal(self) -> None:
         """The server's parent process sends SIGNAL before it stops its workers."""
         signal.signal(SIGNAL, lambda *_: self.begin())
-        self._awaits_signal = True
 
     def begin(self) -> None:
         """From now on answers close their connections. Sockets are closed; pages reconnect."""
@@ -33,12 +31,7 @@ class Draining:
             loop.call_soon_threadsafe(self._close_soon, send)
 
     def add_socket(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        self._sockets[send] = loop
-        if self._awaits_signal:
-            # Wakes an idle loop, which Python's own handler does not.
-            loop.add_signal_handler(SIGNAL, self.begin)
-            self._awaits_signal = False
+        self._sockets[send] = asyncio.get_running_loop()
 
     def remove_socket(self, send: Send) -> None:
         self._sockets.pop(send, None)

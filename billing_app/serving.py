@@ -51,6 +51,12 @@ PAGES_TARGET: Final = "billing_app.serving:pages_worker"
 API_TARGET: Final = "billing_app.serving:api_worker"
 # A batch of 256 requests allocates thousands of objects and leaves no cycles.
 COLLECTION_THRESHOLDS: Final = (20_000, 10, 10)
+# The server's own lines are written as all others are (billing_app/logs.py).
+SERVER_LOGS: Final[dict[str, Any]] = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"propagate": True}},
+}
 PORT_WAIT_SECONDS: Final = 5.0
 PORT_RETRY_SECONDS: Final = 0.2
 RESPONSE_SECONDS: Final = 2.0
@@ -207,6 +213,7 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
             header_read_timeout=round(load_settings().header_seconds * 1000)
         ),
         log_level=LogLevels.warning,
+        log_dictconfig=SERVER_LOGS,
     ).serve()
 
 

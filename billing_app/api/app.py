@@ -33,6 +33,7 @@ from billing_app.api import (
 from billing_app.api.polled_reads import PolledReads
 from billing_app.api.process_gauges import sampling
 from billing_app.api.read_turns import ReadTurns
+from billing_app.api.request_log import RequestLog
 from billing_app.api.security_headers import SecurityHeaders
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
@@ -60,7 +61,7 @@ def create_app() -> "request_limits.RequestLimits":
     docs.install(api)
     guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
     reads = SecurityHeaders(ReadTurns(PolledReads(guarded, get_services)))
-    answering = hot_routes.HotRoutes(reads, get_services)
+    answering = hot_routes.HotRoutes(RequestLog(reads), get_services)
     limits = request_limits.RequestLimits(answering)
     api.state.active_requests = lambda: limits.active
     return limits

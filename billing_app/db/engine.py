@@ -118,6 +118,8 @@ def _create_engine(url: str, *, is_asking: bool = False) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        # Values of rows, such as e-mail addresses, have no place in errors that are logged.
+        hide_parameters=True,
         connect_args={
             "async_creator_fn": PromptConnection.connect,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
