@@ -16,7 +16,7 @@ from billing_app.settings import DEMO_FLAG, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-FOLDERS = ("billing_app/", "docs/", "tests/", "alembic/", "assets/", ".ci/")
+FOLDERS = ("billing_app/", "deploy/", "docs/", "tests/", "alembic/", "assets/", ".ci/")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 SETTING = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
