@@ -131,7 +131,7 @@ def _adopt_libraries(chain: list[Processor], ends: list[Processor]) -> None:
         foreign_pre_chain=chain,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ends],
     )
-    handler = _LibraryHandler(sys.stdout)
+    handler = _LibraryHandler(sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if not isinstance(each, _LibraryHandler)]

@@ -1,7 +1,8 @@
 """Everything that is quick to know about a change: `python -m tests.check [--without-tests]`.
 
-Runs ruff, pyright, the import contract, a comparison of migrations and models, and the tests that
-need no database, process or browser; two at a time, each with its seconds.
+Runs ruff, pyright, the import contract, a comparison of migrations and models, pip-audit
+where it can, and the tests that need no database, process or browser; two at a time, each with its
+seconds.
 """
 
 import subprocess
@@ -11,6 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+
+from tests.audit import SKIPPED
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BIN: Final = Path(sys.executable).parent
@@ -24,6 +27,7 @@ CHECKS: Final = {
     "ruff format": [*PYTHON, "ruff", "format", "--check", "."],
     "import contract": [str(BIN / "lint-imports")],
     "alembic check": [*PYTHON, "tests.check", "alembic"],
+    "pip-audit": [*PYTHON, "tests.audit"],
 }
 
 
@@ -40,6 +44,8 @@ def _run(name: str) -> int:
     started_at = time.monotonic()
     result = subprocess.run(CHECKS[name], cwd=ROOT, capture_output=True, text=True, check=False)
     outcome = "" if result.returncode == 0 else "  FAILED"
+    if result.stdout.startswith(SKIPPED):
+        outcome = f"  {result.stdout.strip()}"
     print(f"{time.monotonic() - started_at:6.1f} s  {name}{outcome}", flush=True)
     if result.returncode:
         print(result.stdout + result.stderr, flush=True)

@@ -104,9 +104,9 @@ def _logged(capsys: pytest.CaptureFixture[str], log_format: LogFormat) -> list[s
                 keys=[secret, "whsec_SECRET", f"Bearer {secret}"],
             )
     logging.getLogger("tests.library").warning("%s is late", "ada@example.com")
-    written = capsys.readouterr().out
+    written = capsys.readouterr()
     logs.configure()
-    return written.splitlines()
+    return [*written.out.splitlines(), *written.err.splitlines()]
 
 
 def _fail(why: str) -> NoReturn:
