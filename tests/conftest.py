@@ -42,6 +42,7 @@ httpx._transports.default.create_ssl_context = functools.cache(  # pyright: igno
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "pure: needs no database, process or browser (set here)")
+    config.addinivalue_line("markers", "stripe_test_mode: plays on Stripe with STRIPE_TEST_KEY")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

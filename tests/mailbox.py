@@ -10,7 +10,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 HOST = "127.0.0.1"
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 90.0
 LINK = re.compile(r"https?://\S+/billing/(?:password-resets|email-links)/\S+")
 
 

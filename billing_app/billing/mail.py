@@ -45,3 +45,11 @@ class MailQueue(Protocol):
     ) -> None:
         """A notice to a person's old address. The change stands even when sending fails."""
         ...
+
+
+class DecisionQueue(Protocol):
+    """Queues mail about bank debits in the transaction of `session`."""
+
+    async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
+        """What a bank decided on the debit of an invoice. Raises when mail cannot be sent."""
+        ...

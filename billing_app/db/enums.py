@@ -23,12 +23,13 @@ class StaffRole(StrEnum):
 
 
 class AuditRole(StrEnum):
-    """Who an audit entry is by: staff with their role then, or a customer."""
+    """Who an audit entry is by: staff with their role then, a customer, or the system itself."""
 
     SUPPORT = StaffRole.SUPPORT
     BILLING = StaffRole.BILLING
     ADMIN = StaffRole.ADMIN
     CUSTOMER = "customer"
+    SYSTEM = "system"
 
 
 class PlanType(StrEnum):

@@ -5,15 +5,17 @@ knows of it, and there only its hash.
 """
 
 import uuid
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
-from billing_app.composition import get_services
+from billing_app.billing.subscriptions import debit_mails
+from billing_app.composition import Services, get_services
 from billing_app.jobs import webhooks
 from billing_app.jobs.enqueueing import enqueue, enqueue_if_possible
 
@@ -22,6 +24,7 @@ PASSWORD_LINK: Final = "mail_password_link"  # noqa: S105 - a workflow's name
 PASSWORD_CHANGED: Final = "mail_password_changed"  # noqa: S105
 EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
+BANK_DECISION: Final = "mail_bank_decision"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
@@ -29,94 +32,96 @@ PARALLEL: Final = 32
 POLLING_SECONDS: Final = 0.5
 
 
-@DBOS.step(
-    retries_allowed=True,
-    max_attempts=MAX_ATTEMPTS,
-    interval_seconds=FIRST_RETRY_SECONDS,
-    backoff_rate=BACKOFF,
-)
-async def send_password_link(email: str) -> None:
-    services = get_services()
-    await password_resets.mail_link(
-        services.database,
-        _mailer(),
-        email=email,
-        site=services.settings.public_url,
-        now=datetime.now(UTC),
-    )
+P = ParamSpec("P")
+Send = Callable[Concatenate[Services, Mailer, P], Coroutine[Any, Any, None]]
 
 
-@DBOS.step(
-    retries_allowed=True,
-    max_attempts=MAX_ATTEMPTS,
-    interval_seconds=FIRST_RETRY_SECONDS,
-    backoff_rate=BACKOFF,
-)
-async def send_password_changed(user_id: str, changed_at: datetime) -> None:
-    services = get_services()
+def mail_workflow(name: str) -> Callable[[Send[P]], Callable[P, Coroutine[Any, Any, None]]]:
+    """A workflow that sends one mail, and tries again while that fails."""
+
+    def decorate(send: Send[P]) -> Callable[P, Coroutine[Any, Any, None]]:
+        @DBOS.step(
+            name=send.__name__,
+            retries_allowed=True,
+            max_attempts=MAX_ATTEMPTS,
+            interval_seconds=FIRST_RETRY_SECONDS,
+            backoff_rate=BACKOFF,
+        )
+        async def step(*args: P.args, **kwargs: P.kwargs) -> None:
+            await send(get_services(), _mailer(), *args, **kwargs)
+
+        @DBOS.workflow(name=name)
+        async def workflow(*args: P.args, **kwargs: P.kwargs) -> None:
+            _mailer()
+            await step(*args, **kwargs)
+
+        return workflow
+
+    return decorate
+
+
+@mail_workflow(PASSWORD_LINK)
+async def send_password_link(services: Services, mailer: Mailer, email: str) -> None:
+    """A link for a new password, if anybody has the address."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await password_resets.mail_link(services.database, mailer, email=email, site=site, now=now)
+
+
+@mail_workflow(PASSWORD_CHANGED)
+async def send_password_changed(
+    services: Services, mailer: Mailer, user_id: str, changed_at: datetime
+) -> None:
+    """That somebody's password was changed."""
+    site = services.settings.public_url
     await password_resets.mail_change(
-        services.database,
-        _mailer(),
-        user_id=user_id,
-        site=services.settings.public_url,
-        changed_at=changed_at,
+        services.database, mailer, user_id=user_id, site=site, changed_at=changed_at
     )
 
 
-@DBOS.step(
-    retries_allowed=True,
-    max_attempts=MAX_ATTEMPTS,
-    interval_seconds=FIRST_RETRY_SECONDS,
-    backoff_rate=BACKOFF,
-)
-async def send_email_link(change_id: str) -> None:
-    services = get_services()
-    await email_links.mail_link(
+@mail_workflow(EMAIL_LINK)
+async def send_email_link(services: Services, mailer: Mailer, change_id: str) -> None:
+    """A link that confirms a new e-mail address."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await email_links.mail_link(services.database, mailer, change_id=change_id, site=site, now=now)
+
+
+@mail_workflow(EMAIL_CHANGED)
+async def send_email_changed(
+    services: Services, mailer: Mailer, old_email: str, changed_at: datetime
+) -> None:
+    """To somebody's old address: that it was changed."""
+    site = services.settings.public_url
+    await email_changes.mail_change(mailer, email=old_email, site=site, changed_at=changed_at)
+
+
+@mail_workflow(BANK_DECISION)
+async def send_bank_decision(
+    services: Services, mailer: Mailer, account_id: int, invoice_id: str
+) -> None:
+    """What a bank decided on a debit."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await debit_mails.mail_decision(
         services.database,
-        _mailer(),
-        change_id=change_id,
-        site=services.settings.public_url,
-        now=datetime.now(UTC),
+        mailer,
+        account_id=account_id,
+        invoice_id=invoice_id,
+        site=site,
+        now=now,
     )
 
 
-@DBOS.step(
-    retries_allowed=True,
-    max_attempts=MAX_ATTEMPTS,
-    interval_seconds=FIRST_RETRY_SECONDS,
-    backoff_rate=BACKOFF,
-)
-async def send_email_changed(old_email: str, changed_at: datetime) -> None:
-    site = get_services().settings.public_url
-    await email_changes.mail_change(_mailer(), email=old_email, site=site, changed_at=changed_at)
+@DBOS.step()
+async def queue_bank_decisions(now: datetime) -> int:
+    mail_queue = get_mail_queue()
+    if mail_queue is None:
+        return 0
+    return await debit_mails.queue_decisions(get_services().database, mail_queue, now)
 
 
-@DBOS.workflow(name=PASSWORD_LINK)
-async def mail_password_link(email: str) -> None:
-    """Mail a link for a new password, if anybody has the address."""
-    _mailer()
-    await send_password_link(email)
-
-
-@DBOS.workflow(name=PASSWORD_CHANGED)
-async def mail_password_changed(user_id: str, changed_at: datetime) -> None:
-    """Tell somebody that their password was changed."""
-    _mailer()
-    await send_password_changed(user_id, changed_at)
-
-
-@DBOS.workflow(name=EMAIL_LINK)
-async def mail_email_link(change_id: str) -> None:
-    """Mail a link that confirms a new e-mail address."""
-    _mailer()
-    await send_email_link(change_id)
-
-
-@DBOS.workflow(name=EMAIL_CHANGED)
-async def mail_email_changed(old_email: str, changed_at: datetime) -> None:
-    """Tell somebody's old address that it was changed."""
-    _mailer()
-    await send_email_changed(old_email, changed_at)
+@DBOS.workflow()
+async def mail_bank_decisions(scheduled_at: datetime, _context: Any) -> None:
+    """Now and then: mail about what banks decided since the last time."""
+    await queue_bank_decisions(scheduled_at)
 
 
 def register_queue() -> None:
@@ -125,7 +130,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue: a job for each mail, in the caller's transaction."""
+    """Implements billing's MailQueue and DecisionQueue: a job for each mail, in the caller's
+    transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -147,6 +153,10 @@ class DbosMailQueue:
         self, session: AsyncSession, old_email: str, changed_at: datetime
     ) -> None:
         await self._try_to_enqueue(session, EMAIL_CHANGED, old_email, changed_at)
+
+    async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        await self._enqueue(session, BANK_DECISION, account_id, invoice_id)
 
     async def _enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
         await enqueue(session, self._client, _options(workflow), *args)

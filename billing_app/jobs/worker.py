@@ -51,6 +51,7 @@ LATE_NIGHTLY: Final = "53 3 * * *"
 FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
 TOP_UPS: Final = "top-up"
+MAILS: Final = "mail-bank-decisions"
 
 COALESCE_SECONDS: Final = 1.0
 SECONDS_OF_MINUTE: Final = 60
@@ -206,11 +207,12 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
 
 
 def _sweeps(seconds: int) -> list[ScheduleInput]:
-    """For what was never enqueued or announced."""
+    """For what was never enqueued or announced, and for mail about what was noticed."""
     schedule = EACH_MINUTE if seconds == SECONDS_OF_MINUTE else f"*/{seconds} * * * * *"
     return [
         {"schedule_name": TOP_UPS, "workflow_fn": overage.top_up, "schedule": schedule},
         {"schedule_name": SWEEP, "workflow_fn": webhooks.sweep_webhooks, "schedule": schedule},
+        {"schedule_name": MAILS, "workflow_fn": mail.mail_bank_decisions, "schedule": schedule},
     ]
 
 

@@ -16,7 +16,7 @@ from billing_app.pages.events import (
     event_row,
 )
 from billing_app.pages.frame import frame
-from billing_app.pages.notices import result_of, warning_actions
+from billing_app.pages.notices import debit_notices, result_of, warning_actions
 from billing_app.states.billing_dashboard import BillingDashboardState as State
 from billing_app.states.offer_dialog import OfferDialogState
 
@@ -29,6 +29,7 @@ def billing_dashboard() -> rx.Component:
         rx.fragment(
             page_head("Dashboard", State.account.name, live_indicator(is_broken=State.is_broken)),
             result_of(OfferDialogState),
+            debit_notices(State.debits),
             _warning(),
             columns(_balance(), _stats()),
             _chart(),

@@ -11,7 +11,7 @@ from billing_app.components.numbers import badge, detail_list, meter
 from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
-from billing_app.pages.notices import message, result_of, warning_actions
+from billing_app.pages.notices import debit_notices, message, result_of, warning_actions
 from billing_app.pages.offers import offers
 from billing_app.pages.spending_limits import spending_limits
 from billing_app.pages.support import support
@@ -31,6 +31,7 @@ def billing_overview() -> rx.Component:
         rx.fragment(
             page_head("Plans", State.account.name, live_indicator(is_broken=State.is_broken)),
             _results(),
+            debit_notices(State.debits),
             _warning(),
             columns(_plan(), _queue()),
             offers(),

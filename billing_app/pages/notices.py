@@ -3,13 +3,15 @@
 from typing import Any
 
 import reflex as rx
+from reflex.vars import ObjectVar
 
-from billing_app.components.controls import press_button
+from billing_app.components.controls import native_link, press_button
 from billing_app.components.feedback import dismiss_button, notice
 from billing_app.states.balance import NEXT_PERIOD
 from billing_app.states.offer_dialog import OfferDialogState
 from billing_app.states.session import SessionState
 from billing_app.states.spending_limit_views import RAISE
+from billing_app.states.views import Message
 
 
 def message(told: Any, *actions: rx.Component) -> rx.Component:
@@ -24,6 +26,17 @@ def result_of(state: Any, *, is_valid: rx.Var[bool] | bool = True) -> rx.Compone
     """What came of a confirmed dialog, on the account that it was confirmed for."""
     is_shown = (state.of_account == SessionState.account.account_id) & is_valid
     return rx.cond(is_shown, message(state.done, dismiss_button(state.dismiss_done)))
+
+
+def debit_notices(debits: Any) -> rx.Component:
+    """Payments that banks are asked for, and their decisions."""
+    return rx.foreach(debits, _debit)
+
+
+def _debit(told: ObjectVar[Message]) -> rx.Component:
+    pay = native_link(told.url_label, href=told.url, class_name="button strong")
+    may_pay = SessionState.account.may_manage & (told.url != "")
+    return message(told, rx.cond(may_pay, pay))
 
 
 def warning_actions(

@@ -15,6 +15,7 @@ from billing_app.billing.subscriptions.apply import (
     subscription_values,
     versions_of_prices,
 )
+from billing_app.billing.subscriptions.bank_debits import packs_to_void
 from billing_app.billing.subscriptions.dunning import Entitlement, InvoiceEntitlement, entitlements
 from billing_app.billing.subscriptions.ended_invoices import to_void, used_invoices
 from billing_app.billing.subscriptions.plan_sync import plans_of
@@ -111,6 +112,8 @@ def _invoices(
     given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
     used = used_invoices(ours.plans.values())
     voidable = {each.provider_id for each in to_void(snapshot, versions, used)}
+    asked = {key for key, row in ours.invoices.items() if row.bank_asked_at is not None}
+    failed = {each.provider_id for each in packs_to_void(snapshot, asked)}
     refused = {row.provider_id for row in ours.subscriptions.values() if row.trial_refused_at}
     for invoice, lines in sold_lines(snapshot.invoices, versions, refused):
         entitlement = given[invoice.provider_id]
@@ -126,6 +129,8 @@ def _invoices(
             there.append("paid, and no line sells an offer")
         if invoice.provider_id in voidable:
             there.append("open after its subscription ended")
+        if invoice.provider_id in failed:
+            there.append("open after its debit failed")
         if not _is_mirrored(invoice, row) or there != here:
             differences.append(
                 Difference(
@@ -163,14 +168,15 @@ def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Di
 
 
 def _is_mirrored(invoice: ProviderInvoice, row: Invoice | None) -> bool:
-    return row is not None and all(
-        getattr(row, name) == value for name, value in invoice_values(invoice).items()
-    )
+    if row is None or row.is_processing != invoice.is_processing:
+        return False
+    return all(getattr(row, name) == value for name, value in invoice_values(invoice).items())
 
 
 def _describe_payment(invoice: ProviderInvoice | Invoice) -> str:
     back = f", {invoice.refunded_minor} paid back" if invoice.refunded_minor else ""
-    return f"{invoice.status} {invoice.amount_paid_minor}{back}"
+    debit = ", being debited" if invoice.is_processing else ""
+    return f"{invoice.status} {invoice.amount_paid_minor}{back}{debit}"
 
 
 def _describe_theirs(

@@ -145,7 +145,9 @@ class Customers(Cards):
             mark = {translate.TRIAL_METADATA: str(trial_days)}
             body["subscription_data"] = {"trial_period_days": trial_days, "metadata": mark}
         if not is_subscription:
+            # Its invoice is made once it is paid: a debit would leave nothing to see for days.
             body["invoice_creation"] = {"enabled": True}
+            body["excluded_payment_method_types"] = list(translate.DEBITS)
         session = await send(
             lambda: self.client.v1.checkout.sessions.create_async(body, options(key))  # pyright: ignore[reportArgumentType]
         )

@@ -159,6 +159,12 @@ class _Run:
             }
         for row in rows:
             await self._provider_request(row, customers[row.account_id])
+        async with self.database.reading() as session:
+            lost = await provider_requests.not_put_back(session, self.now - KEPT_EVENTS)
+        for row in lost:
+            account_id, theirs = ids.encode_account(row.account_id), NOTHING
+            ours = f"what {row.operation} replaced, see the audit log"
+            self._note(account_id, "intent", row.key, theirs, ours, healed=False)
 
     async def overage(self) -> None:
         """Reports and settlements that the provider has not taken for hours; the log says why."""
@@ -316,13 +322,15 @@ class _Run:
     async def _provider_request(
         self, row: ProviderRequest, customer: ProviderCustomer | None
     ) -> None:
-        state = ProviderRequestState.PENDING
+        state, is_looked_up = ProviderRequestState.PENDING, False
         if customer is not None and not self.dry_run:
+            is_looked_up = True
             requests = self.subscriptions.provider_requests
             state = await requests.resolve_interrupted(row, customer.customer_id, self.now)
         account_id = ids.encode_account(row.account_id)
         healed = state is not ProviderRequestState.PENDING
-        theirs = str(state) if healed else "not looked up"
+        waits = "waits for the customer or for Stripe" if is_looked_up else "not looked up"
+        theirs = str(state) if healed else waits
         self._note(account_id, "intent", row.key, theirs, str(row.state), healed=healed)
 
     def _note_customer(self, customer: ProviderCustomer, theirs: str) -> None:

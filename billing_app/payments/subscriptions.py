@@ -24,18 +24,17 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.db.enums import Interval
 from billing_app.payments import declines, translate
-from billing_app.payments.calls import complete, options, reference, send
-from billing_app.payments.cards import Cards
+from billing_app.payments.calls import options, reference, send
 from billing_app.payments.previews import Previews
+from billing_app.payments.schedules import Schedules, not_cancelled
 
-REFUSALS: Final = (PaymentDeclinedError, NotAtProviderError, PaymentProviderFailedError)
 SCHEDULED: Final = (
     "The bank asks for a confirmation of the payment. Withdraw the scheduled change first, then"
     " change again to confirm it."
 )
 
 
-class Subscriptions(Cards, Previews):
+class Subscriptions(Schedules, Previews):
     async def create_subscription(
         self,
         *,
@@ -76,7 +75,7 @@ class Subscriptions(Cards, Previews):
 
         Raises ChangeLosesValueError, PaymentMethodMissingError when nothing can be charged.
         """
-        subscription = await self._retrieve(subscription_id)
+        subscription = await self.retrieve(subscription_id)
         details: dict[str, Any] = {
             "items": _changed_items(subscription, change.prices, change.replaces),
             "billing_cycle_anchor": {"type": "now"},
@@ -124,7 +123,7 @@ class Subscriptions(Cards, Previews):
         prorations a removed metered price bills nothing
         (docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup).
         """
-        subscription = await self._retrieve(subscription_id)
+        subscription = await self.retrieve(subscription_id)
         if not await self.can_charge(subscription):
             await self.preview_change(subscription_id, change)
         body: dict[str, Any] = {
@@ -133,7 +132,7 @@ class Subscriptions(Cards, Previews):
             "proration_behavior": "none",
             "payment_behavior": "error_if_incomplete",
             **self.tax,
-            **({} if change.keeps_cancellation else _not_cancelled(subscription)),
+            **({} if change.keeps_cancellation else not_cancelled(subscription)),
         }
         if subscription.status == "trialing":
             body["trial_end"] = "now"
@@ -148,17 +147,17 @@ class Subscriptions(Cards, Previews):
         await self._change(subscription, body, key=key)
 
     async def _change(self, subscription: Any, body: dict[str, Any], *, key: str) -> None:
-        """What was scheduled for the end of the period is given up, unless the change fails."""
-        given_up = await self._release_schedule(subscription.id, key=key)
+        """What was scheduled for the end of the period is given up; `put_back` when this fails."""
+        await self.release_schedule(subscription.id, key=key)
         try:
-            await self._update(subscription.id, body, key=key, given_up=given_up)
+            await self.update(subscription.id, body, key=key)
         except NotAtProviderError:
-            await self.require_charge(await self._retrieve(subscription.id))
+            await self.require_charge(await self.retrieve(subscription.id))
             raise
         except PaymentDeclinedError as error:
             if not declines.asks_to_confirm(error):
                 raise
-            if given_up is not None:
+            if await self.released_phase(subscription, key=key) is not None:
                 raise PaymentActionRequiredError(SCHEDULED, payment_url=None) from None
             await self._change_once_confirmed(subscription, body, key=key)
 
@@ -173,13 +172,7 @@ class Subscriptions(Cards, Previews):
         held = body | {"payment_behavior": "pending_if_incomplete"}
         if held.pop("automatic_tax", None) and not subscription.automatic_tax.enabled:
             # Not part of a pending update (docs.stripe.com/billing/pending-updates-reference).
-            await send(
-                lambda: self.client.v1.subscriptions.update_async(
-                    subscription.id,
-                    self.tax,  # pyright: ignore[reportArgumentType]
-                    options(f"{key}:tax"),
-                )
-            )
+            await self.tax_from_now_on(subscription, key=key)
         if not subscription.cancel_at_period_end:
             held.pop("cancel_at_period_end", None)
         changed = await send(
@@ -209,12 +202,11 @@ class Subscriptions(Cards, Previews):
         """A schedule keeps the price until the period ends, then replaces it.
 
         A removed metered price bills its usage only with prorations on; at the end of a period
-        there is nothing else to prorate. A cancellation is withdrawn, unless Stripe refuses.
+        there is nothing else to prorate. A cancellation is withdrawn; `put_back` when this fails.
         """
-        subscription = await self._retrieve(subscription_id)
-        cancellation = _cancellation(subscription)
-        if cancellation:
-            await self._update(subscription_id, _not_cancelled(subscription), key=key)
+        subscription = await self.retrieve(subscription_id)
+        if subscription.cancel_at_period_end or subscription.cancel_at:
+            await self.withdraw_cancellation(subscription, key=key)
         is_metered = bool(_replaced(subscription, replaces).metered)
         phase: dict[str, Any] = {
             "items": _next_items(subscription, prices, replaces),
@@ -222,22 +214,15 @@ class Subscriptions(Cards, Previews):
             "duration": {"interval": str(interval), "interval_count": 1},
             **self.tax,
         }
-        try:
-            await self._schedule(subscription_id, phase, key=key)
-        except REFUSALS:
-            if cancellation:
-                await self._release_schedule(subscription_id, key=f"{key}:undo")
-                await self._update(subscription_id, cancellation, key=f"{key}:undo")
-            raise
+        await self.schedule(subscription_id, phase, key=key)
 
     async def cancel_at_period_end(self, subscription_id: str, *, key: str) -> None:
-        given_up = await self._release_schedule(subscription_id, key=key)
-        body = {"cancel_at_period_end": True}
-        await self._update(subscription_id, body, key=key, given_up=given_up)
+        await self.release_schedule(subscription_id, key=key)
+        await self.update(subscription_id, {"cancel_at_period_end": True}, key=key)
 
     async def cancel_now(self, subscription_id: str, *, key: str) -> None:
         """End at once. Nothing is refunded automatically; metered usage is billed."""
-        subscription = await self._retrieve(subscription_id)
+        subscription = await self.retrieve(subscription_id)
         invoice_now = bool(translate.metered_items(subscription))
         await send(
             lambda: self.client.v1.subscriptions.cancel_async(
@@ -247,69 +232,9 @@ class Subscriptions(Cards, Previews):
 
     async def resume(self, subscription_id: str, *, key: str) -> None:
         """Withdraw a cancellation or change that is scheduled for the end of the period."""
-        await self._release_schedule(subscription_id, key=key)
-        subscription = await self._retrieve(subscription_id)
-        await self._update(subscription_id, _not_cancelled(subscription), key=key)
-
-    async def _schedule(
-        self, subscription_id: str, next_phase: dict[str, Any], *, key: str
-    ) -> None:
-        """Let a phase follow the current one. An existing schedule is reused, so a repetition after
-        an interruption has the same result."""
-        schedules = self.client.v1.subscription_schedules
-        subscription = await self._retrieve(subscription_id)
-        if subscription.schedule is not None:
-            schedule_id = reference(subscription.schedule)
-            schedule = await send(lambda: schedules.retrieve_async(schedule_id))
-        else:
-            schedule = await send(
-                lambda: schedules.create_async(
-                    {"from_subscription": subscription_id}, options(f"{key}:schedule")
-                )
-            )
-        current = translate.current_phase(schedule)
-        terms = translate.subscription_terms(subscription)
-        kept: dict[str, Any] = terms | {
-            "items": translate.phase_items(current),
-            "start_date": current.start_date,
-            "end_date": current.end_date,
-        }
-        if current.trial_end:
-            kept["trial_end"] = current.trial_end
-        next_phase = terms | next_phase
-        body: dict[str, Any] = {
-            "end_behavior": "release",
-            "proration_behavior": "none",
-            "phases": [kept, next_phase],
-        }
-        await send(
-            lambda: schedules.update_async(schedule.id, body, options(f"{key}:phases"))  # pyright: ignore[reportArgumentType]
-        )
-
-    async def _update(
-        self,
-        subscription_id: str,
-        body: dict[str, Any],
-        *,
-        key: str,
-        given_up: dict[str, Any] | None = None,
-    ) -> None:
-        """`given_up`: the phase that is scheduled again when Stripe refuses the update."""
-        marked = body | {"metadata": {translate.WRITE_METADATA: key}}
-        update = self.client.v1.subscriptions.update_async
-        try:
-            await send(lambda: update(subscription_id, marked, options(f"{key}:update")))  # pyright: ignore[reportArgumentType]
-        except REFUSALS:
-            if given_up is not None:
-                await self._schedule(subscription_id, given_up, key=f"{key}:again")
-            raise
-
-    async def _retrieve(self, subscription_id: str) -> Any:
-        subscription = await send(
-            lambda: self.client.v1.subscriptions.retrieve_async(subscription_id)
-        )
-        await complete(subscription.items)
-        return subscription
+        await self.release_schedule(subscription_id, key=key)
+        subscription = await self.retrieve(subscription_id)
+        await self.update(subscription_id, not_cancelled(subscription), key=key)
 
     async def _overage_item(self, overage: OverageCharge) -> dict[str, Any]:
         price = await send(lambda: self.client.v1.prices.retrieve_async(overage.price_id))
@@ -344,42 +269,6 @@ class Subscriptions(Cards, Previews):
             lambda: self.client.v1.coupons.create_async(body, options(f"{key}:coupon"))  # pyright: ignore[reportArgumentType]
         )
         return made.id
-
-    async def _release_schedule(self, subscription_id: str, *, key: str) -> dict[str, Any] | None:
-        """Cancel what is scheduled for the end of the period; returns the phase that was next."""
-        schedules = self.client.v1.subscription_schedules
-        subscription = await self._retrieve(subscription_id)
-        if subscription.schedule is None:
-            return None
-        schedule_id = reference(subscription.schedule)
-        schedule = await send(lambda: schedules.retrieve_async(schedule_id))
-        await send(
-            lambda: schedules.release_async(
-                schedule_id, None, options(f"{key}:release:{schedule_id}")
-            )
-        )
-        following = translate.next_phase(schedule)
-        if following is None:
-            return None
-        return {
-            "items": translate.phase_items(following),
-            "proration_behavior": following.proration_behavior,
-            "end_date": following.end_date,
-        }
-
-
-def _cancellation(subscription: Any) -> dict[str, Any]:
-    """Cancels it again as it is; {}: it is not cancelled."""
-    if subscription.cancel_at_period_end:
-        return {"cancel_at_period_end": True}
-    return {"cancel_at": subscription.cancel_at} if subscription.cancel_at else {}
-
-
-def _not_cancelled(subscription: Any) -> dict[str, Any]:
-    """Withdraws a cancellation: of the end of the period, or of a date."""
-    if subscription.cancel_at and not subscription.cancel_at_period_end:
-        return {"cancel_at": ""}
-    return {"cancel_at_period_end": False}
 
 
 @dataclass(frozen=True, slots=True)

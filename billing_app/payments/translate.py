@@ -34,6 +34,15 @@ OVERAGE_METADATA: Final = "billing_overage_of_plan"
 # What a line of an invoice comes from (docs.stripe.com/api/invoice-line-item/object).
 PERIOD: Final = "subscription_item_details"
 ITEM: Final = "invoice_item_details"
+# Payment methods of which the bank tells days later whether it has paid
+# (docs.stripe.com/payments/bank-debits).
+DEBITS: Final = {
+    "us_bank_account": "Bank account",
+    "sepa_debit": "SEPA Direct Debit",
+    "bacs_debit": "Bacs Direct Debit",
+    "au_becs_debit": "BECS Direct Debit",
+    "acss_debit": "Pre-authorized debit",
+}
 # Inquiries take no money (docs.stripe.com/disputes/how-disputes-work).
 NO_DISPUTE: Final = frozenset(
     {"won", "prevented", "warning_needs_response", "warning_under_review", "warning_closed"}
@@ -212,13 +221,20 @@ def _sum_minor(amounts: Any) -> int:
 def provider_payment_method(method: Any) -> ProviderPaymentMethod:
     card = _card_of(method)
     if card is None:
-        return ProviderPaymentMethod(method.id, brand=method.type, last4="", expires="")
+        return _other_method(method)
     return ProviderPaymentMethod(
         provider_id=method.id,
         brand=(card.display_brand or card.brand).replace("_", " ").title(),
         last4=card.last4,
         expires=f"{card.exp_month:02d}/{card.exp_year}",
     )
+
+
+def _other_method(method: Any) -> ProviderPaymentMethod:
+    last4: str = getattr(getattr(method, method.type, None), "last4", None) or ""
+    kind: str = method.type
+    name = DEBITS.get(kind, kind.replace("_", " ").capitalize())
+    return ProviderPaymentMethod(method.id, name, last4, "", is_debit=kind in DEBITS)
 
 
 def provider_event(event: Any) -> ProviderEvent:
@@ -338,10 +354,12 @@ def returned(charge: Any, disputes: list[Any]) -> Returned:
 def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
     """Whether a refund or dispute reversed a charge; None: its payment stands."""
     open_ones = [dispute for dispute in disputes if dispute.status not in NO_DISPUTE]
-    for dispute in open_ones:
-        if dispute.status == "lost":
-            lost_at = instant(dispute.created)
-            return Reversal(ReversalKind.DISPUTE_LOST, lost_at, dispute.amount)
+    lost = [dispute for dispute in open_ones if dispute.status == "lost"]
+    if lost:
+        amount = sum(dispute.amount for dispute in lost)
+        if amount + charge.amount_refunded >= charge.amount:
+            amount = charge.amount  # nothing of the payment is left
+        return Reversal(ReversalKind.DISPUTE_LOST, instant(lost[0].created), amount)
     if charge.refunded:
         return Reversal(ReversalKind.REFUNDED, instant(charge.created), charge.amount_refunded)
     if open_ones:

@@ -24,7 +24,7 @@ class NoProvider:
     ensure_price = activate = create_customer = update_customer = payment_method = _refuse
     require_card = create_checkout = expire_checkout = create_subscription = _refuse
     preview_change = change_now = _refuse
-    change_at_period_end = cancel_at_period_end = cancel_now = resume = _refuse
+    change_at_period_end = cancel_at_period_end = cancel_now = resume = put_back = _refuse
     portal_url = checkout = customer_snapshot = report_usage = _refuse
     metered_usage = buy_pack = void_invoice = settle_overage = _refuse
     preview_purchase = customer_of_charge = our_customers = events_since = _refuse

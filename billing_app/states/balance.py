@@ -209,7 +209,9 @@ def _refusal(summary: AccountSummary) -> Message:
 
 
 def _next_plan(summary: AccountSummary) -> str:
-    coming = summary.next_executions
+    coming, debit = summary.next_executions, summary.awaited_debit
+    if debit is not None:
+        return f"your bank has paid for {debit.name}"
     if coming is None:
         return "another plan starts"
     verb = "renews" if coming.source is NextSource.RENEWAL else "starts"

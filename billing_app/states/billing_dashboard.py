@@ -17,6 +17,7 @@ from billing_app.states import formatting
 from billing_app.states.balance import balance_view, no_plan
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
+from billing_app.states.payment_words import debit_messages
 from billing_app.states.session import PERSONAL, SessionState
 from billing_app.states.usage_views import (
     event_rows,
@@ -43,6 +44,7 @@ class BillingDashboardState(LivePage, SessionState):
 
     balance: rx.Field[BalanceView] = rx.field(default_factory=BalanceView)
     no_plan: rx.Field[Message] = rx.field(default_factory=Message)
+    debits: rx.Field[list[Message]] = rx.field(default_factory=list)
     today: rx.Field[StatView] = rx.field(default_factory=StatView)
     pace: rx.Field[StatView] = rx.field(default_factory=StatView)
     month: rx.Field[StatView] = rx.field(default_factory=StatView)
@@ -68,8 +70,11 @@ class BillingDashboardState(LivePage, SessionState):
         self._show(
             balance=balance_view(summary, pace),
             no_plan=no_plan(is_personal=account.kind == PERSONAL),
+            debits=debit_messages(summary),
             events=event_rows(recent.items, self.events, actor),
         )
+        if summary.debits:
+            (await self.get_state(OfferDialogState)).drop_asked()
         self._show_numbers(rows, days, pace)
         self._draw(account_id, rows, days)
 

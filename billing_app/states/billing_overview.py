@@ -23,6 +23,7 @@ from billing_app.states.balance import no_plan, plan_details, plan_row, warning_
 from billing_app.states.card_on_file import CardState
 from billing_app.states.change_polling import LivePage
 from billing_app.states.offer_dialog import OfferDialogState
+from billing_app.states.payment_words import debit_messages
 from billing_app.states.session import PERSONAL, SessionState
 from billing_app.states.spending_limits import SpendingLimitState
 from billing_app.states.support import SupportState
@@ -55,6 +56,7 @@ class BillingOverviewState(LivePage, SessionState):
     no_plan: rx.Field[Message] = rx.field(default_factory=Message)
     plan_details: rx.Field[PlanDetails] = rx.field(default_factory=PlanDetails)
     warning: rx.Field[Message] = rx.field(default_factory=Message)
+    debits: rx.Field[list[Message]] = rx.field(default_factory=list)
     queue: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
     renewal_note: rx.Field[str] = rx.field("")
     history: rx.Field[list[PlanRow]] = rx.field(default_factory=list)
@@ -149,9 +151,12 @@ class BillingOverviewState(LivePage, SessionState):
             no_plan=no_plan(is_personal=account.kind == PERSONAL),
             plan_details=plan_details(summary),
             warning=warning_of(summary, pace),
+            debits=debit_messages(summary),
             terms=payments.terms_of(summary),
             queue=[plan_row(plan) for plan in summary.queue],
         )
+        if summary.debits:
+            (await self.get_state(OfferDialogState)).drop_asked()
         await self._read_history(actor, account, now)
         await self._read_offers(actor, account, summary)
         await self._read_invoices(actor, account)
@@ -181,7 +186,7 @@ class BillingOverviewState(LivePage, SessionState):
         subscription = summary.subscription
         offers = await catalogue.list_offers(services.database)
         checkout = await services.subscriptions.last_checkout(actor, account_id)
-        purchase_state = payments.PurchaseState(subscription, checkout)
+        purchase_state = payments.PurchaseState(subscription, checkout, summary.unpaid_start)
         self._has_open_checkout = checkout is not None and checkout.status in OPEN
         intervals = {str(offer.interval) for offer in offers if offer.is_subscription}
         interval = self._chosen_interval or payments.interval_of(subscription, intervals)

@@ -8,13 +8,14 @@ from reflex.event import EventSpec
 
 from billing_app.billing.errors import BillingError, InvalidInputError
 from billing_app.billing.subscriptions.errors import (
-    PaymentActionRequiredError,
     PaymentMethodMissingError,
 )
 from billing_app.billing.subscriptions.provider_errors import (
     BillingAddressMissingError,
     PaymentDeclinedError,
 )
+from billing_app.billing.subscriptions.purchase_outcomes import PaymentState, outcome_of_error
+from billing_app.states.payment_words import UNCLEAR, confirmation
 from billing_app.states.views import Message
 
 AGAIN: Final = "Nothing was changed and nothing was charged. Try again."
@@ -102,28 +103,15 @@ def problem(error: BillingError, *, charges: bool) -> Message:
     if error.code in PORTAL_MENDS:
         title, label = PORTAL_MENDS[error.code]
         return Message("bad", title, f"{error.detail} Nothing was charged.", url_label=label)
-    if isinstance(error, PaymentActionRequiredError):
-        return _confirm(error)
-    if error.code == "payment_provider_unavailable":
+    outcome = outcome_of_error(error)
+    if outcome is not None and outcome.state is PaymentState.CONFIRMATION_NEEDED:
+        return confirmation(outcome.payment_url, error.detail)
+    if outcome is not None and outcome.state is PaymentState.UNCLEAR:
         return Message("bad", "Stripe is not responding", _unclear(charges=charges))
     if error.code == InvalidInputError.code:
         return Message("bad", "Check what you entered", error.detail)
     unknown = (error.title, _unclear(charges=True) if charges else AGAIN)
     return Message("bad", *MESSAGES.get(error.code, unknown))
-
-
-def _confirm(error: PaymentActionRequiredError) -> Message:
-    title = "Your bank asks you to confirm the payment"
-    if error.payment_url is None:
-        return Message("warning", title, f"{error.detail} Nothing was charged.")
-    return Message(
-        "warning",
-        title,
-        "Nothing was charged or changed yet. Confirm on Stripe's page, then come back: the change"
-        " appears here. If you don't confirm within 23 hours, everything stays as it is.",
-        url=error.payment_url,
-        url_label="Confirm with your bank",
-    )
 
 
 def unexpected_problem(*, charges: bool) -> Message:
@@ -145,8 +133,5 @@ def show_failure(exception: Exception) -> EventSpec:
 
 def _unclear(*, charges: bool) -> str:
     if charges:
-        return (
-            "Your request may or may not have gone through. We are checking, and this page"
-            " will show the result. You are never charged twice."
-        )
+        return UNCLEAR
     return "Nothing was changed. Your executions continue; try again in a few minutes."

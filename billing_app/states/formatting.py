@@ -41,6 +41,8 @@ INVOICE_STATUSES: Final = {
     InvoiceStatus.UNCOLLECTIBLE: "Unpaid",
     InvoiceStatus.VOID: "Void",
 }
+# Of an open invoice while the bank decides on its debit.
+BANK_ASKED: Final = "Waiting for bank"
 KINDS: Final = {
     EventKind.CONSUME: "Used",
     EventKind.COMMIT: "Used (reserved)",

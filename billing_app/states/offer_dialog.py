@@ -23,13 +23,15 @@ from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription, charge_minor
-from billing_app.billing.subscriptions.service import Begun, SubscriptionView
+from billing_app.billing.subscriptions.service import SubscriptionView
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.composition import get_services
 from billing_app.db.enums import When
 from billing_app.states import offer_dialogs, payments
 from billing_app.states.actions import YES, Action, ActionMixin
 from billing_app.states.balance import NEXT_PERIOD
 from billing_app.states.offer_dialogs import BUY, CANCEL, CHANGE, SUBSCRIBE
+from billing_app.states.payment_words import ASKED
 from billing_app.states.session import SessionState
 from billing_app.states.views import AmountLine, Choice, Message, OfferDialog
 
@@ -122,6 +124,11 @@ class OfferDialogState(ActionMixin, SessionState):
         if url is not None:
             yield rx.redirect(url)
 
+    def drop_asked(self) -> None:
+        """Forget that the bank is asked, once the page tells it, and tells its decision."""
+        if self.done.title.startswith(ASKED):
+            self.done = Message()
+
     @rx.event(background=True)
     async def settle_checkout(self) -> None:
         """Back from a checkout: ask the provider for its result. The page shows what is known."""
@@ -157,11 +164,12 @@ class OfferDialogState(ActionMixin, SessionState):
             preview = await services.subscriptions.preview(
                 action.actor, subscription.id, offer_code=offer_code, now=action.now
             )
-        dialog, choices = offer_dialogs.starting_next_period(subscription, preview)
+            method = await self._read_card(action)
+        dialog, choices = offer_dialogs.starting_next_period(subscription, preview, method)
         await self._open(dialog, choices, offer_code=offer_code, subscription=subscription)
         async with self:
             self._preview = preview
-            self._show(lines=offer_dialogs.lines_of(preview))
+            self._show(lines=offer_dialogs.lines_of(preview, method))
 
     async def _open_for(self, action: Action, offer_code: str) -> Begun | None:
         services = get_services()
@@ -229,10 +237,11 @@ class OfferDialogState(ActionMixin, SessionState):
             preview = await services.subscriptions.preview(
                 action.actor, subscription.id, offer_code=offer.code, now=action.now
             )
-        now = offer_dialogs.changing_now(subscription, preview)
+            method = await self._read_card(action)
+        now = offer_dialogs.changing_now(subscription, preview, method)
         async with self:
             self._preview = preview
-            lines = offer_dialogs.lines_of(preview)
+            lines = offer_dialogs.lines_of(preview, method)
             self._show(choices=[now, *choices], chosen=now, lines=lines)
 
     async def _open_cancelling(self, action: Action) -> None:
@@ -241,11 +250,15 @@ class OfferDialogState(ActionMixin, SessionState):
         if subscription is None:
             raise SubscriptionEndedError
         summary = await self._summary(action, subscription)
-        current, plan = summary.current, summary.period_plan
+        current, plan = summary.current, summary.kept_plan
         elsewhere = current.executions_remaining - (plan.remaining if plan else 0)
         owed_minor = current.overage.cost_minor if current.overage else 0
         dialog, choices = offer_dialogs.cancelling(
-            subscription, plan, elsewhere=max(0, elsewhere), owed_minor=owed_minor
+            subscription,
+            plan,
+            elsewhere=max(0, elsewhere),
+            owed_minor=owed_minor,
+            debit=summary.unpaid_start,
         )
         await self._open(dialog, choices, subscription=subscription)
 
@@ -307,9 +320,9 @@ class OfferDialogState(ActionMixin, SessionState):
 
     async def _buy(self, action: Action, order: PackOrder) -> Begun:
         packs = get_services().subscriptions.packs
-        is_paid = await packs.buy(action.actor, action.account_id, order, action.now)
+        outcome = await packs.buy(action.actor, action.account_id, order, action.now)
         summary = await self._summary(action)
-        await self._finish(payments.bought(order.offer, summary, is_paid=is_paid))
+        await self._finish(payments.bought(order.offer, summary, outcome))
         return Begun(None, None)
 
     async def _summary(

@@ -5,15 +5,16 @@ from typing import Final
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import PlanView, QueuePlace
 from billing_app.billing.subscriptions.account_summary import AccountSummary
+from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor
 from billing_app.billing.subscriptions.proration import ChangePreview
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import SubscriptionStatus, When
 from billing_app.states import formatting
 from billing_app.states.balance import NEXT_PERIOD
+from billing_app.states.payment_words import amount_of, confirming, unpaid
 from billing_app.states.payments import (
     availability,
-    confirming,
     is_in_use,
     is_newer,
     is_smaller,
@@ -27,6 +28,7 @@ CHANGE: Final = "change"
 CANCEL: Final = "cancel"
 NOW: Final = When.NOW.value
 AT_PERIOD_END: Final = When.PERIOD_END.value
+BANK_DECIDES: Final = "once your bank has paid, which takes a few days"
 
 
 def subscribing(
@@ -40,19 +42,20 @@ def subscribing(
 ) -> tuple[OfferDialog, list[Choice]]:
     """The card on file is charged, today or after the trial: `due_minor`, with tax, discounts and
     credit. Renewals may have others and are told as the price. `place`: of the plan it buys."""
-    amount, card = formatting.money(due_minor, offer.currency), card_name(method)
+    amount = formatting.money(due_minor, offer.currency)
     then = f" {formatting.money(offer.price_minor, offer.currency)}{' plus tax' * is_taxed}"
     each = f"{then * (due_minor != offer.price_minor)} every {_interval(offer)}"
     when = f"after {formatting.counted(trial_days, 'day')} of trial" if trial_days else "today"
     dialog = OfferDialog(
         kind=SUBSCRIBE,
         title=f"Subscribe to {offer.name}",
-        text=f"{amount} is charged to your {card} {when}, then{each} until you cancel.",
+        text=f"{_charge(amount, method)} {when}, then{each} until you cancel.",
         dismiss_label="Not now",
         after=side(offer),
     )
     count = formatting.counted(offer.executions, "execution")
-    consequence = f"You get {count} right away.{_owed(place)}{_order_of_use(place)}"
+    at = BANK_DECIDES if method.is_debit and not trial_days else "right away"
+    consequence = f"You get {count} {at}.{_owed(place)}{_order_of_use(place)}"
     confirm_label = "Start trial" if trial_days else f"Pay {amount}"
     return dialog, [Choice(NOW, "", consequence, confirm_label)]
 
@@ -72,7 +75,7 @@ def buying(
     dialog = OfferDialog(
         kind=BUY,
         title=f"Buy {offer.name}",
-        text=f"{amount} is charged to your {card_name(method)} today, once.",
+        text=f"{_charge(amount, method)} today, once.",
         dismiss_label="Not now",
         after=side(offer),
     )
@@ -80,12 +83,25 @@ def buying(
     lasts = "They do not expire."
     if offer.valid_days:
         lasts = f"They expire after {formatting.counted(offer.valid_days, 'day')}."
-    consequence = f"You get {count}. {lasts}{_order_of_use(place)}"
+    at = f" {BANK_DECIDES}" if method.is_debit else ""
+    consequence = f"You get {count}{at}. {lasts}{_order_of_use(place)}"
     return dialog, [Choice(NOW, "", consequence, f"Pay {amount}")]
 
 
 def card_name(method: ProviderPaymentMethod) -> str:
     return f"{method.brand} ending in {method.last4}" if method.last4 else method.brand
+
+
+def _charge(amount: str, method: ProviderPaymentMethod | None) -> str:
+    """None: the card or account is not known."""
+    if method is not None and method.is_debit:
+        return f"Your bank is asked for {amount} from your {_lower(card_name(method))}"
+    return f"{amount} is charged to your {card_name(method) if method else 'card'}"
+
+
+def _lower(name: str) -> str:
+    """Names of schemes keep their capitals."""
+    return name[:1].lower() + name[1:] if name.startswith(("Bank", "Pre")) else name
 
 
 def _order_of_use(place: QueuePlace) -> str:
@@ -131,7 +147,11 @@ def changing(
     return dialog, [later]
 
 
-def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choice:
+def changing_now(
+    subscription: SubscriptionView,
+    preview: ChangePreview,
+    method: ProviderPaymentMethod | None = None,
+) -> Choice:
     """The provider's preview, to the cent."""
     due = formatting.money(preview.amount_due_minor, preview.currency)
     until = f" until {formatting.day(preview.period_end)}" if preview.period_end else ""
@@ -139,15 +159,23 @@ def changing_now(subscription: SubscriptionView, preview: ChangePreview) -> Choi
     return Choice(
         NOW,
         "Now",
-        f"{due} is charged to your card today. A new period starts with {count}{until}."
+        f"{_charge(due, method)} today. {_new_period(f'{count}{until}', method)}"
         f" {_unused(subscription, preview)}{_beyond(preview.overage_minor, preview.currency)}",
         f"Pay {due} and change now",
         ends=f"Period ends {formatting.day(preview.period_end)}" if preview.period_end else "",
     )
 
 
+def _new_period(holds: str, method: ProviderPaymentMethod | None) -> str:
+    if method is not None and method.is_debit:
+        return f"A new period with {holds} starts {BANK_DECIDES}."
+    return f"A new period starts with {holds}."
+
+
 def starting_next_period(
-    subscription: SubscriptionView, preview: ChangePreview
+    subscription: SubscriptionView,
+    preview: ChangePreview,
+    method: ProviderPaymentMethod | None = None,
 ) -> tuple[OfferDialog, list[Choice]]:
     """The next period begins today, and renewals follow from today on."""
     name = preview.offer.name
@@ -162,24 +190,32 @@ def starting_next_period(
     due = formatting.money(preview.amount_due_minor, preview.currency)
     count = formatting.counted(preview.executions_after, "execution")
     until = formatting.day(preview.period_end) if preview.period_end else ""
+    lasts = f" until {until}" if until else ""
+    renews = f"{lasts}, when it renews" if until else ""
     lost = formatting.counted(preview.executions_unused, "unused execution")
+    if method is not None and method.is_debit:
+        begins = _new_period(f"{count}{lasts}", method)
+    else:
+        begins = f"The {what} ends now, and a new period starts with {count}{renews}."
     text = (
-        f"{due} is charged to your card today. The {what} ends now, and a new period starts with"
-        f" {count}{f' until {until}, when it renews' if until else ''}."
+        f"{_charge(due, method)} today. {begins}"
         f"{f' You give up {lost}.' if preview.executions_unused else ''}"
         f"{_beyond(preview.overage_minor, preview.currency)}"
     )
     return dialog, [Choice(NOW, "", text, f"Pay {due} and start now")]
 
 
-def lines_of(preview: ChangePreview) -> list[AmountLine]:
+def lines_of(
+    preview: ChangePreview, method: ProviderPaymentMethod | None = None
+) -> list[AmountLine]:
     """The lines of the invoice, then their total."""
     lines = [
         AmountLine(line.description, formatting.money(line.amount_minor, preview.currency))
         for line in preview.lines
     ]
     due = formatting.money(preview.amount_due_minor, preview.currency)
-    return [*lines, AmountLine("Charged today", due)]
+    is_debit = method is not None and method.is_debit
+    return [*lines, AmountLine("Asked from your bank" if is_debit else "Charged today", due)]
 
 
 def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:
@@ -187,20 +223,29 @@ def may_change_now(subscription: SubscriptionView, offer: OfferView) -> bool:
 
 
 def cancelling(
-    subscription: SubscriptionView, plan: PlanView | None, *, elsewhere: int, owed_minor: int
+    subscription: SubscriptionView,
+    plan: PlanView | None,
+    *,
+    elsewhere: int,
+    owed_minor: int,
+    debit: BankDebit | None = None,
 ) -> tuple[OfferDialog, list[Choice]]:
-    """`elsewhere`: executions left in other plans, which stay; `owed_minor`: for overage."""
+    """`elsewhere`: executions left in other plans, which stay; `owed_minor`: for overage; `debit`:
+    of what the subscription is on, while the bank has not paid. `plan`: what can be used."""
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
+    kept_until = end
+    if debit is not None and plan is not None and plan.ends_at is not None:
+        kept_until = formatting.day(plan.ends_at)
     left = plan.remaining if plan else 0
     counted = formatting.counted(left, "execution")
     others = formatting.counted(elsewhere, "execution")
     rest = f" You keep {others} in other plans." if elsewhere else ""
     then = rest or " After that, new executions are refused."
-    beyond = _beyond(owed_minor, subscription.offer.currency)
+    beyond = _beyond(owed_minor, subscription.offer.currency) + _still_asked(debit)
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
-        f"You keep {counted} until {end}. The plan does not renew.{then}{beyond}"
+        f"You keep {counted} until {kept_until}. The plan does not renew.{then}{beyond}"
         " You can undo this until then.",
         f"Cancel on {end}",
     )
@@ -220,9 +265,19 @@ def cancelling(
     return dialog, [later, now]
 
 
+def _still_asked(debit: BankDebit | None) -> str:
+    if debit is None or debit.decided_at is not None:
+        return ""
+    amount = amount_of(debit.outcome)
+    return f" Your bank has been asked for {amount}: if it pays, you get {debit.name} for it."
+
+
 def subscribed(subscription: SubscriptionView, summary: AccountSummary, due_minor: int) -> Message:
     """Says that the plan is there once it is among those of the account."""
     offer, plan = subscription.offer, summary.period_plan
+    told = _not_paid(subscription, PaidFor.FIRST, summary)
+    if told is not None:
+        return told
     if plan is None:
         return confirming(offer.name)
     amount = formatting.money(due_minor, offer.currency)
@@ -243,23 +298,40 @@ def changed(
         name = _new_version_of(next_offer or subscription.offer, subscription)
         title = f"{name[:1].upper()}{name[1:]} starts on {formatting.day(subscription.period_end)}"
         return Message("good", title, "Nothing was charged. You can undo this until then.")
+    told = _not_paid(subscription, PaidFor.CHANGE, summary)
+    if told is not None:
+        return told
     name, plan = subscription.offer.name, summary.period_plan
     if plan is None:
         return confirming(name)
-    due = formatting.money(preview.amount_due_minor, preview.currency)
     title = f"You are now on {name}" if is_in_use(plan) else f"Paid: {place_of(plan, summary)}"
-    return Message("good", title, f"{due} was charged. {availability(plan, summary)}")
+    return Message("good", title, f"{_charged(preview)} {availability(plan, summary)}")
 
 
 def next_period_started(
     subscription: SubscriptionView, preview: ChangePreview, summary: AccountSummary
 ) -> Message:
+    told = _not_paid(subscription, PaidFor.CHANGE, summary)
+    if told is not None:
+        return told
     name, plan = subscription.offer.name, summary.period_plan
     if plan is None:
         return confirming(name)
-    due = formatting.money(preview.amount_due_minor, preview.currency)
     title = f"The next period of {name} has started"
-    return Message("good", title, f"{due} was charged. {availability(plan, summary)}")
+    return Message("good", title, f"{_charged(preview)} {availability(plan, summary)}")
+
+
+def _charged(preview: ChangePreview) -> str:
+    if not preview.amount_due_minor:
+        return "Nothing was charged."
+    return f"{formatting.money(preview.amount_due_minor, preview.currency)} was charged."
+
+
+def _not_paid(
+    subscription: SubscriptionView, paid_for: PaidFor, summary: AccountSummary
+) -> Message | None:
+    payment = subscription.payment
+    return unpaid(payment, subscription.offer.name, paid_for, summary) if payment else None
 
 
 def cancelled(subscription: SubscriptionView) -> Message:

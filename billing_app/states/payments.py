@@ -8,9 +8,11 @@ from billing_app.billing.money import share_rounded_down
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_summary import AccountSummary
+from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor
 from billing_app.billing.subscriptions.checkouts import CheckoutView
 from billing_app.billing.subscriptions.invoices import InvoiceView
 from billing_app.billing.subscriptions.provider import ProviderPaymentMethod
+from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import (
     CheckoutStatus,
@@ -20,6 +22,12 @@ from billing_app.db.enums import (
 )
 from billing_app.states import formatting
 from billing_app.states.balance import start_label
+from billing_app.states.payment_words import (
+    confirming,
+    starts_when_paid,
+    unpaid,
+    unpaid_terms,
+)
 from billing_app.states.views import CardOnFile, InvoiceRow, Message, OfferItem, SubscriptionTerms
 
 UNIT_EXECUTIONS: Final = 1_000
@@ -48,10 +56,12 @@ UNREADABLE: Final = CardOnFile(state="unavailable", text="Your card can't be sho
 
 @dataclass(frozen=True, slots=True)
 class PurchaseState:
-    """What the account has bought or is about to buy."""
+    """What the account has bought or is about to buy. `unpaid_start`: the debit of what its
+    subscription is on, while the bank has not paid."""
 
     subscription: SubscriptionView | None
     checkout: CheckoutView | None
+    unpaid_start: BankDebit | None = None
 
     def is_open(self, offer: OfferView) -> bool:
         checkout = self.checkout
@@ -93,7 +103,7 @@ def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
     badge = "New version" if current is not None and is_newer(offer, current) else ""
     action = _action(offer, current)
     if is_current:
-        badge, action = "Your plan", ""
+        badge, action = _current_badge(purchase_state.unpaid_start), ""
     elif purchase_state.is_confirming:
         is_bought = purchase_state.is_of_checkout(offer)
         badge, action = "Paid, being confirmed" if is_bought else badge, ""
@@ -114,6 +124,12 @@ def offer_item(offer: OfferView, purchase_state: PurchaseState) -> OfferItem:
         badge=badge,
         is_current=is_current,
     )
+
+
+def _current_badge(unpaid_start: BankDebit | None) -> str:
+    if unpaid_start is None:
+        return "Your plan"
+    return "Waiting for your bank" if unpaid_start.decided_at is None else "Not paid"
 
 
 def interval_of(subscription: SubscriptionView | None, sold: set[str]) -> str:
@@ -137,7 +153,9 @@ def terms_of(summary: AccountSummary) -> SubscriptionTerms:
         return SubscriptionTerms()
     end = formatting.day(subscription.period_end)
     text, undo_label = f"Renews on {end}.", ""
-    if subscription.cancel_at_period_end:
+    if summary.unpaid_start is not None:
+        text, undo_label = unpaid_terms(summary.unpaid_start, subscription)
+    elif subscription.cancel_at_period_end:
         plan = summary.period_plan
         left = formatting.counted(plan.remaining if plan else 0, "execution")
         end = formatting.day(subscription.ends_at)
@@ -176,10 +194,16 @@ def renewal_note(summary: AccountSummary, *, tops_up: bool) -> str:
     subscription = summary.subscription
     if subscription is None:
         return _nothing_follows(summary, tops_up=tops_up)
+    if summary.unpaid_start is not None:
+        return starts_when_paid(summary.unpaid_start, subscription)
     if subscription.cancel_at_period_end:
         return _last_end(subscription, summary, tops_up=tops_up)
     if subscription.past_due_since is not None:
         return ""
+    return _next_period_note(subscription)
+
+
+def _next_period_note(subscription: SubscriptionView) -> str:
     name, end = subscription.offer.name, formatting.day(subscription.period_end)
     offer, quantity = subscription.next_offer or subscription.offer, subscription.quantity
     count = formatting.counted(offer.executions * quantity, "execution")
@@ -215,7 +239,11 @@ def _allows_overage(current: CurrentPlan) -> bool:
 
 
 def invoice_row(invoice: InvoiceView) -> InvoiceRow:
-    is_open = invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
+    is_unpaid = invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
+    is_open = is_unpaid and not invoice.is_processing
+    status, tone = formatting.INVOICE_STATUSES[invoice.status], INVOICE_TONES.get(invoice.status)
+    if invoice.is_processing:
+        status, tone = formatting.BANK_ASKED, None
     return InvoiceRow(
         invoice_id=invoice.id,
         number=invoice.number or "—",
@@ -223,8 +251,8 @@ def invoice_row(invoice: InvoiceView) -> InvoiceRow:
         what_for=invoice.what_for or "—",
         amount=formatting.money(invoice.amount_due_minor, invoice.currency),
         refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),
-        status=formatting.INVOICE_STATUSES[invoice.status],
-        tone=INVOICE_TONES.get(invoice.status, ""),
+        status=status,
+        tone=tone or "",
         page_label="Pay" if is_open else "View",
         page_url=invoice.page_url,
         pdf_url=invoice.pdf_url,
@@ -239,12 +267,14 @@ def card_on_file(method: ProviderPaymentMethod | None) -> CardOnFile:
     return CardOnFile(state="known", text=f"{method.brand}{ending}", expires=expires)
 
 
-def bought(offer: OfferView, summary: AccountSummary, *, is_paid: bool = True) -> Message:
-    """What was paid for, as the account has it: in use, next, or used up already. `is_paid` False:
-    the bank decides days later."""
-    if not is_paid:
-        text = f"{offer.name} will appear here once it has paid, which takes days."
-        return Message("", "Your bank is being asked to pay", text)
+def bought(
+    offer: OfferView, summary: AccountSummary, outcome: PurchaseOutcome | None = None
+) -> Message:
+    """What was paid for, as the account has it: in use, next, or used up already; else what became
+    of its payment."""
+    told = unpaid(outcome, offer.name, PaidFor.OTHER, summary) if outcome else None
+    if told is not None:
+        return told
     plans = [plan for plan in summary.queue if plan.name == offer.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:
@@ -279,23 +309,6 @@ def _ahead_of(plan: PlanView, summary: AccountSummary) -> list[PlanView]:
     return queue[: queue.index(plan)] if plan in queue else []
 
 
-def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Message:
-    """While a payment is not applied here. `is_late`: it takes longer than usual."""
-    title = "Paid, being confirmed" if is_paid else "Your payment is being confirmed"
-    then = "Until then nothing else can be bought, so nothing is charged twice."
-    text = (
-        f"Stripe has not confirmed it yet. {name} usually appears here within a minute; a bank"
-        f" debit takes several days. {then}"
-    )
-    if is_late:
-        text = (
-            f"A card usually takes less than a minute, a bank debit several days. {name} will"
-            f" appear here as soon as Stripe confirms it; there is no need to pay again. {then} If"
-            " you paid by card and it does not appear, contact support."
-        )
-    return Message("", title, text)
-
-
 def checkout_notice(
     answer: str,
     checkout: CheckoutView | None,
@@ -312,17 +325,22 @@ def checkout_notice(
     if checkout is None or not answer or now - checkout.created_at > CHECKOUT_NOTICE_FOR:
         return Message()
     name = checkout.offer.name
-    if checkout.is_trial_refused and not checkout.is_paid:
-        return TRIAL_USED
-    if checkout.is_paid:
-        return bought(checkout.offer, summary)
-    if answer == "done":
+    if any(debit.name == name for debit in summary.debits):
+        return Message()  # its debit has a message of its own
+    if answer == "done" and not checkout.is_paid and not checkout.is_trial_refused:
         is_complete = checkout.status is CheckoutStatus.COMPLETE
         return confirming(name, is_paid=is_complete, is_late=is_late)
-    return _not_paid(checkout)
+    return _returned(checkout, summary)
 
 
-def _not_paid(checkout: CheckoutView) -> Message:
+def _returned(checkout: CheckoutView, summary: AccountSummary) -> Message:
+    """From a checkout whose result is known."""
+    if checkout.is_paid:
+        return bought(checkout.offer, summary)
+    return TRIAL_USED if checkout.is_trial_refused else _left(checkout)
+
+
+def _left(checkout: CheckoutView) -> Message:
     name = checkout.offer.name
     if checkout.status is CheckoutStatus.OPEN:
         return Message(

@@ -11,7 +11,7 @@ from billing_app.stripe_sandbox.api import Api
 from billing_app.stripe_sandbox.copying import public
 from billing_app.stripe_sandbox.due import run_due
 from billing_app.stripe_sandbox.errors import Json, StripeError, invalid
-from billing_app.stripe_sandbox.resources.collection import settle_debit
+from billing_app.stripe_sandbox.resources.checkout_payment import decide_debit
 from billing_app.stripe_sandbox.resources.coupons import put_on_customer
 from billing_app.stripe_sandbox.resources.disputes import new_dispute
 from billing_app.stripe_sandbox.resources.events import new_endpoint
@@ -113,7 +113,7 @@ class Control:
         """The bank's decision on a debit that is processing."""
         body = await _body(request)
         intent_id, succeeds = body.get("payment_intent", ""), bool(body.get("succeeds", True))
-        return self._act(lambda: public(settle_debit(self.world, intent_id, succeeds=succeeds)))
+        return self._act(lambda: public(decide_debit(self.world, intent_id, succeeds=succeeds)))
 
     async def skip_time(self, request: Request) -> Response:
         """Moves the sandbox's own time forward, for customers without a test clock."""

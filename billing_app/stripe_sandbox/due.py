@@ -113,6 +113,8 @@ def _of_invoice(invoice: Json) -> _Moments:
         yield invoice["automatically_finalizes_at"], 4, renewals.finalize_due
     if invoice["status"] == "open":
         yield invoice["next_payment_attempt"], 5, collection.retry
+        if invoice["collection_method"] == "send_invoice" and not invoice.get("_overdue"):
+            yield invoice["due_date"], 5, collection.overdue
 
 
 def _of_schedule(schedule: Json) -> _Moments:

@@ -7,7 +7,7 @@ import pytest
 
 from billing_app.billing.plans.service import CurrentPlan, PlanState
 from billing_app.billing.subscriptions.proration import ChangePreview
-from billing_app.billing.subscriptions.provider import PreviewLine
+from billing_app.billing.subscriptions.provider import PreviewLine, ProviderPaymentMethod
 from billing_app.billing.subscriptions.service import SubscriptionView
 from billing_app.db.enums import EndReason, SubscriptionStatus
 from billing_app.states import offer_dialogs, payments
@@ -124,6 +124,19 @@ def test_dialog_shows_the_charge_and_the_new_period() -> None:
     )
     assert dialog.title == "Start paying for Growth now"
     assert start.text.endswith("You give up 1 unused execution.")
+
+
+def test_dialog_says_that_the_bank_is_asked() -> None:
+    account = ProviderPaymentMethod("pm_1", "Bank account", "6789", "", is_debit=True)
+    _, (start,) = offer_dialogs.starting_next_period(PAID, PREVIEW, account)
+    assert start.text == (
+        "Your bank is asked for $79.00 from your bank account ending in 6789 today. A new period"
+        " with 30,000 executions until 17 December 2026 starts once your bank has paid, which takes"
+        " a few days."
+    )
+    now = offer_dialogs.changing_now(PAID, PREVIEW, account)
+    assert now.text.startswith("Your bank is asked for $79.00 from your bank account")
+    assert offer_dialogs.lines_of(PREVIEW, account)[-1].description == "Asked from your bank"
 
 
 @pytest.mark.parametrize(

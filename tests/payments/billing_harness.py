@@ -29,7 +29,8 @@ from billing_app.billing.offers.catalogue import OfferTerms, publish_offer
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan
 from billing_app.billing.subscriptions.provider import ProviderEvent
-from billing_app.billing.subscriptions.service import Begun, ChangePreview, SubscriptionView
+from billing_app.billing.subscriptions.service import ChangePreview, SubscriptionView
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.composition import Services, build_services
 from billing_app.db.enums import Interval, When
 from billing_app.payments import replay_protection, translate, webhooks
@@ -39,7 +40,7 @@ from tests import factories
 from tests.conftest import PUBLIC, TRIAL_EXECUTIONS
 from tests.databases import DatabasePool
 from tests.factories import OPERATOR, Holder
-from tests.stripe_sandbox.running import KEY, Sandbox
+from tests.stripe_sandbox.running import Sandbox
 
 SECRET: Final = "whsec_payments"
 PUBLIC_URL: Final = "http://localhost:3000"
@@ -69,7 +70,7 @@ def payment_settings(sandbox: Sandbox, **more: Any) -> Settings:
         "trial_plan_executions": TRIAL_EXECUTIONS,
         "public_org_id": PUBLIC,
         "public_url": PUBLIC_URL,
-        "stripe_secret_key": KEY,
+        "stripe_secret_key": sandbox.key,
         "stripe_webhook_secret": SECRET,
         "stripe_api_base": sandbox.url,
         "payment_grace_days": GRACE_DAYS,
@@ -269,6 +270,10 @@ class BillingHarness:
     def subscriptions(self, status: Any = "all") -> list[stripe.Subscription]:
         query: Any = self._query() | {"status": status}
         return list(self.client.v1.subscriptions.list(query).auto_paging_iter())
+
+    def leave_a_stranger(self, metadata: dict[str, str]) -> None:
+        """A customer at Stripe that nobody here knows."""
+        self.client.v1.customers.create({"name": "Elsewhere", "metadata": metadata})
 
     def skip(self, seconds: float) -> None:
         """Let time pass at Stripe and here."""

@@ -1,8 +1,10 @@
 """A sandbox process for these tests, emptied for each; what breaks Stripe's contract fails."""
 
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
@@ -11,7 +13,9 @@ from billing_app.composition import build_services
 from tests.databases import create_database
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import OFFERS, BillingHarness, payment_settings
+from tests.payments.database_copies import Copies
 from tests.payments.storefront import Storefront
+from tests.payments.stripe_itself import MARKER, TEST_KEY, ClockedHarness, StripeItself
 from tests.stripe_sandbox.running import Sandbox, free_port
 
 
@@ -31,7 +35,20 @@ def sandbox(sandbox_process: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def harness(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[BillingHarness]:
+async def harness(
+    request: pytest.FixtureRequest, sandbox: Sandbox, own_database_url: str
+) -> AsyncIterator[BillingHarness]:
+    """On the sandbox; with STRIPE_TEST_KEY, the scenarios marked so play on Stripe itself."""
+    if TEST_KEY and request.node.get_closest_marker(MARKER):  # pyright: ignore[reportUnknownMemberType]
+        if "sandbox" in inspect.signature(request.function).parameters:
+            pytest.skip("asks for the sandbox itself")
+        itself = cast("Sandbox", StripeItself(sandbox))
+        clocked = ClockedHarness(itself, own_database_url)
+        await clocked.open()
+        await clocked.start()
+        yield clocked
+        await clocked.stop()
+        return
     opened = await BillingHarness(sandbox, own_database_url).open()
     yield opened
     await opened.close()
@@ -62,3 +79,18 @@ async def storefront(
         yield opened.start()
     finally:
         opened.stop()
+
+
+@pytest.fixture(scope="module")
+def other_sandbox() -> Iterator[Sandbox]:
+    """Another Stripe account."""
+    running = Sandbox(free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def copies(server_url: str) -> AsyncIterator[Copies]:
+    made = Copies(server_url)
+    yield made
+    await made.close()

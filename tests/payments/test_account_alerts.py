@@ -21,6 +21,8 @@ from tests.payments.billing_harness import (
     type_card,
 )
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def stop(harness: BillingHarness) -> Stop | None:
     return await read_stop(

@@ -11,7 +11,7 @@ from billing_app.billing.subscriptions.packs import PackOrder
 from billing_app.billing.subscriptions.provider_errors import PaymentProviderUnavailableError
 from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription, charge_minor
 from billing_app.billing.subscriptions.refused_trials import CardTrialUsedError
-from billing_app.billing.subscriptions.service import Begun
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.db.enums import Interval, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import PUBLIC_URL, BillingHarness

@@ -16,6 +16,8 @@ from tests.payments.test_overage import SOFT
 from tests.payments.test_quantities import price_of
 from tests.payments.test_top_ups import order, run, seen
 
+pytestmark = pytest.mark.stripe_test_mode
+
 ARCHIVED: Final = pytest.mark.parametrize("what", ["price", "product"])
 CANNOT: Final = {"kind": "status", "method": "POST", "path": "/v1/prices/*", "status": 403}
 

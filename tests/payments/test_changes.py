@@ -27,6 +27,8 @@ from billing_app.db.enums import Scope, When
 from tests import factories
 from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted, commit_of
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def test_upgrade_charges_previewed_amount_and_credits_unused_value(
     harness: BillingHarness,
@@ -69,7 +71,7 @@ async def test_use_between_preview_and_change_counts_against_new_plan(
     apply = CustomerSync.customer
 
     async def use_then_apply(self: CustomerSync, customer_id: str, now: datetime) -> object:
-        if harness.rows("SELECT 1 FROM provider_writes"):
+        if harness.rows("SELECT 1 FROM provider_writes WHERE operation = 'change_now'"):
             accepted(await harness.use(700))
         return await apply(self, customer_id, now)
 
@@ -87,7 +89,7 @@ async def test_depleting_old_plan_after_preview_grants_nothing_twice(
     apply = CustomerSync.customer
 
     async def use_then_apply(self: CustomerSync, customer_id: str, now: datetime) -> object:
-        if harness.rows("SELECT 1 FROM provider_writes"):
+        if harness.rows("SELECT 1 FROM provider_writes WHERE operation = 'change_now'"):
             accepted(await harness.use(5_000))
         return await apply(self, customer_id, now)
 
@@ -230,6 +232,7 @@ async def test_cancel_now_ends_plan_and_honours_open_reservations(
 
 async def test_refusals(harness: BillingHarness) -> None:
     found = await harness.subscribed("growth")
+    before = harness.rows("SELECT count(*) FROM provider_writes")
     with pytest.raises(SameOfferError):
         await harness.change("growth")
     with pytest.raises(SameOfferError):
@@ -249,7 +252,7 @@ async def test_refusals(harness: BillingHarness) -> None:
         await subscriptions.cancel(actor, found.id, when=When.NOW, now=harness.now)
     with pytest.raises(SubscriptionNotFoundError):
         await subscriptions.preview(actor, "sub_nonsense", offer_code="scale", now=harness.now)
-    assert harness.rows("SELECT count(*) FROM provider_writes") == [(0,)]
+    assert harness.rows("SELECT count(*) FROM provider_writes") == before
 
 
 async def test_unpaid_period_is_not_credited(

@@ -8,6 +8,8 @@ from tests.payments.billing_harness import DAY, BillingHarness
 from tests.payments.test_overage_reports import renew
 from tests.payments.test_quantities import price_of
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def change_by_hand(harness: BillingHarness, behavior: str, **item: Any) -> None:
     found = harness.subscriptions()[0]

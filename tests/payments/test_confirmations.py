@@ -21,6 +21,8 @@ from tests.payments.billing_harness import (
 from tests.payments.test_top_ups import order, packs, run, seen
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
 ASKS = ["pm_card_authenticationRequiredOnSetup", "pm_card_authenticationRequired"]
 ASKING_CARD = "4000002760003184"
 

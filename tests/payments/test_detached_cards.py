@@ -10,7 +10,7 @@ from billing_app.billing.staff.repairs.service import carry_out
 from billing_app.billing.subscriptions.errors import PaymentMethodMissingError, QuoteOutdatedError
 from billing_app.billing.subscriptions.provider import OfferPrices
 from billing_app.billing.subscriptions.purchase_previews import AgreedSubscription
-from billing_app.billing.subscriptions.service import Begun
+from billing_app.billing.subscriptions.views import Begun
 from billing_app.db.enums import When
 from billing_app.states.error_messages import problem
 from tests.factories import OPERATOR
@@ -20,6 +20,8 @@ from tests.payments.storefront import Storefront
 from tests.payments.storefront import problem as problem_document
 from tests.payments.test_quantities import price_of
 from tests.payments.test_top_ups import order, run, seen
+
+pytestmark = pytest.mark.stripe_test_mode
 
 GONE: Final = "The card ending in 4242 is no longer on file. Add a card, then try again."
 

@@ -15,6 +15,8 @@ from tests.payments.billing_harness import BillingHarness, fresh_harness
 from tests.payments.test_overage_reports import renew
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
 HALF = {"percent_off": 50, "duration": "forever"}
 ALL = {"percent_off": 100, "duration": "forever"}
 

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from billing_app.billing.offers.catalogue import publish_offer
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import BillingHarness
 from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun, renew, report, settle
+
+pytestmark = pytest.mark.stripe_test_mode
 
 MANY = 12
 

@@ -18,6 +18,8 @@ from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted
 from tests.payments.database_copies import Copies
 from tests.payments.test_net_terms import NOW, on_net_terms, open_invoice
 
+pytestmark = pytest.mark.stripe_test_mode
+
 ENDED_AT: Final = NOW + timedelta(days=5)
 ENDED: Final = ProviderSubscription(
     provider_id="sub_1",

@@ -13,6 +13,8 @@ from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, GRACE_DAYS, BillingHarness
 from tests.payments.test_overage_reports import renew
 
+pytestmark = pytest.mark.stripe_test_mode
+
 ON_TRIAL = OfferTerms("Tried", "", 5_000, 1_900, "USD", Interval.MONTH, trial_days=14)
 
 

@@ -8,6 +8,8 @@ from billing_app.billing.subscriptions.provider_errors import PaymentProviderFai
 from billing_app.db.enums import When
 from tests.payments.billing_harness import BillingHarness
 
+pytestmark = pytest.mark.stripe_test_mode
+
 REFUSED: dict[str, Any] = {"type": "invalid_request_error", "message": "Not now."}
 
 

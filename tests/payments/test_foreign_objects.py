@@ -13,6 +13,8 @@ from tests.payments.test_overage import SOFT
 from tests.payments.test_overage_reports import begun, renew, report
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 def price(harness: BillingHarness, **terms: Any) -> str:
     """A monthly price that somebody made by hand."""

@@ -9,6 +9,8 @@ from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, PUBLIC_URL, BillingHarness, type_card
 from tests.payments.test_top_ups import order
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def portal(harness: BillingHarness) -> str:
     return await harness.services.subscriptions.portal_url(

@@ -3,12 +3,16 @@
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from billing_app.billing.offers.catalogue import OfferTerms, OverageTerms, publish_offer
 from billing_app.billing.subscriptions.invoices import list_invoices
 from billing_app.db.enums import Interval
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import HOUR, BillingHarness, accepted, type_card
 from tests.payments.test_overage_reports import report
+
+pytestmark = pytest.mark.stripe_test_mode
 
 
 async def purposes(harness: BillingHarness) -> list[str]:

@@ -1,36 +1,29 @@
 """Fourteen months on Stripe's test clock: trial, checkout, renewals, a failure, grace, a block,
-payment, and the end. The only file that needs nothing of the stand-in but the API, so that with
-STRIPE_TEST_KEY it runs against Stripe itself."""
+payment, and the end."""
 
-import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import cast
 
 import pytest
-from stripe import StripeClient
 
 from billing_app.billing import ids
 from billing_app.billing.executions.requests import Mode
-from billing_app.composition import build_services
 from billing_app.db.enums import When
-from billing_app.payments.translate import ACCOUNT_METADATA
-from billing_app.settings import Settings
 from tests import factories
-from tests.conftest import PUBLIC
 from tests.payments.billing_harness import (
     DAY,
     GRACE_DAYS,
     HOUR,
     OFFERS,
-    BillingHarness,
     accepted,
     commit_of,
 )
+from tests.payments.stripe_itself import TEST_KEY, ClockedHarness, StripeItself
 from tests.stripe_sandbox.running import Sandbox
 
-REAL_KEY = os.environ.get("STRIPE_TEST_KEY", "")
+pytestmark = pytest.mark.stripe_test_mode
 START = datetime(2027, 1, 31, 10, tzinfo=UTC)
 MONTH_ENDS = [
     "2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31", "2027-06-30", "2027-07-31",
@@ -39,61 +32,17 @@ MONTH_ENDS = [
 ]  # fmt: skip
 
 
-class ClockedBed(BillingHarness):
-    """A harness whose customer lives on a test clock."""
-
-    clock_id = ""
-
-    async def start(self) -> None:
-        clocks = self.client.v1.test_helpers.test_clocks
-        self.frozen = START
-        self.clock_id = clocks.create({"frozen_time": int(START.timestamp())}).id
-        params: Any = {
-            "name": "Acme",
-            "test_clock": self.clock_id,
-            "metadata": {ACCOUNT_METADATA: self.holder.account_id},
-        }
-        customer = self.client.v1.customers.create(params)
-        with factories.connect(self.url) as connection:
-            connection.execute(
-                "INSERT INTO provider_customers (account_id, customer_id, created_at)"
-                " VALUES (%s, %s, now())",
-                [self.holder.account_number, customer.id],
-            )
-
-    def advance(self, to: datetime) -> None:
-        clocks = self.client.v1.test_helpers.test_clocks
-        clocks.advance(self.clock_id, {"frozen_time": int(to.timestamp())})
-        while clocks.retrieve(self.clock_id).status != "ready":
-            pass
-        self.frozen = to
-
-    async def after(self, to: datetime) -> None:
-        self.advance(to)
-        await self.services.subscriptions.syncing.customer(self.customer_id(), self.now)
-
-
 @pytest.fixture
-async def clocked(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[ClockedBed]:
-    opened = ClockedBed(sandbox, own_database_url)
-    if REAL_KEY:
-        _use_stripe_itself(opened)
+async def clocked(sandbox: Sandbox, own_database_url: str) -> AsyncIterator[ClockedHarness]:
+    theirs = cast("Sandbox", StripeItself(sandbox)) if TEST_KEY else sandbox
+    opened = ClockedHarness(theirs, own_database_url)
     await opened.open()
-    await opened.start()
+    await opened.start(START)
     yield opened
-    opened.client.v1.test_helpers.test_clocks.delete(opened.clock_id)
-    await opened.close()
+    await opened.stop()
 
 
-def _use_stripe_itself(harness: ClockedBed) -> None:
-    assert REAL_KEY.startswith(("sk_test_", "rk_test_")), "only a test key, ever"
-    values: dict[str, Any] = {"stripe_secret_key": REAL_KEY, "payment_grace_days": GRACE_DAYS}
-    settings = Settings(trial_plan_executions=1, public_org_id=PUBLIC, **values)
-    harness.services = build_services(settings, harness.url)
-    harness.client = StripeClient(REAL_KEY, max_network_retries=3)
-
-
-async def test_fourteen_months(clocked: ClockedBed) -> None:
+async def test_fourteen_months(clocked: ClockedHarness) -> None:
     harness = clocked
     assert await harness.denied() == "plan_not_found"
     harness.use_card("pm_card_visa")
@@ -115,7 +64,7 @@ async def test_fourteen_months(clocked: ClockedBed) -> None:
     assert sum(invoice.amount_paid for invoice in harness.invoices()) == 15 * 1_900
 
 
-async def test_failed_payment_grace_block_recovery_and_end(clocked: ClockedBed) -> None:
+async def test_failed_payment_grace_block_recovery_and_end(clocked: ClockedHarness) -> None:
     harness = clocked
     harness.use_card("pm_card_visa")
     first = (await harness.begin("starter")).subscription
@@ -151,10 +100,8 @@ async def test_failed_payment_grace_block_recovery_and_end(clocked: ClockedBed) 
     assert await harness.denied() == "insufficient_executions"
 
 
-async def test_grace_is_given_once_for_several_unpaid_renewals(clocked: ClockedBed) -> None:
+async def test_grace_is_given_once_for_several_unpaid_renewals(clocked: ClockedHarness) -> None:
     harness = clocked
-    if REAL_KEY:
-        pytest.skip("the account's own retry settings decide")
     harness.sandbox.control("settings", after_last_retry="past_due")
     harness.use_card("pm_card_visa")
     first = (await harness.begin("starter")).subscription
@@ -170,7 +117,7 @@ async def test_grace_is_given_once_for_several_unpaid_renewals(clocked: ClockedB
     assert await harness.denied() == "payment_past_due"
 
 
-async def test_plan_ends_when_stripe_stops_retrying(clocked: ClockedBed) -> None:
+async def test_plan_ends_when_stripe_stops_retrying(clocked: ClockedHarness) -> None:
     harness = clocked
     harness.use_card("pm_card_visa")
     first = (await harness.begin("starter")).subscription
@@ -182,7 +129,7 @@ async def test_plan_ends_when_stripe_stops_retrying(clocked: ClockedBed) -> None
     assert harness.plans()[-1]["ended_because"] == "cancelled"
 
 
-async def test_trial_then_paid(clocked: ClockedBed) -> None:
+async def test_trial_then_paid(clocked: ClockedHarness) -> None:
     """A used-up trial stays beside a purchased plan."""
     harness = clocked
     with factories.connect(harness.url) as connection:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from billing_app.billing.subscriptions.account_alerts import Stop, StopKind, read_stop
 from billing_app.billing.subscriptions.dunning import Entitlement, entitlements
 from billing_app.billing.subscriptions.provider import (
@@ -14,6 +16,8 @@ from billing_app.db.enums import InvoiceStatus
 from billing_app.states.banner import banner_of
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, BillingHarness
+
+pytestmark = pytest.mark.stripe_test_mode
 
 NET_DAYS = 30
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

@@ -21,6 +21,8 @@ from billing_app.db.enums import Interval, SubscriptionStatus, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, BillingHarness, accepted
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def publish(harness: BillingHarness, code: str, **terms: Any) -> None:
     values: dict[str, Any] = {

@@ -3,10 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from billing_app.billing.offers.catalogue import list_offers
 from billing_app.billing.plans.service import QueuePlace, months_later, read_history, read_place
 from tests.factories import NOW, OPERATOR, add_plan, connect
 from tests.payments.billing_harness import DAY, BillingHarness, accepted
+
+pytestmark = pytest.mark.stripe_test_mode
 
 
 def add_trial(harness: BillingHarness, executions: int, *, days: int | None = None) -> None:

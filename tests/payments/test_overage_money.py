@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from tests.payments.billing_harness import DAY, HOUR, BillingHarness, accepted, 
 from tests.payments.test_overage import SOFT, SOFTER
 from tests.payments.test_overage_reports import begun, give_back, report, settle
 from tests.stripe_sandbox.running import Sandbox
+
+pytestmark = pytest.mark.stripe_test_mode
 
 NAMES = ["soft", "softer", "starter"]
 USE = st.tuples(st.just("use"), st.sampled_from([1, 99, 640, 1_000, 2_345, 5_050]))

@@ -21,6 +21,8 @@ from billing_app.db.enums import Scope
 from tests import factories
 from tests.payments.billing_harness import BillingHarness
 
+pytestmark = pytest.mark.stripe_test_mode
+
 AFTER_FLIGHT_SECONDS = (IN_FLIGHT + timedelta(seconds=1)).total_seconds()
 
 

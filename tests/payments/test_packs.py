@@ -17,6 +17,8 @@ from billing_app.db.enums import Interval
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, BillingHarness, accepted, type_card
 
+pytestmark = pytest.mark.stripe_test_mode
+
 PACK = OfferTerms("Pack", "", 100, 500, "USD", Interval.ONCE)
 
 

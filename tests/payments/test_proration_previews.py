@@ -12,6 +12,8 @@ from billing_app.db.enums import Interval, When
 from tests.factories import OPERATOR
 from tests.payments.billing_harness import BillingHarness, accepted
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def agree(harness: BillingHarness, preview: ChangePreview) -> None:
     found = await harness.live()

@@ -20,6 +20,8 @@ from tests.payments.billing_harness import (
 )
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
 NAMES = ["starter", "growth", "scale", "growth-yearly"]
 USE = st.tuples(st.just("use"), st.integers(1, 100))
 CHANGE = st.tuples(st.just("change"), st.sampled_from(NAMES))

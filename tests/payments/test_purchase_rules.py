@@ -14,6 +14,8 @@ from tests.payments.billing_harness import DAY, BillingHarness
 from tests.payments.test_quantities import price_of
 from tests.payments.test_top_ups import order, run
 
+pytestmark = pytest.mark.stripe_test_mode
+
 EURO_PACK = OfferTerms("Euro pack", "", 1_000, 500, "EUR", Interval.ONCE)
 FREE = OfferTerms("Free", "", 100, 0, "USD", Interval.MONTH)
 

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.payments.billing_harness import VISA, BillingHarness, type_card
 from tests.payments.test_overage_reports import renew
+
+pytestmark = pytest.mark.stripe_test_mode
 
 
 def sizes(harness: BillingHarness) -> list[tuple[str, int]]:

@@ -10,6 +10,8 @@ from billing_app.db.enums import When
 from billing_app.payments.translate import provider_event_of
 from tests.payments.billing_harness import DISPUTED, BillingHarness, accepted, commit_of, type_card
 
+pytestmark = pytest.mark.stripe_test_mode
+
 
 async def test_full_refund_ends_plan(harness: BillingHarness) -> None:
     await harness.subscribed()
@@ -84,6 +86,23 @@ async def test_dispute_suspends_plan_until_decided(
     assert await harness.denied() == denial
     (plan,) = harness.plans()
     assert plan["ended_because"] == (None if denial == "" else "cancelled")
+
+
+@pytest.mark.parametrize(("refunded", "ends"), [(0, False), (1_800, True)])
+async def test_small_lost_dispute_ends_plan_when_the_rest_was_refunded(
+    harness: BillingHarness, refunded: int, ends: bool
+) -> None:
+    await harness.subscribed("starter")
+    charge = harness.charges()[0]
+    if refunded:
+        harness.client.v1.refunds.create({"charge": charge.id, "amount": refunded})
+    harness.sandbox.control("disputes", charge=charge.id, amount=100)
+    (dispute,) = harness.client.v1.disputes.list().data
+    told: Any = {"evidence": {"uncategorized_text": "losing_evidence"}, "submit": True}
+    harness.client.v1.disputes.update(dispute.id, told)
+    await harness.deliver()
+    assert (harness.plans()[0]["ended_because"] is not None) is ends
+    assert await harness.reconcile(dry_run=True) == []
 
 
 async def test_new_card_pays_overdue_invoice_and_restores_plan(

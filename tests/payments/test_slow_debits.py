@@ -20,6 +20,10 @@ from tests.payments import test_top_ups as top_ups
 from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
+BANK_ACCOUNT = "000123456789"
+
 
 def use_bank_account(harness: BillingHarness) -> str:
     """For the next payments (docs.stripe.com/payments/ach-direct-debit)."""
@@ -28,7 +32,7 @@ def use_bank_account(harness: BillingHarness) -> str:
         "type": "us_bank_account",
         "us_bank_account": {
             "account_holder_type": "company",
-            "account_number": "000123456789",
+            "account_number": BANK_ACCOUNT,
             "routing_number": "110000000",
         },
         "billing_details": {"name": "Ada", "email": "ada@example.com"},
@@ -189,10 +193,11 @@ async def test_pack_by_debit_is_bought_once_and_words_wait_for_the_bank(
     await harness.subscribed("starter")
     order = await packs.order(harness, use_bank_account(harness))
     account_id, buy = harness.holder.account_id, harness.services.subscriptions.packs.buy
-    is_paid = await buy(OPERATOR, account_id, order, harness.now)
-    said = bought(order.offer, summary_of(await harness.current()), is_paid=is_paid)
-    assert said.title == "Your bank is being asked to pay"
-    await buy(OPERATOR, account_id, order, harness.now)
+    outcome = await buy(OPERATOR, account_id, order, harness.now)
+    outcome = await buy(OPERATOR, account_id, order, harness.now)
+    said = bought(order.offer, summary_of(await harness.current()), outcome)
+    assert said.title == "Your bank has been asked for $25.00"
+    assert await buy(OPERATOR, account_id, order, harness.now) == outcome
     assert (debits(harness), harness.charged_minor()) == (1, 1_900)
     decide(harness, succeeds=True)
     await harness.deliver()

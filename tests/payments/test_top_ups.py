@@ -19,6 +19,8 @@ from tests.factories import OPERATOR, connect
 from tests.payments.billing_harness import DAY, DISPUTED, VISA, BillingHarness, accepted
 from tests.stripe_sandbox.running import Sandbox
 
+pytestmark = pytest.mark.stripe_test_mode
+
 FIVE_MINUTES = provider_requests.IN_FLIGHT.total_seconds()
 
 

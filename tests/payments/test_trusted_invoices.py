@@ -23,6 +23,8 @@ from tests import factories
 from tests.payments.billing_harness import DAY, GRACE_DAYS, HOUR, BillingHarness, accepted
 from tests.payments.test_quantities import price_of
 
+pytestmark = pytest.mark.stripe_test_mode
+
 NET_DAYS = 14
 
 
@@ -141,7 +143,7 @@ async def test_paid_invoice_needs_no_trust(harness: BillingHarness, billing: Sta
         await trust(harness, billing, str(harness.invoices()[-1].id))
 
 
-async def test_trust_holds_when_stripe_does_not_answer(
+async def test_nothing_is_trusted_while_stripe_does_not_answer(
     harness: BillingHarness, billing: StaffActor, first_invoice: str
 ) -> None:
     harness.sandbox.fault(kind="status", status=503, path="/v1/subscriptions", times=9)
@@ -149,5 +151,18 @@ async def test_trust_holds_when_stripe_does_not_answer(
         await trust(harness, billing, first_invoice)
     harness.sandbox.http.delete("/_sandbox/faults")
     assert harness.plans() == []
+    assert harness.rows("SELECT trusted_at FROM invoices WHERE trusted_at IS NOT NULL") == []
+    assert harness.rows("SELECT 1 FROM audit_entries") == []
+    await trust(harness, billing, first_invoice)
+    assert await harness.denied() == ""
+
+
+async def test_plan_follows_by_reconciliation_when_stripe_fails_once_it_is_trusted(
+    harness: BillingHarness, billing: StaffActor, first_invoice: str
+) -> None:
+    harness.sandbox.fault(kind="status", status=503, path="/v1/subscriptions", times=9, skip=1)
+    entry = await trust(harness, billing, first_invoice)
+    harness.sandbox.http.delete("/_sandbox/faults")
+    assert (entry.after["executions"], harness.plans()) == (5_000, [])
     assert [each.healed for each in await harness.reconcile()] == [True]
     assert await harness.denied() == ""

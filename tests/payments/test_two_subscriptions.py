@@ -30,6 +30,8 @@ from tests.factories import OPERATOR
 from tests.payments.billing_harness import DAY, BillingHarness, accepted
 from tests.payments.test_quantities import price_of
 
+pytestmark = pytest.mark.stripe_test_mode
+
 WHY = "Subscribed twice by mistake"
 
 

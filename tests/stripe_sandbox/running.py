@@ -31,6 +31,8 @@ def free_port() -> int:
 class RunningSandbox:
     """A sandbox that answers at `url`, and its control endpoints."""
 
+    key = KEY
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.http = httpx.Client(base_url=url, timeout=30)

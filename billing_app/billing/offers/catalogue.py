@@ -1,5 +1,6 @@
 """The plan catalogue: offers in immutable versions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -234,6 +235,17 @@ async def offer_version(session: AsyncSession, version_id: int) -> OfferView:
     offer = await session.get(Offer, version.offer_id)
     assert offer is not None
     return _view(offer, version)
+
+
+async def offer_versions(session: AsyncSession, version_ids: Iterable[int]) -> dict[int, OfferView]:
+    """By the version's id."""
+    query = (
+        select(Offer, OfferVersion)
+        .join(OfferVersion, col(OfferVersion.offer_id) == Offer.id)
+        .where(col(OfferVersion.id).in_(set(version_ids)))
+    )
+    views = [_view(*row) for row in await session.exec(query)]
+    return {view.version_id: view for view in views}
 
 
 def new_version(offer_id: int, number: int, terms: OfferTerms, now: datetime) -> OfferVersion:

@@ -1,6 +1,6 @@
 """What an account has, in the order of use, what stops it, and what comes next.
 
-The one model that pages, the API and the console word from: none of them decides these things.
+The one model that pages, mails and the console word from: none of them decides these things.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, read_current
 from billing_app.billing.subscriptions.apply import live_subscription
+from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor, bank_debits
 from billing_app.billing.subscriptions.proration import may_begin_next_period
 from billing_app.billing.subscriptions.views import SubscriptionView, subscription_view
 from billing_app.db.engine import Database
@@ -76,12 +77,13 @@ class Shortage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
     """As of `at`. `subscription`: the live one. `is_period_used_up`: nothing is left of its
-    period."""
+    period. `debits`: what banks are asked for or did not pay, and what they paid lately."""
 
     current: CurrentPlan
     subscription: SubscriptionView | None
     at: datetime
     is_period_used_up: bool = False
+    debits: tuple[BankDebit, ...] = ()
 
     @property
     def queue(self) -> list[PlanView]:
@@ -104,6 +106,32 @@ class AccountSummary:
             if is_period and plan.source is PlanSource.SUBSCRIPTION:
                 return plan
         return None
+
+    @property
+    def unpaid_start(self) -> BankDebit | None:
+        """The debit of what the subscription is on, while the bank has not paid: its executions
+        come with the payment."""
+        if self.subscription is None:
+            return None
+        for debit in reversed(self.debits):
+            if debit.paid_for in (PaidFor.FIRST, PaidFor.CHANGE):
+                is_void = debit.decided_at is not None and debit.outcome.payment_url is None
+                return None if is_void else debit
+        return None
+
+    @property
+    def kept_plan(self) -> PlanView | None:
+        """The plan of the period, or the one before it while that is not paid for."""
+        if self.unpaid_start is None:
+            return self.period_plan
+        plans = [plan for plan in self.queue if plan.source is PlanSource.SUBSCRIPTION]
+        return max(plans, key=lambda plan: plan.sequence, default=None)
+
+    @property
+    def awaited_debit(self) -> BankDebit | None:
+        """The first debit that brings executions once the bank has paid."""
+        awaited = [debit for debit in self.debits if debit.decided_at is None]
+        return next((debit for debit in awaited if debit.paid_for is not PaidFor.RENEWAL), None)
 
     @property
     def renews(self) -> bool:
@@ -186,9 +214,10 @@ async def read_summary(
     current = await read_current(database, actor, account_id, now)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
+        debits = tuple(await bank_debits(session, account.id, now))
         row = await live_subscription(session, account.id)
         if row is None:
-            return AccountSummary(current, None, now)
+            return AccountSummary(current, None, now, debits=debits)
         view = await subscription_view(session, row)
         is_used_up = await may_begin_next_period(session, row, now, is_used_up=True)
-    return AccountSummary(current, view, now, is_used_up)
+    return AccountSummary(current, view, now, is_used_up, debits)

@@ -10,10 +10,12 @@ from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.billing_details import keep_business_name
+from billing_app.billing.offers.catalogue import offer_versions
 from billing_app.billing.overage.bills import keep_bills
 from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.plans.trial_uses import take
-from billing_app.billing.subscriptions.invoice_purposes import invoice_purposes
+from billing_app.billing.subscriptions.bank_debits import bank_stamps, decision_entry
+from billing_app.billing.subscriptions.invoice_purposes import InvoicePurposes, invoice_purposes
 from billing_app.billing.subscriptions.plan_sync import PlanSync
 from billing_app.billing.subscriptions.provider import (
     ENDED,
@@ -60,16 +62,19 @@ async def apply_customer(
     False, and nothing is changed, when another snapshot was applied since `version` was read: this
     one may be older.
     """
+    # The catalogue is read before the lock: decisions about executions wait for that.
+    versions = await versions_of_prices(session, snapshot)
+    offers = await offer_versions(session, versions.values())
+    purposes = await invoice_purposes(session, versions)
     account = await lock_account_of(session, snapshot.customer_id)
     if account is None or await customer_version(session, snapshot.customer_id) != version:
         return False
     await _change_version(session, snapshot.customer_id)
-    versions = await versions_of_prices(session, snapshot)
     await _subscriptions(session, account.id, snapshot, versions, now, one_trial=one_trial)
-    await _invoices(session, account.id, snapshot, versions, now)
+    await _invoices(session, account.id, snapshot, purposes, now)
     plans = await lock_plans(session, account.id)
     refused = await _refused_trials(session, account.id)
-    plan_sync = PlanSync(session, account.id, plans, versions, now, refused)
+    plan_sync = PlanSync(session, account.id, plans, versions, offers, now, refused)
     trusted = await trusted_invoices(session, account.id)
     await plan_sync.apply(snapshot, grace_days=grace_days, trusted=trusted)
     live = await live_in(session, account.id, snapshot)
@@ -315,17 +320,21 @@ async def _invoices(
     session: AsyncSession,
     account_id: int,
     snapshot: ProviderSnapshot,
-    versions: dict[str, int],
+    purposes: InvoicePurposes,
     now: datetime,
 ) -> None:
-    purposes = await invoice_purposes(session, versions)
     query = select(Invoice).where(Invoice.account_id == account_id)
     rows = {row.provider_id: row for row in (await session.exec(query)).all()}
     for invoice in snapshot.invoices:
         row = rows.get(invoice.provider_id)
         if row is None:
             row = Invoice(account_id=account_id, provider_id=invoice.provider_id)  # pyright: ignore[reportCallIssue]
-        _change(session, row, invoice_values(invoice) | {"what_for": purposes.of(invoice)}, now)
+        values = invoice_values(invoice) | {"what_for": purposes.of(invoice)}
+        stamps = bank_stamps(row, invoice, now)
+        _change(session, row, values | stamps, now)
+        entry = decision_entry(row, now) if stamps else None
+        if entry is not None:
+            session.add(entry)
     await session.flush()
 
 

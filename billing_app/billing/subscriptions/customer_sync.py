@@ -9,6 +9,7 @@ import structlog
 
 from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions import apply
+from billing_app.billing.subscriptions.bank_debits import asked_invoices, packs_to_void
 from billing_app.billing.subscriptions.bridges import next_periods
 from billing_app.billing.subscriptions.ended_invoices import to_void, used_invoices
 from billing_app.billing.subscriptions.installation import may_write
@@ -43,15 +44,16 @@ class CustomerSync:
         A snapshot that was overtaken while it was fetched is fetched again, so that an old one
         never overwrites a newer one. After two, the second that overtook it was itself fetched
         after this call began: what it knows is applied. Open invoices of subscriptions that have
-        ended are voided.
+        ended, and of packs whose debit failed, are voided.
         """
         snapshot = await self._fetch(customer_id, now)
-        if snapshot is not None and await self._void_ended(snapshot):
+        if snapshot is not None and await self._void_given_up(snapshot):
             return await self._fetch(customer_id, now)
         return snapshot
 
-    async def _void_ended(self, snapshot: ProviderSnapshot) -> bool:
-        """Void open invoices of ended subscriptions; what fails is tried again by reconciliation.
+    async def _void_given_up(self, snapshot: ProviderSnapshot) -> bool:
+        """Void open invoices that nothing is given for; what fails is tried again by
+        reconciliation.
 
         They are known here first: nothing is lost if it stops in between. One that is paid at
         this moment stays paid.
@@ -59,7 +61,9 @@ class CustomerSync:
         async with self._database.reading() as session:
             versions = await apply.versions_of_prices(session, snapshot)
             plans = await plans_of_customer(session, snapshot.customer_id)
+            asked = await asked_invoices(session, snapshot.customer_id)
         open_ones = to_void(snapshot, versions, used_invoices(plans))
+        open_ones += packs_to_void(snapshot, asked)
         if not open_ones or not await may_write(self._provider, "void_invoices"):
             return False
         try:

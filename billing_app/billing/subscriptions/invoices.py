@@ -24,8 +24,8 @@ from billing_app.db.tables import Invoice, ProviderCustomer
 
 @dataclass(frozen=True, slots=True)
 class InvoiceView:
-    """`what_for`: the offers and periods that it bills. `page_url` and `pdf_url` are the
-    provider's; empty while the invoice is a draft."""
+    """`what_for`: the offers and periods that it bills. `is_processing`: the bank has been asked
+    to pay it. `page_url` and `pdf_url` are the provider's; empty while the invoice is a draft."""
 
     id: str
     number: str
@@ -38,6 +38,7 @@ class InvoiceView:
     issued_at: datetime
     page_url: str
     pdf_url: str
+    is_processing: bool = False
 
 
 class InvoiceSort(StrEnum):
@@ -126,4 +127,5 @@ def _view(row: Invoice) -> InvoiceView:
         issued_at=row.issued_at,
         page_url=row.page_url,
         pdf_url=row.pdf_url,
+        is_processing=row.is_processing,
     )

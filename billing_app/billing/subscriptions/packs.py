@@ -23,6 +23,7 @@ from billing_app.billing.subscriptions.provider_request_recovery import (
     RequestTarget,
 )
 from billing_app.billing.subscriptions.provider_requests import Operation
+from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome
 from billing_app.billing.subscriptions.purchase_previews import require_agreed_charge
 from billing_app.billing.subscriptions.purchase_rules import require_buyable
 from billing_app.db.engine import Database
@@ -51,9 +52,11 @@ class Packs:
     _provider: PaymentProvider
     _requests: ProviderRequests
 
-    async def buy(self, actor: Actor, account_id: str, order: PackOrder, now: datetime) -> bool:
-        """Charge the pack and add its plan; False: once the bank has paid, days later. The same
-        order again changes nothing.
+    async def buy(
+        self, actor: Actor, account_id: str, order: PackOrder, now: datetime
+    ) -> PurchaseOutcome:
+        """Charge the pack and add its plan; by a debit, once the bank has paid. The same order
+        again changes nothing.
 
         Raises QuoteOutdatedError when the offer, the card or the charge is another one by now,
         PaymentMethodMissingError when it is no longer on file, PaymentActionRequiredError when the
@@ -64,18 +67,20 @@ class Packs:
         account, customer, live = await self._prepare(actor, account_id, order, now)
         wanted = RequestTarget(Operation.BUY_PACK, f"{order.offer.version_id} {order.key}")
         customer_id = customer.customer_id
-        if await self._requests.resolve(account.id, customer_id, now, wanted=wanted):
-            return True
+        found = await self._requests.resolve(account.id, customer_id, now, wanted=wanted)
+        if found is not None:
+            return await self._requests.outcome(found, customer_id, now)
         method = await card_on_file(self._provider, customer, live)
         if method is None or method.provider_id != order.payment_method_id:
             await self._provider.require_card(order.payment_method_id)
             raise QuoteOutdatedError(offer=order.offer.code)
         price = await ensure_price(self._database, self._provider, order.offer, now)
-        bought = order.offer, price
-        await require_agreed_charge(self._provider, customer_id, bought, order.due_minor)
+        await require_agreed_charge(
+            self._provider, customer_id, (order.offer, price), order.due_minor
+        )
 
         async def decide(session: AsyncSession) -> dict[str, Any]:
-            if await _is_carried_out(session, account.id, wanted):
+            if await _carried_out(session, account.id, wanted):
                 raise _AlreadyBoughtError
             return {
                 "customer_id": customer_id,
@@ -86,7 +91,10 @@ class Packs:
         try:
             return await self._requests.carry_out(account.id, customer_id, wanted, decide, now)
         except _AlreadyBoughtError:
-            return True
+            async with self._database.reading() as session:
+                earlier = await _carried_out(session, account.id, wanted)
+            assert earlier is not None
+            return await self._requests.outcome(earlier, customer_id, now)
 
     async def _prepare(
         self, actor: Actor, account_id: str, order: PackOrder, now: datetime
@@ -104,8 +112,9 @@ class Packs:
         return account, customer, live
 
 
-async def _is_carried_out(session: AsyncSession, account_id: int, wanted: RequestTarget) -> bool:
-    """The caller holds the account's lock."""
+async def _carried_out(
+    session: AsyncSession, account_id: int, wanted: RequestTarget
+) -> ProviderRequest | None:
     query = (
         select(ProviderRequest)
         .where(ProviderRequest.account_id == account_id)
@@ -113,4 +122,4 @@ async def _is_carried_out(session: AsyncSession, account_id: int, wanted: Reques
         .where(ProviderRequest.state == ProviderRequestState.DONE)
         .order_by(col(ProviderRequest.created_at).desc())
     )
-    return any(wanted.is_of(row) for row in await session.exec(query))
+    return next((row for row in await session.exec(query) if wanted.is_of(row)), None)

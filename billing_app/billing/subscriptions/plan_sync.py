@@ -12,9 +12,10 @@ from sqlmodel import col, func, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.executions.expired_holds import unused_of
-from billing_app.billing.offers.catalogue import OfferView, offer_version
+from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
+from billing_app.billing.subscriptions.bank_debits import BANK_DECIDES_WITHIN, prolonged_ends
 from billing_app.billing.subscriptions.bridges import Bridges
 from billing_app.billing.subscriptions.dunning import (
     Entitlement,
@@ -48,15 +49,18 @@ SHORTEST: Final = timedelta(microseconds=1)
 @dataclass
 class PlanSync:
     """One pass over a customer's invoices, oldest first. `plans`: all plans of the account.
+    `versions`: by price, and their `offers`.
     `refused_trials`: subscriptions whose trial is not given."""
 
     session: AsyncSession
     account_id: int
     plans: list[Plan]
     versions: dict[str, int]
+    offers: dict[int, OfferView]
     now: datetime
     refused_trials: Collection[str] = ()
     sold: list[tuple[ProviderInvoice, Sold]] = field(default_factory=list[Any], init=False)
+    prolonged: dict[str, datetime] = field(default_factory=dict[str, datetime], init=False)
 
     @property
     def bridges(self) -> Bridges:
@@ -68,10 +72,12 @@ class PlanSync:
         given = entitlements(snapshot, grace_days=grace_days, trusted=trusted)
         sold = self.sold = sold_lines(snapshot.invoices, self.versions, self.refused_trials)
         ends = {each.provider_id: each.ended_at for each in snapshot.subscriptions}
+        self.prolonged = prolonged_ends(sold, {each for each, ended in ends.items() if ended})
         for invoice, lines in sold:
             for reference, line in lines:
                 if given[invoice.provider_id].kind is not Entitlement.NOTHING:
                     ends_at = given_until(invoice, line, ends.get(invoice.subscription_id or ""))
+                    ends_at = max(ends_at, self.prolonged.get(reference, ends_at))
                     await self._line(invoice, given[invoice.provider_id], reference, line, ends_at)
         for subscription in snapshot.subscriptions:
             if subscription.status is SubscriptionStatus.CANCELED:
@@ -87,14 +93,14 @@ class PlanSync:
         line: InvoiceLine,
         ends_at: datetime,
     ) -> None:
-        offer = await offer_version(self.session, self.versions[line.price_id or ""])
+        offer = self.offers[self.versions[line.price_id or ""]]
         plan = self._plan_of(reference)
         if plan is None:
             if entitlement.kind is Entitlement.ENDED and invoice.status is InvoiceStatus.VOID:
                 return
             plan = await self._make(invoice, reference, line, offer)
         await self._keep_cost(plan, cost_minor(invoice, line))
-        if ends_at != line.period_end and line.is_period:
+        if line.is_period and (ends_at != line.period_end or self._was_prolonged(plan, invoice)):
             await self._move_end(reference, ends_at)
         beside = self._plan_of(reference_of(reference))
         if beside is None and _allows_overage(invoice, entitlement, line, offer):
@@ -107,6 +113,14 @@ class PlanSync:
         }:
             references = col(Plan.source_reference).in_(_references(reference))
             await self._end(EndReason.CANCELLED, self.now, references)
+
+    def _was_prolonged(self, plan: Plan, invoice: ProviderInvoice) -> bool:
+        """Whether its end was moved while a bank decided on a change."""
+        return any(
+            plan.ends_at == each.issued_at + BANK_DECIDES_WITHIN
+            for each, _ in self.sold
+            if each.subscription_id == invoice.subscription_id and each.billing_reason == CHANGE
+        )
 
     async def _keep_cost(self, plan: Plan, minor: int) -> None:
         if plan.cost_minor != minor:
@@ -123,7 +137,7 @@ class PlanSync:
         executions, credited = offer.executions * line.quantity, None
         if line.is_proration:
             executions = _share(offer, line.amount_minor)
-            credited = await self._credited_by_hand(invoice)
+            credited = self._credited_by_hand(invoice)
         is_first = reference == invoice.provider_id
         if invoice.billing_reason == CHANGE and offer.is_subscription and is_first:
             executions = await self._replace(invoice, line, executions, credited)
@@ -177,12 +191,12 @@ class PlanSync:
         self.plans.append(plan)
         return plan
 
-    async def _credited_by_hand(self, invoice: ProviderInvoice) -> int:
+    def _credited_by_hand(self, invoice: ProviderInvoice) -> int:
         """Executions of the prorations that a change in the provider's dashboard took back."""
         credited = 0
         for line in invoice.lines:
             if line.is_proration and line.amount_minor < 0 and line.price_id in self.versions:
-                offer = await offer_version(self.session, self.versions[line.price_id])
+                offer = self.offers[self.versions[line.price_id]]
                 credited += _share(offer, -line.amount_minor)
         return credited
 

@@ -17,6 +17,7 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.rules import reference_of
+from billing_app.billing.subscriptions.bank_debits import require_no_debit
 from billing_app.billing.subscriptions.errors import (
     ChangeLosesValueError,
     CurrencyDiffersError,
@@ -160,9 +161,9 @@ async def prorate(
     """The proration as of now, or the one of the preview that was `agreed` to. Nothing is credited
     for a trial period: it cost nothing. The same offer begins the next period now.
 
-    Raises PaymentOverdueError when the plan is not paid for, SameOfferError unless the next period
-    may begin (see may_begin_next_period), CurrencyDiffersError, ChangeLosesValueError,
-    QuoteOutdatedError.
+    Raises PaymentOverdueError when the plan is not paid for, ProviderRequestPendingError while the
+    bank is asked to pay for it, SameOfferError unless the next period may begin (see
+    may_begin_next_period), CurrencyDiffersError, ChangeLosesValueError, QuoteOutdatedError.
     """
     old = await offer_version(session, row.offer_version_id)
     is_same = old.version_id == new.version_id
@@ -170,6 +171,7 @@ async def prorate(
         raise SameOfferError(offer=new.code)
     if row.past_due_since is not None:
         raise PaymentOverdueError("Pay the open invoice first, then change the plan.")
+    await require_no_debit(session, row)
     plan = await _period_plan(session, row, now)
     if plan is not None and plan.suspended_at is not None:
         raise PaymentOverdueError("The payment for this period is open or disputed.")

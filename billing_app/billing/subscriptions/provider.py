@@ -282,12 +282,13 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ProviderPaymentMethod:
-    """For display: Visa, 4242, 12/2030."""
+    """For display: Visa, 4242, 12/2030. `is_debit`: the bank decides days after it is asked."""
 
     provider_id: str
     brand: str
     last4: str
     expires: str
+    is_debit: bool = False
 
 
 class PaymentProvider(Protocol):
@@ -381,6 +382,11 @@ class PaymentProvider(Protocol):
     async def cancel_now(self, subscription_id: str, *, key: str) -> None: ...
 
     async def resume(self, subscription_id: str, *, key: str) -> None: ...
+
+    async def put_back(self, subscription_id: str, *, key: str) -> bool:
+        """Restore the scheduled change or the cancellation that a failed request with this key took
+        away; whether it did. Repeated, it changes nothing."""
+        ...
 
     async def report_usage(
         self, *, customer_id: str, executions: int, identifier: str, at: datetime

@@ -24,12 +24,14 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.billing.subscriptions.provider_requests import (
     CHARGING,
+    REPLACING,
     Operation,
     ProviderRequestPendingError,
 )
+from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome
 from billing_app.db.engine import Database
 from billing_app.db.enums import ProviderRequestState
-from billing_app.db.tables import Account, ProviderRequest
+from billing_app.db.tables import Account, ProviderCustomer, ProviderRequest
 
 Decide = Callable[[AsyncSession], Awaitable[dict[str, Any]]]
 RecordFailure = Callable[[AsyncSession, ProviderRequest, BillingError, datetime], Awaitable[None]]
@@ -43,6 +45,13 @@ class NeverArrivedError(BillingError):
 
     code = "never_arrived"
     title = "The request never reached the payment provider"
+
+
+class UndoneError(BillingError):
+    """Its sender died while it put back what the request, which failed, had taken away."""
+
+    code = "undone"
+    title = "The request failed and was undone"
 
 
 def _unclear(row: ProviderRequest, error: Exception) -> PaymentProviderUnavailableError:
@@ -80,9 +89,9 @@ class ProviderRequests:
         wanted: RequestTarget,
         decide: Decide,
         now: datetime,
-    ) -> bool:
-        """Write the request, send it, and apply what the customer has afterwards; False: the bank
-        decides days later on its payment.
+    ) -> PurchaseOutcome:
+        """Write the request, send it, and apply what the customer has afterwards; returns what
+        became of its payment.
 
         `decide` computes the parameters with the account locked; it may refuse. A pending request
         for the same thing is resumed with its own key and parameters.
@@ -114,7 +123,9 @@ class ProviderRequests:
         carried_out: ProviderRequest | None = None
         for row in rows:
             is_wanted = wanted is not None and wanted.is_of(row)
-            if provider_requests.is_done(row, snapshot):
+            if row.problem is not None:
+                await self._fail(row, UndoneError(), now)
+            elif provider_requests.is_done(row, snapshot):
                 await self._finish(row, now)
                 carried_out = row if is_wanted else carried_out
             elif invoice := provider_requests.awaits_confirmation(row, snapshot):
@@ -139,12 +150,19 @@ class ProviderRequests:
         under its key."""
         await self._provider.require_writable()
         snapshot = await self._syncing.customer(customer_id, now)
+        if row.problem is not None:
+            return await self._fail(row, UndoneError(), now)
         if provider_requests.is_done(row, snapshot):
             return await self._finish(row, now)
         if provider_requests.awaits_confirmation(row, snapshot):
             return ProviderRequestState.PENDING
         if row.operation in CHARGING or snapshot is None:
             return await self._fail(row, NeverArrivedError(), now)
+        return await self._send_again(row, customer_id, now)
+
+    async def _send_again(
+        self, row: ProviderRequest, customer_id: str, now: datetime
+    ) -> ProviderRequestState:
         try:
             await self._send(row, customer_id, now)
         except PaymentProviderUnavailableError:
@@ -169,7 +187,13 @@ class ProviderRequests:
             session.add(row)
         return row
 
-    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> bool:
+    async def outcome(
+        self, row: ProviderRequest, customer_id: str, now: datetime
+    ) -> PurchaseOutcome:
+        """Of a request that was carried out earlier. Raises what the provider raises."""
+        return provider_requests.outcome(row, await self._syncing.customer(customer_id, now))
+
+    async def _send(self, row: ProviderRequest, customer_id: str, now: datetime) -> PurchaseOutcome:
         """The request stays pending until its effect is applied here: a second request for the same
         thing finds either the request or the effect. Returns as `carry_out`."""
         try:
@@ -193,7 +217,7 @@ class ProviderRequests:
         else:
             snapshot = await self._apply(row, customer_id, now)
         await self._finish(row, now)
-        return not provider_requests.is_being_debited(row, snapshot)
+        return provider_requests.outcome(row, snapshot)
 
     async def _apply(
         self, row: ProviderRequest, customer_id: str, now: datetime
@@ -237,9 +261,36 @@ class ProviderRequests:
     ) -> ProviderRequestState:
         if row.operation == Operation.BUY_PACK and await self._is_paid_after_all(row, now):
             return await self._finish(row, now)
+        if row.operation in REPLACING:
+            await self._put_back(row, error, now)
         async with self._database.transaction() as session:
             failed = ProviderRequestState.FAILED
-            if await provider_requests.finish(session, row, failed, now, problem=error.code):
+            if await provider_requests.finish(
+                session, row, failed, now, problem=row.problem or error.code
+            ):
                 await self._record_failure(session, row, error, now)
             kept = await provider_requests.lock_request(session, row)
         return ProviderRequestState(kept.state)
+
+    async def _put_back(self, row: ProviderRequest, error: BillingError, now: datetime) -> None:
+        """Restore what the failed request took away. The failure is noted first: a request that is
+        being undone is not sent again. What the provider refuses to restore, staff are told."""
+        async with self._database.transaction() as session:
+            kept = await provider_requests.lock_request(session, row)
+            customer = await session.get(ProviderCustomer, row.account_id)
+            if kept.state != ProviderRequestState.PENDING or customer is None:
+                return
+            kept.problem = error.code
+            session.add(kept)
+        try:
+            is_restored = await self._provider.put_back(
+                row.parameters["subscription_id"], key=row.key
+            )
+        except PaymentProviderUnavailableError:
+            raise
+        except BillingError as refused:
+            log.exception("not_put_back", account_id=row.account_id, key=row.key, code=refused.code)
+            row.problem = provider_requests.NOT_PUT_BACK
+            return
+        if is_restored:
+            await self._apply(row, customer.customer_id, now)

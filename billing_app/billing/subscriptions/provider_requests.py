@@ -26,11 +26,20 @@ from billing_app.billing.subscriptions.provider import (
     ProviderSubscription,
     SubscriptionChange,
 )
+from billing_app.billing.subscriptions.purchase_outcomes import (
+    PaymentState,
+    PurchaseOutcome,
+    outcome_of,
+)
+from billing_app.billing.subscriptions.sold_lines import CHANGE, FIRST
 from billing_app.db.enums import Interval, InvoiceStatus, ProviderRequestState, SubscriptionStatus
 from billing_app.db.tables import Account, ProviderRequest
 
 # How long an interrupted call may still arrive at the provider.
 IN_FLIGHT: Final = timedelta(minutes=5)
+CLOCK_SKEW: Final = timedelta(minutes=1)
+# The problem of a failed request when the provider refused to restore what it took away.
+NOT_PUT_BACK: Final = "not_put_back"
 
 
 class Operation(StrEnum):
@@ -46,6 +55,15 @@ class Operation(StrEnum):
 
 # What they create carries their key.
 BEGINNING: Final = frozenset({Operation.SUBSCRIBE, Operation.TOP_UP, Operation.BUY_PACK})
+# These take something away first, which is put back when they fail.
+REPLACING: Final = frozenset(
+    {
+        Operation.CHANGE_NOW,
+        Operation.CHANGE_AT_PERIOD_END,
+        Operation.CANCEL_AT_PERIOD_END,
+        Operation.RESUME,
+    }
+)
 # These take money, so they are never sent again once their sender is gone.
 CHARGING: Final = BEGINNING | {Operation.CHANGE_NOW}
 
@@ -80,6 +98,12 @@ async def pending(
     if account_id is not None:
         query = query.where(ProviderRequest.account_id == account_id)
     return list((await session.exec(query.order_by(col(ProviderRequest.created_at)))).all())
+
+
+async def not_put_back(session: AsyncSession, since: datetime) -> list[ProviderRequest]:
+    """Failed requests that took something away for good."""
+    query = select(ProviderRequest).where(ProviderRequest.problem == NOT_PUT_BACK)
+    return list((await session.exec(query.where(ProviderRequest.created_at >= since))).all())
 
 
 async def credited_executions(
@@ -228,6 +252,30 @@ def is_being_debited(row: ProviderRequest, snapshot: ProviderSnapshot | None) ->
     return invoice is not None and invoice.is_processing
 
 
+def outcome(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> PurchaseOutcome:
+    """What became of the payment of a request that was carried out."""
+    if row.operation not in CHARGING:
+        return PurchaseOutcome(PaymentState.NOTHING_DUE)
+    return outcome_of(_billed_for(row, snapshot) if snapshot else None)
+
+
+def _billed_for(row: ProviderRequest, snapshot: ProviderSnapshot) -> ProviderInvoice | None:
+    """The invoice of a request: of its key, or the one that its subscription began or changed
+    with."""
+    keyed = [each for each in snapshot.invoices if each.request_key == row.key]
+    if keyed or row.operation in (Operation.TOP_UP, Operation.BUY_PACK):
+        return next(iter(reversed(keyed)), None)
+    wanted_id = row.parameters.get("subscription_id")
+    ours = {
+        each.provider_id
+        for each in snapshot.subscriptions
+        if each.provider_id == wanted_id or each.request_key == row.key
+    }
+    reason = FIRST if row.operation == Operation.SUBSCRIBE else CHANGE
+    billed = [each for each in snapshot.invoices if each.subscription_id in ours]
+    return next((each for each in reversed(billed) if each.billing_reason == reason), None)
+
+
 def awaits_confirmation(
     row: ProviderRequest, snapshot: ProviderSnapshot | None
 ) -> ProviderInvoice | None:
@@ -243,8 +291,21 @@ def awaits_confirmation(
 def _invoice_of(
     row: ProviderRequest, snapshot: ProviderSnapshot, status: InvoiceStatus
 ) -> ProviderInvoice | None:
-    billed = (each for each in snapshot.invoices if each.status is status)
-    return next((each for each in billed if each.request_key == row.key), None)
+    billed = [each for each in snapshot.invoices if each.status is status]
+    marked = next((each for each in billed if each.request_key == row.key), None)
+    return marked or next((each for each in billed if _is_unmarked(row, each)), None)
+
+
+def _is_unmarked(row: ProviderRequest, invoice: ProviderInvoice) -> bool:
+    """Whether it is the invoice of a change whose sender died before its key was written there."""
+    return (
+        row.operation == Operation.CHANGE_NOW
+        and not invoice.request_key
+        and invoice.subscription_id == row.parameters["subscription_id"]
+        and invoice.billing_reason == CHANGE
+        and invoice.issued_at >= row.created_at - CLOCK_SKEW
+        and any(line.price_id == row.parameters["price_id"] for line in invoice.lines)
+    )
 
 
 def unpaid_invoice(row: ProviderRequest, snapshot: ProviderSnapshot | None) -> str | None:

@@ -311,7 +311,8 @@ class TopUps:
         if provider_requests.is_being_debited(row, snapshot):
             await self._keep(row, is_debit=True)
             return False
-        if not is_bought and (is_awaited or provider_requests.may_still_arrive(row, now)):
+        may_arrive = provider_requests.may_still_arrive(row, now) and not _is_debit(row)
+        if not is_bought and (is_awaited or may_arrive):
             return False
         if is_bought or await self._void(row, now):
             await self._finish(row, ProviderRequestState.DONE, now)
@@ -319,7 +320,7 @@ class TopUps:
         await self._finish(row, ProviderRequestState.FAILED, now, problem="interrupted")
         if _is_unconfirmed(row):
             await self._stop(row.account_id, NOT_CONFIRMED, now)
-        elif row.parameters.get("is_debit"):
+        elif _is_debit(row):
             await self._stop(row.account_id, DEBIT_FAILED, now)
         return False
 
@@ -395,6 +396,11 @@ def _check(offer: OfferView, threshold_executions: int, monthly_cap_minor: int) 
 
 def _is_unconfirmed(row: ProviderRequest) -> bool:
     return row.parameters.get("payment_url") is not None
+
+
+def _is_debit(row: ProviderRequest) -> bool:
+    """Whether the bank was asked for it."""
+    return bool(row.parameters.get("is_debit"))
 
 
 async def _announce(session: AsyncSession, account_ids: Sequence[int]) -> None:

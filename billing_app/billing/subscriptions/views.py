@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.offers.catalogue import OfferView, offer_version
-from billing_app.db.enums import SubscriptionStatus
-from billing_app.db.tables import Subscription
+from billing_app.billing.subscriptions.purchase_outcomes import PurchaseOutcome, outcome_of
+from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
+from billing_app.db.tables import Invoice, Subscription
 
 SUBSCRIPTION: Final = "sub_"
 
@@ -17,7 +19,8 @@ SUBSCRIPTION: Final = "sub_"
 @dataclass(frozen=True, slots=True)
 class SubscriptionView:
     """A subscription as the account sees it. `ends_at`: of a cancelled one, when it ends; else the
-    end of its period. `is_collecting`: False while nothing is charged for its renewals."""
+    end of its period. `is_collecting`: False while nothing is charged for its renewals. `payment`:
+    of its newest invoice; None: it has none."""
 
     id: str
     account_id: str
@@ -32,6 +35,7 @@ class SubscriptionView:
     quantity: int
     past_due_since: datetime | None
     ended_at: datetime | None
+    payment: PurchaseOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +62,19 @@ async def subscription_view(session: AsyncSession, row: Subscription) -> Subscri
         quantity=row.quantity,
         past_due_since=row.past_due_since,
         ended_at=row.ended_at,
+        payment=await _payment(session, row),
     )
+
+
+async def _payment(session: AsyncSession, row: Subscription) -> PurchaseOutcome | None:
+    """Invoices of the same second are in the order of their numbers."""
+    query = (
+        select(Invoice)
+        .where(Invoice.account_id == row.account_id)
+        .where(Invoice.subscription_provider_id == row.provider_id)
+        .where(Invoice.status != InvoiceStatus.DRAFT)
+        .order_by(col(Invoice.issued_at).desc(), col(Invoice.number).desc())
+        .limit(1)
+    )
+    invoice = (await session.exec(query)).first()
+    return outcome_of(invoice) if invoice else None

@@ -178,7 +178,11 @@ class Checkout(SQLModel, table=True):
 
 class Invoice(SQLModel, table=True):
     """An invoice as last read from the provider. `trusted_at`: staff gave its period since then,
-    before it was paid."""
+    before it was paid.
+
+    `bank_asked_at`: a debit of it was seen since then, `bank_decided_at`: the bank's decision on
+    the newest one, `bank_mailed_at`: the customer was mailed about that.
+    """
 
     __tablename__ = "invoices"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -187,6 +191,11 @@ class Invoice(SQLModel, table=True):
         by_day("invoices", "issued_at", "timestamptz_minmax_multi_ops"),
         Index("ix_invoices_provider_id", "provider_id"),
         Index("ix_invoices_number", "number"),
+        Index(
+            "ix_invoices_bank_unmailed",
+            "account_id",
+            postgresql_where=text("bank_decided_at IS NOT NULL AND bank_mailed_at IS NULL"),
+        ),
     )
 
     account_id: int = Field(
@@ -211,8 +220,16 @@ class Invoice(SQLModel, table=True):
     pdf_url: str = ""
     due_at: datetime | None = instant(nullable=True)
     trusted_at: datetime | None = instant(nullable=True)
+    bank_asked_at: datetime | None = instant(nullable=True)
+    bank_decided_at: datetime | None = instant(nullable=True)
+    bank_mailed_at: datetime | None = instant(nullable=True)
     issued_at: datetime = instant()
     synced_at: datetime = instant()
+
+    @property
+    def is_processing(self) -> bool:
+        """Whether the bank has been asked to pay and has not decided."""
+        return self.bank_asked_at is not None and self.bank_decided_at is None
 
 
 class ProviderRequest(SQLModel, table=True):

@@ -10,7 +10,7 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.staff.access.permissions import Action, actions_of
 from billing_app.billing.staff.audit.account_history import redone
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.audit.audit_writing import CustomerAction
+from billing_app.billing.staff.audit.audit_writing import CustomerAction, SystemAction
 from billing_app.billing.staff.operations.jobs import JobState
 from billing_app.billing.staff.repairs.registry import BY_ACTION
 from billing_app.billing.staff.repairs.repair import RepairResult
@@ -38,6 +38,8 @@ WORDING: Final[dict[str, str]] = {
     CustomerAction.CHANGE_EMAIL: "Changed their email address",
     CustomerAction.CHANGE_BILLING_NAME: "Changed the billing name",
     CustomerAction.CHANGE_BILLING_EMAIL: "Changed the billing email",
+    SystemAction.DEBIT_PAID: "The bank paid a debit",
+    SystemAction.DEBIT_FAILED: "The bank did not pay a debit",
 }
 MAX_FIGURES: Final = 4
 HIDDEN_FIGURES: Final = frozenset(
@@ -91,6 +93,7 @@ SUBJECTS: Final[dict[str, str]] = {
     Action.RETRY_JOB: "Job",
     Action.RECONCILE: "Run",
     Action.ADJUST: "Plan",
+    **dict.fromkeys(SystemAction, "Invoice"),
 }
 LABELS: Final = {
     "ended_because": "reason of its end",
@@ -114,7 +117,7 @@ VALUES: Final[dict[str, dict[str, str]]] = {
 CODE: Final = re.compile(r"[a-z]+(_[a-z]+)+")
 ACTION_NAMES: Final = {
     action.value: action.replace("_", " ").capitalize()
-    for action in (*Action, *CustomerAction)
+    for action in (*Action, *CustomerAction, *SystemAction)
     if action is not Action.READ
 }
 
@@ -219,11 +222,11 @@ def _name(figure: str) -> str:
 
 
 def _charged(entry: EntryView) -> list[str]:
-    """The charge of an immediate move."""
+    """The charge that an immediate move ordered; a bank debit is decided days later."""
     amount = entry.after.get("charged_minor")
     if amount is None:
         return []
-    return [f"charged: {formatting.money(amount, entry.after['currency'])}"]
+    return [f"charge ordered: {formatting.money(amount, entry.after['currency'])}"]
 
 
 def _change(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -264,11 +264,12 @@ def _warnings(row: SubscriptionRow) -> str:
 
 def invoice_line(row: InvoiceRow) -> InvoiceLine:
     invoice = row.invoice
+    is_asked = invoice.is_processing
     return InvoiceLine(
         invoice_id=invoice.id,
         number=invoice.number or invoice.id,
-        status=INVOICE_STATES[invoice.status],
-        tone=INVOICE_TONES.get(invoice.status, ""),
+        status=formatting.BANK_ASKED if is_asked else INVOICE_STATES[invoice.status],
+        tone="" if is_asked else INVOICE_TONES.get(invoice.status, ""),
         amount=formatting.money(invoice.amount_due_minor, invoice.currency),
         what_for=invoice.what_for or "—",
         refunded=formatting.refunded(invoice.refunded_minor, invoice.currency),

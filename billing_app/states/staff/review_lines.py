@@ -177,7 +177,7 @@ def _charge(preview: MovePreview) -> list[str]:
     lines = [
         f"{line.description}: {money(line.amount_minor, change.currency)}" for line in change.lines
     ]
-    total = f"The card is charged {money(charged, change.currency)} now"
+    total = f"The payment method on file is charged {money(charged, change.currency)} now"
     return [
         f"{total if charged else 'Nothing is charged'}: {'; '.join(lines)}.",
         f"{counted(change.executions_unused, 'execution')} left in this period are forfeited.",

@@ -65,6 +65,7 @@ def create(world: World, params: Json) -> Json:
         _discounts=params.get("discounts") or [],
         _invoice_creation=params.get("invoice_creation") or {},
         _customer_update=params.get("customer_update") or {},
+        _excluded=params.get("excluded_payment_method_types") or [],
     )  # fmt: skip
     apply_fields(session, {k: v for k, v in params.items() if k != "metadata"}, _PLAIN)
     session["url"] = f"{world.base_url}/checkout/{session['id']}"
@@ -90,6 +91,11 @@ def _check(world: World, params: Json, mode: str) -> None:
         if params.get("customer_email"):
             raise invalid("You may only specify one of these parameters: customer, customer_email.",
                           param="customer_email")  # fmt: skip
+    if params.get("excluded_payment_method_types") and params.get("payment_method_types"):
+        # docs.stripe.com/api/checkout/sessions/create: for methods managed in the dashboard
+        raise invalid("You may only specify one of these parameters: payment_method_types, "
+                      "excluded_payment_method_types.",
+                      param="excluded_payment_method_types")  # fmt: skip
     if params.get("allow_promotion_codes") and params.get("discounts"):
         raise invalid("You may only specify one of these parameters: allow_promotion_codes, "
                       "discounts.", param="discounts")  # fmt: skip

@@ -24,7 +24,13 @@ from billing_app.stripe_sandbox.resources import (
 )
 from billing_app.stripe_sandbox.resources.billing_details import NO_DETAILS, BillingDetails
 from billing_app.stripe_sandbox.resources.customers import new_customer
-from billing_app.stripe_sandbox.resources.payment_methods import attach, new_card
+from billing_app.stripe_sandbox.resources.payment_methods import (
+    BANK_ACCOUNT,
+    ROUTING_NUMBER,
+    attach,
+    new_bank_account,
+    new_card,
+)
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items
 from billing_app.stripe_sandbox.resources.subscription_ends import expire_incomplete
 from billing_app.stripe_sandbox.world import World
@@ -65,8 +71,7 @@ def _submit(world: World, identifier: str, card: CardInput) -> Outcome:
     customer = _customer(world, session, card)
     billing = {"email": card.email or None, "name": card.name or None}
     billing |= {"address": card.details.address}
-    expiry = (card.exp_month, card.exp_year)
-    method = new_card(world, card.number, expiry, billing=billing)
+    method = _method(world, session, card, billing)
     _keep_details(world, session, customer, card)
     _note_details(world, session, customer, card)
     checkout.add_up(world, session)
@@ -77,6 +82,17 @@ def _submit(world: World, identifier: str, card: CardInput) -> Outcome:
     if session["mode"] == "setup" or not session["amount_total"]:
         return _save_card(world, session, customer, method)
     return _subscribe(world, session, customer, method)
+
+
+def _method(world: World, session: Json, card: CardInput, billing: Json) -> Json:
+    """The card, or the bank account if its number was entered."""
+    if card.number != BANK_ACCOUNT:
+        return new_card(world, card.number, (card.exp_month, card.exp_year), billing=billing)
+    if "us_bank_account" in session.get("_excluded", []) or session["currency"] != "usd":
+        raise invalid("This payment method is not offered here.", param="payment_method_types")
+    account = {"account_number": BANK_ACCOUNT, "routing_number": ROUTING_NUMBER}
+    details = {name: billing[name] for name in ("email", "name")}
+    return new_bank_account(world, {"us_bank_account": account, "billing_details": details})
 
 
 def _customer(world: World, session: Json, card: CardInput) -> Json | None:
@@ -249,11 +265,13 @@ def _complete(world: World, session: Json) -> Outcome:
     waiting = world.store.find(session.get("_waiting_subscription"))
     if waiting:
         session |= {"subscription": waiting["id"], "invoice": waiting["latest_invoice"]}
-    if session["mode"] == "payment" and session["_invoice_creation"].get("enabled"):
-        session["invoice"] = _invoice_for_payment(world, session, now)
+    is_slow = _is_processing(world, session)
+    if not is_slow:
+        _write_receipt(world, session, now)
+    is_setup = session["mode"] == "setup"
     session |= {
         "status": "complete",
-        "payment_status": "no_payment_required" if session["mode"] == "setup" else "paid",
+        "payment_status": "no_payment_required" if is_setup else "unpaid" if is_slow else "paid",
         "url": None,
         "_challenge": None,
     }
@@ -261,6 +279,39 @@ def _complete(world: World, session: Json) -> Outcome:
         session["payment_status"] = "no_payment_required"
     world.emit("checkout.session.completed", session, now=now)
     return Outcome("done")
+
+
+def _write_receipt(world: World, session: Json, now: int) -> None:
+    if session["mode"] == "payment" and session["_invoice_creation"].get("enabled"):
+        session["invoice"] = _invoice_for_payment(world, session, now)
+
+
+def _intent_of(world: World, session: Json) -> Json | None:
+    invoice = world.store.find(session["invoice"]) or {}
+    return world.store.find(session["payment_intent"] or invoice.get("_intent"))
+
+
+def _is_processing(world: World, session: Json) -> bool:
+    intent = _intent_of(world, session)
+    return intent is not None and intent["status"] == "processing"
+
+
+def decide_debit(world: World, intent_id: str, *, succeeds: bool) -> Json:
+    """The bank decides on a payment that is processing; its checkout says so
+    (docs.stripe.com/payments/checkout/fulfill-orders, delayed payment methods)."""
+    intent = collection.settle_debit(world, intent_id, succeeds=succeeds)
+    sessions = world.store.all("checkout.session", lambda s: s["status"] == "complete")
+    for found in sessions:
+        own = _intent_of(world, found)
+        if found["payment_status"] != "unpaid" or own is None or own["id"] != intent_id:
+            continue
+        session, now = world.store.edit(found["id"]), _now(world, found)
+        if succeeds:
+            _write_receipt(world, session, now)
+            session["payment_status"] = "paid"
+        result = "succeeded" if succeeds else "failed"
+        world.emit(f"checkout.session.async_payment_{result}", session, now=now)
+    return intent
 
 
 def _invoice_for_payment(world: World, session: Json, now: int) -> str | None:

@@ -134,6 +134,18 @@ def retry(world: World, identifier: str, now: int) -> None:
     collect(world, identifier, now, off_session=True)
 
 
+def overdue(world: World, identifier: str, now: int) -> None:
+    """An invoice that was sent, and not paid by its due date, makes its subscription past_due
+    (docs.stripe.com/api/subscriptions/object#subscription_object-status)."""
+    invoice = world.store.edit(identifier)
+    invoice["_overdue"] = True
+    subscription = subscription_of(world, invoice)
+    intent = world.store.find(invoice.get("_intent"))
+    is_processing = intent is not None and intent["status"] == "processing"
+    if subscription is not None and not is_processing:
+        subscription_states.invoice_failed(world, subscription["id"], invoice, now)
+
+
 def settle_from_intent(world: World, identifier: str) -> None:
     """Updates an intent's open invoice after the customer confirmed it on a page or by API."""
     intent = world.store.get(identifier)

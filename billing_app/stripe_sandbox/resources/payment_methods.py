@@ -85,12 +85,16 @@ def require_attached(world: World, identifier: str, customer: Json) -> None:
         )
 
 
+BANK_ACCOUNT = "000123456789"  # docs.stripe.com/payments/ach-direct-debit#test-account-numbers
+ROUTING_NUMBER = "110000000"
+
+
 def is_slow(method: Json) -> bool:
     """Whether the bank takes days to decide (docs.stripe.com/payments/ach-direct-debit)."""
     return method["type"] == "us_bank_account"
 
 
-def _new_bank_account(world: World, params: Json) -> Json:
+def new_bank_account(world: World, params: Json) -> Json:
     account, details = params["us_bank_account"], params.get("billing_details") or {}
     number = account["account_number"]
     return world.create(
@@ -119,7 +123,7 @@ def _new_bank_account(world: World, params: Json) -> Json:
 @route("POST", "/v1/payment_methods", "PaymentMethodCreateParams")
 def create(world: World, params: Json) -> Json:
     if params.get("type") == "us_bank_account" and "us_bank_account" in params:
-        return _new_bank_account(world, params)
+        return new_bank_account(world, params)
     if params.get("type") != "card" or "card" not in params:
         raise invalid("The sandbox supports cards and US bank accounts only.", param="type")
     card = params["card"]

@@ -17,6 +17,7 @@ from billing_app.stripe_sandbox.resources import (
     taxes,
 )
 from billing_app.stripe_sandbox.resources.common import apply_fields, merged_metadata
+from billing_app.stripe_sandbox.resources.payment_methods import is_slow
 from billing_app.stripe_sandbox.resources.pending_items import add_extra_items, add_pending_item
 from billing_app.stripe_sandbox.resources.prorations import (
     credit_unused,
@@ -94,6 +95,14 @@ def _check_allowed(world: World, subscription: Json, params: Json) -> None:
             "You cannot update automatic_tax when payment_behavior is pending_if_incomplete.",
             param="automatic_tax",
         )
+    if params.get("payment_behavior") == "pending_if_incomplete" and _pays_by_debit(
+        world, subscription
+    ):
+        # https://docs.stripe.com/billing/subscriptions/pending-updates
+        raise invalid(
+            "Pending updates are not supported when a bank debit pays for the subscription.",
+            param="payment_behavior",
+        )
     schedule = world.store.find(subscription["schedule"])
     if schedule and given & {"cancel_at", "cancel_at_period_end"}:
         raise invalid(
@@ -101,6 +110,13 @@ def _check_allowed(world: World, subscription: Json, params: Json) -> None:
             "updating any cancelation behavior directly is not allowed. Please update the schedule "
             "instead.",
         )
+
+
+def _pays_by_debit(world: World, subscription: Json) -> bool:
+    customer = world.store.get(subscription["customer"])
+    usual = customer["invoice_settings"]["default_payment_method"]
+    method = world.store.find(subscription["default_payment_method"] or usual)
+    return method is not None and is_slow(method)
 
 
 def _moment(world: World, subscription: Json, params: Json) -> Moment:

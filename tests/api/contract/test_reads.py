@@ -22,15 +22,8 @@ def test_current_plan_and_upcoming_plans(
     add_plan(api_database_url, holder, 3, 7, starts_at=tomorrow)
     done(ask(service, holder, "consume", 11, "k"))
     current = done(service.get("/billing/plans/current", params=of(holder)))
-    fields = [
-        "account_id",
-        "plan",
-        *NUMBERS,
-        "period_end",
-        "upcoming",
-        "overage",
-        "next_executions",
-    ]
+    after = ["period_end", "upcoming", "overage", "next_executions"]
+    fields = ["account_id", "plan", *NUMBERS, *after]
     assert list(current) == fields
     assert current["overage"] is None
     assert numbers(current) == (5, 1, 0, 4)

@@ -15,6 +15,8 @@ from billing_app.db.enums import AuditRole
 from billing_app.db.tables import AuditEntry
 
 MAX_REASON_LENGTH: Final = 500
+SYSTEM: Final = "system"
+SYSTEM_NAME: Final = "Billing"
 has_control: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 BY_CUSTOMER: Final = "Changed by the customer."
 
@@ -26,6 +28,13 @@ class CustomerAction(StrEnum):
     CHANGE_EMAIL = "change_email"
     CHANGE_BILLING_NAME = "change_billing_name"
     CHANGE_BILLING_EMAIL = "change_billing_email"
+
+
+class SystemAction(StrEnum):
+    """What happened to an account by itself: its bank decided on a debit."""
+
+    DEBIT_PAID = "debit_paid"
+    DEBIT_FAILED = "debit_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,31 @@ async def record_own(
         )
     )
     await session.flush()
+
+
+def system_entry(
+    account_id: int,
+    action: SystemAction,
+    now: datetime,
+    *,
+    subject: str,
+    reason: str,
+    after: dict[str, Any],
+) -> AuditEntry:
+    """An entry about what happened by itself, to be added in the caller's transaction."""
+    return AuditEntry(
+        at=now,
+        actor_id=SYSTEM,
+        actor_name=SYSTEM_NAME,
+        role=AuditRole.SYSTEM,
+        own_account=False,
+        action=action,
+        account_id=account_id,
+        subject=subject,
+        reason=reason,
+        before={},
+        after=after,
+    )
 
 
 def entry_of(

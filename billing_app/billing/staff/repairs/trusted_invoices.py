@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
+import structlog
 from pydantic import Field
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
-from billing_app.billing.errors import AccountNotFoundError, ConflictError, NotFoundError
+from billing_app.billing.errors import (
+    AccountNotFoundError,
+    BillingError,
+    ConflictError,
+    NotFoundError,
+)
 from billing_app.billing.money import Money
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.staff.access.permissions import (
@@ -25,7 +31,6 @@ from billing_app.billing.staff.access.permissions import (
 from billing_app.billing.staff.audit.audit_reading import EntryView
 from billing_app.billing.staff.repairs.drivers import InSession
 from billing_app.billing.staff.repairs.fields import Control, Input, RepairForm, stored
-from billing_app.billing.staff.repairs.provider_driver import provider_customer
 from billing_app.billing.staff.repairs.repair import (
     ACCOUNT,
     AlreadyInStateError,
@@ -40,7 +45,9 @@ from billing_app.billing.subscriptions.provider import ENDED
 from billing_app.billing.subscriptions.sold_lines import FIRST
 from billing_app.db.engine import Database
 from billing_app.db.enums import InvoiceStatus
-from billing_app.db.tables import Account, Invoice, Subscription
+from billing_app.db.tables import Account, Invoice, ProviderCustomer, Subscription
+
+log = structlog.get_logger(__name__)
 
 
 class InvoiceNotFoundError(NotFoundError):
@@ -103,13 +110,22 @@ async def trust(session: AsyncSession, request: RepairRequest[Trust]) -> RepairR
 
 @dataclass(frozen=True, slots=True)
 class _TrustAndGive:
-    """The plan follows from the provider's invoice. When that cannot be read, it follows with the
-    next synchronization."""
+    """The plan follows from the provider's invoice: it is read first, and nothing is trusted when
+    that fails. Should it fail afterwards, the plan follows with reconciliation."""
 
     async def run(self, services: RepairServices, request: RepairRequest[Trust]) -> EntryView:
-        entry = await InSession(trust).run(services, request)
-        customer_id = await provider_customer(services, request.account_id)
-        await services.provider_requests.sync(customer_id, request.now)
+        run, sync = InSession(trust).run, services.provider_requests.sync
+        async with services.database.reading() as session:
+            customer = await session.get(ProviderCustomer, request.account_id)
+        if customer is None:
+            return await run(services, request)
+        customer_id = customer.customer_id
+        await sync(customer_id, request.now)
+        entry = await run(services, request)
+        try:
+            await sync(customer_id, request.now)
+        except BillingError as error:
+            log.warning("plan_of_trusted_invoice_waits", customer_id=customer_id, code=error.code)
         return entry
 
     async def rehearse(
