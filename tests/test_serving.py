@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.conftest import server_environment
+
 LOADED = """
 import gc
 from billing_app.serving import api_worker
@@ -12,8 +14,10 @@ print(gc.get_freeze_count(), len(gc.get_objects()))
 
 
 def test_worker_collects_only_later_garbage() -> None:
+    environment = server_environment("postgresql://nowhere.test/none")
+    command = [sys.executable, "-c", LOADED]
     printed = subprocess.run(
-        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+        command, env=environment, capture_output=True, text=True, check=True
     ).stdout
     kept, looked_at = map(int, printed.split())
     assert kept > 50_000

@@ -51,5 +51,13 @@ def _forget_ended(directory: Path) -> None:
     """The gauges of a worker end with it."""
     for path in directory.iterdir():
         match = LIVE_FILE.fullmatch(path.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
+        if match and not _is_running(int(match[1])):
             path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

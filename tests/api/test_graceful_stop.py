@@ -59,7 +59,7 @@ class KeepAliveClients:
 
 def test_busy_keep_alive_clients_lose_no_request(own_database_url: str) -> None:
     port = free_port()
-    environment = server_environment(own_database_url, DRAIN_SECONDS="1")
+    environment = server_environment(own_database_url, DRAIN_SECONDS="3")
     process = start_command(environment, "api", "--port", str(port))
     wait_until_ready(f"http://127.0.0.1:{port}", process)
     holder = organization(own_database_url, 10_000_000)
@@ -70,6 +70,7 @@ def test_busy_keep_alive_clients_lose_no_request(own_database_url: str) -> None:
         asking = asyncio.create_task(clients.run())
         await asyncio.sleep(0.7)
         process.terminate()
+        assert await asyncio.to_thread(_last_state, port) == ("stopping", "close")
         await asyncio.wait_for(asking, 30)
 
     asyncio.run(ask_while_it_stops())
@@ -103,6 +104,15 @@ def test_long_request_is_answered_before_the_end(own_database_url: str) -> None:
     asking.join(30)
     assert statuses == [200]
     assert process.wait(20) == 0
+
+
+def _last_state(port: int) -> tuple[str, str | None]:
+    """What `/readyz` says once it is no longer ready, and about its connection."""
+    while True:
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=20)
+        if answer.status_code == 503:
+            return answer.json()["status"], answer.headers.get("connection")
+        time.sleep(0.05)
 
 
 def _wait_until_blocked(url: str) -> None:

@@ -1,8 +1,12 @@
 """What `/metrics` shows: decisions, requests to Stripe, lags; with and without a database."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -10,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from billing_app.api import metrics
 from billing_app.billing.executions.decision_metrics import BatchHistogram
 from billing_app.db.enums import Scope
 from billing_app.jobs import operating_figures
@@ -212,3 +217,16 @@ async def test_requests_to_stripe_are_timed_by_result() -> None:
         async with asyncio.timeout(0.01), call_metrics.timed("get", "https://x.test/v1/tests"):
             await asyncio.sleep(5)
     assert count("unreachable") == 1
+
+
+def test_gauges_of_a_worker_that_ended_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"gauge_livesum_{ended.pid}.db", f"gauge_livesum_{os.getpid()}.db", "counter_1.db"]
+    for name in names:
+        (tmp_path / name).touch()
+    monkeypatch.setenv(metrics.SHARED, str(tmp_path))
+    metrics.own_registry()
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
