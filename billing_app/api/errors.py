@@ -6,7 +6,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -29,6 +29,7 @@ from billing_app.api.problems import (
 )
 from billing_app.api.unknown_members import unknown_member
 from billing_app.billing.errors import BillingError, CannotDecideError, InvalidInputError
+from billing_app.billing.identity.api_keys import UNREACHABLE
 from billing_app.composition import get_services
 from billing_app.routes import UPGRADE
 
@@ -46,7 +47,7 @@ def install(api: FastAPI) -> None:
         HTTPException: _http_exception,
         UnicodeEncodeError: _unpaired_surrogate,
         ClientDisconnect: _cut,
-        OperationalError: _database_error,
+        **dict.fromkeys(UNREACHABLE, _database_error),
         Exception: _unexpected,
     }
     for kind, handler in handlers.items():
@@ -148,8 +149,9 @@ def _caught(error: HTTPException, *, is_json: bool) -> BillingError:
     return InvalidInputError(str(error.detail)) if error.status_code < 500 else UnexpectedError()
 
 
-async def _database_error(request: Request, error: OperationalError) -> Response:
-    log.warning("database_unavailable", path=request.url.path, error=str(error.orig))
+async def _database_error(request: Request, error: SQLAlchemyError) -> Response:
+    cause = getattr(error, "orig", None) or error
+    log.warning("database_unavailable", path=request.url.path, error=str(cause))
     return problem_response(CannotDecideError("The database is unreachable. Try again."))
 
 

@@ -1,7 +1,7 @@
 """The reads that services poll, in plain ASGI and msgspec, in front of their FastAPI routes.
 
 What is not a plain question of a known key about a known account goes on to FastAPI, which words
-every refusal: here nothing is ever refused.
+every refusal. Here only a database that does not answer is one: it would not answer FastAPI either.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,19 +12,22 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from billing_app.api.errors import problem_response
 from billing_app.api.plans import encode_current
 from billing_app.api.usage import days_of, encode_usage
 from billing_app.billing.actors import ServiceActor
-from billing_app.billing.errors import BillingError
+from billing_app.billing.errors import BillingError, CannotDecideError
+from billing_app.billing.identity.api_keys import UNREACHABLE
 from billing_app.billing.usage.service import GroupBy
 from billing_app.composition import Services
-from billing_app.db.read_pool import UnreadableError
+from billing_app.db.read_pool import UnansweredError, UnreadableError
 from billing_app.routes import CURRENT_PLAN, USAGE_TOTALS
 
 BEARER: Final = b"bearer "
 ACCOUNT_NAMES: Final = frozenset({"organization_id", "user_id", "account_id"})
 USAGE_NAMES: Final = ACCOUNT_NAMES | {"from", "to", "group_by"}
 MAX_LENGTH: Final = 255
+UNANSWERED: Final = "The database did not answer in time. Try again."
 
 Parameters = dict[str, str]
 Read = Callable[[Services, ServiceActor, Parameters, datetime], Awaitable[bytes | None]]
@@ -42,7 +45,11 @@ class PolledReads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         read = READS.get(scope["path"]) if _is_get(scope) else None
-        body = await self._body(read, scope) if read else None
+        try:
+            body = await self._body(read, scope) if read else None
+        except UnansweredError:
+            await problem_response(CannotDecideError(UNANSWERED))(scope, receive, send)
+            return
         if body is None:
             await self._app(scope, receive, send)
             return
@@ -61,7 +68,7 @@ class PolledReads:
             return None
         try:
             return await read(services, actor, parameters, datetime.now(UTC))
-        except (BillingError, UnreadableError, ValueError):
+        except (BillingError, UnreadableError, ValueError, *UNREACHABLE):
             return None
 
 

@@ -9,23 +9,30 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import structlog
 
-from billing_app.db.engine import CONNECT_TIMEOUT_SECONDS, SESSION_SETTINGS
+from billing_app.db.engine import CANCEL_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, SESSION_SETTINGS
 from billing_app.db.urls import for_asyncpg
 
 POOL_SIZE: Final = 4
-COMMAND_TIMEOUT_SECONDS: Final = 16.0
-LOST_CONNECTION: Final = (
+# The server ends a statement a second earlier.
+DEADLINE_SECONDS: Final = 16.0
+UNREADABLE: Final = (
     OSError,
-    asyncio.TimeoutError,
     asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
 )
+
+log = structlog.get_logger(__name__)
 
 
 class UnreadableError(Exception):
-    """The database cannot be reached, or did not answer in time."""
+    """The database cannot be reached, or refused to answer."""
+
+
+class UnansweredError(Exception):
+    """The database did not answer in time."""
 
 
 class ReadPool:
@@ -38,16 +45,29 @@ class ReadPool:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def fetch(self, statement: str, *values: Any) -> Sequence[Any]:
-        """The rows. Raises UnreadableError."""
+        """The rows. Raises UnreadableError; after DEADLINE_SECONDS, in which it also waits for a
+        connection, UnansweredError."""
         try:
-            pool = await self._bound_pool()
-            return await pool.fetch(statement, *values)
-        except LOST_CONNECTION as error:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await self._fetch(statement, *values)
+        except TimeoutError as error:
+            raise UnansweredError from error
+        except UNREADABLE as error:
+            log.warning("polled_read_failed", error=str(error))
             raise UnreadableError from error
 
     def in_use(self) -> int:
         """Connections at work, of POOL_SIZE."""
         return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
+    async def _fetch(self, statement: str, *values: Any) -> Sequence[Any]:
+        pool = await self._bound_pool()
+        connection = await pool.acquire()
+        try:
+            return await connection.fetch(statement, *values)
+        finally:
+            # A statement that was given up is cancelled first, by a server that may not answer.
+            await pool.release(connection, timeout=CANCEL_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -65,7 +85,6 @@ class ReadPool:
                 min_size=0,
                 max_size=POOL_SIZE,
                 timeout=CONNECT_TIMEOUT_SECONDS,
-                command_timeout=COMMAND_TIMEOUT_SECONDS,
                 reset=_keep,
                 server_settings={
                     **SESSION_SETTINGS,

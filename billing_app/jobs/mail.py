@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
 from billing_app.billing.subscriptions import debit_mails
+from billing_app.billing.subscriptions.installation import may_write
 from billing_app.composition import Services, get_services
 from billing_app.jobs import webhooks
 from billing_app.jobs.enqueueing import enqueue, enqueue_if_possible
@@ -112,10 +113,11 @@ async def send_bank_decision(
 
 @DBOS.step()
 async def queue_bank_decisions(now: datetime) -> int:
-    mail_queue = get_mail_queue()
-    if mail_queue is None:
+    services, mail_queue = get_services(), get_mail_queue()
+    # A copied database would mail the customers of its original once more.
+    if mail_queue is None or not await may_write(services.provider, BANK_DECISION):
         return 0
-    return await debit_mails.queue_decisions(get_services().database, mail_queue, now)
+    return await debit_mails.queue_decisions(services.database, mail_queue, now)
 
 
 @DBOS.workflow()

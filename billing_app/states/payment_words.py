@@ -1,5 +1,6 @@
 """What became of the payment of a purchase, in words: the same for every way to buy."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from billing_app.billing.money import Money
@@ -39,13 +40,21 @@ def unpaid(
 
 def debit_messages(summary: AccountSummary) -> list[Message]:
     """What banks are being asked for, and what they have decided lately; oldest first."""
-    newest = {(debit.paid_for, debit.name): debit for debit in summary.debits}
-    found = [
-        _debit(debit, summary)
-        for debit in summary.debits
-        if debit.decided_at is None or newest[debit.paid_for, debit.name] is debit
-    ]
+    debits = [debit for debit in summary.debits if not _is_overtaken(debit, summary.debits)]
+    found = [_debit(debit, summary) for debit in debits]
     return [message for message in found if message is not None]
+
+
+def _is_overtaken(debit: BankDebit, debits: Sequence[BankDebit]) -> bool:
+    """Whether a newer debit for the same says more: one that was asked for after the bank did not
+    pay this one, or that is paid too."""
+    decided_at, is_paid = debit.decided_at, debit.outcome.state is PaymentState.CHARGED
+    same = [each for each in debits if (each.paid_for, each.name) == (debit.paid_for, debit.name)]
+    newer = same[same.index(debit) + 1 :]
+    return decided_at is not None and any(
+        each.outcome.state is PaymentState.CHARGED if is_paid else each.asked_at >= decided_at
+        for each in newer
+    )
 
 
 def confirming(name: str, *, is_paid: bool = True, is_late: bool = False) -> Message:
@@ -121,10 +130,12 @@ def _asked(
     title = f"{ASKED} {amount_of(outcome)}"
     what = _what(name, paid_for, summary)
     then = {
-        PaidFor.RENEWAL: f"You can use {name} in the meantime.",
+        PaidFor.RENEWAL: _until_decided(name, summary),
+        PaidFor.USAGE: "It pays for executions that were used beyond the plan.",
         PaidFor.OTHER: f"{what} is added as soon as your bank has paid.",
     }.get(paid_for, f"{what} starts as soon as your bank has paid.")
-    return Message("", title, f"This can take a few days. {then}{_meanwhile(paid_for, summary)}")
+    text = f"This can take a few days. {then}{_meanwhile(paid_for, summary)}"
+    return Message("", title, text.rstrip())
 
 
 def _declined(
@@ -143,12 +154,17 @@ def _declined(
     return Message("bad", title, text, url=outcome.payment_url, url_label=f"Pay {amount}")
 
 
-def _paid(debit: BankDebit, summary: AccountSummary) -> Message:
+def _paid(debit: BankDebit, summary: AccountSummary) -> Message | None:
+    """None: the plan is stopped again, which the banner on every page tells."""
     title = f"Your bank has paid {amount_of(debit.outcome)}"
+    if debit.paid_for is PaidFor.USAGE:
+        return Message("good", title, "The executions used beyond the plan are paid.")
     plans = [plan for plan in summary.queue if plan.name == debit.name]
     newest = max(plans, key=lambda plan: plan.sequence, default=None)
     if newest is None:
         return Message("good", title, f"{debit.name} is paid.")
+    if newest.is_suspended:
+        return None
     place = "is available" if newest.began_at is not None else "is in your queue"
     left = formatting.counted(newest.remaining, "execution")
     return Message("good", title, f"{debit.name} {place}, with {left}.")
@@ -160,6 +176,12 @@ def _what(name: str, paid_for: PaidFor, summary: AccountSummary) -> str:
     has_it = any(plan.name == name and plan.source is PlanSource.SUBSCRIPTION for plan in plans)
     is_next = paid_for is PaidFor.CHANGE and has_it
     return f"The next period of {name}" if is_next else name
+
+
+def _until_decided(name: str, summary: AccountSummary) -> str:
+    """Of a renewal; "" when an earlier invoice stops it."""
+    is_stopped = any(plan.name == name and plan.is_suspended for plan in summary.queue)
+    return "" if is_stopped else f"You can use {name} in the meantime."
 
 
 def _meanwhile(paid_for: PaidFor, summary: AccountSummary) -> str:

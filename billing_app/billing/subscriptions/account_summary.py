@@ -13,7 +13,12 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView, read_current
 from billing_app.billing.subscriptions.apply import live_subscription
-from billing_app.billing.subscriptions.bank_debits import BankDebit, PaidFor, bank_debits
+from billing_app.billing.subscriptions.bank_debits import (
+    BankDebit,
+    PaidFor,
+    bank_debits,
+    unpaid_start,
+)
 from billing_app.billing.subscriptions.proration import may_begin_next_period
 from billing_app.billing.subscriptions.views import SubscriptionView, subscription_view
 from billing_app.db.engine import Database
@@ -77,13 +82,16 @@ class Shortage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
     """As of `at`. `subscription`: the live one. `is_period_used_up`: nothing is left of its
-    period. `debits`: what banks are asked for or did not pay, and what they paid lately."""
+    period. `debits`: what banks are asked for or did not pay, and what they paid lately.
+    `unpaid_start`: the one of what the subscription is on, while the bank has not paid: its
+    executions come with the payment."""
 
     current: CurrentPlan
     subscription: SubscriptionView | None
     at: datetime
     is_period_used_up: bool = False
     debits: tuple[BankDebit, ...] = ()
+    unpaid_start: BankDebit | None = None
 
     @property
     def queue(self) -> list[PlanView]:
@@ -108,18 +116,6 @@ class AccountSummary:
         return None
 
     @property
-    def unpaid_start(self) -> BankDebit | None:
-        """The debit of what the subscription is on, while the bank has not paid: its executions
-        come with the payment."""
-        if self.subscription is None:
-            return None
-        for debit in reversed(self.debits):
-            if debit.paid_for in (PaidFor.FIRST, PaidFor.CHANGE):
-                is_void = debit.decided_at is not None and debit.outcome.payment_url is None
-                return None if is_void else debit
-        return None
-
-    @property
     def kept_plan(self) -> PlanView | None:
         """The plan of the period, or the one before it while that is not paid for."""
         if self.unpaid_start is None:
@@ -131,7 +127,8 @@ class AccountSummary:
     def awaited_debit(self) -> BankDebit | None:
         """The first debit that brings executions once the bank has paid."""
         awaited = [debit for debit in self.debits if debit.decided_at is None]
-        return next((debit for debit in awaited if debit.paid_for is not PaidFor.RENEWAL), None)
+        brings_none = (PaidFor.RENEWAL, PaidFor.USAGE)
+        return next((debit for debit in awaited if debit.paid_for not in brings_none), None)
 
     @property
     def renews(self) -> bool:
@@ -220,4 +217,5 @@ async def read_summary(
             return AccountSummary(current, None, now, debits=debits)
         view = await subscription_view(session, row)
         is_used_up = await may_begin_next_period(session, row, now, is_used_up=True)
-    return AccountSummary(current, view, now, is_used_up, debits)
+    start = unpaid_start(debits, row.provider_id)
+    return AccountSummary(current, view, now, is_used_up, debits, start)

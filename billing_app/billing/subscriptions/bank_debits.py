@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import or_
+from sqlalchemy import and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.staff.audit.audit_writing import SystemAction, system_entry
+from billing_app.billing.subscriptions.invoice_purposes import OVERAGE
 from billing_app.billing.subscriptions.provider import ProviderInvoice, ProviderSnapshot
 from billing_app.billing.subscriptions.provider_requests import (
     Operation,
@@ -37,11 +38,12 @@ PACK_KEYS: Final = tuple(f"{each}-" for each in (Operation.BUY_PACK, Operation.T
 
 
 class PaidFor(StrEnum):
-    """`OTHER`: a pack, or executions beyond a plan."""
+    """`USAGE`: executions beyond a plan, on an invoice of their own. `OTHER`: a pack."""
 
     FIRST = "first"
     CHANGE = "change"
     RENEWAL = "renewal"
+    USAGE = "usage"
     OTHER = "other"
 
 
@@ -58,6 +60,7 @@ NOT_PAID: Final = {
     PaidFor.FIRST: PAYABLE,
     PaidFor.CHANGE: PAYABLE,
     PaidFor.RENEWAL: "Nothing was charged. Grace counts from when the renewal was due.",
+    PaidFor.USAGE: "Nothing was charged. The invoice stays payable.",
     PaidFor.OTHER: "Nothing was charged. The order of a pack is cancelled with its invoice.",
 }
 
@@ -65,9 +68,10 @@ NOT_PAID: Final = {
 @dataclass(frozen=True, slots=True)
 class BankDebit:
     """The newest debit of an invoice. `outcome`: asked, charged or declined. `name`: of what it
-    pays for."""
+    pays for. `subscription_id`: the provider's; None: of no subscription."""
 
     invoice_id: str
+    subscription_id: str | None
     paid_for: PaidFor
     name: str
     outcome: PurchaseOutcome
@@ -149,7 +153,7 @@ async def asked_invoices(session: AsyncSession, customer_id: str) -> frozenset[s
 
 async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> list[BankDebit]:
     """Those that the bank has not decided on, those that are still to be paid, and what it decided
-    lately; oldest first."""
+    lately, unless it was refunded since; oldest first."""
     decided = col(Invoice.bank_decided_at)
     query = (
         select(Invoice)
@@ -158,7 +162,7 @@ async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> 
         .where(
             or_(
                 decided.is_(None),
-                decided > now - DECISION_SHOWN_FOR,
+                and_(decided > now - DECISION_SHOWN_FOR, col(Invoice.refunded_minor) == 0),
                 col(Invoice.status) == InvoiceStatus.OPEN,
             )
         )
@@ -167,11 +171,26 @@ async def bank_debits(session: AsyncSession, account_id: int, now: datetime) -> 
     return [debit_of(row) for row in (await session.exec(query)).all()]
 
 
+def unpaid_start(debits: Iterable[BankDebit], subscription_id: str) -> BankDebit | None:
+    """The newest debit that a subscription starts or changes with; None: it is paid, or void."""
+    starts = [
+        debit
+        for debit in debits
+        if debit.subscription_id == subscription_id
+        and debit.paid_for in (PaidFor.FIRST, PaidFor.CHANGE)
+    ]
+    if not starts:
+        return None
+    is_void = starts[-1].decided_at is not None and starts[-1].outcome.payment_url is None
+    return None if is_void else starts[-1]
+
+
 def debit_of(row: Invoice) -> BankDebit:
     assert row.bank_asked_at is not None
     return BankDebit(
         invoice_id=row.provider_id,
-        paid_for=REASONS.get(row.billing_reason, PaidFor.OTHER),
+        subscription_id=row.subscription_provider_id,
+        paid_for=_paid_for(row),
         name=_name(row),
         outcome=outcome_of(row),
         asked_at=row.bank_asked_at,
@@ -179,8 +198,15 @@ def debit_of(row: Invoice) -> BankDebit:
     )
 
 
+def _paid_for(row: Invoice) -> PaidFor:
+    is_usage = row.what_for.startswith(OVERAGE)
+    return REASONS.get(row.billing_reason, PaidFor.USAGE if is_usage else PaidFor.OTHER)
+
+
 def _name(row: Invoice) -> str:
     """Of the first thing that an invoice sells, without its period."""
+    if _paid_for(row) is PaidFor.USAGE:
+        return OVERAGE.lower()
     first = row.what_for.partition("; ")[0]
     return first.rpartition(", ")[0] or first if row.subscription_provider_id else first
 

@@ -9,16 +9,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from billing_app.billing.subscriptions.bank_debits import BANK_DECIDES_WITHIN
 from billing_app.billing.subscriptions.provider import (
     ProviderInvoice,
     ProviderSnapshot,
     Reversal,
     ReversalKind,
 )
-from billing_app.billing.subscriptions.sold_lines import RENEWAL, period_start
+from billing_app.billing.subscriptions.sold_lines import CHANGE, FIRST, RENEWAL, period_start
 from billing_app.db.enums import InvoiceStatus, SubscriptionStatus
 
 SMALL_DISPUTE_PERCENT: Final = 20
+STARTS: Final = (FIRST, CHANGE)
 UNPAID: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE})
 
 
@@ -42,8 +44,9 @@ def entitlements(
     snapshot: ProviderSnapshot, *, grace_days: int, trusted: Collection[str] = ()
 ) -> dict[str, InvoiceEntitlement]:
     """By the invoice's id. The plan of an unpaid renewal lasts for the grace days, counted from
-    when the first overdue one was due: the next renewal starts no new grace. So does that of a
-    first invoice that staff trust (`trusted`)."""
+    when the first unpaid invoice of the subscription was due: the next renewal starts no new grace,
+    and gives none to somebody who has not paid for the start. So does that of a first invoice that
+    staff trust (`trusted`)."""
     paid_up = {
         each.provider_id
         for each in snapshot.subscriptions
@@ -57,11 +60,33 @@ def entitlements(
         else:
             is_trusted = invoice.provider_id in trusted
             entitlement = _entitlement(invoice, grace_days, is_trusted=is_trusted)
-        if invoice.status in UNPAID and entitlement.suspend_at is not None:
-            first = overdue.setdefault(invoice.subscription_id, entitlement.suspend_at)
-            entitlement = InvoiceEntitlement(entitlement.kind, min(first, entitlement.suspend_at))
+            if invoice.status in UNPAID:
+                entitlement = _since_first(invoice, entitlement, overdue, grace_days)
         result[invoice.provider_id] = entitlement
     return result
+
+
+def _since_first(
+    invoice: ProviderInvoice,
+    entitlement: InvoiceEntitlement,
+    overdue: dict[str | None, datetime],
+    grace_days: int,
+) -> InvoiceEntitlement:
+    """Of an unpaid invoice: no longer than grace for the subscription's first unpaid one, whose end
+    `overdue` keeps. A debit stops the clock of its own invoice only."""
+    earlier = overdue.get(invoice.subscription_id)
+    is_entitled = entitlement.kind is not Entitlement.NOTHING
+    if is_entitled or invoice.billing_reason in STARTS:
+        overdue.setdefault(invoice.subscription_id, _grace_ends_at(invoice, grace_days))
+    if not is_entitled or earlier is None:
+        return entitlement
+    return InvoiceEntitlement(entitlement.kind, min(earlier, entitlement.suspend_at or earlier))
+
+
+def _grace_ends_at(invoice: ProviderInvoice, grace_days: int) -> datetime:
+    ends_at = _due_at(invoice) + timedelta(days=grace_days)
+    is_debit = invoice.is_processing
+    return max(ends_at, invoice.issued_at + BANK_DECIDES_WITHIN) if is_debit else ends_at
 
 
 def _is_waived(invoice: ProviderInvoice, *, is_paid_up: bool) -> bool:
@@ -89,8 +114,11 @@ def _entitlement(
         return InvoiceEntitlement(Entitlement.NOTHING)
     if invoice.is_processing:
         return InvoiceEntitlement(Entitlement.STANDS)
-    due_at = max(invoice.issued_at, invoice.due_at or period_start(invoice) or invoice.issued_at)
-    return InvoiceEntitlement(Entitlement.STANDS, due_at + timedelta(days=grace_days))
+    return InvoiceEntitlement(Entitlement.STANDS, _due_at(invoice) + timedelta(days=grace_days))
+
+
+def _due_at(invoice: ProviderInvoice) -> datetime:
+    return max(invoice.issued_at, invoice.due_at or period_start(invoice) or invoice.issued_at)
 
 
 def _is_small_dispute(invoice: ProviderInvoice, reversal: Reversal) -> bool:

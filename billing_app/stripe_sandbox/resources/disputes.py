@@ -43,7 +43,10 @@ def new_dispute(world: World, charge_id: str, reason: str, amount: int | None = 
     return dispute
 
 
-def _method_details(charge: Json) -> Json:
+def _method_details(charge: Json) -> Json | None:
+    """None of a bank debit: its type has none."""
+    if "card" not in charge["payment_method_details"]:
+        return None
     brand = charge["payment_method_details"]["card"]["brand"]
     card = {"brand": brand, "case_type": "chargeback", "network": brand}
     fields = blank("dispute")["payment_method_details"] or {}
