@@ -6,7 +6,7 @@
 #   make setup    the environment in .venv alone
 #   make api      the API alone, without the pages, on the same demo data
 #   make check    lint, and the tests that need no database or browser: for every commit
-#   make lint     ruff, pyright, the import contract, migrations against models, deploy files
+#   make lint     ruff, pyright, the import contract, migrations against models, deploy files, pip-audit
 #   make bench    the benchmarks
 #   make fuzz     forged requests over every route, for MINUTES=3
 

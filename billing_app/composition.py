@@ -64,7 +64,7 @@ class Services:
 
 
 def build_services(settings: Settings, url: str) -> Services:
-    logs.configure()
+    logs.configure(settings.log_format)
     database = Database(url)
     provider, installation = _provider(settings, database)
     terms = TrialTerms(

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from billing_app import routes
 from billing_app.api.security_headers import strict_transport
+from billing_app.draining import closing, draining
 from billing_app.page_headers import with_page_headers
 from billing_app.socket_limits import SocketLimits
 
@@ -52,6 +53,8 @@ class ReverseProxy:
         elif _needs_session(scope["path"]) and not _has_session_cookie(scope):
             await _redirect_to_sign_in(scope, send)
         else:
+            if draining.is_on:
+                send = closing(send)
             send = with_page_headers(scope["path"], send)
             await self._pages(_built_path(scope), receive, send)
 

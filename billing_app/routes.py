@@ -37,7 +37,9 @@ UPGRADE: Final = OVERVIEW
 
 API_PREFIX: Final = "/billing"
 HEALTH: Final = "/healthz"
-API_OTHER: Final = (HEALTH, "/readyz", "/metrics")
+READY: Final = "/readyz"
+METRICS: Final = "/metrics"
+API_OTHER: Final = (HEALTH, READY, METRICS)
 
 CHECK_EXECUTIONS: Final = "/billing/plans/check-executions"
 CHECK_EXECUTIONS_BATCH: Final = "/billing/plans/check-executions/batch"

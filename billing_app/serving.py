@@ -21,10 +21,12 @@ from urllib.parse import urlsplit
 import fasteners
 import httpx
 
+from billing_app.draining import SIGNAL, draining
 from billing_app.routes import HEALTH
 from billing_app.settings import load_settings
 
 if TYPE_CHECKING:
+    from granian.server import MPServer
     from starlette.types import ASGIApp
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -43,13 +45,18 @@ PAGE_SOURCES: Final = (
     "requirements.txt",
     "rxconfig.py",
 )
-STOP_TIMEOUT_SECONDS: Final = 5
 # For the database, the pages and logs.
 SPARE_FILES: Final = 1_000
 PAGES_TARGET: Final = "billing_app.serving:pages_worker"
 API_TARGET: Final = "billing_app.serving:api_worker"
 # A batch of 256 requests allocates thousands of objects and leaves no cycles.
 COLLECTION_THRESHOLDS: Final = (20_000, 10, 10)
+# The server's own lines are written as all others are (billing_app/logs.py).
+SERVER_LOGS: Final[dict[str, Any]] = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"propagate": True}},
+}
 PORT_WAIT_SECONDS: Final = 5.0
 PORT_RETRY_SECONDS: Final = 0.2
 RESPONSE_SECONDS: Final = 2.0
@@ -126,6 +133,7 @@ def serve_api(host: str = "127.0.0.1", port: int = 3000, workers: int = 1) -> No
 def pages_worker() -> "ASGIApp":
     """Pages and API in a worker process."""
     _end_with_parent()
+    draining.begin_on_signal()
     from billing_app.billing_app import app
 
     pages = app()
@@ -136,6 +144,7 @@ def pages_worker() -> "ASGIApp":
 def api_worker() -> "ASGIApp":
     """The API in a worker process."""
     _end_with_parent()
+    draining.begin_on_signal()
     from billing_app.api.app import create_app
 
     app = create_app()
@@ -182,20 +191,20 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
-    from granian.server import Server
 
-    connections = load_settings().connections_max
+    settings = load_settings()
+    connections = settings.connections_max
     _allow_open_files(connections + SPARE_FILES)
     # Each worker is a fresh interpreter: a fork would inherit event loops and connections.
     multiprocessing.set_start_method("spawn", force=True)
-    Server(
+    _draining_server()(
         target=target,
         factory=True,
         address=host,
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
-        workers_kill_timeout=STOP_TIMEOUT_SECONDS,
+        workers_kill_timeout=settings.stop_seconds,
         respawn_failed_workers=True,
         backpressure=connections,
         # Telling HTTP/2 apart waits for the first bytes without a time limit.
@@ -204,7 +213,26 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
             header_read_timeout=round(load_settings().header_seconds * 1000)
         ),
         log_level=LogLevels.warning,
+        log_dictconfig=SERVER_LOGS,
     ).serve()
+
+
+def _draining_server() -> "type[MPServer]":
+    """Granian closes idle connections at once when it stops, and a request that is under way on one
+    of them is lost. This server has its workers say `Connection: close` for a moment first."""
+    from granian.server import MPServer
+
+    class DrainingServer(MPServer):
+        def shutdown(self, exit_code: int = 0) -> None:
+            settings = load_settings()
+            if settings.drain_seconds and not settings.billing_demo:
+                for worker in self.wrks:
+                    if worker.is_alive():
+                        os.kill(worker.inner.pid, SIGNAL)
+                time.sleep(settings.drain_seconds)
+            super().shutdown(exit_code)
+
+    return DrainingServer
 
 
 def _allow_open_files(wanted: int) -> None:

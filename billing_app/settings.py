@@ -53,6 +53,14 @@ class MailSecurity(StrEnum):
     NONE = "none"
 
 
+class LogFormat(StrEnum):
+    """`AUTO`: lines for people on a terminal, else JSON."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
 class Settings(BaseSettings):
     """The operator's settings. Field names are those of the environment, in lower case."""
 
@@ -98,8 +106,14 @@ class Settings(BaseSettings):
     connections_max: int = Field(default=12_000, ge=1)
     requests_max: int = Field(default=2_000, ge=1)
     header_seconds: float = Field(default=75.0, gt=0, le=600)
+    drain_seconds: float = Field(default=1.0, ge=0, le=60)
+    stop_seconds: int = Field(default=35, ge=1, le=600)
     body_seconds: float = Field(default=15.0, gt=0, le=600)
     search_seconds: float = Field(default=1.0, gt=0, le=10)
+    log_format: LogFormat = LogFormat.AUTO
+    slow_request_seconds: float = Field(default=2.0, gt=0, le=600)
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    metrics_host: str = "127.0.0.1"
     billing_demo: bool = False
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from billing_app.draining import draining
 from billing_app.settings import load_settings
 
 TRY_AGAIN_LATER = 1013
@@ -34,9 +35,11 @@ class SocketLimits:
             return
         self._open += 1
         self._visitors[address] += 1
+        draining.add_socket(send)
         try:
             await self._app(scope, receive, send)
         finally:
+            draining.remove_socket(send)
             self._open -= 1
             self._visitors[address] -= 1
             if not self._visitors[address]:

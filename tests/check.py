@@ -1,8 +1,8 @@
 """Everything that is quick to know about a change: `python -m tests.check [--without-tests]`.
 
 Runs ruff, pyright, the import contract, a comparison of migrations and models, the linters of the
-deploy files, and the tests that need no database, process or browser; two at a time, each with its
-seconds.
+deploy files, pip-audit where it can, and the tests that need no database, process or browser; two
+at a time, each with its seconds.
 """
 
 import subprocess
@@ -12,6 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+
+from tests.audit import SKIPPED
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BIN: Final = Path(sys.executable).parent
@@ -27,6 +29,7 @@ CHECKS: Final = {
     "import contract": [str(BIN / "lint-imports")],
     "alembic check": [*PYTHON, "tests.check", "alembic"],
     DEPLOY_FILES: [*PYTHON, "tests.deploy.lint"],
+    "pip-audit": [*PYTHON, "tests.audit"],
 }
 
 
@@ -43,6 +46,8 @@ def _run(name: str) -> int:
     started_at = time.monotonic()
     result = subprocess.run(CHECKS[name], cwd=ROOT, capture_output=True, text=True, check=False)
     outcome = "" if result.returncode == 0 else "  FAILED"
+    if result.stdout.startswith(SKIPPED):
+        outcome = f"  {result.stdout.strip()}"
     print(f"{time.monotonic() - started_at:6.1f} s  {name}{outcome}", flush=True)
     if result.returncode or name == DEPLOY_FILES:  # which says what it had to skip
         print(result.stdout + result.stderr, end="", flush=True)

@@ -114,5 +114,6 @@ def server_environment(database_url: str, **more: str) -> dict[str, str]:
         "TRIAL_PLAN_EXECUTIONS": str(TRIAL_EXECUTIONS),
         "PUBLIC_ORG_ID": PUBLIC,
         "DATA_DIRECTORY": str(DATA_DIRECTORY),
+        "DRAIN_SECONDS": "0",
         **more,
     }

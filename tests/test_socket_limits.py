@@ -7,6 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from billing_app import socket_limits
+from billing_app.draining import RESTARTING, Draining
 from billing_app.settings import Settings
 from billing_app.socket_limits import TRY_AGAIN_LATER, SocketLimits
 
@@ -24,6 +25,7 @@ class Server:
 
     def __init__(self) -> None:
         self.limits = SocketLimits(self._serve, has_session=lambda scope: scope["session"])
+        self.sent: list[Message] = []
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -37,6 +39,7 @@ class Server:
 
         async def send(message: Message) -> None:
             sent.append(message)
+            self.sent.append(message)
 
         async def receive() -> Message:
             return {"type": "websocket.connect"}
@@ -70,4 +73,18 @@ async def test_people_leave_no_room_of_visitors() -> None:
     server = Server()
     assert [await server.connect("a", session=True) for _ in range(4)] == [True] * 4
     assert [await server.connect("b") for _ in range(2)] == [True, False]
+    await server.close_all()
+
+
+async def test_open_sockets_are_closed_when_the_server_is_about_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopping = Draining()
+    monkeypatch.setattr(socket_limits, "draining", stopping)
+    server = Server()
+    await server.connect("10.0.0.1")
+    stopping.begin()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert server.sent[-1] == {"type": "websocket.close", "code": RESTARTING}
     await server.close_all()

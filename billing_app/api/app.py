@@ -15,6 +15,7 @@ from billing_app.api import (
     head_requests,
     health,
     hot_routes,
+    metrics,
     openapi,
     overage,
     password_resets,
@@ -30,7 +31,9 @@ from billing_app.api import (
     webhooks,
 )
 from billing_app.api.polled_reads import PolledReads
+from billing_app.api.process_gauges import sampling
 from billing_app.api.read_turns import ReadTurns
+from billing_app.api.request_log import RequestLog
 from billing_app.api.security_headers import SecurityHeaders
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
@@ -49,7 +52,7 @@ def create_app() -> "request_limits.RequestLimits":
         lifespan=_lifespan,
         redirect_slashes=False,
     )
-    reading = (health, plans, usage, receipts, account_history)
+    reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
     for module in (*reading, *paying, sign_in, password_resets, email_links, *staff.modules):
         api.include_router(module.router)
@@ -58,8 +61,10 @@ def create_app() -> "request_limits.RequestLimits":
     docs.install(api)
     guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
     reads = SecurityHeaders(ReadTurns(PolledReads(guarded, get_services)))
-    answering = hot_routes.HotRoutes(reads, get_services)
-    return request_limits.RequestLimits(answering)
+    answering = hot_routes.HotRoutes(RequestLog(reads), get_services)
+    limits = request_limits.RequestLimits(answering)
+    api.state.active_requests = lambda: limits.active
+    return limits
 
 
 async def prepare(services: Services) -> None:
@@ -69,8 +74,9 @@ async def prepare(services: Services) -> None:
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services = get_services()
     await prepare(services)
-    yield
+    async with sampling(services, api.state.active_requests):
+        yield
     await services.close()

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
+import structlog
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
@@ -88,7 +89,7 @@ AccountId = Annotated[
 ]
 
 
-async def named_account(
+async def find_named_account(
     services: ServicesNow,
     actor: ActorNow,
     organization_id: OrganizationId = None,
@@ -107,6 +108,12 @@ async def named_account(
         if len(accounts) == 1:
             return accounts[0].account_id
     raise InvalidInputError("organization_id is required.", field="organization_id")
+
+
+async def named_account(account_id: Annotated[str, Depends(find_named_account)]) -> str:
+    """The same; lines of the log name it, too."""
+    structlog.contextvars.bind_contextvars(account_id=account_id)
+    return account_id
 
 
 AccountNow = Annotated[str, Depends(named_account)]

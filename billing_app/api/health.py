@@ -1,18 +1,11 @@
-"""Liveness, readiness and Prometheus metrics; explanations of problem types."""
+"""Liveness and readiness; explanations of problem types."""
 
 import asyncio
-import os
 from datetime import datetime
 from typing import Any, Final
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    generate_latest,
-    multiprocess,
-)
+from fastapi.responses import JSONResponse
 
 from billing_app import __version__
 from billing_app.api.callers import Now, ServicesNow
@@ -20,8 +13,9 @@ from billing_app.api.problems import TYPE_BASE, RouteNotFoundError, kinds
 from billing_app.billing.errors import BillingError
 from billing_app.composition import Services
 from billing_app.db.migrations import DatabaseBehindError, require_current
+from billing_app.draining import draining
 from billing_app.jobs.liveness import is_worker_alive
-from billing_app.routes import HEALTH
+from billing_app.routes import HEALTH, READY
 
 OK: Final = "ok"
 NOT_READY: Final[dict[int | str, dict[str, Any]]] = {
@@ -40,10 +34,13 @@ async def alive() -> dict[str, str]:
     return {"status": "alive", "version": __version__}
 
 
-@router.get("/readyz", tags=["health"], responses=NOT_READY)
+@router.get(READY, tags=["health"], responses=NOT_READY)
 async def ready(services: ServicesNow, now: Now) -> JSONResponse:
     """Readiness: the database responds, is fully migrated, and lets executions be decided. `jobs`
-    reports whether a worker is running; executions are decided without one."""
+    reports whether a worker is running; executions are decided without one. A server that is
+    stopping is not ready, and answers what it is still asked."""
+    if draining.is_on:
+        return JSONResponse({"status": "stopping", "checks": {}}, 503)
     checks = await _checks(services, now)
     is_ready = checks["database"] == checks["migrations"] == checks["executions"] == OK
     content = {"status": "ready" if is_ready else "not ready", "checks": checks}
@@ -61,16 +58,6 @@ async def _checks(services: Services, now: datetime) -> dict[str, str]:
     except Exception:
         checks["database"] = "unreachable"
     return checks
-
-
-@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-async def metrics() -> Response:
-    """Prometheus metrics of this process; of all its workers with PROMETHEUS_MULTIPROC_DIR."""
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # pyright: ignore[reportUnknownMemberType]
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(TYPE_BASE + "{code}", tags=["problems"])

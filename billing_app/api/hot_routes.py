@@ -6,6 +6,7 @@ same structs.
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,6 +28,7 @@ from billing_app.api.problems import (
     status_of,
 )
 from billing_app.api.request_guard import duplicate_authorization, duplicate_key
+from billing_app.api.request_log import tell
 from billing_app.api.security_headers import answer_headers
 from billing_app.api.slow_bodies import SlowBodies
 from billing_app.billing import ids
@@ -56,6 +58,13 @@ BEARER: Final = b"bearer "
 
 SETTLE_PATH: Final = re.compile(r"/billing/reservations/([^/]+)/(commit|release)", re.ASCII)
 REFUND_PATH: Final = re.compile(r"/billing/executions/([^/]+)/refund", re.ASCII)
+
+PATHS: Final = {
+    "_check": CHECK_EXECUTIONS,
+    "_check_batch": CHECK_EXECUTIONS_BATCH,
+    "_settle": "/billing/reservations/{reservation_id}/{action}",
+    "_refund": "/billing/executions/{event_id}/refund",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +103,7 @@ class HotRoutes:
         receive: Receive,
         send: Send,
     ) -> None:
-        services = self._services()
+        services, began = self._services(), time.monotonic()
         try:
             call = await self._read_call(scope, receive, services)
             decision = await answer(call)
@@ -103,7 +112,10 @@ class HotRoutes:
         except Exception:
             log.exception("hot_route_failed", path=scope["path"])
             decision = UnexpectedError()
-        await _send(decision, send, services)
+        status = await _send(decision, send, services)
+        seconds = time.monotonic() - began
+        if status >= 500 or seconds > services.settings.slow_request_seconds:
+            tell(scope, path=PATHS[answer.__name__], status=status, seconds=seconds)
 
     async def _read_call(self, scope: Scope, receive: Receive, services: Services) -> "_Call":
         authorization = content_type = content_encoding = b""
@@ -264,7 +276,8 @@ def _captured(pattern: re.Pattern[str], path: str) -> tuple[str, ...]:
     return match.groups()
 
 
-async def _send(decision: Decision, send: Send, services: Services) -> None:
+async def _send(decision: Decision, send: Send, services: Services) -> int:
+    """The status that was sent."""
     if isinstance(decision, Accepted):
         body, status = decision.answer, 200
         headers = [JSON, (b"content-length", b"%d" % len(body))]
@@ -287,3 +300,4 @@ async def _send(decision: Decision, send: Send, services: Services) -> None:
     headers += answer_headers()
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+    return status

@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from billing_app.api.request_limits import overloaded
+from billing_app.api.request_limits import overloaded, refused
 from billing_app.routes import API_OTHER
 
 AT_WORK: Final = 2
@@ -42,6 +42,11 @@ class Turns:
         else:
             await semaphore.acquire()
         return Turn(semaphore)
+
+    @property
+    def waiting(self) -> int:
+        """Reads that wait for their turn."""
+        return self._waiting
 
     async def _wait(self, semaphore: asyncio.Semaphore, *, is_patient: bool) -> None:
         if not is_patient and self._waiting >= MAX_WAITING:
@@ -108,6 +113,7 @@ class ReadTurns:
         try:
             its = await turns.begin()
         except TurnNotReachedError:
+            refused.labels("reads").inc()
             await overloaded("Nothing was read. Try again in a second.")(scope, receive, send)
             return
 

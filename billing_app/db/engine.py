@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from psycopg import AsyncConnection
+from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 POOL_SIZE: Final = 10
 ASKING_POOL_SIZE: Final = 4
+# With the overflow: see _create_engine.
+CONNECTIONS_MAX: Final = {"sessions": 2 * POOL_SIZE, "asking": 2 * ASKING_POOL_SIZE}
 CONNECT_TIMEOUT_SECONDS: Final = 5
 CANCEL_TIMEOUT_SECONDS: Final = 1.0
 # Pages are read from memory or an SSD: by the default cost of 4, the planner reads all accounts'
@@ -84,6 +87,14 @@ class Database:
         async with session, session.begin():
             yield session
 
+    def in_use(self) -> dict[str, int]:
+        """Connections at work, by pool; of at most CONNECTIONS_MAX."""
+        pools = {"sessions": self._engine, "asking": self._asking}
+        return {
+            name: cast("QueuePool", engine.pool).checkedout() if engine else 0
+            for name, engine in pools.items()
+        }
+
     async def dispose(self) -> None:
         for engine in (self._engine, self._asking):
             if engine is not None:
@@ -107,6 +118,8 @@ def _create_engine(url: str, *, is_asking: bool = False) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        # Values of rows, such as e-mail addresses, have no place in errors that are logged.
+        hide_parameters=True,
         connect_args={
             "async_creator_fn": PromptConnection.connect,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

@@ -56,6 +56,10 @@ class ReadPool:
             log.warning("polled_read_failed", error=str(error))
             raise UnreadableError from error
 
+    def in_use(self) -> int:
+        """Connections at work, of POOL_SIZE."""
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
     async def _fetch(self, statement: str, *values: Any) -> Sequence[Any]:
         pool = await self._bound_pool()
         connection = await pool.acquire()

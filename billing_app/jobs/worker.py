@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
+from prometheus_client import start_http_server
 
+from billing_app import logs
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.retention import (
     purge_answers,
@@ -35,7 +37,6 @@ from billing_app.jobs import (
     webhooks,
 )
 from billing_app.jobs.pace import Pace
-from billing_app.logs import Throttle
 from billing_app.settings import load_settings
 
 # One version for all releases: work that an older worker began goes on in a newer one.
@@ -55,7 +56,7 @@ MAILS: Final = "mail-bank-decisions"
 COALESCE_SECONDS: Final = 1.0
 SECONDS_OF_MINUTE: Final = 60
 
-THROTTLE: Final = Throttle()
+THROTTLE: Final = logs.Throttle()
 
 log = structlog.get_logger(__name__)
 
@@ -167,6 +168,8 @@ def run_worker(database_url: str) -> None:
         rest_seconds=settings.worker_poll_seconds,
         sweep_seconds=settings.sweep_seconds,
     )
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, settings.metrics_host)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -192,6 +195,7 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     }
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
+    logs.adopt("dbos")
     DBOS.launch()
     for module in (webhooks, staff, mail, overage, customers):
         module.register_queue()

@@ -26,6 +26,7 @@ from billing_app.billing.subscriptions.provider_errors import (
     ProviderKeyConflictError,
 )
 from billing_app.payments import declines
+from billing_app.payments.call_metrics import timed
 
 TIMEOUT_SECONDS: Final = 20
 # For all attempts together: somebody is waiting.
@@ -60,7 +61,10 @@ class _Connection(stripe.HTTPXClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         if self.permit is not None and method != "get" and not url.endswith(PREVIEW):
             headers = marked(headers, await self.permit())
-        return await super().request_async(method, url, headers, post_data)  # pyright: ignore[reportUnknownMemberType]
+        async with timed(method, url) as attempt:
+            answer = await super().request_async(method, url, headers, post_data)  # pyright: ignore[reportUnknownMemberType]
+            attempt.status = answer[1]
+        return answer
 
 
 def marked(headers: Mapping[str, str], mark: str) -> Mapping[str, str]:

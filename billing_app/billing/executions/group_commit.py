@@ -13,10 +13,10 @@ from typing import Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
-from prometheus_client import Counter, Histogram
 
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import store
+from billing_app.billing.executions.decision_metrics import count_batch, queue_full, retries
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.driver import Connection, Transactions
 from billing_app.billing.executions.requests import CheckRequest, Decision, Request
@@ -44,14 +44,6 @@ TRANSIENT: Final = (
     asyncpg.SerializationError,
     asyncpg.UniqueViolationError,
 )
-
-batch_size: Final = Histogram(
-    "billing_execution_batch_requests",
-    "Requests decided in one transaction",
-    ["lane"],
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000),
-)
-retries: Final = Counter("billing_execution_batch_retries", "Transactions retried", ["lane"])
 
 log = structlog.get_logger(__name__)
 
@@ -224,7 +216,7 @@ def _account_of(request: Request) -> object:
 OpenLane = Callable[[Callable[[], bool]], Awaitable[Lane]]
 """Connects a lane; the argument tells whether more requests are waiting."""
 
-_Waiting = tuple[Sequence[Request], asyncio.Future[list[Decision]]]
+_Waiting = tuple[Sequence[Request], asyncio.Future[list[Decision]], float]
 
 
 class GroupCommit:
@@ -254,9 +246,10 @@ class GroupCommit:
         Raises CannotDecideError when the queue is full. Cancelling the future cancels nothing.
         """
         if self._queued + len(requests) > MAX_QUEUED:
+            queue_full.labels(self._name).inc(len(requests))
             raise CannotDecideError("Too many requests are waiting. Try again in a second.")
         future: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((requests, future))
+        self._waiting.append((requests, future, time.perf_counter()))
         self._queued += len(requests)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name=f"group commit {self._name}")
@@ -265,6 +258,11 @@ class GroupCommit:
                 self._help(self._helper), name=f"group commit {self._name}, helping"
             )
         return future
+
+    @property
+    def waiting(self) -> int:
+        """Requests for which no transaction has begun."""
+        return self._queued
 
     async def close(self) -> None:
         for task in (self._running, self._helping):
@@ -293,9 +291,12 @@ class GroupCommit:
 
     async def _serve(self, lane: RetryingLane) -> None:
         batch = self._next_batch()
-        requests = [request for group, _ in batch for request in group]
-        batch_size.labels(self._name).observe(len(requests))
-        _resolve(batch, await lane.decide(requests))
+        requests = [request for group, _, _ in batch for request in group]
+        decisions = await lane.decide(requests)
+        _resolve(batch, decisions)
+        now = time.perf_counter()
+        waits = [(now - since, len(group)) for group, _, since in batch]
+        count_batch(self._name, requests, decisions, waits)
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
@@ -315,7 +316,7 @@ class GroupCommit:
 
 def _resolve(batch: list[_Waiting], decisions: list[Decision]) -> None:
     start = 0
-    for group, future in batch:
+    for group, future, _ in batch:
         end = start + len(group)
         if not future.done():
             future.set_result(decisions[start:end])

@@ -95,6 +95,10 @@ class Executions:
         decided = iter(await self._writes.submit(allowed) if allowed else [])
         return [refusal or next(decided) for refusal in refusals]
 
+    def waiting(self) -> dict[str, int]:
+        """Requests that wait, by lane."""
+        return {"write": self._writes.waiting, "check": self._checks.waiting}
+
     @asynccontextmanager
     async def ledger(self) -> AsyncGenerator[Ledger]:
         """A separate transaction: commits when the block ends, rolls back when it raises.
