@@ -209,9 +209,7 @@ def _run_server(target: str, *, host: str, port: int, workers: int) -> None:
         backpressure=connections,
         # Telling HTTP/2 apart waits for the first bytes without a time limit.
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=round(load_settings().header_seconds * 1000)
-        ),
+        http1_settings=HTTP1Settings(header_read_timeout=round(settings.header_seconds * 1000)),
         log_level=LogLevels.warning,
         log_dictconfig=SERVER_LOGS,
     ).serve()

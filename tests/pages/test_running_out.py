@@ -33,7 +33,9 @@ def test_next_period_starts_now_and_is_announced_once(
     found += faults(page, "running-out-dashboard")
     start.click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("$19.00 is charged to your card today", timeout=TOLD_WITHIN_MS)
+    expect(dialog).to_contain_text(
+        "$19.00 is charged to your Visa ending in 4242 today", timeout=TOLD_WITHIN_MS
+    )
     found += faults(page, "running-out-next-period", within="[role=dialog]")
     dialog.get_by_role("button", name="Pay $19.00 and start now").click()
     done = page.get_by_text("The next period of Starter has started")

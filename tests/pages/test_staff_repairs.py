@@ -196,7 +196,9 @@ def test_immediate_move_is_charged_and_cannot_be_undone(
     desk.select("Offer", "Growth, 30,000 executions")
     desk.select("When", "Now, charging the card on file")
     desk.fill()
-    desk.review("From Starter version 1 to Growth", "The card is charged $60.00 now")
+    desk.review(
+        "From Starter version 1 to Growth", "The payment method on file is charged $60.00 now"
+    )
     desk.confirm("Move to another offer", "Moved from Starter to Growth immediately")
     expect(desk.page.locator(".figure-value").nth(3)).to_have_text("Growth")
     expect(desk.page.locator(".figure-value").nth(2)).to_have_text("Growth", timeout=20_000)

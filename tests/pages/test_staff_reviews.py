@@ -60,7 +60,7 @@ def test_immediate_move_charges_the_reviewed_amount(
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     dialog = review_move(page, "growth", "now")
-    expect(told).to_contain_text("The card is charged $60.00 now")
+    expect(told).to_contain_text("The payment method on file is charged $60.00 now")
     expect(told).to_contain_text("\N{MINUS SIGN}$19.00")
     expect(told).to_contain_text("5,000 executions left in this period are forfeited.")
     assert grave_violations(page, within="[role=dialog]") == []
@@ -74,7 +74,7 @@ def test_immediate_move_charges_the_reviewed_amount(
     assert due == [(6_000, 6_000)]
     page.get_by_role("tab", name="Audit").click()
     audit = page.get_by_role("table", name="Audit")
-    expect(audit).to_contain_text("Charged: $60.00")
+    expect(audit).to_contain_text("Charge ordered: $60.00")
     expect(audit).not_to_contain_text("none")
 
 
@@ -121,7 +121,7 @@ def test_unknown_charge_cannot_be_confirmed(
     running_app.sandbox.http.delete("/_sandbox/faults")
     dialog.get_by_role("button", name="Review").click()
     expect(dialog.locator("#consequence")).to_contain_text(
-        "The card is charged $60.00 now", timeout=TOLD_WITHIN_MS
+        "The payment method on file is charged $60.00 now", timeout=TOLD_WITHIN_MS
     )
 
 
