@@ -121,15 +121,17 @@ def changing(
     offer: OfferView,
     plan: PlanView | None,
     *,
+    undecided: BankDebit | None = None,
     is_taxed: bool = False,
 ) -> tuple[OfferDialog, list[Choice]]:
-    """Both plans, and the change at the end of the period, which costs nothing today."""
+    """Both plans, and the change at the end of the period, which costs nothing today. `undecided`:
+    the debit that rules out a change now."""
     end = formatting.day(subscription.period_end)
     is_update = is_newer(offer, subscription.offer)
     dialog = OfferDialog(
         kind=CHANGE,
         title=f"Change to {_new_version_of(offer, subscription)}",
-        text=f"Nothing changes until you confirm.{_replaced(subscription)}",
+        text=f"Nothing changes until you confirm.{_not_now(undecided)}{_replaced(subscription)}",
         dismiss_label=f"Stay on {'your version' if is_update else subscription.offer.name}",
         before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
@@ -145,6 +147,15 @@ def changing(
         ends=f"Starts {end}",
     )
     return dialog, [later]
+
+
+def _not_now(undecided: BankDebit | None) -> str:
+    if undecided is None:
+        return ""
+    return (
+        f" Your bank has been asked for {amount_of(undecided.outcome)}, which takes a few days."
+        " Until it has decided, the plan can be changed at the end of the period only."
+    )
 
 
 def changing_now(
