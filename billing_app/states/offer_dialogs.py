@@ -136,17 +136,24 @@ def changing(
         before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
     )
-    left = formatting.counted(plan.remaining if plan else 0, "execution")
     tax = " plus tax" if is_taxed else ""
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
-        f"Nothing is charged today. You keep your {left} until then; any still unused expire with"
-        f" the period. After that, you pay {formatting.price(offer)}{tax}.",
+        f"Nothing is charged today.{_kept_until_then(plan)}"
+        f" From then on, you pay {formatting.price(offer)}{tax}.",
         f"Change on {end}",
         ends=f"Starts {end}",
     )
     return dialog, [later]
+
+
+def _kept_until_then(plan: PlanView | None) -> str:
+    """None: the period is not paid for yet."""
+    if plan is None:
+        return ""
+    left = formatting.counted(plan.remaining, "execution")
+    return f" You keep your {left} until then; any still unused expire with the period."
 
 
 def _not_now(undecided: BankDebit | None) -> str:

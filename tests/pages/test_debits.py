@@ -144,6 +144,7 @@ def test_pack_and_change_by_debit(open_context: OpenContext, running_app: Runnin
     page.get_by_role("button", name="Change to Scale").click()
     expect(dialog).to_contain_text("the plan can be changed at the end of the period only")
     expect(dialog.get_by_role("radio")).to_have_count(0)
+    expect(dialog).not_to_contain_text("You keep your")
     picture(page, "change-later")
     dialog.get_by_role("button", name=re.compile("^Change on ")).click()
     sees(page, re.compile("It changes to Scale on "))
