@@ -37,6 +37,7 @@ from billing_app.jobs import (
     webhooks,
 )
 from billing_app.jobs.pace import Pace
+from billing_app.jobs.takeover import Takeover, new_executor_id
 from billing_app.settings import load_settings
 
 # One version for all releases: work that an older worker began goes on in a newer one.
@@ -184,8 +185,11 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     Without an announcement it looks for work each `rest_seconds`, and for what was missed each
     `sweep_seconds`.
     """
+    executor_id = new_executor_id()
+    takeover = Takeover(database_url, executor_id, webhooks.APPLICATION_NAME)
     config: DBOSConfig = {
         "name": webhooks.APPLICATION_NAME,
+        "executor_id": executor_id,
         "application_version": APPLICATION_VERSION,
         "console_log_level": "WARNING",
         # Of streams and events between workflows, which nothing here uses: 100 times a second
@@ -196,7 +200,9 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     logs.adopt("dbos")
+    takeover.hold()
     DBOS.launch()
+    takeover.start()
     for module in (webhooks, staff, mail, overage, customers):
         module.register_queue()
     _listen(dbos, database_url, rest_seconds)
