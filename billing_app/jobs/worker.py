@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 
 from billing_app import logs
 from billing_app.billing.executions.verification import verify
+from billing_app.billing.plans.early_ends import reopen_early_ended
 from billing_app.billing.retention import (
     purge_answers,
     purge_attempts,
@@ -84,6 +85,11 @@ async def remove_old_password_links(now: datetime) -> int:
 
 
 @DBOS.step()
+async def reopen_plans() -> int:
+    return await reopen_early_ended(get_services().database)
+
+
+@DBOS.step()
 async def end_views(now: datetime) -> int:
     return await end_old_views(get_services().database, now)
 
@@ -104,6 +110,14 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     links = await remove_old_password_links(scheduled_at)
     jobs = await retention.forget_old_jobs(scheduled_at)
     log.info("cleaned_up", answers=answers, sessions=sessions, links=links, jobs=jobs)
+
+
+@DBOS.workflow()
+async def undo_clock_jump(_scheduled_at: datetime, _context: Any) -> None:
+    """Every ten minutes: open plans again that ended while a clock was ahead."""
+    reopened = await reopen_plans()
+    if reopened:
+        log.warning("plans_reopened", plans=reopened)
 
 
 @DBOS.workflow()
@@ -137,6 +151,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": HOURLY_LATER,
     },
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
+    {
+        "schedule_name": "undo-clock-jump",
+        "workflow_fn": undo_clock_jump,
+        "schedule": EACH_TEN_MINUTES,
+    },
     {
         "schedule_name": "reconcile",
         "workflow_fn": reconciliation.reconcile_hourly,
