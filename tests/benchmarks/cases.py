@@ -15,6 +15,7 @@ import msgspec
 from tests.benchmarks import alone, pgbench, requests
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.flood import flood
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
@@ -257,4 +258,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "dashboards": dashboards,
     "visitors": visitors,
     "connections": connections,
+    "flood": flood,
 }

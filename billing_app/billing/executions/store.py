@@ -35,6 +35,7 @@ from billing_app.billing.executions.state import (
     PlanBalance,
     ReservationState,
 )
+from billing_app.db import poolers
 
 SESSION_SETTINGS: Final = {
     "application_name": "billing executions",
@@ -50,7 +51,6 @@ SESSION_SETTINGS: Final = {
 }
 # Poolers rewrite the others themselves.
 CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "timezone"}
-DIRECT: Final = "connect directly, or through a pooler in session mode"
 # The columns after the account id, in the order of PlanBalance's first fields.
 PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
@@ -71,7 +71,7 @@ async def connect(url: str) -> Connection:
 async def unready_because(url: str) -> str:
     """Why a connection of the hot path cannot decide, in one line; "" when it can.
 
-    A pooler in transaction mode refuses its settings, or loses them with the transaction.
+    A pooler refuses its settings, or loses them.
     """
     wanted = {name: value for name, value in SESSION_SETTINGS.items() if name in CHECKED_SETTINGS}
     query = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
@@ -83,11 +83,10 @@ async def unready_because(url: str) -> str:
             await connection.close(timeout=1)
     except Exception as error:
         # Whatever it is, the decisions meet it too.
-        return f"cannot decide: {str(error).splitlines()[0] if str(error) else repr(error)}"
-    lost = sorted(row["name"] for row in rows if wanted[row["name"]] != row["setting"])
-    if not lost:
-        return ""
-    return f"session settings are lost ({', '.join(lost)}): {DIRECT}"
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        return f"cannot decide: {poolers.explain(reason)}"
+    lost = [row["name"] for row in rows if wanted[row["name"]] != row["setting"]]
+    return poolers.lost(lost) if lost else ""
 
 
 class KnownKeyError(Exception):
