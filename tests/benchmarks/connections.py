@@ -52,6 +52,6 @@ def _check(cases: "Cases", app: WholeApp) -> Result:
             tails=requests.check_tails(cases.bed.many),
             kind="plain",
             server_pid=app.pid,
-            database_pid=cases.bed.postmaster_pid,
+            database_pids=[cases.bed.postmaster_pid],
         )
     )
