@@ -98,15 +98,16 @@ ORDER BY r.account_id, r.number, h.plan_sequence
 
 # What was refunded so far of the row `e` of execution_events. An adjustment that refers to an
 # event is the undo of a refund (negative refund) or of an adjustment.
-REFUNDED: Final = """coalesce((
+_REFUNDED: Final = """coalesce((
     SELECT -sum(refund.executions) FROM execution_events AS refund
     WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
-      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence
+      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence{route}
 ), 0)::bigint"""
+REFUNDED: Final = _REFUNDED.format(route="")
 
 EVENTS: Final = _arrays_as_text(f"""
 SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
-       {REFUNDED} AS refunded
+       {_REFUNDED.format(route="/*route refund.account_id*/")} AS refunded
 FROM unnest($1::bigint[], $2::bigint[]) AS named (account_id, number)
 JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = named.number
 WHERE e.kind IN ('consume', 'commit')/*route e.account_id*/
