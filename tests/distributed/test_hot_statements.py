@@ -137,7 +137,11 @@ async def test_through_the_coordinator_each_statement_goes_to_one_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where the nodes cannot be reached from the app."""
-    monkeypatch.setattr(shards, "_node", lambda row: Node(row["nodename"], row["nodeport"], False))
+    monkeypatch.setattr(
+        shards,
+        "_node",
+        lambda row: Node(row["nodename"], row["nodeport"], row["groupid"], is_direct=False),
+    )
     await _everything(executions, own_database_url, holders)
     assert {each.node for each in sent} == {Node()}
     hot = [each for each in sent if each.is_distributed]

@@ -31,8 +31,6 @@ from billing_app.billing.executions.statements import LOCK_SHARDS, ROUTED, State
 LOCKED_SECONDS: Final = 1.0
 MOVING: Final = CannotDecideError(f"The account is being moved to another node. {RETRY}")
 FOUND: Final = Accepted(b"")
-# Who adds the same new users at the same time waits for a transaction on several nodes.
-ENROLMENT_SETTINGS: Final = f"{store.CUSTOM_PLANS}; SET LOCAL lock_timeout = 4000"
 
 Form = Callable[[Shard], Statements]
 """How a connection reaches a shard."""
@@ -166,7 +164,6 @@ class DirectoryLane(Lane):
     async def decide(self, requests: Sequence[Request]) -> list[Decision]:
         """FOUND, or why there is no such account."""
         async with self._connection.transaction():
-            await self._connection.execute(ENROLMENT_SETTINGS)
             targets, new = await store.resolve(self._connection, self._directory, requests)
             named = {r.account_id for r in requests if not isinstance(r, CheckRequest)}
             owners = await self._directory.owners(self._connection, named)

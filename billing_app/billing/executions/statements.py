@@ -239,7 +239,7 @@ _ROUTE: Final = re.compile(r"\s*/\*route ([a-z_.]+)\*/")
 _NOW: Final = "clock_timestamp() AS now"
 _IS_HERE: Final = """EXISTS (
     SELECT FROM pg_dist_placement
-    WHERE shardid = {shard} AND groupid = (SELECT groupid FROM pg_dist_local_group)
+    WHERE shardid = {shard} AND groupid = {group}
 ) AS is_here"""
 
 
@@ -297,13 +297,14 @@ def _routed(statement: str) -> str:
     return _ROUTE.sub(rf" AND \1 = ANY(${last}::bigint[])", statement)
 
 
-def of_shard(shard: int, tables: Mapping[str, str]) -> Statements:
-    """On the node that holds the shard; `tables` are the shard's names of DISTRIBUTED_TABLES.
+def of_shard(shard: int, group: int, tables: Mapping[str, str]) -> Statements:
+    """On the node of that group, which holds the shard; `tables` are the shard's names of
+    DISTRIBUTED_TABLES.
 
     To PostgreSQL these are tables like any other: Citus plans nothing. So the caller holds the lock
     that keeps Citus from moving the shard (LOCK_SHARDS), and `is_here` tells whether it has.
     """
-    now = f"{_NOW}, {_IS_HERE.format(shard=shard)}"
+    now = f"{_NOW}, {_IS_HERE.format(shard=shard, group=group)}"
     statements = {
         name: _TABLES.sub(lambda match: tables[match[0]], statement).replace(_NOW, now)
         for name, statement in _PLAIN.items()
