@@ -47,6 +47,7 @@ HOURLY: Final = "7 * * * *"
 HOURLY_LATER: Final = "37 * * * *"
 NIGHTLY: Final = "23 3 * * *"
 EACH_TEN_MINUTES: Final = "*/10 * * * *"
+EARLY_NIGHTLY: Final = "41 2 * * *"
 LATE_NIGHTLY: Final = "53 3 * * *"
 FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
@@ -151,6 +152,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule_name": FIGURES,
         "workflow_fn": metrics.refresh_figures,
         "schedule": EACH_TEN_MINUTES,
+    },
+    {
+        "schedule_name": "keep-months",
+        "workflow_fn": retention.keep_months,
+        "schedule": EARLY_NIGHTLY,
     },
     {
         "schedule_name": "recount-figures",

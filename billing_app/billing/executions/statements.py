@@ -80,10 +80,12 @@ ORDER BY r.account_id, r.number, h.plan_sequence
 """)
 
 # What was refunded so far of the row `e` of execution_events. An adjustment that refers to an
-# event is the undo of a refund (negative refund) or of an adjustment.
+# event is the undo of a refund (negative refund) or of an adjustment. What refers to an event has a
+# higher number: partitions of before are not read.
 REFUNDED: Final = """coalesce((
     SELECT -sum(refund.executions) FROM execution_events AS refund
     WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
+      AND refund.number > e.number
       AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence
 ), 0)::bigint"""
 
@@ -95,6 +97,11 @@ JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = nam
 WHERE e.kind IN ('consume', 'commit')
 ORDER BY e.account_id, e.number, e.plan_sequence
 """)  # noqa: S608
+
+KEPT_FROM: Final = _arrays_as_text("""
+SELECT account_id, max(before) FROM carried_forward
+WHERE account_id = ANY($1::bigint[]) GROUP BY account_id
+""")
 
 APPLY: Final = _arrays_as_text(f"""
 WITH moved AS (
