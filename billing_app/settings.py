@@ -309,6 +309,18 @@ def load_settings() -> Settings:
         raise SettingsError([_line(dict(detail)) for detail in error.errors()]) from None
 
 
+def traces_are_wanted() -> bool:
+    """By the variables that OpenTelemetry's own SDK reads from the environment (not from .env)."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    is_elsewhere = os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    return any(map(os.environ.get, endpoints)) and not (is_disabled or is_elsewhere)
+
+
+def traces_sampler_is_set() -> bool:
+    return bool(os.environ.get("OTEL_TRACES_SAMPLER"))
+
+
 def _line(detail: dict[str, object]) -> str:
     location = detail["loc"]
     name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()

@@ -13,7 +13,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 from prometheus_client import start_http_server
 
-from billing_app import logs
+from billing_app import logs, tracing
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.retention import (
     purge_answers,
@@ -182,6 +182,7 @@ def run_worker(database_url: str) -> None:
     log.info("worker_started")
     stop.wait()
     DBOS.destroy()
+    tracing.flush()
 
 
 def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> None:
@@ -199,6 +200,9 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
         "notification_coalesce_sec": COALESCE_SECONDS,
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
+    tracing.start()
+    if tracing.is_on():
+        config |= {"enable_otlp": True, "otel_attribute_format": "semconv"}
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     logs.adopt("dbos")
