@@ -47,6 +47,12 @@ from billing_app.db.tables.platform import (
     PlatformDenial,
     PlatformRefresh,
 )
+from billing_app.db.tables.provider_reads import (
+    MirroredInvoice,
+    ProviderBudget,
+    ProviderMirror,
+    ReconcileWalk,
+)
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
@@ -69,6 +75,7 @@ __all__ = [
     "KnownBrowser",
     "Membership",
     "MeterReport",
+    "MirroredInvoice",
     "Offer",
     "OfferDraft",
     "OfferPrice",
@@ -82,9 +89,12 @@ __all__ = [
     "PlatformDay",
     "PlatformDenial",
     "PlatformRefresh",
+    "ProviderBudget",
     "ProviderCustomer",
     "ProviderIdentity",
+    "ProviderMirror",
     "ProviderRequest",
+    "ReconcileWalk",
     "Reconciliation",
     "Reservation",
     "ReservationHold",
