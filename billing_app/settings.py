@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = None
     stripe_tax: bool = False
     payment_grace_days: int = Field(default=7, ge=0, le=90)
+    reconcile_seconds: int = Field(default=1_200, ge=10, le=2_400)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     trusted_proxies: str = ""
     reflex_redis_url: str | None = None

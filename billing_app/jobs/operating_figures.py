@@ -27,7 +27,8 @@ WEBHOOKS: Final = text("""
     FROM webhook_events WHERE state <> 'processed'
 """)
 DRIFT: Final = text("""
-    SELECT differences - healed AS reconciliation_open_differences, finished_at AS reconciled
+    SELECT differences - healed AS reconciliation_open_differences, finished_at AS reconciled,
+           coalesce(whole_since, (SELECT min(began_at) FROM reconcile_walks)) AS walked
     FROM reconciliations ORDER BY began_at DESC LIMIT 1
 """)
 JOBS_TABLE: Final = text("SELECT to_regclass('dbos.workflow_status') IS NOT NULL")
@@ -53,6 +54,7 @@ class OperatingFigures:
     job_last_finished_seconds: float | None = None
     reconciliation_open_differences: float | None = None
     reconciliation_age_seconds: float | None = None
+    reconciliation_walk_age_seconds: float | None = None
 
 
 MEANINGS: Final = {
@@ -64,6 +66,7 @@ MEANINGS: Final = {
     "job_last_finished_seconds": "Time since a worker last finished a job",
     "reconciliation_open_differences": "Differences that the last reconciliation left open",
     "reconciliation_age_seconds": "Time since the last reconciliation ended",
+    "reconciliation_walk_age_seconds": "Time since which every customer has been compared",
 }
 
 
@@ -127,6 +130,7 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
         job_last_finished_seconds=_since(jobs.job_finished, now) if jobs else None,
         reconciliation_open_differences=(drift.reconciliation_open_differences if drift else None),
         reconciliation_age_seconds=_age(drift.reconciled, now) if drift else None,
+        reconciliation_walk_age_seconds=_age(drift.walked, now) if drift else None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from billing_app.billing.subscriptions.provider import (
     ChargedPayment,
     OurCustomer,
+    OurCustomers,
     ProviderEvent,
     ProviderInvoice,
     ProviderSnapshot,
@@ -66,9 +67,10 @@ class Snapshots(StripeCalls):
         payment_id = reference(charge.payment_intent) if charge.payment_intent else ""
         return ChargedPayment(customer_id, payment_id)
 
-    async def our_customers(self) -> list[OurCustomer]:
-        rows = await all_rows(lambda: self.client.v1.customers.list_async({"limit": PAGE_SIZE}))
-        return [
+    async def our_customers(self, after: str | None) -> OurCustomers:
+        query: Any = {"limit": PAGE_SIZE} | ({"starting_after": after} if after else {})
+        page = await send(lambda: self.client.v1.customers.list_async(query))
+        ours = [
             OurCustomer(
                 row.id,
                 translate.metadata(row)[translate.ACCOUNT_METADATA],
@@ -76,9 +78,10 @@ class Snapshots(StripeCalls):
                 row.name or "",
                 row.email or None,
             )
-            for row in rows
+            for row in page.data
             if translate.ACCOUNT_METADATA in translate.metadata(row)
         ]
+        return OurCustomers(ours, page.data[-1].id if page.data else None, page.has_more)
 
     async def events_since(self, since: datetime) -> list[ProviderEvent]:
         """Stripe keeps events for 30 days (docs.stripe.com/api/events)."""

@@ -254,6 +254,15 @@ class OurCustomer:
 
 
 @dataclass(frozen=True, slots=True)
+class OurCustomers:
+    """A page of them. `last`: the last customer of the page, ours or not; None: it has none."""
+
+    customers: list[OurCustomer]
+    last: str | None
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PreviewLine:
     description: str
     amount_minor: int
@@ -469,6 +478,8 @@ class PaymentProvider(Protocol):
 
     async def payment_of_charge(self, charge_id: str) -> ChargedPayment: ...
 
-    async def our_customers(self) -> list[OurCustomer]: ...
+    async def our_customers(self, after: str | None) -> OurCustomers:
+        """A page of those after the customer `after`. Raises NotAtProviderError when it is gone."""
+        ...
 
     async def events_since(self, since: datetime) -> list[ProviderEvent]: ...
