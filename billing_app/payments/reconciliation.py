@@ -47,6 +47,7 @@ from billing_app.db.tables import (
 )
 from billing_app.payments import replay_protection, webhooks
 from billing_app.payments.comparison import NOTHING, Difference, Notes, name_of
+from billing_app.payments.rate_budget import Priority, at_priority
 from billing_app.payments.reconcile_walks import (
     WHOLE,
     Budget,
@@ -80,18 +81,8 @@ async def reconcile(
     """All differences found, repaired where that is safe unless `dry_run`, which always walks
     everything. Raises what the provider raises, and ProviderNotAdoptedError on another account."""
     run = _Run(database, provider, subscriptions, now, dry_run, WHOLE if dry_run else extent)
-    is_adopted = await run.installation()
-    missed = await run.events()
-    await run.offers(is_adopted=is_adopted)
-    await run.customers()
-    await run.checkouts()
-    if is_adopted:
-        await run.provider_requests()
-    await run.overage()
-    await run.customers_at_provider(is_adopted=is_adopted)
-    if not dry_run:
-        await webhooks.process_missed(database, subscriptions.syncing, missed, now)
-    await run.remember()
+    with at_priority(Priority.RECONCILE):
+        await run.compare_all()
     return run.notes.differences
 
 
@@ -118,6 +109,21 @@ class _Run:
             dry_run=self.dry_run,
             notes=self.notes,
         )
+
+    async def compare_all(self) -> None:
+        is_adopted = await self.installation()
+        missed = await self.events()
+        await self.offers(is_adopted=is_adopted)
+        await self.customers()
+        await self.checkouts()
+        if is_adopted:
+            await self.provider_requests()
+        await self.overage()
+        await self.customers_at_provider(is_adopted=is_adopted)
+        if not self.dry_run:
+            syncing = self.subscriptions.syncing
+            await webhooks.process_missed(self.database, syncing, missed, self.now)
+        await self.remember()
 
     async def installation(self) -> bool:
         """Whether this database may write to the provider."""

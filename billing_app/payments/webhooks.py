@@ -25,6 +25,7 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import WebhookState
 from billing_app.db.tables import WebhookEvent
 from billing_app.payments import translate
+from billing_app.payments.rate_budget import Priority, at_priority
 
 log = structlog.get_logger(__name__)
 
@@ -95,10 +96,11 @@ async def process_event(
     event = translate.provider_event_of(row.payload)
     customer_id: str | None = None
     try:
-        if row.replays:
-            await _everything(syncing, event, now)
-        arrival_number = row.arrival_number if not row.replays else None
-        customer_id = await _refetch(syncing, event, now, arrival_number)
+        with at_priority(Priority.WEBHOOK):
+            if row.replays:
+                await _everything(syncing, event, now)
+            arrival_number = row.arrival_number if not row.replays else None
+            customer_id = await _refetch(syncing, event, now, arrival_number)
     except NotAtProviderError:
         log.warning("webhook_object_gone", event_type=event.type, object_id=event.object_id)
     except Exception as error:
