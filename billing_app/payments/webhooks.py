@@ -99,7 +99,9 @@ async def process_event(
         with at_priority(Priority.WEBHOOK):
             if row.replays:
                 await _everything(syncing, event, now)
-            arrival_number = row.arrival_number if not row.replays else None
+            # After a failure, what was read may have been acted on in part.
+            is_first = row.attempts == 1 and not row.replays
+            arrival_number = row.arrival_number if is_first else None
             customer_id = await _refetch(syncing, event, now, arrival_number)
     except NotAtProviderError:
         log.warning("webhook_object_gone", event_type=event.type, object_id=event.object_id)

@@ -25,8 +25,8 @@ from billing_app.billing.subscriptions.mirror_store import CustomerState
 from billing_app.billing.subscriptions.plan_sync import plans_of, plans_of_customer
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
+    ProviderInvoice,
     ProviderSnapshot,
-    ProviderSubscription,
 )
 from billing_app.billing.subscriptions.provider_errors import PaymentProviderUnavailableError
 from billing_app.db.engine import Database
@@ -56,8 +56,7 @@ class CustomerSync:
         one. Open invoices of subscriptions that have ended, and of packs whose debit failed, are
         voided.
         """
-        snapshot = await self._fetch(customer_id, None, now)
-        return await self._followed_up(snapshot, now)
+        return await self._synced(customer_id, None, now)
 
     async def changed(
         self,
@@ -69,8 +68,7 @@ class CustomerSync:
     ) -> ProviderSnapshot | None:
         """Fetch what an event is about and what may still change, and apply it; everything, when
         that is not known. Nothing is fetched that was read since the event arrived."""
-        snapshot = await self._fetch(customer_id, change, now, arrival_number)
-        return await self._followed_up(snapshot, now)
+        return await self._synced(customer_id, change, now, arrival_number)
 
     async def payment(
         self, payment_id: str, charge_id: str, now: datetime, *, arrival_number: int | None = None
@@ -113,41 +111,55 @@ class CustomerSync:
             await apply.apply_checkout(session, theirs, customer=snapshot)
         return theirs.status
 
-    async def _void_given_up(self, snapshot: ProviderSnapshot) -> bool:
-        """Void open invoices that nothing is given for; what fails is tried again by
-        reconciliation.
-
-        They are known here first: nothing is lost if it stops in between. One that is paid at
-        this moment stays paid.
-        """
+    async def _given_up(self, snapshot: ProviderSnapshot) -> list[ProviderInvoice]:
+        """Open invoices that nothing is given for."""
         async with self._database.reading() as session:
             versions = await apply.versions_of_prices(session, snapshot)
             plans = await plans_of_customer(session, snapshot.customer_id)
             asked = await asked_invoices(session, snapshot.customer_id)
         open_ones = to_void(snapshot, versions, used_invoices(plans))
-        open_ones += packs_to_void(snapshot, asked)
-        if not open_ones or not await may_write(self._provider, "void_invoices"):
+        return open_ones + packs_to_void(snapshot, asked)
+
+    async def _void(self, invoices: list[ProviderInvoice]) -> bool:
+        """Whether they were voided; what fails is tried again by reconciliation.
+
+        They are known here first: nothing is lost if it stops in between. One that is paid at
+        this moment stays paid.
+        """
+        if not invoices or not await may_write(self._provider, "void_invoices"):
             return False
         try:
-            for invoice in open_ones:
+            for invoice in invoices:
                 await self._provider.void_invoice(invoice.provider_id)
         except BillingError as error:
-            log.warning("invoice_not_voided", customer_id=snapshot.customer_id, code=error.code)
+            customer_id = invoices[0].customer_id
+            log.warning("invoice_not_voided", customer_id=customer_id, code=error.code)
             return False
         return True
 
-    async def _followed_up(
-        self, snapshot: ProviderSnapshot | None, now: datetime
+    async def _synced(
+        self,
+        customer_id: str,
+        change: ProviderChange | None,
+        now: datetime,
+        arrival_number: int | None = None,
     ) -> ProviderSnapshot | None:
-        """Act on what was seen; what is there afterwards."""
-        if snapshot is None:
-            return None
-        customer_id = snapshot.customer_id
-        has_trial = any(map(_is_trial, snapshot.subscriptions))
+        """Fetch, apply, and act on what was seen; returns what is there afterwards. Whoever read
+        what is not read again here has acted on it."""
+        fetched = await self._fetch(customer_id, change, now, arrival_number)
+        if fetched is None or fetched.read is None:
+            return fetched.snapshot if fetched else None
+        snapshot = fetched.snapshot
+        given_up, has_trial = await self._given_up(snapshot), _has_trial(snapshot)
+        if (given_up or has_trial) and not fetched.read.is_current:
+            # The provider is never told to do something because of what was true before.
+            return await self._synced(customer_id, ANYTHING, now)
         if has_trial and self.cancel_refused and await self.cancel_refused(customer_id, now):
             snapshot = await self._provider.customer_snapshot(customer_id)
-        if await self._void_given_up(snapshot):
-            return await self._fetch(customer_id, ANYTHING, now)
+            given_up = await self._given_up(snapshot)
+        if await self._void(given_up):
+            fetched = await self._fetch(customer_id, ANYTHING, now)
+            return fetched.snapshot if fetched else None
         return snapshot
 
     async def _fetch(
@@ -156,8 +168,8 @@ class CustomerSync:
         change: ProviderChange | None,
         now: datetime,
         arrival_number: int | None = None,
-    ) -> ProviderSnapshot | None:
-        """`change`: None for everything."""
+    ) -> "_Fetched | None":
+        """`change`: None for everything. None: not a customer of ours."""
         for is_last in (False, True):
             number, state = await self._begin(customer_id)
             if state is None:
@@ -166,12 +178,12 @@ class CustomerSync:
             if change is None or mirror is None:
                 read = await read_whole(self._provider, customer_id, number)
             elif arrival_number is not None and mirror.covers(change, arrival_number):
-                return mirror.snapshot
+                return _Fetched(mirror.snapshot, None)
             else:
                 read = await read_changed(self._provider, mirror, change, number)
             applied = await (self._apply_merged if is_last else self._apply)(state, read, now)
             if applied is not None:
-                return applied.snapshot
+                return _Fetched(applied.snapshot, read)
         raise PaymentProviderUnavailableError("The account is being synchronized. Try again.")
 
     async def _begin(self, customer_id: str) -> tuple[int, CustomerState | None]:
@@ -225,5 +237,17 @@ class CustomerSync:
         return mirror
 
 
-def _is_trial(theirs: ProviderSubscription) -> bool:
-    return theirs.status is SubscriptionStatus.TRIALING and theirs.trial_card != ""
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """`read`: what was read for it; None: nothing."""
+
+    snapshot: ProviderSnapshot
+    read: CustomerRead | None
+
+
+def _has_trial(snapshot: ProviderSnapshot) -> bool:
+    """Whether there is one that may have to be cancelled."""
+    return any(
+        each.status is SubscriptionStatus.TRIALING and each.trial_card != ""
+        for each in snapshot.subscriptions
+    )

@@ -66,6 +66,11 @@ class CustomerRead:
     has_returned: bool = False
     is_whole: bool = False
 
+    @property
+    def is_current(self) -> bool:
+        """Whether all that may still change was read."""
+        return self.subscriptions is not None and self.recent is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
