@@ -31,6 +31,7 @@ DRIFT: Final = text("""
            coalesce(whole_since, (SELECT min(began_at) FROM reconcile_walks)) AS walked
     FROM reconciliations ORDER BY began_at DESC LIMIT 1
 """)
+BUDGET: Final = text("SELECT per_second FROM provider_budget")
 JOBS_TABLE: Final = text("SELECT to_regclass('dbos.workflow_status') IS NOT NULL")
 JOBS: Final = text("""
     SELECT (SELECT count(*) FROM dbos.workflow_status WHERE status = 'ENQUEUED') AS jobs_waiting,
@@ -55,6 +56,7 @@ class OperatingFigures:
     reconciliation_open_differences: float | None = None
     reconciliation_age_seconds: float | None = None
     reconciliation_walk_age_seconds: float | None = None
+    stripe_budget_per_second: float | None = None
 
 
 MEANINGS: Final = {
@@ -67,6 +69,7 @@ MEANINGS: Final = {
     "reconciliation_open_differences": "Differences that the last reconciliation left open",
     "reconciliation_age_seconds": "Time since the last reconciliation ended",
     "reconciliation_walk_age_seconds": "Time since which every customer has been compared",
+    "stripe_budget_per_second": "Requests to Stripe that all processes may send a second",
 }
 
 
@@ -119,6 +122,7 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
     connection = await session.connection()
     hooks = (await connection.execute(WEBHOOKS)).one()
     drift = (await connection.execute(DRIFT)).first()
+    budget = await connection.scalar(BUDGET)
     has_jobs = await connection.scalar(JOBS_TABLE)
     jobs = (await connection.execute(JOBS)).one() if has_jobs else None
     return OperatingFigures(
@@ -131,6 +135,7 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
         reconciliation_open_differences=(drift.reconciliation_open_differences if drift else None),
         reconciliation_age_seconds=_age(drift.reconciled, now) if drift else None,
         reconciliation_walk_age_seconds=_age(drift.walked, now) if drift else None,
+        stripe_budget_per_second=budget,
     )
 
 

@@ -59,15 +59,17 @@ class Scene:
         """Requests of each act, by operation. `invoices`: behind the account before the first."""
         counts = {"purchase": self.count(lambda: self.customer.subscribe("starter"))}
         self.pass_months(invoices - 1)
-        self.renew()
+        self.catch_up()
         total: Counter[str] = Counter()
         for _ in range(renewals):
             total.update(self.count(self.renew))
         counts["renewal"] = {name: number / renewals for name, number in total.items()}
         counts["plan change"] = self.count(self.change)
-        counts["refund"] = self.count(self.refund)
+        charge = self._last_charge()
+        counts["refund"] = self.count(lambda: self.refund(charge))
         self.renew()
-        counts["dispute"] = self.count(self.dispute)
+        charge = self._last_charge()
+        counts["dispute"] = self.count(lambda: self.dispute(charge))
         return counts
 
     def count(self, act: Callable[[], Any]) -> Requests:
@@ -86,21 +88,27 @@ class Scene:
         self._send_webhooks(["*"])
 
     def renew(self) -> None:
-        left = self._subscription().items.data[0].current_period_end - self._stripe_now()
+        ((ends_at,),) = self.shop.rows("SELECT extract(epoch FROM period_end) FROM subscriptions")
+        left = int(ends_at) - self._stripe_now()
         self.sandbox.control("clock", advance_seconds=max(0, left) + MINUTE)
         self.settle()
         self.sandbox.control("clock", advance_seconds=2 * HOUR)
+        self.settle()
+
+    def catch_up(self) -> None:
+        """One renewal of which the webhooks are sent tells of those before it."""
+        self.sandbox.control("clock", advance_seconds=MONTH_DAYS * DAY)
         self.settle()
 
     def change(self) -> None:
         answer = self.customer.put(self.customer.current()["id"], "growth", when="now")
         assert answer.status_code == 200, answer.text
 
-    def refund(self) -> None:
-        self.shop.stripe.v1.refunds.create({"charge": self._last_charge()})
+    def refund(self, charge: str) -> None:
+        self.shop.stripe.v1.refunds.create({"charge": charge})
 
-    def dispute(self) -> None:
-        self.sandbox.control("disputes", charge=self._last_charge())
+    def dispute(self, charge: str) -> None:
+        self.sandbox.control("disputes", charge=charge)
 
     def settle(self) -> None:
         """Until all webhooks are sent and processed."""
@@ -116,10 +124,6 @@ class Scene:
     def _send_webhooks(self, types: list[str]) -> None:
         url = self.shop.server.url + WEBHOOKS
         self.sandbox.control("webhook_endpoints", url=url, secret=SECRET, enabled_events=types)
-
-    def _subscription(self) -> Any:
-        query: Any = {"customer": self.customer.customer_id()}
-        return self.shop.stripe.v1.subscriptions.list(query).data[0]
 
     def _last_charge(self) -> str:
         query: Any = {"customer": self.customer.customer_id(), "limit": 1}
