@@ -165,10 +165,19 @@ async def test_stripe_that_refuses_is_asked_less_by_all(
     services = build_services(settings, own_database_url)
     sandbox.fault(kind="status", status=429, path="/v1/customers*", headers={"Retry-After": "2"})
     await services.provider.our_customers(None)
-    tokens, per_second, _ = row(own_database_url)
+    _, per_second, slowed_at = row(own_database_url)
     assert per_second < RATE
-    assert tokens <= 0
+    assert slowed_at is not None
     await services.close()
+
+
+async def test_pause_that_stripe_asks_for_holds_for_all(
+    database: Database, own_database_url: str
+) -> None:
+    budget = RateBudget(database, RATE)
+    await taken(budget, Priority.CUSTOMER)
+    await budget.slow_down(3)
+    assert row(own_database_url)[0] == -3 * RATE / 2
 
 
 @pytest.mark.parametrize(
@@ -183,7 +192,8 @@ async def test_customer_goes_on_and_others_fail_when_nothing_is_left(
     database: Database, own_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = RateBudget(database, RATE)
-    await taken(budget, Priority.RECONCILE)
+    await taken(budget, Priority.CUSTOMER)
+    budget._blocks.clear()  # pyright: ignore[reportPrivateUsage]
     change(own_database_url, "tokens = -100000")
     monkeypatch.setattr(rate_budget, "PATIENCE_SECONDS", dict.fromkeys(Priority, 0.2))
     before = counted(Priority.CUSTOMER, "overdrawn")

@@ -20,9 +20,9 @@ async def read_whole(provider: PaymentProvider, customer_id: str, number: int) -
 async def read_changed(
     provider: PaymentProvider, mirror: Mirror, change: ProviderChange, number: int
 ) -> CustomerRead:
-    """An invoice that is settled alone; else all that are not, and with what is not about an
-    invoice the subscriptions before them: an invoice is never older than its subscription here.
-    Everything, where the mirror does not fit."""
+    """An invoice that is settled alone. Else what may still change, in the order that reading
+    everything has: with a subscription older than its invoices, a period would be bridged that has
+    its plan. Everything, where the mirror does not fit."""
     try:
         read = await _read_changed(provider, mirror, change, number)
     except NotAtProviderError:
@@ -47,16 +47,13 @@ async def _read_unsettled(
     provider: PaymentProvider, mirror: Mirror, change: ProviderChange, number: int
 ) -> CustomerRead | None:
     customer_id, after = mirror.customer_id, mirror.last_settled
-    subscriptions = None if change.invoice_id else await provider.subscriptions_of(customer_id)
+    subscriptions = await provider.subscriptions_of(customer_id)
     invoices = await provider.recent_invoices(customer_id, after)
     if invoices is None:
         return None
-    if change.invoice_id:
-        is_found = change.invoice_id in {each.provider_id for each in invoices}
-        if not is_found and mirror.about(change) is None:
-            return None
-        if not all(mirror.knows(each.subscription_id) for each in invoices):
-            return await _read_unsettled(provider, mirror, ProviderChange(), number)
+    is_found = change.invoice_id in {each.provider_id for each in invoices}
+    if change.invoice_id and not is_found and mirror.about(change) is None:
+        return None
     single = await _read_returned(provider, invoices, change)
     recent = RecentInvoices(after, invoices)
     return CustomerRead(

@@ -114,10 +114,6 @@ class Mirror:
             return row is not None and row.number > arrival_number
         return self.read_number > arrival_number
 
-    def knows(self, subscription_id: str | None) -> bool:
-        held = (each.provider_id for each in self.subscriptions)
-        return subscription_id is None or subscription_id in held
-
 
 def merged(mirror: Mirror | None, read: CustomerRead) -> Mirror | None:
     """The mirror with what was read. None: it does not fit, everything must be read."""
