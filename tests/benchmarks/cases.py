@@ -21,6 +21,7 @@ from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
 from tests.benchmarks.reads import readers, reads
+from tests.benchmarks.renewals import renewals
 from tests.benchmarks.search import search
 from tests.benchmarks.table import Report
 from tests.benchmarks.visitors import visitors
@@ -259,6 +260,7 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "dashboards": dashboards,
     "visitors": visitors,
     "connections": connections,
+    "renewals": renewals,
     "flood": flood,
     "cluster": cluster,
 }

@@ -48,6 +48,12 @@ from billing_app.db.tables.platform import (
     PlatformDenial,
     PlatformRefresh,
 )
+from billing_app.db.tables.provider_reads import (
+    MirroredInvoice,
+    ProviderBudget,
+    ProviderMirror,
+    ReconcileWalk,
+)
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
@@ -71,6 +77,7 @@ __all__ = [
     "KnownBrowser",
     "Membership",
     "MeterReport",
+    "MirroredInvoice",
     "Offer",
     "OfferDraft",
     "OfferPrice",
@@ -84,9 +91,12 @@ __all__ = [
     "PlatformDay",
     "PlatformDenial",
     "PlatformRefresh",
+    "ProviderBudget",
     "ProviderCustomer",
     "ProviderIdentity",
+    "ProviderMirror",
     "ProviderRequest",
+    "ReconcileWalk",
     "Reconciliation",
     "Reservation",
     "ReservationHold",
