@@ -83,8 +83,10 @@ def _is_signed(signed: bytes, key: bytes, signatures: str) -> bool:
 
 
 def _key(secret: str) -> bytes:
+    """Its padding may be missing."""
+    text = secret.removeprefix(SECRET_PREFIX).rstrip("=")
     try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not key:
