@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.client import client
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
@@ -257,4 +258,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "dashboards": dashboards,
     "visitors": visitors,
     "connections": connections,
+    "client": client,
 }
