@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import httpx
 
-from .errors import Problem, UnavailableError, problem_of
+from .errors import BillingError, Problem, RateLimitedError, UnavailableError, problem_of
 from .routes import Operation
 
 # Nothing was decided. A later attempt may be.
-UNDECIDED: Final = frozenset({408, 429, 503})
+TOO_MANY: Final = 429
+UNDECIDED: Final = frozenset({408, TOO_MANY, 503})
 # Of a proxy; ours are about Stripe, and are final.
 GATEWAY: Final = frozenset({502, 504})
 # Waiting seconds does not help.
@@ -59,8 +60,8 @@ class Attempts:
     def wait_seconds(self, reply: Reply) -> float | None:
         """How long to wait before the next attempt; None: `reply` is the answer.
 
-        Raises UnavailableError when the time is up or another attempt could do harm, and what the
-        caller did wrong as it is.
+        Raises UnavailableError or RateLimitedError when the time is up or another attempt could do
+        harm, and what the caller did wrong as it is.
         """
         self._count += 1
         if isinstance(reply, CALLER_ERRORS):
@@ -74,10 +75,10 @@ class Attempts:
         is_reading = self._operation.route.method == "GET"
         self._is_unclear = self._is_unclear or not (was_untouched or is_reading)
         if not self._operation.is_repeatable and not was_untouched:
-            raise self._unavailable(reply, problem)
+            raise self._given_up(reply, problem)
         wait_seconds = _retry_after_seconds(reply) + self._jitter_seconds()
         if time.monotonic() + wait_seconds >= self._deadline:
-            raise self._unavailable(reply, problem)
+            raise self._given_up(reply, problem)
         return wait_seconds
 
     def item_wait_seconds(self) -> float | None:
@@ -90,8 +91,10 @@ class Attempts:
         ceiling = self._retries.first_wait_seconds * 2.0 ** min(self._count - 1, 30)
         return random.uniform(0, min(ceiling, self._retries.max_wait_seconds))  # noqa: S311
 
-    def _unavailable(self, reply: Reply, problem: Problem | None) -> UnavailableError:
+    def _given_up(self, reply: Reply, problem: Problem | None) -> BillingError:
         if isinstance(reply, httpx.Response):
+            if reply.status_code == TOO_MANY and problem and not self._is_unclear:
+                return RateLimitedError(problem)
             reason = f"HTTP {reply.status_code} {problem.code if problem else ''}".rstrip()
         else:
             reason = str(reply) or type(reply).__name__

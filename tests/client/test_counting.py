@@ -203,8 +203,10 @@ def test_refused_request_gets_402(
     assert answer["type"] == "about:blank"
 
 
-@pytest.mark.parametrize(("fault", "status"), [(Fault.BUSY, 503), (Fault.DROP, 503)])
-def test_request_without_decision_gets_503(
+@pytest.mark.parametrize(
+    ("fault", "status"), [(Fault.BUSY, 503), (Fault.DROP, 503), (Fault.LIMITED, 429)]
+)
+def test_request_without_decision_is_to_be_tried_again(
     service: Make, faulty: FaultyServer, fault: Fault, status: int
 ) -> None:
     faulty.plan([], then=fault)

@@ -8,6 +8,7 @@ from billing_app.client import (
     CheckItem,
     DeniedError,
     ProblemError,
+    RateLimitedError,
     Retries,
     UnavailableError,
     UndecidedError,
@@ -68,6 +69,18 @@ def test_time_budget_ends_retries(
     assert raised.value.idempotency_key == "mine"
     assert raised.value.attempts == len(faulty.received) > 2
     assert used(client_database_url, holder) == (0, 0)
+
+
+def test_rate_limit_that_lasts_is_its_own_error(impatient: Driven, faulty: FaultyServer) -> None:
+    faulty.plan([], then=Fault.LIMITED)
+    with pytest.raises(RateLimitedError) as raised:
+        impatient.consume("acme")
+    assert raised.value.code == "too_many_attempts"
+    assert len(faulty.received) > 1
+    faulty.plan([Fault.DROP_AFTER], then=Fault.LIMITED)
+    with pytest.raises(UnavailableError) as unclear:
+        impatient.consume("acme")
+    assert unclear.value.is_unclear
 
 
 def test_too_long_retry_after_is_not_waited_for(impatient: Driven, faulty: FaultyServer) -> None:
