@@ -10,6 +10,7 @@
 #   make bench    the benchmarks
 #   make client   the Python client as a wheel, in dist/
 #   make fuzz     forged requests over every route, for MINUTES=3
+#   make soak     mixed load with faults for MINUTES=20; writes docs/soak.md
 
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
@@ -18,7 +19,7 @@ PORT ?= 3000
 MINUTES ?= 3
 DIST ?= dist
 
-.PHONY: run api setup test check lint bench fuzz browser client
+.PHONY: run api setup test check lint bench client fuzz soak browser
 
 run: setup
 	@$(PYTHON) -m billing_app demo --port $(PORT)
@@ -59,3 +60,7 @@ fuzz: setup
 client: setup
 	@$(PYTHON) -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir $(DIST) ./billing_app/client
 	@ls $(DIST)/billing_client-*.whl
+
+soak: MINUTES = 20
+soak: setup
+	@$(PYTHON) -m tests.soak --minutes $(MINUTES)

@@ -14,8 +14,10 @@ import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
 from tests.benchmarks.client import client
+from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.flood import flood
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
@@ -133,7 +135,7 @@ class Cases:
                 batch_items=BATCH_ITEMS,
                 run=f"r{next(self._runs)}",
                 server_pid=server.pid,
-                database_pid=self.bed.postmaster_pid,
+                database_pids=[self.bed.postmaster_pid],
             )
         )
 
@@ -259,4 +261,6 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "visitors": visitors,
     "connections": connections,
     "client": client,
+    "flood": flood,
+    "cluster": cluster,
 }
