@@ -122,7 +122,7 @@ class AsyncBilling:
         outage: Outage = "deny",
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Raises ValueError for an address or policy that cannot be."""
+        """Raises ValueError for an address, key or policy that cannot be."""
         self.connection = Connection(url, key, retries or Retries(), USER_AGENT)
         self._policy = policy_of(outage)
         self._http = httpx.AsyncClient(transport=transport)

@@ -35,6 +35,8 @@ class Connection:
         self._url = httpx.URL(url.rstrip("/"))
         if self._url.scheme not in {"http", "https"} or not self._url.host:
             raise ValueError(f"Not the address of a server: {url!r}")
+        if not key.isascii() or not key.isprintable() or " " in key or not key:
+            raise ValueError("The API key has characters that no key has, or none at all.")
         self._paths: dict[str, httpx.URL] = {}
         self._headers = [
             ("Host", self._url.netloc.decode("ascii")),

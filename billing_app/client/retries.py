@@ -24,6 +24,8 @@ UNTOUCHED_CODES: Final = frozenset({"overloaded", "too_many_attempts", "body_tim
 CALLER_ERRORS: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
+LEAST_SHARE: Final = 0.1
+
 Reply = httpx.Response | httpx.RequestError
 
 
@@ -31,6 +33,7 @@ Reply = httpx.Response | httpx.RequestError
 class Retries:
     """How long to try. `budget_seconds` covers all attempts and the waits between them, except that
     an answer that trickles in may take longer; `attempt_seconds` is the longest silence within one.
+    No attempt begins with less than a tenth of that left.
 
     Waits are random up to a ceiling that doubles from `first_wait_seconds` to `max_wait_seconds`;
     a server's Retry-After is waited out before.
@@ -76,8 +79,8 @@ class Attempts:
         self._is_unclear = self._is_unclear or not (was_untouched or is_reading)
         if not self._operation.is_repeatable and not was_untouched:
             raise self._given_up(reply, problem)
-        wait_seconds = _retry_after_seconds(reply) + self._jitter_seconds()
-        if time.monotonic() + wait_seconds >= self._deadline:
+        wait_seconds = retry_after_seconds(reply) + self._jitter_seconds()
+        if not self._has_time_after(wait_seconds):
             raise self._given_up(reply, problem)
         return wait_seconds
 
@@ -85,7 +88,12 @@ class Attempts:
         """The same for undecided items of a batch; None: the time is up."""
         self._count += 1
         wait_seconds = self._jitter_seconds()
-        return wait_seconds if time.monotonic() + wait_seconds < self._deadline else None
+        return wait_seconds if self._has_time_after(wait_seconds) else None
+
+    def _has_time_after(self, wait_seconds: float) -> bool:
+        """An attempt that is cut off at once would only make the outcome unclear."""
+        least_seconds = LEAST_SHARE * self._retries.attempt_seconds
+        return time.monotonic() + wait_seconds + least_seconds < self._deadline
 
     def _jitter_seconds(self) -> float:
         ceiling = self._retries.first_wait_seconds * 2.0 ** min(self._count - 1, 30)
@@ -121,7 +129,7 @@ def _was_untouched(reply: Reply, problem: Problem | None) -> bool:
     return isinstance(reply, NOT_SENT)
 
 
-def _retry_after_seconds(reply: Reply) -> float:
+def retry_after_seconds(reply: Reply) -> float:
     """Seconds or an HTTP date (RFC 9110, 10.2.3); 0 without one, or with nonsense."""
     value = reply.headers.get("Retry-After", "") if isinstance(reply, httpx.Response) else ""
     if value.isascii() and value.isdigit():

@@ -17,7 +17,7 @@ from tests.factories import Holder, api_key, organization
 
 # Short, for tests that wait until it is over.
 IMPATIENT = Retries(
-    budget_seconds=1.5, attempt_seconds=0.4, first_wait_seconds=0.01, max_wait_seconds=0.05
+    budget_seconds=2, attempt_seconds=6, first_wait_seconds=0.01, max_wait_seconds=0.05
 )
 
 

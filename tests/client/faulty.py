@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 SLOW_SECONDS: Final = 0.8
-ONE_SECOND_BUSY: Final = "1"
+ONE_SECOND: Final = "1"
 
 
 class Fault(StrEnum):
@@ -23,6 +23,7 @@ class Fault(StrEnum):
     BUSY = "busy"
     BUSY_A_SECOND = "busy_a_second"
     LIMITED = "limited"
+    LIMITED_A_SECOND = "limited_a_second"
     UNDECIDED = "undecided"
     UNDECIDED_AFTER = "undecided_after"
     GATEWAY = "gateway"
@@ -54,8 +55,9 @@ PAGE: Final = b"<html>Bad gateway</html>"
 GATEWAY_PAGE: Final = b"HTTP/1.1 502 X\r\nContent-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE)
 ANSWERS: Final[dict[Fault, bytes]] = {
     Fault.BUSY: problem(503, "overloaded", "0"),
-    Fault.BUSY_A_SECOND: problem(503, "overloaded", ONE_SECOND_BUSY),
+    Fault.BUSY_A_SECOND: problem(503, "overloaded", ONE_SECOND),
     Fault.LIMITED: problem(429, "too_many_attempts", None),
+    Fault.LIMITED_A_SECOND: problem(429, "too_many_attempts", ONE_SECOND),
     Fault.UNDECIDED: problem(503, "cannot_decide", "0"),
     Fault.UNDECIDED_AFTER: problem(503, "cannot_decide", "0"),
     Fault.GATEWAY: GATEWAY_PAGE,

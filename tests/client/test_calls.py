@@ -180,6 +180,13 @@ def test_no_address(url: str) -> None:
         Billing(url, "key")
 
 
+@pytest.mark.parametrize("bad", ["", "bil_x\n", "bil x", "b\u00e4l"])
+def test_key_that_is_none_is_refused_and_not_printed(bad: str) -> None:
+    with pytest.raises(ValueError, match="API key") as raised:
+        Billing("http://x", bad)
+    assert "bil" not in str(raised.value)
+
+
 def test_unknown_outage_policy() -> None:
     with pytest.raises(ValueError, match="deny"):
         Billing("http://x", "key", outage="allow")  # pyright: ignore[reportArgumentType]

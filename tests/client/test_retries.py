@@ -1,5 +1,9 @@
 """What is sent again, with what, and for how long, against a real TCP server that misbehaves."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
 import pytest
 
 from billing_app.client import (
@@ -14,14 +18,18 @@ from billing_app.client import (
     UndecidedError,
     UnexpectedAnswerError,
 )
-from billing_app.client.retries import FINAL_CODES
+from billing_app.client.retries import FINAL_CODES, retry_after_seconds
 from tests.client.conftest import IMPATIENT
 from tests.client.driven import Driven
 from tests.client.faulty import Fault, FaultyServer
 from tests.factories import Holder, connect
 from tests.processes import free_port
 
-RETRIED = [fault for fault in Fault if fault not in {Fault.PASS, Fault.NONSENSE}]
+# With tests of their own.
+NOT_QUICK = {Fault.SLOW_AFTER, Fault.BUSY_A_SECOND, Fault.LIMITED_A_SECOND}
+RETRIED = [fault for fault in Fault if fault not in {Fault.PASS, Fault.NONSENSE, *NOT_QUICK}]
+# Shorter than the slow answer.
+HURRIED = Retries(budget_seconds=10, attempt_seconds=0.4)
 
 
 def used(url: str, holder: Holder) -> tuple[int, int]:
@@ -51,12 +59,48 @@ def test_retry_counts_once(
     assert first.body == again.body
 
 
-def test_retry_after_is_waited_out(faulty: FaultyServer, key: str, holder: Holder) -> None:
-    faulty.plan([Fault.BUSY_A_SECOND])
+def test_slow_answer_is_asked_for_again(
+    faulty: FaultyServer, key: str, holder: Holder, client_database_url: str
+) -> None:
+    faulty.plan([Fault.SLOW_AFTER])
+    with Billing(faulty.url, key, retries=HURRIED) as billing:
+        assert billing.consume(holder.organization_id).executions_used == 1
+    assert used(client_database_url, holder) == (1, 0)
+    assert len(faulty.received) > 1
+
+
+@pytest.mark.parametrize("fault", [Fault.BUSY_A_SECOND, Fault.LIMITED_A_SECOND])
+def test_retry_after_is_waited_out(
+    faulty: FaultyServer, key: str, holder: Holder, fault: Fault
+) -> None:
+    faulty.plan([fault])
     with Billing(faulty.url, key) as billing:
         billing.consume(holder.organization_id)
     first, again = faulty.received
     assert again.at - first.at >= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("", 0),
+        ("7", 7),
+        ("-7", 0),
+        ("1e3", 0),
+        ("soon", 0),
+        ("\u0663", 0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        ("Sun, 99 Nov 1994", 0),
+    ],
+)
+def test_retry_after_of_any_kind(value: str, seconds: float) -> None:
+    headers = {"Retry-After": value.encode()}
+    assert retry_after_seconds(httpx.Response(503, headers=headers)) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    assert 80 < retry_after_seconds(httpx.Response(503, headers={"Retry-After": later})) <= 90
 
 
 def test_time_budget_ends_retries(
@@ -84,7 +128,7 @@ def test_rate_limit_that_lasts_is_its_own_error(impatient: Driven, faulty: Fault
 
 
 def test_too_long_retry_after_is_not_waited_for(impatient: Driven, faulty: FaultyServer) -> None:
-    faulty.plan([Fault.BUSY_A_SECOND], then=Fault.BUSY_A_SECOND)
+    faulty.plan([], then=Fault.BUSY_A_SECOND)
     with pytest.raises(UnavailableError, match="503 overloaded"):
         impatient.consume("acme")
     assert len(faulty.received) <= 2
@@ -170,7 +214,7 @@ def test_batch_sends_undecided_items_again(
 def test_retries_of_the_caller_are_kept(faulty: FaultyServer, key: str) -> None:
     faulty.plan([], then=Fault.BUSY)
     with (
-        Billing(faulty.url, key, retries=Retries(budget_seconds=0)) as billing,
+        Billing(faulty.url, key, retries=Retries(budget_seconds=0.3)) as billing,
         pytest.raises(UnavailableError, match="after 1 attempt "),
     ):
         billing.offers()
