@@ -59,7 +59,7 @@ def test_guide_runs(
     }
     lines = run(client_python, tmp_path, environment, "guide.py").splitlines()
     assert [line.partition(" ")[0] for line in lines[:3]] == ["counted"] * 3
-    assert used(client_database_url, holder) == (7 + 1 + 1 + 3 + 7 + 1, 0)
+    assert used(client_database_url, holder) == (7 + 1 + 1 + 3 + 1, 0)
 
 
 def test_readme_example_compiles() -> None:
