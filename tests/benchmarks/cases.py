@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.client import client
 from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
@@ -261,6 +262,7 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "visitors": visitors,
     "connections": connections,
     "renewals": renewals,
+    "client": client,
     "flood": flood,
     "cluster": cluster,
 }
