@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from billing_app import logs
+from billing_app.billing.accounts.provisioning import Provisioning
 from billing_app.billing.accounts.service import AccountFinder
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.api_keys import KeyRing
@@ -39,6 +40,7 @@ class Services:
     terms: TrialTerms
     keys: KeyRing
     accounts: AccountFinder
+    provisioning: Provisioning
     executions: Executions
     polled_plans: PolledPlans
     polled_usage: PolledUsage
@@ -95,6 +97,7 @@ def build_services(settings: Settings, url: str) -> Services:
         terms=terms,
         keys=KeyRing(database),
         accounts=AccountFinder(database, terms),
+        provisioning=Provisioning(database, terms),
         executions=executions,
         polled_plans=PolledPlans(read_pool, database),
         polled_usage=PolledUsage(read_pool),

@@ -17,6 +17,7 @@ from billing_app.api import (
     hot_routes,
     metrics,
     openapi,
+    organizations,
     overage,
     password_resets,
     plans,
@@ -28,6 +29,7 @@ from billing_app.api import (
     subscriptions,
     top_ups,
     usage,
+    users,
     webhooks,
 )
 from billing_app.api.polled_reads import PolledReads
@@ -54,7 +56,9 @@ def create_app() -> "request_limits.RequestLimits":
     )
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    for module in (*reading, *paying, sign_in, password_resets, email_links, *staff.modules):
+    provisioning = (organizations, users)
+    signing_in = (sign_in, password_resets, email_links)
+    for module in (*reading, *paying, *provisioning, *signing_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

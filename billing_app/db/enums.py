@@ -23,13 +23,15 @@ class StaffRole(StrEnum):
 
 
 class AuditRole(StrEnum):
-    """Who an audit entry is by: staff with their role then, a customer, or the system itself."""
+    """Who an audit entry is by: staff with their role then, a customer, the system itself, or a
+    service by its key."""
 
     SUPPORT = StaffRole.SUPPORT
     BILLING = StaffRole.BILLING
     ADMIN = StaffRole.ADMIN
     CUSTOMER = "customer"
     SYSTEM = "system"
+    SERVICE = "service"
 
 
 class PlanType(StrEnum):
@@ -102,6 +104,7 @@ class Scope(StrEnum):
     EXECUTIONS = "executions"
     PLANS_READ = "plans:read"
     SUBSCRIPTIONS = "subscriptions"
+    ACCOUNTS = "accounts"
     STAFF = "staff"
 
 

@@ -10,6 +10,7 @@ from billing_app.db.tables.access import (
 )
 from billing_app.db.tables.accounts import (
     Account,
+    AccountProfile,
     BillingDetails,
     Membership,
     Organization,
@@ -54,6 +55,7 @@ from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 __all__ = [
     "Account",
     "AccountNearLimit",
+    "AccountProfile",
     "ApiKey",
     "AttemptCounter",
     "AuditEntry",

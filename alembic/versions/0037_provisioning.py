@@ -1,0 +1,54 @@
+"""Accounts that services provision: their metadata, and the offer they began with."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision: str = "0037"
+down_revision: str | None = "0033"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+ROLE = "ck_audit_entries_role_known"
+ROLES = "'support', 'billing', 'admin', 'customer', 'system'"
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.create_table(
+        "account_profiles",
+        sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("own_metadata", JSONB(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("offer_version_id", sa.BigInteger()),
+        sa.Column("offer_since", sa.DateTime(timezone=True)),
+        sa.CheckConstraint(
+            "(offer_version_id IS NULL) = (offer_since IS NULL)",
+            name=op.f("ck_account_profiles_offer_has_start"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_account_profiles_account_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["offer_version_id"],
+            ["offer_versions.id"],
+            name=op.f("fk_account_profiles_offer_version_id"),
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_account_profiles")),
+    )
+    _allow_roles(f"{ROLES}, 'service'")
+    op.execute(f"ALTER TABLE audit_entries VALIDATE CONSTRAINT {ROLE}")
+
+
+def downgrade() -> None:
+    # What is in the log stays there: it refuses changes.
+    _allow_roles(ROLES)
+    op.drop_table("account_profiles")
+
+
+def _allow_roles(roles: str) -> None:
+    op.drop_constraint(op.f(ROLE), "audit_entries")
+    op.create_check_constraint(
+        op.f(ROLE), "audit_entries", f"role IN ({roles})", postgresql_not_valid=True
+    )
