@@ -1,4 +1,5 @@
-"""Accounts that services provision: their metadata, and the offer they began with."""
+"""Accounts that services provision, with metadata and the offer they began with; keys of plans
+that services added."""
 
 from collections.abc import Sequence
 
@@ -37,6 +38,18 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_account_profiles")),
     )
+    op.create_table(
+        "granted_plans",
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("request_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_granted_plans_account_id")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_granted_plans")),
+    )
     _allow_roles(f"{ROLES}, 'service'")
     op.execute(f"ALTER TABLE audit_entries VALIDATE CONSTRAINT {ROLE}")
 
@@ -44,6 +57,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     # What is in the log stays there: it refuses changes.
     _allow_roles(ROLES)
+    op.drop_table("granted_plans")
     op.drop_table("account_profiles")
 
 

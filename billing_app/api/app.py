@@ -12,6 +12,7 @@ from billing_app.api import (
     docs,
     email_links,
     errors,
+    granted_plans,
     head_requests,
     health,
     hot_routes,
@@ -56,7 +57,7 @@ def create_app() -> "request_limits.RequestLimits":
     )
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    provisioning = (organizations, users)
+    provisioning = (organizations, users, granted_plans)
     signing_in = (sign_in, password_resets, email_links)
     for module in (*reading, *paying, *provisioning, *signing_in, *staff.modules):
         api.include_router(module.router)

@@ -103,6 +103,7 @@ class Overage(StrEnum):
 class Scope(StrEnum):
     EXECUTIONS = "executions"
     PLANS_READ = "plans:read"
+    PLANS_WRITE = "plans:write"
     SUBSCRIPTIONS = "subscriptions"
     ACCOUNTS = "accounts"
     STAFF = "staff"

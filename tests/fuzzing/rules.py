@@ -55,6 +55,9 @@ STATED: Final = {
     r"This ID cannot be used": "must not look like a generated one",
     r"A name must have a visible character": "a character that can be seen",
     r"is neither free nor has a trial": "A free offer, or one with a trial",
+    r"an Idempotency-Key: a retry": "The key is required",
+    r"starts_at must be within": "Within 3,660 days",
+    r"ends_at must be in the future": "In the future, after starts_at",
     # The terms of an offer, by its interval and currency.
     r"A soft limit requires": "Soft: not of a pack, and with overage_unit_price_minor",
     r"trial_days must be from 0 to 0": "Of a pack: 0",

@@ -19,7 +19,13 @@ from tests.payments.storefront import Customer, Storefront
 from tests.staff.permission_scene import Scene, make_scene
 from tests.stripe_sandbox.running import Sandbox
 
-CUSTOMER_SCOPES: Final = (Scope.EXECUTIONS, Scope.PLANS_READ, Scope.SUBSCRIPTIONS, Scope.ACCOUNTS)
+CUSTOMER_SCOPES: Final = (
+    Scope.EXECUTIONS,
+    Scope.PLANS_READ,
+    Scope.PLANS_WRITE,
+    Scope.SUBSCRIPTIONS,
+    Scope.ACCOUNTS,
+)
 KEY: Final = frozenset({"key"})
 SESSION: Final = frozenset({"session"})
 

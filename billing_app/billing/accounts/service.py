@@ -35,7 +35,7 @@ from billing_app.db.tables import Account, Membership, Organization, Plan, User
 
 MANAGING_ROLES = frozenset({Role.OWNER, Role.BILLING_ADMIN})
 READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
-FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS, Scope.ACCOUNTS}
+FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS, Scope.ACCOUNTS, Scope.PLANS_WRITE}
 MAX_KEPT = 100_000
 
 # Built once: building one takes as long as running it.

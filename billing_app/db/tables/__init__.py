@@ -41,7 +41,7 @@ from billing_app.db.tables.payments import (
     Subscription,
     WebhookEvent,
 )
-from billing_app.db.tables.plans import Plan, TrialUse
+from billing_app.db.tables.plans import GrantedPlan, Plan, TrialUse
 from billing_app.db.tables.platform import (
     AccountNearLimit,
     PlatformDay,
@@ -66,6 +66,7 @@ __all__ = [
     "DailyUsage",
     "EmailChange",
     "ExecutionEvent",
+    "GrantedPlan",
     "IdempotencyKey",
     "Invoice",
     "KnownBrowser",

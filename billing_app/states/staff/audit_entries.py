@@ -45,6 +45,7 @@ WORDING: Final[dict[str, str]] = {
     SystemAction.DEBIT_PAID: "The bank paid a debit",
     SystemAction.DEBIT_FAILED: "The bank did not pay a debit",
     ServiceAction.UPDATE_ACCOUNT: "Updated the account's details",
+    ServiceAction.ADD_PLAN: "Added a plan",
 }
 MAX_FIGURES: Final = 4
 HIDDEN_FIGURES: Final = frozenset(
@@ -98,6 +99,7 @@ SUBJECTS: Final[dict[str, str]] = {
     Action.RETRY_JOB: "Job",
     Action.RECONCILE: "Run",
     Action.ADJUST: "Plan",
+    ServiceAction.ADD_PLAN: "Plan",
     **dict.fromkeys(SystemAction, "Invoice"),
 }
 LABELS: Final = {

@@ -8,6 +8,7 @@ from fastapi.params import Form
 from fastapi.routing import APIRoute
 
 from billing_app.api import (
+    granted_plans,
     organizations,
     overage,
     password_resets,
@@ -94,7 +95,7 @@ def test_metrics_are_plain_text(document: Any) -> None:
 
 def test_every_json_body_is_read_strictly() -> None:
     customers = (overage, top_ups, subscriptions, sign_in, password_resets, usage)
-    modules = (*customers, organizations, users, *staff.modules)
+    modules = (*customers, organizations, users, granted_plans, *staff.modules)
     routes = [route for module in modules for route in module.router.routes]
     with_body = [
         route

@@ -13,7 +13,12 @@ from billing_app.db.enums import Interval, Scope
 from tests.api.server import ApiServer
 from tests.factories import OPERATOR, api_key
 
-PROVISIONING: Final = (Scope.ACCOUNTS, Scope.EXECUTIONS, Scope.PLANS_READ)
+PROVISIONING: Final = (
+    Scope.ACCOUNTS,
+    Scope.EXECUTIONS,
+    Scope.PLANS_READ,
+    Scope.PLANS_WRITE,
+)
 OFFERS: Final = {
     "free": OfferTerms("Free", "", 500, 0, "USD", Interval.MONTH),
     "hobby": OfferTerms("Hobby", "", 50, 0, "USD", Interval.MONTH),

@@ -42,6 +42,7 @@ class ServiceAction(StrEnum):
     """What services do to accounts over HTTP, by their key."""
 
     UPDATE_ACCOUNT = "update_account"
+    ADD_PLAN = "add_plan"
 
 
 @dataclass(frozen=True, slots=True)
