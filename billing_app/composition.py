@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from billing_app import logs
+from billing_app.billing.accounts.closing import Closing
 from billing_app.billing.accounts.provisioning import Provisioning
 from billing_app.billing.accounts.service import AccountFinder
 from billing_app.billing.executions.service import Executions
@@ -41,6 +42,7 @@ class Services:
     keys: KeyRing
     accounts: AccountFinder
     provisioning: Provisioning
+    closing: Closing
     executions: Executions
     polled_plans: PolledPlans
     polled_usage: PolledUsage
@@ -98,6 +100,7 @@ def build_services(settings: Settings, url: str) -> Services:
         keys=KeyRing(database),
         accounts=AccountFinder(database, terms),
         provisioning=Provisioning(database, terms),
+        closing=Closing(database, subscriptions),
         executions=executions,
         polled_plans=PolledPlans(read_pool, database),
         polled_usage=PolledUsage(read_pool),

@@ -1,7 +1,8 @@
 """Accounts that services provision, with metadata and the offer they began with; keys of plans
-that services added."""
+that services added; portal links and their sessions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,6 +25,8 @@ def upgrade() -> None:
         sa.Column("own_metadata", JSONB(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("offer_version_id", sa.BigInteger()),
         sa.Column("offer_since", sa.DateTime(timezone=True)),
+        sa.Column("refills_at", sa.DateTime(timezone=True)),
+        sa.Column("closed_at", sa.DateTime(timezone=True)),
         sa.CheckConstraint(
             "(offer_version_id IS NULL) = (offer_since IS NULL)",
             name=op.f("ck_account_profiles_offer_has_start"),
@@ -38,6 +41,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_account_profiles")),
     )
+    op.create_index("ix_account_profiles_refills_at", "account_profiles", ["refills_at"])
     op.create_table(
         "granted_plans",
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -50,6 +54,22 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_granted_plans")),
     )
+    op.create_table(
+        "portal_links",
+        *_person("portal_links"),
+        sa.Column("page", sa.String(length=64), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True)),
+    )
+    op.create_index("ix_portal_links_expires_at", "portal_links", ["expires_at"])
+    op.create_table(
+        "portal_sessions",
+        *_person("portal_sessions"),
+        sa.Column("user_agent", sa.String(length=255), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True)),
+    )
+    op.create_index(
+        "ix_portal_sessions_account_id", "portal_sessions", ["account_id", "created_at"]
+    )
     _allow_roles(f"{ROLES}, 'service'")
     op.execute(f"ALTER TABLE audit_entries VALIDATE CONSTRAINT {ROLE}")
 
@@ -57,8 +77,32 @@ def upgrade() -> None:
 def downgrade() -> None:
     # What is in the log stays there: it refuses changes.
     _allow_roles(ROLES)
+    op.drop_table("portal_sessions")
+    op.drop_table("portal_links")
     op.drop_table("granted_plans")
     op.drop_table("account_profiles")
+
+
+def _person(table: str) -> list[Any]:
+    """Whose a link or a session is, for which account, until when."""
+    return [
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("person_id", sa.String(length=255), nullable=False),
+        sa.Column("person_name", sa.String(length=255), nullable=False),
+        sa.Column("person_email", sa.String(length=320), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("return_url", sa.String(length=2000), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "role IN ('owner', 'billing_admin', 'member')", name=op.f(f"ck_{table}_role_known")
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f(f"fk_{table}_account_id")
+        ),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f(f"pk_{table}")),
+    ]
 
 
 def _allow_roles(roles: str) -> None:

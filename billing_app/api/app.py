@@ -22,6 +22,7 @@ from billing_app.api import (
     overage,
     password_resets,
     plans,
+    portal_links,
     receipts,
     request_guard,
     request_limits,
@@ -57,7 +58,7 @@ def create_app() -> "request_limits.RequestLimits":
     )
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    provisioning = (organizations, users, granted_plans)
+    provisioning = (organizations, users, granted_plans, portal_links)
     signing_in = (sign_in, password_resets, email_links)
     for module in (*reading, *paying, *provisioning, *signing_in, *staff.modules):
         api.include_router(module.router)

@@ -47,6 +47,18 @@ async def read(external_id: ExternalId, services: ServicesNow, actor: ActorNow) 
     return await services.provisioning.read_organization(actor, external_id)
 
 
+@router.post(ORGANIZATION + "/close", responses=problems(409, 502))
+async def close(
+    external_id: ExternalId, services: ServicesNow, actor: ActorNow, now: Now
+) -> OrganizationView:
+    """Cancel the subscription at once, end all plans and allow nothing more.
+
+    Nothing is refunded; usage and invoices stay, and held reservations can be committed. Closing
+    it again changes nothing.
+    """
+    return await services.closing.close(actor, external_id, now)
+
+
 @router.get(ORGANIZATIONS)
 async def list_organizations(
     services: ServicesNow,

@@ -58,6 +58,7 @@ STATED: Final = {
     r"an Idempotency-Key: a retry": "The key is required",
     r"starts_at must be within": "Within 3,660 days",
     r"ends_at must be in the future": "In the future, after starts_at",
+    r"return_url must start with an origin": "Starts with an origin of PORTAL_RETURN_ORIGINS",
     # The terms of an offer, by its interval and currency.
     r"A soft limit requires": "Soft: not of a pack, and with overage_unit_price_minor",
     r"trial_days must be from 0 to 0": "Of a pack: 0",

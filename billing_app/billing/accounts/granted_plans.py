@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.accounts.names import checked_name
+from billing_app.billing.accounts.profiles import require_not_closed
 from billing_app.billing.accounts.service import key_may_read
 from billing_app.billing.accounts.service_keys import require_service
 from billing_app.billing.actors import Actor
@@ -80,7 +81,7 @@ async def grant_plan(
     """The answer (a GrantedPlanView as JSON), and whether it is the first one again.
 
     Raises InvalidInputError, IdempotencyKeyRequiredError, IdempotencyKeyReusedError,
-    AccountNotFoundError, ForbiddenError, ScopeMissingError.
+    AccountNotFoundError, ForbiddenError, ScopeMissingError, AccountClosedError.
     """
     service = require_service(actor, Scope.PLANS_WRITE)
     _check_key(key)
@@ -95,6 +96,7 @@ async def grant_plan(
             if known.request_hash != grant.fingerprint():
                 raise IdempotencyKeyReusedError
             return known.answer, True
+        await require_not_closed(session, account.id)
         plan = await _add(session, account.id, grant, now)
         view = _view(plan, grant.reason)
         answer = msgspec.json.encode(view)

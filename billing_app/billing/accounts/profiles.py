@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.errors import AccountClosedError, InvalidInputError
 from billing_app.db.tables import AccountProfile
 
 MAX_METADATA: Final = 50
@@ -30,6 +30,13 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
             )
         if "\0" in key + value:
             raise InvalidInputError("metadata must not contain a NUL character.", field="metadata")
+
+
+async def require_not_closed(session: AsyncSession, account_id: int) -> None:
+    """Raises AccountClosedError."""
+    profile = await session.get(AccountProfile, account_id)
+    if profile is not None and profile.closed_at is not None:
+        raise AccountClosedError
 
 
 async def lock_profile(session: AsyncSession, account_id: int) -> AccountProfile:

@@ -22,7 +22,12 @@ from billing_app.db.tables import (
     User,
 )
 
-SHOWN: Final = (col(BillingDetails.email), col(AccountProfile.own_metadata), col(Offer.code))
+SHOWN: Final = (
+    col(BillingDetails.email),
+    col(AccountProfile.own_metadata),
+    col(Offer.code),
+    col(AccountProfile.closed_at),
+)
 
 
 class OrganizationSort(StrEnum):
@@ -47,6 +52,7 @@ class OrganizationView:
     offer: str | None
     metadata: dict[str, str]
     created_at: datetime
+    closed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def organizations() -> Any:
 
 
 def organization_of(row: Any) -> OrganizationView:
-    account, name, email, metadata, offer = row[:5]
+    account, name, email, metadata, offer, closed_at = row[:6]
     return OrganizationView(
         organization_id=account.organization_id,
         account_id=ids.encode_account(account.id),
@@ -103,6 +109,7 @@ def organization_of(row: Any) -> OrganizationView:
         offer=offer,
         metadata=metadata or {},
         created_at=account.created_at,
+        closed_at=closed_at,
     )
 
 

@@ -16,7 +16,11 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.billing_details import DetailsQueue, lock_own
 from billing_app.billing.accounts.external_ids import check_new_id
 from billing_app.billing.accounts.names import checked_name
-from billing_app.billing.accounts.profiles import check_metadata, lock_profile
+from billing_app.billing.accounts.profiles import (
+    check_metadata,
+    lock_profile,
+    require_not_closed,
+)
 from billing_app.billing.accounts.provisioned_views import (
     SORTING,
     OrganizationView,
@@ -71,12 +75,13 @@ class Provisioning:
         """The organization as it is now, and whether it is new.
 
         Raises InvalidInputError, ScopeMissingError, ForbiddenError, OfferStartedError,
-        TrialTakenError.
+        TrialTakenError, AccountClosedError.
         """
         key = require_key(actor, Scope.ACCOUNTS, organization_id)
         fields = _checked(fields)
         async with self.database.transaction() as session:
             account, is_new = await self._organization(session, organization_id, fields, now)
+            await require_not_closed(session, account.id)
             organization = await session.get_one(Organization, organization_id)
             before, organization.name = organization.name, fields.name or organization.name
             session.add(organization)

@@ -38,6 +38,8 @@ async def start_offer(
     offer = await find_offer(session, code)
     plan = await _first_plan(session, profile.account_id, offer, now)
     profile.offer_version_id, profile.offer_since = offer.version_id, now
+    refills = offer.is_subscription and offer.price_minor == 0
+    profile.refills_at = plan.ends_at if refills else None
     session.add(profile)
     session.add(plan)
     await session.flush()

@@ -48,6 +48,7 @@ from billing_app.db.tables.platform import (
     PlatformDenial,
     PlatformRefresh,
 )
+from billing_app.db.tables.portal import PortalLink, PortalSession
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
@@ -85,6 +86,8 @@ __all__ = [
     "PlatformDay",
     "PlatformDenial",
     "PlatformRefresh",
+    "PortalLink",
+    "PortalSession",
     "ProviderCustomer",
     "ProviderIdentity",
     "ProviderRequest",

@@ -109,6 +109,8 @@ class AccountProfile(SQLModel, table=True):
     """What a service keeps with an account that it provisioned.
 
     `offer_version_id` is the free offer or the trial that the account began with, at `offer_since`.
+    A free one is refilled until `refills_at`, the end of the last period that was queued. Nothing
+    can be bought, added or used after `closed_at`.
     """
 
     __tablename__ = "account_profiles"  # pyright: ignore[reportAssignmentType]
@@ -116,6 +118,7 @@ class AccountProfile(SQLModel, table=True):
         CheckConstraint(
             "(offer_version_id IS NULL) = (offer_since IS NULL)", name="offer_has_start"
         ),
+        Index("ix_account_profiles_refills_at", "refills_at"),
     )
 
     account_id: int = Field(
@@ -131,3 +134,5 @@ class AccountProfile(SQLModel, table=True):
         default=None, foreign_key="offer_versions.id", sa_type=BigInteger
     )
     offer_since: datetime | None = instant(nullable=True)
+    refills_at: datetime | None = instant(nullable=True)
+    closed_at: datetime | None = instant(nullable=True)

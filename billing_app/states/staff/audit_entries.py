@@ -46,6 +46,9 @@ WORDING: Final[dict[str, str]] = {
     SystemAction.DEBIT_FAILED: "The bank did not pay a debit",
     ServiceAction.UPDATE_ACCOUNT: "Updated the account's details",
     ServiceAction.ADD_PLAN: "Added a plan",
+    ServiceAction.CREATE_PORTAL_LINK: "Made a portal link",
+    ServiceAction.CLOSE_ACCOUNT: "Closed the account",
+    ServiceAction.OPEN_PORTAL: "Opened the pages with a portal link",
 }
 MAX_FIGURES: Final = 4
 HIDDEN_FIGURES: Final = frozenset(
@@ -100,6 +103,8 @@ SUBJECTS: Final[dict[str, str]] = {
     Action.RECONCILE: "Run",
     Action.ADJUST: "Plan",
     ServiceAction.ADD_PLAN: "Plan",
+    ServiceAction.CREATE_PORTAL_LINK: "Person",
+    ServiceAction.OPEN_PORTAL: "",
     **dict.fromkeys(SystemAction, "Invoice"),
 }
 LABELS: Final = {

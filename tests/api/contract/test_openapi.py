@@ -12,6 +12,7 @@ from billing_app.api import (
     organizations,
     overage,
     password_resets,
+    portal_links,
     sign_in,
     staff,
     subscriptions,
@@ -95,7 +96,7 @@ def test_metrics_are_plain_text(document: Any) -> None:
 
 def test_every_json_body_is_read_strictly() -> None:
     customers = (overage, top_ups, subscriptions, sign_in, password_resets, usage)
-    modules = (*customers, organizations, users, granted_plans, *staff.modules)
+    modules = (*customers, organizations, users, granted_plans, portal_links, *staff.modules)
     routes = [route for module in modules for route in module.router.routes]
     with_body = [
         route

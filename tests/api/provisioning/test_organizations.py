@@ -53,6 +53,7 @@ def test_made_once_then_updated(product: httpx.Client) -> None:
         "offer": None,
         "metadata": {"crm": "42"},
         "created_at": made.json()["created_at"],
+        "closed_at": None,
     }
     again = put(product, own, **body)
     assert (again.status_code, again.json()) == (200, made.json())

@@ -39,10 +39,13 @@ class SystemAction(StrEnum):
 
 
 class ServiceAction(StrEnum):
-    """What services do to accounts over HTTP, by their key."""
+    """What services do to accounts over HTTP, by their key, and their people by portal links."""
 
     UPDATE_ACCOUNT = "update_account"
     ADD_PLAN = "add_plan"
+    CREATE_PORTAL_LINK = "create_portal_link"
+    OPEN_PORTAL = "open_portal"
+    CLOSE_ACCOUNT = "close_account"
 
 
 @dataclass(frozen=True, slots=True)
