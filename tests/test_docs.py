@@ -8,6 +8,8 @@ from pkgutil import walk_packages
 
 import pytest
 from fastapi import FastAPI
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as sdk_environment_variables
 from typer.main import get_command
 
 import billing_app
@@ -21,7 +23,13 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 SETTING = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 # Variables of tools, of the tutorial and of constants that the docs explain.
-NOT_SETTINGS = {"IN_ROW", "PROMETHEUS_MULTIPROC_DIR", "STRIPE_TEST_KEY", DEMO_FLAG}
+NOT_SETTINGS = {
+    "CITUS_DATABASE_URL",
+    "IN_ROW",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "STRIPE_TEST_KEY",
+    DEMO_FLAG,
+}
 # Of compose.yaml and the Caddyfile.
 NOT_SETTINGS |= {
     "API_REPLICAS",
@@ -30,6 +38,9 @@ NOT_SETTINGS |= {
     "POSTGRES_PASSWORD",
     "SITE_ADDRESS",
 }
+# Of OpenTelemetry.
+OTEL = vars(environment_variables) | vars(sdk_environment_variables)
+NOT_SETTINGS |= {name for name in OTEL if name.startswith("OTEL_")}
 # Of the repair that docs/how-to/add-a-repair.md adds.
 EXAMPLES = {"/plans/{}/end", "/billing/admin/plans/{}/end"}
 ROUTE = re.compile(r"(GET|POST|PUT|DELETE) (/[\w/{}.-]+)")

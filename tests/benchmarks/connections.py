@@ -82,6 +82,6 @@ def _check(cases: "Cases", app: WholeApp) -> Result:
             tails=tails,
             kind="plain",
             server_pid=app.pid,
-            database_pid=cases.bed.postmaster_pid,
+            database_pids=[cases.bed.postmaster_pid],
         )
     )

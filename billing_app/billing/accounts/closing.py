@@ -84,12 +84,12 @@ async def _close(session: AsyncSession, key: ServiceActor, account_id: int, now:
         return
     if await _live(session, account_id) or await open_checkout(session, account_id):
         raise BoughtMeanwhileError("Close it again.")
-    ended = await _end_plans(session, account_id, now)
     # What comes later all the same, such as a payment of an old invoice, cannot be used.
     account.blocked_at = account.blocked_at or now
     profile.closed_at = now
     session.add(account)
     session.add(profile)
+    ended = await _end_plans(session, account, now)
     connection = await session.connection()
     await connection.execute(delete(TopUp).where(col(TopUp.account_id) == account_id))
     after = {"plans_ended": ended}
@@ -97,13 +97,15 @@ async def _close(session: AsyncSession, key: ServiceActor, account_id: int, now:
     await session.flush()
 
 
-async def _end_plans(session: AsyncSession, account_id: int, now: datetime) -> int:
+async def _end_plans(session: AsyncSession, account: Account, now: datetime) -> int:
     """How many were open; what they hold stays held."""
-    plans = await lock_plans(session, account_id)
+    plans = await lock_plans(session, account.id)
     still_open = [plan for plan in plans if plan.ended_at is None]
+    for plan in plans:
+        plan.blocked_at = account.blocked_at
+        session.add(plan)
     for plan in still_open:
         plan.ended_at, plan.ended_because = now, EndReason.CANCELLED
-        session.add(plan)
     await session.flush()
     return len(still_open)
 

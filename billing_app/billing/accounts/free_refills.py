@@ -9,6 +9,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.offers.catalogue import OfferView, offer_version
+from billing_app.billing.plans.inserting import insert_plan
 from billing_app.billing.subscriptions.apply import live_subscription
 from billing_app.billing.subscriptions.proration import PERIODS
 from billing_app.db.engine import Database
@@ -63,8 +64,8 @@ async def _refill(database: Database, account_id: int, now: datetime) -> bool:
         session.add(profile)
         if await live_subscription(session, account_id) is not None:
             return False
-        session.add(await _plan(session, account_id, offer, starts_at, ends_at, now))
-        await session.flush()
+        plan = await _plan(session, account_id, offer, starts_at, ends_at, now)
+        await insert_plan(session, plan)
     return True
 
 

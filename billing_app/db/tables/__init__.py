@@ -17,6 +17,7 @@ from billing_app.db.tables.accounts import (
     User,
 )
 from billing_app.db.tables.executions import (
+    CarriedForward,
     ExecutionEvent,
     IdempotencyKey,
     Reservation,
@@ -61,6 +62,7 @@ __all__ = [
     "AttemptCounter",
     "AuditEntry",
     "BillingDetails",
+    "CarriedForward",
     "Checkout",
     "DailyDenial",
     "DailyOverage",
