@@ -130,11 +130,14 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
         nobody = NoProvider()
         return nobody, Installation(database, nobody.account)
     from billing_app.payments.gateway import StripeGateway
+    from billing_app.payments.rate_budget import RateBudget
 
     key = settings.stripe_secret_key.get_secret_value()
     gateway = StripeGateway(key, settings.stripe_api_base, computes_tax=settings.stripe_tax)
     installation = Installation(database, gateway.account)
     gateway.ask_before_writing(installation.permit)
+    if settings.stripe_rate is not None:
+        gateway.keep_to(RateBudget(database, settings.stripe_rate))
     return gateway, installation
 
 

@@ -40,6 +40,9 @@ LIVE_KEY_REFUSED: Final = "STRIPE_SECRET_KEY is a live key. The demo accepts onl
 EVENT_RETENTION_MONTHS_MIN: Final = 2
 DAILY_RETENTION_MONTHS_MIN: Final = 13
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
+# Of the 100 and 25 requests a second that Stripe allows (docs.stripe.com/rate-limits).
+STRIPE_LIVE_RATE: Final = 80
+STRIPE_TEST_RATE: Final = 20
 
 
 class SettingsError(Exception):
@@ -84,7 +87,9 @@ class Settings(BaseSettings):
     stripe_webhook_secret: SecretStr | None = None
     stripe_api_base: str | None = None
     stripe_tax: bool = False
+    stripe_requests_per_second: int | None = Field(default=None, ge=1, le=10_000)
     payment_grace_days: int = Field(default=7, ge=0, le=90)
+    reconcile_seconds: int = Field(default=1_200, ge=10, le=2_400)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     trusted_proxies: str = ""
     product_name: str = Field(default="", max_length=100)
@@ -131,6 +136,13 @@ class Settings(BaseSettings):
         """Whether the Stripe key is of the live mode: real money."""
         key = self.stripe_secret_key
         return key is not None and key.get_secret_value().startswith(LIVE_KEY_PREFIXES)
+
+    @property
+    def stripe_rate(self) -> int | None:
+        """Requests to Stripe a second, for all processes; None: the sandbox has no limit."""
+        if self.stripe_requests_per_second is not None or self.uses_sandbox:
+            return self.stripe_requests_per_second
+        return STRIPE_LIVE_RATE if self.is_live else STRIPE_TEST_RATE
 
     @field_validator("public_url")
     @classmethod

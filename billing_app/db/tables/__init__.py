@@ -50,6 +50,12 @@ from billing_app.db.tables.platform import (
     PlatformRefresh,
 )
 from billing_app.db.tables.portal import PortalLink, PortalSession
+from billing_app.db.tables.provider_reads import (
+    MirroredInvoice,
+    ProviderBudget,
+    ProviderMirror,
+    ReconcileWalk,
+)
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
@@ -75,6 +81,7 @@ __all__ = [
     "KnownBrowser",
     "Membership",
     "MeterReport",
+    "MirroredInvoice",
     "Offer",
     "OfferDraft",
     "OfferPrice",
@@ -90,9 +97,12 @@ __all__ = [
     "PlatformRefresh",
     "PortalLink",
     "PortalSession",
+    "ProviderBudget",
     "ProviderCustomer",
     "ProviderIdentity",
+    "ProviderMirror",
     "ProviderRequest",
+    "ReconcileWalk",
     "Reconciliation",
     "Reservation",
     "ReservationHold",
