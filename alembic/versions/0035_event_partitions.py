@@ -13,7 +13,7 @@ from alembic import op
 from sqlalchemy.exc import OperationalError
 
 revision: str = "0035"
-down_revision: str | None = "0033"
+down_revision: str | None = "0034"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

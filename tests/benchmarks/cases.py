@@ -13,8 +13,10 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.flood import flood
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
@@ -132,7 +134,7 @@ class Cases:
                 batch_items=BATCH_ITEMS,
                 run=f"r{next(self._runs)}",
                 server_pid=server.pid,
-                database_pid=self.bed.postmaster_pid,
+                database_pids=[self.bed.postmaster_pid],
             )
         )
 
@@ -257,4 +259,6 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "dashboards": dashboards,
     "visitors": visitors,
     "connections": connections,
+    "flood": flood,
+    "cluster": cluster,
 }

@@ -17,8 +17,13 @@ import structlog
 from billing_app import tracing
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decision_metrics import count_batch, queue_full, retries
-from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.decision_metrics import (
+    Count,
+    count_batch,
+    queue_full,
+    retries,
+)
+from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Transactions
 from billing_app.billing.executions.requests import CheckRequest, Decision, Request
 
@@ -115,9 +120,12 @@ class WritingLane(Lane):
                 connection, self._directory, requests, targets, read_keys_first=read_keys_first
             )
         self._directory.keep(new)
+        self._report_spent(targets)
+        return decisions
+
+    def _report_spent(self, targets: Targets) -> None:
         if self._spent is not None:
             self._spent([account for account in targets.values() if isinstance(account, int)])
-        return decisions
 
 
 class ReadLane(Lane):
@@ -145,6 +153,8 @@ class RetryingLane:
         """Decide all in one transaction; when one request makes that fail, decide each alone."""
         try:
             return await self._attempt(requests)
+        except CannotDecideError as error:
+            return [error for _ in requests]
         except Exception as error:
             if len(requests) == 1:
                 log.warning("request_undecided", lane=self._name, error=repr(error))
@@ -180,6 +190,8 @@ class RetryingLane:
                 continue
             try:
                 decided.extend(await self._attempt([request]))
+            except CannotDecideError as error:
+                decided.append(error)
             except Exception as error:
                 log.warning("request_undecided", lane=self._name, error=repr(error))
                 decided.append(CannotDecideError(NO_ANSWER))
@@ -227,8 +239,16 @@ class GroupCommit:
     but with large ones the work in this process overlaps with the work in the database.
     """
 
-    def __init__(self, name: str, open_lane: OpenLane, *, has_helper: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_lane: OpenLane,
+        *,
+        has_helper: bool = False,
+        count: Count = count_batch,
+    ) -> None:
         self._name = name
+        self._count = count
         self._waiting: deque[_Waiting] = deque()
         self._queued = 0
 
@@ -299,7 +319,7 @@ class GroupCommit:
         _resolve(batch, decisions)
         now = time.perf_counter()
         waits = [(now - since, len(group)) for group, _, since in batch]
-        count_batch(self._name, requests, decisions, waits)
+        self._count(self._name, requests, decisions, waits)
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]

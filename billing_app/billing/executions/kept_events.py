@@ -1,6 +1,6 @@
 """Which events of an account are still kept: those of removed partitions live on as sums."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.errors import EventRemovedError
-from billing_app.billing.executions import statements
 from billing_app.billing.executions.driver import Connection, array
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
+from billing_app.billing.executions.statements import Statements
 
 KEPT_FROM: Final = text("SELECT max(before) FROM carried_forward WHERE account_id = :account")
 
@@ -29,8 +29,10 @@ async def require_kept(session: AsyncSession, account_number: int, since: dateti
         raise EventRemovedError(kept_from=first)
 
 
-async def kept_numbers(connection: Connection, account_numbers: Iterable[int]) -> dict[int, int]:
+async def kept_numbers(
+    connection: Connection, sql: Statements, account_ids: Collection[int]
+) -> dict[int, int]:
     """The lowest number of events that are kept, of those accounts of which any were removed."""
-    accounts = array(sorted(account_numbers))
-    rows = await connection.fetch(statements.KEPT_FROM, accounts)
+    accounts = array(sorted(account_ids))
+    rows = await connection.fetch(sql.kept_from, accounts, *sql.accounts(account_ids))
     return {row[0]: row[1] for row in rows}

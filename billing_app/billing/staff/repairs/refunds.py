@@ -14,7 +14,7 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.kept_events import kept_numbers, require_kept
+from billing_app.billing.executions.kept_events import require_kept
 from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Adjust, Caller, Decision, Refund
 from billing_app.billing.executions.service import Ledger
@@ -42,6 +42,7 @@ from billing_app.billing.staff.repairs.refund_statements import (
     FOUND_BY_POSITION,
     GIVEN_BACK,
     GIVEN_BACK_USABLE,
+    KEPT_FROM,
     LEFT_BY_PLAN,
     REFUNDED_BY_EVENT,
 )
@@ -235,7 +236,7 @@ async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
 
 
 async def _kept_from(ledger: Ledger, account_id: int) -> datetime | None:
-    number = (await kept_numbers(ledger.connection, [account_id])).get(account_id)
+    ((number,),) = await ledger.connection.fetch(KEPT_FROM, account_id)
     return None if number is None else EPOCH + number * MICROSECOND
 
 
