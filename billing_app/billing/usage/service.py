@@ -314,8 +314,7 @@ async def _read_events(
     if recent is None:
         return await read(bounds=beyond, descending=descending, limit=limit)
     events = await read(bounds=[*beyond, (">=", recent)], descending=True, limit=limit)
-    left = limit - len(events)
-    if left:
+    if (left := limit - len(events)) > 0:
         events += await read(bounds=[("<", recent)], descending=True, limit=left)
     return events
 
