@@ -1,6 +1,6 @@
 """Which events of an account are still kept: those of removed partitions live on as sums."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -30,9 +30,9 @@ async def require_kept(session: AsyncSession, account_number: int, since: dateti
 
 
 async def kept_numbers(
-    connection: Connection, sql: Statements, account_ids: Collection[int]
+    connection: Connection, sql: Statements, account_numbers: Iterable[int]
 ) -> dict[int, int]:
     """The lowest number of events that are kept, of those accounts of which any were removed."""
-    accounts = array(sorted(account_ids))
-    rows = await connection.fetch(sql.kept_from, accounts, *sql.accounts(account_ids))
+    numbers = sorted(account_numbers)
+    rows = await connection.fetch(sql.kept_from, array(numbers), *sql.accounts(numbers))
     return {row[0]: row[1] for row in rows}

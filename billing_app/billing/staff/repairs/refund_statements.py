@@ -60,4 +60,3 @@ SELECT r.number, r.plan_sequence, r.executions, r.refers_to, r.workflow, r.user_
 FROM execution_events AS r WHERE r.account_id = $1 AND r.number = ANY($2::bigint[])
 ORDER BY r.number, r.plan_sequence
 """
-KEPT_FROM: Final = "SELECT max(before) FROM carried_forward WHERE account_id = $1"

@@ -14,11 +14,12 @@ from billing_app.billing.errors import (
     InvalidInputError,
     RefundExceedsError,
 )
-from billing_app.billing.executions.kept_events import require_kept
+from billing_app.billing.executions.kept_events import kept_numbers, require_kept
 from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Adjust, Caller, Decision, Refund
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
+from billing_app.billing.executions.statements import ROUTED
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.audit.audit_writing import one_line
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
@@ -42,7 +43,6 @@ from billing_app.billing.staff.repairs.refund_statements import (
     FOUND_BY_POSITION,
     GIVEN_BACK,
     GIVEN_BACK_USABLE,
-    KEPT_FROM,
     LEFT_BY_PLAN,
     REFUNDED_BY_EVENT,
 )
@@ -236,7 +236,7 @@ async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
 
 
 async def _kept_from(ledger: Ledger, account_id: int) -> datetime | None:
-    ((number,),) = await ledger.connection.fetch(KEPT_FROM, account_id)
+    number = (await kept_numbers(ledger.connection, ROUTED, [account_id])).get(account_id)
     return None if number is None else EPOCH + number * MICROSECOND
 
 
