@@ -160,12 +160,13 @@ async def list_events(
     actor: ActorNow,
     account_id: AccountNow,
     where: EventsNow,
+    now: Now,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Execution events, newest first."""
     page = await usage.list_events(
-        services.database, actor, account_id, where=where, limit=limit, cursor=cursor
+        services.database, actor, account_id, where=where, limit=limit, cursor=cursor, now=now
     )
     return {"items": [_item(event) for event in page.items], "next_cursor": page.next_cursor}
 

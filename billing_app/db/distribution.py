@@ -20,6 +20,7 @@ FIRST: Final = "plans"
 DISTRIBUTED: Final = (
     FIRST,
     "execution_events",
+    "carried_forward",
     "reservations",
     "reservation_holds",
     "idempotency_keys",

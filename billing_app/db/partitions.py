@@ -33,6 +33,12 @@ LOCK_TIMEOUT: Final = "100ms"
 MAX_ATTEMPTS: Final = 60
 PAUSE_SECONDS: Final = 0.5
 ANALYZE_ONLY_SINCE: Final = 180_000
+# The latter two are Citus' (db/distribution.py); without it they are names like any other.
+TRANSACTION_SETTINGS: Final = f"""
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';
+SET LOCAL citus.enable_unsafe_triggers = on;
+SET LOCAL citus.multi_shard_modify_mode = sequential
+"""
 # Any number that no other advisory lock of this database has.
 ADVISORY_LOCK: Final = 7_035_001
 BOUND: Final = sql.Identifier("ck_execution_events_bound")
@@ -223,7 +229,7 @@ def patiently(connection: Connection, work: Callable[[], T]) -> T:
     for _ in range(MAX_ATTEMPTS):
         try:
             with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                connection.execute(TRANSACTION_SETTINGS)
                 return work()
         except psycopg.errors.LockNotAvailable:
             time.sleep(PAUSE_SECONDS)

@@ -1,6 +1,6 @@
 """The figures of all accounts, refreshed on a schedule."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import structlog
@@ -8,6 +8,7 @@ from dbos import DBOS
 
 from billing_app.billing.staff.operations import metrics_rollup
 from billing_app.composition import get_services
+from billing_app.db.partitions import start_of_month
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +20,10 @@ async def roll_up(now: datetime) -> int:
 
 @DBOS.step()
 async def roll_up_again(now: datetime) -> int:
-    return await metrics_rollup.roll_up_again(get_services().database, now)
+    services = get_services()
+    months = services.settings.daily_retention_months
+    kept_from = date.min if months is None else start_of_month(now, -months).date()
+    return await metrics_rollup.roll_up_again(services.database, now, kept_from=kept_from)
 
 
 @DBOS.step()

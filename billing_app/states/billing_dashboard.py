@@ -65,7 +65,7 @@ class BillingDashboardState(LivePage, SessionState):
         days = Days(today - timedelta(days=CHART_DAYS - 1), today)
         summary = await read_summary(database, actor, account_id, now)
         rows = await self._read_daily(actor, account, days, GroupBy.WORKFLOW)
-        recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS)
+        recent = await usage.list_events(database, actor, account_id, limit=RECENT_EVENTS, now=now)
         pace = await read_pace(database, actor, summary, rows)
         self._show(
             balance=balance_view(summary, pace),

@@ -124,6 +124,7 @@ def test_lags_and_dead_letters_are_those_of_the_database(
     assert 600 <= found["billing_webhook_oldest_seconds"] < 700
     assert found["billing_reconciliation_open_differences"] == 3
     assert 3600 <= found["billing_reconciliation_age_seconds"] < 3700
+    assert found["billing_event_partitions_ahead_seconds"] > 14 * 86_400
     assert "billing_jobs_waiting" not in found  # no worker has ever run
 
 

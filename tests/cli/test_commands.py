@@ -73,6 +73,8 @@ def test_malformed_setting_is_named(environment: dict[str, str]) -> None:
         ({"SMTP_PORT": "0"}, "SMTP_PORT"),
         ({"PUBLIC_ORG_ID": "a\nb"}, "PUBLIC_ORG_ID"),
         ({"PUBLIC_ORG_ID": " "}, "PUBLIC_ORG_ID"),
+        ({"EVENT_RETENTION_MONTHS": "1"}, "EVENT_RETENTION_MONTHS"),
+        ({"DAILY_RETENTION_MONTHS": "24"}, "DAILY_RETENTION_MONTHS"),
         ({"PUBLIC_ORG_ID": "public "}, "PUBLIC_ORG_ID"),
         ({"DATABASE_URL": "postgresql://u:secret@[::1/x"}, "DATABASE_URL"),
         ({"DATABASE_URL": "postgresql://u:secret@h/x?foo=bar"}, "DATABASE_URL"),

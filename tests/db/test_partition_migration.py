@@ -17,7 +17,7 @@ from tests.databases import create_database
 from tests.factories import PLATFORM_SERVICE, check_request, connect
 from tests.months import TERMS, consume_at, old_customer, partition_of
 
-BEFORE, MIGRATION = "0033", "0035"
+BEFORE, MIGRATION = "0034", "0035"
 CLIENTS = 8
 ROWS = 50_000
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import col, or_, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
@@ -81,18 +81,17 @@ async def read_receipt(database: Database, actor: Actor, event_id: str) -> Recei
             account = await authorize_reading(session, actor, account_id)
         except AccountNotFoundError:
             raise EventNotFoundError from None
-        rows = await _rows(session, account_number, number)
-        own = [(event, plan) for event, plan in rows if event.number == number]
+        own = await _own(session, account_number, number)
         if not own:
             await require_kept(session, account_number, EPOCH + number * MICROSECOND)
             raise EventNotFoundError
-        refunds = [event for event, _ in rows if event.number != number]
+        refunds = await _refunds(session, account_number, number)
         key_id = own[0][0].api_key_id
         key = await session.get(ApiKey, key_id) if key_id is not None else None
     return _receipt(account, own, refunds, key)
 
 
-async def _rows(
+async def _own(
     session: AsyncSession, account_number: int, number: int
 ) -> list[tuple[ExecutionEvent, Plan]]:
     query = (
@@ -103,14 +102,20 @@ async def _rows(
             & (col(Plan.sequence) == ExecutionEvent.plan_sequence),
         )
         .where(ExecutionEvent.account_id == account_number)
-        .where(ExecutionEvent.number >= number)
-        .where(
-            or_(
-                ExecutionEvent.number == number,
-                (col(ExecutionEvent.refers_to) == number)
-                & (col(ExecutionEvent.kind).in_(CORRECTIONS)),
-            )
-        )
+        .where(ExecutionEvent.number == number)
+        .order_by(col(ExecutionEvent.plan_sequence))
+    )
+    return list((await session.exec(query)).all())
+
+
+async def _refunds(session: AsyncSession, account_number: int, number: int) -> list[ExecutionEvent]:
+    """A statement of its own: an event is in one partition, its refunds in any of the later."""
+    query = (
+        select(ExecutionEvent)
+        .where(ExecutionEvent.account_id == account_number)
+        .where(col(ExecutionEvent.refers_to) == number)
+        .where(ExecutionEvent.number > number)
+        .where(col(ExecutionEvent.kind).in_(CORRECTIONS))
         .order_by(col(ExecutionEvent.number), col(ExecutionEvent.plan_sequence))
     )
     return list((await session.exec(query)).all())

@@ -107,12 +107,16 @@ _REFUNDED: Final = """coalesce((
 ), 0)::bigint"""
 REFUNDED: Final = _REFUNDED.format(route="")
 
+# $3 and $4 are the lowest and the highest of the numbers: with them, PostgreSQL leaves out other
+# partitions before the statement begins (measured over two years of them: 0.15 ms instead of 1).
 EVENTS: Final = _arrays_as_text(f"""
 SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
-       {_REFUNDED.format(route="/*route refund.account_id*/")} AS refunded
+       {_REFUNDED.format(route=" AND refund.number > $3::bigint/*route refund.account_id*/")}
+           AS refunded
 FROM unnest($1::bigint[], $2::bigint[]) AS named (account_id, number)
 JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = named.number
-WHERE e.kind IN ('consume', 'commit')/*route e.account_id*/
+WHERE e.kind IN ('consume', 'commit') AND e.number BETWEEN $3::bigint AND $4::bigint
+      /*route e.account_id*/
 ORDER BY e.account_id, e.number, e.plan_sequence
 """)  # noqa: S608
 
@@ -234,6 +238,7 @@ WHERE EXISTS (
 DISTRIBUTED_TABLES: Final = (
     "plans",
     "execution_events",
+    "carried_forward",
     "reservations",
     "reservation_holds",
     "idempotency_keys",

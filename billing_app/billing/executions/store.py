@@ -367,7 +367,10 @@ async def _events(
 ) -> dict[tuple[int, int], EventState]:
     named = sorted({(refund.account_id, refund.number) for refund in refunds})
     accounts = sql.accounts({account for account, _ in named})
-    rows = await connection.fetch(sql.events, *columns(named, 2), *accounts)
+    numbers = [number for _, number in named]
+    rows = await connection.fetch(
+        sql.events, *columns(named, 2), min(numbers), max(numbers), *accounts
+    )
     events: dict[tuple[int, int], EventState] = {}
     for row in rows:
         state = events.setdefault(

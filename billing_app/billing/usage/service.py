@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit, i
 from billing_app.billing.lists.sorting import By
 from billing_app.db.engine import Database
 from billing_app.db.enums import EventKind
+from billing_app.db.partitions import start_of_month
 
 MAX_DAYS: Final = 3660
 LAST_YEAR: Final = 9000
@@ -239,11 +241,12 @@ async def list_events(
     by: By[LedgerSort] | None = None,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
+    now: datetime | None = None,
 ) -> Page[EventView]:
     """Events by time, newest first by default; without a first day, all that are kept.
 
-    Raises AccountNotFoundError, InvalidInputError, and EventRemovedError for a first day of which
-    events were removed.
+    With `now`, the first page is looked for in recent months first. Raises AccountNotFoundError,
+    InvalidInputError, and EventRemovedError for a first day of which events were removed.
     """
     check_limit(limit)
     async with database.reading() as session:
@@ -256,6 +259,7 @@ async def list_events(
             account.id,
             where or EventFilter(),
             after=after,
+            now=now,
             descending=by is None or by.descending,
             limit=limit + 1,
         )
@@ -301,14 +305,46 @@ async def _read_events(
     after: int | None,
     descending: bool,
     limit: int,
+    now: datetime | None = None,
 ) -> list[EventView]:
     """The events after number `after`, in the order of the ledger's primary key."""
+    beyond = [] if after is None else [("<" if descending else ">", after)]
+    recent = _recent(where, after, now) if descending else None
+    read = partial(_read_block, session, account_id, where)
+    if recent is None:
+        return await read(bounds=beyond, descending=descending, limit=limit)
+    events = await read(bounds=[*beyond, (">=", recent)], descending=True, limit=limit)
+    if (left := limit - len(events)) > 0:
+        events += await read(bounds=[("<", recent)], descending=True, limit=left)
+    return events
+
+
+def _recent(where: EventFilter, after: int | None, now: datetime | None) -> int | None:
+    """The start of the month before the newest event that is looked for. What is not older is in
+    few partitions; planning to read all of them takes longer than reading (measured over two
+    years: 2.8 ms instead of 0.5)."""
+    if where.since is not None:
+        return None
+    newest = [EPOCH + after * MICROSECOND] if after is not None else []
+    newest += [at for at in (where.until, now) if at is not None]
+    return first_number(start_of_month(min(newest), -1)) if newest else None
+
+
+async def _read_block(
+    session: AsyncSession,
+    account_id: int,
+    where: EventFilter,
+    *,
+    bounds: Sequence[tuple[str, int]],
+    descending: bool,
+    limit: int,
+) -> list[EventView]:
     conditions = ["account_id = :account"]
     values: dict[str, Any] = {"account": account_id, "limit": limit}
     order = "DESC" if descending else "ASC"
-    if after is not None:
-        conditions.append(f"number {'<' if descending else '>'} :after")
-        values["after"] = after
+    for place, (comparison, number) in enumerate(bounds):
+        conditions.append(f"number {comparison} :bound_{place}")
+        values[f"bound_{place}"] = number
     for name in ("kind", "workflow", "user_id"):
         value = getattr(where, name)
         if value is not None:

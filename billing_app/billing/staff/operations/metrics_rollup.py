@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import text
-from sqlmodel import delete
+from sqlmodel import col, delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.staff.customers.search import IS_USABLE
@@ -61,13 +61,15 @@ async def roll_up(database: Database, now: datetime) -> int:
         return await _roll(session, first, now)
 
 
-async def roll_up_again(database: Database, now: datetime) -> int:
-    """Count every day again, since past days can change; returns how many."""
+async def roll_up_again(database: Database, now: datetime, *, kept_from: date = date.min) -> int:
+    """Count every day again, since past days can change; returns how many. Days before `kept_from`
+    stay as they were counted: what they were counted from may be gone."""
     async with database.transaction() as session:
         await _begin(session)
-        await session.exec(delete(PlatformDenial))
-        await session.exec(delete(PlatformDay))
-        return await _roll(session, await _first_day(session), now)
+        await session.exec(delete(PlatformDenial).where(col(PlatformDenial.day) >= kept_from))
+        await session.exec(delete(PlatformDay).where(col(PlatformDay.day) >= kept_from))
+        first = await _first_day(session)
+        return await _roll(session, first and max(first, kept_from), now)
 
 
 async def look_for_limits(database: Database, now: datetime) -> int:
