@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 
 from billing_app import logs
 from billing_app.billing.executions.verification import verify
+from billing_app.billing.plans.early_ends import reopen_early_ended
 from billing_app.billing.retention import (
     purge_answers,
     purge_attempts,
@@ -37,6 +38,7 @@ from billing_app.jobs import (
     webhooks,
 )
 from billing_app.jobs.pace import Pace
+from billing_app.jobs.takeover import Takeover, new_executor_id
 from billing_app.settings import load_settings
 
 # One version for all releases: work that an older worker began goes on in a newer one.
@@ -83,6 +85,11 @@ async def remove_old_password_links(now: datetime) -> int:
 
 
 @DBOS.step()
+async def reopen_plans() -> int:
+    return await reopen_early_ended(get_services().database)
+
+
+@DBOS.step()
 async def end_views(now: datetime) -> int:
     return await end_old_views(get_services().database, now)
 
@@ -103,6 +110,14 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     links = await remove_old_password_links(scheduled_at)
     jobs = await retention.forget_old_jobs(scheduled_at)
     log.info("cleaned_up", answers=answers, sessions=sessions, links=links, jobs=jobs)
+
+
+@DBOS.workflow()
+async def undo_clock_jump(_scheduled_at: datetime, _context: Any) -> None:
+    """Every ten minutes: open plans again that ended while a clock was ahead."""
+    reopened = await reopen_plans()
+    if reopened:
+        log.warning("plans_reopened", plans=reopened)
 
 
 @DBOS.workflow()
@@ -136,6 +151,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": HOURLY_LATER,
     },
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
+    {
+        "schedule_name": "undo-clock-jump",
+        "workflow_fn": undo_clock_jump,
+        "schedule": EACH_TEN_MINUTES,
+    },
     {
         "schedule_name": "reconcile",
         "workflow_fn": reconciliation.reconcile_hourly,
@@ -184,8 +204,11 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     Without an announcement it looks for work each `rest_seconds`, and for what was missed each
     `sweep_seconds`.
     """
+    executor_id = new_executor_id()
+    takeover = Takeover(database_url, executor_id, webhooks.APPLICATION_NAME)
     config: DBOSConfig = {
         "name": webhooks.APPLICATION_NAME,
+        "executor_id": executor_id,
         "application_version": APPLICATION_VERSION,
         "console_log_level": "WARNING",
         # Of streams and events between workflows, which nothing here uses: 100 times a second
@@ -196,7 +219,9 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     logs.adopt("dbos")
+    takeover.hold()
     DBOS.launch()
+    takeover.start()
     for module in (webhooks, staff, mail, overage, customers):
         module.register_queue()
     _listen(dbos, database_url, rest_seconds)

@@ -34,6 +34,7 @@ from billing_app.billing.executions.state import (
     ReservationState,
 )
 from billing_app.billing.executions.statements import PLAIN, ROUTED, Statements
+from billing_app.db import poolers
 
 SESSION_SETTINGS: Final = {
     "application_name": "billing executions",
@@ -49,7 +50,6 @@ SESSION_SETTINGS: Final = {
 }
 # Poolers rewrite the others themselves.
 CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "timezone"}
-DIRECT: Final = "connect directly, or through a pooler in session mode"
 CUSTOM_PLANS: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 # The columns after the account id, in the order of PlanBalance's first fields.
 PLAN_COLUMNS: Final = slice(1, 16)
@@ -76,7 +76,7 @@ async def connect(url: str, node: Node | None = None) -> Connection:
 async def unready_because(url: str) -> str:
     """Why a connection of the hot path cannot decide, in one line; "" when it can.
 
-    A pooler in transaction mode refuses its settings, or loses them with the transaction.
+    A pooler refuses its settings, or loses them.
     """
     wanted = {name: value for name, value in SESSION_SETTINGS.items() if name in CHECKED_SETTINGS}
     query = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
@@ -88,11 +88,10 @@ async def unready_because(url: str) -> str:
             await connection.close(timeout=1)
     except Exception as error:
         # Whatever it is, the decisions meet it too.
-        return f"cannot decide: {str(error).splitlines()[0] if str(error) else repr(error)}"
-    lost = sorted(row["name"] for row in rows if wanted[row["name"]] != row["setting"])
-    if not lost:
-        return ""
-    return f"session settings are lost ({', '.join(lost)}): {DIRECT}"
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        return f"cannot decide: {poolers.explain(reason)}"
+    lost = [row["name"] for row in rows if wanted[row["name"]] != row["setting"]]
+    return poolers.lost(lost) if lost else ""
 
 
 class KnownKeyError(Exception):
