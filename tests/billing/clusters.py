@@ -6,7 +6,7 @@ from typing import Final
 from billing_app.billing.executions.shards import Node, Shard, ShardMap
 from billing_app.billing.executions.statements import PLAIN
 
-NODES: Final = (Node("one", 5432), Node("two", 5432))
+NODES: Final = (Node("one", 5432, 1), Node("two", 5432, 2))
 
 
 def shard_map(

@@ -79,7 +79,7 @@ async def test_batch_is_decided_shard_by_shard_and_answered_in_its_order() -> No
 
 def test_statements_of_a_shard_name_its_tables_alone() -> None:
     tables = {name: f"{name}_102008" for name in DISTRIBUTED_TABLES}
-    shard = of_shard(102_008, tables)
+    shard = of_shard(102_008, 1, tables)
     for field in shard.__struct_fields__:
         statement = getattr(shard, field)
         if isinstance(statement, str):

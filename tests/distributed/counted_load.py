@@ -94,11 +94,15 @@ class CountedLoad:
     _is_over: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
+        """Returns when every account has been counted once."""
         numbers = count()
         for holder in self.holders:
             for _ in range(self.clients):
                 self._tasks.append(asyncio.create_task(self._client(holder, numbers)))
+        async with asyncio.timeout(60):
+            while len(self.acknowledged) < len(self.holders):
+                await asyncio.sleep(0.05)
 
     async def end(self) -> None:
         """Every request that was sent is acknowledged."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,22 +57,32 @@ class Recorder:
         self._connection = connection
         self._node = node
         self._sent = sent
-        connection.add_log_listener(self._hear)
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Row]:
-        self._sent.append(Sent(query, self._node))
-        return await self._connection.fetch(query, *args)
+        with self._remembered(query):
+            return await self._connection.fetch(query, *args)
 
     async def execute(self, query: str, *args: Any) -> str:
-        self._sent.append(Sent(query, self._node))
-        return await self._connection.execute(query, *args)
+        with self._remembered(query):
+            return await self._connection.execute(query, *args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def _hear(self, _: object, message: Any) -> None:
-        if message.message.startswith("issuing") and self._sent:
-            self._sent[-1].onward.append(f"{message.detail}: {message.message}")
+    @contextmanager
+    def _remembered(self, query: str) -> Iterator[None]:
+        one = Sent(query, self._node)
+        self._sent.append(one)
+
+        def hear(_: object, message: Any) -> None:
+            if message.message.startswith("issuing"):
+                one.onward.append(f"{message.detail}: {message.message}")
+
+        self._connection.add_log_listener(hear)
+        try:
+            yield
+        finally:
+            self._connection.remove_log_listener(hear)
 
 
 @pytest.fixture
@@ -126,7 +137,11 @@ async def test_through_the_coordinator_each_statement_goes_to_one_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where the nodes cannot be reached from the app."""
-    monkeypatch.setattr(shards, "_node", lambda row: Node(row["nodename"], row["nodeport"], False))
+    monkeypatch.setattr(
+        shards,
+        "_node",
+        lambda row: Node(row["nodename"], row["nodeport"], row["groupid"], is_direct=False),
+    )
     await _everything(executions, own_database_url, holders)
     assert {each.node for each in sent} == {Node()}
     hot = [each for each in sent if each.is_distributed]

@@ -45,7 +45,7 @@ async def test_killed_worker_stops_its_own_accounts_alone(
     }
     (lost, *_) = sorted(set(port_of.values()))
     load = CountedLoad(own_database_url, executions, holders)
-    load.begin()
+    await load.begin()
     await asyncio.sleep(1)
     await _run(KILL, lost)
     killed_at = time.monotonic()
@@ -69,7 +69,7 @@ async def test_killed_coordinator_stops_no_account_that_is_known(
     late = organization(own_database_url, 10)
     port = urlsplit(own_database_url).port or 5432
     load = CountedLoad(own_database_url, executions, holders)
-    load.begin()
+    await load.begin()
     await asyncio.sleep(1)
     await _run(KILL, port)
     killed_at = time.monotonic()

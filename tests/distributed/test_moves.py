@@ -35,7 +35,7 @@ async def test_shard_moved_under_load_loses_and_doubles_nothing(
 ) -> None:
     holders = holders_of_all_shards(own_database_url, 2)
     load = CountedLoad(own_database_url, executions, holders)
-    load.begin()
+    await load.begin()
     await asyncio.sleep(1)
     before = place_of(own_database_url, holders[0].account_number)
     target = next(place for place in places(own_database_url) if place.port != before.port)
@@ -68,7 +68,7 @@ async def test_waiting_for_a_move_does_not_stop_other_shards(
     """As in the last phase of a move: its lock is held on every node."""
     holders = holders_of_all_shards(own_database_url, 1)
     load = CountedLoad(own_database_url, executions, holders)
-    load.begin()
+    await load.begin()
     await asyncio.sleep(0.5)
     place = place_of(own_database_url, holders[0].account_number)
     with psycopg.connect(at_node(own_database_url, host=place.host, port=place.port)) as connection:

@@ -27,8 +27,12 @@ from billing_app.billing.executions.node_lanes import (
     through_coordinator,
 )
 from billing_app.billing.executions.requests import CHECK, CheckRequest, Decision, Request
-from billing_app.billing.executions.shards import MisroutedError, Node
+from billing_app.billing.executions.shards import LOCAL_GROUP, MisroutedError, Node
 
+NODE_SETTINGS: Final = f"SET {store.SHOW_SHARDS}"
+COORDINATOR_SETTINGS: Final = f"SET {store.CUSTOM_PLANS}; SET {store.SHOW_SHARDS}"
+# Who adds the same new users at the same time waits for a transaction on several nodes.
+DIRECTORY_SETTINGS: Final = f"{COORDINATOR_SETTINGS}; SET lock_timeout = 4000"
 MAX_ROUTES: Final = 5
 ROUTE_AGAIN_SECONDS: Final = 0.05
 READ_AGAIN_SECONDS: Final = 1.0
@@ -90,15 +94,20 @@ class Cluster:
     async def _route(self, requests: Sequence[Request], checks_apart: bool) -> list[Decision]:
         accounts = await self._find_accounts(requests)
         decisions: list[Decision] = [NOT_DECIDED] * len(requests)
-        places: dict[GroupCommit, list[int]] = {}
+        places: dict[tuple[GroupCommit, int], list[int]] = {}
         for place, account in enumerate(accounts):
             if isinstance(account, int):
-                lanes = self._lanes(account, requests[place], checks_apart)
-                places.setdefault(lanes, []).append(place)
+                shard = self._directory.shards.shard_of(account)
+                lanes = self._lanes(shard.node, requests[place], checks_apart)
+                places.setdefault((lanes, shard.number), []).append(place)
             else:
                 decisions[place] = account
-        groups = [[requests[place] for place in group] for group in places.values()]
-        answers = await asyncio.gather(*map(_submit, places, groups))
+        answers = await asyncio.gather(
+            *[
+                _submit(lanes, [requests[place] for place in group], shard)
+                for (lanes, shard), group in places.items()
+            ]
+        )
         for group, decided in zip(places.values(), answers, strict=True):
             for place, decision in zip(group, decided, strict=True):
                 decisions[place] = decision
@@ -123,8 +132,7 @@ class Cluster:
             return self._directory.known((request.organization_id, request.user_id))
         return request.account_id if request.account_id in self._directory.kept_owners else None
 
-    def _lanes(self, account_id: int, request: Request, checks_apart: bool) -> GroupCommit:
-        node = self._directory.shards.shard_of(account_id).node
+    def _lanes(self, node: Node, request: Request, checks_apart: bool) -> GroupCommit:
         if checks_apart and isinstance(request, CheckRequest) and request.mode is CHECK:
             lanes, name, open_lane, has_helper = self._checks, "check", self._open_reading, False
         else:
@@ -150,23 +158,33 @@ class Cluster:
         return open_lane
 
     async def _open_directory(self, _: Callable[[], bool]) -> Lane:
-        return DirectoryLane(await store.connect(self._database_url), self._directory)
+        connection = await store.connect(self._database_url)
+        await connection.execute(DIRECTORY_SETTINGS)
+        return DirectoryLane(connection, self._directory)
 
     async def _connect(self, node: Node) -> tuple[Connection, Form]:
         """To the node itself; through the coordinator when it could not be reached so far."""
         if node.is_direct:
             try:
-                connection = await store.connect(self._database_url, node)
+                connection = await self._connect_directly(node)
             except Exception as error:
-                if node in self._reached:
+                if node in self._reached or isinstance(error, MisroutedError):
                     raise
                 log.warning("node_unreachable", host=node.host, port=node.port, error=repr(error))
             else:
                 self._reached.add(node)
                 return connection, on_its_node
         connection = await store.connect(self._database_url)
-        await connection.execute("SET plan_cache_mode = force_custom_plan")
+        await connection.execute(COORDINATOR_SETTINGS)
         return connection, through_coordinator
+
+    async def _connect_directly(self, node: Node) -> Connection:
+        connection = await store.connect(self._database_url, node)
+        if (await connection.fetch(LOCAL_GROUP))[0]["groupid"] != node.group:
+            await connection.close(timeout=1)
+            raise MisroutedError
+        await connection.execute(NODE_SETTINGS)
+        return connection
 
     def _read_shards_again(self) -> None:
         """A node may have another address by now."""
@@ -195,8 +213,10 @@ class Cluster:
             self._reading = None
 
 
-async def _submit(lanes: GroupCommit, requests: Sequence[Request]) -> list[Decision]:
+async def _submit(
+    lanes: GroupCommit, requests: Sequence[Request], shard: int = 0
+) -> list[Decision]:
     try:
-        return await lanes.submit(requests)
+        return await lanes.submit(requests, shard)
     except CannotDecideError as error:
         return [error for _ in requests]

@@ -248,8 +248,9 @@ class GroupCommit:
     ) -> None:
         self._name = name
         self._count = count
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: dict[int, deque[_Waiting]] = {}
         self._queued = 0
+        self._served_last: set[int] = set()
 
         self._lane = RetryingLane(name, lambda: open_lane(self._is_any_waiting))
         self._helper = (
@@ -260,8 +261,10 @@ class GroupCommit:
         self._running: asyncio.Task[None] | None = None
         self._helping: asyncio.Task[None] | None = None
 
-    def submit(self, requests: Sequence[Request]) -> "asyncio.Future[list[Decision]]":
-        """Enqueue requests that are decided in one transaction, in order.
+    def submit(
+        self, requests: Sequence[Request], shard: int = 0
+    ) -> "asyncio.Future[list[Decision]]":
+        """Enqueue requests that are decided in one transaction, in order; all of one shard.
 
         Raises CannotDecideError when the queue is full. Cancelling the future cancels nothing.
         """
@@ -269,7 +272,11 @@ class GroupCommit:
             queue_full.labels(self._name).inc(len(requests))
             raise CannotDecideError("Too many requests are waiting. Try again in a second.")
         future: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((requests, future, time.perf_counter()))
+        waiting = (requests, future, time.perf_counter())
+        if shard in self._waiting:
+            self._waiting[shard].append(waiting)
+        else:
+            self._waiting[shard] = deque((waiting,))
         self._queued += len(requests)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name=f"group commit {self._name}")
@@ -297,6 +304,7 @@ class GroupCommit:
             while self._waiting:
                 await self._serve(self._lane)
                 if not self._waiting:
+                    self._served_last = set()
                     await self._lane.rest()
         finally:
             self._running = None
@@ -319,13 +327,31 @@ class GroupCommit:
         self._count(self._name, requests, decisions, waits)
 
     def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        size = len(batch[0][0])
-        while self._waiting and size + len(self._waiting[0][0]) <= MAX_BATCH:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1][0])
+        batch: list[_Waiting] = []
+        size = 0
+        served = self._shards_of_next_batch()
+        for shard in served:
+            waiting = self._waiting.pop(shard)
+            while waiting and (not batch or size + len(waiting[0][0]) <= MAX_BATCH):
+                batch.append(waiting.popleft())
+                size += len(batch[-1][0])
+            if waiting:
+                self._waiting[shard] = waiting
+        self._served_last = set(served)
         self._queued -= size
         return batch
+
+    def _shards_of_next_batch(self) -> list[int]:
+        """Those that have waited longest: all when the lane was at rest, else half of the busy
+        ones.
+
+        A shard costs a transaction its own statements, so it should come with as many requests as
+        possible: while one half is decided, the other half's gather.
+        """
+        if len(self._waiting) == 1 or not self._served_last:
+            return list(self._waiting)
+        busy = len(self._served_last.union(self._waiting))
+        return list(self._waiting)[: (busy + 1) // 2]
 
     def _is_any_waiting(self) -> bool:
         return bool(self._waiting)

@@ -4,6 +4,7 @@ A batch is one transaction on one node. It names the tables of the shards themse
 plans nothing, and holds the lock by which Citus keeps a shard where it is.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -62,6 +63,9 @@ class NodeWritingLane(WritingLane):
         super().__init__(connection, directory, is_more_waiting, spent=spent)
         self._form = form
         self._locked_until: dict[int, float] = {}
+        if form is through_coordinator:
+            # That a key is known comes back as an internal error.
+            self._read_keys_first_until = math.inf
 
     async def decide(self, requests: Sequence[Request]) -> list[Decision]:
         now = time.monotonic()
@@ -160,7 +164,6 @@ class DirectoryLane(Lane):
     async def decide(self, requests: Sequence[Request]) -> list[Decision]:
         """FOUND, or why there is no such account."""
         async with self._connection.transaction():
-            await self._connection.execute(store.CUSTOM_PLANS)
             targets, new = await store.resolve(self._connection, self._directory, requests)
             named = {r.account_id for r in requests if not isinstance(r, CheckRequest)}
             owners = await self._directory.owners(self._connection, named)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from billing_app.billing.errors import CannotDecideError
-from billing_app.billing.executions.driver import Connection
+from billing_app.billing.executions.driver import Connection, array
 from billing_app.billing.executions.statements import (
     DISTRIBUTED_TABLES,
     Statements,
@@ -33,10 +33,11 @@ SELECT shard.logicalrelid::regclass::text AS table_name, shard.shardid,
 FROM pg_dist_shard AS shard
 JOIN pg_dist_placement AS placement USING (shardid)
 JOIN pg_dist_node AS node ON node.groupid = placement.groupid AND node.noderole = 'primary'
-WHERE shard.logicalrelid::regclass::text = ANY($1::text[]) AND shard.shardminvalue IS NOT NULL
+WHERE shard.logicalrelid::regclass::text = ANY($1::text::text[]) AND shard.shardminvalue IS NOT NULL
 ORDER BY starts_at, table_name
 """
-HASHES: Final = "SELECT worker_hash(number) FROM unnest($1::bigint[]) AS number"
+LOCAL_GROUP: Final = "SELECT groupid FROM pg_dist_local_group"
+HASHES: Final = "SELECT worker_hash(number) FROM unnest($1::text::bigint[]) AS number"
 # The sign and both halves of a bigint take part in its hash.
 PROBES: Final = (0, 1, -1, 2**31, 2**32 + 1, -(2**40), 2**62 + 12_345, -(2**63), 2**63 - 1)
 
@@ -51,11 +52,12 @@ class MisroutedError(CannotDecideError):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """`host` "": the coordinator, at its own URL. `is_direct`: its tables can be addressed there,
-    because it has the cluster's metadata."""
+    """`host` "": the coordinator, at its own URL. `group` is Citus' number of it. `is_direct`: its
+    tables can be addressed there, because it has the cluster's metadata."""
 
     host: str = ""
     port: int = 0
+    group: int = 0
     is_direct: bool = True
 
 
@@ -120,10 +122,10 @@ async def read_shards(connection: Connection) -> ShardMap | None:
     """
     if not (await connection.fetch(IS_DISTRIBUTED))[0]["has_citus"]:
         return None
-    rows = await connection.fetch(SHARDS, list(DISTRIBUTED_TABLES))
+    rows = await connection.fetch(SHARDS, array(DISTRIBUTED_TABLES))
     if not rows:
         return None
-    hashes = [row[0] for row in await connection.fetch(HASHES, list(PROBES))]
+    hashes = [row[0] for row in await connection.fetch(HASHES, array(PROBES))]
     if hashes != [hash_of(number) for number in PROBES]:
         raise RuntimeError("The cluster distributes by another hash")
     return ShardMap(list(_shards(rows)))
@@ -138,10 +140,10 @@ def _shards(rows: Iterable[Any]) -> Iterable[Shard]:
         plans = colocated["plans"]
         tables = {name: row["shard_table"] for name, row in colocated.items()}
         number = plans["shardid"]
-        yield Shard(number, starts_at, _node(plans), of_shard(number, tables))
+        yield Shard(number, starts_at, _node(plans), of_shard(number, plans["groupid"], tables))
 
 
 def _node(row: Any) -> Node:
     if row["groupid"] == 0:
         return Node()
-    return Node(row["nodename"], row["nodeport"], row["metadatasynced"])
+    return Node(row["nodename"], row["nodeport"], row["groupid"], row["metadatasynced"])

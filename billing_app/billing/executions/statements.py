@@ -98,15 +98,16 @@ ORDER BY r.account_id, r.number, h.plan_sequence
 
 # What was refunded so far of the row `e` of execution_events. An adjustment that refers to an
 # event is the undo of a refund (negative refund) or of an adjustment.
-REFUNDED: Final = """coalesce((
+_REFUNDED: Final = """coalesce((
     SELECT -sum(refund.executions) FROM execution_events AS refund
     WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
-      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence
+      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence{route}
 ), 0)::bigint"""
+REFUNDED: Final = _REFUNDED.format(route="")
 
 EVENTS: Final = _arrays_as_text(f"""
 SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
-       {REFUNDED} AS refunded
+       {_REFUNDED.format(route="/*route refund.account_id*/")} AS refunded
 FROM unnest($1::bigint[], $2::bigint[]) AS named (account_id, number)
 JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = named.number
 WHERE e.kind IN ('consume', 'commit')/*route e.account_id*/
@@ -238,7 +239,7 @@ _ROUTE: Final = re.compile(r"\s*/\*route ([a-z_.]+)\*/")
 _NOW: Final = "clock_timestamp() AS now"
 _IS_HERE: Final = """EXISTS (
     SELECT FROM pg_dist_placement
-    WHERE shardid = {shard} AND groupid = (SELECT groupid FROM pg_dist_local_group)
+    WHERE shardid = {shard} AND groupid = {group}
 ) AS is_here"""
 
 
@@ -296,13 +297,14 @@ def _routed(statement: str) -> str:
     return _ROUTE.sub(rf" AND \1 = ANY(${last}::bigint[])", statement)
 
 
-def of_shard(shard: int, tables: Mapping[str, str]) -> Statements:
-    """On the node that holds the shard; `tables` are the shard's names of DISTRIBUTED_TABLES.
+def of_shard(shard: int, group: int, tables: Mapping[str, str]) -> Statements:
+    """On the node of that group, which holds the shard; `tables` are the shard's names of
+    DISTRIBUTED_TABLES.
 
     To PostgreSQL these are tables like any other: Citus plans nothing. So the caller holds the lock
     that keeps Citus from moving the shard (LOCK_SHARDS), and `is_here` tells whether it has.
     """
-    now = f"{_NOW}, {_IS_HERE.format(shard=shard)}"
+    now = f"{_NOW}, {_IS_HERE.format(shard=shard, group=group)}"
     statements = {
         name: _TABLES.sub(lambda match: tables[match[0]], statement).replace(_NOW, now)
         for name, statement in _PLAIN.items()

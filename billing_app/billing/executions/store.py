@@ -50,7 +50,10 @@ SESSION_SETTINGS: Final = {
 }
 # Poolers rewrite the others themselves.
 CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "timezone"}
-CUSTOM_PLANS: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
+# Citus hides its shards from whoever reads pg_class, which the driver does before it first sends an
+# array: on each connection that would take seconds.
+SHOW_SHARDS: Final = "citus.show_shards_for_app_name_prefixes = 'billing'"
+CUSTOM_PLANS: Final = "plan_cache_mode = force_custom_plan"
 # The columns after the account id, in the order of PlanBalance's first fields.
 PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
@@ -130,7 +133,7 @@ async def _shards(connection: Connection, directory: Directory) -> ShardMap | No
     """None on a plain PostgreSQL. The transaction may use what the coordinator can route."""
     shards = await directory.find_shards(connection)
     if shards is not None:
-        await connection.execute(CUSTOM_PLANS)
+        await connection.execute(f"SET LOCAL {CUSTOM_PLANS}; SET LOCAL {SHOW_SHARDS}")
     return shards
 
 
