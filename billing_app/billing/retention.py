@@ -5,15 +5,12 @@ from typing import Final
 
 from sqlalchemy import text
 
+from billing_app.db.blocks import delete_block
 from billing_app.db.engine import Database
 
 BLOCK_ROWS: Final = 10_000
 SESSION_GRACE_DAYS: Final = 30
 
-OLD_KEYS: Final = """
-DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency_keys WHERE created_at < :before LIMIT :rows))
-"""
 OLD_SESSIONS: Final = """
 DELETE FROM sessions WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM sessions WHERE expires_at < :before LIMIT :rows))
@@ -43,7 +40,15 @@ DELETE FROM known_browsers WHERE ctid = ANY(ARRAY(
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Delete stored answers past the retention; a retry that late is decided again."""
-    return await _purge(database, OLD_KEYS, now - timedelta(days=retention_days))
+    before, removed = now - timedelta(days=retention_days), 0
+    while True:
+        async with database.transaction() as session:
+            block = await delete_block(
+                session, "idempotency_keys", "created_at", before, BLOCK_ROWS
+            )
+        removed += block
+        if block < BLOCK_ROWS:
+            return removed
 
 
 async def purge_sessions(database: Database, *, now: datetime) -> int:
