@@ -20,7 +20,7 @@ async def test_old_answers_are_deleted_in_blocks(
     with connect(own_database_url) as connection:
         connection.execute(
             "INSERT INTO idempotency_keys (account_id, key, request_hash, answer, created_at)"
-            " SELECT n % 11, 'k:' || n, '', '', %s - n * interval '1 day'"
+            " SELECT mod(n, 11), 'k:' || n, '', '', %s - n * interval '1 day'"
             " FROM generate_series(0, 99) AS n",
             [NOW],
         )
