@@ -1,9 +1,10 @@
 """The composition root: builds settings, database and services, once per process."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import cache
 
-from billing_app import logs
+from billing_app import logs, tracing
 from billing_app.billing.accounts.service import AccountFinder
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.api_keys import KeyRing
@@ -61,10 +62,12 @@ class Services:
         await self.provider.close()
         await self.read_pool.close()
         await self.database.dispose()
+        await asyncio.to_thread(tracing.flush)
 
 
 def build_services(settings: Settings, url: str) -> Services:
     logs.configure(settings.log_format)
+    tracing.start()
     database = Database(url)
     provider, installation = _provider(settings, database)
     terms = TrialTerms(
@@ -121,11 +124,14 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
         nobody = NoProvider()
         return nobody, Installation(database, nobody.account)
     from billing_app.payments.gateway import StripeGateway
+    from billing_app.payments.rate_budget import RateBudget
 
     key = settings.stripe_secret_key.get_secret_value()
     gateway = StripeGateway(key, settings.stripe_api_base, computes_tax=settings.stripe_tax)
     installation = Installation(database, gateway.account)
     gateway.ask_before_writing(installation.permit)
+    if settings.stripe_rate is not None:
+        gateway.keep_to(RateBudget(database, settings.stripe_rate))
     return gateway, installation
 
 

@@ -34,7 +34,12 @@ DEMO_FLAG: Final = "BILLING_DEMO"
 DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
 BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 LIVE_KEY_REFUSED: Final = "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys."
+EVENT_RETENTION_MONTHS_MIN: Final = 2
+DAILY_RETENTION_MONTHS_MIN: Final = 13
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
+# Of the 100 and 25 requests a second that Stripe allows (docs.stripe.com/rate-limits).
+STRIPE_LIVE_RATE: Final = 80
+STRIPE_TEST_RATE: Final = 20
 
 
 class SettingsError(Exception):
@@ -79,12 +84,16 @@ class Settings(BaseSettings):
     stripe_webhook_secret: SecretStr | None = None
     stripe_api_base: str | None = None
     stripe_tax: bool = False
+    stripe_requests_per_second: int | None = Field(default=None, ge=1, le=10_000)
     payment_grace_days: int = Field(default=7, ge=0, le=90)
+    reconcile_seconds: int = Field(default=1_200, ge=10, le=2_400)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     trusted_proxies: str = ""
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)
+    event_retention_months: int | None = Field(default=None, le=1200)
+    daily_retention_months: int | None = Field(default=None, le=1200, validate_default=True)
     smtp_host: str | None = None
     smtp_port: int = Field(default=587, ge=1, le=65_535)
     smtp_security: MailSecurity = MailSecurity.STARTTLS
@@ -122,6 +131,13 @@ class Settings(BaseSettings):
         key = self.stripe_secret_key
         return key is not None and key.get_secret_value().startswith(LIVE_KEY_PREFIXES)
 
+    @property
+    def stripe_rate(self) -> int | None:
+        """Requests to Stripe a second, for all processes; None: the sandbox has no limit."""
+        if self.stripe_requests_per_second is not None or self.uses_sandbox:
+            return self.stripe_requests_per_second
+        return STRIPE_LIVE_RATE if self.is_live else STRIPE_TEST_RATE
+
     @field_validator("public_url")
     @classmethod
     def _without_trailing_slash(cls, value: str) -> str:
@@ -143,6 +159,28 @@ class Settings(BaseSettings):
         """Sweeps are at the same seconds of each minute."""
         if 60 % value:
             raise ValueError("must divide 60")
+        return value
+
+    @field_validator("event_retention_months")
+    @classmethod
+    def _long_enough(cls, value: int | None) -> int | None:
+        if value is not None and value < EVENT_RETENTION_MONTHS_MIN:
+            raise ValueError(
+                f"must be at least {EVENT_RETENTION_MONTHS_MIN}: receipts and refunds need events"
+            )
+        return value
+
+    @field_validator("daily_retention_months")
+    @classmethod
+    def _not_before_events(cls, value: int | None, info: ValidationInfo) -> int | None:
+        """Days are verified against events."""
+        events = info.data.get("event_retention_months")
+        if value is not None and value < DAILY_RETENTION_MONTHS_MIN:
+            raise ValueError(
+                f"must be at least {DAILY_RETENTION_MONTHS_MIN}: pages compare with a year ago"
+            )
+        if value is not None and (events is None or value < events):
+            raise ValueError("must not be shorter than EVENT_RETENTION_MONTHS, which must be set")
         return value
 
     @field_validator("trusted_proxies")
@@ -284,6 +322,18 @@ def load_settings() -> Settings:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         raise SettingsError([_line(dict(detail)) for detail in error.errors()]) from None
+
+
+def traces_are_wanted() -> bool:
+    """By the variables that OpenTelemetry's own SDK reads from the environment (not from .env)."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    is_elsewhere = os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    return any(map(os.environ.get, endpoints)) and not (is_disabled or is_elsewhere)
+
+
+def traces_sampler_is_set() -> bool:
+    return bool(os.environ.get("OTEL_TRACES_SAMPLER"))
 
 
 def _line(detail: dict[str, object]) -> str:

@@ -35,6 +35,7 @@ LOOK_UPS = [
     "ix_email_changes_expires_at",
     "ix_invoices_number",
     "ix_invoices_provider_id",
+    "ix_mirrored_invoices_payment_ids",
     "ix_search_words_word",
     "ix_subscriptions_provider_id",
     "pk_audit_entries",

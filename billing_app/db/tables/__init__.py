@@ -16,6 +16,7 @@ from billing_app.db.tables.accounts import (
     User,
 )
 from billing_app.db.tables.executions import (
+    CarriedForward,
     ExecutionEvent,
     IdempotencyKey,
     Reservation,
@@ -47,6 +48,12 @@ from billing_app.db.tables.platform import (
     PlatformDenial,
     PlatformRefresh,
 )
+from billing_app.db.tables.provider_reads import (
+    MirroredInvoice,
+    ProviderBudget,
+    ProviderMirror,
+    ReconcileWalk,
+)
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
 from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
@@ -58,6 +65,7 @@ __all__ = [
     "AttemptCounter",
     "AuditEntry",
     "BillingDetails",
+    "CarriedForward",
     "Checkout",
     "DailyDenial",
     "DailyOverage",
@@ -69,6 +77,7 @@ __all__ = [
     "KnownBrowser",
     "Membership",
     "MeterReport",
+    "MirroredInvoice",
     "Offer",
     "OfferDraft",
     "OfferPrice",
@@ -82,9 +91,12 @@ __all__ = [
     "PlatformDay",
     "PlatformDenial",
     "PlatformRefresh",
+    "ProviderBudget",
     "ProviderCustomer",
     "ProviderIdentity",
+    "ProviderMirror",
     "ProviderRequest",
+    "ReconcileWalk",
     "Reconciliation",
     "Reservation",
     "ReservationHold",
