@@ -94,7 +94,7 @@ def test_retry_after_is_waited_out(
     ],
 )
 def test_retry_after_of_any_kind(value: str, seconds: float) -> None:
-    headers = {"Retry-After": value.encode()}
+    headers = [(b"Retry-After", value.encode())]
     assert retry_after_seconds(httpx.Response(503, headers=headers)) == seconds
 
 

@@ -10,6 +10,7 @@ from billing_app.db.tables.access import (
 )
 from billing_app.db.tables.accounts import (
     Account,
+    AccountProfile,
     BillingDetails,
     Membership,
     Organization,
@@ -41,13 +42,14 @@ from billing_app.db.tables.payments import (
     Subscription,
     WebhookEvent,
 )
-from billing_app.db.tables.plans import Plan, TrialUse
+from billing_app.db.tables.plans import GrantedPlan, Plan, TrialUse
 from billing_app.db.tables.platform import (
     AccountNearLimit,
     PlatformDay,
     PlatformDenial,
     PlatformRefresh,
 )
+from billing_app.db.tables.portal import PortalLink, PortalSession
 from billing_app.db.tables.provider_reads import (
     MirroredInvoice,
     ProviderBudget,
@@ -61,6 +63,7 @@ from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 __all__ = [
     "Account",
     "AccountNearLimit",
+    "AccountProfile",
     "ApiKey",
     "AttemptCounter",
     "AuditEntry",
@@ -72,6 +75,7 @@ __all__ = [
     "DailyUsage",
     "EmailChange",
     "ExecutionEvent",
+    "GrantedPlan",
     "IdempotencyKey",
     "Invoice",
     "KnownBrowser",
@@ -91,6 +95,8 @@ __all__ = [
     "PlatformDay",
     "PlatformDenial",
     "PlatformRefresh",
+    "PortalLink",
+    "PortalSession",
     "ProviderBudget",
     "ProviderCustomer",
     "ProviderIdentity",
