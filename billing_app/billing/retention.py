@@ -10,15 +10,12 @@ from sqlalchemy import text
 
 from billing_app.billing.executions.verification import verify
 from billing_app.db import partitions
+from billing_app.db.blocks import delete_block
 from billing_app.db.engine import Database
 
 BLOCK_ROWS: Final = 10_000
 SESSION_GRACE_DAYS: Final = 30
 
-OLD_KEYS: Final = """
-DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM idempotency_keys WHERE created_at < :before LIMIT :rows))
-"""
 OLD_SESSIONS: Final = """
 DELETE FROM sessions WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM sessions WHERE expires_at < :before LIMIT :rows))
@@ -46,16 +43,7 @@ DELETE FROM known_browsers WHERE ctid = ANY(ARRAY(
 """
 
 EARLIER_EVENTS: Final = text("SELECT EXISTS (SELECT FROM execution_events_earlier)")
-OLD_DAYS: Final = (
-    """
-DELETE FROM daily_usage WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM daily_usage WHERE day < :before LIMIT :rows))
-""",
-    """
-DELETE FROM daily_denials WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM daily_denials WHERE day < :before LIMIT :rows))
-""",
-)
+OLD_DAYS: Final = ("daily_usage", "daily_denials")
 CLOCK: Final = text("SELECT clock_timestamp()")
 
 log = structlog.get_logger(__name__)
@@ -106,7 +94,7 @@ async def purge_days(database: Database, *, now: datetime, retention_months: int
         return 0
     kept_from = partitions.EPOCH + oldest.first * partitions.MICROSECOND
     before = min(partitions.start_of_month(now, -retention_months), kept_from)
-    counts = [await _purge(database, each, before.date()) for each in OLD_DAYS]
+    counts = [await _purge_blocks(database, each, "day", before.date()) for each in OLD_DAYS]
     return sum(counts)
 
 
@@ -123,7 +111,8 @@ DELETE FROM portal_sessions WHERE ctid = ANY(ARRAY(
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Delete stored answers past the retention; a retry that late is decided again."""
-    return await _purge(database, OLD_KEYS, now - timedelta(days=retention_days))
+    before = now - timedelta(days=retention_days)
+    return await _purge_blocks(database, "idempotency_keys", "created_at", before)
 
 
 async def purge_sessions(database: Database, *, now: datetime) -> int:
@@ -152,6 +141,16 @@ async def purge_attempts(database: Database, *, now: datetime) -> int:
     """Delete attempts that no longer count, and browsers that have not signed in for long."""
     attempts = await _purge(database, OLD_ATTEMPTS, now)
     return attempts + await _purge(database, OLD_BROWSERS, now)
+
+
+async def _purge_blocks(database: Database, table: str, column: str, before: date) -> int:
+    removed = 0
+    while True:
+        async with database.transaction() as session:
+            block = await delete_block(session, table, column, before, BLOCK_ROWS)
+        removed += block
+        if block < BLOCK_ROWS:
+            return removed
 
 
 async def _purge(database: Database, statement: str, before: date) -> int:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -48,6 +49,9 @@ FORGET: Final = (
     " SELECT truncate_local_data_after_distributing_table('{0}');"
     " SET LOCAL session_replication_role = origin"
 )
+# For everybody who connects: a transaction that reads all shards may then write to a table of the
+# coordinator, because it has one connection to each node.
+SEQUENTIALLY: Final = sql.SQL("ALTER DATABASE {} SET citus.multi_shard_modify_mode = 'sequential'")
 HAS_CITUS: Final = "SELECT FROM pg_extension WHERE extname = 'citus'"
 OBSTACLES: Final = {
     "SELECT FROM pg_dist_local_group WHERE groupid <> 0": (
@@ -161,6 +165,7 @@ def distribute(url: str, *, dry_run: bool = False) -> tuple[Schema, list[Step]]:
                 connection.execute(statement)
             for step in steps:
                 connection.execute(step.statement.encode())
+            connection.execute(SEQUENTIALLY.format(sql.Identifier(connection.info.dbname)))
     return schema, steps
 
 

@@ -126,6 +126,7 @@ async def test_trial_that_a_service_begins_is_blocked(
     transaction: Any = connection.transaction()
     await transaction.start()
     try:
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         await connection.execute("UPDATE accounts SET blocked_at = now() WHERE id = $1", number)
         await connection.execute("DELETE FROM plans WHERE account_id = $1", number)
         terms = (trials.TRIAL_PLAN_NAME, 5, None, [trial.user_id])

@@ -134,6 +134,8 @@ class Executions:
         try:
             ledger = Ledger(connection, self._directory)
             async with connection.transaction():
+                if await self._directory.find_shards(connection) is not None:
+                    await connection.execute(f"SET LOCAL {store.CUSTOM_PLANS}")
                 yield ledger
             if self._spent is not None:
                 self._spent(ledger.account_ids)

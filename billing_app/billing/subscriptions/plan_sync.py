@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlmodel import col, func, select, update
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing.executions.expired_holds import unused_of
@@ -307,8 +307,17 @@ class PlanSync:
             # A refund of executions would reopen a depleted plan if its period still ran.
             used_up = col(Plan.ended_because) == EndReason.DEPLETED
             lasts = col(Plan.ends_at).is_(None) | (col(Plan.ends_at) > at)
-            ends_at = func.greatest(at, col(Plan.starts_at) + SHORTEST)
-            await self.session.exec(plans.where(used_up, lasts).values(ends_at=ends_at))
+            start = col(Plan.starts_at)
+            await self.session.exec(plans.where(used_up, lasts, start < at).values(ends_at=at))
+            # A cluster adds no interval to a column while it updates.
+            later = select(Plan.starts_at).where(Plan.account_id == self.account_id, *where)
+            for starts_at in set(
+                (await self.session.exec(later.where(used_up, start >= at))).all()
+            ):
+                ends_at = starts_at + SHORTEST
+                await self.session.exec(
+                    plans.where(used_up, lasts, start == starts_at).values(ends_at=ends_at)
+                )
 
 
 def _share(offer: OfferView, amount_minor: int) -> int:

@@ -16,9 +16,11 @@ from billing_app.db.enums import ProviderRequestState
 from billing_app.db.tables import ProviderRequest, TopUp
 
 PAGE_ACCOUNTS: Final = 100
+READ_ACCOUNTS: Final = 200
 
-NEEDED: Final = text(f"""
-SELECT t.account_id
+# Orders and plans are read by statements of their own: on a cluster they are on other nodes.
+WAITING: Final = text("""
+SELECT t.account_id, t.threshold_executions
 FROM top_ups AS t
 JOIN accounts AS a ON a.id = t.account_id
 WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
@@ -29,16 +31,16 @@ WHERE t.stopped_because IS NULL AND a.blocked_at IS NULL
   AND NOT EXISTS (
       SELECT FROM checkouts AS c WHERE c.account_id = t.account_id AND c.status = 'confirming')
   AND t.account_id > :after
-  AND t.threshold_executions > (
-      SELECT coalesce(sum(p.executions - p.used - p.held + coalesce(expired.executions, 0)), 0)
-      FROM plans AS p
-      LEFT JOIN LATERAL ({expired_held("p")}) AS expired ON p.held > 0
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")})
-  AND NOT EXISTS (
-      SELECT FROM plans AS p
-      WHERE p.account_id = t.account_id AND p.source <> 'overage' AND {is_in_period("p")}
-        AND p.executions > p.used AND NOT ({is_usable("p")}))
 ORDER BY t.account_id LIMIT :most
+""")
+LEFT: Final = text(f"""
+SELECT p.account_id,
+       sum(p.executions - p.used - p.held + CASE WHEN p.held > 0
+           THEN ({expired_held("p")}) ELSE 0 END)::bigint AS executions,
+       bool_or(p.executions > p.used AND NOT ({is_usable("p")})) AS is_stopped
+FROM plans AS p
+WHERE p.account_id = ANY(:accounts) AND p.source <> 'overage' AND {is_in_period("p")}
+GROUP BY p.account_id
 """)  # noqa: S608
 
 
@@ -49,13 +51,26 @@ async def accounts_in_need(
     after: int = 0,
     only: Sequence[int] | None = None,
 ) -> list[int]:
-    """Accounts below their threshold without a purchase in progress. What expired reservations
-    hold counts as left; executions of a stopped plan are no reason to buy more."""
+    """Accounts below their threshold without a purchase in progress, at most PAGE_ACCOUNTS where
+    `only` names none. What expired reservations hold counts as left; executions of a stopped plan
+    are no reason to buy more."""
     connection = await session.connection()
     accounts = None if only is None else list(only)
     most = PAGE_ACCOUNTS if accounts is None else len(accounts)
-    values = {"now": now, "after": after, "only": accounts, "most": most}
-    return [row[0] for row in await connection.execute(NEEDED, values)]
+    found: list[int] = []
+    while len(found) < most:
+        values = {"after": after, "only": accounts, "most": READ_ACCOUNTS}
+        thresholds = {row[0]: row[1] for row in await connection.execute(WAITING, values)}
+        about = {"accounts": list(thresholds), "now": now}
+        left = {row[0]: row[1:] for row in await connection.execute(LEFT, about)}
+        for account_id, threshold in thresholds.items():
+            executions, is_stopped = left.get(account_id, (0, False))
+            if executions < threshold and not is_stopped:
+                found.append(account_id)
+        if len(thresholds) < READ_ACCOUNTS:
+            break
+        after = max(thresholds)
+    return found[:most]
 
 
 async def fits_cap(session: AsyncSession, row: TopUp, price: Money, now: datetime) -> bool:
