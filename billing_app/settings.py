@@ -151,11 +151,14 @@ class Settings(BaseSettings):
         """Anybody may claim a name, and with `*` any address."""
         named = [part.strip() for part in value.split(",") if part.strip()]
         try:
-            return ",".join(str(ip_network(part, strict=False)) for part in named)
+            networks = [ip_network(part, strict=False) for part in named]
         except ValueError:
             raise ValueError(
                 "must be addresses or networks parted by commas, such as 10.0.0.5, 10.1.0.0/16"
             ) from None
+        if not all(network.prefixlen for network in networks):
+            raise ValueError("must not hold every address: anybody could then choose theirs")
+        return ",".join(map(str, networks))
 
     @field_validator("database_url")
     @classmethod

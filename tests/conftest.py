@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from billing_app.composition import Services, build_services
-from billing_app.db import migrations
+from billing_app.db import distribution, migrations
 from billing_app.db.embedded import start_embedded
 from billing_app.settings import Settings
-from tests.databases import DatabasePool, create_database
+from tests.databases import TEMPLATE, DatabasePool, create_database
+from tests.distributed import cluster
 
 RESOURCES = frozenset({"server_url", "sandbox_process", "sandbox", "hooks", "browser", "mailbox"})
 STARTERS = frozenset({"subprocess", "AppProcess", "run_command", "start_command", "own_server"})
@@ -60,16 +62,23 @@ def server_url() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="billing-tests-"))
     directory.chmod(0o755)
     yield start_embedded(directory / "postgres", WITHOUT_DURABILITY)
+    cluster.drop_databases()
     shutil.rmtree(directory, ignore_errors=True)
     shutil.rmtree(DATA_DIRECTORY, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def database_template(server_url: str) -> str:
-    """The name of a migrated database that others are copied from."""
-    name = "template_billing"
-    migrations.upgrade(create_database(server_url, name))
-    return name
+    """The name of a migrated database that others are copied from.
+
+    It has no triggers that only the release before needs: the code does without them.
+    """
+    url = create_database(server_url, TEMPLATE)
+    migrations.upgrade(url)
+    with psycopg.connect(url) as connection:
+        for trigger, table in distribution.OLD_TRIGGERS.items():
+            connection.execute(f"DROP TRIGGER {trigger} ON {table}".encode())
+    return TEMPLATE
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Databases for tests: copied from the migrated template, emptied and used again."""
+"""Databases for tests: copied from the migrated template, emptied and used again.
+
+With CITUS_DATABASE_URL, what would be a copy is a distributed database of that cluster.
+"""
 
 import uuid
 from typing import Any, Final
@@ -6,13 +9,17 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from tests.distributed import cluster
+
+TEMPLATE: Final = "template_billing"
 SHAPE: Final = """
     SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
            (SELECT version_num FROM alembic_version),
            (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace),
            (SELECT count(*) FROM pg_namespace WHERE nspname = 'dbos'),
            (SELECT count(*) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid())
+             WHERE datname = current_database() AND pid <> pg_backend_pid()
+               AND backend_type = 'client backend' AND application_name NOT LIKE 'citus%')
 """
 TABLES: Final = """
     SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
@@ -26,6 +33,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 def create_database(server_url: str, name: str, template: str = "template0") -> str:
     """Make a database on the server; returns its URL."""
+    if cluster.URL is not None and template == TEMPLATE:
+        return cluster.create_distributed(cluster.URL)
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
@@ -56,10 +65,16 @@ class DatabasePool:
             with psycopg.connect(url, autocommit=True) as connection:
                 if connection.execute(SHAPE).fetchone() != self._shape:
                     return
-                _empty(connection)
+                (cluster.empty if cluster.URL else _empty)(connection)
         except psycopg.OperationalError:
             return
         self._free.append(url)
+
+
+def without_triggers(connection: Connection) -> None:
+    """Until the transaction ends, and on every node: the ledger refuses nothing."""
+    connection.execute("SET LOCAL citus.propagate_set_commands = 'local'")
+    connection.execute("SET LOCAL session_replication_role = replica")
 
 
 def _empty(connection: Connection) -> None:

@@ -21,7 +21,13 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 SETTING = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 # Variables of tools, of the tutorial and of constants that the docs explain.
-NOT_SETTINGS = {"IN_ROW", "PROMETHEUS_MULTIPROC_DIR", "STRIPE_TEST_KEY", DEMO_FLAG}
+NOT_SETTINGS = {
+    "CITUS_DATABASE_URL",
+    "IN_ROW",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "STRIPE_TEST_KEY",
+    DEMO_FLAG,
+}
 # Of compose.yaml and the Caddyfile.
 NOT_SETTINGS |= {
     "API_REPLICAS",

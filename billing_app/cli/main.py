@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from billing_app import __version__
 from billing_app.billing.errors import BillingError
-from billing_app.cli import accounts, adopting, keys, staff
+from billing_app.cli import accounts, adopting, distributing, keys, staff
 from billing_app.cli.running import (
     look_after,
     now,
@@ -24,7 +24,7 @@ from billing_app.cli.running import (
     run,
 )
 from billing_app.composition import Services
-from billing_app.db import migrations, poolers
+from billing_app.db import distribution, migrations, poolers
 from billing_app.settings import SettingsError, enter_demo, enter_demo_of_data, load_settings
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(staff.app, name="staff")
 app.command()(adopting.adopt)
+app.command()(distributing.distribute)
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
@@ -57,6 +58,7 @@ def main() -> None:
         SettingsError,
         migrations.DatabaseBehindError,
         poolers.PoolerError,
+        distribution.DistributionError,
         BillingError,
         ReplayError,
         ServingError,
@@ -142,6 +144,8 @@ def migrate() -> None:
     enter_demo_of_data()
     url = resolve_database()
     migrations.upgrade(url)
+    if distribution.is_distributed(url):
+        distribution.distribute(url)
     out.print(f"The database is at revision {migrations.head_revision()}.")
 
 

@@ -27,6 +27,7 @@ from billing_app.billing.offers.catalogue import (
     OverageTerms,
     publish_offer,
 )
+from billing_app.billing.plans.inserting import insert_plan
 from billing_app.billing.staff.access import members
 from billing_app.composition import Services
 from billing_app.db.enums import AccountKind, Interval, PlanSource, PlanType, Role, Scope, StaffRole
@@ -210,19 +211,18 @@ async def _queue_plans(services: Services, organization_id: str, began: datetime
         first = await session.get_one(Plan, (account.id, 1))
         first.ends_at = began + timedelta(days=FIRST_CONTRACT_DAYS)
         for sequence, name, source, executions, ends_after_days in plans:
-            session.add(
-                Plan(
-                    account_id=account.id,
-                    sequence=sequence,
-                    type=PlanType.PAID,
-                    name=name,
-                    source=source,
-                    executions=executions,
-                    starts_at=began,
-                    ends_at=began + timedelta(days=ends_after_days) if ends_after_days else None,
-                    created_at=began,
-                )
+            plan = Plan(
+                account_id=account.id,
+                sequence=sequence,
+                type=PlanType.PAID,
+                name=name,
+                source=source,
+                executions=executions,
+                starts_at=began,
+                ends_at=began + timedelta(days=ends_after_days) if ends_after_days else None,
+                created_at=began,
             )
+            await insert_plan(session, plan)
 
 
 async def _make_owner(services: Services, organization_id: str, now: datetime) -> None:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.flood import flood
@@ -133,7 +134,7 @@ class Cases:
                 batch_items=BATCH_ITEMS,
                 run=f"r{next(self._runs)}",
                 server_pid=server.pid,
-                database_pid=self.bed.postmaster_pid,
+                database_pids=[self.bed.postmaster_pid],
             )
         )
 
@@ -259,4 +260,5 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "visitors": visitors,
     "connections": connections,
     "flood": flood,
+    "cluster": cluster,
 }

@@ -39,7 +39,7 @@ class Load(msgspec.Struct, kw_only=True):
     batch_items: int = 0
     run: str = ""
     server_pid: int = 0
-    database_pid: int = 0
+    database_pids: list[int] = []
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -205,7 +205,8 @@ def _percentile_ms(ordered: list[float], share: float) -> float:
 
 
 def _cpu(load: Load) -> tuple[float, float, float]:
-    return cpu_seconds(load.server_pid), cpu_seconds(load.database_pid), time.process_time()
+    database = sum(cpu_seconds(pid) for pid in load.database_pids)
+    return cpu_seconds(load.server_pid), database, time.process_time()
 
 
 def main() -> None:

@@ -138,5 +138,5 @@ def _load(
         tails=heads,
         kind="plain",
         server_pid=server.pid,
-        database_pid=cases.bed.postmaster_pid,
+        database_pids=[cases.bed.postmaster_pid],
     )

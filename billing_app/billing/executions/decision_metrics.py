@@ -3,7 +3,7 @@ microsecond."""
 
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
@@ -74,6 +74,10 @@ _size_of = cache(batch_size.labels)
 _made = cache(decisions_made.labels)
 
 
+Count = Callable[[str, Sequence[Request], Sequence[Decision], Sequence[tuple[float, int]]], None]
+"""Counts the batch of a lane; see `count_batch`."""
+
+
 def count_batch(
     lane: str,
     requests: Sequence[Request],
@@ -81,11 +85,21 @@ def count_batch(
     waits: Sequence[tuple[float, int]],
 ) -> None:
     """Count a decided batch. `waits`: seconds until the decision, and how many waited so long."""
-    _size_of(lane).observe(len(requests))
-    _seconds_of(lane).observe_all(waits)
+    count_waits(lane, requests, decisions, waits)
     pairs = zip(requests, decisions, strict=True)
     for pair, times in Tally((_operation(each), _outcome(its)) for each, its in pairs).items():
         _made(*pair).inc(times)
+
+
+def count_waits(
+    lane: str,
+    requests: Sequence[Request],
+    _: Sequence[Decision],
+    waits: Sequence[tuple[float, int]],
+) -> None:
+    """As `count_batch`, but for a batch that only prepares decisions."""
+    _size_of(lane).observe(len(requests))
+    _seconds_of(lane).observe_all(waits)
 
 
 def _operation(request: Request) -> str:

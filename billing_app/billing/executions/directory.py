@@ -4,7 +4,7 @@ An account never changes its owner, so the mapping is cached in memory, up to a 
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from billing_app.billing import ids
@@ -15,6 +15,7 @@ from billing_app.billing.errors import (
 )
 from billing_app.billing.executions import statements
 from billing_app.billing.executions.driver import Connection
+from billing_app.billing.executions.shards import ShardMap, read_shards
 from billing_app.billing.plans import trials
 from billing_app.billing.plans.trials import TrialTerms
 
@@ -36,6 +37,37 @@ class Directory:
         self._users: dict[str, int] = {}
         self._owners: dict[int, str] = {}
         self._attributed: dict[Target, float] = {}
+        self._shards: ShardMap | None = None
+        self._has_looked_for_shards = False
+
+    @property
+    def shards(self) -> ShardMap:
+        """On a cluster, as last read."""
+        assert self._shards is not None
+        return self._shards
+
+    @property
+    def kept_owners(self) -> Mapping[int, str]:
+        """The organization of each account that is cached."""
+        return self._owners
+
+    def kept(self, target: Target) -> int | None:
+        """The account, when it is cached; whether the user is a member has been looked at."""
+        organization_id, user_id = target
+        if organization_id == self.terms.public_organization_id:
+            return self._users.get(user_id)
+        return self._organizations.get(organization_id)
+
+    async def find_shards(self, connection: Connection) -> ShardMap | None:
+        """How accounts are distributed, None when they are not; read once, on the coordinator."""
+        if not self._has_looked_for_shards:
+            await self.read_shards(connection)
+        return self._shards
+
+    async def read_shards(self, connection: Connection) -> ShardMap | None:
+        self._shards = await read_shards(connection)
+        self._has_looked_for_shards = True
+        return self._shards
 
     def known(self, target: Target) -> int | None:
         """The account, when it is cached."""
@@ -73,6 +105,7 @@ class Directory:
         for (organization_id, user_id), account_id in new.items():
             if isinstance(account_id, BillingError):
                 continue
+            _put(self._owners, account_id, organization_id)
             if organization_id == self.terms.public_organization_id:
                 _put(self._users, user_id, account_id)
             else:

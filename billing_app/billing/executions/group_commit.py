@@ -16,8 +16,13 @@ import structlog
 
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.decision_metrics import count_batch, queue_full, retries
-from billing_app.billing.executions.directory import Directory
+from billing_app.billing.executions.decision_metrics import (
+    Count,
+    count_batch,
+    queue_full,
+    retries,
+)
+from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Transactions
 from billing_app.billing.executions.requests import CheckRequest, Decision, Request
 
@@ -114,9 +119,12 @@ class WritingLane(Lane):
                 connection, self._directory, requests, targets, read_keys_first=read_keys_first
             )
         self._directory.keep(new)
+        self._report_spent(targets)
+        return decisions
+
+    def _report_spent(self, targets: Targets) -> None:
         if self._spent is not None:
             self._spent([account for account in targets.values() if isinstance(account, int)])
-        return decisions
 
 
 class ReadLane(Lane):
@@ -144,6 +152,8 @@ class RetryingLane:
         """Decide all in one transaction; when one request makes that fail, decide each alone."""
         try:
             return await self._attempt(requests)
+        except CannotDecideError as error:
+            return [error for _ in requests]
         except Exception as error:
             if len(requests) == 1:
                 log.warning("request_undecided", lane=self._name, error=repr(error))
@@ -179,6 +189,8 @@ class RetryingLane:
                 continue
             try:
                 decided.extend(await self._attempt([request]))
+            except CannotDecideError as error:
+                decided.append(error)
             except Exception as error:
                 log.warning("request_undecided", lane=self._name, error=repr(error))
                 decided.append(CannotDecideError(NO_ANSWER))
@@ -226,10 +238,19 @@ class GroupCommit:
     but with large ones the work in this process overlaps with the work in the database.
     """
 
-    def __init__(self, name: str, open_lane: OpenLane, *, has_helper: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_lane: OpenLane,
+        *,
+        has_helper: bool = False,
+        count: Count = count_batch,
+    ) -> None:
         self._name = name
-        self._waiting: deque[_Waiting] = deque()
+        self._count = count
+        self._waiting: dict[int, deque[_Waiting]] = {}
         self._queued = 0
+        self._served_last: set[int] = set()
 
         self._lane = RetryingLane(name, lambda: open_lane(self._is_any_waiting))
         self._helper = (
@@ -240,8 +261,10 @@ class GroupCommit:
         self._running: asyncio.Task[None] | None = None
         self._helping: asyncio.Task[None] | None = None
 
-    def submit(self, requests: Sequence[Request]) -> "asyncio.Future[list[Decision]]":
-        """Enqueue requests that are decided in one transaction, in order.
+    def submit(
+        self, requests: Sequence[Request], shard: int = 0
+    ) -> "asyncio.Future[list[Decision]]":
+        """Enqueue requests that are decided in one transaction, in order; all of one shard.
 
         Raises CannotDecideError when the queue is full. Cancelling the future cancels nothing.
         """
@@ -249,7 +272,11 @@ class GroupCommit:
             queue_full.labels(self._name).inc(len(requests))
             raise CannotDecideError("Too many requests are waiting. Try again in a second.")
         future: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((requests, future, time.perf_counter()))
+        waiting = (requests, future, time.perf_counter())
+        if shard in self._waiting:
+            self._waiting[shard].append(waiting)
+        else:
+            self._waiting[shard] = deque((waiting,))
         self._queued += len(requests)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name=f"group commit {self._name}")
@@ -277,6 +304,7 @@ class GroupCommit:
             while self._waiting:
                 await self._serve(self._lane)
                 if not self._waiting:
+                    self._served_last = set()
                     await self._lane.rest()
         finally:
             self._running = None
@@ -296,16 +324,34 @@ class GroupCommit:
         _resolve(batch, decisions)
         now = time.perf_counter()
         waits = [(now - since, len(group)) for group, _, since in batch]
-        count_batch(self._name, requests, decisions, waits)
+        self._count(self._name, requests, decisions, waits)
 
     def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        size = len(batch[0][0])
-        while self._waiting and size + len(self._waiting[0][0]) <= MAX_BATCH:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1][0])
+        batch: list[_Waiting] = []
+        size = 0
+        served = self._shards_of_next_batch()
+        for shard in served:
+            waiting = self._waiting.pop(shard)
+            while waiting and (not batch or size + len(waiting[0][0]) <= MAX_BATCH):
+                batch.append(waiting.popleft())
+                size += len(batch[-1][0])
+            if waiting:
+                self._waiting[shard] = waiting
+        self._served_last = set(served)
         self._queued -= size
         return batch
+
+    def _shards_of_next_batch(self) -> list[int]:
+        """Those that have waited longest: all when the lane was at rest, else half of the busy
+        ones.
+
+        A shard costs a transaction its own statements, so it should come with as many requests as
+        possible: while one half is decided, the other half's gather.
+        """
+        if len(self._waiting) == 1 or not self._served_last:
+            return list(self._waiting)
+        busy = len(self._served_last.union(self._waiting))
+        return list(self._waiting)[: (busy + 1) // 2]
 
     def _is_any_waiting(self) -> bool:
         return bool(self._waiting)

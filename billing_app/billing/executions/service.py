@@ -4,6 +4,7 @@ The service authorizes the caller and passes requests to a group commit; request
 account by id are authorized inside the decision, where the account's owner is known.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,11 +15,13 @@ import structlog
 from billing_app.billing.actors import ServiceActor, require_scope
 from billing_app.billing.errors import BillingError, CannotDecideError, ForbiddenError
 from billing_app.billing.executions import store
+from billing_app.billing.executions.cluster import Cluster
 from billing_app.billing.executions.directory import Directory
 from billing_app.billing.executions.driver import Connection
 from billing_app.billing.executions.group_commit import (
     LOST_CONNECTION,
     TRANSIENT,
+    UNREACHABLE,
     GroupCommit,
     Lane,
     ReadLane,
@@ -75,6 +78,9 @@ class Executions:
 
         self._writes = GroupCommit("write", open_writing, has_helper=True)
         self._checks = GroupCommit("check", open_reading)
+        self._cluster: Cluster | None = None
+        self._is_cluster_known = False
+        self._finding: asyncio.Task[None] | None = None
 
     async def decide(self, actor: ServiceActor, request: Request) -> Decision:
         """Decide one request. Raises ScopeMissingError, ForbiddenError, CannotDecideError."""
@@ -82,21 +88,37 @@ class Executions:
         refusal = _refusal(actor, request)
         if refusal is not None:
             return refusal
+        if not self._is_cluster_known:
+            await self._find_cluster()
+        if self._cluster is not None:
+            return (await self._cluster.decide((request,), checks_apart=True))[0]
         lane = self._checks if self._is_read_only(request) else self._writes
         return (await lane.submit((request,)))[0]
 
     async def decide_each(self, actor: ServiceActor, requests: Sequence[Request]) -> list[Decision]:
-        """Decide requests in order and in one transaction; each is accepted or denied alone."""
+        """Decide requests in order and in one transaction; each is accepted or denied alone.
+
+        On a cluster, in one transaction those of accounts on the same node.
+        """
         require_scope(actor, _SCOPE)
         refusals = [_refusal(actor, request) for request in requests]
         allowed = [
             request for request, refusal in zip(requests, refusals, strict=True) if refusal is None
         ]
-        decided = iter(await self._writes.submit(allowed) if allowed else [])
+        decided = iter(await self._decide_allowed(allowed) if allowed else [])
         return [refusal or next(decided) for refusal in refusals]
+
+    async def _decide_allowed(self, requests: Sequence[Request]) -> list[Decision]:
+        if not self._is_cluster_known:
+            await self._find_cluster()
+        if self._cluster is not None:
+            return await self._cluster.decide(requests)
+        return await self._writes.submit(requests)
 
     def waiting(self) -> dict[str, int]:
         """Requests that wait, by lane."""
+        if self._cluster is not None:
+            return self._cluster.waiting()
         return {"write": self._writes.waiting, "check": self._checks.waiting}
 
     @asynccontextmanager
@@ -126,8 +148,35 @@ class Executions:
         return await store.unready_because(self._database_url)
 
     async def close(self) -> None:
+        if self._finding is not None:
+            await asyncio.wait([self._finding])
         await self._writes.close()
         await self._checks.close()
+        if self._cluster is not None:
+            await self._cluster.close()
+
+    async def _find_cluster(self) -> None:
+        """Find out, once, whether the tables are distributed. Raises CannotDecideError."""
+        if self._finding is None:
+            self._finding = asyncio.create_task(self._look_for_cluster(), name="find cluster")
+        await asyncio.shield(self._finding)
+
+    async def _look_for_cluster(self) -> None:
+        try:
+            connection = await store.connect(self._database_url)
+            try:
+                shards = await self._directory.find_shards(connection)
+            finally:
+                await connection.close(timeout=1)
+        except Exception as error:
+            log.warning("cluster_unknown", error=repr(error))
+            raise CannotDecideError(UNREACHABLE) from None
+        else:
+            if shards is not None:
+                self._cluster = Cluster(self._database_url, self._directory, self._spent)
+            self._is_cluster_known = True
+        finally:
+            self._finding = None
 
     def _is_read_only(self, request: Request) -> bool:
         return (

@@ -3,10 +3,17 @@
 Statements in `_arrays_as_text` take each array as its text (driver.array). Hashes and answers are
 sent as one value with the offset of each, because PostgreSQL parses an array's text character by
 character.
+
+The same texts serve a plain PostgreSQL, the tables of one shard on its own node, and Citus'
+coordinator (`Statements`). `/*route c*/` marks where the coordinator has to be told the accounts
+once more, as an array that it can route by.
 """
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Final
+
+import msgspec
 
 from billing_app.billing.executions.requests import HASH_BYTES
 
@@ -30,7 +37,7 @@ FROM (
            starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
            paused_at, blocked_at
     FROM plans
-    WHERE account_id = ANY($1::bigint[])
+    WHERE account_id = ANY($1::bigint[])/*route account_id*/
       AND (ended_at IS NULL OR held > 0 OR account_id = ANY($2::bigint[]))
       AND {HAS_BEGUN.format(at="$3")}
     ORDER BY account_id, sequence
@@ -46,7 +53,7 @@ SELECT DISTINCT ON (account_id)
        starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
        paused_at, blocked_at
 FROM plans
-WHERE account_id = ANY($1::bigint[]) AND {HAS_BEGUN.format(at="$2")}
+WHERE account_id = ANY($1::bigint[])/*route account_id*/ AND {HAS_BEGUN.format(at="$2")}
 ORDER BY account_id, sequence DESC
 """)  # noqa: S608
 
@@ -63,6 +70,14 @@ CROSS JOIN LATERAL (
 ) AS known
 """)
 
+# The coordinator cannot send the look-ups above to a shard.
+JOINED_KEYS: Final = _arrays_as_text("""
+SELECT known.account_id, known.key, known.request_hash, known.answer
+FROM unnest($1::bigint[], $2::text[]) AS named (account_id, key)
+JOIN idempotency_keys AS known ON known.account_id = named.account_id AND known.key = named.key
+WHERE true/*route known.account_id*/
+""")
+
 CLOCK: Final = "SELECT clock_timestamp() AS now"
 
 RESERVATIONS: Final = _arrays_as_text("""
@@ -70,29 +85,32 @@ SELECT r.account_id, r.number, r.status, r.executions, r.expires_at, r.workflow,
        r.idempotency_key, h.plan_sequence, h.executions AS held
 FROM (
     SELECT number, account_id FROM reservations
-    WHERE account_id = ANY($1::bigint[]) AND status = 'held' AND expires_at <= $2
+    WHERE account_id = ANY($1::bigint[])/*route account_id*/
+      AND status = 'held' AND expires_at <= $2
     UNION
     SELECT number, account_id FROM unnest($3::bigint[], $4::bigint[]) AS named (account_id, number)
 ) AS wanted
 JOIN reservations AS r ON r.account_id = wanted.account_id AND r.number = wanted.number
 JOIN reservation_holds AS h ON h.account_id = r.account_id AND h.reservation_number = r.number
+WHERE true/*route r.account_id*//*route h.account_id*/
 ORDER BY r.account_id, r.number, h.plan_sequence
 """)
 
 # What was refunded so far of the row `e` of execution_events. An adjustment that refers to an
 # event is the undo of a refund (negative refund) or of an adjustment.
-REFUNDED: Final = """coalesce((
+_REFUNDED: Final = """coalesce((
     SELECT -sum(refund.executions) FROM execution_events AS refund
     WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
-      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence
+      AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence{route}
 ), 0)::bigint"""
+REFUNDED: Final = _REFUNDED.format(route="")
 
 EVENTS: Final = _arrays_as_text(f"""
 SELECT e.account_id, e.number, e.workflow, e.user_id, e.plan_sequence, e.executions,
-       {REFUNDED} AS refunded
+       {_REFUNDED.format(route="/*route refund.account_id*/")} AS refunded
 FROM unnest($1::bigint[], $2::bigint[]) AS named (account_id, number)
 JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = named.number
-WHERE e.kind IN ('consume', 'commit')
+WHERE e.kind IN ('consume', 'commit')/*route e.account_id*/
 ORDER BY e.account_id, e.number, e.plan_sequence
 """)  # noqa: S608
 
@@ -103,6 +121,7 @@ WITH moved AS (
     FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[])
          AS change (account_id, sequence, used, held)
     WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
+          /*route plans.account_id*/
 ), events AS (
     INSERT INTO execution_events (
         account_id, number, plan_sequence, kind, executions, plan_used_after, remaining_after,
@@ -134,6 +153,7 @@ FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[],
             $5::timestamptz[], $6::timestamptz[], $7::text[])
      AS change (account_id, sequence, used, held, began_at, ended_at, ended_because)
 WHERE plans.account_id = change.account_id AND plans.sequence = change.sequence
+      /*route plans.account_id*/
 """)
 
 COUNT_OVERAGE: Final = _arrays_as_text("""
@@ -178,6 +198,7 @@ UPDATE reservations SET status = settled.status, settled_at = settled.at,
 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::bigint[])
      AS settled (account_id, number, status, at, event_number)
 WHERE reservations.account_id = settled.account_id AND reservations.number = settled.number
+      /*route reservations.account_id*/
 """)
 
 ORGANIZATION_ACCOUNTS: Final = """
@@ -202,3 +223,106 @@ WHERE EXISTS (
     WHERE m.user_id = named.user_id AND m.organization_id = named.organization_id
 )
 """
+
+DISTRIBUTED_TABLES: Final = (
+    "plans",
+    "execution_events",
+    "reservations",
+    "reservation_holds",
+    "idempotency_keys",
+    "daily_usage",
+    "daily_overage",
+    "daily_denials",
+)
+_TABLES: Final = re.compile(rf"\b({'|'.join(DISTRIBUTED_TABLES)})\b")
+_ROUTE: Final = re.compile(r"\s*/\*route ([a-z_.]+)\*/")
+_NOW: Final = "clock_timestamp() AS now"
+_IS_HERE: Final = """EXISTS (
+    SELECT FROM pg_dist_placement
+    WHERE shardid = {shard} AND groupid = {group}
+) AS is_here"""
+
+
+class Statements(msgspec.Struct, frozen=True):
+    """The statements that read and change distributed tables, for one way to reach them.
+
+    `shard`: they name the tables of this shard, and the row with the clock has `is_here`: whether
+    this node holds the shard. `is_routed`: statements with a WHERE take the accounts as an array
+    in a last argument.
+    """
+
+    lock_plans: str
+    read_plans: str
+    last_closed_plans: str
+    known_keys: str
+    clock: str
+    reservations: str
+    events: str
+    apply: str
+    turn_plans: str
+    count_overage: str
+    deny: str
+    reserve: str
+    reserve_parts: str
+    settle: str
+    shard: int = 0
+    is_routed: bool = False
+
+    def accounts(self, account_ids: Collection[int]) -> tuple[list[int], ...]:
+        """The last argument of a statement with a WHERE, where there is one."""
+        return (list(account_ids),) if self.is_routed else ()
+
+
+_STATEMENTS: Final = {
+    "lock_plans": LOCK_PLANS,
+    "read_plans": READ_PLANS,
+    "last_closed_plans": LAST_CLOSED_PLANS,
+    "known_keys": KNOWN_KEYS,
+    "clock": CLOCK,
+    "reservations": RESERVATIONS,
+    "events": EVENTS,
+    "apply": APPLY,
+    "turn_plans": TURN_PLANS,
+    "count_overage": COUNT_OVERAGE,
+    "deny": DENY,
+    "reserve": RESERVE,
+    "reserve_parts": RESERVE_PARTS,
+    "settle": SETTLE,
+}
+_PLAIN: Final = {name: _ROUTE.sub("", statement) for name, statement in _STATEMENTS.items()}
+
+
+def _routed(statement: str) -> str:
+    last = 1 + max((int(number) for number in re.findall(r"\$(\d+)", statement)), default=0)
+    return _ROUTE.sub(rf" AND \1 = ANY(${last}::bigint[])", statement)
+
+
+def of_shard(shard: int, group: int, tables: Mapping[str, str]) -> Statements:
+    """On the node of that group, which holds the shard; `tables` are the shard's names of
+    DISTRIBUTED_TABLES.
+
+    To PostgreSQL these are tables like any other: Citus plans nothing. So the caller holds the lock
+    that keeps Citus from moving the shard (LOCK_SHARDS), and `is_here` tells whether it has.
+    """
+    now = f"{_NOW}, {_IS_HERE.format(shard=shard, group=group)}"
+    statements = {
+        name: _TABLES.sub(lambda match: tables[match[0]], statement).replace(_NOW, now)
+        for name, statement in _PLAIN.items()
+    }
+    return msgspec.convert({**statements, "shard": shard}, Statements)
+
+
+PLAIN: Final = msgspec.convert(_PLAIN, Statements)
+# Through Citus' coordinator: each statement for the accounts of one shard, in a session with
+# plan_cache_mode = force_custom_plan, because Citus chooses the shard when it plans.
+ROUTED: Final = msgspec.convert(
+    {
+        name: _routed(statement)
+        for name, statement in (_STATEMENTS | {"known_keys": JOINED_KEYS}).items()
+    }
+    | {"is_routed": True},
+    Statements,
+)
+# A move of a shard takes the same lock on every node and waits for those who hold it; Citus takes
+# it for each of its own writes (AcquireMetadataLocks). 5 is PostgreSQL's ShareLock.
+LOCK_SHARDS: Final = "SELECT lock_shard_metadata(5, $1::bigint[])"

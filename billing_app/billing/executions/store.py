@@ -1,21 +1,20 @@
 """One batch, one transaction: lock, read with a new snapshot, decide, apply, commit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
-from msgspec.structs import astuple
 
 from billing_app.billing.errors import DeniedError
-from billing_app.billing.executions import statements
+from billing_app.billing.executions import changes_store
+from billing_app.billing.executions.by_shard import by_shard, targets_of
 from billing_app.billing.executions.decide import decide
-from billing_app.billing.executions.directory import Directory, Target, Targets
+from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Row, array, columns
 from billing_app.billing.executions.idempotency import client_key, natural_key
 from billing_app.billing.executions.requests import (
     CHECK,
-    HASH_BYTES,
     Adjust,
     CheckRequest,
     Commit,
@@ -24,17 +23,17 @@ from billing_app.billing.executions.requests import (
     Release,
     Request,
 )
+from billing_app.billing.executions.shards import MisroutedError, Node, Shard, ShardMap
 from billing_app.billing.executions.state import (
     AccountState,
-    Changes,
     EventState,
-    KeyRow,
     KnownAnswer,
     LedgerState,
     Part,
     PlanBalance,
     ReservationState,
 )
+from billing_app.billing.executions.statements import PLAIN, ROUTED, Statements
 from billing_app.db import poolers
 
 SESSION_SETTINGS: Final = {
@@ -51,20 +50,29 @@ SESSION_SETTINGS: Final = {
 }
 # Poolers rewrite the others themselves.
 CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "timezone"}
+# Citus hides its shards from whoever reads pg_class, which the driver does before it first sends an
+# array: on each connection that would take seconds.
+SHOW_SHARDS: Final = "citus.show_shards_for_app_name_prefixes = 'billing'"
+CUSTOM_PLANS: Final = "plan_cache_mode = force_custom_plan"
 # The columns after the account id, in the order of PlanBalance's first fields.
 PLAN_COLUMNS: Final = slice(1, 16)
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
 COMMAND_TIMEOUT_SECONDS: Final = 8.0
 
 
-async def connect(url: str) -> Connection:
-    """A connection for the hot path only: every statement reads a few rows by index."""
+async def connect(url: str, node: Node | None = None) -> Connection:
+    """A connection for the hot path only: every statement reads a few rows by index.
+
+    To `node` of a cluster, or to where the URL says.
+    """
+    place = {"host": node.host, "port": node.port} if node and node.host else {}
     open_connection: Any = getattr(asyncpg, "connect")  # noqa: B009 - asyncpg has no types
     return await open_connection(
         url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=SESSION_SETTINGS,
+        **place,
     )
 
 
@@ -106,8 +114,9 @@ async def transact(
     a history.
     """
     async with connection.transaction():
+        shards = await _shards(connection, directory)
         targets, new = await resolve(connection, directory, requests)
-        decisions = await decide_in_transaction(connection, directory, requests, targets, at=at)
+        decisions = await _decide_anywhere(connection, directory, requests, targets, shards, at=at)
     directory.keep(new)
     return decisions
 
@@ -116,7 +125,34 @@ async def decide_beside(
     connection: Connection, directory: Directory, requests: Sequence[Refund | Adjust]
 ) -> list[Decision]:
     """Decide in the caller's transaction, next to its other writes; the caller commits."""
-    return await decide_in_transaction(connection, directory, requests, {})
+    shards = await _shards(connection, directory)
+    return await _decide_anywhere(connection, directory, requests, {}, shards)
+
+
+async def _shards(connection: Connection, directory: Directory) -> ShardMap | None:
+    """None on a plain PostgreSQL. The transaction may use what the coordinator can route."""
+    shards = await directory.find_shards(connection)
+    if shards is not None:
+        await connection.execute(f"SET LOCAL {CUSTOM_PLANS}; SET LOCAL {SHOW_SHARDS}")
+    return shards
+
+
+async def _decide_anywhere(
+    connection: Connection,
+    directory: Directory,
+    requests: Sequence[Request],
+    targets: Targets,
+    shards: ShardMap | None,
+    *,
+    at: datetime | None = None,
+) -> list[Decision]:
+    if shards is None:
+        return await decide_in_transaction(connection, directory, requests, targets, at=at)
+
+    async def decide_part(_: Shard, part: Sequence[Request], owned: Targets) -> list[Decision]:
+        return await decide_in_transaction(connection, directory, part, owned, at=at, sql=ROUTED)
+
+    return await by_shard(shards, requests, targets, decide_part)
 
 
 async def resolve(
@@ -126,7 +162,7 @@ async def resolve(
 
     Some may have been created just now: call `directory.keep` after the commit.
     """
-    return await directory.resolve(connection, _targets(requests))
+    return await directory.resolve(connection, targets_of(requests))
 
 
 async def decide_in_transaction(
@@ -137,25 +173,28 @@ async def decide_in_transaction(
     *,
     at: datetime | None = None,
     read_keys_first: bool = True,
+    sql: Statements = PLAIN,
 ) -> list[Decision]:
     """Lock, decide, write. The caller has begun the transaction, and commits.
 
-    Without `read_keys_first`, the keys of check requests are assumed to be new. When one is not,
-    this raises KnownKeyError or asyncpg.UniqueViolationError, and the caller rolls back.
+    On a cluster, all requests are about accounts of one shard, and `sql` reaches that. Without
+    `read_keys_first`, the keys of check requests are assumed to be new. When one is not, this
+    raises KnownKeyError or asyncpg.UniqueViolationError, and the caller rolls back.
     """
     ledger = await _load(
-        connection, directory, requests, targets, at, read_keys_first=read_keys_first
+        connection, sql, directory, requests, targets, at, read_keys_first=read_keys_first
     )
     ledger.now = at or ledger.now
     decisions, changes = decide(requests, ledger)
     if not read_keys_first:
-        await _require_new_keys_of_denied(connection, requests, targets, decisions)
-    await _apply(connection, ledger, changes)
+        await _require_new_keys_of_denied(connection, sql, requests, targets, decisions)
+    await changes_store.apply(connection, sql, ledger, changes)
     return decisions
 
 
 async def _require_new_keys_of_denied(
     connection: Connection,
+    sql: Statements,
     requests: Sequence[Request],
     targets: Targets,
     decisions: Sequence[Decision],
@@ -168,7 +207,7 @@ async def _require_new_keys_of_denied(
         if isinstance(decision, DeniedError)
     ]
     keys = _keys(denied, targets)
-    if keys and await _known(connection, keys):
+    if keys and await _known(connection, sql, keys):
         raise KnownKeyError
 
 
@@ -183,26 +222,32 @@ async def check(
         if account_id is None:
             return await transact(connection, directory, requests)
         targets[target] = account_id
+    return await check_without_locks(connection, directory, requests, targets)
+
+
+async def check_without_locks(
+    connection: Connection,
+    directory: Directory,
+    requests: Sequence[CheckRequest],
+    targets: Targets,
+    sql: Statements = PLAIN,
+) -> list[Decision]:
+    """Decide checks of the accounts that `targets` name; on a cluster, of one shard."""
     account_ids = sorted({account for account in targets.values() if isinstance(account, int)})
-    rows = await connection.fetch(statements.READ_PLANS, array(account_ids), array([]), None)
-    ledger = await _ledger(connection, directory, account_ids, rows)
+    rows = await connection.fetch(
+        sql.read_plans, array(account_ids), array([]), None, *sql.accounts(account_ids)
+    )
+    ledger = await _ledger(connection, sql, directory, account_ids, rows)
     ledger.targets = targets
     if any(row["held"] for row in rows):
-        ledger.reservations = await _reservations(connection, account_ids, ledger.now, [])
+        ledger.reservations = await _reservations(connection, sql, account_ids, ledger.now, [])
     decisions, _ = decide(requests, ledger)
     return decisions
 
 
-def _targets(requests: Iterable[Request]) -> set[Target]:
-    return {
-        (request.organization_id, request.user_id)
-        for request in requests
-        if isinstance(request, CheckRequest)
-    }
-
-
 async def _load(
     connection: Connection,
+    sql: Statements,
     directory: Directory,
     requests: Sequence[Request],
     targets: Targets,
@@ -216,16 +261,18 @@ async def _load(
     with_closed = sorted({request.account_id for request in others})
     checked = {account for account in targets.values() if isinstance(account, int)}
     account_ids = sorted(checked.union(with_closed))
-    rows = await connection.fetch(statements.LOCK_PLANS, array(account_ids), array(with_closed), at)
-    ledger = await _ledger(connection, directory, account_ids, rows, at)
+    rows = await connection.fetch(
+        sql.lock_plans, array(account_ids), array(with_closed), at, *sql.accounts(account_ids)
+    )
+    ledger = await _ledger(connection, sql, directory, account_ids, rows, at)
     ledger.targets = targets
     if read_keys_first and (keys := _keys(requests, targets)):
-        ledger.known = await _known(connection, keys)
+        ledger.known = await _known(connection, sql, keys)
     if settling or any(row["held"] for row in rows):
         named = [(request.account_id, request.number) for request in settling]
-        ledger.reservations = await _reservations(connection, account_ids, ledger.now, named)
+        ledger.reservations = await _reservations(connection, sql, account_ids, ledger.now, named)
     if refunds:
-        ledger.events = await _events(connection, refunds)
+        ledger.events = await _events(connection, sql, refunds)
     return ledger
 
 
@@ -244,12 +291,18 @@ def _keys(requests: Sequence[Request], targets: Targets) -> list[tuple[int, str]
 
 async def _ledger(
     connection: Connection,
+    sql: Statements,
     directory: Directory,
     account_ids: list[int],
     rows: Sequence[Row],
     at: datetime | None = None,
 ) -> LedgerState:
-    owners = await directory.owners(connection, account_ids)
+    clock = rows[-1] if rows else (await connection.fetch(sql.clock))[0]
+    owners = directory.kept_owners
+    if not sql.shard:
+        owners = await directory.owners(connection, account_ids)
+    elif not clock["is_here"] or any(account not in owners for account in account_ids):
+        raise MisroutedError
     accounts = {
         account_id: AccountState(account_id, owners[account_id], [])
         for account_id in account_ids
@@ -263,9 +316,10 @@ async def _ledger(
         if all(plan.ended_at is not None for plan in account.plans)
     ]
     if without_open:
-        for row in await connection.fetch(statements.LAST_CLOSED_PLANS, array(without_open), at):
+        for row in await connection.fetch(
+            sql.last_closed_plans, array(without_open), at, *sql.accounts(without_open)
+        ):
             accounts[row[0]].last_closed = _plan(row)
-    clock = rows[-1] if rows else (await connection.fetch(statements.CLOCK))[0]
     ledger = LedgerState.empty(clock["now"])
     ledger.accounts = accounts
     return ledger
@@ -276,24 +330,27 @@ def _plan(row: Row) -> PlanBalance:
 
 
 async def _known(
-    connection: Connection, keys: list[tuple[int, str]]
+    connection: Connection, sql: Statements, keys: list[tuple[int, str]]
 ) -> dict[tuple[int, str], KnownAnswer]:
-    rows = await connection.fetch(statements.KNOWN_KEYS, *columns(keys, 2))
+    accounts = sql.accounts({account for account, _ in keys})
+    rows = await connection.fetch(sql.known_keys, *columns(keys, 2), *accounts)
     return {(row[0], row[1]): KnownAnswer(row[2], row[3]) for row in rows}
 
 
 async def _reservations(
     connection: Connection,
+    sql: Statements,
     account_ids: list[int],
     now: datetime,
     named: list[tuple[int, int]],
 ) -> dict[tuple[int, int], ReservationState]:
     """Those that have expired, and those that requests commit or release."""
     rows = await connection.fetch(
-        statements.RESERVATIONS,
+        sql.reservations,
         array(account_ids),
         now,
         *columns(named, 2),
+        *sql.accounts(account_ids),
     )
     reservations: dict[tuple[int, int], ReservationState] = {}
     for row in rows:
@@ -303,10 +360,11 @@ async def _reservations(
 
 
 async def _events(
-    connection: Connection, refunds: list[Refund]
+    connection: Connection, sql: Statements, refunds: list[Refund]
 ) -> dict[tuple[int, int], EventState]:
     named = sorted({(refund.account_id, refund.number) for refund in refunds})
-    rows = await connection.fetch(statements.EVENTS, *columns(named, 2))
+    accounts = sql.accounts({account for account, _ in named})
+    rows = await connection.fetch(sql.events, *columns(named, 2), *accounts)
     events: dict[tuple[int, int], EventState] = {}
     for row in rows:
         state = events.setdefault(
@@ -315,86 +373,3 @@ async def _events(
         state.executions += row["executions"]
         state.parts.append(Part(row["plan_sequence"], row["executions"] - row["refunded"]))
     return events
-
-
-async def _apply(connection: Connection, ledger: LedgerState, changes: Changes) -> None:
-    plans = [
-        (account_id, plan)
-        for account_id, account in ledger.accounts.items()
-        for plan in account.plans
-    ]
-    turned = [
-        (
-            account_id,
-            plan.sequence,
-            plan.used,
-            plan.held,
-            plan.began_at,
-            plan.ended_at,
-            plan.ended_because,
-        )
-        for account_id, plan in plans
-        if plan.turned
-    ]
-    moved = [
-        (account_id, plan.sequence, plan.used, plan.held)
-        for account_id, plan in plans
-        if plan.moved and not plan.turned
-    ]
-    if turned:
-        await connection.execute(statements.TURN_PLANS, *columns(turned, 7))
-    if moved or changes.events or changes.keys:
-        await _apply_counts(connection, moved, changes)
-    await _apply_reservations(connection, changes)
-    await _apply_overage(connection, changes)
-    if changes.denied:
-        denied = sorted((*key, count) for key, count in changes.denied.items())
-        await connection.execute(statements.DENY, changes.now, *columns(denied, 5))
-
-
-async def _apply_counts(
-    connection: Connection, moved: list[tuple[int, int, int, int]], changes: Changes
-) -> None:
-    await connection.execute(
-        statements.APPLY,
-        *columns(moved, 4),
-        changes.now,
-        *columns([astuple(event) for event in changes.events], 13),
-        *_packed(changes.keys),
-        *columns(_counts(changes.used, changes.refunded), 5),
-    )
-
-
-def _counts(used: Mapping[Any, int], refunded: Mapping[Any, int]) -> list[tuple[Any, ...]]:
-    """The key's columns, used, refunded."""
-    return [
-        (*key, used.get(key, 0), refunded.get(key, 0))
-        for key in sorted(used.keys() | refunded.keys())
-    ]
-
-
-def _packed(keys: Sequence[KeyRow]) -> tuple[bytes, str, str, str, str]:
-    """All hashes and answers in one value, then accounts, keys, offsets and answer lengths."""
-    answers = b"".join([key.request_hash + key.answer for key in keys])
-    places: list[tuple[int, str, int, int]] = []
-    starts_at = 1
-    for key in keys:
-        places.append((key.account_id, key.key, starts_at, len(key.answer)))
-        starts_at += HASH_BYTES + len(key.answer)
-    accounts, names, starts, lengths = columns(places, 4)
-    return answers, accounts, names, starts, lengths
-
-
-async def _apply_overage(connection: Connection, changes: Changes) -> None:
-    if changes.overage_used or changes.overage_refunded:
-        counts = _counts(changes.overage_used, changes.overage_refunded)
-        await connection.execute(statements.COUNT_OVERAGE, changes.now, *columns(counts, 4))
-
-
-async def _apply_reservations(connection: Connection, changes: Changes) -> None:
-    if changes.reservations:
-        reservations = columns(changes.reservations, 8)
-        await connection.execute(statements.RESERVE, changes.now, *reservations)
-        await connection.execute(statements.RESERVE_PARTS, *columns(changes.reservation_parts, 4))
-    if changes.settled:
-        await connection.execute(statements.SETTLE, *columns(changes.settled, 5))

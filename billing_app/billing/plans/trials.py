@@ -34,10 +34,13 @@ ON CONFLICT DO NOTHING
 
 ENSURE_TRIALS: Final = """
 INSERT INTO plans (account_id, sequence, type, name, source, executions, used, held,
-                   starts_at, ends_at, created_at)
+                   starts_at, ends_at, blocked_at, created_at)
 SELECT id, 1, 'trial', $1, 'trial', $2::bigint, 0, 0, now(), now() + $3::int * interval '1 day',
-       now()
-FROM accounts WHERE kind = 'user' AND user_id = ANY($4::text[]) ORDER BY id
+       blocked_at, now()
+FROM (
+    SELECT id, blocked_at FROM accounts WHERE kind = 'user' AND user_id = ANY($4::text[])
+    ORDER BY id FOR SHARE
+) AS account
 ON CONFLICT DO NOTHING
 """
 

@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.errors import ConflictError
+from billing_app.billing.plans.locking import lock_plans
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.installation import (
     Installation,
@@ -199,9 +200,9 @@ async def _detach(session: AsyncSession, record_failure: RecordFailure, now: dat
     for table in (MeterReport, OverageSettlement):
         await session.exec(delete(table).where(col(table.state) == ReportState.PENDING))
     stopped = {"ended_at": now, "ended_because": EndReason.CANCELLED}
-    running = select(Plan.sequence).where(_running_overage())
-    in_order = running.order_by(col(Plan.account_id), col(Plan.sequence))
-    await session.exec(in_order.with_for_update())
+    running = select(Plan.account_id).where(_running_overage()).distinct()
+    for account_id in sorted((await session.exec(running)).all()):
+        await lock_plans(session, account_id)
     await session.exec(update(Plan).where(_running_overage()).values(**stopped))
     await (await session.connection()).execute(CLOSE_BILLS)
     for table in (ProviderCustomer, OfferPrice):

@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
+from billing_app.billing.plans.inserting import insert_plan
 from billing_app.billing.subscriptions.provider import ProviderSnapshot, ProviderSubscription
 from billing_app.billing.subscriptions.sold_lines import period_start, sold_item
 from billing_app.db.enums import EndReason, InvoiceStatus, PlanSource, PlanType, SubscriptionStatus
@@ -205,8 +206,7 @@ class Bridges:
     async def _insert(self, **values: Any) -> None:
         sequence = max((plan.sequence for plan in self.plans), default=0) + 1
         plan = Plan(account_id=self.account_id, sequence=sequence, created_at=self.now, **values)
-        self.session.add(plan)
-        await self.session.flush()
+        await insert_plan(self.session, plan)
         self.plans.append(plan)
 
     async def _lock(self, plan: Plan) -> Plan:

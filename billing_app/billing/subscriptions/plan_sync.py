@@ -15,6 +15,7 @@ from billing_app.billing.executions.expired_holds import unused_of
 from billing_app.billing.offers.catalogue import OfferView
 from billing_app.billing.overage.limits import spending_limit
 from billing_app.billing.overage.rules import allowed_executions, reference_of
+from billing_app.billing.plans.inserting import insert_plan
 from billing_app.billing.subscriptions.bank_debits import BANK_DECIDES_WITHIN, prolonged_ends
 from billing_app.billing.subscriptions.bridges import Bridges
 from billing_app.billing.subscriptions.dunning import (
@@ -186,8 +187,7 @@ class PlanSync:
             created_at=self.now,
             **values,
         )
-        self.session.add(plan)
-        await self.session.flush()
+        await insert_plan(self.session, plan)
         self.plans.append(plan)
         return plan
 

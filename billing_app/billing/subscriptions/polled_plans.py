@@ -36,19 +36,22 @@ BALANCE: Final = (
 )
 BALANCE_COLUMNS: Final = slice(0, 15)
 # A row without a plan when the account has none; `live` is a subscription that renews by itself.
+# Plans are a subquery of their own: on a cluster it is answered where they are.
 STATEMENT: Final = f"""
 SELECT {", ".join(f"plan.{name.strip()}" for name in BALANCE.split(","))}, plan.source,
        plan.created_at, plan.offer_version_id, account.organization_id,
        own.limit_minor, own.currency, live.offer_version_id AS renewed_version_id,
-       live.next_offer_version_id, live.period_end, live.quantity,
-       CASE WHEN plan.held > 0
-            THEN ({expired_held("plan").replace(":now", "$2")}) ELSE 0 END AS expired
+       live.next_offer_version_id, live.period_end, live.quantity, plan.expired
 FROM accounts AS account
 LEFT JOIN overage_limits AS own ON own.account_id = account.id
 LEFT JOIN subscriptions AS live ON live.account_id = account.id AND NOT live.is_duplicate
      AND live.status NOT IN ({", ".join(f"'{status}'" for status in sorted(ENDED))})
      AND NOT live.cancel_at_period_end AND live.past_due_since IS NULL
-LEFT JOIN plans AS plan ON plan.account_id = account.id
+LEFT JOIN (
+    SELECT plan.*, CASE WHEN plan.held > 0
+        THEN ({expired_held("plan").replace(":now", "$2")}) ELSE 0 END AS expired
+    FROM plans AS plan WHERE plan.account_id = $1
+) AS plan ON true
 WHERE account.id = $1
 ORDER BY {usable.queue_order("plan")}
 """  # noqa: S608

@@ -48,7 +48,8 @@ class Membership(SQLModel, table=True):
 class Account(SQLModel, table=True):
     """The holder of a balance: a user of the public organization, or an organization.
 
-    While `blocked_at` is set, no new executions are allowed; the database copies it to the plans.
+    While `blocked_at` is set, no new executions are allowed; the code that sets it also sets it on
+    the plans.
 
     `id` is random and positive: it does not reveal the number of accounts, and it spreads evenly
     when the schema is distributed.

@@ -82,12 +82,12 @@ SEARCH_SECONDS: Final = 1.0
 IS_BOUGHT: Final = f"plan.source <> '{PlanSource.OVERAGE}'"
 HAS_ENDED: Final = "(plan.ended_at IS NOT NULL OR coalesce(plan.ends_at <= :now, false))"
 QUEUE_ORDER: Final = queue_order("plan")
-ROWS: Final = f"""
+# Accounts and plans are read by statements of their own: on a cluster they are on other nodes.
+ROWS: Final = """
 SELECT account.id, account.kind, account.organization_id, account.user_id, account.blocked_at,
        account.created_at, customer.customer_id,
        CASE account.kind WHEN 'user' THEN holder.name ELSE firm.name END AS name,
-       coalesce(holder.email, '') AS email, held.*, last.*, owed.status, owed.past_due_since,
-       disputed.disputed_since
+       coalesce(holder.email, '') AS email, owed.status, owed.past_due_since
 FROM accounts AS account
 JOIN organizations AS firm ON firm.id = account.organization_id
 LEFT JOIN users AS holder ON holder.id = account.user_id
@@ -97,39 +97,42 @@ LEFT JOIN LATERAL (
     WHERE subscription.account_id = account.id AND subscription.ended_at IS NULL
     ORDER BY number DESC LIMIT 1
 ) AS owed ON true
-LEFT JOIN LATERAL (
-    SELECT min(plan.suspended_at) AS disputed_since FROM plans AS plan
-    JOIN invoices AS invoice
-        ON invoice.account_id = plan.account_id AND invoice.provider_id = plan.source_reference
-    WHERE plan.account_id = account.id AND plan.suspended_at <= :now
-        AND invoice.status = '{InvoiceStatus.PAID}'
-) AS disputed ON true
-LEFT JOIN LATERAL (
-    SELECT coalesce(sum(plan.executions) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS executions,
-           coalesce(sum(plan.used) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS used,
-           coalesce(sum(plan.held) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS held,
-           (array_agg(plan.name ORDER BY {QUEUE_ORDER})
-               FILTER (WHERE {IS_BOUGHT}))[1] AS plan_name,
-           (array_agg(plan.type ORDER BY {QUEUE_ORDER})
-               FILTER (WHERE {IS_BOUGHT}))[1] AS plan_type,
-           coalesce(bool_or(plan.executions > plan.used + plan.held)
-               FILTER (WHERE NOT {IS_BOUGHT}), false) AS goes_beyond
-    FROM plans AS plan
-    WHERE plan.account_id = account.id AND {IS_USABLE}
-) AS held ON true
-LEFT JOIN LATERAL (
-    SELECT plan.name AS last_name, plan.executions AS last_executions,
-           plan.paused_at IS NOT NULL AS last_paused,
-           CASE WHEN plan.ended_at IS NULL AND plan.ends_at <= :now THEN '{EndReason.PERIOD_ENDED}'
-               ELSE plan.ended_because END AS last_because
-    FROM plans AS plan
-    WHERE held.plan_name IS NULL AND plan.account_id = account.id AND {IS_BOUGHT}
-        AND plan.starts_at <= :now
-        AND (plan.source <> '{PlanSource.BRIDGE}' OR plan.began_at IS NOT NULL)
-    ORDER BY {HAS_ENDED}, CASE WHEN {HAS_ENDED} THEN coalesce(plan.ended_at, plan.ends_at) END DESC,
-             CASE WHEN {HAS_ENDED} THEN plan.sequence END DESC, {QUEUE_ORDER} LIMIT 1
-) AS last ON true
 WHERE account.id = ANY(:ids)
+"""
+HELD: Final = f"""
+SELECT plan.account_id,
+       coalesce(sum(plan.executions) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS executions,
+       coalesce(sum(plan.used) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS used,
+       coalesce(sum(plan.held) FILTER (WHERE {IS_BOUGHT}), 0)::bigint AS held,
+       (array_agg(plan.name ORDER BY {QUEUE_ORDER}) FILTER (WHERE {IS_BOUGHT}))[1] AS plan_name,
+       (array_agg(plan.type ORDER BY {QUEUE_ORDER}) FILTER (WHERE {IS_BOUGHT}))[1] AS plan_type,
+       coalesce(bool_or(plan.executions > plan.used + plan.held)
+           FILTER (WHERE NOT {IS_BOUGHT}), false) AS goes_beyond
+FROM plans AS plan
+WHERE plan.account_id = ANY(:ids) AND {IS_USABLE}
+GROUP BY plan.account_id
+"""  # noqa: S608
+LAST: Final = f"""
+SELECT DISTINCT ON (plan.account_id) plan.account_id, plan.name, plan.executions,
+       plan.paused_at IS NOT NULL AS is_paused,
+       CASE WHEN plan.ended_at IS NULL AND plan.ends_at <= :now THEN '{EndReason.PERIOD_ENDED}'
+           ELSE plan.ended_because END AS ended_because
+FROM plans AS plan
+WHERE plan.account_id = ANY(:ids) AND {IS_BOUGHT} AND plan.starts_at <= :now
+    AND (plan.source <> '{PlanSource.BRIDGE}' OR plan.began_at IS NOT NULL)
+ORDER BY plan.account_id, {HAS_ENDED},
+         CASE WHEN {HAS_ENDED} THEN coalesce(plan.ended_at, plan.ends_at) END DESC,
+         CASE WHEN {HAS_ENDED} THEN plan.sequence END DESC, {QUEUE_ORDER}
+"""  # noqa: S608
+SUSPENDED: Final = """
+SELECT plan.account_id, plan.source_reference, plan.suspended_at FROM plans AS plan
+WHERE plan.account_id = ANY(:ids) AND plan.suspended_at <= :now
+    AND plan.source_reference IS NOT NULL
+"""
+PAID: Final = f"""
+SELECT account_id, provider_id FROM invoices
+WHERE account_id = ANY(:ids) AND provider_id = ANY(:references)
+    AND status = '{InvoiceStatus.PAID}'
 """  # noqa: S608
 MAX_REFERENCE: Final = 255
 REFERRED: Final = """
@@ -230,10 +233,41 @@ async def read_customers(
     session: AsyncSession, account_ids: list[int], now: datetime
 ) -> list[CustomerRow]:
     """A row for each of the accounts that exists, in their order."""
+    values = {"ids": account_ids, "now": now}
+    accounts = {row.id: row for row in await _all(session, ROWS, values)}
+    held = {row.account_id: row for row in await _all(session, HELD, values)}
+    without = [each for each in accounts if each not in held or held[each].plan_name is None]
+    last = {row.account_id: row for row in await _last(session, without, now)}
+    disputed = await _disputed(session, values)
+    return [
+        _row(accounts[each], held.get(each), last.get(each), disputed.get(each))
+        for each in account_ids
+        if each in accounts
+    ]
+
+
+async def _last(session: AsyncSession, account_ids: list[int], now: datetime) -> list[Any]:
+    return await _all(session, LAST, {"ids": account_ids, "now": now}) if account_ids else []
+
+
+async def _disputed(session: AsyncSession, values: dict[str, Any]) -> dict[int, datetime]:
+    """Since when the first plan of an account is suspended whose invoice is paid."""
+    suspended = await _all(session, SUSPENDED, values)
+    if not suspended:
+        return {}
+    references = [row.source_reference for row in suspended]
+    paid = await _all(session, PAID, values | {"references": references})
+    found = {(row.account_id, row.provider_id) for row in paid}
+    since: dict[int, datetime] = {}
+    for account_id, reference, at in suspended:
+        if (account_id, reference) in found:
+            since[account_id] = min(at, since.get(account_id, at))
+    return since
+
+
+async def _all(session: AsyncSession, statement: str, values: dict[str, Any]) -> list[Any]:
     connection = await session.connection()
-    result = await connection.execute(text(ROWS), {"ids": account_ids, "now": now})
-    rows = {row.id: _row(row) for row in result.all()}
-    return [rows[account_id] for account_id in account_ids if account_id in rows]
+    return list((await connection.execute(text(statement), values)).all())
 
 
 async def read_names(
@@ -252,7 +286,8 @@ async def read_names(
         return {ids.encode_account(row.id): row.name for row in result.all()}
 
 
-def _row(row: Any) -> CustomerRow:
+def _row(row: Any, held: Any, last: Any, disputed_since: datetime | None) -> CustomerRow:
+    """`held` and `last` None: no plan is usable, no plan has started."""
     return CustomerRow(
         account_id=ids.encode_account(row.id),
         kind=AccountKind(row.kind),
@@ -261,23 +296,23 @@ def _row(row: Any) -> CustomerRow:
         organization_id=row.organization_id,
         user_id=row.user_id,
         customer_id=row.customer_id,
-        plan_name=row.plan_name,
-        plan_type=PlanType(row.plan_type) if row.plan_type else None,
-        executions=row.executions,
-        executions_used=row.used,
-        executions_held=row.held,
-        goes_beyond=row.goes_beyond,
-        last_plan=_last_plan(row),
+        plan_name=held and held.plan_name,
+        plan_type=PlanType(held.plan_type) if held and held.plan_type else None,
+        executions=held.executions if held else 0,
+        executions_used=held.used if held else 0,
+        executions_held=held.held if held else 0,
+        goes_beyond=held is not None and held.goes_beyond,
+        last_plan=_last_plan(last),
         subscription_status=SubscriptionStatus(row.status) if row.status else None,
         past_due_since=row.past_due_since,
-        disputed_since=row.disputed_since,
+        disputed_since=disputed_since,
         blocked_at=row.blocked_at,
         created_at=row.created_at,
     )
 
 
 def _last_plan(row: Any) -> LastPlan | None:
-    if row.last_name is None:
+    if row is None:
         return None
-    because = EndReason(row.last_because) if row.last_because else None
-    return LastPlan(row.last_name, row.last_executions, row.last_paused, because)
+    because = EndReason(row.ended_because) if row.ended_because else None
+    return LastPlan(row.name, row.executions, row.is_paused, because)

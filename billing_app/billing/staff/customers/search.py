@@ -27,6 +27,8 @@ MAX_WORDS: Final = 6
 MAX_WORD_LENGTH: Final = 64
 MAX_SORTED: Final = 5_000
 MAX_EXAMINED: Final = 5_000
+# Plans are looked up for all accounts of a step, because on a cluster they are on other nodes.
+MAX_EXAMINED_WITH_PLANS: Final = 500
 # How many rows a word has decides how to look: a plan made for any word is made for none.
 PLAN_EACH: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 SIGNS: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~"
@@ -54,7 +56,8 @@ IS_PAST_DUE: Final = (
 )
 IS_USABLE: Final = is_usable("plan")
 HAS_PLAN: Final = (
-    f"EXISTS (SELECT FROM plans AS plan WHERE plan.account_id = account.id AND {IS_USABLE}"
+    "account.id {wanted} (SELECT plan.account_id FROM plans AS plan"  # noqa: S608
+    f" WHERE plan.account_id = ANY(ARRAY({{source}})) AND {IS_USABLE}{{more}})"
 )
 
 
@@ -140,7 +143,7 @@ async def find_accounts(
     if sort.is_by_word and not words:
         sort = Sort.NEWEST
     after = _place(cursor, sort) if cursor is not None else None
-    values: dict[str, Any] = {"now": now, "limit": limit + 1, "examined": MAX_EXAMINED}
+    values: dict[str, Any] = {"now": now, "limit": limit + 1, "examined": _most(where)}
     for n, word in enumerate(words):
         values |= {f"low{n}": word, f"high{n}": word + LAST_LETTER}
     if where.days is not None:
@@ -156,9 +159,14 @@ async def find_accounts(
     following, examined = (places[-1] if len(rows) > limit else None), 0
     if following is None and few is None:
         following = await _end_of_walk(session, where, sort, values)
-        examined = MAX_EXAMINED if following else 0
+        examined = _most(where) if following else 0
     cursor = encode_cursor(following) if following else None
     return Found([place.account_id for place in places], cursor, examined)
+
+
+def _most(where: CustomerFilter) -> int:
+    """Rows that a step examines."""
+    return MAX_EXAMINED if where.plan is None else min(MAX_EXAMINED, MAX_EXAMINED_WITH_PLANS)
 
 
 async def _fold(session: AsyncSession, query: str) -> list[str]:
@@ -210,7 +218,7 @@ async def _collect(
     words: int,
     values: dict[str, Any],
 ) -> list[Any]:
-    conditions = _conditions(where, range(words))
+    conditions = _conditions(where, range(words), "SELECT id FROM source")
     by_word = sort.is_by_word
     if "after" in values:
         conditions.append(_after(sort, "first.word" if by_word else "account.created_at"))
@@ -230,13 +238,18 @@ async def _walk(
     session: AsyncSession, where: CustomerFilter, sort: Sort, words: int, values: dict[str, Any]
 ) -> list[Any]:
     by_word = sort.is_by_word
-    conditions = _conditions(where, range(1 if by_word else 0, words))
+    source = f"{_walked(where, sort, values)} LIMIT :examined"
+    conditions = _conditions(
+        where,
+        range(1 if by_word else 0, words),
+        f"SELECT id FROM ({source}) AS chunk",  # noqa: S608
+    )
     if by_word:
         conditions.append(IS_FIRST_WORD)
     key = "source.word" if by_word else "source.at"
     statement = f"""
         SELECT source.id, source.word, source.at
-        FROM ({_walked(where, sort, values)} LIMIT :examined) AS source
+        FROM ({source}) AS source
         JOIN accounts AS account ON account.id = source.id
         WHERE {" AND ".join(conditions)}
         ORDER BY {_order(sort, key, "source.id")} LIMIT :limit"""  # noqa: S608
@@ -248,7 +261,7 @@ async def _end_of_walk(
 ) -> Place | None:
     """Where a walk that did not fill its page stopped; None at the end."""
     statement = f"{_walked(where, sort, values)} OFFSET :examined LIMIT 1"
-    values = values | {"examined": MAX_EXAMINED - 1}
+    values = values | {"examined": _most(where) - 1}
     rows = await _all(session, statement, values)
     return Place(sort, rows[0].word, rows[0].at, rows[0].id) if rows else None
 
@@ -271,8 +284,8 @@ def _walked(where: CustomerFilter, sort: Sort, values: dict[str, Any]) -> str:
     )
 
 
-def _conditions(where: CustomerFilter, words: range) -> list[str]:
-    """All conditions on an account that its source does not imply."""
+def _conditions(where: CustomerFilter, words: range, source: str) -> list[str]:
+    """All conditions on an account that its source, which selects ids, does not imply."""
     conditions = ["true", *(HAS_WORD.format(n=n) for n in words)]
     if where.kind is not None:
         conditions.append(f"account.kind = '{where.kind.value}'")
@@ -283,9 +296,10 @@ def _conditions(where: CustomerFilter, words: range) -> list[str]:
     if where.past_due is not None:
         conditions.append(IS_PAST_DUE if where.past_due else f"NOT {IS_PAST_DUE}")
     if where.plan is PlanFilter.NONE:
-        conditions.append(f"NOT {HAS_PLAN})")
+        conditions.append(HAS_PLAN.format(wanted="NOT IN", source=source, more=""))
     elif where.plan is not None:
-        conditions.append(f"{HAS_PLAN} AND plan.type = '{where.plan.value}')")
+        more = f" AND plan.type = '{where.plan.value}'"
+        conditions.append(HAS_PLAN.format(wanted="IN", source=source, more=more))
     return conditions
 
 

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.actors import StaffActor
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.executions.service import Ledger
+from billing_app.billing.plans.inserting import insert_plan
 from billing_app.billing.staff.access.permissions import LIMITS, Action, require_within_limit
 from billing_app.billing.staff.repairs.drivers import InSession
 from billing_app.billing.staff.repairs.fields import (
@@ -173,8 +174,7 @@ async def _queue(session: AsyncSession, request: RepairRequest[Grant]) -> Plan:
         ends_at=ends_at,
         created_at=now,
     )
-    session.add(plan)
-    await session.flush()
+    await insert_plan(session, plan)
     return plan
 
 

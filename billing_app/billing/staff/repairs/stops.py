@@ -177,7 +177,8 @@ async def _set_paused(session: AsyncSession, plan: Plan, at: datetime | None) ->
 async def _set_blocked(
     session: AsyncSession, request: Request, at: datetime | None
 ) -> RepairResult:
-    """The database copies it to the plans: they are locked first, by sequence."""
+    """The account's plans are locked first, by sequence. The new block of the account then makes
+    new plans wait (plans/inserting.py), so that it is copied to all there are."""
     account = await session.get_one(Account, request.account_id)
     _require_other(account.blocked_at, at, "account", "blocked")
     await lock_plans(session, account.id)
@@ -185,6 +186,8 @@ async def _set_blocked(
     account.blocked_at = at
     session.add(account)
     await session.flush()
+    plans = update(Plan).where(col(Plan.account_id) == account.id)
+    await session.exec(plans.values(blocked_at=at))
     return RepairResult(ids.encode_account(account.id), before, {"blocked_at": stored(at)})
 
 

@@ -1,0 +1,18 @@
+"""Adds plans: the one place that does, because a plan of a blocked account is blocked."""
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from billing_app.db.tables import Account, Plan
+
+
+async def insert_plan(session: AsyncSession, plan: Plan) -> None:
+    """Add the plan with its account's block.
+
+    The account's row stays locked until the transaction ends: a block that comes meanwhile waits,
+    and then finds the plan (staff/repairs/stops.py).
+    """
+    blocked_at = select(Account.blocked_at).where(col(Account.id) == plan.account_id)
+    plan.blocked_at = (await session.exec(blocked_at.with_for_update(read=True))).one()
+    session.add(plan)
+    await session.flush()
