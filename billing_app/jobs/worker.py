@@ -13,7 +13,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 from prometheus_client import start_http_server
 
-from billing_app import logs
+from billing_app import logs, tracing
 from billing_app.billing.executions.verification import verify
 from billing_app.billing.plans.early_ends import reopen_early_ended
 from billing_app.billing.retention import (
@@ -49,6 +49,7 @@ HOURLY: Final = "7 * * * *"
 HOURLY_LATER: Final = "37 * * * *"
 NIGHTLY: Final = "23 3 * * *"
 EACH_TEN_MINUTES: Final = "*/10 * * * *"
+EARLY_NIGHTLY: Final = "41 2 * * *"
 LATE_NIGHTLY: Final = "53 3 * * *"
 FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
@@ -173,6 +174,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule": EACH_TEN_MINUTES,
     },
     {
+        "schedule_name": "keep-months",
+        "workflow_fn": retention.keep_months,
+        "schedule": EARLY_NIGHTLY,
+    },
+    {
         "schedule_name": "recount-figures",
         "workflow_fn": metrics.recount_figures,
         "schedule": LATE_NIGHTLY,
@@ -196,6 +202,7 @@ def run_worker(database_url: str) -> None:
     log.info("worker_started")
     stop.wait()
     DBOS.destroy()
+    tracing.flush()
 
 
 def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> None:
@@ -216,6 +223,9 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
         "notification_coalesce_sec": COALESCE_SECONDS,
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
+    tracing.start()
+    if tracing.is_on():
+        config |= {"enable_otlp": True, "otel_attribute_format": "semconv"}
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     logs.adopt("dbos")

@@ -13,6 +13,7 @@ from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Row, array, columns
 from billing_app.billing.executions.idempotency import client_key, natural_key
+from billing_app.billing.executions.kept_events import kept_numbers
 from billing_app.billing.executions.requests import (
     CHECK,
     Adjust,
@@ -273,6 +274,8 @@ async def _load(
         ledger.reservations = await _reservations(connection, sql, account_ids, ledger.now, named)
     if refunds:
         ledger.events = await _events(connection, sql, refunds)
+        missing = {r.account_id for r in refunds if (r.account_id, r.number) not in ledger.events}
+        ledger.kept_from = await kept_numbers(connection, sql, missing) if missing else {}
     return ledger
 
 
