@@ -86,8 +86,9 @@ def test_statements_of_a_shard_name_its_tables_alone() -> None:
             words = set(statement.replace("(", " ").replace(".", " ").replace(",", " ").split())
             assert not words & set(DISTRIBUTED_TABLES), field
     assert "FROM plans_102008" in shard.lock_plans
-    assert "is_here" in shard.lock_plans
+    assert "lock_shard_metadata(5, ARRAY[102008::bigint])" in shard.lock_plans
     assert "is_here" in shard.clock
+    assert "is_here" in shard.read_plans
 
 
 def test_only_the_coordinator_is_told_the_accounts_twice() -> None:

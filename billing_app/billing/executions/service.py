@@ -91,7 +91,7 @@ class Executions:
         if not self._is_cluster_known:
             await self._find_cluster()
         if self._cluster is not None:
-            return (await self._cluster.decide((request,), checks_apart=True))[0]
+            return await self._cluster.decide_one(request)
         lane = self._checks if self._is_read_only(request) else self._writes
         return (await lane.submit((request,)))[0]
 

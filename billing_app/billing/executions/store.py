@@ -189,8 +189,15 @@ async def decide_in_transaction(
     decisions, changes = decide(requests, ledger)
     if not read_keys_first:
         await _require_new_keys_of_denied(connection, sql, requests, targets, decisions)
-    await changes_store.apply(connection, sql, ledger, changes)
+    is_shown = await changes_store.apply(connection, sql, ledger, changes)
+    if sql.shard and not is_shown:
+        _require_here(await connection.fetch(sql.clock))
     return decisions
+
+
+def _require_here(rows: Sequence[Row]) -> None:
+    if not rows[-1]["is_here"]:
+        raise MisroutedError
 
 
 async def _require_new_keys_of_denied(
@@ -238,6 +245,8 @@ async def check_without_locks(
     rows = await connection.fetch(
         sql.read_plans, array(account_ids), array([]), None, *sql.accounts(account_ids)
     )
+    if sql.shard:
+        _require_here(rows or await connection.fetch(sql.clock))
     ledger = await _ledger(connection, sql, directory, account_ids, rows)
     ledger.targets = targets
     if any(row["held"] for row in rows):
@@ -302,7 +311,7 @@ async def _ledger(
     owners = directory.kept_owners
     if not sql.shard:
         owners = await directory.owners(connection, account_ids)
-    elif not clock["is_here"] or any(account not in owners for account in account_ids):
+    elif any(account not in owners for account in account_ids):
         raise MisroutedError
     accounts = {
         account_id: AccountState(account_id, owners[account_id], [])
