@@ -9,6 +9,7 @@
 #   make lint     ruff, pyright, the import contract, migrations against models, deploy files, pip-audit
 #   make bench    the benchmarks
 #   make fuzz     forged requests over every route, for MINUTES=3
+#   make soak     mixed load with faults for MINUTES=20; writes docs/soak.md
 
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
@@ -16,7 +17,7 @@ LINT_STAMP := .venv/.installed-lint
 PORT ?= 3000
 MINUTES ?= 3
 
-.PHONY: run api setup test check lint bench fuzz browser
+.PHONY: run api setup test check lint bench fuzz soak browser
 
 run: setup
 	@$(PYTHON) -m billing_app demo --port $(PORT)
@@ -53,3 +54,7 @@ bench: setup
 
 fuzz: setup
 	@$(PYTHON) -m tests.fuzzing --minutes $(MINUTES)
+
+soak: MINUTES = 20
+soak: setup
+	@$(PYTHON) -m tests.soak --minutes $(MINUTES)

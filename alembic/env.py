@@ -5,20 +5,30 @@ from sqlalchemy import create_engine, pool, text
 from sqlmodel import SQLModel
 
 import billing_app.db.tables  # noqa: F401
+from billing_app.db import poolers
 from billing_app.db.embedded import database_url
 from billing_app.settings import load_settings
 
 LOCK_TIMEOUT = "5s"
+PARTITIONS = "execution_events_"
 OTHER_SCHEMAS = {"dbos"}
+
+
+def _is_compared(name: str | None, kind: str, _: object) -> bool:
+    """Partitions come and go."""
+    return kind != "table" or not (name or "").startswith(PARTITIONS)
 
 
 def run() -> None:
     url = context.config.attributes.get("url") or database_url(load_settings())
     engine = create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        poolclass=pool.NullPool,
+        connect_args={"options": f"-c lock_timeout={LOCK_TIMEOUT}"},
     )
     with engine.connect() as connection:
-        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        if connection.scalar(text("SHOW lock_timeout")) != LOCK_TIMEOUT:
+            raise poolers.PoolerError(poolers.lost(["lock_timeout"]))
         # Of no meaning to PostgreSQL; Citus would refuse migrations that touch a trigger.
         connection.execute(text("SET citus.enable_unsafe_triggers = on"))
         connection.commit()
@@ -26,6 +36,7 @@ def run() -> None:
             connection=connection,
             target_metadata=SQLModel.metadata,
             compare_type=True,
+            include_name=_is_compared,
             transaction_per_migration=True,
         )
         with context.begin_transaction():

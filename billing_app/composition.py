@@ -1,9 +1,10 @@
 """The composition root: builds settings, database and services, once per process."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import cache
 
-from billing_app import logs
+from billing_app import logs, tracing
 from billing_app.billing.accounts.service import AccountFinder
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.api_keys import KeyRing
@@ -61,10 +62,12 @@ class Services:
         await self.provider.close()
         await self.read_pool.close()
         await self.database.dispose()
+        await asyncio.to_thread(tracing.flush)
 
 
 def build_services(settings: Settings, url: str) -> Services:
     logs.configure(settings.log_format)
+    tracing.start()
     database = Database(url)
     provider, installation = _provider(settings, database)
     terms = TrialTerms(

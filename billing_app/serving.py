@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
@@ -47,6 +48,8 @@ PAGE_SOURCES: Final = (
 )
 # For the database, the pages and logs.
 SPARE_FILES: Final = 1_000
+IPV4: Final = 4
+MAPPED_BITS: Final = 96
 PAGES_TARGET: Final = "billing_app.serving:pages_worker"
 API_TARGET: Final = "billing_app.serving:api_worker"
 # A batch of 256 requests allocates thousands of objects and leaves no cycles.
@@ -160,8 +163,18 @@ def behind_proxies(app: "ASGIApp") -> "ASGIApp":
         return app
     from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-    wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), proxies)
+    wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), as_seen_by_sockets(proxies))
     return wrapped
+
+
+def as_seen_by_sockets(proxies: str) -> str:
+    """The networks, those of IPv4 also as a socket that listens on IPv6 sees them (::ffff:…)."""
+    seen: list[str] = []
+    for network in map(ip_network, proxies.split(",")):
+        seen.append(str(network))
+        if network.version == IPV4:
+            seen.append(f"::ffff:{network.network_address}/{MAPPED_BITS + network.prefixlen}")
+    return ",".join(seen)
 
 
 def _end_with_parent() -> None:

@@ -34,6 +34,8 @@ DEMO_FLAG: Final = "BILLING_DEMO"
 DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
 BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 LIVE_KEY_REFUSED: Final = "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys."
+EVENT_RETENTION_MONTHS_MIN: Final = 2
+DAILY_RETENTION_MONTHS_MIN: Final = 13
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
 
 
@@ -85,6 +87,8 @@ class Settings(BaseSettings):
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)
+    event_retention_months: int | None = Field(default=None, le=1200)
+    daily_retention_months: int | None = Field(default=None, le=1200, validate_default=True)
     smtp_host: str | None = None
     smtp_port: int = Field(default=587, ge=1, le=65_535)
     smtp_security: MailSecurity = MailSecurity.STARTTLS
@@ -145,17 +149,42 @@ class Settings(BaseSettings):
             raise ValueError("must divide 60")
         return value
 
+    @field_validator("event_retention_months")
+    @classmethod
+    def _long_enough(cls, value: int | None) -> int | None:
+        if value is not None and value < EVENT_RETENTION_MONTHS_MIN:
+            raise ValueError(
+                f"must be at least {EVENT_RETENTION_MONTHS_MIN}: receipts and refunds need events"
+            )
+        return value
+
+    @field_validator("daily_retention_months")
+    @classmethod
+    def _not_before_events(cls, value: int | None, info: ValidationInfo) -> int | None:
+        """Days are verified against events."""
+        events = info.data.get("event_retention_months")
+        if value is not None and value < DAILY_RETENTION_MONTHS_MIN:
+            raise ValueError(
+                f"must be at least {DAILY_RETENTION_MONTHS_MIN}: pages compare with a year ago"
+            )
+        if value is not None and (events is None or value < events):
+            raise ValueError("must not be shorter than EVENT_RETENTION_MONTHS, which must be set")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses_only(cls, value: str) -> str:
         """Anybody may claim a name, and with `*` any address."""
         named = [part.strip() for part in value.split(",") if part.strip()]
         try:
-            return ",".join(str(ip_network(part, strict=False)) for part in named)
+            networks = [ip_network(part, strict=False) for part in named]
         except ValueError:
             raise ValueError(
                 "must be addresses or networks parted by commas, such as 10.0.0.5, 10.1.0.0/16"
             ) from None
+        if not all(network.prefixlen for network in networks):
+            raise ValueError("must not hold every address: anybody could then choose theirs")
+        return ",".join(map(str, networks))
 
     @field_validator("database_url")
     @classmethod
@@ -281,6 +310,18 @@ def load_settings() -> Settings:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         raise SettingsError([_line(dict(detail)) for detail in error.errors()]) from None
+
+
+def traces_are_wanted() -> bool:
+    """By the variables that OpenTelemetry's own SDK reads from the environment (not from .env)."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    is_elsewhere = os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    return any(map(os.environ.get, endpoints)) and not (is_disabled or is_elsewhere)
+
+
+def traces_sampler_is_set() -> bool:
+    return bool(os.environ.get("OTEL_TRACES_SAMPLER"))
 
 
 def _line(detail: dict[str, object]) -> str:

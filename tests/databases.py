@@ -71,6 +71,12 @@ class DatabasePool:
         self._free.append(url)
 
 
+def without_triggers(connection: Connection) -> None:
+    """Until the transaction ends, and on every node: the ledger refuses nothing."""
+    connection.execute("SET LOCAL citus.propagate_set_commands = 'local'")
+    connection.execute("SET LOCAL session_replication_role = replica")
+
+
 def _empty(connection: Connection) -> None:
     connection.execute("SET session_replication_role = replica")  # the ledger refuses DELETE
     names = [name for (name,) in connection.execute(TABLES).fetchall()]

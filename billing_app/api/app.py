@@ -35,6 +35,7 @@ from billing_app.api.process_gauges import sampling
 from billing_app.api.read_turns import ReadTurns
 from billing_app.api.request_log import RequestLog
 from billing_app.api.security_headers import SecurityHeaders
+from billing_app.api.traced_requests import TracedRequests
 from billing_app.billing.accounts.service import ensure_public_organization
 from billing_app.composition import Services, get_services
 from billing_app.db.migrations import require_current
@@ -51,6 +52,8 @@ def create_app() -> "request_limits.RequestLimits":
         openapi_url=OPENAPI,
         lifespan=_lifespan,
         redirect_slashes=False,
+        # Its spans have paths and queries, with tokens of mailed links: ours do not.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
@@ -61,7 +64,7 @@ def create_app() -> "request_limits.RequestLimits":
     docs.install(api)
     guarded = head_requests.HeadAsGet(request_guard.RequestGuard(body_limit.BodyLimit(api)))
     reads = SecurityHeaders(ReadTurns(PolledReads(guarded, get_services)))
-    answering = hot_routes.HotRoutes(RequestLog(reads), get_services)
+    answering = TracedRequests(hot_routes.HotRoutes(RequestLog(reads), get_services))
     limits = request_limits.RequestLimits(answering)
     api.state.active_requests = lambda: limits.active
     return limits

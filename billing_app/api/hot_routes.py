@@ -69,6 +69,15 @@ PATHS: Final = {
 log = structlog.get_logger(__name__)
 
 
+def pattern_of(path: str) -> str | None:
+    """The pattern of a path that is served here."""
+    if SETTLE_PATH.fullmatch(path):
+        return PATHS["_settle"]
+    if REFUND_PATH.fullmatch(path):
+        return PATHS["_refund"]
+    return path if path in (CHECK_EXECUTIONS, CHECK_EXECUTIONS_BATCH) else None
+
+
 class HotRoutes:
     """ASGI: serves its own paths and passes everything else on."""
 

@@ -52,7 +52,7 @@ class RequestLog:
         finally:
             seconds = time.monotonic() - began
             if status >= 500 or seconds > load_settings().slow_request_seconds:
-                tell(scope, path=_pattern(scope), status=status, seconds=seconds)
+                tell(scope, path=pattern_of(scope), status=status, seconds=seconds)
 
 
 def given_id(scope: Scope) -> str:
@@ -70,7 +70,8 @@ def tell(scope: Scope, *, path: str, status: int, seconds: float) -> None:
     log.warning(event, **about, seconds=round(seconds, 3))
 
 
-def _pattern(scope: Scope) -> str:
+def pattern_of(scope: Scope) -> str:
+    """The pattern of the route that answered the request."""
     route = scope.get("route")
     if route is not None:
         return route.path

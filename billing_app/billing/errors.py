@@ -95,6 +95,20 @@ class EventNotFoundError(NotFoundError):
     title = "Execution not found"
 
 
+class EventRemovedError(NotFoundError):
+    """It is older than the events that are kept. What it used still counts."""
+
+    code = "execution_removed"
+    title = "Execution no longer kept"
+
+    def __init__(self, *, kept_from: datetime) -> None:
+        day = f"{kept_from.day} {kept_from:%B %Y}"
+        super().__init__(
+            f"Execution events from before {day} are no longer kept.", kept_from=kept_from
+        )
+        self.kept_from = kept_from
+
+
 class ConflictError(BillingError):
     code = "conflict"
     title = "Conflict with the current state"

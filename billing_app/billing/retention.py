@@ -1,10 +1,15 @@
-"""Deletes what is past its retention: stored answers, sessions, links. Never the ledger."""
+"""Deletes what is past its retention: stored answers, sessions, links, and, where the operator
+asked for it, events and days."""
 
-from datetime import datetime, timedelta
+import asyncio
+from datetime import date, datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import text
 
+from billing_app.billing.executions.verification import verify
+from billing_app.db import partitions
 from billing_app.db.engine import Database
 
 BLOCK_ROWS: Final = 10_000
@@ -40,6 +45,70 @@ DELETE FROM known_browsers WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM known_browsers WHERE expires_at < :before LIMIT :rows))
 """
 
+EARLIER_EVENTS: Final = text("SELECT EXISTS (SELECT FROM execution_events_earlier)")
+OLD_DAYS: Final = (
+    """
+DELETE FROM daily_usage WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM daily_usage WHERE day < :before LIMIT :rows))
+""",
+    """
+DELETE FROM daily_denials WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM daily_denials WHERE day < :before LIMIT :rows))
+""",
+)
+CLOCK: Final = text("SELECT clock_timestamp()")
+
+log = structlog.get_logger(__name__)
+
+
+async def attach_months(database: Database, now: datetime) -> list[str]:
+    """Attach the ledger's next months, and drop what an interrupted removal left.
+
+    Raises PartitionsInUseError.
+    """
+    await asyncio.to_thread(partitions.drop_removed, database.url)
+    attached = await asyncio.to_thread(partitions.attach_ahead, database.url, now)
+    await asyncio.to_thread(partitions.analyze, database.url)
+    return attached
+
+
+async def remove_oldest_month(
+    database: Database, *, now: datetime, retention_months: int
+) -> str | None:
+    """Remove the events of one month past the retention, in whole months; returns its partition.
+
+    One at a time, by the earlier of two clocks, and never of a ledger that does not verify: then
+    the events are the evidence. Their sums stay. Raises PartitionsInUseError.
+    """
+    async with database.reading() as session:
+        at = min(now, await (await session.connection()).scalar(CLOCK) or now)
+    before = partitions.number_of(partitions.start_of_month(at, -retention_months))
+    url = database.url
+    oldest = await asyncio.to_thread(partitions.oldest_month, url)
+    if oldest is None or oldest.until is None or oldest.until > before:
+        return None
+    if differences := await verify(database):
+        log.error("retention_waits_for_ledger", differences=len(differences))
+        return None
+    await asyncio.to_thread(partitions.remove_month, url, oldest)
+    await asyncio.to_thread(partitions.drop_removed, url)
+    log.info("events_removed", partition=oldest.name)
+    return oldest.name
+
+
+async def purge_days(database: Database, *, now: datetime, retention_months: int) -> int:
+    """Delete daily rows past the retention, in whole months, unless their events are still kept."""
+    async with database.reading() as session:
+        if await (await session.connection()).scalar(EARLIER_EVENTS):
+            return 0
+    oldest = await asyncio.to_thread(partitions.oldest_month, database.url)
+    if oldest is None or oldest.first is None:
+        return 0
+    kept_from = partitions.EPOCH + oldest.first * partitions.MICROSECOND
+    before = min(partitions.start_of_month(now, -retention_months), kept_from)
+    counts = [await _purge(database, each, before.date()) for each in OLD_DAYS]
+    return sum(counts)
+
 
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Delete stored answers past the retention; a retry that late is decided again."""
@@ -67,7 +136,7 @@ async def purge_attempts(database: Database, *, now: datetime) -> int:
     return attempts + await _purge(database, OLD_BROWSERS, now)
 
 
-async def _purge(database: Database, statement: str, before: datetime) -> int:
+async def _purge(database: Database, statement: str, before: date) -> int:
     removed = 0
     while True:
         async with database.transaction() as session:

@@ -12,6 +12,7 @@ from billing_app.billing.staff.repairs.provider_driver import record_failure
 from billing_app.billing.subscriptions.adoption import Adoption, Detached
 from billing_app.billing.subscriptions.adoption import adopt as adopt_database
 from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
+from billing_app.billing.subscriptions.offer_prices import ensure_prices
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
 from billing_app.settings import SettingsError
@@ -61,7 +62,7 @@ def adopt(
     async def work(services: Services) -> Adoption:
         if services.settings.stripe_secret_key is None:
             raise SettingsError(["STRIPE_SECRET_KEY is not set: there is no account to adopt for."])
-        return await adopt_database(
+        adopted = await adopt_database(
             services.database,
             services.installation,
             record_failure,
@@ -69,6 +70,9 @@ def adopt(
             dry_run=dry_run,
             now=now(),
         )
+        if adopted.was_copy and not dry_run:
+            await ensure_prices(services.database, services.provider, now())
+        return adopted
 
     out.print(_describe(look_after(work), is_dry=dry_run))
 

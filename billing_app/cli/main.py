@@ -15,9 +15,16 @@ from sqlalchemy.exc import OperationalError
 from billing_app import __version__
 from billing_app.billing.errors import BillingError
 from billing_app.cli import accounts, adopting, distributing, keys, staff
-from billing_app.cli.running import look_after, now, out, resolve_database, run
+from billing_app.cli.running import (
+    look_after,
+    now,
+    out,
+    require_decisions,
+    resolve_database,
+    run,
+)
 from billing_app.composition import Services
-from billing_app.db import distribution, migrations
+from billing_app.db import distribution, migrations, poolers
 from billing_app.settings import SettingsError, enter_demo, enter_demo_of_data, load_settings
 
 app = typer.Typer(
@@ -50,6 +57,7 @@ def main() -> None:
     refused = (
         SettingsError,
         migrations.DatabaseBehindError,
+        poolers.PoolerError,
         distribution.DistributionError,
         BillingError,
         ReplayError,
@@ -63,7 +71,8 @@ def main() -> None:
     except (psycopg.OperationalError, OperationalError) as error:
         cause = error.orig if isinstance(error, OperationalError) and error.orig else error
         reason = str(cause).splitlines()[0]
-        print(f"The database does not respond: {reason}", file=sys.stderr)
+        what = "cannot be used" if poolers.is_sign(reason) else "does not respond"
+        print(f"The database {what}: {poolers.explain(reason)}", file=sys.stderr)
         sys.exit(EXIT_REFUSED)
 
 
@@ -122,6 +131,7 @@ def worker() -> None:
     """Run background jobs: webhooks, mail, top-ups, reconciliation, retention, checks."""
     url = resolve_database()
     migrations.require_current(url)
+    run(require_decisions)
     run(adopting.require_own_account)
     from billing_app.jobs.worker import run_worker
 
@@ -259,6 +269,7 @@ def _prepare_to_serve(host: str, port: int, workers: int) -> None:
 
     if workers > 1:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="billing-"))
+    run(require_decisions)
     run(prepare)
     require_free(host, port)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from billing_app.composition import Services, build_services
 from billing_app.db import migrations
 from billing_app.db.embedded import database_url
+from billing_app.db.poolers import PoolerError
 from billing_app.settings import enter_demo_of_data, load_settings
 
 Result = TypeVar("Result")
@@ -36,6 +37,12 @@ def run(work: Callable[[Services], Awaitable[Result]]) -> Result:
             await services.close()
 
     return asyncio.run(with_services())
+
+
+async def require_decisions(services: Services) -> None:
+    """Raise PoolerError when this database connection cannot decide executions."""
+    if reason := await services.executions.unready_because():
+        raise PoolerError(f"DATABASE_URL cannot be used: {reason}")
 
 
 def resolve_database() -> str:

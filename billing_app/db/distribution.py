@@ -26,6 +26,7 @@ DISTRIBUTED: Final = (
     "daily_usage",
     "daily_overage",
     "daily_denials",
+    "carried_forward",
 )
 REFERENCE: Final = ("offers", "offer_versions")
 UNMANAGED: Final = frozenset({"alembic_version"})

@@ -1,5 +1,7 @@
 """Compares the database's schema with the code's, and upgrades it."""
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +9,8 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+
+from billing_app.db.partitions import PartitionsInUseError, attach_ahead
 
 ALEMBIC_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "alembic"
 ADVICE: Final = "Run: python -m billing_app migrate"
@@ -17,8 +21,11 @@ class DatabaseBehindError(Exception):
 
 
 def upgrade(url: str) -> None:
-    """Upgrade the database at `url` (`postgresql://…`) to the newest schema."""
+    """Upgrade the database at `url` (`postgresql://…`) to the newest schema, and attach the
+    ledger's next months."""
     command.upgrade(alembic_config(url), "head")
+    with suppress(PartitionsInUseError):  # the worker attaches them tonight
+        attach_ahead(url, datetime.now(UTC))
 
 
 def require_current(url: str) -> None:

@@ -37,6 +37,11 @@ JOBS: Final = text("""
             WHERE status = 'ENQUEUED') AS job_oldest,
            (SELECT max(completed_at) / 1000.0 FROM dbos.workflow_status) AS job_finished
 """)
+# Until when months have partitions of their own.
+MONTHS: Final = text(r"""
+    SELECT (regexp_match(pg_get_expr(relpartbound, oid), $$FROM \('(\d+)'\)$$))[1]::bigint / 1e6
+    FROM pg_class WHERE oid = to_regclass('execution_events_later')
+""")
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +58,7 @@ class OperatingFigures:
     job_last_finished_seconds: float | None = None
     reconciliation_open_differences: float | None = None
     reconciliation_age_seconds: float | None = None
+    event_partitions_ahead_seconds: float | None = None
 
 
 MEANINGS: Final = {
@@ -64,6 +70,7 @@ MEANINGS: Final = {
     "job_last_finished_seconds": "Time since a worker last finished a job",
     "reconciliation_open_differences": "Differences that the last reconciliation left open",
     "reconciliation_age_seconds": "Time since the last reconciliation ended",
+    "event_partitions_ahead_seconds": "Until when the ledger's months have partitions of their own",
 }
 
 
@@ -118,6 +125,7 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
     drift = (await connection.execute(DRIFT)).first()
     has_jobs = await connection.scalar(JOBS_TABLE)
     jobs = (await connection.execute(JOBS)).one() if has_jobs else None
+    months_until = await connection.scalar(MONTHS)
     return OperatingFigures(
         webhook_dead_letters=hooks.webhook_dead_letters,
         webhooks_waiting=hooks.webhooks_waiting,
@@ -127,6 +135,9 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
         job_last_finished_seconds=_since(jobs.job_finished, now) if jobs else None,
         reconciliation_open_differences=(drift.reconciliation_open_differences if drift else None),
         reconciliation_age_seconds=_age(drift.reconciled, now) if drift else None,
+        event_partitions_ahead_seconds=(
+            None if months_until is None else float(months_until) - now.timestamp()
+        ),
     )
 
 

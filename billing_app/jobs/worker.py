@@ -13,8 +13,9 @@ import structlog
 from dbos import DBOS, DBOSConfig, ScheduleInput
 from prometheus_client import start_http_server
 
-from billing_app import logs
+from billing_app import logs, tracing
 from billing_app.billing.executions.verification import verify
+from billing_app.billing.plans.early_ends import reopen_early_ended
 from billing_app.billing.retention import (
     purge_answers,
     purge_attempts,
@@ -37,6 +38,7 @@ from billing_app.jobs import (
     webhooks,
 )
 from billing_app.jobs.pace import Pace
+from billing_app.jobs.takeover import Takeover, new_executor_id
 from billing_app.settings import load_settings
 
 # One version for all releases: work that an older worker began goes on in a newer one.
@@ -47,6 +49,7 @@ HOURLY: Final = "7 * * * *"
 HOURLY_LATER: Final = "37 * * * *"
 NIGHTLY: Final = "23 3 * * *"
 EACH_TEN_MINUTES: Final = "*/10 * * * *"
+EARLY_NIGHTLY: Final = "41 2 * * *"
 LATE_NIGHTLY: Final = "53 3 * * *"
 FIGURES: Final = "refresh-figures"
 SWEEP: Final = "sweep-webhooks"
@@ -83,6 +86,11 @@ async def remove_old_password_links(now: datetime) -> int:
 
 
 @DBOS.step()
+async def reopen_plans() -> int:
+    return await reopen_early_ended(get_services().database)
+
+
+@DBOS.step()
 async def end_views(now: datetime) -> int:
     return await end_old_views(get_services().database, now)
 
@@ -103,6 +111,14 @@ async def clean_up(scheduled_at: datetime, _context: Any) -> None:
     links = await remove_old_password_links(scheduled_at)
     jobs = await retention.forget_old_jobs(scheduled_at)
     log.info("cleaned_up", answers=answers, sessions=sessions, links=links, jobs=jobs)
+
+
+@DBOS.workflow()
+async def undo_clock_jump(_scheduled_at: datetime, _context: Any) -> None:
+    """Every ten minutes: open plans again that ended while a clock was ahead."""
+    reopened = await reopen_plans()
+    if reopened:
+        log.warning("plans_reopened", plans=reopened)
 
 
 @DBOS.workflow()
@@ -137,6 +153,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
     },
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
     {
+        "schedule_name": "undo-clock-jump",
+        "workflow_fn": undo_clock_jump,
+        "schedule": EACH_TEN_MINUTES,
+    },
+    {
         "schedule_name": "reconcile",
         "workflow_fn": reconciliation.reconcile_hourly,
         "schedule": HOURLY,
@@ -151,6 +172,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule_name": FIGURES,
         "workflow_fn": metrics.refresh_figures,
         "schedule": EACH_TEN_MINUTES,
+    },
+    {
+        "schedule_name": "keep-months",
+        "workflow_fn": retention.keep_months,
+        "schedule": EARLY_NIGHTLY,
     },
     {
         "schedule_name": "recount-figures",
@@ -176,6 +202,7 @@ def run_worker(database_url: str) -> None:
     log.info("worker_started")
     stop.wait()
     DBOS.destroy()
+    tracing.flush()
 
 
 def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> None:
@@ -184,8 +211,11 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
     Without an announcement it looks for work each `rest_seconds`, and for what was missed each
     `sweep_seconds`.
     """
+    executor_id = new_executor_id()
+    takeover = Takeover(database_url, executor_id, webhooks.APPLICATION_NAME)
     config: DBOSConfig = {
         "name": webhooks.APPLICATION_NAME,
+        "executor_id": executor_id,
         "application_version": APPLICATION_VERSION,
         "console_log_level": "WARNING",
         # Of streams and events between workflows, which nothing here uses: 100 times a second
@@ -193,10 +223,15 @@ def launch(database_url: str, *, rest_seconds: float, sweep_seconds: int) -> Non
         "notification_coalesce_sec": COALESCE_SECONDS,
         "system_database_url": database_url.replace("postgresql://", "postgresql+psycopg://", 1),
     }
+    tracing.start()
+    if tracing.is_on():
+        config |= {"enable_otlp": True, "otel_attribute_format": "semconv"}
     logging.getLogger("dbos").addFilter(THROTTLE)
     dbos = DBOS(config=config)
     logs.adopt("dbos")
+    takeover.hold()
     DBOS.launch()
+    takeover.start()
     for module in (webhooks, staff, mail, overage, customers):
         module.register_queue()
     _listen(dbos, database_url, rest_seconds)

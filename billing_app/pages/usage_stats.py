@@ -171,9 +171,13 @@ def _events() -> rx.Component:
                     icon="search",
                     title=rx.cond(is_filtered, "No matching events", "No events in this range"),
                     text=rx.cond(
-                        is_filtered,
-                        "Remove a filter or choose other days.",
-                        "Choose other days, or wait for the next execution.",
+                        State.events_problem,
+                        f"{State.events_problem} Choose a later first day.",
+                        rx.cond(
+                            is_filtered,
+                            "Remove a filter or choose other days.",
+                            "Choose other days, or wait for the next execution.",
+                        ),
                     ),
                 ),
             ),

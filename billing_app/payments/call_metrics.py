@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from prometheus_client import Histogram
 
+from billing_app import tracing
+
 OK: Final = "ok"
 REFUSED: Final = "refused"
 RATE_LIMITED: Final = "rate_limited"
@@ -36,13 +38,19 @@ class Attempt:
 
 @asynccontextmanager
 async def timed(method: str, url: str) -> AsyncGenerator[Attempt]:
-    """Time one request; the block tells the status."""
-    attempt, began = Attempt(), time.perf_counter()
-    try:
-        yield attempt
-    finally:
-        seconds = time.perf_counter() - began
-        request_seconds.labels(operation(method, url), _result(attempt.status)).observe(seconds)
+    """Time and trace one request; the block tells the status."""
+    attempt, began, name = Attempt(), time.perf_counter(), operation(method, url)
+    with tracing.client_span(name, {"http.request.method": method.upper()}) as span:
+        try:
+            yield attempt
+        finally:
+            seconds = time.perf_counter() - began
+            result = _result(attempt.status)
+            request_seconds.labels(name, result).observe(seconds)
+            if span is not None:
+                span.set_attribute("http.response.status_code", attempt.status)
+                if result != OK:
+                    tracing.failed(span, result)
 
 
 def operation(method: str, url: str) -> str:

@@ -15,6 +15,7 @@ import stripe
 import structlog
 from stripe import StripeClient
 
+from billing_app import tracing
 from billing_app.billing.subscriptions.provider import (
     ProviderAccount,
 )
@@ -62,6 +63,7 @@ class _Connection(stripe.HTTPXClient):
         if self.permit is not None and method != "get" and not url.endswith(PREVIEW):
             headers = marked(headers, await self.permit())
         async with timed(method, url) as attempt:
+            headers = tracing.outgoing(headers)
             answer = await super().request_async(method, url, headers, post_data)  # pyright: ignore[reportUnknownMemberType]
             attempt.status = answer[1]
         return answer

@@ -227,9 +227,11 @@ class OfferDialogState(ActionMixin, SessionState):
         services = get_services()
         summary = await self._summary(action, subscription)
         plan, is_taxed = summary.period_plan, services.settings.stripe_tax
-        dialog, choices = offer_dialogs.changing(subscription, offer, plan, is_taxed=is_taxed)
+        dialog, choices = offer_dialogs.changing(
+            subscription, offer, plan, undecided=summary.undecided, is_taxed=is_taxed
+        )
         await self._open(dialog, choices, offer_code=offer.code, subscription=subscription)
-        if not offer_dialogs.may_change_now(subscription, offer):
+        if summary.undecided or not offer_dialogs.may_change_now(subscription, offer):
             return
         async with self:
             self.pending = PREVIEW

@@ -121,30 +121,48 @@ def changing(
     offer: OfferView,
     plan: PlanView | None,
     *,
+    undecided: BankDebit | None = None,
     is_taxed: bool = False,
 ) -> tuple[OfferDialog, list[Choice]]:
-    """Both plans, and the change at the end of the period, which costs nothing today."""
+    """Both plans, and the change at the end of the period, which costs nothing today. `undecided`:
+    the debit that rules out a change now."""
     end = formatting.day(subscription.period_end)
     is_update = is_newer(offer, subscription.offer)
     dialog = OfferDialog(
         kind=CHANGE,
         title=f"Change to {_new_version_of(offer, subscription)}",
-        text=f"Nothing changes until you confirm.{_replaced(subscription)}",
+        text=f"Nothing changes until you confirm.{_not_now(undecided)}{_replaced(subscription)}",
         dismiss_label=f"Stay on {'your version' if is_update else subscription.offer.name}",
         before=side(subscription.offer, ends=f"Period ends {end}"),
         after=side(offer),
     )
-    left = formatting.counted(plan.remaining if plan else 0, "execution")
     tax = " plus tax" if is_taxed else ""
     later = Choice(
         AT_PERIOD_END,
         f"On {end}",
-        f"Nothing is charged today. You keep your {left} until then; any still unused expire with"
-        f" the period. After that, you pay {formatting.price(offer)}{tax}.",
+        f"Nothing is charged today.{_kept_until_then(plan)}"
+        f" From then on, you pay {formatting.price(offer)}{tax}.",
         f"Change on {end}",
         ends=f"Starts {end}",
     )
     return dialog, [later]
+
+
+def _kept_until_then(plan: PlanView | None) -> str:
+    """None: the period is not paid for yet."""
+    if plan is None:
+        return ""
+    left = formatting.counted(plan.remaining, "execution")
+    return f" You keep your {left} until then; any still unused expire with the period."
+
+
+def _not_now(undecided: BankDebit | None) -> str:
+    if undecided is None:
+        return ""
+    return (
+        f" Your bank has been asked for {amount_of(undecided.outcome)}, which takes a few days."
+        " Until it has decided, the plan can be changed at the end of the period only."
+    )
 
 
 def changing_now(

@@ -89,15 +89,19 @@ def confirmation(payment_url: str | None, detail: str = "") -> Message:
 
 
 def unpaid_terms(debit: BankDebit, subscription: SubscriptionView) -> tuple[str, str]:
-    """What the subscription waits for, and the button that withdraws its cancellation."""
+    """What the subscription waits for, and the button that withdraws its cancellation or change."""
     amount = amount_of(debit.outcome)
     text = f"Starts as soon as your bank has paid {amount}."
     if debit.decided_at is not None:
         name = subscription.offer.name
         text = f"Your bank did not pay {amount}. {name} starts as soon as the invoice is paid."
-    if not subscription.cancel_at_period_end:
-        return text, ""
-    return f"{text} It ends on {formatting.day(subscription.ends_at)}.", "Keep the plan"
+    if subscription.cancel_at_period_end:
+        return f"{text} It ends on {formatting.day(subscription.ends_at)}.", "Keep the plan"
+    if subscription.next_offer is not None:
+        end = formatting.day(subscription.period_end)
+        changes = f"It changes to {subscription.next_offer.name} on {end}."
+        return f"{text} {changes}", f"Stay on {subscription.offer.name}"
+    return text, ""
 
 
 def starts_when_paid(debit: BankDebit, subscription: SubscriptionView) -> str:

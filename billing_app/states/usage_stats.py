@@ -12,7 +12,7 @@ from reflex.event import EventSpec
 
 from billing_app import routes
 from billing_app.billing.actors import PersonActor
-from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.errors import EventRemovedError, InvalidInputError
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanState
 from billing_app.billing.usage import service as usage
@@ -81,6 +81,7 @@ class UsageStatsState(LivePage, SessionState):
     events: rx.Field[list[EventRow]] = rx.field(default_factory=list)
     events_page: rx.Field[int] = rx.field(1)
     has_older_events: rx.Field[bool] = rx.field(False)
+    events_problem: rx.Field[str] = rx.field("")
     kind: rx.Field[str] = rx.field(ALL)
     workflow: rx.Field[str] = rx.field(ALL)
     user: rx.Field[str] = rx.field(ALL)
@@ -300,16 +301,28 @@ class UsageStatsState(LivePage, SessionState):
             first=days.first,
             last=days.last,
         )
-        page = await usage.list_events(
-            get_services().database,
-            actor,
-            account.account_id,
-            where=where,
-            limit=EVENT_ROWS,
-            cursor=self._cursors[-1] if self._cursors else None,
-        )
+        try:
+            page = await usage.list_events(
+                get_services().database,
+                actor,
+                account.account_id,
+                where=where,
+                limit=EVENT_ROWS,
+                cursor=self._cursors[-1] if self._cursors else None,
+            )
+        except EventRemovedError as error:
+            self._cursors, self._next_cursor = (), None
+            self._show(
+                events=[],
+                events_page=1,
+                has_older_events=False,
+                events_problem=error.detail,
+                export_url=_export_url(account, where, self.separator),
+            )
+            return
         self._next_cursor = page.next_cursor
         self._show(
+            events_problem="",
             events=event_rows(page.items, self.events, actor),
             events_page=len(self._cursors) + 1,
             has_older_events=page.next_cursor is not None,

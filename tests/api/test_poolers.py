@@ -1,4 +1,5 @@
-"""Behind PgBouncer in transaction mode nothing can be decided, and `/readyz` says so."""
+"""Behind PgBouncer nothing can be decided: each start says in one line what it needs, and `/readyz`
+does."""
 
 import os
 import shutil
@@ -14,13 +15,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from billing_app.billing.executions import store
+from billing_app.db.poolers import DIRECT
 from tests.api.server import ApiServer
-from tests.processes import free_port
+from tests.conftest import server_environment
+from tests.processes import free_port, run_command
 
 START_SECONDS = 20.0
 # What the app needs to connect at all, and to all the more.
 USUAL = "extra_float_digits,options"
 IGNORED = ",".join([USUAL, *store.SESSION_SETTINGS])
+REFUSED = 2
 
 
 @contextmanager
@@ -79,9 +83,11 @@ def readiness(url: str) -> httpx.Response:
     [
         ("transaction", USUAL, "cannot decide: unsupported startup parameter"),
         ("transaction", IGNORED, "session settings are lost"),
+        ("session", USUAL, "cannot decide: unsupported startup parameter"),
+        ("session", IGNORED, "session settings are lost"),
     ],
 )
-def test_transaction_mode_is_not_ready(
+def test_pooler_is_not_ready(
     api_database_url: str, tmp_path: Path, mode: str, ignored: str, said: str
 ) -> None:
     with pooler(api_database_url, tmp_path, mode, ignored) as url:
@@ -89,7 +95,23 @@ def test_transaction_mode_is_not_ready(
     assert answer.status_code == 503
     executions = answer.json()["checks"]["executions"]
     assert executions.startswith(said)
+    assert executions.endswith(DIRECT)
     assert "\n" not in executions
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.parametrize("ignored", ["extra_float_digits", USUAL, IGNORED])
+def test_start_through_a_pooler_says_what_it_needs(
+    api_database_url: str, tmp_path: Path, mode: str, ignored: str
+) -> None:
+    with pooler(api_database_url, tmp_path, mode, ignored) as url:
+        for arguments in (["migrate"], ["api"], ["serve"], ["worker"]):
+            if arguments[0] in ("api", "serve"):
+                arguments += ["--port", str(free_port())]
+            done = run_command(server_environment(url), *arguments)
+            assert done.returncode == REFUSED, done.stdout
+            (said,) = done.stderr.splitlines()
+            assert said.endswith(DIRECT)
 
 
 async def test_lost_settings_are_named(
@@ -107,8 +129,7 @@ async def test_lost_settings_are_named(
     monkeypatch.setattr(store, "connect", through_a_pooler)
     said = await store.unready_because(api_database_url)
     assert said == (
-        "session settings are lost (jit, lock_timeout):"
-        " connect directly, or through a pooler in session mode"
+        "session settings are lost (jit, lock_timeout): connect directly, not through a pooler"
     )
 
 

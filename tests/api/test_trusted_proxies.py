@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
 
+from billing_app import serving
 from billing_app.billing.identity.rate_limits import LINK_BY_ADDRESS
 from billing_app.routes import PASSWORD_RESETS
 from billing_app.settings import Settings
@@ -83,6 +85,42 @@ def test_others_cannot_choose_their_address(elsewhere: str) -> None:
 def test_addresses_and_networks_are_taken(given: str, kept: str) -> None:
     settings = Settings(trial_plan_executions=1, public_org_id="public", trusted_proxies=given)
     assert settings.trusted_proxies == kept
+
+
+@pytest.mark.parametrize("given", ["0.0.0.0/0", "::/0", "10.0.0.5, 0.0.0.0/0"])
+def test_trusting_every_address_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="must not hold every address"):
+        Settings(trial_plan_executions=1, public_org_id="public", trusted_proxies=given)
+
+
+@pytest.mark.parametrize(
+    ("connected", "seen"),
+    [
+        ("::ffff:10.1.2.3", "203.0.113.7"),
+        ("10.1.2.3", "203.0.113.7"),
+        ("fd00::1", "203.0.113.7"),
+        ("::ffff:10.2.0.1", "::ffff:10.2.0.1"),
+    ],
+)
+async def test_proxy_is_known_on_a_socket_of_either_kind(
+    connected: str, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        clients.append(scope["client"][0])
+
+    settings = Settings(
+        trial_plan_executions=1, public_org_id="public", trusted_proxies="10.1.0.0/16, fd00::/8"
+    )
+    monkeypatch.setattr(serving, "load_settings", lambda: settings)
+    scope: Scope = {
+        "type": "http",
+        "client": (connected, 1),
+        "headers": [(b"x-forwarded-for", b"203.0.113.7")],
+    }
+    await serving.behind_proxies(app)(scope, None, None)  # pyright: ignore[reportArgumentType]
+    assert clients == [seen]
 
 
 @pytest.mark.parametrize("given", ["*", "proxy.internal", "10.0.0.0/33", "10.0.0.5;10.0.0.6"])

@@ -16,6 +16,7 @@ from tests.benchmarks import alone, pgbench, requests
 from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
+from tests.benchmarks.flood import flood
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
@@ -258,5 +259,6 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "dashboards": dashboards,
     "visitors": visitors,
     "connections": connections,
+    "flood": flood,
     "cluster": cluster,
 }

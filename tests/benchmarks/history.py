@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ import psycopg
 
 from billing_app.db import migrations
 from tests.benchmarks.harness import BenchmarkHarness, create_database, make_key
+from tests.months import months_since
 
 DAYS: Final = 365
 HEAVY_ORGANIZATION: Final = "org_heavy"
@@ -18,7 +19,11 @@ DATABASE: Final = "bench_history"
 
 FILL: Final = """
 SET maintenance_work_mem = '512MB';
-ALTER TABLE execution_events DROP CONSTRAINT pk_execution_events, SET UNLOGGED;
+ALTER TABLE execution_events DROP CONSTRAINT pk_execution_events;
+DO $$ DECLARE month regclass; BEGIN
+    FOR month IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'execution_events'::regclass
+    LOOP EXECUTE 'ALTER TABLE ' || month || ' SET UNLOGGED'; END LOOP;
+END $$;
 ALTER TABLE daily_usage SET UNLOGGED;
 CREATE TEMPORARY TABLE made AS
 SELECT n, CASE n WHEN 0 THEN 'org_heavy' ELSE 'org_' || n END AS org,
@@ -86,6 +91,7 @@ def made_history(bed: BenchmarkHarness, events: int) -> Iterator[History]:
     url = create_database(bed.server_url, DATABASE)
     try:
         migrations.upgrade(url)
+        months_since(url, datetime.now(UTC) - timedelta(days=DAYS))
         started_at = time.perf_counter()
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(FILL.format(events=events, days=DAYS))  # pyright: ignore[reportArgumentType, reportCallIssue]

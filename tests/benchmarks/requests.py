@@ -33,6 +33,14 @@ def check_tails(organizations: Sequence[str]) -> list[str]:
     return [_with_length(_item(name, "check") + "}") for name in organizations]
 
 
+def trial_tails(public_organization: str, users: int) -> list[str]:
+    """Checks of users of the public organization, each with a trial of their own."""
+    return [
+        _with_length(_item(public_organization, "check") + f',"user_id":"user_{number}"}}')
+        for number in range(users)
+    ]
+
+
 def batch_tails(organizations: Sequence[str]) -> list[str]:
     """Items without their closing brace: the load adds each one's key."""
     return [_item(name, "consume") for name in organizations]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from reflex.state import State
 
 from billing_app import routes
+from tests.benchmarks.other_build import serving_other_build
 from tests.benchmarks.whole_app import WholeApp, serving_whole_app
 from tests.pages.sockets import connect, forged
 
@@ -34,15 +35,23 @@ def visitors(cases: "Cases") -> None:
     before = _kilobytes_for_each(cases, BASELINE_VISITS, KEEP_ALL)
     cases.report.at_most("visitors: memory for each visit", kept, MOST_KB_FOR_EACH, " kB")
     cases.report.note(f"A visit left {kept:.2f} kB, and {before:.0f} kB when all states are kept.")
+    if cases.plan.baseline is not None:
+        with serving_other_build(cases.bed, cases.plan.baseline) as other:
+            left = _left_by_each(other, BASELINE_VISITS, warm_up=0)
+        cases.report.note(f"In the baseline, a visit left {left:.0f} kB.")
 
 
 def _kilobytes_for_each(cases: "Cases", visits: int, settings: dict[str, str]) -> float:
     with serving_whole_app(cases.bed, settings) as app:
-        _visit(app, WARM_UP_VISITS)
-        time.sleep(2)
-        before = app.memory_bytes()
-        _visit(app, visits)
-        return max(0, app.memory_bytes() - before) / 1024 / visits
+        return _left_by_each(app, visits, warm_up=WARM_UP_VISITS)
+
+
+def _left_by_each(app: WholeApp, visits: int, *, warm_up: int) -> float:
+    _visit(app, warm_up)
+    time.sleep(2)
+    before = app.memory_bytes()
+    _visit(app, visits)
+    return max(0, app.memory_bytes() - before) / 1024 / visits
 
 
 def _visit(app: WholeApp, count: int) -> None:

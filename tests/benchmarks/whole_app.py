@@ -16,8 +16,12 @@ from tests.processes import free_port, start_command, wait_until_ready
 
 @dataclass(frozen=True, slots=True)
 class WholeApp:
+    """`secret` is of a key; `public_organization`: whose users it checks; "": the harness's."""
+
     port: int
     pid: int
+    secret: str
+    public_organization: str = ""
 
     @property
     def base_url(self) -> str:
@@ -42,7 +46,7 @@ def serving_whole_app(bed: BenchmarkHarness, settings: Mapping[str, str]) -> Ite
         arguments = ("serve", "--port", str(port))
         process = start_command({**environment, **settings}, *arguments, log=log)
         try:
-            app = WholeApp(port, process.pid)
+            app = WholeApp(port, process.pid, bed.secret)
             wait_until_ready(app.base_url, process)
             yield app
         finally:

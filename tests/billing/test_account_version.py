@@ -36,6 +36,7 @@ LATER: Final = timedelta(days=1)
 # Tables with rows of an account that its version does not look at, and why it need not.
 UNSEEN: Final = {
     "billing_details": "shown on a page that reads them again anyway",
+    "carried_forward": "sums of what is removed: no figure changes",
     "daily_usage": "written with a plan",
     "email_changes": "shown on a page that reads them again anyway",
     "execution_events": "written with a plan",

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx
-
-from tests.deploy.compose import DOT_ENV, ROOT, Service, dockerfile_command, services
+from tests.deploy.caddy import proxy
+from tests.deploy.caddy import variables as caddy_variables
+from tests.deploy.compose import DOT_ENV, Service, dockerfile_command, services
 from tests.fork_server import AppProcess
 from tests.processes import free_port, run_command, start_command, wait_until_ready
 
@@ -33,6 +33,11 @@ class Replica:
     @property
     def url(self) -> str:
         return f"http://{PUBLISHED}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def has_port(self) -> bool:
@@ -71,9 +76,12 @@ class Replica:
 class Site:
     """All replicas, and Caddy in front of those that have a port."""
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
-        self.url = f"http://{PUBLISHED}:{free_port()}"
+    def __init__(self, folder: Path, database_url: str, redis_url: str, **more: str) -> None:
+        """`more` are settings that .env adds."""
+        self._port = free_port()
+        self.url = f"http://{PUBLISHED}:{self._port}"
         self._folder = folder
+        self._more = more
         self._services = services()
         self.replicas = {
             name: [self._replica(name, number, database_url, redis_url) for number in range(count)]
@@ -95,35 +103,11 @@ class Site:
                 stack.callback(replica.stop)
             for replica in started:
                 replica.wait_until_ready()
-            stack.enter_context(self._caddy(caddy))
+            ports = {name: [each.port for each in self.replicas[name]] for name in ("api", "pages")}
+            given = self._services["caddy"].environment
+            assert caddy_variables(self.url, [], []).keys() >= given.keys()
+            stack.enter_context(proxy(caddy, **ports, port=self._port))
             yield
-
-    @contextmanager
-    def _caddy(self, program: str) -> Iterator[None]:
-        config = ("--config", str(ROOT / "deploy/caddy/Caddyfile"), "--adapter", "caddyfile")
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self._folder),
-            "SITE_ADDRESS": self.url,
-            "CADDY_ADMIN": f"{PUBLISHED}:{free_port()}",
-            "API_UPSTREAMS": self._upstreams("api"),
-            "PAGES_UPSTREAMS": self._upstreams("pages"),
-        }
-        assert environment.keys() >= self._services["caddy"].environment.keys()
-        with (self._folder / "caddy.log").open("w") as log:
-            process = subprocess.Popen(
-                [program, "run", *config], env=environment, stdout=log, stderr=log
-            )
-        try:
-            with httpx.Client(transport=httpx.HTTPTransport(retries=8), timeout=20) as client:
-                assert client.get(f"{self.url}/metrics").status_code == 404  # said by Caddy itself
-            yield
-        finally:
-            process.terminate()
-            process.wait(ENDS_WITHIN_SECONDS)
-
-    def _upstreams(self, name: str) -> str:
-        return " ".join(f"{PUBLISHED}:{replica.port}" for replica in self.replicas[name])
 
     def _counts(self) -> dict[str, int]:
         return {name: self._services[name].replicas for name in ("api", "pages", "worker")}
@@ -144,7 +128,7 @@ class Site:
         given = self._services[name].environment
         assert given.keys() == here.keys() | (DOT_ENV.keys() & given.keys())
         image = {key: os.environ[key] for key in OF_THE_IMAGE if key in os.environ}
-        return image | given | here
+        return image | given | here | self._more
 
 
 def health_check() -> list[str]:

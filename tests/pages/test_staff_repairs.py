@@ -19,6 +19,7 @@ from tests.pages.staff import (
     undo_at_once,
 )
 from tests.pages.staff_scenes import WHY, WORKFLOW, rows, run, somebody, subscribe_by_card, use
+from tests.pages.test_accessibility import faults
 
 MANY = 50
 
@@ -227,6 +228,8 @@ def test_undo_a_repair_from_the_audit_log(
     entries = page.get_by_role("table", name="Audit").get_by_role("row")
     expect(entries).to_have_count(2)
     entries.nth(1).get_by_role("button", name="Undo: 7 executions granted").click()
+    expect(page.get_by_role("dialog").locator("#consequence")).to_be_visible()
+    assert faults(page, "staff-undo", within="[role=dialog]") == []
     confirm_undo(
         page, "Customer: ", "The granted plan of 7 executions ends unused.", reason="By mistake"
     )

@@ -24,7 +24,7 @@ from billing_app.composition import Services, build_services
 from billing_app.db.enums import DenialReason, StaffRole
 from billing_app.settings import Settings
 from tests.conftest import PUBLIC
-from tests.databases import create_database
+from tests.databases import create_database, without_triggers
 from tests.factories import connect, public_organization
 
 SUPPORT = StaffActor("usr_support", "Sam", StaffRole.SUPPORT)
@@ -157,8 +157,8 @@ class Rows:
             )
 
     def write(self, url: str) -> None:
-        with connect(url) as connection:
-            connection.execute("SET session_replication_role = replica")
+        with connect(url) as connection, connection.transaction():
+            without_triggers(connection)
             connection.execute(f"TRUNCATE {TABLES} CASCADE")  # pyright: ignore[reportArgumentType, reportCallIssue]
             for table in ("usage", "denials", "plans", "invoices", "subscriptions"):
                 name = f"daily_{table}" if table in ("usage", "denials") else table

@@ -4,7 +4,9 @@ from billing_app.billing import ids
 from billing_app.billing.errors import (
     AccountNotFoundError,
     AdjustmentExceedsError,
+    BillingError,
     EventNotFoundError,
+    EventRemovedError,
     InvalidInputError,
     PlanUnknownError,
     RefundExceedsError,
@@ -21,6 +23,8 @@ from billing_app.billing.executions.requests import (
 )
 from billing_app.billing.executions.reservations import first_of, in_queue_order, shares_of
 from billing_app.billing.executions.state import (
+    EPOCH,
+    MICROSECOND,
     AccountState,
     Balance,
     Changes,
@@ -39,13 +43,15 @@ def refund(request: Refund, ledger: LedgerState, changes: Changes) -> Decision:
     """Give back executions of an event to the plans that paid for them."""
     account = ledger.accounts.get(request.account_id)
     event = ledger.events.get((request.account_id, request.number))
-    if account is None or event is None or not account.may_be_used_by(request.caller):
+    if account is None or not account.may_be_used_by(request.caller):
         return EventNotFoundError()
     key = natural_key(request)
     fingerprint = request.fingerprint()
     known = ledger.known.get((account.id, key))
-    if known is not None:
+    if known is not None and (event is not None or known.request_hash == fingerprint):
         return replay(known, fingerprint)
+    if event is None:
+        return _missing(request, ledger)
     _limit_to_used(account, event)
     refundable = sum(part.executions for part in event.parts)
     executions = refundable if request.executions is None else request.executions
@@ -61,6 +67,13 @@ def refund(request: Refund, ledger: LedgerState, changes: Changes) -> Decision:
         )
     answer = _refund_event(request, account, event, executions, changes)
     return remember(ledger, changes, account.id, key, fingerprint, answer)
+
+
+def _missing(request: Refund, ledger: LedgerState) -> BillingError:
+    kept_from = ledger.kept_from.get(request.account_id, 0)
+    if request.number < kept_from:
+        return EventRemovedError(kept_from=EPOCH + kept_from * MICROSECOND)
+    return EventNotFoundError()
 
 
 def _refund_event(

@@ -14,6 +14,7 @@ from typing import Final
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import structlog
 
+from billing_app import tracing
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions import store
 from billing_app.billing.executions.decision_metrics import (
@@ -271,6 +272,7 @@ class GroupCommit:
             queue_full.labels(self._name).inc(len(requests))
             raise CannotDecideError("Too many requests are waiting. Try again in a second.")
         future: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
+        tracing.queued(future)
         waiting = (requests, future, time.perf_counter())
         if shard in self._waiting:
             self._waiting[shard].append(waiting)
@@ -318,7 +320,8 @@ class GroupCommit:
     async def _serve(self, lane: RetryingLane) -> None:
         batch = self._next_batch()
         requests = [request for group, _, _ in batch for request in group]
-        decisions = await lane.decide(requests)
+        with tracing.batch_span(self._name, [future for _, future, _ in batch], len(requests)):
+            decisions = await lane.decide(requests)
         _resolve(batch, decisions)
         now = time.perf_counter()
         waits = [(now - since, len(group)) for group, _, since in batch]

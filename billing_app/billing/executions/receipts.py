@@ -11,6 +11,8 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import AccountNotFoundError, EventNotFoundError
+from billing_app.billing.executions.kept_events import require_kept
+from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, EventKind, PlanSource
 from billing_app.db.tables import Account, ApiKey, ExecutionEvent, Plan
@@ -67,7 +69,8 @@ class Receipt:
 
 
 async def read_receipt(database: Database, actor: Actor, event_id: str) -> Receipt:
-    """Raises EventNotFoundError, also for another account's event, and ScopeMissingError."""
+    """Raises EventNotFoundError, also for another account's event, EventRemovedError, and
+    ScopeMissingError."""
     pair = ids.decode(ids.EVENT, event_id)
     if pair is None:
         raise EventNotFoundError
@@ -81,6 +84,7 @@ async def read_receipt(database: Database, actor: Actor, event_id: str) -> Recei
         rows = await _rows(session, account_number, number)
         own = [(event, plan) for event, plan in rows if event.number == number]
         if not own:
+            await require_kept(session, account_number, EPOCH + number * MICROSECOND)
             raise EventNotFoundError
         refunds = [event for event, _ in rows if event.number != number]
         key_id = own[0][0].api_key_id
@@ -99,6 +103,7 @@ async def _rows(
             & (col(Plan.sequence) == ExecutionEvent.plan_sequence),
         )
         .where(ExecutionEvent.account_id == account_number)
+        .where(ExecutionEvent.number >= number)
         .where(
             or_(
                 ExecutionEvent.number == number,

@@ -228,7 +228,11 @@ class EventState(msgspec.Struct):
 
 
 class LedgerState(msgspec.Struct):
-    """Everything that a batch of decisions depends on; owned and modified by `decide`."""
+    """Everything that a batch of decisions depends on; owned and modified by `decide`.
+
+    `kept_from`: the lowest number of events that are kept, of accounts whose older ones were
+    removed.
+    """
 
     now: datetime
     accounts: dict[int, AccountState]
@@ -236,13 +240,14 @@ class LedgerState(msgspec.Struct):
     known: dict[tuple[int, str], KnownAnswer]
     reservations: dict[tuple[int, int], ReservationState]
     events: dict[tuple[int, int], EventState]
+    kept_from: dict[int, int]
 
     def account_id(self, organization_id: str, user_id: str) -> int | BillingError:
         return self.targets[organization_id, user_id]
 
     @classmethod
     def empty(cls, now: datetime) -> "LedgerState":
-        return cls(now=now, accounts={}, targets={}, known={}, reservations={}, events={})
+        return cls(now, {}, {}, {}, {}, {}, {})
 
 
 UsageKey = tuple[int, str, str]
@@ -345,8 +350,11 @@ class Changes:
     def add_event(
         self, account: AccountState, shares: list[Share], fields: EventFields, left: int
     ) -> int:
-        """Add an event with a row for each plan's share to the ledger and to the daily usage."""
-        number = account.next_number(self.now_microseconds)
+        """Add an event with a row for each plan's share to the ledger and to the daily usage.
+
+        Its number is higher than that of what it refers to, even if the clock was set back.
+        """
+        number = account.next_number(max(self.now_microseconds, (fields.refers_to or 0) + 1))
         for plan, executions in shares:
             self.events.append(
                 EventRow(

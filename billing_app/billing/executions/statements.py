@@ -97,10 +97,12 @@ ORDER BY r.account_id, r.number, h.plan_sequence
 """)
 
 # What was refunded so far of the row `e` of execution_events. An adjustment that refers to an
-# event is the undo of a refund (negative refund) or of an adjustment.
+# event is the undo of a refund (negative refund) or of an adjustment. What refers to an event has a
+# higher number: partitions of before are not read.
 _REFUNDED: Final = """coalesce((
     SELECT -sum(refund.executions) FROM execution_events AS refund
     WHERE refund.account_id = e.account_id AND refund.refers_to = e.number
+      AND refund.number > e.number
       AND refund.kind IN ('refund', 'adjustment') AND refund.plan_sequence = e.plan_sequence{route}
 ), 0)::bigint"""
 REFUNDED: Final = _REFUNDED.format(route="")
@@ -113,6 +115,11 @@ JOIN execution_events AS e ON e.account_id = named.account_id AND e.number = nam
 WHERE e.kind IN ('consume', 'commit')/*route e.account_id*/
 ORDER BY e.account_id, e.number, e.plan_sequence
 """)  # noqa: S608
+
+KEPT_FROM: Final = _arrays_as_text("""
+SELECT account_id, max(before) FROM carried_forward
+WHERE account_id = ANY($1::bigint[])/*route account_id*/ GROUP BY account_id
+""")
 
 APPLY: Final = _arrays_as_text(f"""
 WITH moved AS (
@@ -233,6 +240,7 @@ DISTRIBUTED_TABLES: Final = (
     "daily_usage",
     "daily_overage",
     "daily_denials",
+    "carried_forward",
 )
 _TABLES: Final = re.compile(rf"\b({'|'.join(DISTRIBUTED_TABLES)})\b")
 _ROUTE: Final = re.compile(r"\s*/\*route ([a-z_.]+)\*/")
@@ -262,6 +270,7 @@ class Statements(msgspec.Struct, frozen=True):
     clock: str
     reservations: str
     events: str
+    kept_from: str
     apply: str
     turn_plans: str
     count_overage: str
@@ -285,6 +294,7 @@ _STATEMENTS: Final = {
     "clock": CLOCK,
     "reservations": RESERVATIONS,
     "events": EVENTS,
+    "kept_from": KEPT_FROM,
     "apply": APPLY,
     "turn_plans": TURN_PLANS,
     "count_overage": COUNT_OVERAGE,

@@ -13,6 +13,7 @@ from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Row, array, columns
 from billing_app.billing.executions.idempotency import client_key, natural_key
+from billing_app.billing.executions.kept_events import kept_numbers
 from billing_app.billing.executions.requests import (
     CHECK,
     Adjust,
@@ -34,6 +35,7 @@ from billing_app.billing.executions.state import (
     ReservationState,
 )
 from billing_app.billing.executions.statements import PLAIN, ROUTED, Statements
+from billing_app.db import poolers
 
 SESSION_SETTINGS: Final = {
     "application_name": "billing executions",
@@ -49,7 +51,6 @@ SESSION_SETTINGS: Final = {
 }
 # Poolers rewrite the others themselves.
 CHECKED_SETTINGS: Final = frozenset(SESSION_SETTINGS) - {"application_name", "timezone"}
-DIRECT: Final = "connect directly, or through a pooler in session mode"
 # Citus hides its shards from whoever reads pg_class, which the driver does before it first sends an
 # array: on each connection that would take seconds.
 SHOW_SHARDS: Final = "citus.show_shards_for_app_name_prefixes = 'billing'"
@@ -79,7 +80,7 @@ async def connect(url: str, node: Node | None = None) -> Connection:
 async def unready_because(url: str) -> str:
     """Why a connection of the hot path cannot decide, in one line; "" when it can.
 
-    A pooler in transaction mode refuses its settings, or loses them with the transaction.
+    A pooler refuses its settings, or loses them.
     """
     wanted = {name: value for name, value in SESSION_SETTINGS.items() if name in CHECKED_SETTINGS}
     query = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
@@ -91,11 +92,10 @@ async def unready_because(url: str) -> str:
             await connection.close(timeout=1)
     except Exception as error:
         # Whatever it is, the decisions meet it too.
-        return f"cannot decide: {str(error).splitlines()[0] if str(error) else repr(error)}"
-    lost = sorted(row["name"] for row in rows if wanted[row["name"]] != row["setting"])
-    if not lost:
-        return ""
-    return f"session settings are lost ({', '.join(lost)}): {DIRECT}"
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        return f"cannot decide: {poolers.explain(reason)}"
+    lost = [row["name"] for row in rows if wanted[row["name"]] != row["setting"]]
+    return poolers.lost(lost) if lost else ""
 
 
 class KnownKeyError(Exception):
@@ -283,6 +283,8 @@ async def _load(
         ledger.reservations = await _reservations(connection, sql, account_ids, ledger.now, named)
     if refunds:
         ledger.events = await _events(connection, sql, refunds)
+        missing = {r.account_id for r in refunds if (r.account_id, r.number) not in ledger.events}
+        ledger.kept_from = await kept_numbers(connection, sql, missing) if missing else {}
     return ledger
 
 

@@ -20,17 +20,30 @@ class Difference:
     actual: int
 
 
-USED: Final = """
+# Of accounts of which events were removed: the lowest number of those that are kept.
+KEPT: Final = "SELECT account_id, max(before) AS first FROM carried_forward GROUP BY account_id"
+CARRIED: Final = """
+    SELECT account_id, plan_sequence, sum(executions) AS used
+    FROM carried_forward GROUP BY account_id, plan_sequence
+"""
+# Rows of days before that are only in part made of events that are kept.
+IS_KEPT_DAY: Final = """(kept.first IS NULL
+    OR coalesce(d.day, e.day) >= (to_timestamp(kept.first / 1e6) AT TIME ZONE 'UTC')::date)"""
+
+USED: Final = f"""
 SELECT coalesce(p.account_id, e.account_id), 'plan used',
        'plan ' || coalesce(p.sequence, e.plan_sequence),
        coalesce(e.used, 0)::bigint, coalesce(p.used, 0)
 FROM plans AS p
 FULL JOIN (
-    SELECT account_id, plan_sequence, sum(executions) AS used
-    FROM execution_events GROUP BY account_id, plan_sequence
+    SELECT account_id, plan_sequence, sum(used) AS used FROM (
+        SELECT account_id, plan_sequence, sum(executions) AS used
+        FROM execution_events GROUP BY account_id, plan_sequence
+        UNION ALL {CARRIED}
+    ) AS ledger GROUP BY account_id, plan_sequence
 ) AS e ON e.account_id = p.account_id AND e.plan_sequence = p.sequence
 WHERE coalesce(e.used, 0) <> coalesce(p.used, 0) OR p.sequence IS NULL
-"""
+"""  # noqa: S608
 
 HELD: Final = """
 SELECT p.account_id, 'plan held', 'plan ' || p.sequence, coalesce(h.held, 0)::bigint, p.held
@@ -44,7 +57,7 @@ LEFT JOIN (
 WHERE coalesce(h.held, 0) <> p.held
 """
 
-DAILY: Final = """
+DAILY: Final = f"""
 SELECT coalesce(d.account_id, e.account_id), figure.name,
        coalesce(d.day, e.day) || ' ' || coalesce(d.workflow, e.workflow) || ' '
            || coalesce(d.user_id, e.user_id),
@@ -56,14 +69,15 @@ FULL JOIN (
            coalesce(-sum(executions) FILTER (WHERE executions < 0), 0) AS refunded
     FROM execution_events GROUP BY 1, 2, 3, 4
 ) AS e USING (account_id, day, workflow, user_id)
+LEFT JOIN ({KEPT}) AS kept USING (account_id)
 CROSS JOIN LATERAL (VALUES
     ('daily used', coalesce(e.used, 0), coalesce(d.used, 0)),
     ('daily refunded', coalesce(e.refunded, 0), coalesce(d.refunded, 0))
 ) AS figure (name, expected, actual)
-WHERE figure.expected <> figure.actual
-"""
+WHERE figure.expected <> figure.actual AND {IS_KEPT_DAY}
+"""  # noqa: S608
 
-OVERAGE: Final = """
+OVERAGE: Final = f"""
 SELECT coalesce(d.account_id, e.account_id), 'daily overage',
        coalesce(d.day, e.day) || ' plan ' || coalesce(d.plan_sequence, e.plan_sequence),
        coalesce(e.net, 0)::bigint, coalesce(d.used - d.refunded, 0)
@@ -75,22 +89,47 @@ FULL JOIN (
     JOIN plans AS p ON p.account_id = e.account_id AND p.sequence = e.plan_sequence
     WHERE p.source = 'overage' GROUP BY 1, 2, 3
 ) AS e USING (account_id, plan_sequence, day)
-WHERE coalesce(e.net, 0) <> coalesce(d.used - d.refunded, 0)
-"""
+LEFT JOIN ({KEPT}) AS kept USING (account_id)
+WHERE coalesce(e.net, 0) <> coalesce(d.used - d.refunded, 0) AND {IS_KEPT_DAY}
+"""  # noqa: S608
 
-RUNNING: Final = """
+# Numbers are times: where a clock was set back, they are not in the order in which events happened.
+# Then the values before and after a plan's events are compared: each of them but the first and the
+# last is the end of one event and the start of another.
+RUNNING: Final = f"""
+WITH suspect AS (
+    SELECT account_id, number, plan_sequence, running, plan_used_after, carried
+    FROM (
+        SELECT account_id, number, plan_sequence, plan_used_after,
+               coalesce(c.used, 0) AS carried,
+               coalesce(c.used, 0) + sum(executions) OVER (
+                   PARTITION BY account_id, plan_sequence ORDER BY number) AS running
+        FROM execution_events LEFT JOIN ({CARRIED}) AS c USING (account_id, plan_sequence)
+    ) AS chain
+    WHERE running <> plan_used_after
+), event AS (
+    SELECT account_id, plan_sequence, executions, plan_used_after, carried
+    FROM (SELECT DISTINCT account_id, plan_sequence, carried FROM suspect) AS plan
+    JOIN execution_events USING (account_id, plan_sequence)
+), broken AS (
+    SELECT account_id, plan_sequence FROM (
+        SELECT account_id, plan_sequence, plan_used_after AS value, 1 AS times FROM event
+        UNION ALL
+        SELECT account_id, plan_sequence, plan_used_after - executions, -1 FROM event
+        UNION ALL
+        SELECT account_id, plan_sequence, min(carried), 1 FROM event GROUP BY 1, 2
+        UNION ALL
+        SELECT account_id, plan_sequence, min(carried) + sum(executions), -1 FROM event
+        GROUP BY 1, 2
+    ) AS ends GROUP BY account_id, plan_sequence, value HAVING sum(times) <> 0
+)
 SELECT account_id, 'plan used after event', number || ' plan ' || plan_sequence,
        running::bigint, plan_used_after
-FROM (
-    SELECT account_id, number, plan_sequence, plan_used_after,
-           sum(executions) OVER (
-               PARTITION BY account_id, plan_sequence ORDER BY number) AS running
-    FROM execution_events
-) AS chain
-WHERE running <> plan_used_after
-"""
+FROM suspect
+WHERE (account_id, plan_sequence) IN (SELECT account_id, plan_sequence FROM broken)
+"""  # noqa: S608
 
-REFUNDED: Final = """
+REFUNDED: Final = f"""
 SELECT r.account_id, 'refunded over event', r.refers_to || ' plan ' || r.plan_sequence,
        e.executions, r.refunded::bigint
 FROM (
@@ -101,9 +140,10 @@ FROM (
 LEFT JOIN execution_events AS e
     ON e.account_id = r.account_id AND e.number = r.refers_to
        AND e.plan_sequence = r.plan_sequence
-WHERE e.executions IS NULL
-   OR r.refunded NOT BETWEEN least(e.executions, 0) AND greatest(e.executions, 0)
-"""
+LEFT JOIN ({KEPT}) AS kept ON kept.account_id = r.account_id
+WHERE CASE WHEN e.executions IS NULL THEN r.refers_to >= coalesce(kept.first, 0)
+           ELSE r.refunded NOT BETWEEN least(e.executions, 0) AND greatest(e.executions, 0) END
+"""  # noqa: S608
 
 CHECKS: Final = (USED, HELD, DAILY, OVERAGE, RUNNING, REFUNDED)
 MAX_DIFFERENCES: Final = 1000
@@ -117,6 +157,8 @@ async def verify(database: Database) -> list[Difference]:
     differences: list[Difference] = []
     async with database.reading() as session:
         connection = await session.connection()
+        # Before the snapshot is taken, or partitions and their sums might not fit each other.
+        await connection.execute(text("LOCK TABLE execution_events IN ACCESS SHARE MODE"))
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
         for check in CHECKS:
             rows = await connection.execute(text(f"{check} LIMIT {MAX_DIFFERENCES}"))

@@ -17,6 +17,7 @@ from billing_app.billing.subscriptions.bank_debits import (
     BankDebit,
     PaidFor,
     bank_debits,
+    undecided_debit,
     unpaid_start,
 )
 from billing_app.billing.subscriptions.proration import may_begin_next_period
@@ -84,7 +85,8 @@ class AccountSummary:
     """As of `at`. `subscription`: the live one. `is_period_used_up`: nothing is left of its
     period. `debits`: what banks are asked for or did not pay, and what they paid lately.
     `unpaid_start`: the one of what the subscription is on, while the bank has not paid: its
-    executions come with the payment."""
+    executions come with the payment. `undecided`: the one that the bank has not decided on, of the
+    subscription: until then it can be changed at the end of its period only."""
 
     current: CurrentPlan
     subscription: SubscriptionView | None
@@ -92,6 +94,7 @@ class AccountSummary:
     is_period_used_up: bool = False
     debits: tuple[BankDebit, ...] = ()
     unpaid_start: BankDebit | None = None
+    undecided: BankDebit | None = None
 
     @property
     def queue(self) -> list[PlanView]:
@@ -190,9 +193,11 @@ class AccountSummary:
     def may_start_next_period(self) -> bool:
         """Whether the next period, used up as this one is, may be paid for and begin now. Not when
         it was cancelled: it would renew again; not when it is free: it would begin again and
-        again."""
+        again; not while the bank decides on the last payment."""
         subscription = self.subscription
         if subscription is None or not self.is_period_used_up or not subscription.is_collecting:
+            return False
+        if self.undecided is not None:
             return False
         is_free = (subscription.next_offer or subscription.offer).price_minor == 0
         return self.renews_at(subscription.period_end) and not is_free
@@ -218,4 +223,5 @@ async def read_summary(
         view = await subscription_view(session, row)
         is_used_up = await may_begin_next_period(session, row, now, is_used_up=True)
     start = unpaid_start(debits, row.provider_id)
-    return AccountSummary(current, view, now, is_used_up, debits, start)
+    undecided = undecided_debit(debits, row.provider_id)
+    return AccountSummary(current, view, now, is_used_up, debits, start, undecided)

@@ -185,6 +185,14 @@ def unpaid_start(debits: Iterable[BankDebit], subscription_id: str) -> BankDebit
     return None if is_void else starts[-1]
 
 
+def undecided_debit(debits: Iterable[BankDebit], subscription_id: str) -> BankDebit | None:
+    """A debit of a subscription that the bank has not decided on; see require_no_debit."""
+    for debit in debits:
+        if debit.subscription_id == subscription_id and debit.decided_at is None:
+            return debit
+    return None
+
+
 def debit_of(row: Invoice) -> BankDebit:
     assert row.bank_asked_at is not None
     return BankDebit(

@@ -6,7 +6,8 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import select
 
-from billing_app.billing.offers.catalogue import OfferView
+from billing_app.billing.errors import BillingError
+from billing_app.billing.offers.catalogue import OfferView, list_offers
 from billing_app.billing.subscriptions.provider import (
     PaymentProvider,
     PriceTerms,
@@ -45,6 +46,16 @@ async def ensure_price(
             offer=offer.code,
         ) from None
     return price
+
+
+async def ensure_prices(database: Database, provider: PaymentProvider, now: datetime) -> None:
+    """Of all offers on sale. A restored database learns so of prices that were created since its
+    backup: whoever bought one of them has paid for a plan."""
+    for offer in await list_offers(database):
+        try:
+            await ensure_price(database, provider, offer, now)
+        except BillingError as error:
+            log.warning("offer_unavailable", offer=offer.code, code=error.code)
 
 
 async def known_price(database: Database, offer: OfferView) -> ProviderPrice | None:

@@ -14,6 +14,7 @@ from billing_app.billing import ids
 from billing_app.billing.accounts.service import authorize_reading
 from billing_app.billing.actors import Actor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.executions.kept_events import require_kept
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.lists.paging import DEFAULT_LIMIT, Page, check_limit, invalid_cursor
 from billing_app.billing.lists.sorting import By
@@ -144,7 +145,8 @@ GROUP_COLUMNS: Final = {
 # Event numbers are microseconds since 1970.
 REFUNDS_OF_USE: Final = text("""
     SELECT coalesce(-sum(executions), 0)::bigint FROM execution_events
-    WHERE account_id = :account AND refers_to >= :since AND kind = 'refund'""")
+    WHERE account_id = :account AND number > :since AND refers_to >= :since
+      AND kind = 'refund'""")
 
 
 def usage_statement(group_by: GroupBy, account: str, first: str, last: str) -> str:
@@ -238,10 +240,16 @@ async def list_events(
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[EventView]:
-    """Events by time, newest first by default. Raises AccountNotFoundError, InvalidInputError."""
+    """Events by time, newest first by default; without a first day, all that are kept.
+
+    Raises AccountNotFoundError, InvalidInputError, and EventRemovedError for a first day of which
+    events were removed.
+    """
     check_limit(limit)
     async with database.reading() as session:
         account = await authorize_reading(session, actor, account_id)
+        if where is not None and where.since is not None:
+            await require_kept(session, account.id, where.since)
         after = _number_of(cursor, account.id) if cursor is not None else None
         events = await _read_events(
             session,
@@ -266,11 +274,16 @@ async def list_workflows(
 async def export_events(
     database: Database, actor: Actor, account_id: str, where: EventFilter
 ) -> AsyncIterator[list[EventView]]:
-    """All events, newest first, EXPORT_ROWS at a time; each block is authorized."""
+    """All events, newest first, EXPORT_ROWS at a time; each block is authorized.
+
+    Raises EventRemovedError, as `list_events` does; before the first block only.
+    """
     before: int | None = None
     while True:
         async with database.reading() as session:
             account = await authorize_reading(session, actor, account_id)
+            if before is None and where.since is not None:
+                await require_kept(session, account.id, where.since)
             block = await _read_events(
                 session, account.id, where, after=before, descending=True, limit=EXPORT_ROWS
             )

@@ -16,6 +16,7 @@ from billing_app.db.tables.accounts import (
     User,
 )
 from billing_app.db.tables.executions import (
+    CarriedForward,
     ExecutionEvent,
     IdempotencyKey,
     Reservation,
@@ -58,6 +59,7 @@ __all__ = [
     "AttemptCounter",
     "AuditEntry",
     "BillingDetails",
+    "CarriedForward",
     "Checkout",
     "DailyDenial",
     "DailyOverage",

@@ -23,7 +23,8 @@ class ExecutionEvent(SQLModel, table=True):
     An event that spans plans has one row for each. `number` is the event's time in
     microseconds since 1970, raised where needed so that it is unique within the account.
     No foreign key to the plan: its check would cost the hot path more than the insert, and
-    `billing_app verify` finds what it would find (docs/decisions/0003).
+    `billing_app verify` finds what it would find (docs/decisions/0003). Partitioned by month
+    (db/partitions.py).
     """
 
     __tablename__ = "execution_events"  # pyright: ignore[reportAssignmentType]
@@ -41,6 +42,7 @@ class ExecutionEvent(SQLModel, table=True):
             "refers_to",
             postgresql_where=text("refers_to IS NOT NULL"),
         ),
+        {"postgresql_partition_by": "RANGE (number)"},
     )
 
     account_id: int = Field(
@@ -61,6 +63,27 @@ class ExecutionEvent(SQLModel, table=True):
     refers_to: int | None = Field(default=None, sa_type=BigInteger)
     reason: str = ""
     occurred_at: datetime = instant()
+
+
+class CarriedForward(SQLModel, table=True):
+    """The sum of a plan's events that were removed after their retention; append-only.
+
+    Those of an account have numbers below its highest `before`. What is left of the ledger plus
+    these sums is what its plans have used.
+    """
+
+    __tablename__ = "carried_forward"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (CheckConstraint("events > 0", name="events_positive"),)
+
+    account_id: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    before: int = Field(
+        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
+    )
+    plan_sequence: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    executions: int = Field(sa_type=BigInteger)
+    events: int = Field(sa_type=BigInteger)
 
 
 class Reservation(SQLModel, table=True):

@@ -234,7 +234,8 @@ def _version(row: ObjectVar[VersionLine]) -> rx.Component:
         cell(row.accounts, "right strong"),
         cell(
             rx.el.button(
-                rx.cond(State.holders_of == row.version, "Hide accounts", "Show accounts"),
+                rx.cond(State.holders_of == row.version, "Hide", "Show"),
+                rx.el.span(" accounts", class_name="wide-only"),
                 type="button",
                 class_name="button small",
                 on_click=State.show_holders(row.version),

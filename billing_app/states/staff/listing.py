@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 import reflex as rx
 from reflex.event import EventSpec
 
-from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.errors import EventRemovedError, InvalidInputError
 from billing_app.billing.lists.paging import Page as PageOf
 from billing_app.billing.lists.sorting import By
 from billing_app.billing.staff.customers.customers import CustomerPage
@@ -140,7 +140,7 @@ class Listing(Page, mixin=True):
         by = By(type(self.tables[table].usual.sort)(place.sort), place.descending)
         try:
             page = await read(by=by, limit=ROWS, cursor=cursors[-1] if cursors else None)
-        except InvalidInputError as error:
+        except (InvalidInputError, EventRemovedError) as error:
             self._cursors = {**self._cursors, table: ()}
             self._put(
                 table,

@@ -12,6 +12,7 @@ import pytest
 from billing_app.db.enums import Scope
 from billing_app.routes import CHECK_EXECUTIONS
 from tests.api.contract.requests import NUMBERS, ask, done, numbers, of
+from tests.databases import without_triggers
 from tests.factories import Holder, add_plan, api_key, connect, organization
 
 
@@ -185,8 +186,8 @@ def test_events_and_export_cover_the_same_days(
     holder = organization(api_database_url, 10)
     for key, days_ago in (("ancient", 4_000), ("old", 40), ("today", 0)):
         done(ask(service, holder, "consume", 1, key))
-        with connect(api_database_url) as connection:
-            connection.execute("SET session_replication_role = replica")
+        with connect(api_database_url) as connection, connection.transaction():
+            without_triggers(connection)
             connection.execute(
                 "UPDATE execution_events SET number = number - %s * 86400000000::bigint"
                 " WHERE account_id = %s AND idempotency_key = %s",

@@ -115,7 +115,9 @@ def _adjusted(entry: AuditEntry, state: CurrentState) -> bool:
 
 
 def _refunded(entry: AuditEntry, state: CurrentState) -> bool:
-    """The plans that got the executions back still have them."""
+    """The plans that got the executions back still have them, and the events are kept."""
+    if any(number not in state.refunded for number in _refunds(entry)):
+        return False
     wanted: dict[int, int] = {}
     for number in _refunds(entry):
         for sequence, executions in state.refunded.get(number, ()):

@@ -10,12 +10,16 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.errors import (
     AccountNotFoundError,
     ConflictError,
+    EventRemovedError,
     InvalidInputError,
     RefundExceedsError,
 )
+from billing_app.billing.executions.kept_events import kept_numbers, require_kept
 from billing_app.billing.executions.receipts import read_receipt
 from billing_app.billing.executions.requests import Adjust, Caller, Decision, Refund
 from billing_app.billing.executions.service import Ledger
+from billing_app.billing.executions.state import EPOCH, MICROSECOND
+from billing_app.billing.executions.statements import ROUTED
 from billing_app.billing.staff.access.permissions import Action, require, require_within_limit
 from billing_app.billing.staff.audit.audit_writing import one_line
 from billing_app.billing.staff.repairs.drivers import InLedger, answer_of, event_number
@@ -129,12 +133,14 @@ async def _usable(ledger: Ledger, request: RepairRequest[Any], refunds: list[int
 
 
 async def read_range(services: RepairServices, request: RepairRequest[Range]) -> RangeView:
-    """How much a refund of this range would give back. Raises AccountNotFoundError."""
+    """How much a refund of this range would give back. Raises AccountNotFoundError,
+    EventRemovedError."""
     names = ("since", "until", "workflow", "user_id")
     values = dict(zip(names, request.form.values(), strict=True))
     async with services.database.reading() as session:
         if await session.get(Account, request.account_id) is None:
             raise AccountNotFoundError
+        await require_kept(session, request.account_id, request.form.since)
         connection = await session.connection()
         values |= {"account": request.account_id, "now": request.now}
         return _view((await connection.execute(FOUND_BY_NAME, values)).all())
@@ -159,9 +165,12 @@ async def preview_range(services: RepairServices, request: RepairRequest[Range])
 async def refund_range(ledger: Ledger, request: RepairRequest[Range]) -> RepairResult:
     """Give back all that is left of the range's events, at most MAX_EVENTS.
 
-    Raises OverLimitError, TooManyEventsError, NothingToRefundError.
+    Raises OverLimitError, TooManyEventsError, NothingToRefundError, EventRemovedError.
     """
     form = request.form
+    first = await _kept_from(ledger, request.account_id)
+    if first is not None and form.since < first:
+        raise EventRemovedError(kept_from=first)
     rows = await ledger.connection.fetch(
         FOUND_BY_POSITION, request.account_id, *form.values(), request.now
     )
@@ -195,9 +204,14 @@ async def read_refunded(
 
 async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
     """Use again, from the same plans, what a refund gave back, so that it can be refunded once
-    more. Raises AdjustmentExceedsError when it was used meanwhile, GrantTakenBackError."""
+    more. Raises AdjustmentExceedsError when it was used meanwhile, GrantTakenBackError,
+    EventRemovedError."""
     entry, account_id = request.entry_undone(), request.account_id
     rows = await ledger.connection.fetch(GIVEN_BACK, account_id, entry.after["refunds"])
+    if len({row["number"] for row in rows}) < len(entry.after["refunds"]):
+        first = await _kept_from(ledger, account_id)
+        assert first is not None
+        raise EventRemovedError(kept_from=first)
     plans = sorted({row["plan_sequence"] for row in rows})
     await require_not_taken_back(ledger, account_id, plans)
     adjustments: dict[int, Adjust] = {}
@@ -219,6 +233,11 @@ async def undo(ledger: Ledger, request: RepairRequest[Any]) -> RepairResult:
     return RepairResult(
         entry.subject, {"executions": entry.after["executions"]}, {"executions": -taken}
     )
+
+
+async def _kept_from(ledger: Ledger, account_id: int) -> datetime | None:
+    number = (await kept_numbers(ledger.connection, ROUTED, [account_id])).get(account_id)
+    return None if number is None else EPOCH + number * MICROSECOND
 
 
 def again_event(entry: AuditEntry) -> tuple[str, RefundOne] | None:
