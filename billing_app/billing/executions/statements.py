@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from billing_app.billing.executions.requests import HASH_BYTES
+from billing_app.db.distribution import DISTRIBUTED
 
 
 def _arrays_as_text(statement: str) -> str:
@@ -231,18 +232,7 @@ WHERE EXISTS (
 )
 """
 
-DISTRIBUTED_TABLES: Final = (
-    "plans",
-    "execution_events",
-    "reservations",
-    "reservation_holds",
-    "idempotency_keys",
-    "daily_usage",
-    "daily_overage",
-    "daily_denials",
-    "carried_forward",
-)
-_TABLES: Final = re.compile(rf"\b({'|'.join(DISTRIBUTED_TABLES)})\b")
+_TABLES: Final = re.compile(rf"\b({'|'.join(DISTRIBUTED)})\b")
 _ROUTE: Final = re.compile(r"\s*/\*route ([a-z_.]+)\*/")
 _NOW: Final = "clock_timestamp() AS now"
 _HERE: Final = "/*here*/"
@@ -315,7 +305,7 @@ def _routed(statement: str) -> str:
 
 def of_shard(shard: int, group: int, tables: Mapping[str, str]) -> Statements:
     """On the node of that group, which holds the shard; `tables` are the shard's names of
-    DISTRIBUTED_TABLES.
+    DISTRIBUTED.
 
     To PostgreSQL these are tables like any other: Citus plans nothing.
     """
