@@ -134,6 +134,7 @@ class Executions:
         try:
             ledger = Ledger(connection, self._directory)
             async with connection.transaction():
+                await store.find_shards(connection, self._directory)
                 yield ledger
             if self._spent is not None:
                 self._spent(ledger.account_ids)

@@ -115,7 +115,7 @@ async def transact(
     a history.
     """
     async with connection.transaction():
-        shards = await _shards(connection, directory)
+        shards = await find_shards(connection, directory)
         targets, new = await resolve(connection, directory, requests)
         decisions = await _decide_anywhere(connection, directory, requests, targets, shards, at=at)
     directory.keep(new)
@@ -126,11 +126,11 @@ async def decide_beside(
     connection: Connection, directory: Directory, requests: Sequence[Refund | Adjust]
 ) -> list[Decision]:
     """Decide in the caller's transaction, next to its other writes; the caller commits."""
-    shards = await _shards(connection, directory)
+    shards = await find_shards(connection, directory)
     return await _decide_anywhere(connection, directory, requests, {}, shards)
 
 
-async def _shards(connection: Connection, directory: Directory) -> ShardMap | None:
+async def find_shards(connection: Connection, directory: Directory) -> ShardMap | None:
     """None on a plain PostgreSQL. The transaction may use what the coordinator can route."""
     shards = await directory.find_shards(connection)
     if shards is not None:
