@@ -8,6 +8,7 @@
 #   make check    lint, and the tests that need no database or browser: for every commit
 #   make lint     ruff, pyright, the import contract, migrations against models, deploy files, pip-audit
 #   make bench    the benchmarks
+#   make client   the Python client as a wheel, in dist/
 #   make fuzz     forged requests over every route, for MINUTES=3
 #   make soak     mixed load with faults for MINUTES=20; writes docs/soak.md
 
@@ -16,8 +17,9 @@ STAMP := .venv/.installed
 LINT_STAMP := .venv/.installed-lint
 PORT ?= 3000
 MINUTES ?= 3
+DIST ?= dist
 
-.PHONY: run api setup test check lint bench fuzz soak browser
+.PHONY: run api setup test check lint bench client fuzz soak browser
 
 run: setup
 	@$(PYTHON) -m billing_app demo --port $(PORT)
@@ -54,6 +56,10 @@ bench: setup
 
 fuzz: setup
 	@$(PYTHON) -m tests.fuzzing --minutes $(MINUTES)
+
+client: setup
+	@$(PYTHON) -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir $(DIST) ./billing_app/client
+	@ls $(DIST)/billing_client-*.whl
 
 soak: MINUTES = 20
 soak: setup

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from billing_app import logs, tracing
+from billing_app.billing.accounts.closing import Closing
+from billing_app.billing.accounts.provisioning import Provisioning
 from billing_app.billing.accounts.service import AccountFinder
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.api_keys import KeyRing
@@ -40,6 +42,8 @@ class Services:
     terms: TrialTerms
     keys: KeyRing
     accounts: AccountFinder
+    provisioning: Provisioning
+    closing: Closing
     executions: Executions
     polled_plans: PolledPlans
     polled_usage: PolledUsage
@@ -98,6 +102,8 @@ def build_services(settings: Settings, url: str) -> Services:
         terms=terms,
         keys=KeyRing(database),
         accounts=AccountFinder(database, terms),
+        provisioning=Provisioning(database, terms),
+        closing=Closing(database, subscriptions),
         executions=executions,
         polled_plans=PolledPlans(read_pool, database),
         polled_usage=PolledUsage(read_pool),
@@ -124,11 +130,14 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
         nobody = NoProvider()
         return nobody, Installation(database, nobody.account)
     from billing_app.payments.gateway import StripeGateway
+    from billing_app.payments.rate_budget import RateBudget
 
     key = settings.stripe_secret_key.get_secret_value()
     gateway = StripeGateway(key, settings.stripe_api_base, computes_tax=settings.stripe_tax)
     installation = Installation(database, gateway.account)
     gateway.ask_before_writing(installation.permit)
+    if settings.stripe_rate is not None:
+        gateway.keep_to(RateBudget(database, settings.stripe_rate))
     return gateway, installation
 
 

@@ -9,7 +9,9 @@ from typing import Final
 
 from starlette.types import Message, Send
 
-from billing_app.api.security_headers import strict_transport
+from billing_app.api.security_headers import frame_ancestors, strict_transport
+from billing_app.routes import SIGNED_IN_PAGES
+from billing_app.settings import load_settings
 
 BUILT_PAGES: Final = Path(__file__).resolve().parent.parent / ".web" / "build" / "client"
 INLINE_SCRIPT: Final = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
@@ -28,9 +30,11 @@ def script_source(pages: Path) -> str:
 
 
 @cache
-def _page_headers() -> list[tuple[bytes, bytes]]:
+def _page_headers(*, is_framed: bool) -> list[tuple[bytes, bytes]]:
+    """`is_framed`: the origins that the operator allows may show the page in a frame."""
+    ancestors = frame_ancestors(load_settings()) if is_framed else "frame-ancestors 'none'"
     policy = (
-        "frame-ancestors 'none'; base-uri 'self'; object-src 'none'; form-action 'self'; "
+        f"{ancestors}; base-uri 'self'; object-src 'none'; form-action 'self'; "
         + script_source(BUILT_PAGES)
     )
     return [
@@ -44,11 +48,12 @@ def _page_headers() -> list[tuple[bytes, bytes]]:
 def with_page_headers(path: str, send: Send) -> Send:
     # Vite names its files by content, so they never change; everything else is revalidated.
     immutable = path.startswith("/assets/")
+    page_headers = _page_headers(is_framed=(path.rstrip("/") or "/") in SIGNED_IN_PAGES)
     cache_control = b"public, max-age=31536000, immutable" if immutable else b"no-cache"
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [*message.get("headers", []), *_page_headers()]
+            headers = [*message.get("headers", []), *page_headers]
             if message["status"] < 400:
                 headers.append((b"cache-control", cache_control))
             message = {**message, "headers": headers}

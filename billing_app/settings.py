@@ -32,11 +32,17 @@ ENV_FILE: Final = ".env"
 DEMO_MAIL_DIRECTORY: Final = "mail"
 DEMO_FLAG: Final = "BILLING_DEMO"
 DATABASE_SCHEME: Final = re.compile(r"postgres(ql)?(\+\w+)?://")
+ORIGIN: Final = re.compile(
+    r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?"
+)
 BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 LIVE_KEY_REFUSED: Final = "STRIPE_SECRET_KEY is a live key. The demo accepts only test keys."
 EVENT_RETENTION_MONTHS_MIN: Final = 2
 DAILY_RETENTION_MONTHS_MIN: Final = 13
 LIVE_KEY_PREFIXES: Final = ("sk_live_", "rk_live_", "sk_org_live_")
+# Of the 100 and 25 requests a second that Stripe allows (docs.stripe.com/rate-limits).
+STRIPE_LIVE_RATE: Final = 80
+STRIPE_TEST_RATE: Final = 20
 
 
 class SettingsError(Exception):
@@ -81,9 +87,14 @@ class Settings(BaseSettings):
     stripe_webhook_secret: SecretStr | None = None
     stripe_api_base: str | None = None
     stripe_tax: bool = False
+    stripe_requests_per_second: int | None = Field(default=None, ge=1, le=10_000)
     payment_grace_days: int = Field(default=7, ge=0, le=90)
+    reconcile_seconds: int = Field(default=1_200, ge=10, le=2_400)
     renewal_bridge_hours: int = Field(default=24, ge=0, le=168)
     trusted_proxies: str = ""
+    product_name: str = Field(default="", max_length=100)
+    portal_return_origins: str = ""
+    portal_frame_origins: str = ""
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)
@@ -125,6 +136,13 @@ class Settings(BaseSettings):
         """Whether the Stripe key is of the live mode: real money."""
         key = self.stripe_secret_key
         return key is not None and key.get_secret_value().startswith(LIVE_KEY_PREFIXES)
+
+    @property
+    def stripe_rate(self) -> int | None:
+        """Requests to Stripe a second, for all processes; None: the sandbox has no limit."""
+        if self.stripe_requests_per_second is not None or self.uses_sandbox:
+            return self.stripe_requests_per_second
+        return STRIPE_LIVE_RATE if self.is_live else STRIPE_TEST_RATE
 
     @field_validator("public_url")
     @classmethod
@@ -186,6 +204,16 @@ class Settings(BaseSettings):
             raise ValueError("must not hold every address: anybody could then choose theirs")
         return ",".join(map(str, networks))
 
+    @field_validator("portal_return_origins", "portal_frame_origins")
+    @classmethod
+    def _origins_only(cls, value: str) -> str:
+        origins = [part.strip().lower() for part in value.split(",") if part.strip()]
+        if not all(ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError(
+                "must be origins parted by commas, such as https://app.example.com, without a path"
+            )
+        return ",".join(origins)
+
     @field_validator("database_url")
     @classmethod
     def _postgresql_only(cls, value: str | None) -> str | None:
@@ -228,6 +256,16 @@ class Settings(BaseSettings):
     @classmethod
     def _without_brackets(cls, value: str | None) -> str | None:
         return value.removeprefix("[").removesuffix("]") if value else None
+
+    @property
+    def return_origins(self) -> frozenset[str]:
+        """Where portal links may lead back to."""
+        return frozenset(self.portal_return_origins.split(",")) - {""}
+
+    @property
+    def frame_origins(self) -> frozenset[str]:
+        """Which sites may show our pages in a frame."""
+        return frozenset(self.portal_frame_origins.split(",")) - {""}
 
     @property
     def secure_cookies(self) -> bool:

@@ -199,6 +199,17 @@ def session_token(url: str, user_id: str) -> str:
     return token
 
 
+def portal_session(url: str, holder: Holder, person_id: str) -> None:
+    """A browser that came through a portal link."""
+    with connect(url) as connection:
+        connection.execute(
+            "INSERT INTO portal_sessions (token_hash, account_id, person_id, person_name,"
+            " person_email, role, return_url, user_agent, created_at, expires_at)"
+            " VALUES (%s, %s, %s, '', '', 'owner', '', '', now(), now() + interval '1 day')",
+            [secrets.token_bytes(32), holder.account_number, person_id],
+        )
+
+
 def staff_key(url: str, role: StaffRole) -> str:
     """A key of the platform with the scope `staff` and a role; returns the secret."""
     secret = api_key(url, Scope.STAFF)

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 import billing_app.api.app
 import billing_app.payments.call_metrics
+import billing_app.payments.rate_budget
 from billing_app.jobs.operating_figures import FiguresCollector, OperatingFigures
 from tests.test_docs import anchors
 
@@ -36,6 +37,7 @@ def shown() -> dict[str, set[str]]:
     """The labels of every sample that a server shows."""
     assert billing_app.api.app
     assert billing_app.payments.call_metrics
+    assert billing_app.payments.rate_budget
     found: dict[str, set[str]] = {}
     collectors: list[Any] = list(REGISTRY._collector_to_names)
     for collector in collectors:

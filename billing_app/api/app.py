@@ -12,14 +12,17 @@ from billing_app.api import (
     docs,
     email_links,
     errors,
+    granted_plans,
     head_requests,
     health,
     hot_routes,
     metrics,
     openapi,
+    organizations,
     overage,
     password_resets,
     plans,
+    portal_links,
     receipts,
     request_guard,
     request_limits,
@@ -28,6 +31,7 @@ from billing_app.api import (
     subscriptions,
     top_ups,
     usage,
+    users,
     webhooks,
 )
 from billing_app.api.polled_reads import PolledReads
@@ -57,7 +61,9 @@ def create_app() -> "request_limits.RequestLimits":
     )
     reading = (health, metrics, plans, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
-    for module in (*reading, *paying, sign_in, password_resets, email_links, *staff.modules):
+    provisioning = (organizations, users, granted_plans, portal_links)
+    signing_in = (sign_in, password_resets, email_links)
+    for module in (*reading, *paying, *provisioning, *signing_in, *staff.modules):
         api.include_router(module.router)
     errors.install(api)
     openapi.install(api)

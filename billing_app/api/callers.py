@@ -10,7 +10,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from billing_app.api.csrf import require_own_write
 from billing_app.api.parameters import NO_CONTROL
 from billing_app.billing.accounts.service import ReadOnlyError, list_accounts
-from billing_app.billing.actors import Actor, UserActor, ViewingActor
+from billing_app.billing.actors import Actor, PortalActor, UserActor, ViewingActor
 from billing_app.billing.errors import InvalidInputError, NotAuthenticatedError
 from billing_app.billing.staff.access.viewing import Visitor, visit
 from billing_app.composition import Services, get_services
@@ -103,7 +103,7 @@ async def find_named_account(
         return await services.accounts.find(
             actor, organization_id=organization_id, user_id=user_id or ""
         )
-    if isinstance(actor, (UserActor, ViewingActor)):
+    if isinstance(actor, (UserActor, ViewingActor, PortalActor)):
         accounts = await list_accounts(services.database, actor)
         if len(accounts) == 1:
             return accounts[0].account_id

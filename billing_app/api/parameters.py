@@ -53,6 +53,7 @@ Limit = Annotated[
 ]
 NEXT_CURSOR: Final = "next_cursor of the previous page, of the same list and sort order"
 Cursor = Annotated[str | None, Query(max_length=64, description=NEXT_CURSOR)]
+
 Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 # For names that are looked up as they are; encoded ids are validated when decoded.
 PathName = Annotated[str, Path(pattern=NO_CONTROL)]

@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from billing_app.settings import load_settings
+from billing_app.settings import Settings, load_settings
 
 HSTS_SECONDS: Final = 31_536_000
 
@@ -16,6 +16,11 @@ def strict_transport() -> list[tuple[bytes, bytes]]:
     if not load_settings().public_url.startswith("https://"):
         return []
     return [(b"strict-transport-security", b"max-age=%d" % HSTS_SECONDS)]
+
+
+def frame_ancestors(settings: Settings) -> str:
+    """Which sites may frame a page, for its Content-Security-Policy."""
+    return "frame-ancestors " + (" ".join(sorted(settings.frame_origins)) or "'none'")
 
 
 @cache

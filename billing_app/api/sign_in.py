@@ -21,6 +21,7 @@ from billing_app.api.auth_forms import (
 )
 from billing_app.api.callers import Now, ServicesNow
 from billing_app.api.csrf import require_own_origin
+from billing_app.billing.accounts.portal_sessions import is_portal_token, sign_out_portal
 from billing_app.billing.errors import (
     EmailTakenError,
     InvalidInputError,
@@ -105,7 +106,9 @@ async def sign_up(
 async def sign_out(request: Request, services: ServicesNow, now: Now) -> RedirectResponse:
     token = request.cookies.get(SESSION_COOKIE)
     try:
-        if token:
+        if token and is_portal_token(token):
+            await sign_out_portal(services.database, token, now)
+        elif token:
             await sessions.sign_out(services.database, token, now)
     except OperationalError:
         return out(services, "signed_out_here")

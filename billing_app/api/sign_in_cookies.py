@@ -17,6 +17,18 @@ def set_session_cookie(response: Response, services: Services, signed_in: Signed
     )
 
 
+def set_portal_cookie(
+    response: Response, services: Services, signed_in: SignedIn, *, is_framed: bool
+) -> None:
+    """In a frame of another site, browsers send only cookies that allow it, which must be Secure;
+    a partitioned one (CHIPS) belongs to that site's frames alone."""
+    set_session_cookie(response, services, signed_in)
+    if is_framed and services.settings.secure_cookies:
+        name, value = response.raw_headers[-1]
+        value = value.replace(b"SameSite=lax", b"SameSite=None") + b"; Partitioned"
+        response.raw_headers[-1] = (name, value)
+
+
 def set_browser_cookie(
     response: Response, services: Services, token: str, expires_at: datetime
 ) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing_app.billing.errors import ForbiddenError, ScopeMissingError
-from billing_app.db.enums import AccountKind, Scope, StaffRole
+from billing_app.db.enums import AccountKind, Role, Scope, StaffRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,24 @@ class ViewingActor:
     until: datetime
 
 
-PersonActor = UserActor | ViewingActor
-Actor = UserActor | ServiceActor | OperatorActor | StaffActor | ViewingActor
+@dataclass(frozen=True, slots=True)
+class PortalActor:
+    """A person of a service who came through a portal link: one account, in one role.
+
+    From a session row that was checked for this request. `person_id` is the service's id; nobody
+    here need have it.
+    """
+
+    person_id: str
+    name: str
+    email: str
+    account_number: int
+    role: Role
+    return_url: str
+
+
+PersonActor = UserActor | ViewingActor | PortalActor
+Actor = UserActor | ServiceActor | OperatorActor | StaffActor | ViewingActor | PortalActor
 
 
 def require_scope(actor: ServiceActor, scope: Scope) -> None:

@@ -114,6 +114,11 @@ class ConflictError(BillingError):
     title = "Conflict with the current state"
 
 
+class AccountClosedError(ConflictError):
+    code = "account_closed"
+    title = "The account is closed"
+
+
 class ReservationSettledError(ConflictError):
     code = "reservation_settled"
     title = "Reservation already committed or released"

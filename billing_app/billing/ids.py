@@ -14,6 +14,9 @@ RESERVATION: Final = "rsv_"
 
 MAX_NUMBER: Final = 2**63 - 1
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_OURS: Final = re.compile(
+    rf"(?:org|usr)_[{_ALPHABET}]{{16}}|(?:acc|evt|pln|rsv)_[0-9a-f]{{16,32}}", re.ASCII
+)
 _BODY: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{1,16})?", re.ASCII)
 
 
@@ -25,6 +28,11 @@ def new_account_number() -> int:
 def new_id(prefix: str) -> str:
     """A random id for rows that do not belong to an account, such as `org_` and `usr_`."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+
+def looks_like_ours(text: str) -> bool:
+    """Whether this could be one of the ids that we make up."""
+    return _OURS.fullmatch(text) is not None
 
 
 def encode_account(account_id: int) -> str:

@@ -110,6 +110,17 @@ async def purge_days(database: Database, *, now: datetime, retention_months: int
     return sum(counts)
 
 
+OLD_PORTAL_LINKS: Final = """
+DELETE FROM portal_links WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM portal_links WHERE expires_at < :before LIMIT :rows))
+"""
+
+OLD_PORTAL_SESSIONS: Final = """
+DELETE FROM portal_sessions WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM portal_sessions WHERE expires_at < :before LIMIT :rows))
+"""
+
+
 async def purge_answers(database: Database, *, now: datetime, retention_days: int) -> int:
     """Delete stored answers past the retention; a retry that late is decided again."""
     return await _purge(database, OLD_KEYS, now - timedelta(days=retention_days))
@@ -117,7 +128,14 @@ async def purge_answers(database: Database, *, now: datetime, retention_days: in
 
 async def purge_sessions(database: Database, *, now: datetime) -> int:
     """Delete sessions that expired SESSION_GRACE_DAYS ago."""
-    return await _purge(database, OLD_SESSIONS, now - timedelta(days=SESSION_GRACE_DAYS))
+    before = now - timedelta(days=SESSION_GRACE_DAYS)
+    sessions = await _purge(database, OLD_SESSIONS, before)
+    return sessions + await _purge(database, OLD_PORTAL_SESSIONS, before)
+
+
+async def purge_portal_links(database: Database, *, now: datetime) -> int:
+    """Delete portal links that have expired."""
+    return await _purge(database, OLD_PORTAL_LINKS, now)
 
 
 async def purge_password_links(database: Database, *, now: datetime) -> int:

@@ -207,11 +207,19 @@ def reconcile(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report differences without repairing them.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue where the last run stopped.")
+    ] = False,
+    seconds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop comparing customers after this time (default: at the end)."),
+    ] = None,
 ) -> None:
     """Compare with the payment provider, report each difference and repair what is safe.
 
     Exits with 1 when differences remain.
     """
+    from billing_app.payments.reconcile_walks import Extent
     from billing_app.payments.reconciliation import reconcile as compare
 
     differences = look_after(
@@ -221,6 +229,7 @@ def reconcile(
             services.subscriptions,
             now=now(),
             dry_run=dry_run,
+            extent=Extent(resumes=resume, seconds=seconds),
         )
     )
     for difference in differences:

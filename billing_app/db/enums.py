@@ -23,13 +23,15 @@ class StaffRole(StrEnum):
 
 
 class AuditRole(StrEnum):
-    """Who an audit entry is by: staff with their role then, a customer, or the system itself."""
+    """Who an audit entry is by: staff with their role then, a customer, the system itself, or a
+    service by its key."""
 
     SUPPORT = StaffRole.SUPPORT
     BILLING = StaffRole.BILLING
     ADMIN = StaffRole.ADMIN
     CUSTOMER = "customer"
     SYSTEM = "system"
+    SERVICE = "service"
 
 
 class PlanType(StrEnum):
@@ -101,7 +103,9 @@ class Overage(StrEnum):
 class Scope(StrEnum):
     EXECUTIONS = "executions"
     PLANS_READ = "plans:read"
+    PLANS_WRITE = "plans:write"
     SUBSCRIPTIONS = "subscriptions"
+    ACCOUNTS = "accounts"
     STAFF = "staff"
 
 

@@ -15,6 +15,7 @@ from billing_app.billing.subscriptions.installation import may_write
 from billing_app.composition import get_services
 from billing_app.jobs import webhooks
 from billing_app.jobs.enqueueing import enqueue_if_possible
+from billing_app.payments.rate_budget import Priority, at_priority
 
 QUEUE: Final = "customers"
 CUSTOMER_DETAILS: Final = "send_customer_details"
@@ -35,8 +36,9 @@ async def send(account_id: int) -> None:
     services = get_services()
     if services.settings.stripe_secret_key is None:
         return
-    if await may_write(services.provider, CUSTOMER_DETAILS):
-        await send_details(services.database, services.provider, account_id)
+    with at_priority(Priority.WEBHOOK):
+        if await may_write(services.provider, CUSTOMER_DETAILS):
+            await send_details(services.database, services.provider, account_id)
 
 
 @DBOS.workflow(name=CUSTOMER_DETAILS)

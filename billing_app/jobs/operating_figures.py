@@ -27,9 +27,11 @@ WEBHOOKS: Final = text("""
     FROM webhook_events WHERE state <> 'processed'
 """)
 DRIFT: Final = text("""
-    SELECT differences - healed AS reconciliation_open_differences, finished_at AS reconciled
+    SELECT differences - healed AS reconciliation_open_differences, finished_at AS reconciled,
+           coalesce(whole_since, (SELECT min(began_at) FROM reconcile_walks)) AS walked
     FROM reconciliations ORDER BY began_at DESC LIMIT 1
 """)
+BUDGET: Final = text("SELECT per_second FROM provider_budget")
 JOBS_TABLE: Final = text("SELECT to_regclass('dbos.workflow_status') IS NOT NULL")
 JOBS: Final = text("""
     SELECT (SELECT count(*) FROM dbos.workflow_status WHERE status = 'ENQUEUED') AS jobs_waiting,
@@ -59,6 +61,8 @@ class OperatingFigures:
     reconciliation_open_differences: float | None = None
     reconciliation_age_seconds: float | None = None
     event_partitions_ahead_seconds: float | None = None
+    reconciliation_walk_age_seconds: float | None = None
+    stripe_budget_per_second: float | None = None
 
 
 MEANINGS: Final = {
@@ -71,6 +75,8 @@ MEANINGS: Final = {
     "reconciliation_open_differences": "Differences that the last reconciliation left open",
     "reconciliation_age_seconds": "Time since the last reconciliation ended",
     "event_partitions_ahead_seconds": "Until when the ledger's months have partitions of their own",
+    "reconciliation_walk_age_seconds": "Time since which every customer has been compared",
+    "stripe_budget_per_second": "Requests to Stripe that all processes may send a second",
 }
 
 
@@ -123,6 +129,7 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
     connection = await session.connection()
     hooks = (await connection.execute(WEBHOOKS)).one()
     drift = (await connection.execute(DRIFT)).first()
+    budget = await connection.scalar(BUDGET)
     has_jobs = await connection.scalar(JOBS_TABLE)
     jobs = (await connection.execute(JOBS)).one() if has_jobs else None
     months_until = await connection.scalar(MONTHS)
@@ -138,6 +145,8 @@ async def _figures(session: AsyncSession, now: datetime) -> OperatingFigures:
         event_partitions_ahead_seconds=(
             None if months_until is None else float(months_until) - now.timestamp()
         ),
+        reconciliation_walk_age_seconds=_age(drift.walked, now) if drift else None,
+        stripe_budget_per_second=budget,
     )
 
 

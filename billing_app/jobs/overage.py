@@ -12,6 +12,7 @@ from billing_app.billing.errors import BillingError
 from billing_app.billing.overage.comparison import compare_meter
 from billing_app.composition import get_services
 from billing_app.jobs import webhooks
+from billing_app.payments.rate_budget import Priority, at_priority
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,8 @@ async def report_overage() -> int:
     services = get_services()
     if services.settings.stripe_secret_key is None:
         return 0
-    return await services.subscriptions.reports.run(datetime.now(UTC))
+    with at_priority(Priority.WEBHOOK):
+        return await services.subscriptions.reports.run(datetime.now(UTC))
 
 
 @DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
@@ -38,7 +40,8 @@ async def settle_overage() -> int:
     services = get_services()
     if services.settings.stripe_secret_key is None:
         return 0
-    return await services.settlements.run(datetime.now(UTC))
+    with at_priority(Priority.WEBHOOK):
+        return await services.settlements.run(datetime.now(UTC))
 
 
 @DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
@@ -66,7 +69,8 @@ async def compare_with_meter() -> int:
     services = get_services()
     if services.settings.stripe_secret_key is None:
         return 0
-    found = await compare_meter(services.database, services.provider, datetime.now(UTC))
+    with at_priority(Priority.RECONCILE):
+        found = await compare_meter(services.database, services.provider, datetime.now(UTC))
     for difference in found:
         log.error("meter_difference", difference=repr(difference))
     return len(found)

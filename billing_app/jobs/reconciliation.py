@@ -7,6 +7,7 @@ import structlog
 from dbos import DBOS
 
 from billing_app.composition import get_services
+from billing_app.payments.reconcile_walks import Extent
 from billing_app.payments.reconciliation import reconcile
 
 log = structlog.get_logger(__name__)
@@ -17,11 +18,17 @@ RECONCILE_NOW: Final = "reconcile_now"
 
 @DBOS.step(timeout_seconds=TIMEOUT_SECONDS)
 async def reconcile_all(now: datetime, dry_run: bool = False) -> int:
+    """Goes on where the last run stopped; a dry run compares everything."""
     services = get_services()
     if services.settings.stripe_secret_key is None:
         return 0
     found = await reconcile(
-        services.database, services.provider, services.subscriptions, now=now, dry_run=dry_run
+        services.database,
+        services.provider,
+        services.subscriptions,
+        now=now,
+        dry_run=dry_run,
+        extent=Extent(resumes=True, seconds=services.settings.reconcile_seconds),
     )
     for difference in found:
         log.warning("reconciled", difference=repr(difference))

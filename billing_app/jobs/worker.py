@@ -21,6 +21,7 @@ from billing_app.billing.retention import (
     purge_attempts,
     purge_email_links,
     purge_password_links,
+    purge_portal_links,
     purge_sessions,
 )
 from billing_app.billing.staff.access.viewing import end_old_views
@@ -28,6 +29,7 @@ from billing_app.billing.subscriptions import top_ups
 from billing_app.composition import get_services
 from billing_app.jobs import (
     customers,
+    free_offers,
     listening,
     mail,
     metrics,
@@ -82,7 +84,8 @@ async def remove_old_sessions(now: datetime) -> int:
 async def remove_old_password_links(now: datetime) -> int:
     database = get_services().database
     resets = await purge_password_links(database, now=now)
-    return resets + await purge_email_links(database, now=now)
+    emails = await purge_email_links(database, now=now)
+    return resets + emails + await purge_portal_links(database, now=now)
 
 
 @DBOS.step()
@@ -150,6 +153,11 @@ SCHEDULES: Final[list[ScheduleInput]] = [
         "schedule_name": "settle-overage",
         "workflow_fn": overage.settle_late_overage,
         "schedule": HOURLY_LATER,
+    },
+    {
+        "schedule_name": "refill-free-offers",
+        "workflow_fn": free_offers.refill_hourly,
+        "schedule": HOURLY,
     },
     {"schedule_name": "clean-up", "workflow_fn": clean_up, "schedule": HOURLY},
     {

@@ -37,9 +37,10 @@ def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Comp
         native_link("Skip to content", href="#content", class_name="skip-link"),
         viewing_banner(),
         rx.el.div(
-            _side(path, state.load, is_unknown),
-            _top_bar(state.load, is_unknown),
+            _unless_embedded(_side(path, state.load, is_unknown)),
+            _unless_embedded(_top_bar(state.load, is_unknown)),
             rx.el.main(
+                _unless_embedded(_back_link()),
                 rx.cond(
                     state.is_ready,
                     rx.cond(
@@ -57,12 +58,37 @@ def frame(content: rx.Component, *, path: str, state: type[LivePage]) -> rx.Comp
                 class_name="main",
                 tab_index=-1,
             ),
-            _tab_bar(path),
-            class_name="frame",
+            _unless_embedded(_tab_bar(path)),
+            class_name=rx.cond(SessionState.is_embedded, "frame embedded", "frame"),
         ),
         offer_dialog(),
         sign_out_forms(),
     )
+
+
+def _unless_embedded(part: rx.Component) -> rx.Component:
+    """A part that pages in a frame of another site leave out."""
+    return rx.cond(SessionState.is_embedded, rx.fragment(), part)
+
+
+def _back_link() -> rx.Component:
+    """For people who came through a portal link: back to where they came from."""
+    return rx.cond(
+        SessionState.back_url != "",
+        rx.el.p(
+            native_link(
+                rx.icon("arrow-left", size=16, aria_hidden="true"),
+                SessionState.back_label,
+                href=SessionState.back_url,
+                class_name="back-link",
+            )
+        ),
+    )
+
+
+def _with_sign_in(part: rx.Component) -> rx.Component:
+    """For people who sign in here; those who came through a portal link do not."""
+    return rx.cond(SessionState.back_url == "", part)
 
 
 def viewing_banner() -> rx.Component:
@@ -235,8 +261,8 @@ def _account_menu(on_account: Handler, *, outlined: bool) -> rx.Component:
         rx.dropdown_menu.content(
             rx.el.div("Accounts", class_name="menu-label"),
             rx.foreach(SessionState.accounts, lambda choice: _account_item(choice, on_account)),
-            rx.dropdown_menu.separator(),
-            rx.dropdown_menu.item("Details", on_click=rx.redirect(routes.DETAILS)),
+            _with_sign_in(rx.dropdown_menu.separator()),
+            _with_sign_in(rx.dropdown_menu.item("Details", on_click=rx.redirect(routes.DETAILS))),
             min_width="220px",
         ),
     )
@@ -281,11 +307,17 @@ def person_menu(*, with_name: bool, is_in_console: bool = False) -> rx.Component
             rx.dropdown_menu.item(
                 "API reference", on_click=rx.redirect(routes.API_DOCS, is_external=True)
             ),
-            rx.dropdown_menu.item("Your details", on_click=rx.redirect(routes.DETAILS)),
-            rx.dropdown_menu.item("Change password", on_click=rx.redirect(routes.CHANGE_PASSWORD)),
+            _with_sign_in(
+                rx.dropdown_menu.item("Your details", on_click=rx.redirect(routes.DETAILS))
+            ),
+            _with_sign_in(
+                rx.dropdown_menu.item(
+                    "Change password", on_click=rx.redirect(routes.CHANGE_PASSWORD)
+                )
+            ),
             rx.dropdown_menu.separator(),
             _sign_out_item("Sign out", routes.SESSION_DELETE),
-            _sign_out_item("Sign out everywhere", routes.SESSION_DELETE_ALL),
+            _with_sign_in(_sign_out_item("Sign out everywhere", routes.SESSION_DELETE_ALL)),
             min_width="220px",
         ),
     )

@@ -28,6 +28,7 @@ from billing_app.billing.subscriptions.provider_errors import (
 )
 from billing_app.payments import declines
 from billing_app.payments.call_metrics import timed
+from billing_app.payments.rate_budget import RateBudget
 
 TIMEOUT_SECONDS: Final = 20
 # For all attempts together: somebody is waiting.
@@ -35,6 +36,8 @@ GIVE_UP_SECONDS: Final = 30
 NETWORK_RETRIES: Final = 2
 RATE_LIMIT_ATTEMPTS: Final = 5
 RATE_LIMIT_WAIT_SECONDS: Final = 0.4
+RETRY_AFTER_MOST_SECONDS: Final = 5.0
+TOO_MANY: Final = 429
 KEY_IN_USE: Final = "idempotency_key_in_use"
 PAGE_SIZE: Final = 100
 MAX_LISTED: Final = 10_000
@@ -53,20 +56,31 @@ Permit = Callable[[], Awaitable[str]]
 
 
 class _Connection(stripe.HTTPXClient):
-    """Asks for leave before each request that may write."""
+    """Asks for leave before each request that may write, and the rate budget before each."""
 
     permit: Permit | None = None
+    budget: RateBudget | None = None
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         if self.permit is not None and method != "get" and not url.endswith(PREVIEW):
             headers = marked(headers, await self.permit())
+        if self.budget is not None:
+            await self.budget.take()
         async with timed(method, url) as attempt:
             headers = tracing.outgoing(headers)
             answer = await super().request_async(method, url, headers, post_data)  # pyright: ignore[reportUnknownMemberType]
             attempt.status = answer[1]
+        if attempt.status == TOO_MANY and self.budget is not None:
+            await self.budget.slow_down(retry_after(answer[2]))
         return answer
+
+
+def retry_after(headers: Mapping[str, str] | None) -> float:
+    """The seconds that an answer asks us to wait; 0: it does not say."""
+    named = {name.lower(): value for name, value in (headers or {}).items()}.get("retry-after", "")
+    return float(named) if named.isdecimal() else 0.0
 
 
 def marked(headers: Mapping[str, str], mark: str) -> Mapping[str, str]:
@@ -98,6 +112,9 @@ class StripeCalls:
     async def close(self) -> None:
         """Close the connections to Stripe."""
         await self._http.close_async()
+
+    def keep_to(self, budget: RateBudget) -> None:
+        self._http.budget = budget
 
     def ask_before_writing(self, permit: Permit) -> None:
         self._http.permit = permit
@@ -142,7 +159,8 @@ async def _send(call: Callable[[], Awaitable[Result]]) -> Result:
                 log.warning("stripe_key_conflict", request_id=error.request_id)
                 raise ProviderKeyConflictError(reason="idempotency_conflict") from None
             wait_seconds = RATE_LIMIT_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
-            await asyncio.sleep(wait_seconds)
+            asked_seconds = min(retry_after(error.headers), RETRY_AFTER_MOST_SECONDS)
+            await asyncio.sleep(max(wait_seconds, asked_seconds))
         except stripe.CardError as error:
             raise declines.declined(error) from None
         except (stripe.APIConnectionError, stripe.APIError) as error:

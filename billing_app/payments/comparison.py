@@ -1,7 +1,7 @@
 """Compares what a customer has at the payment provider with our rows. Calls no provider."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.errors import BillingError
 from billing_app.billing.subscriptions.apply import (
     invoice_values,
     live_subscription,
@@ -43,6 +44,23 @@ class Difference:
     theirs: str
     ours: str
     healed: bool = False
+
+
+@dataclass(slots=True)
+class Notes:
+    """The differences that a run has found so far."""
+
+    differences: list[Difference] = field(default_factory=list[Difference])
+
+    def note(
+        self, account_id: str, what: str, provider_id: str, theirs: str, ours: str, *, healed: bool
+    ) -> None:
+        self.differences.append(Difference(account_id, what, provider_id, theirs, ours, healed))
+
+
+def name_of(error: Exception) -> str:
+    """What an error is called in a difference."""
+    return error.code if isinstance(error, BillingError) else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,32 +3,29 @@
 Missed events are stored first, so that none is lost if the run is interrupted. Then each of our
 customers is compared: subscriptions, invoices and the plans they pay for. Then follow checkouts
 that are still open here, provider requests without a known result, overage that was not taken, and
-customers at the provider that have our metadata but are unknown here.
+customers at the provider that have our metadata but are unknown here. Both walks through customers
+can be parted into several runs (reconcile_walks.py).
 
 A database that may not write to the provider is brought in line as well; its requests wait.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
-from billing_app.billing.accounts.billing_details import details_of
-from billing_app.billing.errors import BillingError
 from billing_app.billing.offers.catalogue import list_offers
 from billing_app.billing.overage.stuck import stuck_overage
 from billing_app.billing.subscriptions import provider_requests
 from billing_app.billing.subscriptions.checkouts import OPEN
-from billing_app.billing.subscriptions.customer_details import send_details
-from billing_app.billing.subscriptions.customers import keep_customer
-from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError, own_marks
+from billing_app.billing.subscriptions.installation import ProviderNotAdoptedError
 from billing_app.billing.subscriptions.offer_prices import known_price
 from billing_app.billing.subscriptions.provider import (
-    OurCustomer,
     PaymentProvider,
     ProviderEvent,
     ProviderPrice,
@@ -42,7 +39,6 @@ from billing_app.billing.subscriptions.service import Subscriptions
 from billing_app.db.engine import Database
 from billing_app.db.enums import ProviderRequestState, ReportState
 from billing_app.db.tables import (
-    Account,
     Checkout,
     ProviderCustomer,
     ProviderRequest,
@@ -50,15 +46,26 @@ from billing_app.db.tables import (
     WebhookEvent,
 )
 from billing_app.payments import replay_protection, webhooks
-from billing_app.payments.comparison import NOTHING, Difference, compare
+from billing_app.payments.comparison import NOTHING, Difference, Notes, name_of
+from billing_app.payments.rate_budget import Priority, at_priority
+from billing_app.payments.reconcile_walks import (
+    WHOLE,
+    Budget,
+    Extent,
+    Walk,
+    WalkKind,
+    begin_walk,
+    whole_since,
+)
+from billing_app.payments.reconciled_customers import ReconciledCustomers
 
 log = structlog.get_logger(__name__)
 
-BLOCK_ROWS: Final = 200
 KEPT_EVENTS: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=10)
 KEPT_DIFFERENCES: Final = 1_000
-NO_EMAIL: Final = "no email"
+# The kinds of differences that are found by walks.
+OF_CUSTOMERS: Final = frozenset({"subscription", "invoice", "customer", "details"})
 OVERAGE_STUCK: Final = timedelta(hours=2)
 
 
@@ -69,23 +76,14 @@ async def reconcile(
     *,
     now: datetime,
     dry_run: bool,
+    extent: Extent = WHOLE,
 ) -> list[Difference]:
-    """All differences, repaired where that is safe unless `dry_run`. Raises what the provider
-    raises, and ProviderNotAdoptedError on another account."""
-    run = _Run(database, provider, subscriptions, now, dry_run)
-    is_adopted = await run.installation()
-    missed = await run.events()
-    await run.offers(is_adopted=is_adopted)
-    await run.customers()
-    await run.checkouts()
-    if is_adopted:
-        await run.provider_requests()
-    await run.overage()
-    await run.our_customers(is_adopted=is_adopted)
-    if not dry_run:
-        await webhooks.process_missed(database, subscriptions.syncing, missed, now)
-    await run.remember()
-    return run.differences
+    """All differences found, repaired where that is safe unless `dry_run`, which always walks
+    everything. Raises what the provider raises, and ProviderNotAdoptedError on another account."""
+    run = _Run(database, provider, subscriptions, now, dry_run, WHOLE if dry_run else extent)
+    with at_priority(Priority.RECONCILE):
+        await run.compare_all()
+    return run.notes.differences
 
 
 @dataclass(slots=True)
@@ -95,7 +93,37 @@ class _Run:
     subscriptions: Subscriptions
     now: datetime
     dry_run: bool
-    differences: list[Difference] = field(default_factory=list[Difference])
+    extent: Extent
+    notes: Notes = field(default_factory=Notes)
+    comparing: ReconciledCustomers = field(init=False)
+    budget: Budget = field(init=False)
+    is_whole: bool = True
+
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.extent)
+        self.comparing = ReconciledCustomers(
+            self.database,
+            self.provider,
+            self.subscriptions,
+            now=self.now,
+            dry_run=self.dry_run,
+            notes=self.notes,
+        )
+
+    async def compare_all(self) -> None:
+        is_adopted = await self.installation()
+        missed = await self.events()
+        await self.offers(is_adopted=is_adopted)
+        await self.customers()
+        await self.checkouts()
+        if is_adopted:
+            await self.provider_requests()
+        await self.overage()
+        await self.customers_at_provider(is_adopted=is_adopted)
+        if not self.dry_run:
+            syncing = self.subscriptions.syncing
+            await webhooks.process_missed(self.database, syncing, missed, self.now)
+        await self.remember()
 
     async def installation(self) -> bool:
         """Whether this database may write to the provider."""
@@ -104,7 +132,7 @@ class _Run:
         except ProviderNotAdoptedError as error:
             if error.is_other_account:
                 raise
-            self._note("", "installation", "", "not adopted", error.advice, healed=False)
+            self.notes.note("", "installation", "", "not adopted", error.advice, healed=False)
             return False
         return True
 
@@ -118,7 +146,7 @@ class _Run:
             if not self.dry_run:
                 await replay_protection.store_event(self.database, event, self.now)
             if event.type in webhooks.REFETCH:
-                self._note("", "event", event.id, event.type, NOTHING, healed=not self.dry_run)
+                self.notes.note("", "event", event.id, event.type, NOTHING, healed=not self.dry_run)
         return missed
 
     async def offers(self, *, is_adopted: bool) -> None:
@@ -129,11 +157,30 @@ class _Run:
                 await self._offer(offer.code, price, dry_run=self.dry_run or not is_adopted)
 
     async def customers(self) -> None:
-        after = 0
-        while customers := await _customers(self.database, after):
-            for customer in customers:
-                await self._customer_or_note(customer)
-            after = customers[-1].account_id
+        async with self._walk(WalkKind.CUSTOMERS, of=2) as walk:
+            await self.comparing.ours(walk)
+
+    async def customers_at_provider(self, *, is_adopted: bool) -> None:
+        async with self._walk(WalkKind.AT_PROVIDER, of=1) as walk:
+            await self.comparing.at_provider(walk, is_adopted=is_adopted)
+
+    @asynccontextmanager
+    async def _walk(self, kind: WalkKind, *, of: int) -> AsyncGenerator[Walk]:
+        """Its position is kept however it ends. `of`: how many walks are still to come."""
+        walk = await begin_walk(
+            self.database,
+            kind,
+            self.now,
+            resumes=self.extent.resumes,
+            is_kept=not self.dry_run,
+            stops_at=self.budget.share(of),
+        )
+        self.is_whole = self.is_whole and walk.position == ""
+        try:
+            yield walk
+        finally:
+            await walk.keep()
+        self.is_whole = self.is_whole and walk.is_finished
 
     async def checkouts(self) -> None:
         query = (
@@ -164,73 +211,44 @@ class _Run:
         for row in lost:
             account_id, theirs = ids.encode_account(row.account_id), NOTHING
             ours = f"what {row.operation} replaced, see the audit log"
-            self._note(account_id, "intent", row.key, theirs, ours, healed=False)
+            self.notes.note(account_id, "intent", row.key, theirs, ours, healed=False)
 
     async def overage(self) -> None:
         """Reports and settlements that the provider has not taken for hours; the log says why."""
         for account_id, key in await stuck_overage(self.database, self.now - OVERAGE_STUCK):
-            self._note(account_id, "overage", key, NOTHING, ReportState.PENDING, healed=False)
-
-    async def our_customers(self, *, is_adopted: bool) -> None:
-        """A customer with our metadata that is unknown here was created just before a crash; a
-        known one should have the account's details. Those of other installations on the same
-        account are left alone."""
-        async with self.database.reading() as session:
-            marks = await own_marks(session)
-        for theirs in await self.provider.our_customers():
-            if theirs.mark not in marks:
-                continue
-            number = ids.decode_account(theirs.account_id)
-            async with self.database.reading() as session:
-                account = await session.get(Account, number) if number is not None else None
-                known = await session.get(ProviderCustomer, number) if account else None
-            if known is not None and known.customer_id == theirs.customer_id:
-                assert account is not None
-                await self._details(account, theirs, may_heal=is_adopted and not self.dry_run)
-                continue
-            safe = account is not None and known is None and not self.dry_run
-            if safe and account is not None:
-                await keep_customer(self.database, account.id, theirs.customer_id, self.now)
-                await self.subscriptions.syncing.customer(theirs.customer_id, self.now)
-            ours = known.customer_id if known else NOTHING
-            customer_id = theirs.customer_id
-            self._note(theirs.account_id, "customer", customer_id, customer_id, ours, healed=safe)
-
-    async def _details(self, account: Account, theirs: OurCustomer, *, may_heal: bool) -> None:
-        """The name and e-mail address of a customer."""
-        async with self.database.reading() as session:
-            ours = await details_of(session, account)
-            has_checked_out = await _has_checked_out(session, account.id)
-        if (theirs.name, theirs.email) == (ours.name, ours.email):
-            return
-        healed = False
-        try:
-            if may_heal:
-                await send_details(self.database, self.provider, account.id)
-                healed = True
-        except PaymentProviderUnavailableError:
-            raise
-        except BillingError as error:
-            log.warning("details_not_sent", customer_id=theirs.customer_id, code=error.code)
-        # A checkout replaces the name by that on the card: no difference that staff must see.
-        if (healed or self.dry_run) and has_checked_out and theirs.email == ours.email:
-            return
-        there, here = (f"{each.name}, {each.email or NO_EMAIL}" for each in (theirs, ours))
-        self._note(theirs.account_id, "details", theirs.customer_id, there, here, healed=healed)
+            self.notes.note(account_id, "overage", key, NOTHING, ReportState.PENDING, healed=False)
 
     async def remember(self) -> None:
-        healed = sum(difference.healed for difference in self.differences)
+        found = [*self.notes.differences, *await self._still_open()]
         async with self.database.transaction() as session:
             await session.merge(
                 Reconciliation(
                     began_at=self.now,
                     finished_at=self.now,
                     dry_run=self.dry_run,
-                    differences=len(self.differences),
-                    healed=healed,
-                    found=[asdict(each) for each in self.differences[:KEPT_DIFFERENCES]],
+                    differences=len(found),
+                    healed=sum(difference.healed for difference in found),
+                    found=[asdict(each) for each in found[:KEPT_DIFFERENCES]],
+                    whole_since=await whole_since(self.database),
                 )
             )
+
+    async def _still_open(self) -> list[Difference]:
+        """What the run before this one left open of customers that this one has not compared."""
+        if self.is_whole:
+            return []
+        query = select(Reconciliation).where(col(Reconciliation.dry_run).is_(False))
+        query = query.order_by(col(Reconciliation.began_at).desc()).limit(1)
+        async with self.database.reading() as session:
+            last = (await session.exec(query)).first()
+        before = [Difference(**each) for each in last.found] if last else []
+        return [
+            each
+            for each in before
+            if not each.healed
+            and each.what in OF_CUSTOMERS
+            and each.account_id not in self.comparing.walked
+        ]
 
     async def _events_from(self) -> datetime:
         query = (
@@ -252,46 +270,13 @@ class _Run:
         try:
             archived = await self.provider.activate(price, dry_run=dry_run)
         except (NotAtProviderError, PaymentProviderFailedError) as error:
-            self._note("", "offer", price.price_id, error.code, f"{code} is sold", healed=False)
+            self.notes.note(
+                "", "offer", price.price_id, error.code, f"{code} is sold", healed=False
+            )
             return
         for identifier in archived:
             ours = f"{code} is sold"
-            self._note("", "offer", identifier, "archived", ours, healed=not dry_run)
-
-    async def _customer_or_note(self, customer: ProviderCustomer) -> None:
-        """A failure of one customer does not stop the comparison of the others."""
-        try:
-            await self._customer(customer)
-        except PaymentProviderUnavailableError:
-            raise
-        except Exception as error:
-            log.exception("reconciliation_failed", customer_id=customer.customer_id)
-            self._note_customer(customer, _name_of(error))
-
-    async def _customer(self, customer: ProviderCustomer) -> None:
-        try:
-            snapshot = await self.provider.customer_snapshot(customer.customer_id)
-        except NotAtProviderError:
-            self._note_customer(customer, NOTHING)
-            return
-        syncing = self.subscriptions.syncing
-        grace_days = syncing.grace_days
-        differences = await compare(
-            self.database, customer.account_id, snapshot, grace_days=grace_days
-        )
-        is_bridged = await syncing.is_bridged(customer.account_id, snapshot, self.now)
-        if not self.dry_run and (differences or not is_bridged):
-            snapshot = await syncing.customer(customer.customer_id, self.now)
-            assert snapshot is not None
-            still = await compare(
-                self.database, customer.account_id, snapshot, grace_days=grace_days
-            )
-            left = {(each.what, each.provider_id) for each in still}
-            differences = [
-                replace(each, healed=(each.what, each.provider_id) not in left)
-                for each in differences
-            ]
-        self.differences.extend(differences)
+            self.notes.note("", "offer", identifier, "archived", ours, healed=not dry_run)
 
     async def _checkout_or_note(self, row: Checkout) -> None:
         try:
@@ -300,8 +285,8 @@ class _Run:
             raise
         except Exception as error:
             log.exception("reconciliation_failed", checkout=row.provider_id)
-            account_id, problem = ids.encode_account(row.account_id), _name_of(error)
-            self._note(
+            account_id, problem = ids.encode_account(row.account_id), name_of(error)
+            self.notes.note(
                 account_id, "checkout", str(row.provider_id), problem, row.status, healed=False
             )
 
@@ -317,7 +302,7 @@ class _Run:
             await self.subscriptions.syncing.checkout(row.provider_id, self.now)
         account_id, theirs = ids.encode_account(row.account_id), snapshot.status
         healed = not self.dry_run
-        self._note(account_id, "checkout", row.provider_id, theirs, row.status, healed=healed)
+        self.notes.note(account_id, "checkout", row.provider_id, theirs, row.status, healed=healed)
 
     async def _provider_request(
         self, row: ProviderRequest, customer: ProviderCustomer | None
@@ -331,36 +316,4 @@ class _Run:
         healed = state is not ProviderRequestState.PENDING
         waits = "waits for the customer or for Stripe" if is_looked_up else "not looked up"
         theirs = str(state) if healed else waits
-        self._note(account_id, "intent", row.key, theirs, str(row.state), healed=healed)
-
-    def _note_customer(self, customer: ProviderCustomer, theirs: str) -> None:
-        account_id, ours = ids.encode_account(customer.account_id), customer.customer_id
-        self._note(account_id, "customer", ours, theirs, ours, healed=False)
-
-    def _note(
-        self, account_id: str, what: str, provider_id: str, theirs: str, ours: str, *, healed: bool
-    ) -> None:
-        self.differences.append(Difference(account_id, what, provider_id, theirs, ours, healed))
-
-
-def _name_of(error: Exception) -> str:
-    return error.code if isinstance(error, BillingError) else type(error).__name__
-
-
-async def _has_checked_out(session: AsyncSession, account_id: int) -> bool:
-    """Whether a checkout was opened; a dry run does not learn what came of it."""
-    query = select(Checkout.number).where(
-        Checkout.account_id == account_id, col(Checkout.provider_id).is_not(None)
-    )
-    return (await session.exec(query.limit(1))).first() is not None
-
-
-async def _customers(database: Database, after: int) -> list[ProviderCustomer]:
-    query = (
-        select(ProviderCustomer)
-        .where(ProviderCustomer.account_id > after)
-        .order_by(col(ProviderCustomer.account_id))
-        .limit(BLOCK_ROWS)
-    )
-    async with database.reading() as session:
-        return list((await session.exec(query)).all())
+        self.notes.note(account_id, "intent", row.key, theirs, str(row.state), healed=healed)

@@ -1,12 +1,17 @@
-"""Reads from Stripe: everything of a customer, all our customers, the event log."""
+"""Reads from Stripe: what a customer has, all our customers, the event log."""
 
 from datetime import datetime
 from typing import Any, Final
 
 from billing_app.billing.subscriptions.provider import (
+    ChargedPayment,
     OurCustomer,
+    OurCustomers,
     ProviderEvent,
+    ProviderInvoice,
     ProviderSnapshot,
+    ProviderSubscription,
+    ReturnedPayment,
 )
 from billing_app.payments import translate
 from billing_app.payments.calls import (
@@ -23,34 +28,49 @@ EXPANDED: Final = ["data.schedule", "data.default_payment_method"]
 
 class Snapshots(StripeCalls):
     async def customer_snapshot(self, customer_id: str) -> ProviderSnapshot:
-        of_customer = {"customer": customer_id, "limit": PAGE_SIZE}
-        subscriptions = of_customer | {"status": "all", "expand": EXPANDED}
-        invoices = of_customer | {"expand": ["data.payments"]}
-        client = self.client.v1
-        subscribed = await all_rows(lambda: client.subscriptions.list_async(subscriptions))  # pyright: ignore[reportArgumentType]
-        billed = await all_rows(lambda: client.invoices.list_async(invoices))  # pyright: ignore[reportArgumentType]
-        for subscription in subscribed:
+        subscriptions = await self.subscriptions_of(customer_id)
+        query = self._invoices_of(customer_id)
+        billed = await all_rows(lambda: self.client.v1.invoices.list_async(query))
+        returned = await self._returned({"customer": customer_id}) if billed else {}
+        invoices = await self._translated(billed, returned)
+        return ProviderSnapshot(customer_id, subscriptions, invoices)
+
+    async def subscriptions_of(self, customer_id: str) -> list[ProviderSubscription]:
+        query: Any = {"customer": customer_id, "limit": PAGE_SIZE}
+        query |= {"status": "all", "expand": EXPANDED}
+        rows = await all_rows(lambda: self.client.v1.subscriptions.list_async(query))
+        for subscription in rows:
             await complete(subscription.items)
-        for invoice in billed:
-            await complete(invoice.lines)
-            await complete(invoice.payments)
-        returned = await self._returned(customer_id) if billed else {}
-        processing = await self._processing(billed)
-        return ProviderSnapshot(
-            customer_id=customer_id,
-            subscriptions=[translate.provider_subscription(row) for row in reversed(subscribed)],
-            invoices=[
-                translate.provider_invoice(row, returned, processing) for row in reversed(billed)
-            ],
+        return [translate.provider_subscription(row) for row in reversed(rows)]
+
+    async def recent_invoices(
+        self, customer_id: str, after: str | None
+    ) -> list[ProviderInvoice] | None:
+        query = self._invoices_of(customer_id) | ({"ending_before": after} if after else {})
+        page = await send(lambda: self.client.v1.invoices.list_async(query))
+        return None if page.has_more else await self._translated(page.data, {})
+
+    async def invoice(self, invoice_id: str, *, with_returned: bool) -> ProviderInvoice:
+        query: Any = {"expand": ["payments"]}
+        row = await send(lambda: self.client.v1.invoices.retrieve_async(invoice_id, query))
+        [invoice] = await self._translated([row], {})
+        returned: dict[str, ReturnedPayment] = {}
+        for intent_id in invoice.payment_ids if with_returned else ():
+            returned |= await self._returned({"payment_intent": intent_id})
+        return invoice.with_returned(
+            [returned[each] for each in invoice.payment_ids if each in returned]
         )
 
-    async def customer_of_charge(self, charge_id: str) -> str:
+    async def payment_of_charge(self, charge_id: str) -> ChargedPayment:
         charge = await send(lambda: self.client.v1.charges.retrieve_async(charge_id))
-        return reference(charge.customer) if charge.customer else ""
+        customer_id = reference(charge.customer) if charge.customer else ""
+        payment_id = reference(charge.payment_intent) if charge.payment_intent else ""
+        return ChargedPayment(customer_id, payment_id)
 
-    async def our_customers(self) -> list[OurCustomer]:
-        rows = await all_rows(lambda: self.client.v1.customers.list_async({"limit": PAGE_SIZE}))
-        return [
+    async def our_customers(self, after: str | None) -> OurCustomers:
+        query: Any = {"limit": PAGE_SIZE} | ({"starting_after": after} if after else {})
+        page = await send(lambda: self.client.v1.customers.list_async(query))
+        ours = [
             OurCustomer(
                 row.id,
                 translate.metadata(row)[translate.ACCOUNT_METADATA],
@@ -58,9 +78,10 @@ class Snapshots(StripeCalls):
                 row.name or "",
                 row.email or None,
             )
-            for row in rows
+            for row in page.data
             if translate.ACCOUNT_METADATA in translate.metadata(row)
         ]
+        return OurCustomers(ours, page.data[-1].id if page.data else None, page.has_more)
 
     async def events_since(self, since: datetime) -> list[ProviderEvent]:
         """Stripe keeps events for 30 days (docs.stripe.com/api/events)."""
@@ -68,11 +89,26 @@ class Snapshots(StripeCalls):
         rows = await all_rows(lambda: self.client.v1.events.list_async(query))  # pyright: ignore[reportArgumentType]
         return [translate.provider_event(row) for row in rows]
 
-    async def _returned(self, customer_id: str) -> dict[str, translate.Returned]:
-        """Refunds and disputes by payment intent."""
-        query = {"customer": customer_id, "limit": PAGE_SIZE}
-        returned: dict[str, translate.Returned] = {}
-        for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):  # pyright: ignore[reportArgumentType]
+    def _invoices_of(self, customer_id: str) -> Any:
+        return {"customer": customer_id, "limit": PAGE_SIZE, "expand": ["data.payments"]}
+
+    async def _translated(
+        self, newest_first: list[Any], returned: dict[str, ReturnedPayment]
+    ) -> list[ProviderInvoice]:
+        """Oldest first."""
+        for invoice in newest_first:
+            await complete(invoice.lines)
+            await complete(invoice.payments)
+        processing = await self._processing(newest_first)
+        return [
+            translate.provider_invoice(row, returned, processing) for row in reversed(newest_first)
+        ]
+
+    async def _returned(self, of: dict[str, str]) -> dict[str, ReturnedPayment]:
+        """Refunds and disputes by payment intent: of a customer, or of one intent."""
+        query: Any = of | {"limit": PAGE_SIZE}
+        returned: dict[str, ReturnedPayment] = {}
+        for charge in await all_rows(lambda: self.client.v1.charges.list_async(query)):
             if charge.payment_intent and (charge.amount_refunded or charge.disputed):
                 intent_id = reference(charge.payment_intent)
                 disputes = await self._disputes(intent_id) if charge.disputed else []
@@ -86,7 +122,6 @@ class Snapshots(StripeCalls):
             for invoice in invoices
             if invoice.status == "open"
             for intent in translate.intents_of(invoice)
-            if intent
         ]
         retrieve = self.client.v1.payment_intents.retrieve_async
         found = [await send(lambda intent=intent: retrieve(intent)) for intent in intents]

@@ -4,7 +4,7 @@ Sources: docs.stripe.com/api/subscriptions/object, /invoices/object, /checkout/s
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from billing_app.billing.subscriptions.provider import (
     ProviderPaymentMethod,
     ProviderPreview,
     ProviderSubscription,
+    ReturnedPayment,
     Reversal,
     ReversalKind,
     SubscriptionItem,
@@ -97,24 +98,15 @@ def _cancel_at(subscription: Any, items: list[Any]) -> datetime | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """What was refunded of a payment and lost in disputes; `reversal`: None while it stands."""
-
-    refunded_minor: int
-    lost_minor: int
-    reversal: Reversal | None
-
-
 def provider_invoice(
-    invoice: Any, returned: Mapping[str, Returned], processing: Collection[str] = ()
+    invoice: Any, returned: Mapping[str, ReturnedPayment], processing: Collection[str] = ()
 ) -> ProviderInvoice:
     """`returned`: the customer's refunds and disputes by payment intent; `processing`: payment
     intents that the bank has not decided. `payments` is expanded."""
-    back = _returned_of(invoice, returned)
+    intents = intents_of(invoice)
     issued_at = invoice.status_transitions.finalized_at or invoice.created
     paid_at = invoice.status_transitions.paid_at
-    return ProviderInvoice(
+    translated = ProviderInvoice(
         provider_id=invoice.id or "",
         customer_id=_id(invoice.customer),
         subscription_id=_subscription_of(invoice),
@@ -124,21 +116,23 @@ def provider_invoice(
         currency=invoice.currency.upper(),
         amount_due_minor=invoice.amount_due,
         amount_paid_minor=invoice.amount_paid,
-        refunded_minor=sum(each.refunded_minor for each in back),
+        refunded_minor=0,
         total_minor=invoice.total,
-        waived_minor=_waived_minor(invoice) + sum(each.lost_minor for each in back),
+        waived_minor=_waived_minor(invoice),
         lines=[_line(line) for line in invoice.lines.data],
         request_key=request_key(invoice),
         is_collecting=bool(invoice.auto_advance),
         attempts=invoice.attempt_count,
         due_at=instant(invoice.due_date) if invoice.due_date else None,
-        is_processing=any(intent in processing for intent in intents_of(invoice)),
+        is_processing=any(intent in processing for intent in intents),
         paid_at=instant(paid_at) if paid_at else None,
-        reversal=next((each.reversal for each in back if each.reversal), None),
+        reversal=None,
         page_url=invoice.hosted_invoice_url or "",
         pdf_url=invoice.invoice_pdf or "",
         issued_at=instant(issued_at),
+        payment_ids=tuple(intents),
     )
+    return translated.with_returned([returned[each] for each in intents if each in returned])
 
 
 def provider_checkout(session: Any) -> ProviderCheckout:
@@ -346,9 +340,10 @@ def next_phase(schedule: Any) -> Any | None:
     return next((phase for phase in schedule.phases if phase.start_date >= end), None)
 
 
-def returned(charge: Any, disputes: list[Any]) -> Returned:
+def returned(charge: Any, disputes: list[Any]) -> ReturnedPayment:
     lost = sum(dispute.amount for dispute in disputes if dispute.status == "lost")
-    return Returned(charge.amount_refunded, lost, _reversal(charge, disputes))
+    intent_id = _id(charge.payment_intent)
+    return ReturnedPayment(intent_id, charge.amount_refunded, lost, _reversal(charge, disputes))
 
 
 def _reversal(charge: Any, disputes: list[Any]) -> Reversal | None:
@@ -386,11 +381,7 @@ def _waived_minor(invoice: Any) -> int:
 def intents_of(invoice: Any) -> list[str]:
     """The payment intents of an invoice whose payments are expanded."""
     payments: list[Any] = invoice.payments.data if invoice.payments else []
-    return [_id(payment.payment.payment_intent) for payment in payments]
-
-
-def _returned_of(invoice: Any, returned: Mapping[str, Returned]) -> list[Returned]:
-    return [returned[intent] for intent in intents_of(invoice) if intent in returned]
+    return [intent for each in payments if (intent := _id(each.payment.payment_intent))]
 
 
 def _subscription_of(invoice: Any) -> str | None:

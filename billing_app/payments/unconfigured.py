@@ -27,4 +27,5 @@ class NoProvider:
     change_at_period_end = cancel_at_period_end = cancel_now = resume = put_back = _refuse
     portal_url = checkout = customer_snapshot = report_usage = _refuse
     metered_usage = buy_pack = void_invoice = settle_overage = _refuse
-    preview_purchase = customer_of_charge = our_customers = events_since = _refuse
+    preview_purchase = payment_of_charge = our_customers = events_since = _refuse
+    subscriptions_of = recent_invoices = invoice = _refuse

@@ -13,7 +13,8 @@ import structlog
 from sqlmodel import col, select
 
 from billing_app.billing.errors import BillingError
-from billing_app.billing.subscriptions.customer_sync import CustomerSync
+from billing_app.billing.subscriptions.customer_sync import ANYTHING, CustomerSync
+from billing_app.billing.subscriptions.mirror import ProviderChange
 from billing_app.billing.subscriptions.provider import (
     ProviderEvent,
 )
@@ -24,17 +25,20 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import WebhookState
 from billing_app.db.tables import WebhookEvent
 from billing_app.payments import translate
+from billing_app.payments.rate_budget import Priority, at_priority
 
 log = structlog.get_logger(__name__)
 
 
 class Refetch(Enum):
-    """CUSTOMER: everything the customer has. CHECKOUT: that too, and the checkout session.
-    CHARGE: the charge, which names the customer that the event does not name."""
+    """CUSTOMER: the customer's subscriptions, and the invoices that may still change. CHECKOUT:
+    that too, and the checkout session. INVOICE: the invoice. PAYMENT: what was refunded or disputed
+    of a payment, of which the event may name only the charge."""
 
     CUSTOMER = auto()
     CHECKOUT = auto()
-    CHARGE = auto()
+    INVOICE = auto()
+    PAYMENT = auto()
 
 
 REFETCH: Final[dict[str, Refetch]] = {
@@ -50,27 +54,27 @@ REFETCH: Final[dict[str, Refetch]] = {
     "customer.subscription.trial_will_end": Refetch.CUSTOMER,
     "customer.subscription.pending_update_applied": Refetch.CUSTOMER,
     "customer.subscription.pending_update_expired": Refetch.CUSTOMER,
-    "invoice.created": Refetch.CUSTOMER,
-    "invoice.finalized": Refetch.CUSTOMER,
-    "invoice.paid": Refetch.CUSTOMER,
-    "invoice.payment_succeeded": Refetch.CUSTOMER,
-    "invoice.payment_failed": Refetch.CUSTOMER,
-    "invoice.payment_action_required": Refetch.CUSTOMER,
-    "invoice.updated": Refetch.CUSTOMER,
-    "invoice.voided": Refetch.CUSTOMER,
-    "invoice.marked_uncollectible": Refetch.CUSTOMER,
+    "invoice.created": Refetch.INVOICE,
+    "invoice.finalized": Refetch.INVOICE,
+    "invoice.paid": Refetch.INVOICE,
+    "invoice.payment_succeeded": Refetch.INVOICE,
+    "invoice.payment_failed": Refetch.INVOICE,
+    "invoice.payment_action_required": Refetch.INVOICE,
+    "invoice.updated": Refetch.INVOICE,
+    "invoice.voided": Refetch.INVOICE,
+    "invoice.marked_uncollectible": Refetch.INVOICE,
     # Fully refunded, a payment ends its plan.
-    "charge.refunded": Refetch.CUSTOMER,
+    "charge.refunded": Refetch.PAYMENT,
     # A failed refund makes the money ours again.
-    "refund.updated": Refetch.CHARGE,
-    "refund.failed": Refetch.CHARGE,
-    "charge.refund.updated": Refetch.CHARGE,
+    "refund.updated": Refetch.PAYMENT,
+    "refund.failed": Refetch.PAYMENT,
+    "charge.refund.updated": Refetch.PAYMENT,
     # A dispute suspends the plan while it is open, and ends it when it is lost.
-    "charge.dispute.created": Refetch.CHARGE,
-    "charge.dispute.updated": Refetch.CHARGE,
-    "charge.dispute.closed": Refetch.CHARGE,
-    "charge.dispute.funds_withdrawn": Refetch.CHARGE,
-    "charge.dispute.funds_reinstated": Refetch.CHARGE,
+    "charge.dispute.created": Refetch.PAYMENT,
+    "charge.dispute.updated": Refetch.PAYMENT,
+    "charge.dispute.closed": Refetch.PAYMENT,
+    "charge.dispute.funds_withdrawn": Refetch.PAYMENT,
+    "charge.dispute.funds_reinstated": Refetch.PAYMENT,
     # A new card may be what an overdue invoice was waiting for.
     "payment_method.attached": Refetch.CUSTOMER,
     "payment_method.detached": Refetch.CUSTOMER,
@@ -92,7 +96,13 @@ async def process_event(
     event = translate.provider_event_of(row.payload)
     customer_id: str | None = None
     try:
-        customer_id = await _refetch(syncing, event, now)
+        with at_priority(Priority.WEBHOOK):
+            if row.replays:
+                await _everything(syncing, event, now)
+            # After a failure, what was read may have been acted on in part.
+            is_first = row.attempts == 1 and not row.replays
+            arrival_number = row.arrival_number if is_first else None
+            customer_id = await _refetch(syncing, event, now, arrival_number)
     except NotAtProviderError:
         log.warning("webhook_object_gone", event_type=event.type, object_id=event.object_id)
     except Exception as error:
@@ -120,26 +130,49 @@ async def process_missed(
 def _object_of(event: ProviderEvent) -> tuple[Refetch | None, str]:
     """What an event makes us fetch, and its id; "" when the event does not name it."""
     refetch = REFETCH.get(event.type)
-    if refetch is Refetch.CHECKOUT:
-        return refetch, event.object_id
-    if refetch is Refetch.CHARGE:
-        data = cast("dict[str, dict[str, object]]", event.payload["data"])
-        return refetch, str(data["object"].get("charge") or "")
-    return refetch, event.customer_id
+    match refetch:
+        case Refetch.CHECKOUT:
+            return refetch, event.object_id
+        case Refetch.INVOICE:
+            return refetch, event.object_id if event.customer_id else ""
+        case Refetch.PAYMENT:
+            return refetch, _charge_of(event)[0]
+        case _:
+            return refetch, event.customer_id
 
 
-async def _refetch(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> str | None:
+def _charge_of(event: ProviderEvent) -> tuple[str, str]:
+    """The charge that was refunded or disputed, and its payment; "" when it is not named."""
+    about = cast("dict[str, dict[str, object]]", event.payload["data"])["object"]
+    charge_id = about["id"] if about.get("object") == "charge" else about.get("charge")
+    return str(charge_id or ""), str(about.get("payment_intent") or "")
+
+
+async def _refetch(
+    syncing: CustomerSync, event: ProviderEvent, now: datetime, arrival_number: int | None
+) -> str | None:
     """Returns the customer when the event itself does not name one."""
+    customer_id = event.customer_id
     match _object_of(event):
         case (None, _) | (_, ""):
             return None
-        case (Refetch.CHARGE, charge_id):
-            return await syncing.charge(charge_id, now)
+        case (Refetch.PAYMENT, charge_id):
+            payment_id = _charge_of(event)[1]
+            return await syncing.payment(payment_id, charge_id, now, arrival_number=arrival_number)
         case (Refetch.CHECKOUT, checkout_id):
             await syncing.checkout(checkout_id, now)
-        case (Refetch.CUSTOMER, customer_id):
-            await syncing.customer(customer_id, now)
+        case (Refetch.INVOICE, invoice_id):
+            change = ProviderChange(invoice_id=invoice_id)
+            await syncing.changed(customer_id, change, now, arrival_number=arrival_number)
+        case (Refetch.CUSTOMER, _):
+            await syncing.changed(customer_id, ANYTHING, now, arrival_number=arrival_number)
     return None
+
+
+async def _everything(syncing: CustomerSync, event: ProviderEvent, now: datetime) -> None:
+    """Staff replay an event when something went wrong: nothing that was read before is trusted."""
+    if event.customer_id:
+        await syncing.customer(event.customer_id, now)
 
 
 async def set_state(

@@ -31,6 +31,8 @@ MESSAGES: Final = {
     " was opened. Ask for a new one.",
     "email_link_expired": "This link has expired: it was used or withdrawn, is older than an hour,"
     " or a newer link was sent. Nothing was changed.",
+    "portal_link_expired": "This link has expired or was used already. Go back to where you came"
+    " from, and open billing from there again.",
     "email_taken": "Someone else uses this email address now. Nothing was changed.",
     "no_mail": "This site can't send email yet. Ask its administrator for a new password.",
     "unreachable": "The server can't reach its database. Nothing was changed. Try again shortly.",

@@ -6,7 +6,7 @@ import json
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import reflex as rx
 import structlog
@@ -19,7 +19,7 @@ from billing_app import routes
 from billing_app.billing import ids
 from billing_app.billing.accounts import service as accounts
 from billing_app.billing.accounts.service import AccountView
-from billing_app.billing.actors import PersonActor, UserActor, ViewingActor
+from billing_app.billing.actors import PersonActor, PortalActor, UserActor, ViewingActor
 from billing_app.billing.staff.access import viewing
 from billing_app.billing.staff.access.viewing import Visitor
 from billing_app.billing.subscriptions.account_alerts import read_stop
@@ -71,6 +71,9 @@ class SessionState(rx.State):
     account: rx.Field[AccountChoice] = rx.field(default_factory=AccountChoice)
     is_staff: rx.Field[bool] = rx.field(False)
     viewing_text: rx.Field[str] = rx.field("")
+    back_label: rx.Field[str] = rx.field("")
+    back_url: rx.Field[str] = rx.field("")
+    is_embedded: rx.Field[bool] = rx.field(False)
     banner: rx.Field[Banner] = rx.field(default_factory=Banner)
     managers: rx.Field[str] = rx.field("")
     _owner_id: str = ""
@@ -118,12 +121,18 @@ class SessionState(rx.State):
         return visitor.actor
 
     def _greet(self, visitor: Visitor) -> None:
-        name = visitor.person.name or visitor.person.email
+        person = visitor.person
+        is_portal = isinstance(person, PortalActor)
+        name = person.name or person.email or (person.person_id if is_portal else "")
         self._show(
-            viewer=Viewer(name=name, email=visitor.person.email, initials=initials(name)),
+            viewer=Viewer(name=name, email=person.email, initials=initials(name)),
+            back_url=person.return_url if is_portal else "",
+            back_label=back_label(person.return_url) if is_portal else "",
             is_staff=visitor.staff is not None,
             viewing_text=_viewing_text(visitor.view) if visitor.view else "",
         )
+        if self.router.url.query_parameters.get("embed") == "1":
+            self._show(is_embedded=True)
 
     def _owns(self, actor: PersonActor) -> None:
         """From now on this tab's state belongs to them."""
@@ -225,7 +234,16 @@ def _owner_id(actor: PersonActor) -> str:
     """Who a tab's state belongs to: a person, or staff and the account they view."""
     if isinstance(actor, UserActor):
         return actor.user_id
+    if isinstance(actor, PortalActor):
+        whose = hashlib.sha256(actor.person_id.encode()).hexdigest()
+        return f"portal:{ids.encode_account(actor.account_number)}:{whose}"
     return f"{actor.staff.actor_id} {ids.encode_account(actor.account_number)}"
+
+
+def back_label(return_url: str) -> str:
+    """The link back to the product that somebody came from."""
+    product = get_services().settings.product_name or urlsplit(return_url).hostname or ""
+    return f"Back to {product}"
 
 
 def _proof(token: str) -> str:
@@ -254,5 +272,5 @@ def _choice(actor: PersonActor, view: AccountView) -> AccountChoice:
         kind=PERSONAL if view.user_id else "Organization",
         initials=initials(view.name),
         export_query=urlencode(query),
-        may_manage=isinstance(actor, UserActor) and view.may_manage,
+        may_manage=not isinstance(actor, ViewingActor) and view.may_manage,
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from billing_app.billing.actors import PersonActor, StaffActor, UserActor
+from billing_app.billing.actors import PersonActor, PortalActor, StaffActor, UserActor
 from billing_app.billing.usage.service import DailyRow, EventView
 from billing_app.components.charts.executions import (
     MAX_SERIES,
@@ -100,7 +100,10 @@ def day_rows(rows: list[DailyRow]) -> list[DayRow]:
 
 def person(user_id: str, viewer: Reader) -> str:
     """The user's id, or "You" for the viewer's own; staff are never "You"."""
-    is_viewer = isinstance(viewer, UserActor) and user_id == viewer.user_id
+    own_id = viewer.user_id if isinstance(viewer, UserActor) else ""
+    if isinstance(viewer, PortalActor):
+        own_id = viewer.person_id
+    is_viewer = bool(own_id) and user_id == own_id
     return YOU if is_viewer else label_of(user_id)
 
 

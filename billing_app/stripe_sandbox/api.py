@@ -88,7 +88,8 @@ class Api:
                 data = {name: data[name] for name in data.keys() - REMOVED_PARAMS}
             return self._once(call, data)
         except StripeError as error:
-            return Answer(error.status, {"error": error.error}, executed=False)
+            headers = {"Stripe-Rate-Limited-Reason": "global-rate"} if error.status == 429 else {}
+            return Answer(error.status, {"error": error.error}, headers, executed=False)
 
     def _once(self, call: Call, data: Json) -> Answer:
         key = call.idempotency_key

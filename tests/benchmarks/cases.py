@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tests.benchmarks import alone, pgbench, requests
+from tests.benchmarks.client import client
 from tests.benchmarks.cluster import cluster
 from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
@@ -21,6 +22,7 @@ from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
 from tests.benchmarks.reads import readers, reads
+from tests.benchmarks.renewals import renewals
 from tests.benchmarks.search import search
 from tests.benchmarks.table import Report
 from tests.benchmarks.visitors import visitors
@@ -259,6 +261,8 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "dashboards": dashboards,
     "visitors": visitors,
     "connections": connections,
+    "renewals": renewals,
+    "client": client,
     "flood": flood,
     "cluster": cluster,
 }

@@ -24,9 +24,10 @@ from tests.factories import connect, organization
 MakeDatabase = Callable[[], str]
 # From what the provider names to whose it is: asked once a webhook, never by the hot path.
 # The audit log also tells of what is no account's; staff type words and look for accounts.
-# A view is a session's. Accounts near their limit are a copy that staff sort. A mailed link is
-# found by its token, a person's trial among those of all accounts.
+# A view is a session's. Accounts near their limit are a copy that staff sort. A link is
+# found by its token, free offers by when they refill, a person's trial among those of all accounts.
 LOOK_UPS = [
+    "ix_account_profiles_refills_at",
     "ix_accounts_near_limit_executions",
     "ix_accounts_near_limit_left",
     "ix_audit_entries_action",
@@ -35,10 +36,14 @@ LOOK_UPS = [
     "ix_email_changes_expires_at",
     "ix_invoices_number",
     "ix_invoices_provider_id",
+    "ix_mirrored_invoices_payment_ids",
+    "ix_portal_links_expires_at",
     "ix_search_words_word",
     "ix_subscriptions_provider_id",
     "pk_audit_entries",
     "pk_email_changes",
+    "pk_portal_links",
+    "pk_portal_sessions",
     "pk_staff_views",
     "pk_trial_uses",
     "uq_audit_entries_request_key",

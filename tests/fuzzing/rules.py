@@ -50,6 +50,15 @@ STATED: Final = {
     r"Search for at most \d+ words": "At most \\d+ words",
     # Dialects differ in what could say this.
     r"not a valid email address": "`=\\?`",
+    # Of an organization or a user that a service makes.
+    r"must not contain control characters": "No control characters",
+    r"This ID cannot be used": "must not look like a generated one",
+    r"A name must have a visible character": "a character that can be seen",
+    r"is neither free nor has a trial": "A free offer, or one with a trial",
+    r"an Idempotency-Key: a retry": "The key is required",
+    r"starts_at must be within": "Within 3,660 days",
+    r"ends_at must be in the future": "In the future, after starts_at",
+    r"return_url must start with an origin": "Starts with an origin of PORTAL_RETURN_ORIGINS",
     # The terms of an offer, by its interval and currency.
     r"A soft limit requires": "Soft: not of a pack, and with overage_unit_price_minor",
     r"trial_days must be from 0 to 0": "Of a pack: 0",

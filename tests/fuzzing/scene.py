@@ -19,7 +19,13 @@ from tests.payments.storefront import Customer, Storefront
 from tests.staff.permission_scene import Scene, make_scene
 from tests.stripe_sandbox.running import Sandbox
 
-CUSTOMER_SCOPES: Final = (Scope.EXECUTIONS, Scope.PLANS_READ, Scope.SUBSCRIPTIONS)
+CUSTOMER_SCOPES: Final = (
+    Scope.EXECUTIONS,
+    Scope.PLANS_READ,
+    Scope.PLANS_WRITE,
+    Scope.SUBSCRIPTIONS,
+    Scope.ACCOUNTS,
+)
 KEY: Final = frozenset({"key"})
 SESSION: Final = frozenset({"session"})
 
@@ -128,6 +134,7 @@ def _known(customer: Customer, repairs: Scene, subscription_id: str) -> dict[str
     accounts = (account_id, repairs.blocked.id, repairs.trial.id)
     return {
         "organization_id": (repairs.customer.holder.organization_id, PUBLIC),
+        "external_id": (repairs.customer.holder.organization_id, repairs.holder_id),
         "account_id": accounts,
         "user_id": (repairs.holder_id, repairs.member_id),
         "event_id": (repairs.event_id,),

@@ -114,6 +114,9 @@ def running_app(server_url: str, database_template: str, mailbox: Mailbox) -> It
         STRIPE_SECRET_KEY=KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         STRIPE_API_BASE=sandbox.url,
+        PORTAL_RETURN_ORIGINS="https://app.acme.test",
+        PORTAL_FRAME_ORIGINS="https://app.acme.test",
+        PRODUCT_NAME="Acme",
         **mailbox.environment,
         **QUICK_PAGES,
     )

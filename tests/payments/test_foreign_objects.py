@@ -140,7 +140,7 @@ async def test_unexpected_error_after_a_charge_is_told_as_unclear(
 
     apply_customer = customer_sync.apply.apply_customer
 
-    async def broken(*arguments: Any, **options: Any) -> bool:
+    async def broken(*arguments: Any, **options: Any) -> str | None:
         if harness.rows("SELECT 1 FROM provider_writes"):
             raise KeyError
         return await apply_customer(*arguments, **options)

@@ -14,7 +14,7 @@ from typing import Any
 from billing_app.billing import ids
 from billing_app.billing import staff as staff_package
 from billing_app.billing.actors import Actor
-from billing_app.billing.staff.access import browser_sessions, members, viewing
+from billing_app.billing.staff.access import browser_sessions, members, portal_sessions, viewing
 from billing_app.billing.staff.access.permissions import RANKS, Action
 from billing_app.billing.staff.audit import account_history, audit_reading
 from billing_app.billing.staff.catalogue import offers, publishing
@@ -34,7 +34,7 @@ from billing_app.billing.staff.repairs.repair import Repair
 from billing_app.billing.usage.service import Days
 from billing_app.db.enums import StaffRole
 from billing_app.payments.dashboard import Dashboard
-from tests.staff.permission_scene import FIELDS, OTHER_FIELDS, Scene
+from tests.staff.permission_scene import FIELDS, OTHER_FIELDS, PORTAL_PERSON, Scene
 from tests.staff.repair_cases import REPAIR_CASES, RepairCase
 
 
@@ -309,6 +309,17 @@ CASES: dict[str, Case] = {
         Action.SIGN_OUT,
         lambda s, a: browser_sessions.sign_out_person(
             s.staff_services.database, a, s.customer.id, user_id=s.holder_id, **s.because
+        ),
+    ),
+    "portal_sessions.list_portal_sessions": reads(
+        lambda s, a: portal_sessions.list_portal_sessions(
+            s.staff_services.database, a, s.customer.id, now=s.now
+        )
+    ),
+    "portal_sessions.end_portal_sessions": Case(
+        Action.SIGN_OUT,
+        lambda s, a: portal_sessions.end_portal_sessions(
+            s.staff_services.database, a, s.customer.id, person_id=PORTAL_PERSON, **s.because
         ),
     ),
 }

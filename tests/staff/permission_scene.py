@@ -21,6 +21,7 @@ from tests.factories import OPERATOR, connect
 from tests.staff.staff_services import WHY, Customer
 
 WORKFLOW = "broken"
+PORTAL_PERSON = "portal person"
 FIELDS = DraftFields(OfferTerms("Team", "", 1_000, 2_500, "EUR", Interval.MONTH))
 OTHER_FIELDS = replace(FIELDS, position=9)
 
@@ -105,6 +106,7 @@ async def make_scene(staff_services: Services, holder_id: str) -> Scene:
     )
     for each in (customer, blocked):
         factories.membership(url, each.holder.organization_id, holder_id, "owner")
+    factories.portal_session(url, customer.holder, PORTAL_PERSON)
     answer = await customer.use(7, workflow=WORKFLOW)
     with connect(url) as connection:
         number = [customer.holder.account_number]

@@ -4,7 +4,7 @@ from typing import Any
 
 from billing_app.billing import ids
 from billing_app.billing.staff.access.permissions import Action
-from tests.staff.permission_scene import Scene
+from tests.staff.permission_scene import PORTAL_PERSON, Scene
 from tests.staff.repair_cases import BY_ROUTE
 from tests.staff.staff_services import WHY
 
@@ -18,6 +18,7 @@ PARTS = (
     "/keys",
     "/people",
     "/plans",
+    "/portal-sessions",
     "/reservations",
     "/sessions",
     "/subscriptions",
@@ -65,6 +66,10 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
         "POST /customers/{account_id}/sign-out": (
             Action.SIGN_OUT,
             {"user_id": scene.holder_id, **because},
+        ),
+        "POST /customers/{account_id}/portal-sessions/end": (
+            Action.SIGN_OUT,
+            {"person_id": PORTAL_PERSON, **because},
         ),
         "GET /webhooks": (Action.READ, None),
         "GET /webhooks/{event_id}": (Action.READ, None),

@@ -21,7 +21,7 @@ from billing_app.billing.lists.paging import DEFAULT_LIMIT
 from billing_app.billing.lists.sorting import By, Order
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanQuery, PlanSort, PlanState
-from billing_app.billing.staff.access import browser_sessions
+from billing_app.billing.staff.access import browser_sessions, portal_sessions
 from billing_app.billing.staff.access.browser_sessions import SessionSort
 from billing_app.billing.staff.audit import audit_reading
 from billing_app.billing.staff.audit.audit_reading import EntryQuery, EntrySort
@@ -67,6 +67,10 @@ router = APIRouter(
 
 class SignOut(ReasonBody):
     user_id: Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
+
+
+class EndPortalSessions(ReasonBody):
+    person_id: Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
 
 
 @router.get("")
@@ -307,6 +311,34 @@ async def sign_out(account_id: str, body: SignOut, call: StaffCall) -> dict[str,
         call.actor,
         account_id,
         user_id=body.user_id,
+        reason=body.reason,
+        now=call.now,
+    )
+    return {"sessions_ended": ended}
+
+
+@router.get("/{account_id}/portal-sessions")
+async def list_portal_sessions(
+    account_id: str, call: StaffCall, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> dict[str, Any]:
+    """Sessions that portal links opened for the account, newest first."""
+    return page_body(
+        await portal_sessions.list_portal_sessions(
+            call.database, call.actor, account_id, now=call.now, limit=limit, cursor=cursor
+        )
+    )
+
+
+@router.post("/{account_id}/portal-sessions/end")
+async def end_portal_sessions(
+    account_id: str, body: EndPortalSessions, call: StaffCall
+) -> dict[str, int]:
+    """End every portal session of a person for the account."""
+    ended = await portal_sessions.end_portal_sessions(
+        call.database,
+        call.actor,
+        account_id,
+        person_id=body.person_id,
         reason=body.reason,
         now=call.now,
     )

@@ -97,7 +97,7 @@ async def change_billing_name(
     name = checked_name(name) if name.strip() else ""
     async with database.transaction() as session:
         account, person = await _authorize(session, actor, account_id)
-        own = await _lock_own(session, account.id)
+        own = await lock_own(session, account.id)
         if own.name == name:
             return
         before, own.name = own.name, name
@@ -192,7 +192,7 @@ async def confirm_email(
 async def keep_business_name(session: AsyncSession, account_id: int, name: str) -> None:
     """The name that the provider's customer got beside a tax id is the billing name from now on,
     unless the account has set one of its own."""
-    own = await _lock_own(session, account_id)
+    own = await lock_own(session, account_id)
     if not own.name:
         own.name = name[:MAX_LENGTH]
         session.add(own)
@@ -253,7 +253,8 @@ async def _authorize(
     return account, actor
 
 
-async def _lock_own(session: AsyncSession, account_id: int) -> BillingDetails:
+async def lock_own(session: AsyncSession, account_id: int) -> BillingDetails:
+    """The account's own details, made when there were none; locked until the transaction ends."""
     made = insert(BillingDetails).values(account_id=account_id).on_conflict_do_nothing()
     await (await session.connection()).execute(made)
     query = select(BillingDetails).where(BillingDetails.account_id == account_id)
@@ -268,7 +269,7 @@ async def _set_email(
     email: str | None,
     now: datetime,
 ) -> None:
-    own = await _lock_own(session, account_id)
+    own = await lock_own(session, account_id)
     if own.email == email:
         return
     before, own.email = own.email, email

@@ -13,6 +13,7 @@ from billing_app.billing.actors import (
     Actor,
     OperatorActor,
     PersonActor,
+    PortalActor,
     ServiceActor,
     StaffActor,
     UserActor,
@@ -36,7 +37,7 @@ from billing_app.db.tables import Account, Membership, Organization, Plan, User
 
 MANAGING_ROLES = frozenset({Role.OWNER, Role.BILLING_ADMIN})
 READING_SCOPES = frozenset({Scope.PLANS_READ, Scope.EXECUTIONS})
-FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS}
+FINDING_SCOPES = READING_SCOPES | {Scope.SUBSCRIPTIONS, Scope.ACCOUNTS, Scope.PLANS_WRITE}
 MAX_KEPT = 100_000
 
 # Built once: building one takes as long as running it.
@@ -78,6 +79,12 @@ async def list_accounts(database: Database, actor: PersonActor) -> list[AccountV
         async with database.reading() as session:
             account = await session.get_one(Account, actor.account_number)
         return [_view(account, actor.holder, Role.OWNER)]
+    if isinstance(actor, PortalActor):
+        async with database.reading() as session:
+            account = await session.get_one(Account, actor.account_number)
+            organization = await session.get_one(Organization, account.organization_id)
+        name = actor.name or actor.email or actor.person_id
+        return [_view(account, name if account.user_id else organization.name, actor.role)]
     query = (
         select(Account, Organization, Membership)
         .join(Organization, col(Organization.id) == Account.organization_id)
@@ -152,6 +159,8 @@ async def authorize_managing(
         require_scope(actor, Scope.SUBSCRIPTIONS)
     elif isinstance(actor, ViewingActor) and not reading:
         raise ReadOnlyError
+    elif isinstance(actor, PortalActor) and not reading and actor.role not in MANAGING_ROLES:
+        raise ForbiddenError("Only owners and billing admins can do this.")
     elif isinstance(actor, StaffActor) and not reading:
         raise ForbiddenError("Staff can change an account only through the staff console.")
     elif isinstance(actor, UserActor) and account.kind == AccountKind.ORGANIZATION and not reading:
@@ -336,7 +345,7 @@ def may_read(actor: Actor, account: Account, *, is_member: bool) -> bool:
     """`is_member`: a person belongs to the account's organization."""
     if isinstance(actor, (OperatorActor, StaffActor)):
         return True
-    if isinstance(actor, ViewingActor):
+    if isinstance(actor, (ViewingActor, PortalActor)):
         return account.id == actor.account_number
     if isinstance(actor, ServiceActor):
         return key_may_read(actor, account.organization_id)

@@ -152,11 +152,11 @@ async def sign_out_everywhere(database: Database, actor: UserActor, now: datetim
         await revoke_sessions(session, col(Session.user_id) == actor.user_id, now)
 
 
-def clean_email(email: str) -> str:
+def clean_email(email: str, *, field: str = "email") -> str:
     """Raises InvalidInputError."""
     email = email.strip()
     if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
-        raise InvalidInputError("This is not a valid email address.", field="email")
+        raise InvalidInputError("This is not a valid email address.", field=field)
     return email
 
 

@@ -56,10 +56,11 @@ async def apply_customer(
     bridge_hours: int,
     one_trial: bool,
     now: datetime,
-) -> bool:
-    """Mirror subscriptions and invoices, and sync plans with them.
+) -> str | None:
+    """Mirror subscriptions and invoices, and sync plans with them; returns the customer's version
+    from now on.
 
-    False, and nothing is changed, when another snapshot was applied since `version` was read: this
+    None, and nothing is changed, when another snapshot was applied since `version` was read: this
     one may be older.
     """
     # The catalogue is read before the lock: decisions about executions wait for that.
@@ -68,8 +69,8 @@ async def apply_customer(
     purposes = await invoice_purposes(session, versions)
     account = await lock_account_of(session, snapshot.customer_id)
     if account is None or await customer_version(session, snapshot.customer_id) != version:
-        return False
-    await _change_version(session, snapshot.customer_id)
+        return None
+    changed = await _change_version(session, snapshot.customer_id)
     await _subscriptions(session, account.id, snapshot, versions, now, one_trial=one_trial)
     await _invoices(session, account.id, snapshot, purposes, now)
     plans = await lock_plans(session, account.id)
@@ -81,7 +82,7 @@ async def apply_customer(
     await plan_sync.bridges.keep(snapshot, live, versions, hours=bridge_hours)
     await keep_bills(session, account.id, snapshot.invoices, plan_sync.plans)
     await _complete_checkout(session, account.id)
-    return True
+    return changed
 
 
 async def lock_account_of(session: AsyncSession, customer_id: str) -> Account | None:
@@ -214,13 +215,14 @@ async def versions_of_prices(session: AsyncSession, snapshot: ProviderSnapshot) 
     return dict((await session.exec(query)).all())
 
 
-async def _change_version(session: AsyncSession, customer_id: str) -> None:
+async def _change_version(session: AsyncSession, customer_id: str) -> str:
     statement = (
         update(ProviderCustomer)
         .where(col(ProviderCustomer.customer_id) == customer_id)
         .values(customer_id=customer_id)
+        .returning(literal_column("xmin::text", String))
     )
-    await session.exec(statement)
+    return (await (await session.connection()).execute(statement)).scalar_one()
 
 
 async def _subscriptions(

@@ -4,6 +4,7 @@ The key is derived from the account, so two racing requests get the same custome
 ever matched by e-mail address. Details that change meanwhile are sent once the customer is known.
 """
 
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -16,6 +17,7 @@ from billing_app.billing.accounts.billing_details import CustomerDetails, detail
 from billing_app.billing.subscriptions.customer_details import SentDetails, send_details
 from billing_app.billing.subscriptions.installation import own_marks
 from billing_app.billing.subscriptions.provider import (
+    OurCustomer,
     PaymentProvider,
     ProviderPaymentMethod,
 )
@@ -92,10 +94,21 @@ async def _create(
     try:
         return SentDetails(await create(key=key), details)
     except ProviderKeyConflictError:
-        for theirs in await provider.our_customers():
+        async for theirs in _our_customers(provider):
             if theirs.account_id == account_id and theirs.mark in marks:
                 return SentDetails(theirs.customer_id, CustomerDetails(theirs.name, theirs.email))
     return SentDetails(await create(key=ids.new_id(f"{key}-")), details)
+
+
+async def _our_customers(provider: PaymentProvider) -> AsyncIterator[OurCustomer]:
+    after: str | None = None
+    while True:
+        page = await provider.our_customers(after)
+        for customer in page.customers:
+            yield customer
+        if not page.has_more or page.last is None:
+            return
+        after = page.last
 
 
 async def keep_customer(

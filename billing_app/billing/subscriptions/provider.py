@@ -4,7 +4,8 @@ Every call that writes takes an idempotency key: the same key and parameters ret
 result again. Amounts are integer minor units; times are aware UTC.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -116,6 +117,16 @@ class Reversal:
     amount_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReturnedPayment:
+    """What was refunded of a payment and lost in disputes; `reversal`: None while it stands."""
+
+    payment_id: str
+    refunded_minor: int
+    lost_minor: int
+    reversal: Reversal | None
+
+
 class DisputeStage(StrEnum):
     """An inquiry takes no money. UNANSWERED waits for our evidence, ANSWERED for the bank."""
 
@@ -166,7 +177,8 @@ class ProviderInvoice:
     balance or credit notes took off its total. `is_collecting`: the provider keeps trying.
     `attempts` counts the attempts to charge it. `due_at`: it was sent to be paid until then; None:
     it is charged at once. `is_processing`: a payment of it is on its way. `reversal`: None while
-    its payment stands.
+    its payment stands. `payment_ids`: of its payments; `returned`: what went back of them, which
+    the amounts include.
     """
 
     provider_id: str
@@ -192,6 +204,24 @@ class ProviderInvoice:
     page_url: str
     pdf_url: str
     issued_at: datetime
+    payment_ids: tuple[str, ...] = ()
+    returned: tuple[ReturnedPayment, ...] = ()
+
+    def with_returned(self, returned: Sequence[ReturnedPayment]) -> "ProviderInvoice":
+        """The same invoice, with that returned of its payments and nothing else."""
+        more, less = _sums(returned), _sums(self.returned)
+        return replace(
+            self,
+            refunded_minor=self.refunded_minor + more[0] - less[0],
+            waived_minor=self.waived_minor + more[1] - less[1],
+            reversal=next((each.reversal for each in returned if each.reversal), None),
+            returned=tuple(returned),
+        )
+
+
+def _sums(returned: Sequence[ReturnedPayment]) -> tuple[int, int]:
+    """Refunded and lost minor units."""
+    return sum(each.refunded_minor for each in returned), sum(each.lost_minor for each in returned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +234,14 @@ class ProviderSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargedPayment:
+    """Whose payment a charge is, and which; "" when it is nobody's."""
+
+    customer_id: str
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class OurCustomer:
     """A customer with our metadata: the account that it was created for, and the mark of the
     installation that created it ("" before there were marks)."""
@@ -213,6 +251,15 @@ class OurCustomer:
     mark: str = ""
     name: str = ""
     email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OurCustomers:
+    """A page of them. `last`: the last customer of the page, ours or not; None: it has none."""
+
+    customers: list[OurCustomer]
+    last: str | None
+    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,8 +463,23 @@ class PaymentProvider(Protocol):
 
     async def customer_snapshot(self, customer_id: str) -> ProviderSnapshot: ...
 
-    async def customer_of_charge(self, charge_id: str) -> str: ...
+    async def subscriptions_of(self, customer_id: str) -> list[ProviderSubscription]:
+        """All of a customer, oldest first."""
+        ...
 
-    async def our_customers(self) -> list[OurCustomer]: ...
+    async def recent_invoices(
+        self, customer_id: str, after: str | None
+    ) -> list[ProviderInvoice] | None:
+        """Those issued after the invoice `after`, oldest first, without what was returned; None:
+        too many. Raises NotAtProviderError when that invoice is gone."""
+        ...
+
+    async def invoice(self, invoice_id: str, *, with_returned: bool) -> ProviderInvoice: ...
+
+    async def payment_of_charge(self, charge_id: str) -> ChargedPayment: ...
+
+    async def our_customers(self, after: str | None) -> OurCustomers:
+        """A page of those after the customer `after`. Raises NotAtProviderError when it is gone."""
+        ...
 
     async def events_since(self, since: datetime) -> list[ProviderEvent]: ...

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.accounts.profiles import require_not_closed
 from billing_app.billing.errors import ConflictError
 from billing_app.billing.offers.catalogue import OfferView, offer_version
 from billing_app.billing.subscriptions.apply import live_subscription
@@ -20,7 +21,8 @@ class FreePeriodUsedError(ConflictError):
 async def require_buyable(
     session: AsyncSession, account_id: int, offer: OfferView, now: datetime
 ) -> None:
-    """Raises CurrencyDiffersError, FreePeriodUsedError."""
+    """Raises AccountClosedError, CurrencyDiffersError, FreePeriodUsedError."""
+    await require_not_closed(session, account_id)
     await require_same_currency(session, account_id, offer)
     if offer.is_subscription and offer.price_minor == 0:
         until = await _free_until(session, account_id, offer, now)

@@ -63,7 +63,7 @@ from billing_app.billing.subscriptions.views import (
     subscription_view,
 )
 from billing_app.db.engine import Database
-from billing_app.db.tables import Account
+from billing_app.db.tables import Account, ProviderCustomer
 
 
 class Purchases:
@@ -94,6 +94,16 @@ class Purchases:
         self._checkouts = Checkouts(database, provider, self.syncing)
         self.reports = OverageReports(database, provider)
         self.packs = Packs(database, provider, self.provider_requests)
+
+    async def close_checkout(self, account_id: int, now: datetime) -> None:
+        """Close the account's open checkout, if there is one, and apply what the customer has at
+        the provider. Raises what the provider raises, ProviderRequestPendingError."""
+        async with self._database.reading() as session:
+            customer = await session.get(ProviderCustomer, account_id)
+        if customer is not None:
+            await self._checkouts.reuse_or_close(
+                account_id, customer.customer_id, keep_version_id=None, now=now
+            )
 
     async def begin(
         self,

@@ -10,6 +10,7 @@ from billing_app.db.tables.access import (
 )
 from billing_app.db.tables.accounts import (
     Account,
+    AccountProfile,
     BillingDetails,
     Membership,
     Organization,
@@ -41,12 +42,19 @@ from billing_app.db.tables.payments import (
     Subscription,
     WebhookEvent,
 )
-from billing_app.db.tables.plans import Plan, TrialUse
+from billing_app.db.tables.plans import GrantedPlan, Plan, TrialUse
 from billing_app.db.tables.platform import (
     AccountNearLimit,
     PlatformDay,
     PlatformDenial,
     PlatformRefresh,
+)
+from billing_app.db.tables.portal import PortalLink, PortalSession
+from billing_app.db.tables.provider_reads import (
+    MirroredInvoice,
+    ProviderBudget,
+    ProviderMirror,
+    ReconcileWalk,
 )
 from billing_app.db.tables.search_index import SearchWord
 from billing_app.db.tables.staff import AuditEntry, StaffMember, StaffView
@@ -55,6 +63,7 @@ from billing_app.db.tables.usage import DailyDenial, DailyOverage, DailyUsage
 __all__ = [
     "Account",
     "AccountNearLimit",
+    "AccountProfile",
     "ApiKey",
     "AttemptCounter",
     "AuditEntry",
@@ -66,11 +75,13 @@ __all__ = [
     "DailyUsage",
     "EmailChange",
     "ExecutionEvent",
+    "GrantedPlan",
     "IdempotencyKey",
     "Invoice",
     "KnownBrowser",
     "Membership",
     "MeterReport",
+    "MirroredInvoice",
     "Offer",
     "OfferDraft",
     "OfferPrice",
@@ -84,9 +95,14 @@ __all__ = [
     "PlatformDay",
     "PlatformDenial",
     "PlatformRefresh",
+    "PortalLink",
+    "PortalSession",
+    "ProviderBudget",
     "ProviderCustomer",
     "ProviderIdentity",
+    "ProviderMirror",
     "ProviderRequest",
+    "ReconcileWalk",
     "Reconciliation",
     "Reservation",
     "ReservationHold",

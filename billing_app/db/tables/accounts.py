@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from billing_app.db.columns import instant, one_of
@@ -103,3 +104,36 @@ class BillingDetails(SQLModel, table=True):
     )
     name: str = Field(default="", max_length=255, sa_column_kwargs={"server_default": text("''")})
     email: str | None = Field(default=None, max_length=320)
+
+
+class AccountProfile(SQLModel, table=True):
+    """What a service keeps with an account that it provisioned.
+
+    `offer_version_id` is the free offer or the trial that the account began with, at `offer_since`.
+    A free one is refilled until `refills_at`, the end of the last period that was queued. Nothing
+    can be bought, added or used after `closed_at`.
+    """
+
+    __tablename__ = "account_profiles"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        CheckConstraint(
+            "(offer_version_id IS NULL) = (offer_since IS NULL)", name="offer_has_start"
+        ),
+        Index("ix_account_profiles_refills_at", "refills_at"),
+    )
+
+    account_id: int = Field(
+        primary_key=True,
+        foreign_key="accounts.id",
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    own_metadata: dict[str, str] = Field(
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'")}
+    )
+    offer_version_id: int | None = Field(
+        default=None, foreign_key="offer_versions.id", sa_type=BigInteger
+    )
+    offer_since: datetime | None = instant(nullable=True)
+    refills_at: datetime | None = instant(nullable=True)
+    closed_at: datetime | None = instant(nullable=True)

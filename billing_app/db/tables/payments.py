@@ -269,7 +269,8 @@ class ProviderRequest(SQLModel, table=True):
 class WebhookEvent(SQLModel, table=True):
     """A signed event from the provider; stored before the request is answered.
 
-    `replays` counts how often staff had it processed again.
+    `replays` counts how often staff had it processed again. `arrival_number`: a read of the
+    provider with a greater one began later (provider_reads.py).
     """
 
     __tablename__ = "webhook_events"  # pyright: ignore[reportAssignmentType]
@@ -295,11 +296,17 @@ class WebhookEvent(SQLModel, table=True):
     occurred_at: datetime = instant()
     received_at: datetime = instant()
     finished_at: datetime | None = instant(nullable=True)
+    arrival_number: int | None = Field(
+        default=None,
+        sa_type=BigInteger,
+        sa_column_kwargs={"server_default": text("nextval('provider_read_numbers')")},
+    )
 
 
 class Reconciliation(SQLModel, table=True):
     """A finished comparison with the provider; the next one continues with the events after it,
-    unless it was a dry run. `found` has the first differences."""
+    unless it was a dry run. `found` has the first differences. `whole_since`: every customer had
+    been compared since then when it ended; None: not yet."""
 
     __tablename__ = "reconciliations"  # pyright: ignore[reportAssignmentType]
 
@@ -311,3 +318,4 @@ class Reconciliation(SQLModel, table=True):
     found: list[dict[str, Any]] = Field(
         sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'::jsonb")}
     )
+    whole_since: datetime | None = instant(nullable=True)

@@ -94,3 +94,15 @@ class TrialUse(SQLModel, table=True):
     hash: bytes = Field(primary_key=True, sa_type=LargeBinary)
     account_id: int = Field(foreign_key="accounts.id", sa_type=BigInteger)
     created_at: datetime = instant()
+
+
+class GrantedPlan(SQLModel, table=True):
+    """The key under which a service added a plan, with the answer that a retry gets."""
+
+    __tablename__ = "granted_plans"  # pyright: ignore[reportAssignmentType]
+
+    account_id: int = Field(primary_key=True, foreign_key="accounts.id", sa_type=BigInteger)
+    key: str = Field(primary_key=True, max_length=255)
+    request_hash: bytes = Field(sa_type=LargeBinary)
+    answer: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = instant()

@@ -10,7 +10,11 @@ from billing_app.billing.actors import StaffActor
 from billing_app.billing.staff.access.permissions import Action, actions_of
 from billing_app.billing.staff.audit.account_history import redone
 from billing_app.billing.staff.audit.audit_reading import EntryView
-from billing_app.billing.staff.audit.audit_writing import CustomerAction, SystemAction
+from billing_app.billing.staff.audit.audit_writing import (
+    CustomerAction,
+    ServiceAction,
+    SystemAction,
+)
 from billing_app.billing.staff.operations.jobs import JobState
 from billing_app.billing.staff.repairs.registry import BY_ACTION
 from billing_app.billing.staff.repairs.repair import RepairResult
@@ -40,6 +44,11 @@ WORDING: Final[dict[str, str]] = {
     CustomerAction.CHANGE_BILLING_EMAIL: "Changed the billing email",
     SystemAction.DEBIT_PAID: "The bank paid a debit",
     SystemAction.DEBIT_FAILED: "The bank did not pay a debit",
+    ServiceAction.UPDATE_ACCOUNT: "Updated the account's details",
+    ServiceAction.ADD_PLAN: "Added a plan",
+    ServiceAction.CREATE_PORTAL_LINK: "Made a portal link",
+    ServiceAction.CLOSE_ACCOUNT: "Closed the account",
+    ServiceAction.OPEN_PORTAL: "Opened the pages with a portal link",
 }
 MAX_FIGURES: Final = 4
 HIDDEN_FIGURES: Final = frozenset(
@@ -93,6 +102,9 @@ SUBJECTS: Final[dict[str, str]] = {
     Action.RETRY_JOB: "Job",
     Action.RECONCILE: "Run",
     Action.ADJUST: "Plan",
+    ServiceAction.ADD_PLAN: "Plan",
+    ServiceAction.CREATE_PORTAL_LINK: "Person",
+    ServiceAction.OPEN_PORTAL: "",
     **dict.fromkeys(SystemAction, "Invoice"),
 }
 LABELS: Final = {
@@ -117,7 +129,7 @@ VALUES: Final[dict[str, dict[str, str]]] = {
 CODE: Final = re.compile(r"[a-z]+(_[a-z]+)+")
 ACTION_NAMES: Final = {
     action.value: action.replace("_", " ").capitalize()
-    for action in (*Action, *CustomerAction, *SystemAction)
+    for action in (*Action, *CustomerAction, *SystemAction, *ServiceAction)
     if action is not Action.READ
 }
 

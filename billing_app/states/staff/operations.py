@@ -82,6 +82,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
     comparisons: rx.Field[list[ComparisonLine]] = rx.field(default_factory=list)
     differences: rx.Field[list[DifferenceLine]] = rx.field(default_factory=list)
     last_began: rx.Field[str] = rx.field("")
+    whole_since: rx.Field[str] = rx.field("")
     jobs: rx.Field[list[JobLine]] = rx.field(default_factory=list)
     has_no_worker: rx.Field[bool] = rx.field(False)
     adoption_advice: rx.Field[str] = rx.field("")
@@ -217,6 +218,7 @@ class StaffOperationsState(Listing, StaffPage, SessionState):
         self._show(
             comparisons=[_comparison(each) for each in comparisons],
             last_began=formatting.exact_moment(last[0].began_at) if last else "",
+            whole_since=_whole_since(last[0]) if last else "",
             differences=[_difference(each, place) for place, each in enumerate(differences)],
         )
 
@@ -261,6 +263,11 @@ def webhook_line(event: ReceivedEvent, names: Mapping[str, str]) -> WebhookLine:
         error=event.problem[:MAX_PROBLEM_LENGTH],
         provider_url=event.provider_url,
     )
+
+
+def _whole_since(last: ReconciliationView) -> str:
+    since = last.whole_since
+    return f"since {formatting.exact_moment(since)} UTC" if since else "not yet"
 
 
 def _comparison(row: ReconciliationView) -> ComparisonLine:

@@ -7,7 +7,19 @@ import pytest
 from fastapi.params import Form
 from fastapi.routing import APIRoute
 
-from billing_app.api import overage, password_resets, sign_in, staff, subscriptions, top_ups, usage
+from billing_app.api import (
+    granted_plans,
+    organizations,
+    overage,
+    password_resets,
+    portal_links,
+    sign_in,
+    staff,
+    subscriptions,
+    top_ups,
+    usage,
+    users,
+)
 from billing_app.api.routing import JsonRoute
 from tests.api.contract.requests import done
 
@@ -29,6 +41,8 @@ def document(anyone: httpx.Client) -> Any:
         ("POST /billing/subscriptions/{subscription_id}/preview", "409 413 415 502"),
         ("POST /billing/subscriptions/{subscription_id}/resume", "409 415 502"),
         ("POST /billing/portal-sessions", "413 415 502"),
+        ("PUT /billing/organizations/{external_id}", "403 409 413 415"),
+        ("PUT /billing/users/{external_id}", "403 409 413 415"),
         ("PUT /billing/overage-limit", "413 415"),
         ("PUT /billing/top-up", "409 413 415 502"),
         ("POST /billing/webhooks/stripe", "400 413 415 502 503"),
@@ -81,7 +95,8 @@ def test_metrics_are_plain_text(document: Any) -> None:
 
 
 def test_every_json_body_is_read_strictly() -> None:
-    modules = (overage, top_ups, subscriptions, sign_in, password_resets, usage, *staff.modules)
+    customers = (overage, top_ups, subscriptions, sign_in, password_resets, usage)
+    modules = (*customers, organizations, users, granted_plans, portal_links, *staff.modules)
     routes = [route for module in modules for route in module.router.routes]
     with_body = [
         route

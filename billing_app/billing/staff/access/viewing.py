@@ -12,8 +12,16 @@ from sqlmodel import and_, col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
+from billing_app.billing.accounts.portal_sessions import authenticate_portal, is_portal_token
 from billing_app.billing.accounts.service import authorize_reading
-from billing_app.billing.actors import Actor, PersonActor, StaffActor, UserActor, ViewingActor
+from billing_app.billing.actors import (
+    Actor,
+    PersonActor,
+    PortalActor,
+    StaffActor,
+    UserActor,
+    ViewingActor,
+)
 from billing_app.billing.errors import ForbiddenError
 from billing_app.billing.identity.session_expiry import is_live
 from billing_app.billing.identity.sessions import hash_token
@@ -38,9 +46,9 @@ MAX_ENDED: Final = 500
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """The person of a session, their staff role, and their open view, during which they change
-    nothing anywhere."""
+    nothing anywhere. Whoever came through a portal link is no staff."""
 
-    person: UserActor
+    person: UserActor | PortalActor
     staff: StaffActor | None
     view: ViewingActor | None
 
@@ -53,6 +61,9 @@ class Visitor:
 async def visit(database: Database, token: str, now: datetime) -> Visitor | None:
     """The visitor of a live session, or None. An expired view, or one whose viewer has left the
     staff, does not count."""
+    if is_portal_token(token):
+        portal = await authenticate_portal(database, token, now)
+        return Visitor(portal, None, None) if portal else None
     is_member = and_(col(StaffMember.user_id) == User.id, col(StaffMember.removed_at).is_(None))
     is_open = and_(col(StaffView.token_hash) == Session.token_hash, col(StaffView.until) > now)
     query = (

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.actors import StaffActor, UserActor
+from billing_app.billing.actors import ServiceActor, StaffActor, UserActor
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.staff.access.ownership import is_own
 from billing_app.db.enums import AuditRole
@@ -19,6 +19,7 @@ SYSTEM: Final = "system"
 SYSTEM_NAME: Final = "Billing"
 has_control: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 BY_CUSTOMER: Final = "Changed by the customer."
+BY_SERVICE: Final = "Requested by a service."
 
 
 class CustomerAction(StrEnum):
@@ -35,6 +36,16 @@ class SystemAction(StrEnum):
 
     DEBIT_PAID = "debit_paid"
     DEBIT_FAILED = "debit_failed"
+
+
+class ServiceAction(StrEnum):
+    """What services do to accounts over HTTP, by their key, and their people by portal links."""
+
+    UPDATE_ACCOUNT = "update_account"
+    ADD_PLAN = "add_plan"
+    CREATE_PORTAL_LINK = "create_portal_link"
+    OPEN_PORTAL = "open_portal"
+    CLOSE_ACCOUNT = "close_account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,33 @@ def system_entry(
         reason=reason,
         before={},
         after=after,
+    )
+
+
+def service_entry(
+    key: ServiceActor,
+    account_id: int,
+    action: ServiceAction,
+    now: datetime,
+    *,
+    subject: str = "",
+    reason: str = BY_SERVICE,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> AuditEntry:
+    """An entry about what a service did, to be added in the caller's transaction."""
+    return AuditEntry(
+        at=now,
+        actor_id=f"key:{key.key_id}",
+        actor_name=key.name,
+        role=AuditRole.SERVICE,
+        own_account=False,
+        action=action,
+        account_id=account_id,
+        subject=subject,
+        reason=reason,
+        before=before or {},
+        after=after or {},
     )
 
 

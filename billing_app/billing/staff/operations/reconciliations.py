@@ -55,13 +55,15 @@ class FoundDifference:
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationView:
-    """A finished reconciliation. `found` has the first of its differences."""
+    """A finished reconciliation. `found` has the first of its differences. `whole_since`: every
+    customer had been compared since then when it ended; None: not yet."""
 
     began_at: datetime
     dry_run: bool
     differences: int
     healed: int
     found: list[FoundDifference]
+    whole_since: datetime | None = None
 
 
 _BEGAN: Final = Key(col(Reconciliation.began_at), INSTANT)
@@ -191,4 +193,5 @@ def _view(row: Reconciliation) -> ReconciliationView:
         differences=row.differences,
         healed=row.healed,
         found=[FoundDifference(**each) for each in row.found],
+        whole_since=row.whole_since,
     )

@@ -1,0 +1,23 @@
+"""Which keys may provision."""
+
+from billing_app.billing.accounts.service import key_may_read
+from billing_app.billing.actors import Actor, ServiceActor, require_scope
+from billing_app.billing.errors import ForbiddenError
+from billing_app.db.enums import Scope
+
+
+def require_service(actor: Actor, scope: Scope) -> ServiceActor:
+    """The key, when it has the scope. Raises ForbiddenError for people, ScopeMissingError."""
+    if not isinstance(actor, ServiceActor):
+        raise ForbiddenError("Only services can do this, with an API key.")
+    require_scope(actor, scope)
+    return actor
+
+
+def require_key(actor: Actor, scope: Scope, organization_id: str) -> ServiceActor:
+    """The key, when it has the scope and may act for the organization. Raises as
+    `require_service`, and ForbiddenError for another organization's key."""
+    key = require_service(actor, scope)
+    if not key_may_read(key, organization_id):
+        raise ForbiddenError("This API key belongs to another organization.")
+    return key

@@ -1,0 +1,72 @@
+"""A typed client for the billing server, sync and async.
+
+It is installed as `billing_client`, from the wheel that `make client` builds: the service that it
+runs in needs nothing of the billing server. Here it is `billing_app.client`, beside the routes that
+it calls, so that one commit changes both.
+"""
+
+from .answers import CheckAnswer, CurrentPlan, Page, PlanView, Receipt, SettleAnswer, UsageEvent
+from .asynchronous import AsyncBilling
+from .blocking import Billing
+from .bodies import CheckItem
+from .conversation import BatchResult
+from .errors import (
+    BillingError,
+    ConflictError,
+    DeniedError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotAuthenticatedError,
+    NotFoundError,
+    PaymentError,
+    Problem,
+    ProblemError,
+    ProviderError,
+    RateLimitedError,
+    ServerError,
+    UnavailableError,
+    UndecidedError,
+    UnexpectedAnswerError,
+    WebhookError,
+)
+from .retries import Retries
+from .runs import Outage, Run
+from .version import __version__
+from .webhooks import Webhook, verify_webhook
+
+__all__ = [
+    "AsyncBilling",
+    "BatchResult",
+    "Billing",
+    "BillingError",
+    "CheckAnswer",
+    "CheckItem",
+    "ConflictError",
+    "CurrentPlan",
+    "DeniedError",
+    "ForbiddenError",
+    "InvalidRequestError",
+    "NotAuthenticatedError",
+    "NotFoundError",
+    "Outage",
+    "Page",
+    "PaymentError",
+    "PlanView",
+    "Problem",
+    "ProblemError",
+    "ProviderError",
+    "RateLimitedError",
+    "Receipt",
+    "Retries",
+    "Run",
+    "ServerError",
+    "SettleAnswer",
+    "UnavailableError",
+    "UndecidedError",
+    "UnexpectedAnswerError",
+    "UsageEvent",
+    "Webhook",
+    "WebhookError",
+    "__version__",
+    "verify_webhook",
+]
