@@ -25,6 +25,8 @@ SETTING = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 # Variables of tools, of the tutorial and of constants that the docs explain.
 NOT_SETTINGS = {
     "CITUS_DATABASE_URL",
+    "CITUS_KILL_NODE",
+    "CITUS_START_NODE",
     "IN_ROW",
     "PROMETHEUS_MULTIPROC_DIR",
     "STRIPE_TEST_KEY",

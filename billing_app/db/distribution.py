@@ -28,7 +28,6 @@ DISTRIBUTED: Final = (
     "daily_usage",
     "daily_overage",
     "daily_denials",
-    "carried_forward",
 )
 REFERENCE: Final = ("offers", "offer_versions")
 UNMANAGED: Final = frozenset({"alembic_version"})

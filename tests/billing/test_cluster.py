@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import asyncpg
 import pytest
 
 from billing_app.billing.errors import (
@@ -15,16 +16,15 @@ from billing_app.billing.errors import (
 from billing_app.billing.executions import cluster as module
 from billing_app.billing.executions.cluster import Cluster
 from billing_app.billing.executions.directory import Directory
-from billing_app.billing.executions.group_commit import Lane
+from billing_app.billing.executions.group_commit import GroupCommit, Lane
 from billing_app.billing.executions.node_lanes import (
     FOUND,
     MOVING,
     NodeWritingLane,
-    ShardLockedError,
     on_its_node,
 )
 from billing_app.billing.executions.requests import Accepted, CheckRequest, Commit, Decision, Mode
-from billing_app.billing.executions.shards import MisroutedError, Node, ShardMap
+from billing_app.billing.executions.shards import MisroutedError, Node, Shard, ShardMap
 from billing_app.billing.plans.trials import TrialTerms
 from tests.billing.clusters import NODES, shard_map
 from tests.factories import PLATFORM, check_request
@@ -213,33 +213,64 @@ async def test_forgotten_account_is_looked_up_again(scene: Scene) -> None:
     assert scene.looked_up == ["org_3"]
 
 
-async def test_shard_that_is_being_moved_does_not_stop_the_others() -> None:
+async def test_shard_that_is_being_moved_does_not_hold_up_the_others() -> None:
     directory = Directory(TrialTerms("public", 10, None))
     directory._shards = shards = shard_map(8)
     directory.keep({(f"org_{n}", ""): n for n in ACCOUNTS})
     moving = shards.shard_of(1)
-    tried: list[int] = []
+    other = next(n for n in ACCOUNTS if shards.shard_of(n) is not moving)
+    tried: list[Shard] = []
 
     class LaneOfMoves(NodeWritingLane):
         async def _transact(self, requests: Any, *, read_keys_first: bool) -> list[Decision]:
-            numbers = [int(request.organization_id.removeprefix("org_")) for request in requests]
-            tried.append(len(requests))
-            if any(shards.shard_of(number) is moving for number in numbers):
-                raise ShardLockedError
+            tried.append(shards.shard_of(int(requests[0].organization_id.removeprefix("org_"))))
+            if tried[-1] is moving:
+                raise asyncpg.LockNotAvailableError
             return [Accepted(b"") for _ in requests]
+
+        async def _is_moving(self, shard: Shard) -> bool:
+            return shard is moving
 
     connection: Any = None
     lane = LaneOfMoves(connection, directory, lambda: False, form=on_its_node)
-    for _ in range(2):
-        decisions = await lane.decide([consume(number) for number in ACCOUNTS])
-        for number, decision in zip(ACCOUNTS, decisions, strict=True):
-            is_moving = shards.shard_of(number) is moving
-            assert decision is MOVING if is_moving else isinstance(decision, Accepted)
-    of_the_moving = sum(shards.shard_of(number) is moving for number in ACCOUNTS)
-    # All at once, then shard by shard; the second time the moving one is not tried at all.
-    assert tried.count(len(ACCOUNTS)) == 1
-    assert tried.count(of_the_moving) >= 1
-    assert sum(tried) == len(ACCOUNTS) * 3 - of_the_moving
+    assert await lane.decide([consume(1), consume(1)]) == [MOVING, MOVING]
+    assert await lane.decide([consume(1)]) == [MOVING]
+    assert await lane.decide([consume(other)]) == [Accepted(b"")]
+    # The second time it was not waited for.
+    assert tried == [moving, shards.shard_of(other)]
+
+
+async def test_shards_of_a_node_take_turns() -> None:
+    """A batch is of one shard, the one that has waited longest; its requests stay in order."""
+    batches: list[list[str]] = []
+    may_begin = asyncio.Event()
+
+    class LaneOfTurns(Lane):
+        @property
+        def is_closed(self) -> bool:
+            return False
+
+        async def decide(self, requests: Sequence[Any]) -> list[Decision]:
+            await may_begin.wait()
+            batches.append([request.idempotency_key for request in requests])
+            return [Accepted(b"") for _ in requests]
+
+        async def close(self) -> None:
+            pass
+
+    async def open_lane(_: Callable[[], bool]) -> Lane:
+        return LaneOfTurns(connection, Directory(TrialTerms("public", 10, None)))
+
+    connection: Any = None
+    lanes = GroupCommit("write", open_lane)
+    futures = [
+        lanes.submit((consume(1, f"{shard}{n}"),), ord(shard)) for n in range(3) for shard in "abc"
+    ]
+    await asyncio.sleep(0)
+    may_begin.set()
+    await asyncio.gather(*futures)
+    await lanes.close()
+    assert batches == [["a0", "a1", "a2"], ["b0", "b1", "b2"], ["c0", "c1", "c2"]]
 
 
 async def _nothing(_: object) -> None:

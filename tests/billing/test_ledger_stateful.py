@@ -394,6 +394,8 @@ def service(own_database_url: str) -> Iterator[Service]:
     terms = TrialTerms(public_organization_id=PUBLIC, executions=10, days=None)
     with asyncio.Runner() as runner:
         connection = runner.run(store.connect(own_database_url))
+        # Of a plan made once for all values, a cluster cannot tell the shard.
+        runner.run(connection.execute("SET plan_cache_mode = force_custom_plan"))
         database = Database(own_database_url)
         executions = Executions(own_database_url, terms)
         yield Service(runner, executions, database, connection)

@@ -9,7 +9,8 @@ from billing_app.billing.executions import by_shard
 from billing_app.billing.executions.directory import Targets
 from billing_app.billing.executions.requests import Accepted, Commit, Decision, Mode, Request
 from billing_app.billing.executions.shards import Shard, ShardMap, hash_of
-from billing_app.billing.executions.statements import DISTRIBUTED_TABLES, PLAIN, ROUTED, of_shard
+from billing_app.billing.executions.statements import PLAIN, ROUTED, of_shard
+from billing_app.db.distribution import DISTRIBUTED
 from tests.billing.clusters import NODES, shard_map
 from tests.factories import PLATFORM, check_request
 
@@ -78,16 +79,17 @@ async def test_batch_is_decided_shard_by_shard_and_answered_in_its_order() -> No
 
 
 def test_statements_of_a_shard_name_its_tables_alone() -> None:
-    tables = {name: f"{name}_102008" for name in DISTRIBUTED_TABLES}
+    tables = {name: f"{name}_102008" for name in DISTRIBUTED}
     shard = of_shard(102_008, 1, tables)
     for field in shard.__struct_fields__:
         statement = getattr(shard, field)
         if isinstance(statement, str):
             words = set(statement.replace("(", " ").replace(".", " ").replace(",", " ").split())
-            assert not words & set(DISTRIBUTED_TABLES), field
+            assert not words & set(DISTRIBUTED), field
     assert "FROM plans_102008" in shard.lock_plans
-    assert "is_here" in shard.lock_plans
+    assert "lock_shard_metadata(5, ARRAY[102008::bigint])" in shard.lock_plans
     assert "is_here" in shard.clock
+    assert "is_here" in shard.read_plans
 
 
 def test_only_the_coordinator_is_told_the_accounts_twice() -> None:

@@ -22,13 +22,13 @@ from billing_app.billing.executions.requests import (
 )
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.executions.shards import Node
-from billing_app.billing.executions.statements import DISTRIBUTED_TABLES
+from billing_app.db.distribution import DISTRIBUTED
 from tests.distributed.counted_load import consume, holders_of_all_shards, service
 from tests.factories import PLATFORM, PLATFORM_SERVICE, Holder, check_request, connect
 
 LOG_WHAT_IS_SENT = "SET citus.log_remote_commands = on"
-SHARD_TABLE = re.compile(rf"\b({'|'.join(DISTRIBUTED_TABLES)})_(\d+)\b")
-TABLE = re.compile(rf"\b({'|'.join(DISTRIBUTED_TABLES)})\b")
+SHARD_TABLE = re.compile(rf"\b({'|'.join(DISTRIBUTED)})_(\d+)\b")
+TABLE = re.compile(rf"\b({'|'.join(DISTRIBUTED)})\b")
 
 
 @dataclass
@@ -118,8 +118,9 @@ async def test_every_hot_statement_is_sent_to_the_node_that_holds_its_shard(
     await _everything(executions, own_database_url, holders)
     node_of = _nodes(own_database_url)
     hot = [each for each in sent if each.shards]
-    assert {table for each in hot for table in _tables(each)} >= {*DISTRIBUTED_TABLES} - {
-        "daily_overage"
+    assert {table for each in hot for table in _tables(each)} >= {*DISTRIBUTED} - {
+        "daily_overage",
+        "carried_forward",
     }
     start_of = _starts(own_database_url)
     for each in hot:

@@ -13,8 +13,9 @@ from billing_app.billing.executions.statements import Statements
 
 async def apply(
     connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
-) -> None:
-    """Write what a batch changed, in the caller's transaction."""
+) -> bool:
+    """Write what a batch changed, in the caller's transaction; whether that has shown that the
+    shard of `sql` is here."""
     plans = [
         (account_id, plan)
         for account_id, account in ledger.accounts.items()
@@ -42,13 +43,15 @@ async def apply(
         await connection.execute(
             sql.turn_plans, *columns(turned, 7), *sql.accounts(ledger.accounts)
         )
+    is_shown = False
     if moved or changes.events or changes.keys:
-        await _apply_counts(connection, sql, ledger, moved, changes)
+        is_shown = await _apply_counts(connection, sql, ledger, moved, changes)
     await _apply_reservations(connection, sql, ledger, changes)
     await _apply_overage(connection, sql, changes)
     if changes.denied:
         denied = sorted((*key, count) for key, count in changes.denied.items())
         await connection.execute(sql.deny, changes.now, *columns(denied, 5))
+    return is_shown
 
 
 async def _apply_counts(
@@ -57,8 +60,9 @@ async def _apply_counts(
     ledger: LedgerState,
     moved: list[tuple[int, int, int, int]],
     changes: Changes,
-) -> None:
-    await connection.execute(
+) -> bool:
+    """Whether days were counted."""
+    tag = await connection.execute(
         sql.apply,
         *columns(moved, 4),
         changes.now,
@@ -67,6 +71,7 @@ async def _apply_counts(
         *columns(_counts(changes.used, changes.refunded), 5),
         *sql.accounts(ledger.accounts),
     )
+    return tag != "INSERT 0 0"
 
 
 def _counts(used: Mapping[Any, int], refunded: Mapping[Any, int]) -> list[tuple[Any, ...]]:

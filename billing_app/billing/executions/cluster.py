@@ -54,6 +54,19 @@ class Cluster:
         self._reading: asyncio.Task[None] | None = None
         self._read_at = time.monotonic()
 
+    async def decide_one(self, request: Request) -> Decision:
+        """Decide one request; a check does not wait for those that write."""
+        account = self._known(request)
+        if account is not None:
+            shard = self._directory.shards.shard_of(account)
+            lanes = self._lanes(shard.node, request, checks_apart=True)
+            (decision,) = await lanes.submit((request,), shard.number)
+            if not isinstance(decision, MisroutedError):
+                if isinstance(decision, CannotDecideError):
+                    self._read_shards_again()
+                return decision
+        return (await self.decide((request,), checks_apart=True))[0]
+
     async def decide(
         self, requests: Sequence[Request], *, checks_apart: bool = False
     ) -> list[Decision]:
@@ -98,7 +111,7 @@ class Cluster:
         for place, account in enumerate(accounts):
             if isinstance(account, int):
                 shard = self._directory.shards.shard_of(account)
-                lanes = self._lanes(shard.node, requests[place], checks_apart)
+                lanes = self._lanes(shard.node, requests[place], checks_apart=checks_apart)
                 places.setdefault((lanes, shard.number), []).append(place)
             else:
                 decisions[place] = account
@@ -132,7 +145,7 @@ class Cluster:
             return self._directory.known((request.organization_id, request.user_id))
         return request.account_id if request.account_id in self._directory.kept_owners else None
 
-    def _lanes(self, node: Node, request: Request, checks_apart: bool) -> GroupCommit:
+    def _lanes(self, node: Node, request: Request, *, checks_apart: bool) -> GroupCommit:
         if checks_apart and isinstance(request, CheckRequest) and request.mode is CHECK:
             lanes, name, open_lane, has_helper = self._checks, "check", self._open_reading, False
         else:

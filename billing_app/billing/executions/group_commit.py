@@ -251,7 +251,6 @@ class GroupCommit:
         self._count = count
         self._waiting: dict[int, deque[_Waiting]] = {}
         self._queued = 0
-        self._served_last: set[int] = set()
 
         self._lane = RetryingLane(name, lambda: open_lane(self._is_any_waiting))
         self._helper = (
@@ -306,7 +305,6 @@ class GroupCommit:
             while self._waiting:
                 await self._serve(self._lane)
                 if not self._waiting:
-                    self._served_last = set()
                     await self._lane.rest()
         finally:
             self._running = None
@@ -330,31 +328,18 @@ class GroupCommit:
         self._count(self._name, requests, decisions, waits)
 
     def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        size = 0
-        served = self._shards_of_next_batch()
-        for shard in served:
-            waiting = self._waiting.pop(shard)
-            while waiting and (not batch or size + len(waiting[0][0]) <= MAX_BATCH):
-                batch.append(waiting.popleft())
-                size += len(batch[-1][0])
-            if waiting:
-                self._waiting[shard] = waiting
-        self._served_last = set(served)
+        """Of the shard that has waited longest. While it is decided, those of the others gather."""
+        shard = next(iter(self._waiting))
+        waiting = self._waiting.pop(shard)
+        batch = [waiting.popleft()]
+        size = len(batch[0][0])
+        while waiting and size + len(waiting[0][0]) <= MAX_BATCH:
+            batch.append(waiting.popleft())
+            size += len(batch[-1][0])
+        if waiting:
+            self._waiting[shard] = waiting
         self._queued -= size
         return batch
-
-    def _shards_of_next_batch(self) -> list[int]:
-        """Those that have waited longest: all when the lane was at rest, else half of the busy
-        ones.
-
-        A shard costs a transaction its own statements, so it should come with as many requests as
-        possible: while one half is decided, the other half's gather.
-        """
-        if len(self._waiting) == 1 or not self._served_last:
-            return list(self._waiting)
-        busy = len(self._served_last.union(self._waiting))
-        return list(self._waiting)[: (busy + 1) // 2]
 
     def _is_any_waiting(self) -> bool:
         return bool(self._waiting)

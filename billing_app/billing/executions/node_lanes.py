@@ -1,7 +1,7 @@
 """Lanes to the nodes of a Citus cluster.
 
-A batch is one transaction on one node. It names the tables of the shards themselves, so that Citus
-plans nothing, and holds the lock by which Citus keeps a shard where it is.
+A batch is one transaction on one shard. It names the shard's own tables, so that Citus plans
+nothing, and holds the lock by which Citus keeps a shard where it is.
 """
 
 import math
@@ -13,7 +13,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from billing_app.billing.errors import BillingError, CannotDecideError
 from billing_app.billing.executions import store
-from billing_app.billing.executions.by_shard import account_of, by_shard, targets_of
+from billing_app.billing.executions.by_shard import account_of, targets_of
 from billing_app.billing.executions.decide import decide
 from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection
@@ -24,9 +24,9 @@ from billing_app.billing.executions.requests import (
     Decision,
     Request,
 )
-from billing_app.billing.executions.shards import MisroutedError, Shard, ShardMap
+from billing_app.billing.executions.shards import MisroutedError, Shard
 from billing_app.billing.executions.state import EPOCH, LedgerState
-from billing_app.billing.executions.statements import LOCK_SHARDS, ROUTED, Statements
+from billing_app.billing.executions.statements import LOCK_SHARD, ROUTED, Statements
 
 LOCKED_SECONDS: Final = 1.0
 MOVING: Final = CannotDecideError(f"The account is being moved to another node. {RETRY}")
@@ -44,12 +44,8 @@ def through_coordinator(_: Shard) -> Statements:
     return ROUTED
 
 
-class ShardLockedError(Exception):
-    """A shard of the batch is being moved and did not become free in time."""
-
-
 class NodeWritingLane(WritingLane):
-    """Decides and writes for the shards of one node."""
+    """Decides and writes for the shards of one node; a batch is of one shard."""
 
     def __init__(
         self,
@@ -68,70 +64,48 @@ class NodeWritingLane(WritingLane):
             self._read_keys_first_until = math.inf
 
     async def decide(self, requests: Sequence[Request]) -> list[Decision]:
-        now = time.monotonic()
-        self._locked_until = {s: until for s, until in self._locked_until.items() if until > now}
-        if not self._locked_until:
-            try:
-                return await super().decide(requests)
-            except ShardLockedError:
-                pass
         targets = kept_targets(self._directory, requests)
-        return await by_shard(self._directory.shards, requests, targets, self._decide_alone)
-
-    async def _decide_alone(
-        self, shard: Shard, requests: Sequence[Request], _: Targets
-    ) -> list[Decision]:
-        """A shard in a transaction of its own: while one is being moved, the others go on."""
-        if shard.number in self._locked_until:
+        shard = shard_of(self._directory, requests, targets)
+        if self._locked_until.get(shard.number, 0.0) > time.monotonic():
             return [MOVING for _ in requests]
         try:
             return await super().decide(requests)
-        except ShardLockedError:
+        except asyncpg.UndefinedTableError:
+            raise MisroutedError from None
+        except asyncpg.LockNotAvailableError:
+            if not await self._is_moving(shard):
+                raise
+            # One batch has waited for as long as a lock may take. The others of this shard would
+            # hold up those of all shards.
             self._locked_until[shard.number] = time.monotonic() + LOCKED_SECONDS
             return [MOVING for _ in requests]
-        except MisroutedError as error:
-            return [error for _ in requests]
 
     async def _transact(
         self, requests: Sequence[Request], *, read_keys_first: bool
     ) -> list[Decision]:
-        shards = self._directory.shards
         targets = kept_targets(self._directory, requests)
-
-        async def decide_part(
-            shard: Shard, part: Sequence[Request], owned: Targets
-        ) -> list[Decision]:
-            return await store.decide_in_transaction(
+        shard = shard_of(self._directory, requests, targets)
+        async with self._transactions as connection:
+            decisions = await store.decide_in_transaction(
                 connection,
                 self._directory,
-                part,
-                owned,
+                requests,
+                targets,
                 read_keys_first=read_keys_first,
                 sql=self._form(shard),
             )
-
-        try:
-            async with self._transactions as connection:
-                if self._form is on_its_node:
-                    await _lock(connection, _numbers(shards, requests, targets))
-                decisions = await by_shard(shards, requests, targets, decide_part)
-        except asyncpg.UndefinedTableError:
-            raise MisroutedError from None
         self._report_spent(targets)
         return decisions
 
-
-def _numbers(shards: ShardMap, requests: Sequence[Request], targets: Targets) -> set[int]:
-    accounts = {account_of(request, targets) for request in requests}
-    return {shards.shard_of(account).number for account in accounts if isinstance(account, int)}
-
-
-async def _lock(connection: Connection, shards: set[int]) -> None:
-    """In a statement of its own: those that follow see what a move has left."""
-    try:
-        await connection.execute(LOCK_SHARDS, sorted(shards))
-    except asyncpg.LockNotAvailableError:
-        raise ShardLockedError from None
+    async def _is_moving(self, shard: Shard) -> bool:
+        """Whether a lock of Citus' is in the way, or one of an account."""
+        if self._form is not on_its_node:
+            return False
+        try:
+            await self._connection.execute(LOCK_SHARD.format(shard=shard.number))
+        except asyncpg.LockNotAvailableError:
+            return True
+        return False
 
 
 class NodeReadLane(ReadLane):
@@ -142,18 +116,13 @@ class NodeReadLane(ReadLane):
         self._form = form
 
     async def decide(self, requests: Sequence[Request]) -> list[Decision]:
-        targets = kept_targets(self._directory, requests)
-
-        async def decide_part(
-            shard: Shard, part: Sequence[Request], owned: Targets
-        ) -> list[Decision]:
-            checks = [request for request in part if isinstance(request, CheckRequest)]
-            return await store.check_without_locks(
-                self._connection, self._directory, checks, owned, self._form(shard)
-            )
-
+        checks = [request for request in requests if isinstance(request, CheckRequest)]
+        targets = kept_targets(self._directory, checks)
+        sql = self._form(shard_of(self._directory, checks, targets))
         try:
-            return await by_shard(self._directory.shards, requests, targets, decide_part)
+            return await store.check_without_locks(
+                self._connection, self._directory, checks, targets, sql
+            )
         except asyncpg.UndefinedTableError:
             raise MisroutedError from None
 
@@ -189,3 +158,13 @@ def kept_targets(directory: Directory, requests: Sequence[Request]) -> Targets:
             raise MisroutedError
         targets[target] = account
     return targets
+
+
+def shard_of(directory: Directory, requests: Sequence[Request], targets: Targets) -> Shard:
+    """The shard that all of them are about, as far as the map still knows. Raises MisroutedError
+    when a shard was split."""
+    accounts = {account_of(request, targets) for request in requests}
+    shards = {directory.shards.shard_of(each) for each in accounts if isinstance(each, int)}
+    if len(shards) != 1:
+        raise MisroutedError
+    return shards.pop()

@@ -91,7 +91,7 @@ class Executions:
         if not self._is_cluster_known:
             await self._find_cluster()
         if self._cluster is not None:
-            return (await self._cluster.decide((request,), checks_apart=True))[0]
+            return await self._cluster.decide_one(request)
         lane = self._checks if self._is_read_only(request) else self._writes
         return (await lane.submit((request,)))[0]
 
@@ -134,8 +134,7 @@ class Executions:
         try:
             ledger = Ledger(connection, self._directory)
             async with connection.transaction():
-                if await self._directory.find_shards(connection) is not None:
-                    await connection.execute(f"SET LOCAL {store.CUSTOM_PLANS}")
+                await store.find_shards(connection, self._directory)
                 yield ledger
             if self._spent is not None:
                 self._spent(ledger.account_ids)

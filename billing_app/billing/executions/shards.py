@@ -13,11 +13,8 @@ import msgspec
 
 from billing_app.billing.errors import CannotDecideError
 from billing_app.billing.executions.driver import Connection, array
-from billing_app.billing.executions.statements import (
-    DISTRIBUTED_TABLES,
-    Statements,
-    of_shard,
-)
+from billing_app.billing.executions.statements import Statements, of_shard
+from billing_app.db.distribution import DISTRIBUTED
 
 MAX_KEPT: Final = 500_000
 
@@ -122,7 +119,7 @@ async def read_shards(connection: Connection) -> ShardMap | None:
     """
     if not (await connection.fetch(IS_DISTRIBUTED))[0]["has_citus"]:
         return None
-    rows = await connection.fetch(SHARDS, array(DISTRIBUTED_TABLES))
+    rows = await connection.fetch(SHARDS, array(DISTRIBUTED))
     if not rows:
         return None
     hashes = [row[0] for row in await connection.fetch(HASHES, array(PROBES))]
@@ -134,7 +131,7 @@ async def read_shards(connection: Connection) -> ShardMap | None:
 def _shards(rows: Iterable[Any]) -> Iterable[Shard]:
     for starts_at, group in itertools.groupby(rows, key=lambda row: row["starts_at"]):
         colocated = {row["table_name"]: row for row in group}
-        missing = set(DISTRIBUTED_TABLES) - colocated.keys()
+        missing = set(DISTRIBUTED) - colocated.keys()
         if missing or len({row["groupid"] for row in colocated.values()}) > 1:
             raise RuntimeError("Not all tables of the ledger are distributed alike")
         plans = colocated["plans"]

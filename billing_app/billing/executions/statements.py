@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from billing_app.billing.executions.requests import HASH_BYTES
+from billing_app.db.distribution import DISTRIBUTED
 
 
 def _arrays_as_text(statement: str) -> str:
@@ -151,7 +152,7 @@ WITH moved AS (
 INSERT INTO daily_usage (account_id, day, workflow, user_id, used, refunded)
 SELECT account_id, ($5::timestamptz AT TIME ZONE 'UTC')::date, workflow, user_id, used, refunded
 FROM unnest($24::bigint[], $25::text[], $26::text[], $27::bigint[], $28::bigint[])
-     AS counted (account_id, workflow, user_id, used, refunded)
+     AS counted (account_id, workflow, user_id, used, refunded)/*here*/
 ON CONFLICT (account_id, day, workflow, user_id) DO UPDATE
 SET used = daily_usage.used + excluded.used,
     refunded = daily_usage.refunded + excluded.refunded
@@ -235,33 +236,25 @@ WHERE EXISTS (
 )
 """
 
-DISTRIBUTED_TABLES: Final = (
-    "plans",
-    "execution_events",
-    "carried_forward",
-    "reservations",
-    "reservation_holds",
-    "idempotency_keys",
-    "daily_usage",
-    "daily_overage",
-    "daily_denials",
-    "carried_forward",
-)
-_TABLES: Final = re.compile(rf"\b({'|'.join(DISTRIBUTED_TABLES)})\b")
+_TABLES: Final = re.compile(rf"\b({'|'.join(DISTRIBUTED)})\b")
 _ROUTE: Final = re.compile(r"\s*/\*route ([a-z_.]+)\*/")
 _NOW: Final = "clock_timestamp() AS now"
+_HERE: Final = "/*here*/"
 _IS_HERE: Final = """EXISTS (
-    SELECT FROM pg_dist_placement
-    WHERE shardid = {shard} AND groupid = {group}
-) AS is_here"""
+    SELECT FROM pg_dist_placement WHERE shardid = {shard} AND groupid = {group}
+)"""
+# A move of a shard takes this lock on every node, and waits for those who hold it; Citus takes it
+# for each of its own writes (AcquireMetadataLocks). 5 is PostgreSQL's ShareLock.
+LOCK_SHARD: Final = "SELECT lock_shard_metadata(5, ARRAY[{shard}::bigint])"
 
 
 class Statements(msgspec.Struct, frozen=True):
     """The statements that read and change distributed tables, for one way to reach them.
 
-    `shard`: they name the tables of this shard, and the row with the clock has `is_here`: whether
-    this node holds the shard. `is_routed`: statements with a WHERE take the accounts as an array
-    in a last argument.
+    `shard`: they name the tables of this shard. `lock_plans` also keeps Citus from moving it; where
+    it is by then, statements that follow can tell: rows of `clock` and `read_plans` have `is_here`,
+    and elsewhere `apply` counts nothing for the day. `is_routed`: statements with a WHERE take the
+    accounts as an array in a last argument.
     """
 
     lock_plans: str
@@ -304,27 +297,35 @@ _STATEMENTS: Final = {
     "reserve_parts": RESERVE_PARTS,
     "settle": SETTLE,
 }
-_PLAIN: Final = {name: _ROUTE.sub("", statement) for name, statement in _STATEMENTS.items()}
+_PLAIN: Final = {
+    name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()
+}
 
 
 def _routed(statement: str) -> str:
     last = 1 + max((int(number) for number in re.findall(r"\$(\d+)", statement)), default=0)
-    return _ROUTE.sub(rf" AND \1 = ANY(${last}::bigint[])", statement)
+    return _ROUTE.sub(rf" AND \1 = ANY(${last}::bigint[])", statement).replace(_HERE, "")
 
 
 def of_shard(shard: int, group: int, tables: Mapping[str, str]) -> Statements:
     """On the node of that group, which holds the shard; `tables` are the shard's names of
-    DISTRIBUTED_TABLES.
+    DISTRIBUTED.
 
-    To PostgreSQL these are tables like any other: Citus plans nothing. So the caller holds the lock
-    that keeps Citus from moving the shard (LOCK_SHARDS), and `is_here` tells whether it has.
+    To PostgreSQL these are tables like any other: Citus plans nothing.
     """
-    now = f"{_NOW}, {_IS_HERE.format(shard=shard, group=group)}"
+    is_here = _IS_HERE.format(shard=shard, group=group)
     statements = {
-        name: _TABLES.sub(lambda match: tables[match[0]], statement).replace(_NOW, now)
-        for name, statement in _PLAIN.items()
+        name: _ROUTE.sub("", statement).replace(_HERE, f"\nWHERE {is_here}")
+        for name, statement in _STATEMENTS.items()
     }
-    return msgspec.convert({**statements, "shard": shard}, Statements)
+    statements["lock_plans"] += f"WHERE ({LOCK_SHARD.format(shard=shard)}) IS NOT NULL"
+    for name in ("clock", "read_plans"):
+        statements[name] = statements[name].replace(_NOW, f"{_NOW}, {is_here} AS is_here")
+    named = {
+        name: _TABLES.sub(lambda match: tables[match[0]], statement)
+        for name, statement in statements.items()
+    }
+    return msgspec.convert({**named, "shard": shard}, Statements)
 
 
 PLAIN: Final = msgspec.convert(_PLAIN, Statements)
@@ -338,6 +339,3 @@ ROUTED: Final = msgspec.convert(
     | {"is_routed": True},
     Statements,
 )
-# A move of a shard takes the same lock on every node and waits for those who hold it; Citus takes
-# it for each of its own writes (AcquireMetadataLocks). 5 is PostgreSQL's ShareLock.
-LOCK_SHARDS: Final = "SELECT lock_shard_metadata(5, $1::bigint[])"

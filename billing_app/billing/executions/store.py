@@ -115,7 +115,7 @@ async def transact(
     a history.
     """
     async with connection.transaction():
-        shards = await _shards(connection, directory)
+        shards = await find_shards(connection, directory)
         targets, new = await resolve(connection, directory, requests)
         decisions = await _decide_anywhere(connection, directory, requests, targets, shards, at=at)
     directory.keep(new)
@@ -126,11 +126,11 @@ async def decide_beside(
     connection: Connection, directory: Directory, requests: Sequence[Refund | Adjust]
 ) -> list[Decision]:
     """Decide in the caller's transaction, next to its other writes; the caller commits."""
-    shards = await _shards(connection, directory)
+    shards = await find_shards(connection, directory)
     return await _decide_anywhere(connection, directory, requests, {}, shards)
 
 
-async def _shards(connection: Connection, directory: Directory) -> ShardMap | None:
+async def find_shards(connection: Connection, directory: Directory) -> ShardMap | None:
     """None on a plain PostgreSQL. The transaction may use what the coordinator can route."""
     shards = await directory.find_shards(connection)
     if shards is not None:
@@ -189,8 +189,15 @@ async def decide_in_transaction(
     decisions, changes = decide(requests, ledger)
     if not read_keys_first:
         await _require_new_keys_of_denied(connection, sql, requests, targets, decisions)
-    await changes_store.apply(connection, sql, ledger, changes)
+    is_shown = await changes_store.apply(connection, sql, ledger, changes)
+    if sql.shard and not is_shown:
+        _require_here(await connection.fetch(sql.clock))
     return decisions
+
+
+def _require_here(rows: Sequence[Row]) -> None:
+    if not rows[-1]["is_here"]:
+        raise MisroutedError
 
 
 async def _require_new_keys_of_denied(
@@ -238,6 +245,8 @@ async def check_without_locks(
     rows = await connection.fetch(
         sql.read_plans, array(account_ids), array([]), None, *sql.accounts(account_ids)
     )
+    if sql.shard:
+        _require_here(rows or await connection.fetch(sql.clock))
     ledger = await _ledger(connection, sql, directory, account_ids, rows)
     ledger.targets = targets
     if any(row["held"] for row in rows):
@@ -304,7 +313,7 @@ async def _ledger(
     owners = directory.kept_owners
     if not sql.shard:
         owners = await directory.owners(connection, account_ids)
-    elif not clock["is_here"] or any(account not in owners for account in account_ids):
+    elif any(account not in owners for account in account_ids):
         raise MisroutedError
     accounts = {
         account_id: AccountState(account_id, owners[account_id], [])

@@ -51,9 +51,12 @@ WHERE e.account_id = $1 AND e.number = ANY($2::bigint[])
   AND {USABLE_AGAIN.format(now="$3::timestamptz")}
 """  # noqa: S608
 REFUNDED_BY_EVENT: Final = text(f"""
-SELECT e.number, sum({REFUNDED})::bigint FROM execution_events AS e
-WHERE e.account_id = :account AND e.number = ANY(:numbers)
-GROUP BY e.number HAVING sum({REFUNDED}) <> 0
+SELECT number, refunded FROM (
+    SELECT e.number, sum({REFUNDED})::bigint AS refunded FROM execution_events AS e
+    WHERE e.account_id = :account AND e.number = ANY(:numbers)
+    GROUP BY e.number
+) AS of_event
+WHERE refunded <> 0
 """)  # noqa: S608
 GIVEN_BACK: Final = """
 SELECT r.number, r.plan_sequence, r.executions, r.refers_to, r.workflow, r.user_id
