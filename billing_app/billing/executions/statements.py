@@ -238,7 +238,6 @@ WHERE EXISTS (
 DISTRIBUTED_TABLES: Final = (
     "plans",
     "execution_events",
-    "carried_forward",
     "reservations",
     "reservation_holds",
     "idempotency_keys",
