@@ -60,10 +60,13 @@ INSERT INTO overage_bills (account_id, plan_sequence, billed_minor, is_open)
 SELECT p.account_id, p.sequence,
        (p.used + v.overage_unit_executions - 1) / v.overage_unit_executions
          * v.overage_unit_price_minor
-       - coalesce((SELECT sum(s.amount_minor) FROM overage_settlements AS s
-                   WHERE s.account_id = p.account_id AND s.plan_sequence = p.sequence), 0),
+       - coalesce(settled.amount_minor, 0),
        false
 FROM plans AS p JOIN offer_versions AS v ON v.id = p.offer_version_id
+LEFT JOIN (
+    SELECT account_id, plan_sequence, sum(amount_minor) AS amount_minor
+    FROM overage_settlements GROUP BY account_id, plan_sequence
+) AS settled ON settled.account_id = p.account_id AND settled.plan_sequence = p.sequence
 WHERE p.source = 'overage'
 ON CONFLICT (account_id, plan_sequence)
 DO UPDATE SET billed_minor = excluded.billed_minor, is_open = false
