@@ -14,6 +14,7 @@ from billing_app.db.partitions import (
     EPOCH,
     LATER,
     MICROSECOND,
+    TRANSACTION_SETTINGS,
     attach_ahead,
     create_partition,
     name_of,
@@ -29,7 +30,8 @@ TERMS = TrialTerms(PUBLIC, 1, days=None)
 
 def months_since(url: str, first: datetime) -> None:
     """Of an empty ledger: as if its months had been attached ahead since then."""
-    with connect(url) as connection:
+    with connect(url) as connection, connection.transaction():
+        connection.execute(TRANSACTION_SETTINGS)
         for partition in read_partitions(connection):
             connection.execute(f"DROP TABLE {partition.name}")  # pyright: ignore[reportArgumentType, reportCallIssue]
         start = start_of_month(first)

@@ -42,7 +42,7 @@ DELETE FROM known_browsers WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM known_browsers WHERE expires_at < :before LIMIT :rows))
 """
 
-EARLIER_EVENTS: Final = text("SELECT EXISTS (SELECT FROM execution_events_earlier)")
+EARLIER_EVENTS: Final = text("SELECT EXISTS (SELECT 1 FROM execution_events_earlier)")
 OLD_DAYS: Final = ("daily_usage", "daily_denials")
 CLOCK: Final = text("SELECT clock_timestamp()")
 

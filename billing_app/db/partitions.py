@@ -293,10 +293,10 @@ def _bound_later(connection: Connection, split: Split) -> None:
         allowed = sql.SQL("number < {}").format(sql.Literal(split.closed_at))
 
     def add() -> None:
+        _drop_bound(connection, LATER)
         execute(
             connection,
-            "ALTER TABLE {later} DROP CONSTRAINT IF EXISTS {bound},"
-            " ADD CONSTRAINT {bound} CHECK ({allowed}) NOT VALID",
+            "ALTER TABLE {later} ADD CONSTRAINT {bound} CHECK ({allowed}) NOT VALID",
             later=later,
             bound=BOUND,
             allowed=allowed,

@@ -243,7 +243,7 @@ async def test_paid_checkout_that_cannot_be_applied_blocks_every_purchase(
     harness = impatient
     type_card((await harness.begin("starter")).checkout_url)
     harness.sandbox.fault(
-        kind="status", status=500, method="GET", path="/v1/charges", times=LASTING
+        kind="status", status=500, method="GET", path="/v1/invoices", times=LASTING
     )
     with suppress(BillingError):
         await _come_back(harness)
@@ -265,7 +265,7 @@ async def test_paid_checkout_that_cannot_be_applied_blocks_every_purchase(
 async def test_reconciliation_applies_a_paid_checkout(impatient: BillingHarness) -> None:
     harness = impatient
     type_card((await harness.begin("starter")).checkout_url)
-    harness.sandbox.fault(kind="status", status=500, method="GET", path="/v1/charges", times=1)
+    harness.sandbox.fault(kind="status", status=500, method="GET", path="/v1/invoices", times=1)
     with suppress(BillingError):
         await _come_back(harness)
     assert harness.rows("SELECT status FROM checkouts") == [("confirming",)]

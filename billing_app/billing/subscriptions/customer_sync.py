@@ -32,7 +32,8 @@ from billing_app.billing.subscriptions.provider_errors import PaymentProviderUna
 from billing_app.db.engine import Database
 from billing_app.db.enums import SubscriptionStatus
 
-MERGES: Final = 5
+# The last one reads everything, which fits whatever was read meanwhile.
+ATTEMPTS: Final = 3
 ANYTHING: Final = ProviderChange()
 CancelRefused = Callable[[str, datetime], Awaitable[bool]]
 """Cancels the trials of a customer that are not given; whether there were any."""
@@ -170,18 +171,18 @@ class CustomerSync:
         arrival_number: int | None = None,
     ) -> "_Fetched | None":
         """`change`: None for everything. None: not a customer of ours."""
-        for is_last in (False, True):
+        for attempt in range(ATTEMPTS):
             number, state = await self._begin(customer_id)
             if state is None:
                 return None
             mirror = state.mirror
-            if change is None or mirror is None:
+            if change is None or mirror is None or attempt == ATTEMPTS - 1:
                 read = await read_whole(self._provider, customer_id, number)
             elif arrival_number is not None and mirror.covers(change, arrival_number):
                 return _Fetched(mirror.snapshot, None)
             else:
                 read = await read_changed(self._provider, mirror, change, number)
-            applied = await (self._apply_merged if is_last else self._apply)(state, read, now)
+            applied = await (self._apply_merged if attempt else self._apply)(state, read, now)
             if applied is not None:
                 return _Fetched(applied.snapshot, read)
         raise PaymentProviderUnavailableError("The account is being synchronized. Try again.")
@@ -201,20 +202,18 @@ class CustomerSync:
     async def _apply_merged(
         self, before: CustomerState, read: CustomerRead, now: datetime
     ) -> Mirror | None:
-        """Of what was read twice meanwhile, the read holds that began later."""
-        for _ in range(MERGES):
-            async with self._database.transaction() as session:
-                state = await mirror_store.load(session, read.customer_id)
-                if state is None:
-                    return None
-                if state.mirror is None and state.version != before.version:
-                    # A process of an earlier release overtook this one twice: what it applied was
-                    # fetched after this call began.
-                    return merged(None, read)
-                applied = await self._apply_to(session, state, read, now)
-            if applied is not None:
-                return applied
-        return None
+        """Of what was read twice meanwhile, the read holds that began later. The lock comes first:
+        however many synchronize the customer at once, each is applied."""
+        async with self._database.transaction() as session:
+            await apply.lock_account_of(session, read.customer_id)
+            state = await mirror_store.load(session, read.customer_id)
+            if state is None:
+                return None
+            if state.mirror is None and state.version != before.version:
+                # A process of an earlier release overtook this one twice: what it applied was
+                # fetched after this call began.
+                return merged(None, read)
+            return await self._apply_to(session, state, read, now)
 
     async def _apply_to(
         self, session: AsyncSession, state: CustomerState, read: CustomerRead, now: datetime

@@ -14,7 +14,7 @@ from tests.api.bad_input.refusals import refused
         ("GET", "/billing/"),
         ("GET", "/billing/nothing"),
         ("GET", "/billing/usage/"),
-        ("POST", "/billing/plans"),
+        ("POST", "/billing/plans/"),
         ("POST", "/billing/plans/check-executions/"),
         ("POST", "/billing/plans/check-executions/batch/more"),
         ("GET", "/billing/%00"),

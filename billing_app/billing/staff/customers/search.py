@@ -28,7 +28,7 @@ MAX_WORD_LENGTH: Final = 64
 MAX_SORTED: Final = 5_000
 MAX_EXAMINED: Final = 5_000
 # Plans are looked up for all accounts of a step, because on a cluster they are on other nodes.
-MAX_EXAMINED_WITH_PLANS: Final = 500
+MAX_EXAMINED_WITH_PLANS: Final = 2_000
 # How many rows a word has decides how to look: a plan made for any word is made for none.
 PLAN_EACH: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 SIGNS: Final = "!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~"
