@@ -28,6 +28,7 @@ DISTRIBUTED: Final = (
     "daily_usage",
     "daily_overage",
     "daily_denials",
+    "account_events",
 )
 REFERENCE: Final = ("offers", "offer_versions")
 UNMANAGED: Final = frozenset({"alembic_version"})

@@ -106,6 +106,7 @@ class Scope(StrEnum):
     PLANS_WRITE = "plans:write"
     SUBSCRIPTIONS = "subscriptions"
     ACCOUNTS = "accounts"
+    WEBHOOKS = "webhooks"
     STAFF = "staff"
 
 
@@ -158,6 +159,23 @@ class WebhookState(StrEnum):
     PROCESSED = "processed"
     FAILED = "failed"
     DEAD = "dead"
+
+
+class EndpointStatus(StrEnum):
+    """Of a webhook endpoint. `PAUSED`: events wait. `DISABLED`: it failed for days; events that
+    happen meanwhile are not delivered."""
+
+    ENABLED = "enabled"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+class DeliveryStatus(StrEnum):
+    """Of an outgoing webhook. `FAILED`: no attempt follows."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
 
 
 class When(StrEnum):
