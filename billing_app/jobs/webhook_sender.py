@@ -18,6 +18,7 @@ import httpcore
 
 from billing_app.billing.webhooks_out.addresses import is_public
 from billing_app.billing.webhooks_out.attempts import Answer, Message
+from standardwebhooks import Webhook
 
 TIMEOUT_SECONDS: Final = 15.0
 CONNECT_SECONDS: Final = 5.0
@@ -90,19 +91,22 @@ class WebhookSender:
         self._timeout_seconds = timeout_seconds
 
     async def send(self, message: Message, now: datetime) -> Answer:
-        """What the endpoint answered, or why it did not. Raises nothing."""
+        """What the endpoint answered, or why it did not."""
+        headers = signed_headers(message, now)
         began_at = time.monotonic()
         status, text, error = None, "", ""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                status, text = await self._exchange(message, now)
+                status, text = await self._exchange(message, headers)
         except TimeoutError:
             error = f"There was no complete response within {self._timeout_seconds:g} seconds."
         except Exception as failure:
             error = _worded(failure)
         return Answer(status, text, error, round((time.monotonic() - began_at) * 1_000))
 
-    async def _exchange(self, message: Message, now: datetime) -> tuple[int, str]:
+    async def _exchange(
+        self, message: Message, headers: list[tuple[bytes, bytes]]
+    ) -> tuple[int, str]:
         timeouts = {"connect": CONNECT_SECONDS, "pool": None, "read": None, "write": None}
         async with (
             httpcore.AsyncConnectionPool(
@@ -111,7 +115,7 @@ class WebhookSender:
             pool.stream(
                 "POST",
                 message.url,
-                headers=signed_headers(message, now),
+                headers=headers,
                 content=message.body.encode(),
                 extensions={"timeout": timeouts},
             ) as response,
@@ -121,8 +125,6 @@ class WebhookSender:
 
 def signed_headers(message: Message, now: datetime) -> list[tuple[bytes, bytes]]:
     """Those of Standard Webhooks; while a secret is rotated, with a signature of both."""
-    from standardwebhooks import Webhook
-
     signatures = [
         Webhook(secret).sign(message.message_id, now, message.body) for secret in message.secrets
     ]
