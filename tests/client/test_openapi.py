@@ -48,6 +48,16 @@ NOT_YET = {
     "PUT /billing/users/{external_id}",
     "POST /billing/plans",
     "POST /billing/portal-links",
+    "GET /billing/webhook-endpoints",
+    "POST /billing/webhook-endpoints",
+    "GET /billing/webhook-endpoints/{endpoint_id}",
+    "PATCH /billing/webhook-endpoints/{endpoint_id}",
+    "DELETE /billing/webhook-endpoints/{endpoint_id}",
+    "POST /billing/webhook-endpoints/{endpoint_id}/rotate-secret",
+    "POST /billing/webhook-endpoints/{endpoint_id}/test",
+    "GET /billing/webhook-endpoints/{endpoint_id}/deliveries",
+    "GET /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}",
+    "POST /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliver",
 }
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.

@@ -80,6 +80,7 @@ LEAST: dict[Action, StaffRole] = {
     Action.PUBLISH_OFFER: StaffRole.ADMIN,
     Action.ARCHIVE_OFFER: StaffRole.ADMIN,
     Action.UNARCHIVE_OFFER: StaffRole.ADMIN,
+    Action.MANAGE_WEBHOOKS: StaffRole.ADMIN,
     Action.ADD_STAFF: StaffRole.ADMIN,
     Action.CHANGE_ROLE: StaffRole.ADMIN,
     Action.REMOVE_STAFF: StaffRole.ADMIN,
