@@ -18,7 +18,6 @@ import httpcore
 
 from billing_app.billing.webhooks_out.addresses import is_public
 from billing_app.billing.webhooks_out.attempts import Answer, Message
-from standardwebhooks import Webhook
 
 TIMEOUT_SECONDS: Final = 15.0
 CONNECT_SECONDS: Final = 5.0
@@ -125,6 +124,8 @@ class WebhookSender:
 
 def signed_headers(message: Message, now: datetime) -> list[tuple[bytes, bytes]]:
     """Those of Standard Webhooks; while a secret is rotated, with a signature of both."""
+    from standardwebhooks import Webhook
+
     signatures = [
         Webhook(secret).sign(message.message_id, now, message.body) for secret in message.secrets
     ]
