@@ -30,10 +30,10 @@ MakeDatabase = Callable[[], str]
 LOOK_UPS = [
     "ix_account_profiles_refills_at",
     "ix_accounts_near_limit_executions",
+    "ix_accounts_near_limit_left",
     "ix_alert_deliveries_created_at",
     "ix_alert_deliveries_user_id",
     "ix_alert_rules_updated_at",
-    "ix_accounts_near_limit_left",
     "ix_audit_entries_action",
     "ix_audit_entries_actor_id",
     "ix_audit_entries_at",
