@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Final, ParamSpec
 from dbos import DBOS, DBOSClient, EnqueueOptions
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from billing_app.billing.alerts import mails as alert_mails
 from billing_app.billing.identity import email_changes, email_links, password_resets
 from billing_app.billing.mail import Mailer
 from billing_app.billing.subscriptions import debit_mails
@@ -26,6 +27,7 @@ PASSWORD_CHANGED: Final = "mail_password_changed"  # noqa: S105
 EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
 BANK_DECISION: Final = "mail_bank_decision"
+ALERT: Final = "mail_alert"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
@@ -111,6 +113,23 @@ async def send_bank_decision(
     )
 
 
+@mail_workflow(ALERT)
+async def send_alert(
+    services: Services, mailer: Mailer, account_id: int, number: int, user_id: str
+) -> None:
+    """An alert, to one person."""
+    site, now = services.settings.public_url, datetime.now(UTC)
+    await alert_mails.mail_alert(
+        services.database,
+        mailer,
+        account_id=account_id,
+        number=number,
+        user_id=user_id,
+        site=site,
+        now=now,
+    )
+
+
 @DBOS.step()
 async def queue_bank_decisions(now: datetime) -> int:
     services, mail_queue = get_services(), get_mail_queue()
@@ -132,8 +151,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue and DecisionQueue: a job for each mail, in the caller's
-    transaction."""
+    """Implements billing's MailQueue, DecisionQueue and AlertQueue: a job for each mail, in the
+    caller's transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -159,6 +178,14 @@ class DbosMailQueue:
     async def bank_decision(self, session: AsyncSession, account_id: int, invoice_id: str) -> None:
         """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
         await self._enqueue(session, BANK_DECISION, account_id, invoice_id)
+
+    async def alert(
+        self, session: AsyncSession, account_id: int, number: int, user_id: str, again: str = ""
+    ) -> None:
+        """Raises sqlalchemy's ProgrammingError where no worker has ever run."""
+        options = _options(ALERT)
+        options["workflow_id"] = f"alert-{account_id}-{number}-{user_id}-{again}"
+        await enqueue(session, self._client, options, account_id, number, user_id)
 
     async def _enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
         await enqueue(session, self._client, _options(workflow), *args)
