@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DEMO_DEFAULTS: Final = {
     "TRIAL_PLAN_EXECUTIONS": "1000",
     "PUBLIC_ORG_ID": "public",
+    "WEBHOOK_ALLOW_PRIVATE": "true",
 }
 SANDBOX_ADDRESS: Final = "http://127.0.0.1:12111"
 SANDBOX_DEFAULTS: Final = {
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     product_name: str = Field(default="", max_length=100)
     portal_return_origins: str = ""
     portal_frame_origins: str = ""
+    webhook_allow_private: bool = False
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
     idempotency_retention_days: int = Field(default=400, ge=1)

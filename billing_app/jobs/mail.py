@@ -17,6 +17,7 @@ from billing_app.billing.identity import email_changes, email_links, password_re
 from billing_app.billing.mail import Mailer
 from billing_app.billing.subscriptions import debit_mails
 from billing_app.billing.subscriptions.installation import may_write
+from billing_app.billing.webhooks_out import recipients
 from billing_app.composition import Services, get_services
 from billing_app.jobs import webhooks
 from billing_app.jobs.enqueueing import enqueue, enqueue_if_possible
@@ -28,6 +29,7 @@ EMAIL_LINK: Final = "mail_email_link"
 EMAIL_CHANGED: Final = "mail_email_changed"
 BANK_DECISION: Final = "mail_bank_decision"
 ALERT: Final = "mail_alert"
+ENDPOINT_DISABLED: Final = "mail_endpoint_disabled"
 MAX_ATTEMPTS: Final = 7
 FIRST_RETRY_SECONDS: Final = 2.0
 BACKOFF: Final = 3.0
@@ -130,6 +132,17 @@ async def send_alert(
     )
 
 
+@mail_workflow(ENDPOINT_DISABLED)
+async def send_endpoint_disabled(
+    services: Services, mailer: Mailer, endpoint_id: str, email: str
+) -> None:
+    """That a webhook endpoint was switched off."""
+    site = services.settings.public_url
+    await recipients.mail_disabled(
+        services.database, mailer, endpoint_id=endpoint_id, email=email, site=site
+    )
+
+
 @DBOS.step()
 async def queue_bank_decisions(now: datetime) -> int:
     services, mail_queue = get_services(), get_mail_queue()
@@ -151,8 +164,8 @@ def register_queue() -> None:
 
 
 class DbosMailQueue:
-    """Implements billing's MailQueue, DecisionQueue and AlertQueue: a job for each mail, in the
-    caller's transaction."""
+    """Implements billing's MailQueue, DecisionQueue, AlertQueue and EndpointMailQueue: a job for
+    each mail, in the caller's transaction."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -186,6 +199,9 @@ class DbosMailQueue:
         options = _options(ALERT)
         options["workflow_id"] = f"alert-{account_id}-{number}-{user_id}-{again}"
         await enqueue(session, self._client, options, account_id, number, user_id)
+
+    async def endpoint_disabled(self, session: AsyncSession, endpoint_id: str, email: str) -> None:
+        await self._try_to_enqueue(session, ENDPOINT_DISABLED, endpoint_id, email)
 
     async def _enqueue(self, session: AsyncSession, workflow: str, *args: Any) -> None:
         await enqueue(session, self._client, _options(workflow), *args)

@@ -1,7 +1,7 @@
 """Delivers alerts: to the people who manage the account, in the app and by mail, and as an event
 for webhooks. Each alert is delivered in one transaction, once."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,11 +12,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from billing_app.billing.account_events.event_types import EventType
 from billing_app.billing.account_events.outbox import NewEvent, append
 from billing_app.billing.accounts.service import MANAGING_ROLES
-from billing_app.billing.alerts.preferences import preferences_of
+from billing_app.billing.alerts.preferences import MailPreferences, preferences_of
 from billing_app.billing.alerts.service import AlertView, view_of
 from billing_app.billing.mail import AlertQueue
 from billing_app.db.engine import Database
-from billing_app.db.enums import AlertChannel
+from billing_app.db.enums import AlertChannel, AlertKind
 from billing_app.db.tables import (
     Account,
     Alert,
@@ -39,6 +39,13 @@ SELECT account_id, number, user_id FROM alert_deliveries
 WHERE channel = '{AlertChannel.MAIL}' AND sent_at IS NULL AND created_at BETWEEN :since AND :until
 ORDER BY created_at LIMIT {MAX_ACCOUNTS}
 """)  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    user_id: str
+    has_address: bool
+    preferences: MailPreferences
 
 
 async def deliver(database: Database, queue: AlertQueue | None, now: datetime) -> int:
@@ -80,18 +87,16 @@ async def _deliver_of(
             alert.delivered_at = now
             session.add(alert)
             await append(session, account_id, _event(view_of(alert)), now)
-            for user, preferences in people:
-                await _add(session, alert, user, AlertChannel.APP, now)
-                mails = preferences_of(preferences).wants(view_of(alert).kind)
-                if queue is not None and user.email and mails:
-                    await _add(session, alert, user, AlertChannel.MAIL, now)
-                    await queue.alert(session, account_id, alert.number, user.id)
+            for person in people:
+                await _add(session, alert, person.user_id, AlertChannel.APP, now)
+                wants_mail = person.has_address and person.preferences.wants(AlertKind(alert.kind))
+                if queue is not None and wants_mail:
+                    await _add(session, alert, person.user_id, AlertChannel.MAIL, now)
+                    await queue.alert(session, account_id, alert.number, person.user_id)
     return len(alerts)
 
 
-async def _recipients(
-    session: AsyncSession, account: Account | None
-) -> Sequence[tuple[User, AlertPreferences | None]]:
+async def _recipients(session: AsyncSession, account: Account | None) -> list[Recipient]:
     """The person whose trial it is, or the owners and billing admins of the organization."""
     if account is None:
         return []
@@ -105,17 +110,21 @@ async def _recipients(
             Membership.organization_id == account.organization_id,
             col(Membership.role).in_(MANAGING_ROLES),
         )
-    return (await session.exec(query.order_by(col(User.id)))).all()
+    rows = (await session.exec(query.order_by(col(User.id)))).all()
+    return [
+        Recipient(user.id, user.email is not None, preferences_of(preferences))
+        for user, preferences in rows
+    ]
 
 
 async def _add(
-    session: AsyncSession, alert: Alert, user: User, channel: AlertChannel, now: datetime
+    session: AsyncSession, alert: Alert, user_id: str, channel: AlertChannel, now: datetime
 ) -> None:
     session.add(
         AlertDelivery(
             account_id=alert.account_id,
             number=alert.number,
-            user_id=user.id,
+            user_id=user_id,
             channel=channel,
             created_at=now,
         )
