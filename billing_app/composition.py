@@ -8,6 +8,7 @@ from billing_app import logs, tracing
 from billing_app.billing.accounts.closing import Closing
 from billing_app.billing.accounts.provisioning import Provisioning
 from billing_app.billing.accounts.service import AccountFinder
+from billing_app.billing.alerts.watch import AlertWatch
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.api_keys import KeyRing
 from billing_app.billing.identity.rate_limits import AttemptLimits
@@ -61,12 +62,14 @@ class Services:
     settlements: OverageSettlements
     top_ups: TopUps
     top_up_watch: TopUpWatch
+    alert_watch: AlertWatch
     webhook_endpoints: WebhookEndpoints
     webhook_deliveries: WebhookDeliveries
 
     async def close(self) -> None:
         await self.executions.close()
         await self.top_up_watch.close()
+        await self.alert_watch.close()
         await self.provider.close()
         await self.read_pool.close()
         await self.database.dispose()
@@ -95,8 +98,12 @@ def build_services(settings: Settings, url: str) -> Services:
     top_ups = TopUps(database, provider, subscriptions.syncing)
     top_up_watch = TopUpWatch(top_ups)
     takes_payments = settings.stripe_secret_key is not None
+    alert_watch = AlertWatch(database)
     executions = Executions(
-        for_asyncpg(url), terms, spent=top_up_watch.spent if takes_payments else None
+        for_asyncpg(url),
+        terms,
+        spent=top_up_watch.spent if takes_payments else None,
+        alerts=alert_watch,
     )
     links = _links(settings)
     read_pool = ReadPool(url)
@@ -123,6 +130,7 @@ def build_services(settings: Settings, url: str) -> Services:
         settlements=OverageSettlements(database, provider, subscriptions.syncing),
         top_ups=top_ups,
         top_up_watch=top_up_watch,
+        alert_watch=alert_watch,
         webhook_endpoints=WebhookEndpoints(database, allow_private=settings.webhook_allow_private),
         webhook_deliveries=WebhookDeliveries(database),
     )

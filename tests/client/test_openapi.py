@@ -58,6 +58,9 @@ NOT_YET = {
     "GET /billing/webhook-endpoints/{endpoint_id}/deliveries",
     "GET /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}",
     "POST /billing/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliver",
+    "GET /billing/alerts",
+    "GET /billing/alert-rules",
+    "PUT /billing/alert-rules",
 }
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.

@@ -36,7 +36,7 @@ SELECT locked.*, clock_timestamp() AS now
 FROM (
     SELECT account_id, sequence, type, name, executions, used, held,
            starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
-           paused_at, blocked_at
+           paused_at, blocked_at, offer_version_id
     FROM plans
     WHERE account_id = ANY($1::bigint[])/*route account_id*/
       AND (ended_at IS NULL OR held > 0 OR account_id = ANY($2::bigint[]))
@@ -52,7 +52,7 @@ LAST_CLOSED_PLANS: Final = _arrays_as_text(f"""
 SELECT DISTINCT ON (account_id)
        account_id, sequence, type, name, executions, used, held,
        starts_at, ends_at, began_at, ended_at, ended_because, priority, suspended_at,
-       paused_at, blocked_at
+       paused_at, blocked_at, offer_version_id
 FROM plans
 WHERE account_id = ANY($1::bigint[])/*route account_id*/ AND {HAS_BEGUN.format(at="$2")}
 ORDER BY account_id, sequence DESC
@@ -213,6 +213,45 @@ WHERE reservations.account_id = settled.account_id AND reservations.number = set
       /*route reservations.account_id*/
 """)
 
+# A batch that waited for its locks does not see a plan that was added or reopened meanwhile, and
+# the next one sees the balance higher: what crosses again within this time is the same crossing.
+_SAME_CROSSING: Final = "$1::timestamptz - interval '5 seconds'"
+
+# Also of alerts that are raised again: whoever raised the balance may not have cleared them.
+CLEAR_ALERTS: Final = _arrays_as_text(f"""
+UPDATE alerts SET cleared_at = $1::timestamptz
+FROM unnest($2::bigint[], $3::text[], $4::bool[]) AS crossed (account_id, rule, is_met)
+WHERE alerts.account_id = crossed.account_id AND alerts.rule = crossed.rule
+      AND alerts.cleared_at IS NULL/*route alerts.account_id*/
+      AND (NOT crossed.is_met OR alerts.raised_at < {_SAME_CROSSING})
+""")  # noqa: S608
+
+RAISE_ALERTS: Final = _arrays_as_text(f"""
+INSERT INTO alerts (
+    account_id, number, kind, rule, occasion, figures, raised_at, cleared_at)
+SELECT account_id, number, kind, rule, number::text, figures::jsonb, $1::timestamptz,
+       CASE WHEN is_cleared THEN $1::timestamptz END
+FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bool[])
+     AS raised (account_id, number, kind, rule, figures, is_cleared)
+WHERE NOT EXISTS (
+    SELECT FROM alerts AS before
+    WHERE before.account_id = raised.account_id AND before.rule = raised.rule
+          AND before.cleared_at IS NULL AND before.raised_at >= {_SAME_CROSSING}
+          /*route before.account_id*/
+)
+""")  # noqa: S608
+
+# As account_events.outbox.APPEND, which announces in the same statement: the coordinator cannot.
+APPEND_EVENTS: Final = _arrays_as_text("""
+INSERT INTO account_events (account_id, id, type, data, dedup_key, created_at)
+SELECT account_id, id, type, data::jsonb, dedup_key, created_at
+FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+     AS event (account_id, id, type, data, dedup_key, created_at)
+ON CONFLICT (account_id, dedup_key) DO NOTHING
+""")
+
+ANNOUNCE: Final = "SELECT pg_notify($1, $2)"
+
 ORGANIZATION_ACCOUNTS: Final = """
 SELECT organization_id, id FROM accounts
 WHERE kind = 'organization' AND organization_id = ANY($1::text[])
@@ -272,6 +311,9 @@ class Statements(msgspec.Struct, frozen=True):
     reserve: str
     reserve_parts: str
     settle: str
+    clear_alerts: str
+    raise_alerts: str
+    append_events: str
     shard: int = 0
     is_routed: bool = False
 
@@ -296,6 +338,9 @@ _STATEMENTS: Final = {
     "reserve": RESERVE,
     "reserve_parts": RESERVE_PARTS,
     "settle": SETTLE,
+    "clear_alerts": CLEAR_ALERTS,
+    "raise_alerts": RAISE_ALERTS,
+    "append_events": APPEND_EVENTS,
 }
 _PLAIN: Final = {
     name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()

@@ -17,6 +17,14 @@ from billing_app.db.tables.accounts import (
     Organization,
     User,
 )
+from billing_app.db.tables.alerts import (
+    Alert,
+    AlertDelivery,
+    AlertPreferences,
+    AlertRules,
+    DefaultAlertRules,
+    GivenBackCount,
+)
 from billing_app.db.tables.executions import (
     CarriedForward,
     ExecutionEvent,
@@ -71,6 +79,10 @@ __all__ = [
     "AccountEvent",
     "AccountNearLimit",
     "AccountProfile",
+    "Alert",
+    "AlertDelivery",
+    "AlertPreferences",
+    "AlertRules",
     "ApiKey",
     "AttemptCounter",
     "AuditEntry",
@@ -80,8 +92,10 @@ __all__ = [
     "DailyDenial",
     "DailyOverage",
     "DailyUsage",
+    "DefaultAlertRules",
     "EmailChange",
     "ExecutionEvent",
+    "GivenBackCount",
     "GrantedPlan",
     "IdempotencyKey",
     "Invoice",
