@@ -1,24 +1,25 @@
-"""Moving in: accounts with balances from a file."""
+"""Moving in: accounts with balances from a file, subscriptions from Stripe."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.errors import BillingError, CannotDecideError
 from billing_app.billing.imports.balances import BalanceImporter, Imported, open_importer
 from billing_app.billing.imports.csv_rows import BadRow, count_lines, read_rows
+from billing_app.cli.importing_stripe import import_stripe
+from billing_app.cli.progress import progress
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
 
 app = typer.Typer(no_args_is_help=True, help="Move accounts in from elsewhere.")
+
+app.command("stripe")(import_stripe)
 
 SHOWN_PROBLEMS: Final = 100
 
@@ -58,8 +59,8 @@ def import_csv(
             reason=f"Imported from {file.name}",
             dry_run=not apply,
         ) as importer:
-            with progress("Importing" if apply else "Checking", total) as (bar, task):
-                return await _import_rows(importer, file, bar, task)
+            with progress("Importing" if apply else "Checking", total) as seen:
+                return await _import_rows(importer, file, seen)
 
     report = look_after(work)
     for problem in report.problems:
@@ -71,23 +72,12 @@ def import_csv(
         raise typer.Exit(1)
 
 
-@contextmanager
-def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar on stderr, where that is a terminal."""
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        yield bar, bar.add_task(description, total=total)
-
-
 async def _import_rows(
-    importer: BalanceImporter, file: Path, bar: Progress, task: TaskID
+    importer: BalanceImporter, file: Path, seen: Callable[[int], None]
 ) -> Report:
     report = Report()
     for row in read_rows(file):
-        bar.update(task, completed=row.line - 1)
+        seen(row.line - 1)
         if isinstance(row, BadRow):
             report.fail(row.line, row.problem)
             continue
