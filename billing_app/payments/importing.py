@@ -38,14 +38,10 @@ class Imports(StripeCalls):
         live = [each for each in found if each.status not in ENDED]
         return ForeignPage(live, page.data[-1].id if page.has_more else None)
 
-    async def product(self, product_id: str) -> ForeignProduct:
-        row: Any = await send(lambda: self.client.v1.products.retrieve_async(product_id))
-        return ForeignProduct(
-            name=row.name,
-            description=row.description or "",
-            is_active=bool(row.active),
-            metadata=translate.metadata(row),
-        )
+    async def price(self, price_id: str) -> tuple[ForeignPrice, ForeignProduct]:
+        query: Any = {"expand": ["product"]}
+        row: Any = await send(lambda: self.client.v1.prices.retrieve_async(price_id, query))
+        return _price(row), _product(row.product)
 
     async def open_invoices(self, after: str | None) -> OpenInvoicePage:
         query: Any = {"limit": PAGE_SIZE, "status": "open"}
@@ -111,6 +107,17 @@ def _item(item: Any) -> ForeignItem:
         price=_price(item.price),
         quantity=1 if item.quantity is None else item.quantity,
         period_end=translate.instant(item.current_period_end),
+    )
+
+
+def _product(row: Any) -> ForeignProduct:
+    if getattr(row, "deleted", False):
+        return ForeignProduct("", "", is_active=False, metadata={})
+    return ForeignProduct(
+        name=row.name,
+        description=row.description or "",
+        is_active=bool(row.active),
+        metadata=translate.metadata(row),
     )
 
 

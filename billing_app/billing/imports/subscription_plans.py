@@ -11,7 +11,6 @@ from typing import Final
 
 from billing_app.billing.imports.foreign import (
     ForeignItem,
-    ForeignPrice,
     ForeignSubscription,
     OpenInvoice,
 )
@@ -41,10 +40,10 @@ USUAL_KEYS: Final = Keys()
 @dataclass(slots=True)
 class Survey:
     """What is known of the whole account before its subscriptions are looked at one by one: two
-    digests for each customer, and the open invoices."""
+    digests for each customer, and the open invoices. `counts`: how
+    many items have each price."""
 
     keys: Keys
-    prices: dict[str, ForeignPrice] = field(default_factory=dict[str, ForeignPrice])
     counts: dict[str, int] = field(default_factory=dict[str, int])
     subscriptions: int = 0
     _customers: set[bytes] = field(default_factory=set[bytes])
@@ -56,7 +55,6 @@ class Survey:
     def add(self, subscription: ForeignSubscription) -> None:
         self.subscriptions += 1
         for item in subscription.items:
-            self.prices[item.price.price_id] = item.price
             self.counts[item.price.price_id] = self.counts.get(item.price.price_id, 0) + 1
         customer = _digest(subscription.customer.customer_id)
         external_id = _digest(self.external_id(subscription))

@@ -39,15 +39,12 @@ async def read_price_plans(
     price_map: PriceMap,
 ) -> dict[str, PricePlan]:
     """What becomes of each price that a subscription has. Raises what the provider raises."""
-    products = {
-        price.product_id: await account.product(price.product_id)
-        for price in survey.prices.values()
-    }
+    found = [await account.price(price_id) for price_id in sorted(survey.counts)]
     async with database.reading() as session:
-        linked = await _linked(session, list(survey.prices))
+        linked = await _linked(session, list(survey.counts))
         catalogue = await _catalogue(session)
     return plan_prices(
-        [(price, products[price.product_id]) for price in survey.prices.values()],
+        found,
         price_map,
         linked=linked,
         catalogue=catalogue,
