@@ -17,12 +17,12 @@ from billing_app.billing.imports.runs import ImportRun, Outcome, Result, survey_
 from billing_app.billing.imports.subscription_plans import USUAL_KEYS, Keys, Survey
 from billing_app.billing.imports.subscriptions import SubscriptionImporter
 from billing_app.billing.imports.taken_offers import read_price_plans, take_prices
-from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.cli.progress import progress
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
 from billing_app.settings import SettingsError
 
+ACTOR: Final = OperatorActor()
 REASON: Final = "Imported from Stripe"
 SHOWN: Final = 20
 SHOWN_PROBLEMS: Final = 100
@@ -111,7 +111,6 @@ async def _import(services: Services, options: Options) -> Counts:
     account = services.provider
     if not isinstance(account, Imports):
         raise SettingsError(["STRIPE_SECRET_KEY is not set: there is no account to import from."])
-    staff = require(OperatorActor(), Action.PUBLISH_OFFER)
     with at_priority(Priority.RECONCILE):
         await (account.require_writable() if options.applies else _require_account(services))
         with progress("Reading Stripe", None) as seen:
@@ -120,7 +119,7 @@ async def _import(services: Services, options: Options) -> Counts:
         _print_prices(prices, survey)
         if options.applies:
             prices = await take_prices(
-                services.database, staff, prices, shows=options.shows, reason=REASON, now=now()
+                services.database, ACTOR, prices, shows=options.shows, reason=REASON, now=now()
             )
         importer = SubscriptionImporter(
             services.database,
@@ -128,7 +127,7 @@ async def _import(services: Services, options: Options) -> Counts:
             services.subscriptions.syncing,
             services.executions,
             services.terms,
-            staff,
+            ACTOR,
             REASON,
         )
         run = ImportRun(importer, survey, prices, options.price_map, options.applies, now)

@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
+from billing_app.billing.actors import StaffActor
+from billing_app.billing.errors import ForbiddenError
 from billing_app.billing.executions.verification import verify
+from billing_app.billing.imports.balances import open_importer
+from billing_app.billing.imports.price_plans import PriceMap
+from billing_app.billing.imports.runs import ImportRun, survey_account
+from billing_app.billing.imports.subscription_plans import Keys
+from billing_app.billing.imports.subscriptions import SubscriptionImporter
+from billing_app.billing.imports.taken_offers import read_price_plans
+from billing_app.db.enums import StaffRole
+from billing_app.payments import importing
 from tests.conftest import server_environment
-from tests.factories import Holder
+from tests.factories import OPERATOR, Holder
 from tests.payments.billing_harness import DAY, BillingHarness, until
 from tests.processes import run_command, start_command
 from tests.stripe_sandbox.running import KEY
@@ -212,6 +222,24 @@ async def test_states_of_subscriptions_are_kept(harness: BillingHarness, shop: O
     await settled(harness)
 
 
+async def test_balance_is_the_current_period_whatever_earlier_invoices_gave(
+    harness: BillingHarness, shop: OldShop
+) -> None:
+    """A change in the middle of the last period is billed with the renewal."""
+    team = shop.price("Team")
+    subscription = shop.subscribe(shop.customer("acme"), shop.price("Old", 500))
+    harness.skip(10 * DAY)
+    item = shop.api.subscriptions.retrieve(subscription)["items"].data[0].id
+    change: Any = {"items": [{"id": item, "price": team}], "metadata": {"executions_used": "100"}}
+    shop.api.subscriptions.update(subscription, change)
+    harness.skip(25 * DAY)
+    assert len(shop.api.invoices.list().data[0].lines.data) == 3
+    assert run(harness, "--apply").returncode == 0
+    adopt(harness, "acme")
+    assert (await harness.current()).executions_remaining == 2_900
+    await settled(harness)
+
+
 async def test_overdue_subscription_keeps_its_grace(harness: BillingHarness, shop: OldShop) -> None:
     customer = shop.customer("late")
     shop.subscribe(customer, shop.price("Team"))
@@ -383,7 +411,7 @@ async def test_price_that_is_no_longer_sold_stays_archived(
 async def test_killed_run_goes_on_and_takes_each_once(
     harness: BillingHarness, shop: OldShop
 ) -> None:
-    count = 110
+    count = 40
     price = shop.price("Team")
     for number in range(count):
         metadata = {"executions_used": str(number + 1)}
@@ -391,7 +419,7 @@ async def test_killed_run_goes_on_and_takes_each_once(
     charges = shop.charges()
     process = start_command(environment(harness), "import", "stripe", "--apply")
     begun = "SELECT count(*) FROM provider_customers"
-    until(lambda: harness.rows(begun)[0][0] > 20)
+    until(lambda: harness.rows(begun)[0][0] > 8)
     process.kill()
     process.communicate(timeout=20)
     assert harness.rows(begun)[0][0] < count
@@ -406,6 +434,52 @@ async def test_killed_run_goes_on_and_takes_each_once(
     assert len(set(accounts)) == count
     assert f"Here before: {count}\n" in run(harness, "--apply").stdout
     assert await verify(harness.services.database) == []
+
+
+async def test_accounts_of_several_pages(
+    harness: BillingHarness, shop: OldShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PAGE_SIZE", 2)
+    several = shop.customer("several")
+    for customer in (several, *(shop.customer(f"org-{number}") for number in range(3)), several):
+        shop.subscribe(customer, shop.price("Team"))
+    services = harness.services
+    account: Any = services.provider
+    survey = await survey_account(account, Keys(), lambda _: None)
+    assert survey.subscriptions == 5
+    prices = await read_price_plans(services.database, account, survey, PriceMap())
+    assert min(plan.code for plan in prices.values()) == "team"
+    assert len({plan.code for plan in prices.values()}) == 5
+    importer = SubscriptionImporter(
+        services.database,
+        account,
+        services.subscriptions.syncing,
+        services.executions,
+        services.terms,
+        OPERATOR,
+        "Test",
+    )
+    run = ImportRun(importer, survey, prices, PriceMap(), applies=False, clock=lambda: harness.now)
+    pages = [page async for page in run.pages()]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    found = [outcome.plan.external_id for page in pages for outcome in page if not outcome.problem]
+    assert sorted(found) == ["org-0", "org-1", "org-2"]
+
+
+async def test_only_operators_import(harness: BillingHarness) -> None:
+    services, admin = harness.services, StaffActor("usr_ana", "Ana", StaffRole.ADMIN)
+    parts: Any = (services.database, services.provider, services.subscriptions.syncing)
+    more: Any = (services.executions, services.terms)
+    importer = SubscriptionImporter(*parts, *more, admin, "Test")
+    nothing: Any = None
+    with pytest.raises(ForbiddenError):
+        await importer.check(nothing)
+    with pytest.raises(ForbiddenError):
+        await importer.take(nothing, harness.now)
+    with pytest.raises(ForbiddenError):
+        await open_importer(
+            services.database, services.terms, admin, reason="Test", dry_run=True
+        ).__aenter__()
 
 
 async def test_stripe_that_fails_stops_the_run_with_one_line(

@@ -28,6 +28,7 @@ from billing_app.billing.executions.group_commit import LOST_CONNECTION, TRANSIE
 from billing_app.billing.executions.requests import Adjust
 from billing_app.billing.executions.service import Ledger
 from billing_app.billing.imports.csv_rows import BalanceRow
+from billing_app.billing.imports.import_states import KEY_PREFIX
 from billing_app.billing.offers.catalogue import OfferView, find_offer
 from billing_app.billing.plans.trials import TrialTerms
 from billing_app.billing.staff.access.permissions import Action, require
@@ -41,7 +42,6 @@ from billing_app.db.urls import for_asyncpg
 
 NAME: Final = "Imported executions"
 USED_BEFORE: Final = "Used before the import"
-KEY_PREFIX: Final = "import:"
 ACCOUNT: Final = f"""
 SELECT id, blocked_at FROM accounts
 WHERE organization_id = $1 AND kind = '{AccountKind.ORGANIZATION}' FOR UPDATE

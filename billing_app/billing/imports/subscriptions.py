@@ -22,15 +22,17 @@ from billing_app.billing.accounts.external_ids import check_new_id
 from billing_app.billing.accounts.names import checked_name
 from billing_app.billing.accounts.profiles import require_not_closed
 from billing_app.billing.accounts.provisioned_views import organization_account
-from billing_app.billing.actors import StaffActor
+from billing_app.billing.actors import Actor, require_operator
 from billing_app.billing.errors import ConflictError, InvalidInputError
 from billing_app.billing.executions.requests import Adjust
 from billing_app.billing.executions.service import Executions
 from billing_app.billing.identity.sessions import clean_email
-from billing_app.billing.imports.balances import KEY_PREFIX, USED_BEFORE
+from billing_app.billing.imports.balances import USED_BEFORE
 from billing_app.billing.imports.foreign import ForeignAccount, ForeignCustomer
+from billing_app.billing.imports.import_states import BEGUN, DONE, KEY_PREFIX
 from billing_app.billing.imports.subscription_plans import SubscriptionPlan
 from billing_app.billing.plans.trials import TrialTerms
+from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import (
     AuditRecord,
     ServiceAction,
@@ -42,16 +44,16 @@ from billing_app.db.engine import Database
 from billing_app.db.enums import AccountKind, PlanSource
 from billing_app.db.tables import Account, GrantedPlan, Organization, ProviderCustomer
 
-# What the row of an import has in the place of an answer.
-BEGUN: Final = b"begun"
-DONE: Final = b"done"
 STATE: Final = "SELECT answer FROM granted_plans WHERE account_id = $1 AND key = $2 FOR UPDATE"
 FINISH: Final = "UPDATE granted_plans SET answer = $3 WHERE account_id = $1 AND key = $2"
-CURRENT_PLAN: Final = f"""
-SELECT sequence FROM plans
-WHERE account_id = $1 AND source = '{PlanSource.SUBSCRIPTION}' AND ends_at = $2
-  AND ended_at IS NULL
-ORDER BY sequence DESC LIMIT 1
+# The current period's plan has its invoice's id alone as its reference (sold_lines.py).
+OPEN_PLANS: Final = f"""
+SELECT sequence, executions - used - held AS remaining,
+       ends_at = $2 AND source_reference NOT LIKE '%:%' AS is_current
+FROM plans
+WHERE account_id = $1 AND source = '{PlanSource.SUBSCRIPTION}' AND ended_at IS NULL
+  AND ends_at > now()
+ORDER BY sequence DESC
 """  # noqa: S608
 
 
@@ -101,12 +103,13 @@ class SubscriptionImporter:
     syncing: CustomerSync
     executions: Executions
     terms: TrialTerms
-    staff: StaffActor
+    actor: Actor
     reason: str
 
     async def check(self, plan: SubscriptionPlan) -> None:
         """Of a customer that is not known. Raises ConflictError for one of another installation,
         and what `take` would raise for the account."""
+        require_operator(self.actor)
         customer = plan.subscription.customer
         if customer.account_id:
             raise ConflictError(
@@ -123,6 +126,7 @@ class SubscriptionImporter:
 
     async def take(self, plan: SubscriptionPlan, now: datetime) -> None:
         """Raises BillingError for one that cannot be taken, and what the provider raises."""
+        require_operator(self.actor)
         customer = plan.subscription.customer
         account_id = await self._begin(plan, now)
         await self.account.claim_customer(customer.customer_id, ids.encode_account(account_id))
@@ -183,23 +187,30 @@ class SubscriptionImporter:
             subject=plan.subscription.subscription_id,
             after={"offer": plan.price.code, "executions": plan.executions, "used": plan.used},
         )
-        return entry_of(self.staff, audit_record, now, own_account=False)
+        staff = require(self.actor, Action.GRANT)
+        return entry_of(staff, audit_record, now, own_account=False)
 
     async def _finish(self, account_id: int, plan: SubscriptionPlan) -> None:
-        """Note what was used so far, once. Raises ConflictError when the period gave no plan."""
+        """Note what was used so far, once: of the current period what the plan says, of whatever
+        earlier invoices gave, all. Raises ConflictError when the period gave no plan."""
         key = key_of(plan)
         async with self.executions.ledger() as ledger:
             rows = await ledger.connection.fetch(STATE, account_id, key)
             if not rows or bytes(rows[0]["answer"]) == DONE:
                 return
-            if plan.used:
-                current = await ledger.connection.fetch(CURRENT_PLAN, account_id, plan.ends_at)
-                if not current:
-                    raise ConflictError(
-                        "its current period gave no plan to count what was used against: run"
-                        " the command again when its invoice is paid"
-                    )
-                used = Adjust(account_id, [(current[0]["sequence"], plan.used)], USED_BEFORE)
+            found = await ledger.connection.fetch(OPEN_PLANS, account_id, plan.ends_at)
+            current = next((row["sequence"] for row in found if row["is_current"]), None)
+            if plan.used and current is None:
+                raise ConflictError(
+                    "its current period gave no plan to count what was used against: run the"
+                    " command again when its invoice is paid"
+                )
+            parts = [
+                (row["sequence"], plan.used if row["sequence"] == current else row["remaining"])
+                for row in found
+            ]
+            if parts := [part for part in parts if part[1]]:
+                used = Adjust(account_id, parts, USED_BEFORE)
                 answer_of((await ledger.decide([used]))[0])
             await ledger.connection.execute(FINISH, account_id, key, DONE)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from billing_app.billing.actors import StaffActor
+from billing_app.billing.actors import Actor, StaffActor
 from billing_app.billing.imports.foreign import ForeignAccount
 from billing_app.billing.imports.price_plans import PriceMap, PricePlan, SoldOffer, plan_prices
 from billing_app.billing.imports.subscription_plans import Survey
@@ -25,7 +25,7 @@ from billing_app.billing.offers.catalogue import (
     newest_version,
     offer_versions,
 )
-from billing_app.billing.staff.access.permissions import Action
+from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, record
 from billing_app.billing.staff.catalogue.drafts import DraftFields
 from billing_app.db.engine import Database
@@ -54,14 +54,18 @@ async def read_price_plans(
 
 async def take_prices(
     database: Database,
-    staff: StaffActor,
+    actor: Actor,
     plans: Mapping[str, PricePlan],
     *,
     shows: bool,
     reason: str,
     now: datetime,
 ) -> dict[str, PricePlan]:
-    """Make the offers that are missing; repeated, it makes the rest. Raises OfferTakenError."""
+    """Make the offers that are missing; repeated, it makes the rest.
+
+    Raises ForbiddenError, OfferTakenError.
+    """
+    staff = require(actor, Action.PUBLISH_OFFER)
     return {
         price_id: plan
         if plan.problem or plan.is_linked
