@@ -12,6 +12,7 @@ from billing_app.billing.actors import OperatorActor
 from billing_app.billing.errors import BillingError, CannotDecideError
 from billing_app.billing.imports.balances import BalanceImporter, Imported, open_importer
 from billing_app.billing.imports.csv_rows import BadRow, count_lines, read_rows
+from billing_app.billing.quantities import counted
 from billing_app.cli.importing_stripe import import_stripe
 from billing_app.cli.progress import progress
 from billing_app.cli.running import look_after, now, out
@@ -66,7 +67,9 @@ def import_csv(
     for problem in report.problems:
         out.print(problem, markup=False)
     if report.failed > len(report.problems):
-        out.print(f"… and {report.failed - len(report.problems):,} more lines with problems")
+        out.print(
+            f"… and {counted(report.failed - len(report.problems), 'more line')} with problems"
+        )
     _print_results(report, is_applied=apply)
     if report.failed:
         raise typer.Exit(1)

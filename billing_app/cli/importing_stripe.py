@@ -17,6 +17,7 @@ from billing_app.billing.imports.runs import ImportRun, Outcome, Result, survey_
 from billing_app.billing.imports.subscription_plans import USUAL_KEYS, Keys, Survey
 from billing_app.billing.imports.subscriptions import SubscriptionImporter
 from billing_app.billing.imports.taken_offers import read_price_plans, take_prices
+from billing_app.billing.quantities import counted
 from billing_app.cli.progress import progress
 from billing_app.cli.running import look_after, now, out
 from billing_app.composition import Services
@@ -193,7 +194,7 @@ def _read_map(path: Path) -> PriceMap:
 
 
 def _print_prices(prices: dict[str, PricePlan], survey: Survey) -> None:
-    out.print(f"Prices of {survey.subscriptions:,} subscriptions: {len(prices):,}")
+    out.print(f"Prices of {counted(survey.subscriptions, 'subscription')}: {len(prices):,}")
     for price_id, plan in prices.items():
         count = survey.counts[price_id]
         what = f"not taken: {plan.problem}" if plan.problem else _describe_offer(plan)
@@ -207,7 +208,7 @@ def _describe_offer(plan: PricePlan) -> str:
     archived = "" if plan.on_sale else ", archived"
     return (
         f"offer {plan.code}: {terms.name}, {terms.price} a {terms.interval},"
-        f" {terms.executions:,} executions{standing}{archived}"
+        f" {counted(terms.executions, 'execution')}{standing}{archived}"
     )
 
 
@@ -218,7 +219,7 @@ def _describe(outcome: Outcome) -> str:
     used = f", {plan.used:,} used" if plan.used else ""
     return (
         f"{plan.subscription.customer.customer_id} -> {plan.external_id}: {plan.price.code},"
-        f" {plan.executions:,} executions until {plan.ends_at:%Y-%m-%d}{used}"
+        f" {counted(plan.executions, 'execution')} until {plan.ends_at:%Y-%m-%d}{used}"
     )
 
 

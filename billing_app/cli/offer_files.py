@@ -9,6 +9,7 @@ import typer
 
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.errors import InvalidInputError
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.catalogue.offer_files import FileOffer, dumps, loads
 from billing_app.billing.staff.catalogue.offer_pushes import (
     OfferPush,
@@ -41,7 +42,7 @@ def pull(
     """Write all offers to a file, each with its newest draft."""
     offers = look_after(lambda services: read_catalogue(services.database, ACTOR, now()))
     _write(file, without_revisions(offers) if without else offers)
-    out.print(f"Wrote {len(offers)} offers to {file}.", markup=False)
+    out.print(f"Wrote {counted(len(offers), 'offer')} to {file}.", markup=False)
 
 
 @app.command()
@@ -79,9 +80,8 @@ def push(
     pushed = look_after(work)
     if any(offer.revision is not None for offer in offers):
         _write(file, pushed)
-    count = len(planned.changes)
     verb = "Published" if publish else "Saved as drafts"
-    out.print(f"{verb}: {count} offer{'s' if count != 1 else ''}.")
+    out.print(f"{verb}: {counted(len(planned.changes), 'offer')}.")
 
 
 def _read(file: Path) -> list[FileOffer]:
@@ -142,7 +142,7 @@ def _standing(change: OfferPush) -> str:
     assert before is not None
     if before.version is None:
         return "draft, never published"
-    held = f"{before.accounts:,} account{'s' if before.accounts != 1 else ''}"
+    held = counted(before.accounts, "account")
     return f"version {before.version}; {held} keep{'s' if before.accounts == 1 else ''} their terms"
 
 

@@ -1,6 +1,8 @@
 """`import stripe`: an account that something else filled becomes ours, and nobody is charged."""
 
+import asyncio
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from billing_app.billing.executions.verification import verify
 from billing_app.billing.imports.balances import open_importer
 from billing_app.billing.imports.price_plans import PriceMap
 from billing_app.billing.imports.runs import ImportRun, survey_account
-from billing_app.billing.imports.subscription_plans import Keys
+from billing_app.billing.imports.subscription_plans import Keys, SubscriptionPlan, plan_subscription
 from billing_app.billing.imports.subscriptions import SubscriptionImporter
-from billing_app.billing.imports.taken_offers import read_price_plans
+from billing_app.billing.imports.taken_offers import read_price_plans, take_prices
+from billing_app.composition import Services
 from billing_app.db.enums import StaffRole
 from billing_app.payments import importing
 from tests.conftest import server_environment
@@ -134,7 +137,7 @@ async def test_dry_run_says_what_becomes_of_each_and_writes_nothing(
     done = run(harness, "--report", report)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "Prices of 1 subscriptions: 1",
+        "Prices of 1 subscription: 1",
         f"  {price} (1) -> offer team: Team, 15.00 USD a month, 3,000 executions, new",
         "Subscriptions to take: 1",
         f"  {customer} -> acme: team, 3,000 executions until {until_day}, 700 used",
@@ -436,6 +439,69 @@ async def test_killed_run_goes_on_and_takes_each_once(
     assert await verify(harness.services.database) == []
 
 
+def importer_of(services: Services) -> SubscriptionImporter:
+    account: Any = services.provider
+    syncing, executions = services.subscriptions.syncing, services.executions
+    return SubscriptionImporter(
+        services.database, account, syncing, executions, services.terms, OPERATOR, "Test"
+    )
+
+
+async def planned(harness: BillingHarness) -> SubscriptionPlan:
+    """Of the only subscription, with its offer made."""
+    services = harness.services
+    account: Any = services.provider
+    survey = await survey_account(account, Keys(), lambda _: None)
+    prices = await read_price_plans(services.database, account, survey, PriceMap())
+    prices = await take_prices(
+        services.database, OPERATOR, prices, shows=False, reason="Test", now=harness.now
+    )
+    page = await account.live_subscriptions(None)
+    return plan_subscription(page.subscriptions[0], prices, survey, PriceMap())
+
+
+@pytest.mark.parametrize(
+    "broken", ["_begin", "account.claim_customer", "syncing.customer", "_finish"]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_interrupted_anywhere_it_goes_on(
+    harness: BillingHarness,
+    shop: OldShop,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    when: str,
+) -> None:
+    shop.subscribe(shop.customer("acme"), shop.price("Team"), metadata={"executions_used": "7"})
+    plan, importer = await planned(harness), importer_of(harness.services)
+    *path, name = broken.split(".")
+    kind = type(getattr(importer, path[0]) if path else importer)
+    original = getattr(kind, name)
+
+    async def breaking(*arguments: Any) -> None:
+        if when == "after":
+            await original(*arguments)
+        raise RuntimeError(broken)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, name, breaking)
+        with pytest.raises(RuntimeError, match=broken):
+            await importer.take(plan, harness.now)
+    for _ in range(2):
+        await importer.take(plan, harness.now)
+    assert balances(harness) == [("acme", "Team", 3_000, 7)]
+    adopt(harness, "acme")
+    assert len(harness.rows("SELECT 1 FROM execution_events")) == 1
+    await settled(harness)
+
+
+async def test_taken_twice_at_once_it_counts_once(harness: BillingHarness, shop: OldShop) -> None:
+    shop.subscribe(shop.customer("acme"), shop.price("Team"), metadata={"executions_used": "7"})
+    plan, importer = await planned(harness), importer_of(harness.services)
+    await asyncio.gather(*(importer.take(plan, harness.now) for _ in range(4)))
+    assert balances(harness) == [("acme", "Team", 3_000, 7)]
+    assert await verify(harness.services.database) == []
+
+
 async def test_accounts_of_several_pages(
     harness: BillingHarness, shop: OldShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,15 +516,7 @@ async def test_accounts_of_several_pages(
     prices = await read_price_plans(services.database, account, survey, PriceMap())
     assert min(plan.code for plan in prices.values()) == "team"
     assert len({plan.code for plan in prices.values()}) == 5
-    importer = SubscriptionImporter(
-        services.database,
-        account,
-        services.subscriptions.syncing,
-        services.executions,
-        services.terms,
-        OPERATOR,
-        "Test",
-    )
+    importer = importer_of(services)
     run = ImportRun(importer, survey, prices, PriceMap(), applies=False, clock=lambda: harness.now)
     pages = [page async for page in run.pages()]
     assert [len(page) for page in pages] == [2, 2, 1]
@@ -468,9 +526,7 @@ async def test_accounts_of_several_pages(
 
 async def test_only_operators_import(harness: BillingHarness) -> None:
     services, admin = harness.services, StaffActor("usr_ana", "Ana", StaffRole.ADMIN)
-    parts: Any = (services.database, services.provider, services.subscriptions.syncing)
-    more: Any = (services.executions, services.terms)
-    importer = SubscriptionImporter(*parts, *more, admin, "Test")
+    importer = replace(importer_of(services), actor=admin)
     nothing: Any = None
     with pytest.raises(ForbiddenError):
         await importer.check(nothing)

@@ -31,6 +31,7 @@ from billing_app.billing.imports.csv_rows import BalanceRow
 from billing_app.billing.imports.import_states import KEY_PREFIX
 from billing_app.billing.offers.catalogue import OfferView, find_offer
 from billing_app.billing.plans.trials import TrialTerms
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.audit.audit_writing import AuditRecord, ServiceAction, entry_of
 from billing_app.billing.staff.repairs.drivers import LedgerTransaction, RehearsedError, answer_of
@@ -240,7 +241,7 @@ def _balance(row: BalanceRow, offer: OfferView | None, now: datetime) -> _Balanc
         assert offer is not None
         executions = offer.executions
     if row.used > executions:
-        raise InvalidInputError(f"used is {row.used:,} of {executions:,} executions")
+        raise InvalidInputError(f"used is {row.used:,} of {counted(executions, 'execution')}")
     ends_at = row.ends_at
     if ends_at is not None and ends_at <= now:
         raise InvalidInputError(f"ends_at is in the past: {ends_at:%Y-%m-%d %H:%M} UTC")

@@ -16,6 +16,7 @@ from billing_app.billing.currencies import CURRENCIES
 from billing_app.billing.errors import InvalidInputError
 from billing_app.billing.imports.foreign import ForeignPrice, ForeignProduct
 from billing_app.billing.offers.catalogue import MAX_NAME_LENGTH, OfferTerms, OfferView, check_terms
+from billing_app.billing.quantities import counted
 from billing_app.billing.staff.catalogue.publishing import CODE
 from billing_app.db.enums import Interval
 
@@ -149,7 +150,7 @@ def _attached(price: ForeignPrice, entry: PriceEntry, named: SoldOffer) -> Price
     if theirs != (offer.price_minor, offer.currency, offer.interval.value):
         return PricePlan(price, f"offer {offer.code} has another price, currency or interval")
     if entry.executions not in (None, offer.executions):
-        return PricePlan(price, f"offer {offer.code} has {offer.executions:,} executions")
+        return PricePlan(price, f"offer {offer.code} has {counted(offer.executions, 'execution')}")
     if named.has_price:
         return PricePlan(price, f"offer {offer.code} has another price at Stripe")
     if offer.overage is not None:

@@ -15,6 +15,7 @@ from billing_app.billing.imports.foreign import (
     OpenInvoice,
 )
 from billing_app.billing.imports.price_plans import PriceMap, PricePlan, whole_number
+from billing_app.billing.quantities import counted
 from billing_app.db.enums import SubscriptionStatus
 
 TAKEN: Final = (
@@ -114,7 +115,7 @@ def plan_subscription(
     executions = price.terms.executions * item.quantity
     used = _used(subscription, price_map, survey.keys)
     if isinstance(used, str) or used > executions:
-        problem = f"{used} of {executions:,} executions are used"
+        problem = f"{used} of {counted(executions, 'execution')} are used"
         return SubscriptionPlan(subscription, external_id, problem)
     return SubscriptionPlan(subscription, external_id, "", price, executions, used, item.period_end)
 
@@ -123,6 +124,7 @@ def _problem(subscription: ForeignSubscription, survey: Survey) -> str:
     customer = subscription.customer
     reasons = (
         (customer.is_deleted, "its customer was deleted"),
+        ("\0" in survey.external_id(subscription), "its external ID has a NUL character"),
         (customer.is_on_test_clock, "its customer is on a test clock"),
         (subscription.status not in TAKEN, f"it is {subscription.status}"),
         (survey.has_several(customer.customer_id), "its customer has another live subscription"),
