@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from billing_app import __version__
 from billing_app.billing.errors import BillingError
-from billing_app.cli import accounts, adopting, distributing, keys, staff
+from billing_app.cli import accounts, adopting, distributing, importing, keys, offer_files, staff
 from billing_app.cli.running import (
     look_after,
     now,
@@ -36,6 +36,8 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(staff.app, name="staff")
+app.add_typer(offer_files.app, name="offers")
+app.add_typer(importing.app, name="import")
 app.command()(adopting.adopt)
 app.command()(distributing.distribute)
 

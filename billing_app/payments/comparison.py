@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from billing_app.billing import ids
 from billing_app.billing.errors import BillingError
+from billing_app.billing.imports.import_states import imported_at
 from billing_app.billing.subscriptions.apply import (
     invoice_values,
     live_subscription,
@@ -66,13 +67,15 @@ def name_of(error: Exception) -> str:
 @dataclass(frozen=True, slots=True)
 class _Ours:
     """What we have for an account, by the provider's ids. What is older than
-    `account_since`, the provider does not know."""
+    `account_since`, the provider does not know. Invoices before `imported_at` were something
+    else's."""
 
     subscriptions: dict[str, Subscription]
     invoices: dict[str, Invoice]
     plans: dict[str | None, Plan]
     live: Subscription | None
     account_since: datetime | None
+    imported_at: datetime | None
 
 
 async def compare(
@@ -100,6 +103,7 @@ async def _read_ours(session: AsyncSession, account_id: int) -> _Ours:
         {plan.source_reference: plan for plan in await plans_of(session, account_id)},
         await live_subscription(session, account_id),
         identity.account_since if identity else None,
+        await imported_at(session, account_id),
     )
 
 
@@ -163,7 +167,8 @@ def _should_give(invoice: ProviderInvoice, ours: _Ours) -> bool:
     is_ours = invoice.subscription_id in ours.subscriptions
     is_paid = invoice.status is InvoiceStatus.PAID and invoice.amount_paid_minor > 0
     has_period = any(line.is_period for line in invoice.lines)
-    return is_ours and is_paid and has_period
+    is_older = ours.imported_at is not None and invoice.issued_at < ours.imported_at
+    return is_ours and is_paid and has_period and not is_older
 
 
 def _only_ours(account: str, snapshot: ProviderSnapshot, ours: _Ours) -> list[Difference]:

@@ -109,7 +109,7 @@ def provider_invoice(
     translated = ProviderInvoice(
         provider_id=invoice.id or "",
         customer_id=_id(invoice.customer),
-        subscription_id=_subscription_of(invoice),
+        subscription_id=subscription_of(invoice),
         number=invoice.number or "",
         status=InvoiceStatus(invoice.status or InvoiceStatus.DRAFT),
         billing_reason=invoice.billing_reason or "",
@@ -174,7 +174,7 @@ def provider_preview(invoice: Any, *, credit: Credit | None = None) -> ProviderP
 def pack_preview(invoice: Any, price_id: str) -> ProviderPreview:
     """Without what else is pending for the customer: it is charged alone."""
     preview = provider_preview(invoice)
-    bought = [line for line in invoice.lines.data if _price_of(line) == price_id]
+    bought = [line for line in invoice.lines.data if price_of(line) == price_id]
     if len(bought) == len(invoice.lines.data):
         return preview
     total = sum(_line(line).net_minor + _sum_minor(line.taxes) for line in bought)
@@ -384,7 +384,7 @@ def intents_of(invoice: Any) -> list[str]:
     return [intent for each in payments if (intent := _id(each.payment.payment_intent))]
 
 
-def _subscription_of(invoice: Any) -> str | None:
+def subscription_of(invoice: Any) -> str | None:
     parent = invoice.parent
     details = parent.subscription_details if parent is not None else None
     return _id(details.subscription) if details is not None else None
@@ -394,17 +394,21 @@ def _line(line: Any) -> InvoiceLine:
     plan_sequence = metadata(line).get(OVERAGE_METADATA)
     return InvoiceLine(
         line_id=line.id,
-        price_id=_price_of(line),
+        price_id=price_of(line),
         quantity=1 if line.quantity is None else line.quantity,
         amount_minor=line.amount,
         net_minor=line.amount - _sum_minor(line.discount_amounts),
         period_start=instant(line.period.start),
         period_end=instant(line.period.end),
-        is_period=_details(line, PERIOD) is not None,
+        is_period=is_period(line),
         is_proration=is_proration(line),
         overage_of=int(plan_sequence) if plan_sequence else None,
         description=line.description or "",
     )
+
+
+def is_period(line: Any) -> bool:
+    return _details(line, PERIOD) is not None
 
 
 def is_proration(line: Any) -> bool:
@@ -417,6 +421,6 @@ def _details(line: Any, of: str) -> Any | None:
     return getattr(parent, of) if parent is not None and parent.type == of else None
 
 
-def _price_of(line: Any) -> str | None:
+def price_of(line: Any) -> str | None:
     pricing = line.pricing
     return _id(pricing.price_details.price) if pricing and pricing.price_details else None

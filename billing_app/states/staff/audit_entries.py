@@ -51,6 +51,7 @@ WORDING: Final[dict[str, str]] = {
     ServiceAction.CREATE_PORTAL_LINK: "Made a portal link",
     ServiceAction.CLOSE_ACCOUNT: "Closed the account",
     ServiceAction.OPEN_PORTAL: "Opened the pages with a portal link",
+    ServiceAction.IMPORT_ACCOUNT: "Imported a subscription",
 }
 MAX_FIGURES: Final = 4
 HIDDEN_FIGURES: Final = frozenset(
@@ -114,6 +115,7 @@ SUBJECTS: Final[dict[str, str]] = {
     ServiceAction.ADD_PLAN: "Plan",
     ServiceAction.CREATE_PORTAL_LINK: "Person",
     ServiceAction.OPEN_PORTAL: "",
+    ServiceAction.IMPORT_ACCOUNT: "Subscription",
     **dict.fromkeys(SystemAction, "Invoice"),
 }
 LABELS: Final = {

@@ -46,6 +46,7 @@ class ServiceAction(StrEnum):
     CREATE_PORTAL_LINK = "create_portal_link"
     OPEN_PORTAL = "open_portal"
     CLOSE_ACCOUNT = "close_account"
+    IMPORT_ACCOUNT = "import_account"
 
 
 @dataclass(frozen=True, slots=True)
