@@ -32,9 +32,9 @@ def tracing(cases: "Cases") -> None:
         servers = {
             name: running.enter_context(_serving(cases, app, url)) for name, app, url in apps
         }
-        for _ in range(cases.plan.rounds):
-            for name, server in servers.items():
-                rounds[name].append(cases.consume(server, "many", CLIENTS))
+        for number in range(cases.plan.rounds):
+            for name in sorted(servers, reverse=number % 2 == 1):
+                rounds[name].append(cases.consume(servers[name], "many", CLIENTS))
     if not collector.batches:
         raise BenchmarkError("The collector was sent no traces.")
     for name in servers:
