@@ -18,6 +18,7 @@ from billing_app.api.usage import days_of, encode_usage
 from billing_app.billing.actors import ServiceActor
 from billing_app.billing.errors import BillingError, CannotDecideError
 from billing_app.billing.identity.api_keys import UNREACHABLE
+from billing_app.billing.usage.kept_days import days_kept_from
 from billing_app.billing.usage.service import GroupBy
 from billing_app.composition import Services
 from billing_app.db.read_pool import UnansweredError, UnreadableError
@@ -90,7 +91,8 @@ async def _read_usage(
     days = days_of(parameters.get("from"), parameters.get("to"), now.date())
     group_by = GroupBy(parameters.get("group_by", GroupBy.DAY))
     rows = await services.polled_usage.read(actor, account_id, days=days, group_by=group_by)
-    return encode_usage(account_id, days, group_by, rows)
+    kept_from = days_kept_from(now, services.settings.daily_retention_months)
+    return encode_usage(account_id, days, group_by, rows, kept_from)
 
 
 READS: Final[dict[str, Read]] = {CURRENT_PLAN: _read_current, USAGE_TOTALS: _read_usage}

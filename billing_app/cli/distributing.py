@@ -30,6 +30,14 @@ def distribute(
         out.print(f"Done: {len(steps)} steps.")
 
 
+def place_new(url: str) -> list[str]:
+    """Put the tables of a later release in their place, if the others are; returns their names."""
+    if not distribution.is_distributed(url):
+        return []
+    _, steps = distribution.distribute(url)
+    return sorted({step.table for step in steps})
+
+
 def _places(schema: Schema, steps: list[Step]) -> Table:
     """A row for each table: where it is, where it belongs, and the steps to get there."""
     table = Table("table", "was", "belongs", "steps")

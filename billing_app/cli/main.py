@@ -146,8 +146,8 @@ def migrate() -> None:
     enter_demo_of_data()
     url = resolve_database()
     migrations.upgrade(url)
-    if distribution.is_distributed(url):
-        distribution.distribute(url)
+    if placed := distributing.place_new(url):
+        out.print(f"Placed on the cluster: {', '.join(placed)}.")
     out.print(f"The database is at revision {migrations.head_revision()}.")
 
 

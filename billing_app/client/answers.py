@@ -196,7 +196,8 @@ class UsageTotals(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "from", "last": "to"}):
-    """Totals of UTC days, `first` and `last` included."""
+    """Totals of UTC days, `first` and `last` included. Usage before `kept_from` is past its
+    retention and may be missing; None: all is kept."""
 
     account_id: str
     first: date
@@ -204,6 +205,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, rename={"first": "from", 
     group_by: str
     items: list[UsageRow]
     totals: UsageTotals
+    kept_from: date | None = None
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):

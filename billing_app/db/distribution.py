@@ -69,11 +69,12 @@ OBSTACLES: Final = {
     "SELECT FROM pg_dist_node WHERE NOT isactive": (
         "A node is not active: run SELECT citus_activate_node('its address', 5432)."
     ),
-    "SELECT FROM pg_stat_activity WHERE datname = current_database()"
-    " AND application_name LIKE 'billing %'": (
-        "The app is connected: stop its servers and workers first."
-    ),
 }
+CONNECTED: Final = (
+    "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name LIKE 'billing %'"
+)
+STOP_THE_APP: Final = "The app is connected: stop its servers and workers first."
 TABLES: Final = """
 SELECT class.relname, dist.partmethod, dist.repmodel
 FROM pg_class AS class LEFT JOIN pg_dist_partition AS dist ON dist.logicalrelid = class.oid
@@ -122,6 +123,10 @@ class Schema:
     foreign_keys: tuple[ForeignKey, ...] = ()
     old_triggers: tuple[str, ...] = ()
 
+    @property
+    def is_distributed(self) -> bool:
+        return self.tables.get(FIRST) is Placement.DISTRIBUTED
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -156,11 +161,14 @@ def plan_steps(schema: Schema) -> list[Step]:
 def distribute(url: str, *, dry_run: bool = False) -> tuple[Schema, list[Step]]:
     """Put every table in its place, in one transaction; what was done, or with `dry_run` would be.
 
-    Rows that are there are moved. Raises DistributionError.
+    Rows that are there are moved. The app may only be connected once it counts on the cluster: the
+    tables of a later release are not yet used. Raises DistributionError.
     """
     with psycopg.connect(url, connect_timeout=5) as connection:
         _require_cluster(connection)
         schema = _read(connection)
+        if not schema.is_distributed and connection.execute(CONNECTED).rowcount:
+            raise DistributionError(STOP_THE_APP)
         steps = plan_steps(schema)
         if not dry_run:
             for statement in SETTINGS:
@@ -175,7 +183,7 @@ def is_distributed(url: str) -> bool:
     with psycopg.connect(url, connect_timeout=5) as connection:
         if connection.execute(HAS_CITUS).rowcount == 0:
             return False
-        return _read(connection).tables.get(FIRST) is Placement.DISTRIBUTED
+        return _read(connection).is_distributed
 
 
 def _steps_of_tables(schema: Schema, missing: set[str]) -> Iterator[Step]:

@@ -42,6 +42,10 @@ def usage_stats() -> rx.Component:
                 State.range_problem != "",
                 notice(tone="warning", title="Invalid date range", text=State.range_problem),
             ),
+            rx.cond(
+                State.not_kept != "",
+                notice(tone="", title="Usage is not kept for ever", text=State.not_kept),
+            ),
             _totals(),
             _per_day(),
             columns(_cumulative(), _days(), even=True),

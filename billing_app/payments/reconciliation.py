@@ -63,6 +63,7 @@ log = structlog.get_logger(__name__)
 
 KEPT_EVENTS: Final = timedelta(days=30)
 OVERLAP: Final = timedelta(minutes=10)
+BLOCK_EVENTS: Final = 10_000
 KEPT_DIFFERENCES: Final = 1_000
 # The kinds of differences that are found by walks.
 OF_CUSTOMERS: Final = frozenset({"subscription", "invoice", "customer", "details"})
@@ -262,9 +263,14 @@ class _Run:
         return max(earliest, last - OVERLAP) if last else earliest
 
     async def _known_events(self, event_ids: list[str]) -> set[str]:
+        """In blocks: PostgreSQL takes at most 65,535 parameters, and a month may have more."""
+        known: set[str] = set()
         async with self.database.reading() as session:
-            query = select(WebhookEvent.id).where(col(WebhookEvent.id).in_(event_ids))
-            return set((await session.exec(query)).all())
+            for start in range(0, len(event_ids), BLOCK_EVENTS):
+                block = event_ids[start : start + BLOCK_EVENTS]
+                query = select(WebhookEvent.id).where(col(WebhookEvent.id).in_(block))
+                known.update((await session.exec(query)).all())
+        return known
 
     async def _offer(self, code: str, price: ProviderPrice, *, dry_run: bool) -> None:
         try:

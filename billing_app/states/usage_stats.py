@@ -16,6 +16,7 @@ from billing_app.billing.errors import EventRemovedError, InvalidInputError
 from billing_app.billing.plans import service as plans
 from billing_app.billing.plans.service import CurrentPlan, PlanState
 from billing_app.billing.usage import service as usage
+from billing_app.billing.usage.kept_days import days_kept_from
 from billing_app.billing.usage.service import DailyRow, Days, EventFilter, GroupBy
 from billing_app.components.charts.executions import (
     cumulative,
@@ -31,6 +32,7 @@ from billing_app.states.usage_views import (
     day_rows,
     days_table,
     event_rows,
+    past_retention,
     person,
     refunded_by_day,
     series_keys,
@@ -64,6 +66,7 @@ class UsageStatsState(LivePage, SessionState):
     today: rx.Field[str] = rx.field("")
     group_by: rx.Field[str] = rx.field(GroupBy.WORKFLOW.value)
     range_problem: rx.Field[str] = rx.field("")
+    not_kept: rx.Field[str] = rx.field("")
 
     total: rx.Field[StatView] = rx.field(default_factory=StatView)
     average: rx.Field[StatView] = rx.field(default_factory=StatView)
@@ -188,7 +191,12 @@ class UsageStatsState(LivePage, SessionState):
             self._show(range_problem=_range_problem(problem))
             return
         self._show(
-            range_problem="", first_day=days.first.isoformat(), last_day=days.last.isoformat()
+            range_problem="",
+            not_kept=past_retention(
+                days, days_kept_from(now, get_services().settings.daily_retention_months)
+            ),
+            first_day=days.first.isoformat(),
+            last_day=days.last.isoformat(),
         )
         await self._read_charts(actor, account, days, now)
         await self._read_events(actor, account, days)

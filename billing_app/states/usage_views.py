@@ -8,7 +8,7 @@ from typing import Final
 import pandas as pd
 
 from billing_app.billing.actors import PersonActor, PortalActor, StaffActor, UserActor
-from billing_app.billing.usage.service import DailyRow, EventView
+from billing_app.billing.usage.service import DailyRow, Days, EventView
 from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
@@ -66,6 +66,13 @@ def used_text(rows: list[DailyRow]) -> str:
     used, refunded = sum(row.used for row in rows), sum(row.refunded for row in rows)
     more = f", {formatting.number(refunded)} refunded" if refunded else ""
     return f"{formatting.number(used)} used{more}"
+
+
+def past_retention(days: Days, kept_from: date | None) -> str:
+    """What to know of a range that begins before usage is kept; "" otherwise."""
+    if kept_from is None or days.first >= kept_from:
+        return ""
+    return f"Usage before {formatting.day(kept_from)} is past its retention and may be missing."
 
 
 def _table(counts: list[tuple[date, str, int]], first: date, last: date) -> pd.DataFrame:

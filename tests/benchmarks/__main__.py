@@ -28,6 +28,7 @@ def main() -> int:
         server=arguments.server,
         events=arguments.events or (QUICK_EVENTS if arguments.quick else EVENTS),
         baseline=arguments.baseline,
+        customers=arguments.customers,
     )
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
@@ -61,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--server", choices=SERVERS, default="granian")
     parser.add_argument("--events", type=int, help="of the database that reads look at")
+    parser.add_argument("--customers", type=int, help="that reconciliation walks through")
     parser.add_argument(
         "--baseline", type=Path, help="another checkout with the same schema, read beside this one"
     )

@@ -23,9 +23,11 @@ from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
 from tests.benchmarks.reads import readers, reads
+from tests.benchmarks.reconcile import reconcile
 from tests.benchmarks.renewals import renewals
 from tests.benchmarks.search import search
 from tests.benchmarks.table import Report
+from tests.benchmarks.tracing import tracing
 from tests.benchmarks.visitors import visitors
 
 NAIVE: Final = ("naive-async", "naive-sync")
@@ -49,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     server: str
     events: int
     baseline: Path | None = None
+    customers: int | None = None
 
 
 class Cases:
@@ -263,8 +266,10 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "visitors": visitors,
     "connections": connections,
     "renewals": renewals,
+    "reconcile": reconcile,
     "client": client,
     "flood": flood,
     "cluster": cluster,
     "alerts": alerts,
+    "tracing": tracing,
 }

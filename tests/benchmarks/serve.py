@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Callable
 from typing import Any, Final
+from unittest.mock import patch
 
-APPS: Final = ("ours", "bare", "naive-async", "naive-sync")
+APPS: Final = ("ours", "untraced", "bare", "naive-async", "naive-sync")
 SERVERS: Final = ("uvicorn", "granian")
 
 
@@ -12,6 +13,17 @@ def ours() -> Any:
     from billing_app.serving import api_worker
 
     return api_worker()
+
+
+def untraced() -> Any:
+    """Ours as it would be without code for traces."""
+    from billing_app import tracing
+    from billing_app.api import app
+
+    nothing = {"queued": lambda *_: None, "batch_span": lambda *_: tracing.OFF}
+    patch.object(app, "TracedRequests", lambda inner: inner).start()
+    patch.multiple(tracing, **nothing).start()
+    return ours()
 
 
 def bare() -> Any:
@@ -34,6 +46,7 @@ def naive_sync() -> Any:
 
 FACTORIES: Final[dict[str, Callable[[], Any]]] = {
     "ours": ours,
+    "untraced": untraced,
     "bare": bare,
     "naive-async": naive_async,
     "naive-sync": naive_sync,

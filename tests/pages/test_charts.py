@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing_app.billing.actors import UserActor
 from billing_app.billing.subscriptions.forecast import Pace
-from billing_app.billing.usage.service import DailyRow, EventView
+from billing_app.billing.usage.service import DailyRow, Days, EventView
 from billing_app.components.charts.executions import (
     MAX_SERIES,
     OTHERS,
@@ -30,6 +30,7 @@ from billing_app.states.usage_views import (
     day_rows,
     days_table,
     event_rows,
+    past_retention,
     person,
     refunded_by_day,
     series_keys,
@@ -51,6 +52,18 @@ def traces(figure: go.Figure) -> list[dict[str, Any]]:
 def rows(*counts: tuple[int, str, int]) -> list[DailyRow]:
     """(day of March, group, used)."""
     return [DailyRow(date(2026, 3, day), group, used, 0, 0) for day, group, used in counts]
+
+
+@pytest.mark.parametrize(
+    ("kept_from", "text"),
+    [
+        (None, ""),
+        (FIRST, ""),
+        (LAST, "Usage before 5 March 2026 is past its retention and may be missing."),
+    ],
+)
+def test_range_from_before_the_retention_is_told(kept_from: date | None, text: str) -> None:
+    assert past_retention(Days(FIRST, LAST), kept_from) == text
 
 
 def test_table_covers_every_day_and_loses_nothing() -> None:

@@ -4,12 +4,13 @@ was, and one customer's trouble stops no other."""
 import os
 import signal
 import subprocess
+from datetime import datetime
 from typing import Any, Final
 
 import pytest
 
 from billing_app.billing import ids
-from billing_app.billing.subscriptions.provider import OurCustomers
+from billing_app.billing.subscriptions.provider import OurCustomers, ProviderEvent
 from billing_app.jobs.operating_figures import FiguresReader
 from billing_app.payments.comparison import Difference
 from billing_app.payments.reconcile_walks import KEEP_EACH, Extent
@@ -294,3 +295,18 @@ async def test_command_walks_everything_unless_told_otherwise(harness: BillingHa
     )
     assert "1 found" in command(harness, "--dry-run").stdout
     assert "1 found" in command(harness).stdout
+
+
+async def test_more_events_than_a_statement_takes_parameters(
+    harness: BillingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month of a large customer base."""
+    at = harness.now
+    many = [ProviderEvent(f"evt_{n}", "ping", "", "", at, {}) for n in range(65_536)]
+    provider = harness.services.provider
+
+    async def events(since: datetime) -> list[ProviderEvent]:
+        return many
+
+    monkeypatch.setattr(provider, "events_since", events)
+    assert await harness.reconcile(dry_run=True) == []

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 from hypothesis import given
@@ -19,10 +20,13 @@ from billing_app.api import read_turns
 from billing_app.api.plans import encode_current
 from billing_app.api.polled_reads import PolledReads
 from billing_app.api.read_turns import ReadTurns
+from billing_app.api.usage import encode_usage
 from billing_app.billing.actors import OperatorActor
 from billing_app.billing.executions.state import EPOCH, MICROSECOND
 from billing_app.billing.identity import api_keys
 from billing_app.billing.subscriptions.account_summary import read_summary
+from billing_app.billing.usage.kept_days import days_kept_from
+from billing_app.billing.usage.service import Days, GroupBy
 from billing_app.composition import Services
 from billing_app.db.enums import Scope
 from billing_app.routes import CURRENT_PLAN, USAGE_TOTALS
@@ -252,6 +256,20 @@ async def test_usage_is_the_one_that_pages_read(
         }
         assert found == groups
         assert answer["totals"] == {"used": 11, "refunded": 5, "net": 6, "denied": 3}
+
+
+@pytest.mark.parametrize(
+    ("months", "kept_from"), [(None, None), (13, date(2025, 2, 1)), (24, date(2024, 3, 1))]
+)
+def test_usage_says_from_which_day_on_it_is_kept(
+    months: int | None, kept_from: date | None
+) -> None:
+    now = datetime(2026, 3, 31, 23, 59, tzinfo=UTC)
+    assert days_kept_from(now, months) == kept_from
+    days = Days(date(2026, 3, 1), date(2026, 3, 2))
+    answer = msgspec.json.decode(encode_usage("acc_1", days, GroupBy.DAY, [], kept_from))
+    assert list(answer)[-1] == "kept_from"
+    assert answer["kept_from"] == (kept_from and kept_from.isoformat())
 
 
 @pytest.mark.parametrize("path", [CURRENT_PLAN, USAGE_TOTALS])
