@@ -6,6 +6,7 @@ from billing_app.api.staff import (
     audit,
     customers,
     jobs,
+    leases,
     members,
     metrics,
     offers,
@@ -13,4 +14,4 @@ from billing_app.api.staff import (
     webhooks,
 )
 
-modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics)
+modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics, leases)

@@ -23,6 +23,7 @@ from billing_app.db.tables.executions import (
     Reservation,
     ReservationHold,
 )
+from billing_app.db.tables.leases import Lease, LeaseLine
 from billing_app.db.tables.offers import Offer, OfferDraft, OfferVersion
 from billing_app.db.tables.overage import (
     MeterReport,
@@ -79,6 +80,8 @@ __all__ = [
     "IdempotencyKey",
     "Invoice",
     "KnownBrowser",
+    "Lease",
+    "LeaseLine",
     "Membership",
     "MeterReport",
     "MirroredInvoice",
