@@ -48,6 +48,8 @@ NOT_YET = {
     "PUT /billing/users/{external_id}",
     "POST /billing/plans",
     "POST /billing/portal-links",
+    "GET /billing/leases",
+    "GET /billing/leases/{lease_id}",
 }
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.
