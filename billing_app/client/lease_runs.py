@@ -18,7 +18,7 @@ class LeasedRuns:
     def begin(self, connection: Connection, run: Run) -> Conversation[None]:
         lease = self._lease(run)
         run.leased = lease.take(run.executions, run.idempotency_key)
-        if run.leased is None and lease.segment is None:
+        if run.leased is None and lease.segment is None and lease.may_open:
             # Why there is no lease, the server says better for the run itself.
             with suppress(ProblemError):
                 yield from self._book.open(lease)

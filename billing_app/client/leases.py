@@ -24,6 +24,7 @@ from .lease_segments import Segment, begin, recover, url_of
 FINAL: Final = frozenset({403, 404, 409, 422})
 # How often to look for leases that other processes have left behind.
 LOOK_SECONDS: Final = 30.0
+REOPEN_SECONDS: Final = 5.0
 WAIT_SECONDS: Final = 0.01
 MAX_WAITS: Final = 3_000
 NO_LEASES: Final = "Leases need leases=LeaseTerms(journal=…)"
@@ -72,6 +73,15 @@ class Lease:
         self._is_durable = terms.fsync
         self._is_busy = False
         self._is_low = False
+        self._is_wanted = True
+        self._open_at = float("-inf")
+        self._active_at = monotonic()
+        self._seen = 0
+
+    @property
+    def may_open(self) -> bool:
+        """Whether there was no refusal a moment ago."""
+        return monotonic() >= self._open_at
 
     @property
     def left(self) -> int:
@@ -147,6 +157,7 @@ class Lease:
         with self.lock:
             segment = self.segment
             if segment is None:
+                self._is_wanted = True
                 return None
             if idempotency_key in self._keys or idempotency_key in self._older_keys:
                 return Taken(self, segment, 0)
@@ -221,9 +232,9 @@ class Lease:
         with self.lock:
             segment = self.segment
             is_over = segment is not None and monotonic() >= segment.ends
-            if segment is not None and (is_over or self.is_closing):
+            if segment is not None and (is_over or self.is_closing or self._is_idle(segment)):
                 self._retire()
-        if self.segment is None and not self.is_closing:
+        if self._is_wanted and self.segment is None and not self.is_closing:
             yield from self._open(connection, url)
         for retired in list(self.retired):
             yield from self._close(connection, retired)
@@ -266,6 +277,8 @@ class Lease:
             seconds=self.terms.seconds,
         )
         journal = Journal.create(self.terms.journal)
+        # Unless it succeeds, the background waits before it asks again.
+        self._open_at = monotonic() + REOPEN_SECONDS
         try:
             segment = yield from begin(connection, journal, url, body)
         except ProblemError:
@@ -278,6 +291,7 @@ class Lease:
         with self.lock:
             self.segment = segment
             self._is_low = False
+            self._open_at, self._active_at, self._seen = float("-inf"), monotonic(), 0
 
     def _close(self, connection: Connection, segment: Segment) -> Conversation[None]:
         with self.lock:
@@ -313,6 +327,16 @@ class Lease:
             if segment in self.retired:
                 self.retired.remove(segment)
 
+    def _is_idle(self, segment: Segment) -> bool:
+        """Nobody has asked it for as long as it decides: others may need what it holds."""
+        now, decided = monotonic(), segment.executions - segment.left
+        if decided != self._seen or segment.taken:
+            self._seen, self._active_at = decided, now
+        if now - self._active_at < self.terms.seconds:
+            return False
+        self._is_wanted = False
+        return True
+
     def _retire(self) -> None:
         if self.segment is not None:
             self.retired.append(self.segment)
@@ -326,6 +350,8 @@ class Lease:
     def _cannot(self, executions: int) -> None:
         if executions < 1:
             raise ValueError(f"{executions} executions")
+        if self.segment is None:
+            self._is_wanted = True
         if not self._is_low:
             self._call_for_more()
 
@@ -396,6 +422,8 @@ class LeaseBook:
         """One round. Raises nothing that the next round may mend."""
         yield from self._recover()
         for lease in list(self._leases.values()):
+            if lease.segment is None and not lease.retired and not lease.may_open:
+                continue
             try:
                 yield from lease.keep(self._connection, self._url)
             except (BillingError, OSError) as error:

@@ -1,6 +1,7 @@
 """Leases of the client: decided in memory, settled exactly, and what happens in an outage."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from tests.api.server import ApiServer
 from tests.client.conftest import IMPATIENT
 from tests.client.faulty import Fault, FaultyServer
 from tests.client.test_retries import used
-from tests.factories import Holder, connect
+from tests.factories import Holder, connect, organization
 
 
 def terms(directory: Path, executions: int = 20, **more: Any) -> LeaseTerms:
@@ -178,6 +179,51 @@ def test_what_a_process_left_behind_is_settled_by_the_next(
         second.lease(holder.organization_id)
         until(lambda: used(client_database_url, holder) == (7, 20))
     assert used(client_database_url, holder) == (7, 0)
+
+
+def test_an_idle_lease_gives_back_what_it_holds(
+    server: ApiServer, key: str, holder: Holder, client_database_url: str, tmp_path: Path
+) -> None:
+    with Billing(server.url, key, leases=terms(tmp_path, seconds=10)) as billing:
+        lease = billing.lease(holder.organization_id)
+        assert lease.consume()
+        lease.terms = terms(tmp_path, seconds=0)
+        until(lambda: used(client_database_url, holder) == (1, 0))
+        lease.terms = terms(tmp_path, seconds=10)
+        until(lease.consume)
+    assert used(client_database_url, holder) == (2, 0)
+
+
+def test_no_lease_is_asked_for_again_and_again(
+    faulty: FaultyServer, key: str, client_database_url: str, tmp_path: Path
+) -> None:
+    poor = organization(client_database_url)
+    with Billing(faulty.url, key, outage="lease", leases=terms(tmp_path)) as billing:
+        with pytest.raises(DeniedError):
+            billing.lease(poor.organization_id)
+        for _ in range(3):
+            with pytest.raises(DeniedError), billing.run(poor.organization_id):
+                pytest.fail("the run started")
+        asked = [each.path for each in faulty.received]
+    assert asked.count("/billing/leases") == 1
+    assert asked.count("/billing/plans/check-executions") == 3
+
+
+def test_a_forked_process_has_leases_of_its_own(
+    server: ApiServer, key: str, holder: Holder, client_database_url: str, tmp_path: Path
+) -> None:
+    with Billing(server.url, key, leases=terms(tmp_path)) as billing:
+        lease = billing.lease(holder.organization_id)
+        assert lease.consume(3)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(writer, b"n" if lease.segment is None and not lease.consume() else b"y")
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reader, 1) == b"n"
+        assert lease.consume(2)
+    assert used(client_database_url, holder) == (5, 0)
 
 
 def test_two_owners_never_share_a_file(tmp_path: Path) -> None:
