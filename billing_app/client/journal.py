@@ -10,7 +10,7 @@ import contextlib
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -61,7 +61,7 @@ class Journal:
         try:
             _lock(self._file)
             if is_new:
-                os.posix_fallocate(self._file, 0, FILE_BYTES)
+                _allocate(self._file)
             self._map = mmap.mmap(self._file, FILE_BYTES)
         except BaseException:
             os.close(self._file)
@@ -213,7 +213,7 @@ class Flusher:
 
     def _to_disk(self) -> None:
         if not self._is_closed:
-            os.fdatasync(self._file)
+            _to_disk(self._file)
 
 
 class Flush:
@@ -224,6 +224,17 @@ class Flush:
 
 
 _decode_line: Final = msgspec.json.Decoder(Line).decode
+
+
+# Linux has both of these, macOS neither.
+_to_disk: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+
+
+def _allocate(file: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, FILE_BYTES)
+    else:
+        os.write(file, bytes(FILE_BYTES))
 
 
 def _lock(file: int) -> None:

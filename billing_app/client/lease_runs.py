@@ -1,12 +1,10 @@
 """Runs that a lease decides; without one that can, the billing server does."""
 
-from contextlib import suppress
-
 from .conversation import Connection, Conversation
 from .errors import ProblemError
 from .journal import Flush
 from .leases import Lease, LeaseBook, Taken
-from .runs import RESERVED, Run
+from .runs import RESERVED, Run, log
 
 
 class LeasedRuns:
@@ -20,8 +18,12 @@ class LeasedRuns:
         run.leased = lease.take(run.executions, run.idempotency_key)
         if run.leased is None and lease.segment is None and lease.may_open:
             # Why there is no lease, the server says better for the run itself.
-            with suppress(ProblemError):
+            try:
                 yield from self._book.open(lease)
+            except ProblemError:
+                pass
+            except OSError as error:
+                log.warning("A lease has no journal: %s", error)
             run.leased = lease.take(run.executions, run.idempotency_key)
         if run.leased is None:
             yield from RESERVED.begin(connection, run)

@@ -24,7 +24,9 @@ from .lease_segments import Segment, begin, recover, url_of
 FINAL: Final = frozenset({403, 404, 409, 422})
 # How often to look for leases that other processes have left behind.
 LOOK_SECONDS: Final = 30.0
-REOPEN_SECONDS: Final = 5.0
+MAX_EXECUTIONS: Final = 1_000_000
+MIN_SECONDS, MAX_SECONDS = 10, 86_400
+REOPEN_SECONDS: float = 5.0
 WAIT_SECONDS: Final = 0.01
 MAX_WAITS: Final = 3_000
 NO_LEASES: Final = "Leases need leases=LeaseTerms(journal=…)"
@@ -50,6 +52,14 @@ class LeaseTerms:
     remember_keys: int = 100_000
     fsync: bool = False
     public_organization_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.executions <= MAX_EXECUTIONS:
+            raise ValueError(f"executions is 1 to {MAX_EXECUTIONS}: {self.executions}")
+        if not MIN_SECONDS <= self.seconds <= MAX_SECONDS:
+            raise ValueError(f"seconds is {MIN_SECONDS} to {MAX_SECONDS}: {self.seconds}")
+        if not 0 <= self.refill_share < 1:
+            raise ValueError(f"refill_share is at least 0 and below 1: {self.refill_share}")
 
 
 class Lease:
@@ -251,7 +261,7 @@ class Lease:
             return
         self._settled_at = now
         # What runs have taken is decided, and not reported yet.
-        renewal = Renew(min(full + segment.taken, 1_000_000), self.terms.seconds)
+        renewal = Renew(min(full + segment.taken, MAX_EXECUTIONS), self.terms.seconds)
         try:
             answer = yield from segment.settle(
                 connection, totals, renewal if renews else None, close=False

@@ -272,3 +272,17 @@ async def test_reservations_and_consumes_beside_a_lease(
     assert ended == "depleted"
     answer = await desk.accept(settlement(lease, closes=True, sequence=1))
     assert answer["lease"]["status"] == "closed"
+
+
+async def test_verify_finds_a_lease_that_differs_from_its_events(own_database_url: str) -> None:
+    desk, database = Desk(own_database_url), Database(own_database_url)
+    holder = organization(own_database_url, 30)
+    lease = await desk.accept(lease_request(holder, 20))
+    await desk.accept(settlement(lease, total(5, datetime.now(UTC).date())))
+    assert await verify(database) == []
+    with connect(own_database_url) as connection:
+        connection.execute("UPDATE leases SET settled = 6")
+    found = {(each.figure, each.expected, each.actual) for each in await verify(database)}
+    assert found == {("lease settled by lines", 5, 6), ("lease settled by events", 5, 6)}
+    await desk.close()
+    await database.dispose()

@@ -16,6 +16,7 @@ from billing_app.client import (
     AsyncBilling,
     Billing,
     DeniedError,
+    Lease,
     LeaseTerms,
     UnavailableError,
 )
@@ -184,19 +185,29 @@ def test_what_a_process_left_behind_is_settled_by_the_next(
 def test_an_idle_lease_gives_back_what_it_holds(
     server: ApiServer, key: str, holder: Holder, client_database_url: str, tmp_path: Path
 ) -> None:
-    with Billing(server.url, key, leases=terms(tmp_path, seconds=10)) as billing:
+    with Billing(server.url, key, leases=terms(tmp_path)) as billing:
         lease = billing.lease(holder.organization_id)
         assert lease.consume()
-        lease.terms = terms(tmp_path, seconds=0)
-        until(lambda: used(client_database_url, holder) == (1, 0))
-        lease.terms = terms(tmp_path, seconds=10)
+        until(lambda: used(client_database_url, holder)[0] == 1)
+        # As after an hour.
+        until(lambda: _is_idle(lease) and used(client_database_url, holder) == (1, 0))
         until(lease.consume)
     assert used(client_database_url, holder) == (2, 0)
 
 
+def _is_idle(lease: Lease) -> bool:
+    lease._active_at = float("-inf")
+    return True
+
+
 def test_no_lease_is_asked_for_again_and_again(
-    faulty: FaultyServer, key: str, client_database_url: str, tmp_path: Path
+    faulty: FaultyServer,
+    key: str,
+    client_database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("billing_app.client.leases.REOPEN_SECONDS", 600)
     poor = organization(client_database_url)
     with Billing(faulty.url, key, outage="lease", leases=terms(tmp_path)) as billing:
         with pytest.raises(DeniedError):
@@ -256,3 +267,24 @@ def test_leases_need_terms(server: ApiServer, key: str) -> None:
         Billing(server.url, key, outage="lease")
     with Billing(server.url, key) as billing, pytest.raises(ValueError, match="LeaseTerms"):
         billing.lease("acme")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"executions": 0}, {"executions": 1_000_001}, {"seconds": 9}, {"refill_share": 1.0}]
+)
+def test_terms_that_cannot_be(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LeaseTerms(tmp_path, **wrong)
+
+
+def test_without_a_journal_the_server_decides(
+    server: ApiServer, key: str, holder: Holder, client_database_url: str, tmp_path: Path
+) -> None:
+    directory = tmp_path / "no directory"
+    directory.write_text("")
+    with Billing(server.url, key, outage="lease", leases=terms(directory)) as billing:
+        with billing.run(holder.organization_id) as run:
+            assert run.decision is not None
+        with pytest.raises(OSError, match="no directory"):
+            billing.lease(holder.organization_id)
+    assert used(client_database_url, holder) == (1, 0)

@@ -23,16 +23,13 @@ KILLS = 8
 def killed(server: ApiServer, key: str, holder: Holder, journal: Path, seconds: float) -> int:
     """How many counts a process acknowledged before it was killed."""
     arguments = [server.url, key, holder.organization_id, str(journal), str(THREADS)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.client.leasing_process", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    first = process.stdout.read(1)
-    time.sleep(seconds)
-    process.kill()
-    return len(first) + len(process.stdout.read())
+    command = [sys.executable, "-m", "tests.client.leasing_process", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        first = process.stdout.read(1)
+        time.sleep(seconds)
+        process.kill()
+        return len(first) + len(process.stdout.read())
 
 
 def test_killed_services_lose_nothing(
