@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = False
     reflex_redis_url: str | None = None
     session_days: int = Field(default=30, ge=1, le=365)
+    lease_settle_seconds: int = Field(default=86_400, ge=60, le=604_800)
     idempotency_retention_days: int = Field(default=400, ge=1)
     event_retention_months: int | None = Field(default=None, le=1200)
     daily_retention_months: int | None = Field(default=None, le=1200, validate_default=True)

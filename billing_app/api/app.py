@@ -17,6 +17,7 @@ from billing_app.api import (
     head_requests,
     health,
     hot_routes,
+    leases,
     metrics,
     openapi,
     organizations,
@@ -61,7 +62,7 @@ def create_app() -> "request_limits.RequestLimits":
         # Its spans have paths and queries, with tokens of mailed links: ours do not.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    reading = (health, metrics, plans, usage, receipts, account_history)
+    reading = (health, metrics, plans, leases, usage, receipts, account_history)
     paying = (subscriptions, overage, top_ups, webhooks)
     provisioning = (organizations, users, granted_plans, portal_links)
     signing_in = (sign_in, password_resets, email_links)

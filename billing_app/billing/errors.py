@@ -92,6 +92,11 @@ class ReservationNotFoundError(NotFoundError):
     title = "Reservation not found"
 
 
+class LeaseNotFoundError(NotFoundError):
+    code = "lease_not_found"
+    title = "Lease not found"
+
+
 class EventNotFoundError(NotFoundError):
     code = "execution_not_found"
     title = "Execution not found"
@@ -129,6 +134,26 @@ class ReservationSettledError(ConflictError):
 class ReservationExpiredError(ConflictError):
     code = "reservation_expired"
     title = "Reservation expired"
+
+
+class LeaseTokenInvalidError(ForbiddenError):
+    code = "lease_token_invalid"
+    title = "The token is not of this lease"
+
+
+class LeaseExceededError(ConflictError):
+    """Nothing of the report was counted. Staff see the difference."""
+
+    code = "lease_exceeded"
+    title = "More executions were reported than the lease holds"
+
+
+class LeaseEndedError(ConflictError):
+    """It was closed, or its settle window is over: nothing is held any more. Nothing of the report
+    was counted, and staff see the difference."""
+
+    code = "lease_ended"
+    title = "The lease no longer holds executions"
 
 
 class RefundExceedsError(ConflictError):

@@ -29,6 +29,7 @@ from .errors import (
     UnexpectedAnswerError,
     WebhookError,
 )
+from .leases import Lease, LeaseTerms
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__
@@ -46,6 +47,8 @@ __all__ = [
     "DeniedError",
     "ForbiddenError",
     "InvalidRequestError",
+    "Lease",
+    "LeaseTerms",
     "NotAuthenticatedError",
     "NotFoundError",
     "Outage",

@@ -22,6 +22,10 @@ from .conversation import (
 )
 from .counting import AsyncDecorator, Counted, Returned
 from .documented import documented
+from .journal import Flush
+from .lease_keepers import TaskKeeper
+from .lease_runs import LeasedRuns
+from .leases import NO_LEASES, Lease, LeaseBook, LeaseTerms
 from .retries import Reply, Retries
 from .routes import Operation
 from .runs import Outage, Run, policy_of
@@ -110,7 +114,8 @@ def _counting(
 class AsyncBilling:
     """A service's connection to the billing server at `url`, with its API key.
 
-    `outage` says what to do when no decision can be had: `deny` starts no run.
+    `outage` says what to do when no decision can be had: `deny` starts no run; `lease` decides runs
+    here, from executions that were leased before. `leases` says how; it is needed for `lease`, too.
     """
 
     def __init__(
@@ -120,12 +125,20 @@ class AsyncBilling:
         *,
         retries: Retries | None = None,
         outage: Outage = "deny",
+        leases: LeaseTerms | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Raises ValueError for an address, key or policy that cannot be."""
         self.connection = Connection(url, key, retries or Retries(), USER_AGENT)
-        self._policy = policy_of(outage)
+        self._book = None if leases is None else LeaseBook(leases, self.connection, url)
+        is_leasing = self._book is not None and outage == "lease"
+        self._policy = LeasedRuns(self._book) if self._book and is_leasing else policy_of(outage)
         self._http = httpx.AsyncClient(transport=transport)
+        self._keeper: TaskKeeper | None = None
+        if self._book is not None:
+            book = self._book
+            self._keeper = TaskKeeper(book, lambda: self.perform(book.keep()))
+            book.start = self._keeper.start
 
     async def __aenter__(self) -> "AsyncBilling":
         return self
@@ -134,7 +147,22 @@ class AsyncBilling:
         await self.close()
 
     async def close(self) -> None:
+        """Settles leases and gives back the rest."""
+        if self._book is not None and self._keeper is not None:
+            await self._keeper.stop()
+            await self.perform(self._book.close())
         await self._http.aclose()
+
+    async def lease(
+        self, organization_id: str, *, user_id: str | None = None, workflow: str | None = None
+    ) -> Lease:
+        """Executions of an account that are decided here, kept full until `close`. `user_id`: for
+        the public organization. Raises as a request; needs `leases`."""
+        if self._book is None:
+            raise ValueError(NO_LEASES)
+        lease = self._book.lease(organization_id, user_id, workflow)
+        await self.perform(self._book.open(lease))
+        return lease
 
     check = _method(operations.check)
     consume = _method(operations.consume)
@@ -196,6 +224,9 @@ class AsyncBilling:
                 return end.value
             if isinstance(step, httpx.Request):
                 reply = await self._send(step, is_streamed=is_streamed)
+            elif isinstance(step, Flush):
+                await step.flusher.wait_async()
+                reply = None
             else:
                 await asyncio.sleep(step)
                 reply = None

@@ -1,7 +1,7 @@
 """What is sent and decided, without doing any I/O: generators that both clients drive.
 
-A conversation yields an httpx.Request and is sent the reply, or yields seconds to wait; it returns
-the result, or raises.
+A conversation yields an httpx.Request and is sent the reply, or yields seconds or a flush to wait
+for; it returns the result, or raises.
 """
 
 from collections.abc import Generator, Sequence
@@ -14,12 +14,13 @@ from . import routes
 from .answers import CheckAnswer
 from .bodies import CheckBatch, CheckItem
 from .errors import ProblemError, UnexpectedAnswerError, answer_error, error_of, problem_of
+from .journal import Flush
 from .retries import UNDECIDED, Attempts, Reply, Retries
 from .routes import Operation, new_key
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
-Step: TypeAlias = httpx.Request | float
+Step: TypeAlias = httpx.Request | float | Flush
 Conversation: TypeAlias = Generator[Step, Reply | None, Result]
 BatchResult: TypeAlias = CheckAnswer | ProblemError
 

@@ -2,7 +2,7 @@
 
 import logging
 from hashlib import sha256
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from . import operations
 from .answers import CheckAnswer, SettleAnswer
@@ -10,8 +10,12 @@ from .conversation import Connection, Conversation, call
 from .errors import BillingError, ConflictError
 from .routes import check_key, new_key
 
-# What to do when billing cannot be reached. `deny`: no run starts without a decision.
-Outage: TypeAlias = Literal["deny"]
+if TYPE_CHECKING:
+    from .leases import Taken
+
+# What to do when billing cannot be reached. `deny`: no run starts without the server's decision.
+# `lease`: runs are decided here, from executions that were leased before, until these are used up.
+Outage: TypeAlias = Literal["deny", "lease"]
 
 EXPIRED: Final = "reservation_expired"
 log: Final = logging.getLogger("billing_client")
@@ -44,6 +48,7 @@ class Run:
         self.used = executions
         self.decision: CheckAnswer | None = None
         self.settlement: SettleAnswer | CheckAnswer | None = None
+        self.leased: Taken | None = None
 
     def use(self, executions: int) -> None:
         """What the run used, in all: 0 to what it reserved; 0 counts nothing."""
@@ -93,7 +98,11 @@ class ReservedRuns:
         except ConflictError as error:
             if error.code != EXPIRED:
                 raise
-            run.settlement = yield from call(connection, _late(run))
+            yield from self.late(connection, run)
+
+    def late(self, connection: Connection, run: Run) -> Conversation[None]:
+        """Count what a run used that has no reservation any more."""
+        run.settlement = yield from call(connection, _late(run))
 
     def abandon(self, connection: Connection, run: Run, error: BaseException) -> Conversation[None]:
         try:
@@ -104,12 +113,15 @@ class ReservedRuns:
             error.add_note(f"Its reservation was not released, and will expire: {failure}")
 
 
-POLICIES: Final[dict[Outage, RunPolicy]] = {"deny": ReservedRuns()}
+RESERVED: Final = ReservedRuns()
+POLICIES: Final[dict[Outage, RunPolicy]] = {"deny": RESERVED}
 
 
 def policy_of(outage: Outage) -> RunPolicy:
     """Raises ValueError."""
     policy = POLICIES.get(outage)
+    if outage == "lease":
+        raise ValueError("outage='lease' needs leases=LeaseTerms(journal=…)")
     if policy is None:
         raise ValueError(f"outage is one of {', '.join(POLICIES)}: {outage!r}")
     return policy

@@ -24,6 +24,8 @@ DISTRIBUTED: Final = (
     "carried_forward",
     "reservations",
     "reservation_holds",
+    "leases",
+    "lease_lines",
     "idempotency_keys",
     "daily_usage",
     "daily_overage",

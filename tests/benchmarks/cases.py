@@ -20,6 +20,7 @@ from tests.benchmarks.connections import connections
 from tests.benchmarks.dashboards import dashboards
 from tests.benchmarks.flood import flood
 from tests.benchmarks.harness import HOT_ORGANIZATION, BenchmarkHarness
+from tests.benchmarks.leases import leases
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import BenchmarkError, Server, send, serving
 from tests.benchmarks.reads import readers, reads
@@ -268,6 +269,7 @@ ALL: Final[dict[str, Callable[[Cases], None]]] = {
     "renewals": renewals,
     "reconcile": reconcile,
     "client": client,
+    "leases": leases,
     "flood": flood,
     "cluster": cluster,
     "alerts": alerts,

@@ -141,6 +141,7 @@ class MemoryLedger:
                 row.workflow,
                 row.user_id,
                 row.idempotency_key,
+                row.is_lease,
                 parts,
             )
         for row in changes.settled:

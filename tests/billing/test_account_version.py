@@ -55,6 +55,8 @@ UNSEEN: Final = {
     "reservation_holds": "written with a plan",
     "daily_overage": "written with a plan",
     "idempotency_keys": "not shown",
+    "leases": "written with a plan, or not shown",
+    "lease_lines": "written with a plan",
     "meter_reports": "not shown",
     "overage_bills": "not shown",
     "overage_settlements": "not shown",

@@ -13,6 +13,7 @@ from tests.factories import Holder, connect
 
 TUTORIAL = ROOT / "docs" / "tutorial" / "python-service.md"
 GUIDE = ROOT / "docs" / "how-to" / "python-client.md"
+LEASES = ROOT / "docs" / "how-to" / "leases.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 # What the fixtures do in their place.
 DONE_BY_FIXTURES = {"make run\n": "server", "make client\n": "client_python"}
@@ -62,6 +63,26 @@ def test_guide_runs(
     assert used(client_database_url, holder) == (7 + 1 + 1 + 3 + 1, 0)
 
 
+def test_guide_of_leases_runs(
+    server: ApiServer,
+    client_python: Path,
+    key: str,
+    holder: Holder,
+    client_database_url: str,
+    tmp_path: Path,
+) -> None:
+    blocks = [code for kind, code in BLOCK.findall(LEASES.read_text()) if kind == "python"]
+    (tmp_path / "guide.py").write_text("\n".join(blocks))
+    environment = {
+        "BILLING_URL": server.url,
+        "BILLING_KEY": key,
+        "BILLING_ORGANIZATION": holder.organization_id,
+        "BILLING_JOURNAL": str(tmp_path / "journal"),
+    }
+    run(client_python, tmp_path, environment, "guide.py")
+    assert used(client_database_url, holder) == (3, 0)
+
+
 def test_readme_example_compiles() -> None:
     readme = (ROOT / "billing_app" / "client" / "README.md").read_text()
     ((_, code),) = BLOCK.findall(readme)
@@ -97,7 +118,8 @@ def exported(code: str, environment: dict[str, str]) -> dict[str, str]:
 
 
 def run(python: Path, directory: Path, environment: dict[str, str], *arguments: str) -> str:
-    names = ("BILLING_URL", "BILLING_KEY", "BILLING_ORGANIZATION")
+    names = ["BILLING_URL", "BILLING_KEY", "BILLING_ORGANIZATION"]
+    names += {"BILLING_JOURNAL"} & environment.keys()
     done = subprocess.run(
         [python, *arguments],
         cwd=directory,

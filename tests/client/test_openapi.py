@@ -23,7 +23,15 @@ from billing_app.billing.overage.views import OverageView
 from billing_app.billing.plans.service import PlanView
 from billing_app.billing.staff.audit.account_history import HistoryItem
 from billing_app.billing.subscriptions.account_summary import NextExecutions
-from billing_app.client import AsyncBilling, Billing, answers, errors, operations, routes
+from billing_app.client import (
+    AsyncBilling,
+    Billing,
+    answers,
+    errors,
+    lease_calls,
+    operations,
+    routes,
+)
 from billing_app.client.bodies import CheckItem
 from billing_app.client.routes import Operation, Route
 from tests.api.server import ApiServer
@@ -61,6 +69,8 @@ NOT_YET = {
     "GET /billing/alerts",
     "GET /billing/alert-rules",
     "PUT /billing/alert-rules",
+    "GET /billing/leases",
+    "GET /billing/leases/{lease_id}",
 }
 STAFF = "/billing/admin/"
 # Reads that OpenAPI describes without members, with the type that the server answers.
@@ -72,7 +82,7 @@ SERVER_TYPES: dict[type[msgspec.Struct], type[Any]] = {
 }
 ROUTES: dict[str, Route[Any]] = {
     f"{route.method} {route.path}": route
-    for route in vars(routes).values()
+    for route in (*vars(routes).values(), *vars(lease_calls).values())
     if isinstance(route, Route)
 }
 BUILDERS = {
@@ -181,7 +191,8 @@ def test_undescribed_answers_agree(
 
 def test_every_route_has_a_method() -> None:
     built = {call.route for call in map(sample, BUILDERS.values())}
-    assert {*ROUTES.values()} - built == {routes.CHECK_BATCH}, "made by `batch`"
+    leased = {lease_calls.OPEN_LEASE, lease_calls.SETTLE_LEASE}
+    assert {*ROUTES.values()} - built == {routes.CHECK_BATCH, *leased}, "made by `batch`, `lease`"
 
 
 @pytest.mark.parametrize("client", [Billing, AsyncBilling])

@@ -27,6 +27,7 @@ from billing_app.billing.staff.operations import (
     provider_events,
     reconciliations,
     trouble,
+    unsettled_leases,
 )
 from billing_app.billing.staff.operations.jobs import JobsUnavailableError
 from billing_app.billing.staff.repairs import refunds, service, trusted_invoices
@@ -168,6 +169,9 @@ CASES: dict[str, Case] = {
     ),
     "reconciliations.list_reconciliations": reads(
         lambda s, a: reconciliations.list_reconciliations(s.staff_services.database, a)
+    ),
+    "unsettled_leases.list_unsettled": reads(
+        lambda s, a: unsettled_leases.list_unsettled(s.staff_services.database, a, now=s.now)
     ),
     "reconciliations.list_differences": reads(
         lambda s, a: reconciliations.list_differences(s.staff_services.database, a)

@@ -81,6 +81,7 @@ def routes_of(scene: Scene) -> dict[str, tuple[Action, dict[str, Any] | None]]:
         "POST /webhooks/{event_id}/replay": (Action.REPLAY_EVENT, because),
         "GET /reconciliations": (Action.READ, None),
         "GET /reconciliations/differences": (Action.READ, None),
+        "GET /leases/unsettled": (Action.READ, None),
         "POST /reconciliations": (Action.RECONCILE, because),
         "GET /metrics": (Action.READ, None),
         "GET /metrics/near-limit": (Action.READ, None),

@@ -7,6 +7,7 @@ from billing_app.api.staff import (
     audit,
     customers,
     jobs,
+    leases,
     members,
     metrics,
     offers,
@@ -15,3 +16,4 @@ from billing_app.api.staff import (
 )
 
 modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics, alert_rules)
+modules: Final = (members, repairs, audit, offers, customers, webhooks, jobs, metrics, leases)

@@ -7,6 +7,7 @@ from msgspec.structs import astuple
 
 from billing_app.billing.executions import happenings
 from billing_app.billing.executions.driver import Connection, columns
+from billing_app.billing.executions.lease_store import write_leases
 from billing_app.billing.executions.requests import HASH_BYTES
 from billing_app.billing.executions.state import Changes, KeyRow, LedgerState
 from billing_app.billing.executions.statements import Statements
@@ -48,6 +49,8 @@ async def apply(
     if moved or changes.events or changes.keys:
         is_shown = await _apply_counts(connection, sql, ledger, moved, changes)
     await _apply_reservations(connection, sql, ledger, changes)
+    if changes.leases:
+        await write_leases(connection, sql, changes.leases, ledger.accounts)
     await _apply_overage(connection, sql, changes)
     await happenings.write(connection, sql, ledger, changes)
     if changes.denied:
@@ -106,7 +109,7 @@ async def _apply_reservations(
     connection: Connection, sql: Statements, ledger: LedgerState, changes: Changes
 ) -> None:
     if changes.reservations:
-        reservations = columns(changes.reservations, 8)
+        reservations = columns(changes.reservations, 9)
         await connection.execute(sql.reserve, changes.now, *reservations)
         await connection.execute(sql.reserve_parts, *columns(changes.reservation_parts, 4))
     if changes.settled:

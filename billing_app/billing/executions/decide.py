@@ -23,6 +23,7 @@ from billing_app.billing.errors import (
 from billing_app.billing.executions.corrections import adjust, refund
 from billing_app.billing.executions.crossings import begin, follow
 from billing_app.billing.executions.idempotency import client_key, remember, replay
+from billing_app.billing.executions.leases import open_lease, settle_lease, takes_less
 from billing_app.billing.executions.requests import (
     CHECK,
     CONSUME,
@@ -31,13 +32,15 @@ from billing_app.billing.executions.requests import (
     CheckAnswer,
     CheckRequest,
     Decision,
+    LeaseRequest,
     PlanBrief,
     Refund,
     Request,
     ReservationBrief,
+    SettleLease,
     encode,
 )
-from billing_app.billing.executions.reservations import free, settle
+from billing_app.billing.executions.reservations import free, reserve, settle, take
 from billing_app.billing.executions.state import (
     AccountState,
     Balance,
@@ -46,9 +49,6 @@ from billing_app.billing.executions.state import (
     EventFields,
     LedgerState,
     PlanBalance,
-    ReservationPartRow,
-    ReservationRow,
-    Share,
     balance_of,
     remaining_of,
 )
@@ -89,6 +89,8 @@ def _decide_one(request: Request, ledger: LedgerState, changes: Changes) -> Deci
         return refund(request, ledger, changes)
     if isinstance(request, Adjust):
         return adjust(request, ledger, changes)
+    if isinstance(request, SettleLease):
+        return settle_lease(request, ledger, changes)
     return settle(request, ledger, changes)
 
 
@@ -122,13 +124,16 @@ def _decide_check_request(request: CheckRequest, ledger: LedgerState, changes: C
     if known is not None:
         return replay(known, fingerprint)
     usable = account.usable(ledger.now)
-    if remaining_of(usable) < request.executions:
+    if remaining_of(usable) < request.executions and not takes_less(request, usable):
         error = _denial(request, account, ledger.now)
         reason = DenialReason(error.code)
         changes.denied[DenialKey(account.id, request.workflow, request.user_id, reason)] += 1
         return error
     act = _consume if request.mode is CONSUME else _reserve
-    answer = act(request, account, usable, changes)
+    if isinstance(request, LeaseRequest):
+        answer = open_lease(request, account, usable, changes)
+    else:
+        answer = act(request, account, usable, changes)
     return remember(ledger, changes, account.id, key, fingerprint, answer)
 
 
@@ -144,7 +149,7 @@ def _consume(
     request: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
 ) -> bytes:
     now = changes.now
-    shares = _take(usable, request.executions)
+    shares = take(usable, request.executions)
     for plan, executions in shares:
         plan.use(executions, now)
     fields = EventFields(
@@ -163,27 +168,9 @@ def _reserve(
     request: CheckRequest, account: AccountState, usable: list[PlanBalance], changes: Changes
 ) -> bytes:
     now = changes.now
-    shares = _take(usable, request.executions)
-    for plan, executions in shares:
-        plan.hold(executions, now)
-    number = account.next_number(changes.now_microseconds)
     expires_at = now + timedelta(seconds=request.hold_seconds)
-    changes.reservations.append(
-        ReservationRow(
-            account.id,
-            number,
-            request.executions,
-            request.workflow,
-            request.user_id,
-            request.idempotency_key,
-            request.caller.api_key_id,
-            expires_at,
-        )
-    )
-    changes.reservation_parts.extend(
-        ReservationPartRow(account.id, number, plan.sequence, executions)
-        for plan, executions in shares
-    )
+    shares = take(usable, request.executions)
+    number = reserve(request, account, shares, expires_at, changes)
     brief = ReservationBrief(ids.encode(ids.RESERVATION, account.id, number), expires_at)
     balance = balance_of(account, now)
     return _answer(request, account, shares[-1][0], balance, reservation=brief)
@@ -215,20 +202,6 @@ def _answer(
             balance.period_end,
         )
     )
-
-
-def _take(usable: list[PlanBalance], executions: int) -> list[Share]:
-    """Split executions over plans in queue order. The plans have enough."""
-    shares: list[Share] = []
-    for plan in usable:
-        taken = min(plan.remaining, executions)
-        if taken:
-            shares.append((plan, taken))
-            executions -= taken
-        if not executions:
-            break
-    assert executions == 0
-    return shares
 
 
 def _denial(request: CheckRequest, account: AccountState, now: datetime) -> DeniedError:

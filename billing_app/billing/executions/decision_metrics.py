@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 from prometheus_client import Counter, Histogram
 
@@ -15,9 +15,11 @@ from billing_app.billing.executions.requests import (
     CheckRequest,
     Commit,
     Decision,
+    LeaseRequest,
     Refund,
     Release,
     Request,
+    SettleLease,
 )
 
 ALLOWED: Final = "allowed"
@@ -27,6 +29,8 @@ OPERATIONS: Final[dict[type[Request], str]] = {
     Release: "release",
     Refund: "refund",
     Adjust: "adjust",
+    LeaseRequest: "lease",
+    SettleLease: "settle_lease",
 }
 
 
@@ -103,7 +107,7 @@ def count_waits(
 
 
 def _operation(request: Request) -> str:
-    return request.mode if isinstance(request, CheckRequest) else OPERATIONS[type(request)]
+    return OPERATIONS.get(type(request)) or cast("CheckRequest", request).mode
 
 
 def _outcome(decision: Decision) -> str:

@@ -4,7 +4,7 @@ Answers are stored and replayed byte for byte: names and order of their fields a
 contract's.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
@@ -110,7 +110,62 @@ class Adjust(msgspec.Struct, gc=False):
     refers_to: int | None = None
 
 
-Request = CheckRequest | Commit | Release | Refund | Adjust
+class LeaseRequest(CheckRequest, gc=False):
+    """Hold executions that the caller decides about itself: `executions`, or what is left of
+    `at_least` or more. Its mode is RESERVE. `secret` signs the lease's tokens.
+
+    It decides for `seconds`, and what it held stays held for `settle_seconds` after that.
+    """
+
+    at_least: int
+    seconds: int
+    settle_seconds: int
+    secret: str
+
+    def fingerprint(self) -> bytes:
+        return digest(
+            "lease",
+            self.organization_id,
+            self.user_id,
+            str(self.executions),
+            str(self.at_least),
+            self.workflow,
+            str(self.seconds),
+        )
+
+
+class LeaseTotal(msgspec.Struct, frozen=True, gc=False):
+    """What a lease has decided so far of a workflow, a user and a UTC day, "" for none."""
+
+    workflow: str
+    user_id: str
+    day: date
+    executions: int
+
+
+class Renewal(msgspec.Struct, frozen=True, gc=False):
+    """Raise what is left of a lease to `executions`, and its life to `seconds` from now."""
+
+    executions: int
+    seconds: int
+
+
+class SettleLease(msgspec.Struct, gc=False):
+    """Count what a lease has decided. A report with a lower `sequence` than one before neither
+    renews nor closes the lease."""
+
+    account_id: int
+    number: int
+    token: str
+    totals: list[LeaseTotal]
+    sequence: int
+    renewal: Renewal | None
+    closes: bool
+    settle_seconds: int
+    caller: Caller
+
+
+Request = CheckRequest | Commit | Release | Refund | Adjust | SettleLease
 
 
 class Accepted(msgspec.Struct, gc=False):

@@ -13,20 +13,24 @@ from billing_app.billing.executions.idempotency import natural_key, remember
 from billing_app.billing.executions.requests import (
     Accepted,
     Caller,
+    CheckRequest,
     Commit,
     Decision,
+    LeaseRequest,
     Release,
     SettleAnswer,
     SettledReservation,
     digest,
     encode,
 )
+from billing_app.billing.executions.reservation_rows import ReservationPartRow, ReservationRow
 from billing_app.billing.executions.state import (
     AccountState,
     Changes,
     EventFields,
     LedgerState,
     Part,
+    PlanBalance,
     ReservationState,
     Share,
     balance_of,
@@ -39,7 +43,7 @@ from billing_app.db.enums import EventKind, ReservationStatus
 def settle(request: Commit | Release, ledger: LedgerState, changes: Changes) -> Decision:
     """Commit or release a reservation, once. It is honoured whatever happened to its plans."""
     account = ledger.accounts.get(request.account_id)
-    reservation = ledger.reservations.get((request.account_id, request.number))
+    reservation = _reservation(request, ledger)
     if account is None or reservation is None or not account.may_be_used_by(request.caller):
         return ReservationNotFoundError()
     executions = _to_commit(request, reservation)
@@ -67,6 +71,12 @@ def settle(request: Commit | Release, ledger: LedgerState, changes: Changes) -> 
         )
     answer = _settle_held(request.caller, account, reservation, executions, changes)
     return remember(ledger, changes, account.id, key, fingerprint, answer)
+
+
+def _reservation(request: Commit | Release, ledger: LedgerState) -> ReservationState | None:
+    """A lease is settled line by line: leases.py."""
+    reservation = ledger.reservations.get((request.account_id, request.number))
+    return None if reservation is None or reservation.is_lease else reservation
 
 
 def _to_commit(request: Commit | Release, reservation: ReservationState) -> int:
@@ -125,6 +135,51 @@ def _settle_answer(
             *balance.members(),
         )
     )
+
+
+def reserve(
+    request: CheckRequest,
+    account: AccountState,
+    shares: list[Share],
+    expires_at: datetime,
+    changes: Changes,
+) -> int:
+    """Hold the shares until then; the reservation's number."""
+    for plan, executions in shares:
+        plan.hold(executions, changes.now)
+    number = account.next_number(changes.now_microseconds)
+    changes.reservations.append(
+        ReservationRow(
+            account.id,
+            number,
+            sum([executions for _, executions in shares]),
+            request.workflow,
+            request.user_id,
+            request.idempotency_key,
+            request.caller.api_key_id,
+            expires_at,
+            isinstance(request, LeaseRequest),
+        )
+    )
+    changes.reservation_parts.extend(
+        ReservationPartRow(account.id, number, plan.sequence, executions)
+        for plan, executions in shares
+    )
+    return number
+
+
+def take(usable: list[PlanBalance], executions: int) -> list[Share]:
+    """Split executions over plans in queue order. The plans have enough."""
+    shares: list[Share] = []
+    for plan in usable:
+        taken = min(plan.remaining, executions)
+        if taken:
+            shares.append((plan, taken))
+            executions -= taken
+        if not executions:
+            break
+    assert executions == 0
+    return shares
 
 
 def shares_of(account: AccountState, parts: list[Part]) -> list[Share]:

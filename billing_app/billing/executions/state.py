@@ -8,7 +8,13 @@ import msgspec
 
 from billing_app.billing.alerts.rules import Crossing, Watched
 from billing_app.billing.errors import BillingError
+from billing_app.billing.executions.lease_state import LeaseChanges, LeaseState
 from billing_app.billing.executions.requests import Caller
+from billing_app.billing.executions.reservation_rows import (
+    ReservationPartRow,
+    ReservationRow,
+    SettledRow,
+)
 from billing_app.db.enums import DenialReason, EndReason, EventKind, ReservationStatus
 from billing_app.db.tables.plans import OVERAGE_PRIORITY
 
@@ -214,6 +220,7 @@ class ReservationState(msgspec.Struct):
     workflow: str
     user_id: str
     idempotency_key: str
+    is_lease: bool
     parts: list[Part]
 
 
@@ -239,13 +246,14 @@ class LedgerState(msgspec.Struct):
     reservations: dict[tuple[int, int], ReservationState]
     events: dict[tuple[int, int], EventState]
     kept_from: dict[int, int]
+    leases: dict[tuple[int, int], LeaseState]
 
     def account_id(self, organization_id: str, user_id: str) -> int | BillingError:
         return self.targets[organization_id, user_id]
 
     @classmethod
     def empty(cls, now: datetime) -> "LedgerState":
-        return cls(now, {}, {}, {}, {}, {}, {})
+        return cls(now, {}, {}, {}, {}, {}, {}, {})
 
 
 UsageKey = tuple[int, str, str]
@@ -290,32 +298,6 @@ class KeyRow(msgspec.Struct, gc=False):
     answer: bytes
 
 
-class ReservationRow(NamedTuple):
-    account_id: int
-    number: int
-    executions: int
-    workflow: str
-    user_id: str
-    idempotency_key: str
-    api_key_id: int | None
-    expires_at: datetime
-
-
-class ReservationPartRow(NamedTuple):
-    account_id: int
-    reservation_number: int
-    plan_sequence: int
-    executions: int
-
-
-class SettledRow(NamedTuple):
-    account_id: int
-    number: int
-    status: ReservationStatus
-    settled_at: datetime
-    event_number: int | None
-
-
 class EventFields(msgspec.Struct, gc=False):
     """The fields that all rows of one event share."""
 
@@ -339,6 +321,7 @@ class Changes:
         self.reservations: list[ReservationRow] = []
         self.reservation_parts: list[ReservationPartRow] = []
         self.settled: list[SettledRow] = []
+        self.leases = LeaseChanges()
         self.used: defaultdict[UsageKey, int] = defaultdict(int)
         self.refunded: defaultdict[UsageKey, int] = defaultdict(int)
         self.overage_used: defaultdict[OverageKey, int] = defaultdict(int)

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from billing_app.billing.executions import lease_statements
 from billing_app.billing.executions.requests import HASH_BYTES
 from billing_app.db.distribution import DISTRIBUTED
 
@@ -83,7 +84,7 @@ CLOCK: Final = "SELECT clock_timestamp() AS now"
 
 RESERVATIONS: Final = _arrays_as_text("""
 SELECT r.account_id, r.number, r.status, r.executions, r.expires_at, r.workflow, r.user_id,
-       r.idempotency_key, h.plan_sequence, h.executions AS held
+       r.idempotency_key, r.is_lease, h.plan_sequence, h.executions AS held
 FROM (
     SELECT number, account_id FROM reservations
     WHERE account_id = ANY($1::bigint[])/*route account_id*/
@@ -92,8 +93,9 @@ FROM (
     SELECT number, account_id FROM unnest($3::bigint[], $4::bigint[]) AS named (account_id, number)
 ) AS wanted
 JOIN reservations AS r ON r.account_id = wanted.account_id AND r.number = wanted.number
-JOIN reservation_holds AS h ON h.account_id = r.account_id AND h.reservation_number = r.number
-WHERE true/*route r.account_id*//*route h.account_id*/
+LEFT JOIN reservation_holds AS h ON h.account_id = r.account_id
+     AND h.reservation_number = r.number/*route h.account_id*/
+WHERE true/*route r.account_id*/
 ORDER BY r.account_id, r.number, h.plan_sequence
 """)
 
@@ -190,13 +192,13 @@ SET denied = daily_denials.denied + excluded.denied
 RESERVE: Final = _arrays_as_text("""
 INSERT INTO reservations (
     account_id, number, status, executions, workflow, user_id, idempotency_key, api_key_id,
-    expires_at, created_at)
+    expires_at, is_lease, created_at)
 SELECT held.account_id, held.number, 'held', held.executions, held.workflow, held.user_id,
-       held.idempotency_key, held.api_key_id, held.expires_at, $1::timestamptz
+       held.idempotency_key, held.api_key_id, held.expires_at, held.is_lease, $1::timestamptz
 FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-            $8::bigint[], $9::timestamptz[])
+            $8::bigint[], $9::timestamptz[], $10::boolean[])
      AS held (account_id, number, executions, workflow, user_id, idempotency_key, api_key_id,
-              expires_at)
+              expires_at, is_lease)
 """)
 
 RESERVE_PARTS: Final = _arrays_as_text("""
@@ -314,6 +316,17 @@ class Statements(msgspec.Struct, frozen=True):
     clear_alerts: str
     raise_alerts: str
     append_events: str
+    leases: str
+    lease_lines: str
+    open_leases: str
+    change_leases: str
+    renew_reservations: str
+    count_lines: str
+    keep_holds: str
+    drop_holds: str
+    past_events: str
+    past_usage: str
+    past_overage: str
     shard: int = 0
     is_routed: bool = False
 
@@ -341,6 +354,7 @@ _STATEMENTS: Final = {
     "clear_alerts": CLEAR_ALERTS,
     "raise_alerts": RAISE_ALERTS,
     "append_events": APPEND_EVENTS,
+    **{name: _arrays_as_text(statement) for name, statement in lease_statements.STATEMENTS.items()},
 }
 _PLAIN: Final = {
     name: _ROUTE.sub("", statement).replace(_HERE, "") for name, statement in _STATEMENTS.items()

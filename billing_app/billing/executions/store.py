@@ -15,6 +15,7 @@ from billing_app.billing.executions.directory import Directory, Targets
 from billing_app.billing.executions.driver import Connection, Row, array, columns
 from billing_app.billing.executions.idempotency import client_key, natural_key
 from billing_app.billing.executions.kept_events import kept_numbers
+from billing_app.billing.executions.lease_store import read_leases
 from billing_app.billing.executions.requests import (
     CHECK,
     Adjust,
@@ -24,6 +25,7 @@ from billing_app.billing.executions.requests import (
     Refund,
     Release,
     Request,
+    SettleLease,
 )
 from billing_app.billing.executions.shards import MisroutedError, Node, Shard, ShardMap
 from billing_app.billing.executions.state import (
@@ -275,6 +277,7 @@ async def _load(
     others = [request for request in requests if not isinstance(request, CheckRequest)]
     settling = [request for request in others if isinstance(request, (Commit, Release))]
     refunds = [request for request in others if isinstance(request, Refund)]
+    leases = [request for request in others if isinstance(request, SettleLease)]
     with_closed = sorted({request.account_id for request in others})
     checked = {account for account in targets.values() if isinstance(account, int)}
     account_ids = sorted(checked.union(with_closed))
@@ -288,6 +291,8 @@ async def _load(
     if settling or any(row["held"] for row in rows):
         named = [(request.account_id, request.number) for request in settling]
         ledger.reservations = await _reservations(connection, sql, account_ids, ledger.now, named)
+    if leases:
+        ledger.leases = await read_leases(connection, sql, leases)
     if refunds:
         ledger.events = await _events(connection, sql, refunds)
         missing = {r.account_id for r in refunds if (r.account_id, r.number) not in ledger.events}
@@ -303,7 +308,7 @@ def _keys(requests: Sequence[Request], targets: Targets) -> list[tuple[int, str]
                 account_id = targets[request.organization_id, request.user_id]
                 if isinstance(account_id, int):
                     keys.append((account_id, client_key(request.idempotency_key)))
-        elif not isinstance(request, Adjust):
+        elif not isinstance(request, (Adjust, SettleLease)):
             keys.append((request.account_id, natural_key(request)))
     return keys
 
@@ -373,8 +378,9 @@ async def _reservations(
     )
     reservations: dict[tuple[int, int], ReservationState] = {}
     for row in rows:
-        state = reservations.setdefault((row[0], row[1]), ReservationState(*row[:8], parts=[]))
-        state.parts.append(Part(row["plan_sequence"], row["held"]))
+        state = reservations.setdefault((row[0], row[1]), ReservationState(*row[:9], parts=[]))
+        if row["plan_sequence"] is not None:
+            state.parts.append(Part(row["plan_sequence"], row["held"]))
     return reservations
 
 

@@ -145,7 +145,27 @@ WHERE CASE WHEN e.executions IS NULL THEN r.refers_to >= coalesce(kept.first, 0)
            ELSE r.refunded NOT BETWEEN least(e.executions, 0) AND greatest(e.executions, 0) END
 """  # noqa: S608
 
-CHECKS: Final = (USED, HELD, DAILY, OVERAGE, RUNNING, REFUNDED)
+LEASES: Final = f"""
+SELECT l.account_id, figure.name, 'lease ' || l.number, figure.expected::bigint, l.settled
+FROM leases AS l
+LEFT JOIN (
+    SELECT account_id, lease_number, sum(executions) AS executions
+    FROM lease_lines GROUP BY 1, 2
+) AS line ON line.account_id = l.account_id AND line.lease_number = l.number
+LEFT JOIN (
+    SELECT account_id, refers_to, sum(executions) AS executions
+    FROM execution_events WHERE kind = 'commit' GROUP BY 1, 2
+) AS event ON event.account_id = l.account_id AND event.refers_to = l.number
+LEFT JOIN ({KEPT}) AS kept ON kept.account_id = l.account_id
+CROSS JOIN LATERAL (VALUES
+    ('lease settled by lines', coalesce(line.executions, 0)),
+    ('lease settled by events', coalesce(event.executions, 0))
+) AS figure (name, expected)
+WHERE figure.expected <> l.settled
+      AND (kept.first IS NULL OR l.number >= kept.first OR figure.name LIKE '%lines')
+"""  # noqa: S608
+
+CHECKS: Final = (USED, HELD, DAILY, OVERAGE, RUNNING, REFUNDED, LEASES)
 MAX_DIFFERENCES: Final = 1000
 
 

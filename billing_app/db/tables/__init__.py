@@ -32,6 +32,7 @@ from billing_app.db.tables.executions import (
     Reservation,
     ReservationHold,
 )
+from billing_app.db.tables.leases import Lease, LeaseLine
 from billing_app.db.tables.offers import Offer, OfferDraft, OfferVersion
 from billing_app.db.tables.overage import (
     MeterReport,
@@ -100,6 +101,8 @@ __all__ = [
     "IdempotencyKey",
     "Invoice",
     "KnownBrowser",
+    "Lease",
+    "LeaseLine",
     "Membership",
     "MeterReport",
     "MirroredInvoice",

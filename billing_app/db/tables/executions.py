@@ -121,6 +121,7 @@ class Reservation(SQLModel, table=True):
     expires_at: datetime = instant()
     settled_at: datetime | None = instant(nullable=True)
     event_number: int | None = Field(default=None, sa_type=BigInteger)
+    is_lease: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class ReservationHold(SQLModel, table=True):

@@ -89,6 +89,12 @@ def trouble_lines(found: Trouble) -> list[TroubleLine]:
             f"{operations}?part=reconciliation",
         ),
         (
+            found.unsettled_leases,
+            "lease",
+            " with reports that could not be counted",
+            routes.STAFF_OPERATIONS,
+        ),
+        (
             found.disputes,
             "dispute",
             f" without evidence{due}",

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from billing_app.api import (
     granted_plans,
+    leases,
     organizations,
     overage,
     password_resets,
@@ -99,6 +100,15 @@ def test_every_json_body_is_read_strictly() -> None:
     customers = (overage, top_ups, subscriptions, sign_in, password_resets, usage)
     provisioning = (organizations, users, granted_plans, portal_links, webhook_endpoints)
     modules = (*customers, *provisioning, *staff.modules)
+    modules = (
+        *customers,
+        leases,
+        organizations,
+        users,
+        granted_plans,
+        portal_links,
+        *staff.modules,
+    )
     routes = [route for module in modules for route in module.router.routes]
     with_body = [
         route

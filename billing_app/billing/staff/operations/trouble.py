@@ -11,6 +11,7 @@ from billing_app.billing.actors import Actor
 from billing_app.billing.staff.access.permissions import Action, require
 from billing_app.billing.staff.customers.disputes import Disputes
 from billing_app.billing.staff.operations.jobs import BackgroundJobs, JobsUnavailableError
+from billing_app.billing.staff.operations.unsettled_leases import count_unsettled
 from billing_app.db.engine import Database
 from billing_app.db.enums import WebhookState
 from billing_app.db.tables import Reconciliation, WebhookEvent
@@ -23,7 +24,7 @@ COMPARISONS: Final = "reconcile"
 class Trouble:
     """Counts. Jobs and comparisons that failed in the last day and were not retried; disputes that
     need evidence, and the first day on which it is due; differences that the last reconciliation
-    left open."""
+    left open; leases of which a report of the last month could not be counted."""
 
     dead_letters: int = 0
     failed_jobs: int = 0
@@ -31,6 +32,7 @@ class Trouble:
     disputes: int = 0
     evidence_due_at: datetime | None = None
     open_differences: int = 0
+    unsettled_leases: int = 0
 
     @property
     def total(self) -> int:
@@ -40,6 +42,7 @@ class Trouble:
             + self.failed_comparisons
             + self.disputes
             + self.open_differences
+            + self.unsettled_leases
         )
 
 
@@ -53,6 +56,7 @@ async def read_trouble(
         dead = dead.where(col(WebhookEvent.state) == WebhookState.DEAD)
         dead_letters = (await session.exec(dead)).one()
         open_differences = await _open_differences(session)
+        unsettled_leases = await count_unsettled(session, now)
     failed = await _failed(jobs, now - JOBS_WITHIN)
     comparisons = sum(count for name, count in failed.items() if name.startswith(COMPARISONS))
     due = await disputes.awaiting_evidence(actor, now)
@@ -63,6 +67,7 @@ async def read_trouble(
         disputes=len(due),
         evidence_due_at=min(filter(None, due), default=None),
         open_differences=open_differences,
+        unsettled_leases=unsettled_leases,
     )
 
 

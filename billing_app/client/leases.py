@@ -1,0 +1,501 @@
+"""Deciding executions in the memory of the service, from a lease, and settling them exactly.
+
+What is decided is counted in a journal on disk first, so that `kill -9` of the service loses
+nothing. Leases are renewed ahead of need in the background. When one is empty and the billing
+server cannot be reached, nothing is allowed.
+"""
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Final, NamedTuple
+
+from .conversation import Connection, Conversation
+from .errors import BillingError, ProblemError
+from .journal import Journal, JournalFullError
+from .lease_calls import OpenLease, Renew
+from .lease_segments import Segment, begin, recover, url_of
+
+FINAL: Final = frozenset({403, 404, 409, 422})
+# How often to look for leases that other processes have left behind.
+LOOK_SECONDS: Final = 30.0
+MAX_EXECUTIONS: Final = 1_000_000
+MIN_SECONDS, MAX_SECONDS = 10, 86_400
+REOPEN_SECONDS: float = 5.0
+WAIT_SECONDS: Final = 0.01
+MAX_WAITS: Final = 3_000
+NO_LEASES: Final = "Leases need leases=LeaseTerms(journal=…)"
+log: Final = logging.getLogger("billing_client")
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """`journal`: a directory that outlives the process, on a local disk; processes may share it.
+
+    `executions`: what a lease holds when it is full; it is filled up when less than `refill_share`
+    of that is left. `seconds`: how long it decides when the server cannot be reached.
+    `settle_seconds`: how old counts get before the server knows them. `remember_keys`: so many of
+    the newest keys are remembered, at most twice as many. `fsync`: bring each count to disk before
+    it is acknowledged, so that it survives a loss of power.
+    """
+
+    journal: Path
+    executions: int = 1_000
+    seconds: int = 3_600
+    refill_share: float = 0.5
+    settle_seconds: float = 5.0
+    remember_keys: int = 100_000
+    fsync: bool = False
+    public_organization_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.executions <= MAX_EXECUTIONS:
+            raise ValueError(f"executions is 1 to {MAX_EXECUTIONS}: {self.executions}")
+        if not MIN_SECONDS <= self.seconds <= MAX_SECONDS:
+            raise ValueError(f"seconds is {MIN_SECONDS} to {MAX_SECONDS}: {self.seconds}")
+        if not 0 <= self.refill_share < 1:
+            raise ValueError(f"refill_share is at least 0 and below 1: {self.refill_share}")
+
+
+class Lease:
+    """Decides for one account, or one workflow of it. Threads may share one."""
+
+    def __init__(
+        self, terms: LeaseTerms, organization_id: str, user_id: str | None, workflow: str | None
+    ) -> None:
+        self.terms = terms
+        self.organization_id, self.user_id, self.workflow = organization_id, user_id, workflow
+        self.wake = threading.Event()
+        self.lock = threading.Lock()
+        self.segment: Segment | None = None
+        self.retired: list[Segment] = []
+        self.is_closing = False
+        self._user, self._workflow = user_id or "", workflow or ""
+        self._low = int(terms.executions * terms.refill_share)
+        self._keys: dict[str, int] = {}
+        self._older_keys: dict[str, int] = {}
+        self._settled_at = monotonic()
+        self._is_durable = terms.fsync
+        self._is_busy = False
+        self._is_low = False
+        self._is_wanted = True
+        self._open_at = float("-inf")
+        self._active_at = monotonic()
+        self._seen = 0
+
+    @property
+    def may_open(self) -> bool:
+        """Whether there was no refusal a moment ago."""
+        return monotonic() >= self._open_at
+
+    @property
+    def left(self) -> int:
+        """What can be decided without the server."""
+        with self.lock:
+            return self.segment.left if self.segment else 0
+
+    def consume(
+        self,
+        executions: int = 1,
+        *,
+        workflow: str = "",
+        user_id: str = "",
+        idempotency_key: str | None = None,
+    ) -> bool:
+        """Count executions, all or none; False: the lease cannot cover them now.
+
+        The same key counts once. Raises ValueError for a key that was used for something else, and
+        for another workflow or user than the lease's.
+        """
+        segment = self._consume(executions, workflow, user_id, idempotency_key)
+        if segment is not None and self._is_durable:
+            segment.journal.flusher.wait()
+        return segment is not None
+
+    async def consume_async(
+        self,
+        executions: int = 1,
+        *,
+        workflow: str = "",
+        user_id: str = "",
+        idempotency_key: str | None = None,
+    ) -> bool:
+        """The same for asyncio: with `fsync`, waiting for the disk does not block the loop."""
+        segment = self._consume(executions, workflow, user_id, idempotency_key)
+        if segment is not None and self._is_durable:
+            await segment.journal.flusher.wait_async()
+        return segment is not None
+
+    def _consume(
+        self, executions: int, workflow: str, user_id: str, key: str | None
+    ) -> Segment | None:
+        """Where they are counted; None: they cannot be."""
+        with self.lock:
+            segment = self.segment
+            if segment is None:
+                return self._cannot(executions)
+            if key is not None and (key in self._keys or key in self._older_keys):
+                self._check_same(executions, key)
+                return segment
+            if not 0 < executions <= segment.left:
+                return self._cannot(executions)
+            if monotonic() >= segment.until and not self._turn(segment):
+                return None
+            try:
+                slot = segment.slots.get((workflow, user_id))
+                if slot is None:
+                    slot = self._slot(segment, workflow, user_id)
+            except JournalFullError:
+                self._retire()
+                return self._cannot(executions)
+            segment.left -= executions
+            segment.counts[slot] += executions
+            if key is not None:
+                self._keys[key] = executions
+            if segment.left < self._low and not self._is_low:
+                self._call_for_more()
+        return segment
+
+    def take(self, executions: int, idempotency_key: str) -> "Taken | None":
+        """Set executions aside for a run; None: the lease cannot cover them. A known key takes
+        none."""
+        with self.lock:
+            segment = self.segment
+            if segment is None:
+                self._is_wanted = True
+                return None
+            if idempotency_key in self._keys or idempotency_key in self._older_keys:
+                return Taken(self, segment, 0)
+            if not 0 < executions <= segment.left:
+                self._cannot(executions)
+                return None
+            if monotonic() >= segment.until and not self._turn(segment):
+                return None
+            segment.left -= executions
+            segment.taken += executions
+            if segment.left < self._low and not self._is_low:
+                self._call_for_more()
+        return Taken(self, segment, executions)
+
+    def count(
+        self, taken: "Taken", used: int, workflow: str, user_id: str, idempotency_key: str
+    ) -> bool:
+        """Count what a run used of what it took, and give back the rest. False: the journal cannot
+        count it, and nothing was done."""
+        segment = taken.segment
+        if not taken.executions:
+            return True
+        with self.lock:
+            if idempotency_key in self._keys or idempotency_key in self._older_keys:
+                used = 0
+            if used:
+                try:
+                    if segment.is_gone:
+                        return False
+                    if monotonic() >= segment.until:
+                        segment.turn_day(monotonic())
+                    slot = segment.slots.get((workflow, user_id))
+                    if slot is None:
+                        slot = self._slot(segment, workflow, user_id)
+                except JournalFullError:
+                    return False
+                segment.counts[slot] += used
+                self._keys[idempotency_key] = used
+            segment.taken -= taken.executions
+            segment.left += taken.executions - used
+        return True
+
+    def forget(self, wake: threading.Event) -> None:
+        """In a forked process: begin anew, with a lease of its own."""
+        segments = [*self.retired, *([self.segment] if self.segment else [])]
+        self.lock, self.wake = threading.Lock(), wake
+        self.segment, self.retired, self._is_busy = None, [], False
+        for segment in segments:
+            segment.is_gone = True
+            segment.journal.close()
+
+    def keep(self, connection: Connection, url: str) -> Conversation[bool]:
+        """Open, renew, settle and close as is due. Raises what opening raises, as a request, and
+        OSError; False: another call is at it."""
+        with self.lock:
+            if self._is_busy:
+                return False
+            self._is_busy = True
+        try:
+            yield from self._keep(connection, url)
+        finally:
+            with self.lock:
+                self._is_busy = False
+        return True
+
+    def _keep(self, connection: Connection, url: str) -> Conversation[None]:
+        self.wake.clear()
+        self._rotate_keys()
+        segment = self.segment
+        if segment is not None and not self.is_closing:
+            yield from self._maintain(connection, segment)
+        with self.lock:
+            segment = self.segment
+            is_over = segment is not None and monotonic() >= segment.ends
+            if segment is not None and (is_over or self.is_closing or self._is_idle(segment)):
+                self._retire()
+        if self._is_wanted and self.segment is None and not self.is_closing:
+            yield from self._open(connection, url)
+        for retired in list(self.retired):
+            yield from self._close(connection, retired)
+
+    def _maintain(self, connection: Connection, segment: Segment) -> Conversation[None]:
+        now = monotonic()
+        full = self.terms.executions
+        renews = segment.left <= self._low or segment.ends - now < self.terms.seconds / 2
+        renews = renews and now < segment.ends
+        is_due = now - self._settled_at >= self.terms.settle_seconds
+        with self.lock:
+            totals = segment.unsent() if renews or is_due else {}
+        if not totals and not renews:
+            return
+        self._settled_at = now
+        # What runs have taken is decided, and not reported yet.
+        renewal = Renew(min(full + segment.taken, MAX_EXECUTIONS), self.terms.seconds)
+        try:
+            answer = yield from segment.settle(
+                connection, totals, renewal if renews else None, close=False
+            )
+        except ProblemError as error:
+            self._refused(segment, error)
+            return
+        except BillingError as error:
+            log.warning("A lease could not be settled now: %s", error)
+            return
+        with self.lock:
+            segment.renewed(answer.lease)
+            # Where there is no more now, the next round asks again.
+            self._is_low = renews and answer.denied_because is not None
+
+    def _open(self, connection: Connection, url: str) -> Conversation[None]:
+        body = OpenLease(
+            organization_id=self.organization_id,
+            executions=self.terms.executions,
+            user_id=self.user_id,
+            at_least=1,
+            workflow=self.workflow,
+            seconds=self.terms.seconds,
+        )
+        journal = Journal.create(self.terms.journal)
+        # Unless it succeeds, the background waits before it asks again.
+        self._open_at = monotonic() + REOPEN_SECONDS
+        try:
+            segment = yield from begin(connection, journal, url, body)
+        except ProblemError:
+            journal.remove()
+            raise
+        except BillingError:
+            # Whether there is a lease is unclear. The next start finds out.
+            journal.close()
+            raise
+        with self.lock:
+            self.segment = segment
+            self._is_low = False
+            self._open_at, self._active_at, self._seen = float("-inf"), monotonic(), 0
+
+    def _close(self, connection: Connection, segment: Segment) -> Conversation[None]:
+        with self.lock:
+            totals = segment.unsent()
+            is_done = not segment.taken
+        if not is_done and not totals:
+            return
+        try:
+            yield from segment.settle(connection, totals, None, close=is_done)
+        except ProblemError as error:
+            self._refused(segment, error)
+            return
+        except BillingError as error:
+            log.warning("A lease could not be closed now: %s", error)
+            return
+        if is_done:
+            self._forget(segment)
+            segment.journal.remove()
+
+    def _refused(self, segment: Segment, error: ProblemError) -> None:
+        if error.problem.status not in FINAL:
+            log.warning("A lease could not be settled now: %s", error)
+            return
+        log.error("A lease was refused, and some of its counts with it: %s", error)
+        self._forget(segment)
+        segment.journal.set_aside()
+
+    def _forget(self, segment: Segment) -> None:
+        with self.lock:
+            segment.is_gone = True
+            if self.segment is segment:
+                self.segment = None
+            if segment in self.retired:
+                self.retired.remove(segment)
+
+    def _is_idle(self, segment: Segment) -> bool:
+        """Nobody has asked it for as long as it decides: others may need what it holds."""
+        now, decided = monotonic(), segment.executions - segment.left
+        if decided != self._seen or segment.taken:
+            self._seen, self._active_at = decided, now
+        if now - self._active_at < self.terms.seconds:
+            return False
+        self._is_wanted = False
+        return True
+
+    def _retire(self) -> None:
+        if self.segment is not None:
+            self.retired.append(self.segment)
+            self.segment = None
+
+    def _check_same(self, executions: int, key: str) -> None:
+        known = self._keys.get(key) or self._older_keys.get(key)
+        if known != executions:
+            raise ValueError(f"The key {key!r} was used for {known} executions, not {executions}.")
+
+    def _cannot(self, executions: int) -> None:
+        if executions < 1:
+            raise ValueError(f"{executions} executions")
+        if self.segment is None:
+            self._is_wanted = True
+        if not self._is_low:
+            self._call_for_more()
+
+    def _call_for_more(self) -> None:
+        self._is_low = True
+        self.wake.set()
+
+    def _turn(self, segment: Segment) -> bool:
+        """Whether it still decides, on another day."""
+        now = monotonic()
+        if now >= segment.ends:
+            self._call_for_more()
+            return False
+        segment.turn_day(now)
+        return True
+
+    def _slot(self, segment: Segment, workflow: str, user_id: str) -> int:
+        """A lease for one workflow or user counts for these only. Raises ValueError."""
+        if self._workflow and workflow not in {"", self._workflow}:
+            raise ValueError(f"The lease is for the workflow {self._workflow!r}: {workflow!r}")
+        if self._user and user_id not in {"", self._user}:
+            raise ValueError(f"The lease is for another user: {user_id!r}")
+        slot = segment.slot(workflow or self._workflow, user_id or self._user)
+        segment.slots[workflow, user_id] = slot
+        return slot
+
+    def _rotate_keys(self) -> None:
+        with self.lock:
+            if len(self._keys) >= self.terms.remember_keys:
+                self._older_keys, self._keys = self._keys, {}
+
+
+class Taken(NamedTuple):
+    """Executions set aside for a run."""
+
+    lease: Lease
+    segment: Segment
+    executions: int
+
+
+class LeaseBook:
+    """The leases of one client, and those that processes before it have left behind."""
+
+    def __init__(self, terms: LeaseTerms, connection: Connection, url: str) -> None:
+        self.terms = terms
+        self.wake = threading.Event()
+        self._connection, self._url = connection, url
+        self._leases: dict[tuple[str, str | None, str | None], Lease] = {}
+        self._lock = threading.Lock()
+        self._left_behind: list[Journal] = []
+        self._looked_at = float("-inf")
+        self.start: Callable[[], None] = lambda: None
+        _books.add(self)
+
+    def lease(
+        self, organization_id: str, user_id: str | None = None, workflow: str | None = None
+    ) -> Lease:
+        """The lease for these, to be opened by `keep`."""
+        key = organization_id, user_id, workflow
+        lease = self._leases.get(key)
+        if lease is None:
+            with self._lock:
+                lease = self._leases.setdefault(key, Lease(self.terms, *key))
+                lease.wake = self.wake
+        return lease
+
+    def keep(self) -> Conversation[None]:
+        """One round. Raises nothing that the next round may mend."""
+        yield from self._recover()
+        for lease in list(self._leases.values()):
+            if lease.segment is None and not lease.retired and not lease.may_open:
+                continue
+            try:
+                yield from lease.keep(self._connection, self._url)
+            except (BillingError, OSError) as error:
+                log.warning("No lease for %s now: %s", lease.organization_id, error)
+
+    def open(self, lease: Lease) -> Conversation[None]:
+        """Open it now, if it is not open. Raises as a request, and OSError for its journal."""
+        for _ in range(MAX_WAITS):
+            if lease.segment is not None or (yield from lease.keep(self._connection, self._url)):
+                break
+            # Another thread or task is at it.
+            yield WAIT_SECONDS
+        self.start()
+
+    def close(self) -> Conversation[None]:
+        """Settle everything and give back the rest. What cannot be settled stays in the journal."""
+        for lease in self._leases.values():
+            lease.is_closing = True
+        yield from self.keep()
+
+    def forget(self) -> None:
+        """In a forked process: the leases are the parent's, and so are its threads."""
+        self._lock = threading.Lock()
+        self.wake = threading.Event()
+        self._looked_at = float("-inf")
+        self._left_behind = []
+        for lease in self._leases.values():
+            lease.forget(self.wake)
+
+    def _recover(self) -> Conversation[None]:
+        if monotonic() - self._looked_at > LOOK_SECONDS:
+            self._looked_at = monotonic()
+            found = Journal.abandoned(self.terms.journal)
+            self._left_behind += [each for each in found if self._is_ours(each)]
+        for journal in list(self._left_behind):
+            try:
+                yield from recover(self._connection, journal)
+            except ProblemError as error:
+                if error.problem.status not in FINAL:
+                    log.warning("A lease left behind could not be settled now: %s", error)
+                    continue
+                log.error("A lease left behind was refused: %s", error)  # noqa: TRY400
+                journal.set_aside()
+            except BillingError as error:
+                log.warning("A lease left behind could not be settled now: %s", error)
+                continue
+            else:
+                journal.remove()
+            self._left_behind.remove(journal)
+
+    def _is_ours(self, journal: Journal) -> bool:
+        is_ours = url_of(journal) in {None, self._url}
+        if not is_ours:
+            journal.close()
+        return is_ours
+
+
+def _after_fork() -> None:
+    for book in list(_books):
+        book.forget()
+
+
+_books: Final["weakref.WeakSet[LeaseBook]"] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
