@@ -5,7 +5,16 @@ runs in needs nothing of the billing server. Here it is `billing_app.client`, be
 it calls, so that one commit changes both.
 """
 
-from .answers import CheckAnswer, CurrentPlan, Page, PlanView, Receipt, SettleAnswer, UsageEvent
+from .answers import (
+    CheckAnswer,
+    CurrentPlan,
+    NextExecutions,
+    Page,
+    PlanView,
+    Receipt,
+    SettleAnswer,
+    UsageEvent,
+)
 from .asynchronous import AsyncBilling
 from .blocking import Billing
 from .bodies import CheckItem
@@ -46,6 +55,7 @@ __all__ = [
     "DeniedError",
     "ForbiddenError",
     "InvalidRequestError",
+    "NextExecutions",
     "NotAuthenticatedError",
     "NotFoundError",
     "Outage",

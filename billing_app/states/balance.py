@@ -7,10 +7,10 @@ from billing_app.billing.plans.service import CurrentPlan, PlanState, PlanView
 from billing_app.billing.subscriptions.account_summary import (
     LOW_PERCENT,
     AccountSummary,
-    NextSource,
     Shortage,
 )
 from billing_app.billing.subscriptions.forecast import Pace
+from billing_app.billing.subscriptions.next_executions import NextSource
 from billing_app.db.enums import EndReason, PlanSource
 from billing_app.states import formatting
 from billing_app.states.spending_limit_views import beyond_plan

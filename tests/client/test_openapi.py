@@ -22,7 +22,7 @@ from billing_app.billing.executions.requests import Mode
 from billing_app.billing.overage.views import OverageView
 from billing_app.billing.plans.service import PlanView
 from billing_app.billing.staff.audit.account_history import HistoryItem
-from billing_app.billing.subscriptions.account_summary import NextExecutions
+from billing_app.billing.subscriptions.next_executions import NextExecutions
 from billing_app.client import AsyncBilling, Billing, answers, errors, operations, routes
 from billing_app.client.bodies import CheckItem
 from billing_app.client.routes import Operation, Route
@@ -198,7 +198,14 @@ def test_every_code_has_its_family() -> None:
 
 def test_denial_figures_agree() -> None:
     denied = DeniedError("", remaining=1, requested=2, period_end=None)
-    assert {*denied.extensions, "upgrade_url"} <= members(errors.Problem)
+    assert {*denied.extensions, "upgrade_url", "next_executions"} <= members(errors.Problem)
+
+
+def test_next_executions_of_denials_agree(document: Any) -> None:
+    problem = document["components"]["schemas"]["Problem"]
+    schema = problem["properties"]["next_executions"]
+    compare(document, schema, answers.NextExecutions)
+    assert {"type": "null"} in schema["anyOf"]
 
 
 def members(struct: type[msgspec.Struct] | None) -> set[str]:
