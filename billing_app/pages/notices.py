@@ -5,6 +5,7 @@ from typing import Any
 import reflex as rx
 from reflex.vars import ObjectVar
 
+from billing_app import routes
 from billing_app.components.controls import native_link, press_button
 from billing_app.components.feedback import dismiss_button, notice
 from billing_app.states.balance import NEXT_PERIOD
@@ -26,6 +27,15 @@ def result_of(state: Any, *, is_valid: rx.Var[bool] | bool = True) -> rx.Compone
     """What came of a confirmed dialog, on the account that it was confirmed for."""
     is_shown = (state.of_account == SessionState.account.account_id) & is_valid
     return rx.cond(is_shown, message(state.done, dismiss_button(state.dismiss_done)))
+
+
+def nothing_follows() -> rx.Component:
+    """Says so, with the way to the plans."""
+    return rx.el.p(
+        "Nothing follows: ",
+        rx.link("choose a plan", href=f"{routes.OVERVIEW}#plans", class_name="text-link"),
+        class_name="balance-next",
+    )
 
 
 def debit_notices(debits: Any) -> rx.Component:

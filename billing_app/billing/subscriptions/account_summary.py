@@ -3,7 +3,7 @@
 The one model that pages, mails and the console word from: none of them decides these things.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -35,7 +35,7 @@ from billing_app.billing.subscriptions.proration import may_begin_next_period
 from billing_app.billing.subscriptions.views import SubscriptionView, subscription_view
 from billing_app.db.engine import Database
 from billing_app.db.enums import EndReason, PlanSource, SubscriptionStatus
-from billing_app.db.tables import AccountProfile
+from billing_app.db.tables import AccountProfile, TopUp
 
 LOW_PERCENT: Final = 80
 
@@ -58,7 +58,8 @@ class AccountSummary:
     `unpaid_start`: the one of what the subscription is on, while the bank has not paid: its
     executions come with the payment. `undecided`: the one that the bank has not decided on, of the
     subscription: until then it can be changed at the end of its period only. `free_offer`: the one
-    that is refilled. `is_trial_refused`: the subscription is a trial that is not given."""
+    that is refilled. `is_trial_refused`: the subscription is a trial that is not given.
+    `tops_up`: packs are bought automatically."""
 
     current: CurrentPlan
     subscription: SubscriptionView | None
@@ -70,6 +71,7 @@ class AccountSummary:
     free_offer: FreeOffer | None = None
     is_blocked: bool = False
     is_trial_refused: bool = False
+    tops_up: bool = False
 
     @property
     def queue(self) -> list[PlanView]:
@@ -207,26 +209,30 @@ async def read_summary(
         account = await authorize_reading(session, actor, account_id)
         debits = tuple(await bank_debits(session, account.id, now))
         row = await live_subscription(session, account.id)
-        free, is_blocked = await _free_offer(session, account.id), account.blocked_at is not None
+        summary = replace(
+            AccountSummary(current, None, now, debits=debits),
+            free_offer=await _free_offer(session, account.id),
+            is_blocked=account.blocked_at is not None,
+            tops_up=await _tops_up(session, account.id),
+        )
         if row is None:
-            return AccountSummary(
-                current, None, now, debits=debits, free_offer=free, is_blocked=is_blocked
-            )
+            return summary
         view = await subscription_view(session, row)
         is_used_up = await may_begin_next_period(session, row, now, is_used_up=True)
     is_trial = view.status is SubscriptionStatus.TRIALING
-    return AccountSummary(
-        current,
-        view,
-        now,
-        is_used_up,
-        debits,
-        unpaid_start(debits, row.provider_id),
-        undecided_debit(debits, row.provider_id),
-        free,
-        is_blocked,
+    return replace(
+        summary,
+        subscription=view,
+        is_period_used_up=is_used_up,
+        unpaid_start=unpaid_start(debits, row.provider_id),
+        undecided=undecided_debit(debits, row.provider_id),
         is_trial_refused=is_trial and row.trial_refused_at is not None,
     )
+
+
+async def _tops_up(session: AsyncSession, account_id: int) -> bool:
+    row = await session.get(TopUp, account_id)
+    return row is not None and row.stopped_because is None
 
 
 async def _free_offer(session: AsyncSession, account_id: int) -> FreeOffer | None:
