@@ -17,7 +17,7 @@ from .answers import (
 )
 from .asynchronous import AsyncBilling
 from .blocking import Billing
-from .bodies import CheckItem
+from .bodies import CheckItem, Person
 from .conversation import BatchResult
 from .errors import (
     BillingError,
@@ -38,6 +38,7 @@ from .errors import (
     UnexpectedAnswerError,
     WebhookError,
 )
+from .provisioned import GrantedPlan, Organization, PortalLink, User
 from .retries import Retries
 from .runs import Outage, Run
 from .version import __version__
@@ -54,14 +55,18 @@ __all__ = [
     "CurrentPlan",
     "DeniedError",
     "ForbiddenError",
+    "GrantedPlan",
     "InvalidRequestError",
     "NextExecutions",
     "NotAuthenticatedError",
     "NotFoundError",
+    "Organization",
     "Outage",
     "Page",
     "PaymentError",
+    "Person",
     "PlanView",
+    "PortalLink",
     "Problem",
     "ProblemError",
     "ProviderError",
@@ -75,6 +80,7 @@ __all__ = [
     "UndecidedError",
     "UnexpectedAnswerError",
     "UsageEvent",
+    "User",
     "Webhook",
     "WebhookError",
     "__version__",
