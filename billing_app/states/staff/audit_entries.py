@@ -28,6 +28,7 @@ WORDING: Final[dict[str, str]] = {
     Action.END_VIEW: "Stopped viewing as customer",
     Action.UNDO: "Undid an earlier action",
     Action.SIGN_OUT: "Signed a member out everywhere",
+    Action.END_PORTAL_SESSIONS: "Ended a person's portal sessions",
     Action.REPLAY_EVENT: "Replayed a webhook",
     Action.RECONCILE: "Ran a reconciliation",
     Action.RETRY_JOB: "Retried a job",
@@ -104,6 +105,7 @@ SUBJECTS: Final[dict[str, str]] = {
     Action.ADJUST: "Plan",
     ServiceAction.ADD_PLAN: "Plan",
     ServiceAction.CREATE_PORTAL_LINK: "Person",
+    Action.END_PORTAL_SESSIONS: "Person",
     ServiceAction.OPEN_PORTAL: "",
     **dict.fromkeys(SystemAction, "Invoice"),
 }
