@@ -12,6 +12,7 @@ from billing_app.components.tables import cell, table
 from billing_app.pages.frame import frame
 from billing_app.pages.invoices import payment
 from billing_app.pages.notices import (
+    OUT,
     debit_notices,
     message,
     nothing_follows,
@@ -54,7 +55,9 @@ def billing_overview() -> rx.Component:
 def _results() -> rx.Component:
     """The result of a checkout, or of a confirmed dialog."""
     checkout = State.checkout_message
-    resume = native_link(checkout.url_label, href=checkout.url, class_name="button")
+    resume = native_link(
+        checkout.url_label, href=checkout.url, class_name="button", custom_attrs=OUT
+    )
     is_off_again = (State.top_up.stopped != "") & (SpendingLimitState.done.title == TOP_UP_IS_ON)
     return rx.fragment(
         result_of(OfferDialogState),
